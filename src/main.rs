@@ -1,1 +1,3 @@
+//! The `stowage` program.
+
 fn main() {}

@@ -1,0 +1,171 @@
+//! The sections of the configuration as validated values.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::secret::Secret;
+
+/// `[listen]`: where clients connect.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Plain HTTP; `None` where it is turned off.
+    pub address: Option<SocketAddr>,
+    /// HTTPS, where it is configured.
+    pub tls: Option<ListenTls>,
+}
+
+/// `[listen.tls]`.
+#[derive(Debug, Clone)]
+pub struct ListenTls {
+    /// The address of the HTTPS listener.
+    pub address: SocketAddr,
+    /// PEM file with the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// PEM file with the authorities whose client certificates are asked for; `None` asks for none.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Which CouchDB stands behind the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CouchTarget {
+    /// An `http` or `https` URL.
+    Url(url::Url),
+    /// The built-in store.
+    Embedded,
+}
+
+/// `[couchdb]`.
+#[derive(Debug, Clone)]
+pub struct Couchdb {
+    /// The `local` connection.
+    pub target: CouchTarget,
+    /// Directory of the built-in store.
+    pub data: PathBuf,
+    /// The gateway's own account.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+/// `[plans]`.
+#[derive(Debug, Clone)]
+pub struct Plans {
+    /// The database that holds the plan documents.
+    pub database: String,
+    /// The database that holds OAuth documents.
+    pub auth_database: String,
+    /// Age after which a plan is asked for again, besides the changes feed.
+    pub refresh: Duration,
+    /// How long a known plan serves while CouchDB cannot be asked.
+    pub stale: Duration,
+    /// Whether `?validate_settings=false` may skip the credential check.
+    pub allow_unvalidated: bool,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest attachment in bytes; exactly this many are still allowed.
+    pub attachment_bytes: u64,
+    /// Largest document in bytes that is read to look for pointers.
+    pub document_bytes: u64,
+    /// Client connections at once.
+    pub connections: usize,
+    /// Requests at once, to the last byte of their answers.
+    pub in_flight: usize,
+    /// All chunks of all uploads together, in bytes.
+    pub upload_buffer_bytes: u64,
+    /// Largest request or answer head in bytes.
+    pub header_bytes: usize,
+}
+
+/// `[timeouts]`: of silence, never of a whole transfer.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// To connect to CouchDB or a backend.
+    pub connect: Duration,
+    /// For a TLS handshake, as a client or as a server.
+    pub tls_handshake: Duration,
+    /// For a client to send a request head.
+    pub request_head: Duration,
+    /// For CouchDB or a backend to begin its answer.
+    pub response_head: Duration,
+    /// For the next bytes of a body, in either direction.
+    pub idle_body: Duration,
+    /// For running requests to end at shutdown.
+    pub drain: Duration,
+}
+
+/// `[egress]`: which addresses a tenant's backend may have.
+#[derive(Debug, Clone, Default)]
+pub struct Egress {
+    /// Allowed although private, loopback or link-local.
+    pub allow: Vec<IpNet>,
+    /// Refused although public.
+    pub deny: Vec<IpNet>,
+}
+
+/// `[storage]`: defaults for every backend.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// Directory below which `file` backends write; `None` turns them off.
+    pub file_root: Option<PathBuf>,
+    /// Where the public services are, for private clouds, proxies and tests.
+    pub endpoints: Endpoints,
+}
+
+/// `[storage.endpoints]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Google Storage and Drive.
+    pub google_api: String,
+    /// Google's token endpoint; empty: what the provider document says.
+    pub google_oauth: String,
+    /// Dropbox uploads and downloads.
+    pub dropbox_content: String,
+    /// Dropbox calls.
+    pub dropbox_api: String,
+    /// Microsoft Graph.
+    pub graph: String,
+}
+
+/// A token of the storage API.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The text, or `sha256:` and the hex digest of it.
+    pub secret: Secret,
+    /// The one account that it may reach; `None`: everything.
+    pub account: Option<String>,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Health, metrics and the storage API; `None` where it is turned off.
+    pub address: Option<SocketAddr>,
+    /// Who may use `/v2`.
+    pub tokens: Vec<Token>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// The least important level that is written.
+    pub level: tracing::Level,
+}

@@ -1,0 +1,89 @@
+use super::{CouchTarget, Source, load};
+
+fn source(text: &str, environment: &[(&str, &str)]) -> Source {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Source { text: text.to_owned(), environment }
+}
+
+fn keys(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
+    load(&source(text, environment)).unwrap_err().into_iter().map(|problem| problem.key).collect()
+}
+
+const LEAST: &str = "[couchdb]\nurl = \"embedded\"\n";
+
+#[test]
+fn the_reference_file_says_exactly_the_defaults() {
+    let reference = include_str!("../../config/stowage.toml");
+    let config = load(&source(reference, &[("STOWAGE__COUCHDB__URL", "embedded")])).unwrap();
+    let least = load(&source(LEAST, &[])).unwrap();
+    assert_eq!(format!("{config:#?}"), format!("{least:#?}"));
+}
+
+#[test]
+fn an_empty_url_is_an_error_that_says_so() {
+    let problems = load(&source("", &[])).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].key, "couchdb.url");
+    assert!(problems[0].message.contains("embedded"), "{problems:?}");
+}
+
+#[test]
+fn every_problem_is_reported_with_its_key() {
+    let text = "nonsense = 1\n[limits]\nattachment_bytes = \"many\"\nfoo = 1\n[timeouts]\nconnect = 5\n[egress]\nallow = [\"10/8\"]\n\
+                [admin]\ntokens = [\"sha256:12\", { token = \"x\", acount = \"y\" }]\n[log]\nlevel = \"loud\"\n";
+    let mut found = keys(text, &[("STOWAGE__NOPE__KEY", "1")]);
+    found.sort();
+    let expected = [
+        "admin.tokens.0",
+        "admin.tokens.1",
+        "couchdb.url",
+        "egress.allow",
+        "limits.attachment_bytes",
+        "limits.foo",
+        "log.level",
+        "nonsense",
+        "nope",
+        "timeouts.connect",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn variables_override_the_file() {
+    let config = load(&source(
+        "[couchdb]\nurl = \"http://127.0.0.1:5984\"\n[limits]\nin_flight = 3\n",
+        &[
+            ("STOWAGE__COUCHDB__URL", "embedded"),
+            ("STOWAGE__LIMITS__ATTACHMENT_BYTES", "2 KiB"),
+            ("STOWAGE__LIMITS__IN_FLIGHT", "7"),
+            ("STOWAGE__EGRESS__ALLOW", "127.0.0.0/8, ::1"),
+            ("STOWAGE__LISTEN__ADDRESS", ""),
+            ("STOWAGE__ADMIN__TOKENS", "[\"a\", { token = \"b\", account = \"c\" }]"),
+            ("STOWAGE__PLANS__ALLOW_UNVALIDATED", "true"),
+            ("OTHER", "x"),
+        ],
+    ))
+    .unwrap();
+    assert_eq!(config.couchdb.target, CouchTarget::Embedded);
+    assert_eq!(config.limits.attachment_bytes, 2048);
+    assert_eq!(config.limits.in_flight, 7);
+    assert_eq!(config.egress.allow.len(), 2);
+    assert!(config.listen.address.is_none());
+    assert_eq!(config.admin.tokens[1].account.as_deref(), Some("c"));
+    assert!(config.plans.allow_unvalidated);
+}
+
+#[test]
+fn a_secret_never_prints() {
+    let text = "[couchdb]\nurl = \"embedded\"\npassword = \"canary-secret\"\n[admin]\ntokens = [\"canary-secret\"]\n";
+    let config = load(&source(text, &[])).unwrap();
+    assert_eq!(config.couchdb.password.expose(), "canary-secret");
+    assert!(!format!("{config:?}").contains("canary"));
+}
+
+#[test]
+fn a_url_with_credentials_is_refused_without_repeating_them() {
+    let problems = load(&source("[couchdb]\nurl = \"http://a:canary@h/\"\n", &[])).unwrap_err();
+    assert_eq!(problems[0].key, "couchdb.url");
+    assert!(!format!("{problems:?}").contains("canary"));
+}

@@ -1,0 +1,365 @@
+//! The one HTTP client: hyper's own connections in a small last-in-first-out pool per server.
+//!
+//! A pool belongs to a [`Server`]: CouchDB has one, every opened backend has its own. An answer whose framing cannot be
+//! believed is refused, and its connection is not used again. A request is sent a second time only where it surely was
+//! not seen, or where it has no body, changes nothing, and met a connection that had been lying idle.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::body::{Body, BoxError};
+use super::connect::{Connector, Reach};
+use super::headers;
+use super::idle::IdleTimer;
+use super::progress::{self, Progress};
+use super::target::Origin;
+use crate::tasks::Tasks;
+
+/// Opens servers; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    connector: Connector,
+    connections: Tasks,
+    header_bytes: usize,
+}
+
+impl Client {
+    /// `connections` tracks the connection tasks: they end when their pool is dropped.
+    #[must_use]
+    pub fn new(connector: Connector, connections: Tasks, header_bytes: usize) -> Self {
+        Self(Arc::new(Shared { connector, connections, header_bytes }))
+    }
+
+    /// A pool of connections to one server.
+    #[must_use]
+    pub fn server(&self, origin: Origin, reach: Reach) -> Server {
+        let pool = Pool { client: self.clone(), origin, reach, idle: Mutex::new(Vec::new()) };
+        Server(Arc::new(pool))
+    }
+
+    /// The deadlines of an exchange where nothing special holds.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        let timeouts = self.0.connector.timeouts();
+        Patience { head: Some(timeouts.response_head), idle: Some(timeouts.idle_body) }
+    }
+}
+
+/// How long to wait for a server that says nothing; `None` waits for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the head of its answer, once it has the whole request.
+    pub head: Option<Duration>,
+    /// For the next bytes of its body.
+    pub idle: Option<Duration>,
+}
+
+/// One server and the connections to it; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Server(Arc<Pool>);
+
+struct Pool {
+    client: Client,
+    origin: Origin,
+    reach: Reach,
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    sender: SendRequest<Body>,
+    since: Instant,
+}
+
+struct Checkout {
+    sender: SendRequest<Body>,
+    /// How long the connection had been idle; `None` for a new one.
+    idle: Option<Duration>,
+}
+
+impl Server {
+    /// The server's scheme, host and port.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.0.origin
+    }
+
+    /// Sends a request whose target is in origin form and gives the answer once its head is there.
+    ///
+    /// # Errors
+    /// See [`Kind`]. A fault of the request's own body is in the chain of causes.
+    pub async fn send(&self, request: Request<Body>, patience: Patience) -> Result<Response<Body>, Error> {
+        let (request, progress) = progress::watch(request);
+        let mut request = request;
+        *request.version_mut() = Version::HTTP_11;
+        loop {
+            let Checkout { mut sender, idle } = self.0.checkout().await?;
+            let spare = repeatable(&request, idle).then(|| copy_head(&request));
+            let sending = sender.try_send_request(request);
+            match progress::head_deadline(sending, patience.head, progress.as_deref()).await {
+                None => return Err(Error::from(Kind::Silent)),
+                Some(Ok(response)) => return self.0.accept(response, sender, patience, progress),
+                Some(Err(mut failed)) => match (failed.take_message(), spare) {
+                    (Some(unsent), _) if idle.is_some() => request = unsent,
+                    (None, Some(copy)) => request = copy,
+                    _ => return Err(Error::from(Kind::Broken).because(failed.into_error())),
+                },
+            }
+        }
+    }
+}
+
+/// A request that may be sent again although a server may have seen it: no body, no effect, and the connection had been
+/// idle for so long that the server probably closed it at the same moment.
+fn repeatable(request: &Request<Body>, idle: Option<Duration>) -> bool {
+    idle.is_some_and(|idle| idle > LONG_IDLE)
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.body().is_end_stream()
+}
+
+fn copy_head(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+impl Pool {
+    async fn checkout(&self) -> Result<Checkout, Error> {
+        loop {
+            let Some(Idle { mut sender, since }) = self.pop() else { break };
+            if sender.is_closed() || sender.ready().await.is_err() {
+                continue;
+            }
+            return Ok(Checkout { sender, idle: Some(since.elapsed()) });
+        }
+        self.open().await.map(|sender| Checkout { sender, idle: None })
+    }
+
+    async fn open(&self) -> Result<SendRequest<Body>, Error> {
+        let shared = &self.client.0;
+        let stream = shared.connector.connect(&self.origin, self.reach).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(shared.header_bytes.max(LEAST_BUFFER))
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| Error::from(Kind::Connect).because(error))?;
+        let origin = self.origin.clone();
+        drop(shared.connections.spawn("client connection", async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(server = %origin, %error, "a connection ended");
+            }
+        }));
+        Ok(sender)
+    }
+
+    fn accept(
+        self: &Arc<Self>,
+        response: Response<Incoming>,
+        sender: SendRequest<Body>,
+        patience: Patience,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<Response<Body>, Error> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::from(Kind::BadAnswer("an upgrade that nobody asked for")));
+        }
+        if let Some(fault) = headers::framing_fault(response.headers()) {
+            return Err(Error::from(Kind::BadAnswer(fault)));
+        }
+        let (parts, incoming) = response.into_parts();
+        let lease = Lease { pool: Arc::clone(self), sender, progress };
+        let mut body = ResponseBody { incoming, lease: Some(lease), idle: IdleTimer::new(patience.idle) };
+        body.settle();
+        Ok(Response::from_parts(parts, body.into()))
+    }
+
+    fn pop(&self) -> Option<Idle> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = idle.pop()?;
+        if newest.since.elapsed() < KEEP_IDLE {
+            return Some(newest);
+        }
+        idle.clear();
+        None
+    }
+
+    fn push(&self, sender: SendRequest<Body>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() >= MOST_IDLE {
+            idle.remove(0);
+        }
+        idle.push(Idle { sender, since: Instant::now() });
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("origin", &self.origin).field("reach", &self.reach).finish_non_exhaustive()
+    }
+}
+
+/// An answer's body; gives the connection back when it has been read to its end, and closes it when it is dropped before.
+pub struct ResponseBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    idle: IdleTimer,
+}
+
+struct Lease {
+    pool: Arc<Pool>,
+    sender: SendRequest<Body>,
+    progress: Option<Arc<Progress>>,
+}
+
+impl ResponseBody {
+    /// Gives the connection back if everything has been read and the request was sent whole.
+    fn settle(&mut self) {
+        if self.incoming.is_end_stream()
+            && let Some(lease) = self.lease.take()
+            && lease.progress.is_none_or(|progress| progress.is_sent())
+        {
+            lease.pool.push(lease.sender);
+        }
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("size", &self.incoming.size_hint()).finish_non_exhaustive()
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.idle.progress();
+                this.settle();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.lease = None;
+                Poll::Ready(Some(Err(Error::from(Kind::Broken).because(error).into())))
+            }
+            Poll::Ready(None) => {
+                this.settle();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(this.idle.poll_silence(cx));
+                this.lease = None;
+                Poll::Ready(Some(Err(Error::from(Kind::Silent).into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    source: Option<BoxError>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The name has no address.
+    Resolve,
+    /// The egress policy refuses every address of the name.
+    Refused,
+    /// No connection within `timeouts.connect`.
+    Connect,
+    /// No TLS, or a certificate that cannot be trusted.
+    Tls,
+    /// Nothing came for `timeouts.response_head` or `timeouts.idle_body`.
+    Silent,
+    /// The connection broke, or what came was no HTTP.
+    Broken,
+    /// An answer that contradicts itself.
+    BadAnswer(&'static str),
+}
+
+impl Error {
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub(super) fn because(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Self {
+        Self(Box::new(Inner { kind, source: None }))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind {
+            Kind::Resolve => f.write_str("the name of the server has no address"),
+            Kind::Refused => f.write_str("the address is refused by the egress policy"),
+            Kind::Connect => f.write_str("no connection to the server"),
+            Kind::Tls => f.write_str("no TLS connection to the server"),
+            Kind::Silent => f.write_str("the server says nothing"),
+            Kind::Broken => f.write_str("the connection to the server broke"),
+            Kind::BadAnswer(fault) => write!(f, "the server's answer makes no sense: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// Copies the end-to-end headers of an answer, without its framing.
+#[must_use]
+pub fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+    headers::strip_response(&mut headers);
+    headers
+}
+
+/// Idle connections older than this are not used: servers close theirs, and a race with that costs a request.
+const KEEP_IDLE: Duration = Duration::from_secs(30);
+/// Idle for longer than this, a connection may be closing at this very moment.
+const LONG_IDLE: Duration = Duration::from_millis(500);
+/// More idle connections than this to one server are closed, the oldest first.
+const MOST_IDLE: usize = 1024;
+/// hyper panics below this.
+const LEAST_BUFFER: usize = 8192;

@@ -1,0 +1,177 @@
+//! Opening connections: resolve, check the address, connect, TLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::client::{Error, Kind};
+use super::egress::Egress;
+use super::target::Origin;
+use crate::config::Timeouts;
+
+/// Whose choice an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// The operator's configuration: any address.
+    Operator,
+    /// A plan's: only what the egress policy permits.
+    Tenant,
+}
+
+/// Opens connections.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    tls: TlsSettings,
+    egress: Egress,
+    timeouts: Timeouts,
+}
+
+#[derive(Clone)]
+struct TlsSettings(Arc<ClientConfig>);
+
+impl std::fmt::Debug for TlsSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsSettings")
+    }
+}
+
+impl Connector {
+    /// Trusts the system's certificate authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
+    ///
+    /// # Errors
+    /// Where the TLS library refuses its own defaults.
+    pub fn new(egress: Egress, timeouts: Timeouts) -> Result<Self, rustls::Error> {
+        let mut roots = rustls::RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        let (added, _) = roots.add_parsable_certificates(found.certs);
+        if added == 0 {
+            tracing::warn!("no certificate authorities were found: every https backend will be refused");
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls: TlsSettings(Arc::new(tls)), egress, timeouts })
+    }
+
+    /// The deadlines of this program.
+    #[must_use]
+    pub const fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// Connects, checking the very address that is connected to.
+    ///
+    /// # Errors
+    /// Of kind `Resolve`, `Refused`, `Connect` or `Tls`.
+    pub async fn connect(&self, origin: &Origin, reach: Reach) -> Result<Stream, Error> {
+        let opening = self.open(origin, reach);
+        let tcp = match tokio::time::timeout(self.timeouts.connect, opening).await {
+            Ok(outcome) => outcome?,
+            Err(_) => return Err(Error::from(Kind::Connect).because(io::Error::from(io::ErrorKind::TimedOut))),
+        };
+        tcp.set_nodelay(true).map_err(|error| Error::from(Kind::Connect).because(error))?;
+        if !origin.tls {
+            return Ok(Stream::Plain(tcp));
+        }
+        let name = ServerName::try_from(origin.host.clone()).map_err(|error| Error::from(Kind::Tls).because(error))?;
+        let handshake = TlsConnector::from(Arc::clone(&self.tls.0)).connect(name, tcp);
+        match tokio::time::timeout(self.timeouts.tls_handshake, handshake).await {
+            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(Err(error)) => Err(Error::from(Kind::Tls).because(error)),
+            Err(_) => Err(Error::from(Kind::Tls).because(io::Error::from(io::ErrorKind::TimedOut))),
+        }
+    }
+
+    async fn open(&self, origin: &Origin, reach: Reach) -> Result<TcpStream, Error> {
+        let found = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
+        let found = found.map_err(|error| Error::from(Kind::Resolve).because(error))?;
+        let permitted = |address: &SocketAddr| reach == Reach::Operator || self.egress.permits(address.ip());
+        let mut refused = false;
+        let mut last = None;
+        for address in found {
+            if !permitted(&address) {
+                refused = true;
+                continue;
+            }
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(match last {
+            Some(error) => Error::from(Kind::Connect).because(error),
+            None if refused => Error::from(Kind::Refused),
+            None => Error::from(Kind::Resolve),
+        })
+    }
+}
+
+/// A connection, with or without TLS.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP alone.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Which headers belong to a connection and which to a message.
+//!
+//! RFC 9110 section 7.6.1: a proxy removes `Connection`, every field that it names, and the known fields that describe
+//! one connection. Framing (`Content-Length`, `Transfer-Encoding`) is rebuilt from the body, never copied.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+/// Removes what belongs to the client's connection from a request, and `Expect`, which the server side has answered.
+pub fn strip_request(headers: &mut HeaderMap) {
+    strip_named(headers);
+    for name in [&TE, &TRAILER, &TRANSFER_ENCODING, &UPGRADE, &PROXY_AUTHORIZATION, &EXPECT] {
+        headers.remove(name);
+    }
+    headers.remove(HTTP2_SETTINGS);
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+}
+
+/// Removes what belongs to the upstream's connection from an answer.
+pub fn strip_response(headers: &mut HeaderMap) {
+    strip_named(headers);
+    for name in [&TRAILER, &TRANSFER_ENCODING, &UPGRADE, &PROXY_AUTHENTICATE] {
+        headers.remove(name);
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+}
+
+/// HTTP/2 may split `Cookie` (RFC 9113 section 8.2.3); HTTP/1.1 wants it whole.
+pub fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// Why the length of an upstream's answer cannot be believed; such an answer must not be passed on.
+#[must_use]
+pub fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next()?;
+    if lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit) || length.is_empty() {
+        return Some("an unclear Content-Length");
+    }
+    headers.contains_key(TRANSFER_ENCODING).then_some("both Content-Length and Transfer-Encoding")
+}
+
+/// The one `Host` of a request, or why there is none (RFC 9112 section 3.2).
+///
+/// # Errors
+/// A text for the client.
+pub fn host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, &'static str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let Some(host) = hosts.next() else { return Ok(None) };
+    if hosts.next().is_some() {
+        return Err("more than one Host header");
+    }
+    let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte);
+    if !host.as_bytes().iter().all(valid) {
+        return Err("an invalid Host header");
+    }
+    Ok(Some(host))
+}
+
+fn strip_named(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !NEVER_NAMED.contains(name))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    headers.remove(CONNECTION);
+}
+
+/// What describes the message itself: a peer that names them in `Connection` is wrong or means harm.
+const NEVER_NAMED: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
+
+const HTTP2_SETTINGS: &str = "http2-settings";
+const KEEP_ALIVE: &str = "keep-alive";
+const PROXY_CONNECTION: &str = "proxy-connection";

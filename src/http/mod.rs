@@ -1,0 +1,11 @@
+//! HTTP as the gateway needs it, on top of hyper: bodies, the one client, headers and ranges.
+
+pub mod body;
+pub mod client;
+pub mod connect;
+pub mod egress;
+pub mod headers;
+pub mod idle;
+mod progress;
+pub mod range;
+pub mod target;

@@ -1,0 +1,125 @@
+//! Where a request goes, and the parts of a path as CouchDB takes it apart.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+use url::Url;
+
+/// A server: scheme, host and port.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Name or address, without the brackets of an IPv6 address.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl Origin {
+    /// The origin of an `http` or `https` URL; `None` for any other.
+    #[must_use]
+    pub fn of(url: &Url) -> Option<Self> {
+        let tls = match url.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let host = url.host_str().filter(|host| !host.is_empty())?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Some(Self { tls, host, port: url.port_or_known_default()? })
+    }
+
+    /// The value of a `Host` header for it: the port only where it is not the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let default = if self.tls { 443 } else { 80 };
+        if self.port == default { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A percent escape that is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadEscape;
+
+/// Decodes a part of a path as CouchDB does: `%XX` and `+` for a space.
+///
+/// # Errors
+/// [`BadEscape`] for a `%` that two hex digits do not follow.
+pub fn decode(part: &str) -> Result<Cow<'_, [u8]>, BadEscape> {
+    let bytes = part.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let sound = |index: usize| bytes.get(index + 1..index + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    if bytes.iter().enumerate().any(|(index, byte)| *byte == b'%' && !sound(index)) {
+        return Err(BadEscape);
+    }
+    let spaced: Vec<u8> = bytes.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    Ok(Cow::Owned(percent_decode(&spaced).collect()))
+}
+
+/// Encodes everything but RFC 3986's unreserved characters, in UTF-8 and upper-case hex.
+#[must_use]
+pub fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NOT_UNRESERVED).to_string()
+}
+
+/// The value of a query parameter, decoded; the first one of that name counts.
+#[must_use]
+pub fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
+    let pairs = url::form_urlencoded::parse(query?.as_bytes());
+    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use super::{BadEscape, Origin, decode, encode, query_value};
+
+    #[test]
+    fn parts_decode_as_in_couchdb() {
+        assert_eq!(decode("a%2Fb").unwrap().as_ref(), b"a/b");
+        assert_eq!(decode("a+b%2bc").unwrap().as_ref(), b"a b+c");
+        assert_eq!(decode("%FF").unwrap().as_ref(), b"\xff");
+        for bad in ["%", "%2", "%ZZ", "a%2", "%+1"] {
+            assert_eq!(decode(bad), Err(BadEscape), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_unreserved_characters_stay() {
+        assert_eq!(encode("aZ09-._~ /ü+"), "aZ09-._~%20%2F%C3%BC%2B");
+    }
+
+    #[test]
+    fn origins_name_their_authority() {
+        let origin = |url: &str| Origin::of(&url.parse().unwrap());
+        assert_eq!(origin("http://h/x").unwrap().authority(), "h");
+        assert_eq!(origin("https://h:443/x").unwrap().authority(), "h");
+        assert_eq!(origin("https://[::1]:8443/").unwrap().authority(), "[::1]:8443");
+        assert_eq!(origin("https://[::1]:8443/").unwrap().host, "::1");
+        assert_eq!(origin("ftp://h/"), None);
+    }
+
+    #[test]
+    fn query_values_are_decoded() {
+        assert_eq!(query_value(Some("a=1&rev=2-x%2By&rev=3"), "rev").as_deref(), Some("2-x+y"));
+        assert_eq!(query_value(None, "rev"), None);
+    }
+}

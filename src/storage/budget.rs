@@ -1,0 +1,53 @@
+//! The memory that all uploads may hold together.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Counts the bytes of all chunks of all uploads; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    kibibytes: Arc<Semaphore>,
+    total: u64,
+}
+
+/// A share of the budget, given back when it is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    _share: OwnedSemaphorePermit,
+}
+
+impl Budget {
+    /// `bytes` is rounded down to whole KiB.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        let kibibytes = usize::try_from(bytes >> 10).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { kibibytes: Arc::new(Semaphore::new(kibibytes)), total: bytes }
+    }
+
+    /// Waits for a share. An upload waits only while it holds none, so that every upload can end.
+    ///
+    /// # Errors
+    /// Never while the program runs; `None` after the budget was closed.
+    pub async fn share(&self, bytes: usize) -> Option<Permit> {
+        let share = Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes(bytes)).await.ok()?;
+        Some(Permit { _share: share })
+    }
+
+    /// A share if there is one left now.
+    #[must_use]
+    pub fn try_share(&self, bytes: usize) -> Option<Permit> {
+        let share = Arc::clone(&self.kibibytes).try_acquire_many_owned(kibibytes(bytes)).ok()?;
+        Some(Permit { _share: share })
+    }
+
+    /// How many bytes are held now.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.total.saturating_sub((self.kibibytes.available_permits() as u64) << 10)
+    }
+}
+
+fn kibibytes(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,113 @@
+//! MD5 and SHA-256 of a body as it passes, on another core once the body is large.
+//!
+//! Both together run at a few hundred MiB/s on one core, which would be the slowest part of a large upload. Small bodies
+//! are hashed where they are: handing them over would cost more.
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use sha2::Sha256;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// What is known of a body that has passed whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    /// Its length in bytes.
+    pub length: u64,
+    /// CouchDB's digest of an attachment.
+    pub md5: [u8; 16],
+    /// What signatures and the pointer want.
+    pub sha256: [u8; 32],
+}
+
+/// Hashes what passes.
+#[derive(Debug)]
+pub(super) struct Hasher {
+    length: u64,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Here(Box<State>),
+    Elsewhere(mpsc::Sender<Bytes>, JoinHandle<State>),
+    Lost,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    md5: Md5,
+    sha256: Sha256,
+}
+
+impl State {
+    fn update(&mut self, data: &[u8]) {
+        self.md5.update(data);
+        self.sha256.update(data);
+    }
+}
+
+impl Hasher {
+    pub(super) fn new() -> Self {
+        Self { length: 0, mode: Mode::Here(Box::default()) }
+    }
+
+    /// How many bytes have passed.
+    pub(super) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Takes the next bytes. Waits where the other core is behind, so that at most a few frames queue.
+    pub(super) async fn update(&mut self, data: &Bytes) {
+        self.length += data.len() as u64;
+        if self.length > INLINE_BYTES
+            && let Mode::Here(state) = &mut self.mode
+            && spare_core()
+        {
+            self.mode = elsewhere(std::mem::take(state));
+        }
+        match &mut self.mode {
+            Mode::Here(state) => state.update(data),
+            Mode::Elsewhere(sender, _) => {
+                if sender.send(data.clone()).await.is_err() {
+                    self.mode = Mode::Lost;
+                }
+            }
+            Mode::Lost => {}
+        }
+    }
+
+    /// The digests of all that passed; `None` only if the hashing thread died.
+    pub(super) async fn finish(self) -> Option<Digests> {
+        let state = match self.mode {
+            Mode::Here(state) => *state,
+            Mode::Elsewhere(sender, worker) => {
+                drop(sender);
+                worker.await.ok()?
+            }
+            Mode::Lost => return None,
+        };
+        Some(Digests { length: self.length, md5: state.md5.finalize().into(), sha256: state.sha256.finalize().into() })
+    }
+}
+
+fn elsewhere(state: Box<State>) -> Mode {
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(QUEUED_FRAMES);
+    let worker = tokio::task::spawn_blocking(move || {
+        let mut state = *state;
+        while let Some(data) = receiver.blocking_recv() {
+            state.update(&data);
+        }
+        state
+    });
+    Mode::Elsewhere(sender, worker)
+}
+
+fn spare_core() -> bool {
+    std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+}
+
+/// Bodies up to this size are hashed in place.
+const INLINE_BYTES: u64 = 256 << 10;
+/// Frames that may wait for the hashing thread: a frame is at most hyper's read buffer, so this stays below a few MiB.
+const QUEUED_FRAMES: usize = 8;

@@ -1,0 +1,136 @@
+//! What can go wrong with a storage, in the terms of what the gateway does about it.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use crate::http::body::{BoxError, ClientGone, TooLarge, cause};
+use crate::http::client;
+use crate::settings::WrongSetting;
+
+/// A result of a storage operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed storage operation. `Display` and `Debug` never show a secret.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    status: Option<StatusCode>,
+    message: String,
+    source: Option<BoxError>,
+}
+
+/// What the gateway does about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The object is gone from the storage: 404.
+    Missing,
+    /// The storage cannot be reached, is overloaded, or failed in passing: 504, which clients try again.
+    Passing,
+    /// The storage refuses, or answers nonsense: 502.
+    Refused,
+    /// The plan's settings are wrong or their address is refused by the egress policy: 502 that names the storage's id.
+    Settings,
+    /// The pointer's location cannot be understood: 502.
+    Location,
+    /// The client stopped sending: nobody is there to answer.
+    Interrupted,
+    /// The body is larger than `limits.attachment_bytes`: 413.
+    TooLarge,
+}
+
+impl Error {
+    /// A failure with a text for the operator's log and the failure records. The text must hold no secret.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, status: None, message: message.into(), source: None }))
+    }
+
+    /// A refusal of the storage, classed by its status code (`storage-plans` table of failures).
+    #[must_use]
+    pub fn answered(status: StatusCode, message: impl Into<String>) -> Self {
+        let kind = match status.as_u16() {
+            429 | 500 | 502..=504 => Kind::Passing,
+            _ => Kind::Refused,
+        };
+        Self::new(kind, message).with_status(status)
+    }
+
+    /// A fault of a body that was being uploaded, or of the connection that it went through.
+    #[must_use]
+    pub fn of_body(error: BoxError) -> Self {
+        let kind = if cause::<ClientGone>(&*error).is_some() {
+            Kind::Interrupted
+        } else if cause::<TooLarge>(&*error).is_some() {
+            Kind::TooLarge
+        } else {
+            Kind::Passing
+        };
+        Self::new(kind, error.to_string()).because(error)
+    }
+
+    /// Adds the status code that the storage answered.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What the gateway does about it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The status code that the storage answered, if it did.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.status
+    }
+}
+
+impl From<client::Error> for Error {
+    fn from(error: client::Error) -> Self {
+        if cause::<ClientGone>(&error).is_some() || cause::<TooLarge>(&error).is_some() {
+            return Self::of_body(error.into());
+        }
+        let kind = match error.kind() {
+            client::Kind::Refused => Kind::Settings,
+            client::Kind::BadAnswer(_) | client::Kind::Tls => Kind::Refused,
+            client::Kind::Resolve | client::Kind::Connect | client::Kind::Silent | client::Kind::Broken => {
+                Kind::Passing
+            }
+        };
+        Self::new(kind, error.to_string()).because(error)
+    }
+}
+
+impl From<WrongSetting> for Error {
+    fn from(wrong: WrongSetting) -> Self {
+        Self::new(Kind::Settings, wrong.to_string())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.status {
+            Some(status) => write!(f, "{} (status {})", self.0.message, status.as_u16()),
+            None => f.write_str(&self.0.message),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
+    }
+}
