@@ -1,1 +1,4 @@
 //! Stowage.
+
+pub mod database;
+pub mod plan;
