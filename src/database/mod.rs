@@ -5,6 +5,8 @@
 use std::fmt;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 /// Bytes of an account id.

@@ -6,6 +6,8 @@
 mod decision;
 mod document;
 mod error;
+mod lookup;
+mod members;
 mod name;
 mod settings;
 

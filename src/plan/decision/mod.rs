@@ -1,19 +1,19 @@
 //! What a merged plan means for one document.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::members::{Members, must_be, object, text};
 use super::settings::as_flag;
 use super::{Merged, PlanError, Settings};
 use crate::database::{self, Class};
 
 #[cfg(test)]
-mod tests;
+mod properties;
+#[cfg(test)]
+pub(super) mod tests;
 
 /// The connection that is always there: the gateway's configured CouchDB.
 pub const LOCAL: &str = "local";
-
-/// Settings that published documents also put beside `settings`.
-const BESIDE_SETTINGS: [&str; 3] = ["field_list", "field_separator", "folder_base_path"];
 
 /// What is asked about: a document, or a database where its documents have no type.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +60,6 @@ impl Decision {
         self.settings.handler()
     }
 }
-
-type Members = Map<String, Value>;
 
 impl Merged {
     /// Decides where the attachments of a document go.
@@ -138,36 +136,6 @@ impl Merged {
             }
     }
 
-    /// The settings of a backend by its id, to reach what an older pointer names; `None` where it cannot be used.
-    pub fn storage(&self, id: &str) -> Option<Settings> {
-        self.backend(id).ok().flatten()
-    }
-
-    /// The settings of every backend that can be used.
-    pub fn storages(&self) -> impl Iterator<Item = Settings> {
-        let attachments = self.part("attachments").ok().flatten();
-        attachments
-            .into_iter()
-            .flat_map(Map::keys)
-            .filter_map(|id| self.storage(id))
-    }
-
-    /// The settings of a connection; its driver stands for the handler. `None` where the plan does not define it.
-    ///
-    /// # Errors
-    ///
-    /// Where the connection is malformed.
-    pub fn connection(&self, id: &str) -> Result<Option<Settings>, PlanError> {
-        let place = format!("connections.{id}");
-        let Some(entry) = object(self.part("connections")?, "connections", id)? else {
-            return Ok(None);
-        };
-        let driver = text(Some(entry), &place, "driver")?.unwrap_or_default();
-        let members = object(Some(entry), &place, "settings")?;
-        let members = members.cloned().unwrap_or_default();
-        Ok(Some(Settings::new(id, driver, members)))
-    }
-
     /// The entry that speaks of a database, with its key.
     fn class_entry(
         &self,
@@ -183,35 +151,6 @@ impl Merged {
             return self.class_entry(Class::System, database);
         }
         Ok((class.as_str(), object(plan, "plan", class.as_str())?))
-    }
-
-    fn check_connection(&self, id: &str) -> Result<(), PlanError> {
-        if id == LOCAL || object(self.part("connections")?, "connections", id)?.is_some() {
-            return Ok(());
-        }
-        Err(PlanError::unknown("connection", id))
-    }
-
-    fn backend(&self, id: &str) -> Result<Option<Settings>, PlanError> {
-        let entry = match self.part("attachments")?.and_then(|all| all.get(id)) {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::Object(entry)) => entry,
-            Some(_) => return Err(must_be(id.to_owned(), "an object")),
-        };
-        let handler = text(Some(entry), id, "handler")?
-            .ok_or_else(|| PlanError::wrong(id, "`handler` is missing"))?;
-        let beside = BESIDE_SETTINGS
-            .into_iter()
-            .filter_map(|key| entry.get(key).map(|value| (key.to_owned(), value.clone())));
-        let mut settings = Settings::new(id, handler, beside.collect());
-        if let Some(members) = object(Some(entry), id, "settings")? {
-            settings.overlay(members);
-        }
-        Ok(Some(settings))
-    }
-
-    fn part(&self, key: &str) -> Result<Option<&Members>, PlanError> {
-        as_object(self.members().get(key), || key.to_owned())
     }
 }
 
@@ -257,40 +196,4 @@ fn may_leave(entry: &Members) -> bool {
     let connection = entry.get("connection");
     handler.is_some_and(|handler| !handler.is_null())
         || connection.is_some_and(|connection| !connection.is_null() && connection != LOCAL)
-}
-
-fn object<'a>(
-    parent: Option<&'a Members>,
-    place: &str,
-    key: &str,
-) -> Result<Option<&'a Members>, PlanError> {
-    let value = parent.and_then(|members| members.get(key));
-    as_object(value, || format!("{place}.{key}"))
-}
-
-fn as_object(
-    value: Option<&Value>,
-    place: impl FnOnce() -> String,
-) -> Result<Option<&Members>, PlanError> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Object(members)) => Ok(Some(members)),
-        Some(_) => Err(must_be(place(), "an object")),
-    }
-}
-
-fn text<'a>(
-    parent: Option<&'a Members>,
-    place: &str,
-    key: &str,
-) -> Result<Option<&'a str>, PlanError> {
-    match parent.and_then(|members| members.get(key)) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(must_be(format!("{place}.{key}"), "text")),
-    }
-}
-
-fn must_be(place: String, kind: &str) -> PlanError {
-    PlanError::wrong(place, format!("it must be {kind}"))
 }

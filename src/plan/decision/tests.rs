@@ -1,5 +1,3 @@
-use proptest::collection::btree_map;
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -7,7 +5,7 @@ use crate::plan::{Documents, Fault};
 
 const UUID: &str = "403f90f67d1b71341f2ea6426eed3d90";
 
-fn plan(mut document: Value) -> Merged {
+pub(in crate::plan) fn plan(mut document: Value) -> Merged {
     document["pvt_type"] = json!("storage");
     Merged::from_documents(&Documents {
         system: Some(&document),
@@ -16,7 +14,7 @@ fn plan(mut document: Value) -> Merged {
 }
 
 /// A plan with three backends, one connection and the given `plan`.
-fn with_plan(entries: Value) -> Merged {
+pub(in crate::plan) fn with_plan(entries: Value) -> Merged {
     plan(json!({
         "attachments": {
             "one": { "handler": "s3", "name": "One", "settings": { "bucket": "first", "key": "canary" } },
@@ -37,7 +35,7 @@ fn subject<'a>(class: Class, database: &'a str, document_type: &'a str) -> Subje
 }
 
 /// `storage@connection`, `-@connection` to pass through, or `!id` for an error.
-fn decided(plan: &Merged, class: Class, database: &str, document_type: &str) -> String {
+pub(super) fn decided(plan: &Merged, class: Class, database: &str, document_type: &str) -> String {
     match plan.decide(&subject(class, database, document_type)) {
         Ok(Outcome::PassThrough { connection }) => format!("-@{connection}"),
         Ok(Outcome::Store(decision)) => format!("{}@{}", decision.storage(), decision.connection),
@@ -45,7 +43,7 @@ fn decided(plan: &Merged, class: Class, database: &str, document_type: &str) -> 
     }
 }
 
-fn store(plan: &Merged, document_type: &str) -> Decision {
+pub(in crate::plan) fn store(plan: &Merged, document_type: &str) -> Decision {
     match plan.decide(&subject(Class::Modb, "db", document_type)) {
         Ok(Outcome::Store(decision)) => decision,
         other => panic!("not stored: {other:?}"),
@@ -246,129 +244,70 @@ fn what_is_not_defined_is_refused_by_name() {
 }
 
 #[test]
-fn params_go_over_settings_and_settings_over_what_stands_beside() {
-    let plan = plan(json!({
-        "attachments": { "b": {
-            "handler": "s3", "name": "n", "field_list": ["beside"], "field_separator": "-",
-            "folder_base_path": "beside", "unknown": 1,
-            "settings": { "field_list": ["settings"], "folder_base_path": "settings", "bucket": "b" },
-        } },
-        "plan": { "modb": { "attachments": {
-            "handler": "b", "params": { "folder_base_path": "params", "folder_path": "f" },
-        } } },
-    }));
-    let settings = store(&plan, "").settings;
-    let expected = json!({
-        "field_list": ["settings"], "field_separator": "-", "folder_base_path": "params",
-        "bucket": "b", "folder_path": "f",
-    });
-    assert_eq!(Value::Object(settings.members().clone()), expected);
+fn malformed_backends_are_refused() {
+    for (attachments, expected) in [
+        (json!("x"), "!attachments"),
+        (json!({ "b": "x" }), "!b"),
+        (json!({ "b": {} }), "!b"),
+        (json!({ "b": null }), "!b"),
+        (json!({ "b": { "handler": 1 } }), "!b.handler"),
+        (
+            json!({ "b": { "handler": "s3", "settings": [] } }),
+            "!b.settings",
+        ),
+    ] {
+        let uses = json!({ "modb": { "attachments": { "handler": "b" } } });
+        let plan = plan(json!({ "attachments": attachments, "plan": uses }));
+        assert_eq!(
+            decided(&plan, Class::Modb, "db", "t"),
+            expected,
+            "{attachments}"
+        );
+        assert!(plan.class_has_handler(Class::Modb, "db"), "{attachments}");
+    }
 }
 
 #[test]
-fn malformed_parts_are_refused_and_never_pass_through() {
-    let ok = json!({ "b": { "handler": "s3" } });
-    let uses = json!({ "modb": { "attachments": { "handler": "b" } } });
-    for (attachments, entries, expected) in [
-        (json!("x"), uses.clone(), "!attachments"),
-        (json!({ "b": "x" }), uses.clone(), "!b"),
-        (json!({ "b": {} }), uses.clone(), "!b"),
-        (json!({ "b": { "handler": 1 } }), uses.clone(), "!b.handler"),
+fn malformed_parts_of_a_plan_are_refused_and_never_pass_through() {
+    for (modb, expected) in [
+        (json!([]), "!plan.modb"),
+        (json!({ "types": "x" }), "!plan.modb.types"),
+        (json!({ "types": { "t": 1 } }), "!plan.modb.types.t"),
+        (json!({ "attachments": "b" }), "!plan.modb.attachments"),
+        (json!({ "connection": 1 }), "!plan.modb.connection"),
         (
-            json!({ "b": { "handler": "s3", "settings": [] } }),
-            uses.clone(),
-            "!b.settings",
-        ),
-        (json!({ "b": null }), uses, "!b"),
-        (ok.clone(), json!("x"), "!plan"),
-        (ok.clone(), json!({ "modb": [] }), "!plan.modb"),
-        (
-            ok.clone(),
-            json!({ "modb": { "types": "x" } }),
-            "!plan.modb.types",
-        ),
-        (
-            ok.clone(),
-            json!({ "modb": { "types": { "t": 1 } } }),
-            "!plan.modb.types.t",
-        ),
-        (
-            ok.clone(),
-            json!({ "modb": { "attachments": "b" } }),
-            "!plan.modb.attachments",
-        ),
-        (
-            ok.clone(),
-            json!({ "modb": { "connection": 1 } }),
-            "!plan.modb.connection",
-        ),
-        (
-            ok.clone(),
-            json!({ "modb": { "attachments": { "handler": ["b"] } } }),
+            json!({ "attachments": { "handler": ["b"] } }),
             "!plan.modb.attachments.handler",
         ),
         (
-            ok.clone(),
-            json!({ "modb": { "attachments": { "handler": "b", "params": "x" } } }),
+            json!({ "attachments": { "handler": "b", "params": "x" } }),
             "!b",
         ),
         (
-            ok.clone(),
-            json!({ "modb": { "attachments": { "handler": "b", "stub": "x" } } }),
+            json!({ "attachments": { "handler": "b", "stub": "x" } }),
             "!b",
         ),
         (
-            ok.clone(),
-            json!({ "modb": { "types": { "t": { "attachments": { "handler": 5 } } } } }),
+            json!({ "types": { "t": { "attachments": { "handler": 5 } } } }),
             "!plan.modb.types.t.attachments.handler",
         ),
-        // Not needed for this decision.
-        (
-            ok,
-            json!({ "modb": { "attachments": { "params": 1 }, "types": { "u": 1 } }, "yodb": 1 }),
-            "-@local",
-        ),
     ] {
-        let case = format!("{attachments} {entries}");
-        let plan = plan(json!({ "attachments": attachments, "plan": entries }));
-        assert_eq!(decided(&plan, Class::Modb, "db", "t"), expected, "{case}");
-        if expected.starts_with('!') {
-            assert!(plan.class_has_handler(Class::Modb, "db"), "{case}");
-        }
+        let backends = json!({ "b": { "handler": "s3" } });
+        let plan = plan(json!({ "attachments": backends, "plan": { "modb": modb } }));
+        assert_eq!(decided(&plan, Class::Modb, "db", "t"), expected, "{modb}");
+        assert!(plan.class_has_handler(Class::Modb, "db"), "{modb}");
     }
+    let odd = plan(json!({ "plan": "x" }));
+    assert_eq!(decided(&odd, Class::Modb, "db", "t"), "!plan");
+}
+
+#[test]
+fn what_a_decision_does_not_need_may_be_malformed() {
+    let modb = json!({ "attachments": { "params": 1 }, "types": { "u": 1 } });
+    let odd = plan(json!({ "attachments": 1, "plan": { "modb": modb, "yodb": 1 } }));
+    assert_eq!(decided(&odd, Class::Modb, "db", "t"), "-@local");
     let nulls = plan(json!({ "attachments": null, "connections": null, "plan": null }));
     assert_eq!(decided(&nulls, Class::Modb, "db", "t"), "-@local");
-}
-
-#[test]
-fn an_older_pointer_finds_its_backend_by_id() {
-    let plan = plan(json!({ "attachments": {
-        "short": { "handler": "s3", "folder_base_path": "f", "settings": { "bucket": "b" } },
-        "bare": { "handler": "file" },
-        "broken": { "settings": {} },
-        "worse": 1,
-    } }));
-    let short = plan.storage("short").unwrap();
-    assert_eq!(short.handler(), "s3");
-    assert_eq!(short.text("bucket"), Ok(Some("b")));
-    assert_eq!(short.text("folder_base_path"), Ok(Some("f")));
-    for id in ["broken", "worse", "missing"] {
-        assert_eq!(plan.storage(id), None, "{id}");
-    }
-    let all: Vec<String> = plan
-        .storages()
-        .map(|settings| settings.id().to_owned())
-        .collect();
-    assert_eq!(all, ["short", "bare"]);
-}
-
-#[test]
-fn connections_are_read_by_id() {
-    let plan = with_plan(json!({}));
-    let far = plan.connection("far").unwrap().unwrap();
-    assert_eq!(far.handler(), "kazoo_couch");
-    assert_eq!(far.number("port"), Ok(Some(5984)));
-    assert_eq!(plan.connection("gone"), Ok(None));
 }
 
 #[test]
@@ -379,58 +318,4 @@ fn debug_of_a_decision_hides_secrets() {
         shown.contains("one") && !shown.contains("canary"),
         "{shown}"
     );
-}
-
-/// Plans that are more or less as they should be.
-fn any_plan() -> impl Strategy<Value = Value> {
-    let odd = prop_oneof![
-        Just(json!(null)),
-        Just(json!(1)),
-        Just(json!("x")),
-        Just(json!([]))
-    ];
-    let id = prop_oneof![
-        Just(json!("one")),
-        Just(json!("gone")),
-        Just(json!("local")),
-        odd.clone()
-    ];
-    let attachments = btree_map("handler|params|stub", id.clone(), 0..3).prop_map(|map| json!(map));
-    let of_type = prop_oneof![
-        4 => (id.clone(), attachments.clone())
-            .prop_map(|(connection, attachments)| json!({ "connection": connection, "attachments": attachments })),
-        2 => attachments.clone().prop_map(|attachments| json!({ "attachments": attachments })),
-        1 => odd.clone(),
-    ];
-    let types = prop_oneof![
-        4 => btree_map("fax|media|faxes", of_type.clone(), 0..3).prop_map(|map| json!(map)),
-        1 => odd.clone(),
-    ];
-    let class = prop_oneof![
-        6 => (of_type, types).prop_map(|(mut entry, types)| {
-            if let Some(entry) = entry.as_object_mut() {
-                entry.insert("types".to_owned(), types);
-                entry.insert("database".to_owned(), json!({ "names": ["faxes"] }));
-            }
-            entry
-        }),
-        1 => odd,
-    ];
-    btree_map("modb|system|aggregate", class, 0..4).prop_map(|map| json!(map))
-}
-
-proptest! {
-    #[test]
-    fn a_class_without_handler_passes_every_document_through(entries in any_plan()) {
-        let plan = with_plan(entries);
-        for (class, database) in [(Class::Modb, "db"), (Class::Aggregate, "faxes"), (Class::System, "alerts")] {
-            let outcomes = ["", "fax", "media", "other"]
-                .map(|document_type| decided(&plan, class, database, document_type));
-            if !plan.class_has_handler(class, database) {
-                for outcome in outcomes {
-                    prop_assert_eq!(&outcome, "-@local");
-                }
-            }
-        }
-    }
 }

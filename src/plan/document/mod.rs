@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 use super::settings::as_flag;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 /// The members of a plan document that take part in a merge.

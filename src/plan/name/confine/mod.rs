@@ -13,6 +13,9 @@
 
 use percent_encoding::percent_decode_str;
 
+#[cfg(test)]
+mod tests;
+
 /// Says what is wrong with a name, if anything.
 pub(super) fn confine(handler: &str, name: &str) -> Result<(), &'static str> {
     let is_http = handler == "http";
