@@ -1,7 +1,7 @@
 //! Composing the name of an object from a plan's `field_list` and folder.
 //!
 //! What comes from a document (its id, the attachment's name, fields) is percent-encoded; constants, separators and
-//! folders are the plan author's own text and stay as they are. The result must stay inside its folder: see [`confine`].
+//! folders are the plan author's own text and stay as they are. The result must stay inside its folder: see [`mod@confine`].
 
 use std::fmt;
 
@@ -164,7 +164,7 @@ impl Name {
         let mut below = Self::constant(&format!("{folder}/"));
         below.append(&Self {
             text: name.to_owned(),
-            value_end: self.value_end.map(|end| end - trimmed),
+            value_end: self.value_end.map(|end| end.saturating_sub(trimmed)),
         });
         below
     }

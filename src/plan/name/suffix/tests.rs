@@ -62,4 +62,12 @@ fn a_suffix_goes_before_the_extension() {
     assert_eq!(name.with_suffix("1f6c2a9e"), "f.x/g/call%201.1f6c2a9e.mp3");
     let name = named("s3", json!({ "path": "f", "field_list": [] }), json!({})).unwrap();
     assert_eq!(name.with_suffix("S"), "f/S");
+    let mut members = with_list(json!([{ "group": ["//", { "arg": "attachment" }, "?x=y"] }]));
+    members["folder_path"] = json!("f");
+    let name = named("http", members, json!({})).unwrap();
+    assert_eq!(name.with_suffix("S"), "f/call%201.S.mp3?x=y");
+    let mut members = with_list(json!([{ "group": [{ "field": "empty" }, "//x"] }]));
+    members["folder_path"] = json!("f");
+    let name = named("http", members, json!({ "empty": "" })).unwrap();
+    assert_eq!(name.with_suffix("S"), "f/x.S");
 }
