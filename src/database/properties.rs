@@ -39,7 +39,7 @@ fn reference(name: &str) -> Option<(Class, String)> {
 proptest! {
     #[test]
     fn account_names_agree_with_the_reference(
-        name in "account/[a-z0-9]{1,3}/[a-z0-9é]{2}/[a-z0-9/]{27,29}(-[0-9a]{3,7}|-selectors|-provisioner)?"
+        name in "account/[a-z0-9]{1,3}/[a-z0-9é]{1,3}/[a-z0-9/]{27,29}(-[0-9a]{3,7}|-selectors|-provisioner)?"
     ) {
         let expected = reference(&name);
         let actual = class_of(&name).map(|database| {

@@ -63,6 +63,8 @@ fn what_only_looks_like_an_account_passes_through() {
         "account/ab/cd/ef0123456789abcdef012345678",
         "account/abc/d/ef0123456789abcdef0123456789",
         "account/a/bcd/ef0123456789abcdef0123456789",
+        "account/ab/cde/f0123456789abcdef0123456789",
+        "account/ab/c/def0123456789abcdef0123456789",
         "account/ab/cd/ef0123456789abcd/f0123456789",
         "account/ab/cd/ef0123456789abcdef01234567é",
         "account/ab/cd/ef0123456789abcdef01234567\u{1}9",

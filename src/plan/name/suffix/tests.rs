@@ -1,10 +1,9 @@
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::plan::name::tests::named;
 
 #[test]
 fn a_suffix_goes_before_the_extension() {
-    let with_list = |list: Value| json!({ "field_list": list });
     for (list, expected) in [
         (json!(["x", { "arg": "attachment" }]), "x/call%201.S.mp3"),
         (
@@ -53,21 +52,33 @@ fn a_suffix_goes_before_the_extension() {
         (json!([]), "S"),
     ] {
         let document = json!({ "hidden": ".hidden", "dotted": "a.b_c", "trailing": "a." });
-        let name = named("http", with_list(list), document).unwrap();
+        let name = named("http", json!({ "field_list": list }), document).unwrap();
         assert_eq!(name.with_suffix("S"), expected, "{name}");
     }
-    let mut members = with_list(json!([{ "arg": "attachment" }]));
-    members["folder_path"] = json!("/f.x/g");
-    let name = named("http", members, json!({})).unwrap();
-    assert_eq!(name.with_suffix("1f6c2a9e"), "f.x/g/call%201.1f6c2a9e.mp3");
-    let name = named("s3", json!({ "path": "f", "field_list": [] }), json!({})).unwrap();
-    assert_eq!(name.with_suffix("S"), "f/S");
-    let mut members = with_list(json!([{ "group": ["//", { "arg": "attachment" }, "?x=y"] }]));
-    members["folder_path"] = json!("f");
-    let name = named("http", members, json!({})).unwrap();
-    assert_eq!(name.with_suffix("S"), "f/call%201.S.mp3?x=y");
-    let mut members = with_list(json!([{ "group": [{ "field": "empty" }, "//x"] }]));
-    members["folder_path"] = json!("f");
-    let name = named("http", members, json!({ "empty": "" })).unwrap();
-    assert_eq!(name.with_suffix("S"), "f/x.S");
+}
+
+#[test]
+fn a_suffix_finds_its_place_below_a_folder() {
+    for (folder, list, expected) in [
+        (
+            "/f.x/g",
+            json!([{ "arg": "attachment" }]),
+            "f.x/g/call%201.S.mp3",
+        ),
+        ("f", json!([]), "f/S"),
+        (
+            "f",
+            json!([{ "group": ["//", { "arg": "attachment" }, "?x=y"] }]),
+            "f/call%201.S.mp3?x=y",
+        ),
+        (
+            "f",
+            json!([{ "group": [{ "field": "missing" }, "//x"] }]),
+            "f/x.S",
+        ),
+    ] {
+        let members = json!({ "folder_path": folder, "field_list": list });
+        let name = named("http", members, json!({})).unwrap();
+        assert_eq!(name.with_suffix("S"), expected, "{list}");
+    }
 }
