@@ -3,7 +3,12 @@
 //! `ARCHITECTURE.md` explains the shape and the order of the modules, which may import only downwards.
 
 pub mod config;
+pub mod couch;
+pub mod database;
 pub mod http;
+pub mod plan;
+pub mod pointer;
 pub mod settings;
 pub mod storage;
 pub mod tasks;
+pub mod telemetry;

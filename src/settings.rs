@@ -1,6 +1,6 @@
 //! A storage's settings as its driver reads them: typed, tolerant, and never printed.
 //!
-//! Plans are JSON that tenants write: numbers and booleans may stand as text, `null` counts as missing. A value of a
+//! Plans are JSON that tenants write: numbers and booleans may be written as text, `null` counts as missing. A value of a
 //! wrong type is an error that names the storage's id and the key, never the value.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// The final settings of one entry of a plan's `attachments`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Settings {
     id: String,
     handler: String,
@@ -34,15 +34,27 @@ impl Settings {
         &self.handler
     }
 
-    /// A text; numbers count as their JSON text.
+    /// All members as they are, secrets included.
+    #[must_use]
+    pub const fn members(&self) -> &Map<String, Value> {
+        &self.members
+    }
+
+    /// Puts members over those that are there.
+    pub fn overlay(&mut self, members: &Map<String, Value>) {
+        for (key, value) in members {
+            self.members.insert(key.clone(), value.clone());
+        }
+    }
+
+    /// A text.
     ///
     /// # Errors
     /// For a value of another type.
-    pub fn text(&self, key: &'static str) -> Result<Option<String>, WrongSetting> {
+    pub fn text(&self, key: &str) -> Result<Option<String>, WrongSetting> {
         match self.member(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(_) => Err(self.wrong(key, "must be a text")),
         }
     }
@@ -51,7 +63,7 @@ impl Settings {
     ///
     /// # Errors
     /// For a missing, empty or wrong value.
-    pub fn required(&self, key: &'static str) -> Result<String, WrongSetting> {
+    pub fn required(&self, key: &str) -> Result<String, WrongSetting> {
         let text = self.text(key)?.filter(|text| !text.is_empty());
         text.ok_or_else(|| self.wrong(key, "is required"))
     }
@@ -60,21 +72,16 @@ impl Settings {
     ///
     /// # Errors
     /// For any other value.
-    pub fn flag(&self, key: &'static str) -> Result<Option<bool>, WrongSetting> {
-        match self.member(key) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(Value::String(text)) if text == "true" => Ok(Some(true)),
-            Some(Value::String(text)) if text == "false" => Ok(Some(false)),
-            Some(_) => Err(self.wrong(key, "must be true or false")),
-        }
+    pub fn flag(&self, key: &str) -> Result<Option<bool>, WrongSetting> {
+        let Some(value) = self.member(key) else { return Ok(None) };
+        as_flag(value).map(Some).ok_or_else(|| self.wrong(key, "must be true or false"))
     }
 
     /// A whole number from 0, also as text.
     ///
     /// # Errors
     /// For any other value.
-    pub fn number(&self, key: &'static str) -> Result<Option<u64>, WrongSetting> {
+    pub fn number(&self, key: &str) -> Result<Option<u64>, WrongSetting> {
         let number = match self.member(key) {
             None => return Ok(None),
             Some(Value::Number(number)) => number.as_u64(),
@@ -88,7 +95,7 @@ impl Settings {
     ///
     /// # Errors
     /// For any other value.
-    pub fn list(&self, key: &'static str) -> Result<Option<&Vec<Value>>, WrongSetting> {
+    pub fn list(&self, key: &str) -> Result<Option<&Vec<Value>>, WrongSetting> {
         match self.member(key) {
             None => Ok(None),
             Some(Value::Array(list)) => Ok(Some(list)),
@@ -100,7 +107,7 @@ impl Settings {
     ///
     /// # Errors
     /// For any other value.
-    pub fn object(&self, key: &'static str) -> Result<Option<&Map<String, Value>>, WrongSetting> {
+    pub fn object(&self, key: &str) -> Result<Option<&Map<String, Value>>, WrongSetting> {
         match self.member(key) {
             None => Ok(None),
             Some(Value::Object(object)) => Ok(Some(object)),
@@ -155,3 +162,70 @@ impl fmt::Display for WrongSetting {
 }
 
 impl std::error::Error for WrongSetting {}
+
+/// A boolean, also one written as a text.
+#[must_use]
+pub fn as_flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Settings;
+
+    fn settings(members: &Value) -> Settings {
+        Settings::new("backend1", "s3", members.as_object().cloned().unwrap())
+    }
+
+    #[test]
+    fn numbers_and_booleans_may_be_written_as_text() {
+        let settings = settings(&json!({
+            "port": "9000", "port2": 9000, "yes": "true", "no": false, "text": "a", "list": [1], "object": {"a": 1}
+        }));
+        assert_eq!(settings.number("port"), Ok(Some(9000)));
+        assert_eq!(settings.number("port2"), Ok(Some(9000)));
+        assert_eq!(settings.flag("yes"), Ok(Some(true)));
+        assert_eq!(settings.flag("no"), Ok(Some(false)));
+        assert_eq!(settings.text("text").unwrap().as_deref(), Some("a"));
+        assert_eq!(settings.list("list").unwrap().map(Vec::len), Some(1));
+        assert_eq!(settings.object("object").unwrap().map(|object| object.len()), Some(1));
+    }
+
+    #[test]
+    fn missing_and_null_are_the_same() {
+        let settings = settings(&json!({ "null": null }));
+        for key in ["null", "missing"] {
+            assert_eq!(settings.text(key), Ok(None));
+            assert_eq!(settings.number(key), Ok(None));
+            assert_eq!(settings.flag(key), Ok(None));
+            assert!(settings.required(key).is_err());
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_names_backend_and_key_and_never_the_value() {
+        for value in [json!({"canary": 1}), json!(["canary"]), json!(1.5), json!(-1), json!(true)] {
+            let settings = settings(&json!({ "key": value }));
+            let errors = [settings.text("key").err(), settings.number("key").err()];
+            for error in errors.into_iter().flatten() {
+                let text = error.to_string();
+                assert!(text.contains("key") && text.contains("backend1") && !text.contains("canary"), "{text}");
+            }
+            assert!(settings.text("key").is_err());
+            assert!(!format!("{settings:?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_settings_apart() {
+        let one = settings(&json!({"a": 1})).fingerprint();
+        assert_eq!(one, settings(&json!({"a": 1})).fingerprint());
+        assert_ne!(one, settings(&json!({"a": 2})).fingerprint());
+    }
+}

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 
 use super::client::ResponseBody;
 use super::idle::IdleTimer;
+use crate::tasks::Tasks;
 
 /// Any error, as bodies carry them.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -47,11 +48,17 @@ impl Body {
 
     /// What a client sends, with a deadline on its silence.
     #[must_use]
-    pub fn request(incoming: Incoming, idle: Duration) -> Self {
+    pub fn request(incoming: Incoming, idle: Duration, waits_for_continue: bool, tasks: &Tasks) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
-        Self(Inner::Request(RequestBody { incoming, idle: IdleTimer::new(Some(idle)) }))
+        let idle = IdleTimer::new(Some(idle));
+        Self(Inner::Request(RequestBody {
+            incoming: Some(incoming),
+            idle,
+            untouched: waits_for_continue,
+            tasks: tasks.clone(),
+        }))
     }
 
     /// Any other body.
@@ -105,7 +112,7 @@ impl HttpBody for Body {
         match &self.0 {
             Inner::Empty => true,
             Inner::Full(_) => false,
-            Inner::Request(body) => body.incoming.is_end_stream(),
+            Inner::Request(body) => body.is_end_stream(),
             Inner::Response(body) => body.is_end_stream(),
             Inner::Boxed(body) => body.is_end_stream(),
         }
@@ -115,33 +122,67 @@ impl HttpBody for Body {
         match &self.0 {
             Inner::Empty => SizeHint::with_exact(0),
             Inner::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Inner::Request(body) => body.incoming.size_hint(),
+            Inner::Request(body) => body.size_hint(),
             Inner::Response(body) => body.size_hint(),
             Inner::Boxed(body) => body.size_hint(),
         }
     }
 }
 
+/// A body that the client still sends. Where nobody wants the rest of it, it is read and thrown away for a while after
+/// the answer: closing at once would reset the connection, and a client in the middle of sending would never see why.
 struct RequestBody {
-    incoming: Incoming,
+    incoming: Option<Incoming>,
     idle: IdleTimer,
+    /// The client sends nothing before `100 Continue`, which goes out with the first poll.
+    untouched: bool,
+    tasks: Tasks,
 }
 
 impl RequestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        this.untouched = false;
+        match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 this.idle.progress();
+                if !matches!(frame, Some(Ok(_))) {
+                    this.incoming = None;
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| ClientGone::Broke(error).into())))
             }
             Poll::Pending => {
                 ready!(this.idle.poll_silence(cx));
+                this.incoming = None;
                 Poll::Ready(Some(Err(ClientGone::Silent.into())))
             }
         }
     }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
 }
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let unread = self.incoming.take().filter(|incoming| !incoming.is_end_stream() && !self.untouched);
+        if let Some(mut incoming) = unread {
+            drop(self.tasks.spawn("lingering read", async move {
+                let rest = async { while let Some(Ok(_)) = incoming.frame().await {} };
+                drop(tokio::time::timeout(LINGER, rest).await);
+            }));
+        }
+    }
+}
+
+/// How long a body that nobody wants is read on.
+const LINGER: Duration = Duration::from_secs(30);
 
 /// The client, not the gateway and not a backend, is why a body ended early.
 #[derive(Debug)]

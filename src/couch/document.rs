@@ -1,0 +1,138 @@
+//! A document whose members stay as CouchDB wrote them.
+//!
+//! Only what the gateway changes is taken apart. Numbers keep their digits, members their order, and a document of
+//! megabytes costs no tree.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+
+/// A JSON document.
+#[derive(Debug, Clone, Default)]
+pub struct Document {
+    members: IndexMap<String, Box<RawValue>>,
+}
+
+/// What was read is no JSON object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotADocument;
+
+impl fmt::Display for NotADocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what CouchDB sent is not a document")
+    }
+}
+
+impl std::error::Error for NotADocument {}
+
+impl Document {
+    /// Reads the bytes of a document.
+    ///
+    /// # Errors
+    /// [`NotADocument`]
+    pub fn parse(bytes: &[u8]) -> Result<Self, NotADocument> {
+        serde_json::from_slice(bytes).map(|members| Self { members }).map_err(|_| NotADocument)
+    }
+
+    /// The bytes of the document.
+    ///
+    /// # Errors
+    /// Never for members that were read or set here.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&self.members)
+    }
+
+    /// A member as it stands.
+    #[must_use]
+    pub fn raw(&self, key: &str) -> Option<&RawValue> {
+        self.members.get(key).map(|member| &**member)
+    }
+
+    /// A member as a value.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<Value> {
+        serde_json::from_str(self.raw(key)?.get()).ok()
+    }
+
+    /// A member that is a text.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<String> {
+        serde_json::from_str(self.raw(key)?.get()).ok()
+    }
+
+    /// The revision.
+    #[must_use]
+    pub fn rev(&self) -> Option<String> {
+        self.text("_rev")
+    }
+
+    /// Sets a member; a new one goes to the end.
+    ///
+    /// # Errors
+    /// Never for values of texts, numbers, lists and objects.
+    pub fn set(&mut self, key: &str, value: &Value) -> Result<(), serde_json::Error> {
+        self.members.insert(key.to_owned(), to_raw_value(value)?);
+        Ok(())
+    }
+
+    /// A member that is an object, each of its members as it stands; `None` where it is missing or something else.
+    #[must_use]
+    pub fn object(&self, key: &str) -> Option<Self> {
+        serde_json::from_str(self.raw(key)?.get()).ok().map(|members| Self { members })
+    }
+
+    /// Puts an object back.
+    ///
+    /// # Errors
+    /// Never for members that were read or set here.
+    pub fn set_object(&mut self, key: &str, object: &Self) -> Result<(), serde_json::Error> {
+        self.members.insert(key.to_owned(), to_raw_value(&object.members)?);
+        Ok(())
+    }
+
+    /// Removes a member, keeping the order of the others.
+    pub fn remove(&mut self, key: &str) -> bool {
+        self.members.shift_remove(key).is_some()
+    }
+
+    /// Whether there is no member.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The names of the members, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
+    }
+
+    /// The fields that the platform shows to others: every key that begins with neither `_` nor `pvt_`.
+    #[must_use]
+    pub fn public_fields(&self) -> Map<String, Value> {
+        let public = self.keys().filter(|key| !key.starts_with('_') && !key.starts_with("pvt_"));
+        public.filter_map(|key| Some((key.to_owned(), self.value(key)?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Document;
+
+    #[test]
+    fn members_stay_as_they_are() {
+        let text = r#"{"_id":"a","big":12345678901234567890123,"f":1.0,"e":1E5,"z":{"b":1,"a":[ 1 , 2]},"a":"\u00fc"}"#;
+        let document = Document::parse(text.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(document.to_bytes().unwrap()).unwrap(), text);
+        assert_eq!(document.text("a").as_deref(), Some("ü"));
+        assert_eq!(document.public_fields().len(), 5);
+    }
+
+    #[test]
+    fn what_is_no_object_is_no_document() {
+        for text in ["[1]", "1", "", "{", "null"] {
+            assert!(Document::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

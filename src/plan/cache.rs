@@ -1,0 +1,305 @@
+//! Plan documents held in memory: loaded once however many requests wait, believed until the feed or their age says
+//! otherwise, and served stale while CouchDB cannot be asked.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use moka::future::Cache;
+use moka::ops::compute::{CompResult, Op};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::document::{Documents, Merged, plan_id};
+use crate::config;
+use crate::couch::{self, Answer, Couch, DocumentPath};
+use crate::database::AccountId;
+use crate::http::target::encode;
+use crate::telemetry::metrics::Metrics;
+
+/// The plans of all accounts; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Plans(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    couch: Couch,
+    config: config::Plans,
+    metrics: Metrics,
+    documents: Cache<String, Arc<Held>>,
+    merged: Cache<Key, Arc<Merged>>,
+    /// Ids that the feed named: what is held of them is old.
+    dirty: Mutex<HashSet<String>>,
+    users: RwLock<Users>,
+    /// Raised whenever anything may have changed; a merged plan of an older count is not kept.
+    version: std::sync::atomic::AtomicU64,
+}
+
+type Key = (Option<AccountId>, Option<String>);
+
+/// What is held of one document.
+struct Held {
+    document: Option<Value>,
+    /// When CouchDB said so.
+    loaded: Instant,
+    /// When asking again failed last.
+    failed: Option<Instant>,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").field("present", &self.document.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Which accounts have plans of users, as the changes feed tells.
+#[derive(Debug, Default)]
+enum Users {
+    /// Nobody knows: the feed has not been read. There is no plan either, as far as anybody knows.
+    #[default]
+    Unknown,
+    /// User id to account id.
+    Known(HashMap<String, String>),
+}
+
+/// The plans cannot be known, and had been known before.
+#[derive(Debug, Clone)]
+pub struct Unavailable(Arc<couch::Error>);
+
+impl std::fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the storage plans cannot be read")
+    }
+}
+
+impl std::error::Error for Unavailable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+impl Plans {
+    /// Reads plans through `couch` with the gateway's own account.
+    #[must_use]
+    pub fn new(couch: Couch, config: config::Plans, metrics: Metrics) -> Self {
+        let documents =
+            Cache::builder().max_capacity(MOST_DOCUMENTS).time_to_idle(KEEP_UNUSED.max(config.stale)).build();
+        let merged = Cache::builder().max_capacity(MOST_DOCUMENTS).time_to_live(config.refresh).build();
+        Self(Arc::new(Inner {
+            couch,
+            config,
+            metrics,
+            documents,
+            merged,
+            dirty: Mutex::default(),
+            users: RwLock::default(),
+            version: std::sync::atomic::AtomicU64::new(0),
+        }))
+    }
+
+    /// The effective plan of an account's databases, or of the system's; with an owner, of that user's documents.
+    ///
+    /// # Errors
+    /// [`Unavailable`] where a plan had been known and is older than `plans.stale`.
+    pub async fn effective(
+        &self,
+        account: Option<&AccountId>,
+        owner: Option<&str>,
+    ) -> Result<Arc<Merged>, Unavailable> {
+        let key = (account.cloned(), owner.map(str::to_owned));
+        if let Some(merged) = self.0.merged.get(&key).await {
+            return Ok(merged);
+        }
+        let version = self.version();
+        let merged = Arc::new(self.merge(account, owner).await?);
+        if self.version() == version {
+            self.0.merged.insert(key.clone(), Arc::clone(&merged)).await;
+            if self.version() != version {
+                self.0.merged.invalidate(&key).await;
+            }
+        }
+        Ok(merged)
+    }
+
+    /// Whether users of an account may have plans of their own, which only a document's `owner_id` leads to.
+    #[must_use]
+    pub fn has_user_plans(&self, account: Option<&AccountId>) -> bool {
+        let Some(account) = account else { return false };
+        let users = self.0.users.read().unwrap_or_else(PoisonError::into_inner);
+        match &*users {
+            Users::Unknown => false,
+            Users::Known(users) => users.values().any(|known| known == account.as_str()),
+        }
+    }
+
+    async fn merge(&self, account: Option<&AccountId>, owner: Option<&str>) -> Result<Merged, Unavailable> {
+        let system = self.document("system").await?;
+        let Some(account) = account else {
+            let documents = Documents { system: system.document.as_ref(), ..Documents::default() };
+            return Ok(Merged::from_documents(&documents));
+        };
+        let own = self.document(account.as_str()).await?;
+        let named = match own.document.as_ref().and_then(|document| plan_id(document, account.as_str())) {
+            Some(id) => Some(self.document(id).await?),
+            None => None,
+        };
+        let owner = match owner.filter(|owner| !owner.is_empty()) {
+            Some(owner) => Some(self.document(owner).await?),
+            None => None,
+        };
+        Ok(Merged::from_documents(&Documents {
+            account_id: Some(account.as_str()),
+            system: system.document.as_ref(),
+            named: named.as_ref().and_then(|held| held.document.as_ref()),
+            account: own.document.as_ref(),
+            owner: owner.as_ref().and_then(|held| held.document.as_ref()),
+        }))
+    }
+
+    /// One document of the plans database, from memory where that may be believed.
+    async fn document(&self, id: &str) -> Result<Arc<Held>, Unavailable> {
+        let inner = &self.0;
+        if let Some(held) = inner.documents.get(id).await
+            && self.is_believed(id, &held)
+        {
+            inner.metrics.plan_cache("hit");
+            return Ok(held);
+        }
+        let outcome = inner
+            .documents
+            .entry(id.to_owned())
+            .and_try_compute_with(|entry| async move {
+                let held = entry.map(moka::Entry::into_value);
+                match held {
+                    Some(held) if self.is_believed(id, &held) => Ok(Op::Nop),
+                    held => self.load(id, held).await.map(Op::Put),
+                }
+            })
+            .await?;
+        Ok(match outcome {
+            CompResult::Inserted(entry)
+            | CompResult::ReplacedWith(entry)
+            | CompResult::Unchanged(entry)
+            | CompResult::Removed(entry) => entry.into_value(),
+            CompResult::StillNone(_) => Arc::new(Held { document: None, loaded: Instant::now(), failed: None }),
+        })
+    }
+
+    async fn load(&self, id: &str, held: Option<Arc<Held>>) -> Result<Arc<Held>, Unavailable> {
+        let inner = &self.0;
+        self.dirty(|dirty| dirty.remove(id));
+        match self.ask(id).await {
+            Ok(document) => {
+                inner.metrics.plan_cache("load");
+                Ok(Arc::new(Held { document, loaded: Instant::now(), failed: None }))
+            }
+            Err(error) => {
+                self.dirty(|dirty| dirty.insert(id.to_owned()));
+                let failed = Some(Instant::now());
+                match held {
+                    Some(held) if held.loaded.elapsed() < inner.config.stale => {
+                        inner.metrics.plan_cache("stale");
+                        Ok(Arc::new(Held { document: held.document.clone(), loaded: held.loaded, failed }))
+                    }
+                    Some(held) if held.document.is_some() => {
+                        inner.metrics.plan_cache("error");
+                        tracing::warn!(error = %crate::telemetry::log::chain(&error), "a storage plan is too old and cannot be read again");
+                        Err(Unavailable(Arc::new(error)))
+                    }
+                    _ => {
+                        inner.metrics.plan_cache("error");
+                        Ok(Arc::new(Held { document: None, loaded: Instant::now(), failed }))
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, id: &str) -> Result<Option<Value>, couch::Error> {
+        let inner = &self.0;
+        let path = DocumentPath { database: encode(&inner.config.database), document: encode(id) };
+        match inner.couch.read(&path, "", &inner.couch.own_account()).await? {
+            Answer::Document(document, _) => {
+                let bytes = document.to_bytes().map_err(|error| couch::Error::Body(error.into()))?;
+                Ok(serde_json::from_slice(&bytes).ok())
+            }
+            Answer::Other(answer) if answer.status() == http::StatusCode::NOT_FOUND => Ok(None),
+            Answer::Other(answer) => {
+                Err(couch::Error::Body(format!("reading a plan answered {}", answer.status().as_u16()).into()))
+            }
+        }
+    }
+
+    fn is_believed(&self, id: &str, held: &Held) -> bool {
+        if held.failed.is_some_and(|failed| failed.elapsed() < RETRY_AFTER) {
+            return held.document.is_none() || held.loaded.elapsed() < self.0.config.stale;
+        }
+        held.failed.is_none()
+            && held.loaded.elapsed() < self.0.config.refresh
+            && !self.dirty(|dirty| dirty.contains(id))
+    }
+
+    fn dirty<T>(&self, change: impl FnOnce(&mut HashSet<String>) -> T) -> T {
+        change(&mut self.0.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn version(&self) -> u64 {
+        self.0.version.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.0.version.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+        self.0.merged.invalidate_all();
+    }
+
+    pub(super) fn couch(&self) -> &Couch {
+        &self.0.couch
+    }
+
+    pub(super) fn config(&self) -> &config::Plans {
+        &self.0.config
+    }
+
+    /// A document of the plans database has changed, or has been deleted where there is no value.
+    pub fn document_changed(&self, id: &str, document: Option<&Value>) {
+        {
+            let mut users = self.0.users.write().unwrap_or_else(PoisonError::into_inner);
+            if let Users::Known(users) = &mut *users {
+                match document.and_then(|document| user_plan(id, document)) {
+                    Some(account) => users.insert(id.to_owned(), account),
+                    None => users.remove(id),
+                };
+            }
+        }
+        if self.0.documents.contains_key(id) {
+            self.dirty(|dirty| dirty.insert(id.to_owned()));
+        }
+        self.changed();
+    }
+
+    /// Nobody knows what has changed: everything that is held has to be asked for again.
+    pub(super) fn everything_may_have_changed(&self) {
+        let held: Vec<String> = self.0.documents.iter().map(|(id, _)| (*id).clone()).collect();
+        self.dirty(|dirty| dirty.extend(held));
+        self.changed();
+    }
+
+    /// The feed begins from the first change: users' plans become known.
+    pub(super) fn feed_begins(&self) {
+        *self.0.users.write().unwrap_or_else(PoisonError::into_inner) = Users::Known(HashMap::new());
+    }
+}
+
+/// The account of a document that is a user's plan.
+fn user_plan(id: &str, document: &Value) -> Option<String> {
+    let text = |key: &str| document.get(key).and_then(Value::as_str);
+    let account = text("pvt_account_id").filter(|account| *account != id)?;
+    (text("pvt_type") == Some("storage")).then(|| account.to_owned())
+}
+
+/// Documents held at once; the least used go first.
+const MOST_DOCUMENTS: u64 = 100_000;
+/// What nobody asked for in this time is dropped.
+const KEEP_UNUSED: Duration = Duration::from_secs(3600);
+/// After a failure, CouchDB is not asked for the same document again before this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -1,0 +1,185 @@
+//! What a merged plan means for one document.
+
+use serde_json::Value;
+
+use super::members::{Members, must_be, object, text};
+use super::{Merged, PlanError, Settings};
+use crate::database::{self, Class};
+use crate::settings::as_flag;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+pub(super) mod tests;
+
+/// The connection that is always there: the gateway's configured CouchDB.
+pub const LOCAL: &str = "local";
+
+/// What is asked about: a document, or a database where its documents have no type.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The database's class.
+    pub class: Class,
+    /// The database's decoded name.
+    pub database: &'a str,
+    /// The document's `pvt_type`.
+    pub document_type: Option<&'a str>,
+}
+
+/// Where the attachments of a document go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// They belong to CouchDB.
+    PassThrough {
+        /// The CouchDB that has the document: a key of `connections`, or [`LOCAL`].
+        connection: String,
+    },
+    /// They go to a backend.
+    Store(Decision),
+}
+
+/// A backend chosen by a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The backend's settings with the plan's params over them; they know the backend's id and driver.
+    pub settings: Settings,
+    /// The CouchDB that has the document: a key of `connections`, or [`LOCAL`].
+    pub connection: String,
+    /// CouchDB keeps the attachment itself and the backend gets a copy.
+    pub stub: bool,
+}
+
+impl Decision {
+    /// The backend's id, a key of the plan's `attachments`.
+    pub fn storage(&self) -> &str {
+        self.settings.id()
+    }
+
+    /// The backend's driver: `s3`, `http`, ...
+    pub fn handler(&self) -> &str {
+        self.settings.handler()
+    }
+}
+
+impl Merged {
+    /// Decides where the attachments of a document go.
+    ///
+    /// # Errors
+    ///
+    /// Where the plan names a backend or connection that it does not define, or a part that the decision needs is
+    /// malformed: then nothing may be stored anywhere, because the plan's author wanted something else.
+    pub fn decide(&self, subject: &Subject<'_>) -> Result<Outcome, PlanError> {
+        let (class_key, class) = self.class_entry(subject.class, subject.database)?;
+        let class_place = format!("plan.{class_key}");
+        let (type_place, of_type) = type_entry(class, &class_place, subject)?;
+
+        let connection = match text(of_type, &type_place, "connection")? {
+            Some(connection) => connection,
+            None => text(class, &class_place, "connection")?.unwrap_or(LOCAL),
+        };
+        self.check_connection(connection)?;
+        let connection = connection.to_owned();
+
+        let class_attachments = object(class, &class_place, "attachments")?;
+        let type_attachments = object(of_type, &type_place, "attachments")?;
+        let chosen = |key| {
+            let (place, value) = match type_attachments.and_then(|members| members.get(key)) {
+                Some(value) => (&type_place, value),
+                None => (&class_place, class_attachments?.get(key)?),
+            };
+            (!value.is_null()).then(|| (format!("{place}.attachments.{key}"), value))
+        };
+        let Some((place, handler)) = chosen("handler") else {
+            return Ok(Outcome::PassThrough { connection });
+        };
+        let id = handler.as_str().ok_or_else(|| must_be(place, "text"))?;
+        let mut settings = self.backend(id)?.ok_or_else(|| PlanError::unknown("handler", id))?;
+        if let Some((_, params)) = chosen("params") {
+            let params = params.as_object().ok_or_else(|| PlanError::wrong(id, "`params` must be an object"))?;
+            settings.overlay(params);
+        }
+        let stub = match chosen("stub") {
+            None => false,
+            Some((_, stub)) => as_flag(stub).ok_or_else(|| PlanError::wrong(id, "`stub` must be true or false"))?,
+        };
+        Ok(Outcome::Store(Decision { settings, connection, stub }))
+    }
+
+    /// Whether a document of this database could be decided otherwise than to pass through to [`LOCAL`].
+    ///
+    /// `false` is certain and saves reading the document; a malformed plan gives `true`, so that it is looked at.
+    pub fn class_has_handler(&self, class: Class, database: &str) -> bool {
+        let entry = match self.class_entry(class, database) {
+            Ok((_, Some(entry))) => entry,
+            Ok((_, None)) => return false,
+            Err(_) => return true,
+        };
+        may_leave(entry)
+            || match entry.get("types") {
+                None | Some(Value::Null) => false,
+                Some(Value::Object(types)) => types.values().any(|of_type| match of_type {
+                    Value::Null => false,
+                    Value::Object(of_type) => may_leave(of_type),
+                    _ => true,
+                }),
+                Some(_) => true,
+            }
+    }
+
+    /// The entry that speaks of a database, with its key.
+    fn class_entry(&self, class: Class, database: &str) -> Result<(&'static str, Option<&Members>), PlanError> {
+        let plan = self.part("plan")?;
+        if class == Class::Aggregate {
+            let aggregate = object(plan, "plan", class.as_str())?;
+            if aggregate.is_some() && lists_database(aggregate, database)? {
+                return Ok((class.as_str(), aggregate));
+            }
+            return self.class_entry(Class::System, database);
+        }
+        Ok((class.as_str(), object(plan, "plan", class.as_str())?))
+    }
+}
+
+/// The entry of the document's type, and where it stands.
+fn type_entry<'a>(
+    class: Option<&'a Members>,
+    class_place: &str,
+    subject: &Subject<'_>,
+) -> Result<(String, Option<&'a Members>), PlanError> {
+    let types_place = format!("{class_place}.types");
+    let types = object(class, class_place, "types")?;
+    let by_database = matches!(subject.class, Class::System | Class::Aggregate);
+    let names = [
+        subject.document_type,
+        by_database.then_some(subject.database),
+        // The platform asks for all databases of numbers under one name.
+        database::is_numbers(subject.database).then_some("numbers"),
+    ];
+    for name in names.into_iter().flatten() {
+        if let Some(entry) = object(types, &types_place, name)? {
+            return Ok((format!("{types_place}.{name}"), Some(entry)));
+        }
+    }
+    Ok((types_place, None))
+}
+
+fn lists_database(aggregate: Option<&Members>, database: &str) -> Result<bool, PlanError> {
+    let place = "plan.aggregate.database";
+    let settings = object(aggregate, "plan.aggregate", "database")?;
+    match settings.and_then(|settings| settings.get("names")) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Array(names)) => Ok(names.iter().any(|name| name == database)),
+        Some(_) => Err(must_be(format!("{place}.names"), "a list")),
+    }
+}
+
+/// Whether a class's or type's entry names a backend or another CouchDB, or is malformed where it would.
+fn may_leave(entry: &Members) -> bool {
+    let handler = match entry.get("attachments") {
+        Some(Value::Object(attachments)) => attachments.get("handler"),
+        other => other,
+    };
+    let connection = entry.get("connection");
+    handler.is_some_and(|handler| !handler.is_null())
+        || connection.is_some_and(|connection| !connection.is_null() && connection != LOCAL)
+}

@@ -1,0 +1,176 @@
+//! Plan documents and how they merge into one effective plan.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::settings::as_flag;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+/// The members of a plan document that take part in a merge.
+const MEMBERS: [&str; 3] = ["attachments", "connections", "plan"];
+
+/// `pvt_type` of the plans of the system, of accounts and of users.
+const STORAGE: &str = "storage";
+
+/// `pvt_type` of a plan that accounts name in `pvt_plan_id`.
+const STORAGE_PLAN: &str = "storage_plan";
+
+/// The documents that may speak of one account's (or the system's) databases, as CouchDB holds them.
+///
+/// Each may be absent. One that is deleted, or is not the kind of document that its role asks for, counts as absent: an
+/// id in a client's document must not make a plan of whatever document has that id.
+#[derive(Clone, Copy, Default)]
+pub struct Documents<'a> {
+    /// The account whose databases these are; without one only `system` counts.
+    pub account_id: Option<&'a str>,
+    /// The document `system`.
+    pub system: Option<&'a Value>,
+    /// The document that the account's own document names in `pvt_plan_id` (see [`plan_id`]).
+    pub named: Option<&'a Value>,
+    /// The account's own document.
+    pub account: Option<&'a Value>,
+    /// The document of the user who owns the documents in question.
+    pub owner: Option<&'a Value>,
+}
+
+impl fmt::Debug for Documents<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Documents").field("account_id", &self.account_id).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Documents<'a> {
+    /// Those that count, with the id each has, in the order in which they merge.
+    fn that_count(&self) -> Vec<(&'a str, &'a Value)> {
+        let account = self.account_id.and_then(|id| account_document(self.account, id));
+        let named = account
+            .and_then(|document| text(document, "pvt_plan_id"))
+            .and_then(|_| self.named.filter(|named| is_plan(named, STORAGE_PLAN)));
+        let owner = self.account_id.and_then(|id| {
+            self.owner.filter(|owner| is_plan(owner, STORAGE) && text(owner, "pvt_account_id") == Some(id))
+        });
+        let system = self.system.filter(|system| is_plan(system, STORAGE));
+        [("system", system), ("named", named), ("account", account), ("owner", owner)]
+            .into_iter()
+            .filter_map(|(role, document)| document.map(|document| (text(document, "_id").unwrap_or(role), document)))
+            .collect()
+    }
+}
+
+/// The effective plan: all documents that count, merged over the built-in default. Holds secrets; `Debug` hides them.
+#[derive(Clone, PartialEq)]
+pub struct Merged {
+    members: Map<String, Value>,
+    sources: Vec<String>,
+}
+
+impl Merged {
+    /// Merges the documents that count over the built-in default.
+    pub fn from_documents(documents: &Documents<'_>) -> Self {
+        let mut members = Value::Object(default_plan());
+        let mut sources = Vec::new();
+        for (id, document) in documents.that_count() {
+            sources.push(id.to_owned());
+            for key in MEMBERS {
+                if let Some(part) = document.get(key) {
+                    merge_into(&mut members, &json!({ key: part }));
+                }
+            }
+        }
+        Self {
+            members: match members {
+                Value::Object(members) => members,
+                _ => Map::new(),
+            },
+            sources,
+        }
+    }
+
+    /// The merged `attachments`, `connections` and `plan`, secrets included.
+    pub fn members(&self) -> &Map<String, Value> {
+        &self.members
+    }
+
+    /// The ids of the documents that took part, in the order in which they merged.
+    pub fn sources(&self) -> &[String] {
+        &self.sources
+    }
+}
+
+impl Default for Merged {
+    fn default() -> Self {
+        Self { members: default_plan(), sources: Vec::new() }
+    }
+}
+
+impl fmt::Debug for Merged {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Merged").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
+/// The plan below every other: nothing leaves CouchDB.
+pub fn default_plan() -> Map<String, Value> {
+    let plan = json!({ "account": {}, "modb": {}, "system": {}, "yodb": {} });
+    Map::from_iter([
+        ("attachments".to_owned(), json!({})),
+        ("connections".to_owned(), json!({ "local": {} })),
+        ("plan".to_owned(), plan),
+    ])
+}
+
+/// Merges values in order: objects key by key, anything else is replaced by what comes later. Null where there is none.
+pub fn merge<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Value {
+    let mut documents = documents.into_iter();
+    let mut merged = documents.next().cloned().unwrap_or_default();
+    for document in documents {
+        merge_into(&mut merged, document);
+    }
+    merged
+}
+
+/// The id of the plan that an account's own document names, where that document counts.
+pub fn plan_id<'a>(document: &'a Value, account_id: &str) -> Option<&'a str> {
+    text(account_document(Some(document), account_id)?, "pvt_plan_id")
+}
+
+fn merge_into(merged: &mut Value, later: &Value) {
+    let (Value::Object(members), Value::Object(later_members)) = (&mut *merged, later) else {
+        merged.clone_from(later);
+        return;
+    };
+    for (key, value) in later_members {
+        match members.get_mut(key) {
+            Some(member) => merge_into(member, value),
+            None => {
+                members.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// An account's own document counts also without `pvt_account_id`, never with another account's.
+fn account_document<'a>(document: Option<&'a Value>, account_id: &str) -> Option<&'a Value> {
+    document.filter(|document| {
+        is_plan(document, STORAGE)
+            && match document.get("pvt_account_id") {
+                None | Some(Value::Null) => true,
+                Some(account) => account.as_str() == Some(account_id),
+            }
+    })
+}
+
+fn is_plan(document: &Value, kind: &str) -> bool {
+    let is_set = |key| document.get(key).and_then(as_flag) == Some(true);
+    text(document, "pvt_type") == Some(kind) && !is_set("pvt_deleted") && !is_set("_deleted")
+}
+
+/// A text that is there and not empty.
+fn text<'a>(document: &'a Value, key: &str) -> Option<&'a str> {
+    document.get(key)?.as_str().filter(|text| !text.is_empty())
+}

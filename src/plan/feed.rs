@@ -1,0 +1,138 @@
+//! The changes feed of the plans database: a changed plan is used at once.
+
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use http::StatusCode;
+use http_body_util::BodyExt;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::cache::Plans;
+use crate::http::target::encode;
+use crate::tasks::Tasks;
+
+impl Plans {
+    /// Follows the feed until the program stops; asks again with growing pauses where there is none.
+    pub async fn follow(self, tasks: Tasks) {
+        let mut since = "0".to_owned();
+        let mut pause = FIRST_PAUSE;
+        let mut complained = false;
+        loop {
+            let ended = tokio::select! {
+                ended = self.follow_once(&mut since) => ended,
+                () = tasks.stopping() => return,
+            };
+            if ended.had_begun {
+                pause = FIRST_PAUSE;
+                complained = false;
+            }
+            if !complained {
+                let database = &self.config().database;
+                tracing::warn!(%database, reason = %ended.reason, "no changes feed of the storage plans; asking again with growing pauses");
+                complained = true;
+            }
+            if ended.start_over {
+                since = "0".to_owned();
+            }
+            self.everything_may_have_changed();
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = tasks.stopping() => return,
+            }
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    async fn follow_once(&self, since: &mut String) -> Ended {
+        let database = encode(&self.config().database);
+        let heartbeat = HEARTBEAT.as_millis();
+        let query = format!("feed=continuous&include_docs=true&heartbeat={heartbeat}&since={}", encode(since));
+        let answer = match self.couch().changes(&database, &query).await {
+            Ok(answer) => answer,
+            Err(error) => return Ended::before(crate::telemetry::log::chain(&error), false),
+        };
+        if answer.status() != StatusCode::OK {
+            let start_over = answer.status() == StatusCode::BAD_REQUEST || answer.status() == StatusCode::NOT_FOUND;
+            return Ended::before(format!("CouchDB answered {}", answer.status().as_u16()), start_over);
+        }
+        if since == "0" {
+            self.feed_begins();
+        }
+        self.everything_may_have_changed();
+        let mut body = answer.into_body();
+        let mut lines = BytesMut::new();
+        loop {
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        lines.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(error)) => return Ended::after(crate::telemetry::log::chain(&*error)),
+                None => return Ended::after("CouchDB ended it".to_owned()),
+            }
+            while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
+                let line = lines.split_to(end);
+                lines.advance(1);
+                self.line(&line, since);
+            }
+            if lines.len() > LONGEST_LINE {
+                return Ended::after("a change is too long".to_owned());
+            }
+        }
+    }
+
+    fn line(&self, line: &[u8], since: &mut String) {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return;
+        }
+        match serde_json::from_slice::<Change>(line) {
+            Ok(change) => {
+                let document = change.doc.as_ref().filter(|_| !change.deleted);
+                self.document_changed(&change.id, document);
+                *since = match change.seq {
+                    Value::String(seq) => seq,
+                    seq => seq.to_string(),
+                };
+            }
+            Err(_) => self.everything_may_have_changed(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Change {
+    seq: Value,
+    id: String,
+    #[serde(default)]
+    deleted: bool,
+    doc: Option<Value>,
+}
+
+/// How the feed came to an end.
+struct Ended {
+    had_begun: bool,
+    start_over: bool,
+    reason: String,
+}
+
+impl Ended {
+    const fn before(reason: String, start_over: bool) -> Self {
+        Self { had_begun: false, start_over, reason }
+    }
+
+    const fn after(reason: String) -> Self {
+        Self { had_begun: true, start_over: false, reason }
+    }
+}
+
+/// The first pause before asking again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest.
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// CouchDB sends an empty line this often, so that a dead connection is noticed by `timeouts.idle_body`.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A plans database whose documents are larger than this is read by age only.
+const LONGEST_LINE: usize = 32 << 20;

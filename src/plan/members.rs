@@ -1,0 +1,41 @@
+//! Typed reading of the parts of a plan, which may be malformed anywhere.
+
+use serde_json::{Map, Value};
+
+use super::PlanError;
+
+/// The members of an object.
+pub(super) type Members = Map<String, Value>;
+
+/// A member that is an object; null counts as missing. `place` is where `parent` stands, for the error.
+pub(super) fn object<'a>(
+    parent: Option<&'a Members>,
+    place: &str,
+    key: &str,
+) -> Result<Option<&'a Members>, PlanError> {
+    let value = parent.and_then(|members| members.get(key));
+    as_object(value, || format!("{place}.{key}"))
+}
+
+/// An object; null counts as missing.
+pub(super) fn as_object(value: Option<&Value>, place: impl FnOnce() -> String) -> Result<Option<&Members>, PlanError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(members)) => Ok(Some(members)),
+        Some(_) => Err(must_be(place(), "an object")),
+    }
+}
+
+/// A member that is a text; null counts as missing. `place` is where `parent` stands, for the error.
+pub(super) fn text<'a>(parent: Option<&'a Members>, place: &str, key: &str) -> Result<Option<&'a str>, PlanError> {
+    match parent.and_then(|members| members.get(key)) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(must_be(format!("{place}.{key}"), "text")),
+    }
+}
+
+/// The error for a part of a plan that is not of the right kind.
+pub(super) fn must_be(place: String, kind: &str) -> PlanError {
+    PlanError::wrong(place, format!("it must be {kind}"))
+}

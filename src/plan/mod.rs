@@ -1,0 +1,22 @@
+//! Storage plans: which attachments leave CouchDB, to which backend, under which name.
+//!
+//! All of it is pure but [`Plans`], which reads plan documents and holds them.
+//!
+//! [`Merged::from_documents`] puts plan documents together, [`Merged::decide`] says what they mean for one document,
+//! [`compose`] makes the object's name, and [`Settings`] reads a backend's settings.
+
+mod cache;
+mod decision;
+mod document;
+mod error;
+mod feed;
+mod lookup;
+mod members;
+mod name;
+
+pub use crate::settings::Settings;
+pub use cache::{Plans, Unavailable};
+pub use decision::{Decision, LOCAL, Outcome, Subject};
+pub use document::{Documents, Merged, default_plan, merge, plan_id};
+pub use error::{Fault, PlanError};
+pub use name::{Fields, Name, NameError, NameSource, compose};

@@ -1,0 +1,233 @@
+//! Composing the name of an object from a plan's `field_list` and folder.
+//!
+//! What comes from a document (its id, the attachment's name, fields) is percent-encoded; constants, separators and
+//! folders are the plan author's own text and stay as they are. The result must stay inside its folder: see [`mod@confine`].
+
+use std::fmt;
+
+use super::{PlanError, Settings};
+use crate::couch::Document;
+use crate::http::target::encode;
+use crate::settings::WrongSetting;
+use confine::confine;
+use item::{Arg, Item, default_items};
+
+mod confine;
+mod item;
+#[cfg(test)]
+mod properties;
+mod suffix;
+#[cfg(test)]
+mod tests;
+
+/// Stands for the account of a document that belongs to none.
+const UNKNOWN_ACCOUNT: &str = "unknown_account";
+
+/// A document's members, as raw JSON text.
+pub trait Fields {
+    /// The JSON text of a top-level member.
+    fn raw(&self, key: &str) -> Option<&str>;
+}
+
+impl Fields for Document {
+    fn raw(&self, key: &str) -> Option<&str> {
+        Self::raw(self, key).map(serde_json::value::RawValue::get)
+    }
+}
+
+/// What a name is made of.
+#[derive(Clone, Copy)]
+pub struct NameSource<'a> {
+    /// The account in the database's name; `system_data` for the credential check of a system plan.
+    pub account: Option<&'a str>,
+    /// The database's decoded name.
+    pub database: &'a str,
+    /// The document's id, decoded.
+    pub document_id: &'a str,
+    /// The attachment's name, decoded.
+    pub attachment: &'a str,
+    /// The document's members.
+    pub document: &'a dyn Fields,
+}
+
+impl fmt::Debug for NameSource<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("NameSource")
+            .field("database", &self.database)
+            .field("document_id", &self.document_id)
+            .field("attachment", &self.attachment)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// The name would leave its folder: a 400, with this reason.
+    Refused(&'static str),
+    /// The plan cannot be followed: a 502.
+    Plan(PlanError),
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(reason) => {
+                write!(formatter, "the attachment's name in its storage would have {reason}")
+            }
+            Self::Plan(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+impl From<WrongSetting> for NameError {
+    fn from(wrong: WrongSetting) -> Self {
+        Self::Plan(wrong.into())
+    }
+}
+
+impl From<PlanError> for NameError {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(error)
+    }
+}
+
+/// An object's name, below what its backend's settings name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Name {
+    text: String,
+    /// Where the last part that came from the document ends: the segment that tells this object from others.
+    value_end: Option<usize>,
+}
+
+/// Composes the name of an attachment's object.
+///
+/// # Errors
+///
+/// Where the plan's `field_list`, `field_separator` or folder is malformed, and where the name would leave its folder.
+pub fn compose(settings: &Settings, source: &NameSource<'_>) -> Result<Name, NameError> {
+    let items = match settings.list("field_list")? {
+        Some(items) => Item::parse_list(items, settings)?,
+        None => default_items(settings.handler()),
+    };
+    let separator = settings.text("field_separator")?.unwrap_or_else(|| "/".to_owned());
+    let mut name = source.render(&items, &separator);
+    let folder = folder(settings)?;
+    if !folder.is_empty() {
+        name = name.below(&folder);
+    }
+    confine(settings.handler(), name.as_str()).map_err(NameError::Refused)?;
+    Ok(name)
+}
+
+impl Name {
+    /// The name's text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn constant(text: &str) -> Self {
+        Self { text: text.to_owned(), value_end: None }
+    }
+
+    fn value(text: &str) -> Self {
+        let text = encode(text);
+        Self { value_end: Some(text.len()), text }
+    }
+
+    fn append(&mut self, piece: &Self) {
+        let start = self.text.len();
+        self.text.push_str(&piece.text);
+        if let Some(end) = piece.value_end {
+            self.value_end = Some(start + end);
+        }
+    }
+
+    /// Puts a folder before the name, with one slash between.
+    fn below(&self, folder: &str) -> Self {
+        let name = self.text.trim_start_matches('/');
+        let trimmed = self.text.len() - name.len();
+        let mut below = Self::constant(&format!("{folder}/"));
+        below.append(&Self { text: name.to_owned(), value_end: self.value_end.map(|end| end.saturating_sub(trimmed)) });
+        below
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl NameSource<'_> {
+    fn render(&self, items: &[Item<'_>], separator: &str) -> Name {
+        let mut name = Name::default();
+        let pieces = items.iter().filter_map(|item| self.piece(item));
+        for (position, piece) in pieces.enumerate() {
+            if position > 0 {
+                name.text.push_str(separator);
+            }
+            name.append(&piece);
+        }
+        name
+    }
+
+    /// What an item gives; `None` where it is left out.
+    fn piece(&self, item: &Item<'_>) -> Option<Name> {
+        match item {
+            Item::Text(text) => Some(Name::constant(text)),
+            Item::Arg(Arg::AccountId) => Some(Name::value(&self.account_id())),
+            Item::Arg(Arg::Database) => Some(Name::value(self.database)),
+            Item::Arg(Arg::Id) => Some(Name::value(self.document_id)),
+            Item::Arg(Arg::Attachment) => Some(Name::value(self.attachment)),
+            Item::Field(key) => self.field(key).map(|text| Name::value(&text)),
+            Item::Group(items) => {
+                let group = self.render(items, "");
+                (!group.text.is_empty()).then_some(group)
+            }
+        }
+    }
+
+    fn account_id(&self) -> String {
+        self.text("pvt_account_id")
+            .or_else(|| self.account.map(str::to_owned))
+            .unwrap_or_else(|| UNKNOWN_ACCOUNT.to_owned())
+    }
+
+    /// A public field's text; `id` is the document's id, as the platform shows it among the public fields.
+    fn field(&self, key: &str) -> Option<String> {
+        if key == "id" {
+            return Some(self.document_id.to_owned());
+        }
+        if key.starts_with('_') || key.starts_with("pvt_") {
+            return None;
+        }
+        match self.document.raw(key)?.trim() {
+            "" | "null" => None,
+            raw if raw.starts_with(['{', '[']) => None,
+            raw if raw.starts_with('"') => self.text(key),
+            raw => Some(raw.to_owned()),
+        }
+    }
+
+    /// A member that is a text and not empty.
+    fn text(&self, key: &str) -> Option<String> {
+        let text: String = serde_json::from_str(self.document.raw(key)?).ok()?;
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// The folder of the settings and params: no slash at either end, empty where there is none.
+fn folder(settings: &Settings) -> Result<String, PlanError> {
+    if let Some(path) = settings.text("path")? {
+        return Ok(path.trim_matches('/').to_owned());
+    }
+    let base = settings.text("folder_base_path")?.unwrap_or_default();
+    let folder = settings.text("folder_path")?.unwrap_or_default();
+    let parts = [base.trim_matches('/'), folder.trim_matches('/')];
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    Ok(parts.collect::<Vec<_>>().join("/"))
+}
