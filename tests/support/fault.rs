@@ -57,12 +57,20 @@ pub struct Fault {
 impl Fault {
     /// `what`, after `after` bytes to the server.
     pub const fn to_server(after: u64, what: What) -> Self {
-        Self { direction: Direction::ToServer, after, what }
+        Self {
+            direction: Direction::ToServer,
+            after,
+            what,
+        }
     }
 
     /// `what`, after `after` bytes to the client.
     pub const fn to_client(after: u64, what: What) -> Self {
-        Self { direction: Direction::ToClient, after, what }
+        Self {
+            direction: Direction::ToClient,
+            after,
+            what,
+        }
     }
 
     /// A connection that is left alone.
@@ -123,7 +131,11 @@ impl FaultProxy {
             resumed: CancellationToken::new(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self { address, shared, _accepting: AbortOnDropHandle::new(accepting) }
+        Self {
+            address,
+            shared,
+            _accepting: AbortOnDropHandle::new(accepting),
+        }
     }
 
     /// Where clients connect.
@@ -154,7 +166,10 @@ impl FaultProxy {
     /// Waits until what was seen satisfies `enough`.
     pub async fn wait_until(&self, mut enough: impl FnMut(&Counts) -> bool) -> Counts {
         let mut counts = self.shared.counts.subscribe();
-        *counts.wait_for(|seen| enough(seen)).await.expect("the proxy holds the sender")
+        *counts
+            .wait_for(|seen| enough(seen))
+            .await
+            .expect("the proxy holds the sender")
     }
 }
 
@@ -183,13 +198,19 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn carry(mut client: TcpStream, fault: Fault, shared: &Shared) {
     // A server that is not there is a client that is dropped: what a broken path looks like.
-    let Ok(mut server) = TcpStream::connect(shared.target).await else { return };
+    let Ok(mut server) = TcpStream::connect(shared.target).await else {
+        return;
+    };
     client.set_nodelay(true).expect("nodelay");
     server.set_nodelay(true).expect("nodelay");
     let broken = {
         let (client_reads, client_writes) = client.split();
         let (server_reads, server_writes) = server.split();
-        let lane = |direction| Lane { direction, fault: Some(fault).filter(|fault| fault.direction == direction), shared };
+        let lane = |direction| Lane {
+            direction,
+            fault: Some(fault).filter(|fault| fault.direction == direction),
+            shared,
+        };
         tokio::try_join!(
             lane(Direction::ToServer).pump(client_reads, server_writes),
             lane(Direction::ToClient).pump(server_reads, client_writes),
@@ -206,7 +227,11 @@ async fn carry(mut client: TcpStream, fault: Fault, shared: &Shared) {
             let _ = client.shutdown().await;
             let _ = server.shutdown().await;
             // A socket closed with unread bytes sends a reset, so read until the peers have closed too.
-            let _ = tokio::join!(tokio::io::copy(&mut client, &mut sink()), tokio::io::copy(&mut server, &mut sink()));
+            let (mut first, mut second) = (sink(), sink());
+            let _ = tokio::join!(
+                tokio::io::copy(&mut client, &mut first),
+                tokio::io::copy(&mut server, &mut second)
+            );
         }
     }
 }
@@ -226,7 +251,9 @@ impl Lane<'_> {
     ) -> Result<(), Broken> {
         let after = self.fault.map_or(u64::MAX, |fault| fault.after);
         let reached = self.forward(&mut from, &mut to, after, CHUNK).await?;
-        let Some(fault) = self.fault.filter(|_| reached) else { return self.end(to).await };
+        let Some(fault) = self.fault.filter(|_| reached) else {
+            return self.end(to).await;
+        };
         if fault.what != What::Pass {
             self.shared.counts.send_modify(|counts| counts.struck += 1);
         }
@@ -262,16 +289,22 @@ impl Lane<'_> {
         let mut left = limit;
         while left > 0 {
             buffer.clear();
-            let read = (&mut *from).take(left.min(chunk)).read_buf(&mut buffer).await.map_err(|_| Broken::Reset)?;
+            let read = (&mut *from)
+                .take(left.min(chunk))
+                .read_buf(&mut buffer)
+                .await
+                .map_err(|_| Broken::Reset)?;
             if read == 0 {
                 return Ok(false);
             }
             to.write_all(&buffer).await.map_err(|_| Broken::Orderly)?;
             left -= read as u64;
-            self.shared.counts.send_modify(|counts| match self.direction {
-                Direction::ToServer => counts.to_server += read as u64,
-                Direction::ToClient => counts.to_client += read as u64,
-            });
+            self.shared
+                .counts
+                .send_modify(|counts| match self.direction {
+                    Direction::ToServer => counts.to_server += read as u64,
+                    Direction::ToClient => counts.to_client += read as u64,
+                });
         }
         Ok(true)
     }

@@ -42,26 +42,39 @@ impl Nginx {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port");
         // nginx does not set this on a socket that it inherits.
         listener.set_nonblocking(true).expect("nonblocking");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         fs::create_dir(prefix.path().join("files")).expect("a folder");
         if let Some((user, password)) = &options.basic {
-            fs::write(prefix.path().join("users"), format!("{user}:{{PLAIN}}{password}\n")).expect("a password file");
+            fs::write(
+                prefix.path().join("users"),
+                format!("{user}:{{PLAIN}}{password}\n"),
+            )
+            .expect("a password file");
         }
-        fs::write(prefix.path().join("nginx.conf"), configuration(address, &options)).expect("a configuration");
-        let program = program();
-        let process = Command::new(&program)
-            .arg("-p")
-            .arg(prefix.path())
-            .args(["-c", "nginx.conf", "-e", "error.log"])
+        fs::write(
+            prefix.path().join("nginx.conf"),
+            configuration(address, &options),
+        )
+        .expect("a configuration");
+        let process = command(prefix.path())
             .env("NGINX", "0;")
             .stdin(Stdio::from(OwnedFd::from(listener)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; ./test installs it", program.display()));
-        let nginx = Self { address, process, prefix };
+            .unwrap_or_else(|error| panic!("nginx: {error}; ./test installs it"));
+        let nginx = Self {
+            address,
+            process,
+            prefix,
+        };
         // A TLS port answers a plain request too, with 400.
-        let answer = async { RawClient::connect(address).await?.exchange("GET / HTTP/1.0\r\n\r\n").await };
+        let answer = async {
+            RawClient::connect(address)
+                .await?
+                .exchange("GET / HTTP/1.0\r\n\r\n")
+                .await
+        };
         if let Err(error) = answer.await {
             panic!("nginx does not answer: {error}\n{}", nginx.error_log());
         }
@@ -88,10 +101,14 @@ impl Nginx {
         fs::read_to_string(self.prefix.path().join("error.log")).unwrap_or_default()
     }
 
-    /// Kills it; its files stay until the value is dropped.
+    /// Stops it at once, in the middle of whatever it does; its files stay until the value is dropped.
     pub fn kill(&mut self) {
-        // Fails only for a process that is gone already.
-        let _ = self.process.kill();
+        // Killing the master itself would leave its worker behind.
+        let stopped = command(self.prefix.path()).args(["-s", "stop"]).status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            // It is gone already, or never wrote its pid file and has no worker yet.
+            let _ = self.process.kill();
+        }
         let _ = self.process.wait();
     }
 }
@@ -102,26 +119,51 @@ impl Drop for Nginx {
     }
 }
 
+fn command(prefix: &Path) -> Command {
+    let mut command = Command::new(program());
+    command
+        .arg("-p")
+        .arg(prefix)
+        .args(["-c", "nginx.conf", "-e", "error.log"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
 /// `STOWAGE_TEST_NGINX`, or what `./test` unpacked, or the machine's own.
 fn program() -> PathBuf {
     if let Some(named) = std::env::var_os("STOWAGE_TEST_NGINX") {
         return named.into();
     }
     let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/nginx");
-    [unpacked, PathBuf::from("/usr/sbin/nginx")].into_iter().find(|path| path.exists()).unwrap_or_else(|| "nginx".into())
+    [unpacked, PathBuf::from("/usr/sbin/nginx")]
+        .into_iter()
+        .find(|path| path.exists())
+        .unwrap_or_else(|| "nginx".into())
 }
 
-/// One process, everything below the prefix.
+/// One worker, everything below the prefix. (Without a master nginx 1.22 crashes on inherited sockets.)
 fn configuration(address: SocketAddr, options: &Options) -> String {
     let (ssl, certificate) = match &options.tls {
-        Some((certificate, key)) => {
-            (" ssl", format!("ssl_certificate {}; ssl_certificate_key {};", certificate.display(), key.display()))
-        }
+        Some((certificate, key)) => (
+            " ssl",
+            format!(
+                "ssl_certificate {}; ssl_certificate_key {};",
+                certificate.display(),
+                key.display()
+            ),
+        ),
         None => ("", String::new()),
     };
-    let basic = if options.basic.is_some() { "auth_basic storage; auth_basic_user_file users;" } else { "" };
+    let basic = if options.basic.is_some() {
+        "auth_basic storage; auth_basic_user_file users;"
+    } else {
+        ""
+    };
     format!(
-        "daemon off; master_process off; pid nginx.pid;
+        "daemon off; pid nginx.pid; user root;
         events {{ worker_connections 512; }}
         http {{
             log_format short '$request_method $request_uri $status $content_length';
