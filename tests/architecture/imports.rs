@@ -127,68 +127,51 @@ fn modules_use_only_what_is_below_them() {
 
 #[test]
 fn upward_imports_are_found_in_every_form() {
-    let wrong = |path: &str, text: &str| {
+    let cases = [
+        (
+            0,
+            "src/couch/mod.rs",
+            "use crate::http::Client;\nuse crate::{config, tasks::Tasks};",
+        ),
+        (1, "src/couch/mod.rs", "use crate::plan::Plan;"),
+        (
+            2,
+            "src/couch/mod.rs",
+            "use crate::{\n http::{Body, plan},\n plan::Plan,\n router,\n};",
+        ),
+        (1, "src/couch/mod.rs", "use super::plan::Plan;"),
+        (0, "src/couch/name.rs", "use super::plan::Plan;"),
+        (1, "src/couch/name.rs", "fn f() { super::super::plan::f() }"),
+        (
+            1,
+            "src/couch.rs",
+            "pub(crate) fn f(_: crate::server::Server) {}",
+        ),
+        (
+            0,
+            "src/couch.rs",
+            "/// [`crate::server::Server`] calls this.\nfn f() {} // crate::app",
+        ),
+        (
+            0,
+            "src/couch.rs",
+            "#[cfg(test)]\nmod tests {\n    use crate::server;\n}\n",
+        ),
+        (
+            1,
+            "src/couch.rs",
+            "#[cfg(test)]\nmod tests;\nuse crate::server;\n",
+        ),
+        (0, "src/couch/tests.rs", "use crate::server;"),
+        (1, "src/strange.rs", ""),
+        (1, "src/couch.rs", "use crate::strange;"),
+        (0, "src/main.rs", "use stowage::cli;"),
+    ];
+    for (wrong, path, text) in cases {
         let source = Source {
             path: path.to_owned(),
             text: text.to_owned(),
         };
-        disorder(&source).len()
-    };
-    assert_eq!(
-        wrong(
-            "src/couch/mod.rs",
-            "use crate::http::Client;\nuse crate::{config, tasks::Tasks};"
-        ),
-        0
-    );
-    assert_eq!(wrong("src/couch/mod.rs", "use crate::plan::Plan;"), 1);
-    assert_eq!(
-        wrong(
-            "src/couch/mod.rs",
-            "use crate::{\n    http::{Body, plan},\n    plan::Plan,\n    router,\n};"
-        ),
-        2
-    );
-    assert_eq!(wrong("src/couch/mod.rs", "use super::plan::Plan;"), 1);
-    assert_eq!(
-        wrong("src/couch/name.rs", "use super::plan::Plan;"),
-        0,
-        "couch::plan"
-    );
-    assert_eq!(
-        wrong("src/couch/name.rs", "fn f() { super::super::plan::f() }"),
-        1
-    );
-    assert_eq!(
-        wrong(
-            "src/couch.rs",
-            "pub(crate) fn f(_: crate::server::Server) {}"
-        ),
-        1
-    );
-    assert_eq!(
-        wrong(
-            "src/couch.rs",
-            "/// [`crate::server::Server`] calls this.\nfn f() {} // crate::app"
-        ),
-        0
-    );
-    assert_eq!(
-        wrong(
-            "src/couch.rs",
-            "#[cfg(test)]\nmod tests {\n    use crate::server;\n}\n"
-        ),
-        0
-    );
-    assert_eq!(
-        wrong(
-            "src/couch.rs",
-            "#[cfg(test)]\nmod tests;\nuse crate::server;\n"
-        ),
-        1
-    );
-    assert_eq!(wrong("src/couch/tests.rs", "use crate::server;"), 0);
-    assert_eq!(wrong("src/strange.rs", ""), 1);
-    assert_eq!(wrong("src/couch.rs", "use crate::strange;"), 1);
-    assert_eq!(wrong("src/main.rs", "use stowage::cli;"), 0);
+        assert_eq!(disorder(&source).len(), wrong, "{path}: {text}");
+    }
 }

@@ -5,6 +5,10 @@
     clippy::panic,
     reason = "a source tree that cannot be read is a failed test"
 )]
+#![allow(
+    clippy::string_slice,
+    reason = "every offset is one that a search of the same text returned"
+)]
 
 mod dependencies;
 mod imports;
