@@ -1,0 +1,224 @@
+//! What a client is told when the gateway itself cannot go on, always in CouchDB's form.
+//!
+//! The only place that picks a status for a failure. A reason names a storage by its id and the code that it answered,
+//! never its text, and never a secret.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use hyper::ext::ReasonPhrase;
+use serde_json::json;
+
+use crate::couch;
+use crate::http::body::{Body, ClientGone, TooLarge, cause};
+use crate::http::client;
+use crate::plan::{NameError, PlanError, Unavailable};
+use crate::pointer::Unreadable;
+use crate::storage;
+use crate::telemetry::log::chain;
+
+/// Why a request cannot be answered as it should.
+#[derive(Debug)]
+pub enum Error {
+    /// CouchDB could not be asked.
+    Couch(couch::Error),
+    /// The plans cannot be known.
+    Plans(Unavailable),
+    /// The plan cannot be followed.
+    Plan(PlanError),
+    /// The object would have a name that leaves its folder.
+    Name(&'static str),
+    /// A storage failed; with its id in the plan.
+    Storage(String, storage::Error),
+    /// The document's entry for the attachment cannot be read.
+    Pointer(Unreadable),
+    /// No plan names the storage any more.
+    Forgotten(String),
+    /// The attachment is larger than allowed; with its name.
+    TooLarge(String),
+    /// The plan asks for something that this version does not do; with what it is.
+    Unsupported(String),
+    /// The request is refused as it is: status, CouchDB's error word, reason.
+    Refused(StatusCode, &'static str, String),
+    /// Something that cannot happen did.
+    Bug(&'static str),
+}
+
+impl Error {
+    /// The status, CouchDB's error word, and the reason.
+    #[must_use]
+    pub fn answer(&self) -> (StatusCode, &'static str, String) {
+        match self {
+            Self::Couch(error) => couch_answer(error),
+            Self::Plans(error) => (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", error.to_string()),
+            Self::Plan(error) => (StatusCode::BAD_GATEWAY, "bad_gateway", error.to_string()),
+            Self::Name(reason) => {
+                let reason = format!("the attachment's name in its storage would have {reason}");
+                (StatusCode::BAD_REQUEST, "bad_request", reason)
+            }
+            Self::Storage(id, error) => storage_answer(id, error),
+            Self::Pointer(error) => (StatusCode::BAD_GATEWAY, "bad_gateway", error.to_string()),
+            Self::Forgotten(id) => {
+                let reason = format!("the attachment is in storage {id}, which no storage plan names any more");
+                (StatusCode::BAD_GATEWAY, "bad_gateway", reason)
+            }
+            Self::TooLarge(name) => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", name.clone()),
+            Self::Unsupported(what) => (StatusCode::BAD_GATEWAY, "bad_gateway", what.clone()),
+            Self::Refused(status, error, reason) => (*status, error, reason.clone()),
+            Self::Bug(what) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", (*what).to_owned()),
+        }
+    }
+
+    /// Whether nobody but the client is why.
+    #[must_use]
+    pub fn is_client_gone(&self) -> bool {
+        match self {
+            Self::Storage(_, error) => error.kind() == storage::Kind::Interrupted,
+            Self::Couch(error) => cause::<ClientGone>(error).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Writes the one log line of this failure. Refusals that are the client's own doing are not worth a warning.
+    pub fn log(&self, request: &dyn fmt::Display) {
+        let (status, _, _) = self.answer();
+        let (storage, text) = match self {
+            Self::Storage(id, error) => (id.as_str(), chain(error)),
+            Self::Forgotten(id) => (id.as_str(), self.to_string()),
+            Self::Couch(error) => ("", chain(error)),
+            _ => ("", self.to_string()),
+        };
+        if status.is_server_error() && !self.is_client_gone() {
+            tracing::warn!(%request, status = status.as_u16(), storage, error = %text, "request failed");
+        } else {
+            tracing::info!(%request, status = status.as_u16(), storage, error = %text, "request refused");
+        }
+    }
+
+    /// The answer for the client.
+    #[must_use]
+    pub fn into_response(self) -> Response<Body> {
+        let (status, error, reason) = self.answer();
+        refusal(status, error, &reason)
+    }
+}
+
+fn couch_answer(error: &couch::Error) -> (StatusCode, &'static str, String) {
+    if cause::<ClientGone>(error).is_some() {
+        return (StatusCode::BAD_REQUEST, "bad_request", "the body broke off".to_owned());
+    }
+    match error {
+        couch::Error::Client(inner) => match inner.kind() {
+            client::Kind::BadAnswer(_) | client::Kind::Tls => {
+                (StatusCode::BAD_GATEWAY, "bad_gateway", "CouchDB's answer makes no sense".to_owned())
+            }
+            _ => (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", "CouchDB does not answer".to_owned()),
+        },
+        couch::Error::Body(inner) if inner.is::<TooLarge>() => {
+            let reason = "the document is larger than limits.document_bytes";
+            (StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", reason.to_owned())
+        }
+        couch::Error::Body(_) => (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", error.to_string()),
+        couch::Error::Nonsense(_) => (StatusCode::BAD_GATEWAY, "bad_gateway", error.to_string()),
+        couch::Error::Request(_) => (StatusCode::BAD_REQUEST, "bad_request", error.to_string()),
+    }
+}
+
+fn storage_answer(id: &str, error: &storage::Error) -> (StatusCode, &'static str, String) {
+    use storage::Kind;
+    let code = error.status().map(|status| format!(" ({})", status.as_u16())).unwrap_or_default();
+    match error.kind() {
+        Kind::Missing => {
+            (StatusCode::NOT_FOUND, "not_found", format!("the attachment is gone from storage {id}{code}"))
+        }
+        Kind::Passing => {
+            (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", format!("storage {id} cannot be used now{code}"))
+        }
+        Kind::Refused => (StatusCode::BAD_GATEWAY, "bad_gateway", format!("storage {id} refused{code}")),
+        Kind::Settings => {
+            (StatusCode::BAD_GATEWAY, "bad_gateway", format!("storage {id} has settings that cannot be used: {error}"))
+        }
+        Kind::Location => {
+            (StatusCode::BAD_GATEWAY, "bad_gateway", format!("the pointer into storage {id} cannot be understood"))
+        }
+        Kind::Interrupted => (StatusCode::BAD_REQUEST, "bad_request", "the body broke off".to_owned()),
+        Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", "the body is too large".to_owned()),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.answer().2)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<couch::Error> for Error {
+    fn from(error: couch::Error) -> Self {
+        Self::Couch(error)
+    }
+}
+
+impl From<Unavailable> for Error {
+    fn from(error: Unavailable) -> Self {
+        Self::Plans(error)
+    }
+}
+
+impl From<PlanError> for Error {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(error)
+    }
+}
+
+impl From<NameError> for Error {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Refused(reason) => Self::Name(reason),
+            NameError::Plan(error) => Self::Plan(error),
+        }
+    }
+}
+
+impl From<Unreadable> for Error {
+    fn from(error: Unreadable) -> Self {
+        Self::Pointer(error)
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(_: serde_json::Error) -> Self {
+        Self::Bug("a document could not be written as JSON")
+    }
+}
+
+/// `{"error": ..., "reason": ...}` with a line feed, as CouchDB sends it.
+#[must_use]
+pub fn refusal(status: StatusCode, error: &str, reason: &str) -> Response<Body> {
+    let mut text = json!({ "error": error, "reason": reason }).to_string();
+    text.push('\n');
+    json_response(status, HeaderMap::new(), text)
+}
+
+/// A JSON answer in CouchDB's form over headers that are to be kept.
+#[must_use]
+pub fn json_response(status: StatusCode, headers: HeaderMap, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("must-revalidate"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    set_reason(&mut response);
+    response
+}
+
+/// CouchDB says `404 Object Not Found`.
+pub fn set_reason<B>(response: &mut Response<B>) {
+    if response.status() == StatusCode::NOT_FOUND {
+        response.extensions_mut().insert(ReasonPhrase::from_static(b"Object Not Found"));
+    }
+}

@@ -1,0 +1,44 @@
+//! Only dependencies that were chosen.
+
+use std::fs;
+use std::path::Path;
+
+/// What `cargo deny check bans sources` says too, for where it is not installed.
+#[test]
+fn dependencies_are_those_that_deny_toml_permits() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let parse = |name: &str| -> toml::Table {
+        fs::read_to_string(root.join(name))
+            .expect("a readable file")
+            .parse()
+            .expect("TOML")
+    };
+    let (rules, lock) = (parse("deny.toml"), parse("Cargo.lock"));
+    let list = |table: &str, key: &str| rules[table][key].as_array().expect("an array").clone();
+    let banned: Vec<_> = list("bans", "deny")
+        .iter()
+        .map(|ban| ban["crate"].clone())
+        .collect();
+    let registries = list("sources", "allow-registry");
+    assert!(banned.len() > 5 && registries.len() == 1);
+
+    let mut wrong = Vec::new();
+    for package in lock["package"].as_array().expect("packages") {
+        if banned.contains(&package["name"]) {
+            wrong.push(format!("{} is banned", package["name"]));
+        }
+        // The package itself has no source.
+        let source = package
+            .get("source")
+            .and_then(toml::Value::as_str)
+            .unwrap_or_default();
+        let known = registries
+            .iter()
+            .filter_map(toml::Value::as_str)
+            .any(|url| source == format!("registry+{url}"));
+        if !known && package["name"].as_str() != Some(env!("CARGO_PKG_NAME")) {
+            wrong.push(format!("{} comes from {source:?}", package["name"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
