@@ -5,9 +5,14 @@
 pub mod config;
 pub mod couch;
 pub mod database;
+pub mod error;
+pub mod handlers;
 pub mod http;
+pub mod middleware;
 pub mod plan;
 pub mod pointer;
+pub mod router;
+pub mod server;
 pub mod settings;
 pub mod storage;
 pub mod tasks;

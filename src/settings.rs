@@ -117,7 +117,7 @@ impl Settings {
 
     /// An error about a setting, for drivers' own rules. `what` reads on after the key.
     pub fn wrong(&self, key: impl Into<String>, what: impl Into<String>) -> WrongSetting {
-        WrongSetting { id: self.id.clone(), key: key.into(), what: what.into() }
+        WrongSetting(Box::new(Fault { id: self.id.clone(), key: key.into(), what: what.into() }))
     }
 
     /// The same text for the same settings, and no way back to them.
@@ -144,20 +144,40 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// A setting that is missing or of a wrong type.
+/// A setting that is missing or of a wrong type. Small, because it travels in many results.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrongSetting {
+pub struct WrongSetting(Box<Fault>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fault {
+    id: String,
+    key: String,
+    what: String,
+}
+
+impl WrongSetting {
     /// The storage's id in the plan.
-    pub id: String,
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
     /// The key below its `settings`.
-    pub key: String,
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.0.key
+    }
+
     /// What is wrong, to be read after the key.
-    pub what: String,
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.0.what
+    }
 }
 
 impl fmt::Display for WrongSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the setting {} of storage {} {}", self.key, self.id, self.what)
+        write!(f, "the setting {} of storage {} {}", self.key(), self.id(), self.what())
     }
 }
 

@@ -68,7 +68,6 @@ impl std::error::Error for PlanError {}
 
 impl From<WrongSetting> for PlanError {
     fn from(wrong: WrongSetting) -> Self {
-        let what = format!("`{}` {}", wrong.key, wrong.what);
-        Self::wrong(wrong.id, what)
+        Self::wrong(wrong.id(), format!("`{}` {}", wrong.key(), wrong.what()))
     }
 }

@@ -1,5 +1,7 @@
 //! Log lines on standard error, as text or JSON.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Log, LogFormat};
@@ -32,4 +34,23 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Names a request in every line about it; also sent as `X-Couch-Request-ID` where CouchDB did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(u64);
+
+impl RequestId {
+    /// The next one of this process.
+    #[must_use]
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:010x}", self.0)
+    }
 }

@@ -1,5 +1,6 @@
 //! Prometheus metrics. No account, database, document or storage id is ever a label.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -9,7 +10,10 @@ use prometheus::{
 
 /// Every metric of the program; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     registry: Registry,
     requests: IntCounterVec,
     request_seconds: HistogramVec,
@@ -31,7 +35,7 @@ impl Metrics {
         let seconds = |name: &str, help: &str, labels: &[&str]| {
             HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)
         };
-        let metrics = Self {
+        let metrics = Inner {
             registry: Registry::new(),
             requests: counter(
                 "stowage_requests_total",
@@ -73,45 +77,45 @@ impl Metrics {
         }
         let process = prometheus::process_collector::ProcessCollector::for_self();
         metrics.registry.register(Box::new(process))?;
-        Ok(metrics)
+        Ok(Self(Arc::new(metrics)))
     }
 
     /// The counter of requests with these labels.
     #[must_use]
     pub fn requests(&self, route: &str, method: &str, status: &str) -> IntCounter {
-        self.requests.with_label_values(&[route, method, status])
+        self.0.requests.with_label_values(&[route, method, status])
     }
 
     /// The durations of a route.
     #[must_use]
     pub fn request_seconds(&self, route: &str) -> Histogram {
-        self.request_seconds.with_label_values(&[route])
+        self.0.request_seconds.with_label_values(&[route])
     }
 
     /// Counts an operation on a storage.
     pub fn backend_done(&self, backend: &str, operation: &str, outcome: &str, took: Duration) {
-        self.backend_requests.with_label_values(&[backend, operation, outcome]).inc();
-        self.backend_seconds.with_label_values(&[backend, operation]).observe(took.as_secs_f64());
+        self.0.backend_requests.with_label_values(&[backend, operation, outcome]).inc();
+        self.0.backend_seconds.with_label_values(&[backend, operation]).observe(took.as_secs_f64());
     }
 
     /// The counter of bytes to (`in`) or from (`out`) a kind of storage.
     #[must_use]
     pub fn attachment_bytes(&self, backend: &str, direction: &str) -> IntCounter {
-        self.attachment_bytes.with_label_values(&[backend, direction])
+        self.0.attachment_bytes.with_label_values(&[backend, direction])
     }
 
     /// Counts a look-up of a plan document.
     pub fn plan_cache(&self, outcome: &str) {
-        self.plan_cache.with_label_values(&[outcome]).inc();
+        self.0.plan_cache.with_label_values(&[outcome]).inc();
     }
 
     /// The text that Prometheus scrapes.
     #[must_use]
     pub fn text(&self, in_flight: usize, upload_buffer: u64) -> Vec<u8> {
-        self.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
-        self.upload_buffer.set(i64::try_from(upload_buffer).unwrap_or(i64::MAX));
+        self.0.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+        self.0.upload_buffer.set(i64::try_from(upload_buffer).unwrap_or(i64::MAX));
         let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+        if let Err(error) = TextEncoder::new().encode(&self.0.registry.gather(), &mut text) {
             tracing::error!(%error, "the metrics cannot be written");
         }
         text

@@ -8,17 +8,11 @@ use std::path::Path;
 fn dependencies_are_those_that_deny_toml_permits() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let parse = |name: &str| -> toml::Table {
-        fs::read_to_string(root.join(name))
-            .expect("a readable file")
-            .parse()
-            .expect("TOML")
+        fs::read_to_string(root.join(name)).expect("a readable file").parse().expect("TOML")
     };
     let (rules, lock) = (parse("deny.toml"), parse("Cargo.lock"));
     let list = |table: &str, key: &str| rules[table][key].as_array().expect("an array").clone();
-    let banned: Vec<_> = list("bans", "deny")
-        .iter()
-        .map(|ban| ban["crate"].clone())
-        .collect();
+    let banned: Vec<_> = list("bans", "deny").iter().map(|ban| ban["crate"].clone()).collect();
     let registries = list("sources", "allow-registry");
     assert!(banned.len() > 5 && registries.len() == 1);
 
@@ -28,14 +22,8 @@ fn dependencies_are_those_that_deny_toml_permits() {
             wrong.push(format!("{} is banned", package["name"]));
         }
         // The package itself has no source.
-        let source = package
-            .get("source")
-            .and_then(toml::Value::as_str)
-            .unwrap_or_default();
-        let known = registries
-            .iter()
-            .filter_map(toml::Value::as_str)
-            .any(|url| source == format!("registry+{url}"));
+        let source = package.get("source").and_then(toml::Value::as_str).unwrap_or_default();
+        let known = registries.iter().filter_map(toml::Value::as_str).any(|url| source == format!("registry+{url}"));
         if !known && package["name"].as_str() != Some(env!("CARGO_PKG_NAME")) {
             wrong.push(format!("{} comes from {source:?}", package["name"]));
         }

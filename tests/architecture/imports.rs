@@ -39,8 +39,7 @@ fn imports(code: &str, depth: usize) -> Vec<String> {
             continue;
         }
         for (at, _) in code.match_indices(start) {
-            let inside_a_word =
-                code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
+            let inside_a_word = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
             // A longer chain of `super` is found by its own start only.
             let rest = &code[at + start.len()..];
             if inside_a_word || rest.starts_with("super::") || code[..at].ends_with("super::") {
@@ -56,9 +55,7 @@ fn imports(code: &str, depth: usize) -> Vec<String> {
 fn first_names(rest: &str) -> Vec<String> {
     let name = |text: &str| {
         let text = text.trim_start();
-        let end = text
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(text.len());
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
         text[..end].to_owned()
     };
     let Some(group) = rest.strip_prefix('{') else {
@@ -87,35 +84,21 @@ fn first_names(rest: &str) -> Vec<String> {
 
 /// What is wrong with the imports of one file.
 fn disorder(source: &Source) -> Vec<String> {
-    let Some(module) = source
-        .module()
-        .filter(|module| *module != "lib" && !source.is_test())
-    else {
+    let Some(module) = source.module().filter(|module| *module != "lib" && !source.is_test()) else {
         return Vec::new();
     };
     let rank = |name: &str| ORDER.iter().position(|known| *known == name);
     let Some(own) = rank(module) else {
-        return vec![format!(
-            "{}: {module} is not in the order of modules",
-            source.path
-        )];
+        return vec![format!("{}: {module} is not in the order of modules", source.path)];
     };
     let code = without_comments(&without_tests(&source.text));
-    let wrong = imports(&code, source.depth())
-        .into_iter()
-        .filter_map(|name| match rank(&name) {
-            Some(used) if used >= own => None,
-            Some(_) => Some(format!(
-                "{}: {module} uses {name}, which is above it",
-                source.path
-            )),
-            // `main` names items of the library's root, `stowage::VERSION` for one.
-            None if module == "main" => None,
-            None => Some(format!(
-                "{}: {name} is not in the order of modules",
-                source.path
-            )),
-        });
+    let wrong = imports(&code, source.depth()).into_iter().filter_map(|name| match rank(&name) {
+        Some(used) if used >= own => None,
+        Some(_) => Some(format!("{}: {module} uses {name}, which is above it", source.path)),
+        // `main` names items of the library's root, `stowage::VERSION` for one.
+        None if module == "main" => None,
+        None => Some(format!("{}: {name} is not in the order of modules", source.path)),
+    });
     wrong.collect()
 }
 
@@ -128,50 +111,23 @@ fn modules_use_only_what_is_below_them() {
 #[test]
 fn upward_imports_are_found_in_every_form() {
     let cases = [
-        (
-            0,
-            "src/couch/mod.rs",
-            "use crate::http::Client;\nuse crate::{config, tasks::Tasks};",
-        ),
+        (0, "src/couch/mod.rs", "use crate::http::Client;\nuse crate::{config, tasks::Tasks};"),
         (1, "src/couch/mod.rs", "use crate::plan::Plan;"),
-        (
-            2,
-            "src/couch/mod.rs",
-            "use crate::{\n http::{Body, plan},\n plan::Plan,\n router,\n};",
-        ),
+        (2, "src/couch/mod.rs", "use crate::{\n http::{Body, plan},\n plan::Plan,\n router,\n};"),
         (1, "src/couch/mod.rs", "use super::plan::Plan;"),
         (0, "src/couch/name.rs", "use super::plan::Plan;"),
         (1, "src/couch/name.rs", "fn f() { super::super::plan::f() }"),
-        (
-            1,
-            "src/couch.rs",
-            "pub(crate) fn f(_: crate::server::Server) {}",
-        ),
-        (
-            0,
-            "src/couch.rs",
-            "/// [`crate::server::Server`] calls this.\nfn f() {} // crate::app",
-        ),
-        (
-            0,
-            "src/couch.rs",
-            "#[cfg(test)]\nmod tests {\n    use crate::server;\n}\n",
-        ),
-        (
-            1,
-            "src/couch.rs",
-            "#[cfg(test)]\nmod tests;\nuse crate::server;\n",
-        ),
+        (1, "src/couch.rs", "pub(crate) fn f(_: crate::server::Server) {}"),
+        (0, "src/couch.rs", "/// [`crate::server::Server`] calls this.\nfn f() {} // crate::app"),
+        (0, "src/couch.rs", "#[cfg(test)]\nmod tests {\n    use crate::server;\n}\n"),
+        (1, "src/couch.rs", "#[cfg(test)]\nmod tests;\nuse crate::server;\n"),
         (0, "src/couch/tests.rs", "use crate::server;"),
         (1, "src/strange.rs", ""),
         (1, "src/couch.rs", "use crate::strange;"),
         (0, "src/main.rs", "use stowage::cli;"),
     ];
     for (wrong, path, text) in cases {
-        let source = Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let source = Source { path: path.to_owned(), text: text.to_owned() };
         assert_eq!(disorder(&source).len(), wrong, "{path}: {text}");
     }
 }

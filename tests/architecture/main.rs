@@ -1,14 +1,7 @@
 //! The shape of the source: one order of modules, files of one subject, dependencies that were chosen.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a source tree that cannot be read is a failed test"
-)]
-#![allow(
-    clippy::string_slice,
-    reason = "every offset is one that a search of the same text returned"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a source tree that cannot be read is a failed test")]
+#![allow(clippy::string_slice, reason = "every offset is one that a search of the same text returned")]
 
 mod dependencies;
 mod imports;
@@ -39,11 +32,7 @@ impl Source {
     /// How many `super` lead from the file's own module to the root of the crate.
     fn depth(&self) -> usize {
         let parts = self.path.matches('/').count();
-        if self.path.ends_with("/mod.rs") {
-            parts - 1
-        } else {
-            parts
-        }
+        if self.path.ends_with("/mod.rs") { parts - 1 } else { parts }
     }
 
     fn is_test(&self) -> bool {
@@ -94,10 +83,7 @@ fn unexplained(text: &str) -> Vec<String> {
         for (at, _) in text.match_indices(start) {
             let attribute = &text[at..];
             let attribute = &attribute[..attribute.find(")]").unwrap_or(attribute.len())];
-            let in_code = text[..at]
-                .rsplit('\n')
-                .next()
-                .is_some_and(|before| before.trim().is_empty());
+            let in_code = text[..at].rsplit('\n').next().is_some_and(|before| before.trim().is_empty());
             if in_code && !attribute.contains("reason") {
                 found.push(attribute.to_owned());
             }
@@ -110,11 +96,7 @@ fn unexplained(text: &str) -> Vec<String> {
 fn files_are_short() {
     let mut long = Vec::new();
     for source in sources(&["src", "benches", "tests"]) {
-        let counted = if source.path.starts_with("src") {
-            without_tests(&source.text)
-        } else {
-            source.text
-        };
+        let counted = if source.path.starts_with("src") { without_tests(&source.text) } else { source.text };
         let lines = counted.lines().count();
         if lines > LINES {
             long.push(format!("{}: {lines} lines", source.path));
@@ -127,23 +109,12 @@ fn files_are_short() {
 fn names_say_what_is_inside() {
     let mut empty = Vec::new();
     for source in sources(&["src", "benches", "tests"]) {
-        let parts = source
-            .path
-            .split('/')
-            .map(|part| part.strip_suffix(".rs").unwrap_or(part));
+        let parts = source.path.split('/').map(|part| part.strip_suffix(".rs").unwrap_or(part));
         let inline = source.text.lines().filter_map(|line| {
-            let line = line
-                .trim_start()
-                .trim_start_matches("pub ")
-                .trim_start_matches("pub(crate) ");
-            line.strip_prefix("mod ")?
-                .split(|c: char| !c.is_alphanumeric() && c != '_')
-                .next()
+            let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+            line.strip_prefix("mod ")?.split(|c: char| !c.is_alphanumeric() && c != '_').next()
         });
-        for name in parts
-            .chain(inline)
-            .filter(|name| EMPTY_NAMES.contains(name))
-        {
+        for name in parts.chain(inline).filter(|name| EMPTY_NAMES.contains(name)) {
             empty.push(format!("{}: {name}", source.path));
         }
     }
@@ -153,19 +124,12 @@ fn names_say_what_is_inside() {
 #[test]
 fn allowed_lints_have_a_reason() {
     assert_eq!(
-        unexplained(
-            "#[allow(dead_code)]\n    #![allow(\n        a,\n    )]\n#[expect(b, reason = \"c\")]"
-        )
-        .len(),
+        unexplained("#[allow(dead_code)]\n    #![allow(\n        a,\n    )]\n#[expect(b, reason = \"c\")]").len(),
         2
     );
     let mut bare = Vec::new();
     for source in sources(&["src", "benches", "tests"]) {
-        bare.extend(
-            unexplained(&source.text)
-                .into_iter()
-                .map(|found| format!("{}: {found}", source.path)),
-        );
+        bare.extend(unexplained(&source.text).into_iter().map(|found| format!("{}: {found}", source.path)));
     }
     assert!(bare.is_empty(), "{bare:#?}");
 }

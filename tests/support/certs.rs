@@ -22,12 +22,7 @@ impl Certs {
             .args(names)
             .output()
             .unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-        assert!(
-            output.status.success(),
-            "{}: {}",
-            script.display(),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&output.stderr));
         Self { folder }
     }
 

@@ -42,39 +42,20 @@ impl Nginx {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port");
         // nginx does not set this on a socket that it inherits.
         listener.set_nonblocking(true).expect("nonblocking");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let address = listener.local_addr().expect("a bound socket has an address");
         fs::create_dir(prefix.path().join("files")).expect("a folder");
         if let Some((user, password)) = &options.basic {
-            fs::write(
-                prefix.path().join("users"),
-                format!("{user}:{{PLAIN}}{password}\n"),
-            )
-            .expect("a password file");
+            fs::write(prefix.path().join("users"), format!("{user}:{{PLAIN}}{password}\n")).expect("a password file");
         }
-        fs::write(
-            prefix.path().join("nginx.conf"),
-            configuration(address, &options),
-        )
-        .expect("a configuration");
+        fs::write(prefix.path().join("nginx.conf"), configuration(address, &options)).expect("a configuration");
         let process = command(prefix.path())
             .env("NGINX", "0;")
             .stdin(Stdio::from(OwnedFd::from(listener)))
             .spawn()
             .unwrap_or_else(|error| panic!("nginx: {error}; ./test installs it"));
-        let nginx = Self {
-            address,
-            process,
-            prefix,
-        };
+        let nginx = Self { address, process, prefix };
         // A TLS port answers a plain request too, with 400.
-        let answer = async {
-            RawClient::connect(address)
-                .await?
-                .exchange("GET / HTTP/1.0\r\n\r\n")
-                .await
-        };
+        let answer = async { RawClient::connect(address).await?.exchange("GET / HTTP/1.0\r\n\r\n").await };
         if let Err(error) = answer.await {
             panic!("nginx does not answer: {error}\n{}", nginx.error_log());
         }
@@ -121,14 +102,8 @@ impl Drop for Nginx {
 
 fn command(prefix: &Path) -> Command {
     let mut command = Command::new(program());
-    command
-        .arg("-p")
-        .arg(prefix)
-        .args(["-c", "nginx.conf", "-e", "error.log"]);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.arg("-p").arg(prefix).args(["-c", "nginx.conf", "-e", "error.log"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
@@ -147,21 +122,12 @@ fn program() -> PathBuf {
 /// One worker, everything below the prefix. (Without a master nginx 1.22 crashes on inherited sockets.)
 fn configuration(address: SocketAddr, options: &Options) -> String {
     let (ssl, certificate) = match &options.tls {
-        Some((certificate, key)) => (
-            " ssl",
-            format!(
-                "ssl_certificate {}; ssl_certificate_key {};",
-                certificate.display(),
-                key.display()
-            ),
-        ),
+        Some((certificate, key)) => {
+            (" ssl", format!("ssl_certificate {}; ssl_certificate_key {};", certificate.display(), key.display()))
+        }
         None => ("", String::new()),
     };
-    let basic = if options.basic.is_some() {
-        "auth_basic storage; auth_basic_user_file users;"
-    } else {
-        ""
-    };
+    let basic = if options.basic.is_some() { "auth_basic storage; auth_basic_user_file users;" } else { "" };
     format!(
         "daemon off; pid nginx.pid; user root;
         events {{ worker_connections 512; }}

@@ -39,10 +39,7 @@ impl RawResponse {
 
     /// Every value of a header.
     pub fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.headers
-            .iter()
-            .filter(move |(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The body as text, invalid UTF-8 replaced.
@@ -51,8 +48,7 @@ impl RawResponse {
     }
 
     fn chunked(&self) -> bool {
-        self.header_all("transfer-encoding")
-            .any(|value| value.to_ascii_lowercase().ends_with("chunked"))
+        self.header_all("transfer-encoding").any(|value| value.to_ascii_lowercase().ends_with("chunked"))
     }
 }
 
@@ -73,10 +69,7 @@ impl RawClient {
 impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     /// Speaks over a stream that is open already, for instance a TLS one.
     pub fn over(stream: S) -> Self {
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     /// Sends bytes.
@@ -94,11 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     pub async fn exchange(&mut self, request: impl AsRef<[u8]>) -> io::Result<RawResponse> {
         let request = request.as_ref();
         self.send(request).await?;
-        if request.starts_with(b"HEAD ") {
-            self.head().await
-        } else {
-            self.response().await
-        }
+        if request.starts_with(b"HEAD ") { self.head().await } else { self.response().await }
     }
 
     /// Reads an answer with its body: by chunks, by length, or to the end of the connection. 1xx, 204 and 304 have none, so an
@@ -111,11 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         if matches!(response.status, 100..=199 | 204 | 304) {
             return Ok(response);
         }
-        let length = response
-            .header("content-length")
-            .map(str::parse)
-            .transpose()
-            .map_err(invalid)?;
+        let length = response.header("content-length").map(str::parse).transpose().map_err(invalid)?;
         let mut body = Vec::new();
         let read = match length {
             _ if response.chunked() => self.chunks(&mut body).await,
@@ -147,14 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         loop {
             let line = self.line().await?;
             if line.is_empty() {
-                return Ok(RawResponse {
-                    version,
-                    status,
-                    reason,
-                    headers,
-                    body: Vec::new(),
-                    complete: true,
-                });
+                return Ok(RawResponse { version, status, reason, headers, body: Vec::new(), complete: true });
             }
             let (name, value) = line.split_once(':').ok_or_else(|| invalid(line.clone()))?;
             headers.push((name.to_owned(), value.trim().to_owned()));
@@ -219,10 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
             if self.buffer.is_empty() {
                 self.fill().await?;
             }
-            let take = self
-                .buffer
-                .len()
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            let take = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             body.extend(self.buffer.drain(..take));
             left -= take as u64;
         }

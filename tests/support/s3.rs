@@ -80,9 +80,8 @@ impl S3Server {
     pub async fn start() -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
         let (listener, address) = listen().await;
-        let mut builder = S3ServiceBuilder::new(
-            FileSystem::new(root.path()).expect("an object store in an empty folder"),
-        );
+        let mut builder =
+            S3ServiceBuilder::new(FileSystem::new(root.path()).expect("an object store in an empty folder"));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let domains = [format!("localhost:{}", address.port()), address.to_string()];
         builder.set_host(MultiDomain::new(&domains).expect("two host names"));
@@ -93,11 +92,7 @@ impl S3Server {
             let (state, s3) = (Arc::clone(&shared), s3.clone());
             service_fn(move |request| answer(Arc::clone(&state), s3.clone(), request))
         });
-        Self {
-            served,
-            state,
-            root,
-        }
+        Self { served, state, root }
     }
 
     /// Where it listens.
@@ -140,19 +135,11 @@ impl S3Server {
 
     /// Files of uploads that were neither completed nor aborted, and of writes that were not finished; empty is as it should be.
     pub fn pending(&self) -> Vec<String> {
-        let named = |path: PathBuf| {
-            path.file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-        };
-        let mut names: Vec<String> = entries(self.root.path())
-            .into_iter()
-            .filter_map(|(path, _)| named(path))
-            .collect();
+        let named = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let mut names: Vec<String> =
+            entries(self.root.path()).into_iter().filter_map(|(path, _)| named(path)).collect();
         names.retain(|name| {
-            [".upload", ".tmp."]
-                .iter()
-                .any(|start| name.starts_with(start))
-                || name.contains(".upload-")
+            [".upload", ".tmp."].iter().any(|start| name.starts_with(start)) || name.contains(".upload-")
         });
         names.sort();
         names
@@ -165,38 +152,25 @@ impl S3Server {
 
     /// How many requests of an operation were answered, with whatever status.
     pub fn count(&self, operation: Operation) -> usize {
-        self.answered()
-            .iter()
-            .filter(|(answered, _)| *answered == operation)
-            .count()
+        self.answered().iter().filter(|(answered, _)| *answered == operation).count()
     }
 
     /// Answers the next `times` requests of an operation with `failure`; their bodies are read first, their signatures are not.
     pub fn fail(&self, operation: Operation, times: u32, failure: Failure) {
-        self.state
-            .failures
-            .lock()
-            .expect("failures")
-            .push((operation, times, failure));
+        self.state.failures.lock().expect("failures").push((operation, times, failure));
     }
 }
 
 impl State {
     fn take_failure(&self, operation: Operation) -> Option<Failure> {
         let mut failures = self.failures.lock().expect("failures");
-        let (_, left, failure) = failures
-            .iter_mut()
-            .find(|(failing, left, _)| *failing == operation && *left > 0)?;
+        let (_, left, failure) = failures.iter_mut().find(|(failing, left, _)| *failing == operation && *left > 0)?;
         *left -= 1;
         Some(*failure)
     }
 }
 
-async fn answer(
-    state: Arc<State>,
-    s3: S3Service,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, HttpError> {
+async fn answer(state: Arc<State>, s3: S3Service, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
     let operation = operation(&request);
     let response = if let Some(failure) = state.take_failure(operation) {
         let mut body = request.into_body();
@@ -205,38 +179,22 @@ async fn answer(
     } else {
         s3.call(request.map(Body::from)).await?
     };
-    state
-        .answered
-        .lock()
-        .expect("answered")
-        .push((operation, response.status()));
+    state.answered.lock().expect("answered").push((operation, response.status()));
     Ok(response)
 }
 
 fn operation(request: &Request<Incoming>) -> Operation {
     let uri = request.uri();
-    let host = request
-        .headers()
-        .get("host")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let host = request.headers().get("host").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let key = if host.contains(".localhost") {
         uri.path()
     } else {
-        uri.path()
-            .get(1..)
-            .and_then(|path| path.find('/').and_then(|at| path.get(at..)))
-            .unwrap_or("/")
+        uri.path().get(1..).and_then(|path| path.find('/').and_then(|at| path.get(at..))).unwrap_or("/")
     };
     if key == "/" {
         return Operation::Other;
     }
-    let has = |name: &str| {
-        uri.query()
-            .unwrap_or_default()
-            .split('&')
-            .any(|pair| pair.split('=').next() == Some(name))
-    };
+    let has = |name: &str| uri.query().unwrap_or_default().split('&').any(|pair| pair.split('=').next() == Some(name));
     match (request.method(), has("uploadId")) {
         (&Method::PUT, true) => Operation::Part,
         (&Method::PUT, false) => Operation::Put,
@@ -257,10 +215,7 @@ fn refusal(failure: Failure) -> Response<Body> {
     );
     let mut response = Response::new(Body::from(Bytes::from(text)));
     *response.status_mut() = StatusCode::from_u16(failure.status).expect("a status code");
-    response.headers_mut().insert(
-        "content-type",
-        "application/xml".parse().expect("a header value"),
-    );
+    response.headers_mut().insert("content-type", "application/xml".parse().expect("a header value"));
     response
 }
 
@@ -270,8 +225,5 @@ fn entries(folder: &Path) -> Vec<(PathBuf, fs::Metadata)> {
         return Vec::new();
     };
     // A file may vanish between its listing and this.
-    listing
-        .flatten()
-        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
-        .collect()
+    listing.flatten().filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))).collect()
 }

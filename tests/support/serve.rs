@@ -30,21 +30,14 @@ impl Served {
 
 /// A free loopback port, listening.
 pub async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind(("127.0.0.1", 0))
-        .await
-        .expect("a free loopback port");
-    let address = listener
-        .local_addr()
-        .expect("a bound socket has an address");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free loopback port");
+    let address = listener.local_addr().expect("a bound socket has an address");
     (listener, address)
 }
 
 /// Serves HTTP/1.1 on `listener` with one service a connection; `make` gets a second handle on the connection's socket, for
 /// services that answer past hyper.
-pub fn serve<S, B>(
-    listener: TcpListener,
-    make: impl Fn(Arc<TcpStream>) -> S + Send + 'static,
-) -> Served
+pub fn serve<S, B>(listener: TcpListener, make: impl Fn(Arc<TcpStream>) -> S + Send + 'static) -> Served
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send,
@@ -53,18 +46,13 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let address = listener
-        .local_addr()
-        .expect("a bound socket has an address");
+    let address = listener.local_addr().expect("a bound socket has an address");
     let accepting = tokio::spawn(async move {
         let mut connections = JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.expect("accept");
             stream.set_nodelay(true).expect("nodelay");
-            let second = stream
-                .as_fd()
-                .try_clone_to_owned()
-                .expect("a second handle on a socket");
+            let second = stream.as_fd().try_clone_to_owned().expect("a second handle on a socket");
             let service = make(Arc::new(TcpStream::from(second)));
             connections.spawn(async move {
                 // How a connection ended is for the client's side of the test to judge.
@@ -77,8 +65,5 @@ where
             while connections.try_join_next().is_some() {}
         }
     });
-    Served {
-        address,
-        _accepting: AbortOnDropHandle::new(accepting),
-    }
+    Served { address, _accepting: AbortOnDropHandle::new(accepting) }
 }

@@ -19,15 +19,7 @@ async fn passes_both_ways_without_a_plan() {
     assert_eq!(client.rest().await.unwrap(), b"welcome");
     assert_eq!(received.await.unwrap(), (counting(300_000), None));
     let counts = proxy.wait_until(|counts| counts.ended == 1).await;
-    assert_eq!(
-        (
-            counts.connections,
-            counts.struck,
-            counts.to_server,
-            counts.to_client
-        ),
-        (1, 0, 300_000, 7)
-    );
+    assert_eq!((counts.connections, counts.struck, counts.to_server, counts.to_client), (1, 0, 300_000, 7));
 }
 
 #[tokio::test]
@@ -38,11 +30,7 @@ async fn cuts_at_exactly_byte_n_with_an_orderly_end() {
         proxy.plan(Fault::to_server(after, What::Cut));
         let mut client = TcpStream::connect(proxy.address()).await.unwrap();
         client.write_all(&counting(100_000)).await.unwrap();
-        assert_eq!(
-            client.read(&mut [0]).await.unwrap(),
-            0,
-            "the client sees an end, not a reset"
-        );
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "the client sees an end, not a reset");
         let after = usize::try_from(after).unwrap();
         assert_eq!(received.await.unwrap(), (counting(after), None));
     }
@@ -64,10 +52,7 @@ async fn resets_both_sides() {
     proxy.plan(Fault::to_server(1000, What::Reset));
     let mut client = RawClient::connect(proxy.address()).await.unwrap();
     client.send(counting(2000)).await.unwrap();
-    assert_eq!(
-        client.rest().await.unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(client.rest().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     let (bytes, end) = received.await.unwrap();
     assert_eq!(end, Some(ErrorKind::ConnectionReset));
     assert!(bytes.len() <= 1000);
@@ -136,9 +121,6 @@ async fn proxy_closes_everything_when_dropped() {
     proxy.wait_until(|counts| counts.connections == 1).await;
     drop(proxy);
     assert!(client.rest().await.is_ok_and(|rest| rest.is_empty()));
-    assert_eq!(
-        TcpStream::connect(address).await.unwrap_err().kind(),
-        ErrorKind::ConnectionRefused
-    );
+    assert_eq!(TcpStream::connect(address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     received.abort();
 }

@@ -1,13 +1,7 @@
 //! The tools of `support` do what they say: each is shown at work, so that a test that relies on one can fail.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a test that cannot set up its world has to stop, saying where"
-)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the gateway's rules for tasks do not bind its tests"
-)]
+#![allow(clippy::expect_used, reason = "a test that cannot set up its world has to stop, saying where")]
+#![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks do not bind its tests")]
 
 mod fault;
 mod nginx;
@@ -25,15 +19,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// One request on a connection of its own.
-async fn ask(
-    address: SocketAddr,
-    method: &str,
-    target: &str,
-    headers: &str,
-    body: &[u8],
-) -> RawResponse {
-    let mut request =
-        format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n{headers}").into_bytes();
+async fn ask(address: SocketAddr, method: &str, target: &str, headers: &str, body: &[u8]) -> RawResponse {
+    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n{headers}").into_bytes();
     if !body.is_empty() {
         request.extend(format!("Content-Length: {}\r\n", body.len()).bytes());
     }
@@ -44,12 +31,7 @@ async fn ask(
 }
 
 /// A server that takes one connection, hands back what it received, and sends `answer` at once.
-async fn one_shot(
-    answer: &'static [u8],
-) -> (
-    SocketAddr,
-    tokio::task::JoinHandle<(Vec<u8>, Option<ErrorKind>)>,
-) {
+async fn one_shot(answer: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<(Vec<u8>, Option<ErrorKind>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let received = tokio::spawn(async move {
@@ -64,7 +46,5 @@ async fn one_shot(
 
 /// The bytes 0, 1, 2, ... so that a lost or doubled one shows.
 fn counting(length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|at| u8::try_from(at % 251).expect("below 251"))
-        .collect()
+    (0..length).map(|at| u8::try_from(at % 251).expect("below 251")).collect()
 }

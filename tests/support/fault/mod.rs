@@ -54,11 +54,7 @@ impl FaultProxy {
             resumed: CancellationToken::new(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self {
-            address,
-            shared,
-            _accepting: AbortOnDropHandle::new(accepting),
-        }
+        Self { address, shared, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
     /// Where clients connect.
@@ -89,10 +85,7 @@ impl FaultProxy {
     /// Waits until what was seen satisfies `enough`.
     pub async fn wait_until(&self, mut enough: impl FnMut(&Counts) -> bool) -> Counts {
         let mut counts = self.shared.counts.subscribe();
-        *counts
-            .wait_for(|seen| enough(seen))
-            .await
-            .expect("the proxy holds the sender")
+        *counts.wait_for(|seen| enough(seen)).await.expect("the proxy holds the sender")
     }
 }
 
@@ -129,11 +122,8 @@ async fn carry(mut client: TcpStream, fault: Fault, shared: &Shared) {
     let broken = {
         let (client_reads, client_writes) = client.split();
         let (server_reads, server_writes) = server.split();
-        let lane = |direction| Lane {
-            direction,
-            fault: Some(fault).filter(|fault| fault.direction == direction),
-            shared,
-        };
+        let lane =
+            |direction| Lane { direction, fault: Some(fault).filter(|fault| fault.direction == direction), shared };
         tokio::try_join!(
             lane(Direction::ToServer).pump(client_reads, server_writes),
             lane(Direction::ToClient).pump(server_reads, client_writes),
@@ -151,10 +141,7 @@ async fn carry(mut client: TcpStream, fault: Fault, shared: &Shared) {
             let _ = server.shutdown().await;
             // A socket closed with unread bytes sends a reset, so read until the peers have closed too.
             let (mut first, mut second) = (sink(), sink());
-            let _ = tokio::join!(
-                tokio::io::copy(&mut client, &mut first),
-                tokio::io::copy(&mut server, &mut second)
-            );
+            let _ = tokio::join!(tokio::io::copy(&mut client, &mut first), tokio::io::copy(&mut server, &mut second));
         }
     }
 }
@@ -167,11 +154,7 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    async fn pump(
-        self,
-        mut from: impl AsyncRead + Unpin,
-        mut to: impl AsyncWrite + Unpin,
-    ) -> Result<(), Broken> {
+    async fn pump(self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Result<(), Broken> {
         let after = self.fault.map_or(u64::MAX, |fault| fault.after);
         let reached = self.forward(&mut from, &mut to, after, CHUNK).await?;
         let Some(fault) = self.fault.filter(|_| reached) else {
@@ -212,22 +195,16 @@ impl Lane<'_> {
         let mut left = limit;
         while left > 0 {
             buffer.clear();
-            let read = (&mut *from)
-                .take(left.min(chunk))
-                .read_buf(&mut buffer)
-                .await
-                .map_err(|_| Broken::Reset)?;
+            let read = (&mut *from).take(left.min(chunk)).read_buf(&mut buffer).await.map_err(|_| Broken::Reset)?;
             if read == 0 {
                 return Ok(false);
             }
             to.write_all(&buffer).await.map_err(|_| Broken::Orderly)?;
             left -= read as u64;
-            self.shared
-                .counts
-                .send_modify(|counts| match self.direction {
-                    Direction::ToServer => counts.to_server += read as u64,
-                    Direction::ToClient => counts.to_client += read as u64,
-                });
+            self.shared.counts.send_modify(|counts| match self.direction {
+                Direction::ToServer => counts.to_server += read as u64,
+                Direction::ToClient => counts.to_client += read as u64,
+            });
         }
         Ok(true)
     }

@@ -42,20 +42,12 @@ pub struct Fault {
 impl Fault {
     /// `what`, after `after` bytes to the server.
     pub const fn to_server(after: u64, what: What) -> Self {
-        Self {
-            direction: Direction::ToServer,
-            after,
-            what,
-        }
+        Self { direction: Direction::ToServer, after, what }
     }
 
     /// `what`, after `after` bytes to the client.
     pub const fn to_client(after: u64, what: What) -> Self {
-        Self {
-            direction: Direction::ToClient,
-            after,
-            what,
-        }
+        Self { direction: Direction::ToClient, after, what }
     }
 
     /// A connection that is left alone.

@@ -65,11 +65,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            form: Form::Stored,
-            chunked: false,
-            ranges: true,
-        }
+        Self { form: Form::Stored, chunked: false, ranges: true }
     }
 }
 
@@ -87,9 +83,7 @@ pub(super) async fn respond(
         answer = *inner;
     } else {
         // The client left in the middle of its body: nobody is there to answer.
-        received = receive(&state.requests, index, body)
-            .await
-            .ok_or(Answered)?;
+        received = receive(&state.requests, index, body).await.ok_or(Answered)?;
     }
     while let Answer::Held(gate, inner) = answer {
         gate.notified().await;
@@ -113,9 +107,7 @@ pub(super) async fn respond(
             write_past_hyper(&socket, &[start.as_bytes(), body].concat()).await
         }
         Answer::Bytes(bytes) => write_past_hyper(&socket, &bytes).await,
-        Answer::Normal | Answer::Early(_) | Answer::Held(..) => {
-            Ok(normal(&state, &head, received).await)
-        }
+        Answer::Normal | Answer::Early(_) | Answer::Held(..) => Ok(normal(&state, &head, received).await),
     }
 }
 
@@ -133,35 +125,18 @@ async fn normal(state: &State, head: &Parts, received: Bytes) -> Response<Body> 
         Method::DELETE => {
             let found = state.find(&target);
             let removed = found.and_then(|(target, _)| state.objects().remove(&target));
-            plain(
-                removed.map_or(StatusCode::NOT_FOUND, |_| StatusCode::NO_CONTENT),
-                "",
-            )
+            plain(removed.map_or(StatusCode::NOT_FOUND, |_| StatusCode::NO_CONTENT), "")
         }
         _ => plain(StatusCode::METHOD_NOT_ALLOWED, ""),
     }
 }
 
 async fn store(state: &State, target: String, headers: &HeaderMap, body: Bytes) {
-    let text = |headers: &HeaderMap| {
-        headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
+    let text = |headers: &HeaderMap| headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let content_type = text(headers);
-    let stored = if content_type
-        .as_deref()
-        .is_some_and(|value| value.starts_with("multipart/"))
-    {
-        let last = parts(headers, body)
-            .await
-            .pop()
-            .expect("a multipart body has a part");
-        Stored {
-            content_type: text(&last.headers),
-            body: last.body,
-        }
+    let stored = if content_type.as_deref().is_some_and(|value| value.starts_with("multipart/")) {
+        let last = parts(headers, body).await.pop().expect("a multipart body has a part");
+        Stored { content_type: text(&last.headers), body: last.body }
     } else {
         Stored { content_type, body }
     };
@@ -178,35 +153,25 @@ fn fetch(state: &State, found: Option<Stored>, headers: &HeaderMap) -> Response<
         Form::Base64 => STANDARD.encode(&stored.body).into(),
         Form::Decoded => STANDARD.decode(&stored.body).expect("stored base64").into(),
     };
-    let range = headers
-        .get(RANGE)
-        .filter(|_| settings.ranges)
-        .and_then(|value| value.to_str().ok());
+    let range = headers.get(RANGE).filter(|_| settings.ranges).and_then(|value| value.to_str().ok());
     let mut response = match range.map(|range| slice(&body, range)) {
         None => Response::new(framed(body, settings.chunked)),
         Some(None) => {
             let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE, "");
             let whole = format!("bytes */{}", body.len());
-            response
-                .headers_mut()
-                .insert(CONTENT_RANGE, whole.parse().expect("a header value"));
+            response.headers_mut().insert(CONTENT_RANGE, whole.parse().expect("a header value"));
             return response;
         }
         Some(Some((first, part))) => {
             let content_range = format!("bytes {first}-{}/{}", first + part.len() - 1, body.len());
             let mut response = Response::new(framed(part, settings.chunked));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            response.headers_mut().insert(
-                CONTENT_RANGE,
-                content_range.parse().expect("a header value"),
-            );
+            response.headers_mut().insert(CONTENT_RANGE, content_range.parse().expect("a header value"));
             response
         }
     };
     if settings.ranges {
-        response
-            .headers_mut()
-            .insert(ACCEPT_RANGES, "bytes".parse().expect("a header value"));
+        response.headers_mut().insert(ACCEPT_RANGES, "bytes".parse().expect("a header value"));
     }
     if let Some(content_type) = stored.content_type.and_then(|value| value.parse().ok()) {
         response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -217,11 +182,7 @@ fn fetch(state: &State, found: Option<Stored>, headers: &HeaderMap) -> Response<
 /// The bytes of one range (RFC 9110 section 14.1.2) and where they begin; `None` where it cannot be satisfied.
 fn slice(body: &Bytes, range: &str) -> Option<(usize, Bytes)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
-    let first = if first.is_empty() {
-        body.len().saturating_sub(last.parse().ok()?)
-    } else {
-        first.parse().ok()?
-    };
+    let first = if first.is_empty() { body.len().saturating_sub(last.parse().ok()?) } else { first.parse().ok()? };
     let ends_at = if last.is_empty() || range.contains("=-") {
         body.len()
     } else {
@@ -234,10 +195,7 @@ fn slice(body: &Bytes, range: &str) -> Option<(usize, Bytes)> {
 /// A body of known length, or one that hyper has to send in chunks.
 fn framed(body: Bytes, chunked: bool) -> Body {
     if chunked {
-        let pieces: Vec<_> = body
-            .chunks(16 << 10)
-            .map(|piece| Ok(Frame::data(body.slice_ref(piece))))
-            .collect();
+        let pieces: Vec<_> = body.chunks(16 << 10).map(|piece| Ok(Frame::data(body.slice_ref(piece)))).collect();
         BodyExt::boxed(StreamBody::new(stream::iter(pieces)))
     } else {
         Full::new(body).map_err(|never| match never {}).boxed()

@@ -84,20 +84,12 @@ impl Recorder {
 
     /// Answers the next `times` requests of `method` with `answer`; rules of one method are used up in the order they were made.
     pub fn next(&self, method: Method, times: u32, answer: Answer) {
-        self.state.rules().push(Rule {
-            method: Some(method),
-            left: times,
-            answer,
-        });
+        self.state.rules().push(Rule { method: Some(method), left: times, answer });
     }
 
     /// Answers every request with `answer`, where no rule for its method comes first.
     pub fn always(&self, answer: Answer) {
-        self.state.rules().push(Rule {
-            method: None,
-            left: u32::MAX,
-            answer,
-        });
+        self.state.rules().push(Rule { method: None, left: u32::MAX, answer });
     }
 
     /// Forgets all rules.
@@ -113,11 +105,7 @@ impl Recorder {
     /// Waits until the requests so far satisfy `enough`, e.g. until a body of so many bytes has arrived.
     pub async fn wait_until(&self, mut enough: impl FnMut(&[Recorded]) -> bool) -> Vec<Recorded> {
         let mut requests = self.state.requests.subscribe();
-        requests
-            .wait_for(|seen| enough(seen))
-            .await
-            .expect("the recorder holds the sender")
-            .clone()
+        requests.wait_for(|seen| enough(seen)).await.expect("the recorder holds the sender").clone()
     }
 
     /// The targets under which something is stored.
@@ -127,21 +115,12 @@ impl Recorder {
 
     /// The body that is stored under exactly this target.
     pub fn object(&self, target: &str) -> Option<Bytes> {
-        self.state
-            .objects()
-            .get(target)
-            .map(|stored| stored.body.clone())
+        self.state.objects().get(target).map(|stored| stored.body.clone())
     }
 
     /// Stores a body as if it had been PUT.
     pub fn store(&self, target: &str, body: impl Into<Bytes>) {
-        self.state.objects().insert(
-            target.to_owned(),
-            Stored {
-                content_type: None,
-                body: body.into(),
-            },
-        );
+        self.state.objects().insert(target.to_owned(), Stored { content_type: None, body: body.into() });
     }
 }
 
@@ -167,9 +146,8 @@ impl State {
     /// The answer for a request of `method`, and one use of its rule spent.
     fn take_answer(&self, method: &Method) -> Answer {
         let mut rules = self.rules();
-        let rule = rules
-            .iter_mut()
-            .find(|rule| rule.left > 0 && rule.method.as_ref().is_none_or(|named| named == method));
+        let rule =
+            rules.iter_mut().find(|rule| rule.left > 0 && rule.method.as_ref().is_none_or(|named| named == method));
         rule.map_or(Answer::Normal, |rule| {
             rule.left = rule.left.saturating_sub(1);
             rule.answer.clone()
@@ -180,14 +158,10 @@ impl State {
     fn find(&self, target: &str) -> Option<(String, Stored)> {
         let objects = self.objects();
         let fits = |stored: &str| {
-            target
-                .strip_prefix(stored)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['?', '&']))
+            target.strip_prefix(stored).is_some_and(|rest| rest.is_empty() || rest.starts_with(['?', '&']))
         };
-        let (found, stored) = objects
-            .iter()
-            .filter(|(stored, _)| fits(stored))
-            .max_by_key(|(stored, _)| stored.len())?;
+        let (found, stored) =
+            objects.iter().filter(|(stored, _)| fits(stored)).max_by_key(|(stored, _)| stored.len())?;
         Some((found.clone(), stored.clone()))
     }
 }

@@ -66,8 +66,7 @@ impl Recorded {
 
     /// Whether the body is multipart, of any subtype.
     pub fn is_multipart(&self) -> bool {
-        self.header("content-type")
-            .is_some_and(|value| value.starts_with("multipart/"))
+        self.header("content-type").is_some_and(|value| value.starts_with("multipart/"))
     }
 
     /// The parts of a multipart body, in order.
@@ -78,22 +77,16 @@ impl Recorded {
 
 /// Path and query, byte for byte.
 pub(super) fn target(uri: &Uri) -> String {
-    uri.path_and_query()
-        .map_or_else(|| uri.to_string(), ToString::to_string)
+    uri.path_and_query().map_or_else(|| uri.to_string(), ToString::to_string)
 }
 
 /// The parts of a multipart body; panics on one that is malformed.
 pub(super) async fn parts(headers: &HeaderMap, body: Bytes) -> Vec<Part> {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .expect("a content type");
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).expect("a content type");
     let (_, parameters) = content_type.split_once(';').expect("a boundary");
     // multer reads the boundary of this subtype only; the syntax of all is the same (RFC 2046 section 5.1).
-    let boundary =
-        multer::parse_boundary(format!("multipart/form-data;{parameters}")).expect("a boundary");
-    let mut multipart =
-        multer::Multipart::new(stream::iter([Ok::<_, std::io::Error>(body)]), boundary);
+    let boundary = multer::parse_boundary(format!("multipart/form-data;{parameters}")).expect("a boundary");
+    let mut multipart = multer::Multipart::new(stream::iter([Ok::<_, std::io::Error>(body)]), boundary);
     let mut parts = Vec::new();
     while let Some(field) = multipart.next_field().await.expect("a well-formed part") {
         parts.push(Part {
@@ -137,10 +130,6 @@ pub(super) async fn receive(
     Some(kept)
 }
 
-fn change(
-    requests: &watch::Sender<Vec<Recorded>>,
-    index: usize,
-    change: impl FnOnce(&mut Recorded),
-) {
+fn change(requests: &watch::Sender<Vec<Recorded>>, index: usize, change: impl FnOnce(&mut Recorded)) {
     requests.send_modify(|all| change(all.get_mut(index).expect("entries are never removed")));
 }

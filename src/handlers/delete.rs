@@ -1,0 +1,123 @@
+//! DELETE of an attachment: out of the document first, out of the storage last.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use tokio::sync::oneshot;
+
+use super::attachment::{
+    Read, conflict, generation, kept_headers, may_be_outside, missing_rev, plan_for, read, relay, requested_rev,
+    rev_query, storage_of,
+};
+use super::commit::{Expected, Outcome, Saved, ok_text, save_surely};
+use super::forward::forward;
+use super::locks::Turn;
+use super::remove::remove_replaced;
+use super::{Exchange, Gateway};
+use crate::couch::{Caller, Document};
+use crate::error::{Error, json_response};
+use crate::http::body::Body;
+use crate::plan::Merged;
+use crate::pointer::{self, Pointer};
+use crate::router::Target;
+use crate::telemetry::log::RequestId;
+
+/// Removes an attachment, or lets CouchDB remove its own.
+pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
+    let rev = requested_rev(&target, exchange.request.headers())?;
+    let caller = Caller::client(exchange.request.headers());
+    let id = exchange.id;
+    if !may_be_outside(&gateway, &target).await? {
+        let answer = forward(&gateway, exchange).await?;
+        if answer.status() != StatusCode::NOT_FOUND {
+            return Ok(answer);
+        }
+        return match find(&gateway, &target, rev.as_deref(), &caller).await? {
+            Found::Outside(document, pointer) => remove(gateway, target, caller, document, pointer, None, id).await,
+            Found::Native | Found::Answer(_) => Ok(answer),
+        };
+    }
+    let place = gateway.locks.place(&target);
+    let turn = place.turn().await;
+    let found = find(&gateway, &target, rev.as_deref(), &caller).await?;
+    match found {
+        Found::Outside(document, pointer) => remove(gateway, target, caller, document, pointer, Some(turn), id).await,
+        Found::Native => forward(&gateway, exchange).await,
+        Found::Answer(answer) => Ok(answer),
+    }
+}
+
+enum Found {
+    Outside(Document, Box<Pointer>),
+    /// CouchDB has it, or nobody.
+    Native,
+    Answer(Response<Body>),
+}
+
+async fn find(gateway: &Gateway, target: &Target, rev: Option<&str>, caller: &Caller) -> Result<Found, Error> {
+    Ok(match (read(gateway, target, &rev_query(rev), caller).await?, rev) {
+        (Read::Document(document, _), Some(_)) => match pointer::find(&document, &target.attachment)? {
+            Some(pointer) => Found::Outside(document, Box::new(pointer)),
+            None => Found::Native,
+        },
+        (Read::Document(document, _), None) => match pointer::find(&document, &target.attachment)? {
+            Some(_) => return Err(conflict()),
+            None => Found::Native,
+        },
+        (Read::Missing(_), Some(_)) => return Err(missing_rev()),
+        (Read::Missing(answer), None) | (Read::Refused(answer), _) => Found::Answer(relay(answer)),
+    })
+}
+
+/// Saves the document without the pointer, in a task that ends even if the client is gone; then the object goes.
+async fn remove(
+    gateway: Arc<Gateway>,
+    target: Target,
+    caller: Caller,
+    mut document: Document,
+    pointer: Box<Pointer>,
+    turn: Option<Turn>,
+    id: RequestId,
+) -> Result<Response<Body>, Error> {
+    let plan = plan_for(&gateway, &target, &document).await?;
+    // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.
+    storage_of(&gateway, &plan, &pointer)?;
+    let before = generation(document.rev().as_deref());
+    pointer::remove(&mut document, &target.attachment)?;
+    let bytes = Bytes::from(document.to_bytes()?);
+    let (answer, answered) = oneshot::channel();
+    let tasks = gateway.tasks.clone();
+    drop(tasks.spawn("removal", async move {
+        let _turn = turn;
+        let expected = Expected::Absent(&pointer, before);
+        match save_surely(&gateway, &target, &bytes, &caller, expected).await {
+            Outcome::Saved(saved) => {
+                drop(answer.send(Ok(removed(&target, &saved))));
+                clean_up(&gateway, &target, &document, &plan, &pointer, &id).await;
+            }
+            Outcome::Refused(save) => drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body))))),
+            Outcome::Conflict => drop(answer.send(Err(conflict()))),
+            Outcome::Failed(error) | Outcome::Unknown(error) => drop(answer.send(Err(Error::Couch(error)))),
+        }
+    }));
+    answered.await.unwrap_or(Err(Error::Bug("a removal ended without an answer")))
+}
+
+async fn clean_up(
+    gateway: &Gateway,
+    target: &Target,
+    document: &Document,
+    plan: &Merged,
+    pointer: &Pointer,
+    id: &RequestId,
+) {
+    if let Ok(backend) = storage_of(gateway, plan, pointer) {
+        remove_replaced(gateway, target, document, &*backend, pointer, id).await;
+    }
+}
+
+/// CouchDB's 200.
+fn removed(target: &Target, saved: &Saved) -> Response<Body> {
+    json_response(StatusCode::OK, kept_headers(&saved.head), ok_text(&target.document, &saved.rev))
+}

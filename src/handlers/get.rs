@@ -1,0 +1,257 @@
+//! GET and HEAD of an attachment.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, RANGE,
+};
+use http::{Response, StatusCode};
+use md5::{Digest, Md5};
+use serde_json::{Map, Value};
+
+use super::attachment::{
+    Read, couch_digest, count, empty, kept_headers, may_be_outside, plan_for, read, relay, requested_rev, rev_query,
+    storage_of,
+};
+use super::forward::forward;
+use super::{Exchange, Gateway, parts};
+use crate::couch::{Caller, Document};
+use crate::error::Error;
+use crate::http::body::Body;
+use crate::http::gzip::Gunzip;
+use crate::http::range::{ByteRange, Cut, Exact, Wanted, wanted};
+use crate::pointer::{self, Pointer};
+use crate::router::Target;
+use crate::storage::{self, Backend, Download, Fetch, Served};
+
+/// Answers a GET, or a HEAD where no body is wanted.
+pub(super) async fn get(
+    gateway: Arc<Gateway>,
+    target: Target,
+    exchange: Exchange,
+    wants_body: bool,
+) -> Result<Response<Body>, Error> {
+    let headers = exchange.request.headers().clone();
+    let rev = rev_of_get(&target);
+    if !may_be_outside(&gateway, &target).await? {
+        let answer = forward(&gateway, exchange).await?;
+        if answer.status() != StatusCode::NOT_FOUND {
+            return Ok(answer);
+        }
+        return match find(&gateway, &target, &headers, rev.as_deref()).await? {
+            Found::Outside(found) => found.answer(gateway, target, &headers, wants_body).await,
+            Found::Native | Found::Answer(_) => Ok(answer),
+        };
+    }
+    match find(&gateway, &target, &headers, rev.as_deref()).await? {
+        Found::Outside(found) => found.answer(gateway, target, &headers, wants_body).await,
+        Found::Native => forward(&gateway, exchange).await,
+        Found::Answer(answer) => Ok(relay(answer)),
+    }
+}
+
+/// Only `?rev=` counts here: `If-Match` on a GET is about something else.
+fn rev_of_get(target: &Target) -> Option<String> {
+    requested_rev(target, &HeaderMap::new()).ok().flatten()
+}
+
+enum Found {
+    Outside(Box<Outside>),
+    /// CouchDB has it, or nobody.
+    Native,
+    /// CouchDB's refusal of the document.
+    Answer(Response<Bytes>),
+}
+
+/// An attachment that is outside.
+struct Outside {
+    document: Document,
+    head: http::response::Parts,
+    pointer: Pointer,
+    /// An older revision was asked for: its object may have been replaced.
+    by_rev: bool,
+}
+
+async fn find(gateway: &Gateway, target: &Target, headers: &HeaderMap, rev: Option<&str>) -> Result<Found, Error> {
+    let caller = Caller::client(headers);
+    Ok(match read(gateway, target, &rev_query(rev), &caller).await? {
+        Read::Document(document, head) => match pointer::find(&document, &target.attachment)? {
+            Some(pointer) => Found::Outside(Box::new(Outside { document, head, pointer, by_rev: rev.is_some() })),
+            None => Found::Native,
+        },
+        Read::Missing(answer) | Read::Refused(answer) => Found::Answer(answer),
+    })
+}
+
+impl Outside {
+    async fn answer(
+        self,
+        gateway: Arc<Gateway>,
+        target: Target,
+        headers: &HeaderMap,
+        wants_body: bool,
+    ) -> Result<Response<Body>, Error> {
+        let kept = kept_headers(&self.head);
+        if matches_etag(headers, &self.pointer.etag()) {
+            return self.not_modified(kept);
+        }
+        let unzip = self.pointer.is_gzip() && !accepts_gzip(headers);
+        let range = headers.get(RANGE).filter(|_| !self.pointer.is_gzip()).and_then(|value| value.to_str().ok());
+        let wanted = wanted(range, self.pointer.length);
+        let part = match &wanted {
+            Wanted::Unsatisfiable => return Err(unsatisfiable()),
+            Wanted::Part(range) => Some(*range),
+            Wanted::Whole | Wanted::Parts(_) => None,
+        };
+        let mut answer = match &wanted {
+            Wanted::Parts(_) => parts::head(),
+            _ => self.head_of(kept, part, unzip)?,
+        };
+        if !wants_body {
+            return Ok(answer);
+        }
+        let plan = plan_for(&gateway, &target, &self.document).await?;
+        let backend = storage_of(&gateway, &plan, &self.pointer)?;
+        let source = Source { gateway, backend, metadata: metadata(&self.document), pointer: self.pointer };
+        if self.by_rev && source.pointer.stowage.etag.is_none() {
+            source.verify().await?;
+        }
+        *answer.body_mut() = match wanted {
+            Wanted::Parts(ranges) => parts::body(source, ranges, &mut answer).await?,
+            _ => source.open(part).await?,
+        };
+        if unzip {
+            let body = std::mem::take(answer.body_mut());
+            *answer.body_mut() = Body::boxed(Gunzip::new(body));
+        }
+        Ok(answer)
+    }
+
+    fn not_modified(&self, mut headers: HeaderMap) -> Result<Response<Body>, Error> {
+        headers.remove(CACHE_CONTROL);
+        headers.insert(ETAG, header(&self.pointer.etag())?);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        Ok(empty(StatusCode::NOT_MODIFIED, headers))
+    }
+
+    fn head_of(&self, mut headers: HeaderMap, part: Option<ByteRange>, unzip: bool) -> Result<Response<Body>, Error> {
+        let pointer = &self.pointer;
+        let ranges = if pointer.is_gzip() { "none" } else { "bytes" };
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static(ranges));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("must-revalidate"));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+        headers.insert(CONTENT_TYPE, header(&pointer.content_type)?);
+        headers.insert(ETAG, header(&pointer.etag())?);
+        if pointer.is_gzip() && !unzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if !unzip {
+            headers.insert(CONTENT_LENGTH, part.map_or(pointer.length, ByteRange::len).into());
+        }
+        let mut status = StatusCode::OK;
+        if let Some(part) = part {
+            let value = format!("bytes {}-{}/{}", part.first, part.last, pointer.length);
+            headers.insert(CONTENT_RANGE, header(&value)?);
+            status = StatusCode::PARTIAL_CONTENT;
+        }
+        Ok(empty(status, headers))
+    }
+}
+
+/// Where the bytes of one attachment come from.
+pub(super) struct Source {
+    gateway: Arc<Gateway>,
+    backend: Arc<dyn Backend>,
+    metadata: Map<String, Value>,
+    pub(super) pointer: Pointer,
+}
+
+impl Source {
+    /// Opens the attachment, or a range of it: a body that is exactly as long as announced, or breaks.
+    pub(super) async fn open(&self, range: Option<ByteRange>) -> Result<Body, Error> {
+        let mut download = self.fetch(range).await?;
+        let known = &self.pointer.stowage.etag;
+        if known.is_some() && download.etag.is_some() && *known != download.etag {
+            self.verify().await?;
+            download = self.fetch(range).await?;
+        }
+        let bytes = self.gateway.metrics.attachment_bytes(&self.pointer.stowage.handler, "out");
+        let body = match (range, download.served) {
+            (Some(range), Served::Whole) => Body::boxed(Cut::new(download.body, range)),
+            _ => download.body,
+        };
+        let length = range.map_or(self.pointer.length, ByteRange::len);
+        bytes.inc_by(length);
+        Ok(Body::boxed(Exact::new(body, length)))
+    }
+
+    async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {
+        let place = &self.pointer.stowage;
+        let began = Instant::now();
+        let fetch = Fetch { range, length: self.pointer.length, metadata: &self.metadata };
+        let outcome = self.backend.get(&place.location, fetch).await;
+        count(&self.gateway, &place.handler, "get", began, &outcome);
+        let download = outcome.map_err(|error| self.failed(error))?;
+        if let Served::Part(served) = download.served
+            && Some(served) != range
+        {
+            let error = storage::Error::new(storage::Kind::Refused, "it served another range than asked for");
+            return Err(self.failed(error));
+        }
+        Ok(download)
+    }
+
+    /// Reads the whole object and compares it with the pointer: what is no longer the attachment's is gone.
+    async fn verify(&self) -> Result<(), Error> {
+        use http_body_util::BodyExt;
+        let mut body = Exact::new(self.fetch(None).await?.body, self.pointer.length);
+        let mut md5 = Md5::new();
+        let gone = || self.failed(storage::Error::new(storage::Kind::Missing, "the object is another one now"));
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| gone())?;
+            if let Ok(data) = frame.into_data() {
+                md5.update(&data);
+            }
+        }
+        if couch_digest(&md5.finalize()) == self.pointer.digest { Ok(()) } else { Err(gone()) }
+    }
+
+    fn failed(&self, error: storage::Error) -> Error {
+        Error::Storage(self.pointer.stowage.storage.clone(), error)
+    }
+}
+
+/// What servers want in the query of a fetch: the document's `metadata`, or its public fields where it has none.
+fn metadata(document: &Document) -> Map<String, Value> {
+    match document.value("metadata") {
+        Some(Value::Object(metadata)) => metadata,
+        _ => document.public_fields(),
+    }
+}
+
+/// CouchDB compares whole tags; `*` and weak tags match nothing.
+fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split([',', ' '])).any(|tag| tag == etag)
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+        matches!(name.trim(), "gzip" | "x-gzip" | "*")
+            && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+    })
+}
+
+fn unsatisfiable() -> Error {
+    let reason = "Requested range not satisfiable".to_owned();
+    Error::Refused(StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable", reason)
+}
+
+fn header(text: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(text).map_err(|_| Error::Pointer(pointer::Unreadable))
+}

@@ -1,0 +1,102 @@
+//! What is done with a request: forwarding it, or one function per operation on an attachment.
+
+mod attachment;
+mod commit;
+mod delete;
+mod forward;
+mod get;
+mod locks;
+mod parts;
+mod put;
+mod remove;
+
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode};
+
+use crate::config;
+use crate::couch::Couch;
+use crate::error::Error;
+use crate::http::body::Body;
+use crate::plan::Plans;
+use crate::router::{Operation, Route, Target, route};
+use crate::storage::{Budget, Registry};
+use crate::tasks::Tasks;
+use crate::telemetry::log::RequestId;
+use crate::telemetry::metrics::Metrics;
+
+pub use locks::Locks;
+
+/// Everything that requests need, made once.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The `local` connection.
+    pub couch: Couch,
+    /// The plans of all accounts.
+    pub plans: Plans,
+    /// The opened storages.
+    pub storages: Registry,
+    /// The memory of all uploads.
+    pub budget: Budget,
+    /// `[limits]`
+    pub limits: config::Limits,
+    /// `[timeouts]`
+    pub timeouts: config::Timeouts,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Commits and clean-up: what has to end although the client is gone.
+    pub tasks: Tasks,
+    /// One writer at a time for each attachment.
+    pub locks: Locks,
+}
+
+/// A request on its way through the gateway.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request.
+    pub request: Request<Body>,
+    /// Names it in every log line.
+    pub id: RequestId,
+}
+
+/// An answer, and what kind of request it was, for the metrics.
+#[derive(Debug)]
+pub struct Answered {
+    /// The answer.
+    pub response: Response<Body>,
+    /// The label of the route.
+    pub route: &'static str,
+}
+
+/// Answers a request.
+pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
+    let id = exchange.id;
+    let request = &exchange.request;
+    let (route, outcome) = match route(request.method(), request.uri(), request.headers()) {
+        Route::Forward => ("forward", forward::forward(&gateway, exchange).await),
+        Route::Malformed => ("attachment", Err(malformed())),
+        Route::Attachment(target, operation) => attachment(gateway, target, operation, exchange).await,
+    };
+    let response = outcome.unwrap_or_else(|error| {
+        error.log(&id);
+        error.into_response()
+    });
+    Answered { response, route }
+}
+
+async fn attachment(
+    gateway: Arc<Gateway>,
+    target: Box<Target>,
+    operation: Operation,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    match operation {
+        Operation::Get { body } => ("attachment_get", Box::pin(get::get(gateway, *target, exchange, body)).await),
+        Operation::Put => ("attachment_put", Box::pin(put::put(gateway, *target, exchange)).await),
+        Operation::Delete => ("attachment_delete", Box::pin(delete::delete(gateway, *target, exchange)).await),
+    }
+}
+
+fn malformed() -> Error {
+    Error::Refused(StatusCode::BAD_REQUEST, "bad_request", "invalid_url_encoding".to_owned())
+}

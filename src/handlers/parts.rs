@@ -1,0 +1,106 @@
+//! `multipart/byteranges`, byte for byte as CouchDB sends it.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+
+use super::attachment::empty;
+use super::get::Source;
+use crate::error::Error;
+use crate::http::body::{Body, BoxError};
+use crate::http::range::ByteRange;
+
+/// The answer's head, without what [`body`] adds.
+pub(super) fn head() -> Response<Body> {
+    empty(StatusCode::PARTIAL_CONTENT, http::HeaderMap::new())
+}
+
+/// Opens the parts one after another. The first is opened at once, so that an object that is gone gets its status.
+pub(super) async fn body(source: Source, ranges: Vec<ByteRange>, answer: &mut Response<Body>) -> Result<Body, Error> {
+    let boundary = uuid::Uuid::new_v4().simple().to_string();
+    let media_type = HeaderValue::try_from(format!("multipart/byteranges; boundary=\"{boundary}\""))
+        .map_err(|_| Error::Bug("a boundary is no header value"))?;
+    answer.headers_mut().insert(CONTENT_TYPE, media_type);
+    let opened = match ranges.first() {
+        Some(first) => Some(source.open(Some(*first)).await?),
+        None => None,
+    };
+    let state = State { source, ranges: ranges.into_iter(), opened, boundary, step: Step::Head };
+    let stream = stream::unfold(Some(state), |state| async {
+        let mut state = state?;
+        match state.next().await {
+            Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(state))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(Body::boxed(StreamBody::new(stream.boxed())))
+}
+
+struct State {
+    source: Source,
+    ranges: std::vec::IntoIter<ByteRange>,
+    /// The body of the part that comes now.
+    opened: Option<Body>,
+    boundary: String,
+    step: Step,
+}
+
+enum Step {
+    /// The line before the first part.
+    Head,
+    /// The headers of the next part, or the end.
+    Between,
+    /// The bytes of a part.
+    Inside,
+    End,
+}
+
+impl State {
+    async fn next(&mut self) -> Result<Option<Bytes>, BoxError> {
+        loop {
+            match self.step {
+                Step::Head => {
+                    self.step = Step::Between;
+                    return Ok(Some(format!("--{}", self.boundary).into()));
+                }
+                Step::Between => {
+                    let Some(range) = self.ranges.next() else {
+                        self.step = Step::End;
+                        return Ok(Some("--".into()));
+                    };
+                    if self.opened.is_none() {
+                        self.opened = Some(self.source.open(Some(range)).await?);
+                    }
+                    self.step = Step::Inside;
+                    return Ok(Some(self.part_head(range)));
+                }
+                Step::Inside => {
+                    if let Some(body) = &mut self.opened
+                        && let Some(frame) = body.frame().await
+                    {
+                        if let Ok(data) = frame?.into_data() {
+                            return Ok(Some(data));
+                        }
+                        continue;
+                    }
+                    self.opened = None;
+                    self.step = Step::Between;
+                    return Ok(Some(format!("\r\n--{}", self.boundary).into()));
+                }
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    fn part_head(&self, range: ByteRange) -> Bytes {
+        let pointer = &self.source.pointer;
+        let (media_type, total) = (&pointer.content_type, pointer.length);
+        format!("\r\nContent-Type: {media_type}\r\nContent-Range: bytes {}-{}/{total}\r\n\r\n", range.first, range.last)
+            .into()
+    }
+}

@@ -1,0 +1,72 @@
+//! Removing objects that no document names.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::Gateway;
+use super::attachment::count;
+use crate::couch::Document;
+use crate::pointer::{self, Pointer};
+use crate::router::Target;
+use crate::storage::{Backend, Location};
+use crate::telemetry::log::{RequestId, chain};
+
+/// Removes an object; tries a few times, and says in one line what stays behind if the storage cannot be reached.
+pub(super) async fn remove_object(
+    gateway: &Gateway,
+    backend: &dyn Backend,
+    storage: &str,
+    location: &Location,
+    id: &RequestId,
+) {
+    let mut pause = FIRST_PAUSE;
+    for left in (0..TRIES).rev() {
+        let began = Instant::now();
+        let outcome = backend.delete(location).await;
+        count(gateway, "any", "delete", began, &outcome);
+        match outcome {
+            Ok(()) => return,
+            Err(error) if left == 0 => {
+                tracing::error!(
+                    request = %id,
+                    storage,
+                    location = %json!(location),
+                    error = %chain(&error),
+                    "an object that no document names stays in the storage"
+                );
+            }
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause *= 4;
+    }
+}
+
+/// Removes the object of a pointer that a save has replaced or taken out, unless it is not the document's own.
+///
+/// `saved` is the document as it was saved. A pointer that came from another document (a copy) may be read here but not
+/// deleted by; an object that another entry of the document names stays as well.
+pub(super) async fn remove_replaced(
+    gateway: &Gateway,
+    target: &Target,
+    saved: &Document,
+    backend: &dyn Backend,
+    replaced: &Pointer,
+    id: &RequestId,
+) {
+    let place = &replaced.stowage;
+    let own = place.owner.as_ref().is_some_and(|owner| {
+        owner.database == target.database && owner.document == target.document && owner.attachment == target.attachment
+    });
+    let kept = pointer::find(saved, &target.attachment).ok().flatten();
+    let same =
+        kept.is_some_and(|kept| kept.stowage.storage == place.storage && kept.stowage.location == place.location);
+    if own && !same && !pointer::is_shared(saved, &target.attachment, place) {
+        remove_object(gateway, backend, &place.storage, &place.location, id).await;
+    }
+}
+
+/// How often a removal is tried.
+const TRIES: u32 = 4;
+/// The first pause between two tries; each is four times as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);

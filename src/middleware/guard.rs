@@ -1,0 +1,81 @@
+//! What HTTP forbids and hyper lets through: it must not reach CouchDB.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
+use http::header::{CONNECTION, HOST, HeaderValue};
+use http::{Request, StatusCode, Version};
+use tower::{Layer, Service};
+
+use super::admit::{Admitted, Permitted};
+use crate::error::refusal;
+use crate::handlers::Exchange;
+use crate::http::body::Body;
+use crate::http::headers;
+
+/// Makes [`Guard`].
+#[derive(Debug, Clone, Copy)]
+pub struct GuardLayer;
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { inner }
+    }
+}
+
+/// Answers 400 to requests without a clear host, and settles which host is meant.
+#[derive(Debug, Clone)]
+pub struct Guard<S> {
+    inner: S,
+}
+
+impl<S> Service<Exchange> for Guard<S>
+where
+    S: Service<Exchange, Response = Admitted, Error = Infallible>,
+{
+    type Response = Admitted;
+    type Error = Infallible;
+    type Future = Either<S::Future, Ready<Result<Admitted, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut exchange: Exchange) -> Self::Future {
+        match settle_host(&mut exchange.request) {
+            Ok(()) => Either::Left(self.inner.call(exchange)),
+            Err(fault) => {
+                tracing::info!(request = %exchange.id, fault, "request refused");
+                let mut response = refusal(StatusCode::BAD_REQUEST, "bad_request", &format!("the request has {fault}"));
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                Either::Right(ready(Ok(Admitted { response: response.map(Permitted::free), route: "refused" })))
+            }
+        }
+    }
+}
+
+/// RFC 9112 section 3.2 and RFC 9113 section 8.3.1.
+fn settle_host(request: &mut Request<Body>) -> Result<(), &'static str> {
+    let host = headers::host(request.headers())?;
+    let Some(authority) = request.uri().authority() else {
+        let old = request.version() < Version::HTTP_11;
+        return if host.is_some() || old { Ok(()) } else { Err("no Host header") };
+    };
+    if authority.as_str().contains('@') {
+        return Err("user information in its target");
+    }
+    match host {
+        Some(host) if host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => Ok(()),
+        Some(_) => Err("a Host header that differs from its target"),
+        None if request.version() == Version::HTTP_11 => Err("no Host header"),
+        None => {
+            let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "an invalid target")?;
+            request.headers_mut().insert(HOST, host);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The layers around the handlers, outermost first:
+//!
+//! | layer | why here |
+//! | --- | --- |
+//! | [`observe`] | gives every request its id; counts and logs each one once, at the end of its body or when it is dropped |
+//! | [`guard`] | refuses what HTTP forbids before anybody acts on it |
+//! | [`admit`] | the limit on requests in flight; its permit leaves with the last byte of the answer |
+//! | [`panic`] | turns a bug into a logged 500 |
+//! | [`App`] | router and handlers |
+//!
+//! All of them are always ready: what has to wait waits inside a request.
+
+mod admit;
+mod guard;
+mod observe;
+mod panic;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tower::{Service, ServiceBuilder};
+
+pub use admit::{Admission, Admit, AdmitLayer, Admitted, Permitted};
+pub use guard::{Guard, GuardLayer};
+pub use observe::{Observe, ObserveLayer, Observed};
+pub use panic::{CatchPanic, CatchPanicLayer};
+
+use crate::handlers::{Answered, Exchange, Gateway, handle};
+
+/// The whole stack.
+pub type Stack = Observe<Guard<Admit<CatchPanic<App>>>>;
+
+/// Puts the layers around the handlers.
+#[must_use]
+pub fn stack(gateway: Arc<Gateway>, admission: Admission) -> Stack {
+    ServiceBuilder::new()
+        .layer(ObserveLayer::new(&gateway))
+        .layer(GuardLayer)
+        .layer(AdmitLayer::new(admission))
+        .layer(CatchPanicLayer)
+        .service(App(gateway))
+}
+
+/// Router and handlers as a service.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Gateway>);
+
+impl Service<Exchange> for App {
+    type Response = Answered;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Answered, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, exchange: Exchange) -> Self::Future {
+        handle(Arc::clone(&self.0), exchange).map(Ok).boxed()
+    }
+}

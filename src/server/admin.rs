@@ -1,0 +1,84 @@
+//! The admin listener: health and metrics.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::handlers::Gateway;
+use crate::middleware::Admission;
+use crate::tasks::Tasks;
+
+/// What the admin listener shows; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    gateway: Arc<Gateway>,
+    admission: Admission,
+    stopping: CancellationToken,
+}
+
+impl Admin {
+    /// `stopping` makes it say that it is not ready any more.
+    #[must_use]
+    pub const fn new(gateway: Arc<Gateway>, admission: Admission, stopping: CancellationToken) -> Self {
+        Self { gateway, admission, stopping }
+    }
+
+    /// Answers until `closing`, which comes after the drain: health is asked for during it.
+    pub async fn accept(self, listener: TcpListener, tasks: Tasks, closing: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = closing.cancelled() => return,
+            };
+            let Ok((stream, _)) = accepted else { continue };
+            let (admin, closing) = (self.clone(), closing.clone());
+            drop(tasks.spawn("admin connection", async move {
+                let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(admin.answer(&request))));
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(admin.gateway.timeouts.request_head)
+                    .serve_connection(TokioIo::new(stream), service);
+                tokio::select! {
+                    outcome = connection => drop(outcome),
+                    () = closing.cancelled() => {}
+                }
+            }));
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let known = matches!(request.uri().path(), "/live" | "/ready" | "/metrics");
+        if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        match request.uri().path() {
+            "/live" => text(StatusCode::OK, "live\n"),
+            "/ready" if self.stopping.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/ready" => text(StatusCode::OK, "ready\n"),
+            "/metrics" => {
+                let metrics = self.gateway.metrics.text(self.admission.in_flight(), self.gateway.budget.held());
+                text(StatusCode::OK, metrics)
+            }
+            _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
+        }
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response
+}

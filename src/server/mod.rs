@@ -1,0 +1,174 @@
+//! Accepting connections: a permit before each, HTTP/1.1 (and HTTP/2 over TLS), and a drain at the end.
+
+pub mod admin;
+mod stall;
+pub mod tls;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service as HyperService;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use crate::config::{Limits, Timeouts};
+use crate::middleware::{Observed, Stack};
+use crate::tasks::Tasks;
+use stall::Stall;
+use tls::Certificates;
+
+/// What every listener needs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Server {
+    stack: Stack,
+    connections: Arc<Semaphore>,
+    limits: Limits,
+    timeouts: Timeouts,
+    tasks: Tasks,
+    stopping: CancellationToken,
+}
+
+impl Server {
+    /// `tasks` tracks the connections; `stopping` tells them to end after the requests that run.
+    #[must_use]
+    pub fn new(stack: Stack, limits: Limits, timeouts: Timeouts, tasks: Tasks, stopping: CancellationToken) -> Self {
+        let connections = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        Self { stack, connections, limits, timeouts, tasks, stopping }
+    }
+
+    /// Accepts connections until the program is to stop.
+    pub async fn accept(self, listener: TcpListener, certificates: Option<Certificates>) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stopping.cancelled() => return,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.back_off(&error).await;
+                    continue;
+                }
+            };
+            let (server, certificates) = (self.clone(), certificates.clone());
+            drop(self.tasks.spawn("connection", async move {
+                server.serve(stream, peer, certificates).await;
+                drop(permit);
+            }));
+        }
+    }
+
+    /// Without files or memory for a connection, accepting again at once would only burn a core.
+    async fn back_off(&self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            return;
+        }
+        tracing::error!(%error, "no connection can be accepted");
+        tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, certificates: Option<Certificates>) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "a connection was gone at once");
+            return;
+        }
+        let stream = Stall::new(stream, self.timeouts.idle_body);
+        let Some(certificates) = certificates else { return self.serve_http1(stream, peer).await };
+        let handshake = certificates.acceptor().accept(stream);
+        match tokio::time::timeout(self.timeouts.tls_handshake, handshake).await {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.serve_http2(stream, peer).await,
+            Ok(Ok(stream)) => self.serve_http1(stream, peer).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+        }
+    }
+
+    async fn serve_http1<S>(&self, stream: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.timeouts.request_head)
+            .max_header_size(self.limits.header_bytes)
+            .max_buf_size(self.limits.header_bytes.max(READ_BUFFER))
+            .serve_connection(TokioIo::new(stream), Front(self.stack.clone()));
+        let mut connection = std::pin::pin!(connection);
+        let outcome = tokio::select! {
+            outcome = &mut connection => outcome,
+            () = self.stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%peer, error = %crate::telemetry::log::chain(&error), "a connection ended");
+        }
+    }
+
+    async fn serve_http2<S>(&self, stream: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let connection = http2::Builder::new(Executor(self.tasks.clone()))
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
+            .keep_alive_interval(Some(self.timeouts.request_head))
+            .keep_alive_timeout(self.timeouts.request_head)
+            .serve_connection(TokioIo::new(stream), Front(self.stack.clone()));
+        let mut connection = std::pin::pin!(connection);
+        let outcome = tokio::select! {
+            outcome = &mut connection => outcome,
+            () = self.stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%peer, error = %crate::telemetry::log::chain(&error), "a connection ended");
+        }
+    }
+}
+
+/// The stack as hyper wants it.
+#[derive(Debug, Clone)]
+struct Front(Stack);
+
+impl HyperService<Request<Incoming>> for Front {
+    type Response = Response<Observed>;
+    type Error = std::convert::Infallible;
+    type Future = <Stack as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.0.clone().call(request)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Executor(Tasks);
+
+impl<F> hyper::rt::Executor<F> for Executor
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        drop(self.0.spawn("HTTP/2 stream", future));
+    }
+}
+
+/// The pause after a failed accept.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// How much of a body hyper may read at once.
+const READ_BUFFER: usize = 256 << 10;

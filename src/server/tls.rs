@@ -1,0 +1,88 @@
+//! The certificate of the HTTPS listener, read again on SIGHUP.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::ListenTls;
+use crate::http::body::BoxError;
+
+/// The certificate that is in use; cheap to clone.
+#[derive(Clone)]
+pub struct Certificates {
+    config: ListenTls,
+    current: Arc<RwLock<Arc<ServerConfig>>>,
+}
+
+impl Certificates {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Files that cannot be read, hold no certificate or key, or do not fit each other.
+    pub fn load(config: &ListenTls) -> Result<Self, BoxError> {
+        let current = Arc::new(RwLock::new(Arc::new(server_config(config)?)));
+        Ok(Self { config: config.clone(), current })
+    }
+
+    /// Reads the files again; what was in use stays where that fails.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn reload(&self) -> Result<(), BoxError> {
+        let fresh = Arc::new(server_config(&self.config)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+fn server_config(config: &ListenTls) -> Result<ServerConfig, BoxError> {
+    let chain = certificates(&config.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|error| file_error(&config.key, &error))?;
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder = match &config.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots.add(certificate)?;
+            }
+            builder
+                .with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build()?)
+        }
+    };
+    let mut server = builder.with_single_cert(chain, key)?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(server)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BoxError> {
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|error| file_error(path, &error))?.collect();
+    let chain = chain.map_err(|error| file_error(path, &error))?;
+    if chain.is_empty() {
+        return Err(format!("{} holds no certificate", path.display()).into());
+    }
+    Ok(chain)
+}
+
+fn file_error(path: &Path, error: &rustls_pki_types::pem::Error) -> BoxError {
+    format!("{} cannot be used: {error}", path.display()).into()
+}
