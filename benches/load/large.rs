@@ -1,17 +1,18 @@
 //! A 64 MiB recording through the gateway, beside the same client straight at the backend.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
 
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
+use crate::Outcome;
 use crate::client::Client;
 use crate::gateway::Servers;
 use crate::pattern::{self, Check};
 use crate::report::{Report, Row, median, spread};
 use crate::workload::{Backend, DATABASE, attachment_target};
-use crate::Outcome;
 
 const MIB: u64 = 1024 * 1024;
 /// The target of the object that the client stores and fetches without the gateway.
@@ -29,11 +30,11 @@ async fn rate<T>(mebibytes: u64, work: impl Future<Output = Outcome<T>>) -> Outc
     Ok(f64::from(u32::try_from(mebibytes)?) / start.elapsed().as_secs_f64())
 }
 
-pub(crate) async fn get(report: &mut Report, is_quick: bool) -> Outcome<()> {
+pub(crate) async fn get(report: &mut Report, binary: &Path, is_quick: bool) -> Outcome<()> {
     let (rounds, mebibytes) = effort(is_quick);
     let length = mebibytes * MIB;
     let servers = Servers::start().await?;
-    let gateway = servers.gateway(None).await?;
+    let gateway = servers.gateway(binary, None).await?;
     let mut straight = Client::connect(servers.objects).await?;
     let mut through = Client::connect(gateway.address).await?;
     straight.put_recording(DIRECT, length).await?;
@@ -61,14 +62,15 @@ pub(crate) async fn get(report: &mut Report, is_quick: bool) -> Outcome<()> {
     Ok(())
 }
 
-pub(crate) async fn put(report: &mut Report, is_quick: bool) -> Outcome<()> {
+pub(crate) async fn put(report: &mut Report, binary: &Path, is_quick: bool) -> Outcome<()> {
     let (rounds, mebibytes) = effort(is_quick);
     let length = mebibytes * MIB;
     let servers = Servers::start().await?;
-    let gateway = servers.gateway(None).await?;
+    let gateway = servers.gateway(binary, None).await?;
     let mut straight = Client::connect(servers.objects).await?;
     let mut through = Client::connect(gateway.address).await?;
-    let (mut base, mut hashed, mut stowage, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut base, mut hashed, mut stowage, mut ratios) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // Round 0 opens connections and is not counted.
     for round in 0..=rounds {
         let direct = rate(mebibytes, straight.put_recording(DIRECT, length)).await?;
@@ -113,7 +115,9 @@ fn hash(length: u64) -> Outcome<()> {
 
 /// Makes a document whose attachments go to this backend; answers the target for its attachment.
 pub(crate) async fn reserve(client: &mut Client, id: &str, backend: Backend) -> Outcome<String> {
-    let rev = client.put_document(DATABASE, id, &backend.document()).await?;
+    let rev = client
+        .put_document(DATABASE, id, &backend.document())
+        .await?;
     Ok(format!("{}?rev={rev}", attachment_target(id)))
 }
 
@@ -124,7 +128,12 @@ async fn upload(client: &mut Client, id: &str, length: u64) -> Outcome<String> {
 }
 
 /// GETs a recording whole, and compares its bytes where asked.
-pub(crate) async fn fetch(client: &mut Client, target: &str, length: u64, is_checked: bool) -> Outcome<()> {
+pub(crate) async fn fetch(
+    client: &mut Client,
+    target: &str,
+    length: u64,
+    is_checked: bool,
+) -> Outcome<()> {
     let mut check = Check::default();
     let got = client.get(target, is_checked.then_some(&mut check)).await?;
     match (got == length, check.is_right()) {

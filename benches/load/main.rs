@@ -65,6 +65,9 @@ struct Args {
     /// Runs this part only.
     #[arg(long, value_enum)]
     only: Option<Part>,
+    /// Measures this binary instead of the one that cargo has built: another version, to compare with.
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_stowage"))]
+    binary: PathBuf,
     /// Puts the table between the markers of this file too.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "only"])]
     write: Option<PathBuf>,
@@ -100,8 +103,12 @@ fn main() -> ExitCode {
 
 /// Runs the parts asked for. One that fails is reported, the others still run, and the bench fails in the end.
 fn measure(args: &Args) -> Outcome<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let wanted = |part| args.only.is_none_or(|only| only == part);
+    let machine = machine::describe(&args.binary, args.quick);
+    let (binary, is_quick) = (args.binary.as_path(), args.quick);
     let mut report = Report::default();
     let mut failures = Vec::new();
     let mut run = |part: Part, outcome: Outcome<()>| {
@@ -110,18 +117,30 @@ fn measure(args: &Args) -> Outcome<()> {
         }
     };
     if wanted(Part::Small) {
-        run(Part::Small, runtime.block_on(small::run(&mut report, args.quick)));
+        run(
+            Part::Small,
+            runtime.block_on(small::run(&mut report, binary, is_quick)),
+        );
     }
     if wanted(Part::Get) {
-        run(Part::Get, runtime.block_on(large::get(&mut report, args.quick)));
+        run(
+            Part::Get,
+            runtime.block_on(large::get(&mut report, binary, is_quick)),
+        );
     }
     if wanted(Part::Put) {
-        run(Part::Put, runtime.block_on(large::put(&mut report, args.quick)));
+        run(
+            Part::Put,
+            runtime.block_on(large::put(&mut report, binary, is_quick)),
+        );
     }
     if wanted(Part::Memory) {
-        run(Part::Memory, runtime.block_on(memory::run(&mut report, args.quick)));
+        run(
+            Part::Memory,
+            runtime.block_on(memory::run(&mut report, binary, is_quick)),
+        );
     }
-    let text = format!("{}\n{}", machine::describe(args.quick), report.markdown());
+    let text = format!("{machine}\n{}", report.markdown());
     println!("{text}");
     if !failures.is_empty() {
         return Err(failures.join("\nload: ").into());

@@ -72,8 +72,14 @@ impl Row {
 
 /// Puts the text between the markers of a file.
 pub(crate) fn write(file: &Path, text: &str) -> Outcome<()> {
-    let missing = || format!("{}: the markers {BEGIN} and {END} are missing", file.display());
-    let old = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let missing = || {
+        format!(
+            "{}: the markers {BEGIN} and {END} are missing",
+            file.display()
+        )
+    };
+    let old =
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let (before, rest) = old.split_once(BEGIN).ok_or_else(missing)?;
     let (_, after) = rest.split_once(END).ok_or_else(missing)?;
     std::fs::write(file, format!("{before}{BEGIN}\n{text}{END}{after}"))?;
@@ -89,7 +95,9 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
 
 /// The median of the rounds and, where there are several, the lowest and the highest.
 pub(crate) fn spread(values: &[f64], decimals: usize) -> String {
-    let Some(middle) = median(values) else { return String::new() };
+    let Some(middle) = median(values) else {
+        return String::new();
+    };
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if values.len() < 2 {

@@ -1,6 +1,7 @@
 //! A small document: requests per second, CPU time and added latency of the gateway beside nginx and haproxy.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::client;
@@ -18,8 +19,16 @@ struct Effort {
     latency_requests: usize,
 }
 
-const FULL: Effort = Effort { rounds: 7, throughput: Duration::from_secs(3), latency_requests: 5000 };
-const QUICK: Effort = Effort { rounds: 1, throughput: Duration::from_millis(300), latency_requests: 300 };
+const FULL: Effort = Effort {
+    rounds: 7,
+    throughput: Duration::from_secs(3),
+    latency_requests: 5000,
+};
+const QUICK: Effort = Effort {
+    rounds: 1,
+    throughput: Duration::from_millis(300),
+    latency_requests: 300,
+};
 
 /// Somebody who answers the small document.
 #[derive(Debug)]
@@ -43,25 +52,37 @@ struct Figures {
     times: Vec<f64>,
 }
 
-pub(crate) async fn run(report: &mut Report, is_quick: bool) -> Outcome<()> {
+pub(crate) async fn run(report: &mut Report, binary: &Path, is_quick: bool) -> Outcome<()> {
     let effort = if is_quick { QUICK } else { FULL };
     let servers = Servers::start().await?;
     let directory = servers.directory().path();
     let nginx = optional(peers::nginx(servers.couch, directory));
     let haproxy = optional(peers::haproxy(servers.couch, directory));
-    let gateway = servers.gateway(Some(1)).await;
+    let gateway = servers.gateway(binary, Some(1)).await;
     let mut subjects = vec![Subject::new("direct", servers.couch, None)];
     for (name, peer) in [("nginx", &nginx), ("haproxy", &haproxy)] {
-        subjects.extend(peer.iter().map(|peer| Subject::new(name, peer.address, Some(&peer.process))));
+        subjects.extend(
+            peer.iter()
+                .map(|peer| Subject::new(name, peer.address, Some(&peer.process))),
+        );
     }
-    subjects.extend(gateway.iter().map(|up| Subject::new("stowage", up.address, Some(&up.process))));
+    subjects.extend(
+        gateway
+            .iter()
+            .map(|up| Subject::new("stowage", up.address, Some(&up.process))),
+    );
     for subject in &subjects {
-        client::throughput(subject.address, effort.throughput / 4).await.map_err(|error| subject.error(error))?;
+        client::throughput(subject.address, effort.throughput / 4)
+            .await
+            .map_err(|error| subject.error(error))?;
     }
     for round in 1..=effort.rounds {
         eprintln!("small document: round {round} of {}", effort.rounds);
         for subject in &mut subjects {
-            subject.measure(effort).await.map_err(|error| subject.error(error))?;
+            subject
+                .measure(effort)
+                .await
+                .map_err(|error| subject.error(error))?;
         }
     }
     tell(report, &subjects);
@@ -70,12 +91,18 @@ pub(crate) async fn run(report: &mut Report, is_quick: bool) -> Outcome<()> {
 
 /// A peer that is not installed is told and left out.
 fn optional<T>(peer: Outcome<T>) -> Option<T> {
-    peer.map_err(|error| eprintln!("load: a peer is missing, its column stays empty: {error}")).ok()
+    peer.map_err(|error| eprintln!("load: a peer is missing, its column stays empty: {error}"))
+        .ok()
 }
 
 impl<'a> Subject<'a> {
     fn new(name: &'static str, address: SocketAddr, process: Option<&'a Process>) -> Self {
-        Self { name, address, process, figures: Figures::default() }
+        Self {
+            name,
+            address,
+            process,
+            figures: Figures::default(),
+        }
     }
 
     fn error(&self, error: Box<dyn std::error::Error + Send + Sync>) -> String {
@@ -89,11 +116,17 @@ impl<'a> Subject<'a> {
         let cpu = || self.process.map(Process::cpu).transpose();
         let before = cpu()?;
         let (requests, wall) = client::throughput(self.address, effort.throughput).await?;
-        let used = before.zip(cpu()?).map(|(before, after)| (after - before).as_secs_f64());
+        let used = before
+            .zip(cpu()?)
+            .map(|(before, after)| (after - before).as_secs_f64());
         let requests = f64::from(u32::try_from(requests)?);
         self.figures.rates.push(requests / wall.as_secs_f64());
-        self.figures.costs.extend(used.map(|used| used / requests * 10_000.0));
-        self.figures.loads.extend(used.map(|used| used / wall.as_secs_f64()));
+        self.figures
+            .costs
+            .extend(used.map(|used| used / requests * 10_000.0));
+        self.figures
+            .loads
+            .extend(used.map(|used| used / wall.as_secs_f64()));
         let time = client::latency(self.address, effort.latency_requests).await?;
         self.figures.times.push(time.as_secs_f64() * 1000.0);
         Ok(())
@@ -102,7 +135,10 @@ impl<'a> Subject<'a> {
 
 /// Pairs the rounds of two subjects: what moved the machine moved both.
 fn rounds(left: &[f64], right: &[f64], compare: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-    left.iter().zip(right).map(|(&left, &right)| compare(left, right)).collect()
+    left.iter()
+        .zip(right)
+        .map(|(&left, &right)| compare(left, right))
+        .collect()
 }
 
 /// One of the figures.
@@ -111,7 +147,9 @@ type Which = fn(&Figures) -> &Vec<f64>;
 fn tell(report: &mut Report, subjects: &[Subject<'_>]) {
     let figures = |name: &str, of: Which| {
         let subject = subjects.iter().find(|subject| subject.name == name);
-        subject.map(|subject| of(&subject.figures).clone()).unwrap_or_default()
+        subject
+            .map(|subject| of(&subject.figures).clone())
+            .unwrap_or_default()
     };
     let ratio = |of: Which| rounds(&figures("stowage", of), &figures("nginx", of), |a, b| a / b);
     let row = |measure: String, of: Which, decimals| Row {
@@ -127,10 +165,18 @@ fn tell(report: &mut Report, subjects: &[Subject<'_>]) {
         compared: format!("{} of nginx", spread(&rates, 2)),
         target: "at least 0.90".to_owned(),
         met: median(&rates).map(|ratio| ratio >= 0.9),
-        ..row(format!("small document, {CONNECTIONS} connections: requests/s"), |figures| &figures.rates, 0)
+        ..row(
+            format!("small document, {CONNECTIONS} connections: requests/s"),
+            |figures| &figures.rates,
+            0,
+        )
     });
     let direct = figures("direct", |figures| &figures.times);
-    let added = |name: &str| rounds(&figures(name, |figures| &figures.times), &direct, |a, b| a - b);
+    let added = |name: &str| {
+        rounds(&figures(name, |figures| &figures.times), &direct, |a, b| {
+            a - b
+        })
+    };
     let beyond = rounds(&added("stowage"), &added("nginx"), |a, b| a - b);
     report.add(Row {
         measure: "small document, 1 connection: median ms (base), ms added by each".to_owned(),
@@ -144,7 +190,15 @@ fn tell(report: &mut Report, subjects: &[Subject<'_>]) {
     });
     report.add(Row {
         compared: format!("{} of nginx", spread(&ratio(|figures| &figures.costs), 2)),
-        ..row("small document: CPU seconds per 10,000 requests".to_owned(), |figures| &figures.costs, 3)
+        ..row(
+            "small document: CPU seconds per 10,000 requests".to_owned(),
+            |figures| &figures.costs,
+            3,
+        )
     });
-    report.add(row("small document: cores used by the proxy, of 1".to_owned(), |figures| &figures.loads, 2));
+    report.add(row(
+        "small document: cores used by the proxy, of 1".to_owned(),
+        |figures| &figures.loads,
+        2,
+    ));
 }

@@ -3,14 +3,16 @@
 //! It knows documents (GET, HEAD, PUT, DELETE with revisions and conflicts) and `_changes` in every feed mode that a gateway
 //! may follow. It refuses attachments: one that arrives here was not sent where its plan says.
 
+mod message;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
+use self::message::{Answer, Request, chunk, refuse, render};
 use crate::wire::{Connection, Framing};
 use crate::workload::{DATABASE, SMALL, document_target, small_document};
 use crate::{Outcome, roles};
@@ -36,17 +38,13 @@ struct Couch {
     small: (String, Vec<u8>),
 }
 
-/// What a request asks for; path segments and query values are decoded.
-#[derive(Debug)]
-struct Request {
-    method: String,
-    path: Vec<String>,
-    query: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
 pub(crate) async fn serve(listener: TcpListener) -> Outcome<()> {
-    let small = render("GET", "200 OK", Some("1-f364bf5ee6a1e79139fbc8e5c4e01fec"), &small_document());
+    let small = render(
+        "GET",
+        "200 OK",
+        Some("1-f364bf5ee6a1e79139fbc8e5c4e01fec"),
+        &small_document(),
+    );
     let couch = Arc::new(Couch {
         documents: Mutex::default(),
         small: (format!("GET {} ", document_target(DATABASE, SMALL)), small),
@@ -65,7 +63,9 @@ pub(crate) async fn serve(listener: TcpListener) -> Outcome<()> {
 impl Couch {
     /// Answers one request; false where the connection ends.
     async fn serve_one(&self, connection: &mut Connection) -> Outcome<bool> {
-        let Some(head) = connection.head().await? else { return Ok(false) };
+        let Some(head) = connection.head().await? else {
+            return Ok(false);
+        };
         let (start, answer) = &self.small;
         if connection.text(&head).starts_with(start) {
             connection.consume(&head);
@@ -79,9 +79,12 @@ impl Couch {
         }
         let framing = head.framing.unwrap_or(Framing::Length(0));
         let mut body = Vec::new();
-        connection.body(framing, |piece| body.extend_from_slice(piece)).await?;
+        connection
+            .body(framing, |piece| body.extend_from_slice(piece))
+            .await?;
         request.body = body;
-        if request.path.get(1).is_some_and(|name| name == "_changes") && request.feed() != "normal" {
+        if request.path.get(1).is_some_and(|name| name == "_changes") && request.feed() != "normal"
+        {
             self.follow(connection, &request).await?;
             return Ok(false);
         }
@@ -90,23 +93,54 @@ impl Couch {
     }
 
     fn documents(&self) -> MutexGuard<'_, Documents> {
-        self.documents.lock().unwrap_or_else(PoisonError::into_inner)
+        self.documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, request: &Request) -> Vec<u8> {
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-        let method = if request.method == "HEAD" { "GET" } else { &request.method };
+        let method = if request.method == "HEAD" {
+            "GET"
+        } else {
+            &request.method
+        };
         let (status, rev, body) = match (method, path.as_slice()) {
-            ("GET", [""]) => ("200 OK", None, json!({"couchdb": "Welcome", "version": "3.5.0"})),
+            ("GET", [""]) => (
+                "200 OK",
+                None,
+                json!({"couchdb": "Welcome", "version": "3.5.0"}),
+            ),
             ("GET", ["_up"]) => ("200 OK", None, json!({"status": "ok"})),
-            ("GET", [name]) => ("200 OK", None, json!({"db_name": name, "update_seq": format!("{}-bench", self.last(name))})),
-            ("GET", [name, "_changes"]) => ("200 OK", None, self.changes(name, request.since(self.last(name)))),
+            ("GET", [name]) => (
+                "200 OK",
+                None,
+                json!({"db_name": name, "update_seq": format!("{}-bench", self.last(name))}),
+            ),
+            ("GET", [name, "_changes"]) => (
+                "200 OK",
+                None,
+                self.changes(name, request.since(self.last(name))),
+            ),
             ("GET", [name, id]) => self.read(name, id, request.query.get("rev")),
             ("PUT" | "DELETE", [name, id]) => self.save(name, id, request),
-            ("GET", [_, _, _]) => refuse("404 Object Not Found", "not_found", "Document is missing attachment"),
-            _ => refuse("501 Not Implemented", "not_implemented", "the upstream of the bench does not do this"),
+            ("GET", [_, _, _]) => refuse(
+                "404 Object Not Found",
+                "not_found",
+                "Document is missing attachment",
+            ),
+            _ => refuse(
+                "501 Not Implemented",
+                "not_implemented",
+                "the upstream of the bench does not do this",
+            ),
         };
-        render(&request.method, status, rev.as_deref(), &format!("{body}\n"))
+        render(
+            &request.method,
+            status,
+            rev.as_deref(),
+            &format!("{body}\n"),
+        )
     }
 
     fn read(&self, name: &str, id: &str, rev: Option<&String>) -> Answer {
@@ -125,8 +159,11 @@ impl Couch {
     }
 
     fn save(&self, name: &str, id: &str, request: &Request) -> Answer {
-        let Ok(mut body) = (if request.body.is_empty() { Ok(Map::new()) } else { serde_json::from_slice(&request.body) })
-        else {
+        let Ok(mut body) = (if request.body.is_empty() {
+            Ok(Map::new())
+        } else {
+            serde_json::from_slice(&request.body)
+        }) else {
             return refuse("400 Bad Request", "bad_request", "invalid UTF-8 JSON");
         };
         body.remove("_id");
@@ -141,22 +178,44 @@ impl Couch {
         if held != given {
             return refuse("409 Conflict", "conflict", "Document update conflict.");
         }
-        let generation: u64 = held.and_then(|rev| rev.split('-').next()?.parse().ok()).unwrap_or(0);
+        let generation: u64 = held
+            .and_then(|rev| rev.split('-').next()?.parse().ok())
+            .unwrap_or(0);
         let rev = format!("{}-{sequence:032x}", generation + 1);
         if request.method == "DELETE" {
             documents.remove(&key);
         } else {
-            documents.insert(key, Document { sequence, rev: rev.clone(), body });
+            documents.insert(
+                key,
+                Document {
+                    sequence,
+                    rev: rev.clone(),
+                    body,
+                },
+            );
         }
-        let status = if request.method == "DELETE" { "200 OK" } else { "201 Created" };
-        (status, Some(rev.clone()), json!({"ok": true, "id": id, "rev": rev}))
+        let status = if request.method == "DELETE" {
+            "200 OK"
+        } else {
+            "201 Created"
+        };
+        (
+            status,
+            Some(rev.clone()),
+            json!({"ok": true, "id": id, "rev": rev}),
+        )
     }
 
     /// The last update sequence of a database.
     fn last(&self, name: &str) -> u64 {
         let documents = self.documents();
-        let of_database = documents.iter().filter(|((database, _), _)| database == name);
-        of_database.map(|(_, document)| document.sequence).max().unwrap_or(0)
+        let of_database = documents
+            .iter()
+            .filter(|((database, _), _)| database == name);
+        of_database
+            .map(|(_, document)| document.sequence)
+            .max()
+            .unwrap_or(0)
     }
 
     fn changes(&self, name: &str, since: u64) -> Value {
@@ -199,63 +258,5 @@ impl Couch {
         connection.write(&chunk(&format!("{changes}\n"))).await?;
         connection.write(b"0\r\n\r\n").await?;
         Ok(())
-    }
-}
-
-/// Status, revision for the ETag, body.
-type Answer = (&'static str, Option<String>, Value);
-
-fn refuse(status: &'static str, error: &str, reason: &str) -> Answer {
-    (status, None, json!({"error": error, "reason": reason}))
-}
-
-fn chunk(text: &str) -> Vec<u8> {
-    format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
-}
-
-/// An answer with the headers that CouchDB 3.5 sends.
-fn render(method: &str, status: &str, rev: Option<&str>, body: &str) -> Vec<u8> {
-    let etag = rev.map(|rev| format!("ETag: \"{rev}\"\r\n")).unwrap_or_default();
-    let length = body.len();
-    let body = if method == "HEAD" { "" } else { body };
-    format!(
-        "HTTP/1.1 {status}\r\nCache-Control: must-revalidate\r\nContent-Length: {length}\r\n\
-         Content-Type: application/json\r\nDate: Sat, 21 Nov 2026 06:39:56 GMT\r\n{etag}\
-         Server: CouchDB/3.5.0 (Erlang OTP/25)\r\nX-Couch-Request-ID: b902530bc1\r\nX-CouchDB-Body-Time: 0\r\n\r\n{body}"
-    )
-    .into_bytes()
-}
-
-impl Request {
-    fn read(head: &str) -> Self {
-        let mut words = head.split(' ');
-        let method = words.next().unwrap_or_default().to_owned();
-        let target = words.next().unwrap_or_default();
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let query = query.split('&').filter_map(|pair| pair.split_once('='));
-        Self {
-            method,
-            path: path.trim_matches('/').split('/').map(decode).collect(),
-            query: query.map(|(name, value)| (decode(name), decode(value))).collect(),
-            body: Vec::new(),
-        }
-    }
-
-    fn feed(&self) -> &str {
-        self.query.get("feed").map_or("normal", String::as_str)
-    }
-
-    /// The sequence that `since` names; `now` is the last one.
-    fn since(&self, last: u64) -> u64 {
-        match self.query.get("since").map(String::as_str) {
-            Some("now") => last,
-            Some(since) => since.split('-').next().and_then(|number| number.parse().ok()).unwrap_or(0),
-            None => 0,
-        }
-    }
-
-    fn milliseconds(&self, name: &str) -> Option<Duration> {
-        self.query.get(name)?.parse().ok().map(Duration::from_millis)
     }
 }
