@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::s3;
 
 /// An account's month database, as its name stands in a target.
-pub(crate) const DATABASE: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef12-202011";
+pub(crate) const DATABASE: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
 /// The database of the plans: the default of `plans.database`.
 pub(crate) const PLANS: &str = "system_data";
 /// The document that the upstream answers without looking.
@@ -56,7 +56,7 @@ impl Backend {
     pub(crate) fn document(self) -> Value {
         json!({
             "pvt_type": self.document_type(),
-            "pvt_account_id": "1234567890abcdef1234567890abcdef12",
+            "pvt_account_id": "1234567890abcdef1234567890abcdef",
             "pvt_created": 63_773_740_800_u64,
             "name": "a recording of the bench",
         })
@@ -105,7 +105,7 @@ pub(crate) fn attachment_target(id: &str) -> String {
 pub(crate) fn small_document() -> String {
     let start = format!(
         "{{\"_id\":\"{SMALL}\",\"_rev\":\"1-f364bf5ee6a1e79139fbc8e5c4e01fec\",\"pvt_type\":\"cdr\",\
-         \"pvt_account_id\":\"1234567890abcdef1234567890abcdef12\",\"call_direction\":\"inbound\",\
+         \"pvt_account_id\":\"1234567890abcdef1234567890abcdef\",\"call_direction\":\"inbound\",\
          \"duration_seconds\":\"17\",\"hangup_cause\":\"NORMAL_CLEARING\",\"note\":\""
     );
     let end = "\"}\n";
