@@ -22,8 +22,10 @@ const ROOM: u64 = 6 * 1024 * 1024 * 1024;
 pub(crate) struct Servers {
     pub(crate) couch: SocketAddr,
     pub(crate) objects: SocketAddr,
+    /// The process of the upstream.
+    pub(crate) upstream: Process,
     directory: TempDir,
-    _processes: [Process; 3],
+    _backends: [Process; 2],
 }
 
 /// A gateway that is up.
@@ -39,7 +41,7 @@ impl Servers {
         let directory = tempfile::Builder::new()
             .prefix("stowage-bench-")
             .tempdir_in(scratch())?;
-        let (couch_process, couch) = Process::role(Role::Couch, None)?;
+        let (upstream, couch) = Process::role(Role::Couch, None)?;
         let (objects_process, objects) = Process::role(Role::Objects, None)?;
         let s3_root = directory.path().join("s3");
         std::fs::create_dir(&s3_root)?;
@@ -49,12 +51,12 @@ impl Servers {
             .await?
             .put_document(PLANS, "system", &plan)
             .await?;
-        let processes = [couch_process, objects_process, s3_process];
         Ok(Self {
             couch,
             objects,
+            upstream,
             directory,
-            _processes: processes,
+            _backends: [objects_process, s3_process],
         })
     }
 

@@ -19,6 +19,7 @@
 )]
 
 mod client;
+mod cores;
 mod couch;
 mod gateway;
 mod large;

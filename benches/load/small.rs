@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::client;
+use crate::cores::Sides;
 use crate::gateway::Servers;
 use crate::peers;
 use crate::process::Process;
@@ -71,22 +72,45 @@ pub(crate) async fn run(report: &mut Report, binary: &Path, is_quick: bool) -> O
             .iter()
             .map(|up| Subject::new("stowage", up.address, Some(&up.process))),
     );
-    for subject in &subjects {
-        client::throughput(subject.address, effort.throughput / 4)
-            .await
-            .map_err(|error| subject.error(error))?;
+    let sides = Sides::find();
+    if sides.is_none() {
+        eprintln!("load: two cores and taskset are missing, the scheduler places the processes");
+    }
+    let measured = measure(&mut subjects, effort, sides.as_ref(), &servers).await;
+    if let Some(sides) = &sides {
+        sides.release()?;
+    }
+    measured?;
+    tell(report, &subjects);
+    gateway.map(drop)
+}
+
+/// Runs all rounds, every process on its side.
+async fn measure(
+    subjects: &mut [Subject<'_>],
+    effort: Effort,
+    sides: Option<&Sides>,
+    servers: &Servers,
+) -> Outcome<()> {
+    if let Some(sides) = sides {
+        sides.other(std::process::id())?;
+        sides.other(servers.upstream.id())?;
+        for process in subjects.iter().filter_map(|subject| subject.process) {
+            sides.proxy(process.id())?;
+        }
+    }
+    for subject in &*subjects {
+        let warm_up = client::throughput(subject.address, effort.throughput / 4).await;
+        warm_up.map_err(|error| subject.error(error))?;
     }
     for round in 1..=effort.rounds {
         eprintln!("small document: round {round} of {}", effort.rounds);
-        for subject in &mut subjects {
-            subject
-                .measure(effort)
-                .await
-                .map_err(|error| subject.error(error))?;
+        for subject in &mut *subjects {
+            let measured = subject.measure(effort).await;
+            measured.map_err(|error| subject.error(error))?;
         }
     }
-    tell(report, &subjects);
-    gateway.map(drop)
+    Ok(())
 }
 
 /// A peer that is not installed is told and left out.
