@@ -35,10 +35,7 @@ const KEPT: usize = 64 * 1024;
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Outcome<Self> {
-        Ok(Self {
-            connection: Connection::new(TcpStream::connect(address).await?)?,
-            address,
-        })
+        Ok(Self { connection: Connection::new(TcpStream::connect(address).await?)?, address })
     }
 
     fn head(&self, method: &str, target: &str, fields: &str) -> Vec<u8> {
@@ -50,15 +47,9 @@ impl Client {
     /// Reads one answer; interim ones (1xx) are skipped. Every piece of a 200's body goes to `piece`.
     async fn answer(&mut self, mut piece: impl FnMut(&[u8])) -> Outcome<Answer> {
         loop {
-            let head = self
-                .connection
-                .head()
-                .await?
-                .ok_or("closed without an answer")?;
+            let head = self.connection.head().await?.ok_or("closed without an answer")?;
             let code = self.connection.text(&head).split(' ').nth(1);
-            let status: u16 = code
-                .and_then(|code| code.parse().ok())
-                .ok_or("an answer without a status")?;
+            let status: u16 = code.and_then(|code| code.parse().ok()).ok_or("an answer without a status")?;
             self.connection.consume(&head);
             if status < 200 {
                 continue;
@@ -74,20 +65,12 @@ impl Client {
                 }
             };
             let length = self.connection.body(framing, read).await?;
-            return Ok(Answer {
-                status,
-                length,
-                text,
-            });
+            return Ok(Answer { status, length, text });
         }
     }
 
     /// GETs a body and answers its length; it is compared with the pattern where a check is given.
-    pub(crate) async fn get(
-        &mut self,
-        target: &str,
-        mut check: Option<&mut Check>,
-    ) -> Outcome<u64> {
+    pub(crate) async fn get(&mut self, target: &str, mut check: Option<&mut Check>) -> Outcome<u64> {
         let head = self.head("GET", target, "");
         self.connection.write(&head).await?;
         let compare = |piece: &[u8]| {
@@ -102,11 +85,7 @@ impl Client {
 
     /// PUTs a recording of this length in bytes; anything but 201 is an error.
     pub(crate) async fn put_recording(&mut self, target: &str, length: u64) -> Outcome<()> {
-        let head = self.head(
-            "PUT",
-            target,
-            &format!("Content-Type: audio/mpeg\r\nContent-Length: {length}\r\n"),
-        );
+        let head = self.head("PUT", target, &format!("Content-Type: audio/mpeg\r\nContent-Length: {length}\r\n"));
         let mut sent = self.connection.write(&head).await;
         for slice in pattern::slices(length) {
             if sent.is_err() {
@@ -123,27 +102,16 @@ impl Client {
     }
 
     /// PUTs a document and answers its revision.
-    pub(crate) async fn put_document(
-        &mut self,
-        database: &str,
-        id: &str,
-        document: &Value,
-    ) -> Outcome<String> {
+    pub(crate) async fn put_document(&mut self, database: &str, id: &str, document: &Value) -> Outcome<String> {
         let (target, body) = (document_target(database, id), document.to_string());
-        let fields = format!(
-            "Content-Type: application/json\r\nContent-Length: {}\r\n",
-            body.len()
-        );
+        let fields = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
         let mut message = self.head("PUT", &target, &fields);
         message.extend_from_slice(body.as_bytes());
         self.connection.write(&message).await?;
         let answer = self.answer(|_| {}).await?;
         answer.expect(201, &target)?;
         let saved: Value = serde_json::from_slice(&answer.text)?;
-        Ok(saved["rev"]
-            .as_str()
-            .ok_or("a saved document without a rev")?
-            .to_owned())
+        Ok(saved["rev"].as_str().ok_or("a saved document without a rev")?.to_owned())
     }
 
     /// Asks for the small document for so long, one request after the other; answers how many there were.
@@ -160,11 +128,7 @@ impl Client {
     /// Asks once, without keeping anything of the answer.
     async fn ask(&mut self, request: &[u8]) -> Outcome<()> {
         self.connection.write(request).await?;
-        let head = self
-            .connection
-            .head()
-            .await?
-            .ok_or("closed without an answer")?;
+        let head = self.connection.head().await?.ok_or("closed without an answer")?;
         let text = self.connection.text(&head);
         if !text.starts_with("HTTP/1.1 200 ") {
             return Err(format!("{SMALL}: {}", text.lines().next().unwrap_or_default()).into());
@@ -182,12 +146,7 @@ impl Answer {
             return Ok(());
         }
         let text = String::from_utf8_lossy(&self.text);
-        Err(format!(
-            "{target}: {} where {status} was expected: {}",
-            self.status,
-            text.trim_end()
-        )
-        .into())
+        Err(format!("{target}: {} where {status} was expected: {}", self.status, text.trim_end()).into())
     }
 }
 
@@ -224,8 +183,5 @@ pub(crate) async fn latency(address: SocketAddr, requests: usize) -> Outcome<Dur
         times.push(start.elapsed());
     }
     times.sort_unstable();
-    times
-        .get(requests / 2)
-        .copied()
-        .ok_or_else(|| "no requests".into())
+    times.get(requests / 2).copied().ok_or_else(|| "no requests".into())
 }

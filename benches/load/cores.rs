@@ -20,11 +20,7 @@ impl Sides {
     pub(crate) fn find() -> Option<Self> {
         let last = std::thread::available_parallelism().ok()?.get() - 1;
         let others = last.checked_sub(1)?;
-        let sides = Self {
-            proxies: last.to_string(),
-            others: format!("0-{others}"),
-            all: format!("0-{last}"),
-        };
+        let sides = Self { proxies: last.to_string(), others: format!("0-{others}"), all: format!("0-{last}") };
         sides.release().ok().map(|()| sides)
     }
 
@@ -46,20 +42,10 @@ impl Sides {
 
 fn keep(process: u32, cores: &str) -> Outcome<()> {
     let mut command = Command::new("taskset");
-    command.args([
-        "--all-tasks",
-        "--cpu-list",
-        "--pid",
-        cores,
-        &process.to_string(),
-    ]);
+    command.args(["--all-tasks", "--cpu-list", "--pid", cores, &process.to_string()]);
     let output = command.output()?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!(
-        "taskset: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    )
-    .into())
+    Err(format!("taskset: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
 }

@@ -38,26 +38,15 @@ pub(crate) struct Gateway {
 impl Servers {
     /// Starts them and saves the plan.
     pub(crate) async fn start() -> Outcome<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("stowage-bench-")
-            .tempdir_in(scratch())?;
+        let directory = tempfile::Builder::new().prefix("stowage-bench-").tempdir_in(scratch())?;
         let (upstream, couch) = Process::role(Role::Couch, None)?;
         let (objects_process, objects) = Process::role(Role::Objects, None)?;
         let s3_root = directory.path().join("s3");
         std::fs::create_dir(&s3_root)?;
         let (s3_process, s3) = Process::role(Role::S3, Some(&s3_root))?;
         let plan = workload::plan(objects.port(), s3.port());
-        Client::connect(couch)
-            .await?
-            .put_document(PLANS, "system", &plan)
-            .await?;
-        Ok(Self {
-            couch,
-            objects,
-            upstream,
-            directory,
-            _backends: [objects_process, s3_process],
-        })
+        Client::connect(couch).await?.put_document(PLANS, "system", &plan).await?;
+        Ok(Self { couch, objects, upstream, directory, _backends: [objects_process, s3_process] })
     }
 
     /// The directory for configurations and data.
@@ -71,25 +60,14 @@ impl Servers {
         let file = self.directory.path().join("stowage.toml");
         std::fs::write(&file, self.configuration()?)?;
         let mut command = Command::new(binary);
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(&file)
-            .current_dir(self.directory.path());
+        command.arg("serve").arg("--config").arg(&file).current_dir(self.directory.path());
         if let Some(threads) = threads {
             command.env("STOWAGE_WORKER_THREADS", threads.to_string());
         }
         let (process, lines) = Process::start("stowage", &mut command)?;
         let address = process.listening(&lines, "proxy")?;
-        let first = async {
-            Client::connect(address)
-                .await?
-                .get(&document_target(DATABASE, SMALL), None)
-                .await
-        };
-        first
-            .await
-            .map_err(|error| process.failure(&format!("does not answer ({error})")))?;
+        let first = async { Client::connect(address).await?.get(&document_target(DATABASE, SMALL), None).await };
+        first.await.map_err(|error| process.failure(&format!("does not answer ({error})")))?;
         Ok(Gateway { process, address })
     }
 
@@ -127,9 +105,5 @@ level = \"warn\"
 fn scratch() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     let free = rustix::fs::statvfs(&memory).map_or(0, |at| at.f_bavail * at.f_frsize);
-    if free >= ROOM {
-        memory
-    } else {
-        std::env::temp_dir()
-    }
+    if free >= ROOM { memory } else { std::env::temp_dir() }
 }

@@ -69,8 +69,7 @@ pub(crate) async fn put(report: &mut Report, binary: &Path, is_quick: bool) -> O
     let gateway = servers.gateway(binary, None).await?;
     let mut straight = Client::connect(servers.objects).await?;
     let mut through = Client::connect(gateway.address).await?;
-    let (mut base, mut hashed, mut stowage, mut ratios) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut base, mut hashed, mut stowage, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // Round 0 opens connections and is not counted.
     for round in 0..=rounds {
         let direct = rate(mebibytes, straight.put_recording(DIRECT, length)).await?;
@@ -115,9 +114,7 @@ fn hash(length: u64) -> Outcome<()> {
 
 /// Makes a document whose attachments go to this backend; answers the target for its attachment.
 pub(crate) async fn reserve(client: &mut Client, id: &str, backend: Backend) -> Outcome<String> {
-    let rev = client
-        .put_document(DATABASE, id, &backend.document())
-        .await?;
+    let rev = client.put_document(DATABASE, id, &backend.document()).await?;
     Ok(format!("{}?rev={rev}", attachment_target(id)))
 }
 
@@ -128,12 +125,7 @@ async fn upload(client: &mut Client, id: &str, length: u64) -> Outcome<String> {
 }
 
 /// GETs a recording whole, and compares its bytes where asked.
-pub(crate) async fn fetch(
-    client: &mut Client,
-    target: &str,
-    length: u64,
-    is_checked: bool,
-) -> Outcome<()> {
+pub(crate) async fn fetch(client: &mut Client, target: &str, length: u64, is_checked: bool) -> Outcome<()> {
     let mut check = Check::default();
     let got = client.get(target, is_checked.then_some(&mut check)).await?;
     match (got == length, check.is_right()) {

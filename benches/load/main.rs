@@ -3,20 +3,9 @@
 //! `cargo bench --bench load -- [--quick] [--only small|get|put|memory] [--write docs/performance.md]` starts everything
 //! itself on loopback (an upstream that answers at once, object servers, the gateway, nginx, haproxy), measures, prints one
 //! Markdown table and ends what it started. `docs/performance.md` says what each row means.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a bench prints its report, and its progress beside it"
-)]
-#![allow(
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "only the bench's own buffers and texts are indexed"
-)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the tasks of a bench end with its process"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its report, and its progress beside it")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, reason = "only the bench's own buffers and texts are indexed")]
+#![allow(clippy::disallowed_methods, reason = "the tasks of a bench end with its process")]
 
 mod client;
 mod cores;
@@ -104,9 +93,7 @@ fn main() -> ExitCode {
 
 /// Runs the parts asked for. One that fails is reported, the others still run, and the bench fails in the end.
 fn measure(args: &Args) -> Outcome<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let wanted = |part| args.only.is_none_or(|only| only == part);
     let machine = machine::describe(&args.binary, args.quick);
     let (binary, is_quick) = (args.binary.as_path(), args.quick);
@@ -118,28 +105,16 @@ fn measure(args: &Args) -> Outcome<()> {
         }
     };
     if wanted(Part::Small) {
-        run(
-            Part::Small,
-            runtime.block_on(small::run(&mut report, binary, is_quick)),
-        );
+        run(Part::Small, runtime.block_on(small::run(&mut report, binary, is_quick)));
     }
     if wanted(Part::Get) {
-        run(
-            Part::Get,
-            runtime.block_on(large::get(&mut report, binary, is_quick)),
-        );
+        run(Part::Get, runtime.block_on(large::get(&mut report, binary, is_quick)));
     }
     if wanted(Part::Put) {
-        run(
-            Part::Put,
-            runtime.block_on(large::put(&mut report, binary, is_quick)),
-        );
+        run(Part::Put, runtime.block_on(large::put(&mut report, binary, is_quick)));
     }
     if wanted(Part::Memory) {
-        run(
-            Part::Memory,
-            runtime.block_on(memory::run(&mut report, binary, is_quick)),
-        );
+        run(Part::Memory, runtime.block_on(memory::run(&mut report, binary, is_quick)));
     }
     let text = format!("{machine}\n{}", report.markdown());
     println!("{text}");

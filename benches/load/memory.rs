@@ -35,35 +35,19 @@ pub(crate) async fn run(report: &mut Report, binary: &Path, is_quick: bool) -> O
             failures.push(format!("uploads at once, {}: {error}", backend.name()));
         }
     }
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(failures.join("; ").into())
-    }
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
 }
 
 /// One upload, then one download, each by a gateway of its own.
-async fn transfers(
-    report: &mut Report,
-    binary: &Path,
-    backend: Backend,
-    mebibytes: u64,
-) -> Outcome<()> {
+async fn transfers(report: &mut Report, binary: &Path, backend: Backend, mebibytes: u64) -> Outcome<()> {
     let servers = Servers::start().await?;
     let length = mebibytes * MIB;
     let gateway = servers.gateway(binary, None).await?;
     let mut client = Client::connect(gateway.address).await?;
     let target = reserve(&mut client, ID, backend).await?;
     let idle = gateway.process.peak_memory()?;
-    client
-        .put_recording(&target, length)
-        .await
-        .map_err(|error| told(&gateway, &error))?;
-    report.add(growth(
-        &format!("upload of {mebibytes} MiB, {}", backend.name()),
-        idle,
-        gateway.process.peak_memory()?,
-    ));
+    client.put_recording(&target, length).await.map_err(|error| told(&gateway, &error))?;
+    report.add(growth(&format!("upload of {mebibytes} MiB, {}", backend.name()), idle, gateway.process.peak_memory()?));
     drop(gateway);
 
     let gateway = servers.gateway(binary, None).await?;
@@ -80,12 +64,7 @@ async fn transfers(
 }
 
 /// A hundred uploads that begin together; all must be stored.
-async fn at_once(
-    report: &mut Report,
-    binary: &Path,
-    backend: Backend,
-    mebibytes: u64,
-) -> Outcome<()> {
+async fn at_once(report: &mut Report, binary: &Path, backend: Backend, mebibytes: u64) -> Outcome<()> {
     let servers = Servers::start().await?;
     let gateway = servers.gateway(binary, None).await?;
     let mut uploads = Vec::new();
@@ -137,8 +116,5 @@ fn mebi(bytes: u64) -> String {
 
 /// The error with what the gateway wrote.
 fn told(gateway: &Gateway, error: &dyn std::fmt::Display) -> String {
-    gateway
-        .process
-        .failure(&format!("fails: {error}"))
-        .to_string()
+    gateway.process.failure(&format!("fails: {error}")).to_string()
 }

@@ -38,17 +38,13 @@ async fn answer(connection: &mut Connection, lengths: &Lengths) -> Outcome<bool>
     if head.expects {
         connection.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
     }
-    let received = connection
-        .body(head.framing.unwrap_or(Framing::Length(0)), |_| {})
-        .await?;
+    let received = connection.body(head.framing.unwrap_or(Framing::Length(0)), |_| {}).await?;
     let (status, length) = apply(&method, path, received, lengths);
     let announced = match (status, length) {
         ("204 No Content", _) => String::new(),
         (_, length) => format!("Content-Length: {}\r\n", length.unwrap_or(0)),
     };
-    let head = format!(
-        "HTTP/1.1 {status}\r\nServer: bench\r\nContent-Type: audio/mpeg\r\n{announced}\r\n"
-    );
+    let head = format!("HTTP/1.1 {status}\r\nServer: bench\r\nContent-Type: audio/mpeg\r\n{announced}\r\n");
     connection.write(head.as_bytes()).await?;
     if method == "GET" {
         for slice in pattern::slices(length.unwrap_or(0)) {
@@ -59,12 +55,7 @@ async fn answer(connection: &mut Connection, lengths: &Lengths) -> Outcome<bool>
 }
 
 /// Keeps, forgets or looks up a length; answers the status, and the length of what is to be sent.
-fn apply(
-    method: &str,
-    path: String,
-    received: u64,
-    lengths: &Lengths,
-) -> (&'static str, Option<u64>) {
+fn apply(method: &str, path: String, received: u64, lengths: &Lengths) -> (&'static str, Option<u64>) {
     let mut lengths = lengths.lock().unwrap_or_else(PoisonError::into_inner);
     match method {
         "PUT" | "POST" => {
@@ -73,8 +64,6 @@ fn apply(
         }
         "DELETE" if lengths.remove(&path).is_some() => ("204 No Content", None),
         "DELETE" => ("404 Not Found", None),
-        _ => lengths
-            .get(&path)
-            .map_or(("404 Not Found", None), |&length| ("200 OK", Some(length))),
+        _ => lengths.get(&path).map_or(("404 Not Found", None), |&length| ("200 OK", Some(length))),
     }
 }

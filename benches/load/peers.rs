@@ -48,13 +48,7 @@ http {{
     let file = directory.join("nginx.conf");
     std::fs::write(&file, configuration)?;
     let mut command = Command::new("nginx");
-    command
-        .arg("-e")
-        .arg("stderr")
-        .arg("-p")
-        .arg(directory)
-        .arg("-c")
-        .arg(&file);
+    command.arg("-e").arg("stderr").arg("-p").arg(directory).arg("-c").arg(&file);
     accepting("nginx", &mut command, address)
 }
 

@@ -33,13 +33,8 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a program with a pipe as its standard input, which closes with the bench.
     pub(crate) fn start(name: &str, command: &mut Command) -> Outcome<(Self, Receiver<String>)> {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .map_err(|error| format!("{name}: {error}"))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
         let (sender, lines) = mpsc::channel();
         let tail = Tail::default();
         let streams: [Option<Box<dyn Read + Send>>; 2] = [
@@ -60,14 +55,7 @@ impl Process {
                 }
             });
         }
-        Ok((
-            Self {
-                name: name.to_owned(),
-                child,
-                tail,
-            },
-            lines,
-        ))
+        Ok((Self { name: name.to_owned(), child, tail }, lines))
     }
 
     /// Starts this program again as one of the bench's servers.
@@ -121,11 +109,7 @@ impl Process {
     pub(crate) fn failure(&self, what: &str) -> Box<dyn std::error::Error + Send + Sync> {
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let lines: Vec<&str> = tail.iter().map(String::as_str).collect();
-        let said = if lines.is_empty() {
-            "(nothing)".to_owned()
-        } else {
-            lines.join("\n    ")
-        };
+        let said = if lines.is_empty() { "(nothing)".to_owned() } else { lines.join("\n    ") };
         format!("{} {what}; it said:\n    {said}", self.name).into()
     }
 
@@ -138,11 +122,7 @@ impl Process {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/PID/stat")?;
         // Fields 14 and 15 of proc(5), where the name is field 2.
-        let ticks = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(str::parse::<u32>);
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
         let ticks = ticks.sum::<Result<u32, _>>()?;
         Ok(TICK * ticks)
     }
@@ -151,9 +131,7 @@ impl Process {
     pub(crate) fn peak_memory(&self) -> Outcome<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = line
-            .and_then(|text| text.trim().strip_suffix(" kB"))
-            .ok_or("no VmHWM")?;
+        let kilobytes = line.and_then(|text| text.trim().strip_suffix(" kB")).ok_or("no VmHWM")?;
         Ok(kilobytes.trim().parse::<u64>()? * 1024)
     }
 }

@@ -56,15 +56,8 @@ impl Row {
             Some(false) => "**no**",
             None => "",
         };
-        let cells = [
-            &self.measure,
-            &self.base,
-            &self.nginx,
-            &self.haproxy,
-            &self.stowage,
-            &self.compared,
-            &self.target,
-        ];
+        let cells =
+            [&self.measure, &self.base, &self.nginx, &self.haproxy, &self.stowage, &self.compared, &self.target];
         let cells: Vec<&str> = cells.into_iter().map(String::as_str).chain([met]).collect();
         format!("| {} |", cells.join(" | "))
     }
@@ -72,14 +65,8 @@ impl Row {
 
 /// Puts the text between the markers of a file.
 pub(crate) fn write(file: &Path, text: &str) -> Outcome<()> {
-    let missing = || {
-        format!(
-            "{}: the markers {BEGIN} and {END} are missing",
-            file.display()
-        )
-    };
-    let old =
-        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let missing = || format!("{}: the markers {BEGIN} and {END} are missing", file.display());
+    let old = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let (before, rest) = old.split_once(BEGIN).ok_or_else(missing)?;
     let (_, after) = rest.split_once(END).ok_or_else(missing)?;
     std::fs::write(file, format!("{before}{BEGIN}\n{text}{END}{after}"))?;

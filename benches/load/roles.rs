@@ -26,9 +26,7 @@ pub(crate) fn run(role: Role, root: Option<PathBuf>) -> Outcome<()> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         println!("listening {role:?} http://{}", listener.local_addr()?);
@@ -41,10 +39,7 @@ pub(crate) fn run(role: Role, root: Option<PathBuf>) -> Outcome<()> {
 }
 
 /// Accepts for ever; each connection is a task, and one that fails says why.
-pub(crate) async fn accept<F>(
-    listener: TcpListener,
-    mut serve: impl FnMut(TcpStream) -> F,
-) -> Outcome<()>
+pub(crate) async fn accept<F>(listener: TcpListener, mut serve: impl FnMut(TcpStream) -> F) -> Outcome<()>
 where
     F: Future<Output = Outcome<()>> + Send + 'static,
 {
@@ -64,7 +59,5 @@ where
 /// A peer that is ended by the bench closes its connections in the middle: nothing to tell.
 fn is_disconnect(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionReset))
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionReset))
 }

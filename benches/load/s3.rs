@@ -26,11 +26,7 @@ pub(crate) async fn serve(listener: TcpListener, root: PathBuf) -> Outcome<()> {
     let service = builder.build();
     roles::accept(listener, |stream| {
         let service = service.clone();
-        async move {
-            Ok(http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await?)
-        }
+        async move { Ok(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?) }
     })
     .await
 }

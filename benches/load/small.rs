@@ -20,16 +20,8 @@ struct Effort {
     latency_requests: usize,
 }
 
-const FULL: Effort = Effort {
-    rounds: 7,
-    throughput: Duration::from_secs(3),
-    latency_requests: 5000,
-};
-const QUICK: Effort = Effort {
-    rounds: 1,
-    throughput: Duration::from_millis(300),
-    latency_requests: 300,
-};
+const FULL: Effort = Effort { rounds: 7, throughput: Duration::from_secs(3), latency_requests: 5000 };
+const QUICK: Effort = Effort { rounds: 1, throughput: Duration::from_millis(300), latency_requests: 300 };
 
 /// Somebody who answers the small document.
 #[derive(Debug)]
@@ -62,16 +54,9 @@ pub(crate) async fn run(report: &mut Report, binary: &Path, is_quick: bool) -> O
     let gateway = servers.gateway(binary, Some(1)).await;
     let mut subjects = vec![Subject::new("direct", servers.couch, None)];
     for (name, peer) in [("nginx", &nginx), ("haproxy", &haproxy)] {
-        subjects.extend(
-            peer.iter()
-                .map(|peer| Subject::new(name, peer.address, Some(&peer.process))),
-        );
+        subjects.extend(peer.iter().map(|peer| Subject::new(name, peer.address, Some(&peer.process))));
     }
-    subjects.extend(
-        gateway
-            .iter()
-            .map(|up| Subject::new("stowage", up.address, Some(&up.process))),
-    );
+    subjects.extend(gateway.iter().map(|up| Subject::new("stowage", up.address, Some(&up.process))));
     let sides = Sides::find();
     if sides.is_none() {
         eprintln!("load: two cores and taskset are missing, the scheduler places the processes");
@@ -115,18 +100,12 @@ async fn measure(
 
 /// A peer that is not installed is told and left out.
 fn optional<T>(peer: Outcome<T>) -> Option<T> {
-    peer.map_err(|error| eprintln!("load: a peer is missing, its column stays empty: {error}"))
-        .ok()
+    peer.map_err(|error| eprintln!("load: a peer is missing, its column stays empty: {error}")).ok()
 }
 
 impl<'a> Subject<'a> {
     fn new(name: &'static str, address: SocketAddr, process: Option<&'a Process>) -> Self {
-        Self {
-            name,
-            address,
-            process,
-            figures: Figures::default(),
-        }
+        Self { name, address, process, figures: Figures::default() }
     }
 
     fn error(&self, error: Box<dyn std::error::Error + Send + Sync>) -> String {
@@ -140,17 +119,11 @@ impl<'a> Subject<'a> {
         let cpu = || self.process.map(Process::cpu).transpose();
         let before = cpu()?;
         let (requests, wall) = client::throughput(self.address, effort.throughput).await?;
-        let used = before
-            .zip(cpu()?)
-            .map(|(before, after)| (after - before).as_secs_f64());
+        let used = before.zip(cpu()?).map(|(before, after)| (after - before).as_secs_f64());
         let requests = f64::from(u32::try_from(requests)?);
         self.figures.rates.push(requests / wall.as_secs_f64());
-        self.figures
-            .costs
-            .extend(used.map(|used| used / requests * 10_000.0));
-        self.figures
-            .loads
-            .extend(used.map(|used| used / wall.as_secs_f64()));
+        self.figures.costs.extend(used.map(|used| used / requests * 10_000.0));
+        self.figures.loads.extend(used.map(|used| used / wall.as_secs_f64()));
         let time = client::latency(self.address, effort.latency_requests).await?;
         self.figures.times.push(time.as_secs_f64() * 1000.0);
         Ok(())
@@ -159,10 +132,7 @@ impl<'a> Subject<'a> {
 
 /// Pairs the rounds of two subjects: what moved the machine moved both.
 fn rounds(left: &[f64], right: &[f64], compare: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-    left.iter()
-        .zip(right)
-        .map(|(&left, &right)| compare(left, right))
-        .collect()
+    left.iter().zip(right).map(|(&left, &right)| compare(left, right)).collect()
 }
 
 /// One of the figures.
@@ -171,9 +141,7 @@ type Which = fn(&Figures) -> &Vec<f64>;
 fn tell(report: &mut Report, subjects: &[Subject<'_>]) {
     let figures = |name: &str, of: Which| {
         let subject = subjects.iter().find(|subject| subject.name == name);
-        subject
-            .map(|subject| of(&subject.figures).clone())
-            .unwrap_or_default()
+        subject.map(|subject| of(&subject.figures).clone()).unwrap_or_default()
     };
     let ratio = |of: Which| rounds(&figures("stowage", of), &figures("nginx", of), |a, b| a / b);
     let row = |measure: String, of: Which, decimals| Row {
@@ -189,18 +157,10 @@ fn tell(report: &mut Report, subjects: &[Subject<'_>]) {
         compared: format!("{} of nginx", spread(&rates, 2)),
         target: "at least 0.90".to_owned(),
         met: median(&rates).map(|ratio| ratio >= 0.9),
-        ..row(
-            format!("small document, {CONNECTIONS} connections: requests/s"),
-            |figures| &figures.rates,
-            0,
-        )
+        ..row(format!("small document, {CONNECTIONS} connections: requests/s"), |figures| &figures.rates, 0)
     });
     let direct = figures("direct", |figures| &figures.times);
-    let added = |name: &str| {
-        rounds(&figures(name, |figures| &figures.times), &direct, |a, b| {
-            a - b
-        })
-    };
+    let added = |name: &str| rounds(&figures(name, |figures| &figures.times), &direct, |a, b| a - b);
     let beyond = rounds(&added("stowage"), &added("nginx"), |a, b| a - b);
     report.add(Row {
         measure: "small document, 1 connection: median ms (base), ms added by each".to_owned(),
@@ -214,15 +174,7 @@ fn tell(report: &mut Report, subjects: &[Subject<'_>]) {
     });
     report.add(Row {
         compared: format!("{} of nginx", spread(&ratio(|figures| &figures.costs), 2)),
-        ..row(
-            "small document: CPU seconds per 10,000 requests".to_owned(),
-            |figures| &figures.costs,
-            3,
-        )
+        ..row("small document: CPU seconds per 10,000 requests".to_owned(), |figures| &figures.costs, 3)
     });
-    report.add(row(
-        "small document: cores used by the proxy, of 1".to_owned(),
-        |figures| &figures.loads,
-        2,
-    ));
+    report.add(row("small document: cores used by the proxy, of 1".to_owned(), |figures| &figures.loads, 2));
 }

@@ -42,12 +42,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            buffer: vec![0; BUFFER],
-            start: 0,
-            filled: 0,
-        })
+        Ok(Self { stream, buffer: vec![0; BUFFER], start: 0, filled: 0 })
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -64,11 +59,7 @@ impl Connection {
                 return Err("a head does not fit".into());
             }
             if self.fill().await? == 0 {
-                return if self.start == self.filled {
-                    Ok(None)
-                } else {
-                    Err("closed inside a head".into())
-                };
+                return if self.start == self.filled { Ok(None) } else { Err("closed inside a head".into()) };
             }
         }
     }
@@ -84,11 +75,7 @@ impl Connection {
     }
 
     /// Reads the body that follows a consumed head, and hands every piece of it on. Answers its length in bytes.
-    pub(crate) async fn body(
-        &mut self,
-        framing: Framing,
-        mut piece: impl FnMut(&[u8]),
-    ) -> Outcome<u64> {
+    pub(crate) async fn body(&mut self, framing: Framing, mut piece: impl FnMut(&[u8])) -> Outcome<u64> {
         let mut total = 0;
         match framing {
             Framing::Length(length) => self.exactly(length, &mut piece).await?,
@@ -155,18 +142,11 @@ impl Connection {
 
 /// Reads a head, or answers None where its end has not come yet.
 fn parse(bytes: &[u8]) -> Option<Head> {
-    let mut head = Head {
-        end: 0,
-        framing: None,
-        close: false,
-        expects: false,
-    };
+    let mut head = Head { end: 0, framing: None, close: false, expects: false };
     let mut rest = bytes;
     loop {
         let length = rest.iter().position(|&byte| byte == b'\n')?;
-        let line = rest[..length]
-            .strip_suffix(b"\r")
-            .unwrap_or(&rest[..length]);
+        let line = rest[..length].strip_suffix(b"\r").unwrap_or(&rest[..length]);
         head.end += length + 1;
         rest = &rest[length + 1..];
         match line.first() {
@@ -185,8 +165,7 @@ fn note(head: &mut Head, line: &[u8]) {
     };
     if let Some(length) = value(b"content-length:").and_then(|text| text.parse().ok()) {
         head.framing = Some(Framing::Length(length));
-    } else if value(b"transfer-encoding:").is_some_and(|text| text.eq_ignore_ascii_case("chunked"))
-    {
+    } else if value(b"transfer-encoding:").is_some_and(|text| text.eq_ignore_ascii_case("chunked")) {
         head.framing = Some(Framing::Chunked);
     } else if value(b"connection:").is_some_and(|text| text.eq_ignore_ascii_case("close")) {
         head.close = true;

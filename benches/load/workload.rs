@@ -67,12 +67,7 @@ impl Backend {
 pub(crate) fn plan(objects_port: u16, s3_port: u16) -> Value {
     let types: serde_json::Map<String, Value> = Backend::ALL
         .into_iter()
-        .map(|backend| {
-            (
-                backend.document_type(),
-                json!({"attachments": {"handler": backend.id()}}),
-            )
-        })
+        .map(|backend| (backend.document_type(), json!({"attachments": {"handler": backend.id()}})))
         .collect();
     json!({
         "_id": "system",

@@ -28,9 +28,7 @@ pub(super) fn chunk(text: &str) -> Vec<u8> {
 
 /// An answer with the headers that CouchDB 3.5 sends.
 pub(super) fn render(method: &str, status: &str, rev: Option<&str>, body: &str) -> Vec<u8> {
-    let etag = rev
-        .map(|rev| format!("ETag: \"{rev}\"\r\n"))
-        .unwrap_or_default();
+    let etag = rev.map(|rev| format!("ETag: \"{rev}\"\r\n")).unwrap_or_default();
     let length = body.len();
     let body = if method == "HEAD" { "" } else { body };
     format!(
@@ -52,9 +50,7 @@ impl Request {
         Self {
             method,
             path: path.trim_matches('/').split('/').map(decode).collect(),
-            query: query
-                .map(|(name, value)| (decode(name), decode(value)))
-                .collect(),
+            query: query.map(|(name, value)| (decode(name), decode(value))).collect(),
             body: Vec::new(),
         }
     }
@@ -67,20 +63,12 @@ impl Request {
     pub(super) fn since(&self, last: u64) -> u64 {
         match self.query.get("since").map(String::as_str) {
             Some("now") => last,
-            Some(since) => since
-                .split('-')
-                .next()
-                .and_then(|number| number.parse().ok())
-                .unwrap_or(0),
+            Some(since) => since.split('-').next().and_then(|number| number.parse().ok()).unwrap_or(0),
             None => 0,
         }
     }
 
     pub(super) fn milliseconds(&self, name: &str) -> Option<Duration> {
-        self.query
-            .get(name)?
-            .parse()
-            .ok()
-            .map(Duration::from_millis)
+        self.query.get(name)?.parse().ok().map(Duration::from_millis)
     }
 }

@@ -39,12 +39,7 @@ struct Couch {
 }
 
 pub(crate) async fn serve(listener: TcpListener) -> Outcome<()> {
-    let small = render(
-        "GET",
-        "200 OK",
-        Some("1-f364bf5ee6a1e79139fbc8e5c4e01fec"),
-        &small_document(),
-    );
+    let small = render("GET", "200 OK", Some("1-f364bf5ee6a1e79139fbc8e5c4e01fec"), &small_document());
     let couch = Arc::new(Couch {
         documents: Mutex::default(),
         small: (format!("GET {} ", document_target(DATABASE, SMALL)), small),
@@ -79,12 +74,9 @@ impl Couch {
         }
         let framing = head.framing.unwrap_or(Framing::Length(0));
         let mut body = Vec::new();
-        connection
-            .body(framing, |piece| body.extend_from_slice(piece))
-            .await?;
+        connection.body(framing, |piece| body.extend_from_slice(piece)).await?;
         request.body = body;
-        if request.path.get(1).is_some_and(|name| name == "_changes") && request.feed() != "normal"
-        {
+        if request.path.get(1).is_some_and(|name| name == "_changes") && request.feed() != "normal" {
             self.follow(connection, &request).await?;
             return Ok(false);
         }
@@ -93,54 +85,25 @@ impl Couch {
     }
 
     fn documents(&self) -> MutexGuard<'_, Documents> {
-        self.documents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.documents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, request: &Request) -> Vec<u8> {
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-        let method = if request.method == "HEAD" {
-            "GET"
-        } else {
-            &request.method
-        };
+        let method = if request.method == "HEAD" { "GET" } else { &request.method };
         let (status, rev, body) = match (method, path.as_slice()) {
-            ("GET", [""]) => (
-                "200 OK",
-                None,
-                json!({"couchdb": "Welcome", "version": "3.5.0"}),
-            ),
+            ("GET", [""]) => ("200 OK", None, json!({"couchdb": "Welcome", "version": "3.5.0"})),
             ("GET", ["_up"]) => ("200 OK", None, json!({"status": "ok"})),
-            ("GET", [name]) => (
-                "200 OK",
-                None,
-                json!({"db_name": name, "update_seq": format!("{}-bench", self.last(name))}),
-            ),
-            ("GET", [name, "_changes"]) => (
-                "200 OK",
-                None,
-                self.changes(name, request.since(self.last(name))),
-            ),
+            ("GET", [name]) => {
+                ("200 OK", None, json!({"db_name": name, "update_seq": format!("{}-bench", self.last(name))}))
+            }
+            ("GET", [name, "_changes"]) => ("200 OK", None, self.changes(name, request.since(self.last(name)))),
             ("GET", [name, id]) => self.read(name, id, request.query.get("rev")),
             ("PUT" | "DELETE", [name, id]) => self.save(name, id, request),
-            ("GET", [_, _, _]) => refuse(
-                "404 Object Not Found",
-                "not_found",
-                "Document is missing attachment",
-            ),
-            _ => refuse(
-                "501 Not Implemented",
-                "not_implemented",
-                "the upstream of the bench does not do this",
-            ),
+            ("GET", [_, _, _]) => refuse("404 Object Not Found", "not_found", "Document is missing attachment"),
+            _ => refuse("501 Not Implemented", "not_implemented", "the upstream of the bench does not do this"),
         };
-        render(
-            &request.method,
-            status,
-            rev.as_deref(),
-            &format!("{body}\n"),
-        )
+        render(&request.method, status, rev.as_deref(), &format!("{body}\n"))
     }
 
     fn read(&self, name: &str, id: &str, rev: Option<&String>) -> Answer {
@@ -159,11 +122,9 @@ impl Couch {
     }
 
     fn save(&self, name: &str, id: &str, request: &Request) -> Answer {
-        let Ok(mut body) = (if request.body.is_empty() {
-            Ok(Map::new())
-        } else {
-            serde_json::from_slice(&request.body)
-        }) else {
+        let Ok(mut body) =
+            (if request.body.is_empty() { Ok(Map::new()) } else { serde_json::from_slice(&request.body) })
+        else {
             return refuse("400 Bad Request", "bad_request", "invalid UTF-8 JSON");
         };
         body.remove("_id");
@@ -178,44 +139,22 @@ impl Couch {
         if held != given {
             return refuse("409 Conflict", "conflict", "Document update conflict.");
         }
-        let generation: u64 = held
-            .and_then(|rev| rev.split('-').next()?.parse().ok())
-            .unwrap_or(0);
+        let generation: u64 = held.and_then(|rev| rev.split('-').next()?.parse().ok()).unwrap_or(0);
         let rev = format!("{}-{sequence:032x}", generation + 1);
         if request.method == "DELETE" {
             documents.remove(&key);
         } else {
-            documents.insert(
-                key,
-                Document {
-                    sequence,
-                    rev: rev.clone(),
-                    body,
-                },
-            );
+            documents.insert(key, Document { sequence, rev: rev.clone(), body });
         }
-        let status = if request.method == "DELETE" {
-            "200 OK"
-        } else {
-            "201 Created"
-        };
-        (
-            status,
-            Some(rev.clone()),
-            json!({"ok": true, "id": id, "rev": rev}),
-        )
+        let status = if request.method == "DELETE" { "200 OK" } else { "201 Created" };
+        (status, Some(rev.clone()), json!({"ok": true, "id": id, "rev": rev}))
     }
 
     /// The last update sequence of a database.
     fn last(&self, name: &str) -> u64 {
         let documents = self.documents();
-        let of_database = documents
-            .iter()
-            .filter(|((database, _), _)| database == name);
-        of_database
-            .map(|(_, document)| document.sequence)
-            .max()
-            .unwrap_or(0)
+        let of_database = documents.iter().filter(|((database, _), _)| database == name);
+        of_database.map(|(_, document)| document.sequence).max().unwrap_or(0)
     }
 
     fn changes(&self, name: &str, since: u64) -> Value {
