@@ -1,0 +1,187 @@
+//! The load generator: keep-alive connections that ask, read the whole answer, and ask again.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::Outcome;
+use crate::pattern::{self, Check};
+use crate::wire::{Connection, Framing};
+use crate::workload::{AUTHORIZATION, DATABASE, SMALL, document_target};
+
+/// Connections of the throughput rounds.
+pub(crate) const CONNECTIONS: usize = 64;
+
+/// A connection to one server.
+#[derive(Debug)]
+pub(crate) struct Client {
+    connection: Connection,
+    address: SocketAddr,
+}
+
+/// An answer whose body was read, and kept where it is short.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    length: u64,
+    text: Vec<u8>,
+}
+
+/// So much of a body is kept for messages and JSON, in bytes.
+const KEPT: usize = 64 * 1024;
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Outcome<Self> {
+        Ok(Self { connection: Connection::new(TcpStream::connect(address).await?)?, address })
+    }
+
+    fn head(&self, method: &str, target: &str, fields: &str) -> Vec<u8> {
+        let host = self.address;
+        format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n{AUTHORIZATION}{fields}\r\n")
+            .into_bytes()
+    }
+
+    /// Reads one answer; interim ones (1xx) are skipped. Every piece of a 200's body goes to `piece`.
+    async fn answer(&mut self, mut piece: impl FnMut(&[u8])) -> Outcome<Answer> {
+        loop {
+            let head = self.connection.head().await?.ok_or("closed without an answer")?;
+            let code = self.connection.text(&head).split(' ').nth(1);
+            let status: u16 = code.and_then(|code| code.parse().ok()).ok_or("an answer without a status")?;
+            self.connection.consume(&head);
+            if status < 200 {
+                continue;
+            }
+            let mut text = Vec::new();
+            let framing = head.framing.unwrap_or(Framing::Length(0));
+            let read = |bytes: &[u8]| {
+                if status == 200 {
+                    piece(bytes);
+                }
+                if text.len() < KEPT {
+                    text.extend_from_slice(&bytes[..bytes.len().min(KEPT)]);
+                }
+            };
+            let length = self.connection.body(framing, read).await?;
+            return Ok(Answer { status, length, text });
+        }
+    }
+
+    /// GETs a body and answers its length; it is compared with the pattern where a check is given.
+    pub(crate) async fn get(&mut self, target: &str, mut check: Option<&mut Check>) -> Outcome<u64> {
+        let head = self.head("GET", target, "");
+        self.connection.write(&head).await?;
+        let compare = |piece: &[u8]| {
+            if let Some(check) = check.as_deref_mut() {
+                check.piece(piece);
+            }
+        };
+        let answer = self.answer(compare).await?;
+        answer.expect(200, target)?;
+        Ok(answer.length)
+    }
+
+    /// PUTs a recording of this length in bytes; anything but 201 is an error.
+    pub(crate) async fn put_recording(&mut self, target: &str, length: u64) -> Outcome<()> {
+        let head = self.head("PUT", target, &format!("Content-Type: audio/mpeg\r\nContent-Length: {length}\r\n"));
+        let mut sent = self.connection.write(&head).await;
+        for slice in pattern::slices(length) {
+            if sent.is_err() {
+                break;
+            }
+            sent = self.connection.write(slice).await;
+        }
+        // A server may answer, and close, before it has read everything: its answer says more than the broken pipe.
+        match (self.answer(|_| {}).await, sent) {
+            (Ok(answer), _) => answer.expect(201, target),
+            (Err(_), Err(error)) => Err(format!("PUT {target}: {error}").into()),
+            (Err(error), Ok(())) => Err(format!("PUT {target}: {error}").into()),
+        }
+    }
+
+    /// PUTs a document and answers its revision.
+    pub(crate) async fn put_document(&mut self, database: &str, id: &str, document: &Value) -> Outcome<String> {
+        let (target, body) = (document_target(database, id), document.to_string());
+        let fields = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        let mut message = self.head("PUT", &target, &fields);
+        message.extend_from_slice(body.as_bytes());
+        self.connection.write(&message).await?;
+        let answer = self.answer(|_| {}).await?;
+        answer.expect(201, &target)?;
+        let saved: Value = serde_json::from_slice(&answer.text)?;
+        Ok(saved["rev"].as_str().ok_or("a saved document without a rev")?.to_owned())
+    }
+
+    /// Asks for the small document for so long, one request after the other; answers how many there were.
+    async fn ask_until(&mut self, end: Instant) -> Outcome<u64> {
+        let request = self.head("GET", &document_target(DATABASE, SMALL), "");
+        let mut count = 0;
+        while Instant::now() < end {
+            self.ask(&request).await?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Asks once, without keeping anything of the answer.
+    async fn ask(&mut self, request: &[u8]) -> Outcome<()> {
+        self.connection.write(request).await?;
+        let head = self.connection.head().await?.ok_or("closed without an answer")?;
+        let text = self.connection.text(&head);
+        if !text.starts_with("HTTP/1.1 200 ") {
+            return Err(format!("{SMALL}: {}", text.lines().next().unwrap_or_default()).into());
+        }
+        self.connection.consume(&head);
+        let framing = head.framing.ok_or("an answer without a length")?;
+        self.connection.body(framing, |_| {}).await?;
+        Ok(())
+    }
+}
+
+impl Answer {
+    fn expect(&self, status: u16, target: &str) -> Outcome<()> {
+        if self.status == status {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&self.text);
+        Err(format!("{target}: {} where {status} was expected: {}", self.status, text.trim_end()).into())
+    }
+}
+
+/// Asks for the small document on 64 connections for so long; answers how many answers came, and in which time.
+pub(crate) async fn throughput(address: SocketAddr, length: Duration) -> Outcome<(u64, Duration)> {
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(Client::connect(address).await?);
+    }
+    let start = Instant::now();
+    let mut tasks = JoinSet::new();
+    for mut client in clients {
+        tasks.spawn(async move { client.ask_until(start + length).await });
+    }
+    let mut total = 0;
+    while let Some(count) = tasks.join_next().await {
+        total += count??;
+    }
+    Ok((total, start.elapsed()))
+}
+
+/// Asks for the small document so many times on one connection; answers the median time.
+pub(crate) async fn latency(address: SocketAddr, requests: usize) -> Outcome<Duration> {
+    let mut client = Client::connect(address).await?;
+    let request = client.head("GET", &document_target(DATABASE, SMALL), "");
+    // The first ones open connections behind the peer.
+    for _ in 0..requests.div_ceil(10) {
+        client.ask(&request).await?;
+    }
+    let mut times = Vec::with_capacity(requests);
+    for _ in 0..requests {
+        let start = Instant::now();
+        client.ask(&request).await?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    times.get(requests / 2).copied().ok_or_else(|| "no requests".into())
+}

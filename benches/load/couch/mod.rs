@@ -1,0 +1,201 @@
+//! The upstream: a CouchDB as far as the gateway needs one here, that answers at once and keeps its documents in memory.
+//!
+//! It knows documents (GET, HEAD, PUT, DELETE with revisions and conflicts) and `_changes` in every feed mode that a gateway
+//! may follow. It refuses attachments: one that arrives here was not sent where its plan says.
+
+mod message;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+
+use self::message::{Answer, Request, chunk, refuse, render};
+use crate::wire::{Connection, Framing};
+use crate::workload::{DATABASE, SMALL, document_target, small_document};
+use crate::{Outcome, roles};
+
+/// CouchDB's default for a feed without `timeout`.
+const FEED_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+struct Document {
+    /// The database's update sequence when this revision was saved.
+    sequence: u64,
+    rev: String,
+    body: Map<String, Value>,
+}
+
+/// Documents by database and id, both decoded.
+type Documents = BTreeMap<(String, String), Document>;
+
+#[derive(Debug)]
+struct Couch {
+    documents: Mutex<Documents>,
+    /// The start of the request for the small document, and its whole answer.
+    small: (String, Vec<u8>),
+}
+
+pub(crate) async fn serve(listener: TcpListener) -> Outcome<()> {
+    let small = render("GET", "200 OK", Some("1-f364bf5ee6a1e79139fbc8e5c4e01fec"), &small_document());
+    let couch = Arc::new(Couch {
+        documents: Mutex::default(),
+        small: (format!("GET {} ", document_target(DATABASE, SMALL)), small),
+    });
+    roles::accept(listener, |stream| {
+        let couch = Arc::clone(&couch);
+        async move {
+            let mut connection = Connection::new(stream)?;
+            while couch.serve_one(&mut connection).await? {}
+            Ok(())
+        }
+    })
+    .await
+}
+
+impl Couch {
+    /// Answers one request; false where the connection ends.
+    async fn serve_one(&self, connection: &mut Connection) -> Outcome<bool> {
+        let Some(head) = connection.head().await? else {
+            return Ok(false);
+        };
+        let (start, answer) = &self.small;
+        if connection.text(&head).starts_with(start) {
+            connection.consume(&head);
+            connection.write(answer).await?;
+            return Ok(!head.close);
+        }
+        let mut request = Request::read(connection.text(&head));
+        connection.consume(&head);
+        if head.expects {
+            connection.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        let framing = head.framing.unwrap_or(Framing::Length(0));
+        let mut body = Vec::new();
+        connection.body(framing, |piece| body.extend_from_slice(piece)).await?;
+        request.body = body;
+        if request.path.get(1).is_some_and(|name| name == "_changes") && request.feed() != "normal" {
+            self.follow(connection, &request).await?;
+            return Ok(false);
+        }
+        connection.write(&self.answer(&request)).await?;
+        Ok(!head.close)
+    }
+
+    fn documents(&self) -> MutexGuard<'_, Documents> {
+        self.documents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, request: &Request) -> Vec<u8> {
+        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        let method = if request.method == "HEAD" { "GET" } else { &request.method };
+        let (status, rev, body) = match (method, path.as_slice()) {
+            ("GET", [""]) => ("200 OK", None, json!({"couchdb": "Welcome", "version": "3.5.0"})),
+            ("GET", ["_up"]) => ("200 OK", None, json!({"status": "ok"})),
+            ("GET", [name]) => {
+                ("200 OK", None, json!({"db_name": name, "update_seq": format!("{}-bench", self.last(name))}))
+            }
+            ("GET", [name, "_changes"]) => ("200 OK", None, self.changes(name, request.since(self.last(name)))),
+            ("GET", [name, id]) => self.read(name, id, request.query.get("rev")),
+            ("PUT" | "DELETE", [name, id]) => self.save(name, id, request),
+            ("GET", [_, _, _]) => refuse("404 Object Not Found", "not_found", "Document is missing attachment"),
+            _ => refuse("501 Not Implemented", "not_implemented", "the upstream of the bench does not do this"),
+        };
+        render(&request.method, status, rev.as_deref(), &format!("{body}\n"))
+    }
+
+    fn read(&self, name: &str, id: &str, rev: Option<&String>) -> Answer {
+        let documents = self.documents();
+        let found = documents.get(&(name.to_owned(), id.to_owned()));
+        match found.filter(|document| rev.is_none_or(|rev| *rev == document.rev)) {
+            None => refuse("404 Object Not Found", "not_found", "missing"),
+            Some(document) => {
+                let mut body = Map::new();
+                body.insert("_id".to_owned(), json!(id));
+                body.insert("_rev".to_owned(), json!(document.rev));
+                body.extend(document.body.clone());
+                ("200 OK", Some(document.rev.clone()), Value::Object(body))
+            }
+        }
+    }
+
+    fn save(&self, name: &str, id: &str, request: &Request) -> Answer {
+        let Ok(mut body) =
+            (if request.body.is_empty() { Ok(Map::new()) } else { serde_json::from_slice(&request.body) })
+        else {
+            return refuse("400 Bad Request", "bad_request", "invalid UTF-8 JSON");
+        };
+        body.remove("_id");
+        let given = match body.remove("_rev") {
+            Some(Value::String(rev)) => Some(rev),
+            _ => request.query.get("rev").cloned(),
+        };
+        let sequence = self.last(name) + 1;
+        let mut documents = self.documents();
+        let key = (name.to_owned(), id.to_owned());
+        let held = documents.get(&key).map(|document| document.rev.clone());
+        if held != given {
+            return refuse("409 Conflict", "conflict", "Document update conflict.");
+        }
+        let generation: u64 = held.and_then(|rev| rev.split('-').next()?.parse().ok()).unwrap_or(0);
+        let rev = format!("{}-{sequence:032x}", generation + 1);
+        if request.method == "DELETE" {
+            documents.remove(&key);
+        } else {
+            documents.insert(key, Document { sequence, rev: rev.clone(), body });
+        }
+        let status = if request.method == "DELETE" { "200 OK" } else { "201 Created" };
+        (status, Some(rev.clone()), json!({"ok": true, "id": id, "rev": rev}))
+    }
+
+    /// The last update sequence of a database.
+    fn last(&self, name: &str) -> u64 {
+        let documents = self.documents();
+        let of_database = documents.iter().filter(|((database, _), _)| database == name);
+        of_database.map(|(_, document)| document.sequence).max().unwrap_or(0)
+    }
+
+    fn changes(&self, name: &str, since: u64) -> Value {
+        let last = self.last(name);
+        let documents = self.documents();
+        let results: Vec<Value> = documents
+            .iter()
+            .filter(|((database, _), document)| database == name && document.sequence > since)
+            .map(|((_, id), document)| {
+                json!({"seq": format!("{}-bench", document.sequence), "id": id, "changes": [{"rev": document.rev}]})
+            })
+            .collect();
+        json!({"results": results, "last_seq": format!("{last}-bench"), "pending": 0})
+    }
+
+    /// Serves a longpoll or continuous feed: what is there already, then heartbeats, or the end after the timeout. The plans
+    /// of the bench never change while a gateway runs.
+    async fn follow(&self, connection: &mut Connection, request: &Request) -> Outcome<()> {
+        let name = request.path.first().map_or("", String::as_str);
+        let mut changes = self.changes(name, request.since(self.last(name)));
+        connection
+            .write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .await?;
+        let results = changes["results"].as_array().cloned().unwrap_or_default();
+        let is_continuous = request.feed() == "continuous";
+        if is_continuous {
+            for result in &results {
+                connection.write(&chunk(&format!("{result}\n"))).await?;
+            }
+            changes = json!({"last_seq": changes["last_seq"], "pending": 0});
+        }
+        if is_continuous || results.is_empty() {
+            let heartbeat = request.milliseconds("heartbeat");
+            while let Some(pause) = heartbeat {
+                tokio::time::sleep(pause).await;
+                connection.write(&chunk("\n")).await?;
+            }
+            tokio::time::sleep(request.milliseconds("timeout").unwrap_or(FEED_TIMEOUT)).await;
+        }
+        connection.write(&chunk(&format!("{changes}\n"))).await?;
+        connection.write(b"0\r\n\r\n").await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! The gateway in its own process, and the servers behind it: the upstream with the plan, the object server, S3.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::Outcome;
+use crate::client::Client;
+use crate::process::Process;
+use crate::roles::Role;
+use crate::workload::{self, DATABASE, PLANS, SMALL, document_target};
+
+/// `limits.upload_buffer_bytes` in every run, in bytes.
+pub(crate) const UPLOAD_BUFFER: u64 = 256 * 1024 * 1024;
+/// A memory file system is used where it has so many bytes free: S3 keeps parts and the whole for a moment.
+const ROOM: u64 = 6 * 1024 * 1024 * 1024;
+
+/// What stands behind the gateway.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    pub(crate) couch: SocketAddr,
+    pub(crate) objects: SocketAddr,
+    /// The process of the upstream.
+    pub(crate) upstream: Process,
+    directory: TempDir,
+    _backends: [Process; 2],
+}
+
+/// A gateway that is up.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+impl Servers {
+    /// Starts them and saves the plan.
+    pub(crate) async fn start() -> Outcome<Self> {
+        let directory = tempfile::Builder::new().prefix("stowage-bench-").tempdir_in(scratch())?;
+        let (upstream, couch) = Process::role(Role::Couch, None)?;
+        let (objects_process, objects) = Process::role(Role::Objects, None)?;
+        let s3_root = directory.path().join("s3");
+        std::fs::create_dir(&s3_root)?;
+        let (s3_process, s3) = Process::role(Role::S3, Some(&s3_root))?;
+        let plan = workload::plan(objects.port(), s3.port());
+        Client::connect(couch).await?.put_document(PLANS, "system", &plan).await?;
+        Ok(Self { couch, objects, upstream, directory, _backends: [objects_process, s3_process] })
+    }
+
+    /// The directory for configurations and data.
+    pub(crate) const fn directory(&self) -> &TempDir {
+        &self.directory
+    }
+
+    /// Starts a gateway in front of them, with so many worker threads or its own number, and waits until it has answered
+    /// one request.
+    pub(crate) async fn gateway(&self, binary: &Path, threads: Option<usize>) -> Outcome<Gateway> {
+        let file = self.directory.path().join("stowage.toml");
+        std::fs::write(&file, self.configuration()?)?;
+        let mut command = Command::new(binary);
+        command.arg("serve").arg("--config").arg(&file).current_dir(self.directory.path());
+        if let Some(threads) = threads {
+            command.env("STOWAGE_WORKER_THREADS", threads.to_string());
+        }
+        let (process, lines) = Process::start("stowage", &mut command)?;
+        let address = process.listening(&lines, "proxy")?;
+        let first = async { Client::connect(address).await?.get(&document_target(DATABASE, SMALL), None).await };
+        first.await.map_err(|error| process.failure(&format!("does not answer ({error})")))?;
+        Ok(Gateway { process, address })
+    }
+
+    fn configuration(&self) -> Outcome<String> {
+        let files = self.directory.path().join("files");
+        std::fs::create_dir_all(&files)?;
+        let files = files.display();
+        Ok(format!(
+            "[listen]
+address = \"127.0.0.1:0\"
+[couchdb]
+url = \"http://{couch}\"
+username = \"gateway\"
+password = \"bench\"
+[plans]
+database = \"{PLANS}\"
+[limits]
+upload_buffer_bytes = \"{buffer} MiB\"
+[egress]
+allow = [\"127.0.0.0/8\"]
+[storage]
+file_root = \"{files}\"
+[admin]
+address = \"127.0.0.1:0\"
+[log]
+level = \"warn\"
+",
+            couch = self.couch,
+            buffer = UPLOAD_BUFFER / (1024 * 1024),
+        ))
+    }
+}
+
+/// Where objects are kept: in memory where there is room, so that no disk is measured.
+fn scratch() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    let free = rustix::fs::statvfs(&memory).map_or(0, |at| at.f_bavail * at.f_frsize);
+    if free >= ROOM { memory } else { std::env::temp_dir() }
+}

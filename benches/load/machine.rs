@@ -1,0 +1,45 @@
+//! What the figures were made on.
+
+use std::path::Path;
+use std::process::Command;
+
+/// A Markdown list of the machine and the versions; what cannot be found out is called unknown.
+pub(crate) fn describe(binary: &Path, is_quick: bool) -> String {
+    let cores = std::thread::available_parallelism().map_or_else(|_| unknown(), |cores| cores.to_string());
+    let processor = field("/proc/cpuinfo", "model name");
+    let memory = field("/proc/meminfo", "MemTotal");
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| unknown());
+    // The first of the three averages: what else ran in the minute before.
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    let warning = if is_quick { "\n**A quick run: these figures mean nothing.**\n" } else { "" };
+    format!(
+        "{warning}\n- machine: {processor}, {cores} cores, {memory} of memory, load average {load} before the run\n- kernel: Linux {}\n- versions: {}; {}; {}\n",
+        kernel.trim(),
+        version(binary, "--version"),
+        version(Path::new("nginx"), "-v"),
+        version(Path::new("haproxy"), "-v"),
+    )
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+/// The first `name: value` of a file in /proc.
+fn field(file: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'));
+    line.map_or_else(unknown, |value| value.trim().to_owned())
+}
+
+/// The first line that a program says about itself, on either stream.
+fn version(program: &Path, flag: &str) -> String {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let Ok(output) = Command::new(program).arg(flag).output() else {
+        return format!("no {name}");
+    };
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().next().map_or_else(|| format!("{name}, version unknown"), |line| line.trim().to_owned())
+}

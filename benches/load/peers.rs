@@ -1,0 +1,86 @@
+//! nginx and haproxy as a reverse proxy with one worker: the peers of the small document.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::Outcome;
+use crate::process::{Process, free_address};
+
+/// A peer that runs, in front of the upstream.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+/// Starts nginx: one process, no master, so that its times are those of its only process.
+pub(crate) fn nginx(upstream: SocketAddr, directory: &Path) -> Outcome<Peer> {
+    let address = free_address()?;
+    let at = directory.display();
+    let configuration = format!(
+        "daemon off;
+master_process off;
+pid {at}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  keepalive_requests 1000000000;
+  client_body_temp_path {at}/body;
+  proxy_temp_path {at}/proxy;
+  fastcgi_temp_path {at}/fastcgi;
+  uwsgi_temp_path {at}/uwsgi;
+  scgi_temp_path {at}/scgi;
+  upstream couch {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}
+  server {{
+    listen {address};
+    location / {{
+      proxy_pass http://couch;
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_set_header Connection \"\";
+    }}
+  }}
+}}
+"
+    );
+    let file = directory.join("nginx.conf");
+    std::fs::write(&file, configuration)?;
+    let mut command = Command::new("nginx");
+    command.arg("-e").arg("stderr").arg("-p").arg(directory).arg("-c").arg(&file);
+    accepting("nginx", &mut command, address)
+}
+
+/// Starts haproxy with one thread, in the foreground.
+pub(crate) fn haproxy(upstream: SocketAddr, directory: &Path) -> Outcome<Peer> {
+    let address = free_address()?;
+    let configuration = format!(
+        "global
+  nbthread 1
+  maxconn 1024
+defaults
+  mode http
+  http-reuse always
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend clients
+  bind {address}
+  default_backend couch
+backend couch
+  server couch {upstream}
+"
+    );
+    let file = directory.join("haproxy.cfg");
+    std::fs::write(&file, configuration)?;
+    let mut command = Command::new("haproxy");
+    command.arg("-db").arg("-f").arg(&file);
+    accepting("haproxy", &mut command, address)
+}
+
+fn accepting(name: &str, command: &mut Command, address: SocketAddr) -> Outcome<Peer> {
+    let (mut process, _) = Process::start(name, command)?;
+    process.accepts(address)?;
+    Ok(Peer { process, address })
+}

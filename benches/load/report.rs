@@ -1,0 +1,94 @@
+//! The one table, as Markdown.
+
+use std::path::Path;
+
+use crate::Outcome;
+
+/// What stands around the table in a file.
+const BEGIN: &str = "<!-- load: begin -->";
+const END: &str = "<!-- load: end -->";
+
+/// One line of the table; what does not apply stays empty.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) measure: String,
+    /// The figure without the gateway.
+    pub(crate) base: String,
+    pub(crate) nginx: String,
+    pub(crate) haproxy: String,
+    pub(crate) stowage: String,
+    /// The ratio or the difference that the target is about.
+    pub(crate) compared: String,
+    pub(crate) target: String,
+    /// Whether the target is met, where there is one.
+    pub(crate) met: Option<bool>,
+}
+
+/// The rows so far.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: Vec<Row>,
+}
+
+impl Report {
+    /// Adds a row and says it at once: a whole run takes minutes.
+    pub(crate) fn add(&mut self, row: Row) {
+        eprintln!("{}", row.markdown());
+        self.rows.push(row);
+    }
+
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = "| measure | base | nginx | haproxy | stowage | compared | target | met |\n\
+                        |---|--:|--:|--:|--:|--:|--:|---|\n"
+            .to_owned();
+        for row in &self.rows {
+            text.push_str(&row.markdown());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl Row {
+    fn markdown(&self) -> String {
+        let met = match self.met {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "",
+        };
+        let cells =
+            [&self.measure, &self.base, &self.nginx, &self.haproxy, &self.stowage, &self.compared, &self.target];
+        let cells: Vec<&str> = cells.into_iter().map(String::as_str).chain([met]).collect();
+        format!("| {} |", cells.join(" | "))
+    }
+}
+
+/// Puts the text between the markers of a file.
+pub(crate) fn write(file: &Path, text: &str) -> Outcome<()> {
+    let missing = || format!("{}: the markers {BEGIN} and {END} are missing", file.display());
+    let old = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let (before, rest) = old.split_once(BEGIN).ok_or_else(missing)?;
+    let (_, after) = rest.split_once(END).ok_or_else(missing)?;
+    std::fs::write(file, format!("{before}{BEGIN}\n{text}{END}{after}"))?;
+    Ok(())
+}
+
+/// The value in the middle; of an even number, the upper one of the two.
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}
+
+/// The median of the rounds and, where there are several, the lowest and the highest.
+pub(crate) fn spread(values: &[f64], decimals: usize) -> String {
+    let Some(middle) = median(values) else {
+        return String::new();
+    };
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if values.len() < 2 {
+        return format!("{middle:.decimals$}");
+    }
+    format!("{middle:.decimals$} ({low:.decimals$}..{high:.decimals$})")
+}

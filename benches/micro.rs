@@ -1,0 +1,138 @@
+//! Single functions, by criterion: what a request pays before any I/O.
+//!
+//! `cargo bench --bench micro` measures all, `-- NAME` those whose name holds NAME.
+
+use std::hint::black_box;
+
+use criterion::Criterion;
+use http::{HeaderMap, Method, Uri};
+use serde_json::{Value, json};
+use stowage::couch::Document;
+use stowage::database::{self, Class};
+use stowage::plan::{Documents, Merged, NameSource, Outcome, Subject, compose};
+use stowage::router;
+
+const ACCOUNT: &str = "1234567890abcdef1234567890abcdef";
+const DATABASE: &str = "account/12/34/567890abcdef1234567890abcdef-202011";
+const DOCUMENT: &str = "/account%2F12%2F34%2F567890abcdef1234567890abcdef-202011/202011-recording";
+const ATTACHMENT: &str = "/account%2F12%2F34%2F567890abcdef1234567890abcdef-202011/202011-recording/call.mp3?rev=1-0";
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    route(&mut criterion);
+    plan(&mut criterion);
+    criterion.final_summary();
+}
+
+/// From a request's head to its route, and from a database's name to its class.
+fn route(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("route");
+    let headers = HeaderMap::new();
+    for (name, method, target) in [("document", Method::GET, DOCUMENT), ("attachment", Method::PUT, ATTACHMENT)] {
+        let uri = Uri::from_static(target);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| router::route(black_box(&method), black_box(&uri), black_box(&headers)));
+        });
+    }
+    for (name, database) in [
+        ("classify month database", DATABASE),
+        ("classify system database", "system_media"),
+        ("classify unknown database", "somebody-elses-database"),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| database::classify(black_box(database)));
+        });
+    }
+    group.finish();
+}
+
+/// From plan documents to an object's name.
+fn plan(criterion: &mut Criterion) {
+    let (system, account) = (system_plan(), account_plan());
+    let documents =
+        Documents { account_id: Some(ACCOUNT), system: Some(&system), account: Some(&account), ..Documents::default() };
+    let merged = Merged::from_documents(&documents);
+    let subject = Subject { class: Class::Modb, database: DATABASE, document_type: Some("call_recording") };
+    let mut group = criterion.benchmark_group("plan");
+    group.bench_function("merge two documents", |bencher| {
+        bencher.iter(|| Merged::from_documents(black_box(&documents)));
+    });
+    group.bench_function("decide", |bencher| {
+        bencher.iter(|| merged.decide(black_box(&subject)));
+    });
+    group.bench_function("decide pass-through", |bencher| {
+        let subject = Subject { document_type: Some("fax"), ..subject };
+        bencher.iter(|| merged.decide(black_box(&subject)));
+    });
+    if let Ok(Outcome::Store(decision)) = merged.decide(&subject) {
+        let document = recording();
+        let source = NameSource {
+            account: Some(ACCOUNT),
+            database: DATABASE,
+            document_id: "202011-5e0f6c2a9d1b4c3f8a7e6d5c4b3a2910",
+            attachment: "call recording.mp3",
+            document: &document,
+        };
+        group.bench_function("compose a name", |bencher| {
+            bencher.iter(|| compose(black_box(&decision.settings), black_box(&source)));
+        });
+    }
+    group.finish();
+}
+
+/// The plan of the whole system: nothing leaves CouchDB but recordings, which go to an HTTP server.
+fn system_plan() -> Value {
+    json!({
+        "_id": "system",
+        "pvt_type": "storage",
+        "attachments": {"00000000000000000000000000000001": {
+            "handler": "http",
+            "name": "recordings",
+            "settings": {"url": "https://recordings.example.com/store", "verb": "post"},
+        }},
+        "plan": {"modb": {"types": {"call_recording": {
+            "attachments": {"handler": "00000000000000000000000000000001"},
+        }}}},
+    })
+}
+
+/// An account's plan: its recordings go to its own bucket, in folders by owner.
+fn account_plan() -> Value {
+    json!({
+        "_id": ACCOUNT,
+        "pvt_type": "storage",
+        "pvt_account_id": ACCOUNT,
+        "attachments": {"00000000000000000000000000000002": {
+            "handler": "s3",
+            "name": "the account's bucket",
+            "settings": {
+                "bucket": "recordings-of-an-account",
+                "key": "AKIDBENCH",
+                "secret": "a-secret-of-the-bench",
+                "region": "eu-central-1",
+                "folder_base_path": "telephony",
+                "field_list": [
+                    {"arg": "account_id"},
+                    {"field": "owner_id"},
+                    {"group": [{"arg": "id"}, "_", {"arg": "attachment"}]},
+                ],
+            },
+        }},
+        "plan": {"modb": {"types": {"call_recording": {"attachments": {
+            "handler": "00000000000000000000000000000002",
+            "params": {"folder_path": "recordings"},
+        }}}}},
+    })
+}
+
+/// A recording's document.
+fn recording() -> Document {
+    let members = json!({
+        "pvt_type": "call_recording",
+        "pvt_account_id": ACCOUNT,
+        "owner_id": "fedcba9876543210fedcba9876543210",
+        "name": "call recording.mp3",
+        "duration": 17,
+    });
+    Document::parse(members.to_string().as_bytes()).unwrap_or_default()
+}
