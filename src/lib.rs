@@ -1,1 +1,2 @@
 //! Stowage.
+pub mod store;
