@@ -2,6 +2,8 @@
 //!
 //! `ARCHITECTURE.md` explains the shape and the order of the modules, which may import only downwards.
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod couch;
 pub mod database;
@@ -15,5 +17,6 @@ pub mod router;
 pub mod server;
 pub mod settings;
 pub mod storage;
+pub mod store;
 pub mod tasks;
 pub mod telemetry;

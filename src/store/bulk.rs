@@ -1,0 +1,182 @@
+//! Many documents in one request.
+
+use std::collections::HashMap;
+
+use http::{Method, StatusCode};
+use rouchdb_core::adapter::Adapter as _;
+use rouchdb_core::document::{BulkDocsOptions, DocResult, Document, GetOptions, RevsDiffResult};
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answer, Failure, json_answer};
+use super::database::Database;
+use super::document::get_options;
+use super::json::{check_id, parse, render};
+use super::request::{Exchange, Query};
+use super::user::User;
+
+fn require_post(exchange: &Exchange) -> Result<(), Failure> {
+    if exchange.head.method != Method::POST {
+        return Err(Failure::method("POST"));
+    }
+    exchange.require_json()
+}
+
+/// Saves documents as the revisions that they say they are.
+pub(super) async fn replicate(
+    database: &Database,
+    documents: Vec<Document>,
+) -> Result<Vec<DocResult>, Failure> {
+    let _guard = database.saving.lock().await;
+    Ok(database
+        .engine
+        .bulk_docs(documents, BulkDocsOptions::replication())
+        .await?)
+}
+
+/// `/{db}/_bulk_docs`.
+pub(super) async fn bulk_docs(
+    database: &Database,
+    exchange: &mut Exchange,
+    user: &User,
+) -> Result<Answer, Failure> {
+    require_post(exchange)?;
+    let mut members = exchange.object().await?;
+    let listed = match members.get_mut("docs").map(Value::take) {
+        Some(Value::Array(listed)) => listed,
+        Some(_) => return Err(Failure::bad_request("`docs` parameter must be an array.")),
+        None => {
+            return Err(Failure::bad_request(
+                "POST body must include `docs` parameter.",
+            ));
+        }
+    };
+    let mut documents = Vec::with_capacity(listed.len());
+    for value in listed {
+        let mut document = parse(value)?;
+        if document.id.is_empty() {
+            document.id = uuid::Uuid::new_v4().simple().to_string();
+        }
+        check_id(&document.id)?;
+        documents.push(document);
+    }
+    if documents
+        .iter()
+        .any(|document| document.id.starts_with("_design/"))
+    {
+        user.require_admin(&database.security().await?)?;
+    }
+    let edits = members.get("new_edits") != Some(&Value::Bool(false));
+    let results = if edits {
+        for document in &documents {
+            database.check_stubs(document).await?;
+        }
+        database.save(documents).await?
+    } else {
+        replicate(database, documents).await?
+    };
+    // Replicated revisions are only answered for when they were refused.
+    let told = results
+        .into_iter()
+        .filter(|result| edits || !result.ok)
+        .map(result_json);
+    Ok(json_answer(StatusCode::CREATED, &Value::from_iter(told)))
+}
+
+fn result_json(result: DocResult) -> Value {
+    if result.ok {
+        json!({"ok": true, "id": result.id, "rev": result.rev})
+    } else {
+        json!({"id": result.id, "error": result.error, "reason": result.reason})
+    }
+}
+
+/// `/{db}/_bulk_get`.
+pub(super) async fn bulk_get(
+    database: &Database,
+    exchange: &mut Exchange,
+    query: &Query,
+) -> Result<Answer, Failure> {
+    require_post(exchange)?;
+    let members = exchange.object().await?;
+    let Some(wanted) = members.get("docs").and_then(Value::as_array) else {
+        return Err(Failure::bad_request("Missing JSON list of 'docs'."));
+    };
+    let mut results = Vec::with_capacity(wanted.len());
+    for one in wanted {
+        let text = |name| one.get(name).and_then(Value::as_str);
+        let Some(id) = text("id") else {
+            return Err(Failure::bad_request("Document id is missing."));
+        };
+        let rev = text("rev").map(str::to_owned);
+        let told = rev.clone().unwrap_or_else(|| "undefined".to_owned());
+        let found = match database
+            .read(
+                id,
+                GetOptions {
+                    rev,
+                    ..get_options(query)?
+                },
+            )
+            .await
+        {
+            Ok(document) => json!({"ok": render(document)}),
+            Err(_) => {
+                json!({"error": {"rev": told, "reason": "missing", "id": id, "error": "not_found"}})
+            }
+        };
+        results.push(json!({"id": id, "docs": [found]}));
+    }
+    Ok(json_answer(StatusCode::OK, &json!({"results": results})))
+}
+
+/// The ids and revisions of a request, in its order, and which of them the engine does not have.
+async fn differences(
+    database: &Database,
+    exchange: &mut Exchange,
+) -> Result<Vec<(String, RevsDiffResult)>, Failure> {
+    require_post(exchange)?;
+    let mut asked = HashMap::new();
+    let mut order = Vec::new();
+    for (id, revs) in exchange.object().await? {
+        let revs: Vec<String> = serde_json::from_value(revs).map_err(|_| Failure::bad_rev())?;
+        order.push(id.clone());
+        asked.insert(id, revs);
+    }
+    let mut found = database.engine.revs_diff(asked).await?.results;
+    Ok(order
+        .into_iter()
+        .filter_map(|id| found.remove_entry(&id))
+        .collect())
+}
+
+/// `/{db}/_revs_diff`.
+pub(super) async fn revs_diff(
+    database: &Database,
+    exchange: &mut Exchange,
+) -> Result<Answer, Failure> {
+    let found = differences(database, exchange).await?;
+    let rows = found.into_iter().map(|(id, diff)| {
+        let mut row = json!({"missing": diff.missing});
+        if let Some(members) = row
+            .as_object_mut()
+            .filter(|_| !diff.possible_ancestors.is_empty())
+        {
+            members.insert("possible_ancestors".into(), diff.possible_ancestors.into());
+        }
+        (id, row)
+    });
+    Ok(json_answer(StatusCode::OK, &Value::Object(rows.collect())))
+}
+
+/// `/{db}/_missing_revs`.
+pub(super) async fn missing_revs(
+    database: &Database,
+    exchange: &mut Exchange,
+) -> Result<Answer, Failure> {
+    let found = differences(database, exchange).await?;
+    let rows: Map<String, Value> = found
+        .into_iter()
+        .map(|(id, diff)| (id, diff.missing.into()))
+        .collect();
+    Ok(json_answer(StatusCode::OK, &json!({"missing_revs": rows})))
+}

@@ -1,0 +1,163 @@
+//! An embedded document store that answers as CouchDB 3.5 does, for trying Stowage and for its tests.
+//!
+//! The engine is `rouchdb-adapter-redb`: revision trees, attachments, changes and local documents, one redb file for each
+//! database in one directory. This module is the HTTP front that speaks the part of CouchDB's API that clients of
+//! attachments need (<https://docs.couchdb.org/en/stable/api/index.html>): databases, documents, attachments, `_all_docs`,
+//! `_bulk_docs`, `_bulk_get`, `_revs_diff`, `_changes`, `_local`, `COPY`, Basic auth and cookies. Every answer has the form
+//! that a real server was recorded with; `tests/wire.rs` holds it to that.
+//!
+//! It is not for production: a body (an attachment too) is held in memory while it is received and sent, every commit waits
+//! for the disk, and an open database may cache up to 1 GiB of its file. Where it differs from CouchDB on purpose:
+//!
+//! - text attachments are stored as they came, not gzipped: ranges work on them and their digest is that of the text;
+//!   an upload with `Content-Encoding: gzip` is stored unpacked;
+//! - documents with their attachments are JSON with base64, never `multipart/related`, in both directions;
+//! - the attachments in a document are listed by name, not in the order of upload;
+//! - no views, no Mango, no replicator, no node configuration, no `eventsource` feed: these answer 501 or 404;
+//! - revisions are not the ones that CouchDB would give, sequences are `number-instance`, `_revs_limit` is fixed.
+
+mod all_docs;
+mod answer;
+mod attachment;
+mod body;
+mod bulk;
+mod changes;
+mod database;
+mod document;
+mod feed;
+mod json;
+mod range;
+mod registry;
+mod request;
+mod revisions;
+mod root;
+mod route;
+mod save;
+mod server;
+mod user;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub use answer::StoreBody;
+
+use registry::Registry;
+use request::Exchange;
+use user::Users;
+
+/// The largest request body that is accepted unless [`Store::with_body_limit`] says otherwise, in bytes.
+pub const DEFAULT_BODY_LIMIT: u64 = 256 * 1024 * 1024;
+
+/// Where the store keeps its data and who may use it.
+#[derive(Clone)]
+pub struct Options {
+    /// The directory of the database files; made when it is missing.
+    pub data: PathBuf,
+    /// Name and password of the server admin.
+    pub admin: (String, String),
+    /// Name and password of an ordinary user, who is a member of a database only if its `_security` says so.
+    pub user: Option<(String, String)>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("data", &self.data)
+            .field("admin", &self.admin.0)
+            .field("user", &self.user.as_ref().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug)]
+pub enum Error {
+    /// The data directory cannot be made or read.
+    Data(Box<Path>, std::io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(path, _) => write!(f, "data directory {} cannot be used", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Data(_, source) => Some(source),
+        }
+    }
+}
+
+/// The embedded store. Clones share the same databases and sessions.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+    body_limit: u64,
+}
+
+struct Inner {
+    registry: Registry,
+    users: Users,
+    /// What `GET /` names as the server's id; new at every start.
+    uuid: String,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("body_limit", &self.body_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store in `options.data`. The databases found there are opened when they are first asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Data`] when the directory cannot be made or read.
+    pub fn open(options: Options) -> Result<Self, Error> {
+        let Options { data, admin, user } = options;
+        let registry =
+            Registry::open(data.clone()).map_err(|error| Error::Data(data.into(), error))?;
+        let uuid = uuid::Uuid::new_v4().simple().to_string();
+        let inner = Arc::new(Inner {
+            registry,
+            users: Users::new(admin, user),
+            uuid,
+        });
+        Ok(Self {
+            inner,
+            body_limit: DEFAULT_BODY_LIMIT,
+        })
+    }
+
+    /// The same store with another bound on request bodies, in bytes.
+    #[must_use]
+    pub const fn with_body_limit(mut self, bytes: u64) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// Answers one request. A failure is an answer too.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<StoreBody> {
+        let mut exchange = Exchange::new(request, self.body_limit);
+        // As a trait object: the compiler cannot see through the futures of the routes that they are `Send`.
+        let answering: Pin<Box<dyn Future<Output = _> + Send + '_>> =
+            Box::pin(route::answer(self, &mut exchange));
+        let answer = match answering.await {
+            Ok(answer) => answer,
+            Err(failure) => failure.answer(),
+        };
+        exchange.finish(answer).await
+    }
+}

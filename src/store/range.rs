@@ -1,0 +1,146 @@
+//! Ranges of an attachment, and the multipart bodies that CouchDB answers with.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+
+use super::answer::{Answer, Failure, chunked, set};
+
+/// CouchDB sends everything when more ranges than this are asked for.
+const MOST: usize = 9;
+
+/// The parts that a Range header asks of `length` bytes, first and last byte of each. `None` asks for everything: no bytes,
+/// not understood, too many, or all of them (`0-`).
+///
+/// # Errors
+///
+/// 416 when a part begins behind the end, or ends before it begins.
+pub(super) fn parse(header: &str, length: u64) -> Result<Option<Vec<(u64, u64)>>, Failure> {
+    let Some(specs) = header.trim().strip_prefix("bytes=") else {
+        return Ok(None);
+    };
+    let mut ranges = Vec::new();
+    for spec in specs.split(',') {
+        let Some((first, last)) = spec.trim().split_once('-') else {
+            return Ok(None);
+        };
+        let number = |text: &str| text.trim().parse::<u64>();
+        let range = match (first.is_empty(), last.is_empty()) {
+            (true, true) => return Ok(None),
+            (true, false) => number(last).map(|count| (length.saturating_sub(count), u64::MAX)),
+            (false, true) => number(first).map(|first| (first, u64::MAX)),
+            (false, false) => number(first).and_then(|first| Ok((first, number(last)?))),
+        };
+        let Ok((first, last)) = range else {
+            return Ok(None);
+        };
+        if spec.trim() == "0-" {
+            return Ok(None);
+        }
+        ranges.push((first, last));
+    }
+    if ranges
+        .iter()
+        .any(|(first, last)| first > last || *first >= length)
+    {
+        let reason = "Requested range not satisfiable";
+        let status = StatusCode::RANGE_NOT_SATISFIABLE;
+        return Err(Failure::new(
+            status,
+            "requested_range_not_satisfiable",
+            reason,
+        ));
+    }
+    let clipped = ranges
+        .into_iter()
+        .map(|(first, last)| (first, last.min(length - 1)));
+    let ranges: Vec<_> = clipped.collect();
+    Ok((ranges.len() <= MOST).then_some(ranges))
+}
+
+/// A multipart body in CouchDB's framing (no line break before the first delimiter, none after the last).
+#[derive(Debug)]
+pub(super) struct Multipart {
+    boundary: String,
+    body: Vec<u8>,
+}
+
+impl Multipart {
+    pub(super) fn new() -> Self {
+        let boundary = uuid::Uuid::new_v4().simple().to_string();
+        let body = format!("--{boundary}").into_bytes();
+        Self { boundary, body }
+    }
+
+    /// Adds a part; each of its header lines ends with CRLF.
+    pub(super) fn add(&mut self, headers: &str, data: &[u8]) {
+        self.body.extend_from_slice(b"\r\n");
+        self.body.extend_from_slice(headers.as_bytes());
+        self.body.extend_from_slice(b"\r\n");
+        self.body.extend_from_slice(data);
+        self.body
+            .extend_from_slice(format!("\r\n--{}", self.boundary).as_bytes());
+    }
+
+    /// Ends the body and makes the answer of it.
+    pub(super) fn answer(mut self, status: StatusCode, kind: &str) -> Answer {
+        self.body.extend_from_slice(b"--");
+        let mut answer = chunked(Bytes::from(self.body));
+        *answer.status_mut() = status;
+        answer.headers_mut().remove(CACHE_CONTROL);
+        set(
+            &mut answer,
+            CONTENT_TYPE,
+            &format!("{kind}; boundary=\"{}\"", self.boundary),
+        );
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ranges_are_read_as_couchdb_reads_them() {
+        let cases: [(&str, Option<Vec<(u64, u64)>>); 14] = [
+            ("bytes=0-9", Some(vec![(0, 9)])),
+            ("bytes=95-", Some(vec![(95, 99)])),
+            ("bytes=-5", Some(vec![(95, 99)])),
+            ("bytes=-500", Some(vec![(0, 99)])),
+            ("bytes=0-999", Some(vec![(0, 99)])),
+            ("bytes=0-1,4-5", Some(vec![(0, 1), (4, 5)])),
+            ("bytes=0-1, 4-5", Some(vec![(0, 1), (4, 5)])),
+            ("bytes=0-", None),
+            ("items=0-1", None),
+            ("bytes=x", None),
+            ("bytes=x-y", None),
+            ("bytes=-", None),
+            ("bytes=", None),
+            ("bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8,9-9", None),
+        ];
+        for (header, expected) in cases {
+            assert_eq!(parse(header, 100).unwrap(), expected, "{header}");
+        }
+        for header in [
+            "bytes=100-",
+            "bytes=9-0",
+            "bytes=100-200",
+            "bytes=0-1,100-",
+            "bytes=-0",
+        ] {
+            assert!(parse(header, 100).is_err(), "{header}");
+        }
+        assert!(parse("bytes=0-1", 0).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cut_lies_inside(header in "(bytes=)?[-0-9, x]{0,20}", length in 0_u64..50) {
+            for (first, last) in parse(&header, length).ok().flatten().unwrap_or_default() {
+                prop_assert!(first <= last && last < length);
+            }
+        }
+    }
+}

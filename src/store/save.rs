@@ -1,0 +1,214 @@
+//! Saving documents: what CouchDB does and the engine does not.
+
+use std::collections::HashMap;
+
+use rouchdb_core::adapter::Adapter as _;
+use rouchdb_core::document::{
+    AllDocsOptions, BulkDocsOptions, DocResult, Document, GetOptions, Revision, generate_rev_hash,
+};
+use rouchdb_core::error::RouchError;
+use serde_json::json;
+
+use super::answer::Failure;
+use super::database::Database;
+
+/// Whether there is a document of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Live,
+    Deleted,
+    /// There never was one.
+    Missing,
+}
+
+impl Presence {
+    /// 404 with CouchDB's word for it, unless the document is live.
+    pub(super) fn require(self) -> Result<(), Failure> {
+        match self {
+            Self::Live => Ok(()),
+            Self::Deleted => Err(Failure::not_found("deleted")),
+            Self::Missing => Err(Failure::not_found("missing")),
+        }
+    }
+}
+
+impl Database {
+    /// Whether the document `id` is there.
+    pub(super) async fn presence(&self, id: &str) -> Result<Presence, Failure> {
+        if id.starts_with("_local/") {
+            return match self.engine.get(id, GetOptions::default()).await {
+                Ok(_) => Ok(Presence::Live),
+                Err(RouchError::NotFound(_)) => Ok(Presence::Missing),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let keys = Some(vec![id.to_owned()]);
+        let found = self
+            .engine
+            .all_docs(AllDocsOptions {
+                keys,
+                ..AllDocsOptions::new()
+            })
+            .await?;
+        Ok(match found.rows.first() {
+            Some(row) if row.is_deleted() => Presence::Deleted,
+            Some(row) if row.rev().is_some() => Presence::Live,
+            _ => Presence::Missing,
+        })
+    }
+
+    /// One revision of a document, or its winner; 404 says whether it is missing or deleted.
+    pub(super) async fn read(&self, id: &str, options: GetOptions) -> Result<Document, Failure> {
+        let by_rev = options.rev.is_some();
+        match self.engine.get(id, options).await {
+            Err(RouchError::NotFound(text)) if !by_rev => {
+                self.presence(id).await?.require()?;
+                // Made between the two looks.
+                Err(RouchError::NotFound(text).into())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// A stored revision to build on, and whether it is a leaf; `None` when this document never had it.
+    pub(super) async fn base(
+        &self,
+        id: &str,
+        rev: &Revision,
+    ) -> Result<Option<(Document, bool)>, Failure> {
+        let at = |latest| GetOptions {
+            rev: Some(rev.to_string()),
+            latest,
+            revs: true,
+            ..GetOptions::default()
+        };
+        let found = match self.engine.get(id, at(false)).await {
+            Err(RouchError::NotFound(_)) => return Ok(None),
+            found => found?,
+        };
+        let latest = self.engine.get(id, at(true)).await?;
+        let leaf = latest.rev == found.rev;
+        Ok(Some((found, leaf)))
+    }
+
+    /// Saves new edits in order, each with its own result.
+    ///
+    /// An edit of the engine without attachments keeps those of its parent; CouchDB drops them. Such an edit is written as a
+    /// revision with its history, under the lock that makes its parent's being a leaf still true.
+    pub(super) async fn save(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
+        let _guard = self.saving.lock().await;
+        let mut results = Vec::with_capacity(documents.len());
+        let mut waiting = Vec::new();
+        for document in documents {
+            match self.dropping(&document).await? {
+                None => waiting.push(document),
+                Some(history) => {
+                    results.extend(self.edit(std::mem::take(&mut waiting)).await?);
+                    let replicated = BulkDocsOptions::replication();
+                    results.extend(
+                        self.engine
+                            .bulk_docs(vec![with_history(document, history)], replicated)
+                            .await?,
+                    );
+                }
+            }
+        }
+        results.extend(self.edit(waiting).await?);
+        Ok(results)
+    }
+
+    async fn edit(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
+        if documents.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self
+            .engine
+            .bulk_docs(documents, BulkDocsOptions::new())
+            .await?)
+    }
+
+    /// The history of an edit that drops all attachments of its parent, newest first; `None` when it is another edit.
+    async fn dropping(&self, document: &Document) -> Result<Option<Vec<String>>, Failure> {
+        let Some(rev) = &document.rev else {
+            return Ok(None);
+        };
+        if document.deleted
+            || !document.attachments.is_empty()
+            || document.id.starts_with("_local/")
+        {
+            return Ok(None);
+        }
+        let Some((parent, true)) = self.base(&document.id, rev).await? else {
+            return Ok(None);
+        };
+        if parent.attachments.is_empty() {
+            return Ok(None);
+        }
+        let ids = parent
+            .data
+            .pointer("/_revisions/ids")
+            .and_then(|ids| ids.as_array());
+        let ids = ids
+            .into_iter()
+            .flatten()
+            .filter_map(|id| id.as_str().map(str::to_owned));
+        Ok(Some(ids.collect()))
+    }
+
+    /// Saves one new edit.
+    pub(super) async fn save_one(&self, document: Document) -> Result<DocResult, Failure> {
+        self.check_stubs(&document).await?;
+        let result = self.save(vec![document]).await?.pop();
+        let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
+        if result.ok {
+            Ok(result)
+        } else {
+            Err(Failure::refused(&result))
+        }
+    }
+
+    /// Refuses a document with a stub for an attachment that its parent does not have. CouchDB refuses the whole request for
+    /// one such stub, before anything is saved.
+    pub(super) async fn check_stubs(&self, document: &Document) -> Result<(), Failure> {
+        if document
+            .attachments
+            .values()
+            .all(|meta| meta.data.is_some())
+        {
+            return Ok(());
+        }
+        let parent = match &document.rev {
+            // A revision that is not there is a conflict, which the save finds.
+            Some(rev) => match self.base(&document.id, rev).await? {
+                Some((parent, _)) => parent.attachments,
+                None => return Ok(()),
+            },
+            None => HashMap::new(),
+        };
+        let mut stubs = document
+            .attachments
+            .iter()
+            .filter(|(_, meta)| meta.data.is_none());
+        match stubs.find(|(name, _)| !parent.contains_key(*name)) {
+            Some((name, _)) => Err(Failure::missing_stub(&document.id, name)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The next revision of a document as a replicated one; `history` begins with its parent.
+fn with_history(mut document: Document, history: Vec<String>) -> Document {
+    let Some(parent) = document.rev.take() else {
+        return document;
+    };
+    let text = parent.to_string();
+    let hash = generate_rev_hash(&document.data, false, Some(&text), &HashMap::new());
+    let mut ids = vec![hash.clone()];
+    ids.extend(history);
+    let start = parent.pos + 1;
+    if let Some(members) = document.data.as_object_mut() {
+        members.insert("_revisions".into(), json!({"start": start, "ids": ids}));
+    }
+    document.rev = Some(Revision::new(start, hash));
+    document
+}

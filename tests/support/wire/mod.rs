@@ -1,0 +1,186 @@
+//! Replays recorded exchanges with CouchDB 3.5 against a server and compares what it answers.
+//!
+//! The recordings are in `tests/fixtures/couchdb-wire/`. Revisions and generated ids differ from server to server: each
+//! recorded one is tied to the one that the server answered in its place, and used from then on in requests and
+//! expectations.
+
+mod client;
+mod compare;
+mod parse;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+
+pub use client::{Answer, Connection};
+pub use parse::{Exchange, Form};
+
+/// Longer than any exchange takes that is answered at all.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The address that the recordings were made at.
+const RECORDED_HOST: &str = "127.0.0.1:5984";
+
+/// The credentials that the recordings were made with.
+const RECORDED_LOGIN: &str = "Basic YWRtaW46YWRtaW4=";
+
+/// A server to replay against, and its admin.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `host:port`.
+    pub authority: String,
+    pub name: String,
+    pub password: String,
+}
+
+impl Target {
+    /// The value of an Authorization header for the admin.
+    pub fn login(&self) -> String {
+        let pair = format!("{}:{}", self.name, self.password);
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+    }
+
+    /// One request as the admin, on a connection of its own.
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.authority);
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            head.push_str(&format!("Authorization: {}\r\n", self.login()));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !body.is_empty() {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        head.push_str("\r\n");
+        let mut connection = Connection::open(&self.authority).await;
+        connection.send(head.as_bytes()).await;
+        connection.send(body).await;
+        connection.answer(method == "HEAD").await.expect("an answer")
+    }
+}
+
+/// What to do with an exchange that is not compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excluded {
+    /// It is not sent.
+    Skipped,
+    /// It is sent, since later exchanges build on it, but its answer may be another one.
+    Sent,
+}
+
+/// A request of the test's own.
+pub type Step = (&'static str, &'static str, &'static str);
+
+/// Which exchanges are compared and how. An exchange is named by its file and title; from the second of the same title in
+/// a file on, ` (2)` and so on is added.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// File, title, and why it is not compared.
+    pub excluded: &'static [(&'static str, &'static str, Excluded, &'static str)],
+    /// File, title, and the members of the body that are not compared (nor is Content-Length then).
+    pub loose: &'static [(&'static str, &'static str, &'static [&'static str])],
+    /// File, title, and what has to be done before: method, path, JSON body.
+    pub before: &'static [(&'static str, &'static str, &'static [Step])],
+    /// Digests of what CouchDB packs, and of the same bytes unpacked.
+    pub digests: &'static [(&'static str, &'static str)],
+}
+
+/// How a replay went.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub compared: usize,
+    pub excluded: usize,
+    pub failures: Vec<String>,
+}
+
+/// Recorded revisions and ids, and what the server has in their place.
+pub type Known = HashMap<String, String>;
+
+/// Replays all recordings in order.
+pub async fn replay(target: &Target, rules: &Rules) -> Report {
+    let exchanges = parse::recordings();
+    let mut report = Report::default();
+    check_names(rules, &exchanges, &mut report);
+    let mut known = Known::new();
+    for exchange in &exchanges {
+        let named = |file: &str, title: &str| file == exchange.file && title == exchange.title;
+        for (_, _, steps) in rules.before.iter().filter(|(file, title, _)| named(file, title)) {
+            for (method, path, body) in *steps {
+                let path = substitute(path, &known);
+                target.ask(method, &path, &[("Content-Type", "application/json")], body.as_bytes()).await;
+            }
+        }
+        let excluded = rules.excluded.iter().find(|(file, title, _, _)| named(file, title));
+        if let Some((_, _, Excluded::Skipped, _)) = excluded {
+            report.excluded += 1;
+            continue;
+        }
+        let outcome = tokio::time::timeout(PATIENCE, one(target, rules, exchange, &mut known)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err("no complete answer in time".into()));
+        match (outcome, excluded) {
+            (_, Some(_)) => report.excluded += 1,
+            (Ok(()), None) => report.compared += 1,
+            (Err(why), None) => {
+                report.failures.push(format!("{}: {}\n    {why}", exchange.file, exchange.title));
+            }
+        }
+    }
+    report
+}
+
+/// A rule for an exchange that is not recorded is a mistake.
+fn check_names(rules: &Rules, exchanges: &[Exchange], report: &mut Report) {
+    let named = rules.excluded.iter().map(|(file, title, _, _)| (file, title));
+    let named = named.chain(rules.loose.iter().map(|(file, title, _)| (file, title)));
+    let named = named.chain(rules.before.iter().map(|(file, title, _)| (file, title)));
+    for (file, title) in named {
+        if !exchanges.iter().any(|one| one.file == *file && one.title == *title) {
+            report.failures.push(format!("{file}: {title}\n    a rule for it, but no such exchange"));
+        }
+    }
+}
+
+async fn one(target: &Target, rules: &Rules, exchange: &Exchange, known: &mut Known) -> Result<(), String> {
+    let mut connection = Connection::open(&target.authority).await;
+    for (index, segment) in exchange.sent.iter().enumerate() {
+        let segment = localise(segment, target, known);
+        // A recorder of raw sockets waits for an answer before it sends what comes after the first piece.
+        if index > 0 && exchange.form == Form::Raw {
+            connection.wait_for_bytes().await;
+        }
+        connection.send(&segment).await;
+    }
+    if exchange.expected.is_empty() {
+        return Ok(());
+    }
+    for (index, expected) in exchange.expected.iter().enumerate() {
+        let head_only = exchange.heads_only.get(index).copied().unwrap_or(false);
+        let actual = connection.answer(head_only).await?;
+        compare::answers(expected, &actual, exchange, target, rules, known)?;
+    }
+    if exchange.closed && !connection.ended().await {
+        return Err("the connection stays open".into());
+    }
+    Ok(())
+}
+
+/// A recorded request with this server's address, credentials, revisions and ids. Only text is changed.
+fn localise(segment: &[u8], target: &Target, known: &Known) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(segment) else {
+        let end = segment.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+        let (head, body) = segment.split_at(end);
+        return [localise(head, target, known).as_slice(), body].concat();
+    };
+    let text = text.replace(RECORDED_HOST, &target.authority).replace(RECORDED_LOGIN, &target.login());
+    substitute(&text, known).into_bytes()
+}
+
+pub(crate) fn substitute(text: &str, known: &Known) -> String {
+    let mut text = text.to_owned();
+    for (recorded, here) in known {
+        text = text.replace(recorded, here);
+    }
+    text
+}

@@ -1,0 +1,274 @@
+//! Reads the recordings: `curl` exchanges (01-12) and raw sockets (13).
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::client::Answer;
+
+/// How an exchange was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Curl,
+    Raw,
+}
+
+/// One recorded exchange.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub file: String,
+    pub title: String,
+    pub form: Form,
+    /// What is sent, in pieces between which an answer is awaited.
+    pub sent: Vec<Vec<u8>>,
+    /// The final answers, in order; none where the server stayed silent. A body is as it was printed.
+    pub expected: Vec<Answer>,
+    /// Which of the answers have no body because HEAD asked for them.
+    pub heads_only: Vec<bool>,
+    /// Whether the server closed the connection.
+    pub closed: bool,
+    /// Whether the body was printed with its chunk framing.
+    pub framed: bool,
+}
+
+/// All recordings, in the order in which they were made.
+pub fn recordings() -> Vec<Exchange> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/couchdb-wire");
+    let files = std::fs::read_dir(&folder).expect("the recordings").filter_map(Result::ok);
+    let mut files: Vec<_> = files.map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "txt"));
+    files.sort();
+    files.iter().flat_map(|path| file(path)).collect()
+}
+
+fn file(path: &Path) -> Vec<Exchange> {
+    let text = std::fs::read_to_string(path).expect("a recording");
+    let file = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
+    let mut seen = HashMap::new();
+    let mut exchanges = Vec::new();
+    for section in format!("\n{text}").split("\n########## ").skip(1) {
+        let (title, rest) = section.split_once('\n').expect("a title");
+        let count = seen.entry(title.to_owned()).and_modify(|count| *count += 1).or_insert(1);
+        let title = if *count > 1 { format!("{title} ({count})") } else { title.to_owned() };
+        exchanges.push(if file.starts_with("13") { raw(&file, title, rest) } else { curl(&file, title, rest) });
+    }
+    exchanges
+}
+
+fn curl(file: &str, title: String, text: &str) -> Exchange {
+    let (command, rest) = text.split_once("\n--- request head (curl -v)\n").expect("a request");
+    let (head, response) = rest.split_once("\n--- response\n").expect("a response");
+    let words = words(command.lines().find(|line| line.starts_with("curl ")).expect("a command"));
+    let lines: Vec<&str> = head.lines().map(|line| line.strip_prefix('>').unwrap_or(line)).collect();
+    let chunked = lines.iter().any(|line| *line == "Transfer-Encoding: chunked");
+    let mut sent = lines.join("\r\n").into_bytes();
+    sent.extend_from_slice(b"\r\n");
+    let body = body(&words);
+    if chunked {
+        sent.extend_from_slice(format!("{:x}\r\n", body.len()).as_bytes());
+        sent.extend_from_slice(&body);
+        sent.extend_from_slice(b"\r\n0\r\n\r\n");
+    } else {
+        sent.extend_from_slice(&body);
+    }
+    Exchange {
+        file: file.to_owned(),
+        title,
+        form: Form::Curl,
+        sent: vec![sent],
+        expected: answers(response),
+        heads_only: vec![words.iter().any(|word| word == "-I")],
+        closed: false,
+        framed: words.iter().any(|word| word == "--raw"),
+    }
+}
+
+/// The answers of a printed response; 1xx are passed over, the last one has all the rest as its body.
+fn answers(text: &str) -> Vec<Answer> {
+    let Some((head, body)) = text.split_once("\n\n") else { return Vec::new() };
+    let Some(mut answer) = Answer::head(head.lines()) else { return Vec::new() };
+    if answer.status < 200 {
+        return answers(body);
+    }
+    answer.body = unprint(body);
+    vec![answer]
+}
+
+/// The request body that the arguments of `curl` name.
+fn body(words: &[String]) -> Vec<u8> {
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if matches!(word.as_str(), "-d" | "--data-binary") {
+            let data = words.next().expect("data");
+            return data.strip_prefix("@FILES/").map_or_else(|| data.clone().into_bytes(), file_body);
+        }
+    }
+    Vec::new()
+}
+
+/// The files that were uploaded, as far as they can be known.
+fn file_body(name: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    match name {
+        "bin.mp3" => recording(2048),
+        "hello.txt" => b"hello attachment\n".to_vec(),
+        "hello.gz" => {
+            let level = flate2::Compression::default();
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), level);
+            packer.write_all(b"hello attachment\n").expect("in memory");
+            packer.finish().expect("in memory")
+        }
+        // Their bytes are not recorded anywhere, and no answer shows them.
+        "a2000.mp3" => vec![b'a'; 2000],
+        "big.wav" => recording(3 * 1024 * 1024),
+        // The second and later bodies of this name are others: those exchanges cannot be sent.
+        "mp" => include_bytes!("../../fixtures/couchdb-wire/07-multipart-request-body.bin").to_vec(),
+        other => panic!("unknown file {other}"),
+    }
+}
+
+/// The bytes 0 to 255, again and again.
+pub fn recording(length: usize) -> Vec<u8> {
+    (0..=u8::MAX).cycle().take(length).collect()
+}
+
+/// Takes a command line apart that was printed with `%q`: backslashes, single quotes, and nothing else.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = line.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            ' ' => words.extend(word.take()),
+            '\\' => word.get_or_insert_default().extend(chars.next()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                word.extend(chars.by_ref().take_while(|char| *char != '\''));
+            }
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// Undoes `cat -v`.
+fn unprint(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    let control = |byte: u8| if byte == b'?' { 127 } else { byte.wrapping_sub(64) };
+    while at < bytes.len() {
+        let (byte, used) = match &bytes[at..] {
+            [b'M', b'-', b'^', byte, ..] => (control(*byte) | 128, 4),
+            [b'M', b'-', byte, ..] => (*byte | 128, 3),
+            [b'^', byte @ (b'@'..=b'_' | b'?'), ..] => (control(*byte), 2),
+            [byte, ..] => (*byte, 1),
+            [] => break,
+        };
+        out.push(byte);
+        at += used;
+    }
+    out
+}
+
+fn raw(file: &str, title: String, text: &str) -> Exchange {
+    let (_, rest) = text.split_once("--- sent\n").expect("what was sent");
+    let (sent, got) = rest.split_once("\n--- got (").expect("what came");
+    let (state, got) = got.split_once(")\n").expect("a state");
+    let sent = pieces(&sent.replace('\n', ""));
+    let heads_only = sent.iter().map(|piece| piece.starts_with(b"HEAD ")).collect();
+    Exchange {
+        file: file.to_owned(),
+        title,
+        form: Form::Raw,
+        sent,
+        heads_only,
+        expected: raw_answers(got),
+        closed: state == "server closed",
+        framed: false,
+    }
+}
+
+/// What was sent, with the bodies that were printed in part (`...[n bytes]`) made whole.
+fn pieces(text: &str) -> Vec<Vec<u8>> {
+    let mut whole = Vec::new();
+    let mut pieces = Vec::new();
+    for (index, part) in text.split(" bytes]").enumerate() {
+        let last = index == text.matches(" bytes]").count();
+        let Some((shown, count)) = part.rsplit_once(" ...[").filter(|_| !last) else {
+            whole.extend(unescape(part));
+            continue;
+        };
+        let count: usize = count.parse().expect("a count");
+        let shown = unescape(shown);
+        let head = shown.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+        let expects = shown[..head].windows(7).any(|seven| seven == b"Expect:");
+        let length = header_length(&shown[..head]).unwrap_or(count);
+        let zeros = shown[head..].starts_with(&[0, 0]);
+        whole.extend_from_slice(&shown[..head]);
+        if expects {
+            pieces.push(std::mem::take(&mut whole));
+        }
+        whole.extend(if zeros { vec![0; length] } else { recording(length) });
+        if text.matches(" bytes]").count() > 1 {
+            pieces.push(std::mem::take(&mut whole));
+        }
+    }
+    if !whole.is_empty() {
+        pieces.push(whole);
+    }
+    pieces
+}
+
+fn header_length(head: &[u8]) -> Option<usize> {
+    let head = std::str::from_utf8(head).ok()?;
+    let line = head.split("\r\n").find_map(|line| line.strip_prefix("Content-Length: "))?;
+    line.parse().ok()
+}
+
+/// Undoes Python's `repr` of bytes.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        if char != '\\' {
+            out.extend(char.to_string().as_bytes());
+            continue;
+        }
+        out.push(match chars.next().expect("an escape") {
+            'r' => b'\r',
+            'n' => b'\n',
+            't' => b'\t',
+            'x' => {
+                let digits: String = chars.by_ref().take(2).collect();
+                u8::from_str_radix(&digits, 16).expect("two digits")
+            }
+            other => u8::try_from(other).expect("one byte"),
+        });
+    }
+    out
+}
+
+/// The final answers of a raw recording. All their bodies are one line.
+fn raw_answers(text: &str) -> Vec<Answer> {
+    let mut lines = text.lines().peekable();
+    let mut answers = Vec::new();
+    while let Some(first) = lines.next() {
+        let Some(first) = first.strip_suffix("\\r\\n").filter(|line| line.starts_with("HTTP/")) else { continue };
+        let mut head = vec![first];
+        for line in lines.by_ref() {
+            match line.strip_suffix("\\r\\n") {
+                Some("") | None => break,
+                Some(line) => head.push(line),
+            }
+        }
+        let mut answer = Answer::head(head.into_iter()).expect("a head");
+        if lines.peek().is_some_and(|line| line.starts_with(['{', '['])) {
+            answer.body = format!("{}\n", lines.next().unwrap_or_default()).into_bytes();
+        }
+        if answer.status >= 200 {
+            answers.push(answer);
+        }
+    }
+    answers
+}
