@@ -8,6 +8,7 @@ pub mod config;
 pub mod couch;
 pub mod database;
 pub mod error;
+pub mod explain;
 pub mod handlers;
 pub mod http;
 pub mod middleware;

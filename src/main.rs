@@ -1,3 +1,7 @@
 //! The `stowage` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stowage::cli::main()
+}

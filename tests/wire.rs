@@ -31,14 +31,11 @@ const SHARDS: &str = "the recorded database has two shards, whose changes and co
 const IDS: &str = "depends on how generated ids sort";
 
 /// Exchanges that are not compared, each with its reason.
-const EXCLUDED: &[(&str, &str, Excluded, &str)] = &[
-];
+const EXCLUDED: &[(&str, &str, Excluded, &str)] = &[];
 
-const LOOSE: &[(&str, &str, &[&str])] = &[
-];
+const LOOSE: &[(&str, &str, &[&str])] = &[];
 
-const BEFORE: &[(&str, &str, &[Step])] = &[
-];
+const BEFORE: &[(&str, &str, &[Step])] = &[];
 
 /// gzip of `hello attachment\n`, `hello` and `world`... and the same unpacked.
 const DIGESTS: &[(&str, &str)] = &[

@@ -13,6 +13,9 @@ mod feed;
 mod lookup;
 mod members;
 mod name;
+mod redact;
+
+pub use redact::{MASK, redacted, redacted_url};
 
 pub use crate::settings::Settings;
 pub use cache::{Plans, Unavailable};

@@ -44,6 +44,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Opens an object, or a range of it where the driver can.
     fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>>;
 
+    /// Where an object of this name would be, for people: a URL or path without credentials. Asks nobody.
+    fn url(&self, name: &str) -> String;
+
     /// Removes an object.
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>>;
 }

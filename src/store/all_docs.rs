@@ -11,11 +11,7 @@ use super::json::render;
 use super::request::{Exchange, Query};
 
 /// `/{db}/_all_docs`.
-pub(super) async fn all_docs(
-    database: &Database,
-    exchange: &mut Exchange,
-    query: &Query,
-) -> Result<Answer, Failure> {
+pub(super) async fn all_docs(database: &Database, exchange: &mut Exchange, query: &Query) -> Result<Answer, Failure> {
     let body = match exchange.head.method {
         Method::GET | Method::HEAD => Map::new(),
         Method::POST => {
@@ -26,27 +22,14 @@ pub(super) async fn all_docs(
     };
     let wanted = Wanted { query, body };
     let options = wanted.options()?;
-    let offset = if options.keys.is_some() {
-        Value::Null
-    } else {
-        offset(database, &options).await?.into()
-    };
+    let offset = if options.keys.is_some() { Value::Null } else { offset(database, &options).await?.into() };
     let documents = options.include_docs;
-    let found = database
-        .engine
-        .all_docs(AllDocsOptions {
-            include_docs: false,
-            ..options
-        })
-        .await?;
+    let found = database.engine.all_docs(AllDocsOptions { include_docs: false, ..options }).await?;
     let mut rows = Vec::with_capacity(found.rows.len());
     for row in found.rows {
         rows.push(render_row(database, row, documents, wanted.flag("attachments")).await?);
     }
-    let mut text = format!(
-        "{{\"total_rows\":{},\"offset\":{offset},\"rows\":[\r\n",
-        found.total_rows
-    );
+    let mut text = format!("{{\"total_rows\":{},\"offset\":{offset},\"rows\":[\r\n", found.total_rows);
     text.push_str(&rows.join(",\r\n"));
     text.push_str("\r\n]}\n");
     Ok(chunked(text))
@@ -98,8 +81,7 @@ impl Wanted<'_> {
         let keys = match self.value(&["keys"])? {
             None => None,
             Some(keys) => Some(
-                serde_json::from_value(keys)
-                    .map_err(|_| Failure::bad_request("`keys` member must be an array."))?,
+                serde_json::from_value(keys).map_err(|_| Failure::bad_request("`keys` member must be an array."))?,
             ),
         };
         let inclusive = self.body.get("inclusive_end").and_then(Value::as_bool);
@@ -150,16 +132,8 @@ async fn render_row(
     }
     let mut out = json!({"id": row.key, "key": row.key, "value": value});
     if let Some(members) = out.as_object_mut().filter(|_| documents) {
-        let options = GetOptions {
-            rev: Some(rev),
-            attachments,
-            ..GetOptions::default()
-        };
-        let document = if deleted {
-            Value::Null
-        } else {
-            render(database.read(&row.key, options).await?)
-        };
+        let options = GetOptions { rev: Some(rev), attachments, ..GetOptions::default() };
+        let document = if deleted { Value::Null } else { render(database.read(&row.key, options).await?) };
         members.insert("doc".into(), document);
     }
     Ok(out.to_string())

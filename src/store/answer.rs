@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use bytes::Bytes;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
-};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -39,12 +37,7 @@ impl Failure {
         error: impl Into<Cow<'static, str>>,
         reason: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self(Box::new(Refusal {
-            status,
-            error: error.into(),
-            reason: reason.into(),
-            allow: None,
-        }))
+        Self(Box::new(Refusal { status, error: error.into(), reason: reason.into(), allow: None }))
     }
 
     pub(super) fn bad_request(reason: impl Into<Cow<'static, str>>) -> Self {
@@ -69,11 +62,7 @@ impl Failure {
     }
 
     pub(super) fn conflict() -> Self {
-        Self::new(
-            StatusCode::CONFLICT,
-            "conflict",
-            "Document update conflict.",
-        )
+        Self::new(StatusCode::CONFLICT, "conflict", "Document update conflict.")
     }
 
     /// CouchDB's answer to an attachment request that names a revision which is not there.
@@ -87,11 +76,7 @@ impl Failure {
     }
 
     pub(super) fn content_type(reason: &'static str) -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "bad_content_type",
-            reason,
-        )
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type", reason)
     }
 
     pub(super) fn not_offered(what: &str) -> Self {
@@ -110,11 +95,7 @@ impl Failure {
     pub(super) fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(%error, "embedded store failed");
         let reason = "The embedded store failed; its log says why.";
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal_server_error",
-            reason,
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", reason)
     }
 
     /// What the engine said to one document that it did not save.
@@ -130,17 +111,10 @@ impl Failure {
     }
 
     pub(super) fn answer(self) -> Answer {
-        let Refusal {
-            status,
-            error,
-            reason,
-            allow,
-        } = *self.0;
+        let Refusal { status, error, reason, allow } = *self.0;
         let mut answer = json_answer(status, &json!({"error": error, "reason": reason}));
         if let Some(methods) = allow {
-            answer
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static(methods));
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
         }
         answer
     }
@@ -161,14 +135,10 @@ impl From<RouchError> for Failure {
 /// An answer whose length is known.
 pub(super) fn sized(status: StatusCode, body: Bytes) -> Answer {
     let length = body.len();
-    let body = Full::new(body)
-        .map_err(|never| match never {})
-        .boxed_unsync();
+    let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from(length));
+    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     let reason = match status {
         StatusCode::NOT_FOUND => Some("Object Not Found"),
         StatusCode::PAYLOAD_TOO_LARGE => Some("Request Entity Too Large"),
@@ -176,9 +146,7 @@ pub(super) fn sized(status: StatusCode, body: Bytes) -> Answer {
         _ => None,
     };
     if let Some(reason) = reason {
-        answer
-            .extensions_mut()
-            .insert(ReasonPhrase::from_static(reason.as_bytes()));
+        answer.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
     }
     answer
 }

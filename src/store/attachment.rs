@@ -5,19 +5,14 @@ use std::io::Read as _;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    HeaderValue, LOCATION, RANGE,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, RANGE,
 };
 use http::{Method, StatusCode};
 use rouchdb_core::adapter::Adapter as _;
-use rouchdb_core::document::{
-    AttachmentMeta, Document, GetAttachmentOptions, GetOptions, Revision,
-};
+use rouchdb_core::document::{AttachmentMeta, Document, GetAttachmentOptions, GetOptions, Revision};
 use serde_json::{Value, json};
 
-use super::answer::{
-    Answer, Failure, json_answer, json_headers, not_modified, set, set_etag, sized,
-};
+use super::answer::{Answer, Failure, json_answer, json_headers, not_modified, set, set_etag, sized};
 use super::database::Database;
 use super::json::{check_attachment_name, check_id};
 use super::range::{self, Multipart};
@@ -32,8 +27,7 @@ pub(super) async fn attachment(
     id: &str,
     name: Vec<u8>,
 ) -> Result<Answer, Failure> {
-    let name = String::from_utf8(name)
-        .map_err(|_| Failure::bad_request("Attachment name is not UTF-8 encoded"))?;
+    let name = String::from_utf8(name).map_err(|_| Failure::bad_request("Attachment name is not UTF-8 encoded"))?;
     match exchange.head.method {
         Method::GET | Method::HEAD => get(database, exchange, query, id, &name).await,
         Method::PUT => put(database, exchange, query, id, &name).await,
@@ -46,26 +40,10 @@ fn no_attachment() -> Failure {
     Failure::not_found("Document is missing attachment")
 }
 
-async fn get(
-    database: &Database,
-    exchange: &Exchange,
-    query: &Query,
-    id: &str,
-    name: &str,
-) -> Result<Answer, Failure> {
+async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str, name: &str) -> Result<Answer, Failure> {
     let rev = query.get("rev").map(str::parse::<Revision>).transpose();
-    let rev = rev
-        .map_err(|_| Failure::bad_rev())?
-        .map(|rev| rev.to_string());
-    let document = database
-        .read(
-            id,
-            GetOptions {
-                rev,
-                ..GetOptions::default()
-            },
-        )
-        .await?;
+    let rev = rev.map_err(|_| Failure::bad_rev())?.map(|rev| rev.to_string());
+    let document = database.read(id, GetOptions { rev, ..GetOptions::default() }).await?;
     let meta = document.attachments.get(name).ok_or_else(no_attachment)?;
     let tag = meta.digest.trim_start_matches("md5-");
     if exchange.holds(tag) {
@@ -76,10 +54,7 @@ async fn get(
         None => None,
     };
     let rev = document.rev.as_ref().map(Revision::to_string);
-    let data = database
-        .engine
-        .get_attachment(id, name, GetAttachmentOptions { rev })
-        .await?;
+    let data = database.engine.get_attachment(id, name, GetAttachmentOptions { rev }).await?;
     Ok(cut(Bytes::from(data), meta, ranges.as_deref()))
 }
 
@@ -87,8 +62,7 @@ async fn get(
 fn cut(data: Bytes, meta: &AttachmentMeta, ranges: Option<&[(u64, u64)]>) -> Answer {
     let total = data.len();
     let place = |value: u64| usize::try_from(value).unwrap_or(usize::MAX).min(total);
-    let part =
-        |&(first, last): &(u64, u64)| data.slice(place(first)..place(last.saturating_add(1)));
+    let part = |&(first, last): &(u64, u64)| data.slice(place(first)..place(last.saturating_add(1)));
     let mut answer = match ranges {
         None => sized(StatusCode::OK, data.clone()),
         Some([range]) => {
@@ -136,10 +110,7 @@ async fn base(
     let Some(rev) = exchange.rev(query)? else {
         return Ok(None);
     };
-    let (mut document, leaf) = database
-        .base(id, &rev)
-        .await?
-        .ok_or_else(Failure::missing_rev)?;
+    let (mut document, leaf) = database.base(id, &rev).await?.ok_or_else(Failure::missing_rev)?;
     if let Some(members) = document.data.as_object_mut() {
         members.retain(|name, _| !name.starts_with('_'));
     }
@@ -155,14 +126,9 @@ async fn put(
     name: &str,
 ) -> Result<Answer, Failure> {
     check_attachment_name(name)?;
-    let encoding = exchange
-        .header(CONTENT_ENCODING)
-        .unwrap_or("identity")
-        .to_ascii_lowercase();
+    let encoding = exchange.header(CONTENT_ENCODING).unwrap_or("identity").to_ascii_lowercase();
     if !matches!(encoding.as_str(), "gzip" | "identity") {
-        return Err(Failure::content_type(
-            "Only gzip and identity content-encodings are supported",
-        ));
+        return Err(Failure::content_type("Only gzip and identity content-encodings are supported"));
     }
     check_id(id)?;
     let mut document = match base(database, exchange, query, id).await? {
@@ -171,33 +137,14 @@ async fn put(
         None if database.presence(id).await? == Presence::Live => return Err(Failure::conflict()),
         None => {
             let data = Value::Object(serde_json::Map::new());
-            Document {
-                id: id.to_owned(),
-                data,
-                ..Document::default()
-            }
+            Document { id: id.to_owned(), data, ..Document::default() }
         }
     };
-    let kind = exchange
-        .header(CONTENT_TYPE)
-        .unwrap_or("application/octet-stream")
-        .to_owned();
-    let too_large = || {
-        Failure::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "attachment_too_large",
-            name.to_owned(),
-        )
-    };
+    let kind = exchange.header(CONTENT_TYPE).unwrap_or("application/octet-stream").to_owned();
+    let too_large = || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", name.to_owned());
     let body = exchange.body.read(too_large).await?;
-    let data = if encoding == "gzip" {
-        unpack(&body, exchange.body.limit(), too_large)?
-    } else {
-        body.into()
-    };
-    document
-        .attachments
-        .insert(name.to_owned(), AttachmentMeta::new(kind, data));
+    let data = if encoding == "gzip" { unpack(&body, exchange.body.limit(), too_large)? } else { body.into() };
+    document.attachments.insert(name.to_owned(), AttachmentMeta::new(kind, data));
     let result = database.save_one(document).await?;
     let body = json!({"ok": true, "id": result.id, "rev": result.rev});
     let mut answer = json_answer(StatusCode::CREATED, &body);
@@ -207,21 +154,11 @@ async fn put(
     Ok(answer)
 }
 
-fn unpack(
-    body: &[u8],
-    limit: u64,
-    too_large: impl FnOnce() -> Failure,
-) -> Result<Vec<u8>, Failure> {
+fn unpack(body: &[u8], limit: u64, too_large: impl FnOnce() -> Failure) -> Result<Vec<u8>, Failure> {
     let mut data = Vec::new();
-    let read = MultiGzDecoder::new(body)
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut data);
+    let read = MultiGzDecoder::new(body).take(limit.saturating_add(1)).read_to_end(&mut data);
     read.map_err(|_| Failure::bad_request("The body is not gzip."))?;
-    if data.len() as u64 > limit {
-        Err(too_large())
-    } else {
-        Ok(data)
-    }
+    if data.len() as u64 > limit { Err(too_large()) } else { Ok(data) }
 }
 
 async fn delete(
@@ -235,10 +172,7 @@ async fn delete(
         database.presence(id).await?.require()?;
         return Err(Failure::conflict());
     };
-    document
-        .attachments
-        .remove(name)
-        .ok_or_else(no_attachment)?;
+    document.attachments.remove(name).ok_or_else(no_attachment)?;
     let result = database.save_one(document).await?;
     let body = json!({"ok": true, "id": result.id, "rev": result.rev});
     Ok(json_answer(StatusCode::OK, &body))

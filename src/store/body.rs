@@ -24,10 +24,7 @@ pub(super) struct RequestBody {
 
 impl RequestBody {
     pub(super) fn new(body: Incoming, limit: u64) -> Self {
-        Self {
-            unread: (!body.is_end_stream()).then_some(body),
-            limit,
-        }
+        Self { unread: (!body.is_end_stream()).then_some(body), limit }
     }
 
     /// Whether there are bytes that were not asked for.
@@ -45,14 +42,8 @@ impl RequestBody {
     /// # Errors
     ///
     /// 413 with `too_large` when it is over the limit, 400 when the client breaks off.
-    pub(super) async fn read(
-        &mut self,
-        too_large: impl FnOnce() -> Failure,
-    ) -> Result<Bytes, Failure> {
-        let announced = self
-            .unread
-            .as_ref()
-            .map_or(0, |body| body.size_hint().lower());
+    pub(super) async fn read(&mut self, too_large: impl FnOnce() -> Failure) -> Result<Bytes, Failure> {
+        let announced = self.unread.as_ref().map_or(0, |body| body.size_hint().lower());
         if announced > self.limit {
             return Err(too_large());
         }
@@ -97,9 +88,5 @@ impl RequestBody {
 
 /// CouchDB's refusal of a body over `max_http_request_size`.
 pub(super) fn too_large() -> Failure {
-    Failure::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "too_large",
-        "the request entity is too large",
-    )
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request entity is too large")
 }

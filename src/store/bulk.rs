@@ -22,32 +22,20 @@ fn require_post(exchange: &Exchange) -> Result<(), Failure> {
 }
 
 /// Saves documents as the revisions that they say they are.
-pub(super) async fn replicate(
-    database: &Database,
-    documents: Vec<Document>,
-) -> Result<Vec<DocResult>, Failure> {
+pub(super) async fn replicate(database: &Database, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
     let _guard = database.saving.lock().await;
-    Ok(database
-        .engine
-        .bulk_docs(documents, BulkDocsOptions::replication())
-        .await?)
+    Ok(database.engine.bulk_docs(documents, BulkDocsOptions::replication()).await?)
 }
 
 /// `/{db}/_bulk_docs`.
-pub(super) async fn bulk_docs(
-    database: &Database,
-    exchange: &mut Exchange,
-    user: &User,
-) -> Result<Answer, Failure> {
+pub(super) async fn bulk_docs(database: &Database, exchange: &mut Exchange, user: &User) -> Result<Answer, Failure> {
     require_post(exchange)?;
     let mut members = exchange.object().await?;
     let listed = match members.get_mut("docs").map(Value::take) {
         Some(Value::Array(listed)) => listed,
         Some(_) => return Err(Failure::bad_request("`docs` parameter must be an array.")),
         None => {
-            return Err(Failure::bad_request(
-                "POST body must include `docs` parameter.",
-            ));
+            return Err(Failure::bad_request("POST body must include `docs` parameter."));
         }
     };
     let mut documents = Vec::with_capacity(listed.len());
@@ -59,10 +47,7 @@ pub(super) async fn bulk_docs(
         check_id(&document.id)?;
         documents.push(document);
     }
-    if documents
-        .iter()
-        .any(|document| document.id.starts_with("_design/"))
-    {
+    if documents.iter().any(|document| document.id.starts_with("_design/")) {
         user.require_admin(&database.security().await?)?;
     }
     let edits = members.get("new_edits") != Some(&Value::Bool(false));
@@ -75,10 +60,7 @@ pub(super) async fn bulk_docs(
         replicate(database, documents).await?
     };
     // Replicated revisions are only answered for when they were refused.
-    let told = results
-        .into_iter()
-        .filter(|result| edits || !result.ok)
-        .map(result_json);
+    let told = results.into_iter().filter(|result| edits || !result.ok).map(result_json);
     Ok(json_answer(StatusCode::CREATED, &Value::from_iter(told)))
 }
 
@@ -91,11 +73,7 @@ fn result_json(result: DocResult) -> Value {
 }
 
 /// `/{db}/_bulk_get`.
-pub(super) async fn bulk_get(
-    database: &Database,
-    exchange: &mut Exchange,
-    query: &Query,
-) -> Result<Answer, Failure> {
+pub(super) async fn bulk_get(database: &Database, exchange: &mut Exchange, query: &Query) -> Result<Answer, Failure> {
     require_post(exchange)?;
     let members = exchange.object().await?;
     let Some(wanted) = members.get("docs").and_then(Value::as_array) else {
@@ -109,16 +87,7 @@ pub(super) async fn bulk_get(
         };
         let rev = text("rev").map(str::to_owned);
         let told = rev.clone().unwrap_or_else(|| "undefined".to_owned());
-        let found = match database
-            .read(
-                id,
-                GetOptions {
-                    rev,
-                    ..get_options(query)?
-                },
-            )
-            .await
-        {
+        let found = match database.read(id, GetOptions { rev, ..get_options(query)? }).await {
             Ok(document) => json!({"ok": render(document)}),
             Err(_) => {
                 json!({"error": {"rev": told, "reason": "missing", "id": id, "error": "not_found"}})
@@ -130,10 +99,7 @@ pub(super) async fn bulk_get(
 }
 
 /// The ids and revisions of a request, in its order, and which of them the engine does not have.
-async fn differences(
-    database: &Database,
-    exchange: &mut Exchange,
-) -> Result<Vec<(String, RevsDiffResult)>, Failure> {
+async fn differences(database: &Database, exchange: &mut Exchange) -> Result<Vec<(String, RevsDiffResult)>, Failure> {
     require_post(exchange)?;
     let mut asked = HashMap::new();
     let mut order = Vec::new();
@@ -143,24 +109,15 @@ async fn differences(
         asked.insert(id, revs);
     }
     let mut found = database.engine.revs_diff(asked).await?.results;
-    Ok(order
-        .into_iter()
-        .filter_map(|id| found.remove_entry(&id))
-        .collect())
+    Ok(order.into_iter().filter_map(|id| found.remove_entry(&id)).collect())
 }
 
 /// `/{db}/_revs_diff`.
-pub(super) async fn revs_diff(
-    database: &Database,
-    exchange: &mut Exchange,
-) -> Result<Answer, Failure> {
+pub(super) async fn revs_diff(database: &Database, exchange: &mut Exchange) -> Result<Answer, Failure> {
     let found = differences(database, exchange).await?;
     let rows = found.into_iter().map(|(id, diff)| {
         let mut row = json!({"missing": diff.missing});
-        if let Some(members) = row
-            .as_object_mut()
-            .filter(|_| !diff.possible_ancestors.is_empty())
-        {
+        if let Some(members) = row.as_object_mut().filter(|_| !diff.possible_ancestors.is_empty()) {
             members.insert("possible_ancestors".into(), diff.possible_ancestors.into());
         }
         (id, row)
@@ -169,14 +126,8 @@ pub(super) async fn revs_diff(
 }
 
 /// `/{db}/_missing_revs`.
-pub(super) async fn missing_revs(
-    database: &Database,
-    exchange: &mut Exchange,
-) -> Result<Answer, Failure> {
+pub(super) async fn missing_revs(database: &Database, exchange: &mut Exchange) -> Result<Answer, Failure> {
     let found = differences(database, exchange).await?;
-    let rows: Map<String, Value> = found
-        .into_iter()
-        .map(|(id, diff)| (id, diff.missing.into()))
-        .collect();
+    let rows: Map<String, Value> = found.into_iter().map(|(id, diff)| (id, diff.missing.into())).collect();
     Ok(json_answer(StatusCode::OK, &json!({"missing_revs": rows})))
 }

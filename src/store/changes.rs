@@ -36,18 +36,9 @@ pub(super) async fn changes(
     let notices = database.engine.subscribe();
     let wanted = wanted(database, query, &body).await?;
     let kind = wanted.kind;
-    let closing = exchange
-        .head
-        .extensions
-        .get::<Closing>()
-        .map(|closing| closing.0.clone());
+    let closing = exchange.head.extensions.get::<Closing>().map(|closing| closing.0.clone());
     let at = database.engine.info().await?.update_seq.as_num();
-    let feed = Feed::new(
-        Arc::clone(database),
-        wanted,
-        notices,
-        closing.unwrap_or_default(),
-    );
+    let feed = Feed::new(Arc::clone(database), wanted, notices, closing.unwrap_or_default());
     if exchange.head.method == Method::HEAD {
         return Ok(streamed(futures_util::stream::empty()));
     }
@@ -78,9 +69,7 @@ async fn wanted(database: &Database, query: &Query, body: &Value) -> Result<Want
                 None => query.json("doc_ids")?,
             };
             let listed = listed.and_then(|listed| serde_json::from_value(listed).ok());
-            Some(listed.ok_or_else(|| {
-                Failure::bad_request("`doc_ids` filter parameter is not a list of doc ids.")
-            })?)
+            Some(listed.ok_or_else(|| Failure::bad_request("`doc_ids` filter parameter is not a list of doc ids."))?)
         }
         Some(other) => return Err(Failure::not_offered(&format!("the filter {other}"))),
     };
@@ -92,9 +81,7 @@ async fn wanted(database: &Database, query: &Query, body: &Value) -> Result<Want
         Some(_) => query.number("heartbeat")?.map(Duration::from_millis),
     };
     if heartbeat.is_some_and(|pause| pause.is_zero()) {
-        return Err(Failure::bad_request(
-            "The heartbeat value should be a positive integer (in milliseconds).",
-        ));
+        return Err(Failure::bad_request("The heartbeat value should be a positive integer (in milliseconds)."));
     }
     // A feed with a heartbeat never ends by itself.
     let timeout = match query.number("timeout")? {
@@ -112,11 +99,7 @@ async fn wanted(database: &Database, query: &Query, body: &Value) -> Result<Want
         include_docs: query.flag("include_docs"),
         attachments: query.flag("attachments"),
         doc_ids,
-        style: if all {
-            ChangesStyle::AllDocs
-        } else {
-            ChangesStyle::MainOnly
-        },
+        style: if all { ChangesStyle::AllDocs } else { ChangesStyle::MainOnly },
         heartbeat,
         timeout,
     })
@@ -129,12 +112,7 @@ fn since(database: &Database, text: &str, last: u64) -> Result<u64, Failure> {
         return Ok(last);
     }
     let (number, instance) = text.split_once('-').unwrap_or((text, &database.instance));
-    let number = number
-        .parse()
-        .map_err(|_| Failure::bad_request("Malformed sequence supplied in 'since' parameter."))?;
-    Ok(if instance == database.instance {
-        number
-    } else {
-        0
-    })
+    let number =
+        number.parse().map_err(|_| Failure::bad_request("Malformed sequence supplied in 'since' parameter."))?;
+    Ok(if instance == database.instance { number } else { 0 })
 }

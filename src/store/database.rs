@@ -41,43 +41,24 @@ fn default_security() -> Value {
 impl Database {
     /// Sets up a database that was just made.
     pub(super) async fn create(name: &str, engine: RedbAdapter) -> Result<Self, RouchError> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut record = SecurityDocument::default();
-        record
-            .extra
-            .insert(CREATED.into(), now.as_secs().to_string().into());
+        record.extra.insert(CREATED.into(), now.as_secs().to_string().into());
         engine.put_security(record).await?;
         Self::load(name, engine).await
     }
 
     pub(super) async fn load(name: &str, engine: RedbAdapter) -> Result<Self, RouchError> {
         let record = engine.get_security().await?;
-        let created = record
-            .extra
-            .get(CREATED)
-            .and_then(Value::as_str)
-            .unwrap_or("0")
-            .to_owned();
+        let created = record.extra.get(CREATED).and_then(Value::as_str).unwrap_or("0").to_owned();
         let instance = engine.id().await?.chars().take(8).collect();
-        Ok(Self {
-            name: name.to_owned(),
-            engine,
-            saving: Mutex::default(),
-            instance,
-            created,
-        })
+        Ok(Self { name: name.to_owned(), engine, saving: Mutex::default(), instance, created })
     }
 
     /// The `_security` document as it was put.
     pub(super) async fn security(&self) -> Result<Value, Failure> {
         let record = self.engine.get_security().await?;
-        Ok(record
-            .extra
-            .get(SECURITY)
-            .cloned()
-            .unwrap_or_else(default_security))
+        Ok(record.extra.get(SECURITY).cloned().unwrap_or_else(default_security))
     }
 
     async fn set_security(&self, document: Map<String, Value>) -> Result<(), Failure> {
@@ -147,11 +128,7 @@ pub(super) async fn database(
 }
 
 /// The database called `name`, if `user` is a member of it.
-pub(super) async fn enter(
-    store: &Store,
-    name: &[u8],
-    user: &User,
-) -> Result<Arc<Database>, Failure> {
+pub(super) async fn enter(store: &Store, name: &[u8], user: &User) -> Result<Arc<Database>, Failure> {
     let database = store.inner.registry.get(name).await?;
     if !user.admin {
         user.require_member(&database.security().await?)?;
@@ -160,11 +137,7 @@ pub(super) async fn enter(
 }
 
 /// `/{db}/_security`.
-pub(super) async fn security(
-    database: &Database,
-    exchange: &mut Exchange,
-    user: &User,
-) -> Result<Answer, Failure> {
+pub(super) async fn security(database: &Database, exchange: &mut Exchange, user: &User) -> Result<Answer, Failure> {
     match exchange.head.method {
         Method::GET | Method::HEAD => Ok(json_answer(StatusCode::OK, &database.security().await?)),
         Method::PUT => {
@@ -186,11 +159,7 @@ pub(super) fn revs_limit(exchange: &Exchange) -> Result<Answer, Failure> {
 }
 
 /// `/{db}/_compact`, which is done when the answer comes.
-pub(super) async fn compact(
-    database: &Database,
-    exchange: &Exchange,
-    user: &User,
-) -> Result<Answer, Failure> {
+pub(super) async fn compact(database: &Database, exchange: &Exchange, user: &User) -> Result<Answer, Failure> {
     if exchange.head.method != Method::POST {
         return Err(Failure::method("POST"));
     }
@@ -201,10 +170,7 @@ pub(super) async fn compact(
 }
 
 /// `/{db}/_ensure_full_commit`: every save has been committed already.
-pub(super) fn ensure_full_commit(
-    database: &Database,
-    exchange: &Exchange,
-) -> Result<Answer, Failure> {
+pub(super) fn ensure_full_commit(database: &Database, exchange: &Exchange) -> Result<Answer, Failure> {
     if exchange.head.method != Method::POST {
         return Err(Failure::method("POST"));
     }

@@ -29,9 +29,7 @@ pub(super) async fn document(
         Method::PUT => put(database, exchange, query, id).await,
         Method::DELETE => delete(database, exchange, query, id).await,
         Method::POST => Err(Failure::not_offered("form uploads")),
-        _ if exchange.head.method.as_str() == "COPY" => {
-            copy(database, exchange, query, user, id).await
-        }
+        _ if exchange.head.method.as_str() == "COPY" => copy(database, exchange, query, user, id).await,
         _ => Err(Failure::method("DELETE,GET,HEAD,POST,PUT,COPY")),
     }
 }
@@ -40,9 +38,7 @@ pub(super) async fn document(
 pub(super) fn get_options(query: &Query) -> Result<GetOptions, Failure> {
     let rev = query.get("rev").map(str::parse::<Revision>).transpose();
     Ok(GetOptions {
-        rev: rev
-            .map_err(|_| Failure::bad_rev())?
-            .map(|rev| rev.to_string()),
+        rev: rev.map_err(|_| Failure::bad_rev())?.map(|rev| rev.to_string()),
         conflicts: query.flag("conflicts") || query.flag("meta"),
         revs: query.flag("revs"),
         revs_info: query.flag("revs_info") || query.flag("meta"),
@@ -52,21 +48,12 @@ pub(super) fn get_options(query: &Query) -> Result<GetOptions, Failure> {
     })
 }
 
-async fn get(
-    database: &Database,
-    exchange: &Exchange,
-    query: &Query,
-    id: &str,
-) -> Result<Answer, Failure> {
+async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
     let mut document = database.read(id, get_options(query)?).await?;
     if query.flag("deleted_conflicts") || query.flag("meta") {
         revisions::tell_deleted_conflicts(database, &mut document).await?;
     }
-    let tag = document
-        .rev
-        .as_ref()
-        .map(Revision::to_string)
-        .unwrap_or_default();
+    let tag = document.rev.as_ref().map(Revision::to_string).unwrap_or_default();
     // CouchDB gives no ETag to an answer that changes while the revision does not.
     let told = ["_revs_info", "_conflicts", "_deleted_conflicts"];
     let fixed = !told.iter().any(|name| document.data.get(name).is_some());
@@ -80,18 +67,10 @@ async fn get(
     Ok(answer)
 }
 
-async fn put(
-    database: &Database,
-    exchange: &mut Exchange,
-    query: &Query,
-    id: &str,
-) -> Result<Answer, Failure> {
+async fn put(database: &Database, exchange: &mut Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
     check_id(id)?;
     let rev = exchange.rev(query)?;
-    if exchange
-        .header(CONTENT_TYPE)
-        .is_some_and(|kind| kind.starts_with("multipart/related"))
-    {
+    if exchange.header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("multipart/related")) {
         return Err(Failure::not_offered("documents as multipart/related"));
     }
     let mut document = parse(exchange.json().await?)?;
@@ -102,43 +81,21 @@ async fn put(
     document.rev = rev.or(document.rev);
     id.clone_into(&mut document.id);
     let result = store_document(database, query, document).await?;
-    Ok(saved(
-        database,
-        exchange,
-        query,
-        &result,
-        StatusCode::CREATED,
-    ))
+    Ok(saved(database, exchange, query, &result, StatusCode::CREATED))
 }
 
 /// Saves a document that came alone, as a new edit or (`new_edits=false`) as the revision that it says it is.
-async fn store_document(
-    database: &Database,
-    query: &Query,
-    document: Document,
-) -> Result<DocResult, Failure> {
+async fn store_document(database: &Database, query: &Query, document: Document) -> Result<DocResult, Failure> {
     if query.get("new_edits") != Some("false") {
         return database.save_one(document).await;
     }
-    let result = super::bulk::replicate(database, vec![document])
-        .await?
-        .pop();
+    let result = super::bulk::replicate(database, vec![document]).await?.pop();
     let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
-    if result.ok {
-        Ok(result)
-    } else {
-        Err(Failure::refused(&result))
-    }
+    if result.ok { Ok(result) } else { Err(Failure::refused(&result)) }
 }
 
 /// The answer to a save. `batch=ok` changes only how it looks: the save is done.
-fn saved(
-    database: &Database,
-    exchange: &Exchange,
-    query: &Query,
-    result: &DocResult,
-    status: StatusCode,
-) -> Answer {
+fn saved(database: &Database, exchange: &Exchange, query: &Query, result: &DocResult, status: StatusCode) -> Answer {
     if query.get("batch") == Some("ok") {
         return json_answer(StatusCode::ACCEPTED, &json!({"ok": true, "id": result.id}));
     }
@@ -152,25 +109,14 @@ fn saved(
     answer
 }
 
-async fn delete(
-    database: &Database,
-    exchange: &Exchange,
-    query: &Query,
-    id: &str,
-) -> Result<Answer, Failure> {
+async fn delete(database: &Database, exchange: &Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
     database.presence(id).await?.require()?;
     let rev = exchange.rev(query)?;
     if rev.is_none() && !id.starts_with("_local/") {
         return Err(Failure::conflict());
     }
     let data = Value::Object(serde_json::Map::new());
-    let tombstone = Document {
-        id: id.to_owned(),
-        rev,
-        deleted: true,
-        data,
-        ..Document::default()
-    };
+    let tombstone = Document { id: id.to_owned(), rev, deleted: true, data, ..Document::default() };
     let result = database.save_one(tombstone).await?;
     Ok(saved(database, exchange, query, &result, StatusCode::OK))
 }
@@ -187,45 +133,21 @@ async fn copy(
         .header(HeaderName::from_static("destination"))
         .ok_or_else(|| Failure::bad_request("Destination header is mandatory for COPY."))?;
     let (target, options) = destination.split_once('?').unwrap_or((destination, ""));
-    let target = String::from_utf8(decode(target)?)
-        .map_err(|_| illegal_id("Document id must be UTF-8 encoded"))?;
+    let target = String::from_utf8(decode(target)?).map_err(|_| illegal_id("Document id must be UTF-8 encoded"))?;
     check_id(&target)?;
     if target.starts_with("_design/") {
         user.require_admin(&database.security().await?)?;
     }
     let replaced = Query::parse(options)?;
-    let rev = replaced
-        .get("rev")
-        .map(str::parse)
-        .transpose()
-        .map_err(|_| Failure::bad_rev())?;
-    let source = GetOptions {
-        attachments: true,
-        ..get_options(query)?
-    };
+    let rev = replaced.get("rev").map(str::parse).transpose().map_err(|_| Failure::bad_rev())?;
+    let source = GetOptions { attachments: true, ..get_options(query)? };
     let source = database.read(id, source).await?;
-    let result = database
-        .save_one(Document {
-            id: target,
-            rev,
-            ..source
-        })
-        .await?;
-    Ok(saved(
-        database,
-        exchange,
-        query,
-        &result,
-        StatusCode::CREATED,
-    ))
+    let result = database.save_one(Document { id: target, rev, ..source }).await?;
+    Ok(saved(database, exchange, query, &result, StatusCode::CREATED))
 }
 
 /// `POST /{db}`: a document that names its own id, or gets one.
-pub(super) async fn post(
-    database: &Database,
-    exchange: &mut Exchange,
-    user: &User,
-) -> Result<Answer, Failure> {
+pub(super) async fn post(database: &Database, exchange: &mut Exchange, user: &User) -> Result<Answer, Failure> {
     let query = exchange.query()?;
     exchange.require_json()?;
     let mut document = parse(exchange.json().await?)?;

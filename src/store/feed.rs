@@ -75,16 +75,7 @@ impl Feed {
             ready.push_back(Bytes::from_static(b"{\"results\":[\n"));
         }
         let end = wanted.timeout.map(|timeout| Instant::now() + timeout);
-        Self {
-            database,
-            wanted,
-            notices,
-            closing,
-            phase: Phase::Read,
-            ready,
-            rows: 0,
-            end,
-        }
+        Self { database, wanted, notices, closing, phase: Phase::Read, ready, rows: 0, end }
     }
 
     /// The pieces of the body; each is sent at once.
@@ -115,16 +106,9 @@ impl Feed {
     }
 
     async fn read(&mut self) -> Result<(), Failure> {
-        let left = self
-            .wanted
-            .limit
-            .map(|limit| limit.saturating_sub(self.rows));
+        let left = self.wanted.limit.map(|limit| limit.saturating_sub(self.rows));
         // Descending is one page from the newest backwards: there is no next one.
-        let batch = if self.wanted.descending {
-            left
-        } else {
-            Some(left.unwrap_or(BATCH).min(BATCH))
-        };
+        let batch = if self.wanted.descending { left } else { Some(left.unwrap_or(BATCH).min(BATCH)) };
         let found = self.database.engine.changes(self.options(batch)).await?;
         let count = found.results.len() as u64;
         for change in found.results {
@@ -167,11 +151,7 @@ impl Feed {
             }
             if self.wanted.include_docs {
                 let attachments = self.wanted.attachments;
-                let options = GetOptions {
-                    rev: winner,
-                    attachments,
-                    ..GetOptions::default()
-                };
+                let options = GetOptions { rev: winner, attachments, ..GetOptions::default() };
                 // Compacted away between the two reads: there is nothing to show.
                 let document = self.database.engine.get(&change.id, options).await.ok();
                 members.insert("doc".into(), document.map_or(Value::Null, render));
@@ -220,12 +200,7 @@ impl Feed {
     async fn finish(&mut self) -> Result<(), Failure> {
         let last = self.database.seq(self.wanted.since);
         let pending = if self.wanted.limit.is_some() && !self.wanted.descending {
-            self.database
-                .engine
-                .changes(self.options(None))
-                .await?
-                .results
-                .len()
+            self.database.engine.changes(self.options(None)).await?.results.len()
         } else {
             0
         };

@@ -13,13 +13,7 @@ use serde_json::{Map, Value};
 use super::answer::Failure;
 
 /// Members that tell about a document and are not stored.
-const TOLD: [&str; 5] = [
-    "_revs_info",
-    "_conflicts",
-    "_deleted_conflicts",
-    "_local_seq",
-    "_revisions",
-];
+const TOLD: [&str; 5] = ["_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq", "_revisions"];
 
 /// A document as a client sent it. Its id is empty when it named none.
 ///
@@ -71,17 +65,11 @@ pub(super) fn check_id(id: &str) -> Result<(), Failure> {
     }
     let special = id.starts_with("_design/") || id.starts_with("_local/");
     if id.starts_with('_') && !special {
-        return Err(illegal_id(
-            "Only reserved document ids may start with underscore.",
-        ));
+        return Err(illegal_id("Only reserved document ids may start with underscore."));
     }
     if matches!(id, "_design/" | "_local/") {
         let reason = format!("Illegal document id `{id}`");
-        return Err(Failure::new(
-            StatusCode::BAD_REQUEST,
-            "illegal_docid",
-            reason,
-        ));
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "illegal_docid", reason));
     }
     Ok(())
 }
@@ -95,9 +83,7 @@ pub(super) fn check_attachment_name(name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn parse_attachments(
-    attachments: Map<String, Value>,
-) -> Result<HashMap<String, AttachmentMeta>, Failure> {
+fn parse_attachments(attachments: Map<String, Value>) -> Result<HashMap<String, AttachmentMeta>, Failure> {
     let mut parsed = HashMap::with_capacity(attachments.len());
     for (name, value) in attachments {
         check_attachment_name(&name)?;
@@ -135,21 +121,12 @@ fn parse_attachment(name: &str, members: &Map<String, Value>) -> Result<Attachme
             STANDARD.decode(dense).map_err(|_| invalid())?
         }
     };
-    Ok(AttachmentMeta {
-        revpos,
-        ..AttachmentMeta::new(content_type, data)
-    })
+    Ok(AttachmentMeta { revpos, ..AttachmentMeta::new(content_type, data) })
 }
 
 /// A document as CouchDB prints it: id, revision, members, what was asked about its history, attachments.
 pub(super) fn render(document: Document) -> Value {
-    let Document {
-        id,
-        rev,
-        deleted,
-        data,
-        attachments,
-    } = document;
+    let Document { id, rev, deleted, data, attachments } = document;
     let mut members = match data {
         Value::Object(members) => members,
         _ => Map::new(),
@@ -159,31 +136,17 @@ pub(super) fn render(document: Document) -> Value {
     if let Some(rev) = rev {
         out.insert("_rev".into(), rev.to_string().into());
     }
-    let told = [
-        "_revisions",
-        "_revs_info",
-        "_conflicts",
-        "_deleted_conflicts",
-    ];
+    let told = ["_revisions", "_revs_info", "_conflicts", "_deleted_conflicts"];
     let told = told.map(|name| (name, members.get_mut(name).map(Value::take)));
-    out.extend(
-        members
-            .into_iter()
-            .filter(|(name, _)| !name.starts_with('_')),
-    );
+    out.extend(members.into_iter().filter(|(name, _)| !name.starts_with('_')));
     if deleted {
         out.insert("_deleted".into(), true.into());
     }
-    out.extend(
-        told.into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?))),
-    );
+    out.extend(told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     if !attachments.is_empty() {
         let mut listed: Vec<_> = attachments.into_iter().collect();
         listed.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let listed = listed
-            .into_iter()
-            .map(|(name, meta)| (name, render_attachment(meta)));
+        let listed = listed.into_iter().map(|(name, meta)| (name, render_attachment(meta)));
         out.insert("_attachments".into(), Value::Object(listed.collect()));
     }
     Value::Object(out)
@@ -244,9 +207,6 @@ mod tests {
     fn base64_may_be_broken_into_lines() {
         let value = json!({"_attachments": {"a": {"data": "aGVs\r\nbG8="}}});
         let document = parse(value).unwrap();
-        assert_eq!(
-            document.attachments["a"].data.as_deref(),
-            Some(b"hello".as_slice())
-        );
+        assert_eq!(document.attachments["a"].data.as_deref(), Some(b"hello".as_slice()));
     }
 }

@@ -113,9 +113,7 @@ struct Inner {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store")
-            .field("body_limit", &self.body_limit)
-            .finish_non_exhaustive()
+        f.debug_struct("Store").field("body_limit", &self.body_limit).finish_non_exhaustive()
     }
 }
 
@@ -127,18 +125,10 @@ impl Store {
     /// [`Error::Data`] when the directory cannot be made or read.
     pub fn open(options: Options) -> Result<Self, Error> {
         let Options { data, admin, user } = options;
-        let registry =
-            Registry::open(data.clone()).map_err(|error| Error::Data(data.into(), error))?;
+        let registry = Registry::open(data.clone()).map_err(|error| Error::Data(data.into(), error))?;
         let uuid = uuid::Uuid::new_v4().simple().to_string();
-        let inner = Arc::new(Inner {
-            registry,
-            users: Users::new(admin, user),
-            uuid,
-        });
-        Ok(Self {
-            inner,
-            body_limit: DEFAULT_BODY_LIMIT,
-        })
+        let inner = Arc::new(Inner { registry, users: Users::new(admin, user), uuid });
+        Ok(Self { inner, body_limit: DEFAULT_BODY_LIMIT })
     }
 
     /// The same store with another bound on request bodies, in bytes.
@@ -152,8 +142,7 @@ impl Store {
     pub async fn handle(&self, request: Request<Incoming>) -> Response<StoreBody> {
         let mut exchange = Exchange::new(request, self.body_limit);
         // As a trait object: the compiler cannot see through the futures of the routes that they are `Send`.
-        let answering: Pin<Box<dyn Future<Output = _> + Send + '_>> =
-            Box::pin(route::answer(self, &mut exchange));
+        let answering: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(route::answer(self, &mut exchange));
         let answer = match answering.await {
             Ok(answer) => answer,
             Err(failure) => failure.answer(),

@@ -39,21 +39,12 @@ pub(super) fn parse(header: &str, length: u64) -> Result<Option<Vec<(u64, u64)>>
         }
         ranges.push((first, last));
     }
-    if ranges
-        .iter()
-        .any(|(first, last)| first > last || *first >= length)
-    {
+    if ranges.iter().any(|(first, last)| first > last || *first >= length) {
         let reason = "Requested range not satisfiable";
         let status = StatusCode::RANGE_NOT_SATISFIABLE;
-        return Err(Failure::new(
-            status,
-            "requested_range_not_satisfiable",
-            reason,
-        ));
+        return Err(Failure::new(status, "requested_range_not_satisfiable", reason));
     }
-    let clipped = ranges
-        .into_iter()
-        .map(|(first, last)| (first, last.min(length - 1)));
+    let clipped = ranges.into_iter().map(|(first, last)| (first, last.min(length - 1)));
     let ranges: Vec<_> = clipped.collect();
     Ok((ranges.len() <= MOST).then_some(ranges))
 }
@@ -78,8 +69,7 @@ impl Multipart {
         self.body.extend_from_slice(headers.as_bytes());
         self.body.extend_from_slice(b"\r\n");
         self.body.extend_from_slice(data);
-        self.body
-            .extend_from_slice(format!("\r\n--{}", self.boundary).as_bytes());
+        self.body.extend_from_slice(format!("\r\n--{}", self.boundary).as_bytes());
     }
 
     /// Ends the body and makes the answer of it.
@@ -88,11 +78,7 @@ impl Multipart {
         let mut answer = chunked(Bytes::from(self.body));
         *answer.status_mut() = status;
         answer.headers_mut().remove(CACHE_CONTROL);
-        set(
-            &mut answer,
-            CONTENT_TYPE,
-            &format!("{kind}; boundary=\"{}\"", self.boundary),
-        );
+        set(&mut answer, CONTENT_TYPE, &format!("{kind}; boundary=\"{}\"", self.boundary));
         answer
     }
 }
@@ -123,13 +109,7 @@ mod tests {
         for (header, expected) in cases {
             assert_eq!(parse(header, 100).unwrap(), expected, "{header}");
         }
-        for header in [
-            "bytes=100-",
-            "bytes=9-0",
-            "bytes=100-200",
-            "bytes=0-1,100-",
-            "bytes=-0",
-        ] {
+        for header in ["bytes=100-", "bytes=9-0", "bytes=100-200", "bytes=0-1,100-", "bytes=-0"] {
             assert!(parse(header, 100).is_err(), "{header}");
         }
         assert!(parse("bytes=0-1", 0).is_err());

@@ -41,10 +41,7 @@ impl Registry {
                 known.insert(name, None);
             }
         }
-        Ok(Self {
-            data,
-            known: RwLock::new(known),
-        })
+        Ok(Self { data, known: RwLock::new(known) })
     }
 
     /// A `.` stands for the `/` of a name: no name has a `.` itself, so that two names never share a file.
@@ -77,11 +74,7 @@ impl Registry {
         let mut known = self.known.write().await;
         if known.contains_key(name.as_ref()) {
             let reason = "The database could not be created, the file already exists.";
-            return Err(Failure::new(
-                StatusCode::PRECONDITION_FAILED,
-                "file_exists",
-                reason,
-            ));
+            return Err(Failure::new(StatusCode::PRECONDITION_FAILED, "file_exists", reason));
         }
         let database = Database::create(&name, self.engine(&name).await?).await?;
         known.insert(name.into_owned(), Some(Arc::new(database)));
@@ -96,9 +89,7 @@ impl Registry {
             return Err(Failure::no_database());
         }
         database.engine.destroy().await?;
-        tokio::fs::remove_file(self.path(&database.name))
-            .await
-            .map_err(Failure::internal)
+        tokio::fs::remove_file(self.path(&database.name)).await.map_err(Failure::internal)
     }
 
     /// All names, in byte order.
@@ -109,39 +100,24 @@ impl Registry {
     async fn engine(&self, name: &str) -> Result<RedbAdapter, Failure> {
         let (path, name) = (self.path(name), name.to_owned());
         let open = move || RedbAdapter::open(path, &name).map_err(Failure::from);
-        tokio::task::spawn_blocking(open)
-            .await
-            .map_err(Failure::internal)?
+        tokio::task::spawn_blocking(open).await.map_err(Failure::internal)?
     }
 }
 
 /// CouchDB's rule for names: <https://docs.couchdb.org/en/stable/api/database/common.html#put--db>.
 fn check_name(name: &str) -> Result<(), Failure> {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_$()+-/".contains(&byte);
-    let lawful = name
-        .bytes()
-        .next()
-        .is_some_and(|first| first.is_ascii_lowercase())
-        && name.bytes().all(allowed);
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_$()+-/".contains(&byte);
+    let lawful = name.bytes().next().is_some_and(|first| first.is_ascii_lowercase()) && name.bytes().all(allowed);
     if !lawful && !SYSTEM.contains(&name) {
         let reason = format!(
             "Name: '{name}'. Only lowercase characters (a-z), digits (0-9), and any of the characters _, $, (, ), \
              +, -, and / are allowed. Must begin with a letter."
         );
-        return Err(Failure::new(
-            StatusCode::BAD_REQUEST,
-            "illegal_database_name",
-            reason,
-        ));
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "illegal_database_name", reason));
     }
     if name.len() > NAME_LIMIT {
         let reason = format!("At least one path segment of `{name}` is too long.");
-        return Err(Failure::new(
-            StatusCode::BAD_REQUEST,
-            "database_name_too_long",
-            reason,
-        ));
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "database_name_too_long", reason));
     }
     Ok(())
 }

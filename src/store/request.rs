@@ -1,8 +1,6 @@
 //! A request, taken apart the way CouchDB does it, and the end of its exchange.
 
-use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, SERVER,
-};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, SERVER};
 use http::request::Parts;
 use http::{HeaderName, Method, Request, header};
 use hyper::body::Incoming;
@@ -28,23 +26,14 @@ impl Exchange {
         {
             head.method = method;
         }
-        let announced = head.headers.contains_key(header::CONTENT_LENGTH)
-            || head.headers.contains_key(header::TRANSFER_ENCODING);
-        Self {
-            head,
-            body: RequestBody::new(body, limit),
-            announced,
-        }
+        let announced =
+            head.headers.contains_key(header::CONTENT_LENGTH) || head.headers.contains_key(header::TRANSFER_ENCODING);
+        Self { head, body: RequestBody::new(body, limit), announced }
     }
 
     /// The decoded, non-empty parts of the path; `+` is a space in them, as CouchDB's HTTP library has it.
     pub(super) fn path(&self) -> Result<Vec<Vec<u8>>, Failure> {
-        let parts = self
-            .head
-            .uri
-            .path()
-            .split('/')
-            .filter(|part| !part.is_empty());
+        let parts = self.head.uri.path().split('/').filter(|part| !part.is_empty());
         parts.map(decode).collect()
     }
 
@@ -54,17 +43,12 @@ impl Exchange {
 
     /// A header as text; a value that is not text counts as absent.
     pub(super) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
-        self.head
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The revision that `?rev=` or If-Match names, quoted or not.
     pub(super) fn rev(&self, query: &Query) -> Result<Option<Revision>, Failure> {
-        let matched = self
-            .header(header::IF_MATCH)
-            .map(|tag| tag.trim().trim_matches('"'));
+        let matched = self.header(header::IF_MATCH).map(|tag| tag.trim().trim_matches('"'));
         match query.get("rev").or(matched) {
             Some(text) => text.parse().map(Some).map_err(|_| Failure::bad_rev()),
             None => Ok(None),
@@ -74,8 +58,7 @@ impl Exchange {
     /// Whether If-None-Match names this tag. `*` is not special to CouchDB.
     pub(super) fn holds(&self, tag: &str) -> bool {
         let tags = self.header(header::IF_NONE_MATCH).unwrap_or_default();
-        tags.split(',')
-            .any(|held| held.trim().trim_start_matches("W/").trim_matches('"') == tag)
+        tags.split(',').any(|held| held.trim().trim_start_matches("W/").trim_matches('"') == tag)
     }
 
     /// Refuses a body that does not call itself JSON.
@@ -85,9 +68,7 @@ impl Exchange {
         if kind.eq_ignore_ascii_case("application/json") {
             return Ok(());
         }
-        Err(Failure::content_type(
-            "Content-Type must be application/json",
-        ))
+        Err(Failure::content_type("Content-Type must be application/json"))
     }
 
     /// The body as JSON, nested as deep as the engine keeps documents.
@@ -97,14 +78,11 @@ impl Exchange {
         }
         let encoding = self.header(CONTENT_ENCODING).unwrap_or("identity");
         if !encoding.eq_ignore_ascii_case("identity") {
-            return Err(Failure::content_type(
-                "Only identity content-encoding is supported",
-            ));
+            return Err(Failure::content_type("Only identity content-encoding is supported"));
         }
         let bytes = self.body.read(too_large).await?;
         // The envelope is `{"docs": [...]}`.
-        rouchdb_core::json::from_input(&bytes, 2)
-            .map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))
+        rouchdb_core::json::from_input(&bytes, 2).map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))
     }
 
     /// The body as a JSON object.
@@ -128,24 +106,14 @@ impl Exchange {
             if !self.head.headers.contains_key(EXPECT) {
                 self.body.drain().await;
             }
-            answer
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let id: String = uuid::Uuid::new_v4()
-            .simple()
-            .to_string()
-            .chars()
-            .take(10)
-            .collect();
+        let id: String = uuid::Uuid::new_v4().simple().to_string().chars().take(10).collect();
         let headers: &mut HeaderMap = answer.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(HeaderName::from_static("x-couch-request-id"), id);
         }
-        headers.insert(
-            HeaderName::from_static("x-couchdb-body-time"),
-            HeaderValue::from_static("0"),
-        );
+        headers.insert(HeaderName::from_static("x-couchdb-body-time"), HeaderValue::from_static("0"));
         let server = concat!("Stowage-Store/", env!("CARGO_PKG_VERSION"));
         headers.insert(SERVER, HeaderValue::from_static(server));
         answer
@@ -168,10 +136,7 @@ impl Query {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn flag(&self, name: &str) -> bool {
@@ -181,10 +146,7 @@ impl Query {
     /// A JSON value, as keys are given.
     pub(super) fn json(&self, name: &str) -> Result<Option<Value>, Failure> {
         let text = self.get(name);
-        text.map(|text| {
-            serde_json::from_str(text).map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))
-        })
-        .transpose()
+        text.map(|text| serde_json::from_str(text).map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))).transpose()
     }
 
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
@@ -192,9 +154,7 @@ impl Query {
             return Ok(None);
         };
         let reason = || format!("Invalid value for integer: {}", Value::from(text));
-        text.parse()
-            .map(Some)
-            .map_err(|_| Failure::new(http::StatusCode::BAD_REQUEST, "query_parse_error", reason()))
+        text.parse().map(Some).map_err(|_| Failure::new(http::StatusCode::BAD_REQUEST, "query_parse_error", reason()))
     }
 }
 
@@ -224,10 +184,6 @@ pub(super) fn decode(text: &str) -> Result<Vec<u8>, Failure> {
 /// Encodes a name the way CouchDB writes it into `Location`: everything but letters, digits and `_.-:`.
 pub(super) fn encode(name: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-    const NAME: &AsciiSet = &NON_ALPHANUMERIC
-        .remove(b'_')
-        .remove(b'.')
-        .remove(b'-')
-        .remove(b':');
+    const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b':');
     utf8_percent_encode(name, NAME).to_string()
 }

@@ -21,33 +21,20 @@ async fn leaves(database: &Database, id: &str) -> Result<Vec<String>, Failure> {
         ..ChangesOptions::default()
     };
     let changes = database.engine.changes(options).await?;
-    let revs = changes
-        .results
-        .into_iter()
-        .flat_map(|change| change.changes);
+    let revs = changes.results.into_iter().flat_map(|change| change.changes);
     Ok(revs.map(|change| change.rev).collect())
 }
 
-pub(super) async fn tell_deleted_conflicts(
-    database: &Database,
-    document: &mut Document,
-) -> Result<(), Failure> {
+pub(super) async fn tell_deleted_conflicts(database: &Database, document: &mut Document) -> Result<(), Failure> {
     let own = document.rev.as_ref().map(Revision::to_string);
     let mut deleted: Vec<String> = Vec::new();
     for rev in leaves(database, &document.id).await? {
-        let options = GetOptions {
-            rev: Some(rev.clone()),
-            ..GetOptions::default()
-        };
+        let options = GetOptions { rev: Some(rev.clone()), ..GetOptions::default() };
         if Some(&rev) != own.as_ref() && database.read(&document.id, options).await?.deleted {
             deleted.push(rev);
         }
     }
-    if let Some(members) = document
-        .data
-        .as_object_mut()
-        .filter(|_| !deleted.is_empty())
-    {
+    if let Some(members) = document.data.as_object_mut().filter(|_| !deleted.is_empty()) {
         members.insert("_deleted_conflicts".into(), deleted.into());
     }
     Ok(())
@@ -72,22 +59,10 @@ pub(super) async fn open_revs(
     let mut found = Vec::with_capacity(revs.len());
     for rev in revs {
         let _: Revision = rev.parse().map_err(|_| Failure::bad_rev())?;
-        let options = GetOptions {
-            rev: Some(rev.clone()),
-            ..get_options(query)?
-        };
-        found.push(
-            database
-                .read(id, options)
-                .await
-                .map(render)
-                .map_err(|_| rev),
-        );
+        let options = GetOptions { rev: Some(rev.clone()), ..get_options(query)? };
+        found.push(database.read(id, options).await.map(render).map_err(|_| rev));
     }
-    if exchange
-        .header(ACCEPT)
-        .is_some_and(|accepted| accepted.contains("application/json"))
-    {
+    if exchange.header(ACCEPT).is_some_and(|accepted| accepted.contains("application/json")) {
         let rows = found.into_iter().map(|one| match one {
             Ok(document) => json!({"ok": document}),
             Err(rev) => json!({"missing": rev}),
@@ -97,10 +72,7 @@ pub(super) async fn open_revs(
     let mut parts = Multipart::new();
     for one in found {
         match one {
-            Ok(document) => parts.add(
-                "Content-Type: application/json\r\n",
-                document.to_string().as_bytes(),
-            ),
+            Ok(document) => parts.add("Content-Type: application/json\r\n", document.to_string().as_bytes()),
             Err(rev) => parts.add(
                 "Content-Type: application/json; error=\"true\"\r\n",
                 json!({"missing": rev}).to_string().as_bytes(),

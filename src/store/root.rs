@@ -1,8 +1,6 @@
 //! The routes of the server itself.
 
-use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderValue, LOCATION, PRAGMA, SET_COOKIE,
-};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderValue, LOCATION, PRAGMA, SET_COOKIE};
 use http::{Method, StatusCode};
 use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
@@ -43,19 +41,11 @@ pub(super) fn welcome(store: &Store, exchange: &Exchange) -> Result<Answer, Fail
 /// `/_up`.
 pub(super) fn up(exchange: &Exchange) -> Result<Answer, Failure> {
     require_read(exchange)?;
-    Ok(json_answer(
-        StatusCode::OK,
-        &json!({"status": "ok", "seeds": {}}),
-    ))
+    Ok(json_answer(StatusCode::OK, &json!({"status": "ok", "seeds": {}})))
 }
 
 /// `/_all_dbs` with `startkey`, `endkey`, `descending`, `skip` and `limit`.
-pub(super) async fn all_dbs(
-    store: &Store,
-    exchange: &Exchange,
-    query: &Query,
-    user: &User,
-) -> Result<Answer, Failure> {
+pub(super) async fn all_dbs(store: &Store, exchange: &Exchange, query: &Query, user: &User) -> Result<Answer, Failure> {
     require_read(exchange)?;
     user.require_server_admin()?;
     let key = |one: &str, other: &str| -> Result<Option<String>, Failure> {
@@ -72,11 +62,7 @@ pub(super) async fn all_dbs(
     names.retain(|name| high.as_ref().is_none_or(|high| name <= high));
     let count = |name| Ok::<_, Failure>(query.number(name)?.and_then(|n| usize::try_from(n).ok()));
     let limit = count("limit")?.unwrap_or(usize::MAX);
-    let page: Vec<String> = names
-        .into_iter()
-        .skip(count("skip")?.unwrap_or(0))
-        .take(limit)
-        .collect();
+    let page: Vec<String> = names.into_iter().skip(count("skip")?.unwrap_or(0)).take(limit).collect();
     let text = format!("{}\n", Value::from(page));
     let tag = hex::encode(Md5::digest(text.as_bytes()));
     let mut answer = chunked(text);
@@ -94,9 +80,7 @@ pub(super) fn uuids(exchange: &Exchange, query: &Query) -> Result<Answer, Failur
         let reason = "count parameter too large";
         return Err(Failure::new(StatusCode::FORBIDDEN, "forbidden", reason));
     }
-    let uuids: Vec<String> = (0..count)
-        .map(|_| uuid::Uuid::new_v4().simple().to_string())
-        .collect();
+    let uuids: Vec<String> = (0..count).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
     let body = json!({"uuids": uuids});
     let tag = hex::encode(Md5::digest(body.to_string().as_bytes()));
     let mut answer = json_answer(StatusCode::OK, &body);
@@ -104,19 +88,12 @@ pub(super) fn uuids(exchange: &Exchange, query: &Query) -> Result<Answer, Failur
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    headers.insert(
-        EXPIRES,
-        HeaderValue::from_static("Mon, 01 Jan 1990 00:00:00 GMT"),
-    );
+    headers.insert(EXPIRES, HeaderValue::from_static("Mon, 01 Jan 1990 00:00:00 GMT"));
     Ok(answer)
 }
 
 /// `/_session`: who am I, log in, log out.
-pub(super) async fn session(
-    users: &Users,
-    exchange: &mut Exchange,
-    user: User,
-) -> Result<Answer, Failure> {
+pub(super) async fn session(users: &Users, exchange: &mut Exchange, user: User) -> Result<Answer, Failure> {
     match exchange.head.method {
         Method::GET | Method::HEAD => {
             let mut info = json!({"authentication_handlers": ["cookie", "default"]});
@@ -139,10 +116,7 @@ pub(super) async fn session(
 
 async fn login(users: &Users, exchange: &mut Exchange) -> Result<Answer, Failure> {
     let query = exchange.query()?;
-    let kind = exchange
-        .header(CONTENT_TYPE)
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let kind = exchange.header(CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
     let (name, password) = if kind.starts_with("application/json") {
         let members = exchange.object().await?;
         let text = |key: &str| members.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -158,11 +132,7 @@ async fn login(users: &Users, exchange: &mut Exchange) -> Result<Answer, Failure
     match users.login(&name, &password) {
         Ok(user) => {
             let next = query.get("next").filter(|next| next.starts_with('/'));
-            let status = if next.is_some() {
-                StatusCode::FOUND
-            } else {
-                StatusCode::OK
-            };
+            let status = if next.is_some() { StatusCode::FOUND } else { StatusCode::OK };
             let body = json!({"ok": true, "name": name, "roles": user.roles()});
             let mut answer = json_answer(status, &body);
             set_cookie(&mut answer, &users.start_session(&name), SESSION.as_secs());

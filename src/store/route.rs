@@ -26,15 +26,7 @@ const NOT_OFFERED: [&[u8]; 13] = [
 ];
 
 /// What CouchDB has below a design document.
-const DESIGN_HANDLERS: [&[u8]; 7] = [
-    b"_view",
-    b"_show",
-    b"_list",
-    b"_update",
-    b"_info",
-    b"_rewrite",
-    b"_search",
-];
+const DESIGN_HANDLERS: [&[u8]; 7] = [b"_view", b"_show", b"_list", b"_update", b"_info", b"_rewrite", b"_search"];
 
 /// Answers a request, or says why not.
 pub(super) async fn answer(store: &Store, exchange: &mut Exchange) -> Result<Answer, Failure> {
@@ -76,9 +68,7 @@ async fn below(
         [b"_missing_revs"] => bulk::missing_revs(database, exchange).await,
         [b"_all_docs"] => all_docs::all_docs(database, exchange, query).await,
         [b"_changes"] => changes::changes(database, exchange, query).await,
-        [name, ..] if NOT_OFFERED.contains(name) => {
-            Err(Failure::not_offered(&String::from_utf8_lossy(name)))
-        }
+        [name, ..] if NOT_OFFERED.contains(name) => Err(Failure::not_offered(&String::from_utf8_lossy(name))),
         [space @ (b"_design" | b"_local"), id, rest @ ..] => {
             let id = [space, b"/".as_slice(), id].concat();
             one(database, exchange, query, user, &id, rest).await
@@ -97,17 +87,13 @@ async fn one(
     id: &[u8],
     rest: &[&[u8]],
 ) -> Result<Answer, Failure> {
-    let id = std::str::from_utf8(id)
-        .map_err(|_| document::illegal_id("Document id must be UTF-8 encoded"))?;
+    let id = std::str::from_utf8(id).map_err(|_| document::illegal_id("Document id must be UTF-8 encoded"))?;
     let reads = matches!(exchange.head.method, Method::GET | Method::HEAD);
     if id.starts_with("_design/") {
         if !reads {
             user.require_admin(&database.security().await?)?;
         }
-        if rest
-            .first()
-            .is_some_and(|name| DESIGN_HANDLERS.contains(name))
-        {
+        if rest.first().is_some_and(|name| DESIGN_HANDLERS.contains(name)) {
             return Err(Failure::not_offered("views"));
         }
     }

@@ -43,13 +43,7 @@ impl Database {
             };
         }
         let keys = Some(vec![id.to_owned()]);
-        let found = self
-            .engine
-            .all_docs(AllDocsOptions {
-                keys,
-                ..AllDocsOptions::new()
-            })
-            .await?;
+        let found = self.engine.all_docs(AllDocsOptions { keys, ..AllDocsOptions::new() }).await?;
         Ok(match found.rows.first() {
             Some(row) if row.is_deleted() => Presence::Deleted,
             Some(row) if row.rev().is_some() => Presence::Live,
@@ -71,17 +65,8 @@ impl Database {
     }
 
     /// A stored revision to build on, and whether it is a leaf; `None` when this document never had it.
-    pub(super) async fn base(
-        &self,
-        id: &str,
-        rev: &Revision,
-    ) -> Result<Option<(Document, bool)>, Failure> {
-        let at = |latest| GetOptions {
-            rev: Some(rev.to_string()),
-            latest,
-            revs: true,
-            ..GetOptions::default()
-        };
+    pub(super) async fn base(&self, id: &str, rev: &Revision) -> Result<Option<(Document, bool)>, Failure> {
+        let at = |latest| GetOptions { rev: Some(rev.to_string()), latest, revs: true, ..GetOptions::default() };
         let found = match self.engine.get(id, at(false)).await {
             Err(RouchError::NotFound(_)) => return Ok(None),
             found => found?,
@@ -105,11 +90,7 @@ impl Database {
                 Some(history) => {
                     results.extend(self.edit(std::mem::take(&mut waiting)).await?);
                     let replicated = BulkDocsOptions::replication();
-                    results.extend(
-                        self.engine
-                            .bulk_docs(vec![with_history(document, history)], replicated)
-                            .await?,
-                    );
+                    results.extend(self.engine.bulk_docs(vec![with_history(document, history)], replicated).await?);
                 }
             }
         }
@@ -121,10 +102,7 @@ impl Database {
         if documents.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self
-            .engine
-            .bulk_docs(documents, BulkDocsOptions::new())
-            .await?)
+        Ok(self.engine.bulk_docs(documents, BulkDocsOptions::new()).await?)
     }
 
     /// The history of an edit that drops all attachments of its parent, newest first; `None` when it is another edit.
@@ -132,10 +110,7 @@ impl Database {
         let Some(rev) = &document.rev else {
             return Ok(None);
         };
-        if document.deleted
-            || !document.attachments.is_empty()
-            || document.id.starts_with("_local/")
-        {
+        if document.deleted || !document.attachments.is_empty() || document.id.starts_with("_local/") {
             return Ok(None);
         }
         let Some((parent, true)) = self.base(&document.id, rev).await? else {
@@ -144,14 +119,8 @@ impl Database {
         if parent.attachments.is_empty() {
             return Ok(None);
         }
-        let ids = parent
-            .data
-            .pointer("/_revisions/ids")
-            .and_then(|ids| ids.as_array());
-        let ids = ids
-            .into_iter()
-            .flatten()
-            .filter_map(|id| id.as_str().map(str::to_owned));
+        let ids = parent.data.pointer("/_revisions/ids").and_then(|ids| ids.as_array());
+        let ids = ids.into_iter().flatten().filter_map(|id| id.as_str().map(str::to_owned));
         Ok(Some(ids.collect()))
     }
 
@@ -160,21 +129,13 @@ impl Database {
         self.check_stubs(&document).await?;
         let result = self.save(vec![document]).await?.pop();
         let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
-        if result.ok {
-            Ok(result)
-        } else {
-            Err(Failure::refused(&result))
-        }
+        if result.ok { Ok(result) } else { Err(Failure::refused(&result)) }
     }
 
     /// Refuses a document with a stub for an attachment that its parent does not have. CouchDB refuses the whole request for
     /// one such stub, before anything is saved.
     pub(super) async fn check_stubs(&self, document: &Document) -> Result<(), Failure> {
-        if document
-            .attachments
-            .values()
-            .all(|meta| meta.data.is_some())
-        {
+        if document.attachments.values().all(|meta| meta.data.is_some()) {
             return Ok(());
         }
         let parent = match &document.rev {
@@ -185,10 +146,7 @@ impl Database {
             },
             None => HashMap::new(),
         };
-        let mut stubs = document
-            .attachments
-            .iter()
-            .filter(|(_, meta)| meta.data.is_none());
+        let mut stubs = document.attachments.iter().filter(|(_, meta)| meta.data.is_none());
         match stubs.find(|(name, _)| !parent.contains_key(*name)) {
             Some((name, _)) => Err(Failure::missing_stub(&document.id, name)),
             None => Ok(()),

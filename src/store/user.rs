@@ -45,45 +45,25 @@ fn digest(password: &str) -> [u8; 32] {
 
 impl Users {
     pub(super) fn new(admin: (String, String), user: Option<(String, String)>) -> Self {
-        let account = |(name, password): (String, String), admin| Account {
-            name,
-            password: digest(&password),
-            admin,
-        };
-        let accounts = [
-            Some(account(admin, true)),
-            user.map(|user| account(user, false)),
-        ];
-        Self {
-            accounts: accounts.into_iter().flatten().collect(),
-            sessions: Mutex::default(),
-        }
+        let account = |(name, password): (String, String), admin| Account { name, password: digest(&password), admin };
+        let accounts = [Some(account(admin, true)), user.map(|user| account(user, false))];
+        Self { accounts: accounts.into_iter().flatten().collect(), sessions: Mutex::default() }
     }
 
     /// Checks a name and a password.
     pub(super) fn login(&self, name: &str, password: &str) -> Result<User, Failure> {
         let given = digest(password);
-        let account = self
-            .accounts
-            .iter()
-            .find(|one| one.name == name && one.password == given);
-        account
-            .map(|account| account.user("default"))
-            .ok_or_else(|| unauthorized("Name or password is incorrect."))
+        let account = self.accounts.iter().find(|one| one.name == name && one.password == given);
+        account.map(|account| account.user("default")).ok_or_else(|| unauthorized("Name or password is incorrect."))
     }
 
     /// The client that these headers name; without credentials, or with a cookie that is over, nobody.
     pub(super) fn identify(&self, headers: &HeaderMap) -> Result<User, Failure> {
-        let basic = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
+        let basic = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         if let Some((scheme, token)) = basic.and_then(|value| value.split_once(' '))
             && scheme.eq_ignore_ascii_case("basic")
         {
-            let text = STANDARD
-                .decode(token.trim())
-                .ok()
-                .and_then(|raw| String::from_utf8(raw).ok());
+            let text = STANDARD.decode(token.trim()).ok().and_then(|raw| String::from_utf8(raw).ok());
             let pair = text.as_deref().and_then(|text| text.split_once(':'));
             let (name, password) = pair.unwrap_or_default();
             return self.login(name, password);
@@ -91,18 +71,10 @@ impl Users {
         let session = session_token(headers);
         let name = session.and_then(|token| {
             let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions
-                .get(token)
-                .filter(|(_, end)| *end > Instant::now())
-                .map(|(name, _)| name.clone())
+            sessions.get(token).filter(|(_, end)| *end > Instant::now()).map(|(name, _)| name.clone())
         });
-        let account = self
-            .accounts
-            .iter()
-            .find(|one| Some(&one.name) == name.as_ref());
-        Ok(account
-            .map(|account| account.user("cookie"))
-            .unwrap_or_default())
+        let account = self.accounts.iter().find(|one| Some(&one.name) == name.as_ref());
+        Ok(account.map(|account| account.user("cookie")).unwrap_or_default())
     }
 
     /// Starts a session and gives the token that its cookie carries. Random tokens need no signature.
@@ -118,29 +90,19 @@ impl Users {
     /// Ends the session that these headers carry, if any.
     pub(super) fn end_session(&self, headers: &HeaderMap) {
         if let Some(token) = session_token(headers) {
-            self.sessions
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(token);
+            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
         }
     }
 }
 
 impl Account {
     fn user(&self, handler: &'static str) -> User {
-        User {
-            name: Some(self.name.clone()),
-            admin: self.admin,
-            handler: Some(handler),
-        }
+        User { name: Some(self.name.clone()), admin: self.admin, handler: Some(handler) }
     }
 }
 
 fn session_token(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers
-        .get_all(COOKIE)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
+    let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|line| line.split(';'));
     pairs.find_map(|pair| pair.trim().strip_prefix("AuthSession="))
 }
@@ -155,11 +117,7 @@ impl User {
     }
 
     pub(super) fn require_server_admin(&self) -> Result<(), Failure> {
-        if self.admin {
-            Ok(())
-        } else {
-            Err(unauthorized("You are not a server admin."))
-        }
+        if self.admin { Ok(()) } else { Err(unauthorized("You are not a server admin.")) }
     }
 
     /// Refuses who is not an admin of a database with this `_security`.
@@ -174,9 +132,7 @@ impl User {
     pub(super) fn require_member(&self, security: &Value) -> Result<(), Failure> {
         let group = security.get("members");
         let empty = |kind| {
-            let list = group
-                .and_then(|group| group.get(kind))
-                .and_then(Value::as_array);
+            let list = group.and_then(|group| group.get(kind)).and_then(Value::as_array);
             list.is_none_or(Vec::is_empty)
         };
         let public = empty("names") && empty("roles");
@@ -192,17 +148,11 @@ impl User {
 
     fn listed(&self, security: &Value, group: &str) -> bool {
         let holds = |kind: &str, wanted: &str| {
-            let list = security
-                .get(group)
-                .and_then(|group| group.get(kind))
-                .and_then(Value::as_array);
+            let list = security.get(group).and_then(|group| group.get(kind)).and_then(Value::as_array);
             list.is_some_and(|list| list.iter().any(|one| one == wanted))
         };
         self.admin
-            || self
-                .name
-                .as_deref()
-                .is_some_and(|name| holds("names", name))
+            || self.name.as_deref().is_some_and(|name| holds("names", name))
             || self.roles().iter().any(|role| holds("roles", role))
     }
 

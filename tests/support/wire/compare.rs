@@ -202,7 +202,8 @@ impl Context<'_> {
             }
             return Ok(());
         }
-        let plain = self.rules.digests.iter().fold(expected.to_owned(), |text, (packed, plain)| text.replace(packed, plain));
+        let plain =
+            self.rules.digests.iter().fold(expected.to_owned(), |text, (packed, plain)| text.replace(packed, plain));
         if plain == actual || substitute(&plain, self.known) == actual { Ok(()) } else { Err(()) }
     }
 }

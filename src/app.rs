@@ -1,0 +1,238 @@
+//! Wiring: from a configuration to a running gateway, and back to nothing.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::config::{Config, CouchTarget, Secret};
+use crate::couch::Couch;
+use crate::handlers::{Gateway, Locks};
+use crate::http::body::BoxError;
+use crate::http::client::Client;
+use crate::http::connect::{Connector, Reach};
+use crate::http::egress::Egress;
+use crate::http::target::Origin;
+use crate::middleware::{Admission, stack};
+use crate::plan::Plans;
+use crate::server::Server;
+use crate::server::admin::Admin;
+use crate::server::tls::Certificates;
+use crate::storage::{Budget, Context, Registry};
+use crate::store::{Options, Store};
+use crate::tasks::Tasks;
+use crate::telemetry::metrics::Metrics;
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct App {
+    /// Where clients connect, without TLS.
+    pub proxy: Option<SocketAddr>,
+    /// Where clients connect with TLS.
+    pub proxy_tls: Option<SocketAddr>,
+    /// Health and metrics.
+    pub admin: Option<SocketAddr>,
+    /// The built-in store, where it is used.
+    pub store: Option<SocketAddr>,
+    /// What requests share.
+    pub gateway: Arc<Gateway>,
+    /// The requests in flight.
+    pub admission: Admission,
+    /// Connections of clients, apart from the tasks that have to end.
+    pub connections: Tasks,
+    certificates: Option<Certificates>,
+    background: Tasks,
+    upstream: Tasks,
+    stopping: CancellationToken,
+    closing: CancellationToken,
+    drain: Duration,
+}
+
+impl App {
+    /// Opens the listeners and begins to serve.
+    ///
+    /// # Errors
+    /// An address that is taken, a certificate that cannot be read, a data directory that cannot be used.
+    pub async fn start(config: Config) -> Result<Self, BoxError> {
+        let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
+        let (background, upstream, connections) = (Tasks::default(), Tasks::default(), Tasks::default());
+        let (store, url, account) = local_connection(&config, &background, &closing).await?;
+        let client = client(&config, &upstream)?;
+        let gateway = Arc::new(gateway(&config, &client, &url, &account)?);
+        drop(background.spawn("changes feed of the plans", gateway.plans.clone().follow(background.clone())));
+        let admission = Admission::new(config.limits.in_flight);
+        let stack = stack(Arc::clone(&gateway), admission.clone());
+        let server =
+            Server::new(stack, config.limits.clone(), config.timeouts.clone(), connections.clone(), stopping.clone());
+        let certificates = config.listen.tls.as_ref().map(Certificates::load).transpose()?;
+        let proxy = listen(config.listen.address, "listen.address").await?;
+        let proxy_tls = listen(config.listen.tls.as_ref().map(|tls| tls.address), "listen.tls.address").await?;
+        let admin = listen(config.admin.address, "admin.address").await?;
+        let mut app = Self {
+            proxy: None,
+            proxy_tls: None,
+            admin: None,
+            store,
+            gateway,
+            admission,
+            connections,
+            certificates,
+            background,
+            upstream,
+            stopping,
+            closing,
+            drain: config.timeouts.drain,
+        };
+        app.proxy = app.serve(proxy, server.clone(), None)?;
+        app.proxy_tls = app.serve(proxy_tls, server, app.certificates.clone())?;
+        app.admin = app.serve_admin(admin)?;
+        Ok(app)
+    }
+
+    fn serve(
+        &self,
+        listener: Option<TcpListener>,
+        server: Server,
+        certificates: Option<Certificates>,
+    ) -> Result<Option<SocketAddr>, BoxError> {
+        let Some(listener) = listener else { return Ok(None) };
+        let address = listener.local_addr()?;
+        drop(self.background.spawn("listener", server.accept(listener, certificates)));
+        Ok(Some(address))
+    }
+
+    fn serve_admin(&self, listener: Option<TcpListener>) -> Result<Option<SocketAddr>, BoxError> {
+        let Some(listener) = listener else { return Ok(None) };
+        let address = listener.local_addr()?;
+        let admin = Admin::new(Arc::clone(&self.gateway), self.admission.clone(), self.stopping.clone());
+        let serving = admin.accept(listener, self.background.clone(), self.closing.clone());
+        drop(self.background.spawn("admin listener", serving));
+        Ok(Some(address))
+    }
+
+    /// Reads certificates again.
+    ///
+    /// # Errors
+    /// Files that cannot be used; what was in use stays.
+    pub fn reload(&self) -> Result<(), BoxError> {
+        self.certificates.as_ref().map_or(Ok(()), Certificates::reload)
+    }
+
+    /// Takes no more requests, lets those that run end, then everything else; gives how many were cut off.
+    pub async fn stop(self) -> usize {
+        self.stopping.cancel();
+        let cut = self.connections.drain(self.drain).await;
+        self.gateway.tasks.stop();
+        let lost = self.gateway.tasks.drain(self.drain).await;
+        if lost > 0 {
+            tracing::error!(tasks = lost, "commits or removals did not end in time");
+        }
+        self.background.stop();
+        self.closing.cancel();
+        self.background.drain(CLOSE_WITHIN).await;
+        drop(self.gateway);
+        drop(self.upstream);
+        cut + lost
+    }
+}
+
+/// Where CouchDB is, after starting the built-in store if that is what is asked for.
+async fn local_connection(
+    config: &Config,
+    tasks: &Tasks,
+    closing: &CancellationToken,
+) -> Result<(Option<SocketAddr>, Url, (String, Secret)), BoxError> {
+    let account = (config.couchdb.username.clone(), config.couchdb.password.clone());
+    match &config.couchdb.target {
+        CouchTarget::Url(url) => Ok((None, url.clone(), account)),
+        CouchTarget::Embedded => {
+            let account = if account.0.is_empty() { store_account(&config.couchdb.data)? } else { account };
+            let admin = (account.0.clone(), account.1.expose().to_owned());
+            let store = Store::open(Options { data: config.couchdb.data.clone(), admin, user: None })?;
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+            let address = listener.local_addr()?;
+            let closing = closing.clone();
+            drop(tasks.spawn("built-in store", async move {
+                if let Err(error) = store.serve(listener, closing.cancelled_owned()).await {
+                    tracing::error!(%error, "the built-in store ended");
+                }
+            }));
+            Ok((Some(address), Url::parse(&format!("http://{address}/"))?, account))
+        }
+    }
+}
+
+/// The admin of a built-in store for which none is configured: `admin` with a password that is made once and kept in a
+/// file of the data directory.
+fn store_account(data: &Path) -> Result<(String, Secret), BoxError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = data.join("admin-password");
+    if let Ok(known) = std::fs::read_to_string(&path) {
+        return Ok(("admin".to_owned(), Secret::new(known.trim_end())));
+    }
+    std::fs::create_dir_all(data)?;
+    let password = uuid::Uuid::new_v4().simple().to_string();
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    std::io::Write::write_all(&mut file, password.as_bytes())?;
+    tracing::info!(file = %path.display(), "made an admin account for the built-in store: the password is in this file");
+    Ok(("admin".to_owned(), Secret::new(password)))
+}
+
+/// A gateway without listeners, to ask it about plans. The built-in store is not started.
+///
+/// # Errors
+/// A configuration that cannot be used.
+pub fn gateway_of(config: &Config) -> Result<Gateway, BoxError> {
+    let CouchTarget::Url(url) = &config.couchdb.target else {
+        return Err("couchdb.url names the built-in store, which only a running gateway has".into());
+    };
+    let client = client(config, &Tasks::default())?;
+    gateway(config, &client, url, &(config.couchdb.username.clone(), config.couchdb.password.clone()))
+}
+
+fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {
+    let connector = Connector::new(Egress::from_config(&config.egress), config.timeouts.clone())?;
+    Ok(Client::new(connector, upstream.clone(), config.limits.header_bytes))
+}
+
+fn gateway(config: &Config, client: &Client, url: &Url, account: &(String, Secret)) -> Result<Gateway, BoxError> {
+    let origin = Origin::of(url).ok_or("couchdb.url names no server")?;
+    let server = client.server(origin, Reach::Operator);
+    let account = (account.0.as_str(), &account.1);
+    let document_bytes = config.limits.document_bytes;
+    let couch = Couch::new(server, url.path(), Some(account), client.patience(), document_bytes)?;
+    let (metrics, tasks) = (Metrics::new()?, Tasks::default());
+    let budget = Budget::new(config.limits.upload_buffer_bytes);
+    let context = Context {
+        client: client.clone(),
+        tasks: tasks.clone(),
+        budget: budget.clone(),
+        config: Arc::new(config.storage.clone()),
+    };
+    Ok(Gateway {
+        plans: Plans::new(couch.clone(), config.plans.clone(), metrics.clone()),
+        couch,
+        storages: Registry::new(context),
+        budget,
+        limits: config.limits.clone(),
+        timeouts: config.timeouts.clone(),
+        metrics,
+        tasks,
+        locks: Locks::default(),
+    })
+}
+
+async fn listen(address: Option<SocketAddr>, key: &str) -> Result<Option<TcpListener>, BoxError> {
+    let Some(address) = address else { return Ok(None) };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) => Err(format!("{key}: {address} cannot be listened on: {error}").into()),
+    }
+}
+
+/// How long what nobody waits for may take to end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);

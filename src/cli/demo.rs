@@ -1,0 +1,185 @@
+//! `stowage demo`: the main job on a real recording, with nothing else installed.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use super::serve::{announce, run_until_signal, runtime};
+use super::show::say;
+use crate::app::App;
+use crate::config::{Config, Source, load};
+use crate::http::body::{Body, BoxError, collect};
+use crate::http::client::{Client, Server};
+use crate::http::connect::{Connector, Reach};
+use crate::http::egress::Egress;
+use crate::http::target::Origin;
+use crate::tasks::Tasks;
+use crate::telemetry::log;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Demo {
+    /// Exit after the recording has come back
+    #[arg(long)]
+    once: bool,
+}
+
+impl Demo {
+    /// Shows the main job, and serves until Ctrl-C.
+    pub(super) fn run(&self) -> Result<(), BoxError> {
+        let folder = Folder::make()?;
+        let config = configuration(&folder.0)?;
+        log::start(&config.log);
+        runtime()?.block_on(async {
+            let app = App::start(config).await?;
+            announce(&app);
+            let shown = show(&app, &folder.0).await;
+            if self.once || shown.is_err() {
+                app.stop().await;
+                return shown;
+            }
+            say("\nServing until Ctrl-C.")?;
+            run_until_signal(app).await
+        })
+    }
+}
+
+/// A temporary folder that goes when the demo ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> Result<Self, BoxError> {
+        let path = std::env::temp_dir().join(format!("stowage-demo-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(path.join("attachments"))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(folder = %self.0.display(), %error, "the demo's folder stays");
+        }
+    }
+}
+
+fn configuration(folder: &Path) -> Result<Config, BoxError> {
+    let text = json!({
+        "listen": { "address": "127.0.0.1:0" },
+        "admin": { "address": "127.0.0.1:0" },
+        "couchdb": { "url": "embedded", "data": folder.join("couchdb"), "username": USER, "password": PASSWORD },
+        "storage": { "file_root": folder.join("attachments") },
+        "log": { "level": "warn" },
+    });
+    let text = toml::to_string(&text)?;
+    load(&Source { text, environment: Vec::new() }).map_err(|problems| format!("{problems:?}").into())
+}
+
+async fn show(app: &App, folder: &Path) -> Result<(), BoxError> {
+    let address = app.proxy.ok_or("the demo has no listener")?;
+    let client = Talker::new(&format!("http://{address}"))?;
+    say("\n1. A plan: voicemails of this account's month databases go to a directory")?;
+    for database in ["system_data", DATABASE] {
+        client.send(Method::PUT, &format!("/{database}"), "application/json", Bytes::new()).await?;
+    }
+    let plan = plan();
+    client.send_json(&format!("/system_data/{ACCOUNT}"), &plan).await?;
+    say(&serde_json::to_string_pretty(&plan)?)?;
+    say("\n2. A voicemail's document, and its recording")?;
+    let document = json!({ "pvt_type": "mailbox_message", "name": "mailbox 1010 message", "pvt_account_id": ACCOUNT });
+    let made = client.send_json(&format!("/{DATABASE}/{DOCUMENT}"), &document).await?;
+    let rev = made.get("rev").and_then(Value::as_str).ok_or("the document was not made")?.to_owned();
+    let target = format!("/{DATABASE}/{DOCUMENT}/{ATTACHMENT}");
+    let put = client.send(Method::PUT, &format!("{target}?rev={rev}"), "audio/x-wav", RECORDING.into()).await?;
+    say(&format!("PUT {target}  {} bytes\n{}", RECORDING.len(), String::from_utf8_lossy(&put).trim_end()))?;
+    say("\n3. The document: a pointer, no bytes, no secret")?;
+    let document = client.send(Method::GET, &format!("/{DATABASE}/{DOCUMENT}"), "", Bytes::new()).await?;
+    say(&serde_json::to_string_pretty(&serde_json::from_slice::<Value>(&document)?)?)?;
+    say("\n4. The stored file")?;
+    let stored = only_file(&folder.join("attachments").join("voicemails"))?;
+    say(&format!("{}  {} bytes", stored.display(), std::fs::metadata(&stored)?.len()))?;
+    if std::fs::read(&stored)? != RECORDING {
+        return Err("the stored file is not the recording".into());
+    }
+    say("\n5. The recording comes back")?;
+    let back = client.send(Method::GET, &target, "", Bytes::new()).await?;
+    if back != RECORDING {
+        return Err("what came back is not the recording".into());
+    }
+    say(&format!("GET {target}  {} bytes, the same", back.len()))?;
+    say("\nBy hand:")?;
+    let base = format!("curl -u {USER}:{PASSWORD} http://{address}");
+    say(&format!("  {base}/{DATABASE}/{DOCUMENT}"))?;
+    say(&format!("  {base}{target} -o recording.wav"))?;
+    say(&format!("  {base}/{DATABASE}/by-hand/hello.wav -X PUT -H 'Content-Type: audio/x-wav' -T recording.wav"))?;
+    Ok(say("  (a document without a type: no plan speaks of it, CouchDB keeps its attachment)")?)
+}
+
+fn plan() -> Value {
+    json!({
+        "pvt_type": "storage",
+        "attachments": { STORAGE: { "handler": "file", "name": "Demo", "settings": { "directory": "voicemails" } } },
+        "plan": { "modb": { "types": { "mailbox_message": { "attachments": { "handler": STORAGE } } } } },
+    })
+}
+
+/// The one file below a folder.
+fn only_file(folder: &Path) -> Result<PathBuf, BoxError> {
+    let mut here = folder.to_path_buf();
+    while here.is_dir() {
+        let mut entries = std::fs::read_dir(&here)?;
+        here = entries.next().ok_or("nothing was stored")??.path();
+    }
+    Ok(here)
+}
+
+/// A CouchDB client of a few lines.
+struct Talker {
+    server: Server,
+    client: Client,
+}
+
+impl Talker {
+    fn new(url: &str) -> Result<Self, BoxError> {
+        let config = load(&Source { text: "[couchdb]\nurl = \"embedded\"\n".to_owned(), environment: Vec::new() });
+        let config = config.map_err(|problems| format!("{problems:?}"))?;
+        let connector = Connector::new(Egress::from_config(&config.egress), config.timeouts)?;
+        let client = Client::new(connector, Tasks::default(), config.limits.header_bytes);
+        let origin = Origin::of(&url.parse()?).ok_or("the demo's listener has no address")?;
+        Ok(Self { server: client.server(origin, Reach::Operator), client })
+    }
+
+    async fn send_json(&self, target: &str, value: &Value) -> Result<Value, BoxError> {
+        let body = value.to_string().into();
+        Ok(serde_json::from_slice(&self.send(Method::PUT, target, "application/json", body).await?)?)
+    }
+
+    async fn send(&self, method: Method, target: &str, media_type: &str, body: Bytes) -> Result<Bytes, BoxError> {
+        use base64::Engine;
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
+        let mut request = Request::builder().method(method.clone()).uri(target).body(Body::full(body))?;
+        let headers = request.headers_mut();
+        headers.insert(HOST, HeaderValue::try_from(self.server.origin().authority())?);
+        headers.insert(AUTHORIZATION, HeaderValue::try_from(format!("Basic {pair}"))?);
+        headers.insert(CONTENT_TYPE, HeaderValue::try_from(media_type)?);
+        let answer = self.server.send(request, self.client.patience()).await?;
+        let status = answer.status();
+        let bytes = collect(answer.into_body(), MOST).await?;
+        if status.is_success() || status == StatusCode::PRECONDITION_FAILED {
+            return Ok(bytes);
+        }
+        Err(format!("{method} {target} answered {}: {}", status.as_u16(), String::from_utf8_lossy(&bytes)).into())
+    }
+}
+
+const RECORDING: &[u8] = include_bytes!("../../assets/recording.wav");
+const USER: &str = "admin";
+const PASSWORD: &str = "demo";
+const ACCOUNT: &str = "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b";
+const DATABASE: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202611";
+const DOCUMENT: &str = "202611-a3f7c2";
+const ATTACHMENT: &str = "uploaded_file_63960000000.wav";
+const STORAGE: &str = "0123456789abcdef0123456789abcdef";
+const MOST: u64 = 16 << 20;

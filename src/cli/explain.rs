@@ -1,0 +1,74 @@
+//! `stowage explain`: what the plan says about an attachment, without touching it.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::serve::runtime;
+use super::show::say;
+use crate::app::gateway_of;
+use crate::config::Config;
+use crate::couch::{Answer, Document, DocumentPath};
+use crate::explain::{Question, explain};
+use crate::http::body::BoxError;
+use crate::http::target::encode;
+use crate::telemetry::log;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Explain {
+    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The database's name, decoded
+    #[arg(long)]
+    db: String,
+    /// The document's id: it is read with the gateway's own account
+    #[arg(long, conflicts_with_all = ["document_type", "owner"])]
+    doc: Option<String>,
+    /// The document's type (`pvt_type`), where no document is named
+    #[arg(long = "type", value_name = "TYPE", required_unless_present = "doc")]
+    document_type: Option<String>,
+    /// The document's owner (`owner_id`)
+    #[arg(long)]
+    owner: Option<String>,
+    /// The attachment's name
+    #[arg(long, value_name = "NAME")]
+    attachment: Option<String>,
+}
+
+impl Explain {
+    /// Prints the answer.
+    pub(super) fn run(self, config: Config) -> Result<(), BoxError> {
+        log::start(&config.log);
+        let text = runtime()?.block_on(async {
+            let gateway = gateway_of(&config)?;
+            let document = match &self.doc {
+                None => self.stand_in()?,
+                Some(id) => {
+                    let path = DocumentPath { database: encode(&self.db), document: encode(id) };
+                    match gateway.couch.read(&path, "", &gateway.couch.own_account()).await? {
+                        Answer::Document(document, _) => document,
+                        Answer::Other(answer) => {
+                            let code = answer.status().as_u16();
+                            return Err(format!("CouchDB answered {code} to the document").into());
+                        }
+                    }
+                }
+            };
+            let question = Question { database: self.db, document_id: self.doc, document, attachment: self.attachment };
+            let answer = explain(&gateway, &question).await?;
+            serde_json::to_string_pretty(&answer).map_err(BoxError::from)
+        })?;
+        Ok(say(&text)?)
+    }
+
+    fn stand_in(&self) -> Result<Document, BoxError> {
+        let mut document = Document::default();
+        for (key, value) in [("pvt_type", &self.document_type), ("owner_id", &self.owner)] {
+            if let Some(value) = value {
+                document.set(key, &json!(value))?;
+            }
+        }
+        Ok(document)
+    }
+}

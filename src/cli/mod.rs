@@ -1,0 +1,98 @@
+//! The commands of the program. Exit codes: 0 done, 1 failed, 64 bad usage or configuration.
+
+mod demo;
+mod explain;
+mod healthcheck;
+mod serve;
+mod show;
+mod source;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use crate::http::body::BoxError;
+use show::complain;
+
+#[derive(Debug, Parser)]
+#[command(name = "stowage", version, about = "Sends CouchDB's attachments to the storage that a plan names")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve(ConfigFile),
+    /// Read the configuration and print every problem
+    Check(ConfigFile),
+    /// Store a recording and read it back, with a built-in store and a directory; then keep serving
+    Demo(demo::Demo),
+    /// Print what the storage plan says about an attachment, as JSON
+    Explain(explain::Explain),
+    /// Exit with 0 if the admin listener says ready
+    Healthcheck(ConfigFile),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            drop(error.print());
+            return if error.use_stderr() { bad_usage() } else { ExitCode::SUCCESS };
+        }
+    };
+    match arguments.command {
+        Command::Serve(file) => with_config(&file, serve::serve),
+        Command::Check(file) => with_config(&file, |config| {
+            serve::check(&config)?;
+            complain("the configuration is sound");
+            Ok(())
+        }),
+        Command::Demo(demo) => finish(demo.run()),
+        Command::Explain(explain) => {
+            let file = ConfigFile { config: explain.config.clone() };
+            with_config(&file, |config| explain.run(config))
+        }
+        Command::Healthcheck(file) => with_config(&file, |config| healthcheck::healthcheck(&config)),
+    }
+}
+
+fn with_config(file: &ConfigFile, command: impl FnOnce(Config) -> Result<(), BoxError>) -> ExitCode {
+    match source::read(file.config.as_deref()) {
+        Ok(config) => finish(command(config)),
+        Err(problems) => {
+            for problem in problems {
+                complain(&problem);
+            }
+            bad_usage()
+        }
+    }
+}
+
+fn finish(outcome: Result<(), BoxError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&crate::telemetry::log::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `EX_USAGE` of sysexits.
+fn bad_usage() -> ExitCode {
+    ExitCode::from(64)
+}

@@ -1,0 +1,102 @@
+//! `stowage serve`: the gateway until a signal.
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::show::complain;
+use crate::app::App;
+use crate::config::Config;
+use crate::http::body::BoxError;
+use crate::server::tls::Certificates;
+use crate::telemetry::log;
+
+/// Runs the gateway.
+pub(super) fn serve(config: Config) -> Result<(), BoxError> {
+    log::start(&config.log);
+    runtime()?.block_on(async {
+        let app = App::start(config).await?;
+        announce(&app);
+        run_until_signal(app).await
+    })
+}
+
+/// What can be found wrong without starting: the certificates.
+pub(super) fn check(config: &Config) -> Result<(), BoxError> {
+    config.listen.tls.as_ref().map_or(Ok(()), |tls| Certificates::load(tls).map(drop))
+}
+
+/// Says where the listeners are.
+pub(super) fn announce(app: &App) {
+    let listeners = [
+        ("store", "http", app.store),
+        ("proxy", "http", app.proxy),
+        ("proxy", "https", app.proxy_tls),
+        ("admin", "http", app.admin),
+    ];
+    for (name, scheme, address) in listeners {
+        if let Some(address) = address {
+            complain(&format!("listening {name} {scheme}://{address}"));
+        }
+    }
+}
+
+/// One worker for each core, unless the variable says otherwise.
+pub(super) fn runtime() -> Result<Runtime, BoxError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Ok(text) = std::env::var(WORKERS) {
+        let workers: usize = text.parse().map_err(|_| format!("{WORKERS} must be a whole number above 0"))?;
+        if workers == 0 {
+            return Err(format!("{WORKERS} must be a whole number above 0").into());
+        }
+        builder.worker_threads(workers);
+    }
+    Ok(builder.enable_all().build()?)
+}
+
+/// SIGTERM and SIGINT drain, a second one stops at once, SIGHUP reads the certificates again.
+pub(super) async fn run_until_signal(app: App) -> Result<(), BoxError> {
+    let mut signals = Signals::new()?;
+    while !signals.is_stop().await {
+        match app.reload() {
+            Ok(()) => tracing::info!("certificates were read again"),
+            Err(error) => tracing::error!(%error, "certificates could not be read again; the old ones stay"),
+        }
+    }
+    tracing::info!("stopping after the requests that run");
+    let second = async { while !signals.is_stop().await {} };
+    tokio::select! {
+        cut = app.stop() => match cut {
+            0 => Ok(()),
+            cut => Err(format!("{cut} connections or tasks were cut off").into()),
+        },
+        () = second => Err("stopped at once by a second signal".into()),
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next signal; `false` for SIGHUP.
+    async fn is_stop(&mut self) -> bool {
+        tokio::select! {
+            _ = self.terminate.recv() => true,
+            _ = self.interrupt.recv() => true,
+            _ = self.hangup.recv() => false,
+        }
+    }
+}
+
+/// How many threads serve; for comparisons and for machines that are shared.
+const WORKERS: &str = "STOWAGE_WORKER_THREADS";

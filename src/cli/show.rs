@@ -1,0 +1,16 @@
+//! Writing for the person at the terminal. The log is elsewhere.
+
+use std::io::Write;
+
+/// A line on standard error.
+pub(super) fn complain(text: &str) {
+    // Nobody is left to tell where standard error is gone.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// A line on standard output.
+pub(super) fn say(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}

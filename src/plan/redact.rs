@@ -1,0 +1,102 @@
+//! Plans without their secrets, for people and answers.
+
+use serde_json::{Map, Value};
+use url::Url;
+
+/// Stands for every secret value.
+pub const MASK: &str = "********";
+
+/// A plan's members with every secret value replaced by [`MASK`].
+#[must_use]
+pub fn redacted(members: &Map<String, Value>) -> Map<String, Value> {
+    let mut members = members.clone();
+    for (key, part) in &mut members {
+        let Value::Object(entries) = part else { continue };
+        if key == "attachments" {
+            for entry in entries.values_mut() {
+                let handler = entry.get("handler").and_then(Value::as_str).unwrap_or_default().to_owned();
+                mask(entry, &handler);
+            }
+        } else {
+            entries.values_mut().for_each(|entry| mask(entry, ""));
+        }
+    }
+    members
+}
+
+/// A URL without user information and without the secrets of its query.
+#[must_use]
+pub fn redacted_url(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else { return MASK.to_owned() };
+    if (!url.username().is_empty() && url.set_username(MASK).is_err())
+        || (url.password().is_some() && url.set_password(Some(MASK)).is_err())
+    {
+        return MASK.to_owned();
+    }
+    let Some(query) = url.query() else { return url.into() };
+    let pairs: Vec<String> = query.split('&').map(masked_pair).collect();
+    url.set_query(Some(&pairs.join("&")));
+    url.into()
+}
+
+fn masked_pair(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((name, _)) if SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) => format!("{name}={MASK}"),
+        _ => pair.to_owned(),
+    }
+}
+
+fn mask(value: &mut Value, handler: &str) {
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                let secret = match key.as_str() {
+                    "secret" | "password" => true,
+                    "key" => handler == "azure",
+                    _ => false,
+                };
+                match member {
+                    Value::Null => {}
+                    member if secret => *member = MASK.into(),
+                    Value::Object(headers) if key == "headers" => {
+                        headers.values_mut().for_each(|header| *header = MASK.into());
+                    }
+                    Value::String(url) if key == "url" => *url = redacted_url(url),
+                    member => mask(member, handler),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, handler)),
+        _ => {}
+    }
+}
+
+const SECRET_PARAMETERS: [&str; 5] = ["key", "token", "sig", "secret", "password"];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::redacted;
+
+    #[test]
+    fn no_secret_is_left_and_nothing_else_is_lost() {
+        let plan = json!({
+            "attachments": {
+                "a": {"handler": "s3", "settings": {"key": "AKID", "secret": "canary", "bucket": "b"}},
+                "b": {"handler": "azure", "settings": {"key": "canary", "account": "acc"}},
+                "c": {"handler": "http", "settings": {
+                    "url": "https://canary:canary@h/p?a=1&token=canary&KEY=canary", "headers": {"x": "canary"}
+                }},
+                "d": {"handler": "http", "settings": {"url": "canary not a url"}},
+            },
+            "connections": {"x": {"settings": {"credentials": {"username": "u", "password": "canary"}}}},
+            "plan": {"modb": {"attachments": {"handler": "a", "params": {"secret": "canary"}}}}
+        });
+        let text = json!(redacted(plan.as_object().unwrap())).to_string();
+        assert!(!text.contains("canary"), "{text}");
+        for kept in ["AKID", "\"b\"", "acc", "a=1", "\"u\"", "\"handler\":\"a\""] {
+            assert!(text.contains(kept), "{kept}: {text}");
+        }
+    }
+}
