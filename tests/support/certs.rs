@@ -1,0 +1,58 @@
+//! Throw-away certificates, made by the same script that people use.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A CA, a server's certificate for localhost, 127.0.0.1 and ::1, and a client's; all PEM, gone when dropped.
+#[derive(Debug)]
+pub struct Certs {
+    folder: TempDir,
+}
+
+impl Certs {
+    /// Makes them with `certs/make-dev-certs`, the server's certificate for `names` as well.
+    pub fn make(names: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make-dev-certs");
+        let output = Command::new(&script)
+            .arg("--directory")
+            .arg(folder.path())
+            .args(names)
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            script.display(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Self { folder }
+    }
+
+    /// The CA's certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// The server's certificate.
+    pub fn server(&self) -> PathBuf {
+        self.folder.path().join("server.pem")
+    }
+
+    /// The server's key.
+    pub fn server_key(&self) -> PathBuf {
+        self.folder.path().join("server.key")
+    }
+
+    /// The client's certificate.
+    pub fn client(&self) -> PathBuf {
+        self.folder.path().join("client.pem")
+    }
+
+    /// The client's key.
+    pub fn client_key(&self) -> PathBuf {
+        self.folder.path().join("client.key")
+    }
+}

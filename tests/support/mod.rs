@@ -1,0 +1,37 @@
+//! Servers, clients and faults that the integration tests share: real sockets, free ports, nothing left running after a test.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`certs`] | a throw-away CA with a server's and a client's certificate |
+//! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
+//! | [`nginx`] | a real nginx with DAV |
+//! | [`raw`] | an HTTP/1.1 client that sends and shows bytes as they are |
+//! | [`recorder`] | an HTTP server that keeps what it was sent and answers as it is told |
+//! | [`s3`] | s3s-fs in this process, signatures verified |
+//! | [`serve`] | the loop under the two servers above |
+
+#![allow(
+    dead_code,
+    reason = "each test crate compiles all of this module and uses a part"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "a test crate has no public interface; `pub` here means: for the tests"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot set up its world has to stop, saying where"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the gateway's rules for tasks and bodies do not bind its tests"
+)]
+
+pub mod certs;
+pub mod fault;
+pub mod nginx;
+pub mod raw;
+pub mod recorder;
+pub mod s3;
+pub mod serve;

@@ -1,0 +1,181 @@
+//! A real nginx with DAV: PUT, GET, HEAD, DELETE and ranges on a folder.
+//!
+//! The listening socket is made here and handed over as nginx's standard input (the `NGINX` variable, which nginx uses for its own
+//! upgrades, names inherited sockets), so no other process can take the port and a client may connect at once.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::raw::RawClient;
+
+/// How the server is set up; the default is open and plain.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// User and password of Basic authentication.
+    pub basic: Option<(String, String)>,
+    /// PEM files of a certificate and its key: https.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+/// A running nginx; dropping it kills it and removes its files.
+#[derive(Debug)]
+pub struct Nginx {
+    address: SocketAddr,
+    process: Child,
+    prefix: TempDir,
+}
+
+impl Nginx {
+    /// Starts an open plain server.
+    pub async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// Starts a server and waits until it answers.
+    pub async fn with(options: Options) -> Self {
+        let prefix = tempfile::tempdir().expect("a temporary folder");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port");
+        // nginx does not set this on a socket that it inherits.
+        listener.set_nonblocking(true).expect("nonblocking");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        fs::create_dir(prefix.path().join("files")).expect("a folder");
+        if let Some((user, password)) = &options.basic {
+            fs::write(
+                prefix.path().join("users"),
+                format!("{user}:{{PLAIN}}{password}\n"),
+            )
+            .expect("a password file");
+        }
+        fs::write(
+            prefix.path().join("nginx.conf"),
+            configuration(address, &options),
+        )
+        .expect("a configuration");
+        let process = command(prefix.path())
+            .env("NGINX", "0;")
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .spawn()
+            .unwrap_or_else(|error| panic!("nginx: {error}; ./test installs it"));
+        let nginx = Self {
+            address,
+            process,
+            prefix,
+        };
+        // A TLS port answers a plain request too, with 400.
+        let answer = async {
+            RawClient::connect(address)
+                .await?
+                .exchange("GET / HTTP/1.0\r\n\r\n")
+                .await
+        };
+        if let Err(error) = answer.await {
+            panic!("nginx does not answer: {error}\n{}", nginx.error_log());
+        }
+        nginx
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The folder that it serves as `/`.
+    pub fn files(&self) -> PathBuf {
+        self.prefix.path().join("files")
+    }
+
+    /// The lines of its access log so far: method, target, status and received body bytes of each request that was answered.
+    pub fn access_log(&self) -> String {
+        fs::read_to_string(self.prefix.path().join("access.log")).unwrap_or_default()
+    }
+
+    /// Its error log so far.
+    pub fn error_log(&self) -> String {
+        fs::read_to_string(self.prefix.path().join("error.log")).unwrap_or_default()
+    }
+
+    /// Stops it at once, in the middle of whatever it does; its files stay until the value is dropped.
+    pub fn kill(&mut self) {
+        // Killing the master itself would leave its worker behind.
+        let stopped = command(self.prefix.path()).args(["-s", "stop"]).status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            // It is gone already, or never wrote its pid file and has no worker yet.
+            let _ = self.process.kill();
+        }
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn command(prefix: &Path) -> Command {
+    let mut command = Command::new(program());
+    command
+        .arg("-p")
+        .arg(prefix)
+        .args(["-c", "nginx.conf", "-e", "error.log"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// `STOWAGE_TEST_NGINX`, or what `./test` unpacked, or the machine's own.
+fn program() -> PathBuf {
+    if let Some(named) = std::env::var_os("STOWAGE_TEST_NGINX") {
+        return named.into();
+    }
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/nginx");
+    [unpacked, PathBuf::from("/usr/sbin/nginx")]
+        .into_iter()
+        .find(|path| path.exists())
+        .unwrap_or_else(|| "nginx".into())
+}
+
+/// One worker, everything below the prefix. (Without a master nginx 1.22 crashes on inherited sockets.)
+fn configuration(address: SocketAddr, options: &Options) -> String {
+    let (ssl, certificate) = match &options.tls {
+        Some((certificate, key)) => (
+            " ssl",
+            format!(
+                "ssl_certificate {}; ssl_certificate_key {};",
+                certificate.display(),
+                key.display()
+            ),
+        ),
+        None => ("", String::new()),
+    };
+    let basic = if options.basic.is_some() {
+        "auth_basic storage; auth_basic_user_file users;"
+    } else {
+        ""
+    };
+    format!(
+        "daemon off; pid nginx.pid; user root;
+        events {{ worker_connections 512; }}
+        http {{
+            log_format short '$request_method $request_uri $status $content_length';
+            access_log access.log short;
+            client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+            uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+            client_max_body_size 0; default_type application/octet-stream; keepalive_timeout 600s;
+            server {{
+                listen {address}{ssl}; {certificate}
+                root files; {basic}
+                dav_methods PUT DELETE; create_full_put_path on;
+            }}
+        }}"
+    )
+}

@@ -1,0 +1,265 @@
+//! What the recorder answers.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
+
+use super::request::{parts, receive, target};
+use super::{Answered, State, Stored};
+
+type Body = BoxBody<Bytes, std::io::Error>;
+
+/// What to answer.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// PUT and POST store (201), GET and HEAD fetch (200, 206, 404, 416), DELETE removes (204, 404), anything else is 405.
+    Normal,
+    /// This status with this body; nothing is stored, fetched or removed.
+    Status(u16, &'static str),
+    /// A redirect; without a Location where there is none.
+    Redirect(u16, Option<String>),
+    /// The 200 of a normal GET, with its Content-Length, and then only this many bytes of the body before the connection closes.
+    Short(usize),
+    /// These bytes in place of an HTTP answer, then the connection closes.
+    Bytes(Vec<u8>),
+    /// The inner answer before a byte of the request's body is read, and without `100 Continue`.
+    Early(Box<Self>),
+    /// The inner answer, once the request was read and the test has notified.
+    Held(Arc<Notify>, Box<Self>),
+}
+
+/// The form of a stored body in the answer to a GET.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As it was stored.
+    #[default]
+    Stored,
+    /// Encoded in base64.
+    Base64,
+    /// Decoded from base64, for what a client stored encoded.
+    Decoded,
+}
+
+/// How stored bodies are answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The form of the body.
+    pub form: Form,
+    /// Chunked instead of with a Content-Length.
+    pub chunked: bool,
+    /// Whether one range of a GET is honoured; otherwise the answer is the whole body.
+    pub ranges: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            form: Form::Stored,
+            chunked: false,
+            ranges: true,
+        }
+    }
+}
+
+/// Remembers a request and answers it.
+pub(super) async fn respond(
+    state: Arc<State>,
+    socket: Arc<TcpStream>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Answered> {
+    let (head, body) = request.into_parts();
+    let index = state.remember(&head);
+    let mut answer = state.take_answer(&head.method);
+    let mut received = Bytes::new();
+    if let Answer::Early(inner) = answer {
+        answer = *inner;
+    } else {
+        // The client left in the middle of its body: nobody is there to answer.
+        received = receive(&state.requests, index, body)
+            .await
+            .ok_or(Answered)?;
+    }
+    while let Answer::Held(gate, inner) = answer {
+        gate.notified().await;
+        answer = *inner;
+    }
+    match answer {
+        Answer::Status(code, text) => Ok(plain(status(code), text)),
+        Answer::Redirect(code, location) => {
+            let mut response = plain(status(code), "");
+            if let Some(location) = location {
+                let location = location.parse().expect("a Location");
+                response.headers_mut().insert(LOCATION, location);
+            }
+            Ok(response)
+        }
+        Answer::Short(sent) => {
+            let found = state.find(&target(&head.uri));
+            let whole = found.map(|(_, stored)| stored.body).unwrap_or_default();
+            let start = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", whole.len());
+            let body = whole.get(..sent).unwrap_or(&whole);
+            write_past_hyper(&socket, &[start.as_bytes(), body].concat()).await
+        }
+        Answer::Bytes(bytes) => write_past_hyper(&socket, &bytes).await,
+        Answer::Normal | Answer::Early(_) | Answer::Held(..) => {
+            Ok(normal(&state, &head, received).await)
+        }
+    }
+}
+
+async fn normal(state: &State, head: &Parts, received: Bytes) -> Response<Body> {
+    let target = target(&head.uri);
+    match head.method {
+        Method::PUT | Method::POST => {
+            store(state, target, &head.headers, received).await;
+            plain(StatusCode::CREATED, "")
+        }
+        Method::GET | Method::HEAD => {
+            let found = state.find(&target).map(|(_, stored)| stored);
+            fetch(state, found, &head.headers)
+        }
+        Method::DELETE => {
+            let found = state.find(&target);
+            let removed = found.and_then(|(target, _)| state.objects().remove(&target));
+            plain(
+                removed.map_or(StatusCode::NOT_FOUND, |_| StatusCode::NO_CONTENT),
+                "",
+            )
+        }
+        _ => plain(StatusCode::METHOD_NOT_ALLOWED, ""),
+    }
+}
+
+async fn store(state: &State, target: String, headers: &HeaderMap, body: Bytes) {
+    let text = |headers: &HeaderMap| {
+        headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let content_type = text(headers);
+    let stored = if content_type
+        .as_deref()
+        .is_some_and(|value| value.starts_with("multipart/"))
+    {
+        let last = parts(headers, body)
+            .await
+            .pop()
+            .expect("a multipart body has a part");
+        Stored {
+            content_type: text(&last.headers),
+            body: last.body,
+        }
+    } else {
+        Stored { content_type, body }
+    };
+    state.objects().insert(target, stored);
+}
+
+fn fetch(state: &State, found: Option<Stored>, headers: &HeaderMap) -> Response<Body> {
+    let settings = *state.settings.lock().expect("settings");
+    let Some(stored) = found else {
+        return plain(StatusCode::NOT_FOUND, "not here");
+    };
+    let body = match settings.form {
+        Form::Stored => stored.body,
+        Form::Base64 => STANDARD.encode(&stored.body).into(),
+        Form::Decoded => STANDARD.decode(&stored.body).expect("stored base64").into(),
+    };
+    let range = headers
+        .get(RANGE)
+        .filter(|_| settings.ranges)
+        .and_then(|value| value.to_str().ok());
+    let mut response = match range.map(|range| slice(&body, range)) {
+        None => Response::new(framed(body, settings.chunked)),
+        Some(None) => {
+            let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE, "");
+            let whole = format!("bytes */{}", body.len());
+            response
+                .headers_mut()
+                .insert(CONTENT_RANGE, whole.parse().expect("a header value"));
+            return response;
+        }
+        Some(Some((first, part))) => {
+            let content_range = format!("bytes {first}-{}/{}", first + part.len() - 1, body.len());
+            let mut response = Response::new(framed(part, settings.chunked));
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            response.headers_mut().insert(
+                CONTENT_RANGE,
+                content_range.parse().expect("a header value"),
+            );
+            response
+        }
+    };
+    if settings.ranges {
+        response
+            .headers_mut()
+            .insert(ACCEPT_RANGES, "bytes".parse().expect("a header value"));
+    }
+    if let Some(content_type) = stored.content_type.and_then(|value| value.parse().ok()) {
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+    }
+    response
+}
+
+/// The bytes of one range (RFC 9110 section 14.1.2) and where they begin; `None` where it cannot be satisfied.
+fn slice(body: &Bytes, range: &str) -> Option<(usize, Bytes)> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let first = if first.is_empty() {
+        body.len().saturating_sub(last.parse().ok()?)
+    } else {
+        first.parse().ok()?
+    };
+    let ends_at = if last.is_empty() || range.contains("=-") {
+        body.len()
+    } else {
+        last.parse::<usize>().ok()?.checked_add(1)?
+    };
+    let part = body.get(first..ends_at.min(body.len()))?;
+    (!part.is_empty()).then(|| (first, body.slice_ref(part)))
+}
+
+/// A body of known length, or one that hyper has to send in chunks.
+fn framed(body: Bytes, chunked: bool) -> Body {
+    if chunked {
+        let pieces: Vec<_> = body
+            .chunks(16 << 10)
+            .map(|piece| Ok(Frame::data(body.slice_ref(piece))))
+            .collect();
+        BodyExt::boxed(StreamBody::new(stream::iter(pieces)))
+    } else {
+        Full::new(body).map_err(|never| match never {}).boxed()
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(framed(Bytes::from_static(text.as_bytes()), false));
+    *response.status_mut() = status;
+    response
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).expect("a status code")
+}
+
+/// Writes to the connection's socket itself and ends it: for what hyper would refuse to send.
+async fn write_past_hyper(socket: &TcpStream, bytes: &[u8]) -> Result<Response<Body>, Answered> {
+    let socket = socket.try_clone().expect("another handle on a socket");
+    let mut socket = tokio::net::TcpStream::from_std(socket).expect("a nonblocking socket");
+    // The client may be gone by now, which the test sees on its own side.
+    let _ = socket.write_all(bytes).await;
+    let _ = socket.shutdown().await;
+    Err(Answered)
+}
