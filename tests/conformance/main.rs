@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its world has to stop, saying where")]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
+#![allow(unreachable_pub, reason = "a test crate has no public interface; `pub` here means: for the other files")]
 #![allow(clippy::indexing_slicing, reason = "an index out of bounds is a failed test")]
 
 mod bodies;
@@ -20,6 +21,14 @@ mod support;
 mod tamper;
 mod targets;
 
+macro_rules! rules {
+    ($($group:ident: $($rule:ident),*;)*) => {$($(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $rule() {
+            crate::$group::$rule(super::targets::Target::start(module_path!()).await).await;
+        }
+    )*)*};
+}
 /// One module for each target, one test in it for each rule.
 macro_rules! targets {
     ($($(#[$note:meta])* $target:ident),* $(,)?) => {$(
@@ -40,16 +49,6 @@ macro_rules! targets {
         }
     )*};
 }
-
-macro_rules! rules {
-    ($($group:ident: $($rule:ident),*;)*) => {$($(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $rule() {
-            crate::$group::$rule(super::targets::Target::start(module_path!()).await).await;
-        }
-    )*)*};
-}
-use rules;
 
 targets! {
     /// A directory of its own for each test.

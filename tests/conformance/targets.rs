@@ -62,7 +62,8 @@ impl Target {
     fn file() -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
         let settings = json!({"directory": "recordings"});
-        Self::open("file", settings, Some(root.path()), BUDGET, Box::new(Files { root: root.path().into(), _keep: root }))
+        let path = root.path().to_owned();
+        Self::open("file", settings, Some(&path), BUDGET, Box::new(Files { root }))
     }
 
     async fn s3(method: &str) -> Self {
@@ -186,19 +187,16 @@ pub fn kind<T>(outcome: std::result::Result<T, Error>) -> Option<Kind> {
 }
 
 struct Files {
-    root: std::path::PathBuf,
-    _keep: TempDir,
+    root: TempDir,
 }
 
 impl World for Files {
     fn objects(&self) -> Vec<String> {
-        files(&self.root.join("recordings"))
+        files(&self.root.path().join("recordings"))
     }
 
     fn leftovers(&self) -> Vec<String> {
-        let mut left = files(&self.root.join(".stowage-tmp"));
-        left.retain(|name| !name.is_empty());
-        left
+        files(&self.root.path().join(".stowage-tmp"))
     }
 }
 
