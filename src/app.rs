@@ -22,7 +22,7 @@ use crate::plan::Plans;
 use crate::server::Server;
 use crate::server::admin::Admin;
 use crate::server::tls::Certificates;
-use crate::storage::{Budget, Context, Registry};
+use crate::storage::{Budget, Context, Registry, sweep_files};
 use crate::store::{Options, Store};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
@@ -64,6 +64,7 @@ impl App {
         let client = client(&config, &upstream)?;
         let gateway = Arc::new(gateway(&config, &client, &url, &account)?);
         drop(background.spawn("changes feed of the plans", gateway.plans.clone().follow(background.clone())));
+        sweep_root(&config).await?;
         let admission = Admission::new(config.limits.in_flight);
         let stack = stack(Arc::clone(&gateway), admission.clone());
         let server =
@@ -137,6 +138,16 @@ impl App {
         drop(self.gateway);
         drop(self.upstream);
         cut + lost
+    }
+}
+
+/// After a crash, half-written files of the `file` storages are left: they are the gateway's own and go.
+async fn sweep_root(config: &Config) -> Result<(), BoxError> {
+    let Some(root) = config.storage.file_root.clone() else { return Ok(()) };
+    let shown = root.display().to_string();
+    match tokio::task::spawn_blocking(move || sweep_files(&root)).await? {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("storage.file_root: {shown} cannot be used: {error}").into()),
     }
 }
 

@@ -3,7 +3,11 @@
 mod budget;
 mod digest;
 mod error;
+mod file;
+mod finish;
 mod registry;
+mod resume;
+mod s3;
 mod upload;
 
 use std::fmt;
@@ -17,6 +21,7 @@ use crate::http::range::ByteRange;
 pub use budget::{Budget, Permit};
 pub use digest::Digests;
 pub use error::{Error, Kind, Result};
+pub use file::sweep as sweep_files;
 pub use registry::{Context, Registry};
 pub use upload::{CHUNK_BYTES, Chunk, Report, Upload};
 

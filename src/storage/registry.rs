@@ -8,6 +8,8 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::error::{Error, Kind, Result};
+use super::file::Directory;
+use super::s3::S3;
 use super::{Backend, Budget};
 use crate::config;
 use crate::http::client::Client;
@@ -57,8 +59,10 @@ impl Registry {
     }
 
     fn build(&self, settings: &Settings) -> Result<Arc<dyn Backend>> {
-        let _context = &self.context;
+        let context = &self.context;
         match settings.handler() {
+            "file" => Ok(Arc::new(Directory::open(settings, context)?)),
+            "s3" => Ok(Arc::new(S3::open(settings, context)?)),
             other => {
                 let text = format!("storage {} names the handler {other}, which does not exist", settings.id());
                 Err(Error::new(Kind::Settings, text))

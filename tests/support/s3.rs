@@ -1,8 +1,9 @@
 //! s3s-fs in this process: an S3 server that verifies signatures, keeps objects as files and pending uploads as parts.
 //!
 //! Requests may be signed for path style (`127.0.0.1:port/bucket/key`, `localhost:port/bucket/key`) and for virtual-hosted style
-//! (`bucket.localhost:port/key`). Unlike
-//! Amazon's it makes a bucket on the first PUT, so a missing bucket cannot be tested with it.
+//! (`bucket.localhost:port/key`), where the port may also be that of a proxy in front. Unlike
+//! Amazon's it makes a bucket on the first PUT, so a missing bucket cannot be tested with it. Like Amazon's, and unlike bare s3s-fs, it
+//! lets only one of several requests at once create an object with `If-None-Match`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,9 +17,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use s3s::auth::SimpleAuth;
-use s3s::host::MultiDomain;
+use s3s::host::{S3Host, VirtualHost};
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{Body, HttpError};
+use s3s::{Body, HttpError, S3Result};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 
@@ -73,18 +74,33 @@ pub struct S3Server {
 struct State {
     answered: Mutex<Vec<(Operation, StatusCode)>>,
     failures: Mutex<Vec<(Operation, u32, Failure)>>,
+    /// s3s-fs looks first and stores later: between the two, another request must not store.
+    creating: tokio::sync::Mutex<()>,
+}
+
+/// The host names of both styles, on whatever port a client connected to.
+#[derive(Debug)]
+struct AnyPort;
+
+impl S3Host for AnyPort {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        Ok(match name.strip_suffix(".localhost") {
+            Some(bucket) => VirtualHost::new("localhost").with_bucket(bucket),
+            None => VirtualHost::new(name),
+        })
+    }
 }
 
 impl S3Server {
     /// Starts an empty server.
     pub async fn start() -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
-        let (listener, address) = listen().await;
+        let (listener, _) = listen().await;
         let mut builder =
             S3ServiceBuilder::new(FileSystem::new(root.path()).expect("an object store in an empty folder"));
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let domains = [format!("localhost:{}", address.port()), address.to_string()];
-        builder.set_host(MultiDomain::new(&domains).expect("two host names"));
+        builder.set_host(AnyPort);
         let s3 = builder.build();
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
@@ -177,6 +193,11 @@ async fn answer(state: Arc<State>, s3: S3Service, request: Request<Incoming>) ->
         while let Some(Ok(_)) = body.frame().await {}
         refusal(failure)
     } else {
+        let conditional = request.headers().contains_key("if-none-match");
+        let _alone = match conditional {
+            true => Some(state.creating.lock().await),
+            false => None,
+        };
         s3.call(request.map(Body::from)).await?
     };
     state.answered.lock().expect("answered").push((operation, response.status()));

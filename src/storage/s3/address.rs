@@ -1,0 +1,278 @@
+//! Where a bucket is: host, region and style of address, from a plan's settings.
+
+use url::{Host, Url};
+
+use crate::http::target::{Origin, encode};
+use crate::settings::{Settings, WrongSetting};
+use crate::storage::{Error, Kind, Result};
+
+/// A server and the bucket of the plan on it.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    origin: Origin,
+    /// The plan's bucket.
+    pub(super) bucket: String,
+    /// The region that requests are signed for.
+    pub(super) region: String,
+    /// Whether the settings name the host: then it may be any server that speaks S3, with gaps.
+    pub(super) custom: bool,
+    style: Style,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// `host/bucket/key`.
+    Path,
+    /// `bucket.host/key`.
+    Vhost,
+    /// `Vhost` where that can work.
+    Auto,
+}
+
+impl Address {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// `Settings`, naming the storage's id and the key.
+    pub(super) fn read(settings: &Settings) -> Result<Self> {
+        let bucket = settings.required("bucket")?;
+        if !is_bucket(&bucket) {
+            return Err(settings.wrong("bucket", "must be letters, digits, dots, hyphens and underscores").into());
+        }
+        let region = settings.text("region")?.filter(|region| !region.is_empty());
+        if !region.as_deref().is_none_or(is_region) {
+            return Err(settings.wrong("region", "must be letters, digits, hyphens and underscores").into());
+        }
+        let host = settings.text("host")?.filter(|host| !host.is_empty());
+        let custom = host.is_some();
+        let (origin, named) = origin(settings, host, region.as_deref())?;
+        let style = style(settings, region.is_some(), named)?;
+        Ok(Self { origin, bucket, region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()), custom, style })
+    }
+
+    /// The server to connect to for a bucket.
+    pub(super) fn origin(&self, bucket: &str) -> Origin {
+        let mut origin = self.origin.clone();
+        if self.in_host(bucket) {
+            origin.host = format!("{bucket}.{}", origin.host);
+        }
+        origin
+    }
+
+    /// Path and query of a request. The key is taken as it stands: a `%2F` in it is three characters of its name.
+    pub(super) fn target(&self, bucket: &str, key: &str, query: &str) -> String {
+        let key: Vec<String> = key.split('/').map(encode).collect();
+        let bucket = if self.in_host(bucket) { String::new() } else { format!("/{bucket}") };
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{bucket}/{}{mark}{query}", key.join("/"))
+    }
+
+    /// Whether everything that is sent is guarded by TLS.
+    pub(super) const fn is_tls(&self) -> bool {
+        self.origin.tls
+    }
+
+    fn in_host(&self, bucket: &str) -> bool {
+        match self.style {
+            Style::Path => false,
+            Style::Vhost => true,
+            // A certificate for *.host does not cover a.b.host, and hosts know neither upper case nor underscores.
+            Style::Auto => {
+                let plain =
+                    |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+                bucket.bytes().all(plain) && !(self.origin.tls && bucket.contains('.'))
+            }
+        }
+    }
+}
+
+/// Whether a text may stand in a host or a path as a bucket. Amazon's old buckets have upper case, underscores and up to
+/// 255 characters ("Bucket naming rules" in the S3 user guide).
+pub(super) fn is_bucket(text: &str) -> bool {
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    text.len() <= 255
+        && edge(text.bytes().next())
+        && edge(text.bytes().last())
+        && !text.contains("..")
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+}
+
+/// Why a text cannot be a key. A `..` would be fine for Amazon, but proxies that normalise paths would reach elsewhere.
+pub(super) fn key_fault(key: &str) -> Option<&'static str> {
+    if key.is_empty() {
+        return Some("the object's name is empty");
+    }
+    if key.len() > LONGEST_KEY {
+        return Some("the object's name is longer than 1024 bytes");
+    }
+    key.split('/').any(|part| part == "." || part == "..").then_some("the object's name leaves its folder")
+}
+
+/// The error for a name that cannot be a key.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    key_fault(name).map_or(Ok(()), |fault| Err(Error::new(Kind::Refused, fault)))
+}
+
+/// The server, and whether it has a name rather than an address.
+fn origin(
+    settings: &Settings,
+    host: Option<String>,
+    region: Option<&str>,
+) -> std::result::Result<(Origin, bool), WrongSetting> {
+    let scheme = settings.text("scheme")?.filter(|scheme| !scheme.is_empty());
+    let scheme = match scheme.as_deref().unwrap_or("https") {
+        scheme @ ("http" | "https") => scheme,
+        _ => return Err(settings.wrong("scheme", "must be http or https")),
+    };
+    let host = host.unwrap_or_else(|| match region {
+        None => "s3.amazonaws.com".to_owned(),
+        Some(region) if region.starts_with("cn-") => format!("s3.{region}.amazonaws.com.cn"),
+        Some(region) => format!("s3.{region}.amazonaws.com"),
+    });
+    let bracketed = if host.matches(':').count() > 1 && !host.starts_with('[') { format!("[{host}]") } else { host };
+    let wrong = || settings.wrong("host", "must be a host name or an address");
+    if bracketed.contains(|c: char| c.is_whitespace() || c.is_control() || "/\\@?#".contains(c)) {
+        return Err(wrong());
+    }
+    let mut url = Url::parse(&format!("{scheme}://{bracketed}/")).map_err(|_| wrong())?;
+    if let Some(port) = settings.number("port")? {
+        let port = u16::try_from(port).ok().filter(|port| *port > 0);
+        let port = port.ok_or_else(|| settings.wrong("port", "must be a port number"))?;
+        url.set_port(Some(port)).map_err(|()| wrong())?;
+    }
+    let named = matches!(url.host(), Some(Host::Domain(_)));
+    Origin::of(&url).map(|origin| (origin, named)).ok_or_else(wrong)
+}
+
+fn style(settings: &Settings, has_region: bool, named: bool) -> std::result::Result<Style, WrongSetting> {
+    let method = settings.text("bucket_access_method")?.filter(|method| !method.is_empty());
+    let style = match method.as_deref() {
+        Some("path") => Style::Path,
+        Some("vhost") => Style::Vhost,
+        Some("auto") => Style::Auto,
+        Some(_) => return Err(settings.wrong("bucket_access_method", "must be auto, vhost or path")),
+        None if has_region => Style::Auto,
+        None => Style::Path,
+    };
+    let after_host = settings.flag("bucket_after_host")?.unwrap_or(false);
+    match style {
+        _ if after_host => Ok(Style::Path),
+        Style::Vhost if !named => {
+            Err(settings.wrong("bucket_access_method", "cannot be vhost where host is an address"))
+        }
+        Style::Auto if !named => Ok(Style::Path),
+        style => Ok(style),
+    }
+}
+
+fn is_region(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// What Amazon takes as the region of `s3.amazonaws.com`.
+const DEFAULT_REGION: &str = "us-east-1";
+/// In bytes of UTF-8 ("Naming Amazon S3 objects" in the S3 user guide).
+const LONGEST_KEY: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Address, key_fault};
+    use crate::settings::Settings;
+
+    fn read(more: &Value) -> Result<Address, String> {
+        let mut members = json!({"bucket": "recordings"}).as_object().unwrap().clone();
+        members.extend(more.as_object().unwrap().clone());
+        Address::read(&Settings::new("s1", "s3", members)).map_err(|error| error.to_string())
+    }
+
+    fn url(more: Value) -> String {
+        let address = read(&more).unwrap();
+        let bucket = address.bucket.clone();
+        format!("{}{} {}", address.origin(&bucket), address.target(&bucket, "k", ""), address.region)
+    }
+
+    #[test]
+    fn every_style_has_its_address() {
+        let cases = [
+            (json!({}), "https://s3.amazonaws.com/recordings/k us-east-1"),
+            (json!({"region": "eu-west-1"}), "https://recordings.s3.eu-west-1.amazonaws.com/k eu-west-1"),
+            (json!({"region": "cn-north-1"}), "https://recordings.s3.cn-north-1.amazonaws.com.cn/k cn-north-1"),
+            (
+                json!({"region": "eu-west-1", "bucket_access_method": "path"}),
+                "https://s3.eu-west-1.amazonaws.com/recordings/k eu-west-1",
+            ),
+            (
+                json!({"region": "eu-west-1", "bucket_after_host": true}),
+                "https://s3.eu-west-1.amazonaws.com/recordings/k eu-west-1",
+            ),
+            (json!({"region": "eu-west-1", "bucket": "a.b.c"}), "https://s3.eu-west-1.amazonaws.com/a.b.c/k eu-west-1"),
+            (json!({"region": "r", "bucket": "a.b.c", "scheme": "http"}), "http://a.b.c.s3.r.amazonaws.com/k r"),
+            (json!({"region": "r", "bucket": "Old_One"}), "https://s3.r.amazonaws.com/Old_One/k r"),
+            (json!({"bucket_access_method": "vhost"}), "https://recordings.s3.amazonaws.com/k us-east-1"),
+            (json!({"bucket_access_method": "vhost", "bucket": "a.b.c"}), "https://a.b.c.s3.amazonaws.com/k us-east-1"),
+            (
+                json!({"host": "minio.example", "port": "9000", "scheme": "http"}),
+                "http://minio.example:9000/recordings/k us-east-1",
+            ),
+            (
+                json!({"host": "minio.example:9000", "region": null}),
+                "https://minio.example:9000/recordings/k us-east-1",
+            ),
+            (json!({"host": "10.0.0.1", "region": "r"}), "https://10.0.0.1/recordings/k r"),
+            (json!({"host": "::1", "port": 9000}), "https://[::1]:9000/recordings/k us-east-1"),
+        ];
+        for (settings, expected) in cases {
+            assert_eq!(url(settings.clone()), expected, "{settings}");
+        }
+    }
+
+    #[test]
+    fn wrong_settings_name_the_storage_and_the_key() {
+        let cases = [
+            (json!({"bucket": null}), "bucket"),
+            (json!({"bucket": "a/b"}), "bucket"),
+            (json!({"bucket": "a\nb"}), "bucket"),
+            (json!({"bucket": "a..b"}), "bucket"),
+            (json!({"bucket": ".."}), "bucket"),
+            (json!({"bucket": "-a"}), "bucket"),
+            (json!({"bucket": ["x"]}), "bucket"),
+            (json!({"region": "a/b"}), "region"),
+            (json!({"region": "a.evil.example"}), "region"),
+            (json!({"host": "a/b"}), "host"),
+            (json!({"host": "user@a"}), "host"),
+            (json!({"host": "https://a"}), "host"),
+            (json!({"host": "a b"}), "host"),
+            (json!({"scheme": "ftp"}), "scheme"),
+            (json!({"port": 0}), "port"),
+            (json!({"port": 65_536}), "port"),
+            (json!({"port": "x"}), "port"),
+            (json!({"bucket_access_method": "other"}), "bucket_access_method"),
+            (json!({"bucket_access_method": "vhost", "host": "10.0.0.1"}), "bucket_access_method"),
+            (json!({"bucket_after_host": 1}), "bucket_after_host"),
+        ];
+        for (settings, key) in cases {
+            let text = read(&settings).unwrap_err();
+            assert!(text.contains("s1") && text.contains(&format!("setting {key} ")), "{settings}: {text}");
+        }
+    }
+
+    #[test]
+    fn keys_are_literal() {
+        let address = read(&json!({})).unwrap();
+        let target = address.target("recordings", "a%2Fb/ü +\"?#&=.wav", "");
+        assert_eq!(target, "/recordings/a%252Fb/%C3%BC%20%2B%22%3F%23%26%3D.wav");
+        assert_eq!(address.target("recordings", "a", "uploads="), "/recordings/a?uploads=");
+    }
+
+    #[test]
+    fn keys_stay_in_their_folder() {
+        for wrong in ["", ".", "..", "a/../b", "../a", "a/.", &"x".repeat(1025)] {
+            assert!(key_fault(wrong).is_some(), "{wrong}");
+        }
+        for fine in ["a", "a..b", "...", "a//b", "/a", "a/", &"x".repeat(1024)] {
+            assert!(key_fault(fine).is_none(), "{fine}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! One call to S3: signed, sent, and repeated where that is exact.
+//!
+//! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
+//! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, ETAG, HeaderMap, RETRY_AFTER};
+use http::{Method, Response, StatusCode};
+use uuid::Uuid;
+
+use super::address::Address;
+use super::sign::{Payload, Signer};
+use super::xml;
+use crate::http::body::{Body, cause, collect};
+use crate::http::client::{self, Client, Patience, Server};
+use crate::http::connect::Reach;
+use crate::storage::{Error, Kind, Result};
+use crate::tasks::Tasks;
+
+/// An opened bucket.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    /// The storage's id in the plan, for log lines.
+    pub(super) id: String,
+    pub(super) address: Address,
+    pub(super) tasks: Tasks,
+    server: Server,
+    client: Client,
+    signer: Signer,
+}
+
+/// What is to be asked.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    /// `None`: the plan's.
+    pub(super) bucket: Option<String>,
+    pub(super) key: String,
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) data: Bytes,
+    pub(super) payload: Payload,
+    /// Whether the answer is a document to be read, not an object.
+    pub(super) document: bool,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// The object; empty for failures and documents.
+    pub(super) body: Body,
+    /// The document, where one was asked for.
+    pub(super) document: Bytes,
+    /// The code of a failure: also of one that came with a status of success, as `CompleteMultipartUpload` may answer.
+    code: Option<String>,
+    /// Whether an earlier try of this call may have had its effect.
+    pub(super) doubtful: bool,
+}
+
+/// There is no answer.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) error: Error,
+    /// Whether the call may have had its effect.
+    pub(super) seen: bool,
+}
+
+impl From<Lost> for Error {
+    fn from(lost: Lost) -> Self {
+        lost.error
+    }
+}
+
+impl Call {
+    /// A call without a body.
+    pub(super) fn new(method: Method, key: &str, query: impl Into<String>) -> Self {
+        Self {
+            method,
+            bucket: None,
+            key: key.to_owned(),
+            query: query.into(),
+            headers: HeaderMap::new(),
+            data: Bytes::new(),
+            payload: Payload::Empty,
+            document: false,
+        }
+    }
+}
+
+impl Bucket {
+    pub(super) fn new(id: &str, address: Address, signer: Signer, client: Client, tasks: Tasks) -> Self {
+        let server = client.server(address.origin(&address.bucket), Reach::Tenant);
+        Self { id: id.to_owned(), address, tasks, server, client, signer }
+    }
+
+    /// Sends a call, a few times where the failure may pass.
+    pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
+        let began = Instant::now();
+        let mut seen = false;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let again = tries < MOST_TRIES && began.elapsed() < time_to_repeat(call.data.len());
+            match self.send(call, self.patience(began, tries)).await {
+                Ok(mut reply) => {
+                    let pause = reply.pause(tries).filter(|_| again);
+                    let Some(pause) = pause else {
+                        reply.doubtful = seen;
+                        return Ok(reply);
+                    };
+                    seen |= reply.status.is_server_error() || reply.status.is_success();
+                    tokio::time::sleep(pause).await;
+                }
+                Err(lost) => {
+                    seen |= lost.seen;
+                    let passing = lost.error.kind() == Kind::Passing && !is_silent(&lost.error);
+                    if !again || !passing {
+                        return Err(Lost { error: lost.error, seen });
+                    }
+                    tokio::time::sleep(backoff(tries)).await;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, call: &Call, patience: Patience) -> std::result::Result<Reply, Lost> {
+        let unsent = |error: Error| Lost { error, seen: false };
+        let bucket = call.bucket.as_deref().unwrap_or(&self.address.bucket);
+        let origin = self.address.origin(bucket);
+        let target = self.address.target(bucket, &call.key, &call.query);
+        let request =
+            self.signer.request(&call.method, &origin, &target, &call.headers, call.payload).map_err(unsent)?;
+        let mut request = request.map(|_| Body::full(call.data.clone()));
+        if call.data.is_empty() && matches!(call.method, Method::PUT | Method::POST) {
+            // hyper leaves it out where there is no body, and S3 answers 411.
+            request.headers_mut().insert(CONTENT_LENGTH, 0.into());
+        }
+        let other = (origin != *self.server.origin()).then(|| self.client.server(origin, Reach::Tenant));
+        let response = other.as_ref().unwrap_or(&self.server).send(request, patience).await;
+        let response = response.map_err(|error| Lost { seen: may_be_seen(&error), error: error.into() })?;
+        Reply::read(response, call.document).await.map_err(|error| Lost { error, seen: true })
+    }
+
+    /// Later tries wait only for what is left of the time in which a client hears nothing.
+    fn patience(&self, began: Instant, tries: u32) -> Patience {
+        let mut patience = self.client.patience();
+        if tries > 1 {
+            patience.head = patience.head.map(|head| head.saturating_sub(began.elapsed()).max(LEAST_WAIT));
+        }
+        patience
+    }
+}
+
+impl Reply {
+    async fn read(response: Response<Body>, document: bool) -> Result<Self> {
+        let (head, body) = response.into_parts();
+        let mut reply = Self {
+            status: head.status,
+            headers: head.headers,
+            body: Body::empty(),
+            document: Bytes::new(),
+            code: None,
+            doubtful: false,
+        };
+        if !head.status.is_success() {
+            // An answer of a proxy in between may be long, or no XML at all: then the status has to do.
+            let text = collect(body, LONGEST_ERROR).await.unwrap_or_default();
+            reply.code = Some(xml::error_code(&text).unwrap_or_default());
+        } else if document {
+            reply.document = collect(body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
+            reply.code = xml::error_code(&reply.document);
+        } else {
+            reply.body = body;
+        }
+        Ok(reply)
+    }
+
+    /// Whether the call was done.
+    pub(super) const fn is_done(&self) -> bool {
+        self.code.is_none()
+    }
+
+    pub(super) fn is(&self, status: StatusCode) -> bool {
+        self.status == status && !self.is_done()
+    }
+
+    /// The code of a failure.
+    pub(super) fn code(&self) -> &str {
+        self.code.as_deref().unwrap_or_default()
+    }
+
+    /// The object's tag as the server gave it, without its quotes.
+    pub(super) fn etag(&self) -> Option<String> {
+        let tag = self.headers.get(ETAG)?.to_str().ok()?;
+        Some(tag.trim_matches('"').to_owned()).filter(|tag| !tag.is_empty())
+    }
+
+    /// The error for a failure; `what` reads on after "refused to".
+    pub(super) fn refusal(&self, what: &str) -> Error {
+        let text = match self.code() {
+            "" => format!("S3 refused to {what}"),
+            code => format!("S3 refused to {what}: {code}"),
+        };
+        match self.passes() {
+            true => Error::new(Kind::Passing, text).with_status(self.status),
+            false if self.status.is_success() => Error::new(Kind::Refused, text),
+            false => Error::answered(self.status, text),
+        }
+    }
+
+    /// Whether the failure may pass.
+    fn passes(&self) -> bool {
+        !self.is_done()
+            && (matches!(self.status.as_u16(), 429 | 500 | 502..=504) || PASSING_CODES.contains(&self.code()))
+    }
+
+    /// How long to wait before another try; `None`: there is none to be made.
+    fn pause(&self, tries: u32) -> Option<Duration> {
+        if !self.passes() {
+            return None;
+        }
+        let Some(asked) = self.headers.get(RETRY_AFTER) else { return Some(backoff(tries)) };
+        let seconds = asked.to_str().ok().and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        seconds.filter(|wait| *wait <= LONGEST_PAUSE).map(|wait| wait.max(backoff(tries)))
+    }
+}
+
+/// Doubling from 100 ms, jittered between half of it and the whole.
+fn backoff(tries: u32) -> Duration {
+    let whole = 100_u64 << tries.clamp(1, 6);
+    // The crate's one source of chance; a clock would move all waiting uploads alike.
+    let chance = u64::from(Uuid::new_v4().as_fields().0);
+    Duration::from_millis(whole / 2 + chance % (whole / 2))
+}
+
+/// A call is repeated only this long after it began. Sending at 512 KiB/s does not count as silence.
+fn time_to_repeat(bytes: usize) -> Duration {
+    Duration::from_secs(8 + (bytes as u64 >> 19))
+}
+
+fn may_be_seen(error: &client::Error) -> bool {
+    !matches!(error.kind(), client::Kind::Resolve | client::Kind::Refused | client::Kind::Connect | client::Kind::Tls)
+}
+
+/// Whether the server used up all the time there was.
+fn is_silent(error: &Error) -> bool {
+    cause::<client::Error>(error).is_some_and(|error| error.kind() == client::Kind::Silent)
+}
+
+/// Codes of failures that pass, besides what their status says ("Error responses" in the S3 API reference).
+const PASSING_CODES: [&str; 8] = [
+    "ConditionalRequestConflict",
+    "InternalError",
+    "OperationAborted",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+];
+/// Tries of one call.
+const MOST_TRIES: u32 = 3;
+/// The least time that a later try gives the server.
+const LEAST_WAIT: Duration = Duration::from_secs(5);
+/// A server that asks for a longer pause is not asked again: the client would give up meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// In bytes.
+const LONGEST_ERROR: u64 = 4 << 10;
+/// In bytes; `CompleteMultipartUpload` may send white space for minutes before its document.
+const LONGEST_DOCUMENT: u64 = 64 << 10;

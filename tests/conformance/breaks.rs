@@ -1,0 +1,106 @@
+//! Rules 1 and 4: a put that does not come to its end leaves nothing.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use stowage::http::body::{Body, TooLarge, cause};
+use stowage::storage::{CHUNK_BYTES, Kind, Upload};
+use tokio::sync::Notify;
+
+use super::bodies::{End, Frames, bytes};
+use super::targets::{BUDGET, Target, kind, object};
+
+/// Where a body stops: around everything that changes with the length.
+const POSITIONS: [usize; 8] =
+    [0, 1, 65_536, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 77];
+
+/// As much as all of them.
+const WHOLE: usize = 2 * CHUNK_BYTES + 78;
+
+pub async fn a_dropped_put_leaves_nothing(target: Target) {
+    for position in POSITIONS {
+        for announced in [None, Some(WHOLE as u64)] {
+            let reached = Arc::new(Notify::new());
+            let mut frames = Frames::new(bytes(position)).then(End::Waits(Arc::clone(&reached)));
+            if let Some(length) = announced {
+                frames = frames.announcing(length);
+            }
+            let object = object("dropped/here.mp3");
+            tokio::select! {
+                outcome = target.put(&object, frames.body()) => panic!("{outcome:?}"),
+                () = reached.notified() => {}
+            }
+            target.assert_empty(&format!("dropped after {position} bytes of {announced:?}")).await;
+        }
+    }
+}
+
+/// The future is polled a few times and dropped, so that every step is cut once; it may also come to its end.
+pub async fn a_put_dropped_at_any_poll_leaves_nothing(target: Target) {
+    for length in [1000, CHUNK_BYTES + 1000] {
+        let data = bytes(length);
+        for polls in 1..40 {
+            let object = object("polled/here.mp3");
+            let stored = {
+                let mut put = std::pin::pin!(target.put(&object, Body::full(data.clone())));
+                let mut left = polls;
+                poll_fn(|cx| {
+                    let polled = put.as_mut().poll(cx);
+                    left -= 1;
+                    match polled {
+                        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                        Poll::Pending if left == 0 => Poll::Ready(None),
+                        Poll::Pending => Poll::Pending,
+                    }
+                })
+                .await
+            };
+            let Some(outcome) = stored else {
+                target.assert_empty(&format!("{length} bytes, dropped at poll {polls}")).await;
+                continue;
+            };
+            let stored = outcome.expect("stored");
+            assert!(target.read(&stored.location, length).await == data);
+            target.backend.delete(&stored.location).await.expect("removed");
+            target.assert_empty("after all").await;
+            break;
+        }
+    }
+}
+
+pub async fn a_broken_body_leaves_nothing(target: Target) {
+    for position in POSITIONS {
+        let body = Frames::new(bytes(position)).then(End::Breaks).body();
+        let error = target.put(&object("broken"), body).await.expect_err("an error");
+        let mut chain = String::new();
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(link) = cause {
+            chain.push_str(&link.to_string());
+            cause = link.source();
+        }
+        assert!(chain.contains("the client is gone"), "{chain}");
+        target.assert_empty(&format!("broken after {position} bytes")).await;
+    }
+}
+
+pub async fn a_short_body_leaves_nothing(target: Target) {
+    for position in POSITIONS {
+        let body = Frames::new(bytes(position)).announcing(WHOLE as u64).body();
+        assert_eq!(kind(target.put(&object("short"), body).await), Some(Kind::Interrupted), "{position}");
+        target.assert_empty(&format!("short after {position} bytes")).await;
+    }
+}
+
+pub async fn a_body_over_the_limit_leaves_nothing(target: Target) {
+    for limit in [10, CHUNK_BYTES, CHUNK_BYTES + 10] {
+        let upload = |length| Upload::new(Body::full(bytes(length)), limit as u64, target.budget.clone());
+        let error = target.backend.put(&object("over"), upload(limit + 1)).await.expect_err("an error");
+        assert_eq!(error.kind(), Kind::TooLarge);
+        assert!(cause::<TooLarge>(&error).is_some());
+        target.assert_empty(&format!("over {limit} bytes")).await;
+        let stored = target.backend.put(&object("exactly"), upload(limit)).await.expect("exactly the limit");
+        target.backend.delete(&stored.location).await.expect("removed");
+    }
+    const { assert!(BUDGET > 2 * CHUNK_BYTES as u64) };
+}

@@ -1,0 +1,108 @@
+//! What only the `file` driver does: folders, links, what a crash leaves.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use serde_json::json;
+use stowage::http::body::Body;
+use stowage::storage::{Budget, Kind, sweep_files};
+use stowage::tasks::Tasks;
+
+use super::targets::{BUDGET, Target, World, files, kind, object, try_open};
+
+struct Nothing;
+
+impl World for Nothing {
+    fn objects(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn open(root: &Path) -> Target {
+    Target::open("file", json!({"directory": "d"}), Some(root), BUDGET, Box::new(Nothing))
+}
+
+#[tokio::test]
+async fn turned_off_without_a_root() {
+    let error = try_open("file", json!({"directory": "d"}), None, &Tasks::default(), &Budget::new(BUDGET));
+    assert_eq!(error.expect_err("an error").kind(), Kind::Settings);
+}
+
+#[tokio::test]
+async fn links_do_not_lead_out_of_the_root() {
+    let (root, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let target = open(root.path());
+    let stored = target.put(&object("a/b"), Body::full("inside")).await.expect("stored");
+    fs::write(outside.path().join("b"), "secret").expect("written");
+    fs::remove_dir_all(root.path().join("d/a")).expect("removed");
+    symlink(outside.path(), root.path().join("d/a")).expect("a link");
+    assert_eq!(kind(target.get(&stored.location, None, 6).await), Some(Kind::Missing));
+    assert_eq!(kind(target.put(&object("a/c"), Body::full("x")).await), Some(Kind::Refused));
+    assert_eq!(kind(target.backend.delete(&stored.location).await), Some(Kind::Refused));
+    assert_eq!(files(outside.path()), ["b"]);
+    assert_eq!(fs::read(outside.path().join("b")).expect("untouched"), b"secret");
+}
+
+#[tokio::test]
+async fn empty_folders_go_with_their_last_file() {
+    let root = tempfile::tempdir().expect("a folder");
+    let target = open(root.path());
+    let one = target.put(&object("a/b/c/one"), Body::full("1")).await.expect("stored");
+    let two = target.put(&object("a/two"), Body::full("2")).await.expect("stored");
+    target.backend.delete(&one.location).await.expect("removed");
+    assert_eq!(files(&root.path().join("d")), ["a/two"]);
+    target.backend.delete(&two.location).await.expect("removed");
+    assert!(root.path().join("d").is_dir());
+    assert_eq!(files(&root.path().join("d")), [""; 0]);
+}
+
+/// A put makes folders that a delete removes: neither fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn puts_and_deletes_of_one_folder_do_not_disturb_each_other() {
+    let root = tempfile::tempdir().expect("a folder");
+    let target = open(root.path());
+    let target = &target;
+    let rounds = (0..4).map(|worker| async move {
+        for round in 0..50 {
+            let object = object(&format!("a/b/{worker}-{round}"));
+            let stored = target.put(&object, Body::full("x")).await.expect("stored");
+            target.backend.delete(&stored.location).await.expect("removed");
+        }
+    });
+    futures_util::future::join_all(rounds).await;
+    target.idle().await;
+    assert_eq!(files(&root.path().join("d")), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_a_file_is_refused() {
+    let root = tempfile::tempdir().expect("a folder");
+    let target = open(root.path());
+    target.put(&object("a"), Body::full("x")).await.expect("stored");
+    assert_eq!(kind(target.put(&object("a/b"), Body::full("x")).await), Some(Kind::Refused));
+    let long = "x".repeat(256);
+    let error = target.put(&object(&long), Body::full("x")).await.expect_err("refused");
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.to_string().contains("255 bytes"), "{error}");
+    target.idle().await;
+    assert_eq!(files(&root.path().join(".stowage-tmp")), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_sweep_removes_what_nobody_writes() {
+    let root = tempfile::tempdir().expect("a folder");
+    assert_eq!(sweep_files(root.path()).expect("swept"), 0);
+    let drafts = root.path().join(".stowage-tmp");
+    fs::create_dir(&drafts).expect("a folder");
+    fs::write(drafts.join("old"), "x").expect("written");
+    fs::write(drafts.join("used"), "x").expect("written");
+    let used = fs::File::open(drafts.join("used")).expect("opened");
+    used.lock().expect("locked");
+    assert_eq!(sweep_files(root.path()).expect("swept"), 1);
+    assert_eq!(files(&drafts), ["used"]);
+}

@@ -1,0 +1,60 @@
+//! The rules of the `Backend` trait's contract, each one a test of its own for every target.
+//!
+//! A target is a driver in front of a real server or a real directory (`targets.rs`). A rule that a target cannot keep is
+//! printed as skipped, with the reason. What only one driver does is in a file of its own.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its world has to stop, saying where")]
+#![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
+#![allow(unreachable_pub, reason = "a test crate has no public interface; `pub` here means: for the other files")]
+#![allow(clippy::indexing_slicing, reason = "an index out of bounds is a failed test")]
+
+mod bodies;
+mod breaks;
+mod file;
+mod names;
+mod reading;
+mod s3;
+mod secrets;
+mod storing;
+#[path = "../support/mod.rs"]
+mod support;
+mod tamper;
+mod targets;
+
+macro_rules! rules {
+    ($($group:ident: $($rule:ident),*;)*) => {$($(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $rule() {
+            crate::$group::$rule(super::targets::Target::start(module_path!()).await).await;
+        }
+    )*)*};
+}
+/// One module for each target, one test in it for each rule.
+macro_rules! targets {
+    ($($(#[$note:meta])* $target:ident),* $(,)?) => {$(
+        $(#[$note])*
+        mod $target {
+            rules! {
+                storing: bytes_come_back_with_a_length, bytes_come_back_without_a_length, large_bodies_come_back,
+                    digests_are_those_of_the_body, a_second_put_takes_the_spare, a_taken_name_is_left_alone,
+                    twenty_puts_of_one_name_keep_their_bytes, two_chunks_at_most_are_in_memory,
+                    one_chunk_of_budget_is_enough;
+                breaks: a_dropped_put_leaves_nothing, a_put_dropped_at_any_poll_leaves_nothing,
+                    a_broken_body_leaves_nothing, a_short_body_leaves_nothing, a_body_over_the_limit_leaves_nothing;
+                reading: ranges_are_cut_or_whole, a_missing_object_is_missing, deleting_twice_is_fine,
+                    a_malformed_location_is_refused;
+                names: odd_names_come_back, names_do_not_leave_their_folder;
+                secrets: nothing_shows_a_secret;
+            }
+        }
+    )*};
+}
+
+targets! {
+    /// A directory of its own for each test.
+    on_file,
+    /// s3s-fs, addressed as `host/bucket/key`.
+    on_s3_path,
+    /// s3s-fs, addressed as `bucket.host/key`.
+    on_s3_vhost,
+}

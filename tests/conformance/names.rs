@@ -1,0 +1,57 @@
+//! Names are literal: whatever stands in one, the object is found again, and no other.
+
+use stowage::http::body::Body;
+use stowage::storage::Kind;
+
+use super::targets::{Target, kind, object};
+
+/// Names that differ, and must stay different.
+const ODD: [&str; 18] = [
+    "plain",
+    "a b",
+    "a+b",
+    "a%20b",
+    "a%2Fb",
+    "a%2fb",
+    "a%252Fb",
+    "a/b",
+    "a\"b'c",
+    "a?b=c&d",
+    "a#b",
+    "ü/é/日本.mp3",
+    "a;b,c:d@e!$*()",
+    "[x]{y}|~^`",
+    "back\\slash",
+    "account%2Fab%2Fcd%2F0123-202011/doc_att.mp3",
+    "..dots..",
+    "%",
+];
+
+pub async fn odd_names_come_back(target: Target) {
+    let mut stored = Vec::new();
+    for name in ODD {
+        // A name of its own for a folder: on a disk `a` cannot be a file and a folder.
+        let name = format!("odd/{name}");
+        let kept = target.put(&object(&name), Body::full(name.clone())).await;
+        stored.push((kept.unwrap_or_else(|error| panic!("{name}: {error}")), name));
+    }
+    for (stored, name) in &stored {
+        assert_eq!(target.read(&stored.location, name.len()).await, name.as_bytes(), "{name}");
+    }
+    let mut expected: Vec<_> = stored.iter().map(|(_, name)| name.clone()).collect();
+    expected.sort();
+    let mut objects = target.world.objects();
+    objects.sort();
+    assert_eq!(objects, expected);
+    for (stored, name) in &stored {
+        target.backend.delete(&stored.location).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    target.assert_empty("after removal").await;
+}
+
+pub async fn names_do_not_leave_their_folder(target: Target) {
+    for name in ["", "..", "../x", "a/../../x", "a/./b"] {
+        assert_eq!(kind(target.put(&object(name), Body::full("x")).await), Some(Kind::Refused), "{name}");
+    }
+    target.assert_empty("after refusals").await;
+}

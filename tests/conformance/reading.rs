@@ -1,0 +1,71 @@
+//! Rules 5 to 8: ranges, missing objects, deletion.
+
+use http_body::Body as _;
+use serde_json::{Map, Value, json};
+use stowage::http::body::{Body, collect};
+use stowage::http::range::ByteRange;
+use stowage::storage::{Kind, Location, Served};
+
+use super::bodies::bytes;
+use super::targets::{LIMIT, Target, kind, object};
+
+pub async fn ranges_are_cut_or_whole(target: Target) {
+    let length = 600_000;
+    let data = bytes(length);
+    let stored = target.put(&object("ranges"), Body::full(data.clone())).await.expect("stored");
+    let last = length as u64 - 1;
+    for (first, last) in [(0, 0), (0, 9), (1, 1), (100_000, 399_999), (0, last), (last, last), (last - 5, last)] {
+        let range = ByteRange { first, last };
+        let download = target.get(&stored.location, Some(range), length as u64).await.expect("an object");
+        let (expected, served) = match download.served {
+            Served::Whole => (&data[..], Served::Whole),
+            Served::Part(_) => {
+                let (first, end) = (usize::try_from(first).expect("small"), usize::try_from(last + 1).expect("small"));
+                (&data[first..end], Served::Part(range))
+            }
+        };
+        assert_eq!(download.served, served);
+        assert_eq!(download.etag, stored.etag);
+        if let Some(announced) = download.body.size_hint().exact() {
+            assert_eq!(announced, expected.len() as u64);
+        }
+        assert!(collect(download.body, LIMIT).await.expect("bytes") == expected, "{range:?}");
+    }
+}
+
+pub async fn a_missing_object_is_missing(target: Target) {
+    let stored = target.put(&object("a/b/c"), Body::full("x")).await.expect("stored");
+    target.backend.delete(&stored.location).await.expect("removed");
+    assert_eq!(kind(target.get(&stored.location, None, 1).await), Some(Kind::Missing));
+    let range = Some(ByteRange { first: 0, last: 0 });
+    assert_eq!(kind(target.get(&stored.location, range, 1).await), Some(Kind::Missing));
+    target.assert_empty("after removal").await;
+}
+
+pub async fn deleting_twice_is_fine(target: Target) {
+    let kept = target.put(&object("a/kept"), Body::full("kept")).await.expect("stored");
+    let stored = target.put(&object("a/gone"), Body::full("gone")).await.expect("stored");
+    for _ in 0..2 {
+        target.backend.delete(&stored.location).await.expect("removed");
+    }
+    assert_eq!(target.read(&kept.location, 4).await, b"kept");
+    assert_eq!(target.world.objects(), ["a/kept"]);
+}
+
+pub async fn a_malformed_location_is_refused(target: Target) {
+    let stored = target.put(&object("fine"), Body::full("x")).await.expect("stored");
+    let mut wrong = vec![Map::new()];
+    for member in stored.location.keys() {
+        for value in [json!(7), json!(""), json!(".."), json!(["x"]), json!("../../x")] {
+            let mut location: Location = stored.location.clone();
+            location.insert(member.clone(), value);
+            wrong.push(location);
+        }
+    }
+    for location in wrong {
+        let shown = Value::Object(location.clone());
+        assert_eq!(kind(target.get(&location, None, 1).await), Some(Kind::Location), "{shown}");
+        assert_eq!(kind(target.backend.delete(&location).await), Some(Kind::Location), "{shown}");
+    }
+    assert_eq!(target.read(&stored.location, 1).await, b"x");
+}

@@ -1,0 +1,243 @@
+//! What the rules are run against. A new driver needs one arm in [`Target::start`], a [`World`], and its name in `main.rs`.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use stowage::config;
+use stowage::http::body::Body;
+use stowage::http::client::Client;
+use stowage::http::connect::Connector;
+use stowage::http::egress::Egress;
+use stowage::http::range::ByteRange;
+use stowage::settings::Settings;
+use stowage::storage::{
+    Backend, Budget, Context, Download, Error, Fetch, Kind, Location, Object, Registry, Result, Stored, Upload,
+};
+use stowage::tasks::Tasks;
+use tempfile::TempDir;
+
+use super::support::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+
+/// The bucket of the S3 targets.
+pub const BUCKET: &str = "recordings";
+/// More than any rule needs.
+pub const BUDGET: u64 = 64 << 20;
+/// The largest attachment.
+pub const LIMIT: u64 = 1 << 30;
+
+/// What stands behind a driver, seen from its other side.
+pub trait World: Send + Sync {
+    /// What a reader could take for objects.
+    fn objects(&self) -> Vec<String>;
+    /// Temporary files, uploads that were not ended: empty is as it should be.
+    fn leftovers(&self) -> Vec<String>;
+}
+
+/// A driver under test.
+pub struct Target {
+    pub backend: Arc<dyn Backend>,
+    pub tasks: Tasks,
+    pub budget: Budget,
+    pub world: Box<dyn World>,
+    /// What must never be seen.
+    pub secrets: Vec<String>,
+    /// Why twenty puts of one name may meet: the server cannot create exclusively.
+    pub not_exclusive: Option<&'static str>,
+}
+
+impl Target {
+    /// The target of a module: the name after `on_`.
+    pub async fn start(module: &str) -> Self {
+        match module.rsplit_once("on_").map(|(_, name)| name) {
+            Some("file") => Self::file(),
+            Some("s3_path") => Self::s3("path").await,
+            Some("s3_vhost") => Self::s3("vhost").await,
+            _ => panic!("{module} is no target"),
+        }
+    }
+
+    fn file() -> Self {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let settings = json!({"directory": "recordings"});
+        let path = root.path().to_owned();
+        Self::open("file", settings, Some(&path), BUDGET, Box::new(Files { root }))
+    }
+
+    async fn s3(method: &str) -> Self {
+        let server = S3Server::start().await;
+        server.make_bucket(BUCKET);
+        let mut target = Self::open("s3", s3_settings(&server, method), None, BUDGET, Box::new(server));
+        target.secrets = vec![SECRET_KEY.to_owned(), ACCESS_KEY.to_owned()];
+        target
+    }
+
+    /// Opens a driver.
+    pub fn open(handler: &str, settings: Value, root: Option<&Path>, budget: u64, world: Box<dyn World>) -> Self {
+        let (tasks, budget) = (Tasks::default(), Budget::new(budget));
+        let backend = try_open(handler, settings, root, &tasks, &budget).expect("settings");
+        Self { backend, tasks, budget, world, secrets: Vec::new(), not_exclusive: None }
+    }
+
+    /// The same, with another budget.
+    pub fn with_budget(mut self, bytes: u64) -> Self {
+        self.budget = Budget::new(bytes);
+        self
+    }
+
+    /// A body on its way.
+    pub fn upload(&self, body: Body) -> Upload {
+        Upload::new(body, LIMIT, self.budget.clone())
+    }
+
+    pub async fn put(&self, object: &Object, body: Body) -> Result<Stored> {
+        self.backend.put(object, self.upload(body)).await
+    }
+
+    pub async fn get(&self, location: &Location, range: Option<ByteRange>, length: u64) -> Result<Download> {
+        self.backend.get(location, Fetch { range, length, metadata: &Map::new() }).await
+    }
+
+    /// All bytes of an object.
+    pub async fn read(&self, location: &Location, length: usize) -> Vec<u8> {
+        let download = self.get(location, None, length as u64).await.expect("an object");
+        stowage::http::body::collect(download.body, LIMIT).await.expect("its bytes").to_vec()
+    }
+
+    /// Waits until the driver's own tasks have ended.
+    pub async fn idle(&self) {
+        assert_eq!(self.tasks.drain(Duration::from_secs(60)).await, 0, "tasks that do not end");
+    }
+
+    /// Nothing is to be seen or left, and no memory is held.
+    pub async fn assert_empty(&self, what: &str) {
+        self.idle().await;
+        assert_eq!(self.world.objects(), [""; 0], "{what}");
+        self.assert_clean(what).await;
+    }
+
+    /// Nothing is left but objects, and no memory is held.
+    pub async fn assert_clean(&self, what: &str) {
+        self.idle().await;
+        assert_eq!(self.world.leftovers(), [""; 0], "{what}");
+        assert_eq!(self.budget.held(), 0, "{what}");
+    }
+}
+
+/// Opens a driver with settings that may be wrong.
+pub fn try_open(
+    handler: &str,
+    settings: Value,
+    root: Option<&Path>,
+    tasks: &Tasks,
+    budget: &Budget,
+) -> Result<Arc<dyn Backend>> {
+    let Value::Object(members) = settings else { panic!("settings are an object") };
+    let egress = config::Egress { allow: vec!["127.0.0.0/8".parse().expect("a network")], deny: Vec::new() };
+    let second = Duration::from_secs;
+    let timeouts = config::Timeouts {
+        connect: second(5),
+        tls_handshake: second(5),
+        request_head: second(5),
+        response_head: second(15),
+        idle_body: second(15),
+        drain: second(5),
+    };
+    let connector = Connector::new(Egress::from_config(&egress), timeouts).expect("a connector");
+    let endpoints = config::Endpoints {
+        google_api: String::new(),
+        google_oauth: String::new(),
+        dropbox_content: String::new(),
+        dropbox_api: String::new(),
+        graph: String::new(),
+    };
+    let context = Context {
+        client: Client::new(connector, Tasks::default(), 64 << 10),
+        tasks: tasks.clone(),
+        budget: budget.clone(),
+        config: Arc::new(config::Storage { file_root: root.map(Path::to_owned), endpoints }),
+    };
+    Registry::new(context).open(&Settings::new("storage1", handler, members))
+}
+
+/// The settings for a server of `support`.
+pub fn s3_settings(server: &S3Server, method: &str) -> Value {
+    json!({
+        "host": "localhost", "port": server.address().port(), "scheme": "http", "bucket": BUCKET,
+        "key": ACCESS_KEY, "secret": SECRET_KEY, "bucket_access_method": method,
+    })
+}
+
+/// An object of this name.
+pub fn object(name: &str) -> Object {
+    Object {
+        name: name.to_owned(),
+        spare: format!("{name}.1f6c2a9e"),
+        taken: false,
+        content_type: "audio/mpeg".to_owned(),
+        document: Map::new(),
+    }
+}
+
+/// What kind of error it is.
+pub fn kind<T>(outcome: std::result::Result<T, Error>) -> Option<Kind> {
+    outcome.err().map(|error| error.kind())
+}
+
+struct Files {
+    root: TempDir,
+}
+
+impl World for Files {
+    fn objects(&self) -> Vec<String> {
+        files(&self.root.path().join("recordings"))
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        files(&self.root.path().join(".stowage-tmp"))
+    }
+}
+
+impl World for S3Server {
+    fn objects(&self) -> Vec<String> {
+        self.objects(BUCKET).into_keys().collect()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        self.pending()
+    }
+}
+
+impl World for Arc<S3Server> {
+    fn objects(&self) -> Vec<String> {
+        World::objects(&**self)
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        World::leftovers(&**self)
+    }
+}
+
+/// The files below a folder, and folders that are empty.
+pub fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(current) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&current) else { continue };
+        let entries: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        if entries.is_empty() && current != folder {
+            found.push(format!("{} is empty", current.display()));
+        }
+        for path in entries {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).expect("below").to_string_lossy().into_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
