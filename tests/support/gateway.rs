@@ -1,0 +1,299 @@
+//! The gateway in this process, in front of the embedded store or of the CouchDB that `COUCHDB_URL` names.
+//!
+//! Every gateway has an account of its own, so that tests share a CouchDB without meeting. [`Running::stop`] fails the test
+//! if a task, a permit, a connection or a share of the upload budget is left.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use stowage::app::App;
+use stowage::config::{Source, load};
+use stowage::store::{Options, Store};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::raw::{RawClient, RawResponse};
+
+/// The id of the storage in the plans that [`Running::plan`] makes.
+pub const STORAGE: &str = "0123456789abcdef0123456789abcdef";
+
+/// A gateway that is to be started.
+#[derive(Debug)]
+pub struct Setup {
+    settings: Vec<(String, String)>,
+    upstream: Option<String>,
+    files: TempDir,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { settings: Vec::new(), upstream: None, files: tempfile::tempdir().expect("a temporary folder") }
+    }
+}
+
+impl Setup {
+    /// Sets a key of the configuration, such as `limits.in_flight`.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        let variable = format!("STOWAGE__{}", key.to_uppercase().replace('.', "__"));
+        self.settings.push((variable, value.to_owned()));
+        self
+    }
+
+    /// Puts the gateway in front of another server, such as a fault proxy, instead of the store itself.
+    #[must_use]
+    pub fn upstream(mut self, url: &str) -> Self {
+        self.upstream = Some(url.to_owned());
+        self
+    }
+
+    /// Starts the store (or finds CouchDB) and the gateway, and makes the plans database.
+    pub async fn start(self) -> Running {
+        self.start_over(Couch::start().await).await
+    }
+
+    /// Starts a gateway in front of a store that runs already.
+    pub async fn start_over(self, couch: Couch) -> Running {
+        let url = self.upstream.unwrap_or_else(|| couch.url.clone());
+        let mut environment = vec![
+            ("STOWAGE__COUCHDB__URL".to_owned(), url),
+            ("STOWAGE__COUCHDB__USERNAME".to_owned(), couch.admin.0.clone()),
+            ("STOWAGE__COUCHDB__PASSWORD".to_owned(), couch.admin.1.clone()),
+            ("STOWAGE__PLANS__DATABASE".to_owned(), couch.plans.clone()),
+            ("STOWAGE__LISTEN__ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
+            ("STOWAGE__ADMIN__ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
+            ("STOWAGE__EGRESS__ALLOW".to_owned(), "127.0.0.0/8,::1/128".to_owned()),
+            ("STOWAGE__STORAGE__FILE_ROOT".to_owned(), self.files.path().display().to_string()),
+        ];
+        environment.extend(self.settings);
+        let config = load(&Source { text: String::new(), environment }).expect("a sound configuration");
+        couch.request("PUT", &format!("/{}", couch.plans), "", b"").await;
+        let app = App::start(config).await.expect("the gateway starts");
+        let address = app.proxy.expect("a listener");
+        let account = uuid::Uuid::new_v4().simple().to_string();
+        Running { app, address, couch, account, files: self.files }
+    }
+}
+
+/// The server behind the gateway.
+#[derive(Debug)]
+pub struct Couch {
+    /// `http://host:port`
+    pub url: String,
+    /// Name and password of the server's admin.
+    pub admin: (String, String),
+    /// Name and password of somebody who is a member of no database. Only the embedded store has one.
+    pub user: (String, String),
+    /// The plans database of this test.
+    pub plans: String,
+    _data: Option<TempDir>,
+    _serving: Option<AbortOnDropHandle<()>>,
+}
+
+impl Couch {
+    /// The embedded store, or the server that `COUCHDB_URL` names.
+    pub async fn start() -> Self {
+        let plans = format!("plans_{}", uuid::Uuid::new_v4().simple());
+        let user = ("user".to_owned(), "user".to_owned());
+        if let Ok(text) = std::env::var("COUCHDB_URL") {
+            let url = url::Url::parse(&text).expect("COUCHDB_URL is a URL");
+            let admin = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
+            let origin = url.origin().ascii_serialization();
+            return Self { url: origin, admin, user, plans, _data: None, _serving: None };
+        }
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let admin = ("admin".to_owned(), "admin".to_owned());
+        let options = Options { data: data.path().to_owned(), admin: admin.clone(), user: Some(user.clone()) };
+        let store = Store::open(options).expect("the store opens");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let serving = tokio::spawn(async move {
+            store.serve(listener, std::future::pending()).await.expect("the store serves");
+        });
+        Self { url, admin, user, plans, _data: Some(data), _serving: Some(AbortOnDropHandle::new(serving)) }
+    }
+
+    /// Asks the server itself, as its admin.
+    pub async fn request(&self, method: &str, target: &str, media_type: &str, body: &[u8]) -> RawResponse {
+        let address = self.url.trim_start_matches("http://").parse().expect("host and port");
+        exchange(address, method, target, &[authorization(&self.admin), content_type(media_type)], body).await
+    }
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Running {
+    /// The gateway itself.
+    pub app: App,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What is behind it.
+    pub couch: Couch,
+    /// An account that no other test has.
+    pub account: String,
+    files: TempDir,
+}
+
+impl Running {
+    /// The folder below which `file` storages write.
+    pub fn files(&self) -> PathBuf {
+        self.files.path().to_path_buf()
+    }
+
+    /// The account's month database, decoded.
+    pub fn database(&self) -> String {
+        let (first, rest) = self.account.split_at(2);
+        let (second, rest) = rest.split_at(2);
+        format!("account/{first}/{second}/{rest}-202611")
+    }
+
+    /// The account's month database as it stands in a path.
+    pub fn path(&self) -> String {
+        self.database().replace('/', "%2F")
+    }
+
+    /// Makes the month database.
+    pub async fn make_database(&self) {
+        let made = self.couch.request("PUT", &format!("/{}", self.path()), "", b"").await;
+        assert!(matches!(made.status, 201 | 412), "{made:?}");
+    }
+
+    /// Sends the month database's attachments to one storage; the database is made. The next request sees the plan.
+    pub async fn plan(&self, handler: &str, settings: Value) {
+        self.make_database().await;
+        let plan = json!({
+            "pvt_type": "storage",
+            "attachments": { STORAGE: { "handler": handler, "settings": settings } },
+            "plan": { "modb": { "attachments": { "handler": STORAGE } } },
+        });
+        self.save_plan(&self.account, plan).await;
+    }
+
+    /// Saves a document of the plans database, and waits until the gateway has been told.
+    pub async fn save_plan(&self, id: &str, mut document: Value) {
+        let target = format!("/{}/{id}", self.couch.plans);
+        let old = self.couch.request("GET", &target, "", b"").await;
+        if old.status == 200 {
+            document["_rev"] = json(&old)["_rev"].clone();
+        }
+        let saved = self.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;
+        assert_eq!(saved.status, 201, "{saved:?}");
+        self.app.gateway.plans.document_changed(id, Some(&document));
+    }
+
+    /// Sends a request to the gateway on a connection of its own, as the server's admin.
+    pub async fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
+        let mut all = vec![authorization(&self.couch.admin)];
+        all.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        exchange(self.address, method, target, &all, body).await
+    }
+
+    /// Saves a document of the month database and gives its revision.
+    pub async fn document(&self, id: &str, document: Value) -> String {
+        let target = format!("/{}/{id}", self.path());
+        let text = document.to_string();
+        let saved = self.request("PUT", &target, &[("Content-Type", "application/json")], text.as_bytes()).await;
+        assert_eq!(saved.status, 201, "{saved:?}");
+        rev(&saved)
+    }
+
+    /// PUTs an attachment of the month database; with a revision unless that is empty.
+    pub async fn put(&self, id: &str, name: &str, rev: &str, body: &[u8]) -> RawResponse {
+        let query = if rev.is_empty() { String::new() } else { format!("?rev={rev}") };
+        let target = format!("/{}/{id}/{name}{query}", self.path());
+        self.request("PUT", &target, &[("Content-Type", "audio/mpeg")], body).await
+    }
+
+    /// GETs something of the month database.
+    pub async fn get(&self, rest: &str) -> RawResponse {
+        self.request("GET", &format!("/{}/{rest}", self.path()), &[], b"").await
+    }
+
+    /// What the document says about the attachment.
+    pub async fn pointer(&self, id: &str, name: &str) -> Value {
+        json(&self.get(id).await)["pvt_attachments"][name].clone()
+    }
+
+    /// Every file below the folder of the `file` storages, relative to it, sorted.
+    pub fn stored(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.files()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let relative = path.strip_prefix(self.files()).expect("a path below the folder");
+                    found.push(relative.display().to_string());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Waits until nothing runs on behalf of requests: commits, clean-up, answers.
+    pub async fn settled(&self) {
+        let quiet = async {
+            while self.app.gateway.tasks.running() > 0 || self.app.admission.in_flight() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), quiet).await.expect("the gateway settles");
+        assert_eq!(self.app.gateway.budget.held(), 0, "a share of the upload budget is left");
+    }
+
+    /// Stops the gateway; nothing may be left.
+    pub async fn stop(self) {
+        self.settled().await;
+        assert_eq!(self.app.stop().await, 0, "something had to be cut off");
+    }
+}
+
+/// One request on a connection of its own.
+pub async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(String, String)],
+    body: &[u8],
+) -> RawResponse {
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n");
+    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() || matches!(method, "PUT" | "POST") {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(body);
+    let mut client = RawClient::connect(address).await.expect("the server accepts");
+    client.exchange(&bytes).await.unwrap_or_else(|error| panic!("{method} {target}: {error}"))
+}
+
+/// The body as JSON.
+pub fn json(answer: &RawResponse) -> Value {
+    serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("no JSON: {answer:?}"))
+}
+
+/// The revision that an answer gives.
+pub fn rev(answer: &RawResponse) -> String {
+    json(answer)["rev"].as_str().unwrap_or_else(|| panic!("no revision: {answer:?}")).to_owned()
+}
+
+/// Basic authorisation as a header.
+pub fn authorization(account: &(String, String)) -> (String, String) {
+    let pair = STANDARD.encode(format!("{}:{}", account.0, account.1));
+    ("Authorization".to_owned(), format!("Basic {pair}"))
+}
+
+fn content_type(media_type: &str) -> (String, String) {
+    ("Content-Type".to_owned(), media_type.to_owned())
+}
