@@ -15,7 +15,10 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -26,12 +29,22 @@ impl Answer {
     /// A head, from its lines without their ends.
     pub fn head<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut first = lines.next()?.splitn(3, ' ');
-        let version = first.next().filter(|version| version.starts_with("HTTP/"))?.to_owned();
+        let version = first
+            .next()
+            .filter(|version| version.starts_with("HTTP/"))?
+            .to_owned();
         let status = first.next()?.parse().ok()?;
         let reason = first.next().unwrap_or_default().to_owned();
         let headers = lines.map_while(|line| line.split_once(':'));
-        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-        Some(Self { status, reason, version, headers: headers.collect(), body: Vec::new() })
+        let headers =
+            headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
+        Some(Self {
+            status,
+            reason,
+            version,
+            headers: headers.collect(),
+            body: Vec::new(),
+        })
     }
 }
 
@@ -44,8 +57,13 @@ pub struct Connection {
 
 impl Connection {
     pub async fn open(authority: &str) -> Self {
-        let socket = TcpStream::connect(authority).await.expect("the server accepts");
-        Self { socket, unused: Vec::new() }
+        let socket = TcpStream::connect(authority)
+            .await
+            .expect("the server accepts");
+        Self {
+            socket,
+            unused: Vec::new(),
+        }
     }
 
     /// Sends; a server that has closed already shows in its answer.
@@ -55,7 +73,11 @@ impl Connection {
 
     async fn more(&mut self) -> Result<bool, String> {
         let mut piece = vec![0; 64 * 1024];
-        let count = self.socket.read(&mut piece).await.map_err(|error| error.to_string())?;
+        let count = self
+            .socket
+            .read(&mut piece)
+            .await
+            .map_err(|error| error.to_string())?;
         self.unused.extend_from_slice(&piece[..count]);
         Ok(count > 0)
     }
@@ -86,7 +108,9 @@ impl Connection {
         loop {
             if let Some(end) = self.unused.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.unused.drain(..=end).collect();
-                return Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned());
+                return Ok(String::from_utf8_lossy(&line)
+                    .trim_end_matches(['\r', '\n'])
+                    .to_owned());
             }
             if !self.more().await? {
                 return Err("cut off in a line".into());
@@ -115,7 +139,8 @@ impl Connection {
     /// A chunk of a chunked body, empty at the end.
     pub async fn chunk(&mut self) -> Result<Vec<u8>, String> {
         let size = self.line().await?;
-        let size = usize::from_str_radix(&size, 16).map_err(|_| format!("no chunk size: {size}"))?;
+        let size =
+            usize::from_str_radix(&size, 16).map_err(|_| format!("no chunk size: {size}"))?;
         let data = self.take(size).await?;
         self.line().await?;
         Ok(data)
@@ -127,7 +152,10 @@ impl Connection {
         if head_only || answer.status == 304 {
             return Ok(answer);
         }
-        if answer.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
+        if answer
+            .header("transfer-encoding")
+            .is_some_and(|coding| coding.contains("chunked"))
+        {
             loop {
                 let data = self.chunk().await?;
                 if data.is_empty() {

@@ -33,7 +33,9 @@ pub struct Exchange {
 /// All recordings, in the order in which they were made.
 pub fn recordings() -> Vec<Exchange> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/couchdb-wire");
-    let files = std::fs::read_dir(&folder).expect("the recordings").filter_map(Result::ok);
+    let files = std::fs::read_dir(&folder)
+        .expect("the recordings")
+        .filter_map(Result::ok);
     let mut files: Vec<_> = files.map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|end| end == "txt"));
     files.sort();
@@ -42,24 +44,51 @@ pub fn recordings() -> Vec<Exchange> {
 
 fn file(path: &Path) -> Vec<Exchange> {
     let text = std::fs::read_to_string(path).expect("a recording");
-    let file = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
+    let file = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .expect("a name")
+        .to_owned();
     let mut seen = HashMap::new();
     let mut exchanges = Vec::new();
     for section in format!("\n{text}").split("\n########## ").skip(1) {
         let (title, rest) = section.split_once('\n').expect("a title");
-        let count = seen.entry(title.to_owned()).and_modify(|count| *count += 1).or_insert(1);
-        let title = if *count > 1 { format!("{title} ({count})") } else { title.to_owned() };
-        exchanges.push(if file.starts_with("13") { raw(&file, title, rest) } else { curl(&file, title, rest) });
+        let count = seen
+            .entry(title.to_owned())
+            .and_modify(|count| *count += 1)
+            .or_insert(1);
+        let title = if *count > 1 {
+            format!("{title} ({count})")
+        } else {
+            title.to_owned()
+        };
+        exchanges.push(if file.starts_with("13") {
+            raw(&file, title, rest)
+        } else {
+            curl(&file, title, rest)
+        });
     }
     exchanges
 }
 
 fn curl(file: &str, title: String, text: &str) -> Exchange {
-    let (command, rest) = text.split_once("\n--- request head (curl -v)\n").expect("a request");
+    let (command, rest) = text
+        .split_once("\n--- request head (curl -v)\n")
+        .expect("a request");
     let (head, response) = rest.split_once("\n--- response\n").expect("a response");
-    let words = words(command.lines().find(|line| line.starts_with("curl ")).expect("a command"));
-    let lines: Vec<&str> = head.lines().map(|line| line.strip_prefix('>').unwrap_or(line)).collect();
-    let chunked = lines.iter().any(|line| *line == "Transfer-Encoding: chunked");
+    let words = words(
+        command
+            .lines()
+            .find(|line| line.starts_with("curl "))
+            .expect("a command"),
+    );
+    let lines: Vec<&str> = head
+        .lines()
+        .map(|line| line.strip_prefix('>').unwrap_or(line))
+        .collect();
+    let chunked = lines
+        .iter()
+        .any(|line| *line == "Transfer-Encoding: chunked");
     let mut sent = lines.join("\r\n").into_bytes();
     sent.extend_from_slice(b"\r\n");
     let body = body(&words);
@@ -84,8 +113,12 @@ fn curl(file: &str, title: String, text: &str) -> Exchange {
 
 /// The answers of a printed response; 1xx are passed over, the last one has all the rest as its body.
 fn answers(text: &str) -> Vec<Answer> {
-    let Some((head, body)) = text.split_once("\n\n") else { return Vec::new() };
-    let Some(mut answer) = Answer::head(head.lines()) else { return Vec::new() };
+    let Some((head, body)) = text.split_once("\n\n") else {
+        return Vec::new();
+    };
+    let Some(mut answer) = Answer::head(head.lines()) else {
+        return Vec::new();
+    };
     if answer.status < 200 {
         return answers(body);
     }
@@ -99,7 +132,9 @@ fn body(words: &[String]) -> Vec<u8> {
     while let Some(word) = words.next() {
         if matches!(word.as_str(), "-d" | "--data-binary") {
             let data = words.next().expect("data");
-            return data.strip_prefix("@FILES/").map_or_else(|| data.clone().into_bytes(), file_body);
+            return data
+                .strip_prefix("@FILES/")
+                .map_or_else(|| data.clone().into_bytes(), file_body);
         }
     }
     Vec::new()
@@ -121,7 +156,9 @@ fn file_body(name: &str) -> Vec<u8> {
         "a2000.mp3" => vec![b'a'; 2000],
         "big.wav" => recording(3 * 1024 * 1024),
         // The second and later bodies of this name are others: those exchanges cannot be sent.
-        "mp" => include_bytes!("../../fixtures/couchdb-wire/07-multipart-request-body.bin").to_vec(),
+        "mp" => {
+            include_bytes!("../../fixtures/couchdb-wire/07-multipart-request-body.bin").to_vec()
+        }
         other => panic!("unknown file {other}"),
     }
 }
@@ -156,7 +193,13 @@ fn unprint(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
-    let control = |byte: u8| if byte == b'?' { 127 } else { byte.wrapping_sub(64) };
+    let control = |byte: u8| {
+        if byte == b'?' {
+            127
+        } else {
+            byte.wrapping_sub(64)
+        }
+    };
     while at < bytes.len() {
         let (byte, used) = match &bytes[at..] {
             [b'M', b'-', b'^', byte, ..] => (control(*byte) | 128, 4),
@@ -176,7 +219,10 @@ fn raw(file: &str, title: String, text: &str) -> Exchange {
     let (sent, got) = rest.split_once("\n--- got (").expect("what came");
     let (state, got) = got.split_once(")\n").expect("a state");
     let sent = pieces(&sent.replace('\n', ""));
-    let heads_only = sent.iter().map(|piece| piece.starts_with(b"HEAD ")).collect();
+    let heads_only = sent
+        .iter()
+        .map(|piece| piece.starts_with(b"HEAD "))
+        .collect();
     Exchange {
         file: file.to_owned(),
         title,
@@ -201,7 +247,10 @@ fn pieces(text: &str) -> Vec<Vec<u8>> {
         };
         let count: usize = count.parse().expect("a count");
         let shown = unescape(shown);
-        let head = shown.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+        let head = shown
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .map_or(0, |at| at + 4);
         let expects = shown[..head].windows(7).any(|seven| seven == b"Expect:");
         let length = header_length(&shown[..head]).unwrap_or(count);
         let zeros = shown[head..].starts_with(&[0, 0]);
@@ -209,7 +258,11 @@ fn pieces(text: &str) -> Vec<Vec<u8>> {
         if expects {
             pieces.push(std::mem::take(&mut whole));
         }
-        whole.extend(if zeros { vec![0; length] } else { recording(length) });
+        whole.extend(if zeros {
+            vec![0; length]
+        } else {
+            recording(length)
+        });
         if text.matches(" bytes]").count() > 1 {
             pieces.push(std::mem::take(&mut whole));
         }
@@ -222,7 +275,9 @@ fn pieces(text: &str) -> Vec<Vec<u8>> {
 
 fn header_length(head: &[u8]) -> Option<usize> {
     let head = std::str::from_utf8(head).ok()?;
-    let line = head.split("\r\n").find_map(|line| line.strip_prefix("Content-Length: "))?;
+    let line = head
+        .split("\r\n")
+        .find_map(|line| line.strip_prefix("Content-Length: "))?;
     line.parse().ok()
 }
 
@@ -254,7 +309,12 @@ fn raw_answers(text: &str) -> Vec<Answer> {
     let mut lines = text.lines().peekable();
     let mut answers = Vec::new();
     while let Some(first) = lines.next() {
-        let Some(first) = first.strip_suffix("\\r\\n").filter(|line| line.starts_with("HTTP/")) else { continue };
+        let Some(first) = first
+            .strip_suffix("\\r\\n")
+            .filter(|line| line.starts_with("HTTP/"))
+        else {
+            continue;
+        };
         let mut head = vec![first];
         for line in lines.by_ref() {
             match line.strip_suffix("\\r\\n") {
@@ -263,7 +323,10 @@ fn raw_answers(text: &str) -> Vec<Answer> {
             }
         }
         let mut answer = Answer::head(head.into_iter()).expect("a head");
-        if lines.peek().is_some_and(|line| line.starts_with(['{', '['])) {
+        if lines
+            .peek()
+            .is_some_and(|line| line.starts_with(['{', '[']))
+        {
             answer.body = format!("{}\n", lines.next().unwrap_or_default()).into_bytes();
         }
         if answer.status >= 200 {
