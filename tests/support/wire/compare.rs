@@ -4,6 +4,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::client::Answer;
+use super::decode::{plain_boundary, unframe};
 use super::parse::Exchange;
 use super::{Known, RECORDED_HOST, Rules, Target, substitute};
 
@@ -57,14 +58,14 @@ pub(super) fn answers(
             shown()
         ));
     }
-    let loose = rules
-        .loose
-        .iter()
-        .find(|(file, title, _)| *file == exchange.file && *title == exchange.title);
-    let loose = loose.map_or(&[][..], |(_, _, members)| members);
+    let loose = rules.loose.iter().find(|(file, _, titles)| {
+        *file == exchange.file && titles.contains(&exchange.title.as_str())
+    });
+    let loose = loose.map_or(&[][..], |(_, members, _)| members);
     let saves = matches!(actual.status, 200 | 201)
         && actual.body.starts_with(b"{\"ok\":true,\"id\"")
-        || actual.body.starts_with(b"[{\"");
+        || actual.body.starts_with(b"[{\"ok\":true")
+        || actual.body.starts_with(b"[{\"id\"");
     let mut context = Context {
         rules,
         loose,
@@ -318,35 +319,5 @@ fn long_body(rest: &str, actual: &[u8]) -> Result<(), String> {
         Ok(())
     } else {
         Err("another hash".into())
-    }
-}
-
-/// A multipart body with its boundary replaced. It begins with `--` and the boundary.
-fn plain_boundary(body: &[u8]) -> Vec<u8> {
-    let text: String = body.iter().copied().map(char::from).collect();
-    let boundary = text
-        .split("\r\n")
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches('-')
-        .to_owned();
-    text.replace(&boundary, "boundary")
-        .chars()
-        .filter_map(|char| u8::try_from(char).ok())
-        .collect()
-}
-
-/// Puts the chunks of a printed chunked body together.
-fn unframe(body: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = body;
-    let mut whole = Vec::new();
-    loop {
-        let end = rest.windows(2).position(|two| two == b"\r\n")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
-        if size == 0 {
-            return Some(whole);
-        }
-        whole.extend_from_slice(rest.get(end + 2..end + 2 + size)?);
-        rest = rest.get(end + 2 + size + 2..)?;
     }
 }

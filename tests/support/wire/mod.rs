@@ -6,6 +6,7 @@
 
 mod client;
 mod compare;
+mod decode;
 mod parse;
 
 use std::collections::HashMap;
@@ -104,6 +105,21 @@ pub enum Excluded {
     Sent,
 }
 
+/// File, what to do with them, why they are not compared, and titles.
+pub type Exclusion = (
+    &'static str,
+    Excluded,
+    &'static str,
+    &'static [&'static str],
+);
+
+/// File, members of the body that are not compared (nor is Content-Length then), and titles.
+pub type Loose = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
 /// A request of the test's own.
 pub type Step = (&'static str, &'static str, &'static str);
 
@@ -111,10 +127,8 @@ pub type Step = (&'static str, &'static str, &'static str);
 /// a file on, ` (2)` and so on is added.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
-    /// File, title, and why it is not compared.
-    pub excluded: &'static [(&'static str, &'static str, Excluded, &'static str)],
-    /// File, title, and the members of the body that are not compared (nor is Content-Length then).
-    pub loose: &'static [(&'static str, &'static str, &'static [&'static str])],
+    pub excluded: &'static [Exclusion],
+    pub loose: &'static [Loose],
     /// File, title, and what has to be done before: method, path, JSON body.
     pub before: &'static [(&'static str, &'static str, &'static [Step])],
     /// Digests of what CouchDB packs, and of the same bytes unpacked.
@@ -155,8 +169,8 @@ pub async fn replay(target: &Target, rules: &Rules) -> Report {
         let excluded = rules
             .excluded
             .iter()
-            .find(|(file, title, _, _)| named(file, title));
-        if let Some((_, _, Excluded::Skipped, _)) = excluded {
+            .find(|(file, _, _, titles)| titles.iter().any(|title| named(file, title)));
+        if let Some((_, Excluded::Skipped, _, _)) = excluded {
             report.excluded += 1;
             continue;
         }
@@ -181,8 +195,10 @@ fn check_names(rules: &Rules, exchanges: &[Exchange], report: &mut Report) {
     let named = rules
         .excluded
         .iter()
-        .map(|(file, title, _, _)| (file, title));
-    let named = named.chain(rules.loose.iter().map(|(file, title, _)| (file, title)));
+        .flat_map(|(file, _, _, titles)| titles.iter().map(move |title| (file, title)));
+    let loose = rules.loose.iter();
+    let named = named
+        .chain(loose.flat_map(|(file, _, titles)| titles.iter().map(move |title| (file, title))));
     let named = named.chain(rules.before.iter().map(|(file, title, _)| (file, title)));
     for (file, title) in named {
         if !exchanges
