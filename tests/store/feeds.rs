@@ -9,14 +9,18 @@ use super::{rev, small};
 
 /// The next chunk that is not a heartbeat, as JSON.
 async fn row(feed: &mut Connection) -> Value {
-    loop {
-        let chunk = tokio::time::timeout(Duration::from_secs(10), feed.chunk()).await;
-        let chunk = chunk.expect("a chunk in time").unwrap();
-        assert!(!chunk.is_empty(), "the feed ended");
-        if chunk != b"\n" {
-            return serde_json::from_slice(&chunk).expect("one row in a chunk");
+    let reading = async {
+        loop {
+            let chunk = feed.chunk().await.unwrap();
+            assert!(!chunk.is_empty(), "the feed ended");
+            if chunk != b"\n" {
+                return serde_json::from_slice(&chunk).expect("one row in a chunk");
+            }
         }
-    }
+    };
+    // Heartbeats alone are not a row.
+    let row = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    row.expect("a row in time")
 }
 
 #[tokio::test]
