@@ -14,12 +14,13 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/wire/mod.rs"]
 mod wire;
 
 use stowage::store::{Options, Store};
 use tokio::net::TcpListener;
-use wire::{Excluded, Rules, Step, Target, replay};
+use wire::{Excluded, Exclusion, Loose, Report, Rules, Step, Target, replay};
 
 const PACKED: &str = "CouchDB stores text gzipped, the embedded store does not";
 const MULTIPART: &str = "the embedded store knows documents with attachments only as JSON";
@@ -28,16 +29,198 @@ const VIEWS: &str = "the embedded store has no views, no Mango and no validation
 const RAW_FAULT: &str = "CouchDB never answers, or with 500; a server need not repeat its faults";
 const RANDOM: &str = "the bytes of big.wav are not recorded, nor can they be made again";
 const SHARDS: &str = "the recorded database has two shards, whose changes and counts interleave";
+const QUOTES: &str = "hyper refuses a target with unescaped quotes";
+const SILENT: &str = "CouchDB waits for the rest of the body; what was not saved is compared afterwards";
+const LIVE: &str = "changes have to land while it runs: `tests/store/feeds.rs` does that";
 const IDS: &str = "depends on how generated ids sort";
 
 /// Exchanges that are not compared, each with its reason.
-const EXCLUDED: &[(&str, &str, Excluded, &str)] = &[];
+const EXCLUDED: &[Exclusion] = &[
+    ("01-server", Excluded::Skipped, CLUSTER, &["_membership", "_active_tasks"]),
+    ("02-db", Excluded::Skipped, QUOTES, &["_all_dbs keys range"]),
+    ("02-db", Excluded::Skipped, CLUSTER, &["_dbs_info"]),
+    (
+        "04-att-put",
+        Excluded::Skipped,
+        PACKED,
+        &["doc of it att_encoding_info", "doc of it (3)", "get of it, plain", "get of it, Accept-Encoding gzip", "GET"],
+    ),
+    (
+        "04-att-put",
+        Excluded::Sent,
+        SILENT,
+        &["PUT body shorter than Content-Length (curl sends 1 byte of 10 and times out)"],
+    ),
+    ("04-att-put", Excluded::Skipped, RANDOM, &["GET 3 MiB"]),
+    (
+        "05-att-get",
+        Excluded::Skipped,
+        PACKED,
+        &["text/plain GET (stored gzip)", "text/plain Accept-Encoding gzip", "text/plain HEAD", "text/plain Range"],
+    ),
+    (
+        "07-doc-with-attachments",
+        Excluded::Skipped,
+        MULTIPART,
+        &[
+            "attachments=true Accept */*",
+            "attachments=true no Accept",
+            "attachments=true Accept multipart/related",
+            "open_revs attachments multipart/mixed",
+            "multipart/related PUT (body: 07-multipart-request-body.bin)",
+            "stubs",
+            "attachment",
+            "whole as multipart",
+            "multipart again, no rev",
+            "multipart parts without Content-Disposition (by order)",
+            "stubs (2)",
+            "multipart wrong length",
+            "multipart no boundary",
+        ],
+    ),
+    (
+        "07-doc-with-attachments",
+        Excluded::Skipped,
+        PACKED,
+        &["att_encoding_info", "attachments=true att_encoding_info json"],
+    ),
+    ("08-bulk-docs", Excluded::Skipped, IDS, &["_all_docs"]),
+    ("09-changes", Excluded::Skipped, SHARDS, &["_changes", "_changes limit=2 descending include_docs"]),
+    ("09-changes", Excluded::Skipped, VIEWS, &["_changes eventsource"]),
+    (
+        "09-changes",
+        Excluded::Skipped,
+        LIVE,
+        &[
+            "_changes continuous heartbeat=400, with a doc, an attachment and a delete landing (cut by curl at 3 s)",
+            "_changes longpoll woken",
+        ],
+    ),
+    (
+        "10-views",
+        Excluded::Skipped,
+        VIEWS,
+        &[
+            "view",
+            "view reduce",
+            "view atts",
+            "view group",
+            "view js reduce",
+            "view keys POST",
+            "view HEAD (ETag)",
+            "view include_docs",
+            "missing view",
+            "missing ddoc",
+            "bad query",
+            "bad key json",
+            "descending range wrong way",
+            "ddoc syntax error",
+            "its view",
+            "_design/_info",
+            "view quickjs",
+            "_find",
+            "_index",
+            "forbidden",
+            "unauthorized",
+        ],
+    ),
+    (
+        "11-limits",
+        Excluded::Skipped,
+        CLUSTER,
+        &[
+            "max_attachment_size=1000",
+            "PUT 2048 bytes",
+            "PUT 2048 bytes chunked",
+            "inline too large",
+            "restore",
+            "max_document_size=100",
+            "PUT big doc",
+            "restore (2)",
+            "max_http_request_size=1000",
+            "restore (3)",
+        ],
+    ),
+    (
+        "12-replicate",
+        Excluded::Skipped,
+        CLUSTER,
+        &["_replicate with attachments", "attachment at the target", "stubs at the target"],
+    ),
+    (
+        "13-raw-sockets",
+        Excluded::Skipped,
+        "hyper keeps the connection of an old client that asks for it, as it may",
+        &["HTTP/1.0 keep-alive"],
+    ),
+    (
+        "13-raw-sockets",
+        Excluded::Sent,
+        SILENT,
+        &[
+            "PUT attachment, Content-Length then half the body then client half-closes",
+            "PUT attachment chunked, cut mid-chunk",
+        ],
+    ),
+    (
+        "13-raw-sockets",
+        Excluded::Skipped,
+        RAW_FAULT,
+        &[
+            "PUT attachment chunked with a chunk extension",
+            "PUT attachment chunked with an extension and a trailer",
+            "both Content-Length and Transfer-Encoding",
+            "two PUTs of two attachments with the same rev in ONE segment (pipelined)",
+            "not HTTP",
+        ],
+    ),
+];
 
-const LOOSE: &[(&str, &str, &[&str])] = &[];
+/// Members that are not compared: what the server says about itself, what depends on excluded exchanges, and
+/// Content-Length where hyper leaves it out (304) or the recorded one is wrong (HEAD of a list).
+const LOOSE: &[Loose] = &[
+    ("01-server", &["git_sha", "uuid", "features", "vendor"], &["root NOAUTH is open", "NOAUTH root"]),
+    ("02-db", &["cluster"], &["info", "HEAD", "same db, lower-case %2f", "trailing slash"]),
+    ("03-doc", &["content-length"], &["GET If-None-Match"]),
+    ("05-att-get", &["content-length"], &["If-None-Match same"]),
+    ("04-att-put", &["digest"], &["the doc of it"]),
+    (
+        "08-bulk-docs",
+        &["total_rows", "offset"],
+        &["_all_docs keys", "_all_docs include_docs", "_all_docs include_docs attachments"],
+    ),
+    ("08-bulk-docs", &["content-length"], &["_all_docs ETag"]),
+    ("09-changes", &["pending"], &["_changes doc_ids filter"]),
+    (
+        "13-raw-sockets",
+        &["revpos"],
+        &["what it is now", "GET doc attachments=true gzip-able part, Accept-Encoding: gzip"],
+    ),
+];
 
-const BEFORE: &[(&str, &str, &[Step])] = &[];
+const DB: &str = "/account%2F12%2F34%2F567890abcdef1234567890abcdef12-202011";
 
-/// gzip of `hello attachment\n`, `hello` and `world`... and the same unpacked.
+/// What the recordings build on and do not show.
+const BEFORE: &[(&str, &str, &[Step])] = &[
+    ("01-server", "_all_dbs", &[("PUT", "/_users", ""), ("PUT", "/_replicator", "")]),
+    ("13-raw-sockets", "keep-alive: two requests in one segment (pipelined)", &[("PUT", DB, "")]),
+    (
+        "13-raw-sockets",
+        "DELETE attachment, stale rev which HAD the attachment",
+        &[(
+            "PUT",
+            "/account%2F12%2F34%2F567890abcdef1234567890abcdef12-202011/drib",
+            r#"{"_rev":"1-d620886d0b8ae20a4a325b01080e01db","_attachments":{"x.mp3":{"stub":true}}}"#,
+        )],
+    ),
+    (
+        "13-raw-sockets",
+        "two PUTs on one connection, one after the other, same rev (a wins, b 409)",
+        &[("PUT", "/account%2F12%2F34%2F567890abcdef1234567890abcdef12-202011/race", "{}")],
+    ),
+];
+
+/// Digests of `hello attachment\n` and `hello`, gzipped by CouchDB and as they are.
 const DIGESTS: &[(&str, &str)] = &[
     ("qEvPlRQniDBFNMJHdnGvdQ==", "F7j5MQaDRQVcPnGaqxTxWA=="),
     ("iMaiC8wqiFlD2NjLTemvCQ==", "XUFAKrxLKna5cZ2REBfFkg=="),
@@ -47,17 +230,25 @@ const RULES: Rules = Rules { excluded: EXCLUDED, loose: LOOSE, before: BEFORE, d
 
 #[tokio::test]
 async fn the_store_answers_as_couchdb_was_recorded() {
+    if let Ok(url) = std::env::var("COUCHDB_URL") {
+        let target = Target::from_url(&url);
+        for database in [DB, "/tr_part", "/tr_target"] {
+            // Left by a replay that failed.
+            target.ask("DELETE", database, &[], b"").await;
+        }
+        return check(&replay(&target, &RULES).await);
+    }
     let data = tempfile::tempdir().unwrap();
     let admin = ("admin".to_owned(), "admin".to_owned());
     let options = Options { data: data.path().to_owned(), admin, user: None };
     let store = Store::open(options).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = listener.local_addr().unwrap().to_string();
+    let target = Target { authority, name: "admin".into(), password: "admin".into() };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = store.serve(listener, async move {
         let _ = stopped.await;
     });
-    let target = Target { authority, name: "admin".into(), password: "admin".into() };
     let replaying = async move {
         let report = replay(&target, &RULES).await;
         let _ = stop.send(());
@@ -65,6 +256,11 @@ async fn the_store_answers_as_couchdb_was_recorded() {
     };
     let (served, report) = tokio::join!(serving, replaying);
     served.unwrap();
+    check(&report);
+}
+
+fn check(report: &Report) {
     println!("{} exchanges compared, {} excluded", report.compared, report.excluded);
-    assert!(report.failures.is_empty(), "{} differ:\n{}", report.failures.len(), report.failures.join("\n"));
+    let count = report.failures.len();
+    assert!(report.failures.is_empty(), "{count} differ:\n{}", report.failures.join("\n"));
 }

@@ -2,7 +2,7 @@
 
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, SERVER};
 use http::request::Parts;
-use http::{HeaderName, Method, Request, header};
+use http::{HeaderName, Method, Request, Version, header};
 use hyper::body::Incoming;
 use rouchdb_core::document::Revision;
 use serde_json::Value;
@@ -106,7 +106,10 @@ impl Exchange {
             if !self.head.headers.contains_key(EXPECT) {
                 self.body.drain().await;
             }
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            close(&mut answer);
+        } else if self.head.version == Version::HTTP_10 && self.header(CONNECTION).is_none() {
+            // CouchDB says so to old clients; hyper answers those that ask to be kept.
+            close(&mut answer);
         }
         let id: String = uuid::Uuid::new_v4().simple().to_string().chars().take(10).collect();
         let headers: &mut HeaderMap = answer.headers_mut();
@@ -118,6 +121,10 @@ impl Exchange {
         headers.insert(SERVER, HeaderValue::from_static(server));
         answer
     }
+}
+
+fn close(answer: &mut Answer) {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// The decoded query of a request, in order.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::client::Answer;
+use super::decode::{unescape, unprint, words};
 
 /// How an exchange was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ fn curl(file: &str, title: String, text: &str) -> Exchange {
     let (head, response) = rest.split_once("\n--- response\n").expect("a response");
     let words = words(command.lines().find(|line| line.starts_with("curl ")).expect("a command"));
     let lines: Vec<&str> = head.lines().map(|line| line.strip_prefix('>').unwrap_or(line)).collect();
-    let chunked = lines.iter().any(|line| *line == "Transfer-Encoding: chunked");
+    let chunked = lines.contains(&"Transfer-Encoding: chunked");
     let mut sent = lines.join("\r\n").into_bytes();
     sent.extend_from_slice(b"\r\n");
     let body = body(&words);
@@ -84,8 +85,12 @@ fn curl(file: &str, title: String, text: &str) -> Exchange {
 
 /// The answers of a printed response; 1xx are passed over, the last one has all the rest as its body.
 fn answers(text: &str) -> Vec<Answer> {
-    let Some((head, body)) = text.split_once("\n\n") else { return Vec::new() };
-    let Some(mut answer) = Answer::head(head.lines()) else { return Vec::new() };
+    let Some((head, body)) = text.split_once("\n\n") else {
+        return Vec::new();
+    };
+    let Some(mut answer) = Answer::head(head.lines()) else {
+        return Vec::new();
+    };
     if answer.status < 200 {
         return answers(body);
     }
@@ -129,46 +134,6 @@ fn file_body(name: &str) -> Vec<u8> {
 /// The bytes 0 to 255, again and again.
 pub fn recording(length: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(length).collect()
-}
-
-/// Takes a command line apart that was printed with `%q`: backslashes, single quotes, and nothing else.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut chars = line.chars();
-    while let Some(char) = chars.next() {
-        match char {
-            ' ' => words.extend(word.take()),
-            '\\' => word.get_or_insert_default().extend(chars.next()),
-            '\'' => {
-                let word = word.get_or_insert_default();
-                word.extend(chars.by_ref().take_while(|char| *char != '\''));
-            }
-            other => word.get_or_insert_default().push(other),
-        }
-    }
-    words.extend(word);
-    words
-}
-
-/// Undoes `cat -v`.
-fn unprint(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    let control = |byte: u8| if byte == b'?' { 127 } else { byte.wrapping_sub(64) };
-    while at < bytes.len() {
-        let (byte, used) = match &bytes[at..] {
-            [b'M', b'-', b'^', byte, ..] => (control(*byte) | 128, 4),
-            [b'M', b'-', byte, ..] => (*byte | 128, 3),
-            [b'^', byte @ (b'@'..=b'_' | b'?'), ..] => (control(*byte), 2),
-            [byte, ..] => (*byte, 1),
-            [] => break,
-        };
-        out.push(byte);
-        at += used;
-    }
-    out
 }
 
 fn raw(file: &str, title: String, text: &str) -> Exchange {
@@ -226,35 +191,14 @@ fn header_length(head: &[u8]) -> Option<usize> {
     line.parse().ok()
 }
 
-/// Undoes Python's `repr` of bytes.
-fn unescape(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(char) = chars.next() {
-        if char != '\\' {
-            out.extend(char.to_string().as_bytes());
-            continue;
-        }
-        out.push(match chars.next().expect("an escape") {
-            'r' => b'\r',
-            'n' => b'\n',
-            't' => b'\t',
-            'x' => {
-                let digits: String = chars.by_ref().take(2).collect();
-                u8::from_str_radix(&digits, 16).expect("two digits")
-            }
-            other => u8::try_from(other).expect("one byte"),
-        });
-    }
-    out
-}
-
 /// The final answers of a raw recording. All their bodies are one line.
 fn raw_answers(text: &str) -> Vec<Answer> {
     let mut lines = text.lines().peekable();
     let mut answers = Vec::new();
     while let Some(first) = lines.next() {
-        let Some(first) = first.strip_suffix("\\r\\n").filter(|line| line.starts_with("HTTP/")) else { continue };
+        let Some(first) = first.strip_suffix("\\r\\n").filter(|line| line.starts_with("HTTP/")) else {
+            continue;
+        };
         let mut head = vec![first];
         for line in lines.by_ref() {
             match line.strip_suffix("\\r\\n") {
