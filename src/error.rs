@@ -23,7 +23,7 @@ use crate::telemetry::log::chain;
 #[derive(Debug)]
 pub enum Error {
     /// CouchDB could not be asked.
-    Couch(couch::Error),
+    Couch(Box<couch::Error>),
     /// The plans cannot be known.
     Plans(Unavailable),
     /// The plan cannot be followed.
@@ -31,22 +31,27 @@ pub enum Error {
     /// The object would have a name that leaves its folder.
     Name(&'static str),
     /// A storage failed; with its id in the plan.
-    Storage(String, storage::Error),
+    Storage(Box<str>, storage::Error),
     /// The document's entry for the attachment cannot be read.
     Pointer(Unreadable),
     /// No plan names the storage any more.
-    Forgotten(String),
+    Forgotten(Box<str>),
     /// The attachment is larger than allowed; with its name.
-    TooLarge(String),
+    TooLarge(Box<str>),
     /// The plan asks for something that this version does not do; with what it is.
-    Unsupported(String),
+    Unsupported(Box<str>),
     /// The request is refused as it is: status, CouchDB's error word, reason.
-    Refused(StatusCode, &'static str, String),
+    Refused(Box<(StatusCode, &'static str, String)>),
     /// Something that cannot happen did.
     Bug(&'static str),
 }
 
 impl Error {
+    /// A refusal with this status, CouchDB's error word, and this reason.
+    pub fn refused(status: StatusCode, error: &'static str, reason: impl Into<String>) -> Self {
+        Self::Refused(Box::new((status, error, reason.into())))
+    }
+
     /// The status, CouchDB's error word, and the reason.
     #[must_use]
     pub fn answer(&self) -> (StatusCode, &'static str, String) {
@@ -64,9 +69,9 @@ impl Error {
                 let reason = format!("the attachment is in storage {id}, which no storage plan names any more");
                 (StatusCode::BAD_GATEWAY, "bad_gateway", reason)
             }
-            Self::TooLarge(name) => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", name.clone()),
-            Self::Unsupported(what) => (StatusCode::BAD_GATEWAY, "bad_gateway", what.clone()),
-            Self::Refused(status, error, reason) => (*status, error, reason.clone()),
+            Self::TooLarge(name) => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", name.to_string()),
+            Self::Unsupported(what) => (StatusCode::BAD_GATEWAY, "bad_gateway", what.to_string()),
+            Self::Refused(refused) => (**refused).clone(),
             Self::Bug(what) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", (*what).to_owned()),
         }
     }
@@ -76,7 +81,7 @@ impl Error {
     pub fn is_client_gone(&self) -> bool {
         match self {
             Self::Storage(_, error) => error.kind() == storage::Kind::Interrupted,
-            Self::Couch(error) => cause::<ClientGone>(error).is_some(),
+            Self::Couch(error) => cause::<ClientGone>(&**error).is_some(),
             _ => false,
         }
     }
@@ -85,9 +90,9 @@ impl Error {
     pub fn log(&self, request: &dyn fmt::Display) {
         let (status, _, _) = self.answer();
         let (storage, text) = match self {
-            Self::Storage(id, error) => (id.as_str(), chain(error)),
-            Self::Forgotten(id) => (id.as_str(), self.to_string()),
-            Self::Couch(error) => ("", chain(error)),
+            Self::Storage(id, error) => (&**id, chain(error)),
+            Self::Forgotten(id) => (&**id, self.to_string()),
+            Self::Couch(error) => ("", chain(&**error)),
             _ => ("", self.to_string()),
         };
         if status.is_server_error() && !self.is_client_gone() {
@@ -158,7 +163,7 @@ impl std::error::Error for Error {}
 
 impl From<couch::Error> for Error {
     fn from(error: couch::Error) -> Self {
-        Self::Couch(error)
+        Self::Couch(Box::new(error))
     }
 }
 

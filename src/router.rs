@@ -130,6 +130,7 @@ fn attachment_name<'a>(parts: impl Iterator<Item = &'a str>) -> Result<String, U
 }
 
 #[cfg(test)]
+#[expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 mod tests {
     use http::{HeaderMap, Method, Uri};
     use proptest::prelude::*;

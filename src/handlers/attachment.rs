@@ -50,7 +50,7 @@ pub(super) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Opti
     match (query, header) {
         (Some(query), Some(header)) if query != header => {
             let reason = "Document rev and etag have different values";
-            Err(Error::Refused(StatusCode::BAD_REQUEST, "bad_request", reason.to_owned()))
+            Err(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason.to_owned()))
         }
         (query, header) => Ok(query.or(header)),
     }
@@ -84,7 +84,7 @@ pub(super) fn decide(plan: &Merged, target: &Target, document: &Document) -> Res
     };
     if connection != LOCAL {
         let what = format!("the storage plan names connection {connection}; only the local one is supported");
-        return Err(Error::Unsupported(what));
+        return Err(Error::Unsupported(what.into()));
     }
     Ok(outcome)
 }
@@ -94,14 +94,14 @@ pub(super) fn storage_of(gateway: &Gateway, plan: &Merged, pointer: &Pointer) ->
     let place = &pointer.stowage;
     let settings = match plan.storage(&place.storage) {
         Some(settings) => settings,
-        None => fetched_simply(pointer).ok_or_else(|| Error::Forgotten(place.storage.clone()))?,
+        None => fetched_simply(pointer).ok_or_else(|| Error::Forgotten(place.storage.as_str().into()))?,
     };
     open(gateway, &settings)
 }
 
 /// Opens a storage.
 pub(super) fn open(gateway: &Gateway, settings: &Settings) -> Result<Arc<dyn Backend>, Error> {
-    gateway.storages.open(settings).map_err(|error| Error::Storage(settings.id().to_owned(), error))
+    gateway.storages.open(settings).map_err(|error| Error::Storage(settings.id().into(), error))
 }
 
 /// An HTTP location holds no credentials: it can be fetched although no plan names its storage any more.
@@ -149,12 +149,12 @@ pub(super) fn relay(answer: Response<Bytes>) -> Response<Body> {
 
 /// CouchDB's 409.
 pub(super) fn conflict() -> Error {
-    Error::Refused(StatusCode::CONFLICT, "conflict", "Document update conflict.".to_owned())
+    Error::refused(StatusCode::CONFLICT, "conflict", "Document update conflict.".to_owned())
 }
 
 /// CouchDB's answer to a revision that the document never had.
 pub(super) fn missing_rev() -> Error {
-    Error::Refused(StatusCode::CONFLICT, "not_found", "missing_rev".to_owned())
+    Error::refused(StatusCode::CONFLICT, "not_found", "missing_rev".to_owned())
 }
 
 /// The generation of a revision; 0 for none.

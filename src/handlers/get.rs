@@ -220,7 +220,7 @@ impl Source {
     }
 
     fn failed(&self, error: storage::Error) -> Error {
-        Error::Storage(self.pointer.stowage.storage.clone(), error)
+        Error::Storage(self.pointer.stowage.storage.as_str().into(), error)
     }
 }
 
@@ -249,7 +249,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 fn unsatisfiable() -> Error {
     let reason = "Requested range not satisfiable".to_owned();
-    Error::Refused(StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable", reason)
+    Error::refused(StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable", reason)
 }
 
 fn header(text: &str) -> Result<HeaderValue, Error> {

@@ -9,6 +9,7 @@ mod locks;
 mod parts;
 mod put;
 mod remove;
+mod save;
 
 use std::sync::Arc;
 
@@ -98,5 +99,5 @@ async fn attachment(
 }
 
 fn malformed() -> Error {
-    Error::Refused(StatusCode::BAD_REQUEST, "bad_request", "invalid_url_encoding".to_owned())
+    Error::refused(StatusCode::BAD_REQUEST, "bad_request", "invalid_url_encoding".to_owned())
 }

@@ -53,7 +53,7 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let (parts, body) = exchange.request.into_parts();
     let object = object(&target, &decision, &base, &parts.headers)?;
     if body.size_hint().lower() > gateway.limits.attachment_bytes {
-        return Err(Error::TooLarge(target.attachment));
+        return Err(Error::TooLarge(target.attachment.into()));
     }
     let upload = Upload::new(body, gateway.limits.attachment_bytes, gateway.budget.clone());
     let report = upload.report();
@@ -102,7 +102,7 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Error> {
         Some(encoding) if encoding == b"gzip" => Ok(true),
         Some(_) => {
             let reason = "Only gzip and identity content-encodings are supported".to_owned();
-            Err(Error::Refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type", reason))
+            Err(Error::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type", reason))
         }
     }
 }
@@ -166,9 +166,9 @@ fn pointer(
 
 fn refused(target: &Target, decision: &Decision, error: storage::Error) -> Error {
     if error.kind() == storage::Kind::TooLarge {
-        return Error::TooLarge(target.attachment.clone());
+        return Error::TooLarge(target.attachment.as_str().into());
     }
-    Error::Storage(decision.storage().to_owned(), error)
+    Error::Storage(decision.storage().into(), error)
 }
 
 /// Eight hex digits that no other object has.

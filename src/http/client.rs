@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::body::{Body, BoxError};
 use super::connect::{Connector, Reach};
+pub use super::fault::{Error, Kind};
 use super::headers;
 use super::idle::IdleTimer;
 use super::progress::{self, Progress};
@@ -278,81 +279,6 @@ impl HttpBody for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
-}
-
-/// Why there is no answer, or no more of it.
-#[derive(Debug)]
-pub struct Error(Box<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    kind: Kind,
-    source: Option<BoxError>,
-}
-
-/// What went wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The name has no address.
-    Resolve,
-    /// The egress policy refuses every address of the name.
-    Refused,
-    /// No connection within `timeouts.connect`.
-    Connect,
-    /// No TLS, or a certificate that cannot be trusted.
-    Tls,
-    /// Nothing came for `timeouts.response_head` or `timeouts.idle_body`.
-    Silent,
-    /// The connection broke, or what came was no HTTP.
-    Broken,
-    /// An answer that contradicts itself.
-    BadAnswer(&'static str),
-}
-
-impl Error {
-    /// What went wrong.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.0.kind
-    }
-
-    pub(super) fn because(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(source.into());
-        self
-    }
-}
-
-impl From<Kind> for Error {
-    fn from(kind: Kind) -> Self {
-        Self(Box::new(Inner { kind, source: None }))
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.kind {
-            Kind::Resolve => f.write_str("the name of the server has no address"),
-            Kind::Refused => f.write_str("the address is refused by the egress policy"),
-            Kind::Connect => f.write_str("no connection to the server"),
-            Kind::Tls => f.write_str("no TLS connection to the server"),
-            Kind::Silent => f.write_str("the server says nothing"),
-            Kind::Broken => f.write_str("the connection to the server broke"),
-            Kind::BadAnswer(fault) => write!(f, "the server's answer makes no sense: {fault}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
-    }
-}
-
-/// Copies the end-to-end headers of an answer, without its framing.
-#[must_use]
-pub fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
-    headers::strip_response(&mut headers);
-    headers
 }
 
 /// Idle connections older than this are not used: servers close theirs, and a race with that costs a request.

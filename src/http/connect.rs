@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::body::BoxError;
 use super::client::{Error, Kind};
 use super::egress::Egress;
 use super::target::Origin;
@@ -49,7 +50,7 @@ impl Connector {
     ///
     /// # Errors
     /// Where the TLS library refuses its own defaults.
-    pub fn new(egress: Egress, timeouts: Timeouts) -> Result<Self, rustls::Error> {
+    pub fn new(egress: Egress, timeouts: Timeouts) -> Result<Self, BoxError> {
         let mut roots = rustls::RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         let (added, _) = roots.add_parsable_certificates(found.certs);

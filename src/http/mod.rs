@@ -4,6 +4,7 @@ pub mod body;
 pub mod client;
 pub mod connect;
 pub mod egress;
+mod fault;
 pub mod gzip;
 pub mod headers;
 pub mod idle;

@@ -3,19 +3,21 @@
 use super::{Source, sources, without_tests};
 
 /// Every module of the crate, highest first: a module may use those after it and none before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 20] = [
     "main",
     "cli",
     "app",
     "server",
     "middleware",
-    "router",
+    "explain",
     "handlers",
+    "router",
     "error",
     "pointer",
     "plan",
     "storage",
     "store",
+    "settings",
     "couch",
     "database",
     "http",

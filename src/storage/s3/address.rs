@@ -120,10 +120,10 @@ fn origin(
     region: Option<&str>,
 ) -> std::result::Result<(Origin, bool), WrongSetting> {
     let scheme = settings.text("scheme")?.filter(|scheme| !scheme.is_empty());
-    let scheme = match scheme.as_deref().unwrap_or("https") {
-        scheme @ ("http" | "https") => scheme,
-        _ => return Err(settings.wrong("scheme", "must be http or https")),
-    };
+    let scheme = scheme.as_deref().unwrap_or("https");
+    if !matches!(scheme, "http" | "https") {
+        return Err(settings.wrong("scheme", "must be http or https"));
+    }
     let host = host.unwrap_or_else(|| match region {
         None => "s3.amazonaws.com".to_owned(),
         Some(region) if region.starts_with("cn-") => format!("s3.{region}.amazonaws.com.cn"),
