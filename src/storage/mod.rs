@@ -3,6 +3,7 @@
 mod budget;
 mod digest;
 mod error;
+mod http;
 mod registry;
 mod upload;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::error::{Error, Kind, Result};
+use super::http::Http;
 use super::{Backend, Budget};
 use crate::config;
 use crate::http::client::Client;
@@ -57,8 +58,8 @@ impl Registry {
     }
 
     fn build(&self, settings: &Settings) -> Result<Arc<dyn Backend>> {
-        let _context = &self.context;
         match settings.handler() {
+            "http" => Ok(Arc::new(Http::open(settings, &self.context)?)),
             other => {
                 let text = format!("storage {} names the handler {other}, which does not exist", settings.id());
                 Err(Error::new(Kind::Settings, text))
