@@ -30,12 +30,7 @@ pub(super) struct Cleanup {
 }
 
 impl Cleanup {
-    pub(super) fn new(
-        http: &Http,
-        document: &Map<String, Value>,
-        ours: bool,
-        reserved: Option<Reserved>,
-    ) -> Self {
+    pub(super) fn new(http: &Http, document: &Map<String, Value>, ours: bool, reserved: Option<Reserved>) -> Self {
         let document = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         Self {
             web: Arc::clone(&http.web),

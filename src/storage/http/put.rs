@@ -1,7 +1,8 @@
 //! Storing an object: a free name, then the body, once or as often as that is exact.
 
-use http::header::{CONTENT_TYPE, ETAG, EXPECT, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
+use http_body::Body as HttpBody;
 use hyper::ext::on_informational;
 use serde_json::{Map, Value};
 
@@ -46,12 +47,7 @@ async fn choose(http: &Http, object: &Object) -> Result<Place> {
     let composed = http.options.base.object(&object.name);
     let reserved = if object.taken { None } else { http.names.reserve(&composed.text()) };
     if let Some(reserved) = reserved {
-        let asked = http.web.follow(Method::HEAD, composed.clone(), &HeaderMap::new(), http.web.patience()).await;
-        let status = match asked {
-            Ok((_, response)) => Some(response.status()),
-            Err(error) if is_unreachable(&error) => return Err(error),
-            Err(_) => None,
-        };
+        let status = ask(http, &composed).await?;
         if !status.is_some_and(|status| status.is_success()) {
             let ours = matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
             return Ok(Place { link: composed, ours, reserved: Some(reserved) });
@@ -60,6 +56,20 @@ async fn choose(http: &Http, object: &Object) -> Result<Place> {
     let link = http.options.base.object(&object.spare);
     let reserved = http.names.reserve(&link.text());
     Ok(Place { link, ours: true, reserved })
+}
+
+/// What HEAD says; `None` where the answer makes no sense.
+async fn ask(http: &Http, link: &Link) -> Result<Option<StatusCode>> {
+    let mut tries = Tries::start();
+    loop {
+        let patience = tries.patience(http.web.patience());
+        match http.web.follow(Method::HEAD, link.clone(), &HeaderMap::new(), patience).await {
+            Ok((_, response)) => return Ok(Some(response.status())),
+            Err(error) if !is_unreachable(&error) => return Ok(None),
+            Err(error) if tries.again(&error).await => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The body, as often as it can be had.
@@ -117,6 +127,10 @@ impl Delivery<'_> {
         let (flow, body) = Flow::new(body, held);
         let mut request = self.http.web.request(self.http.options.verb.clone(), link, body)?;
         request.headers_mut().insert(CONTENT_TYPE, self.wire.content_type.clone());
+        if request.body().is_end_stream() {
+            // RFC 9110 section 8.6; hyper leaves it out, and servers then answer 411.
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         if held.is_some() {
             request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
             let flow = flow.clone();
@@ -135,13 +149,7 @@ impl Delivery<'_> {
     }
 
     /// What an answer means.
-    fn judge(
-        &mut self,
-        trail: &mut Trail,
-        link: &Link,
-        response: &Response<Body>,
-        flow: &Flow,
-    ) -> Result<Verdict> {
+    fn judge(&mut self, trail: &mut Trail, link: &Link, response: &Response<Body>, flow: &Flow) -> Result<Verdict> {
         let status = response.status();
         if status.is_success() || status == StatusCode::SEE_OTHER {
             if !flow.finished() || self.report.digests().is_none() {
@@ -154,7 +162,7 @@ impl Delivery<'_> {
         if status.is_success() {
             return Ok(Verdict::Stored);
         }
-        if status == StatusCode::EXPECTATION_FAILED && self.expect && self.is_repeatable() {
+        if status == StatusCode::EXPECTATION_FAILED && self.expect && matches!(self.source, Source::Once(Some(_))) {
             self.expect = false;
             return Ok(Verdict::Again(link.clone()));
         }
