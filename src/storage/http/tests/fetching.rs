@@ -27,7 +27,9 @@ async fn raw_and_base64_answers_give_the_binary() {
     let lined = |body: &[u8]| {
         STANDARD.encode(body).into_bytes().chunks(76).map(|line| [line, b"\r\n"].concat()).collect::<Vec<_>>().concat()
     };
-    for body in [recording(0), recording(1), recording(1000), like_base64(1000), recording(BIG), like_base64(BIG)] {
+    let long = recording(4_200_000);
+    for body in [recording(0), recording(1), recording(1000), like_base64(1000), long, recording(BIG), like_base64(BIG)]
+    {
         let raw = body.clone();
         let forms = [raw, STANDARD.encode(&body).into(), lined(&body).into()];
         for (form, answer) in forms.into_iter().enumerate() {
