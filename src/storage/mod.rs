@@ -5,6 +5,7 @@ mod digest;
 mod error;
 mod file;
 mod finish;
+mod http;
 mod registry;
 mod resume;
 mod s3;

@@ -9,6 +9,7 @@ use moka::sync::Cache;
 
 use super::error::{Error, Kind, Result};
 use super::file::Directory;
+use super::http::Http;
 use super::s3::S3;
 use super::{Backend, Budget};
 use crate::config;
@@ -62,6 +63,7 @@ impl Registry {
         let context = &self.context;
         match settings.handler() {
             "file" => Ok(Arc::new(Directory::open(settings, context)?)),
+            "http" => Ok(Arc::new(Http::open(settings, context)?)),
             "s3" => Ok(Arc::new(S3::open(settings, context)?)),
             other => {
                 let text = format!("storage {} names the handler {other}, which does not exist", settings.id());

@@ -1,0 +1,100 @@
+//! Opening an object, or a range of it.
+
+use http::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, RANGE};
+use http::{Method, Response, StatusCode};
+use http_body::Body as HttpBody;
+use serde_json::Value;
+
+use super::link::Link;
+use super::query::query;
+use super::web::{discard, is_encoded, refusal};
+use super::{BASE64, Http, URL, decide};
+use crate::http::body::Body;
+use crate::http::range::{ByteRange, Exact, content_range};
+use crate::storage::error::{Error, Kind, Result};
+use crate::storage::{Download, Fetch, Location, Served};
+
+/// The URL in a location.
+///
+/// # Errors
+/// `Location` where there is none.
+pub(super) fn link(location: &Location) -> Result<Link> {
+    let url = location.get(URL).and_then(Value::as_str);
+    url.and_then(Link::parse).ok_or_else(|| Error::new(Kind::Location, "the location has no http or https URL"))
+}
+
+/// Opens an object.
+pub(super) async fn get(http: &Http, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
+    let link = link(location)?.with_query(&query(fetch.metadata));
+    let base64_stored = [BASE64, KAZOO_BASE64].iter().any(|key| location.get(*key).is_some_and(is_true));
+    if let Some(range) = fetch.range.filter(|_| !base64_stored) {
+        let (part, response) = part(http, &link, range, fetch.length).await?;
+        match (part, response) {
+            (Some(served), response) => return Ok(served_part(served, response)),
+            (None, response) if response.status() != StatusCode::PARTIAL_CONTENT && response.status().is_success() => {
+                return whole(http, response, fetch.length, base64_stored).await;
+            }
+            (None, response) => discard(response).await,
+        }
+    }
+    let (_, response) = http.web.ask(&Method::GET, &link, &HeaderMap::new()).await?;
+    whole(http, response, fetch.length, base64_stored).await
+}
+
+/// Asks for a range; `Some` where the answer is just that.
+async fn part(http: &Http, link: &Link, range: ByteRange, length: u64) -> Result<(Option<ByteRange>, Response<Body>)> {
+    let mut extra = HeaderMap::new();
+    let header = HeaderValue::try_from(range.header()).map_err(|_| Error::new(Kind::Refused, "no such range"))?;
+    extra.insert(RANGE, header);
+    let (_, response) = http.web.ask(&Method::GET, link, &extra).await?;
+    let status = response.status();
+    if status == StatusCode::PARTIAL_CONTENT {
+        let given = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range);
+        let sized = response.body().size_hint().exact().is_none_or(|size| size == range.len());
+        let fits = given == Some((range, Some(length))) && sized && !is_encoded(response.headers());
+        return Ok((fits.then_some(range), response));
+    }
+    if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Ok((None, response));
+    }
+    Err(failure(status))
+}
+
+fn served_part(range: ByteRange, response: Response<Body>) -> Download {
+    let etag = etag(response.headers());
+    Download { served: Served::Part(range), etag, body: Body::boxed(Exact::new(response.into_body(), range.len())) }
+}
+
+async fn whole(http: &Http, response: Response<Body>, length: u64, base64_stored: bool) -> Result<Download> {
+    let status = response.status();
+    if !status.is_success() {
+        discard(response).await;
+        return Err(failure(status));
+    }
+    if status == StatusCode::PARTIAL_CONTENT || is_encoded(response.headers()) {
+        return Err(Error::new(Kind::Refused, "an answer in a form that was not asked for").with_status(status));
+    }
+    let etag = etag(response.headers());
+    let body = decide::object(response.into_body(), length, base64_stored, &http.budget).await?;
+    Ok(Download { served: Served::Whole, etag, body })
+}
+
+fn failure(status: StatusCode) -> Error {
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => {
+            Error::new(Kind::Missing, "the object is gone from the server").with_status(status)
+        }
+        status => refusal(&Method::GET, status),
+    }
+}
+
+fn etag(headers: &HeaderMap) -> Option<String> {
+    headers.get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned)
+}
+
+fn is_true(value: &Value) -> bool {
+    value.as_bool() == Some(true) || value.as_str() == Some("true")
+}
+
+/// What KAZOO's own pointers call it.
+const KAZOO_BASE64: &str = "base64_encode_data";

@@ -1,0 +1,93 @@
+//! Any web server as a storage: PUT or POST to store, GET to fetch, DELETE to remove. `docs/backends/http.md` is its page.
+//!
+//! | file | is |
+//! |---|---|
+//! | `options` | the settings, checked |
+//! | `link` | URLs that nothing normalises; where a name goes |
+//! | `web`, `redirect`, `tries` | requests, credentials only for their own server, redirects, repeats |
+//! | `put`, `names`, `flow`, `form`, `cleanup` | storing: a free name, a body that can be held back, its form, what a failure leaves |
+//! | `fetch`, `query`, `decide` | fetching: ranges, metadata, raw or base64 |
+//! | `base64` | encoding and decoding as it passes |
+
+mod base64;
+mod cleanup;
+mod decide;
+mod fetch;
+mod flow;
+mod form;
+mod link;
+mod names;
+mod options;
+mod put;
+mod query;
+mod redirect;
+#[cfg(test)]
+mod tests;
+mod tries;
+mod web;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+
+use self::names::Names;
+use self::options::Options;
+use self::web::Web;
+use super::error::Result;
+use super::{Backend, Budget, Context, Download, Fetch, Location, Object, Stored, Upload};
+use crate::settings::Settings;
+use crate::tasks::Tasks;
+
+/// The `http` driver.
+#[derive(Debug)]
+pub(super) struct Http {
+    /// The storage's id in the plan.
+    id: String,
+    options: Options,
+    web: Arc<Web>,
+    names: Names,
+    tasks: Tasks,
+    budget: Budget,
+}
+
+impl Http {
+    /// Opens a storage.
+    ///
+    /// # Errors
+    /// `Settings` for settings that are missing or wrong.
+    pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
+        let mut options = Options::read(settings)?;
+        let headers = std::mem::take(&mut options.headers);
+        let web = Arc::new(Web::new(context.client.clone(), &options.base, headers));
+        Ok(Self {
+            id: settings.id().to_owned(),
+            options,
+            web,
+            names: Names::default(),
+            tasks: context.tasks.clone(),
+            budget: context.budget.clone(),
+        })
+    }
+}
+
+impl Backend for Http {
+    fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
+        put::put(self, object, upload).boxed()
+    }
+
+    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
+        fetch::get(self, location, fetch).boxed()
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        async move { cleanup::remove(&self.web, &fetch::link(location)?).await.map(drop) }.boxed()
+    }
+}
+
+/// The member of a location that holds the object's URL.
+const URL: &str = "url";
+/// The member of a location that says that base64 was stored, and the name of that encoding.
+const BASE64: &str = "base64";
+/// How long a server may take to say `100 Continue` before the body flows all the same.
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);

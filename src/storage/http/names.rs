@@ -1,0 +1,33 @@
+//! The names that are being written or cleaned up at this moment.
+//!
+//! Between asking whether a name is free and storing under it, and while a broken object is being removed, nobody else
+//! may take the name: what they store would be overwritten or removed.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Shared by everything that one backend does.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names(Arc<Mutex<HashSet<String>>>);
+
+/// A name that nobody else has; free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    names: Names,
+    name: String,
+}
+
+impl Names {
+    /// `None` while somebody else has it.
+    pub(super) fn reserve(&self, name: &str) -> Option<Reserved> {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let reserved = names.insert(name.to_owned());
+        reserved.then(|| Reserved { names: self.clone(), name: name.to_owned() })
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.names.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}

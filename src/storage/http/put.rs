@@ -1,0 +1,215 @@
+//! Storing an object: a free name, then the body, once or as often as that is exact.
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode};
+use http_body::Body as HttpBody;
+use hyper::ext::on_informational;
+use serde_json::{Map, Value};
+
+use super::cleanup::Cleanup;
+use super::flow::{Flow, ToTheEnd};
+use super::form::Wire;
+use super::link::Link;
+use super::names::Reserved;
+use super::redirect::Trail;
+use super::tries::Tries;
+use super::web::{discard, is_unreachable, refusal};
+use super::{BASE64, CONTINUE_WAIT, Http, URL};
+use crate::http::body::Body;
+use crate::http::client::Patience;
+use crate::storage::error::{Error, Kind, Result};
+use crate::storage::{Chunk, Object, Report, Stored, Upload};
+
+/// Stores an object.
+pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Result<Stored> {
+    let place = choose(http, object).await?;
+    let wire = http.options.form.of(object);
+    let first = upload.chunk().await?;
+    let report = upload.report();
+    let source = if first.last {
+        Source::Memory(first)
+    } else {
+        Source::Once(Some(wire.wrap(Body::boxed(ToTheEnd::new(upload.into_stream(Some(first)))))))
+    };
+    let cleanup = Cleanup::new(http, &object.document, place.ours, place.reserved);
+    Delivery { http, wire, source, cleanup, report, expect: true }.run(place.link).await
+}
+
+/// Where an object goes.
+struct Place {
+    link: Link,
+    /// Whether nobody else's object can be there.
+    ours: bool,
+    reserved: Option<Reserved>,
+}
+
+async fn choose(http: &Http, object: &Object) -> Result<Place> {
+    let composed = http.options.base.object(&object.name);
+    let reserved = if object.taken { None } else { http.names.reserve(&composed.text()) };
+    if let Some(reserved) = reserved {
+        let status = ask(http, &composed).await?;
+        if !status.is_some_and(|status| status.is_success()) {
+            let ours = matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
+            return Ok(Place { link: composed, ours, reserved: Some(reserved) });
+        }
+    }
+    let link = http.options.base.object(&object.spare);
+    let reserved = http.names.reserve(&link.text());
+    Ok(Place { link, ours: true, reserved })
+}
+
+/// What HEAD says; `None` where the answer makes no sense.
+async fn ask(http: &Http, link: &Link) -> Result<Option<StatusCode>> {
+    let mut tries = Tries::start();
+    loop {
+        let patience = tries.patience(http.web.patience());
+        match http.web.follow(Method::HEAD, link.clone(), &HeaderMap::new(), patience).await {
+            Ok((_, response)) => return Ok(Some(response.status())),
+            Err(error) if !is_unreachable(&error) => return Ok(None),
+            Err(error) if tries.again(&error).await => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The body, as often as it can be had.
+enum Source {
+    Memory(Chunk),
+    /// Gone once it has begun to flow.
+    Once(Option<Body>),
+}
+
+struct Delivery<'a> {
+    http: &'a Http,
+    wire: Wire,
+    source: Source,
+    cleanup: Cleanup,
+    report: Report,
+    /// Whether the server is asked before a body is sent that cannot be repeated.
+    expect: bool,
+}
+
+impl Delivery<'_> {
+    async fn run(mut self, mut link: Link) -> Result<Stored> {
+        let mut trail = Trail::default();
+        let mut tries = Tries::start();
+        loop {
+            let patience = tries.patience(self.http.web.patience());
+            let error = match self.attempt(&link, patience).await {
+                Err(error) => error,
+                Ok((response, flow)) => match self.judge(&mut trail, &link, &response, &flow)? {
+                    Verdict::Stored => return Ok(self.stored(&link, response).await),
+                    Verdict::SeeOther(other) => return self.see_other(&other).await,
+                    Verdict::Again(next) => {
+                        link = next;
+                        discard(response).await;
+                        continue;
+                    }
+                    Verdict::Refused => {
+                        let error = refusal(&self.http.options.verb, response.status());
+                        discard(response).await;
+                        error
+                    }
+                },
+            };
+            if !self.is_repeatable() || !tries.again(&error).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// One request with the body.
+    async fn attempt(&mut self, link: &Link, patience: Patience) -> Result<(Response<Body>, Flow)> {
+        let (body, held) = match &mut self.source {
+            Source::Memory(chunk) => (self.wire.wrap(Body::full(chunk.data.clone())), None),
+            Source::Once(body) => (body.take().ok_or_else(late)?, self.expect.then_some(CONTINUE_WAIT)),
+        };
+        let (flow, body) = Flow::new(body, held);
+        let mut request = self.http.web.request(self.http.options.verb.clone(), link, body)?;
+        request.headers_mut().insert(CONTENT_TYPE, self.wire.content_type.clone());
+        if request.body().is_end_stream() {
+            // RFC 9110 section 8.6; hyper leaves it out, and servers then answer 411.
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        if held.is_some() {
+            request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+            let flow = flow.clone();
+            on_informational(&mut request, move |answer| {
+                if answer.status() == StatusCode::CONTINUE {
+                    flow.open();
+                }
+            });
+        }
+        self.cleanup.aim(link, &flow);
+        let answer = self.http.web.send(link, request, patience).await;
+        if let Source::Once(body) = &mut self.source {
+            *body = flow.withdraw();
+        }
+        answer.map(|response| (response, flow))
+    }
+
+    /// What an answer means.
+    fn judge(&mut self, trail: &mut Trail, link: &Link, response: &Response<Body>, flow: &Flow) -> Result<Verdict> {
+        let status = response.status();
+        if status.is_success() || status == StatusCode::SEE_OTHER {
+            if !flow.finished() || self.report.digests().is_none() {
+                self.cleanup.doubt(link);
+                return Err(Error::new(Kind::Refused, "an answer before the end of the body").with_status(status));
+            }
+        } else if !status.is_server_error() {
+            self.cleanup.settled();
+        }
+        if status.is_success() {
+            return Ok(Verdict::Stored);
+        }
+        if status == StatusCode::EXPECTATION_FAILED && self.expect && matches!(self.source, Source::Once(Some(_))) {
+            self.expect = false;
+            return Ok(Verdict::Again(link.clone()));
+        }
+        Ok(match trail.next(&self.http.options.verb, link, status, response.headers())? {
+            None => Verdict::Refused,
+            Some((Method::GET, other)) => Verdict::SeeOther(other),
+            Some(_) if !self.is_repeatable() => return Err(late().with_status(status)),
+            Some((_, next)) => Verdict::Again(next),
+        })
+    }
+
+    /// The object is where a 303 points, if something is there.
+    async fn see_other(self, other: &Link) -> Result<Stored> {
+        let (link, response) = self.http.web.ask(&Method::GET, other, &HeaderMap::new()).await?;
+        if !response.status().is_success() {
+            return Err(refusal(&Method::GET, response.status()));
+        }
+        Ok(self.stored(&link, response).await)
+    }
+
+    async fn stored(mut self, link: &Link, response: Response<Body>) -> Stored {
+        self.cleanup.done();
+        let options = &self.http.options;
+        let etag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        discard(response).await;
+        let url = Value::String(link.text());
+        let mut location = Map::new();
+        location.insert(URL.to_owned(), url.clone());
+        if options.form.base64 {
+            location.insert(BASE64.to_owned(), Value::Bool(true));
+        }
+        let fields = options.url_field.iter().map(|field| (field.clone(), url.clone())).collect();
+        Stored { location, etag, encoding: options.form.base64.then_some(BASE64), fields }
+    }
+
+    fn is_repeatable(&self) -> bool {
+        !matches!(self.source, Source::Once(None))
+    }
+}
+
+enum Verdict {
+    Stored,
+    SeeOther(Link),
+    Again(Link),
+    Refused,
+}
+
+fn late() -> Error {
+    Error::new(Kind::Refused, "a redirect after the body had begun to flow")
+}
