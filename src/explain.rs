@@ -6,7 +6,7 @@ use crate::couch::Document;
 use crate::database::{class_of, classify};
 use crate::error::Error;
 use crate::handlers::Gateway;
-use crate::plan::{Decision, NameSource, Outcome, Subject, compose, redacted};
+use crate::plan::{Decision, NameSource, Outcome, Subject, compose, masked_query, redacted};
 
 /// What is asked about.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +72,7 @@ fn place(gateway: &Gateway, question: &Question, account: Option<&str>, decision
     match compose(&decision.settings, &source) {
         Ok(name) => {
             set(answer, "object", name.as_str());
-            set(answer, "url", backend.url(name.as_str()));
+            set(answer, "url", masked_query(&backend.url(name.as_str())));
         }
         Err(error) => set(answer, "refused", error.to_string()),
     }

@@ -95,7 +95,9 @@ impl Connector {
     }
 
     async fn open(&self, origin: &Origin, reach: Reach) -> Result<TcpStream, Error> {
-        let found = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
+        // RFC 6761 section 6.3: these names are the loopback's, but not every system's resolver knows.
+        let host = if origin.host.ends_with(".localhost") { "localhost" } else { &origin.host };
+        let found = tokio::net::lookup_host((host, origin.port)).await;
         let found = found.map_err(|error| Error::from(Kind::Resolve).because(error))?;
         let permitted = |address: &SocketAddr| reach == Reach::Operator || self.egress.permits(address.ip());
         let mut refused = false;

@@ -33,10 +33,15 @@ pub fn redacted_url(text: &str) -> String {
     {
         return MASK.to_owned();
     }
-    let Some(query) = url.query() else { return url.into() };
+    masked_query(url.as_str())
+}
+
+/// A URL without the secrets of its query, otherwise untouched.
+#[must_use]
+pub fn masked_query(text: &str) -> String {
+    let Some((path, query)) = text.split_once('?') else { return text.to_owned() };
     let pairs: Vec<String> = query.split('&').map(masked_pair).collect();
-    url.set_query(Some(&pairs.join("&")));
-    url.into()
+    format!("{path}?{}", pairs.join("&"))
 }
 
 fn masked_pair(pair: &str) -> String {

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use tokio::sync::oneshot;
+
 use super::error::{Error, Kind, Result};
 use crate::tasks::Tasks;
 
@@ -15,10 +17,12 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    match tasks.spawn(what, step).await {
-        Ok(Some(outcome)) => outcome,
-        Ok(None) | Err(_) => Err(Error::new(Kind::Passing, format!("the task \"{what}\" broke off"))),
-    }
+    // Not by the task's own handle: that drops what nobody waits for after the task has ceased to count as running, and
+    // the clean-up that begins then would be overlooked in between.
+    let (sender, receiver) = oneshot::channel();
+    drop(tasks.spawn(what, async move { drop(sender.send(step.await)) }));
+    let broke_off = |_| Error::new(Kind::Passing, format!("the task \"{what}\" broke off"));
+    receiver.await.map_err(broke_off)?
 }
 
 /// Starts clean-up from a `Drop`, where nothing can be awaited. Without a runtime the program is over already.

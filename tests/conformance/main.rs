@@ -4,6 +4,7 @@
 //! printed as skipped, with the reason. What only one driver does is in a file of its own.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its world has to stop, saying where")]
+#![allow(clippy::print_stdout, reason = "a rule that is skipped says so")]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 #![allow(unreachable_pub, reason = "a test crate has no public interface; `pub` here means: for the other files")]
 #![allow(clippy::indexing_slicing, reason = "an index out of bounds is a failed test")]

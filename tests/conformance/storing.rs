@@ -127,7 +127,11 @@ pub async fn two_chunks_at_most_are_in_memory(target: Target) {
     let most = Arc::new(AtomicU64::new(0));
     let (budget, seen) = (target.budget.clone(), Arc::clone(&most));
     let data = bytes(5 * CHUNK_BYTES + 9);
-    let body = Frames::new(data).watched(move || drop(seen.fetch_max(budget.held(), Ordering::Relaxed))).body();
+    let body = Frames::new(data)
+        .watched(move || {
+            seen.fetch_max(budget.held(), Ordering::Relaxed);
+        })
+        .body();
     target.put(&object("chunks"), body).await.expect("stored");
     let most = most.load(Ordering::Relaxed);
     assert!(most > 0 && most <= 2 * CHUNK_BYTES as u64, "{most} bytes were held");

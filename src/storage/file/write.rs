@@ -74,7 +74,7 @@ impl Draft {
     }
 
     /// Gives the file the first of the names that is free.
-    async fn commit(self, place: Arc<Place>, names: Vec<(String, PathBuf)>) -> Result<Placed> {
+    async fn commit(mut self, place: Arc<Place>, names: Vec<(String, PathBuf)>) -> Result<Placed> {
         let tasks = self.tasks.clone();
         let (file, draft) = (Arc::clone(&self.file), self.path.clone());
         let placed = blocking(move || {
@@ -90,16 +90,23 @@ impl Draft {
             }
             Err(io::Error::from(io::ErrorKind::AlreadyExists))
         });
-        placed.await
+        let placed = placed.await?;
+        self.path.clear();
+        Ok(placed)
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
+        if self.path.as_os_str().is_empty() {
+            return;
+        }
         let path = std::mem::take(&mut self.path);
         clean_up(&self.tasks, "file clean-up", async move {
-            // After a commit it is gone already.
-            let _ = blocking(move || fs::remove_file(path)).await;
+            let shown = path.clone();
+            if let Err(error) = blocking(move || fs::remove_file(path)).await {
+                tracing::warn!(path = %shown.display(), %error, "an unfinished file is left until the next start");
+            }
         });
     }
 }

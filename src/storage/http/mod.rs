@@ -80,6 +80,10 @@ impl Backend for Http {
         fetch::get(self, location, fetch).boxed()
     }
 
+    fn url(&self, name: &str) -> String {
+        self.options.base.object(name).text()
+    }
+
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         async move { cleanup::remove(&self.web, &fetch::link(location)?).await.map(drop) }.boxed()
     }

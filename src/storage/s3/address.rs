@@ -3,7 +3,7 @@
 use url::{Host, Url};
 
 use crate::http::target::{Origin, encode};
-use crate::settings::{Settings, WrongSetting};
+use crate::settings::Settings;
 use crate::storage::{Error, Kind, Result};
 
 /// A server and the bucket of the plan on it.
@@ -114,23 +114,18 @@ pub(super) fn check_name(name: &str) -> Result<()> {
 }
 
 /// The server, and whether it has a name rather than an address.
-fn origin(
-    settings: &Settings,
-    host: Option<String>,
-    region: Option<&str>,
-) -> std::result::Result<(Origin, bool), WrongSetting> {
+fn origin(settings: &Settings, host: Option<String>, region: Option<&str>) -> Result<(Origin, bool)> {
     let scheme = settings.text("scheme")?.filter(|scheme| !scheme.is_empty());
-    let scheme = scheme.as_deref().unwrap_or("https");
-    if !matches!(scheme, "http" | "https") {
-        return Err(settings.wrong("scheme", "must be http or https"));
-    }
+    let scheme @ ("http" | "https") = scheme.as_deref().unwrap_or("https") else {
+        return Err(settings.wrong("scheme", "must be http or https").into());
+    };
     let host = host.unwrap_or_else(|| match region {
         None => "s3.amazonaws.com".to_owned(),
         Some(region) if region.starts_with("cn-") => format!("s3.{region}.amazonaws.com.cn"),
         Some(region) => format!("s3.{region}.amazonaws.com"),
     });
     let bracketed = if host.matches(':').count() > 1 && !host.starts_with('[') { format!("[{host}]") } else { host };
-    let wrong = || settings.wrong("host", "must be a host name or an address");
+    let wrong = || Error::from(settings.wrong("host", "must be a host name or an address"));
     if bracketed.contains(|c: char| c.is_whitespace() || c.is_control() || "/\\@?#".contains(c)) {
         return Err(wrong());
     }
@@ -144,13 +139,13 @@ fn origin(
     Origin::of(&url).map(|origin| (origin, named)).ok_or_else(wrong)
 }
 
-fn style(settings: &Settings, has_region: bool, named: bool) -> std::result::Result<Style, WrongSetting> {
+fn style(settings: &Settings, has_region: bool, named: bool) -> Result<Style> {
     let method = settings.text("bucket_access_method")?.filter(|method| !method.is_empty());
     let style = match method.as_deref() {
         Some("path") => Style::Path,
         Some("vhost") => Style::Vhost,
         Some("auto") => Style::Auto,
-        Some(_) => return Err(settings.wrong("bucket_access_method", "must be auto, vhost or path")),
+        Some(_) => return Err(settings.wrong("bucket_access_method", "must be auto, vhost or path").into()),
         None if has_region => Style::Auto,
         None => Style::Path,
     };
@@ -158,7 +153,7 @@ fn style(settings: &Settings, has_region: bool, named: bool) -> std::result::Res
     match style {
         _ if after_host => Ok(Style::Path),
         Style::Vhost if !named => {
-            Err(settings.wrong("bucket_access_method", "cannot be vhost where host is an address"))
+            Err(settings.wrong("bucket_access_method", "cannot be vhost where host is an address").into())
         }
         Style::Auto if !named => Ok(Style::Path),
         style => Ok(style),

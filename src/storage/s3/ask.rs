@@ -272,3 +272,54 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_ERROR: u64 = 4 << 10;
 /// In bytes; `CompleteMultipartUpload` may send white space for minutes before its document.
 const LONGEST_DOCUMENT: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::header::RETRY_AFTER;
+    use http::{Response, StatusCode};
+
+    use super::{Body, Kind, Reply};
+
+    async fn reply(status: u16, retry_after: Option<&str>, body: &str) -> Reply {
+        let mut response = Response::new(Body::full(body.to_owned()));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        if let Some(value) = retry_after {
+            response.headers_mut().insert(RETRY_AFTER, value.parse().unwrap());
+        }
+        Reply::read(response, true).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_what_may_pass_is_tried_again() {
+        for status in [429, 500, 502, 503, 504] {
+            let reply = reply(status, None, "").await;
+            assert!(reply.pause(1).is_some_and(|pause| pause < Duration::from_millis(200)), "{status}");
+            assert_eq!(reply.refusal("x").kind(), Kind::Passing);
+        }
+        let conflict = "<Error><Code>ConditionalRequestConflict</Code></Error>";
+        assert!(reply(409, None, conflict).await.pause(1).is_some());
+        assert!(reply(200, None, "<Error><Code>InternalError</Code></Error>").await.pause(1).is_some());
+        for status in [301, 400, 403, 404, 412, 501] {
+            let reply = reply(status, None, "<Error><Code>Other</Code></Error>").await;
+            assert_eq!(reply.pause(1), None, "{status}");
+            assert_eq!(reply.refusal("x").kind(), Kind::Refused);
+        }
+        assert!(reply(200, None, "<Fine/>").await.is_done());
+    }
+
+    #[tokio::test]
+    async fn a_short_retry_after_is_respected_and_a_long_one_ends_it() {
+        assert_eq!(reply(503, Some("1"), "").await.pause(1), Some(Duration::from_secs(1)));
+        assert_eq!(reply(503, Some("3"), "").await.pause(1), None);
+        assert_eq!(reply(503, Some("Fri, 24 May 2013 00:00:00 GMT"), "").await.pause(1), None);
+    }
+
+    #[tokio::test]
+    async fn long_error_bodies_are_not_read() {
+        let long = format!("<Error><Code>Other</Code><Message>{}</Message></Error>", "x".repeat(5000));
+        let reply = reply(403, None, &long).await;
+        assert_eq!(reply.refusal("do it").to_string(), "S3 refused to do it (status 403)");
+    }
+}

@@ -16,7 +16,11 @@ pub(super) const OWNER: &str = "x-amz-meta-stowage-id";
 
 /// An object of ours, or perhaps one: removed by `Drop` unless it is kept.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct Claim(Trace);
+
+/// What is known of the object. Not what removes it when dropped: a clean-up that never ran must not start another.
+#[derive(Debug, Clone)]
+struct Trace {
     bucket: Arc<Bucket>,
     key: String,
     owner: String,
@@ -62,18 +66,17 @@ impl Bucket {
 impl Claim {
     /// For a request that is about to be sent.
     pub(super) fn doubtful(bucket: Arc<Bucket>, key: &str, owner: &str) -> Self {
-        Self { bucket, key: key.to_owned(), owner: owner.to_owned(), etag: None, state: State::Doubtful }
+        Self(Trace { bucket, key: key.to_owned(), owner: owner.to_owned(), etag: None, state: State::Doubtful })
     }
 
     /// The object was stored.
     pub(super) fn confirm(&mut self, etag: Option<String>) {
-        self.etag = etag;
-        self.state = State::Ours;
+        self.0.confirm(etag);
     }
 
     /// Nothing was stored.
     pub(super) fn give_up(&mut self) {
-        self.state = State::Nothing;
+        self.0.state = State::Nothing;
     }
 
     /// Finds out whether the object at the key is ours.
@@ -81,24 +84,40 @@ impl Claim {
     /// # Errors
     /// Where that cannot be found out; the claim stays doubtful.
     pub(super) async fn settle(&mut self) -> Result<bool> {
-        match self.bucket.look(&self.key).await? {
-            Found::Object(headers, etag)
-                if headers.get(OWNER).is_some_and(|id| id.as_bytes() == self.owner.as_bytes()) =>
-            {
-                self.confirm(etag);
-                Ok(true)
-            }
-            Found::Object(..) | Found::Nothing | Found::Hidden => Ok(false),
-        }
+        self.0.settle().await
     }
 
     /// Takes the object over: it stays.
     pub(super) fn keep(mut self) -> Stored {
-        self.state = State::Nothing;
+        self.give_up();
         let mut location = Map::new();
-        location.insert("bucket".to_owned(), Value::String(self.bucket.address.bucket.clone()));
-        location.insert("key".to_owned(), Value::String(std::mem::take(&mut self.key)));
-        Stored { location, etag: self.etag.take(), ..Stored::default() }
+        location.insert("bucket".to_owned(), Value::String(self.0.bucket.address.bucket.clone()));
+        location.insert("key".to_owned(), Value::String(std::mem::take(&mut self.0.key)));
+        Stored { location, etag: self.0.etag.take(), ..Stored::default() }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.0.state != State::Nothing {
+            clean_up(&self.0.bucket.tasks, "s3 clean-up", self.0.clone().remove());
+        }
+    }
+}
+
+impl Trace {
+    fn confirm(&mut self, etag: Option<String>) {
+        self.etag = etag;
+        self.state = State::Ours;
+    }
+
+    async fn settle(&mut self) -> Result<bool> {
+        let Found::Object(headers, etag) = self.bucket.look(&self.key).await? else { return Ok(false) };
+        if headers.get(OWNER).is_none_or(|owner| owner.as_bytes() != self.owner.as_bytes()) {
+            return Ok(false);
+        }
+        self.confirm(etag);
+        Ok(true)
     }
 
     /// Removes what is ours, if anything is.
@@ -106,47 +125,25 @@ impl Claim {
         let mut failure = None;
         for pause in PAUSES {
             tokio::time::sleep(pause).await;
-            if self.state == State::Doubtful {
-                match self.settle().await {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        failure = None;
-                        continue;
-                    }
-                    Err(error) => {
-                        failure = Some(error);
-                        continue;
-                    }
-                }
-            }
-            match self.bucket.remove(None, &self.key).await {
-                Ok(()) => {
-                    self.state = State::Nothing;
-                    return;
-                }
+            match self.remove_once().await {
+                Ok(true) => return,
+                Ok(false) => failure = None,
                 Err(error) => failure = Some(error),
             }
         }
-        self.state = State::Nothing;
         if let Some(error) = failure {
-            tracing::warn!(storage = %self.bucket.id, key = %self.key, %error, "an object that no document names may be left");
+            tracing::warn!(
+                storage = %self.bucket.id, key = %self.key, %error, "an object that no document names may be left"
+            );
         }
     }
-}
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if self.state == State::Nothing {
-            return;
+    /// `false`: nothing of ours is there, as yet.
+    async fn remove_once(&mut self) -> Result<bool> {
+        if self.state == State::Doubtful && !self.settle().await? {
+            return Ok(false);
         }
-        let rest = Self {
-            bucket: Arc::clone(&self.bucket),
-            key: std::mem::take(&mut self.key),
-            owner: std::mem::take(&mut self.owner),
-            etag: None,
-            state: self.state,
-        };
-        clean_up(&self.bucket.tasks, "s3 clean-up", rest.remove());
+        self.bucket.remove(None, &self.key).await.map(|()| true)
     }
 }
 
