@@ -6,7 +6,8 @@ use crate::couch::Document;
 use crate::database::{class_of, classify};
 use crate::error::Error;
 use crate::handlers::Gateway;
-use crate::plan::{Decision, NameSource, Outcome, Subject, compose, masked_query, redacted};
+use crate::plan::{Decision, NameSource, Outcome, Subject, compose, redacted};
+use crate::settings::masked_query;
 
 /// What is asked about.
 #[derive(Debug, Clone, Default)]

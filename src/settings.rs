@@ -193,11 +193,58 @@ pub fn as_flag(value: &Value) -> Option<bool> {
     }
 }
 
+/// Stands for every secret value in what people and documents get to see.
+pub const MASK: &str = "********";
+
+/// A URL whose query's secrets are masked: the values of `key`, `token`, `sig`, `secret` and `password`.
+#[must_use]
+pub fn masked_query(url: &str) -> String {
+    each_pair(url, |name, value| if is_secret_parameter(name) { MASK.to_owned() } else { value.to_owned() })
+}
+
+/// Masks in a URL what it has of another URL's secrets. A parameter that only has a secret's name stays: an object's name
+/// may be its value.
+#[must_use]
+pub fn without_secrets_of(secrets: &str, url: &str) -> String {
+    each_pair(url, |name, value| match secret_of(secrets, name) {
+        Some(secret) if value == secret => MASK.to_owned(),
+        _ => value.to_owned(),
+    })
+}
+
+/// Puts the secrets of a URL's query back where another URL shows the mask.
+#[must_use]
+pub fn with_secrets_of(secrets: &str, url: &str) -> String {
+    each_pair(url, |name, value| match secret_of(secrets, name) {
+        Some(secret) if value == MASK => secret.to_owned(),
+        _ => value.to_owned(),
+    })
+}
+
+fn secret_of<'a>(secrets: &'a str, wanted: &str) -> Option<&'a str> {
+    let (_, query) = secrets.split_once('?').filter(|_| is_secret_parameter(wanted))?;
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, value)| *name == wanted && !value.is_empty()).map(|(_, value)| value)
+}
+
+fn each_pair(url: &str, change: impl Fn(&str, &str) -> String) -> String {
+    let Some((path, query)) = url.split_once('?') else { return url.to_owned() };
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) => format!("{name}={}", change(name, value)),
+        None => pair.to_owned(),
+    };
+    format!("{path}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&"))
+}
+
+fn is_secret_parameter(name: &str) -> bool {
+    ["key", "token", "sig", "secret", "password"].iter().any(|secret| name.eq_ignore_ascii_case(secret))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::Settings;
+    use super::{Settings, masked_query, with_secrets_of, without_secrets_of};
 
     fn settings(members: &Value) -> Settings {
         Settings::new("backend1", "s3", members.as_object().cloned().unwrap())
@@ -240,6 +287,17 @@ mod tests {
             assert!(settings.text("key").is_err());
             assert!(!format!("{settings:?}").contains("canary"));
         }
+    }
+
+    #[test]
+    fn the_secrets_of_a_query_are_masked_and_put_back() {
+        let secret = "https://h/p?key=abc&x=1&Token=t%20u&recording=";
+        let masked = masked_query(&format!("{secret}a%2Fb"));
+        assert_eq!(masked, "https://h/p?key=********&x=1&Token=********&recording=a%2Fb");
+        assert_eq!(without_secrets_of(secret, &format!("{secret}a%2Fb")), masked);
+        assert_eq!(with_secrets_of(secret, &masked), format!("{secret}a%2Fb"));
+        assert_eq!(without_secrets_of("https://h/p?key=", "https://h/p?key=a.mp3"), "https://h/p?key=a.mp3");
+        assert_eq!(masked_query("https://h/key=1"), "https://h/key=1");
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod members;
 mod name;
 mod redact;
 
-pub use redact::{MASK, masked_query, redacted, redacted_url};
+pub use redact::{redacted, redacted_url};
 
 pub use crate::settings::Settings;
 pub use cache::{Plans, Unavailable};

@@ -3,8 +3,7 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-/// Stands for every secret value.
-pub const MASK: &str = "********";
+use crate::settings::{MASK, masked_query};
 
 /// A plan's members with every secret value replaced by [`MASK`].
 #[must_use]
@@ -36,21 +35,6 @@ pub fn redacted_url(text: &str) -> String {
     masked_query(url.as_str())
 }
 
-/// A URL without the secrets of its query, otherwise untouched.
-#[must_use]
-pub fn masked_query(text: &str) -> String {
-    let Some((path, query)) = text.split_once('?') else { return text.to_owned() };
-    let pairs: Vec<String> = query.split('&').map(masked_pair).collect();
-    format!("{path}?{}", pairs.join("&"))
-}
-
-fn masked_pair(pair: &str) -> String {
-    match pair.split_once('=') {
-        Some((name, _)) if SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) => format!("{name}={MASK}"),
-        _ => pair.to_owned(),
-    }
-}
-
 fn mask(value: &mut Value, handler: &str) {
     match value {
         Value::Object(members) => {
@@ -75,8 +59,6 @@ fn mask(value: &mut Value, handler: &str) {
         _ => {}
     }
 }
-
-const SECRET_PARAMETERS: [&str; 5] = ["key", "token", "sig", "secret", "password"];
 
 #[cfg(test)]
 mod tests {

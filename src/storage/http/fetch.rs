@@ -14,18 +14,19 @@ use crate::http::range::{ByteRange, Exact, content_range};
 use crate::storage::error::{Error, Kind, Result};
 use crate::storage::{Download, Fetch, Location, Served};
 
-/// The URL in a location.
+/// The URL in a location, with the secrets of today's settings where it shows the mask.
 ///
 /// # Errors
 /// `Location` where there is none.
-pub(super) fn link(location: &Location) -> Result<Link> {
+pub(super) fn link(http: &Http, location: &Location) -> Result<Link> {
     let url = location.get(URL).and_then(Value::as_str);
-    url.and_then(Link::parse).ok_or_else(|| Error::new(Kind::Location, "the location has no http or https URL"))
+    url.and_then(|url| http.options.base.unmasked(url))
+        .ok_or_else(|| Error::new(Kind::Location, "the location has no http or https URL"))
 }
 
 /// Opens an object.
 pub(super) async fn get(http: &Http, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
-    let link = link(location)?.with_query(&query(fetch.metadata));
+    let link = link(http, location)?.with_query(&query(fetch.metadata));
     let base64_stored = [BASE64, KAZOO_BASE64].iter().any(|key| location.get(*key).is_some_and(is_true));
     if let Some(range) = fetch.range.filter(|_| !base64_stored) {
         let (part, response) = part(http, &link, range, fetch.length).await?;

@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use url::Url;
 
 use crate::http::target::Origin;
+use crate::settings::{with_secrets_of, without_secrets_of};
 
 /// An `http` or `https` URL.
 #[derive(Clone)]
@@ -149,6 +150,20 @@ impl Base {
     /// The URL of an object.
     pub(super) fn object(&self, name: &str) -> Link {
         Link { target: escaped(&format!("{}{name}", self.stem)), ..self.link.clone() }
+    }
+
+    /// The URL of an object as a document may hold it: without the settings' secrets.
+    pub(super) fn masked(&self, link: &Link) -> String {
+        if link.origin == self.link.origin { without_secrets_of(&self.stem, &link.text()) } else { link.text() }
+    }
+
+    /// Reads a URL that a document holds.
+    pub(super) fn unmasked(&self, url: &str) -> Option<Link> {
+        let link = Link::parse(url)?;
+        if link.origin != self.link.origin {
+            return Some(link);
+        }
+        Link::parse(&with_secrets_of(&self.stem, url))
     }
 
     pub(super) fn origin(&self) -> &Origin {

@@ -85,7 +85,7 @@ impl Backend for Http {
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        async move { cleanup::remove(&self.web, &fetch::link(location)?).await.map(drop) }.boxed()
+        async move { cleanup::remove(&self.web, &fetch::link(self, location)?).await.map(drop) }.boxed()
     }
 }
 

@@ -188,7 +188,7 @@ impl Delivery<'_> {
         let options = &self.http.options;
         let etag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         discard(response).await;
-        let url = Value::String(link.text());
+        let url = Value::String(options.base.masked(link));
         let mut location = Map::new();
         location.insert(URL.to_owned(), url.clone());
         if options.form.base64 {

@@ -126,6 +126,7 @@ async fn metadata_is_in_the_query_of_a_get_alone() {
     let server = Server::normal().await;
     let storage = open(json!({"url": server.url("/p?key=abc&f=")}));
     let stored = store(&storage, "a/b%20c", "x").await.unwrap();
+    assert!(!json!(stored.location).to_string().contains("abc"), "a secret of the query is in the location");
     let metadata = json!({"to": "1010@h", "n": null, "o": {"a b": [1, true]}});
     let fetch = Fetch { range: None, length: 1, metadata: metadata.as_object().unwrap() };
     let target = "/p?key=abc&f=a/b%20c";
