@@ -58,4 +58,10 @@ targets! {
     on_s3_path,
     /// s3s-fs, addressed as `bucket.host/key`.
     on_s3_vhost,
+    /// nginx with DAV, over the `http` driver.
+    on_nginx,
+    /// A web server that gets and gives base64.
+    on_http_base64,
+    /// A web server that gets multipart/mixed.
+    on_http_multipart,
 }

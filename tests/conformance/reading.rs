@@ -25,7 +25,7 @@ pub async fn ranges_are_cut_or_whole(target: Target) {
             }
         };
         assert_eq!(download.served, served);
-        assert_eq!(download.etag, stored.etag);
+        assert!(target.by_url || download.etag == stored.etag);
         if let Some(announced) = download.body.size_hint().exact() {
             assert_eq!(announced, expected.len() as u64);
         }
@@ -55,7 +55,7 @@ pub async fn deleting_twice_is_fine(target: Target) {
 pub async fn a_malformed_location_is_refused(target: Target) {
     let stored = target.put(&object("fine"), Body::full("x")).await.expect("stored");
     let mut wrong = vec![Map::new()];
-    for member in stored.location.keys() {
+    for (member, _) in stored.location.iter().filter(|(_, value)| value.is_string()) {
         for value in [json!(7), json!(""), json!(".."), json!(["x"]), json!("../../x")] {
             let mut location: Location = stored.location.clone();
             location.insert(member.clone(), value);

@@ -23,7 +23,7 @@ async fn round_trip(target: &Target, name: &str, data: Vec<u8>, body: Body) {
     assert!(target.read(&stored.location, data.len()).await == data, "{name} came back changed");
     let download = target.get(&stored.location, None, data.len() as u64).await.expect("an object");
     assert_eq!(download.served, Served::Whole);
-    assert_eq!(download.etag, stored.etag, "{name}");
+    assert!(target.by_url || download.etag == stored.etag, "{name}");
 }
 
 pub async fn bytes_come_back_with_a_length(target: Target) {

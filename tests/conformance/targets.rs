@@ -19,12 +19,16 @@ use stowage::storage::{
 use stowage::tasks::Tasks;
 use tempfile::TempDir;
 
+use super::support::nginx::{self, Nginx};
+use super::support::recorder::Recorder;
 use super::support::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 /// The bucket of the S3 targets.
 pub const BUCKET: &str = "recordings";
 /// More than any rule needs.
 pub const BUDGET: u64 = 64 << 20;
+/// Why a web server may be raced.
+const ASKED_FIRST: &str = "a web server cannot create a name exclusively; it is asked first";
 /// The largest attachment.
 pub const LIMIT: u64 = 1 << 30;
 
@@ -46,6 +50,8 @@ pub struct Target {
     pub secrets: Vec<String>,
     /// Why twenty puts of one name may meet: the server cannot create exclusively.
     pub not_exclusive: Option<&'static str>,
+    /// Whether names are parts of a URL: composed names are escaped already, and a server may tell a tag only when it gives.
+    pub by_url: bool,
 }
 
 impl Target {
@@ -55,6 +61,9 @@ impl Target {
             Some("file") => Self::file(),
             Some("s3_path") => Self::s3("path").await,
             Some("s3_vhost") => Self::s3("vhost").await,
+            Some("nginx") => Self::nginx().await,
+            Some("http_base64") => Self::recorder(json!({"base64_encode_data": true, "verb": "post"})).await,
+            Some("http_multipart") => Self::recorder(json!({"send_multipart": true})).await,
             _ => panic!("{module} is no target"),
         }
     }
@@ -74,11 +83,35 @@ impl Target {
         target
     }
 
+    /// A real web server, with a password.
+    async fn nginx() -> Self {
+        let (user, password) = ("canary-user".to_owned(), "canary-password".to_owned());
+        let basic = Some((user.clone(), password.clone()));
+        let server = Nginx::with(nginx::Options { basic, tls: None }).await;
+        let url = format!("http://{user}:{password}@{}/recordings", server.address());
+        let mut target = Self::open("http", json!({"url": url}), None, BUDGET, Box::new(server));
+        target.secrets = vec![user, password];
+        target.not_exclusive = Some(ASKED_FIRST);
+        target
+    }
+
+    /// A web server of the tests' own, for the forms that nginx does not know.
+    async fn recorder(form: Value) -> Self {
+        let server = Recorder::start().await;
+        let mut settings = form;
+        settings["url"] = server.url("/recordings").into();
+        settings["headers"] = json!({"X-Token": "canary-token"});
+        let mut target = Self::open("http", settings, None, BUDGET, Box::new(server));
+        target.secrets = vec!["canary-token".to_owned()];
+        target.not_exclusive = Some(ASKED_FIRST);
+        target
+    }
+
     /// Opens a driver.
     pub fn open(handler: &str, settings: Value, root: Option<&Path>, budget: u64, world: Box<dyn World>) -> Self {
         let (tasks, budget) = (Tasks::default(), Budget::new(budget));
         let backend = try_open(handler, settings, root, &tasks, &budget).expect("settings");
-        Self { backend, tasks, budget, world, secrets: Vec::new(), not_exclusive: None }
+        Self { backend, tasks, budget, world, secrets: Vec::new(), not_exclusive: None, by_url: handler == "http" }
     }
 
     /// The same, with another budget.
@@ -217,6 +250,27 @@ impl World for Arc<S3Server> {
 
     fn leftovers(&self) -> Vec<String> {
         World::leftovers(&**self)
+    }
+}
+
+impl World for Nginx {
+    fn objects(&self) -> Vec<String> {
+        files(&self.files().join("recordings")).into_iter().filter(|name| !name.ends_with(" is empty")).collect()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl World for Recorder {
+    fn objects(&self) -> Vec<String> {
+        let stored = self.stored();
+        stored.iter().map(|target| target.trim_start_matches("/recordings/").to_owned()).collect()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

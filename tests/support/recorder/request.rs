@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 /// The most bytes of one body that are kept; of longer ones only length and hash are.
-const KEPT: u64 = 256 << 20;
+const KEPT: u64 = 320 << 20;
 
 /// A request as it was sent. It appears when its head has arrived and grows with its body.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct Recorded {
     pub complete: bool,
     /// The SHA-256 of a complete body, in hex.
     pub sha256: String,
-    /// A complete body, empty where it was too long to keep (256 MiB).
+    /// A complete body, empty where it was too long to keep (320 MiB).
     pub body: Bytes,
 }
 
