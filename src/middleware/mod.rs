@@ -2,10 +2,10 @@
 //!
 //! | layer | why here |
 //! | --- | --- |
-//! | [`observe`] | gives every request its id; counts and logs each one once, at the end of its body or when it is dropped |
-//! | [`guard`] | refuses what HTTP forbids before anybody acts on it |
-//! | [`admit`] | the limit on requests in flight; its permit leaves with the last byte of the answer |
-//! | [`panic`] | turns a bug into a logged 500 |
+//! | [`Observe`] | gives every request its id; counts and logs each one once, at the end of its body or when it is dropped |
+//! | [`Guard`] | refuses what HTTP forbids before anybody acts on it |
+//! | [`Admit`] | the limit on requests in flight; its permit leaves with the last byte of the answer |
+//! | [`CatchPanic`] | turns a bug into a logged 500 |
 //! | [`App`] | router and handlers |
 //!
 //! All of them are always ready: what has to wait waits inside a request.
