@@ -10,10 +10,11 @@ use super::attachment::{
     Read, conflict, generation, kept_headers, may_be_outside, missing_rev, plan_for, read, relay, requested_rev,
     rev_query, storage_of,
 };
-use super::commit::{Expected, Outcome, Saved, ok_text, save_surely};
+use super::commit::ok_text;
 use super::forward::forward;
 use super::locks::Turn;
 use super::remove::remove_replaced;
+use super::save::{Expected, Outcome, Saved, save_surely};
 use super::{Exchange, Gateway};
 use crate::couch::{Caller, Document};
 use crate::error::{Error, json_response};
@@ -98,7 +99,7 @@ async fn remove(
             }
             Outcome::Refused(save) => drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body))))),
             Outcome::Conflict => drop(answer.send(Err(conflict()))),
-            Outcome::Failed(error) | Outcome::Unknown(error) => drop(answer.send(Err(Error::Couch(error)))),
+            Outcome::Failed(error) | Outcome::Unknown(error) => drop(answer.send(Err(Error::from(error)))),
         }
     }));
     answered.await.unwrap_or(Err(Error::Bug("a removal ended without an answer")))

@@ -9,6 +9,7 @@ mod locks;
 mod parts;
 mod put;
 mod remove;
+mod save;
 
 use std::sync::Arc;
 
