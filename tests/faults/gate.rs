@@ -101,7 +101,8 @@ impl Gate {
         self.address.port()
     }
 
-    /// What is done to the next `times` requests with this method whose target holds `part`. Earlier rules come first.
+    /// What is done to the next `times` requests with this method whose target holds `part`, where `*` stands for anything.
+    /// Earlier rules come first.
     pub fn rule(&self, method: &'static str, part: &str, times: usize, act: Act) {
         self.shared.rules.lock().expect("rules").push(Rule { method, part: part.to_owned(), times, act });
     }
@@ -114,7 +115,7 @@ impl Gate {
     /// How many requests with this method came whose target holds `part`.
     pub fn count(&self, method: &str, part: &str) -> usize {
         let seen = self.shared.seen.lock().expect("seen");
-        seen.iter().filter(|line| line.starts_with(method) && line.contains(part)).count()
+        seen.iter().filter(|line| line.starts_with(method) && holds(line, part)).count()
     }
 
     /// Waits until rules have struck this often.
@@ -258,11 +259,22 @@ async fn pass(client: &mut Wire, server: &mut Wire, head: &[u8], body: Framing) 
 impl Shared {
     fn act(&self, line: &str) -> Option<Act> {
         let mut rules = self.rules.lock().expect("rules");
-        let fits = |rule: &&mut Rule| rule.times > 0 && line.starts_with(rule.method) && line.contains(&rule.part);
+        let fits = |rule: &&mut Rule| rule.times > 0 && line.starts_with(rule.method) && holds(line, &rule.part);
         let rule = rules.iter_mut().find(fits)?;
         rule.times -= 1;
         Some(rule.act.clone())
     }
+}
+
+fn holds(line: &str, part: &str) -> bool {
+    let mut rest = line;
+    part.split('*').all(|piece| match rest.split_once(piece) {
+        None => false,
+        Some((_, after)) => {
+            rest = after;
+            true
+        }
+    })
 }
 
 /// How a message's body ends.
@@ -277,7 +289,8 @@ impl Framing {
     /// Of a message with this head; `request` is a request's first line.
     fn of(head: &[u8], request: Option<&str>) -> Self {
         let text = String::from_utf8_lossy(head).to_ascii_lowercase();
-        let header = |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::trim).map(str::to_owned));
+        let header =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::trim).map(str::to_owned));
         let status = text.split(' ').nth(1).unwrap_or_default();
         if header("transfer-encoding:").is_some() {
             Self::Chunked

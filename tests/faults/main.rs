@@ -14,7 +14,6 @@ mod crowds;
 mod downloads;
 mod folders;
 mod gate;
-mod overwrites;
 mod races;
 mod removals;
 mod rights;

@@ -58,7 +58,8 @@ async fn a_refused_removal_removes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removal_that_nobody_heard_of_takes_its_object_along() {
     let world = World::start().await;
-    let (ids, answers) = delete_all(&world, vec![Act::CutAnswer(0, End::Silence), Act::CutRequest(5, End::Silence)]).await;
+    let (ids, answers) =
+        delete_all(&world, vec![Act::CutAnswer(0, End::Silence), Act::CutRequest(5, End::Silence)]).await;
     for answer in &answers {
         assert_eq!(answer.status, 504, "{answer:?}");
     }

@@ -117,13 +117,14 @@ async fn a_refusal_after_a_lost_answer_takes_nothing_away() {
     let (ids, revs) = planned(&world, vec![Act::CutAnswer(0, End::Fin); 3]).await;
     for (id, status) in ids.iter().zip([403, 404, 500]) {
         // The question after the lost answer is lost too, so that the save is sent again.
-        world.store.rule("GET", &format!("/{id}?revs=true "), 1, Act::CutRequest(0, End::Reset));
+        world.store.rule("GET", &format!("/{id}?*revs=true"), 1, Act::CutRequest(0, End::Reset));
         world.store.rule("PUT", &format!("/{id} "), 1, answer(status, r#"{"error":"x","reason":"x"}"#));
     }
     for (id, answer) in ids.iter().zip(put_all(&world, &ids, &revs).await) {
         assert_eq!(answer.status, 201, "{id}: {answer:?}");
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
     }
+    world.store.struck(3 * ids.len()).await;
     world.audit(&ids).await;
     world.stop().await;
 }
@@ -172,7 +173,7 @@ async fn an_object_goes_once_it_is_known_that_it_was_not_saved() {
     let world = World::start().await;
     let rev = world.document("doc").await;
     world.store.rule("PUT", "/doc ", 1, Act::CutRequest(10, End::Reset));
-    world.store.rule("GET", "/doc?revs=true ", 1, Act::Shut);
+    world.store.rule("GET", "/doc?*revs=true", 1, Act::Shut);
     let put = world.gateway.put("doc", "call.mp3", &rev, RECORDING).await;
     assert_eq!(put.status, 504, "{put:?}");
     assert_eq!(world.s3.objects(BUCKET).len(), 1, "nobody knows yet");
@@ -203,5 +204,54 @@ async fn a_save_that_never_left_takes_its_object_along() {
     world.store.open();
     assert!(!world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
     world.audit(&["doc".to_owned()]).await;
+    world.stop().await;
+}
+
+/// An overwrite of which nobody heard: saved or not, one object is left, and it is the document's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overwrite_that_nobody_heard_of_leaves_one_object() {
+    let world = World::start().await;
+    let ids = ["saved".to_owned(), "replaced".to_owned(), "lost".to_owned()];
+    let revs = join_all(ids.iter().map(|id| world.with_attachment(id, b"the old recording"))).await;
+    for id in &ids {
+        let act = if id == "lost" { Act::CutRequest(9, End::Silence) } else { Act::CutAnswer(0, End::Silence) };
+        world.store.rule("PUT", &format!("/{id} "), 1, act);
+    }
+    for answer in put_all(&world, &ids, &revs).await {
+        assert_eq!(answer.status, 504, "{answer:?}");
+    }
+    let newer = world.stored("replaced").await["_rev"].as_str().expect("a revision").to_owned();
+    let put = world.gateway.put("replaced", "call.mp3", &newer, b"the newest").await;
+    assert_eq!(put.status, 201, "{put:?}");
+    world.touch("lost").await;
+    world.gateway.settled().await;
+    assert!(world.whole_or_nothing("saved", "call.mp3", RECORDING).await);
+    assert!(world.whole_or_nothing("replaced", "call.mp3", b"the newest").await);
+    assert!(world.whole_or_nothing("lost", "call.mp3", b"the old recording").await);
+    world.audit(&ids).await;
+    world.stop().await;
+}
+
+/// The revision is a leaf, but not the one that wins: what became of the save is seen on its own branch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_on_a_losing_branch_is_found_out() {
+    let world = World::start().await;
+    let target = format!("/{}/_bulk_docs", world.gateway.path());
+    let branch = |rev: &str| format!(r#"{{"_id":"doc","_rev":"{rev}","pvt_type":"call_recording"}}"#);
+    let (loser, winner) = ("1-11111111111111111111111111111111", "1-99999999999999999999999999999999");
+    let text = format!(r#"{{"new_edits":false,"docs":[{},{}]}}"#, branch(loser), branch(winner));
+    let made = world.gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    // The winning branch is longer than the other one will be.
+    world.touch("doc").await;
+    world.touch("doc").await;
+    world.store.rule("PUT", "/doc ", 1, Act::CutAnswer(0, End::Fin));
+    let put = world.gateway.put("doc", "call.mp3", loser, RECORDING).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let saved = rev(&put);
+    let got = world.gateway.get(&format!("doc/call.mp3?rev={saved}")).await;
+    assert_eq!((got.status, got.body.as_slice()), (200, RECORDING));
+    world.gateway.settled().await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 1);
     world.stop().await;
 }
