@@ -4,7 +4,6 @@
 //! removed. Where nobody knows, the document is read again, never guessed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -12,13 +11,12 @@ use http::header::{HeaderValue, LOCATION};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::Gateway;
-use super::attachment::{conflict, generation, kept_headers, storage_of};
+use super::attachment::{conflict, kept_headers, storage_of};
 use super::locks::Turn;
 use super::remove::{remove_object, remove_replaced};
-use super::save::{Expected, Look, Outcome, Saved, look, save_surely};
+use super::save::{Expected, Fate, Outcome, Saved, find_out, save_surely};
 use crate::couch::{Caller, Document};
 use crate::error::{Error, json_response};
 use crate::http::body::Body;
@@ -60,8 +58,7 @@ pub(super) async fn commit(job: Commit, pointer: Option<Pointer>) -> Result<Resp
 
 impl Commit {
     async fn run(mut self, pointer: Pointer, answer: oneshot::Sender<Result<Response<Body>, Error>>) {
-        let before = generation(self.base.rev().as_deref());
-        let base_rev = self.base.rev();
+        let base = self.base.rev();
         let bytes = match self.document_with(&pointer) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -69,17 +66,12 @@ impl Commit {
                 return self.discard(&pointer).await;
             }
         };
-        match save_surely(&self.gateway, &self.target, &bytes, &self.caller, Expected::Present(&pointer, before)).await
-        {
+        let expected = Expected { pointer: &pointer, present: true, base: base.as_deref() };
+        match save_surely(&self.gateway, &self.target, &bytes, &self.caller, expected).await {
             Outcome::Saved(saved) => {
                 self.turn = None;
                 drop(answer.send(created(&self.target, &saved)));
-                let replaced = self.replaced.take();
-                if let Some(replaced) = replaced
-                    && let Ok(backend) = storage_of(&self.gateway, &self.plan, &replaced)
-                {
-                    remove_replaced(&self.gateway, &self.target, &self.base, &*backend, &replaced, &self.id).await;
-                }
+                self.remove_replaced(&self.base).await;
             }
             Outcome::Refused(save) => {
                 drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body)))));
@@ -96,7 +88,7 @@ impl Commit {
             Outcome::Unknown(error) => {
                 self.turn = None;
                 drop(answer.send(Err(Error::from(error))));
-                self.find_out(&pointer, base_rev.as_deref(), before).await;
+                self.find_out(expected).await;
             }
         }
     }
@@ -115,34 +107,36 @@ impl Commit {
         remove_object(&self.gateway, &*self.backend, storage, &self.stored.location, &self.id).await;
     }
 
-    /// The client has been told that nobody knows. The object stays until the document says whose it is.
-    async fn find_out(&self, pointer: &Pointer, base_rev: Option<&str>, before: u64) {
-        let began = Instant::now();
-        let mut pause = Duration::from_secs(1);
-        while began.elapsed() < FIND_OUT_FOR && !self.gateway.tasks.is_stopping() {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.gateway.tasks.stopping() => {}
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            let expected = Expected::Present(pointer, before);
-            match look(&self.gateway, &self.target, &self.caller, expected).await {
-                Look::Ours(_) => {
-                    tracing::info!(request = %self.id, "the attachment was saved after all");
-                    return;
-                }
-                Look::NotOurs(rev) if rev.as_deref() != base_rev || began.elapsed() > SETTLED_AFTER => {
-                    return self.discard(pointer).await;
-                }
-                Look::NotOurs(_) | Look::Unknown => {}
-            }
+    /// What the new pointer has replaced goes, unless the document as it stands still names it.
+    async fn remove_replaced(&self, document: &Document) {
+        if let Some(replaced) = &self.replaced
+            && let Ok(backend) = storage_of(&self.gateway, &self.plan, replaced)
+        {
+            remove_replaced(&self.gateway, &self.target, document, &*backend, replaced, &self.id).await;
         }
-        tracing::error!(
-            request = %self.id,
-            storage = %pointer.stowage.storage,
-            location = %json!(self.stored.location),
-            "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document"
-        );
+    }
+
+    /// The client has been told that nobody knows. Both objects stay until the document says whose it is.
+    async fn find_out(&self, expected: Expected<'_>) {
+        match find_out(&self.gateway, &self.target, &self.caller, expected).await {
+            Fate::Known { saved, document } => {
+                if saved {
+                    tracing::info!(request = %self.id, "the attachment was saved after all");
+                } else {
+                    self.discard(expected.pointer).await;
+                }
+                // Also where it was not saved: it may have been, and have been replaced since.
+                if let Some(document) = document {
+                    self.remove_replaced(&document).await;
+                }
+            }
+            Fate::Unknown => tracing::error!(
+                request = %self.id,
+                storage = %expected.pointer.stowage.storage,
+                location = %json!(self.stored.location),
+                "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document"
+            ),
+        }
     }
 }
 
@@ -175,9 +169,3 @@ fn origin_of(url: &str) -> Option<&str> {
 
 /// What CouchDB leaves as it is in a `Location` (`couch_util:url_encode`).
 const COUCH_KEEPS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b':');
-/// How long the gateway asks what became of a save, after the client has been told that nobody knows.
-const FIND_OUT_FOR: Duration = Duration::from_secs(600);
-/// After this, a save that got no answer will not arrive any more.
-const SETTLED_AFTER: Duration = Duration::from_secs(60);
-/// The longest pause between two questions.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);

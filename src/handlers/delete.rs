@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::attachment::{
-    Read, conflict, generation, kept_headers, may_be_outside, missing_rev, plan_for, read, relay, requested_rev,
-    rev_query, storage_of,
+    Read, conflict, kept_headers, may_be_outside, missing_rev, plan_for, read, relay, requested_rev, rev_query,
+    storage_of,
 };
 use super::commit::ok_text;
 use super::forward::forward;
 use super::locks::Turn;
 use super::remove::remove_replaced;
-use super::save::{Expected, Outcome, Saved, save_surely};
+use super::save::{Expected, Fate, Outcome, Saved, find_out, save_surely};
 use super::{Exchange, Gateway};
 use crate::couch::{Caller, Document};
 use crate::error::{Error, json_response};
@@ -84,14 +85,13 @@ async fn remove(
     let plan = plan_for(&gateway, &target, &document).await?;
     // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.
     storage_of(&gateway, &plan, &pointer)?;
-    let before = generation(document.rev().as_deref());
+    let base = document.rev();
     pointer::remove(&mut document, &target.attachment)?;
     let bytes = Bytes::from(document.to_bytes()?);
     let (answer, answered) = oneshot::channel();
     let tasks = gateway.tasks.clone();
     drop(tasks.spawn("removal", async move {
-        let _turn = turn;
-        let expected = Expected::Absent(&pointer, before);
+        let expected = Expected { pointer: &pointer, present: false, base: base.as_deref() };
         match save_surely(&gateway, &target, &bytes, &caller, expected).await {
             Outcome::Saved(saved) => {
                 drop(answer.send(Ok(removed(&target, &saved))));
@@ -99,7 +99,22 @@ async fn remove(
             }
             Outcome::Refused(save) => drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body))))),
             Outcome::Conflict => drop(answer.send(Err(conflict()))),
-            Outcome::Failed(error) | Outcome::Unknown(error) => drop(answer.send(Err(Error::from(error)))),
+            Outcome::Failed(error) => drop(answer.send(Err(Error::from(error)))),
+            Outcome::Unknown(error) => {
+                drop((turn, answer.send(Err(Error::from(error)))));
+                match find_out(&gateway, &target, &caller, expected).await {
+                    Fate::Known { document: Some(document), .. } => {
+                        clean_up(&gateway, &target, &document, &plan, &pointer, &id).await;
+                    }
+                    Fate::Known { document: None, .. } => {}
+                    Fate::Unknown => tracing::error!(
+                        request = %id,
+                        storage = %pointer.stowage.storage,
+                        location = %json!(pointer.stowage.location),
+                        "CouchDB never said whether it removed an attachment: its object stays in the storage, perhaps without a document"
+                    ),
+                }
+            }
         }
     }));
     answered.await.unwrap_or(Err(Error::Bug("a removal ended without an answer")))

@@ -42,12 +42,12 @@ pub(super) async fn get(
             return Ok(answer);
         }
         return match find(&gateway, &target, &headers, rev.as_deref()).await? {
-            Found::Outside(found) => found.answer(gateway, target, &headers, wants_body).await,
+            Found::Outside(found) => outside(&gateway, &target, &headers, found, wants_body).await,
             Found::Native | Found::Answer(_) => Ok(answer),
         };
     }
     match find(&gateway, &target, &headers, rev.as_deref()).await? {
-        Found::Outside(found) => found.answer(gateway, target, &headers, wants_body).await,
+        Found::Outside(found) => outside(&gateway, &target, &headers, found, wants_body).await,
         Found::Native => forward(&gateway, exchange).await,
         Found::Answer(answer) => Ok(relay(answer)),
     }
@@ -86,11 +86,39 @@ async fn find(gateway: &Gateway, target: &Target, headers: &HeaderMap, rev: Opti
     })
 }
 
+/// Answers from the storage. Where the object is gone because the attachment was replaced after its document had been
+/// read, the document is read again.
+async fn outside(
+    gateway: &Arc<Gateway>,
+    target: &Target,
+    headers: &HeaderMap,
+    mut found: Box<Outside>,
+    wants_body: bool,
+) -> Result<Response<Body>, Error> {
+    let mut looks = MOST_LOOKS;
+    loop {
+        looks -= 1;
+        let location = found.pointer.stowage.location.clone();
+        let gone = match found.answer(Arc::clone(gateway), target, headers, wants_body).await {
+            Err(error) if looks > 0 && is_missing(&error) => error,
+            other => return other,
+        };
+        match find(gateway, target, headers, rev_of_get(target).as_deref()).await? {
+            Found::Outside(now) if now.pointer.stowage.location != location => found = now,
+            _ => return Err(gone),
+        }
+    }
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Storage(_, error) if error.kind() == storage::Kind::Missing)
+}
+
 impl Outside {
     async fn answer(
         self,
         gateway: Arc<Gateway>,
-        target: Target,
+        target: &Target,
         headers: &HeaderMap,
         wants_body: bool,
     ) -> Result<Response<Body>, Error> {
@@ -113,7 +141,7 @@ impl Outside {
         if !wants_body {
             return Ok(answer);
         }
-        let plan = plan_for(&gateway, &target, &self.document).await?;
+        let plan = plan_for(&gateway, target, &self.document).await?;
         let backend = storage_of(&gateway, &plan, &self.pointer)?;
         let source = Source { gateway, backend, metadata: metadata(&self.document), pointer: self.pointer };
         if self.by_rev && source.pointer.stowage.etag.is_none() {
@@ -255,3 +283,6 @@ fn unsatisfiable() -> Error {
 fn header(text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text).map_err(|_| Error::Pointer(pointer::Unreadable))
 }
+
+/// How often a document is read for one answer.
+const MOST_LOOKS: u32 = 4;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::Gateway;
-use super::attachment::{Read, generation, read};
+use super::attachment::{Read, generation, read, rev_query};
 use crate::couch::{self, Caller, Document, Save};
 use crate::http::client;
 use crate::pointer::{self, Pointer};
@@ -36,11 +36,13 @@ pub(super) struct Saved {
 
 /// What a document has to say for a save to have happened.
 #[derive(Clone, Copy)]
-pub(super) enum Expected<'a> {
-    /// This pointer, in a revision after this generation.
-    Present(&'a Pointer, u64),
-    /// No longer this pointer, in a revision after this generation.
-    Absent(&'a Pointer, u64),
+pub(super) struct Expected<'a> {
+    /// What was put into the document, or taken out of it.
+    pub(super) pointer: &'a Pointer,
+    /// Whether it was put in.
+    pub(super) present: bool,
+    /// The revision that the save follows; `None` for a new document.
+    pub(super) base: Option<&'a str>,
 }
 
 /// Saves a document. CouchDB makes the same revision of the same bytes, so that a repeat is harmless: either it is the
@@ -57,27 +59,30 @@ pub(super) async fn save_surely(
     loop {
         let error = match tokio::time::timeout_at(deadline, gateway.couch.save(&target.path, bytes, caller)).await {
             Ok(Ok(save)) if save.head.status.is_success() => return saved(save),
-            Ok(Ok(save)) if save.head.status == StatusCode::CONFLICT && tried => {
-                return match look(gateway, target, caller, expected).await {
-                    Look::Ours(saved) => Outcome::Saved(*saved),
-                    Look::NotOurs(_) => Outcome::Conflict,
-                    Look::Unknown => Outcome::Unknown(silent()),
-                };
-            }
-            Ok(Ok(save)) if !save.head.status.is_server_error() => return Outcome::Refused(save),
-            Ok(Ok(save)) => {
+            Ok(Ok(save)) if save.head.status.is_server_error() => {
                 let text = format!("saving the document answered {}", save.head.status.as_u16());
                 couch::Error::Body(text.into())
             }
-            Ok(Err(error)) if never_left(&error) => return Outcome::Failed(error),
+            Ok(Ok(save)) if !tried => return Outcome::Refused(save),
+            // An earlier try may have been written all the same: the refusal is about this one.
+            Ok(Ok(save)) => {
+                return match look(gateway, target, caller, expected).await {
+                    Look::Ours(found) => Outcome::Saved(found.0),
+                    Look::NotOurs { moved: true, .. } if save.head.status == StatusCode::CONFLICT => Outcome::Conflict,
+                    Look::NotOurs { moved: true, .. } => Outcome::Refused(save),
+                    Look::NotOurs { moved: false, .. } | Look::Unknown => Outcome::Unknown(silent()),
+                };
+            }
+            // Only the first try can say so: of an earlier one nobody knows whether it arrived.
+            Ok(Err(error)) if !tried && never_left(&error) => return Outcome::Failed(error),
             Ok(Err(error)) => error,
             Err(_) => return Outcome::Unknown(silent()),
         };
         tried = true;
         tracing::debug!(error = %chain(&error), "a save has no answer");
         match tokio::time::timeout_at(deadline, look(gateway, target, caller, expected)).await {
-            Ok(Look::Ours(saved)) => return Outcome::Saved(*saved),
-            Ok(Look::NotOurs(_) | Look::Unknown) => {}
+            Ok(Look::Ours(found)) => return Outcome::Saved(found.0),
+            Ok(Look::NotOurs { .. } | Look::Unknown) => {}
             Err(_) => return Outcome::Unknown(error),
         }
         if Instant::now() + SAVE_AGAIN_AFTER >= deadline {
@@ -114,44 +119,52 @@ fn silent() -> couch::Error {
     couch::Error::Client(client::Error::from(client::Kind::Silent))
 }
 
-/// What the document says about a save.
-pub(super) enum Look {
-    Ours(Box<Saved>),
-    /// With the revision that is there now.
-    NotOurs(Option<String>),
+enum Look {
+    /// It happened; with the document as it stands.
+    Ours(Box<(Saved, Document)>),
+    /// The document says something else; `moved` if it has another revision than the one that was read.
+    NotOurs {
+        moved: bool,
+        document: Option<Document>,
+    },
     Unknown,
 }
 
-/// Reads the document again to see whether a save happened.
-pub(super) async fn look(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
-    match read(gateway, target, "revs=true", caller).await {
+/// Reads the document again to see whether a save happened. With `latest=true` CouchDB answers with what the revision
+/// that was read has led to, also where another branch of the document wins.
+async fn look(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
+    let query = match expected.base {
+        Some(base) => format!("{}&latest=true&revs=true", rev_query(Some(base))),
+        None => "revs=true".to_owned(),
+    };
+    match read(gateway, target, &query, caller).await {
         Ok(Read::Document(document, head)) => {
             let there = pointer::find(&document, &target.attachment).ok().flatten();
-            let is = |pointer: &Pointer| {
-                there.as_ref().is_some_and(|there| there.stowage.location == pointer.stowage.location)
-            };
-            let (ours, before) = match expected {
-                Expected::Present(pointer, before) => (is(pointer), before),
-                Expected::Absent(pointer, before) => (!is(pointer), before),
-            };
-            match rev_after(&document, before) {
-                Some(rev) if ours => Look::Ours(Box::new(Saved { status: StatusCode::CREATED, head, rev })),
-                _ => Look::NotOurs(document.rev()),
+            let wanted = &expected.pointer.stowage.location;
+            let is_there = there.is_some_and(|there| there.stowage.location == *wanted);
+            match rev_after(&document, expected.base) {
+                Some(rev) if is_there == expected.present => {
+                    Look::Ours(Box::new((Saved { status: StatusCode::CREATED, head, rev }, document)))
+                }
+                moved => Look::NotOurs { moved: moved.is_some(), document: Some(document) },
             }
         }
-        Ok(Read::Missing(_)) => Look::NotOurs(None),
+        Ok(Read::Missing(_)) => Look::NotOurs { moved: expected.base.is_some(), document: None },
         Ok(Read::Refused(_)) | Err(_) => Look::Unknown,
     }
 }
 
-/// The revision of the generation after `before` in the document's history; the newest where that is not told.
-fn rev_after(document: &Document, before: u64) -> Option<String> {
+/// The revision in the document's history that follows `base`, the newest where that is not told; `None` where the
+/// document has not moved on.
+fn rev_after(document: &Document, base: Option<&str>) -> Option<String> {
     #[derive(Deserialize)]
     struct Revisions {
         start: u64,
         ids: Vec<String>,
     }
     let current = document.rev()?;
+    let Some(base) = base else { return Some(current) };
+    let before = generation(Some(base));
     if generation(Some(&current)) <= before {
         return None;
     }
@@ -163,5 +176,40 @@ fn rev_after(document: &Document, before: u64) -> Option<String> {
     Some(id.map_or(current, |id| format!("{}-{id}", before + 1)))
 }
 
+/// What became of a save after all.
+pub(super) enum Fate {
+    /// It happened, or it did not and never will; with the document as it stands, where there is one.
+    Known { saved: bool, document: Option<Document> },
+    /// CouchDB did not say.
+    Unknown,
+}
+
+/// Asks what became of a save, after the client has been told that nobody knows. Ends early if the program stops.
+pub(super) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Fate {
+    let began = Instant::now();
+    let mut pause = Duration::from_secs(1);
+    while began.elapsed() < FIND_OUT_FOR && !gateway.tasks.is_stopping() {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = gateway.tasks.stopping() => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        match look(gateway, target, caller, expected).await {
+            Look::Ours(found) => return Fate::Known { saved: true, document: Some(found.1) },
+            Look::NotOurs { moved, document } if moved || began.elapsed() > SETTLED_AFTER => {
+                return Fate::Known { saved: false, document };
+            }
+            Look::NotOurs { .. } | Look::Unknown => {}
+        }
+    }
+    Fate::Unknown
+}
+
 /// The pause before a save that got no answer is sent again.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How long the gateway asks what became of a save.
+const FIND_OUT_FOR: Duration = Duration::from_secs(600);
+/// After this, a save that got no answer will not arrive any more.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+/// The longest pause between two questions.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);

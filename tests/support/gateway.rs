@@ -242,7 +242,7 @@ impl Running {
     pub async fn settled(&self) {
         let quiet = async {
             while self.app.gateway.tasks.running() > 0 || self.app.admission.in_flight() > 0 {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(60), quiet).await.expect("the gateway settles");
