@@ -46,7 +46,8 @@ pub struct App {
     pub connections: Tasks,
     certificates: Option<Certificates>,
     background: Tasks,
-    upstream: Tasks,
+    /// Connections to CouchDB and to storages.
+    pub upstream: Tasks,
     stopping: CancellationToken,
     closing: CancellationToken,
     drain: Duration,

@@ -181,7 +181,9 @@ impl Pool {
         if let Some(fault) = headers::framing_fault(response.headers()) {
             return Err(Error::from(Kind::BadAnswer(fault)));
         }
-        let (parts, incoming) = response.into_parts();
+        let (mut parts, incoming) = response.into_parts();
+        // Each hop speaks its own version (RFC 9110 section 6.2): an old one would cost the client its framing.
+        parts.version = Version::HTTP_11;
         let lease = Lease { pool: Arc::clone(self), sender, progress };
         let mut body = ResponseBody { incoming, lease: Some(lease), idle: IdleTimer::new(patience.idle) };
         body.settle();

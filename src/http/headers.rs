@@ -27,6 +27,7 @@ pub fn strip_response(headers: &mut HeaderMap) {
     }
     headers.remove(KEEP_ALIVE);
     headers.remove(PROXY_CONNECTION);
+    headers.remove(PROXY_AUTHENTICATION_INFO);
 }
 
 /// HTTP/2 may split `Cookie` (RFC 9113 section 8.2.3); HTTP/1.1 wants it whole.
@@ -43,12 +44,24 @@ pub fn join_cookies(headers: &mut HeaderMap) {
 /// Why the length of an upstream's answer cannot be believed; such an answer must not be passed on.
 #[must_use]
 pub fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
+    if let Some(fault) = coding_fault(headers) {
+        return Some(fault);
+    }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next()?;
     if lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit) || length.is_empty() {
         return Some("an unclear Content-Length");
     }
     headers.contains_key(TRANSFER_ENCODING).then_some("both Content-Length and Transfer-Encoding")
+}
+
+/// Why the framing of a chunked message cannot be passed on: every other coding would lose its name on the way.
+#[must_use]
+pub fn coding_fault(headers: &HeaderMap) -> Option<&'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next()?;
+    let clear = codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    (!clear).then_some("a Transfer-Encoding other than chunked")
 }
 
 /// The one `Host` of a request, or why there is none (RFC 9112 section 3.2).
@@ -61,11 +74,40 @@ pub fn host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, &'static str> {
     if hosts.next().is_some() {
         return Err("more than one Host header");
     }
-    let valid = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte);
-    if !host.as_bytes().iter().all(valid) {
+    if !is_authority(host.as_bytes()) {
         return Err("an invalid Host header");
     }
     Ok(Some(host))
+}
+
+/// `uri-host [ ":" port ]` of RFC 9110 section 7.2; a zone in an address (RFC 6874) is taken too.
+fn is_authority(host: &[u8]) -> bool {
+    let within = |more: &'static [u8]| move |byte: &u8| byte.is_ascii_alphanumeric() || more.contains(byte);
+    let port = match host.strip_prefix(b"[") {
+        Some(literal) => {
+            let Some(end) = literal.iter().position(|byte| *byte == b']') else { return false };
+            let (address, port) = literal.split_at(end);
+            let valid = address.contains(&b':') || address.starts_with(b"v");
+            if !valid || !address.iter().all(within(b"-._~!$&'()*+,;=:%")) {
+                return false;
+            }
+            port.get(1..).unwrap_or_default()
+        }
+        None => {
+            let (name, port) = host.split_at(host.iter().position(|byte| *byte == b':').unwrap_or(host.len()));
+            let mut escapes = name.split(|byte| *byte == b'%').skip(1);
+            let escaped = escapes.all(|rest| rest.get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)));
+            if !escaped || !name.iter().all(within(b"-._~!$&'()*+,;=%")) {
+                return false;
+            }
+            port
+        }
+    };
+    match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 fn strip_named(headers: &mut HeaderMap) {
@@ -90,4 +132,5 @@ const NEVER_NAMED: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
 
 const HTTP2_SETTINGS: &str = "http2-settings";
 const KEEP_ALIVE: &str = "keep-alive";
+const PROXY_AUTHENTICATION_INFO: &str = "proxy-authentication-info";
 const PROXY_CONNECTION: &str = "proxy-connection";

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use http::header::{CONNECTION, HOST, HeaderValue};
-use http::{Request, StatusCode, Version};
+use http::{Method, Request, StatusCode, Version};
 use tower::{Layer, Service};
 
 use super::admit::{Admitted, Permitted};
@@ -27,7 +27,7 @@ impl<S> Layer<S> for GuardLayer {
     }
 }
 
-/// Answers 400 to requests without a clear host, and settles which host is meant.
+/// Answers 400 to requests without a clear host or framing, and settles which host is meant.
 #[derive(Debug, Clone)]
 pub struct Guard<S> {
     inner: S,
@@ -46,7 +46,7 @@ where
     }
 
     fn call(&mut self, mut exchange: Exchange) -> Self::Future {
-        match settle_host(&mut exchange.request) {
+        match check(&mut exchange.request) {
             Ok(()) => Either::Left(self.inner.call(exchange)),
             Err(fault) => {
                 tracing::info!(request = %exchange.id, fault, "request refused");
@@ -55,6 +55,19 @@ where
                 Either::Right(ready(Ok(Admitted { response: response.map(Permitted::free), route: "refused" })))
             }
         }
+    }
+}
+
+fn check(request: &mut Request<Body>) -> Result<(), &'static str> {
+    if *request.method() == Method::CONNECT {
+        return Err("a method that asks for a tunnel");
+    }
+    if request.uri().path_and_query().is_none() {
+        return Err("a target without a path");
+    }
+    match headers::coding_fault(request.headers()) {
+        Some(fault) => Err(fault),
+        None => settle_host(request),
     }
 }
 

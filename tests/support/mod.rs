@@ -10,6 +10,7 @@
 //! | [`recorder`] | an HTTP server that keeps what it was sent and answers as it is told |
 //! | [`s3`] | s3s-fs in this process, signatures verified |
 //! | [`serve`] | the loop under the two servers above |
+//! | [`upstream`] | a scripted server that shows the bytes that it gets |
 
 #![allow(dead_code, reason = "each test crate compiles all of this module and uses a part")]
 #![allow(unreachable_pub, reason = "a test crate has no public interface; `pub` here means: for the tests")]
@@ -29,3 +30,4 @@ pub mod raw;
 pub mod recorder;
 pub mod s3;
 pub mod serve;
+pub mod upstream;
