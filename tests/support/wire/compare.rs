@@ -65,7 +65,8 @@ impl Context<'_> {
     fn headers(&self, expected: &Answer, actual: &Answer, target: &Target) -> Result<(), String> {
         let listed = |answer: &Answer, host: &str, recorded: bool| {
             let mut listed: Vec<(String, String)> = answer.headers.clone();
-            listed.retain(|(name, _)| !IGNORED.contains(&name.as_str()));
+            let ignored = IGNORED.iter().chain(self.rules.ignored);
+            listed.retain(|(name, _)| !ignored.clone().any(|one| one == name));
             if !self.loose.is_empty() {
                 listed.retain(|(name, _)| name != "content-length");
             }
