@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::client::Answer;
 use super::decode::{plain_boundary, unframe};
 use super::parse::Exchange;
-use super::{Known, RECORDED_HOST, Rules, Target, substitute};
+use super::{Known, RECORDED_HOST, Rules, Target, substitute, tie};
 
 /// Headers that tell nothing about the behaviour: time, product, request id.
 const IGNORED: [&str; 5] = ["date", "server", "x-couch-request-id", "x-couchdb-body-time", "x-couch-stack-hash"];
@@ -202,11 +202,7 @@ impl Context<'_> {
             }
             // An id that the request named itself is not made up.
             if expected != actual {
-                self.known.insert(expected.to_owned(), actual.to_owned());
-                // Histories show a revision without its generation.
-                if let (Some((_, one)), Some((_, other))) = (expected.split_once('-'), actual.split_once('-')) {
-                    self.known.insert(one.to_owned(), other.to_owned());
-                }
+                tie(self.known, expected, actual);
             }
             return Ok(());
         }

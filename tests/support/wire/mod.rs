@@ -143,7 +143,7 @@ pub async fn replay(target: &Target, rules: &Rules) -> Report {
                 let path = rules.rename(&substitute(path, &known));
                 if *method == "REV" {
                     let document = target.ask("GET", &path, &[], b"").await.json();
-                    known.insert((*body).to_owned(), document["_rev"].as_str().expect("a revision").to_owned());
+                    tie(&mut known, body, document["_rev"].as_str().expect("a revision"));
                     continue;
                 }
                 let body = substitute(body, &known);
@@ -167,6 +167,14 @@ pub async fn replay(target: &Target, rules: &Rules) -> Report {
         }
     }
     report
+}
+
+/// Ties a recorded revision or id to the one that is in its place here. Histories show revisions without their generation.
+fn tie(known: &mut Known, recorded: &str, here: &str) {
+    known.insert(recorded.to_owned(), here.to_owned());
+    if let (Some((_, recorded)), Some((_, here))) = (recorded.split_once('-'), here.split_once('-')) {
+        known.insert(recorded.to_owned(), here.to_owned());
+    }
 }
 
 /// A rule for an exchange that is not recorded is a mistake.
