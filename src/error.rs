@@ -221,9 +221,13 @@ pub fn json_response(status: StatusCode, headers: HeaderMap, text: impl Into<Byt
     response
 }
 
-/// CouchDB says `404 Object Not Found`.
+/// CouchDB's reason phrases, where they are not those of today's HTTP.
 pub fn set_reason<B>(response: &mut Response<B>) {
-    if response.status() == StatusCode::NOT_FOUND {
-        response.extensions_mut().insert(ReasonPhrase::from_static(b"Object Not Found"));
-    }
+    let reason: &[u8] = match response.status() {
+        StatusCode::NOT_FOUND => b"Object Not Found",
+        StatusCode::PAYLOAD_TOO_LARGE => b"Request Entity Too Large",
+        StatusCode::RANGE_NOT_SATISFIABLE => b"Requested Range Not Satisfiable",
+        _ => return,
+    };
+    response.extensions_mut().insert(ReasonPhrase::from_static(reason));
 }

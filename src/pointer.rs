@@ -96,15 +96,24 @@ impl std::error::Error for Unreadable {}
 /// # Errors
 /// [`Unreadable`]
 pub fn find(document: &Document, name: &str) -> Result<Option<Pointer>, Unreadable> {
+    let native = native_revpos(document, name);
+    let is_newer = |pointer: &Pointer| native.is_some_and(|native| native > pointer.revpos);
+    Ok(entry(document, name)?.filter(|pointer| !is_newer(pointer)))
+}
+
+/// Like [`find`], also for an entry that is older than CouchDB's own attachment of that name: where that goes, the entry
+/// has to go too, or the older bytes would come back.
+///
+/// # Errors
+/// [`Unreadable`]
+pub fn entry(document: &Document, name: &str) -> Result<Option<Pointer>, Unreadable> {
     let Some(entries) = document.object(MEMBER) else { return Ok(None) };
     let Some(raw) = entries.raw(name) else { return Ok(None) };
     let Ok(entry) = serde_json::from_str::<Map<String, Value>>(raw.get()) else { return Err(Unreadable) };
     if !entry.contains_key("stowage") {
         return if entry.contains_key("handler") { Err(Unreadable) } else { Ok(None) };
     }
-    let pointer: Pointer = serde_json::from_value(Value::Object(entry)).map_err(|_| Unreadable)?;
-    let newer = native_revpos(document, name).is_some_and(|native| native > pointer.revpos);
-    Ok((!newer).then_some(pointer))
+    serde_json::from_value(Value::Object(entry)).map(Some).map_err(|_| Unreadable)
 }
 
 /// Whether another entry of the document points at the same object.
@@ -158,7 +167,7 @@ const NATIVE: &str = "_attachments";
 
 #[cfg(test)]
 mod tests {
-    use super::{Owner, Place, Pointer, Unreadable, find, is_shared, put, remove};
+    use super::{Owner, Place, Pointer, Unreadable, entry, find, is_shared, put, remove};
     use crate::couch::Document;
 
     fn pointer(revpos: u64) -> Pointer {
@@ -220,6 +229,7 @@ mod tests {
         put(&mut doc, "a.mp3", &pointer(2)).unwrap();
         doc.set("_attachments", &serde_json::json!({"a.mp3": {"revpos": 3, "stub": true}})).unwrap();
         assert_eq!(find(&doc, "a.mp3"), Ok(None));
+        assert_eq!(entry(&doc, "a.mp3"), Ok(Some(pointer(2))));
     }
 
     #[test]

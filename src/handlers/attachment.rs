@@ -73,6 +73,12 @@ pub(super) async fn may_be_outside(gateway: &Gateway, target: &Target) -> Result
     Ok(plan.class_has_handler(target.class, &target.database) || gateway.plans.has_user_plans(target.account.as_ref()))
 }
 
+/// Whether the plan knows a storage that an attachment may be in, although nothing new may go there.
+pub(super) async fn knows_storages(gateway: &Gateway, target: &Target) -> Result<bool, Error> {
+    let plan = gateway.plans.effective(target.account.as_ref(), None).await?;
+    Ok(plan.storages().next().is_some())
+}
+
 /// What the plan says about a document.
 pub(super) fn decide(plan: &Merged, target: &Target, document: &Document) -> Result<Outcome, Error> {
     let document_type = document.text("pvt_type");

@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::attachment::{
-    Read, conflict, kept_headers, may_be_outside, missing_rev, plan_for, read, relay, requested_rev, rev_query,
-    storage_of,
+    Read, conflict, kept_headers, knows_storages, may_be_outside, missing_rev, plan_for, read, relay, requested_rev,
+    rev_query, storage_of,
 };
 use super::commit::ok_text;
 use super::forward::forward;
@@ -30,7 +30,7 @@ pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
     let rev = requested_rev(&target, exchange.request.headers())?;
     let caller = Caller::client(exchange.request.headers());
     let id = exchange.id;
-    if !may_be_outside(&gateway, &target).await? {
+    if !may_be_outside(&gateway, &target).await? && !knows_storages(&gateway, &target).await? {
         let answer = forward(&gateway, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
             return Ok(answer);
@@ -59,11 +59,11 @@ enum Found {
 
 async fn find(gateway: &Gateway, target: &Target, rev: Option<&str>, caller: &Caller) -> Result<Found, Error> {
     Ok(match (read(gateway, target, &rev_query(rev), caller).await?, rev) {
-        (Read::Document(document, _), Some(_)) => match pointer::find(&document, &target.attachment)? {
+        (Read::Document(document, _), Some(_)) => match pointer::entry(&document, &target.attachment)? {
             Some(pointer) => Found::Outside(document, Box::new(pointer)),
             None => Found::Native,
         },
-        (Read::Document(document, _), None) => match pointer::find(&document, &target.attachment)? {
+        (Read::Document(document, _), None) => match pointer::entry(&document, &target.attachment)? {
             Some(_) => return Err(conflict()),
             None => Found::Native,
         },

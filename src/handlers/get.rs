@@ -134,8 +134,9 @@ impl Outside {
             Wanted::Part(range) => Some(*range),
             Wanted::Whole | Wanted::Parts(_) => None,
         };
+        let boundary = parts::boundary();
         let mut answer = match &wanted {
-            Wanted::Parts(_) => parts::head(),
+            Wanted::Parts(_) => parts::head(&boundary)?,
             _ => self.head_of(kept, part, unzip)?,
         };
         if !wants_body {
@@ -148,7 +149,7 @@ impl Outside {
             source.verify().await?;
         }
         *answer.body_mut() = match wanted {
-            Wanted::Parts(ranges) => parts::body(source, ranges, &mut answer).await?,
+            Wanted::Parts(ranges) => parts::body(source, ranges, boundary).await?,
             _ => source.open(part).await?,
         };
         if unzip {
@@ -270,7 +271,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| {
         let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
-        matches!(name.trim(), "gzip" | "x-gzip" | "*")
+        matches!(name.trim().to_ascii_lowercase().as_str(), "gzip" | "x-gzip" | "*")
             && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
     })
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -14,17 +14,20 @@ use crate::error::Error;
 use crate::http::body::{Body, BoxError};
 use crate::http::range::ByteRange;
 
-/// The answer's head, without what [`body`] adds.
-pub(super) fn head() -> Response<Body> {
-    empty(StatusCode::PARTIAL_CONTENT, http::HeaderMap::new())
+/// A text that stands between the parts.
+pub(super) fn boundary() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// The answer's head; for HEAD that is all.
+pub(super) fn head(boundary: &str) -> Result<Response<Body>, Error> {
+    let media_type = HeaderValue::try_from(format!("multipart/byteranges; boundary=\"{boundary}\""))
+        .map_err(|_| Error::Bug("a boundary is no header value"))?;
+    Ok(empty(StatusCode::PARTIAL_CONTENT, HeaderMap::from_iter([(CONTENT_TYPE, media_type)])))
 }
 
 /// Opens the parts one after another. The first is opened at once, so that an object that is gone gets its status.
-pub(super) async fn body(source: Source, ranges: Vec<ByteRange>, answer: &mut Response<Body>) -> Result<Body, Error> {
-    let boundary = uuid::Uuid::new_v4().simple().to_string();
-    let media_type = HeaderValue::try_from(format!("multipart/byteranges; boundary=\"{boundary}\""))
-        .map_err(|_| Error::Bug("a boundary is no header value"))?;
-    answer.headers_mut().insert(CONTENT_TYPE, media_type);
+pub(super) async fn body(source: Source, ranges: Vec<ByteRange>, boundary: String) -> Result<Body, Error> {
     let opened = match ranges.first() {
         Some(first) => Some(source.open(Some(*first)).await?),
         None => None,

@@ -63,7 +63,7 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let stored = outcome.map_err(|error| refused(&target, &decision, error))?;
     // From here on nothing may be cut off by a client that leaves: no await before the task has begun.
     let pointer = report.digests().map(|digests| pointer(&target, &decision, &base, &object, &stored, &digests, gzip));
-    let replaced = pointer::find(&base, &target.attachment).ok().flatten();
+    let replaced = pointer::entry(&base, &target.attachment).ok().flatten();
     let job =
         Commit { gateway, target, caller, base, plan, backend, stored, replaced, turn: Some(turn), id: exchange.id };
     commit(job, pointer).await
@@ -124,7 +124,7 @@ fn object(target: &Target, decision: &Decision, base: &Document, headers: &Heade
     Ok(Object {
         name: name.as_str().to_owned(),
         spare: name.with_suffix(&unique()),
-        taken: !matches!(pointer::find(base, &target.attachment), Ok(None)),
+        taken: !matches!(pointer::entry(base, &target.attachment), Ok(None)),
         content_type: content_type.unwrap_or("application/octet-stream").to_owned(),
         document,
     })

@@ -46,19 +46,23 @@ impl Exchange {
         self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The revision that `?rev=` or If-Match names, quoted or not.
+    /// The revision that `?rev=` and If-Match name, quoted or not; they must not differ.
     pub(super) fn rev(&self, query: &Query) -> Result<Option<Revision>, Failure> {
         let matched = self.header(header::IF_MATCH).map(|tag| tag.trim().trim_matches('"'));
-        match query.get("rev").or(matched) {
-            Some(text) => text.parse().map(Some).map_err(|_| Failure::bad_rev()),
-            None => Ok(None),
+        let parsed = |text: &str| text.parse::<Revision>().map_err(|_| Failure::bad_rev());
+        match (query.get("rev").map(parsed).transpose()?, matched.map(parsed).transpose()?) {
+            (Some(rev), Some(matched)) if rev != matched => {
+                Err(Failure::bad_request("Document rev and etag have different values"))
+            }
+            (rev, matched) => Ok(rev.or(matched)),
         }
     }
 
-    /// Whether If-None-Match names this tag. `*` is not special to CouchDB.
+    /// Whether If-None-Match names this tag. `*` and weak tags are not special to CouchDB.
     pub(super) fn holds(&self, tag: &str) -> bool {
         let tags = self.header(header::IF_NONE_MATCH).unwrap_or_default();
-        tags.split(',').any(|held| held.trim().trim_start_matches("W/").trim_matches('"') == tag)
+        let tag = format!("\"{tag}\"");
+        tags.split([',', ' ']).any(|held| held == tag)
     }
 
     /// Refuses a body that does not call itself JSON.

@@ -1,6 +1,24 @@
 //! Attachments through the gateway: what a client of CouchDB sees, and what is stored where.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "a test that cannot go on has failed"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
+mod delete;
+mod documents;
+mod gzip;
 mod life;
+mod limits;
+mod put;
+mod read;
+mod revisions;
+mod twins;

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::client::Answer;
 use super::decode::{plain_boundary, unframe};
 use super::parse::Exchange;
-use super::{Known, RECORDED_HOST, Rules, Target, substitute};
+use super::{Known, RECORDED_HOST, Rules, Target, substitute, tie};
 
 /// Headers that tell nothing about the behaviour: time, product, request id.
 const IGNORED: [&str; 5] = ["date", "server", "x-couch-request-id", "x-couchdb-body-time", "x-couch-stack-hash"];
@@ -65,7 +65,8 @@ impl Context<'_> {
     fn headers(&self, expected: &Answer, actual: &Answer, target: &Target) -> Result<(), String> {
         let listed = |answer: &Answer, host: &str, recorded: bool| {
             let mut listed: Vec<(String, String)> = answer.headers.clone();
-            listed.retain(|(name, _)| !IGNORED.contains(&name.as_str()));
+            let ignored = IGNORED.iter().chain(self.rules.ignored);
+            listed.retain(|(name, _)| !ignored.clone().any(|one| one == name));
             if !self.loose.is_empty() {
                 listed.retain(|(name, _)| name != "content-length");
             }
@@ -201,11 +202,7 @@ impl Context<'_> {
             }
             // An id that the request named itself is not made up.
             if expected != actual {
-                self.known.insert(expected.to_owned(), actual.to_owned());
-                // Histories show a revision without its generation.
-                if let (Some((_, one)), Some((_, other))) = (expected.split_once('-'), actual.split_once('-')) {
-                    self.known.insert(one.to_owned(), other.to_owned());
-                }
+                tie(self.known, expected, actual);
             }
             return Ok(());
         }

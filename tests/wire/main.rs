@@ -1,0 +1,70 @@
+//! What CouchDB 3.5 was recorded to answer, replayed against the embedded store, so that it cannot drift from the real one.
+//!
+//! `COUCHDB_URL=http://name:password@host:port` replays against that server instead.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod gateway;
+mod rules;
+#[path = "../support/mod.rs"]
+mod support;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../support/wire/mod.rs"]
+mod wire;
+
+use rules::{DB, rules};
+use stowage::store::{Options, Store};
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use wire::{Report, Target, replay};
+
+/// The recordings name their databases: one replay at a time where all go to one server.
+static ONE_SERVER: Mutex<()> = Mutex::const_new(());
+
+#[tokio::test]
+async fn the_store_answers_as_couchdb_was_recorded() {
+    if let Ok(url) = std::env::var("COUCHDB_URL") {
+        let _alone = ONE_SERVER.lock().await;
+        let target = Target::from_url(&url);
+        for database in [DB, "/tr_part", "/tr_target"] {
+            // Left by a replay that failed.
+            target.ask("DELETE", database, &[], b"").await;
+        }
+        return check(&replay(&target, &rules()).await);
+    }
+    let data = tempfile::tempdir().unwrap();
+    let admin = ("admin".to_owned(), "admin".to_owned());
+    let options = Options { data: data.path().to_owned(), admin, user: None };
+    let store = Store::open(options).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    let target = Target { authority, name: "admin".into(), password: "admin".into() };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = store.serve(listener, async move {
+        let _ = stopped.await;
+    });
+    let replaying = async move {
+        let report = replay(&target, &rules()).await;
+        let _ = stop.send(());
+        report
+    };
+    let (served, report) = tokio::join!(serving, replaying);
+    served.unwrap();
+    check(&report);
+}
+
+fn check(report: &Report) {
+    println!("{} exchanges compared, {} excluded", report.compared, report.excluded);
+    let count = report.failures.len();
+    assert!(report.failures.is_empty(), "{count} differ:\n{}", report.failures.join("\n"));
+}
