@@ -16,7 +16,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::body::{Body, BoxError};
 use super::connect::{Connector, Reach};
@@ -80,13 +80,19 @@ struct Pool {
     idle: Mutex<Vec<Idle>>,
 }
 
-struct Idle {
+/// A connection and the timer that watches its answers.
+struct Wire {
     sender: SendRequest<Body>,
+    timer: Pin<Box<Sleep>>,
+}
+
+struct Idle {
+    wire: Wire,
     since: Instant,
 }
 
 struct Checkout {
-    sender: SendRequest<Body>,
+    wire: Wire,
     /// How long the connection had been idle; `None` for a new one.
     idle: Option<Duration>,
 }
@@ -107,12 +113,12 @@ impl Server {
         let mut request = request;
         *request.version_mut() = Version::HTTP_11;
         loop {
-            let Checkout { mut sender, idle } = self.0.checkout().await?;
+            let Checkout { mut wire, idle } = self.0.checkout().await?;
             let spare = repeatable(&request, idle).then(|| copy_head(&request));
-            let sending = sender.try_send_request(request);
-            match progress::head_deadline(sending, patience.head, progress.as_deref()).await {
+            let sending = wire.sender.try_send_request(request);
+            match progress::head_deadline(sending, patience.head, progress.as_deref(), &mut wire.timer).await {
                 None => return Err(Error::from(Kind::Silent)),
-                Some(Ok(response)) => return self.0.accept(response, sender, patience, progress),
+                Some(Ok(response)) => return self.0.accept(response, wire, patience, progress),
                 Some(Err(mut failed)) => match (failed.take_message(), spare) {
                     (Some(unsent), _) if idle.is_some() => request = unsent,
                     (None, Some(copy)) => request = copy,
@@ -142,16 +148,16 @@ fn copy_head(request: &Request<Body>) -> Request<Body> {
 impl Pool {
     async fn checkout(&self) -> Result<Checkout, Error> {
         loop {
-            let Some(Idle { mut sender, since }) = self.pop() else { break };
-            if sender.is_closed() || sender.ready().await.is_err() {
+            let Some(Idle { mut wire, since }) = self.pop() else { break };
+            if wire.sender.is_closed() || wire.sender.ready().await.is_err() {
                 continue;
             }
-            return Ok(Checkout { sender, idle: Some(since.elapsed()) });
+            return Ok(Checkout { wire, idle: Some(since.elapsed()) });
         }
-        self.open().await.map(|sender| Checkout { sender, idle: None })
+        self.open().await.map(|wire| Checkout { wire, idle: None })
     }
 
-    async fn open(&self) -> Result<SendRequest<Body>, Error> {
+    async fn open(&self) -> Result<Wire, Error> {
         let shared = &self.client.0;
         let stream = shared.connector.connect(&self.origin, self.reach).await?;
         let (sender, connection) = http1::Builder::new()
@@ -165,13 +171,13 @@ impl Pool {
                 tracing::debug!(server = %origin, %error, "a connection ended");
             }
         }));
-        Ok(sender)
+        Ok(Wire { sender, timer: Box::pin(tokio::time::sleep(KEEP_IDLE)) })
     }
 
     fn accept(
         self: &Arc<Self>,
         response: Response<Incoming>,
-        sender: SendRequest<Body>,
+        wire: Wire,
         patience: Patience,
         progress: Option<Arc<Progress>>,
     ) -> Result<Response<Body>, Error> {
@@ -184,7 +190,7 @@ impl Pool {
         let (mut parts, incoming) = response.into_parts();
         // Each hop speaks its own version (RFC 9110 section 6.2): an old one would cost the client its framing.
         parts.version = Version::HTTP_11;
-        let lease = Lease { pool: Arc::clone(self), sender, progress };
+        let lease = Lease { pool: Arc::clone(self), wire, progress };
         let mut body = ResponseBody { incoming, lease: Some(lease), idle: IdleTimer::new(patience.idle) };
         body.settle();
         Ok(Response::from_parts(parts, body.into()))
@@ -200,12 +206,12 @@ impl Pool {
         None
     }
 
-    fn push(&self, sender: SendRequest<Body>) {
+    fn push(&self, wire: Wire) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() >= MOST_IDLE {
             idle.remove(0);
         }
-        idle.push(Idle { sender, since: Instant::now() });
+        idle.push(Idle { wire, since: Instant::now() });
     }
 }
 
@@ -224,7 +230,7 @@ pub struct ResponseBody {
 
 struct Lease {
     pool: Arc<Pool>,
-    sender: SendRequest<Body>,
+    wire: Wire,
     progress: Option<Arc<Progress>>,
 }
 
@@ -235,7 +241,7 @@ impl ResponseBody {
             && let Some(lease) = self.lease.take()
             && lease.progress.is_none_or(|progress| progress.is_sent())
         {
-            lease.pool.push(lease.sender);
+            lease.pool.push(lease.wire);
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
 
 use super::body::{Body, BoxError};
 
@@ -44,21 +45,27 @@ pub(super) fn watch(request: Request<Body>) -> (Request<Body>, Option<Arc<Progre
 }
 
 /// Waits for `answer`, but only for `limit` while the server is the one that is silent. `None`: it was.
+///
+/// The timer belongs to the connection and is only ever moved on: that takes no lock, and it is cheap to have.
 pub(super) async fn head_deadline<F: Future>(
     answer: F,
     limit: Option<Duration>,
     progress: Option<&Progress>,
+    timer: &mut Pin<Box<Sleep>>,
 ) -> Option<F::Output> {
     let Some(limit) = limit else { return Some(answer.await) };
-    let Some(progress) = progress else { return tokio::time::timeout(limit, answer).await.ok() };
     let mut answer = std::pin::pin!(answer);
     loop {
-        let seen = progress.frames.load(Ordering::Acquire);
-        if let Ok(output) = tokio::time::timeout(limit, &mut answer).await {
-            return Some(output);
+        let seen = progress.map(|progress| progress.frames.load(Ordering::Acquire));
+        timer.as_mut().reset(Instant::now() + limit);
+        tokio::select! {
+            biased;
+            output = &mut answer => return Some(output),
+            () = timer.as_mut() => {}
         }
-        let moved = progress.frames.load(Ordering::Acquire) != seen;
-        if !moved && progress.state.load(Ordering::Acquire) != WAITING_FOR_SOURCE {
+        let moved = progress.map(|progress| progress.frames.load(Ordering::Acquire)) != seen;
+        let waits = progress.is_some_and(|progress| progress.state.load(Ordering::Acquire) == WAITING_FOR_SOURCE);
+        if !moved && !waits {
             return None;
         }
     }

@@ -1,6 +1,7 @@
 //! Accepting connections: a permit before each, HTTP/1.1 (and HTTP/2 over TLS), and a drain at the end.
 
 pub mod admin;
+mod deadline;
 mod stall;
 pub mod tls;
 
@@ -23,6 +24,7 @@ use tower::Service;
 use crate::config::{Limits, Timeouts};
 use crate::middleware::{Observed, Stack};
 use crate::tasks::Tasks;
+use deadline::{Deadlines, beat};
 use stall::Stall;
 use tls::Certificates;
 
@@ -99,17 +101,24 @@ impl Server {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(Deadlines)
             .header_read_timeout(self.timeouts.request_head)
             .max_header_size(self.limits.header_bytes)
             .max_buf_size(self.limits.header_bytes.max(READ_BUFFER))
             .serve_connection(TokioIo::new(stream), Front(self.stack.clone()));
         let mut connection = std::pin::pin!(connection);
-        let outcome = tokio::select! {
-            outcome = &mut connection => outcome,
-            () = self.stopping.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let mut beat = beat(self.timeouts.request_head);
+        let mut stopping = std::pin::pin!(self.stopping.cancelled());
+        let mut is_stopping = false;
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut connection => break outcome,
+                _ = beat.tick() => {}
+                () = &mut stopping, if !is_stopping => {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
         };
         if let Err(error) = outcome {
