@@ -22,6 +22,9 @@ pub(super) struct Claim {
     owner: String,
     etag: Option<String>,
     state: State,
+    /// Whether this is the clean-up already. At the end of the program a new task is dropped at once, and with it this
+    /// claim: another clean-up would be the next one to be dropped, without end.
+    cleaning: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +65,14 @@ impl Bucket {
 impl Claim {
     /// For a request that is about to be sent.
     pub(super) fn doubtful(bucket: Arc<Bucket>, key: &str, owner: &str) -> Self {
-        Self { bucket, key: key.to_owned(), owner: owner.to_owned(), etag: None, state: State::Doubtful }
+        Self {
+            bucket,
+            key: key.to_owned(),
+            owner: owner.to_owned(),
+            etag: None,
+            state: State::Doubtful,
+            cleaning: false,
+        }
     }
 
     /// The object was stored.
@@ -139,12 +149,17 @@ impl Drop for Claim {
         if self.state == State::Nothing {
             return;
         }
+        if self.cleaning {
+            tracing::warn!(storage = %self.bucket.id, key = %self.key, "an object that no document names may be left");
+            return;
+        }
         let rest = Self {
             bucket: Arc::clone(&self.bucket),
             key: std::mem::take(&mut self.key),
             owner: std::mem::take(&mut self.owner),
             etag: None,
             state: self.state,
+            cleaning: true,
         };
         clean_up(&self.bucket.tasks, "s3 clean-up", rest.remove());
     }
