@@ -87,9 +87,10 @@ async fn everything(gateway: &Running, lengths: &[usize]) -> Vec<String> {
     }
     let ids: Vec<String> = (0..clients.len()).map(|index| format!("doc-{index:03}")).collect();
     let revs = join_all(ids.iter().map(|id| gateway.document(id, json!({})))).await;
-    let sending = clients.iter().zip(ids.iter().zip(&revs)).map(|((body, chunked, sent, stop), (id, rev))| async move {
-        half(gateway, id, rev, body, *chunked, *sent, *stop).await;
-    });
+    let sending =
+        clients.iter().zip(ids.iter().zip(&revs)).map(|((body, chunked, sent, stop), (id, rev))| async move {
+            half(gateway, id, rev, body, *chunked, *sent, *stop).await;
+        });
     join_all(sending).await;
     gateway.settled().await;
     for (id, rev) in ids.iter().zip(&revs) {

@@ -219,7 +219,9 @@ async fn exchange(client: &mut Wire, server: &mut Option<Wire>, shared: &Shared)
             server.stream.write_all(&head[..now]).await?;
             client.body(body, Some(&mut server.stream), after - now).await?;
             strike();
-            server.end(end).await?;
+            if end != End::Silence {
+                server.end(end).await?;
+            }
             client.end(end).await?;
             return Ok(false);
         }
@@ -389,7 +391,7 @@ impl Wire {
                 self.dismiss().await.map(drop)
             }
             End::Reset => self.stream.set_zero_linger(),
-            End::Silence => std::future::pending().await,
+            End::Silence => self.dismiss().await.map(drop),
         }
     }
 
