@@ -27,7 +27,6 @@ pub struct Gate {
 struct Shared {
     target: SocketAddr,
     rules: Mutex<Vec<Rule>>,
-    seen: Mutex<Vec<String>>,
     struck: watch::Sender<usize>,
     open: watch::Sender<bool>,
 }
@@ -82,7 +81,6 @@ impl Gate {
         let shared = Arc::new(Shared {
             target,
             rules: Mutex::default(),
-            seen: Mutex::default(),
             struck: watch::Sender::new(0),
             open: watch::Sender::new(true),
         });
@@ -110,12 +108,6 @@ impl Gate {
     /// Forgets all rules.
     pub fn relent(&self) {
         self.shared.rules.lock().expect("rules").clear();
-    }
-
-    /// How many requests with this method came whose target holds `part`.
-    pub fn count(&self, method: &str, part: &str) -> usize {
-        let seen = self.shared.seen.lock().expect("seen");
-        seen.iter().filter(|line| line.starts_with(method) && holds(line, part)).count()
     }
 
     /// Waits until rules have struck this often.
@@ -181,7 +173,6 @@ async fn serve(client: TcpStream, shared: &Shared) {
 async fn exchange(client: &mut Wire, server: &mut Option<Wire>, shared: &Shared) -> io::Result<bool> {
     let head = client.head().await?;
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
-    shared.seen.lock().expect("seen").push(line.clone());
     let act = shared.act(&line);
     if server.is_none() {
         let stream = TcpStream::connect(shared.target).await?;
