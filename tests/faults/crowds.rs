@@ -112,7 +112,7 @@ async fn vanish(gateway: &Running, index: usize, rev: &str, body: &[u8]) {
     if stage == 6 {
         drop(client.line().await);
     }
-    if index % 3 == 0 { drop(client.reset()) } else { drop(client) }
+    if index.is_multiple_of(3) { drop(client.reset()) } else { drop(client) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
