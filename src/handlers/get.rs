@@ -9,6 +9,7 @@ use http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, RANGE,
 };
 use http::{Response, StatusCode};
+use http_body::Body as _;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value};
 
@@ -213,6 +214,11 @@ impl Source {
             _ => download.body,
         };
         let length = range.map_or(self.pointer.length, ByteRange::len);
+        if body.size_hint().exact().is_some_and(|announced| announced != length) {
+            let error =
+                storage::Error::new(storage::Kind::Refused, "the object has another length than its document says");
+            return Err(self.failed(error));
+        }
         bytes.inc_by(length);
         Ok(Body::boxed(Exact::new(body, length)))
     }

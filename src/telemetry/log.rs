@@ -2,22 +2,25 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
 /// Starts logging. A second start in one process (tests) changes nothing.
+///
+/// The level is that of the gateway's own lines. What other crates say below `info` is left out: they do not know what a
+/// secret is here (`aws-sigv4` writes the key of every request that it signs).
 pub fn start(config: &Log) {
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from_level(config.level))
-        .with_target(false)
-        .with_ansi(false)
-        .with_writer(std::io::stderr);
-    let started = match config.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let level = LevelFilter::from_level(config.level);
+    let filter = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(level.min(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
+    let lines = match config.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    drop(started);
+    drop(tracing_subscriber::registry().with(lines.with_filter(filter)).try_init());
 }
 
 /// An error with all its causes, for one log line.

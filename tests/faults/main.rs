@@ -5,6 +5,7 @@
 //! directory. Between the gateway and these stands a [`gate`] that fails chosen requests at chosen bytes.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its world has to stop, saying where")]
+#![allow(clippy::print_stdout, reason = "what is left out is said")]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 #![allow(unreachable_pub, reason = "a test crate has no public interface; `pub` here means: for the other files")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "an index out of bounds is a failed test")]

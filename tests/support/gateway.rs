@@ -98,6 +98,11 @@ pub struct Couch {
 impl Couch {
     /// The embedded store, or the server that `COUCHDB_URL` names.
     pub async fn start() -> Self {
+        Self::start_with_password("admin").await
+    }
+
+    /// The same; the admin of an embedded store has this password.
+    pub async fn start_with_password(password: &str) -> Self {
         let plans = format!("plans_{}", uuid::Uuid::new_v4().simple());
         let user = ("user".to_owned(), "user".to_owned());
         if let Ok(text) = std::env::var("COUCHDB_URL") {
@@ -107,7 +112,7 @@ impl Couch {
             return Self { url: origin, admin, user, plans, _data: None, _serving: None };
         }
         let data = tempfile::tempdir().expect("a temporary folder");
-        let admin = ("admin".to_owned(), "admin".to_owned());
+        let admin = ("admin".to_owned(), password.to_owned());
         let options = Options { data: data.path().to_owned(), admin: admin.clone(), user: Some(user.clone()) };
         let store = Store::open(options).expect("the store opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

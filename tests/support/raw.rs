@@ -171,6 +171,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         Ok(rest)
     }
 
+    /// Reads exactly this many bytes of what follows.
+    pub async fn take(&mut self, length: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+        self.exactly(length as u64, bytes).await
+    }
+
     async fn chunks(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
         while self.chunk_into(body).await? > 0 {}
         Ok(())

@@ -149,6 +149,15 @@ impl S3Server {
         fs::read(self.root.path().join(bucket).join(key)).ok()
     }
 
+    /// Changes or removes an object past the server.
+    pub fn meddle(&self, bucket: &str, key: &str, bytes: Option<&[u8]>) {
+        let path = self.root.path().join(bucket).join(key);
+        match bytes {
+            Some(bytes) => fs::write(path, bytes).expect("a changed object"),
+            None => fs::remove_file(path).expect("a removed object"),
+        }
+    }
+
     /// Files of uploads that were neither completed nor aborted, and of writes that were not finished; empty is as it should be.
     pub fn pending(&self) -> Vec<String> {
         let named = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());

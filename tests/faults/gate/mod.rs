@@ -3,15 +3,19 @@
 //! The fault proxy in `support` strikes connections; the gateway keeps connections and uses them for many things, so that
 //! what is to fail here is chosen by method and target. Everything else passes untouched.
 
+mod wire;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
+
+use self::wire::{Framing, Wire};
 
 /// A running gate; dropping it closes everything that it has open.
 #[derive(Debug)]
@@ -27,7 +31,6 @@ pub struct Gate {
 struct Shared {
     target: SocketAddr,
     rules: Mutex<Vec<Rule>>,
-    seen: Mutex<Vec<String>>,
     struck: watch::Sender<usize>,
     open: watch::Sender<bool>,
 }
@@ -76,13 +79,12 @@ pub fn answer(status: u16, body: &str) -> Act {
 
 impl Gate {
     /// Starts a gate in front of `target`.
-    pub async fn start(target: SocketAddr) -> Self {
+    pub fn start(target: SocketAddr) -> Self {
         let port = socket(SocketAddr::from(([127, 0, 0, 1], 0)));
         let address = port.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             target,
             rules: Mutex::default(),
-            seen: Mutex::default(),
             struck: watch::Sender::new(0),
             open: watch::Sender::new(true),
         });
@@ -110,12 +112,6 @@ impl Gate {
     /// Forgets all rules.
     pub fn relent(&self) {
         self.shared.rules.lock().expect("rules").clear();
-    }
-
-    /// How many requests with this method came whose target holds `part`.
-    pub fn count(&self, method: &str, part: &str) -> usize {
-        let seen = self.shared.seen.lock().expect("seen");
-        seen.iter().filter(|line| line.starts_with(method) && holds(line, part)).count()
     }
 
     /// Waits until rules have struck this often.
@@ -181,82 +177,103 @@ async fn serve(client: TcpStream, shared: &Shared) {
 async fn exchange(client: &mut Wire, server: &mut Option<Wire>, shared: &Shared) -> io::Result<bool> {
     let head = client.head().await?;
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
-    shared.seen.lock().expect("seen").push(line.clone());
     let act = shared.act(&line);
-    if server.is_none() {
-        let stream = TcpStream::connect(shared.target).await?;
-        stream.set_nodelay(true)?;
-        *server = Some(Wire::new(stream));
-    }
-    let server = server.as_mut().expect("just made");
+    let server = match server {
+        Some(server) => server,
+        none => none.insert(Wire::connect(shared.target).await?),
+    };
     if line.contains("feed=continuous") {
         server.stream.write_all(&head).await?;
         copy_bidirectional(&mut client.stream, &mut server.stream).await?;
         return Ok(false);
     }
-    let strike = || shared.struck.send_modify(|struck| *struck += 1);
-    let body = Framing::of(&head, Some(&line));
+    let request = Request { body: Framing::of(&head, true), no_answer_body: line.starts_with("HEAD "), head };
     match act {
         None => {}
         Some(Act::Hold(gate)) => {
-            strike();
+            shared.strike();
             gate.notified().await;
         }
-        Some(Act::Shut) => {
-            shared.open.send_replace(false);
-            strike();
-            return Ok(false);
-        }
-        Some(Act::Answer(answer)) => {
-            client.body(body, None, usize::MAX).await?;
-            strike();
-            client.stream.write_all(&answer).await?;
-            client.stream.shutdown().await?;
-            return client.dismiss().await;
-        }
-        Some(Act::CutRequest(after, end)) => {
-            let now = after.min(head.len());
-            server.stream.write_all(&head[..now]).await?;
-            client.body(body, Some(&mut server.stream), after - now).await?;
-            strike();
-            server.end(end).await?;
-            client.end(end).await?;
-            return Ok(false);
-        }
-        Some(Act::AnswerAndShut) => {
-            pass(client, server, &head, body).await?;
-            server.head().await?;
-            shared.open.send_replace(false);
-            strike();
-            return Ok(false);
-        }
-        Some(Act::CutAnswer(after, end)) => {
-            pass(client, server, &head, body).await?;
-            let answer = server.head().await?;
-            let now = after.min(answer.len());
-            client.stream.write_all(&answer[..now]).await?;
-            let body = Framing::of(&answer, None).unless(line.starts_with("HEAD "));
-            server.body(body, Some(&mut client.stream), after - now).await?;
-            strike();
-            client.end(end).await?;
+        Some(act) => {
+            strike(act, request, client, server, shared).await?;
             return Ok(false);
         }
     }
-    pass(client, server, &head, body).await?;
+    request.pass(client, server).await?;
     let answer = server.head().await?;
     client.stream.write_all(&answer).await?;
-    let body = Framing::of(&answer, None).unless(line.starts_with("HEAD "));
+    let body = request.answer_body(&answer);
     server.body(body, Some(&mut client.stream), usize::MAX).await?;
     Ok(body != Framing::ToTheEnd)
 }
 
-/// Passes a request on; a server that answers before it has read all is not an error.
-async fn pass(client: &mut Wire, server: &mut Wire, head: &[u8], body: Framing) -> io::Result<()> {
-    server.stream.write_all(head).await?;
-    client.body(body, Some(&mut server.stream), usize::MAX).await
+/// What ends the connection.
+async fn strike(act: Act, request: Request, client: &mut Wire, server: &mut Wire, shared: &Shared) -> io::Result<()> {
+    match act {
+        Act::Hold(_) => {}
+        Act::Shut => {
+            shared.open.send_replace(false);
+            shared.strike();
+        }
+        Act::Answer(answer) => {
+            client.body(request.body, None, usize::MAX).await?;
+            shared.strike();
+            client.stream.write_all(&answer).await?;
+            client.end(End::Fin).await?;
+        }
+        Act::CutRequest(after, end) => {
+            let now = after.min(request.head.len());
+            server.stream.write_all(&request.head[..now]).await?;
+            client.body(request.body, Some(&mut server.stream), after - now).await?;
+            shared.strike();
+            if end != End::Silence {
+                server.end(end).await?;
+            }
+            client.end(end).await?;
+        }
+        Act::AnswerAndShut => {
+            request.pass(client, server).await?;
+            server.head().await?;
+            shared.open.send_replace(false);
+            shared.strike();
+        }
+        Act::CutAnswer(after, end) => {
+            request.pass(client, server).await?;
+            let answer = server.head().await?;
+            let now = after.min(answer.len());
+            client.stream.write_all(&answer[..now]).await?;
+            server.body(request.answer_body(&answer), Some(&mut client.stream), after - now).await?;
+            shared.strike();
+            client.end(end).await?;
+        }
+    }
+    Ok(())
+}
+
+struct Request {
+    head: Vec<u8>,
+    body: Framing,
+    /// Whether it is a HEAD.
+    no_answer_body: bool,
+}
+
+impl Request {
+    /// Passes it on; a server that answers before it has read all is not an error.
+    async fn pass(&self, client: &mut Wire, server: &mut Wire) -> io::Result<()> {
+        server.stream.write_all(&self.head).await?;
+        client.body(self.body, Some(&mut server.stream), usize::MAX).await
+    }
+
+    fn answer_body(&self, answer: &[u8]) -> Framing {
+        if self.no_answer_body { Framing::Length(0) } else { Framing::of(answer, false) }
+    }
 }
 
 impl Shared {
+    fn strike(&self) {
+        self.struck.send_modify(|struck| *struck += 1);
+    }
+
     fn act(&self, line: &str) -> Option<Act> {
         let mut rules = self.rules.lock().expect("rules");
         let fits = |rule: &&mut Rule| rule.times > 0 && line.starts_with(rule.method) && holds(line, &rule.part);
@@ -275,145 +292,4 @@ fn holds(line: &str, part: &str) -> bool {
             true
         }
     })
-}
-
-/// How a message's body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Length(usize),
-    Chunked,
-    ToTheEnd,
-}
-
-impl Framing {
-    /// Of a message with this head; `request` is a request's first line.
-    fn of(head: &[u8], request: Option<&str>) -> Self {
-        let text = String::from_utf8_lossy(head).to_ascii_lowercase();
-        let header =
-            |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(str::trim).map(str::to_owned));
-        let status = text.split(' ').nth(1).unwrap_or_default();
-        if header("transfer-encoding:").is_some() {
-            Self::Chunked
-        } else if let Some(length) = header("content-length:") {
-            Self::Length(length.parse().expect("a length"))
-        } else if request.is_some() || matches!(status, "204" | "304") {
-            Self::Length(0)
-        } else {
-            Self::ToTheEnd
-        }
-    }
-
-    fn unless(self, head_only: bool) -> Self {
-        if head_only { Self::Length(0) } else { self }
-    }
-}
-
-/// A connection and what was read of it too early.
-struct Wire {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-impl Wire {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new() }
-    }
-
-    async fn fill(&mut self) -> io::Result<()> {
-        self.buffer.reserve(64 << 10);
-        match self.stream.read_buf(&mut self.buffer).await? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Reads a head, with its empty line.
-    async fn head(&mut self) -> io::Result<Vec<u8>> {
-        loop {
-            if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
-                return Ok(self.buffer.drain(..end + 4).collect());
-            }
-            self.fill().await?;
-        }
-    }
-
-    /// Reads a body, and passes the first `limit` bytes of it on; stops there.
-    async fn body(&mut self, framing: Framing, to: Option<&mut TcpStream>, limit: usize) -> io::Result<()> {
-        let mut sink = Sink { to, left: limit };
-        match framing {
-            Framing::Length(length) => self.pass(length, &mut sink).await,
-            Framing::ToTheEnd => match self.pass(usize::MAX, &mut sink).await {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-                other => other,
-            },
-            Framing::Chunked => loop {
-                let line = self.line().await?;
-                let digits = line.trim_ascii().to_owned();
-                let size = usize::from_str_radix(&String::from_utf8_lossy(&digits), 16).expect("a chunk's size");
-                sink.write(&line).await;
-                self.pass(size + 2, &mut sink).await?;
-                if size == 0 || sink.left == 0 {
-                    return Ok(());
-                }
-            },
-        }
-    }
-
-    async fn pass(&mut self, length: usize, sink: &mut Sink<'_>) -> io::Result<()> {
-        let mut left = length;
-        while left > 0 && sink.left > 0 {
-            if self.buffer.is_empty() {
-                self.fill().await?;
-            }
-            let take = self.buffer.len().min(left);
-            sink.write(&self.buffer[..take]).await;
-            self.buffer.drain(..take);
-            left -= take;
-        }
-        Ok(())
-    }
-
-    async fn line(&mut self) -> io::Result<Vec<u8>> {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                return Ok(self.buffer.drain(..=end).collect());
-            }
-            self.fill().await?;
-        }
-    }
-
-    async fn end(&mut self, end: End) -> io::Result<()> {
-        match end {
-            End::Fin => {
-                self.stream.shutdown().await?;
-                self.dismiss().await.map(drop)
-            }
-            End::Reset => self.stream.set_zero_linger(),
-            End::Silence => std::future::pending().await,
-        }
-    }
-
-    /// Reads what the peer still sends: closing with unread bytes would be a reset.
-    async fn dismiss(&mut self) -> io::Result<bool> {
-        tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await?;
-        Ok(false)
-    }
-}
-
-struct Sink<'a> {
-    to: Option<&'a mut TcpStream>,
-    left: usize,
-}
-
-impl Sink<'_> {
-    /// A receiver that has gone is not the sender's fault: it may have answered already.
-    async fn write(&mut self, bytes: &[u8]) {
-        let take = bytes.len().min(self.left);
-        self.left -= take;
-        if let Some(to) = &mut self.to
-            && to.write_all(&bytes[..take]).await.is_err()
-        {
-            self.to = None;
-        }
-    }
 }
