@@ -1,7 +1,6 @@
-//! Accepting connections: a permit before each, HTTP/1.1 (and HTTP/2 over TLS), and a drain at the end.
+//! Accepting connections: a permit for each, HTTP/1.1 (and HTTP/2 over TLS), and a drain at the end.
 
 pub mod admin;
-mod stall;
 pub mod tls;
 
 use std::io;
@@ -21,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::config::{Limits, Timeouts};
+use crate::http::stall::Stall;
 use crate::middleware::{Observed, Stack};
 use crate::tasks::Tasks;
-use stall::Stall;
 use tls::Certificates;
 
 /// What every listener needs; cheap to clone.
@@ -38,7 +37,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// `tasks` tracks the connections; `stopping` tells them to end after the requests that run.
+    /// `tasks` tracks the connections and cuts them off when it is told to stop; `stopping` tells them to end after the
+    /// requests that run.
     #[must_use]
     pub fn new(stack: Stack, limits: Limits, timeouts: Timeouts, tasks: Tasks, stopping: CancellationToken) -> Self {
         let connections = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
@@ -48,7 +48,6 @@ impl Server {
     /// Accepts connections until the program is to stop.
     pub async fn accept(self, listener: TcpListener, certificates: Option<Certificates>) {
         loop {
-            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = self.stopping.cancelled() => return,
@@ -60,9 +59,18 @@ impl Server {
                     continue;
                 }
             };
+            // After accepting, so that a listener that nobody uses holds no permit of the other's.
+            let permit = tokio::select! {
+                permit = Arc::clone(&self.connections).acquire_owned() => permit,
+                () = self.stopping.cancelled() => return,
+            };
+            let Ok(permit) = permit else { return };
             let (server, certificates) = (self.clone(), certificates.clone());
             drop(self.tasks.spawn("connection", async move {
-                server.serve(stream, peer, certificates).await;
+                tokio::select! {
+                    () = server.serve(stream, peer, certificates) => {}
+                    () = server.tasks.stopping() => tracing::warn!(%peer, "a connection was cut off"),
+                }
                 drop(permit);
             }));
         }
