@@ -7,6 +7,7 @@ mod admin;
 mod broken;
 mod connections;
 mod deadlines;
+mod early;
 mod exact;
 mod framing;
 mod host;
