@@ -3,7 +3,7 @@
 pub mod admin;
 pub mod tls;
 
-use std::io;
+use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service as HyperService;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -129,6 +129,11 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let stream = match tokio::time::timeout(self.timeouts.request_head, begun(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "an HTTP/2 connection did not begin"),
+            Err(_) => return tracing::debug!(%peer, "an HTTP/2 connection took too long to begin"),
+        };
         let connection = http2::Builder::new(Executor(self.tasks.clone()))
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
@@ -147,6 +152,17 @@ impl Server {
             tracing::debug!(%peer, error = %crate::telemetry::log::chain(&error), "a connection ended");
         }
     }
+}
+
+/// Waits for the first bytes of an HTTP/2 connection: hyper waits for them for ever.
+async fn begun<S>(mut stream: S) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut preface = [0; PREFACE];
+    stream.read_exact(&mut preface).await?;
+    let (reader, writer) = tokio::io::split(stream);
+    Ok(tokio::io::join(Cursor::new(preface).chain(reader), writer))
 }
 
 /// The stack as hyper wants it.
@@ -176,6 +192,8 @@ where
     }
 }
 
+/// The length of the client's connection preface (RFC 9113 section 3.4).
+const PREFACE: usize = 24;
 /// The pause after a failed accept.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How much of a body hyper may read at once.
