@@ -77,6 +77,10 @@ async fn metrics_have_their_names_and_name_nobody() {
     for name in ["stowage_backend_requests_total{", "stowage_backend_seconds_bucket{", "stowage_plan_cache_total{"] {
         assert!(later.contains(name), "{name} is missing: {later}");
     }
-    let head = super::RawClient::connect(address).await.expect("a connection").exchange("HEAD /metrics HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let head = super::RawClient::connect(address)
+        .await
+        .expect("a connection")
+        .exchange("HEAD /metrics HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await;
     assert_eq!(head.expect("a head").status, 200);
 }

@@ -45,7 +45,9 @@ async fn answers_that_contradict_themselves_are_not_passed_on() {
 async fn a_head_that_is_too_large_or_cut_is_a_failure() {
     let mut world = World::with(&[("limits.header_bytes", "8 KiB")]).await;
     let large = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(9000));
-    for answer in [large.as_str(), "", "HTT", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"] {
+    for answer in
+        [large.as_str(), "", "HTT", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"]
+    {
         let mut client = world.client().await;
         client.send(get("/db/doc")).await.expect("sent");
         let (mut connection, _) = world.upstream.request().await;
@@ -76,7 +78,11 @@ async fn a_body_that_is_cut_breaks_the_clients_connection() {
             connection.send(answer).await;
             let head = soon("a head", client.head()).await.expect("the head was whole");
             assert_eq!(head.status, 200, "{answer:?}");
-            if reset { connection.reset() } else { drop(connection) }
+            if reset {
+                connection.reset()
+            } else {
+                drop(connection)
+            }
             let rest = soon("an end", client.rest()).await.unwrap_or_default();
             let rest = String::from_utf8(rest).expect("text");
             let whole = if answer.contains("chunked") { rest.ends_with("0\r\n\r\n") } else { rest.len() >= 10 };
@@ -104,7 +110,9 @@ async fn bytes_after_an_answer_are_not_the_next_answer() {
     let mut client = world.client().await;
     client.send(get("/first")).await.expect("sent");
     let (mut connection, _) = world.upstream.request().await;
-    connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").await;
+    connection
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        .await;
     assert_eq!(soon("an answer", client.response()).await.expect("an answer").text(), "ok");
     client.send(get("/second")).await.expect("sent");
     let (mut second, seen) = world.upstream.request().await;
@@ -123,7 +131,11 @@ async fn a_connection_that_was_closed_while_idle_costs_nothing() {
         let (mut connection, _) = world.upstream.request().await;
         connection.answer("200 OK", "{}\n").await;
         assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
-        if reset { connection.reset() } else { drop(connection) }
+        if reset {
+            connection.reset()
+        } else {
+            drop(connection)
+        }
         world.quiet_upstream().await;
     }
     client.send("PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody").await.expect("sent");

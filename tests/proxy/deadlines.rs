@@ -53,7 +53,10 @@ async fn an_upstream_that_does_not_read_is_answered_for() {
     let mut world = World::before(Upstream::start_narrow(64 << 10).await, "", &SHORT).await;
     let mut client = world.client().await;
     let body = vec![b'x'; 64 << 20];
-    client.send(format!("PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len())).await.expect("sent");
+    client
+        .send(format!("PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len()))
+        .await
+        .expect("sent");
     let mut sending = Box::pin(client.send(&body));
     let mut connection = tokio::select! {
         connection = world.upstream.accept() => connection,

@@ -40,9 +40,15 @@ async fn a_client_that_sends_on_sees_the_early_answer() {
                 None
             }
         };
-        soon("the rest to be taken", client.send(&body[100_000..])).await.unwrap_or_else(|error| panic!("{end:?}: {error}"));
+        soon("the rest to be taken", client.send(&body[100_000..]))
+            .await
+            .unwrap_or_else(|error| panic!("{end:?}: {error}"));
         let got = soon("an answer", client.response()).await.unwrap_or_else(|error| panic!("{end:?}: {error}"));
-        assert_eq!((got.status, got.text().as_str(), got.complete), (409, &CONFLICT[CONFLICT.len() - 22..], true), "{end:?}");
+        assert_eq!(
+            (got.status, got.text().as_str(), got.complete),
+            (409, &CONFLICT[CONFLICT.len() - 22..], true),
+            "{end:?}"
+        );
         drop(client);
         if let Some(reading) = reading {
             soon("the upstream's connection to close", reading).await.expect("no panic");

@@ -25,7 +25,8 @@ async fn bodies_of_unknown_length_pass_with_every_method() {
 #[tokio::test]
 async fn an_answers_trailers_and_chunk_extensions_end_at_the_gateway() {
     let mut world = World::start().await;
-    let answer = "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n";
+    let answer =
+        "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n";
     let (_, got) = world.pass(get("/"), answer).await;
     assert_eq!((got.text().as_str(), got.complete, got.header("trailer")), ("abc", true, None));
     assert_eq!(got.header("transfer-encoding"), Some("chunked"));
@@ -77,7 +78,15 @@ async fn unclear_framings_are_refused_and_nothing_of_them_is_forwarded() {
         let got = world.refused(smuggling(framing, &format!("0\r\n\r\n{second}"))).await;
         assert_eq!(got.status, 400, "{framing:?}: {got:?}");
     }
-    for line in ["GET /a b HTTP/1.1", "GET /\0 HTTP/1.1", "GET / HTTP/1.1 x", "GET /", "G(T / HTTP/1.1", "GET / HTTP/2.0", "GET h HTTP/1.1"] {
+    for line in [
+        "GET /a b HTTP/1.1",
+        "GET /\0 HTTP/1.1",
+        "GET / HTTP/1.1 x",
+        "GET /",
+        "G(T / HTTP/1.1",
+        "GET / HTTP/2.0",
+        "GET h HTTP/1.1",
+    ] {
         let got = world.refused(format!("{line}\r\nHost: h\r\n\r\n")).await;
         assert_eq!(got.status, 400, "{line:?}: {got:?}");
     }
@@ -104,7 +113,10 @@ async fn broken_chunks_end_the_request() {
     let mut world = World::start().await;
     for body in ["x\r\n", "-1\r\n", "5 5\r\n", "fffffffffffffffff\r\n", "3\r\nabcd\r\n0\r\n\r\n", "3\nabc\n0\n\n"] {
         let mut client = world.client().await;
-        client.send(smuggling("Transfer-Encoding: chunked", &format!("{body}{}", get("/smuggled")))).await.expect("sent");
+        client
+            .send(smuggling("Transfer-Encoding: chunked", &format!("{body}{}", get("/smuggled"))))
+            .await
+            .expect("sent");
         let got = soon("an answer", client.response()).await.expect("an answer");
         assert_refusal(&got, 400);
         // The upstream may have seen the beginning, but never an end.

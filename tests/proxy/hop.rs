@@ -53,7 +53,10 @@ async fn what_describes_the_message_cannot_be_named_away() {
     let request = "POST /db HTTP/1.1\r\nHost: h\r\nConnection: host, content-length\r\nContent-Length: 4\r\n\r\nbody";
     let answer = "HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nok";
     let (seen, got) = world.pass(request, answer).await;
-    assert_eq!((seen.all("host"), seen.all("content-length"), seen.body.as_slice()), (vec!["h"], vec!["4"], &b"body"[..]));
+    assert_eq!(
+        (seen.all("host"), seen.all("content-length"), seen.body.as_slice()),
+        (vec!["h"], vec!["4"], &b"body"[..])
+    );
     assert_eq!((got.header("content-length"), got.text().as_str()), (Some("2"), "ok"));
     let request = "POST /db HTTP/1.1\r\nHost: h\r\nConnection: transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n\
         4\r\nbody\r\n0\r\n\r\n";

@@ -34,11 +34,9 @@ async fn requests_beyond_the_limit_are_shed_until_others_have_ended() {
     soon("a head", first.head()).await.expect("a head");
 
     let mut third = world.client().await;
-    for request in [
-        get("/third"),
-        "PUT /third HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody".to_owned(),
-        get("/third"),
-    ] {
+    for request in
+        [get("/third"), "PUT /third HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody".to_owned(), get("/third")]
+    {
         third.send(request).await.expect("sent");
         let got = soon("a refusal", third.response()).await.expect("a refusal");
         assert_refusal(&got, 503);

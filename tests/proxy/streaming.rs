@@ -124,7 +124,11 @@ async fn a_client_that_goes_away_takes_the_upstreams_request_with_it() {
         let mut before = world.client().await;
         before.send(get("/db/_changes?feed=longpoll")).await.expect("sent");
         let (connection, _) = world.upstream.request().await;
-        if reset { before.reset().expect("reset") } else { drop(before) }
+        if reset {
+            before.reset().expect("reset")
+        } else {
+            drop(before)
+        }
         connection.closed().await;
 
         let mut within = world.client().await;
@@ -132,7 +136,11 @@ async fn a_client_that_goes_away_takes_the_upstreams_request_with_it() {
         let (mut connection, _) = world.upstream.request().await;
         connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\n\r\n").await;
         soon("a head", within.head()).await.expect("a head");
-        if reset { within.reset().expect("reset") } else { drop(within) }
+        if reset {
+            within.reset().expect("reset")
+        } else {
+            drop(within)
+        }
         connection.closed().await;
 
         let mut sending = world.client().await;
@@ -140,7 +148,11 @@ async fn a_client_that_goes_away_takes_the_upstreams_request_with_it() {
         let mut connection = world.upstream.accept().await;
         connection.head().await;
         assert_eq!(connection.bytes(4).await, b"half");
-        if reset { sending.reset().expect("reset") } else { drop(sending) }
+        if reset {
+            sending.reset().expect("reset")
+        } else {
+            drop(sending)
+        }
         assert_eq!(connection.closed().await, b"");
     }
     world.gateway.stop().await;
