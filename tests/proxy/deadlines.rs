@@ -50,7 +50,7 @@ async fn an_upstream_that_says_nothing_is_answered_for() {
 
 #[tokio::test]
 async fn an_upstream_that_does_not_read_is_answered_for() {
-    let mut world = World::before(Upstream::start_narrow(64 << 10).await, "", &SHORT).await;
+    let mut world = World::before(Upstream::start_narrow(64 << 10), "", &SHORT).await;
     let mut client = world.client().await;
     let body = vec![b'x'; 64 << 20];
     client

@@ -72,7 +72,7 @@ const BUFFERS: usize = 80 << 20;
 
 #[tokio::test]
 async fn a_request_waits_for_an_upstream_that_does_not_read() {
-    let mut world = World::before(Upstream::start_narrow(64 << 10).await, "", &[]).await;
+    let mut world = World::before(Upstream::start_narrow(64 << 10), "", &[]).await;
     let mut client = TcpStream::connect(world.gateway.address).await.expect("a connection");
     let length = 256 << 20;
     let head = format!("PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");

@@ -43,7 +43,7 @@ impl Upstream {
     }
 
     /// Takes at most about this many bytes that nobody has read.
-    pub async fn start_narrow(bytes: u32) -> Self {
+    pub fn start_narrow(bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a receive buffer");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
