@@ -119,6 +119,7 @@ async fn a_client_that_does_not_read_is_cut_off() {
 #[tokio::test]
 async fn feeds_may_be_silent() {
     let mut world = World::with(&SHORT).await;
+    let mut feeds = Vec::new();
     for target in [
         "/db/_changes?feed=longpoll&since=5",
         "/db/_changes?since=5&feed=continuous",
@@ -128,17 +129,21 @@ async fn feeds_may_be_silent() {
     ] {
         let mut client = world.client().await;
         client.send(get(target)).await.expect("sent");
-        let (mut connection, _) = world.upstream.request().await;
-        // The pauses are what the test is about.
-        tokio::time::sleep(PAUSE).await;
+        let (connection, _) = world.upstream.request().await;
+        feeds.push((target, client, connection));
+    }
+    // The pauses are what the test is about.
+    tokio::time::sleep(PAUSE).await;
+    for (target, client, connection) in &mut feeds {
         connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n").await;
         assert_eq!(soon("a head", client.head()).await.expect("a head").status, 200, "{target}");
         assert_eq!(soon("a chunk", client.chunk()).await.expect("a chunk"), b"a");
-        tokio::time::sleep(PAUSE).await;
+    }
+    tokio::time::sleep(PAUSE).await;
+    for (target, client, connection) in &mut feeds {
         connection.send("1\r\nb\r\n0\r\n\r\n").await;
-        assert_eq!(soon("a chunk", client.chunk()).await.expect("a chunk"), b"b");
+        assert_eq!(soon("a chunk", client.chunk()).await.expect("a chunk"), b"b", "{target}");
         assert_eq!(soon("the end", client.chunk()).await.expect("the end"), b"");
-        world.upstream.keep(connection);
     }
 }
 
