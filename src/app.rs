@@ -128,6 +128,7 @@ impl App {
     pub async fn stop(self) -> usize {
         self.stopping.cancel();
         let cut = self.connections.drain(self.drain).await;
+        self.connections.stop();
         self.gateway.tasks.stop();
         let lost = self.gateway.tasks.drain(self.drain).await;
         if lost > 0 {

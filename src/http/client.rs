@@ -24,6 +24,7 @@ pub use super::fault::{Error, Kind};
 use super::headers;
 use super::idle::IdleTimer;
 use super::progress::{self, Progress};
+use super::stall::Stall;
 use super::target::Origin;
 use crate::tasks::Tasks;
 
@@ -160,6 +161,8 @@ impl Pool {
     async fn open(&self) -> Result<Wire, Error> {
         let shared = &self.client.0;
         let stream = shared.connector.connect(&self.origin, self.reach).await?;
+        // hyper ends a connection only after what it has begun to write is written.
+        let stream = Stall::new(stream, shared.connector.timeouts().idle_body);
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(shared.header_bytes.max(LEAST_BUFFER))
             .handshake(TokioIo::new(stream))

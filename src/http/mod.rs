@@ -10,4 +10,5 @@ pub mod headers;
 pub mod idle;
 mod progress;
 pub mod range;
+pub mod stall;
 pub mod target;

@@ -40,7 +40,10 @@ impl Admin {
                 accepted = listener.accept() => accepted,
                 () = closing.cancelled() => return,
             };
-            let Ok((stream, _)) = accepted else { continue };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(super::ACCEPT_AGAIN_AFTER).await;
+                continue;
+            };
             let (admin, closing) = (self.clone(), closing.clone());
             drop(tasks.spawn("admin connection", async move {
                 let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(admin.answer(&request))));

@@ -1,11 +1,10 @@
-//! Accepting connections: a permit before each, HTTP/1.1 (and HTTP/2 over TLS), and a drain at the end.
+//! Accepting connections: a permit for each, HTTP/1.1 (and HTTP/2 over TLS), and a drain at the end.
 
 pub mod admin;
 mod deadline;
-mod stall;
 pub mod tls;
 
-use std::io;
+use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +14,17 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service as HyperService;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::config::{Limits, Timeouts};
+use crate::http::stall::Stall;
 use crate::middleware::{Observed, Stack};
 use crate::tasks::Tasks;
 use deadline::{Deadlines, beat};
-use stall::Stall;
 use tls::Certificates;
 
 /// What every listener needs; cheap to clone.
@@ -40,7 +39,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// `tasks` tracks the connections; `stopping` tells them to end after the requests that run.
+    /// `tasks` tracks the connections and cuts them off when it is told to stop; `stopping` tells them to end after the
+    /// requests that run.
     #[must_use]
     pub fn new(stack: Stack, limits: Limits, timeouts: Timeouts, tasks: Tasks, stopping: CancellationToken) -> Self {
         let connections = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
@@ -50,7 +50,6 @@ impl Server {
     /// Accepts connections until the program is to stop.
     pub async fn accept(self, listener: TcpListener, certificates: Option<Certificates>) {
         loop {
-            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = self.stopping.cancelled() => return,
@@ -62,9 +61,18 @@ impl Server {
                     continue;
                 }
             };
+            // After accepting, so that a listener that nobody uses holds no permit of the other's.
+            let permit = tokio::select! {
+                permit = Arc::clone(&self.connections).acquire_owned() => permit,
+                () = self.stopping.cancelled() => return,
+            };
+            let Ok(permit) = permit else { return };
             let (server, certificates) = (self.clone(), certificates.clone());
             drop(self.tasks.spawn("connection", async move {
-                server.serve(stream, peer, certificates).await;
+                tokio::select! {
+                    () = server.serve(stream, peer, certificates) => {}
+                    () = server.tasks.stopping() => tracing::warn!(%peer, "a connection was cut off"),
+                }
                 drop(permit);
             }));
         }
@@ -130,6 +138,11 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let stream = match tokio::time::timeout(self.timeouts.request_head, begun(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "an HTTP/2 connection did not begin"),
+            Err(_) => return tracing::debug!(%peer, "an HTTP/2 connection took too long to begin"),
+        };
         let connection = http2::Builder::new(Executor(self.tasks.clone()))
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
@@ -148,6 +161,17 @@ impl Server {
             tracing::debug!(%peer, error = %crate::telemetry::log::chain(&error), "a connection ended");
         }
     }
+}
+
+/// Waits for the first bytes of an HTTP/2 connection: hyper waits for them for ever.
+async fn begun<S>(mut stream: S) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut preface = [0; PREFACE];
+    stream.read_exact(&mut preface).await?;
+    let (reader, writer) = tokio::io::split(stream);
+    Ok(tokio::io::join(Cursor::new(preface).chain(reader), writer))
 }
 
 /// The stack as hyper wants it.
@@ -177,6 +201,8 @@ where
     }
 }
 
+/// The length of the client's connection preface (RFC 9113 section 3.4).
+const PREFACE: usize = 24;
 /// The pause after a failed accept.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How much of a body hyper may read at once.

@@ -1,16 +1,18 @@
 //! What is not an attachment of a planned database passes through, byte for byte, whatever either side does.
 
-#![allow(clippy::expect_used, reason = "a test that cannot set up its world has to stop, saying where")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its world has to stop, saying where")]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 
 mod admin;
 mod broken;
 mod connections;
 mod deadlines;
+mod early;
 mod exact;
 mod framing;
 mod hop;
 mod host;
+mod http2;
 mod limits;
 mod shutdown;
 mod streaming;
@@ -109,7 +111,7 @@ fn assert_refusal(answer: &RawResponse, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
     let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-    assert!(body["error"].is_string() && body["reason"].is_string(), "{body}");
+    assert!(["error", "reason"].iter().all(|key| body.get(key).is_some_and(|text| text.is_string())), "{body}");
 }
 
 /// An answer without a body.

@@ -245,6 +245,11 @@ impl Connection {
         soon("the gateway to read", self.stream.write_all(bytes.as_ref())).await
     }
 
+    /// Sends as many of the bytes as the gateway takes now; waits while it takes none.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes).await
+    }
+
     /// Answers with a JSON text.
     pub async fn answer(&mut self, status: &str, text: &str) {
         self.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{text}", text.len())).await;

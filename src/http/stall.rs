@@ -1,4 +1,4 @@
-//! A client that does not read its answer must not hold it in memory for ever.
+//! A peer that does not read must not hold what is meant for it, and the task that writes it, for ever.
 
 use std::io;
 use std::pin::Pin;
@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http::idle::IdleTimer;
+use super::idle::IdleTimer;
 
 /// A connection whose writes fail once the peer has taken nothing for a while.
 #[derive(Debug)]
-pub(super) struct Stall<S> {
+pub struct Stall<S> {
     inner: S,
     idle: IdleTimer,
 }
 
 impl<S> Stall<S> {
-    pub(super) const fn new(inner: S, limit: Duration) -> Self {
+    /// `limit` is how long the peer may take nothing.
+    #[must_use]
+    pub const fn new(inner: S, limit: Duration) -> Self {
         Self { inner, idle: IdleTimer::new(Some(limit)) }
     }
 
@@ -27,7 +29,7 @@ impl<S> Stall<S> {
             return outcome;
         }
         match self.idle.poll_silence(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read"))),
+            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read"))),
             Poll::Pending => Poll::Pending,
         }
     }
