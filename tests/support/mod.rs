@@ -14,7 +14,12 @@
 
 #![allow(dead_code, reason = "each test crate compiles all of this module and uses a part")]
 #![allow(unreachable_pub, reason = "a test crate has no public interface; `pub` here means: for the tests")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot set up its world has to stop, saying where")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot set up its world has to stop, saying where"
+)]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 
 pub mod certs;
