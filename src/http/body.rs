@@ -174,7 +174,9 @@ impl Drop for RequestBody {
         let unread = self.incoming.take().filter(|incoming| !incoming.is_end_stream() && !self.untouched);
         if let Some(mut incoming) = unread {
             drop(self.tasks.spawn("lingering read", async move {
-                let rest = async { while let Some(Ok(_)) = incoming.frame().await {} };
+                // hyper may forget to say that a body has ended once its answer has been sent: the length tells.
+                let rest =
+                    async { while !incoming.is_end_stream() && matches!(incoming.frame().await, Some(Ok(_))) {} };
                 drop(tokio::time::timeout(LINGER, rest).await);
             }));
         }

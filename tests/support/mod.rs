@@ -9,8 +9,9 @@
 //! | [`raw`] | an HTTP/1.1 client that sends and shows bytes as they are |
 //! | [`recorder`] | an HTTP server that keeps what it was sent and answers as it is told |
 //! | [`s3`] | s3s-fs in this process, signatures verified |
-//! | [`serve`] | the loop under the two servers above |
 //! | [`upstream`] | a scripted server that shows the bytes that it gets |
+//! | [`serve`] | the loop under these servers |
+//! | [`spy`] | a proxy that tells what was asked of the server behind it |
 
 #![allow(dead_code, reason = "each test crate compiles all of this module and uses a part")]
 #![allow(unreachable_pub, reason = "a test crate has no public interface; `pub` here means: for the tests")]
@@ -30,4 +31,5 @@ pub mod raw;
 pub mod recorder;
 pub mod s3;
 pub mod serve;
+pub mod spy;
 pub mod upstream;

@@ -1,0 +1,81 @@
+//! The changes feed of the plans database: what is saved there is used within a second.
+
+use serde_json::{Value, json};
+
+use crate::support::gateway::{Running, Setup, json as parsed};
+use crate::{database, file, goes_to, save, storage, within_a_second};
+
+async fn start(setup: Setup) -> (Running, String) {
+    let gateway = setup.start().await;
+    let path = database(&gateway, &gateway.database()).await;
+    (gateway, path)
+}
+
+fn modb_plan(directory: &str) -> Value {
+    storage(json!({ "a": file(directory) }), json!({ "modb": { "attachments": { "handler": "a" } } }))
+}
+
+#[tokio::test]
+async fn plans_are_used_changed_and_gone_within_a_second() {
+    let (gateway, path) = start(Setup::default()).await;
+    let account = gateway.account.clone();
+    assert_eq!(goes_to(&gateway, &path, json!({})).await, None);
+    for directory in ["first", "second", "third"] {
+        save(&gateway, &account, modb_plan(directory)).await;
+        within_a_second(directory, async || goes_to(&gateway, &path, json!({})).await.as_deref() == Some(directory))
+            .await;
+    }
+    let target = format!("/{}/{account}", gateway.couch.plans);
+    let rev = parsed(&gateway.couch.request("GET", &target, "", b"").await)["_rev"].clone();
+    let deleted = format!("{target}?rev={}", rev.as_str().unwrap());
+    assert_eq!(gateway.couch.request("DELETE", &deleted, "", b"").await.status, 200);
+    within_a_second("deleted", async || goes_to(&gateway, &path, json!({})).await.is_none()).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_systems_and_a_resellers_plan_too() {
+    let (gateway, path) = start(Setup::default()).await;
+    assert_eq!(goes_to(&gateway, &path, json!({})).await, None);
+    save(&gateway, "system", modb_plan("system")).await;
+    within_a_second("system", async || goes_to(&gateway, &path, json!({})).await.as_deref() == Some("system")).await;
+    let own = json!({ "pvt_type": "storage", "pvt_plan_id": "reseller" });
+    save(&gateway, &gateway.account, own).await;
+    let reseller = json!({ "pvt_type": "storage_plan", "attachments": { "a": file("reseller") } });
+    save(&gateway, "reseller", reseller).await;
+    within_a_second("reseller", async || goes_to(&gateway, &path, json!({})).await.as_deref() == Some("reseller"))
+        .await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_users_plan_that_changes_is_used_and_one_that_is_gone_is_not() {
+    let (gateway, path) = start(Setup::default()).await;
+    let user = format!("user_{}", gateway.account);
+    let mut plan = modb_plan("first");
+    plan["pvt_account_id"] = json!(gateway.account);
+    let owned = json!({ "owner_id": user });
+    for directory in ["first", "second"] {
+        plan["attachments"]["a"] = file(directory);
+        save(&gateway, &user, plan.clone()).await;
+        within_a_second(directory, async || {
+            goes_to(&gateway, &path, owned.clone()).await.as_deref() == Some(directory)
+        })
+        .await;
+    }
+    plan["pvt_deleted"] = json!(true);
+    save(&gateway, &user, plan).await;
+    within_a_second("gone", async || goes_to(&gateway, &path, owned.clone()).await.is_none()).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_without_plans_serves_and_finds_them_when_they_appear() {
+    let plans = format!("plans_{}", uuid::Uuid::new_v4().simple());
+    let (mut gateway, path) = start(Setup::default().set("plans.database", &plans)).await;
+    assert_eq!(goes_to(&gateway, &path, json!({})).await, None, "up and serving without a plans database");
+    gateway.couch.plans = database(&gateway, &plans).await;
+    save(&gateway, &gateway.account, modb_plan("a")).await;
+    within_a_second("the plans", async || goes_to(&gateway, &path, json!({})).await.as_deref() == Some("a")).await;
+    gateway.stop().await;
+}

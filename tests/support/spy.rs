@@ -1,0 +1,105 @@
+//! A proxy that tells what was asked of the server behind it, and can keep some of it from getting there.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::serve::{Served, listen, serve};
+
+/// A running spy; dropping it closes its connections.
+#[derive(Debug)]
+pub struct Spy {
+    served: Served,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    target: SocketAddr,
+    seen: watch::Sender<Vec<String>>,
+    /// Requests whose path begins like this are cut off.
+    closed: Mutex<Option<String>>,
+    /// Requests whose path begins like this wait.
+    held: watch::Sender<Option<String>>,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+impl Spy {
+    /// Starts a spy in front of `http://host:port`.
+    pub async fn start(url: &str) -> Self {
+        let target = url.trim_start_matches("http://").parse().expect("host and port");
+        let (seen, held) = (watch::Sender::new(Vec::new()), watch::Sender::new(None));
+        let state = Arc::new(State { target, seen, closed: Mutex::new(None), held });
+        let (listener, _) = listen().await;
+        let shared = Arc::clone(&state);
+        let served = serve(listener, move |_| {
+            let state = Arc::clone(&shared);
+            service_fn(move |request| forward(Arc::clone(&state), request))
+        });
+        Self { served, state }
+    }
+
+    /// `http://` and its address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.served.address())
+    }
+
+    /// Method and target of every request so far, in the order of their arrival.
+    pub fn seen(&self) -> Vec<String> {
+        self.state.seen.borrow().clone()
+    }
+
+    /// How many requests so far begin like this.
+    pub fn count(&self, start: &str) -> usize {
+        self.seen().iter().filter(|line| line.starts_with(start)).count()
+    }
+
+    /// Waits until a request has come that begins like this.
+    pub async fn wait_for(&self, start: &str) {
+        let mut seen = self.state.seen.subscribe();
+        seen.wait_for(|seen| seen.iter().any(|line| line.starts_with(start))).await.expect("the spy holds the sender");
+    }
+
+    /// Cuts off new requests for paths that begin like this.
+    pub fn close(&self, path: &str) {
+        *self.state.closed.lock().expect("closed") = Some(path.to_owned());
+    }
+
+    /// Lets everything through again.
+    pub fn open(&self) {
+        *self.state.closed.lock().expect("closed") = None;
+    }
+
+    /// Lets new requests for paths that begin like this wait.
+    pub fn hold(&self, path: &str) {
+        self.state.held.send_replace(Some(path.to_owned()));
+    }
+
+    /// Lets what waits go on.
+    pub fn release(&self) {
+        self.state.held.send_replace(None);
+    }
+}
+
+async fn forward(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Incoming>, Failure> {
+    let target = request.uri().to_string();
+    let line = format!("{} {target}", request.method());
+    state.seen.send_modify(|seen| seen.push(line));
+    let mut held = state.held.subscribe();
+    held.wait_for(|held| held.as_ref().is_none_or(|held| !target.starts_with(held.as_str()))).await?;
+    let closed = state.closed.lock().expect("closed").clone();
+    if closed.is_some_and(|closed| target.starts_with(&closed)) {
+        return Err("closed".into());
+    }
+    let stream = TcpStream::connect(state.target).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
+}
