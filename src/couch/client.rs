@@ -259,7 +259,7 @@ impl Couch {
 /// hyper leaves the body of a GET or HEAD out where no header announces it: an unknown length has to be named.
 fn frame_body(parts: &mut http::request::Parts, body: &Body) {
     use http_body::Body as _;
-    if parts.headers.contains_key(CONTENT_LENGTH) || body.is_end_stream() {
+    if body.is_end_stream() || parts.headers.contains_key(CONTENT_LENGTH) {
         return;
     }
     if body.size_hint().exact().is_none() {

@@ -1,6 +1,6 @@
 //! Everything that is CouchDB's own: streamed in both directions, untouched.
 
-use http::{Method, Response, Uri};
+use http::{Method, Response, Uri, Version};
 
 use super::{Exchange, Gateway};
 use crate::error::Error;
@@ -11,7 +11,9 @@ use crate::http::headers;
 /// Sends a request on to CouchDB.
 pub(super) async fn forward(gateway: &Gateway, exchange: Exchange) -> Result<Response<Body>, Error> {
     let mut request = exchange.request;
-    headers::join_cookies(request.headers_mut());
+    if request.version() == Version::HTTP_2 {
+        headers::join_cookies(request.headers_mut());
+    }
     let patience = patience(gateway, request.method(), request.uri());
     Ok(gateway.couch.forward(request, patience).await?)
 }

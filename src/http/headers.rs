@@ -10,24 +10,41 @@ use http::header::{
 
 /// Removes what belongs to the client's connection from a request, and `Expect`, which the server side has answered.
 pub fn strip_request(headers: &mut HeaderMap) {
+    // One look at each name costs less than looking every one of these up: most requests have none of them.
+    let own = |name: &HeaderName| is_connections(name) || [&TE, &PROXY_AUTHORIZATION, &EXPECT].contains(&name);
+    if !headers.keys().any(|name| own(name) || *name == HTTP2_SETTINGS) {
+        return;
+    }
     strip_named(headers);
-    for name in [&TE, &TRAILER, &TRANSFER_ENCODING, &UPGRADE, &PROXY_AUTHORIZATION, &EXPECT] {
+    for name in [&TE, &PROXY_AUTHORIZATION, &EXPECT, &HTTP2_SETTINGS] {
         headers.remove(name);
     }
-    headers.remove(HTTP2_SETTINGS);
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
+    strip_known(headers);
 }
 
 /// Removes what belongs to the upstream's connection from an answer.
 pub fn strip_response(headers: &mut HeaderMap) {
+    let own = |name: &HeaderName| is_connections(name) || *name == PROXY_AUTHENTICATE;
+    if !headers.keys().any(|name| own(name) || *name == PROXY_AUTHENTICATION_INFO) {
+        return;
+    }
     strip_named(headers);
-    for name in [&TRAILER, &TRANSFER_ENCODING, &UPGRADE, &PROXY_AUTHENTICATE] {
+    for name in [&PROXY_AUTHENTICATE, &PROXY_AUTHENTICATION_INFO] {
         headers.remove(name);
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(PROXY_AUTHENTICATION_INFO);
+    strip_known(headers);
+}
+
+fn is_connections(name: &HeaderName) -> bool {
+    [&CONNECTION, &TRAILER, &TRANSFER_ENCODING, &UPGRADE].contains(&name)
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+}
+
+fn strip_known(headers: &mut HeaderMap) {
+    for name in [&TRAILER, &TRANSFER_ENCODING, &UPGRADE, &KEEP_ALIVE, &PROXY_CONNECTION] {
+        headers.remove(name);
+    }
 }
 
 /// HTTP/2 may split `Cookie` (RFC 9113 section 8.2.3); HTTP/1.1 wants it whole.
@@ -44,15 +61,21 @@ pub fn join_cookies(headers: &mut HeaderMap) {
 /// Why the length of an upstream's answer cannot be believed; such an answer must not be passed on.
 #[must_use]
 pub fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
-    if let Some(fault) = coding_fault(headers) {
-        return Some(fault);
+    let (mut lengths, mut chunked) = (0, false);
+    for (name, value) in headers {
+        if name == CONTENT_LENGTH {
+            lengths += 1;
+            if lengths > 1 || value.is_empty() || !value.as_bytes().iter().all(u8::is_ascii_digit) {
+                return Some("an unclear Content-Length");
+            }
+        } else if name == TRANSFER_ENCODING {
+            chunked = true;
+        }
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next()?;
-    if lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit) || length.is_empty() {
-        return Some("an unclear Content-Length");
+    if !chunked {
+        return None;
     }
-    headers.contains_key(TRANSFER_ENCODING).then_some("both Content-Length and Transfer-Encoding")
+    coding_fault(headers).or_else(|| (lengths > 0).then_some("both Content-Length and Transfer-Encoding"))
 }
 
 /// Why the framing of a chunked message cannot be passed on: every other coding would lose its name on the way.
@@ -130,7 +153,7 @@ fn strip_named(headers: &mut HeaderMap) {
 /// What describes the message itself: a peer that names them in `Connection` is wrong or means harm.
 const NEVER_NAMED: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
 
-const HTTP2_SETTINGS: &str = "http2-settings";
-const KEEP_ALIVE: &str = "keep-alive";
-const PROXY_AUTHENTICATION_INFO: &str = "proxy-authentication-info";
-const PROXY_CONNECTION: &str = "proxy-connection";
+static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{EXPECT, HeaderValue};
+use http::header::{EXPECT, HeaderName, HeaderValue};
 use http::{Method, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -78,8 +78,11 @@ where
             bytes: 0,
             failed: false,
         };
-        let waits =
-            request.headers().get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let waits = !request.body().is_end_stream()
+            && request
+                .headers()
+                .get(EXPECT)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let request = request.map(|body| Body::request(body, self.layer.idle_body, waits, &self.layer.tasks));
         Observing { inner: self.inner.call(Exchange { request, id }), record: Some(record) }
     }
@@ -108,10 +111,10 @@ where
         if let Some(record) = &mut record {
             record.route = route;
             record.status = response.status().as_u16();
-            if !response.headers().contains_key(COUCH_REQUEST_ID)
+            if !response.headers().contains_key(&COUCH_REQUEST_ID)
                 && let Ok(id) = HeaderValue::try_from(record.id.to_string())
             {
-                response.headers_mut().insert(COUCH_REQUEST_ID, id);
+                response.headers_mut().insert(&COUCH_REQUEST_ID, id);
             }
         }
         Poll::Ready(Ok(response.map(|body| Observed { body, record })))
@@ -198,4 +201,4 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-const COUCH_REQUEST_ID: &str = "x-couch-request-id";
+static COUCH_REQUEST_ID: HeaderName = HeaderName::from_static("x-couch-request-id");
