@@ -50,7 +50,10 @@ async fn half(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool
             client.send("no chunk\r\n\r\n").await.expect("sent");
             client.response().await
         }
-        Stop::Silence => Ok(client.response().await.expect("an answer")),
+        Stop::Silence => {
+            let answer = tokio::time::timeout(Duration::from_secs(20), client.response()).await;
+            Ok(answer.expect("an answer in time").expect("an answer"))
+        }
     };
     if let Ok(answer) = answer {
         assert_eq!(answer.status, 400, "{answer:?}");
