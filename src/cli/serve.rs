@@ -1,6 +1,6 @@
 //! `stowage serve`: the gateway until a signal.
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::show::complain;
@@ -40,17 +40,24 @@ pub(super) fn announce(app: &App) {
     }
 }
 
-/// One worker for each core, unless the variable says otherwise.
+/// One worker for each core, unless the variable says otherwise; a single one needs no scheduler that shares work.
 pub(super) fn runtime() -> Result<Runtime, BoxError> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Ok(text) = std::env::var(WORKERS) {
-        let workers: usize = text.parse().map_err(|_| format!("{WORKERS} must be a whole number above 0"))?;
-        if workers == 0 {
-            return Err(format!("{WORKERS} must be a whole number above 0").into());
+    let mut builder = match workers()? {
+        Some(1) => Builder::new_current_thread(),
+        Some(workers) => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
         }
-        builder.worker_threads(workers);
-    }
+        None => Builder::new_multi_thread(),
+    };
     Ok(builder.event_interval(TASKS_BETWEEN_EVENTS).enable_all().build()?)
+}
+
+fn workers() -> Result<Option<usize>, BoxError> {
+    let Ok(text) = std::env::var(WORKERS) else { return Ok(None) };
+    let workers = text.parse().ok().filter(|workers| *workers > 0);
+    workers.map(Some).ok_or_else(|| format!("{WORKERS} must be a whole number above 0").into())
 }
 
 /// SIGTERM and SIGINT drain, a second one stops at once, SIGHUP reads the certificates again.
