@@ -63,7 +63,7 @@ impl App {
         let (background, upstream, connections) = (Tasks::default(), Tasks::default(), Tasks::default());
         let (store, url, account) = local_connection(&config, &background, &closing).await?;
         let client = client(&config, &upstream)?;
-        let gateway = Arc::new(gateway(&config, &client, &url, &account)?);
+        let gateway = Arc::new(gateway(&config, &client, &url, &account, &stopping)?);
         drop(background.spawn("changes feed of the plans", gateway.plans.clone().follow(background.clone())));
         sweep_root(&config).await?;
         let admission = Admission::new(config.limits.in_flight);
@@ -204,7 +204,8 @@ pub fn gateway_of(config: &Config) -> Result<Gateway, BoxError> {
         return Err("couchdb.url names the built-in store, which only a running gateway has".into());
     };
     let client = client(config, &Tasks::default())?;
-    gateway(config, &client, url, &(config.couchdb.username.clone(), config.couchdb.password.clone()))
+    let account = (config.couchdb.username.clone(), config.couchdb.password.clone());
+    gateway(config, &client, url, &account, &CancellationToken::new())
 }
 
 fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {
@@ -212,7 +213,13 @@ fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {
     Ok(Client::new(connector, upstream.clone(), config.limits.header_bytes))
 }
 
-fn gateway(config: &Config, client: &Client, url: &Url, account: &(String, Secret)) -> Result<Gateway, BoxError> {
+fn gateway(
+    config: &Config,
+    client: &Client,
+    url: &Url,
+    account: &(String, Secret),
+    stopping: &CancellationToken,
+) -> Result<Gateway, BoxError> {
     let origin = Origin::of(url).ok_or("couchdb.url names no server")?;
     let server = client.server(origin, Reach::Operator);
     let account = (account.0.as_str(), &account.1);
@@ -236,6 +243,7 @@ fn gateway(config: &Config, client: &Client, url: &Url, account: &(String, Secre
         metrics,
         tasks,
         locks: Locks::default(),
+        stopping: stopping.clone(),
     })
 }
 

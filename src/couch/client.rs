@@ -72,6 +72,14 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// The host that the client asked, if it said so.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.0.get(HOST).and_then(|host| host.to_str().ok())
+    }
+}
+
 /// What CouchDB answered to a request for a document.
 #[derive(Debug)]
 pub enum Answer {

@@ -70,7 +70,7 @@ impl Commit {
         match save_surely(&self.gateway, &self.target, &bytes, &self.caller, expected).await {
             Outcome::Saved(saved) => {
                 self.turn = None;
-                drop(answer.send(created(&self.target, &saved)));
+                drop(answer.send(created(&self.target, &saved, &self.caller)));
                 self.remove_replaced(&self.base).await;
             }
             Outcome::Refused(save) => {
@@ -141,9 +141,11 @@ impl Commit {
 }
 
 /// CouchDB's 201, with the `Location` that CouchDB gives: the database's name decoded, the rest encoded.
-fn created(target: &Target, saved: &Saved) -> Result<Response<Body>, Error> {
+fn created(target: &Target, saved: &Saved, caller: &Caller) -> Result<Response<Body>, Error> {
     let mut headers = kept_headers(&saved.head);
     let base = saved.head.headers.get(LOCATION).and_then(|value| value.to_str().ok()).and_then(origin_of);
+    // Where the save's own answer was lost there is only the client's word for who it asked.
+    let base = base.map(str::to_owned).or_else(|| caller.host().map(|host| format!("http://{host}")));
     if let Some(base) = base {
         let document = utf8_percent_encode(&target.document, COUCH_KEEPS);
         let attachment = utf8_percent_encode(&target.attachment, COUCH_KEEPS);

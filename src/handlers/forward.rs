@@ -1,10 +1,16 @@
 //! Everything that is CouchDB's own: streamed in both directions, untouched.
 
-use http::{Method, Response, Uri, Version};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, Uri, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{Exchange, Gateway};
 use crate::error::Error;
-use crate::http::body::Body;
+use crate::http::body::{Body, BoxError};
 use crate::http::client::Patience;
 use crate::http::headers;
 
@@ -15,24 +21,66 @@ pub(super) async fn forward(gateway: &Gateway, exchange: Exchange) -> Result<Res
         headers::join_cookies(request.headers_mut());
     }
     let patience = patience(gateway, request.method(), request.uri());
-    Ok(gateway.couch.forward(request, patience).await?)
+    if patience.idle.is_some() {
+        return Ok(gateway.couch.forward(request, patience).await?);
+    }
+    let answer = tokio::select! {
+        answer = gateway.couch.forward(request, patience) => answer?,
+        () = gateway.stopping.cancelled() => return Err(stopping()),
+    };
+    let stopping = Box::pin(gateway.stopping.clone().cancelled_owned());
+    Ok(answer.map(|body| Body::boxed(Endless { body, stopping })))
 }
 
-/// Some of CouchDB's answers are meant to take long: feeds that wait for changes, replications, indexes that are built.
+fn stopping() -> Error {
+    Error::refused(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "the gateway is stopping")
+}
+
+/// A body that may never end by itself: it breaks off when the program drains, and its client asks again elsewhere.
+struct Endless {
+    body: Body,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        ready!(this.stopping.as_mut().poll(cx));
+        Poll::Ready(Some(Err("the gateway is stopping".into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Some of CouchDB's answers are meant to take long: feeds that wait for changes, and what begins only when an index has been
+/// built or a replication has ended.
 fn patience(gateway: &Gateway, method: &Method, uri: &Uri) -> Patience {
     let (head, idle) = (Some(gateway.timeouts.response_head), Some(gateway.timeouts.idle_body));
     let path = uri.path();
     if !path.contains("/_") {
         return Patience { head, idle };
     }
-    let endless = Patience { head: None, idle: None };
     let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let query = uri.query().unwrap_or_default();
     let waits = ["longpoll", "continuous", "eventsource", "live"];
     match last {
-        "_changes" | "_db_updates" if waits.iter().any(|feed| query.contains(&format!("feed={feed}"))) => endless,
-        "_replicate" | "_find" | "_search_cleanup" | "_view_cleanup" if *method == Method::POST => endless,
-        _ if path.contains("/_design/") || path.contains("/_partition/") => endless,
+        "_changes" | "_db_updates" if waits.iter().any(|feed| query.contains(&format!("feed={feed}"))) => {
+            Patience { head: None, idle: None }
+        }
+        "_replicate" | "_find" if *method == Method::POST => Patience { head: None, idle },
+        _ if path.contains("/_design/") || path.contains("/_partition/") => Patience { head: None, idle },
         _ => Patience { head, idle },
     }
 }

@@ -14,6 +14,7 @@ mod save;
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
+use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::couch::Couch;
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub tasks: Tasks,
     /// One writer at a time for each attachment.
     pub locks: Locks,
+    /// Raised when the program begins to drain: what would never end by itself ends then.
+    pub stopping: CancellationToken,
 }
 
 /// A request on its way through the gateway.

@@ -164,7 +164,8 @@ impl Pool {
         // hyper ends a connection only after what it has begun to write is written.
         let stream = Stall::new(stream, shared.connector.timeouts().idle_body);
         let (sender, connection) = http1::Builder::new()
-            .max_buf_size(shared.header_bytes.max(LEAST_BUFFER))
+            .max_header_size(shared.header_bytes)
+            .max_buf_size(shared.header_bytes.max(READ_BUFFER))
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Error::from(Kind::Connect).because(error))?;
@@ -298,5 +299,5 @@ const KEEP_IDLE: Duration = Duration::from_secs(30);
 const LONG_IDLE: Duration = Duration::from_millis(500);
 /// More idle connections than this to one server are closed, the oldest first.
 const MOST_IDLE: usize = 1024;
-/// hyper panics below this.
-const LEAST_BUFFER: usize = 8192;
+/// How much of a body hyper may read at once.
+const READ_BUFFER: usize = 256 << 10;

@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use super::body::BoxError;
 use super::client::{Error, Kind};
 use super::egress::Egress;
+use super::stall::bound_send_buffer;
 use super::target::Origin;
 use crate::config::Timeouts;
 
@@ -81,7 +82,8 @@ impl Connector {
             Ok(outcome) => outcome?,
             Err(_) => return Err(Error::from(Kind::Connect).because(io::Error::from(io::ErrorKind::TimedOut))),
         };
-        tcp.set_nodelay(true).map_err(|error| Error::from(Kind::Connect).because(error))?;
+        let tuned = tcp.set_nodelay(true).and_then(|()| bound_send_buffer(&tcp));
+        tuned.map_err(|error| Error::from(Kind::Connect).because(error))?;
         if !origin.tls {
             return Ok(Stream::Plain(tcp));
         }

@@ -6,8 +6,23 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::idle::IdleTimer;
+
+/// Keeps the kernel's send buffer small enough to tell a slow peer from one that does not read.
+///
+/// A write is ready again only when about a third of the buffer is free. Linux lets it grow to megabytes: a peer that reads
+/// a few KiB a second would look silent for minutes.
+///
+/// # Errors
+/// A connection that is gone.
+pub fn bound_send_buffer(stream: &TcpStream) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER)?)
+}
+
+/// Linux doubles it for its own book-keeping.
+const SEND_BUFFER: usize = 256 << 10;
 
 /// A connection whose writes fail once the peer has taken nothing for a while.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::config::{Limits, Timeouts};
-use crate::http::stall::Stall;
+use crate::http::stall::{Stall, bound_send_buffer};
 use crate::middleware::{Observed, Stack};
 use crate::tasks::Tasks;
 use deadline::{Deadlines, beat};
@@ -89,7 +89,7 @@ impl Server {
     }
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, certificates: Option<Certificates>) {
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = stream.set_nodelay(true).and_then(|()| bound_send_buffer(&stream)) {
             tracing::debug!(%peer, %error, "a connection was gone at once");
             return;
         }
@@ -206,4 +206,4 @@ const PREFACE: usize = 24;
 /// The pause after a failed accept.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How much of a body hyper may read at once.
-const READ_BUFFER: usize = 256 << 10;
+const READ_BUFFER: usize = 128 << 10;

@@ -109,5 +109,5 @@ fn spare_core() -> bool {
 
 /// Bodies up to this size are hashed in place.
 const INLINE_BYTES: u64 = 256 << 10;
-/// Frames that may wait for the hashing thread: a frame is at most hyper's read buffer, so this stays below a few MiB.
-const QUEUED_FRAMES: usize = 8;
+/// Frames that may wait for the hashing thread: outside the upload budget, so a hundred uploads must not add up to much.
+const QUEUED_FRAMES: usize = 2;

@@ -110,17 +110,9 @@ impl Upload {
     pub fn into_stream(self, first: Option<Chunk>) -> Body {
         let left = self.length;
         let ended = first.as_ref().is_some_and(|chunk| chunk.last);
-        let first = first.map(|chunk| chunk.data).filter(|data| !data.is_empty());
-        let head = stream::iter(first.map(Ok));
-        let tail = stream::unfold((!ended).then_some(self), |upload| async {
-            let mut upload = upload?;
-            match upload.take(usize::MAX).await {
-                Ok(Some(bytes)) => Some((Ok(bytes), Some(upload))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        Body::boxed(Stream { stream: head.chain(tail).boxed(), left })
+        let source = Source { first, sent: None, rest: (!ended).then_some(self) };
+        let stream = stream::unfold(source, |mut source| async { source.next().await.map(|bytes| (bytes, source)) });
+        Body::boxed(Stream { stream: stream.boxed(), left })
     }
 
     fn next_size(&self) -> usize {
@@ -184,6 +176,36 @@ impl Upload {
         }
         self.report.set(digests);
         Ok(())
+    }
+}
+
+/// What a stream is made of.
+struct Source {
+    first: Option<Chunk>,
+    /// The first chunk keeps its share of the budget until what follows it is wanted: only then it has been sent.
+    sent: Option<Chunk>,
+    rest: Option<Upload>,
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        self.sent = None;
+        if let Some(chunk) = self.first.take().filter(|chunk| !chunk.data.is_empty()) {
+            let data = chunk.data.clone();
+            self.sent = Some(chunk);
+            return Some(Ok(data));
+        }
+        match self.rest.as_mut()?.take(usize::MAX).await {
+            Ok(Some(bytes)) => Some(Ok(bytes)),
+            Ok(None) => {
+                self.rest = None;
+                None
+            }
+            Err(error) => {
+                self.rest = None;
+                Some(Err(error))
+            }
+        }
     }
 }
 

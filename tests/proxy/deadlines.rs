@@ -139,7 +139,10 @@ async fn feeds_may_be_silent() {
         assert_eq!(soon("a head", client.head()).await.expect("a head").status, 200, "{target}");
         assert_eq!(soon("a chunk", client.chunk()).await.expect("a chunk"), b"a");
     }
+    // A view may take long to begin, while its index is built, but not to go on.
+    let (_, mut view, _connection) = feeds.pop().expect("the view");
     tokio::time::sleep(PAUSE).await;
+    assert!(soon("the view to break", view.chunk()).await.is_err());
     for (target, client, connection) in &mut feeds {
         connection.send("1\r\nb\r\n0\r\n\r\n").await;
         assert_eq!(soon("a chunk", client.chunk()).await.expect("a chunk"), b"b", "{target}");

@@ -103,3 +103,21 @@ async fn stopping_with_nothing_to_do_is_quick() {
     assert_eq!(world.gateway.app.stop().await, 0);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_feed_that_would_never_end_ends_with_the_drain() {
+    let mut world = World::start().await;
+    let (mut feed, mut poll) = (world.client().await, world.client().await);
+    feed.send(get("/db/_changes?feed=continuous")).await.expect("sent");
+    let (mut connection, _) = world.upstream.request().await;
+    connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\n\r\n").await;
+    assert_eq!(soon("a head", feed.head()).await.expect("a head").status, 200);
+    assert_eq!(soon("a line", feed.chunk()).await.expect("a line"), b"\n");
+    poll.send(get("/db/_changes?feed=longpoll")).await.expect("sent");
+    let (_unanswered, _) = world.upstream.request().await;
+
+    let stopping = tokio::spawn(world.gateway.app.stop());
+    let answer = soon("an answer", poll.response()).await.expect("an answer");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(soon("the gateway to stop", stopping).await.expect("no panic"), 0, "nothing had to be cut off");
+}
