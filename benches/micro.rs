@@ -4,13 +4,20 @@
 
 use std::hint::black_box;
 
-use criterion::Criterion;
+use bytes::Bytes;
+use criterion::{Criterion, Throughput};
+use futures_util::FutureExt;
 use http::{HeaderMap, Method, Uri};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use stowage::couch::Document;
 use stowage::database::{self, Class};
+use stowage::http::body::Body;
+use stowage::http::target::Origin;
 use stowage::plan::{Documents, Merged, NameSource, Outcome, Subject, compose};
 use stowage::router;
+use stowage::storage::Object;
+use stowage::storage::measured::{self, Signing};
 
 const ACCOUNT: &str = "1234567890abcdef1234567890abcdef";
 const DATABASE: &str = "account/12/34/567890abcdef1234567890abcdef-202011";
@@ -21,8 +28,51 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     route(&mut criterion);
     plan(&mut criterion);
+    sign(&mut criterion);
+    forms(&mut criterion);
     criterion.final_summary();
 }
+
+/// The signature of one S3 request, without hashing its body.
+fn sign(criterion: &mut Criterion) {
+    let signing = Signing::new("AKIDBENCH", "a-secret-of-the-bench");
+    let origin = Origin { tls: true, host: "s3.us-east-1.amazonaws.com".to_owned(), port: 443 };
+    criterion.bench_function("sign a PUT", |bencher| {
+        bencher.iter(|| signing.put(black_box(&origin), black_box("/bucket/account/doc_call.mp3"), [7; 32]));
+    });
+}
+
+/// What the `http` storage makes of a recording of 1 MiB that is in memory.
+fn forms(criterion: &mut Criterion) {
+    let data = Bytes::from(vec![7; MIB]);
+    let mut group = criterion.benchmark_group("1 MiB");
+    group.throughput(Throughput::Bytes(MIB as u64));
+    group.bench_function("base64", |bencher| {
+        bencher.iter(|| drained(measured::base64(Body::full(data.clone()))));
+    });
+    let object = Object {
+        name: "account/doc/call.mp3".to_owned(),
+        spare: "account/doc/call.1f6c2a9e.mp3".to_owned(),
+        taken: false,
+        content_type: "audio/mpeg".to_owned(),
+        document: recording().public_fields(),
+    };
+    group.bench_function("multipart", |bencher| {
+        bencher.iter(|| drained(measured::multipart(black_box(&object), Body::full(data.clone()))));
+    });
+    group.finish();
+}
+
+/// Reads a body that never has to wait; gives its length.
+fn drained(mut body: Body) -> usize {
+    let mut length = 0;
+    while let Some(Some(Ok(frame))) = body.frame().now_or_never() {
+        length += frame.data_ref().map_or(0, Bytes::len);
+    }
+    length
+}
+
+const MIB: usize = 1 << 20;
 
 /// From a request's head to its route, and from a database's name to its class.
 fn route(criterion: &mut Criterion) {

@@ -6,6 +6,7 @@ mod error;
 mod file;
 mod finish;
 mod http;
+pub mod measured;
 mod registry;
 mod resume;
 mod s3;

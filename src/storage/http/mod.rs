@@ -16,6 +16,7 @@ mod fetch;
 mod flow;
 mod form;
 mod link;
+pub(super) mod measured;
 mod names;
 mod options;
 mod put;

@@ -7,6 +7,7 @@ mod address;
 mod ask;
 mod claim;
 mod get;
+pub(super) mod measured;
 mod parts;
 mod put;
 mod sign;

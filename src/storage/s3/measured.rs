@@ -1,0 +1,28 @@
+//! Signing alone, for `benches/micro.rs`.
+
+use http::{HeaderMap, Method, Request};
+
+use super::sign::{Payload, Signer};
+use crate::http::body::Body;
+use crate::http::target::Origin;
+use crate::storage::Result;
+
+/// Signs requests with one pair of keys.
+#[derive(Debug)]
+pub struct Signing(Signer);
+
+impl Signing {
+    /// For `us-east-1`.
+    #[must_use]
+    pub fn new(key: &str, secret: &str) -> Self {
+        Self(Signer::new(key.to_owned(), secret.to_owned(), "us-east-1".to_owned()))
+    }
+
+    /// The head of a PUT of a body with this SHA-256.
+    ///
+    /// # Errors
+    /// A target that cannot stand in a request.
+    pub fn put(&self, origin: &Origin, target: &str, sha256: [u8; 32]) -> Result<Request<Body>> {
+        self.0.request(&Method::PUT, origin, target, &HeaderMap::new(), Payload::Sha256(sha256))
+    }
+}
