@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::serve::{announce, run_until_signal, runtime};
+use super::serve::{Signals, announce, run_until_signal, runtime};
 use super::show::say;
 use crate::app::App;
 use crate::config::{Config, Source, load};
@@ -33,6 +33,7 @@ impl Demo {
         let config = configuration(&folder.0)?;
         log::start(&config.log);
         runtime()?.block_on(async {
+            let signals = Signals::new()?;
             let app = App::start(config).await?;
             announce(&app);
             let shown = show(&app, &folder.0).await;
@@ -41,7 +42,7 @@ impl Demo {
                 return shown;
             }
             say("\nServing until Ctrl-C.")?;
-            run_until_signal(app).await
+            run_until_signal(app, signals).await
         })
     }
 }

@@ -14,9 +14,11 @@ use crate::telemetry::log;
 pub(super) fn serve(config: Config) -> Result<(), BoxError> {
     log::start(&config.log);
     runtime()?.block_on(async {
+        // Before anybody is told that the gateway is there: a signal must never find nobody.
+        let signals = Signals::new()?;
         let app = App::start(config).await?;
         announce(&app);
-        run_until_signal(app).await
+        run_until_signal(app, signals).await
     })
 }
 
@@ -61,8 +63,7 @@ fn workers() -> Result<usize, BoxError> {
 }
 
 /// SIGTERM and SIGINT drain, a second one stops at once, SIGHUP reads the certificates again.
-pub(super) async fn run_until_signal(app: App) -> Result<(), BoxError> {
-    let mut signals = Signals::new()?;
+pub(super) async fn run_until_signal(app: App, mut signals: Signals) -> Result<(), BoxError> {
     while !signals.is_stop().await {
         match app.reload() {
             Ok(()) => tracing::info!("certificates were read again"),
@@ -80,14 +81,15 @@ pub(super) async fn run_until_signal(app: App) -> Result<(), BoxError> {
     }
 }
 
-struct Signals {
+/// The signals that are waited for.
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

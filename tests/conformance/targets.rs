@@ -155,7 +155,14 @@ impl Target {
     pub async fn assert_clean(&self, what: &str) {
         self.idle().await;
         assert_eq!(self.world.leftovers(), [""; 0], "{what}");
-        assert_eq!(self.budget.held(), 0, "{what}");
+        // A connection drops the body that it was sending in a task of its own.
+        let released = async {
+            while self.budget.held() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let released = tokio::time::timeout(Duration::from_secs(10), released).await;
+        assert!(released.is_ok(), "{} bytes are held: {what}", self.budget.held());
     }
 }
 

@@ -245,13 +245,21 @@ impl Running {
 
     /// Waits until nothing runs on behalf of requests: commits, clean-up, answers.
     pub async fn settled(&self) {
+        let gateway = &self.app.gateway;
+        let busy = || gateway.tasks.running() > 0 || self.app.admission.in_flight() > 0 || gateway.budget.held() > 0;
         let quiet = async {
-            while self.app.gateway.tasks.running() > 0 || self.app.admission.in_flight() > 0 {
+            while busy() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), quiet).await.expect("the gateway settles");
-        assert_eq!(self.app.gateway.budget.held(), 0, "a share of the upload budget is left");
+        let settled = tokio::time::timeout(Duration::from_secs(60), quiet).await;
+        assert!(
+            settled.is_ok(),
+            "left: {} tasks, {} requests, {} bytes of the upload budget",
+            gateway.tasks.running(),
+            self.app.admission.in_flight(),
+            gateway.budget.held()
+        );
     }
 
     /// Stops the gateway; nothing may be left.
