@@ -205,5 +205,5 @@ where
 const PREFACE: usize = 24;
 /// The pause after a failed accept.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// How much of a body hyper may read at once.
-const READ_BUFFER: usize = 128 << 10;
+/// How much of a body hyper may read at once. It is outside the upload budget.
+const READ_BUFFER: usize = 64 << 10;
