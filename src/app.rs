@@ -22,7 +22,7 @@ use crate::plan::Plans;
 use crate::server::Server;
 use crate::server::admin::Admin;
 use crate::server::tls::Certificates;
-use crate::storage::{Budget, Context, Registry, sweep_files};
+use crate::storage::{Budget, Context, OAuth, Registry, sweep_files};
 use crate::store::{Options, Store};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
@@ -232,6 +232,7 @@ fn gateway(
         tasks: tasks.clone(),
         budget: budget.clone(),
         config: Arc::new(config.storage.clone()),
+        oauth: OAuth::new(couch.clone(), &config.plans.auth_database, client.clone()),
     };
     Ok(Gateway {
         plans: Plans::new(couch.clone(), config.plans.clone(), metrics.clone()),

@@ -40,6 +40,12 @@ impl Error {
         self.0.kind
     }
 
+    /// Whether the server may have got the request.
+    #[must_use]
+    pub fn may_be_seen(&self) -> bool {
+        !matches!(self.0.kind, Kind::Resolve | Kind::Refused | Kind::Connect | Kind::Tls)
+    }
+
     pub(super) fn because(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self

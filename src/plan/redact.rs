@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::settings::{MASK, masked_query};
+use crate::storage::driver;
 
 /// A plan's members with every secret value replaced by [`MASK`].
 #[must_use]
@@ -41,8 +42,7 @@ fn mask(value: &mut Value, handler: &str) {
             for (key, member) in members {
                 let secret = match key.as_str() {
                     "secret" | "password" => true,
-                    "key" => handler == "azure",
-                    _ => false,
+                    key => driver(handler).is_some_and(|driver| driver.secrets.contains(&key)),
                 };
                 match member {
                     Value::Null => {}

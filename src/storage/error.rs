@@ -1,6 +1,7 @@
 //! What can go wrong with a storage, in the terms of what the gateway does about it.
 
 use std::fmt;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -19,6 +20,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: Kind,
     status: Option<StatusCode>,
+    retry_after: Option<Duration>,
     message: String,
     source: Option<BoxError>,
 }
@@ -45,7 +47,7 @@ pub enum Kind {
 impl Error {
     /// A failure with a text for the operator's log and the failure records. The text must hold no secret.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, status: None, message: message.into(), source: None }))
+        Self(Box::new(Inner { kind, status: None, retry_after: None, message: message.into(), source: None }))
     }
 
     /// A refusal of the storage, classed by its status code (`storage-plans` table of failures).
@@ -78,6 +80,13 @@ impl Error {
         self
     }
 
+    /// Adds how long the storage asks to be left alone.
+    #[must_use]
+    pub fn after(mut self, pause: Option<Duration>) -> Self {
+        self.0.retry_after = pause;
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<BoxError>) -> Self {
@@ -89,6 +98,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
+    }
+
+    /// How long the storage asks to be left alone, if it does.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// The status code that the storage answered, if it did.

@@ -1,15 +1,20 @@
 //! Where attachments go: the [`Backend`] trait, its contract, and the drivers behind it.
 
+mod api;
 mod budget;
 mod digest;
+mod ending;
 mod error;
 mod file;
 mod finish;
 mod http;
 pub mod measured;
+mod oauth;
 mod registry;
 mod resume;
 mod s3;
+mod session;
+mod tries;
 mod upload;
 
 use std::fmt;
@@ -24,8 +29,12 @@ pub use budget::{Budget, Permit};
 pub use digest::Digests;
 pub use error::{Error, Kind, Result};
 pub use file::sweep as sweep_files;
-pub use registry::{Context, Registry};
+pub use oauth::OAuth;
+pub use registry::{Context, Driver, Naming, Registry, driver};
 pub use upload::{CHUNK_BYTES, Chunk, Report, Upload};
+
+/// Every driver. A new one is a folder with a `DRIVER`, its `mod` line above, and its place here.
+pub const DRIVERS: &[&Driver] = &[&file::DRIVER, &http::DRIVER, &s3::DRIVER];
 
 /// A storage driver, opened with the settings of one entry of a plan's `attachments`.
 ///

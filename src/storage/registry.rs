@@ -1,6 +1,4 @@
 //! From a plan's `handler` text and settings to an opened [`Backend`].
-//!
-//! The table in [`Registry::build`] is the one place that knows which drivers exist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +6,42 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::error::{Error, Kind, Result};
-use super::file::Directory;
-use super::http::Http;
-use super::s3::S3;
-use super::{Backend, Budget};
+use super::oauth::OAuth;
+use super::{Backend, Budget, DRIVERS};
 use crate::config;
 use crate::http::client::Client;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
+
+/// What the rest of the gateway knows of a driver; each driver's folder has one, and [`DRIVERS`] lists them.
+#[derive(Debug)]
+pub struct Driver {
+    /// Its name in plans, as `handler`.
+    pub handler: &'static str,
+    /// How objects are named where the plan does not say.
+    pub naming: Naming,
+    /// Settings that nobody gets to see, besides `secret`, `password`, the values of `headers` and what a URL hides.
+    pub secrets: &'static [&'static str],
+    /// Opens it; nothing is sent. Fails with `Settings`.
+    pub open: fn(&Settings, &Context) -> Result<Arc<dyn Backend>>,
+}
+
+/// How objects are named where a plan has no `field_list`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// `{account}/{owner}/{document}/{attachment}`
+    Path,
+    /// `{database}/{document}_{attachment}`
+    Database,
+    /// `{document}_{attachment}`
+    Flat,
+}
+
+/// The driver of this name.
+#[must_use]
+pub fn driver(handler: &str) -> Option<&'static Driver> {
+    DRIVERS.iter().copied().find(|driver| driver.handler == handler)
+}
 
 /// What drivers need of the rest of the program; cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,6 +54,8 @@ pub struct Context {
     pub budget: Budget,
     /// Roots and endpoints.
     pub config: Arc<config::Storage>,
+    /// Tokens of vendors that want OAuth.
+    pub oauth: OAuth,
 }
 
 /// Opens drivers and keeps the opened ones, with their connections.
@@ -54,22 +82,14 @@ impl Registry {
         if let Some(backend) = self.opened.get(&key) {
             return Ok(backend);
         }
-        let backend = self.build(settings)?;
+        let Some(driver) = driver(settings.handler()) else {
+            let text =
+                format!("storage {} names the handler {}, which does not exist", settings.id(), settings.handler());
+            return Err(Error::new(Kind::Settings, text));
+        };
+        let backend = (driver.open)(settings, &self.context)?;
         self.opened.insert(key, Arc::clone(&backend));
         Ok(backend)
-    }
-
-    fn build(&self, settings: &Settings) -> Result<Arc<dyn Backend>> {
-        let context = &self.context;
-        match settings.handler() {
-            "file" => Ok(Arc::new(Directory::open(settings, context)?)),
-            "http" => Ok(Arc::new(Http::open(settings, context)?)),
-            "s3" => Ok(Arc::new(S3::open(settings, context)?)),
-            other => {
-                let text = format!("storage {} names the handler {other}, which does not exist", settings.id());
-                Err(Error::new(Kind::Settings, text))
-            }
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 
 use super::budget::{Budget, Permit};
 use super::digest::{Digests, Hasher};
+use super::ending::ToTheEnd;
 use super::error::{Error, Kind, Result};
 use crate::http::body::{Body, BoxError, TooLarge};
 
@@ -105,14 +106,15 @@ impl Upload {
         Some(self.fill(permit).await)
     }
 
-    /// The body as a stream, behind a chunk that was taken already; for storages that take a body as it comes.
+    /// The body as a stream, behind a chunk that was taken already; for storages that take a body as it comes. Once its
+    /// last frame is there, the report is too.
     #[must_use]
     pub fn into_stream(self, first: Option<Chunk>) -> Body {
         let left = self.length;
         let ended = first.as_ref().is_some_and(|chunk| chunk.last);
         let source = Source { first, sent: None, rest: (!ended).then_some(self) };
         let stream = stream::unfold(source, |mut source| async { source.next().await.map(|bytes| (bytes, source)) });
-        Body::boxed(Stream { stream: stream.boxed(), left })
+        Body::boxed(ToTheEnd::new(Body::boxed(Stream { stream: stream.boxed(), left })))
     }
 
     fn next_size(&self) -> usize {

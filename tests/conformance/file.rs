@@ -9,6 +9,7 @@ use stowage::http::body::Body;
 use stowage::storage::{Budget, Kind, sweep_files};
 use stowage::tasks::Tasks;
 
+use super::around::Around;
 use super::targets::{BUDGET, Target, World, files, kind, object, try_open};
 
 struct Nothing;
@@ -24,12 +25,13 @@ impl World for Nothing {
 }
 
 fn open(root: &Path) -> Target {
-    Target::open("file", json!({"directory": "d"}), Some(root), BUDGET, Box::new(Nothing))
+    Target::open("file", json!({"directory": "d"}), &Around::root(root), BUDGET, Box::new(Nothing))
 }
 
 #[tokio::test]
 async fn turned_off_without_a_root() {
-    let error = try_open("file", json!({"directory": "d"}), None, &Tasks::default(), &Budget::new(BUDGET));
+    let error =
+        try_open("file", json!({"directory": "d"}), &Around::default(), &Tasks::default(), &Budget::new(BUDGET));
     assert_eq!(error.expect_err("an error").kind(), Kind::Settings);
 }
 

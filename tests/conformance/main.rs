@@ -9,6 +9,7 @@
 #![allow(unreachable_pub, reason = "a test crate has no public interface; `pub` here means: for the other files")]
 #![allow(clippy::indexing_slicing, reason = "an index out of bounds is a failed test")]
 
+mod around;
 mod bodies;
 mod breaks;
 mod file;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use stowage::http::body::{Body, collect};
 use stowage::storage::{CHUNK_BYTES, Kind};
 
+use super::around::Around;
 use super::bodies::bytes;
 use super::support::fault::{Fault, FaultProxy, What};
 use super::support::s3::{Failure, Operation, S3Server};
@@ -21,7 +22,7 @@ async fn start(change: impl FnOnce(&mut Value, SocketAddr)) -> (Arc<S3Server>, T
     server.make_bucket(super::targets::BUCKET);
     let mut settings = s3_settings(&server, "path");
     change(&mut settings, server.address());
-    let target = Target::open("s3", settings, None, BUDGET, Box::new(Arc::clone(&server)));
+    let target = Target::open("s3", settings, &Around::default(), BUDGET, Box::new(Arc::clone(&server)));
     (server, target)
 }
 
@@ -32,7 +33,7 @@ async fn behind_proxy() -> (Arc<S3Server>, FaultProxy, Target) {
     let proxy = FaultProxy::start(server.address()).await;
     let mut settings = s3_settings(&server, "path");
     settings["port"] = json!(proxy.address().port());
-    let target = Target::open("s3", settings, None, BUDGET, Box::new(Arc::clone(&server)));
+    let target = Target::open("s3", settings, &Around::default(), BUDGET, Box::new(Arc::clone(&server)));
     (server, proxy, target)
 }
 
@@ -65,7 +66,7 @@ async fn a_changed_body_is_refused() {
     let proxy = tamper::start(server.address(), b"canary in the coal mine", b"CANARY IN THE COAL MINE").await;
     let mut settings = s3_settings(&server, "path");
     settings["port"] = json!(proxy.port());
-    let target = Target::open("s3", settings, None, BUDGET, Box::new(Arc::clone(&server)));
+    let target = Target::open("s3", settings, &Around::default(), BUDGET, Box::new(Arc::clone(&server)));
     let mut large = bytes(2 * CHUNK_BYTES);
     large[CHUNK_BYTES + 10..CHUNK_BYTES + 33].copy_from_slice(b"canary in the coal mine");
     for body in [b"a canary in the coal mine".to_vec(), large] {
@@ -209,7 +210,7 @@ async fn a_broken_download_goes_on_where_it_broke() {
     let fresh = || {
         let mut settings = s3_settings(&server, "path");
         settings["port"] = json!(proxy.address().port());
-        Target::open("s3", settings, None, BUDGET, Box::new(Arc::clone(&server)))
+        Target::open("s3", settings, &Around::default(), BUDGET, Box::new(Arc::clone(&server)))
     };
     let reader = fresh();
     proxy.plan(Fault::to_client(1_000_000, What::Cut));
@@ -229,7 +230,7 @@ async fn another_version_is_never_mixed_in() {
     let stored = target.put(&object("x"), Body::full(bytes(3 << 20))).await.expect("stored");
     let mut settings = s3_settings(&server, "path");
     settings["port"] = json!(proxy.address().port());
-    let reader = Target::open("s3", settings, None, BUDGET, Box::new(Arc::clone(&server)));
+    let reader = Target::open("s3", settings, &Around::default(), BUDGET, Box::new(Arc::clone(&server)));
     // Little enough to wait in the sockets: the break has happened before anything is read.
     proxy.plan(Fault::to_client(100_000, What::Cut));
     let download = reader.get(&stored.location, None, 3 << 20).await.expect("an object");

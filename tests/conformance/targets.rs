@@ -6,19 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use stowage::config;
 use stowage::http::body::Body;
-use stowage::http::client::Client;
-use stowage::http::connect::Connector;
-use stowage::http::egress::Egress;
 use stowage::http::range::ByteRange;
 use stowage::settings::Settings;
 use stowage::storage::{
-    Backend, Budget, Context, Download, Error, Fetch, Kind, Location, Object, Registry, Result, Stored, Upload,
+    Backend, Budget, Download, Error, Fetch, Kind, Location, Object, Registry, Result, Stored, Upload,
 };
 use stowage::tasks::Tasks;
 use tempfile::TempDir;
 
+use super::around::Around;
 use super::support::nginx::{self, Nginx};
 use super::support::recorder::Recorder;
 use super::support::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
@@ -71,14 +68,14 @@ impl Target {
     fn file() -> Self {
         let root = tempfile::tempdir().expect("a temporary folder");
         let settings = json!({"directory": "recordings"});
-        let path = root.path().to_owned();
-        Self::open("file", settings, Some(&path), BUDGET, Box::new(Files { root }))
+        let around = Around::root(root.path());
+        Self::open("file", settings, &around, BUDGET, Box::new(Files { root }))
     }
 
     async fn s3(method: &str) -> Self {
         let server = S3Server::start().await;
         server.make_bucket(BUCKET);
-        let mut target = Self::open("s3", s3_settings(&server, method), None, BUDGET, Box::new(server));
+        let mut target = Self::open("s3", s3_settings(&server, method), &Around::default(), BUDGET, Box::new(server));
         target.secrets = vec![SECRET_KEY.to_owned(), ACCESS_KEY.to_owned()];
         target
     }
@@ -89,7 +86,7 @@ impl Target {
         let basic = Some((user.clone(), password.clone()));
         let server = Nginx::with(nginx::Options { basic, tls: None }).await;
         let url = format!("http://{user}:{password}@{}/recordings", server.address());
-        let mut target = Self::open("http", json!({"url": url}), None, BUDGET, Box::new(server));
+        let mut target = Self::open("http", json!({"url": url}), &Around::default(), BUDGET, Box::new(server));
         target.secrets = vec![user, password];
         target.not_exclusive = Some(ASKED_FIRST);
         target
@@ -101,16 +98,16 @@ impl Target {
         let mut settings = form;
         settings["url"] = server.url("/recordings").into();
         settings["headers"] = json!({"X-Token": "canary-token"});
-        let mut target = Self::open("http", settings, None, BUDGET, Box::new(server));
+        let mut target = Self::open("http", settings, &Around::default(), BUDGET, Box::new(server));
         target.secrets = vec!["canary-token".to_owned()];
         target.not_exclusive = Some(ASKED_FIRST);
         target
     }
 
     /// Opens a driver.
-    pub fn open(handler: &str, settings: Value, root: Option<&Path>, budget: u64, world: Box<dyn World>) -> Self {
+    pub fn open(handler: &str, settings: Value, around: &Around, budget: u64, world: Box<dyn World>) -> Self {
         let (tasks, budget) = (Tasks::default(), Budget::new(budget));
-        let backend = try_open(handler, settings, root, &tasks, &budget).expect("settings");
+        let backend = try_open(handler, settings, around, &tasks, &budget).expect("settings");
         Self { backend, tasks, budget, world, secrets: Vec::new(), not_exclusive: None, by_url: handler == "http" }
     }
 
@@ -170,36 +167,12 @@ impl Target {
 pub fn try_open(
     handler: &str,
     settings: Value,
-    root: Option<&Path>,
+    around: &Around,
     tasks: &Tasks,
     budget: &Budget,
 ) -> Result<Arc<dyn Backend>> {
     let Value::Object(members) = settings else { panic!("settings are an object") };
-    let egress = config::Egress { allow: vec!["127.0.0.0/8".parse().expect("a network")], deny: Vec::new() };
-    let second = Duration::from_secs;
-    let timeouts = config::Timeouts {
-        connect: second(5),
-        tls_handshake: second(5),
-        request_head: second(5),
-        response_head: second(15),
-        idle_body: second(15),
-        drain: second(5),
-    };
-    let connector = Connector::new(Egress::from_config(&egress), timeouts).expect("a connector");
-    let endpoints = config::Endpoints {
-        google_api: String::new(),
-        google_oauth: String::new(),
-        dropbox_content: String::new(),
-        dropbox_api: String::new(),
-        graph: String::new(),
-    };
-    let context = Context {
-        client: Client::new(connector, Tasks::default(), 64 << 10),
-        tasks: tasks.clone(),
-        budget: budget.clone(),
-        config: Arc::new(config::Storage { file_root: root.map(Path::to_owned), endpoints }),
-    };
-    Registry::new(context).open(&Settings::new("storage1", handler, members))
+    Registry::new(around.context(tasks, budget)).open(&Settings::new("storage1", handler, members))
 }
 
 /// The settings for a server of `support`.

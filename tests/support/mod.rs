@@ -12,6 +12,7 @@
 //! | [`upstream`] | a scripted server that shows the bytes that it gets |
 //! | [`serve`] | the loop under these servers |
 //! | [`spy`] | a proxy that tells what was asked of the server behind it |
+//! | [`tokens`] | an OAuth provider's token endpoint |
 
 #![allow(dead_code, reason = "each test crate compiles all of this module and uses a part")]
 #![allow(unreachable_pub, reason = "a test crate has no public interface; `pub` here means: for the tests")]
@@ -32,4 +33,5 @@ pub mod recorder;
 pub mod s3;
 pub mod serve;
 pub mod spy;
+pub mod tokens;
 pub mod upstream;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::plan::{PlanError, Settings};
+use crate::storage::{Naming, driver};
 
 /// One item of a `field_list`.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,9 +76,11 @@ impl Arg {
 /// The `field_list` of a backend that has none.
 pub(super) fn default_items(handler: &str) -> Vec<Item<'static>> {
     let flat = || Item::Group(vec![Item::Arg(Arg::Id), Item::Text("_"), Item::Arg(Arg::Attachment)]);
-    match handler {
-        "s3" => vec![Item::Arg(Arg::Database), flat()],
-        "azure" | "google_storage" | "google_drive" | "dropbox" | "onedrive" => vec![flat()],
-        _ => vec![Item::Arg(Arg::AccountId), Item::Field("owner_id"), Item::Arg(Arg::Id), Item::Arg(Arg::Attachment)],
+    match driver(handler).map_or(Naming::Path, |driver| driver.naming) {
+        Naming::Database => vec![Item::Arg(Arg::Database), flat()],
+        Naming::Flat => vec![flat()],
+        Naming::Path => {
+            vec![Item::Arg(Arg::AccountId), Item::Field("owner_id"), Item::Arg(Arg::Id), Item::Arg(Arg::Attachment)]
+        }
     }
 }

@@ -12,9 +12,17 @@ use serde_json::Value;
 
 use self::place::Place;
 pub use self::write::sweep;
-use super::{Backend, Context, Download, Error, Fetch, Kind, Location, Object, Result, Stored, Upload};
+use super::{Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Stored, Upload};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
+
+/// The `file` driver for [`DRIVERS`](super::DRIVERS).
+pub(super) const DRIVER: Driver = Driver {
+    handler: "file",
+    naming: Naming::Path,
+    secrets: &[],
+    open: |settings, context| Ok(Arc::new(Directory::open(settings, context)?)),
+};
 
 /// An opened directory.
 #[derive(Debug)]

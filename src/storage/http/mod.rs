@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `options` | the settings, checked |
 //! | `link` | URLs that nothing normalises; where a name goes |
-//! | `web`, `redirect`, `tries` | requests, credentials only for their own server, redirects, repeats |
+//! | `web`, `redirect` | requests, credentials only for their own server, redirects |
 //! | `put`, `names`, `flow`, `form`, `cleanup` | storing: a free name, a body that can be held back, its form, what a failure leaves |
 //! | `fetch`, `query`, `decide` | fetching: ranges, metadata, raw or base64 |
 //! | `base64` | encoding and decoding as it passes |
@@ -24,7 +24,6 @@ mod query;
 mod redirect;
 #[cfg(test)]
 mod tests;
-mod tries;
 mod web;
 
 use std::sync::Arc;
@@ -36,9 +35,17 @@ use self::names::Names;
 use self::options::Options;
 use self::web::Web;
 use super::error::Result;
-use super::{Backend, Budget, Context, Download, Fetch, Location, Object, Stored, Upload};
+use super::{Backend, Budget, Context, Download, Driver, Fetch, Location, Naming, Object, Stored, Upload};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
+
+/// The `http` driver for [`DRIVERS`](super::DRIVERS).
+pub(super) const DRIVER: Driver = Driver {
+    handler: "http",
+    naming: Naming::Path,
+    secrets: &[],
+    open: |settings, context| Ok(Arc::new(Http::open(settings, context)?)),
+};
 
 /// The `http` driver.
 #[derive(Debug)]

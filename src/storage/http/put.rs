@@ -7,17 +7,17 @@ use hyper::ext::on_informational;
 use serde_json::{Map, Value};
 
 use super::cleanup::Cleanup;
-use super::flow::{Flow, ToTheEnd};
+use super::flow::Flow;
 use super::form::Wire;
 use super::link::Link;
 use super::names::Reserved;
 use super::redirect::Trail;
-use super::tries::Tries;
 use super::web::{discard, is_unreachable, refusal};
 use super::{BASE64, CONTINUE_WAIT, Http, URL};
 use crate::http::body::Body;
 use crate::http::client::Patience;
 use crate::storage::error::{Error, Kind, Result};
+use crate::storage::tries::{Tries, retry_after};
 use crate::storage::{Chunk, Object, Report, Stored, Upload};
 
 /// Stores an object.
@@ -26,11 +26,8 @@ pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Res
     let wire = http.options.form.of(object);
     let first = upload.chunk().await?;
     let report = upload.report();
-    let source = if first.last {
-        Source::Memory(first)
-    } else {
-        Source::Once(Some(wire.wrap(Body::boxed(ToTheEnd::new(upload.into_stream(Some(first)))))))
-    };
+    let source =
+        if first.last { Source::Memory(first) } else { Source::Once(Some(wire.wrap(upload.into_stream(Some(first))))) };
     let cleanup = Cleanup::new(http, &object.document, place.ours, place.reserved);
     Delivery { http, wire, source, cleanup, report, expect: true }.run(place.link).await
 }
@@ -60,7 +57,7 @@ async fn choose(http: &Http, object: &Object) -> Result<Place> {
 
 /// What HEAD says; `None` where the answer makes no sense.
 async fn ask(http: &Http, link: &Link) -> Result<Option<StatusCode>> {
-    let mut tries = Tries::start();
+    let mut tries = Tries::start(0);
     loop {
         let patience = tries.patience(http.web.patience());
         match http.web.follow(Method::HEAD, link.clone(), &HeaderMap::new(), patience).await {
@@ -79,6 +76,16 @@ enum Source {
     Once(Option<Body>),
 }
 
+impl Source {
+    /// How many bytes are sent again with every try.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Memory(chunk) => chunk.data.len(),
+            Self::Once(_) => 0,
+        }
+    }
+}
+
 struct Delivery<'a> {
     http: &'a Http,
     wire: Wire,
@@ -92,7 +99,7 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     async fn run(mut self, mut link: Link) -> Result<Stored> {
         let mut trail = Trail::default();
-        let mut tries = Tries::start();
+        let mut tries = Tries::start(self.source.bytes());
         loop {
             let patience = tries.patience(self.http.web.patience());
             let error = match self.attempt(&link, patience).await {
@@ -107,6 +114,7 @@ impl Delivery<'_> {
                     }
                     Verdict::Refused => {
                         let error = refusal(&self.http.options.verb, response.status());
+                        let error = error.after(retry_after(response.headers()));
                         discard(response).await;
                         error
                     }

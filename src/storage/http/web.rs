@@ -10,12 +10,12 @@ use http_body::Body as HttpBody;
 
 use super::link::{Base, Link};
 use super::redirect::Trail;
-use super::tries::Tries;
 use crate::http::body::{Body, cause, collect};
 use crate::http::client::{self, Client, Patience, Server};
 use crate::http::connect::Reach;
 use crate::http::target::Origin;
 use crate::storage::error::{Error, Kind, Result};
+use crate::storage::tries::{Tries, retry_after};
 
 /// The storage's server, with the credentials that only it may see.
 #[derive(Debug)]
@@ -72,11 +72,11 @@ impl Web {
     /// A request without a body, repeated where that may help, and followed to its end. What a redirect asks for is
     /// asked with the same `extra` headers.
     pub(super) async fn ask(&self, method: &Method, link: &Link, extra: &HeaderMap) -> Result<(Link, Response<Body>)> {
-        let mut tries = Tries::start();
+        let mut tries = Tries::start(0);
         loop {
             match self.follow(method.clone(), link.clone(), extra, tries.patience(self.patience())).await {
                 Ok((_, response)) if is_passing(response.status()) => {
-                    let error = refusal(method, response.status());
+                    let error = refusal(method, response.status()).after(retry_after(response.headers()));
                     discard(response).await;
                     if !tries.again(&error).await {
                         return Err(error);

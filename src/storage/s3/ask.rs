@@ -3,19 +3,17 @@
 //! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
 //! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
 
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, ETAG, HeaderMap, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, ETAG, HeaderMap};
 use http::{Method, Response, StatusCode};
-use uuid::Uuid;
 
 use super::address::Address;
 use super::sign::{Payload, Signer};
 use super::xml;
-use crate::http::body::{Body, cause, collect};
-use crate::http::client::{self, Client, Patience, Server};
+use crate::http::body::{Body, collect};
+use crate::http::client::{Client, Patience, Server};
 use crate::http::connect::Reach;
+use crate::storage::tries::{Tries, retry_after};
 use crate::storage::{Error, Kind, Result};
 use crate::tasks::Tasks;
 
@@ -99,29 +97,22 @@ impl Bucket {
 
     /// Sends a call, a few times where the failure may pass.
     pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
-        let began = Instant::now();
         let mut seen = false;
-        let mut tries = 0;
+        let mut tries = Tries::start(call.data.len());
         loop {
-            tries += 1;
-            let again = tries < MOST_TRIES && began.elapsed() < time_to_repeat(call.data.len());
-            match self.send(call, self.patience(began, tries)).await {
+            match self.send(call, tries.patience(self.client.patience())).await {
                 Ok(mut reply) => {
-                    let pause = reply.pause(tries).filter(|_| again);
-                    let Some(pause) = pause else {
+                    if !reply.passes() || !tries.again(&reply.refusal("answer")).await {
                         reply.doubtful = seen;
                         return Ok(reply);
-                    };
+                    }
                     seen |= reply.status.is_server_error() || reply.status.is_success();
-                    tokio::time::sleep(pause).await;
                 }
                 Err(lost) => {
                     seen |= lost.seen;
-                    let passing = lost.error.kind() == Kind::Passing && !is_silent(&lost.error);
-                    if !again || !passing {
+                    if !tries.again(&lost.error).await {
                         return Err(Lost { error: lost.error, seen });
                     }
-                    tokio::time::sleep(backoff(tries)).await;
                 }
             }
         }
@@ -141,17 +132,8 @@ impl Bucket {
         }
         let other = (origin != *self.server.origin()).then(|| self.client.server(origin, Reach::Tenant));
         let response = other.as_ref().unwrap_or(&self.server).send(request, patience).await;
-        let response = response.map_err(|error| Lost { seen: may_be_seen(&error), error: error.into() })?;
+        let response = response.map_err(|error| Lost { seen: error.may_be_seen(), error: error.into() })?;
         Reply::read(response, call.document).await.map_err(|error| Lost { error, seen: true })
-    }
-
-    /// Later tries wait only for what is left of the time in which a client hears nothing.
-    fn patience(&self, began: Instant, tries: u32) -> Patience {
-        let mut patience = self.client.patience();
-        if tries > 1 {
-            patience.head = patience.head.map(|head| head.saturating_sub(began.elapsed()).max(LEAST_WAIT));
-        }
-        patience
     }
 }
 
@@ -206,7 +188,7 @@ impl Reply {
             code => format!("S3 refused to {what}: {code}"),
         };
         match self.passes() {
-            true => Error::new(Kind::Passing, text).with_status(self.status),
+            true => Error::new(Kind::Passing, text).with_status(self.status).after(retry_after(&self.headers)),
             false if self.status.is_success() => Error::new(Kind::Refused, text),
             false => Error::answered(self.status, text),
         }
@@ -217,38 +199,6 @@ impl Reply {
         !self.is_done()
             && (matches!(self.status.as_u16(), 429 | 500 | 502..=504) || PASSING_CODES.contains(&self.code()))
     }
-
-    /// How long to wait before another try; `None`: there is none to be made.
-    fn pause(&self, tries: u32) -> Option<Duration> {
-        if !self.passes() {
-            return None;
-        }
-        let Some(asked) = self.headers.get(RETRY_AFTER) else { return Some(backoff(tries)) };
-        let seconds = asked.to_str().ok().and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        seconds.filter(|wait| *wait <= LONGEST_PAUSE).map(|wait| wait.max(backoff(tries)))
-    }
-}
-
-/// Doubling from 100 ms, jittered between half of it and the whole.
-fn backoff(tries: u32) -> Duration {
-    let whole = 100_u64 << tries.clamp(1, 6);
-    // The crate's one source of chance; a clock would move all waiting uploads alike.
-    let chance = u64::from(Uuid::new_v4().as_fields().0);
-    Duration::from_millis(whole / 2 + chance % (whole / 2))
-}
-
-/// A call is repeated only this long after it began. Sending at 512 KiB/s does not count as silence.
-fn time_to_repeat(bytes: usize) -> Duration {
-    Duration::from_secs(8 + (bytes as u64 >> 19))
-}
-
-fn may_be_seen(error: &client::Error) -> bool {
-    !matches!(error.kind(), client::Kind::Resolve | client::Kind::Refused | client::Kind::Connect | client::Kind::Tls)
-}
-
-/// Whether the server used up all the time there was.
-fn is_silent(error: &Error) -> bool {
-    cause::<client::Error>(error).is_some_and(|error| error.kind() == client::Kind::Silent)
 }
 
 /// Codes of failures that pass, besides what their status says ("Error responses" in the S3 API reference).
@@ -262,12 +212,6 @@ const PASSING_CODES: [&str; 8] = [
     "Throttling",
     "ThrottlingException",
 ];
-/// Tries of one call.
-const MOST_TRIES: u32 = 3;
-/// The least time that a later try gives the server.
-const LEAST_WAIT: Duration = Duration::from_secs(5);
-/// A server that asks for a longer pause is not asked again: the client would give up meanwhile.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// In bytes.
 const LONGEST_ERROR: u64 = 4 << 10;
 /// In bytes; `CompleteMultipartUpload` may send white space for minutes before its document.
@@ -295,25 +239,23 @@ mod tests {
     async fn only_what_may_pass_is_tried_again() {
         for status in [429, 500, 502, 503, 504] {
             let reply = reply(status, None, "").await;
-            assert!(reply.pause(1).is_some_and(|pause| pause < Duration::from_millis(200)), "{status}");
+            assert!(reply.passes(), "{status}");
             assert_eq!(reply.refusal("x").kind(), Kind::Passing);
         }
         let conflict = "<Error><Code>ConditionalRequestConflict</Code></Error>";
-        assert!(reply(409, None, conflict).await.pause(1).is_some());
-        assert!(reply(200, None, "<Error><Code>InternalError</Code></Error>").await.pause(1).is_some());
+        assert!(reply(409, None, conflict).await.passes());
+        assert!(reply(200, None, "<Error><Code>InternalError</Code></Error>").await.passes());
         for status in [301, 400, 403, 404, 412, 501] {
             let reply = reply(status, None, "<Error><Code>Other</Code></Error>").await;
-            assert_eq!(reply.pause(1), None, "{status}");
+            assert!(!reply.passes(), "{status}");
             assert_eq!(reply.refusal("x").kind(), Kind::Refused);
         }
         assert!(reply(200, None, "<Fine/>").await.is_done());
     }
 
     #[tokio::test]
-    async fn a_short_retry_after_is_respected_and_a_long_one_ends_it() {
-        assert_eq!(reply(503, Some("1"), "").await.pause(1), Some(Duration::from_secs(1)));
-        assert_eq!(reply(503, Some("3"), "").await.pause(1), None);
-        assert_eq!(reply(503, Some("Fri, 24 May 2013 00:00:00 GMT"), "").await.pause(1), None);
+    async fn a_pause_that_is_asked_for_is_kept() {
+        assert_eq!(reply(503, Some("1"), "").await.refusal("x").retry_after(), Some(Duration::from_secs(1)));
     }
 
     #[tokio::test]

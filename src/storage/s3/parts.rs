@@ -16,6 +16,7 @@ use super::sign::Payload;
 use super::xml;
 use crate::http::target::encode;
 use crate::storage::finish::{clean_up, to_the_end};
+use crate::storage::session::{self, send_all};
 use crate::storage::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.
@@ -27,27 +28,8 @@ pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, mut upload: Upl
     let key = if exclusive { &object.name } else { &object.spare };
     let begin = begin(Arc::clone(bucket), key.clone(), object.content_type.clone());
     let mut session = to_the_end(&bucket.tasks, "s3 multipart upload", begin).await?;
-    let mut next = Some(first);
-    while let Some(chunk) = next {
-        let last = chunk.last;
-        session.send(chunk)?;
-        next = if last {
-            session.sent().await?;
-            None
-        } else {
-            let (filled, ()) = tokio::try_join!(another(&mut upload), session.sent())?;
-            // Without a second share, the first has to be given back before another is waited for.
-            Some(match filled {
-                Some(chunk) => chunk,
-                None => upload.chunk().await?,
-            })
-        };
-    }
+    send_all(&mut session, &mut upload, first).await?;
     to_the_end(&bucket.tasks, "s3 multipart upload", session.complete(exclusive)).await.map(Claim::keep)
-}
-
-async fn another(upload: &mut Upload) -> Result<Option<Chunk>> {
-    upload.another_chunk().await.transpose()
 }
 
 /// A multipart upload that has begun; aborted by `Drop` unless it was completed.
@@ -78,28 +60,6 @@ async fn begin(bucket: Arc<Bucket>, key: String, media_type: String) -> Result<S
 }
 
 impl Session {
-    /// Begins to send a part. It is sent to its end even if the caller is dropped: an abort that overtakes a part leaves
-    /// the part behind (`AbortMultipartUpload` in the S3 API reference).
-    fn send(&mut self, chunk: Chunk) -> Result<()> {
-        let number = self.tags.len() + 1;
-        if number > MOST_PARTS {
-            return Err(too_many_parts());
-        }
-        let query = format!("partNumber={number}&uploadId={}", encode(&self.upload));
-        let call = Call::new(Method::PUT, &self.key, query);
-        self.sending = Some(self.bucket.tasks.spawn("s3 part", part(Arc::clone(&self.bucket), call, chunk)));
-        Ok(())
-    }
-
-    /// Waits for the part that is being sent.
-    async fn sent(&mut self) -> Result<()> {
-        let Some(sending) = &mut self.sending else { return Ok(()) };
-        let outcome = sending.map_err(|_| broke_off()).await;
-        self.sending = None;
-        self.tags.push(outcome?.ok_or_else(broke_off)??);
-        Ok(())
-    }
-
     async fn complete(mut self, exclusive: bool) -> Result<Claim> {
         let mut call = Call::new(Method::POST, &self.key, format!("uploadId={}", encode(&self.upload)));
         call.document = true;
@@ -170,6 +130,30 @@ impl Session {
             abort(&bucket, &key, &upload).await;
             drop(claim);
         });
+    }
+}
+
+impl session::Session for Session {
+    /// Begins to send a part. It is sent to its end even if the caller is dropped: an abort that overtakes a part leaves
+    /// the part behind (`AbortMultipartUpload` in the S3 API reference).
+    fn send(&mut self, chunk: Chunk) -> Result<()> {
+        let number = self.tags.len() + 1;
+        if number > MOST_PARTS {
+            return Err(too_many_parts());
+        }
+        let query = format!("partNumber={number}&uploadId={}", encode(&self.upload));
+        let call = Call::new(Method::PUT, &self.key, query);
+        self.sending = Some(self.bucket.tasks.spawn("s3 part", part(Arc::clone(&self.bucket), call, chunk)));
+        Ok(())
+    }
+
+    /// Waits for the part that is being sent.
+    async fn sent(&mut self) -> Result<()> {
+        let Some(sending) = &mut self.sending else { return Ok(()) };
+        let outcome = sending.map_err(|_| broke_off()).await;
+        self.sending = None;
+        self.tags.push(outcome?.ok_or_else(broke_off)??);
+        Ok(())
     }
 }
 

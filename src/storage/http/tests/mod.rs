@@ -24,13 +24,17 @@ use serde_json::{Map, Value, json};
 
 use super::Http;
 use crate::config;
+use crate::couch::Couch;
 use crate::http::body::{Body, BoxError, collect};
 use crate::http::client::Client;
-use crate::http::connect::Connector;
+use crate::http::connect::{Connector, Reach};
 use crate::http::egress::Egress;
 use crate::http::range::ByteRange;
+use crate::http::target::Origin;
 use crate::settings::Settings;
-use crate::storage::{Backend, Budget, Context, Download, Error, Fetch, Location, Object, Result, Stored, Upload};
+use crate::storage::{
+    Backend, Budget, Context, Download, Error, Fetch, Location, OAuth, Object, Result, Stored, Upload,
+};
 use crate::tasks::Tasks;
 
 const BIG: usize = (5 << 20) + 100_000;
@@ -57,7 +61,10 @@ fn context(networks: &[&str]) -> Context {
         graph: String::new(),
     };
     let config = Arc::new(config::Storage { file_root: None, endpoints });
-    Context { client, tasks, budget: Budget::new(64 << 20), config }
+    let nobody = Origin { tls: false, host: "127.0.0.1".to_owned(), port: 9 };
+    let couch = Couch::new(client.server(nobody, Reach::Operator), "/", None, client.patience(), 1 << 20).unwrap();
+    let oauth = OAuth::new(couch, "system_auth", client.clone());
+    Context { client, tasks, budget: Budget::new(64 << 20), config, oauth }
 }
 
 /// A storage with these settings.

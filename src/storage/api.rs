@@ -1,0 +1,291 @@
+//! One call to a vendor's HTTP API: sent, and repeated where that is exact.
+//!
+//! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
+//! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri};
+use moka::sync::Cache;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::error::{Error, Kind, Result};
+use super::tries::{Tries, retry_after};
+use crate::http::body::{Body, collect};
+use crate::http::client::{Client, Patience, Server};
+use crate::http::connect::Reach;
+use crate::http::target::Origin;
+
+/// A vendor's API, with the connections to its servers.
+#[derive(Debug)]
+pub(super) struct Api {
+    vendor: &'static Vendor,
+    client: Client,
+    /// The servers that the operator's configuration names; all others have to be public.
+    trusted: Vec<Origin>,
+    servers: Cache<Origin, Server>,
+}
+
+/// What is particular about a vendor.
+#[derive(Debug)]
+pub(super) struct Vendor {
+    /// For people.
+    pub(super) name: &'static str,
+    /// What a failure says: its status, and up to 4 KiB of its body.
+    pub(super) fault: fn(StatusCode, &[u8]) -> Fault,
+}
+
+/// What a failure says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The vendor's own word for it; empty where there is none. No secret, and nothing of the client's.
+    pub(super) code: String,
+    /// Whether the same call may succeed later, where the status alone does not say so.
+    pub(super) passes: bool,
+}
+
+/// What is to be asked.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    method: Method,
+    origin: Origin,
+    /// Path and query, sent as they are.
+    target: String,
+    pub(super) headers: HeaderMap,
+    pub(super) data: Bytes,
+    answer: Answer,
+}
+
+/// What an answer's body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// JSON, or nothing.
+    Document,
+    /// An object, to be streamed.
+    Object,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    vendor: &'static Vendor,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// The object, where one was asked for.
+    pub(super) body: Body,
+    /// Everything else that was answered with success or a redirect.
+    pub(super) document: Bytes,
+    /// What a failure says.
+    fault: Option<Fault>,
+    /// Whether an earlier try of this call may have had its effect.
+    pub(super) doubtful: bool,
+}
+
+/// There is no answer.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) error: Error,
+    /// Whether the call may have had its effect.
+    pub(super) seen: bool,
+}
+
+impl From<Lost> for Error {
+    fn from(lost: Lost) -> Self {
+        lost.error
+    }
+}
+
+impl Call {
+    /// A call without a body, whose answer is a document. `target` is path and query.
+    pub(super) fn new(method: Method, origin: &Origin, target: impl Into<String>) -> Self {
+        let (origin, target) = (origin.clone(), target.into());
+        Self { method, origin, target, headers: HeaderMap::new(), data: Bytes::new(), answer: Answer::Document }
+    }
+
+    /// A call to a URL that the vendor gave.
+    ///
+    /// # Errors
+    /// `Refused` for anything but `http` and `https`.
+    pub(super) fn to(method: Method, url: &str) -> Result<Self> {
+        let wrong = || Error::new(Kind::Refused, "the storage gave an address that is no URL");
+        let url: Url = url.parse().map_err(|_| wrong())?;
+        let origin = Origin::of(&url).ok_or_else(wrong)?;
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Ok(Self::new(method, &origin, format!("{}{query}", url.path())))
+    }
+
+    /// The same call; its answer is an object.
+    pub(super) fn object(mut self) -> Self {
+        self.answer = Answer::Object;
+        self
+    }
+
+    /// The same call with another header.
+    pub(super) fn header(mut self, name: impl http::header::IntoHeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The same call with a body.
+    pub(super) fn body(mut self, media_type: HeaderValue, data: impl Into<Bytes>) -> Self {
+        self.headers.insert(http::header::CONTENT_TYPE, media_type);
+        self.data = data.into();
+        self
+    }
+}
+
+impl Api {
+    /// `trusted` are servers that the operator chose.
+    pub(super) fn new(vendor: &'static Vendor, client: Client, trusted: Vec<Origin>) -> Self {
+        Self { vendor, client, trusted, servers: Cache::new(MOST_SERVERS) }
+    }
+
+    /// Sends a call, a few times where the failure may pass. A failure is an answer too: see [`Reply::is_done`].
+    ///
+    /// # Errors
+    /// Where there is no answer.
+    pub(super) async fn ask(
+        &self,
+        call: &Call,
+        authorization: Option<&HeaderValue>,
+    ) -> std::result::Result<Reply, Lost> {
+        let mut seen = false;
+        let mut tries = Tries::start(call.data.len());
+        loop {
+            match self.send(call, authorization, tries.patience(self.client.patience())).await {
+                Ok(mut reply) => {
+                    if !reply.passes() || !tries.again(&reply.refusal("answer")).await {
+                        reply.doubtful = seen;
+                        return Ok(reply);
+                    }
+                    seen |= reply.status.is_server_error();
+                }
+                Err(lost) => {
+                    seen |= lost.seen;
+                    if !tries.again(&lost.error).await {
+                        return Err(Lost { error: lost.error, seen });
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        call: &Call,
+        authorization: Option<&HeaderValue>,
+        patience: Patience,
+    ) -> std::result::Result<Reply, Lost> {
+        let request = call.request(authorization).map_err(|error| Lost { error, seen: false })?;
+        let response = self.server(&call.origin).send(request, patience).await;
+        let response = response.map_err(|error| Lost { seen: error.may_be_seen(), error: error.into() })?;
+        Reply::read(self.vendor, response, call.answer).await.map_err(|error| Lost { error, seen: true })
+    }
+
+    fn server(&self, origin: &Origin) -> Server {
+        self.servers.get_with_by_ref(origin, || {
+            let reach = if self.trusted.contains(origin) { Reach::Operator } else { Reach::Tenant };
+            self.client.server(origin.clone(), reach)
+        })
+    }
+}
+
+impl Call {
+    fn request(&self, authorization: Option<&HeaderValue>) -> Result<Request<Body>> {
+        let wrong = |_| Error::new(Kind::Refused, "a name that cannot stand in a request");
+        let target: PathAndQuery = self.target.parse().map_err(wrong)?;
+        let authority = HeaderValue::from_str(&self.origin.authority())
+            .map_err(|_| Error::new(Kind::Settings, "a host that cannot stand in a request"))?;
+        let mut request = Request::new(Body::full(self.data.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = Uri::from(target);
+        *request.headers_mut() = self.headers.clone();
+        let headers = request.headers_mut();
+        headers.insert(HOST, authority);
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        if self.data.is_empty() && matches!(self.method, Method::PUT | Method::POST | Method::PATCH) {
+            // hyper leaves it out where there is no body, and vendors answer 411.
+            headers.insert(CONTENT_LENGTH, 0.into());
+        }
+        Ok(request)
+    }
+}
+
+impl Reply {
+    async fn read(vendor: &'static Vendor, response: Response<Body>, answer: Answer) -> Result<Self> {
+        let (head, body) = response.into_parts();
+        let mut reply = Self {
+            vendor,
+            status: head.status,
+            headers: head.headers,
+            body: Body::empty(),
+            document: Bytes::new(),
+            fault: None,
+            doubtful: false,
+        };
+        if head.status.is_client_error() || head.status.is_server_error() {
+            // An answer of a proxy in between may be long, or no document at all: then the status has to do.
+            let text = collect(body, LONGEST_ERROR).await.unwrap_or_default();
+            reply.fault = Some((vendor.fault)(head.status, &text));
+        } else if answer == Answer::Object && head.status.is_success() {
+            reply.body = body;
+        } else {
+            reply.document = collect(body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
+        }
+        Ok(reply)
+    }
+
+    /// Whether the call was done, or leads elsewhere.
+    pub(super) const fn is_done(&self) -> bool {
+        self.fault.is_none()
+    }
+
+    /// The vendor's word for a failure.
+    pub(super) fn code(&self) -> &str {
+        self.fault.as_ref().map_or("", |fault| &fault.code)
+    }
+
+    /// The document that was answered.
+    ///
+    /// # Errors
+    /// `Refused` where it is another one than expected.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.document).map_err(|_| {
+            let text = format!("{} sent an answer that makes no sense", self.vendor.name);
+            Error::new(Kind::Refused, text).with_status(self.status)
+        })
+    }
+
+    /// The error for a failure; `what` reads on after "refused to".
+    pub(super) fn refusal(&self, what: &str) -> Error {
+        let name = self.vendor.name;
+        let text = match self.code() {
+            "" => format!("{name} refused to {what}"),
+            code => format!("{name} refused to {what}: {code}"),
+        };
+        if self.passes() {
+            return Error::new(Kind::Passing, text).with_status(self.status).after(retry_after(&self.headers));
+        }
+        match self.status.is_success() || self.status.is_redirection() {
+            true => Error::new(Kind::Refused, text).with_status(self.status),
+            false => Error::answered(self.status, text),
+        }
+    }
+
+    /// Whether the failure may pass.
+    fn passes(&self) -> bool {
+        let by_status = || Error::answered(self.status, "").kind() == Kind::Passing;
+        self.fault.as_ref().is_some_and(|fault| fault.passes || by_status())
+    }
+}
+
+/// Servers of one vendor that are kept in connection; vendors give addresses for sessions and downloads.
+const MOST_SERVERS: u64 = 16;
+/// In bytes.
+const LONGEST_ERROR: u64 = 4 << 10;
+/// In bytes.
+const LONGEST_DOCUMENT: u64 = 1 << 20;

@@ -1,0 +1,83 @@
+//! What a driver finds around it: the configuration, and the CouchDB whose OAuth documents it may read.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stowage::config::{self, Endpoints, Secret};
+use stowage::couch::Couch;
+use stowage::http::client::{Client, Patience};
+use stowage::http::connect::{Connector, Reach};
+use stowage::http::egress::Egress;
+use stowage::http::target::Origin;
+use stowage::storage::{Budget, Context, OAuth};
+use stowage::tasks::Tasks;
+
+use super::support::gateway;
+
+/// What a driver finds around it. By default: no root, no endpoints, and no CouchDB.
+#[derive(Debug, Clone)]
+pub struct Around {
+    pub root: Option<PathBuf>,
+    pub endpoints: Endpoints,
+    /// URL, name and password of the CouchDB with the OAuth documents.
+    couch: (String, String, String),
+}
+
+impl Default for Around {
+    fn default() -> Self {
+        let none = String::new;
+        let endpoints = Endpoints {
+            google_api: none(),
+            google_oauth: none(),
+            dropbox_content: none(),
+            dropbox_api: none(),
+            graph: none(),
+        };
+        // Nobody listens there.
+        Self { root: None, endpoints, couch: ("http://127.0.0.1:9".to_owned(), none(), none()) }
+    }
+}
+
+impl Around {
+    /// With a root for `file` storages.
+    pub fn root(path: &Path) -> Self {
+        Self { root: Some(path.to_owned()), ..Self::default() }
+    }
+
+    /// With a CouchDB whose database `system_auth` has OAuth documents.
+    pub fn couch(couch: &gateway::Couch) -> Self {
+        let (name, password) = couch.admin.clone();
+        Self { couch: (couch.url.clone(), name, password), ..Self::default() }
+    }
+
+    /// What the driver is opened with.
+    pub fn context(&self, tasks: &Tasks, budget: &Budget) -> Context {
+        let egress = config::Egress { allow: vec!["127.0.0.0/8".parse().expect("a network")], deny: Vec::new() };
+        let second = Duration::from_secs;
+        let timeouts = config::Timeouts {
+            connect: second(5),
+            tls_handshake: second(5),
+            request_head: second(5),
+            response_head: second(15),
+            idle_body: second(15),
+            drain: second(5),
+        };
+        let connector = Connector::new(Egress::from_config(&egress), timeouts).expect("a connector");
+        let client = Client::new(connector, Tasks::default(), 64 << 10);
+        let (url, name, password) = &self.couch;
+        let origin = url.parse().ok().and_then(|url| Origin::of(&url)).expect("the URL of a server");
+        let server = client.server(origin, Reach::Operator);
+        let patience = Patience { head: Some(second(15)), idle: Some(second(15)) };
+        let account = Secret::new(password.clone());
+        let couch = Couch::new(server, "/", Some((name, &account)), patience, 8 << 20).expect("a CouchDB");
+        let storage = config::Storage { file_root: self.root.clone(), endpoints: self.endpoints.clone() };
+        Context {
+            oauth: OAuth::new(couch, "system_auth", client.clone()),
+            client,
+            tasks: tasks.clone(),
+            budget: budget.clone(),
+            config: Arc::new(storage),
+        }
+    }
+}
