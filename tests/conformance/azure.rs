@@ -128,7 +128,10 @@ async fn only_a_missing_blob_is_missing() {
     assert_eq!(error.to_string(), "Azure refused to read an object: AuthenticationFailed (status 403)");
     gate.fail(Operation::Get, 1, Failure::Answer(404, "no code <secret>", None));
     let error = target.get(&stored.location, None, 1).await.expect_err("refused");
-    assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Refused, "Azure refused to read an object (status 404)"));
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (Kind::Refused, "Azure refused to read an object (status 404)")
+    );
 
     let mut other = stored.location.clone();
     other.insert("container".to_owned(), json!("another"));
@@ -161,7 +164,9 @@ async fn a_changed_body_is_refused() {
 
 #[tokio::test]
 async fn another_checksum_in_the_answer_is_an_error_and_the_blob_goes() {
-    for (operation, length) in [(Operation::Put, 10), (Operation::Block, CHUNK_BYTES + 1), (Operation::List, CHUNK_BYTES + 1)] {
+    for (operation, length) in
+        [(Operation::Put, 10), (Operation::Block, CHUNK_BYTES + 1), (Operation::List, CHUNK_BYTES + 1)]
+    {
         let (_container, gate, target) = gated().await;
         gate.fail(operation, 1, Failure::Header("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="));
         let error = target.put(&object("x"), Body::full(bytes(length))).await.expect_err("another checksum");
@@ -256,7 +261,9 @@ async fn a_pause_that_is_too_long_ends_it_at_once() {
 #[tokio::test]
 async fn an_answer_that_was_lost_is_found_out() {
     for failure in [Failure::Lose, Failure::Hide] {
-        for (operation, length) in [(Operation::Put, 10), (Operation::Block, CHUNK_BYTES + 1), (Operation::List, CHUNK_BYTES + 1)] {
+        for (operation, length) in
+            [(Operation::Put, 10), (Operation::Block, CHUNK_BYTES + 1), (Operation::List, CHUNK_BYTES + 1)]
+        {
             let (container, gate, target) = gated().await;
             gate.fail(operation, 1, failure);
             let data = bytes(length);

@@ -111,6 +111,7 @@ const MOST_PARTS: usize = 254;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::{Address, blob_name, is_container, name_fault};
@@ -129,7 +130,10 @@ mod tests {
             (json!({"host": "", "port": null}), "https://acme.blob.core.windows.net/calls/k"),
             (json!({"scheme": "http"}), "http://acme.blob.core.windows.net/calls/k"),
             (json!({"host": "blob.core.chinacloudapi.cn"}), "https://acme.blob.core.chinacloudapi.cn/calls/k"),
-            (json!({"host": "blob.core.chinacloudapi.cn", "port": 443}), "https://acme.blob.core.chinacloudapi.cn/calls/k"),
+            (
+                json!({"host": "blob.core.chinacloudapi.cn", "port": 443}),
+                "https://acme.blob.core.chinacloudapi.cn/calls/k",
+            ),
             (json!({"host": "acme.blob.core.usgovcloudapi.net"}), "https://acme.blob.core.usgovcloudapi.net/calls/k"),
             (json!({"host": "acme.z01.blob.storage.azure.net"}), "https://acme.z01.blob.storage.azure.net/calls/k"),
             (json!({"host": "ACME.blob.example", "port": 8443}), "https://acme.blob.example:8443/calls/k"),
@@ -184,6 +188,20 @@ mod tests {
         }
         for fine in ["a", "a..b", "...", "a//b", "/a", "a/", &"ü".repeat(1024)] {
             assert!(name_fault(fine).is_none(), "{fine}");
+        }
+    }
+
+    proptest! {
+        /// What is signed is the path as it is sent, so a URL must not change it.
+        #[test]
+        fn a_url_leaves_a_path_as_it_is(name in r"[a-z%./\\ é\x00-\x7f]{1,40}") {
+            prop_assume!(name_fault(&name).is_none());
+            let address = read(&json!({"host": "127.0.0.1"})).unwrap();
+            let path = address.path("calls", &name);
+            let url = url::Url::parse(&format!("{}{path}", address.origin)).unwrap();
+            prop_assert_eq!(url.path(), &path);
+            let decoded = percent_encoding::percent_decode_str(&path).decode_utf8().unwrap().into_owned();
+            prop_assert_eq!(decoded, format!("/acme/calls/{name}"));
         }
     }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use azure_core::http::headers::{ERROR_CODE, ETAG, HeaderName, Headers, VERSION};
 use azure_core::http::{
-    ClientOptions, Context, Method, Pipeline, PipelineStreamOptions, Request, StatusCode, Transport as AzureTransport, Url,
+    ClientOptions, Context, Method, Pipeline, PipelineStreamOptions, Request, StatusCode, Transport as AzureTransport,
+    Url,
 };
 use bytes::Bytes;
 
@@ -173,7 +174,8 @@ impl Reply {
     pub(super) fn check(&self, md5: &str) -> Result<()> {
         match self.header("content-md5") {
             Some(theirs) if theirs != md5 => {
-                Err(Error::new(Kind::Passing, "Azure has got other bytes than it was sent").with_status(status(self.status)))
+                Err(Error::new(Kind::Passing, "Azure has got other bytes than it was sent")
+                    .with_status(status(self.status)))
             }
             _ => Ok(()),
         }

@@ -131,7 +131,8 @@ impl session::Session for Session {
 
 async fn block(account: Arc<Account>, call: Call, chunk: Chunk) -> Result<()> {
     let data = chunk.data.clone();
-    let md5 = tokio::task::spawn_blocking(move || STANDARD.encode(Md5::digest(&data))).await.map_err(|_| broke_off())?;
+    let md5 =
+        tokio::task::spawn_blocking(move || STANDARD.encode(Md5::digest(&data))).await.map_err(|_| broke_off())?;
     let reply = account.ask(&call.header("content-md5", &md5).data(chunk.data.clone())).await?;
     if !reply.is_done() {
         return Err(reply.refusal());

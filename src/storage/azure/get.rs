@@ -90,7 +90,9 @@ fn resumed(account: Arc<Account>, call: Call, body: Body, (first, length): (u64,
             }
             match served(&reply, Some(rest))? {
                 Served::Part(_) => Ok(std::mem::take(&mut reply.body)),
-                Served::Whole => Err(Error::new(Kind::Refused, "Azure sent a whole object where the rest was asked for")),
+                Served::Whole => {
+                    Err(Error::new(Kind::Refused, "Azure sent a whole object where the rest was asked for"))
+                }
             }
         }
         .boxed()

@@ -51,8 +51,7 @@ impl Azure {
         let address = Address::read(settings)?;
         let signer = SharedKey::new(address.account.clone(), settings.required("key")?)
             .ok_or_else(|| settings.wrong("key", "must be base64"))?;
-        let account =
-            Account::new(settings.id(), address, signer, context.client.clone(), context.tasks.clone());
+        let account = Account::new(settings.id(), address, signer, context.client.clone(), context.tasks.clone());
         Ok(Self { account: Arc::new(account) })
     }
 }

@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+#[allow(unused_imports, reason = "each test crate uses a part")]
 pub use self::gate::{Failure, Gate, Operation};
 pub use self::signed::Answer;
 
@@ -22,13 +23,14 @@ pub const ACCOUNT: &str = "stowagetest";
 /// Its key.
 pub const KEY: &str = "Y2FuYXJ5LWtleS1vZi10aGUtdGVzdHMtb2Ytc3Rvd2FnZS0wMTIzNDU2Nzg5";
 
-/// The running server.
+/// A running server; dropping it ends it.
 #[derive(Debug)]
-struct Azurite {
+pub struct Azurite {
     address: SocketAddr,
     containers: AtomicUsize,
     /// Its standard input ends with this process.
-    _shell: Child,
+    shell: Child,
+    folder: PathBuf,
 }
 
 /// A container that nobody else has.
@@ -80,13 +82,22 @@ impl Container {
 }
 
 impl Azurite {
-    fn start() -> Self {
+    /// Starts a server of one's own; most tests want a [`Container`].
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder").keep();
         let mut shell = Command::new("sh")
             .args(["-c", SHELL, "sh"])
             .arg(&folder)
             .arg(program())
-            .args(["--silent", "--disableTelemetry", "--skipApiVersionCheck", "--blobHost", "127.0.0.1", "--blobPort", "0"])
+            .args([
+                "--silent",
+                "--disableTelemetry",
+                "--skipApiVersionCheck",
+                "--blobHost",
+                "127.0.0.1",
+                "--blobPort",
+                "0",
+            ])
             .arg("--location")
             .arg(&folder)
             .env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{KEY}"))
@@ -100,7 +111,7 @@ impl Azurite {
             let line = line.expect("text");
             if let Some((_, address)) = line.split_once("listens on http://") {
                 let address = address.trim().parse().expect("an address");
-                return Self { address, containers: AtomicUsize::new(0), _shell: shell };
+                return Self { address, containers: AtomicUsize::new(0), shell, folder };
             }
             said.push_str(&line);
         }
@@ -108,16 +119,36 @@ impl Azurite {
     }
 }
 
+impl Azurite {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Azurite {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
 /// Runs the server until the standard input ends, then removes its folder.
 const SHELL: &str = r#"folder=$1; shift
 "$@" & server=$!
 cat >/dev/null
-kill -KILL "$server"
+kill -KILL "$server"; wait "$server"
 rm -rf "$folder""#;
 
 /// `STOWAGE_TEST_AZURITE`, or what `./test` installed.
 fn program() -> PathBuf {
-    let installed = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/azurite/node_modules/.bin/azurite-blob");
+    let installed =
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/azurite/node_modules/.bin/azurite-blob");
     std::env::var_os("STOWAGE_TEST_AZURITE").map_or_else(installed, PathBuf::from)
 }
 
