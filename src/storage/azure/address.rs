@@ -110,6 +110,7 @@ const LONGEST_NAME: usize = 1024;
 const MOST_PARTS: usize = 254;
 
 #[cfg(test)]
+#[expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};

@@ -1,6 +1,8 @@
 //! The bounds of repeats: a policy inside of `azure_core`'s retry policy, which by itself does not count the first try's time
 //! and waits for however long a `Retry-After` says.
 
+#![expect(clippy::result_large_err, reason = "the error is `azure_core`'s")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -3,6 +3,8 @@
 //! "Authorize with Shared Key" says what is signed: the method, eleven headers in their order, all `x-ms-` headers, and the
 //! resource with the account in front of its encoded path and its query decoded.
 
+#![expect(clippy::result_large_err, reason = "the error is `azure_core`'s")]
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! `azure_core`'s transport: our own HTTP client, so that there is one TLS stack, one pool and one egress policy.
 
+#![expect(clippy::result_large_err, reason = "the error is `azure_core`'s")]
+
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::{HeaderName as AzureName, HeaderValue as AzureValue, Headers};

@@ -85,7 +85,7 @@ impl Azurite {
     /// Starts a server of one's own; most tests want a [`Container`].
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder").keep();
-        let mut shell = Command::new("sh")
+        let shell = Command::new("sh")
             .args(["-c", SHELL, "sh"])
             .arg(&folder)
             .arg(program())
@@ -106,12 +106,14 @@ impl Azurite {
             .stderr(Stdio::null())
             .spawn()
             .expect("a shell");
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { address, containers: AtomicUsize::new(0), shell, folder };
         let mut said = String::new();
-        for line in BufReader::new(shell.stdout.take().expect("piped")).lines() {
+        for line in BufReader::new(server.shell.stdout.take().expect("piped")).lines() {
             let line = line.expect("text");
             if let Some((_, address)) = line.split_once("listens on http://") {
-                let address = address.trim().parse().expect("an address");
-                return Self { address, containers: AtomicUsize::new(0), shell, folder };
+                server.address = address.trim().parse().expect("an address");
+                return server;
             }
             said.push_str(&line);
         }
