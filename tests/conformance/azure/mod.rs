@@ -3,19 +3,15 @@
 mod answers;
 mod breaks;
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
-use stowage::http::body::{Body, collect};
-use stowage::http::range::ByteRange;
+use stowage::http::body::Body;
 use stowage::storage::{CHUNK_BYTES, Kind};
 
 use crate::around::Around;
 use crate::bodies::bytes;
 use crate::support::azurite::{ACCOUNT, Container, Failure, Gate, KEY, Operation};
-use crate::support::fault::{Fault, FaultProxy, What};
-use crate::tamper;
-use crate::targets::{BUDGET, LIMIT, Target, World, kind, object};
+use crate::support::fault::FaultProxy;
+use crate::targets::{BUDGET, Target, World, kind, object};
 
 impl World for Container {
     /// By the composed names: azurite, like Azure, takes a backslash for a slash, so the driver writes it as `%5C`.
