@@ -1,6 +1,7 @@
 //! Where attachments go: the [`Backend`] trait, its contract, and the drivers behind it.
 
 mod api;
+mod azure;
 mod budget;
 mod digest;
 mod ending;
@@ -10,6 +11,7 @@ mod finish;
 mod http;
 pub mod measured;
 mod oauth;
+mod origin;
 mod registry;
 mod resume;
 mod s3;
@@ -34,7 +36,7 @@ pub use registry::{Context, Driver, Naming, Registry, driver};
 pub use upload::{CHUNK_BYTES, Chunk, Report, Upload};
 
 /// Every driver. A new one is a folder with a `DRIVER`, its `mod` line above, and its place here.
-pub const DRIVERS: &[&Driver] = &[&file::DRIVER, &http::DRIVER, &s3::DRIVER];
+pub const DRIVERS: &[&Driver] = &[&azure::DRIVER, &file::DRIVER, &http::DRIVER, &s3::DRIVER];
 
 /// A storage driver, opened with the settings of one entry of a plan's `attachments`.
 ///

@@ -14,7 +14,11 @@ use crate::config::{Log, LogFormat};
 /// secret is here (`aws-sigv4` writes the key of every request that it signs).
 pub fn start(config: &Log) {
     let level = LevelFilter::from_level(config.level);
-    let filter = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(level.min(LevelFilter::INFO));
+    let filter = Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+        // The pipeline of Azure's SDK logs each failed try, which its caller deals with.
+        .with_target("typespec_client_core", level.min(LevelFilter::WARN))
+        .with_default(level.min(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
     let lines = match config.format {
         LogFormat::Text => lines.boxed(),

@@ -10,6 +10,7 @@
 #![allow(clippy::indexing_slicing, reason = "an index out of bounds is a failed test")]
 
 mod around;
+mod azure;
 mod bodies;
 mod breaks;
 mod file;
@@ -53,6 +54,8 @@ macro_rules! targets {
 }
 
 targets! {
+    /// azurite, with the account in the path.
+    on_azure,
     /// A directory of its own for each test.
     on_file,
     /// s3s-fs, addressed as `host/bucket/key`.

@@ -55,6 +55,7 @@ impl Target {
     /// The target of a module: the name after `on_`.
     pub async fn start(module: &str) -> Self {
         match module.rsplit_once("on_").map(|(_, name)| name) {
+            Some("azure") => super::azure::target(),
             Some("file") => Self::file(),
             Some("s3_path") => Self::s3("path").await,
             Some("s3_vhost") => Self::s3("vhost").await,

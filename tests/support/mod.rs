@@ -2,6 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`azurite`] | azurite, the Azure Storage emulator, signatures verified, with a gate in front that fails on request |
 //! | [`certs`] | a throw-away CA with a server's and a client's certificate |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
 //! | [`gateway`] | the gateway in this process, in front of the embedded store |
@@ -24,6 +25,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 
+pub mod azurite;
 pub mod certs;
 pub mod fault;
 pub mod gateway;

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot set up its world has to stop, saying where")]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks do not bind its tests")]
 
+mod azurite;
 mod fault;
 mod nginx;
 mod raw;

@@ -1,10 +1,8 @@
 //! Where a bucket is: host, region and style of address, from a plan's settings.
 
-use url::{Host, Url};
-
 use crate::http::target::{Origin, encode};
 use crate::settings::Settings;
-use crate::storage::{Error, Kind, Result};
+use crate::storage::{Error, Kind, Result, origin};
 
 /// A server and the bucket of the plan on it.
 #[derive(Debug, Clone)]
@@ -43,9 +41,12 @@ impl Address {
         if !region.as_deref().is_none_or(is_region) {
             return Err(settings.wrong("region", "must be letters, digits, hyphens and underscores").into());
         }
-        let host = settings.text("host")?.filter(|host| !host.is_empty());
-        let custom = host.is_some();
-        let (origin, named) = origin(settings, host, region.as_deref())?;
+        let custom = origin::host(settings)?.is_some();
+        let (origin, named) = origin::read(settings, || match region.as_deref() {
+            None => "s3.amazonaws.com".to_owned(),
+            Some(region) if region.starts_with("cn-") => format!("s3.{region}.amazonaws.com.cn"),
+            Some(region) => format!("s3.{region}.amazonaws.com"),
+        })?;
         let style = style(settings, region.is_some(), named)?;
         Ok(Self { origin, bucket, region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()), custom, style })
     }
@@ -111,32 +112,6 @@ pub(super) fn key_fault(key: &str) -> Option<&'static str> {
 /// The error for a name that cannot be a key.
 pub(super) fn check_name(name: &str) -> Result<()> {
     key_fault(name).map_or(Ok(()), |fault| Err(Error::new(Kind::Refused, fault)))
-}
-
-/// The server, and whether it has a name rather than an address.
-fn origin(settings: &Settings, host: Option<String>, region: Option<&str>) -> Result<(Origin, bool)> {
-    let scheme = settings.text("scheme")?.filter(|scheme| !scheme.is_empty());
-    let scheme @ ("http" | "https") = scheme.as_deref().unwrap_or("https") else {
-        return Err(settings.wrong("scheme", "must be http or https").into());
-    };
-    let host = host.unwrap_or_else(|| match region {
-        None => "s3.amazonaws.com".to_owned(),
-        Some(region) if region.starts_with("cn-") => format!("s3.{region}.amazonaws.com.cn"),
-        Some(region) => format!("s3.{region}.amazonaws.com"),
-    });
-    let bracketed = if host.matches(':').count() > 1 && !host.starts_with('[') { format!("[{host}]") } else { host };
-    let wrong = || Error::from(settings.wrong("host", "must be a host name or an address"));
-    if bracketed.contains(|c: char| c.is_whitespace() || c.is_control() || "/\\@?#".contains(c)) {
-        return Err(wrong());
-    }
-    let mut url = Url::parse(&format!("{scheme}://{bracketed}/")).map_err(|_| wrong())?;
-    if let Some(port) = settings.number("port")? {
-        let port = u16::try_from(port).ok().filter(|port| *port > 0);
-        let port = port.ok_or_else(|| settings.wrong("port", "must be a port number"))?;
-        url.set_port(Some(port)).map_err(|()| wrong())?;
-    }
-    let named = matches!(url.host(), Some(Host::Domain(_)));
-    Origin::of(&url).map(|origin| (origin, named)).ok_or_else(wrong)
 }
 
 fn style(settings: &Settings, has_region: bool, named: bool) -> Result<Style> {
