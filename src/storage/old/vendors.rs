@@ -18,7 +18,7 @@ pub(super) fn azure(props: &Props) -> Option<Read> {
     let (settings, name) = pair(term(props, "azure")?)?;
     let (settings, name) = (settings.into_settings()?, name.into_text()?);
     let container = settings.get("container")?.as_str()?.to_owned();
-    let location = location([("container", container), ("name", name.clone())]);
+    let location = location([("container", container), ("blob", name.clone())]);
     Some(Read { handler: "azure", location, settings, name: Some(name) })
 }
 

@@ -71,7 +71,8 @@ fn terms() -> impl Strategy<Value = (eetf::Term, Term)> {
     let leaf = prop_oneof![
         "[a-zé]{0,12}".prop_map(|text| (eetf::Binary::from(text.as_bytes().to_vec()).into(), Term::Text(text))),
         "[b-e]{1,12}".prop_map(|text| (eetf::Atom::from(text.as_str()).into(), Term::Text(text))),
-        any::<i32>().prop_map(|number| (eetf::FixInteger::from(number).into(), Term::Number(number.into()))),
+        // Lists of smaller numbers are what Erlang calls strings.
+        (256..i32::MAX).prop_map(|number| (eetf::FixInteger::from(number).into(), Term::Number(number.into()))),
         any::<bool>().prop_map(|flag| (eetf::Atom::from(flag.to_string().as_str()).into(), Term::Flag(flag))),
         Just((eetf::Atom::from("undefined").into(), Term::Nothing)),
     ];
