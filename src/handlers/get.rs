@@ -40,7 +40,7 @@ pub(super) async fn get(
         };
         (target, exchange) = match trail.follow(&gateway, &target, link).await? {
             Next::Outside(next) => *next,
-            Next::Native(exchange) => return forward(&gateway, exchange).await,
+            Next::Native(exchange) => return forward(&gateway, *exchange).await,
             Next::Answer(answer) => return Ok(relay(answer)),
         };
     }
@@ -52,12 +52,7 @@ enum Step {
 }
 
 /// Answers for one attachment, or says where it leads.
-async fn look(
-    gateway: &Arc<Gateway>,
-    target: &Target,
-    exchange: Exchange,
-    wants_body: bool,
-) -> Result<Step, Error> {
+async fn look(gateway: &Arc<Gateway>, target: &Target, exchange: Exchange, wants_body: bool) -> Result<Step, Error> {
     let headers = exchange.request.headers().clone();
     let rev = rev_of_get(target);
     let (found, native) = if may_be_outside(gateway, target).await? {
@@ -70,9 +65,7 @@ async fn look(
         (find(gateway, target, &headers, rev.as_deref()).await?, Native::Answer(answer))
     };
     Ok(match (found, native) {
-        (Found::Outside(found), _) => {
-            Step::Answer(outside(gateway, target, &headers, found, wants_body).await?)
-        }
+        (Found::Outside(found), _) => Step::Answer(outside(gateway, target, &headers, found, wants_body).await?),
         (Found::Link(link), _) => Step::Link(link),
         (Found::Native, Native::Unasked(exchange)) => Step::Answer(forward(gateway, exchange).await?),
         (Found::Answer(answer), Native::Unasked(_)) => Step::Answer(relay(answer)),

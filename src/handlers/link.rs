@@ -2,10 +2,9 @@
 //!
 //! Every step is asked for with the client's own credentials: who may not read the other document gets CouchDB's refusal.
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, request};
-
-use bytes::Bytes;
 
 use super::{Exchange, Gateway};
 use crate::couch::{Answer, Caller, DocumentPath};
@@ -30,7 +29,7 @@ pub(super) enum Next {
     /// To a database that plans speak of.
     Outside(Box<(Target, Exchange)>),
     /// To a database that is CouchDB's own.
-    Native(Exchange),
+    Native(Box<Exchange>),
     /// Nowhere: CouchDB's answer to who looked for the document.
     Answer(Response<Bytes>),
 }
@@ -45,7 +44,7 @@ impl Trail {
         *request.headers_mut() = exchange.request.headers().clone();
         let (head, ()) = request.into_parts();
         let first = (target.database.clone(), target.document.clone(), target.attachment.clone());
-        Self { seen: vec![first], head, id: exchange.id.clone() }
+        Self { seen: vec![first], head, id: exchange.id }
     }
 
     /// One step on.
@@ -69,7 +68,7 @@ impl Trail {
         self.seen.push(step);
         Ok(match target {
             Some(target) => Next::Outside(Box::new((target, exchange))),
-            None => Next::Native(exchange),
+            None => Next::Native(Box::new(exchange)),
         })
     }
 
@@ -99,7 +98,7 @@ impl Trail {
         let path = PathAndQuery::try_from(path).map_err(|_| Error::Bug("an encoded path is no path"))?;
         let mut head = self.head.clone();
         head.uri = Uri::from(path);
-        Ok(Exchange { request: Request::from_parts(head, Body::empty()), id: self.id.clone() })
+        Ok(Exchange { request: Request::from_parts(head, Body::empty()), id: self.id })
     }
 }
 

@@ -56,8 +56,7 @@ fn a_pointer_is_put_found_and_removed_and_nothing_else_changes() {
 
 #[test]
 fn what_is_not_ours_is_told_apart() {
-    let foreign =
-        r#"{"pvt_attachments":{"a":{"handler":{"kz_att_http":{"file":"x"}}},"b":{"length":1},"c":7}}"#;
+    let foreign = r#"{"pvt_attachments":{"a":{"handler":{"kz_att_http":{"file":"x"}}},"b":{"length":1},"c":7}}"#;
     assert_eq!(find(&document(foreign), at("a")), Err(Unreadable));
     assert_eq!(find(&document(foreign), at("b")), Ok(None));
     assert_eq!(find(&document(foreign), at("c")), Err(Unreadable));

@@ -11,5 +11,7 @@ pub(super) const DRIVER: Driver = Driver {
     handler: "link",
     naming: Naming::Flat,
     secrets: &[],
-    open: |settings, _| Err(settings.wrong("handler", "is link: links are read, but nothing can be stored in one").into()),
+    open: |settings, _| {
+        Err(settings.wrong("handler", "is link: links are read, but nothing can be stored in one").into())
+    },
 };

@@ -80,7 +80,8 @@ async fn what_is_outside_is_read_through_a_chain_of_links() {
     let first = gateway.document("far", json!({})).await;
     assert_eq!(gateway.put("far", "call.mp3", &first, BYTES).await.status, 201);
     for step in 1..=9 {
-        let (to, name) = if step == 1 { ("far".to_owned(), "call.mp3") } else { (format!("link{}", step - 1), "x.mp3") };
+        let (to, name) =
+            if step == 1 { ("far".to_owned(), "call.mp3") } else { (format!("link{}", step - 1), "x.mp3") };
         links(&gateway, &format!("link{step}"), json!({"x.mp3": link(&gateway.path(), &to, Some(name))})).await;
     }
     is_recording(&gateway.get("link1/x.mp3").await);
@@ -152,8 +153,10 @@ async fn who_may_not_read_the_other_document_gets_couchdbs_refusal() {
     assert_eq!(set.status, 200, "{set:?}");
     let user = authorization(&gateway.couch.user);
     for name in ["call.mp3", "any.mp3"] {
-        let got = exchange(gateway.address, "GET", &format!("/{path}/near/{name}"), std::slice::from_ref(&user), b"").await;
-        let direct = exchange(gateway.address, "GET", &format!("/{plain}/far/call.mp3"), std::slice::from_ref(&user), b"").await;
+        let got =
+            exchange(gateway.address, "GET", &format!("/{path}/near/{name}"), std::slice::from_ref(&user), b"").await;
+        let direct =
+            exchange(gateway.address, "GET", &format!("/{plain}/far/call.mp3"), std::slice::from_ref(&user), b"").await;
         assert_eq!((got.status, got.text()), (403, direct.text()), "{got:?}");
         is_recording(&gateway.get(&format!("near/{name}")).await);
     }

@@ -44,7 +44,12 @@ pub(super) async fn get(http: &Http, location: &Location, fetch: Fetch<'_>) -> R
 }
 
 /// Asks for a range; `Some` where the answer is just that.
-async fn part(http: &Http, link: &Link, range: ByteRange, length: Option<u64>) -> Result<(Option<ByteRange>, Response<Body>)> {
+async fn part(
+    http: &Http,
+    link: &Link,
+    range: ByteRange,
+    length: Option<u64>,
+) -> Result<(Option<ByteRange>, Response<Body>)> {
     let mut extra = HeaderMap::new();
     let header = HeaderValue::try_from(range.header()).map_err(|_| Error::new(Kind::Refused, "no such range"))?;
     extra.insert(RANGE, header);

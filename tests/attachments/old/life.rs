@@ -114,7 +114,11 @@ async fn an_object_that_two_entries_name_stays_until_the_last_one_goes() {
         doc["pvt_attachments"]["again.mp3"] = doc["pvt_attachments"][NAME].clone();
         let rev = save(&scene.gateway, "doc", doc).await;
         for (name, stays) in [("again.mp3", true), (NAME, false)] {
-            let rev = if stays { rev.clone() } else { document(&scene.gateway, "doc").await["_rev"].as_str().unwrap().into() };
+            let rev = if stays {
+                rev.clone()
+            } else {
+                document(&scene.gateway, "doc").await["_rev"].as_str().unwrap().into()
+            };
             let target = format!("/{}/doc/{name}?rev={rev}", scene.gateway.path());
             assert_eq!(scene.gateway.request("DELETE", &target, &[], b"").await.status, 200);
             scene.gateway.settled().await;

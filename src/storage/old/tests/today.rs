@@ -52,7 +52,7 @@ fn the_same_account_of_the_plan_wins() {
         ("onedrive", "google_drive", json!({"oauth_doc_id": "oauth1"}), false),
     ];
     for (name, handler, settings, wins) in cases {
-        let chosen = chosen(&fixture(name), handler, &[settings.clone()]);
+        let chosen = chosen(&fixture(name), handler, std::slice::from_ref(&settings));
         assert_eq!(chosen == "plan0", wins, "{name} {settings}: {chosen}");
     }
 }
