@@ -4,7 +4,8 @@ use http::{HeaderMap, Method, Uri};
 
 use crate::couch::DocumentPath;
 use crate::database::{AccountId, Class, classify};
-use crate::http::target::{BadEscape, decode};
+use crate::http::target::{BadEscape, decode, encode};
+use crate::storage::old::At;
 
 /// What a request asks for.
 #[derive(Debug)]
@@ -48,6 +49,29 @@ pub struct Target {
     pub attachment: String,
     /// The raw query.
     pub query: Option<String>,
+}
+
+impl Target {
+    /// An attachment by its decoded names; `None` where no plan speaks of its database.
+    #[must_use]
+    pub fn of(database: &str, document: &str, attachment: &str) -> Option<Self> {
+        let found = classify(database)?;
+        Some(Self {
+            path: DocumentPath { database: encode(database), document: encode(document) },
+            database: database.to_owned(),
+            class: found.class,
+            account: found.account,
+            document: document.to_owned(),
+            attachment: attachment.to_owned(),
+            query: None,
+        })
+    }
+
+    /// The attachment by its names.
+    #[must_use]
+    pub fn at(&self) -> At<'_> {
+        At { database: &self.database, document: &self.document, attachment: &self.attachment }
+    }
 }
 
 /// Decides what a request is.

@@ -20,7 +20,7 @@ use crate::plan::{LOCAL, Merged, Outcome, Subject};
 use crate::pointer::Pointer;
 use crate::router::Target;
 use crate::settings::Settings;
-use crate::storage::{self, Backend};
+use crate::storage::{self, Backend, old};
 
 /// A document as CouchDB gave it to the client's credentials, or CouchDB's own word why not.
 pub(super) enum Read {
@@ -95,9 +95,13 @@ pub(super) fn decide(plan: &Merged, target: &Target, document: &Document) -> Res
     Ok(outcome)
 }
 
-/// The storage that a pointer names, opened with the settings of today's plan.
+/// The storage that a pointer names, opened with the settings of today's plan. What an old pointer says of itself is for
+/// storages that no plan names any more.
 pub(super) fn storage_of(gateway: &Gateway, plan: &Merged, pointer: &Pointer) -> Result<Arc<dyn Backend>, Error> {
     let place = &pointer.stowage;
+    if let Some(inside) = &place.inside {
+        return open(gateway, &old::today(inside, &place.location, plan.storages()));
+    }
     let settings = match plan.storage(&place.storage) {
         Some(settings) => settings,
         None => fetched_simply(pointer).ok_or_else(|| Error::Forgotten(place.storage.as_str().into()))?,

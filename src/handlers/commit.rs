@@ -21,7 +21,7 @@ use crate::couch::{Caller, Document};
 use crate::error::{Error, json_response};
 use crate::http::body::Body;
 use crate::plan::Merged;
-use crate::pointer::{self, Pointer};
+use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
 use crate::storage::{Backend, Stored};
 use crate::telemetry::log::RequestId;
@@ -66,7 +66,8 @@ impl Commit {
                 return self.discard(&pointer).await;
             }
         };
-        let expected = Expected { pointer: &pointer, present: true, base: base.as_deref() };
+        let entry = Entry::Object(Box::new(pointer.clone()));
+        let expected = Expected { entry: &entry, present: true, base: base.as_deref() };
         match save_surely(&self.gateway, &self.target, &bytes, &self.caller, expected).await {
             Outcome::Saved(saved) => {
                 self.turn = None;
@@ -88,7 +89,7 @@ impl Commit {
             Outcome::Unknown(error) => {
                 self.turn = None;
                 drop(answer.send(Err(Error::from(error))));
-                self.find_out(expected).await;
+                self.find_out(expected, &pointer).await;
             }
         }
     }
@@ -117,13 +118,13 @@ impl Commit {
     }
 
     /// The client has been told that nobody knows. Both objects stay until the document says whose it is.
-    async fn find_out(&self, expected: Expected<'_>) {
+    async fn find_out(&self, expected: Expected<'_>, pointer: &Pointer) {
         match find_out(&self.gateway, &self.target, &self.caller, expected).await {
             Fate::Known { saved, document } => {
                 if saved {
                     tracing::info!(request = %self.id, "the attachment was saved after all");
                 } else {
-                    self.discard(expected.pointer).await;
+                    self.discard(pointer).await;
                 }
                 // Also where it was not saved: it may have been, and have been replaced since.
                 if let Some(document) = document {
@@ -132,7 +133,7 @@ impl Commit {
             }
             Fate::Unknown => tracing::error!(
                 request = %self.id,
-                storage = %expected.pointer.stowage.storage,
+                storage = %pointer.stowage.storage,
                 location = %json!(self.stored.location),
                 "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document"
             ),

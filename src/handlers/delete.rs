@@ -21,7 +21,7 @@ use crate::couch::{Caller, Document};
 use crate::error::{Error, json_response};
 use crate::http::body::Body;
 use crate::plan::Merged;
-use crate::pointer::{self, Pointer};
+use crate::pointer::{self, Entry};
 use crate::router::Target;
 use crate::telemetry::log::RequestId;
 
@@ -36,7 +36,7 @@ pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
             return Ok(answer);
         }
         return match find(&gateway, &target, rev.as_deref(), &caller).await? {
-            Found::Outside(document, pointer) => remove(gateway, target, caller, document, pointer, None, id).await,
+            Found::Outside(document, entry) => remove(gateway, target, caller, document, entry, None, id).await,
             Found::Native | Found::Answer(_) => Ok(answer),
         };
     }
@@ -44,14 +44,14 @@ pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
     let turn = place.turn().await;
     let found = find(&gateway, &target, rev.as_deref(), &caller).await?;
     match found {
-        Found::Outside(document, pointer) => remove(gateway, target, caller, document, pointer, Some(turn), id).await,
+        Found::Outside(document, entry) => remove(gateway, target, caller, document, entry, Some(turn), id).await,
         Found::Native => forward(&gateway, exchange).await,
         Found::Answer(answer) => Ok(answer),
     }
 }
 
 enum Found {
-    Outside(Document, Box<Pointer>),
+    Outside(Document, Entry),
     /// CouchDB has it, or nobody.
     Native,
     Answer(Response<Body>),
@@ -59,11 +59,11 @@ enum Found {
 
 async fn find(gateway: &Gateway, target: &Target, rev: Option<&str>, caller: &Caller) -> Result<Found, Error> {
     Ok(match (read(gateway, target, &rev_query(rev), caller).await?, rev) {
-        (Read::Document(document, _), Some(_)) => match pointer::entry(&document, &target.attachment)? {
-            Some(pointer) => Found::Outside(document, Box::new(pointer)),
+        (Read::Document(document, _), Some(_)) => match pointer::entry(&document, target.at())? {
+            Some(entry) => Found::Outside(document, entry),
             None => Found::Native,
         },
-        (Read::Document(document, _), None) => match pointer::entry(&document, &target.attachment)? {
+        (Read::Document(document, _), None) => match pointer::entry(&document, target.at())? {
             Some(_) => return Err(conflict()),
             None => Found::Native,
         },
@@ -78,24 +78,26 @@ async fn remove(
     target: Target,
     caller: Caller,
     mut document: Document,
-    pointer: Box<Pointer>,
+    entry: Entry,
     turn: Option<Turn>,
     id: RequestId,
 ) -> Result<Response<Body>, Error> {
     let plan = plan_for(&gateway, &target, &document).await?;
-    // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.
-    storage_of(&gateway, &plan, &pointer)?;
+    if let Entry::Object(pointer) = &entry {
+        // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.
+        storage_of(&gateway, &plan, pointer)?;
+    }
     let base = document.rev();
     pointer::remove(&mut document, &target.attachment)?;
     let bytes = Bytes::from(document.to_bytes()?);
     let (answer, answered) = oneshot::channel();
     let tasks = gateway.tasks.clone();
     drop(tasks.spawn("removal", async move {
-        let expected = Expected { pointer: &pointer, present: false, base: base.as_deref() };
+        let expected = Expected { entry: &entry, present: false, base: base.as_deref() };
         match save_surely(&gateway, &target, &bytes, &caller, expected).await {
             Outcome::Saved(saved) => {
                 drop(answer.send(Ok(removed(&target, &saved))));
-                clean_up(&gateway, &target, &document, &plan, &pointer, &id).await;
+                clean_up(&gateway, &target, &document, &plan, &entry, &id).await;
             }
             Outcome::Refused(save) => drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body))))),
             Outcome::Conflict => drop(answer.send(Err(conflict()))),
@@ -104,15 +106,19 @@ async fn remove(
                 drop((turn, answer.send(Err(Error::from(error)))));
                 match find_out(&gateway, &target, &caller, expected).await {
                     Fate::Known { document: Some(document), .. } => {
-                        clean_up(&gateway, &target, &document, &plan, &pointer, &id).await;
+                        clean_up(&gateway, &target, &document, &plan, &entry, &id).await;
                     }
                     Fate::Known { document: None, .. } => {}
-                    Fate::Unknown => tracing::error!(
-                        request = %id,
-                        storage = %pointer.stowage.storage,
-                        location = %json!(pointer.stowage.location),
-                        "CouchDB never said whether it removed an attachment: its object stays in the storage, perhaps without a document"
-                    ),
+                    Fate::Unknown => {
+                        if let Entry::Object(pointer) = &entry {
+                            tracing::error!(
+                                request = %id,
+                                storage = %pointer.stowage.storage,
+                                location = %json!(pointer.stowage.location),
+                                "CouchDB never said whether it removed an attachment: its object stays in the storage, perhaps without a document"
+                            );
+                        }
+                    }
                 }
             }
         }
@@ -120,14 +126,16 @@ async fn remove(
     answered.await.unwrap_or(Err(Error::Bug("a removal ended without an answer")))
 }
 
+/// The object goes; what a link leads to stays.
 async fn clean_up(
     gateway: &Gateway,
     target: &Target,
     document: &Document,
     plan: &Merged,
-    pointer: &Pointer,
+    entry: &Entry,
     id: &RequestId,
 ) {
+    let Entry::Object(pointer) = entry else { return };
     if let Ok(backend) = storage_of(gateway, plan, pointer) {
         remove_replaced(gateway, target, document, &*backend, pointer, id).await;
     }

@@ -1,7 +1,6 @@
 //! GET and HEAD of an attachment.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
@@ -9,49 +8,75 @@ use http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, RANGE,
 };
 use http::{Response, StatusCode};
-use http_body::Body as _;
-use md5::{Digest, Md5};
-use serde_json::{Map, Value};
 
-use super::attachment::{
-    Read, couch_digest, count, empty, kept_headers, may_be_outside, plan_for, read, relay, requested_rev, rev_query,
-    storage_of,
-};
+use super::attachment::{Read, empty, kept_headers, may_be_outside, read, relay, requested_rev, rev_query};
 use super::forward::forward;
+use super::link::{Next, Trail};
+use super::source::Source;
 use super::{Exchange, Gateway, parts};
 use crate::couch::{Caller, Document};
 use crate::error::Error;
 use crate::http::body::Body;
 use crate::http::gzip::Gunzip;
-use crate::http::range::{ByteRange, Cut, Exact, Wanted, wanted};
-use crate::pointer::{self, Pointer};
+use crate::http::range::{ByteRange, Wanted, wanted};
+use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
-use crate::storage::{self, Backend, Download, Fetch, Served};
+use crate::storage;
+use crate::storage::old::Link;
 
-/// Answers a GET, or a HEAD where no body is wanted.
+/// Answers a GET, or a HEAD where no body is wanted. Links are followed with the client's own rights.
 pub(super) async fn get(
     gateway: Arc<Gateway>,
     target: Target,
     exchange: Exchange,
     wants_body: bool,
 ) -> Result<Response<Body>, Error> {
-    let headers = exchange.request.headers().clone();
-    let rev = rev_of_get(&target);
-    if !may_be_outside(&gateway, &target).await? {
-        let answer = forward(&gateway, exchange).await?;
-        if answer.status() != StatusCode::NOT_FOUND {
-            return Ok(answer);
-        }
-        return match find(&gateway, &target, &headers, rev.as_deref()).await? {
-            Found::Outside(found) => outside(&gateway, &target, &headers, found, wants_body).await,
-            Found::Native | Found::Answer(_) => Ok(answer),
+    let mut trail = Trail::new(&target, &exchange);
+    let (mut target, mut exchange) = (target, exchange);
+    loop {
+        let link = match look(&gateway, &target, exchange, wants_body).await? {
+            Step::Answer(answer) => return Ok(answer),
+            Step::Link(link) => link,
+        };
+        (target, exchange) = match trail.follow(&gateway, &target, link).await? {
+            Next::Outside(next) => *next,
+            Next::Native(exchange) => return forward(&gateway, *exchange).await,
+            Next::Answer(answer) => return Ok(relay(answer)),
         };
     }
-    match find(&gateway, &target, &headers, rev.as_deref()).await? {
-        Found::Outside(found) => outside(&gateway, &target, &headers, found, wants_body).await,
-        Found::Native => forward(&gateway, exchange).await,
-        Found::Answer(answer) => Ok(relay(answer)),
-    }
+}
+
+enum Step {
+    Answer(Response<Body>),
+    Link(Link),
+}
+
+/// Answers for one attachment, or says where it leads.
+async fn look(gateway: &Arc<Gateway>, target: &Target, exchange: Exchange, wants_body: bool) -> Result<Step, Error> {
+    let headers = exchange.request.headers().clone();
+    let rev = rev_of_get(target);
+    let (found, native) = if may_be_outside(gateway, target).await? {
+        (find(gateway, target, &headers, rev.as_deref()).await?, Native::Unasked(exchange))
+    } else {
+        let answer = forward(gateway, exchange).await?;
+        if answer.status() != StatusCode::NOT_FOUND {
+            return Ok(Step::Answer(answer));
+        }
+        (find(gateway, target, &headers, rev.as_deref()).await?, Native::Answer(answer))
+    };
+    Ok(match (found, native) {
+        (Found::Outside(found), _) => Step::Answer(outside(gateway, target, &headers, found, wants_body).await?),
+        (Found::Link(link), _) => Step::Link(link),
+        (Found::Native, Native::Unasked(exchange)) => Step::Answer(forward(gateway, exchange).await?),
+        (Found::Answer(answer), Native::Unasked(_)) => Step::Answer(relay(answer)),
+        (Found::Native | Found::Answer(_), Native::Answer(answer)) => Step::Answer(answer),
+    })
+}
+
+/// What CouchDB says about its own attachment of that name.
+enum Native {
+    Unasked(Exchange),
+    Answer(Response<Body>),
 }
 
 /// Only `?rev=` counts here: `If-Match` on a GET is about something else.
@@ -61,6 +86,8 @@ fn rev_of_get(target: &Target) -> Option<String> {
 
 enum Found {
     Outside(Box<Outside>),
+    /// Another document has it.
+    Link(Link),
     /// CouchDB has it, or nobody.
     Native,
     /// CouchDB's refusal of the document.
@@ -79,8 +106,11 @@ struct Outside {
 async fn find(gateway: &Gateway, target: &Target, headers: &HeaderMap, rev: Option<&str>) -> Result<Found, Error> {
     let caller = Caller::client(headers);
     Ok(match read(gateway, target, &rev_query(rev), &caller).await? {
-        Read::Document(document, head) => match pointer::find(&document, &target.attachment)? {
-            Some(pointer) => Found::Outside(Box::new(Outside { document, head, pointer, by_rev: rev.is_some() })),
+        Read::Document(document, head) => match pointer::find(&document, target.at())? {
+            Some(Entry::Object(pointer)) => {
+                Found::Outside(Box::new(Outside { document, head, pointer: *pointer, by_rev: rev.is_some() }))
+            }
+            Some(Entry::Link(link)) => Found::Link(link),
             None => Found::Native,
         },
         Read::Missing(answer) | Read::Refused(answer) => Found::Answer(answer),
@@ -124,12 +154,20 @@ impl Outside {
         wants_body: bool,
     ) -> Result<Response<Body>, Error> {
         let kept = kept_headers(&self.head);
-        if matches_etag(headers, &self.pointer.etag()) {
-            return self.not_modified(kept);
+        let etag = self.pointer.etag();
+        if let Some(etag) = &etag
+            && matches_etag(headers, etag)
+        {
+            return not_modified(kept, etag);
         }
         let unzip = self.pointer.is_gzip() && !accepts_gzip(headers);
         let range = headers.get(RANGE).filter(|_| !self.pointer.is_gzip()).and_then(|value| value.to_str().ok());
-        let wanted = wanted(range, self.pointer.length);
+        let mut source = None;
+        let length = match self.pointer.length {
+            Some(length) => Some(length),
+            None => source.insert(self.source(&gateway, target).await?).length,
+        };
+        let wanted = length.map_or(Wanted::Whole, |length| wanted(range, length));
         let part = match &wanted {
             Wanted::Unsatisfiable => return Err(unsatisfiable()),
             Wanted::Part(range) => Some(*range),
@@ -138,14 +176,15 @@ impl Outside {
         let boundary = parts::boundary();
         let mut answer = match &wanted {
             Wanted::Parts(_) => parts::head(&boundary)?,
-            _ => self.head_of(kept, part, unzip)?,
+            _ => self.head_of(kept, length, part, unzip)?,
         };
         if !wants_body {
             return Ok(answer);
         }
-        let plan = plan_for(&gateway, target, &self.document).await?;
-        let backend = storage_of(&gateway, &plan, &self.pointer)?;
-        let source = Source { gateway, backend, metadata: metadata(&self.document), pointer: self.pointer };
+        let source = match source {
+            Some(source) => source,
+            None => self.source(&gateway, target).await?,
+        };
         if self.by_rev && source.pointer.stowage.etag.is_none() {
             source.verify().await?;
         }
@@ -160,30 +199,37 @@ impl Outside {
         Ok(answer)
     }
 
-    fn not_modified(&self, mut headers: HeaderMap) -> Result<Response<Body>, Error> {
-        headers.remove(CACHE_CONTROL);
-        headers.insert(ETAG, header(&self.pointer.etag())?);
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        Ok(empty(StatusCode::NOT_MODIFIED, headers))
+    async fn source(&self, gateway: &Arc<Gateway>, target: &Target) -> Result<Source, Error> {
+        Source::of(Arc::clone(gateway), target, &self.document, self.pointer.clone()).await
     }
 
-    fn head_of(&self, mut headers: HeaderMap, part: Option<ByteRange>, unzip: bool) -> Result<Response<Body>, Error> {
+    fn head_of(
+        &self,
+        mut headers: HeaderMap,
+        length: Option<u64>,
+        part: Option<ByteRange>,
+        unzip: bool,
+    ) -> Result<Response<Body>, Error> {
         let pointer = &self.pointer;
-        let ranges = if pointer.is_gzip() { "none" } else { "bytes" };
+        let ranges = if pointer.is_gzip() || length.is_none() { "none" } else { "bytes" };
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static(ranges));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("must-revalidate"));
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
         headers.insert(CONTENT_TYPE, header(&pointer.content_type)?);
-        headers.insert(ETAG, header(&pointer.etag())?);
+        if let Some(etag) = pointer.etag() {
+            headers.insert(ETAG, header(&etag)?);
+        }
         if pointer.is_gzip() && !unzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        if !unzip {
-            headers.insert(CONTENT_LENGTH, part.map_or(pointer.length, ByteRange::len).into());
+        if let Some(length) = part.map(ByteRange::len).or(length)
+            && !unzip
+        {
+            headers.insert(CONTENT_LENGTH, length.into());
         }
         let mut status = StatusCode::OK;
-        if let Some(part) = part {
-            let value = format!("bytes {}-{}/{}", part.first, part.last, pointer.length);
+        if let (Some(part), Some(length)) = (part, length) {
+            let value = format!("bytes {}-{}/{length}", part.first, part.last);
             headers.insert(CONTENT_RANGE, header(&value)?);
             status = StatusCode::PARTIAL_CONTENT;
         }
@@ -191,80 +237,11 @@ impl Outside {
     }
 }
 
-/// Where the bytes of one attachment come from.
-pub(super) struct Source {
-    gateway: Arc<Gateway>,
-    backend: Arc<dyn Backend>,
-    metadata: Map<String, Value>,
-    pub(super) pointer: Pointer,
-}
-
-impl Source {
-    /// Opens the attachment, or a range of it: a body that is exactly as long as announced, or breaks.
-    pub(super) async fn open(&self, range: Option<ByteRange>) -> Result<Body, Error> {
-        let mut download = self.fetch(range).await?;
-        let known = &self.pointer.stowage.etag;
-        if known.is_some() && download.etag.is_some() && *known != download.etag {
-            self.verify().await?;
-            download = self.fetch(range).await?;
-        }
-        let bytes = self.gateway.metrics.attachment_bytes(&self.pointer.stowage.handler, "out");
-        let body = match (range, download.served) {
-            (Some(range), Served::Whole) => Body::boxed(Cut::new(download.body, range)),
-            _ => download.body,
-        };
-        let length = range.map_or(self.pointer.length, ByteRange::len);
-        if body.size_hint().exact().is_some_and(|announced| announced != length) {
-            let error =
-                storage::Error::new(storage::Kind::Refused, "the object has another length than its document says");
-            return Err(self.failed(error));
-        }
-        bytes.inc_by(length);
-        Ok(Body::boxed(Exact::new(body, length)))
-    }
-
-    async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {
-        let place = &self.pointer.stowage;
-        let began = Instant::now();
-        let fetch = Fetch { range, length: self.pointer.length, metadata: &self.metadata };
-        let outcome = self.backend.get(&place.location, fetch).await;
-        count(&self.gateway, &place.handler, "get", began, &outcome);
-        let download = outcome.map_err(|error| self.failed(error))?;
-        if let Served::Part(served) = download.served
-            && Some(served) != range
-        {
-            let error = storage::Error::new(storage::Kind::Refused, "it served another range than asked for");
-            return Err(self.failed(error));
-        }
-        Ok(download)
-    }
-
-    /// Reads the whole object and compares it with the pointer: what is no longer the attachment's is gone.
-    async fn verify(&self) -> Result<(), Error> {
-        use http_body_util::BodyExt;
-        let mut body = Exact::new(self.fetch(None).await?.body, self.pointer.length);
-        let mut md5 = Md5::new();
-        let gone = || self.failed(storage::Error::new(storage::Kind::Missing, "the object is another one now"));
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| gone())?;
-            if let Ok(data) = frame.into_data() {
-                md5.update(&data);
-            }
-        }
-        if couch_digest(&md5.finalize()) == self.pointer.digest { Ok(()) } else { Err(gone()) }
-    }
-
-    fn failed(&self, error: storage::Error) -> Error {
-        Error::Storage(self.pointer.stowage.storage.as_str().into(), error)
-    }
-}
-
-/// What servers want in the query of a fetch: the document's `metadata`, or its public fields where it has none.
-fn metadata(document: &Document) -> Map<String, Value> {
-    match document.value("metadata") {
-        Some(Value::Object(metadata)) => metadata,
-        _ => document.public_fields(),
-    }
+fn not_modified(mut headers: HeaderMap, etag: &str) -> Result<Response<Body>, Error> {
+    headers.remove(CACHE_CONTROL);
+    headers.insert(ETAG, header(etag)?);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    Ok(empty(StatusCode::NOT_MODIFIED, headers))
 }
 
 /// CouchDB compares whole tags; `*` and weak tags match nothing.

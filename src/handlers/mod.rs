@@ -5,11 +5,13 @@ mod commit;
 mod delete;
 mod forward;
 mod get;
+mod link;
 mod locks;
 mod parts;
 mod put;
 mod remove;
 mod save;
+mod source;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 
 use super::attachment::empty;
-use super::get::Source;
+use super::source::Source;
 use crate::error::Error;
 use crate::http::body::{Body, BoxError};
 use crate::http::range::ByteRange;
@@ -102,7 +102,7 @@ impl State {
 
     fn part_head(&self, range: ByteRange) -> Bytes {
         let pointer = &self.source.pointer;
-        let (media_type, total) = (&pointer.content_type, pointer.length);
+        let (media_type, total) = (&pointer.content_type, self.source.length.unwrap_or_default());
         format!("\r\nContent-Type: {media_type}\r\nContent-Range: bytes {}-{}/{total}\r\n\r\n", range.first, range.last)
             .into()
     }

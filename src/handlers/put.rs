@@ -19,7 +19,7 @@ use crate::couch::{Caller, Document};
 use crate::error::Error;
 use crate::http::body::Body;
 use crate::plan::{Decision, NameSource, Outcome, compose};
-use crate::pointer::{self, Owner, Place, Pointer};
+use crate::pointer::{self, Entry, Owner, Place, Pointer};
 use crate::router::Target;
 use crate::storage::{self, Digests, Object, Stored, Upload};
 
@@ -63,7 +63,7 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let stored = outcome.map_err(|error| refused(&target, &decision, error))?;
     // From here on nothing may be cut off by a client that leaves: no await before the task has begun.
     let pointer = report.digests().map(|digests| pointer(&target, &decision, &base, &object, &stored, &digests, gzip));
-    let replaced = pointer::entry(&base, &target.attachment).ok().flatten();
+    let replaced = pointer::entry(&base, target.at()).ok().flatten().and_then(Entry::object);
     let job =
         Commit { gateway, target, caller, base, plan, backend, stored, replaced, turn: Some(turn), id: exchange.id };
     commit(job, pointer).await
@@ -124,7 +124,7 @@ fn object(target: &Target, decision: &Decision, base: &Document, headers: &Heade
     Ok(Object {
         name: name.as_str().to_owned(),
         spare: name.with_suffix(&unique()),
-        taken: !matches!(pointer::entry(base, &target.attachment), Ok(None)),
+        taken: !matches!(pointer::entry(base, target.at()), Ok(None | Some(Entry::Link(_)))),
         content_type: content_type.unwrap_or("application/octet-stream").to_owned(),
         document,
     })
@@ -147,8 +147,8 @@ fn pointer(
     };
     Pointer {
         content_type: object.content_type.clone(),
-        length: digests.length,
-        digest: couch_digest(&digests.md5),
+        length: Some(digests.length),
+        digest: Some(couch_digest(&digests.md5)),
         revpos: generation(base.rev().as_deref()) + 1,
         stub: false,
         stowage: Place {
@@ -160,6 +160,7 @@ fn pointer(
             encoding: encoding.map(str::to_owned),
             stored_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             owner: Some(owner),
+            inside: None,
         },
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Gateway;
 use super::attachment::count;
 use crate::couch::Document;
-use crate::pointer::{self, Pointer};
+use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
 use crate::storage::{Backend, Location};
 use crate::telemetry::log::{RequestId, chain};
@@ -58,10 +58,9 @@ pub(super) async fn remove_replaced(
     let own = place.owner.as_ref().is_some_and(|owner| {
         owner.database == target.database && owner.document == target.document && owner.attachment == target.attachment
     });
-    let kept = pointer::find(saved, &target.attachment).ok().flatten();
-    let same =
-        kept.is_some_and(|kept| kept.stowage.storage == place.storage && kept.stowage.location == place.location);
-    if own && !same && !pointer::is_shared(saved, &target.attachment, place) {
+    let kept = pointer::find(saved, target.at()).ok().flatten().and_then(Entry::object);
+    let same = kept.is_some_and(|kept| kept.stowage.is_same(place));
+    if own && !same && !pointer::is_shared(saved, target.at(), place) {
         remove_object(gateway, backend, &place.storage, &place.location, id).await;
     }
 }

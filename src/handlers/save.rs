@@ -11,7 +11,7 @@ use super::Gateway;
 use super::attachment::{Read, generation, read, rev_query};
 use crate::couch::{self, Caller, Document, Save};
 use crate::http::client;
-use crate::pointer::{self, Pointer};
+use crate::pointer::{self, Entry};
 use crate::router::Target;
 use crate::telemetry::log::chain;
 
@@ -38,7 +38,7 @@ pub(super) struct Saved {
 #[derive(Clone, Copy)]
 pub(super) struct Expected<'a> {
     /// What was put into the document, or taken out of it.
-    pub(super) pointer: &'a Pointer,
+    pub(super) entry: &'a Entry,
     /// Whether it was put in.
     pub(super) present: bool,
     /// The revision that the save follows; `None` for a new document.
@@ -139,9 +139,8 @@ async fn look(gateway: &Gateway, target: &Target, caller: &Caller, expected: Exp
     };
     match read(gateway, target, &query, caller).await {
         Ok(Read::Document(document, head)) => {
-            let there = pointer::find(&document, &target.attachment).ok().flatten();
-            let wanted = &expected.pointer.stowage.location;
-            let is_there = there.is_some_and(|there| there.stowage.location == *wanted);
+            let there = pointer::find(&document, target.at()).ok().flatten();
+            let is_there = there.is_some_and(|there| there.is_same(expected.entry));
             match rev_after(&document, expected.base) {
                 Some(rev) if is_there == expected.present => {
                     Look::Ours(Box::new((Saved { status: StatusCode::CREATED, head, rev }, document)))

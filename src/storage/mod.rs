@@ -9,8 +9,10 @@ mod error;
 mod file;
 mod finish;
 mod http;
+mod link;
 pub mod measured;
 mod oauth;
+pub mod old;
 mod origin;
 mod registry;
 mod resume;
@@ -36,7 +38,13 @@ pub use registry::{Context, Driver, Naming, Registry, driver};
 pub use upload::{CHUNK_BYTES, Chunk, Report, Upload};
 
 /// Every driver. A new one is a folder with a `DRIVER`, its `mod` line above, and its place here.
-pub const DRIVERS: &[&Driver] = &[&azure::DRIVER, &file::DRIVER, &http::DRIVER, &s3::DRIVER];
+pub const DRIVERS: &[&Driver] = &[
+    &azure::DRIVER,
+    &file::DRIVER,
+    &http::DRIVER,
+    &link::DRIVER,
+    &s3::DRIVER,
+];
 
 /// A storage driver, opened with the settings of one entry of a plan's `attachments`.
 ///
@@ -89,8 +97,8 @@ pub struct Object {
 pub struct Fetch<'a> {
     /// Only these bytes, if the driver can.
     pub range: Option<ByteRange>,
-    /// The length that the document says, in bytes.
-    pub length: u64,
+    /// The length that the document says, in bytes; `None` where it says none, and then no range is asked for.
+    pub length: Option<u64>,
     /// The document's `metadata` (or its public fields), for servers that want it in the query.
     pub metadata: &'a Map<String, Value>,
 }

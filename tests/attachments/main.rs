@@ -18,6 +18,8 @@ mod documents;
 mod gzip;
 mod life;
 mod limits;
+mod links;
+mod old;
 mod put;
 mod read;
 mod revisions;

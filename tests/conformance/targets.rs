@@ -128,7 +128,7 @@ impl Target {
     }
 
     pub async fn get(&self, location: &Location, range: Option<ByteRange>, length: u64) -> Result<Download> {
-        self.backend.get(location, Fetch { range, length, metadata: &Map::new() }).await
+        self.backend.get(location, Fetch { range, length: Some(length), metadata: &Map::new() }).await
     }
 
     /// All bytes of an object.

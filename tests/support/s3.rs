@@ -149,9 +149,10 @@ impl S3Server {
         fs::read(self.root.path().join(bucket).join(key)).ok()
     }
 
-    /// Changes or removes an object past the server.
+    /// Makes, changes or removes an object past the server.
     pub fn meddle(&self, bucket: &str, key: &str, bytes: Option<&[u8]>) {
         let path = self.root.path().join(bucket).join(key);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         match bytes {
             Some(bytes) => fs::write(path, bytes).expect("a changed object"),
             None => fs::remove_file(path).expect("a removed object"),

@@ -5,6 +5,7 @@ use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use serde_json::Value;
 
+use super::base64::Decode;
 use super::link::Link;
 use super::query::query;
 use super::web::{discard, is_encoded, refusal};
@@ -43,7 +44,12 @@ pub(super) async fn get(http: &Http, location: &Location, fetch: Fetch<'_>) -> R
 }
 
 /// Asks for a range; `Some` where the answer is just that.
-async fn part(http: &Http, link: &Link, range: ByteRange, length: u64) -> Result<(Option<ByteRange>, Response<Body>)> {
+async fn part(
+    http: &Http,
+    link: &Link,
+    range: ByteRange,
+    length: Option<u64>,
+) -> Result<(Option<ByteRange>, Response<Body>)> {
     let mut extra = HeaderMap::new();
     let header = HeaderValue::try_from(range.header()).map_err(|_| Error::new(Kind::Refused, "no such range"))?;
     extra.insert(RANGE, header);
@@ -52,7 +58,7 @@ async fn part(http: &Http, link: &Link, range: ByteRange, length: u64) -> Result
     if status == StatusCode::PARTIAL_CONTENT {
         let given = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range);
         let sized = response.body().size_hint().exact().is_none_or(|size| size == range.len());
-        let fits = given == Some((range, Some(length))) && sized && !is_encoded(response.headers());
+        let fits = given == Some((range, length)) && sized && !is_encoded(response.headers());
         return Ok((fits.then_some(range), response));
     }
     if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
@@ -66,7 +72,7 @@ fn served_part(range: ByteRange, response: Response<Body>) -> Download {
     Download { served: Served::Part(range), etag, body: Body::boxed(Exact::new(response.into_body(), range.len())) }
 }
 
-async fn whole(http: &Http, response: Response<Body>, length: u64, base64_stored: bool) -> Result<Download> {
+async fn whole(http: &Http, response: Response<Body>, length: Option<u64>, base64_stored: bool) -> Result<Download> {
     let status = response.status();
     if !status.is_success() {
         discard(response).await;
@@ -76,7 +82,11 @@ async fn whole(http: &Http, response: Response<Body>, length: u64, base64_stored
         return Err(Error::new(Kind::Refused, "an answer in a form that was not asked for").with_status(status));
     }
     let etag = etag(response.headers());
-    let body = decide::object(response.into_body(), length, base64_stored, &http.budget).await?;
+    let body = match length {
+        Some(length) => decide::object(response.into_body(), length, base64_stored, &http.budget).await?,
+        None if base64_stored => Body::boxed(Decode::new(response.into_body())),
+        None => response.into_body(),
+    };
     Ok(Download { served: Served::Whole, etag, body })
 }
 

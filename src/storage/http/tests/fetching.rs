@@ -128,7 +128,7 @@ async fn metadata_is_in_the_query_of_a_get_alone() {
     let stored = store(&storage, "a/b%20c", "x").await.unwrap();
     assert!(!json!(stored.location).to_string().contains("abc"), "a secret of the query is in the location");
     let metadata = json!({"to": "1010@h", "n": null, "o": {"a b": [1, true]}});
-    let fetch = Fetch { range: None, length: 1, metadata: metadata.as_object().unwrap() };
+    let fetch = Fetch { range: None, length: Some(1), metadata: metadata.as_object().unwrap() };
     let target = "/p?key=abc&f=a/b%20c";
     server.keep(&format!("{target}&to=1010%40h&o[a%20b][]=1&o[a%20b][]=true"), "x");
     storage.get(&stored.location, fetch).await.unwrap();
@@ -221,7 +221,7 @@ async fn a_get_follows_redirects() {
     .await;
     let storage = open(json!({"url": server.url("/p")}));
     let metadata = json!({"a": 1});
-    let fetch = Fetch { range: None, length: 9, metadata: metadata.as_object().unwrap() };
+    let fetch = Fetch { range: None, length: Some(9), metadata: metadata.as_object().unwrap() };
     let download = storage.get(&at(&server.url("/n")), fetch).await.unwrap();
     assert_eq!(collect(download.body, 99).await.unwrap(), recording(9));
     assert_eq!(server.targets(&Method::GET), ["/n?a=1", "/m"]);
@@ -242,6 +242,6 @@ async fn a_pointer_whose_plan_is_gone_is_simply_fetched() {
     storage.delete(&at(&url)).await.unwrap();
     assert_eq!(server.object("/p/n?x=1"), None);
     let none: Map<String, Value> = Map::new();
-    let fetch = Fetch { range: None, length: 3, metadata: &none };
+    let fetch = Fetch { range: None, length: Some(3), metadata: &none };
     assert_eq!(storage.get(&none, fetch).await.unwrap_err().kind(), Kind::Location);
 }

@@ -111,13 +111,13 @@ fn at(url: &str) -> Location {
 }
 
 async fn open_whole(storage: &Http, location: &Location, length: usize) -> Result<Download> {
-    let fetch = Fetch { range: None, length: length as u64, metadata: &Map::new() };
+    let fetch = Fetch { range: None, length: Some(length as u64), metadata: &Map::new() };
     storage.get(location, fetch).await
 }
 
 async fn open_range(storage: &Http, location: &Location, range: (u64, u64), length: usize) -> Result<Download> {
     let range = Some(ByteRange { first: range.0, last: range.1 });
-    storage.get(location, Fetch { range, length: length as u64, metadata: &Map::new() }).await
+    storage.get(location, Fetch { range, length: Some(length as u64), metadata: &Map::new() }).await
 }
 
 async fn read(storage: &Http, location: &Location, length: usize) -> std::result::Result<Bytes, BoxError> {

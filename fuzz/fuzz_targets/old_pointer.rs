@@ -1,0 +1,29 @@
+//! Any bytes as the Erlang term of an old pointer, for every handler that keeps one: it is read or refused, quickly, and
+//! never stops the program.
+//!
+//! `tests/fixtures/kazoo` has terms to begin with; `seed.sh` makes a corpus of them.
+
+#![no_main]
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use libfuzzer_sys::fuzz_target;
+use serde_json::json;
+use stowage::storage::old::{At, read};
+
+const MEMBERS: [(&str, &str); 6] = [
+    ("kz_att_s3", "S3"),
+    ("kz_att_azure", "azure"),
+    ("kz_att_google_storage", "gstorage"),
+    ("kz_att_google_drive", "gdrive"),
+    ("kz_att_dropbox", "dropbox"),
+    ("kz_att_onedrive", "onedrive"),
+];
+
+fuzz_target!(|bytes: &[u8]| {
+    let at = At { database: "account/ab/cd/ef-202011", document: "doc", attachment: "call.mp3" };
+    let term = STANDARD.encode(bytes);
+    for (module, member) in MEMBERS {
+        let _ = read(&json!({ module: { member: term } }), at);
+    }
+});

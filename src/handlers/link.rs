@@ -1,0 +1,110 @@
+//! Links: an attachment that another document has, which may be a link again.
+//!
+//! Every step is asked for with the client's own credentials: who may not read the other document gets CouchDB's refusal.
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{Request, Response, StatusCode, Uri, request};
+
+use super::{Exchange, Gateway};
+use crate::couch::{Answer, Caller, DocumentPath};
+use crate::error::Error;
+use crate::http::body::Body;
+use crate::http::target::encode;
+use crate::pointer;
+use crate::router::Target;
+use crate::storage::old::Link;
+use crate::telemetry::log::RequestId;
+
+/// The way from the attachment that was asked for.
+pub(super) struct Trail {
+    seen: Vec<(String, String, String)>,
+    /// The client's request, to be asked of the next one.
+    head: request::Parts,
+    id: RequestId,
+}
+
+/// Where a link leads.
+pub(super) enum Next {
+    /// To a database that plans speak of.
+    Outside(Box<(Target, Exchange)>),
+    /// To a database that is CouchDB's own.
+    Native(Box<Exchange>),
+    /// Nowhere: CouchDB's answer to who looked for the document.
+    Answer(Response<Bytes>),
+}
+
+impl Trail {
+    /// Begins at a target.
+    pub(super) fn new(target: &Target, exchange: &Exchange) -> Self {
+        let mut request = Request::new(());
+        *request.method_mut() = exchange.request.method().clone();
+        *request.uri_mut() = exchange.request.uri().clone();
+        *request.version_mut() = exchange.request.version();
+        *request.headers_mut() = exchange.request.headers().clone();
+        let (head, ()) = request.into_parts();
+        let first = (target.database.clone(), target.document.clone(), target.attachment.clone());
+        Self { seen: vec![first], head, id: exchange.id }
+    }
+
+    /// One step on.
+    pub(super) async fn follow(&mut self, gateway: &Gateway, from: &Target, link: Link) -> Result<Next, Error> {
+        let attachment = match link.attachment {
+            Some(name) => name,
+            None => match self.named(gateway, &link.database, &link.document, &from.attachment).await? {
+                Ok(name) => name,
+                Err(answer) => return Ok(Next::Answer(answer)),
+            },
+        };
+        let step = (link.database, link.document, attachment);
+        if self.seen.contains(&step) {
+            return Err(refused("the attachment is a link that leads back to itself"));
+        }
+        if self.seen.len() > MOST_LINKS {
+            return Err(refused("the attachment is a link to a link to a link, and so on: too many of them"));
+        }
+        let exchange = self.exchange(&step)?;
+        let target = Target::of(&step.0, &step.1, &step.2);
+        self.seen.push(step);
+        Ok(match target {
+            Some(target) => Next::Outside(Box::new((target, exchange))),
+            None => Next::Native(Box::new(exchange)),
+        })
+    }
+
+    /// The attachment that a link without a name means: the one of the link's own name, else the first. Where there is
+    /// none CouchDB says so.
+    async fn named(
+        &self,
+        gateway: &Gateway,
+        database: &str,
+        document: &str,
+        name: &str,
+    ) -> Result<Result<String, Response<Bytes>>, Error> {
+        let path = DocumentPath { database: encode(database), document: encode(document) };
+        let document = match gateway.couch.read(&path, "", &Caller::client(&self.head.headers)).await? {
+            Answer::Document(document, _) => document,
+            Answer::Other(answer) => return Ok(Err(answer)),
+        };
+        let names = pointer::names(&document);
+        let same = names.iter().any(|other| other == name);
+        let first = names.into_iter().next().filter(|_| !same);
+        Ok(Ok(first.unwrap_or_else(|| name.to_owned())))
+    }
+
+    /// The client's request, for another attachment.
+    fn exchange(&self, (database, document, attachment): &(String, String, String)) -> Result<Exchange, Error> {
+        let path = format!("/{}/{}/{}", encode(database), encode(document), encode(attachment));
+        let path = PathAndQuery::try_from(path).map_err(|_| Error::Bug("an encoded path is no path"))?;
+        let mut head = self.head.clone();
+        head.uri = Uri::from(path);
+        Ok(Exchange { request: Request::from_parts(head, Body::empty()), id: self.id })
+    }
+}
+
+fn refused(reason: &'static str) -> Error {
+    Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason)
+}
+
+/// Links on the way to an attachment.
+const MOST_LINKS: usize = 8;

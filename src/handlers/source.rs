@@ -1,0 +1,114 @@
+//! Where the bytes of an attachment come from: its storage, opened with the settings of today's plan.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http_body::Body as _;
+use md5::{Digest, Md5};
+use serde_json::{Map, Value};
+
+use super::Gateway;
+use super::attachment::{couch_digest, count, plan_for, storage_of};
+use crate::couch::Document;
+use crate::error::Error;
+use crate::http::body::Body;
+use crate::http::range::{ByteRange, Cut, Exact};
+use crate::pointer::Pointer;
+use crate::router::Target;
+use crate::storage::{self, Backend, Download, Fetch, Served};
+
+/// Where the bytes of one attachment come from.
+pub(super) struct Source {
+    gateway: Arc<Gateway>,
+    backend: Arc<dyn Backend>,
+    metadata: Map<String, Value>,
+    pub(super) pointer: Pointer,
+    /// In bytes; `None` where neither the document nor the storage says it.
+    pub(super) length: Option<u64>,
+}
+
+impl Source {
+    /// The source of a pointer's attachment. Where the document does not say how long that is, the storage is asked.
+    pub(super) async fn of(
+        gateway: Arc<Gateway>,
+        target: &Target,
+        document: &Document,
+        pointer: Pointer,
+    ) -> Result<Self, Error> {
+        let plan = plan_for(&gateway, target, document).await?;
+        let backend = storage_of(&gateway, &plan, &pointer)?;
+        let length = pointer.length;
+        let mut source = Self { gateway, backend, metadata: metadata(document), pointer, length };
+        if length.is_none() {
+            source.length = source.fetch(None).await?.body.size_hint().exact();
+        }
+        Ok(source)
+    }
+
+    /// Opens the attachment, or a range of it: a body that is exactly as long as announced, or breaks.
+    pub(super) async fn open(&self, range: Option<ByteRange>) -> Result<Body, Error> {
+        let mut download = self.fetch(range).await?;
+        let known = &self.pointer.stowage.etag;
+        if known.is_some() && download.etag.is_some() && *known != download.etag {
+            self.verify().await?;
+            download = self.fetch(range).await?;
+        }
+        let bytes = self.gateway.metrics.attachment_bytes(&self.pointer.stowage.handler, "out");
+        let body = match (range, download.served) {
+            (Some(range), Served::Whole) => Body::boxed(Cut::new(download.body, range)),
+            _ => download.body,
+        };
+        let Some(length) = range.map(ByteRange::len).or(self.length) else { return Ok(body) };
+        if body.size_hint().exact().is_some_and(|announced| announced != length) {
+            let error =
+                storage::Error::new(storage::Kind::Refused, "the object has another length than its document says");
+            return Err(self.failed(error));
+        }
+        bytes.inc_by(length);
+        Ok(Body::boxed(Exact::new(body, length)))
+    }
+
+    async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {
+        let place = &self.pointer.stowage;
+        let began = Instant::now();
+        let fetch = Fetch { range, length: self.length, metadata: &self.metadata };
+        let outcome = self.backend.get(&place.location, fetch).await;
+        count(&self.gateway, &place.handler, "get", began, &outcome);
+        let download = outcome.map_err(|error| self.failed(error))?;
+        if let Served::Part(served) = download.served
+            && Some(served) != range
+        {
+            let error = storage::Error::new(storage::Kind::Refused, "it served another range than asked for");
+            return Err(self.failed(error));
+        }
+        Ok(download)
+    }
+
+    /// Reads the whole object and compares it with the pointer: what is no longer the attachment's is gone.
+    pub(super) async fn verify(&self) -> Result<(), Error> {
+        use http_body_util::BodyExt;
+        let (Some(length), Some(digest)) = (self.length, &self.pointer.digest) else { return Ok(()) };
+        let mut body = Exact::new(self.fetch(None).await?.body, length);
+        let mut md5 = Md5::new();
+        let gone = || self.failed(storage::Error::new(storage::Kind::Missing, "the object is another one now"));
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| gone())?;
+            if let Ok(data) = frame.into_data() {
+                md5.update(&data);
+            }
+        }
+        if couch_digest(&md5.finalize()) == *digest { Ok(()) } else { Err(gone()) }
+    }
+
+    fn failed(&self, error: storage::Error) -> Error {
+        Error::Storage(self.pointer.stowage.storage.as_str().into(), error)
+    }
+}
+
+/// What servers want in the query of a fetch: the document's `metadata`, or its public fields where it has none.
+fn metadata(document: &Document) -> Map<String, Value> {
+    match document.value("metadata") {
+        Some(Value::Object(metadata)) => metadata,
+        _ => document.public_fields(),
+    }
+}

@@ -1,0 +1,262 @@
+//! What a document says about an attachment that is stored outside CouchDB.
+//!
+//! The platform keeps one entry per attachment in `pvt_attachments`, beside CouchDB's own `_attachments`, and reads both
+//! as one set. The gateway's own entries hold a `stowage` member with the location and never a credential. An entry with
+//! a `handler` is one that KAZOO wrote: it is read, never written. Any other entry says nothing about a place outside.
+//! This is the only place that knows the form.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::couch::Document;
+use crate::settings::Settings;
+use crate::storage::Location;
+use crate::storage::old::{self, At, Link, Old};
+
+/// What an entry points at.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// An object in a storage.
+    Object(Box<Pointer>),
+    /// The attachment of another document.
+    Link(Link),
+}
+
+impl Entry {
+    /// Whether both point at the same thing.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Object(one), Self::Object(other)) => one.stowage.location == other.stowage.location,
+            (Self::Link(one), Self::Link(other)) => one == other,
+            _ => false,
+        }
+    }
+
+    /// The object; `None` for a link.
+    #[must_use]
+    pub fn object(self) -> Option<Pointer> {
+        match self {
+            Self::Object(pointer) => Some(*pointer),
+            Self::Link(_) => None,
+        }
+    }
+}
+
+/// An attachment in a storage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pointer {
+    /// The media type that the client gave.
+    pub content_type: String,
+    /// In bytes, as the client sent it. The gateway's own entries always say it.
+    pub length: Option<u64>,
+    /// `md5-` and the MD5 of these bytes in base64: CouchDB's digest. The gateway's own entries always say it.
+    pub digest: Option<String>,
+    /// The generation of the revision that stored it.
+    #[serde(default)]
+    pub revpos: u64,
+    /// Always false: CouchDB has no stub of it.
+    #[serde(default)]
+    pub stub: bool,
+    /// What only the gateway reads.
+    pub stowage: Place,
+}
+
+/// Where the bytes are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// The key of the storage in the plan's `attachments`.
+    pub storage: String,
+    /// The driver.
+    pub handler: String,
+    /// The driver's own part.
+    pub location: Location,
+    /// SHA-256 of the bytes in hex.
+    pub sha256: Option<String>,
+    /// The storage's own tag for this version.
+    pub etag: Option<String>,
+    /// `gzip` where the client sent it so, else how the storage holds it; null: as it is.
+    pub encoding: Option<String>,
+    /// RFC 3339, UTC.
+    pub stored_at: String,
+    /// The attachment that the object was stored for; in a copied document it names the original.
+    #[serde(default)]
+    pub owner: Option<Owner>,
+    /// What an entry of KAZOO's says about its storage, credentials included; only in memory.
+    #[serde(skip)]
+    pub inside: Option<Settings>,
+}
+
+impl Place {
+    /// Whether both are the same object. An entry of KAZOO's does not know the storage's id.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let storage = self.storage == other.storage || self.inside.is_some() || other.inside.is_some();
+        storage && self.handler == other.handler && self.location == other.location
+    }
+}
+
+/// An attachment by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The database's decoded name.
+    pub database: String,
+    /// The document's id.
+    pub document: String,
+    /// The attachment's name.
+    pub attachment: String,
+}
+
+impl Pointer {
+    /// The attachment's `ETag`, quoted: its MD5 in base64, as CouchDB has it. None where the MD5 is not known.
+    #[must_use]
+    pub fn etag(&self) -> Option<String> {
+        let digest = self.digest.as_deref()?;
+        Some(format!("\"{}\"", digest.strip_prefix("md5-").unwrap_or(digest)))
+    }
+
+    /// Whether the bytes are gzip that the client sent as `Content-Encoding`.
+    #[must_use]
+    pub fn is_gzip(&self) -> bool {
+        self.stowage.encoding.as_deref() == Some("gzip")
+    }
+}
+
+/// The entry is there, but it is none that the gateway can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable;
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the document's entry for this attachment cannot be read")
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// Looks for the entry of an attachment. `None` where CouchDB has it, or nobody: no entry, an entry that says nothing
+/// about a place outside, or one that is older than CouchDB's own attachment of that name.
+///
+/// # Errors
+/// [`Unreadable`]
+pub fn find(document: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable> {
+    let native = native_revpos(document, at.attachment);
+    let revpos = |entry: &Entry| match entry {
+        Entry::Object(pointer) => pointer.revpos,
+        Entry::Link(_) => 0,
+    };
+    Ok(entry(document, at)?.filter(|entry| native.is_none_or(|native| native <= revpos(entry))))
+}
+
+/// Like [`find`], also for an entry that is older than CouchDB's own attachment of that name: where that goes, the entry
+/// has to go too, or the older bytes would come back.
+///
+/// # Errors
+/// [`Unreadable`]
+pub fn entry(document: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable> {
+    let Some(entries) = document.object(MEMBER) else { return Ok(None) };
+    let Some(raw) = entries.raw(at.attachment) else { return Ok(None) };
+    let Ok(entry) = serde_json::from_str::<Map<String, Value>>(raw.get()) else { return Err(Unreadable) };
+    if entry.contains_key("stowage") {
+        let pointer: Pointer = serde_json::from_value(Value::Object(entry)).map_err(|_| Unreadable)?;
+        let whole = pointer.length.is_some() && pointer.digest.is_some();
+        return if whole { Ok(Some(Entry::Object(Box::new(pointer)))) } else { Err(Unreadable) };
+    }
+    match entry.get("handler") {
+        None => Ok(None),
+        Some(handler) => match old::read(handler, at).ok_or(Unreadable)? {
+            Old::Link(link) => Ok(Some(Entry::Link(link))),
+            Old::Object(object) => Ok(Some(Entry::Object(Box::new(of_old(&entry, object, at))))),
+        },
+    }
+}
+
+/// KAZOO's entries have `content_type` and `length`, and never had a digest or the revision's generation.
+fn of_old(entry: &Map<String, Value>, object: old::Object, at: At<'_>) -> Pointer {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let digest = text("digest").filter(|digest| digest.starts_with("md5-"));
+    let owner = Owner {
+        database: at.database.to_owned(),
+        document: at.document.to_owned(),
+        attachment: at.attachment.to_owned(),
+    };
+    Pointer {
+        content_type: text("content_type").unwrap_or("application/octet-stream").to_owned(),
+        length: entry.get("length").and_then(Value::as_u64),
+        digest: digest.map(str::to_owned),
+        revpos: entry.get("revpos").and_then(Value::as_u64).unwrap_or_default(),
+        stub: false,
+        stowage: Place {
+            storage: object.inside.id().to_owned(),
+            handler: object.inside.handler().to_owned(),
+            location: object.location,
+            sha256: None,
+            etag: None,
+            encoding: None,
+            stored_at: String::new(),
+            owner: (!object.foreign).then_some(owner),
+            inside: Some(object.inside),
+        },
+    }
+}
+
+/// The names of the document's attachments, CouchDB's own first.
+#[must_use]
+pub fn names(document: &Document) -> Vec<String> {
+    let members = [NATIVE, MEMBER].into_iter().filter_map(|member| document.object(member));
+    members.flat_map(|entries| entries.keys().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// Whether another entry of the document points at the same object.
+#[must_use]
+pub fn is_shared(document: &Document, at: At<'_>, place: &Place) -> bool {
+    let Some(entries) = document.object(MEMBER) else { return false };
+    let others = entries.keys().filter(|key| *key != at.attachment);
+    others
+        .filter_map(|key| find(document, At { attachment: key, ..at }).ok().flatten()?.object())
+        .any(|other| other.stowage.is_same(place))
+}
+
+/// Puts the entry into the document, and drops CouchDB's own attachment of that name.
+///
+/// # Errors
+/// Never for a pointer that the gateway made.
+pub fn put(document: &mut Document, name: &str, pointer: &Pointer) -> Result<(), serde_json::Error> {
+    let mut entries = document.object(MEMBER).unwrap_or_default();
+    entries.set(name, &serde_json::to_value(pointer)?)?;
+    document.set_object(MEMBER, &entries)?;
+    remove_from(document, NATIVE, name)
+}
+
+/// Takes the entry, and CouchDB's own attachment of that name, out of the document.
+///
+/// # Errors
+/// Never for members that were read.
+pub fn remove(document: &mut Document, name: &str) -> Result<(), serde_json::Error> {
+    remove_from(document, MEMBER, name)?;
+    remove_from(document, NATIVE, name)
+}
+
+fn remove_from(document: &mut Document, member: &str, name: &str) -> Result<(), serde_json::Error> {
+    let Some(mut entries) = document.object(member) else { return Ok(()) };
+    if !entries.remove(name) {
+        return Ok(());
+    }
+    if entries.is_empty() {
+        document.remove(member);
+        return Ok(());
+    }
+    document.set_object(member, &entries)
+}
+
+fn native_revpos(document: &Document, name: &str) -> Option<u64> {
+    document.object(NATIVE)?.object(name)?.value("revpos")?.as_u64()
+}
+
+const MEMBER: &str = "pvt_attachments";
+const NATIVE: &str = "_attachments";
+
+#[cfg(test)]
+mod tests;

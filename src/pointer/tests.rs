@@ -1,0 +1,122 @@
+use super::{Entry, Owner, Place, Pointer, Unreadable, entry, find, is_shared, put, remove};
+use crate::couch::Document;
+use crate::storage::old::At;
+
+fn pointer(revpos: u64) -> Pointer {
+    let location = [("path".to_owned(), "a/b".into())].into_iter().collect();
+    let owner = Owner { database: "d".into(), document: "i".into(), attachment: "a.mp3".into() };
+    Pointer {
+        content_type: "audio/mpeg".into(),
+        length: Some(3),
+        digest: Some("md5-FXapTWyzNN0SbLHCfxng8g==".into()),
+        revpos,
+        stub: false,
+        stowage: Place {
+            storage: "s".into(),
+            handler: "file".into(),
+            location,
+            sha256: None,
+            etag: None,
+            encoding: None,
+            stored_at: "2026-01-01T00:00:00Z".into(),
+            owner: Some(owner),
+            inside: None,
+        },
+    }
+}
+
+fn object(revpos: u64) -> Entry {
+    Entry::Object(Box::new(pointer(revpos)))
+}
+
+const fn at(attachment: &str) -> At<'_> {
+    At { database: "d", document: "i", attachment }
+}
+
+fn document(text: &str) -> Document {
+    Document::parse(text.as_bytes()).unwrap()
+}
+
+#[test]
+fn a_pointer_is_put_found_and_removed_and_nothing_else_changes() {
+    let mut doc =
+        document(r#"{"_id":"i","n":1.0,"_attachments":{"a.mp3":{"stub":true,"revpos":1},"b":{"stub":true}}}"#);
+    put(&mut doc, "a.mp3", &pointer(2)).unwrap();
+    assert_eq!(find(&doc, at("a.mp3")).unwrap(), Some(object(2)));
+    assert_eq!(find(&doc, at("b")).unwrap(), None);
+    let text = String::from_utf8(doc.to_bytes().unwrap()).unwrap();
+    assert!(
+        text.starts_with(r#"{"_id":"i","n":1.0,"_attachments":{"b":{"stub":true}},"pvt_attachments":{"a.mp3":"#),
+        "{text}"
+    );
+    assert!(!text.contains(r#""handler":{"#), "{text}");
+    remove(&mut doc, "a.mp3").unwrap();
+    assert_eq!(doc.to_bytes().unwrap(), br#"{"_id":"i","n":1.0,"_attachments":{"b":{"stub":true}}}"#);
+}
+
+#[test]
+fn what_is_not_ours_is_told_apart() {
+    let foreign = r#"{"pvt_attachments":{"a":{"handler":{"kz_att_http":{"file":"x"}}},"b":{"length":1},"c":7}}"#;
+    assert_eq!(find(&document(foreign), at("a")), Err(Unreadable));
+    assert_eq!(find(&document(foreign), at("b")), Ok(None));
+    assert_eq!(find(&document(foreign), at("c")), Err(Unreadable));
+    assert_eq!(find(&document(r#"{"pvt_attachments":7}"#), at("a")), Ok(None));
+}
+
+#[test]
+fn a_newer_attachment_of_couchdb_wins() {
+    let mut doc = document("{}");
+    put(&mut doc, "a.mp3", &pointer(2)).unwrap();
+    doc.set("_attachments", &serde_json::json!({"a.mp3": {"revpos": 3, "stub": true}})).unwrap();
+    assert_eq!(find(&doc, at("a.mp3")), Ok(None));
+    assert_eq!(entry(&doc, at("a.mp3")), Ok(Some(object(2))));
+}
+
+#[test]
+fn an_object_that_two_entries_name_is_shared() {
+    let mut doc = document("{}");
+    put(&mut doc, "a.mp3", &pointer(2)).unwrap();
+    assert!(!is_shared(&doc, at("a.mp3"), &pointer(2).stowage));
+    put(&mut doc, "copy.mp3", &pointer(3)).unwrap();
+    assert!(is_shared(&doc, at("a.mp3"), &pointer(2).stowage));
+}
+
+#[test]
+fn an_entry_of_kazoos_is_read_and_not_written() {
+    let text = r#"{"_rev":"1-a","pvt_attachments":{"a.mp3":{"content_type":"audio/mpeg","length":3,"stub":false,
+        "handler":{"kz_att_http":{"url":"http://me:secret@h/i/a.mp3"}}},
+        "bare":{"handler":{"kz_att_http":{"url":"http://h/other/a.mp3"}}},
+        "link":{"length":0,"handler":{"kz_att_link":{"att_dbname":"db","att_docid":"d"}}}}}"#;
+    let doc = document(text);
+    let found = |name: &str| find(&doc, at(name)).unwrap().unwrap();
+    let old = found("a.mp3").object().unwrap();
+    assert_eq!((old.length, &old.digest, old.etag(), old.revpos), (Some(3), &None, None, 0));
+    assert_eq!(old.stowage.owner.as_ref().map(|owner| owner.document.as_str()), Some("i"));
+    let written = serde_json::to_string(&old).unwrap();
+    assert!(!written.contains("secret") && !format!("{old:?}").contains("secret"), "{written}");
+    let bare = found("bare").object().unwrap();
+    assert_eq!((bare.content_type.as_str(), bare.length), ("application/octet-stream", None));
+    assert_eq!(bare.stowage.owner, None, "its name is of another document");
+    assert!(matches!(found("link"), Entry::Link(_)));
+    assert_eq!(super::names(&doc), ["a.mp3", "bare", "link"]);
+}
+
+#[test]
+fn a_native_attachment_wins_over_an_entry_of_kazoos() {
+    let text = r#"{"_attachments":{"a":{"revpos":1}},
+        "pvt_attachments":{"a":{"handler":{"kz_att_link":{"att_dbname":"db","att_docid":"d"}}}}}"#;
+    let doc = document(text);
+    assert_eq!(find(&doc, at("a")), Ok(None));
+    assert!(entry(&doc, at("a")).unwrap().is_some());
+}
+
+#[test]
+fn an_own_entry_says_length_and_digest() {
+    let mut value = serde_json::to_value(pointer(1)).unwrap();
+    for key in ["length", "digest"] {
+        let kept = value[key].take();
+        let doc = document(&serde_json::json!({"pvt_attachments": {"a": value}}).to_string());
+        assert_eq!(find(&doc, at("a")), Err(Unreadable), "{key}");
+        value[key] = kept;
+    }
+}
