@@ -54,6 +54,8 @@ enum Said {
     Stored(u64),
     /// The object is there, and this is its resource.
     Finished(Bytes),
+    /// Nothing can come of it any more.
+    Over(Error),
 }
 
 /// The call that begins a session. `length` is that of the body, in bytes, where it is known.
@@ -162,6 +164,7 @@ impl Part {
             let now = match said {
                 Said::Finished(resource) if self.chunk.last => return Ok(Some(resource)),
                 Said::Finished(_) => return Err(nonsense("an object was finished before its end")),
+                Said::Over(error) => return Err(error),
                 Said::Stored(now) => now,
             };
             if now < self.first || now > self.end() {
@@ -212,10 +215,11 @@ fn said(reply: &Reply) -> Result<Said> {
         StatusCode::PERMANENT_REDIRECT => stored(&reply.headers).map(Said::Stored),
         status if status.is_success() => Ok(Said::Finished(reply.document.clone())),
         status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
-            Err(Error::new(Kind::Passing, "the upload session is gone").with_status(status))
+            Ok(Said::Over(Error::new(Kind::Passing, "the upload session is gone").with_status(status)))
         }
         status @ StatusCode::PRECONDITION_FAILED => {
-            Err(Error::new(Kind::Passing, "another object took the name during the upload").with_status(status))
+            let text = "another object took the name during the upload";
+            Ok(Said::Over(Error::new(Kind::Passing, text).with_status(status)))
         }
         _ => Err(reply.refusal("store a chunk")),
     }
