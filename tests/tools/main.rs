@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks do not bind its tests")]
 
 mod fault;
+mod google;
 mod nginx;
 mod raw;
 mod recorder;

@@ -52,7 +52,8 @@ pub(super) async fn find(drive: &Drive, folders: &[String]) -> Result<String> {
     let mut parent = ROOT.to_owned();
     for name in folders {
         let key = key(drive, &parent, name);
-        let found = KNOWN.try_get_with_by_ref(&key, find_or_make(drive, &parent, name)).await;
+        // Boxed, because it is large and in every upload.
+        let found = Box::pin(KNOWN.try_get_with_by_ref(&key, find_or_make(drive, &parent, name))).await;
         parent = found.map_err(|error: Arc<Error>| error.again())?;
     }
     Ok(parent)
