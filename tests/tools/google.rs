@@ -20,21 +20,16 @@ struct Client {
 async fn start() -> Client {
     let tokens = TokenServer::start().await;
     let server = GoogleServer::start(tokens.tokens.clone(), "abc").await;
-    let address: SocketAddr = tokens.url()["http://".len()..].trim_end_matches("/token").parse().expect("an address");
+    let url: url::Url = tokens.url().parse().expect("a URL");
+    let address = *url.socket_addrs(|| None).expect("an address").first().expect("an address");
     let form = format!("grant_type=refresh_token&client_id={APP}&client_secret={SECRET}&refresh_token={REFRESH}");
     let kind = [("content-type", "application/x-www-form-urlencoded")];
     let granted = ask(address, "POST", "/token", &kind, form.as_bytes()).await;
     let granted: Value = serde_json::from_slice(&granted.body).expect("a token");
-    Client { server, token: granted["access_token"].as_str().expect("a token").to_owned() }
+    Client { server, token: granted.get("access_token").and_then(Value::as_str).expect("a token").to_owned() }
 }
 
-async fn ask(
-    address: SocketAddr,
-    method: &str,
-    target: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> RawResponse {
+async fn ask(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
     let mut request = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
@@ -66,7 +61,7 @@ impl Client {
     async fn session(&self, name: &str) -> String {
         let begun = self.begin(START, &json!({ "name": name })).await;
         let location = begun.header("location").expect("a session");
-        location[format!("http://{}", self.server.address()).len()..].to_owned()
+        location.strip_prefix(&format!("http://{}", self.server.address())).expect("its own").to_owned()
     }
 }
 
@@ -74,7 +69,9 @@ impl Client {
 async fn nobody_gets_in_without_a_token() {
     let client = start().await;
     let address = client.server.address();
-    for (method, target) in [("POST", START), ("GET", "/drive/v3/files/generateIds?space=drive"), ("DELETE", "/storage/v1/b/abc/o/x")] {
+    for (method, target) in
+        [("POST", START), ("GET", "/drive/v3/files/generateIds?space=drive"), ("DELETE", "/storage/v1/b/abc/o/x")]
+    {
         for headers in [&[][..], &[("authorization", "Bearer wrong")]] {
             let refused = ask(address, method, target, headers, b"").await;
             assert_eq!(refused.status, 401, "{target}");
@@ -135,9 +132,7 @@ async fn a_name_that_is_taken_is_refused_at_both_ends() {
 async fn ids_are_those_that_were_given_out_and_only_once() {
     let client = start().await;
     let target = "/drive/v3/files?supportsAllDrives=true";
-    let folder = |id: &str, parent: &str| {
-        json!({ "id": id, "name": "f", "parents": [parent], "mimeType": "application/vnd.google-apps.folder" })
-    };
+    let folder = |id: &str, parent: &str| json!({ "id": id, "name": "f", "parents": [parent], "mimeType": "application/vnd.google-apps.folder" });
     assert_eq!(client.begin(target, &folder("made-up", "root")).await.status, 400);
     let ids = client.ask("GET", "/drive/v3/files/generateIds?count=2&space=drive", &[], b"").await;
     let ids: Value = serde_json::from_slice(&ids.body).expect("ids");
@@ -161,7 +156,9 @@ async fn queries_are_parsed_and_not_guessed() {
     assert!(found(r"name = 'it\'s' and 'root' in parents and trashed = false").await.text().contains("others-"));
     assert!(!found("name = 'other'").await.text().contains("others-"));
     assert_eq!(found("'nowhere' in parents").await.status, 404);
-    for wrong in ["name = 'it's'", "name = \"x\"", r"name = 'a\b'", "name contains 'x'", "trashed = false or trashed = true"] {
+    for wrong in
+        ["name = 'it's'", "name = \"x\"", r"name = 'a\b'", "name contains 'x'", "trashed = false or trashed = true"]
+    {
         assert_eq!(found(wrong).await.status, 400, "{wrong}");
     }
 }

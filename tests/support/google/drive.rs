@@ -162,7 +162,7 @@ pub fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Re
     }
     match make(state, &metadata, data, trouble) {
         Ok(resource) => partial(asked, resource),
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
@@ -172,9 +172,9 @@ pub fn make(
     metadata: &Map<String, Value>,
     data: Bytes,
     trouble: Option<&Trouble>,
-) -> Result<Value, Reply> {
+) -> Result<Value, Box<Reply>> {
     if let Some(refused) = refuses_metadata(state, metadata, false) {
-        return Err(refused);
+        return Err(Box::new(refused));
     }
     let number = state.next();
     let text = |member: &str| metadata.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -229,7 +229,7 @@ fn folder(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Reply 
     }
     match make(state, &metadata, Bytes::new(), trouble) {
         Ok(resource) => partial(asked, resource),
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 

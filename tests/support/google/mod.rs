@@ -203,7 +203,7 @@ async fn answer(
 ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
     // A body that ends early is an error here: nothing of it is kept.
     let asked = Asked::read(request, address).await?;
-    let Some(step) = step(&asked) else { return Ok(failure(404, "notFound").into()) };
+    let Some(step) = step(&asked) else { return Ok(failure(404, "notFound").answer()) };
     let mut state = lock(&state);
     let trouble = state.trouble(step);
     if trouble == Some(Trouble::Expire) {
@@ -221,7 +221,7 @@ async fn answer(
     let reply = reply.filter(|_| !lost);
     state.asked.push((step, reply.as_ref().map_or(0, |reply| reply.status)));
     drop(state);
-    reply.map(Into::into).ok_or_else(|| "the answer is lost".into())
+    reply.map(Reply::answer).ok_or_else(|| "the answer is lost".into())
 }
 
 fn step(asked: &Asked) -> Option<Step> {

@@ -137,7 +137,7 @@ impl Session {
         };
         let resource = match made {
             Ok(resource) => resource,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         let fields = self.fields.as_deref().unwrap_or_default();
         let kept = fields.split(',').filter_map(|field| Some((field.to_owned(), resource.get(field)?.clone())));

@@ -84,7 +84,7 @@ pub fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Re
     let must_be_free = asked.query("ifGenerationMatch") == Some("0");
     match make(state, &asked.path[4], &metadata, data, must_be_free, trouble) {
         Ok(resource) => partial(asked, resource),
-        Err(refused) => refused,
+        Err(refused) => *refused,
     }
 }
 
@@ -96,17 +96,17 @@ pub fn make(
     data: Bytes,
     must_be_free: bool,
     trouble: Option<&Trouble>,
-) -> Result<Value, Reply> {
+) -> Result<Value, Box<Reply>> {
     let md5 = STANDARD.encode(Md5::digest(&data));
     if metadata.get("md5Hash").and_then(Value::as_str).is_some_and(|given| given != md5) {
-        return Err(failure(400, "invalid"));
+        return Err(Box::new(failure(400, "invalid")));
     }
     let generation = state.next();
     let text = |member: &str| metadata.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
     let name = text("name");
-    let objects = state.storage.0.get_mut(bucket).ok_or_else(|| failure(404, "notFound"))?;
+    let objects = state.storage.0.get_mut(bucket).ok_or_else(|| Box::new(failure(404, "notFound")))?;
     if must_be_free && objects.contains_key(&name) {
-        return Err(failure(412, "conditionNotMet"));
+        return Err(Box::new(failure(412, "conditionNotMet")));
     }
     let custom = metadata.get("metadata").cloned().unwrap_or_else(|| json!({}));
     let object = Object { generation, content_type: text("contentType"), metadata: custom, data };

@@ -41,6 +41,7 @@ pub(super) fn is_id(text: &str) -> bool {
 pub(super) const FOLDER: &str = "application/vnd.google-apps.folder";
 
 #[cfg(test)]
+#[expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 mod tests {
     use proptest::prelude::*;
 
