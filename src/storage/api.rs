@@ -172,6 +172,19 @@ impl Api {
         }
     }
 
+    /// Sends a call once, for callers that have to look before they repeat it.
+    ///
+    /// # Errors
+    /// Where there is no answer.
+    pub(super) async fn once(&self, call: &Call, patience: Patience) -> std::result::Result<Reply, Lost> {
+        self.send(call, None, patience).await
+    }
+
+    /// How long an answer is waited for.
+    pub(super) fn patience(&self) -> Patience {
+        self.client.patience()
+    }
+
     async fn send(
         &self,
         call: &Call,

@@ -94,6 +94,14 @@ impl Error {
         self
     }
 
+    /// The same failure for somebody else who waited for the same thing; without its cause.
+    #[must_use]
+    pub(super) fn again(&self) -> Self {
+        let Inner { kind, status, retry_after, message, .. } = &*self.0;
+        let (kind, status, retry_after, message) = (*kind, *status, *retry_after, message.clone());
+        Self(Box::new(Inner { kind, status, retry_after, message, source: None }))
+    }
+
     /// What the gateway does about it.
     #[must_use]
     pub fn kind(&self) -> Kind {

@@ -8,6 +8,7 @@ mod ending;
 mod error;
 mod file;
 mod finish;
+mod google;
 mod http;
 mod link;
 pub mod measured;
@@ -41,6 +42,8 @@ pub use upload::{CHUNK_BYTES, Chunk, Report, Upload};
 pub const DRIVERS: &[&Driver] = &[
     &azure::DRIVER,
     &file::DRIVER,
+    &google::drive::DRIVER,
+    &google::storage::DRIVER,
     &http::DRIVER,
     &link::DRIVER,
     &s3::DRIVER,

@@ -14,6 +14,7 @@ mod azure;
 mod bodies;
 mod breaks;
 mod file;
+mod google;
 mod names;
 mod reading;
 mod s3;
@@ -62,6 +63,10 @@ targets! {
     on_s3_path,
     /// s3s-fs, addressed as `bucket.host/key`.
     on_s3_vhost,
+    /// A double of Cloud Storage.
+    on_google_storage,
+    /// A double of Drive, with folders by name.
+    on_google_drive,
     /// nginx with DAV, over the `http` driver.
     on_nginx,
     /// A web server that gets and gives base64.

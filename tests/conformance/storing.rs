@@ -81,16 +81,26 @@ pub async fn a_second_put_takes_the_spare(target: Target) {
         let stored = target.put(&object, Body::full(first.clone())).await.expect("stored");
         let again = target.put(&object, Body::full(second.clone())).await.expect("stored");
         assert_ne!(stored.location, again.location);
-        let spare = again.location.values().any(|value| value.as_str().is_some_and(|text| text.contains(".1f6c2a9e")));
-        assert!(spare, "{:?}", again.location);
+        if target.by_id.is_none() {
+            let spare =
+                again.location.values().any(|value| value.as_str().is_some_and(|text| text.contains(".1f6c2a9e")));
+            assert!(spare, "{:?}", again.location);
+        }
         assert!(target.read(&stored.location, length).await == first, "the first was touched");
         assert!(target.read(&again.location, length).await == second);
+    }
+    if let Some(reason) = target.by_id {
+        println!("skipped: the name of the second object in a_second_put_takes_the_spare: {reason}");
     }
     target.assert_clean("after four").await;
     assert_eq!(target.world.objects().len(), 4);
 }
 
 pub async fn a_taken_name_is_left_alone(target: Target) {
+    if let Some(reason) = target.by_id {
+        println!("skipped: a_taken_name_is_left_alone: {reason}");
+        return;
+    }
     for length in [3, CHUNK_BYTES + 3] {
         let mut object = object(&format!("{length}"));
         object.taken = true;
@@ -119,7 +129,8 @@ pub async fn twenty_puts_of_one_name_keep_their_bytes(target: Target) {
     }
     let objects = target.world.objects();
     assert_eq!(objects.len(), 20, "{objects:?}");
-    assert_eq!(objects.iter().filter(|name| *name == "same/name.mp3").count(), 1, "{objects:?}");
+    let named = objects.iter().filter(|name| *name == "same/name.mp3").count();
+    assert_eq!(named, if target.by_id.is_some() { 20 } else { 1 }, "{objects:?}");
     target.assert_clean("after twenty").await;
 }
 

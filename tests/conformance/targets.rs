@@ -16,6 +16,7 @@ use stowage::tasks::Tasks;
 use tempfile::TempDir;
 
 use super::around::Around;
+use super::google;
 use super::support::nginx::{self, Nginx};
 use super::support::recorder::Recorder;
 use super::support::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
@@ -47,6 +48,8 @@ pub struct Target {
     pub secrets: Vec<String>,
     /// Why twenty puts of one name may meet: the server cannot create exclusively.
     pub not_exclusive: Option<&'static str>,
+    /// Why an object's name may be another's too: it is found by an id.
+    pub by_id: Option<&'static str>,
     /// Whether names are parts of a URL: composed names are escaped already, and a server may tell a tag only when it gives.
     pub by_url: bool,
 }
@@ -59,6 +62,8 @@ impl Target {
             Some("file") => Self::file(),
             Some("s3_path") => Self::s3("path").await,
             Some("s3_vhost") => Self::s3("vhost").await,
+            Some("google_storage") => google::storage().await.target,
+            Some("google_drive") => google::drive().await.target,
             Some("nginx") => Self::nginx().await,
             Some("http_base64") => Self::recorder(json!({"base64_encode_data": true, "verb": "post"})).await,
             Some("http_multipart") => Self::recorder(json!({"send_multipart": true})).await,
@@ -109,7 +114,16 @@ impl Target {
     pub fn open(handler: &str, settings: Value, around: &Around, budget: u64, world: Box<dyn World>) -> Self {
         let (tasks, budget) = (Tasks::default(), Budget::new(budget));
         let backend = try_open(handler, settings, around, &tasks, &budget).expect("settings");
-        Self { backend, tasks, budget, world, secrets: Vec::new(), not_exclusive: None, by_url: handler == "http" }
+        Self {
+            backend,
+            tasks,
+            budget,
+            world,
+            secrets: Vec::new(),
+            not_exclusive: None,
+            by_id: None,
+            by_url: handler == "http",
+        }
     }
 
     /// The same, with another budget.

@@ -6,6 +6,7 @@
 //! | [`certs`] | a throw-away CA with a server's and a client's certificate |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
 //! | [`gateway`] | the gateway in this process, in front of the embedded store |
+//! | [`google`] | Cloud Storage and Drive in memory, strict, and faulty as a test plans it |
 //! | [`nginx`] | a real nginx with DAV |
 //! | [`raw`] | an HTTP/1.1 client that sends and shows bytes as they are |
 //! | [`recorder`] | an HTTP server that keeps what it was sent and answers as it is told |
@@ -29,6 +30,7 @@ pub mod azurite;
 pub mod certs;
 pub mod fault;
 pub mod gateway;
+pub mod google;
 pub mod nginx;
 pub mod raw;
 pub mod recorder;

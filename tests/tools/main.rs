@@ -5,6 +5,7 @@
 
 mod azurite;
 mod fault;
+mod google;
 mod nginx;
 mod raw;
 mod recorder;

@@ -114,7 +114,7 @@ impl OAuth {
     /// What `Authorization` has to say.
     async fn authorization(&self, key: &Key) -> Result<HeaderValue> {
         let token = self.0.tokens.try_get_with_by_ref(key, self.fetch(key)).await;
-        match token.map_err(|error| again(&error))?.state {
+        match token.map_err(|error| error.again())?.state {
             State::Granted(value) => Ok(value),
             State::Revoked(reason) => Err(Error::new(Kind::Refused, &*reason)),
         }
@@ -156,15 +156,6 @@ impl OAuth {
 /// How long before its end a token is not used any more: a request takes time.
 fn margin(lifetime: Duration) -> Duration {
     (lifetime / 4).min(LONGEST_MARGIN)
-}
-
-/// One failure is told to everybody who waited for the token.
-fn again(error: &Error) -> Error {
-    let copy = Error::new(error.kind(), error.to_string()).after(error.retry_after());
-    match error.status() {
-        Some(status) => copy.with_status(status),
-        None => copy,
-    }
 }
 
 /// A vendor's API as one grant may use it.

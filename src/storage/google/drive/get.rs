@@ -1,0 +1,41 @@
+//! A file of a Drive, to be read.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::file::Drive;
+use crate::storage::api::Call;
+use crate::storage::google::read::Source;
+use crate::storage::google::service::Service;
+use crate::storage::{Error, Kind, Result};
+
+/// A file that a pointer names.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    pub(super) drive: Arc<Drive>,
+    pub(super) id: String,
+}
+
+impl Source for File {
+    fn service(&self) -> &Arc<Service> {
+        &self.drive.service
+    }
+
+    fn call(&self) -> Call {
+        let target = format!("/drive/v3/files/{}?alt=media&supportsAllDrives=true", self.id);
+        self.drive.service.call(Method::GET, &target)
+    }
+
+    fn is_gone(&self, status: StatusCode) -> bool {
+        status == StatusCode::NOT_FOUND
+    }
+
+    /// Downloads have no tag, so the file is asked for its revision. It is asked after the bytes have begun to come: a file
+    /// that has an old revision then had it before.
+    async fn version(&self, _: &HeaderMap) -> Result<Option<String>> {
+        let resource = self.drive.look(&self.id).await?;
+        let resource = resource.ok_or_else(|| Error::new(Kind::Missing, "the file is gone"))?;
+        Ok(resource.head_revision_id)
+    }
+}

@@ -1,0 +1,19 @@
+//! Google's two storages: Cloud Storage (`storage`) and Drive (`drive`), which share servers, tokens and protocol.
+//!
+//! | file | is |
+//! |---|---|
+//! | `service` | the API as one grant may use it |
+//! | `fault` | what a failure says, and which 403s pass |
+//! | `related` | metadata and bytes in one request |
+//! | `session` | resumable uploads |
+//! | `claim` | what an upload may have left |
+//! | `read` | downloads, resumed under the same version |
+
+mod claim;
+pub(super) mod drive;
+mod fault;
+mod read;
+mod related;
+mod service;
+mod session;
+pub(super) mod storage;

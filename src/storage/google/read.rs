@@ -1,0 +1,92 @@
+//! Downloads: the whole object or a range of it, resumed where the connection breaks, under the same version only.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use http::StatusCode;
+use http::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use http_body::Body as _;
+
+use super::service::Service;
+use crate::http::body::Body;
+use crate::http::range::{ByteRange, Exact, content_range};
+use crate::storage::api::{Call, Reply};
+use crate::storage::resume::{Reopen, Resumed};
+use crate::storage::{Download, Error, Kind, Result, Served};
+
+/// An object that can be read.
+pub(super) trait Source: Clone + Send + Sync + 'static {
+    fn service(&self) -> &Arc<Service>;
+
+    /// Asks for all of it.
+    fn call(&self) -> Call;
+
+    /// Whether an answer says that the object is gone.
+    fn is_gone(&self, status: StatusCode) -> bool;
+
+    /// Which version an answer has begun to give; `None` where Google does not say.
+    fn version(&self, headers: &HeaderMap) -> impl Future<Output = Result<Option<String>>> + Send;
+}
+
+/// Opens an object.
+pub(super) async fn open(source: &impl Source, wanted: Option<ByteRange>) -> Result<Download> {
+    let mut reply = source.service().ask(&ranged(source, wanted)?).await?;
+    let served = served(source, &reply, wanted)?;
+    let version = source.version(&reply.headers).await?;
+    let body = std::mem::take(&mut reply.body);
+    let (first, length) = match served {
+        Served::Part(range) => (range.first, Some(range.len())),
+        Served::Whole => (0, body.size_hint().exact()),
+    };
+    let body = match (length, &version) {
+        (Some(length @ 1..), Some(version)) => resumed(source.clone(), body, (first, length), version.clone()),
+        (Some(length), _) => Body::boxed(Exact::new(body, length)),
+        (None, _) => body,
+    };
+    Ok(Download { served, etag: version, body })
+}
+
+fn ranged(source: &impl Source, range: Option<ByteRange>) -> Result<Call> {
+    let call = source.call().object();
+    let Some(range) = range else { return Ok(call) };
+    let value = HeaderValue::from_str(&range.header());
+    Ok(call.header(RANGE, value.map_err(|_| Error::new(Kind::Refused, "a range that cannot be asked for"))?))
+}
+
+fn served(source: &impl Source, reply: &Reply, wanted: Option<ByteRange>) -> Result<Served> {
+    if source.is_gone(reply.status) {
+        return Err(Error::new(Kind::Missing, "the object is gone").with_status(reply.status));
+    }
+    match reply.status {
+        StatusCode::OK => return Ok(Served::Whole),
+        StatusCode::PARTIAL_CONTENT => {}
+        _ => return Err(reply.refusal("give an object")),
+    }
+    let given = reply.headers.get(CONTENT_RANGE).and_then(|header| content_range(header.to_str().ok()?));
+    let fits = |range: ByteRange| reply.body.size_hint().exact().is_none_or(|length| length == range.len());
+    match (given, wanted) {
+        (Some((given, _)), Some(wanted)) if given == wanted && fits(given) => Ok(Served::Part(given)),
+        _ => Err(Error::new(Kind::Refused, "Google sent another range than the one that was asked for")),
+    }
+}
+
+/// Wraps a body so that a break in the middle is mended by asking for the rest of the same version.
+fn resumed(source: impl Source, body: Body, (first, length): (u64, u64), version: String) -> Body {
+    let last = first + length - 1;
+    let reopen: Reopen = Box::new(move |passed| {
+        let (source, version) = (source.clone(), version.clone());
+        let rest = ByteRange { first: first + passed, last };
+        async move {
+            let mut reply = source.service().ask(&ranged(&source, Some(rest))?).await?;
+            let served = served(&source, &reply, Some(rest))?;
+            let same = source.version(&reply.headers).await?.is_some_and(|now| now == version);
+            match served {
+                Served::Part(_) if same => Ok(std::mem::take(&mut reply.body)),
+                _ => Err(Error::new(Kind::Refused, "Google sent another version in the middle of an object")),
+            }
+        }
+        .boxed()
+    });
+    Body::boxed(Resumed::new(body, length, reopen))
+}

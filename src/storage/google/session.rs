@@ -1,0 +1,283 @@
+//! Resumable uploads: a session URI takes the chunks, and says at any time how much it has.
+//!
+//! Sources: "Perform resumable uploads" of Cloud Storage; "Perform a resumable upload" in "Upload file data" of the Drive
+//! API. Chunks are multiples of 256 KiB but for the last. 308 and `Range` say what is stored, which may be less than what
+//! was sent. After a failure the session is asked (`Content-Range: bytes */...`), and only what it lacks is sent again.
+//! A session lasts a week; one that is gone answers 404 or 410. Its URI carries its own authorisation.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryFutureExt;
+use http::header::{CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
+use http::{Method, StatusCode};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use super::claim::{Claim, PAUSES, Trace};
+use super::service::Service;
+use crate::storage::api::{Call, Reply};
+use crate::storage::finish::clean_up;
+use crate::storage::session;
+use crate::storage::tries::Tries;
+use crate::storage::{Chunk, Error, Kind, Result};
+
+/// A session that has begun; cancelled by `Drop` unless it was finished.
+#[derive(Debug)]
+pub(super) struct Session<T: Trace> {
+    link: Link,
+    sent: u64,
+    sending: Option<JoinHandle<Option<Result<Option<Bytes>>>>>,
+    /// What the last chunk was answered.
+    resource: Option<Bytes>,
+    /// `None`: the session is finished.
+    claim: Option<Claim<T>>,
+}
+
+/// A session's URI, which is a secret.
+#[derive(Clone)]
+struct Link {
+    service: Arc<Service>,
+    uri: String,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+/// What a session says of itself.
+enum Said {
+    /// It has this many bytes.
+    Stored(u64),
+    /// The object is there, and this is its resource.
+    Finished(Bytes),
+    /// Nothing can come of it any more.
+    Over(Error),
+}
+
+/// The call that begins a session. `length` is that of the body, in bytes, where it is known.
+pub(super) fn begin(call: Call, metadata: &Value, media_type: &str, length: Option<u64>) -> Call {
+    let json = HeaderValue::from_static("application/json; charset=UTF-8");
+    let call = call.body(json, metadata.to_string());
+    let call = match HeaderValue::from_str(media_type) {
+        Ok(value) => call.header(HeaderName::from_static("x-upload-content-type"), value),
+        Err(_) => call,
+    };
+    match length {
+        Some(length) => call.header(HeaderName::from_static("x-upload-content-length"), length.into()),
+        None => call,
+    }
+}
+
+impl<T: Trace> Session<T> {
+    /// The session that an answer names.
+    ///
+    /// # Errors
+    /// `Refused` where it names none that can be used.
+    pub(super) fn of(reply: &Reply, trace: T) -> Result<Self> {
+        let service = Arc::clone(trace.service());
+        let wrong = || Error::new(Kind::Refused, "Google began an upload without a session");
+        let uri = reply.headers.get(LOCATION).and_then(|uri| uri.to_str().ok()).ok_or_else(wrong)?;
+        // The bytes must not leave TLS because an answer says so.
+        if service.origin.tls && !uri.starts_with("https://") {
+            return Err(wrong());
+        }
+        let link = Link { service, uri: uri.to_owned() };
+        link.call()?;
+        Ok(Self { link, sent: 0, sending: None, resource: None, claim: Some(Claim::new(trace)) })
+    }
+
+    /// The stored object's resource, after the last chunk was sent.
+    ///
+    /// # Errors
+    /// `Refused` where the server did not make an object.
+    pub(super) fn finish(mut self) -> Result<(Bytes, Claim<T>)> {
+        let resource = self.resource.take();
+        let finished = resource.and_then(|resource| Some((resource, self.claim.take()?)));
+        finished.ok_or_else(|| Error::new(Kind::Refused, "Google did not end an upload"))
+    }
+}
+
+impl<T: Trace> session::Session for Session<T> {
+    fn send(&mut self, chunk: Chunk) -> Result<()> {
+        if let Some(claim) = self.claim.as_mut().filter(|_| chunk.last) {
+            claim.doubt();
+        }
+        let part = Part { link: self.link.clone(), first: self.sent, chunk };
+        self.sent = part.end();
+        self.sending = Some(self.link.service.tasks.spawn("google chunk", part.deliver()));
+        Ok(())
+    }
+
+    async fn sent(&mut self) -> Result<()> {
+        let Some(sending) = &mut self.sending else { return Ok(()) };
+        let broke_off = || Error::new(Kind::Passing, "the upload of a chunk broke off");
+        let outcome = sending.map_err(|_| broke_off()).await;
+        self.sending = None;
+        self.resource = outcome?.ok_or_else(broke_off)??;
+        Ok(())
+    }
+}
+
+impl<T: Trace> Drop for Session<T> {
+    fn drop(&mut self) {
+        let Some(claim) = self.claim.take() else { return };
+        let (link, sending) = (self.link.clone(), self.sending.take());
+        clean_up(&self.link.service.tasks, "google cancel", async move {
+            if let Some(sending) = sending {
+                // Whatever came of it: the chunk is not on its way any more.
+                let _ = sending.await;
+            }
+            link.cancel().await;
+            // Once it is cancelled, nothing can be finished any more, so the claim is looked at after that.
+            drop(claim);
+        });
+    }
+}
+
+/// A chunk on its way.
+struct Part {
+    link: Link,
+    /// Where it begins in the object.
+    first: u64,
+    chunk: Chunk,
+}
+
+impl Part {
+    const fn end(&self) -> u64 {
+        self.first + self.chunk.data.len() as u64
+    }
+
+    /// Sends it until the session has it. The resource after the last one.
+    async fn deliver(self) -> Result<Option<Bytes>> {
+        let (mut stored, mut standstills) = (self.first, 0);
+        let mut tries = Tries::start(self.chunk.data.len());
+        loop {
+            let said = match self.send_from(stored, &tries).await {
+                Ok(said) => said,
+                Err(error) if tries.again(&error).await => self.ask().await?,
+                Err(error) => return Err(error),
+            };
+            let now = match said {
+                Said::Finished(resource) if self.chunk.last => return Ok(Some(resource)),
+                Said::Finished(_) => return Err(nonsense("an object was finished before its end")),
+                Said::Over(error) => return Err(error),
+                Said::Stored(now) => now,
+            };
+            if now < self.first || now > self.end() {
+                return Err(nonsense("another number of bytes than was sent"));
+            }
+            if now == self.end() && !self.chunk.last {
+                return Ok(None);
+            }
+            standstills = if now > stored { 0 } else { standstills + 1 };
+            if standstills == MOST_STANDSTILLS {
+                return Err(Error::new(Kind::Passing, "Google does not take the bytes of an upload"));
+            }
+            stored = now;
+        }
+    }
+
+    /// Sends what the session lacks.
+    async fn send_from(&self, stored: u64, tries: &Tries) -> Result<Said> {
+        let from = usize::try_from(stored - self.first).unwrap_or(usize::MAX).min(self.chunk.data.len());
+        let rest = self.chunk.data.slice(from..);
+        let range = match rest.is_empty() {
+            true => "*".to_owned(),
+            false => format!("{stored}-{}", self.end() - 1),
+        };
+        let mut call = self.link.call()?.header(CONTENT_RANGE, self.content_range(&range)?);
+        call.data = rest;
+        let api = self.link.service.api();
+        let reply = api.once(&call, tries.patience(api.patience())).await?;
+        said(&reply)
+    }
+
+    /// Asks how much the session has.
+    async fn ask(&self) -> Result<Said> {
+        let call = self.link.call()?.header(CONTENT_RANGE, self.content_range("*")?);
+        let reply = self.link.service.api().ask(&call, None).await?;
+        said(&reply)
+    }
+
+    /// The total is known with the last chunk.
+    fn content_range(&self, range: &str) -> Result<HeaderValue> {
+        let total = if self.chunk.last { self.end().to_string() } else { "*".to_owned() };
+        HeaderValue::from_str(&format!("bytes {range}/{total}")).map_err(|_| nonsense("a position that is none"))
+    }
+}
+
+fn said(reply: &Reply) -> Result<Said> {
+    match reply.status {
+        StatusCode::PERMANENT_REDIRECT => stored(&reply.headers).map(Said::Stored),
+        status if status.is_success() => Ok(Said::Finished(reply.document.clone())),
+        status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
+            Ok(Said::Over(Error::new(Kind::Passing, "the upload session is gone").with_status(status)))
+        }
+        status @ StatusCode::PRECONDITION_FAILED => {
+            let text = "another object took the name during the upload";
+            Ok(Said::Over(Error::new(Kind::Passing, text).with_status(status)))
+        }
+        _ => Err(reply.refusal("store a chunk")),
+    }
+}
+
+/// `Range: bytes=0-n`: n + 1 bytes. Without it: none.
+fn stored(headers: &HeaderMap) -> Result<u64> {
+    let Some(range) = headers.get(RANGE) else { return Ok(0) };
+    let last = range.to_str().ok().and_then(|text| text.trim().strip_prefix("bytes=0-")?.parse::<u64>().ok());
+    last.and_then(|last| last.checked_add(1)).ok_or_else(|| nonsense("a range that is none"))
+}
+
+fn nonsense(what: &str) -> Error {
+    Error::new(Kind::Refused, format!("Google answered a chunk with {what}"))
+}
+
+impl Link {
+    fn call(&self) -> Result<Call> {
+        Call::to(Method::PUT, &self.uri)
+    }
+
+    /// "Cancel an upload" of Cloud Storage: DELETE, answered with 499. Drive's pages do not speak of it; its sessions are
+    /// the same, and one that cannot be cancelled is forgotten after a week.
+    async fn cancel(&self) {
+        let Ok(call) = Call::to(Method::DELETE, &self.uri) else { return };
+        for pause in PAUSES {
+            tokio::time::sleep(pause).await;
+            match self.service.api().ask(&call, None).await {
+                Ok(reply) if reply.status.is_success() || reply.status.is_client_error() => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
+        tracing::warn!(storage = %self.service.id, "an upload session that could not be cancelled may be left");
+    }
+}
+
+/// How often a session may say that it has no more than before.
+const MOST_STANDSTILLS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use http::header::RANGE;
+
+    use super::stored;
+
+    #[test]
+    fn a_range_says_how_many_bytes_are_stored() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RANGE, text.parse().unwrap());
+            stored(&headers).ok()
+        };
+        assert_eq!(of("bytes=0-262143"), Some(262_144));
+        assert_eq!(of("bytes=0-0"), Some(1));
+        for nonsense in ["bytes=1-5", "0-5", "bytes=0-", "bytes=0-18446744073709551615", "bytes=0--1"] {
+            assert_eq!(of(nonsense), None, "{nonsense}");
+        }
+        assert_eq!(stored(&HeaderMap::new()).ok(), Some(0));
+    }
+}

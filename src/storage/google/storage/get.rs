@@ -1,0 +1,41 @@
+//! An object of a bucket, to be read.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::bucket::Bucket;
+use crate::storage::Result;
+use crate::storage::api::Call;
+use crate::storage::google::read::Source;
+use crate::storage::google::service::Service;
+
+/// An object that a pointer names. Those of KAZOO's pointers have no generation.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) bucket: Arc<Bucket>,
+    pub(super) name: String,
+    pub(super) generation: Option<String>,
+}
+
+impl Source for Stored {
+    fn service(&self) -> &Arc<Service> {
+        &self.bucket.service
+    }
+
+    /// With the condition rather than `generation=`: an object that was removed from a bucket with versions is gone.
+    fn call(&self) -> Call {
+        let generation = self.generation.as_deref();
+        let condition = generation.map(|generation| format!("&ifGenerationMatch={generation}")).unwrap_or_default();
+        let target = format!("{}?alt=media{condition}", self.bucket.path(&self.name));
+        self.bucket.service.call(Method::GET, &target)
+    }
+
+    fn is_gone(&self, status: StatusCode) -> bool {
+        matches!(status, StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED)
+    }
+
+    async fn version(&self, headers: &HeaderMap) -> Result<Option<String>> {
+        Ok(headers.get("x-goog-generation").and_then(|value| Some(value.to_str().ok()?.to_owned())))
+    }
+}

@@ -1,0 +1,58 @@
+//! Drive's query language, as far as one expression needs it ("Search query terms and operators").
+
+/// Terms that all have to hold.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    pub name: Option<String>,
+    pub parent: Option<String>,
+    pub media_type: Option<String>,
+    pub trashed: Option<bool>,
+}
+
+impl Query {
+    /// `None` for anything that is not a list of the terms below.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut query = Self::default();
+        let mut rest = text;
+        loop {
+            rest = query.term(rest)?;
+            if rest.is_empty() {
+                return Some(query);
+            }
+            rest = rest.strip_prefix(" and ")?;
+        }
+    }
+
+    fn term<'a>(&mut self, text: &'a str) -> Option<&'a str> {
+        if let Some(rest) = text.strip_prefix("name = ") {
+            return quoted(rest, &mut self.name);
+        }
+        if let Some(rest) = text.strip_prefix("mimeType = ") {
+            return quoted(rest, &mut self.media_type);
+        }
+        if let Some(rest) = text.strip_prefix("trashed = ") {
+            let (value, rest) = rest
+                .strip_prefix("false")
+                .map(|rest| (false, rest))
+                .or_else(|| Some((true, rest.strip_prefix("true")?)))?;
+            self.trashed = Some(value);
+            return Some(rest);
+        }
+        quoted(text, &mut self.parent)?.strip_prefix(" in parents")
+    }
+}
+
+/// A text in single quotes; a backslash stands before quotes and backslashes in it.
+fn quoted<'a>(text: &'a str, value: &mut Option<String>) -> Option<&'a str> {
+    let mut read = String::new();
+    let mut characters = text.strip_prefix('\'')?.chars();
+    loop {
+        match characters.next()? {
+            '\\' => read.push(characters.next().filter(|next| matches!(next, '\'' | '\\'))?),
+            '\'' => break,
+            character => read.push(character),
+        }
+    }
+    value.is_none().then(|| *value = Some(read))?;
+    Some(characters.as_str())
+}

@@ -1,0 +1,160 @@
+//! Resumable uploads ("Perform resumable uploads" of Cloud Storage, "Perform a resumable upload" of the Drive API).
+
+use bytes::{Bytes, BytesMut};
+use serde_json::{Map, Value};
+
+use super::wire::{Asked, Reply, failure};
+use super::{State, Step, Trouble, drive, storage};
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    /// The upload's path, which tells the service and the bucket.
+    path: Vec<String>,
+    metadata: Map<String, Value>,
+    fields: Option<String>,
+    must_be_free: bool,
+    announced: Option<usize>,
+    data: BytesMut,
+    /// What the object was answered with, once it was made.
+    finished: Option<Value>,
+}
+
+impl Session {
+    pub const fn is_open(&self) -> bool {
+        self.finished.is_none()
+    }
+}
+
+pub fn begin(state: &mut State, asked: &Asked) -> Reply {
+    let is_json = asked.header("content-type") == "application/json; charset=UTF-8";
+    let Some(metadata) = serde_json::from_slice::<Map<String, Value>>(&asked.data).ok().filter(|_| is_json) else {
+        return failure(400, "parseError");
+    };
+    let announced = match asked.header("x-upload-content-length") {
+        "" => None,
+        text => match text.parse() {
+            Ok(length) => Some(length),
+            Err(_) => return failure(400, "badRequest"),
+        },
+    };
+    let is_storage = asked.path.get(1).is_some_and(|part| part == "storage");
+    let refused = match is_storage {
+        true => storage::refuses(state, asked, &metadata),
+        false => drive::refuses(state, asked, &metadata),
+    };
+    if let Some(refused) = refused {
+        return refused;
+    }
+    let id = format!("canary-session-{}", state.next());
+    let location = format!("{}/{}?uploadType=resumable&upload_id={id}", asked.origin, asked.path.join("/"));
+    let session = Session {
+        path: asked.path.clone(),
+        metadata,
+        fields: asked.query("fields").map(str::to_owned),
+        must_be_free: asked.query("ifGenerationMatch") == Some("0"),
+        announced,
+        data: BytesMut::new(),
+        finished: None,
+    };
+    state.sessions.insert(id, session);
+    Reply::new(200).header("location", location)
+}
+
+pub fn act(state: &mut State, step: Step, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
+    let id = asked.query("upload_id").unwrap_or_default().to_owned();
+    if let Some(Trouble::Forget(status)) = trouble {
+        state.sessions.remove(&id);
+        return Reply::new(*status);
+    }
+    // Taken out while it is worked on.
+    let Some(mut session) = state.sessions.remove(&id) else { return Reply::new(404) };
+    if session.path != asked.path || !asked.only(&["uploadType", "upload_id"]) {
+        state.sessions.insert(id, session);
+        return failure(400, "badRequest");
+    }
+    if step == Step::Cancel {
+        return Reply::new(499);
+    }
+    let reply = match step {
+        Step::Status => session.status(state, asked),
+        _ => session.chunk(state, asked, trouble),
+    };
+    state.sessions.insert(id, session);
+    reply
+}
+
+impl Session {
+    fn status(&mut self, state: &mut State, asked: &Asked) -> Reply {
+        let total = asked.header("content-range").strip_prefix("bytes */").unwrap_or_default();
+        if !asked.data.is_empty() || (total != "*" && total.parse::<usize>().is_err()) {
+            return failure(400, "badRequest");
+        }
+        if let Some(resource) = &self.finished {
+            return Reply::json(200, resource);
+        }
+        match total.parse::<usize>() {
+            Ok(total) if self.data.len() == total => self.finish(state, None),
+            _ => self.incomplete(),
+        }
+    }
+
+    fn chunk(&mut self, state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
+        let Some((first, last, total)) = range(asked.header("content-range")) else {
+            return failure(400, "badRequest");
+        };
+        let is_last = total == Some(last + 1);
+        let fits = total.is_none_or(|total| last < total && self.announced.is_none_or(|length| length == total));
+        let sound = last + 1 - first == asked.data.len()
+            && fits
+            && first == self.data.len()
+            && (is_last || asked.data.len().is_multiple_of(UNIT))
+            && self.finished.is_none();
+        if !sound {
+            return failure(400, "badRequest");
+        }
+        let taken = match trouble {
+            Some(Trouble::Take(most)) => (asked.data.len().min(*most) / UNIT) * UNIT,
+            _ => asked.data.len(),
+        };
+        self.data.extend_from_slice(&asked.data[..taken]);
+        if is_last && taken == asked.data.len() { self.finish(state, trouble) } else { self.incomplete() }
+    }
+
+    /// 308 and what is stored; no `Range` where that is nothing.
+    fn incomplete(&self) -> Reply {
+        match self.data.len() {
+            0 => Reply::new(308),
+            length => Reply::new(308).header("range", format!("bytes=0-{}", length - 1)),
+        }
+    }
+
+    fn finish(&mut self, state: &mut State, trouble: Option<&Trouble>) -> Reply {
+        let data: Bytes = self.data.split().freeze();
+        let made = match self.path.get(1).map(String::as_str) {
+            Some("storage") => storage::make(state, &self.path[4], &self.metadata, data, self.must_be_free, trouble),
+            _ => drive::make(state, &self.metadata, data, trouble),
+        };
+        let resource = match made {
+            Ok(resource) => resource,
+            Err(refused) => return *refused,
+        };
+        let fields = self.fields.as_deref().unwrap_or_default();
+        let kept = fields.split(',').filter_map(|field| Some((field.to_owned(), resource.get(field)?.clone())));
+        let resource = Value::Object(kept.collect());
+        self.finished = Some(resource.clone());
+        Reply::json(200, &resource)
+    }
+}
+
+/// `bytes first-last/total`, where the total may be `*`.
+fn range(text: &str) -> Option<(usize, usize, Option<usize>)> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    (first <= last).then_some((first, last, total))
+}
+
+/// Chunks are multiples of it, except the last.
+const UNIT: usize = 256 << 10;

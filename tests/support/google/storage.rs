@@ -1,0 +1,148 @@
+//! Buckets ("Objects" in the JSON API reference of Cloud Storage).
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use serde_json::{Map, Value, json};
+
+use super::wire::{Asked, Reply, failure, partial};
+use super::{State, Step, Trouble};
+
+/// All buckets.
+#[derive(Debug, Default)]
+pub struct Storage(BTreeMap<String, BTreeMap<String, Object>>);
+
+#[derive(Debug, Clone)]
+struct Object {
+    generation: u64,
+    content_type: String,
+    metadata: Value,
+    data: Bytes,
+}
+
+impl Storage {
+    pub fn make_bucket(&mut self, bucket: &str) {
+        self.0.insert(bucket.to_owned(), BTreeMap::new());
+    }
+
+    pub fn names(&self, bucket: &str) -> Vec<String> {
+        self.0.get(bucket).map(|objects| objects.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    pub fn overwrite(&mut self, bucket: &str, name: &str, data: Vec<u8>, generation: u64) {
+        let object = Object { generation, content_type: "x/y".into(), metadata: json!({}), data: data.into() };
+        self.0.entry(bucket.to_owned()).or_default().insert(name.to_owned(), object);
+    }
+}
+
+impl Object {
+    fn resource(&self, bucket: &str, name: &str, trouble: Option<&Trouble>) -> Value {
+        let wrong = if trouble == Some(&Trouble::WrongHash) { &b"wrong"[..] } else { &self.data[..] };
+        json!({
+            "kind": "storage#object", "bucket": bucket, "name": name, "generation": self.generation.to_string(),
+            "metageneration": "1", "contentType": self.content_type, "size": self.data.len().to_string(),
+            "md5Hash": STANDARD.encode(Md5::digest(wrong)), "metadata": self.metadata,
+        })
+    }
+}
+
+/// What is wrong with an upload that is to begin.
+pub fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Option<Reply> {
+    let ["upload", "storage", "v1", "b", bucket, "o"] = asked.path.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    else {
+        return Some(failure(404, "notFound"));
+    };
+    if !asked.only(&["uploadType", "ifGenerationMatch", "fields"]) {
+        return Some(failure(400, "invalidParameter"));
+    }
+    let known = ["name", "contentType", "metadata", "md5Hash"];
+    let Some(name) = metadata.get("name").and_then(Value::as_str).filter(|name| is_name(name)) else {
+        return Some(failure(400, "invalid"));
+    };
+    if metadata.keys().any(|member| !known.contains(&member.as_str())) {
+        return Some(failure(400, "invalid"));
+    }
+    let Some(objects) = state.storage.0.get(bucket) else { return Some(failure(404, "notFound")) };
+    let must_be_free = asked.query("ifGenerationMatch") == Some("0");
+    (must_be_free && objects.contains_key(name)).then(|| failure(412, "conditionNotMet"))
+}
+
+pub fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
+    if asked.query("uploadType") != Some("multipart") {
+        return failure(400, "invalidParameter");
+    }
+    let Some((metadata, media_type, data)) = asked.related() else { return failure(400, "parseError") };
+    if metadata.get("contentType").and_then(Value::as_str).is_some_and(|given| given != media_type) {
+        return failure(400, "invalid");
+    }
+    if let Some(refused) = refuses(state, asked, &metadata) {
+        return refused;
+    }
+    let must_be_free = asked.query("ifGenerationMatch") == Some("0");
+    match make(state, &asked.path[4], &metadata, data, must_be_free, trouble) {
+        Ok(resource) => partial(asked, resource),
+        Err(refused) => *refused,
+    }
+}
+
+/// Makes an object and gives its resource.
+pub fn make(
+    state: &mut State,
+    bucket: &str,
+    metadata: &Map<String, Value>,
+    data: Bytes,
+    must_be_free: bool,
+    trouble: Option<&Trouble>,
+) -> Result<Value, Box<Reply>> {
+    let md5 = STANDARD.encode(Md5::digest(&data));
+    if metadata.get("md5Hash").and_then(Value::as_str).is_some_and(|given| given != md5) {
+        return Err(Box::new(failure(400, "invalid")));
+    }
+    let generation = state.next();
+    let text = |member: &str| metadata.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let name = text("name");
+    let objects = state.storage.0.get_mut(bucket).ok_or_else(|| Box::new(failure(404, "notFound")))?;
+    if must_be_free && objects.contains_key(&name) {
+        return Err(Box::new(failure(412, "conditionNotMet")));
+    }
+    let custom = metadata.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    let object = Object { generation, content_type: text("contentType"), metadata: custom, data };
+    let resource = object.resource(bucket, &name, trouble);
+    objects.insert(name, object);
+    Ok(resource)
+}
+
+pub fn act(
+    state: &mut State,
+    step: Step,
+    asked: &Asked,
+    (bucket, name): (&str, &str),
+    trouble: Option<&Trouble>,
+) -> Reply {
+    if !asked.only(&["alt", "fields", "ifGenerationMatch"]) {
+        return failure(400, "invalidParameter");
+    }
+    let Some(objects) = state.storage.0.get_mut(bucket) else { return failure(404, "notFound") };
+    let Some(object) = objects.get(name) else { return failure(404, "notFound") };
+    if asked.query("ifGenerationMatch").is_some_and(|wanted| wanted != object.generation.to_string()) {
+        return failure(412, "conditionNotMet");
+    }
+    match step {
+        Step::Look => partial(asked, object.resource(bucket, name, trouble)),
+        Step::Media => Reply::media(asked, &object.content_type, &object.data, trouble)
+            .header("x-goog-generation", object.generation.to_string())
+            .header("x-goog-hash", format!("md5={}", STANDARD.encode(Md5::digest(&object.data)))),
+        _ => {
+            objects.remove(name);
+            Reply::new(204)
+        }
+    }
+}
+
+/// "Object naming requirements"
+fn is_name(name: &str) -> bool {
+    (1..=1024).contains(&name.len()) && !name.contains(['\r', '\n']) && name != "." && name != ".."
+}

@@ -1,0 +1,217 @@
+//! Requests taken apart, answers put together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt as _};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use hyper::{HeaderMap, Method, Request, Response};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value, json};
+
+use super::Trouble;
+
+pub type Answer = Response<BoxBody<Bytes, std::io::Error>>;
+
+/// A request.
+#[derive(Debug)]
+pub struct Asked {
+    pub method: Method,
+    /// The path's parts, decoded.
+    pub path: Vec<String>,
+    query: BTreeMap<String, String>,
+    pub headers: HeaderMap,
+    pub data: Bytes,
+    /// Whether it is framed as Google wants it: a length, the right host, no parameter twice.
+    pub is_sound: bool,
+    /// `http://host:port`
+    pub origin: String,
+}
+
+impl Asked {
+    pub async fn read(request: Request<Incoming>, address: SocketAddr) -> Result<Self, hyper::Error> {
+        let (head, body) = request.into_parts();
+        let data = body.collect().await?.to_bytes();
+        let decode = |part: &str| percent_decode_str(part).decode_utf8().map(|part| part.into_owned());
+        let path: Result<Vec<String>, _> = head.uri.path().split('/').skip(1).map(decode).collect();
+        let pairs: Vec<(String, String)> =
+            url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+        let query: BTreeMap<String, String> = pairs.iter().cloned().collect();
+        let has_length =
+            matches!(head.method, Method::GET | Method::DELETE) || head.headers.contains_key(CONTENT_LENGTH);
+        let right_host = head.headers.get(HOST).is_some_and(|host| host.as_bytes() == address.to_string().as_bytes());
+        let is_sound = has_length && right_host && query.len() == pairs.len() && path.is_ok();
+        let path = path.unwrap_or_default();
+        Ok(Self {
+            method: head.method,
+            path,
+            query,
+            headers: head.headers,
+            data,
+            is_sound,
+            origin: format!("http://{address}"),
+        })
+    }
+
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Whether there is no other parameter than these.
+    pub fn only(&self, names: &[&str]) -> bool {
+        self.query.keys().all(|name| names.contains(&name.as_str()))
+    }
+
+    /// Metadata, media type and bytes of a `multipart/related` body ("Multipart upload").
+    pub fn related(&self) -> Option<(Map<String, Value>, String, Bytes)> {
+        let boundary = self.header("content-type").strip_prefix("multipart/related; boundary=")?.trim_matches('"');
+        let first = format!("--{boundary}\r\n");
+        let (next, last) = (format!("\r\n--{boundary}\r\n"), format!("\r\n--{boundary}--"));
+        let rest = self.data.strip_prefix(first.as_bytes())?;
+        let middle = find(rest, next.as_bytes())?;
+        let (json_type, json_text) = part(&rest[..middle])?;
+        let rest = &rest[middle + next.len()..];
+        let end = rest.strip_suffix(b"\r\n").unwrap_or(rest).strip_suffix(last.as_bytes())?;
+        let (media_type, data) = part(end)?;
+        let is_json = json_type.to_ascii_lowercase().starts_with("application/json");
+        let metadata = serde_json::from_slice(json_text).ok().filter(|_| is_json)?;
+        Some((metadata, media_type, Bytes::copy_from_slice(data)))
+    }
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}
+
+fn part(text: &[u8]) -> Option<(String, &[u8])> {
+    let end = find(text, b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&text[..end]).ok()?;
+    Some((head.strip_prefix("Content-Type: ")?.to_owned(), &text[end + 4..]))
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    headers: Vec<(&'static str, String)>,
+    data: Bytes,
+    /// The connection breaks after this many bytes.
+    short: Option<usize>,
+}
+
+impl Reply {
+    pub fn new(status: u16) -> Self {
+        Self { status, headers: Vec::new(), data: Bytes::new(), short: None }
+    }
+
+    pub fn json(status: u16, document: &Value) -> Self {
+        let mut reply = Self::new(status).header("content-type", "application/json; charset=UTF-8");
+        reply.data = document.to_string().into();
+        reply
+    }
+
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub fn retry_after(self, seconds: Option<u64>) -> Self {
+        match seconds {
+            Some(seconds) => self.header("retry-after", seconds.to_string()),
+            None => self,
+        }
+    }
+
+    /// An object's bytes, or the range of them that is asked for.
+    pub fn media(asked: &Asked, media_type: &str, data: &Bytes, trouble: Option<&Trouble>) -> Self {
+        let mut reply = match asked.header("range") {
+            "" => {
+                let mut reply = Self::new(200);
+                reply.data = data.clone();
+                reply
+            }
+            range => {
+                let bounds = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+                let bounds =
+                    bounds.and_then(|(first, last)| Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?)));
+                let Some((first, last)) = bounds.filter(|(first, last)| first <= last && *first < data.len()) else {
+                    return failure(416, "requestedRangeNotSatisfiable")
+                        .header("content-range", format!("bytes */{}", data.len()));
+                };
+                let last: usize = last.min(data.len() - 1);
+                let mut reply = Self::new(206).header("content-range", format!("bytes {first}-{last}/{}", data.len()));
+                reply.data = data.slice(first..=last);
+                reply
+            }
+        };
+        if let Some(Trouble::Short(length)) = trouble {
+            reply.short = Some(*length);
+        }
+        reply.header("content-type", media_type)
+    }
+}
+
+impl Reply {
+    pub fn answer(self) -> Answer {
+        let reply = self;
+        let mut response = Response::builder().status(reply.status);
+        for (name, value) in reply.headers {
+            response = response.header(name, value);
+        }
+        let body = match reply.short {
+            None => Full::new(reply.data).map_err(|never| match never {}).boxed(),
+            Some(length) => {
+                response = response.header(CONTENT_LENGTH, reply.data.len());
+                let data = reply.data.slice(..length);
+                let first = stream::once(async move { Ok(Frame::data(data)) });
+                // While a body waits, hyper sends what it has: the break comes after the bytes.
+                let then = stream::once(async {
+                    tokio::task::yield_now().await;
+                    Err(std::io::Error::other("broken"))
+                });
+                let frames: Pin<Box<dyn Stream<Item = _> + Send + Sync>> = Box::pin(first.chain(then));
+                BodyExt::boxed(StreamBody::new(frames))
+            }
+        };
+        let mut response = response.body(body).expect("an answer");
+        response.headers_mut().entry(CONTENT_TYPE).or_insert("text/html".parse().expect("a media type"));
+        response
+    }
+}
+
+/// Google's error envelope. The message holds what must never be shown.
+pub fn failure(status: u16, reason: &str) -> Reply {
+    let domain = if reason.ends_with("LimitExceeded") || reason.ends_with("RateLimitExceeded") {
+        "usageLimits"
+    } else {
+        "global"
+    };
+    let message = format!("canary-message {reason}");
+    let error = json!({ "domain": domain, "reason": reason, "message": message });
+    Reply::json(status, &json!({ "error": { "errors": [error], "code": status, "message": message } }))
+}
+
+/// The members of a resource that `fields` names ("Partial responses"); all of them without it.
+pub fn partial(asked: &Asked, resource: Value) -> Reply {
+    let Some(fields) = asked.query("fields") else { return Reply::json(200, &resource) };
+    let mut kept = Map::new();
+    for field in fields.split(',') {
+        match resource.get(field) {
+            Some(Value::Null) => {}
+            Some(value) => {
+                kept.insert(field.to_owned(), value.clone());
+            }
+            None => return failure(400, "invalidParameter"),
+        }
+    }
+    Reply::json(200, &Value::Object(kept))
+}
