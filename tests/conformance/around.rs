@@ -51,6 +51,7 @@ impl Around {
     }
 
     /// With a CouchDB whose database `system_auth` has OAuth documents.
+    #[allow(dead_code, reason = "for drivers that want OAuth")]
     pub fn couch(couch: &gateway::Couch) -> Self {
         let (name, password) = couch.admin.clone();
         Self { couch: (couch.url.clone(), name, password), ..Self::default() }
@@ -89,12 +90,6 @@ impl Around {
             None => OAuth::new(couch, "system_auth", http, background),
             Some(pause) => OAuth::looking_every(pause, couch, "system_auth", http, background),
         };
-        Context {
-            oauth,
-            client,
-            tasks: tasks.clone(),
-            budget: budget.clone(),
-            config: Arc::new(storage),
-        }
+        Context { oauth, client, tasks: tasks.clone(), budget: budget.clone(), config: Arc::new(storage) }
     }
 }

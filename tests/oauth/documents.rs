@@ -14,7 +14,12 @@ async fn what_is_missing_is_named() {
         (GRANT, "pvt_app_id", Value::Null, "OAuth document oauth-grant has no pvt_app_id"),
         (GRANT, "pvt_app_id", json!("nowhere"), "OAuth document nowhere does not exist"),
         (GRANT, "pvt_deleted", json!(true), "OAuth document oauth-grant does not exist"),
-        (GRANT, "pvt_refresh_token", Value::Null, "OAuth document oauth-grant has no pvt_refresh_token, and its app no private key"),
+        (
+            GRANT,
+            "pvt_refresh_token",
+            Value::Null,
+            "OAuth document oauth-grant has no pvt_refresh_token, and its app no private key",
+        ),
         (APP, "pvt_secret", json!(5), "OAuth document oauth-app has no pvt_secret"),
         (APP, "pvt_auth_provider", Value::Null, "OAuth document oauth-app has no pvt_auth_provider"),
         (PROVIDER, "auth_url", Value::Null, "OAuth document oauth-provider has no auth_url"),

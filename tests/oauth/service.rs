@@ -5,8 +5,9 @@ use stowage::storage::Kind;
 use stowage::storage::measured::GrantedCalls;
 
 use super::support::gateway::Couch;
+use super::support::tokens::assertion::decode;
 use super::support::tokens::papers::{load, save};
-use super::support::tokens::{ISSUER, SERVICE, SUBJECT, ServiceKey, decode};
+use super::support::tokens::{ISSUER, SERVICE, SUBJECT, ServiceKey};
 use super::world::World;
 
 async fn call(world: &World) -> Result<u16, stowage::storage::Error> {
@@ -40,7 +41,10 @@ async fn a_service_account_gets_a_token_wherever_its_key_stands() {
     for (members, key_id) in [
         (json!({"pvt_private_key": key.pkcs8}), None),
         (json!({"pvt_private_key": key.pkcs1}), None),
-        (json!({"private_key": key.pkcs8, "client_email": ISSUER, "private_key_id": "k1", "jwt_flow": null}), Some("k1")),
+        (
+            json!({"private_key": key.pkcs8, "client_email": ISSUER, "private_key_id": "k1", "jwt_flow": null}),
+            Some("k1"),
+        ),
         (json!({"pvt_server_key": "canary-key-id"}), Some("canary-key-id")),
         (json!({"pvt_private_key": key.pkcs8, "jwt_algorithm": "RS384"}), None),
         (json!({"pvt_private_key": key.pkcs8, "jwt_algorithm": "RS512"}), None),
@@ -118,7 +122,10 @@ async fn keys_that_are_none_are_told_without_showing_them() {
         (json!({"pvt_private_key": "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n"}), unfit),
         (json!({"pvt_private_key": key.pkcs8.replace("PRIVATE KEY", "CERTIFICATE")}), unfit),
         (json!({"pvt_server_key": "canary-nowhere"}), "OAuth document canary-nowhere does not exist"),
-        (json!({"pvt_private_key": key.pkcs8, "jwt_algorithm": "HS256"}), "jwt_algorithm must be RS256, RS384 or RS512"),
+        (
+            json!({"pvt_private_key": key.pkcs8, "jwt_algorithm": "HS256"}),
+            "jwt_algorithm must be RS256, RS384 or RS512",
+        ),
     ] {
         let world = World::start().await;
         world.provider.service_account(&world.couch, &key, members.clone()).await;

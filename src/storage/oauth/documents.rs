@@ -34,7 +34,8 @@ impl Documents {
                 if auth.value("pvt_static_token").is_some_and(|token| !token.is_null()) {
                     return Grant::fixed(id, &auth);
                 }
-                let app = auth.text("pvt_app_id").filter(|id| !id.is_empty()).ok_or_else(|| missing(id, "pvt_app_id"))?;
+                let app =
+                    auth.text("pvt_app_id").filter(|id| !id.is_empty()).ok_or_else(|| missing(id, "pvt_app_id"))?;
                 (Some((id.clone(), auth)), app)
             }
         };

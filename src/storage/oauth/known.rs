@@ -8,9 +8,9 @@ use http::StatusCode;
 use http::header::HeaderValue;
 use moka::sync::Cache;
 
+use super::Key;
 use super::papers::Grant;
 use super::request::Token;
-use super::Key;
 use crate::config::Secret;
 use crate::storage::error::{Error, Kind};
 

@@ -172,7 +172,10 @@ impl Papers {
     /// A text of `jwt_flow`: the app's, else the provider's.
     fn flow(&self, member: &str) -> Option<String> {
         let both = [Some(&self.app), self.provider.as_ref().map(|(_, provider)| provider)];
-        let texts = both.into_iter().flatten().filter_map(|document| Some(jwt_flow(document).get(member)?.as_str()?.to_owned()));
+        let texts = both
+            .into_iter()
+            .flatten()
+            .filter_map(|document| Some(jwt_flow(document).get(member)?.as_str()?.to_owned()));
         texts.into_iter().find(|text| !text.is_empty())
     }
 

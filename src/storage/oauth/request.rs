@@ -95,7 +95,8 @@ pub(super) async fn token(client: &Client, key: &Key, grant: &Grant, newest: Opt
 fn granted(answer: Answer, sent: &str) -> Result<Token> {
     let kind = answer.token_type.as_deref().unwrap_or_default();
     let value = authorization(kind, &answer.access_token).filter(|_| !answer.access_token.is_empty());
-    let value = value.ok_or_else(|| Error::new(Kind::Refused, "the OAuth provider gave a token that cannot be sent"))?;
+    let value =
+        value.ok_or_else(|| Error::new(Kind::Refused, "the OAuth provider gave a token that cannot be sent"))?;
     let seconds = match answer.expires_in {
         Some(Value::Number(seconds)) => seconds.as_u64().or_else(|| seconds.as_f64().map(|seconds| seconds as u64)),
         Some(Value::String(text)) => text.trim().parse().ok(),
@@ -114,8 +115,7 @@ impl Form {
     }
 
     fn and(mut self, name: &str, value: &str) -> Self {
-        let start = self.0.len();
-        self.0 = Serializer::for_suffix(self.0, start).append_pair(name, value).finish();
+        self.0 = Serializer::for_suffix(self.0, 0).append_pair(name, value).finish();
         self
     }
 }
@@ -134,8 +134,14 @@ fn fault(_: StatusCode, text: &[u8]) -> Fault {
 
 /// Codes of failures that pass, whatever their status (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5, Google's
 /// `internal_failure`, Dropbox's and Google's limits).
-const PASSING_CODES: [&str; 6] =
-    ["temporarily_unavailable", "server_error", "slow_down", "internal_failure", "rate_limit_exceeded", "too_many_requests"];
+const PASSING_CODES: [&str; 6] = [
+    "temporarily_unavailable",
+    "server_error",
+    "slow_down",
+    "internal_failure",
+    "rate_limit_exceeded",
+    "too_many_requests",
+];
 /// A provider need not say how long a token lasts.
 const UNKNOWN: Duration = Duration::from_secs(300);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);

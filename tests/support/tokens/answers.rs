@@ -60,7 +60,8 @@ fn granted(tokens: &Tokens, head: &http::request::Parts, body: &[u8]) -> (Status
         }
         (true, "urn:ietf:params:oauth:grant-type:jwt-bearer") if names == ["assertion", "grant_type"] => {
             let issued = tokens.lock();
-            let good = issued.key.as_ref().is_some_and(|key| assertion::holds(field("assertion"), key, &issued.audience));
+            let good =
+                issued.key.as_ref().is_some_and(|key| assertion::holds(field("assertion"), key, &issued.audience));
             let refused = !good || issued.revoked;
             drop(issued);
             if refused { refusal("Invalid JWT Signature.") } else { token(tokens, None) }

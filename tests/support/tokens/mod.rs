@@ -10,7 +10,7 @@
 //! | `papers` | the documents in CouchDB |
 
 mod answers;
-mod assertion;
+pub mod assertion;
 pub mod papers;
 
 use std::collections::{HashSet, VecDeque};
@@ -20,7 +20,7 @@ use http::header::{AUTHORIZATION, HeaderMap};
 use hyper::service::service_fn;
 use tokio::sync::watch;
 
-pub use self::assertion::{ServiceKey, decode};
+pub use self::assertion::ServiceKey;
 use super::serve::{Served, listen, serve};
 
 /// The id of the grant that [`TokenServer::documents`] saves.
