@@ -2,6 +2,7 @@
 
 mod api;
 mod budget;
+mod checked;
 mod digest;
 mod ending;
 mod error;

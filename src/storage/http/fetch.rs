@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::link::Link;
 use super::query::query;
 use super::web::{discard, is_encoded, refusal};
-use super::{BASE64, Http, URL, decide};
+use super::{BASE64, Http, URL, decide, resume};
 use crate::http::body::Body;
-use crate::http::range::{ByteRange, Exact, content_range};
+use crate::http::range::{ByteRange, content_range};
+use crate::storage::checked::{Announced, Checked};
 use crate::storage::error::{Error, Kind, Result};
 use crate::storage::{Download, Fetch, Location, Served};
 
@@ -31,15 +32,15 @@ pub(super) async fn get(http: &Http, location: &Location, fetch: Fetch<'_>) -> R
     if let Some(range) = fetch.range.filter(|_| !base64_stored) {
         let (part, response) = part(http, &link, range, fetch.length).await?;
         match (part, response) {
-            (Some(served), response) => return Ok(served_part(served, response)),
+            (Some(served), response) => return Ok(served_part(http, &link, served, response, fetch.length)),
             (None, response) if response.status() != StatusCode::PARTIAL_CONTENT && response.status().is_success() => {
-                return whole(http, response, fetch.length, base64_stored).await;
+                return whole(http, &link, response, fetch.length, base64_stored).await;
             }
             (None, response) => discard(response).await,
         }
     }
     let (_, response) = http.web.ask(&Method::GET, &link, &HeaderMap::new()).await?;
-    whole(http, response, fetch.length, base64_stored).await
+    whole(http, &link, response, fetch.length, base64_stored).await
 }
 
 /// Asks for a range; `Some` where the answer is just that.
@@ -50,10 +51,7 @@ async fn part(http: &Http, link: &Link, range: ByteRange, length: u64) -> Result
     let (_, response) = http.web.ask(&Method::GET, link, &extra).await?;
     let status = response.status();
     if status == StatusCode::PARTIAL_CONTENT {
-        let given = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range);
-        let sized = response.body().size_hint().exact().is_none_or(|size| size == range.len());
-        let fits = given == Some((range, Some(length))) && sized && !is_encoded(response.headers());
-        return Ok((fits.then_some(range), response));
+        return Ok((is_just(range, length, &response).then_some(range), response));
     }
     if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
         return Ok((None, response));
@@ -61,12 +59,26 @@ async fn part(http: &Http, link: &Link, range: ByteRange, length: u64) -> Result
     Err(failure(status))
 }
 
-fn served_part(range: ByteRange, response: Response<Body>) -> Download {
-    let etag = etag(response.headers());
-    Download { served: Served::Part(range), etag, body: Body::boxed(Exact::new(response.into_body(), range.len())) }
+/// Whether an answer is this range of an object of this length, and nothing else.
+pub(super) fn is_just(range: ByteRange, length: u64, response: &Response<Body>) -> bool {
+    let given = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range);
+    let sized = response.body().size_hint().exact().is_none_or(|size| size == range.len());
+    given == Some((range, Some(length))) && sized && !is_encoded(response.headers())
 }
 
-async fn whole(http: &Http, response: Response<Body>, length: u64, base64_stored: bool) -> Result<Download> {
+fn served_part(http: &Http, link: &Link, range: ByteRange, response: Response<Body>, length: u64) -> Download {
+    let etag = etag(response.headers());
+    let body = resume::whatever_breaks(&http.web, link, response, range, length);
+    Download { served: Served::Part(range), etag, body }
+}
+
+async fn whole(
+    http: &Http,
+    link: &Link,
+    response: Response<Body>,
+    length: u64,
+    base64_stored: bool,
+) -> Result<Download> {
     let status = response.status();
     if !status.is_success() {
         discard(response).await;
@@ -76,7 +88,18 @@ async fn whole(http: &Http, response: Response<Body>, length: u64, base64_stored
         return Err(Error::new(Kind::Refused, "an answer in a form that was not asked for").with_status(status));
     }
     let etag = etag(response.headers());
-    let body = decide::object(response.into_body(), length, base64_stored, &http.budget).await?;
+    let all = length.checked_sub(1).map(|last| ByteRange { first: 0, last });
+    let body = match all.filter(|_| response.body().size_hint().exact() == Some(length)) {
+        Some(all) => {
+            let announced = Announced::of(response.headers());
+            let body = resume::whatever_breaks(&http.web, link, response, all, length);
+            match announced {
+                Some(announced) => Body::boxed(Checked::new(body, announced)),
+                None => body,
+            }
+        }
+        None => decide::object(response.into_body(), length, base64_stored, &http.budget).await?,
+    };
     Ok(Download { served: Served::Whole, etag, body })
 }
 

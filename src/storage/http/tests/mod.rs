@@ -8,6 +8,7 @@ mod codec;
 mod deliver;
 mod fetching;
 mod links;
+mod resuming;
 mod secrets;
 mod server;
 mod settings;
