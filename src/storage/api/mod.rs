@@ -304,3 +304,6 @@ const MOST_SERVERS: u64 = 16;
 const LONGEST_ERROR: u64 = 4 << 10;
 /// In bytes.
 const LONGEST_DOCUMENT: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests;
