@@ -13,6 +13,8 @@ mod around;
 mod bodies;
 mod breaks;
 mod file;
+mod http;
+mod memory;
 mod names;
 mod reading;
 mod s3;
@@ -47,6 +49,11 @@ macro_rules! targets {
                     a_malformed_location_is_refused;
                 names: odd_names_come_back, names_do_not_leave_their_folder;
                 secrets: nothing_shows_a_secret;
+            }
+
+            #[test]
+            fn memory_stays_flat() {
+                crate::memory::alone(module_path!(), || super::targets::Target::start(module_path!()));
             }
         }
     )*};

@@ -49,6 +49,8 @@ pub struct Target {
     pub not_exclusive: Option<&'static str>,
     /// Whether names are parts of a URL: composed names are escaped already, and a server may tell a tag only when it gives.
     pub by_url: bool,
+    /// Why this process grows with the objects: the server keeps them in it.
+    pub server_in_memory: Option<&'static str>,
 }
 
 impl Target {
@@ -101,6 +103,8 @@ impl Target {
         let mut target = Self::open("http", settings, &Around::default(), BUDGET, Box::new(server));
         target.secrets = vec!["canary-token".to_owned()];
         target.not_exclusive = Some(ASKED_FIRST);
+        target.server_in_memory =
+            Some("the recording server keeps what it is sent; nginx is where this driver is measured");
         target
     }
 
@@ -108,7 +112,16 @@ impl Target {
     pub fn open(handler: &str, settings: Value, around: &Around, budget: u64, world: Box<dyn World>) -> Self {
         let (tasks, budget) = (Tasks::default(), Budget::new(budget));
         let backend = try_open(handler, settings, around, &tasks, &budget).expect("settings");
-        Self { backend, tasks, budget, world, secrets: Vec::new(), not_exclusive: None, by_url: handler == "http" }
+        Self {
+            backend,
+            tasks,
+            budget,
+            world,
+            secrets: Vec::new(),
+            not_exclusive: None,
+            by_url: handler == "http",
+            server_in_memory: None,
+        }
     }
 
     /// The same, with another budget.
