@@ -232,7 +232,7 @@ fn gateway(
         tasks: tasks.clone(),
         budget: budget.clone(),
         config: Arc::new(config.storage.clone()),
-        oauth: OAuth::new(couch.clone(), &config.plans.auth_database, client.clone()),
+        oauth: OAuth::new(couch.clone(), &config.plans.auth_database, client.clone(), tasks.clone()),
     };
     Ok(Gateway {
         plans: Plans::new(couch.clone(), config.plans.clone(), metrics.clone()),

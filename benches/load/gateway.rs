@@ -10,7 +10,7 @@ use crate::Outcome;
 use crate::client::Client;
 use crate::process::Process;
 use crate::roles::Role;
-use crate::workload::{self, DATABASE, PLANS, SMALL, document_target};
+use crate::workload::{self, AUTH, BACKENDS, DATABASE, GRANT, PLANS, SMALL, document_target};
 
 /// `limits.upload_buffer_bytes` in every run, in bytes.
 pub(crate) const UPLOAD_BUFFER: u64 = 256 * 1024 * 1024;
@@ -25,7 +25,9 @@ pub(crate) struct Servers {
     /// The process of the upstream.
     pub(crate) upstream: Process,
     directory: TempDir,
-    _backends: [Process; 2],
+    /// `storage.endpoints` of the configuration.
+    endpoints: String,
+    _backends: Vec<Process>,
 }
 
 /// A gateway that is up.
@@ -40,13 +42,29 @@ impl Servers {
     pub(crate) async fn start() -> Outcome<Self> {
         let directory = tempfile::Builder::new().prefix("stowage-bench-").tempdir_in(scratch())?;
         let (upstream, couch) = Process::role(Role::Couch, None)?;
-        let (objects_process, objects) = Process::role(Role::Objects, None)?;
-        let s3_root = directory.path().join("s3");
-        std::fs::create_dir(&s3_root)?;
-        let (s3_process, s3) = Process::role(Role::S3, Some(&s3_root))?;
-        let plan = workload::plan(objects.port(), s3.port());
-        Client::connect(couch).await?.put_document(PLANS, "system", &plan).await?;
-        Ok(Self { couch, objects, upstream, directory, _backends: [objects_process, s3_process] })
+        let (mut backends, mut ports, mut endpoints) = (Vec::new(), Vec::new(), String::new());
+        let mut objects = couch;
+        for backend in &BACKENDS {
+            let Some(role) = backend.server else {
+                ports.push(0);
+                continue;
+            };
+            let root = directory.path().join(backend.name);
+            std::fs::create_dir(&root)?;
+            let (process, address) = Process::role(role, Some(&root))?;
+            for key in backend.endpoints {
+                endpoints.push_str(&format!("{key} = \"http://{address}\"\n"));
+            }
+            if role == Role::Objects {
+                objects = address;
+            }
+            ports.push(address.port());
+            backends.push(process);
+        }
+        let mut client = Client::connect(couch).await?;
+        client.put_document(PLANS, "system", &workload::plan(&ports)).await?;
+        client.put_document(AUTH, GRANT, &workload::grant()).await?;
+        Ok(Self { couch, objects, upstream, directory, endpoints, _backends: backends })
     }
 
     /// The directory for configurations and data.
@@ -90,12 +108,14 @@ upload_buffer_bytes = \"{buffer} MiB\"
 allow = [\"127.0.0.0/8\"]
 [storage]
 file_root = \"{files}\"
-[admin]
+[storage.endpoints]
+{endpoints}[admin]
 address = \"127.0.0.1:0\"
 [log]
 level = \"warn\"
 ",
             couch = self.couch,
+            endpoints = self.endpoints,
             buffer = UPLOAD_BUFFER / (1024 * 1024),
         ))
     }

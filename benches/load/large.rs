@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::gateway::Servers;
 use crate::pattern::{self, Check};
 use crate::report::{Report, Row, median, spread};
-use crate::workload::{Backend, DATABASE, attachment_target};
+use crate::workload::{Backend, DATABASE, HTTP, attachment_target};
 
 const MIB: u64 = 1024 * 1024;
 /// The target of the object that the client stores and fetches without the gateway.
@@ -75,7 +75,7 @@ pub(crate) async fn put(report: &mut Report, binary: &Path, is_quick: bool) -> O
         let direct = rate(mebibytes, straight.put_recording(DIRECT, length)).await?;
         let hashing = rate(mebibytes, async { hash(length) }).await?;
         let id = format!("202011-put{round}");
-        let target = reserve(&mut through, &id, Backend::Http).await?;
+        let target = reserve(&mut through, &id, HTTP).await?;
         let proxied = rate(mebibytes, through.put_recording(&target, length)).await?;
         if round > 0 {
             base.push(direct);
@@ -113,13 +113,13 @@ fn hash(length: u64) -> Outcome<()> {
 }
 
 /// Makes a document whose attachments go to this backend; answers the target for its attachment.
-pub(crate) async fn reserve(client: &mut Client, id: &str, backend: Backend) -> Outcome<String> {
+pub(crate) async fn reserve(client: &mut Client, id: &str, backend: &Backend) -> Outcome<String> {
     let rev = client.put_document(DATABASE, id, &backend.document()).await?;
     Ok(format!("{}?rev={rev}", attachment_target(id)))
 }
 
 async fn upload(client: &mut Client, id: &str, length: u64) -> Outcome<String> {
-    let target = reserve(client, id, Backend::Http).await?;
+    let target = reserve(client, id, HTTP).await?;
     client.put_recording(&target, length).await?;
     Ok(attachment_target(id))
 }

@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::gateway::{Gateway, Servers, UPLOAD_BUFFER};
 use crate::large::{fetch, reserve};
 use crate::report::{Report, Row};
-use crate::workload::{Backend, attachment_target};
+use crate::workload::{BACKENDS, Backend, attachment_target};
 
 const MIB: u64 = 1024 * 1024;
 /// The most that one transfer may add, in bytes.
@@ -23,23 +23,23 @@ const ID: &str = "202011-memory";
 pub(crate) async fn run(report: &mut Report, binary: &Path, is_quick: bool) -> Outcome<()> {
     let sizes = if is_quick { [4, 16] } else { [64, 1024] };
     let mut failures = Vec::new();
-    for backend in Backend::ALL {
+    for backend in &BACKENDS {
         for mebibytes in sizes {
             if let Err(error) = transfers(report, binary, backend, mebibytes).await {
-                failures.push(format!("{mebibytes} MiB, {}: {error}", backend.name()));
+                failures.push(format!("{mebibytes} MiB, {}: {error}", backend.name));
             }
         }
     }
-    for backend in [Backend::Http, Backend::S3] {
+    for backend in BACKENDS.iter().filter(|backend| backend.many) {
         if let Err(error) = at_once(report, binary, backend, if is_quick { 1 } else { 10 }).await {
-            failures.push(format!("uploads at once, {}: {error}", backend.name()));
+            failures.push(format!("uploads at once, {}: {error}", backend.name));
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
 }
 
 /// One upload, then one download, each by a gateway of its own.
-async fn transfers(report: &mut Report, binary: &Path, backend: Backend, mebibytes: u64) -> Outcome<()> {
+async fn transfers(report: &mut Report, binary: &Path, backend: &Backend, mebibytes: u64) -> Outcome<()> {
     let servers = Servers::start().await?;
     let length = mebibytes * MIB;
     let gateway = servers.gateway(binary, None).await?;
@@ -47,7 +47,7 @@ async fn transfers(report: &mut Report, binary: &Path, backend: Backend, mebibyt
     let target = reserve(&mut client, ID, backend).await?;
     let idle = gateway.process.peak_memory()?;
     client.put_recording(&target, length).await.map_err(|error| told(&gateway, &error))?;
-    report.add(growth(&format!("upload of {mebibytes} MiB, {}", backend.name()), idle, gateway.process.peak_memory()?));
+    report.add(growth(&format!("upload of {mebibytes} MiB, {}", backend.name), idle, gateway.process.peak_memory()?));
     drop(gateway);
 
     let gateway = servers.gateway(binary, None).await?;
@@ -55,16 +55,12 @@ async fn transfers(report: &mut Report, binary: &Path, backend: Backend, mebibyt
     let idle = gateway.process.peak_memory()?;
     let fetched = fetch(&mut client, &attachment_target(ID), length, true).await;
     fetched.map_err(|error| told(&gateway, &error))?;
-    report.add(growth(
-        &format!("download of {mebibytes} MiB, {}", backend.name()),
-        idle,
-        gateway.process.peak_memory()?,
-    ));
+    report.add(growth(&format!("download of {mebibytes} MiB, {}", backend.name), idle, gateway.process.peak_memory()?));
     Ok(())
 }
 
 /// A hundred uploads that begin together; all must be stored.
-async fn at_once(report: &mut Report, binary: &Path, backend: Backend, mebibytes: u64) -> Outcome<()> {
+async fn at_once(report: &mut Report, binary: &Path, backend: &Backend, mebibytes: u64) -> Outcome<()> {
     let servers = Servers::start().await?;
     let gateway = servers.gateway(binary, None).await?;
     let mut uploads = Vec::new();
@@ -83,10 +79,7 @@ async fn at_once(report: &mut Report, binary: &Path, backend: Backend, mebibytes
     }
     let peak = gateway.process.peak_memory()?;
     report.add(Row {
-        measure: format!(
-            "{UPLOADS} uploads of {mebibytes} MiB at once, {}: peak RSS in MiB; base: idle",
-            backend.name()
-        ),
+        measure: format!("{UPLOADS} uploads of {mebibytes} MiB at once, {}: peak RSS in MiB; base: idle", backend.name),
         base: mebi(idle),
         stowage: mebi(peak),
         compared: format!("{} MiB", mebi(peak)),

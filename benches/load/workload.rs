@@ -1,13 +1,16 @@
 //! What is asked for: the databases, the plan and the documents of the bench.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::roles::Role;
 use crate::s3;
 
 /// An account's month database, as its name stands in a target.
 pub(crate) const DATABASE: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
 /// The database of the plans: the default of `plans.database`.
 pub(crate) const PLANS: &str = "system_data";
+/// The database of OAuth documents: the default of `plans.auth_database`.
+pub(crate) const AUTH: &str = "system_auth";
 /// The document that the upstream answers without looking.
 pub(crate) const SMALL: &str = "202011-small";
 /// The length of that document in bytes.
@@ -19,41 +22,59 @@ pub(crate) const AUTHORIZATION: &str = "Authorization: Basic YmVuY2g6YmVuY2g=\r\
 /// The directory of the `file` backend, below `storage.file_root`.
 const DIRECTORY: &str = "recordings";
 
-/// A backend that the plan names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Backend {
-    Http,
-    S3,
-    File,
+/// A backend that the plan names: a row of [`BACKENDS`].
+#[derive(Debug)]
+pub(crate) struct Backend {
+    /// Its handler.
+    pub(crate) name: &'static str,
+    /// The server behind it, where it has one.
+    pub(crate) server: Option<Role>,
+    /// Its settings, with the port of that server on loopback.
+    settings: fn(u16) -> Value,
+    /// Keys of `storage.endpoints` that are to name that server.
+    pub(crate) endpoints: &'static [&'static str],
+    /// Whether many uploads at once are measured too.
+    pub(crate) many: bool,
 }
 
+/// Every backend that is measured.
+pub(crate) static BACKENDS: [Backend; 3] = [
+    Backend {
+        name: "http",
+        server: Some(Role::Objects),
+        settings: |port| json!({"url": format!("http://127.0.0.1:{port}/store")}),
+        endpoints: &[],
+        many: true,
+    },
+    Backend {
+        name: "s3",
+        server: Some(Role::S3),
+        settings: |port| {
+            json!({
+                "bucket": s3::BUCKET, "key": s3::KEY, "secret": s3::SECRET, "scheme": "http",
+                "host": "127.0.0.1", "port": port, "bucket_access_method": "path",
+            })
+        },
+        endpoints: &[],
+        many: true,
+    },
+    Backend { name: "file", server: None, settings: |_| json!({"directory": DIRECTORY}), endpoints: &[], many: false },
+];
+
+/// The backend of the rows that are about speed.
+pub(crate) static HTTP: &Backend = &BACKENDS[0];
+
+/// The grant of backends that want OAuth: a token that lasts.
+pub(crate) const GRANT: &str = "grant";
+
 impl Backend {
-    pub(crate) const ALL: [Self; 3] = [Self::Http, Self::S3, Self::File];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::S3 => "s3",
-            Self::File => "file",
-        }
-    }
-
-    /// Its id in the plan's `attachments`.
-    const fn id(self) -> &'static str {
-        match self {
-            Self::Http => "00000000000000000000000000000001",
-            Self::S3 => "00000000000000000000000000000002",
-            Self::File => "00000000000000000000000000000003",
-        }
-    }
-
     /// The `pvt_type` whose documents keep their attachments there.
-    fn document_type(self) -> String {
-        format!("bench_{}", self.name())
+    fn document_type(&self) -> String {
+        format!("bench_{}", self.name)
     }
 
     /// A document whose attachments go there, before it has any.
-    pub(crate) fn document(self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         json!({
             "pvt_type": self.document_type(),
             "pvt_account_id": "1234567890abcdef1234567890abcdef",
@@ -63,25 +84,24 @@ impl Backend {
     }
 }
 
-/// The `system` plan: one backend for each document type. Ports are those of the servers on loopback.
-pub(crate) fn plan(objects_port: u16, s3_port: u16) -> Value {
-    let types: serde_json::Map<String, Value> = Backend::ALL
-        .into_iter()
-        .map(|backend| (backend.document_type(), json!({"attachments": {"handler": backend.id()}})))
-        .collect();
+/// The document of [`GRANT`].
+pub(crate) fn grant() -> Value {
+    json!({"pvt_static_token": {"token_type": "Bearer", "access_token": "a-token-of-the-bench"}})
+}
+
+/// The `system` plan: one backend for each document type. The ports are those of the backends' servers.
+pub(crate) fn plan(ports: &[u16]) -> Value {
+    let (mut attachments, mut types) = (Map::new(), Map::new());
+    for (index, (backend, port)) in BACKENDS.iter().zip(ports).enumerate() {
+        let id = format!("{:032}", index + 1);
+        types.insert(backend.document_type(), json!({"attachments": {"handler": id}}));
+        let entry = json!({"handler": backend.name, "name": "bench", "settings": (backend.settings)(*port)});
+        attachments.insert(id, entry);
+    }
     json!({
         "_id": "system",
         "pvt_type": "storage",
-        "attachments": {
-            Backend::Http.id(): {"handler": "http", "name": "bench http", "settings": {
-                "url": format!("http://127.0.0.1:{objects_port}/store"),
-            }},
-            Backend::S3.id(): {"handler": "s3", "name": "bench s3", "settings": {
-                "bucket": s3::BUCKET, "key": s3::KEY, "secret": s3::SECRET, "scheme": "http",
-                "host": "127.0.0.1", "port": s3_port, "bucket_access_method": "path",
-            }},
-            Backend::File.id(): {"handler": "file", "name": "bench file", "settings": {"directory": DIRECTORY}},
-        },
+        "attachments": attachments,
         "plan": {"modb": {"types": types}},
     })
 }

@@ -17,6 +17,7 @@ use crate::config::Secret;
 use crate::http::body::{Body, BoxError, collect};
 use crate::http::client::{self, Patience, Server};
 use crate::http::headers;
+use crate::http::target::encode;
 
 /// One CouchDB; cheap to clone.
 #[derive(Debug, Clone)]
@@ -204,6 +205,19 @@ impl Couch {
             return Ok(Answer::Other(Response::from_parts(head, bytes)));
         }
         Ok(Answer::Document(Document::parse(&bytes).map_err(Error::Nonsense)?, head))
+    }
+
+    /// Reads an attachment that CouchDB itself keeps. Its name is not encoded yet.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn attachment(&self, path: &DocumentPath, name: &str, caller: &Caller) -> Result<Response<Bytes>, Error> {
+        let document = format!("{}/{}", path.document, encode(name));
+        let path = DocumentPath { database: path.database.clone(), document };
+        let mut request = self.request(Method::GET, &path, "", caller, Body::empty())?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
+        let (head, bytes) = self.exchange(request).await?;
+        Ok(Response::from_parts(head, bytes))
     }
 
     /// Writes a document; the revision that it follows stands in it.

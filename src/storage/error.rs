@@ -108,6 +108,12 @@ impl Error {
         self.0.kind
     }
 
+    /// What went wrong, without the status code.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.message
+    }
+
     /// How long the storage asks to be left alone, if it does.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {

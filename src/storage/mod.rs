@@ -3,6 +3,7 @@
 mod api;
 mod azure;
 mod budget;
+mod checked;
 mod digest;
 mod ending;
 mod error;

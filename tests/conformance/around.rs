@@ -20,6 +20,10 @@ use super::support::gateway;
 pub struct Around {
     pub root: Option<PathBuf>,
     pub endpoints: Endpoints,
+    /// Networks that plans may reach.
+    pub allow: Vec<String>,
+    /// How long OAuth documents are believed, where not as long as usual.
+    pub looking_every: Option<Duration>,
     /// URL, name and password of the CouchDB with the OAuth documents.
     couch: (String, String, String),
 }
@@ -35,7 +39,8 @@ impl Default for Around {
             graph: none(),
         };
         // Nobody listens there.
-        Self { root: None, endpoints, couch: ("http://127.0.0.1:9".to_owned(), none(), none()) }
+        let couch = ("http://127.0.0.1:9".to_owned(), none(), none());
+        Self { root: None, endpoints, allow: vec!["127.0.0.0/8".to_owned()], looking_every: None, couch }
     }
 }
 
@@ -46,14 +51,22 @@ impl Around {
     }
 
     /// With a CouchDB whose database `system_auth` has OAuth documents.
+    #[allow(dead_code, reason = "for drivers that want OAuth")]
     pub fn couch(couch: &gateway::Couch) -> Self {
         let (name, password) = couch.admin.clone();
         Self { couch: (couch.url.clone(), name, password), ..Self::default() }
     }
 
+    /// With a CouchDB that wants no password.
+    #[allow(dead_code, reason = "for `tests/oauth`")]
+    pub fn at(url: &str) -> Self {
+        Self { couch: (url.to_owned(), String::new(), String::new()), ..Self::default() }
+    }
+
     /// What the driver is opened with.
     pub fn context(&self, tasks: &Tasks, budget: &Budget) -> Context {
-        let egress = config::Egress { allow: vec!["127.0.0.0/8".parse().expect("a network")], deny: Vec::new() };
+        let allow = self.allow.iter().map(|network| network.parse().expect("a network")).collect();
+        let egress = config::Egress { allow, deny: Vec::new() };
         let second = Duration::from_secs;
         let timeouts = config::Timeouts {
             connect: second(5),
@@ -72,12 +85,11 @@ impl Around {
         let account = Secret::new(password.clone());
         let couch = Couch::new(server, "/", Some((name, &account)), patience, 8 << 20).expect("a CouchDB");
         let storage = config::Storage { file_root: self.root.clone(), endpoints: self.endpoints.clone() };
-        Context {
-            oauth: OAuth::new(couch, "system_auth", client.clone()),
-            client,
-            tasks: tasks.clone(),
-            budget: budget.clone(),
-            config: Arc::new(storage),
-        }
+        let (http, background) = (client.clone(), tasks.clone());
+        let oauth = match self.looking_every {
+            None => OAuth::new(couch, "system_auth", http, background),
+            Some(pause) => OAuth::looking_every(pause, couch, "system_auth", http, background),
+        };
+        Context { oauth, client, tasks: tasks.clone(), budget: budget.clone(), config: Arc::new(storage) }
     }
 }

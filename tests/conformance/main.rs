@@ -15,6 +15,8 @@ mod bodies;
 mod breaks;
 mod file;
 mod google;
+mod http;
+mod memory;
 mod names;
 mod reading;
 mod s3;
@@ -49,6 +51,11 @@ macro_rules! targets {
                     a_malformed_location_is_refused;
                 names: odd_names_come_back, names_do_not_leave_their_folder;
                 secrets: nothing_shows_a_secret;
+            }
+
+            #[test]
+            fn memory_stays_flat() {
+                crate::memory::alone(module_path!(), || super::targets::Target::start(module_path!()));
             }
         }
     )*};

@@ -9,9 +9,10 @@ use super::base64::Decode;
 use super::link::Link;
 use super::query::query;
 use super::web::{discard, is_encoded, refusal};
-use super::{BASE64, Http, URL, decide};
+use super::{BASE64, Http, URL, decide, resume};
 use crate::http::body::Body;
 use crate::http::range::{ByteRange, Exact, content_range};
+use crate::storage::checked::{Announced, Checked};
 use crate::storage::error::{Error, Kind, Result};
 use crate::storage::{Download, Fetch, Location, Served};
 
@@ -32,15 +33,15 @@ pub(super) async fn get(http: &Http, location: &Location, fetch: Fetch<'_>) -> R
     if let Some(range) = fetch.range.filter(|_| !base64_stored) {
         let (part, response) = part(http, &link, range, fetch.length).await?;
         match (part, response) {
-            (Some(served), response) => return Ok(served_part(served, response)),
+            (Some(served), response) => return Ok(served_part(http, &link, served, response, fetch.length)),
             (None, response) if response.status() != StatusCode::PARTIAL_CONTENT && response.status().is_success() => {
-                return whole(http, response, fetch.length, base64_stored).await;
+                return whole(http, &link, response, fetch.length, base64_stored).await;
             }
             (None, response) => discard(response).await,
         }
     }
     let (_, response) = http.web.ask(&Method::GET, &link, &HeaderMap::new()).await?;
-    whole(http, response, fetch.length, base64_stored).await
+    whole(http, &link, response, fetch.length, base64_stored).await
 }
 
 /// Asks for a range; `Some` where the answer is just that.
@@ -56,10 +57,7 @@ async fn part(
     let (_, response) = http.web.ask(&Method::GET, link, &extra).await?;
     let status = response.status();
     if status == StatusCode::PARTIAL_CONTENT {
-        let given = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range);
-        let sized = response.body().size_hint().exact().is_none_or(|size| size == range.len());
-        let fits = given == Some((range, length)) && sized && !is_encoded(response.headers());
-        return Ok((fits.then_some(range), response));
+        return Ok((is_just(range, length, &response).then_some(range), response));
     }
     if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
         return Ok((None, response));
@@ -67,12 +65,35 @@ async fn part(
     Err(failure(status))
 }
 
-fn served_part(range: ByteRange, response: Response<Body>) -> Download {
-    let etag = etag(response.headers());
-    Download { served: Served::Part(range), etag, body: Body::boxed(Exact::new(response.into_body(), range.len())) }
+/// Whether an answer is this range of an object of this length, and nothing else.
+pub(super) fn is_just(range: ByteRange, length: Option<u64>, response: &Response<Body>) -> bool {
+    let given = given(response).is_some_and(|(given, total)| given == range && (length.is_none() || total == length));
+    let sized = response.body().size_hint().exact().is_none_or(|size| size == range.len());
+    given && sized && !is_encoded(response.headers())
 }
 
-async fn whole(http: &Http, response: Response<Body>, length: Option<u64>, base64_stored: bool) -> Result<Download> {
+/// The range of an answer, and the object's length where the answer says it.
+fn given(response: &Response<Body>) -> Option<(ByteRange, Option<u64>)> {
+    response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range)
+}
+
+fn served_part(http: &Http, link: &Link, range: ByteRange, response: Response<Body>, length: Option<u64>) -> Download {
+    let etag = etag(response.headers());
+    let total = length.or_else(|| given(&response).and_then(|(_, total)| total));
+    let body = match total {
+        Some(total) => resume::whatever_breaks(&http.web, link, response, range, total),
+        None => Body::boxed(Exact::new(response.into_body(), range.len())),
+    };
+    Download { served: Served::Part(range), etag, body }
+}
+
+async fn whole(
+    http: &Http,
+    link: &Link,
+    response: Response<Body>,
+    length: Option<u64>,
+    base64_stored: bool,
+) -> Result<Download> {
     let status = response.status();
     if !status.is_success() {
         discard(response).await;
@@ -82,10 +103,21 @@ async fn whole(http: &Http, response: Response<Body>, length: Option<u64>, base6
         return Err(Error::new(Kind::Refused, "an answer in a form that was not asked for").with_status(status));
     }
     let etag = etag(response.headers());
-    let body = match length {
-        Some(length) => decide::object(response.into_body(), length, base64_stored, &http.budget).await?,
-        None if base64_stored => Body::boxed(Decode::new(response.into_body())),
-        None => response.into_body(),
+    // An object whose length nobody knows is as long as its server says.
+    let length = length.or_else(|| response.body().size_hint().exact().filter(|_| !base64_stored));
+    let all = length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last });
+    let body = match (length, all.filter(|_| response.body().size_hint().exact() == length)) {
+        (Some(length), Some(all)) => {
+            let announced = Announced::of(response.headers());
+            let body = resume::whatever_breaks(&http.web, link, response, all, length);
+            match announced {
+                Some(announced) => Body::boxed(Checked::new(body, announced)),
+                None => body,
+            }
+        }
+        (Some(length), None) => decide::object(response.into_body(), length, base64_stored, &http.budget).await?,
+        (None, _) if base64_stored => Body::boxed(Decode::new(response.into_body())),
+        (None, _) => response.into_body(),
     };
     Ok(Download { served: Served::Whole, etag, body })
 }

@@ -6,7 +6,7 @@
 //! | `link` | URLs that nothing normalises; where a name goes |
 //! | `web`, `redirect` | requests, credentials only for their own server, redirects |
 //! | `put`, `names`, `flow`, `form`, `cleanup` | storing: a free name, a body that can be held back, its form, what a failure leaves |
-//! | `fetch`, `query`, `decide` | fetching: ranges, metadata, raw or base64 |
+//! | `fetch`, `resume`, `query`, `decide` | fetching: ranges, breaks, metadata, raw or base64 |
 //! | `base64` | encoding and decoding as it passes |
 
 mod base64;
@@ -22,6 +22,7 @@ mod options;
 mod put;
 mod query;
 mod redirect;
+mod resume;
 #[cfg(test)]
 mod tests;
 mod web;

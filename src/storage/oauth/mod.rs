@@ -2,28 +2,40 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `documents` | what CouchDB's OAuth documents say: how a token is to be had |
+//! | `authorized` | calls to a vendor's API with a token, repeated once with a new one |
+//! | `documents` | reading CouchDB's OAuth documents |
+//! | `papers` | what they say: how a token is to be had |
 //! | `jwt` | the assertion of a service account |
 //! | `request` | asking the provider's token endpoint |
+//! | `known` | what is remembered of a grant between the looks at its documents |
+//!
+//! `docs/backends/oauth.md` is its page.
 
+mod authorized;
 mod documents;
 mod jwt;
+mod known;
+pub(super) mod measured;
+mod papers;
 mod request;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use http::header::HeaderValue;
 use moka::Expiry;
 use moka::future::Cache;
 
+pub(super) use self::authorized::Authorized;
 use self::documents::Documents;
-use super::api::{Api, Call, Lost, Reply};
-use super::error::{Error, Kind, Result};
+use self::known::{Failure, Granted, Memory};
+use self::papers::Way;
+use super::error::{Kind, Result};
+use super::finish::to_the_end;
 use crate::couch::Couch;
 use crate::http::client::Client;
+use crate::tasks::Tasks;
 
 /// All tokens of the gateway; cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,10 +45,12 @@ pub struct OAuth(Arc<Shared>);
 struct Shared {
     documents: Documents,
     client: Client,
-    tokens: Cache<Key, Token>,
-    /// Grants that a provider has refused, with the versions of the documents that described them: until one of these
-    /// changes, the provider is not asked again.
-    refused: Cache<Key, (String, Arc<str>)>,
+    tasks: Tasks,
+    /// How long a grant's documents are believed.
+    pause: Duration,
+    /// What needs no look at the documents.
+    answers: Cache<Key, Timed>,
+    memory: Memory,
 }
 
 /// What a token is for.
@@ -45,7 +59,7 @@ pub(super) struct Key {
     pub(super) subject: Subject,
     /// Separated by spaces (RFC 6749 section 3.3).
     pub(super) scope: &'static str,
-    /// The token endpoint in place of the one that the provider document names.
+    /// The token endpoint in place of the one that the documents name.
     pub(super) endpoint: Option<String>,
 }
 
@@ -66,142 +80,122 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A token, or why there is none.
-#[derive(Clone)]
-struct Token {
-    state: State,
+/// A token or why there is none, and how long that holds without another look.
+#[derive(Debug, Clone)]
+struct Timed {
+    outcome: std::result::Result<Granted, Failure>,
     until: Instant,
-}
-
-#[derive(Clone)]
-enum State {
-    /// What `Authorization` has to say.
-    Granted(HeaderValue),
-    /// The provider says that the grant is not, or no longer, good.
-    Revoked(Arc<str>),
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.state {
-            State::Granted(_) => "Granted",
-            State::Revoked(_) => "Revoked",
-        })
-    }
 }
 
 struct AsTheySay;
 
-impl Expiry<Key, Token> for AsTheySay {
-    fn expire_after_create(&self, _: &Key, token: &Token, now: Instant) -> Option<Duration> {
-        Some(token.until.saturating_duration_since(now))
+impl Expiry<Key, Timed> for AsTheySay {
+    fn expire_after_create(&self, _: &Key, timed: &Timed, now: Instant) -> Option<Duration> {
+        Some(timed.until.saturating_duration_since(now))
     }
 
-    fn expire_after_update(&self, _: &Key, token: &Token, now: Instant, _: Option<Duration>) -> Option<Duration> {
-        Some(token.until.saturating_duration_since(now))
+    fn expire_after_update(&self, _: &Key, timed: &Timed, now: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(timed.until.saturating_duration_since(now))
     }
 }
 
 impl OAuth {
     /// `couch` is asked with the gateway's own account for the documents of `database`.
     #[must_use]
-    pub fn new(couch: Couch, database: &str, client: Client) -> Self {
-        let tokens = Cache::builder().max_capacity(MOST_TOKENS).expire_after(AsTheySay).build();
-        let refused = Cache::new(MOST_TOKENS);
-        Self(Arc::new(Shared { documents: Documents::new(couch, database), client, tokens, refused }))
+    pub fn new(couch: Couch, database: &str, client: Client, tasks: Tasks) -> Self {
+        Self::looking_every(LOOK_AGAIN, couch, database, client, tasks)
+    }
+
+    /// The same, believing what the documents said for this long only.
+    #[must_use]
+    pub fn looking_every(pause: Duration, couch: Couch, database: &str, client: Client, tasks: Tasks) -> Self {
+        let answers = Cache::builder().max_capacity(MOST_GRANTS).expire_after(AsTheySay).build();
+        let documents = Documents::new(couch, database);
+        Self(Arc::new(Shared { documents, client, tasks, pause, answers, memory: Memory::new(MOST_GRANTS) }))
     }
 
     /// What `Authorization` has to say.
     async fn authorization(&self, key: &Key) -> Result<HeaderValue> {
-        let token = self.0.tokens.try_get_with_by_ref(key, self.fetch(key)).await;
-        match token.map_err(|error| error.again())?.state {
-            State::Granted(value) => Ok(value),
-            State::Revoked(reason) => Err(Error::new(Kind::Refused, &*reason)),
-        }
+        let timed = match self.0.answers.get(key).await {
+            Some(timed) => timed,
+            None => self.look(key).await?,
+        };
+        timed.outcome.map(|granted| granted.value).map_err(|failure| failure.error())
     }
 
-    /// The vendor does not take this token: unless somebody else has replaced it already, the next one is a new one.
-    async fn refused(&self, key: &Key, value: &HeaderValue) {
-        let current = self.0.tokens.get(key).await;
-        if current.is_some_and(|token| matches!(&token.state, State::Granted(current) if current == value)) {
-            self.0.tokens.invalidate(key).await;
-        }
+    /// Looks at the documents, and asks for a token where there is no good one; once for all who wait. Whoever gives up
+    /// waiting leaves the others' token alone: the provider may have changed the refresh token already.
+    async fn look(&self, key: &Key) -> Result<Timed> {
+        let (this, key) = (self.clone(), key.clone());
+        to_the_end(&self.0.tasks, "OAuth token", async move {
+            let looked = this.0.answers.try_get_with_by_ref(&key, this.find(&key)).await;
+            looked.map_err(|error| error.again())
+        })
+        .await
     }
 
-    async fn fetch(&self, key: &Key) -> Result<Token> {
+    /// The vendor does not take this token. Whether asking again gives another one.
+    async fn renew(&self, key: &Key, refused: &HeaderValue) -> bool {
+        let is_current = |timed: &Timed| timed.outcome.as_ref().is_ok_and(|granted| granted.value == *refused);
+        if !self.0.memory.give_up(key, refused) {
+            return false;
+        }
+        if self.0.answers.get(key).await.is_some_and(|timed| is_current(&timed)) {
+            self.0.answers.invalidate(key).await;
+        }
+        true
+    }
+
+    async fn find(&self, key: &Key) -> Result<Timed> {
         let shared = &self.0;
-        let grant = shared.documents.read(key).await?;
-        let known = shared.refused.get(key).await.filter(|(version, _)| *version == grant.version);
-        if let Some((_, reason)) = known {
-            return Ok(Token { state: State::Revoked(reason), until: Instant::now() + LOOK_AGAIN });
+        let soon = Instant::now() + shared.pause;
+        let known = shared.memory.of(key);
+        let grant = match shared.documents.read(key).await {
+            Ok(grant) => grant,
+            // Whoever has a token does not need CouchDB for a while.
+            Err(error) => match known.usable().filter(|_| error.kind() == Kind::Passing) {
+                Some(granted) => return Ok(Timed { until: soon.min(granted.ends), outcome: Ok(granted) }),
+                None => return Err(error),
+            },
+        };
+        if let Way::Static(value) = grant.way {
+            return Ok(Timed { until: soon, outcome: Ok(Granted { value, renew_at: soon, ends: soon }) });
         }
-        match request::token(&shared.client, grant.way, key.endpoint.is_some()).await? {
-            Ok((authorization, lifetime)) => {
-                shared.refused.invalidate(key).await;
-                let until = Instant::now() + lifetime.saturating_sub(margin(lifetime));
-                Ok(Token { state: State::Granted(authorization), until })
+        if let Some(granted) = known.granted(&grant) {
+            return Ok(Timed { until: soon.min(granted.renew_at), outcome: Ok(granted) });
+        }
+        if let Some(failure) = known.refused(&grant) {
+            return Ok(Timed { until: soon, outcome: Err(failure) });
+        }
+        match request::token(&shared.client, key, &grant, known.newest(&grant)).await {
+            Ok(request::Outcome::Granted(token)) => {
+                if let Some(refresh_token) = &token.rotated {
+                    shared.documents.keep(&grant, refresh_token).await;
+                }
+                let granted = shared.memory.granted(key, &grant, token);
+                Ok(Timed { until: soon.min(granted.renew_at), outcome: Ok(granted) })
             }
-            Err(code) => {
-                let subject = &key.subject;
-                let reason: Arc<str> =
-                    format!("the provider refuses the grant of OAuth document {subject}: {code}").into();
-                tracing::error!(document = %subject, code, "a grant was refused; it is not asked for again until its documents change");
-                shared.refused.insert(key.clone(), (grant.version, Arc::clone(&reason))).await;
-                Ok(Token { state: State::Revoked(reason), until: Instant::now() + LOOK_AGAIN })
+            Ok(request::Outcome::Refused(code)) => {
+                let failure = shared.memory.refused(key, &grant, &code);
+                Ok(Timed { until: soon, outcome: Err(failure) })
+            }
+            Err(error) => {
+                let failure = Failure::passing(key, &error);
+                // What a provider asks for holds for everybody who would ask it.
+                let until = Instant::now() + error.retry_after().unwrap_or_default().min(LONGEST_REST);
+                match known.usable().filter(|_| error.kind() == Kind::Passing) {
+                    Some(granted) => Ok(Timed { until: soon.min(granted.ends), outcome: Ok(granted) }),
+                    None if error.retry_after().is_some() => Ok(Timed { until, outcome: Err(failure) }),
+                    None => Err(failure.error()),
+                }
             }
         }
     }
 }
 
-/// How long before its end a token is not used any more: a request takes time.
-fn margin(lifetime: Duration) -> Duration {
-    (lifetime / 4).min(LONGEST_MARGIN)
-}
-
-/// A vendor's API as one grant may use it.
-#[derive(Debug)]
-pub(super) struct Authorized {
-    api: Api,
-    oauth: OAuth,
-    key: Key,
-}
-
-impl Authorized {
-    pub(super) const fn new(api: Api, oauth: OAuth, key: Key) -> Self {
-        Self { api, oauth, key }
-    }
-
-    /// The API without the token, for addresses that carry their own authorisation.
-    pub(super) const fn api(&self) -> &Api {
-        &self.api
-    }
-
-    /// Sends a call with the token; after a 401 once more, with a new one.
-    ///
-    /// # Errors
-    /// Where there is no token, or no answer.
-    pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
-        let unsent = |error| Lost { error, seen: false };
-        let first = self.oauth.authorization(&self.key).await.map_err(unsent)?;
-        let reply = self.api.ask(call, Some(&first)).await?;
-        if reply.status != StatusCode::UNAUTHORIZED {
-            return Ok(reply);
-        }
-        self.oauth.refused(&self.key, &first).await;
-        let doubtful = reply.doubtful;
-        let seen_before = |lost: Lost| Lost { seen: lost.seen || doubtful, ..lost };
-        let second = self.oauth.authorization(&self.key).await.map_err(unsent).map_err(seen_before)?;
-        if second == first {
-            return Ok(reply);
-        }
-        let mut reply = self.api.ask(call, Some(&second)).await.map_err(seen_before)?;
-        reply.doubtful |= doubtful;
-        Ok(reply)
-    }
-}
-
-/// Tokens in memory; the least used go first.
-const MOST_TOKENS: u64 = 10_000;
-/// How long it takes until the documents of a refused grant are looked at again.
+/// Grants in memory; the least used go first.
+const MOST_GRANTS: u64 = 10_000;
+/// How soon a change of the documents is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-const LONGEST_MARGIN: Duration = Duration::from_secs(60);
+/// The longest that a provider's wish to be left alone is respected.
+const LONGEST_REST: Duration = Duration::from_secs(300);

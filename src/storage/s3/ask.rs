@@ -9,6 +9,7 @@ use http::{Method, Response, StatusCode};
 
 use super::address::Address;
 use super::sign::{Payload, Signer};
+use super::tags::Tags;
 use super::xml;
 use crate::http::body::{Body, collect};
 use crate::http::client::{Client, Patience, Server};
@@ -24,6 +25,7 @@ pub(super) struct Bucket {
     pub(super) id: String,
     pub(super) address: Address,
     pub(super) tasks: Tasks,
+    pub(super) tags: Tags,
     server: Server,
     client: Client,
     signer: Signer,
@@ -92,7 +94,7 @@ impl Call {
 impl Bucket {
     pub(super) fn new(id: &str, address: Address, signer: Signer, client: Client, tasks: Tasks) -> Self {
         let server = client.server(address.origin(&address.bucket), Reach::Tenant);
-        Self { id: id.to_owned(), address, tasks, server, client, signer }
+        Self { id: id.to_owned(), address, tasks, tags: Tags::default(), server, client, signer }
     }
 
     /// Sends a call, a few times where the failure may pass.

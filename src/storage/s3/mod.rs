@@ -11,6 +11,7 @@ pub(super) mod measured;
 mod parts;
 mod put;
 mod sign;
+mod tags;
 mod xml;
 
 use std::sync::Arc;

@@ -23,6 +23,7 @@ pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, chunk: Chunk, d
         spare: object.spare.clone(),
         owner: Uuid::new_v4().simple().to_string(),
         headers: headers(&object.content_type, digests)?,
+        md5: digests.md5,
         sha256: digests.sha256,
         chunk,
     };
@@ -36,6 +37,7 @@ struct Single {
     spare: String,
     owner: String,
     headers: HeaderMap,
+    md5: [u8; 16],
     sha256: [u8; 32],
     chunk: Chunk,
 }
@@ -75,8 +77,11 @@ impl Single {
                 Err(lost) => return if claim.settle().await? { Ok(Some(claim)) } else { Err(lost.error) },
             };
             if reply.is_done() {
-                claim.confirm(reply.etag());
-                return Ok(Some(claim));
+                let etag = reply.etag();
+                let wrong = self.bucket.tags.contradict(&reply.headers, etag.as_deref(), &self.md5);
+                claim.confirm(etag);
+                // What was stored is removed with the claim.
+                return if wrong { Err(other_bytes()) } else { Ok(Some(claim)) };
             }
             if reply.is(StatusCode::PRECONDITION_FAILED) {
                 // The first try may have made the very object that the second one met.
@@ -139,6 +144,10 @@ fn headers(given: &str, digests: &Digests) -> Result<HeaderMap> {
     headers.insert(CONTENT_TYPE, content_type(given));
     headers.insert(HeaderName::from_static("content-md5"), value(&STANDARD.encode(digests.md5))?);
     Ok(headers)
+}
+
+fn other_bytes() -> Error {
+    Error::new(Kind::Passing, "S3 has stored other bytes than it was sent, says its ETag")
 }
 
 /// For `If-None-Match`: only where there is no object (Amazon has it since 2024, "Conditional writes").

@@ -8,6 +8,7 @@ mod codec;
 mod deliver;
 mod fetching;
 mod links;
+mod resuming;
 mod secrets;
 mod server;
 mod settings;
@@ -63,7 +64,7 @@ fn context(networks: &[&str]) -> Context {
     let config = Arc::new(config::Storage { file_root: None, endpoints });
     let nobody = Origin { tls: false, host: "127.0.0.1".to_owned(), port: 9 };
     let couch = Couch::new(client.server(nobody, Reach::Operator), "/", None, client.patience(), 1 << 20).unwrap();
-    let oauth = OAuth::new(couch, "system_auth", client.clone());
+    let oauth = OAuth::new(couch, "system_auth", client.clone(), tasks.clone());
     Context { client, tasks, budget: Budget::new(64 << 20), config, oauth }
 }
 

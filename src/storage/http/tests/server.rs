@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -41,6 +42,8 @@ pub(super) enum Reply {
     Body(Bytes, Vec<(&'static str, String)>, bool),
     /// Any status with these headers and body.
     Plain(u16, Bytes, Vec<(&'static str, String)>),
+    /// Any status with these headers, which announce more than this body; then the connection closes.
+    Breaks(u16, Bytes, Vec<(&'static str, String)>),
     /// Never.
     Silence,
 }
@@ -193,6 +196,10 @@ async fn respond(state: Arc<State>, request: Request<Incoming>) -> Result<Answer
         Reply::Plain(code, body, headers) => {
             Ok(headers.iter().fold(plain(code, body), |answer, (name, value)| with(answer, name, value)))
         }
+        Reply::Breaks(code, body, headers) => {
+            let answer = Response::builder().status(code).body(breaking(body)).unwrap();
+            Ok(headers.iter().fold(answer, |answer, (name, value)| with(answer, name, value)))
+        }
         Reply::Silence => std::future::pending().await,
     }
 }
@@ -233,6 +240,19 @@ fn plain(code: u16, body: Bytes) -> Answer {
 fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
     answer.headers_mut().insert(name, value.parse().unwrap());
     answer
+}
+
+/// A body that ends once hyper has sent what there is.
+fn breaking(body: Bytes) -> BoxBody<Bytes, Infallible> {
+    let sent = futures_util::stream::once(async { Ok(Frame::data(body)) });
+    let ended = futures_util::stream::once(async {
+        // hyper flushes when it has to wait for more.
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        Ok(Frame::data(Bytes::new()))
+    });
+    BodyExt::boxed(StreamBody::new(sent.chain(ended)))
 }
 
 /// A body that hyper has to send in chunks.

@@ -3,6 +3,8 @@
 //! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
 //! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
@@ -47,7 +49,7 @@ pub(super) struct Fault {
 }
 
 /// What is to be asked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Call {
     method: Method,
     origin: Origin,
@@ -68,7 +70,6 @@ enum Answer {
 }
 
 /// An answer.
-#[derive(Debug)]
 pub(super) struct Reply {
     vendor: &'static Vendor,
     pub(super) status: StatusCode,
@@ -89,6 +90,20 @@ pub(super) struct Lost {
     pub(super) error: Error,
     /// Whether the call may have had its effect.
     pub(super) seen: bool,
+}
+
+impl fmt::Debug for Call {
+    /// Without what may be a secret: addresses that a vendor gave carry their own authorisation.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("method", &self.method).field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Reply {
+    /// Without what may be a secret: an answer may be a token, or an address that carries its own authorisation.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status).field("code", &self.code()).finish_non_exhaustive()
+    }
 }
 
 impl From<Lost> for Error {
@@ -302,3 +317,6 @@ const MOST_SERVERS: u64 = 16;
 const LONGEST_ERROR: u64 = 4 << 10;
 /// In bytes.
 const LONGEST_DOCUMENT: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests;
