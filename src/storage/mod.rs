@@ -3,13 +3,16 @@
 mod api;
 mod budget;
 mod digest;
+mod dropbox;
 mod ending;
+mod endpoint;
 mod error;
 mod file;
 mod finish;
 mod http;
 pub mod measured;
 mod oauth;
+mod onedrive;
 mod registry;
 mod resume;
 mod s3;
@@ -34,7 +37,7 @@ pub use registry::{Context, Driver, Naming, Registry, driver};
 pub use upload::{CHUNK_BYTES, Chunk, Report, Upload};
 
 /// Every driver. A new one is a folder with a `DRIVER`, its `mod` line above, and its place here.
-pub const DRIVERS: &[&Driver] = &[&file::DRIVER, &http::DRIVER, &s3::DRIVER];
+pub const DRIVERS: &[&Driver] = &[&dropbox::DRIVER, &file::DRIVER, &http::DRIVER, &onedrive::DRIVER, &s3::DRIVER];
 
 /// A storage driver, opened with the settings of one entry of a plan's `attachments`.
 ///
