@@ -49,6 +49,8 @@ pub struct Target {
     pub not_exclusive: Option<&'static str>,
     /// Whether names are parts of a URL: composed names are escaped already, and a server may tell a tag only when it gives.
     pub by_url: bool,
+    /// Names of `names.rs` that the service does not take, or takes for another.
+    pub unfit: &'static [&'static str],
 }
 
 impl Target {
@@ -61,6 +63,8 @@ impl Target {
             Some("nginx") => Self::nginx().await,
             Some("http_base64") => Self::recorder(json!({"base64_encode_data": true, "verb": "post"})).await,
             Some("http_multipart") => Self::recorder(json!({"send_multipart": true})).await,
+            Some("dropbox") => super::dropbox::target().await,
+            Some("onedrive") => super::onedrive::target().await,
             _ => panic!("{module} is no target"),
         }
     }
@@ -108,7 +112,8 @@ impl Target {
     pub fn open(handler: &str, settings: Value, around: &Around, budget: u64, world: Box<dyn World>) -> Self {
         let (tasks, budget) = (Tasks::default(), Budget::new(budget));
         let backend = try_open(handler, settings, around, &tasks, &budget).expect("settings");
-        Self { backend, tasks, budget, world, secrets: Vec::new(), not_exclusive: None, by_url: handler == "http" }
+        let by_url = handler == "http";
+        Self { backend, tasks, budget, world, secrets: Vec::new(), not_exclusive: None, by_url, unfit: &[] }
     }
 
     /// The same, with another budget.

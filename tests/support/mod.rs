@@ -3,12 +3,15 @@
 //! | module | is |
 //! |---|---|
 //! | [`certs`] | a throw-away CA with a server's and a client's certificate |
+//! | [`dropbox`] | a double of Dropbox's API v2 |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
 //! | [`gateway`] | the gateway in this process, in front of the embedded store |
+//! | [`graph`] | a double of Microsoft Graph's files |
 //! | [`nginx`] | a real nginx with DAV |
 //! | [`raw`] | an HTTP/1.1 client that sends and shows bytes as they are |
 //! | [`recorder`] | an HTTP server that keeps what it was sent and answers as it is told |
 //! | [`s3`] | s3s-fs in this process, signatures verified |
+//! | [`trouble`] | how the vendors' doubles misbehave |
 //! | [`upstream`] | a scripted server that shows the bytes that it gets |
 //! | [`serve`] | the loop under these servers |
 //! | [`spy`] | a proxy that tells what was asked of the server behind it |
@@ -25,8 +28,10 @@
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 
 pub mod certs;
+pub mod dropbox;
 pub mod fault;
 pub mod gateway;
+pub mod graph;
 pub mod nginx;
 pub mod raw;
 pub mod recorder;
@@ -34,4 +39,5 @@ pub mod s3;
 pub mod serve;
 pub mod spy;
 pub mod tokens;
+pub mod trouble;
 pub mod upstream;
