@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::names;
-use crate::http::target::encode;
 use crate::storage::api::{Api, Call, Fault, Lost, Reply, Vendor};
 use crate::storage::endpoint::Endpoint;
 use crate::storage::oauth::{Authorized, Key, Subject};
@@ -89,9 +88,9 @@ impl Drive {
         self.graph.call(method, &format!("/v1.0/me/drive/root:/{}{action}", names::path(name)))
     }
 
-    /// A call about an item.
+    /// A call about an item; the ids are what `is_id` takes, so nothing in them has to be escaped.
     pub(super) fn item(&self, method: Method, (drive, item): (&str, &str), action: &str) -> Call {
-        self.graph.call(method, &format!("/v1.0/drives/{}/items/{}{action}", encode(drive), encode(item)))
+        self.graph.call(method, &format!("/v1.0/drives/{drive}/items/{item}{action}"))
     }
 
     /// Sends a call with the token.
