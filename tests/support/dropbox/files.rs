@@ -52,6 +52,13 @@ impl Files {
         self.insert(path.to_owned(), "2020-01-01T00:00:00Z".to_owned(), vec![data]).id
     }
 
+    pub fn revise(&mut self, path: &str, data: Bytes) {
+        self.numbers += 1;
+        let rev = format!("a1c10ce{:05x}", self.numbers);
+        let file = self.files.get_mut(&path.to_lowercase()).expect("a file");
+        (file.rev, file.data) = (rev, vec![data]);
+    }
+
     /// `CommitInfo`, with `mode` `add` only.
     pub fn save(&mut self, commit: &Value, data: Vec<Bytes>) -> Result<Value, Refusal> {
         let path = commit["path"].as_str().expect("a path").to_owned();

@@ -88,6 +88,11 @@ impl Dropbox {
         self.files().place(path, data.into())
     }
 
+    /// Makes a new version of a file past the API.
+    pub fn revise(&self, path: &str, data: impl Into<Bytes>) {
+        self.files().revise(path, data.into());
+    }
+
     /// Forgets every upload session, as Dropbox does after a week.
     pub fn expire_sessions(&self) {
         self.files().sessions.clear();

@@ -58,6 +58,12 @@ impl Drive {
         self.metadata(&item)
     }
 
+    pub fn revise(&mut self, path: &str, data: Bytes) {
+        let item = self.items.get_mut(&path.to_lowercase()).expect("an item");
+        item.version += 1;
+        item.data = vec![data];
+    }
+
     /// Creates an item with the conflict behaviour `fail`.
     pub fn create(&mut self, path: &str, data: Vec<Bytes>) -> Result<Value, Refusal> {
         self.free(path)?;

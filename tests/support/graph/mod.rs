@@ -17,7 +17,6 @@ use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-pub use self::drive::quick_xor;
 use self::drive::{Drive, Refusal};
 use super::serve::{Served, listen, serve};
 use super::tokens::Tokens;
@@ -95,6 +94,11 @@ impl Graph {
     /// Puts an item there past the API.
     pub fn place(&self, path: &str, data: impl Into<Bytes>) {
         self.drive().place(path, vec![data.into()]);
+    }
+
+    /// Makes a new version of an item past the API.
+    pub fn revise(&self, path: &str, data: impl Into<Bytes>) {
+        self.drive().revise(path, data.into());
     }
 
     /// Forgets every upload session, as the service does when they expire.
