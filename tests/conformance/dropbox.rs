@@ -306,7 +306,9 @@ async fn a_session_that_has_expired_is_passing() {
 
 #[tokio::test]
 async fn damaged_bytes_are_noticed_and_go() {
-    for (length, route) in [(10, "upload"), (CHUNK_BYTES + 9, "upload_session/start"), (CHUNK_BYTES + 9, "upload_session/append_v2")] {
+    for (length, route) in
+        [(10, "upload"), (CHUNK_BYTES + 9, "upload_session/start"), (CHUNK_BYTES + 9, "upload_session/append_v2")]
+    {
         let (double, target) = start().await;
         double.vendor.troubles().plan(route, 1, Trouble::Damages);
         let error = target.put(&object("x"), Body::full(bytes(length))).await.expect_err("damaged");

@@ -67,7 +67,8 @@ impl Tokens {
         self.lock().asked
     }
 
-    fn issue(&self) -> String {
+    /// A new token, as the endpoint issues them.
+    pub fn issue(&self) -> String {
         let token = format!("canary-access-{}", uuid::Uuid::new_v4().simple());
         self.lock().good.insert(token.clone());
         token

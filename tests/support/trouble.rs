@@ -9,7 +9,8 @@ use hyper::{Response, StatusCode};
 use serde_json::Value;
 
 /// A stream of pieces that are in memory.
-type Pieces = StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>>>;
+type Pieces =
+    StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>>>;
 /// What the doubles answer with.
 pub type Answer = Response<Either<Full<Bytes>, Pieces>>;
 
@@ -26,7 +27,7 @@ pub enum Trouble {
     LosesAnswer,
     /// Only so many bytes of the body have an effect, and then the connection is closed.
     Keeps(usize),
-    /// The stored bytes are not those that were sent.
+    /// The first byte that is stored is not the one that was sent.
     Damages,
 }
 
@@ -114,6 +115,11 @@ pub fn refusal(trouble: &Trouble) -> Option<Answer> {
 /// Reads a request's body, whole or not at all.
 pub async fn read(body: hyper::body::Incoming) -> Option<Bytes> {
     Some(body.collect().await.ok()?.to_bytes())
+}
+
+/// The same bytes, but for the first.
+pub fn damaged(data: &Bytes) -> Bytes {
+    data.iter().enumerate().map(|(at, byte)| if at == 0 { !byte } else { *byte }).collect()
 }
 
 /// Bytes `first` to `last` of data in pieces.

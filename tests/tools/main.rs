@@ -3,7 +3,9 @@
 #![allow(clippy::expect_used, reason = "a test that cannot set up its world has to stop, saying where")]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks do not bind its tests")]
 
+mod dropbox;
 mod fault;
+mod graph;
 mod nginx;
 mod raw;
 mod recorder;

@@ -51,12 +51,7 @@ impl Account {
     }
 
     /// Sends bytes; the arguments go into a header.
-    pub(super) async fn upload(
-        &self,
-        route: &str,
-        argument: &Value,
-        data: Bytes,
-    ) -> std::result::Result<Reply, Lost> {
+    pub(super) async fn upload(&self, route: &str, argument: &Value, data: Bytes) -> std::result::Result<Reply, Lost> {
         let call = self.content_call(Method::POST, route, argument).map_err(|error| Lost { error, seen: false })?;
         self.authorized.ask(&call.body(HeaderValue::from_static("application/octet-stream"), data)).await
     }
@@ -177,7 +172,8 @@ mod tests {
     use super::{ascii, fault};
 
     fn code(error: Value) -> (String, bool) {
-        let fault = fault(StatusCode::CONFLICT, json!({"error_summary": "x/..", "error": error}).to_string().as_bytes());
+        let fault =
+            fault(StatusCode::CONFLICT, json!({"error_summary": "x/..", "error": error}).to_string().as_bytes());
         (fault.code, fault.passes)
     }
 
@@ -202,7 +198,11 @@ mod tests {
                 "lookup_failed/incorrect_offset/7",
                 false,
             ),
-            (json!({".tag": "path", "path": {".tag": "malformed_path", "malformed_path": "/mine"}}), "path/malformed_path", false),
+            (
+                json!({".tag": "path", "path": {".tag": "malformed_path", "malformed_path": "/mine"}}),
+                "path/malformed_path",
+                false,
+            ),
             (json!({".tag": "Not A Word"}), "", false),
         ] {
             assert_eq!(code(error), (expected.to_owned(), passes));

@@ -62,7 +62,8 @@ fn served(reply: &Reply, wanted: Option<ByteRange>) -> Result<Served> {
 }
 
 fn answered(reply: &Reply) -> Result<Answered> {
-    let told = reply.headers.get("dropbox-api-result").and_then(|header| serde_json::from_slice(header.as_bytes()).ok());
+    let told =
+        reply.headers.get("dropbox-api-result").and_then(|header| serde_json::from_slice(header.as_bytes()).ok());
     told.ok_or_else(|| Error::new(Kind::Refused, "Dropbox did not say what it sends"))
 }
 

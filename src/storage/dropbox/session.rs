@@ -27,8 +27,7 @@ pub(super) async fn store(account: &Shared, object: &Object, mut upload: Upload,
     // A commit that meets another file may be repeated under another name; asked first, that is for races only.
     let name = path_of(&object.name);
     let name = if object.taken || !account.is_free(&name).await? { None } else { Some(name) };
-    let mut session =
-        Session { account: Arc::clone(account), progress: Some(Progress::default()), sending: None };
+    let mut session = Session { account: Arc::clone(account), progress: Some(Progress::default()), sending: None };
     send_all(&mut session, &mut upload, first).await?;
     let Some(progress) = session.progress.take() else { return Err(broke_off()) };
     let commit = commit(Arc::clone(account), progress, name, path_of(&object.spare));

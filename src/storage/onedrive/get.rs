@@ -46,7 +46,8 @@ async fn follow(drive: &Shared, call: &Call, range: Option<ByteRange>) -> Result
         return if reply.is_done() { Ok(reply) } else { Err(reply.refusal("read an object")) };
     }
     let address = reply.headers.get(LOCATION).and_then(|address| address.to_str().ok());
-    let address = address.ok_or_else(|| Error::new(Kind::Refused, "OneDrive did not say where an object can be read"))?;
+    let address =
+        address.ok_or_else(|| Error::new(Kind::Refused, "OneDrive did not say where an object can be read"))?;
     let mut call = Call::to(Method::GET, address)?.object();
     if let Some(range) = range {
         call.headers.insert(RANGE, value(&range.header())?);

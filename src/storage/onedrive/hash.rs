@@ -1,5 +1,5 @@
 //! `quickXorHash`: 160 bits; every byte is xored in 11 bits further on, the length over the last 8 bytes at the end
-//! (`learn.microsoft.com/onedrive/developer/code-snippets/quickxorhash`).
+//! (`learn.microsoft.com/onedrive/developer/code-snippets/quickxorhash`). It finds damage by chance, not by intent.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -9,9 +9,9 @@ use crate::storage::{Error, Kind, Result};
 /// # Errors
 /// `Refused`.
 pub(super) fn check(name: &str) -> Result<()> {
-    name.split('/').find_map(fault).map_or(Ok(()), |fault| {
-        Err(Error::new(Kind::Refused, format!("OneDrive takes no object whose name {fault}")))
-    })
+    name.split('/')
+        .find_map(fault)
+        .map_or(Ok(()), |fault| Err(Error::new(Kind::Refused, format!("OneDrive takes no object whose name {fault}"))))
 }
 
 /// The name as the path of a URL; what is in a segment stays in it.
@@ -30,13 +30,19 @@ fn fault(segment: &str) -> Option<&'static str> {
     if segment.starts_with(' ') || segment.ends_with([' ', '.']) {
         return Some("has a part that begins with a space or ends with a space or a dot");
     }
-    let device = |kind: &str| lower.strip_prefix(kind).is_some_and(|rest| rest.len() == 1 && rest.as_bytes().is_ascii() && rest.bytes().all(|byte| byte.is_ascii_digit()));
+    let device = |kind: &str| {
+        lower.strip_prefix(kind).is_some_and(|rest| {
+            rest.len() == 1 && rest.as_bytes().is_ascii() && rest.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
     let reserved = matches!(&*lower, ".lock" | "con" | "prn" | "aux" | "nul" | "desktop.ini")
         || device("com")
         || device("lpt")
         || lower.contains("_vti_")
         || lower.starts_with("~$");
-    reserved.then_some("has a part that is reserved: .lock, CON, PRN, AUX, NUL, COM0 to COM9, LPT0 to LPT9, desktop.ini, ~$..., _vti_")
+    reserved.then_some(
+        "has a part that is reserved: .lock, CON, PRN, AUX, NUL, COM0 to COM9, LPT0 to LPT9, desktop.ini, ~$..., _vti_",
+    )
 }
 
 #[cfg(test)]
@@ -46,12 +52,35 @@ mod tests {
     #[test]
     fn names_that_the_service_refuses_are_refused() {
         for name in [
-            "", "a//b", "..", "a/./b", "a:b", "a?", "a*", "a|b", "a\\b", "\"a\"", "<a>", "a\tb", " a", "a ", "a.", "x/ a/y",
-            "CON", "com7/x", "lpt0", "Desktop.ini", "x/.lock", "~$a", "a_vti_b",
+            "",
+            "a//b",
+            "..",
+            "a/./b",
+            "a:b",
+            "a?",
+            "a*",
+            "a|b",
+            "a\\b",
+            "\"a\"",
+            "<a>",
+            "a\tb",
+            " a",
+            "a ",
+            "a.",
+            "x/ a/y",
+            "CON",
+            "com7/x",
+            "lpt0",
+            "Desktop.ini",
+            "x/.lock",
+            "~$a",
+            "a_vti_b",
         ] {
             assert!(check(name).is_err(), "{name:?}");
         }
-        for name in ["a b", "a%2Fb", ".hidden", "com", "com10", "control", "~a", "a;b,c@d!$()", "[x]{y}^`", "ü/日本.mp3", "%"] {
+        for name in
+            ["a b", "a%2Fb", ".hidden", "com", "com10", "control", "~a", "a;b,c@d!$()", "[x]{y}^`", "ü/日本.mp3", "%"]
+        {
             assert!(check(name).is_ok(), "{name:?}");
         }
     }

@@ -36,7 +36,10 @@ async fn single(drive: Shared, names: Vec<Name>, chunk: Chunk) -> Result<Claim> 
     });
     let sum = Sum::from(&hash.await.map_err(|_| Error::new(Kind::Passing, "the body could not be hashed"))?);
     for name in names {
-        let call = bytes(drive.at(Method::PUT, &name.text, ":/content?@microsoft.graph.conflictBehavior=fail"), chunk.data.clone());
+        let call = bytes(
+            drive.at(Method::PUT, &name.text, ":/content?@microsoft.graph.conflictBehavior=fail"),
+            chunk.data.clone(),
+        );
         let mut claim = Claim::doubtful(Arc::clone(&drive), name, sum);
         let reply = match drive.ask(&call).await {
             Ok(reply) => reply,

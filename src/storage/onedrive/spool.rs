@@ -5,9 +5,9 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use http_body::Frame;
 use http_body_util::StreamBody;
-use futures_util::StreamExt;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
@@ -62,3 +62,39 @@ async fn blocking<T: Send + 'static>(step: impl FnOnce() -> io::Result<T> + Send
 
 /// How much is read at once.
 const PIECE: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+    use crate::http::body::collect;
+    use crate::storage::CHUNK_BYTES;
+
+    /// One share of memory is enough, whatever the length.
+    #[tokio::test]
+    async fn a_body_is_measured_and_given_once_more() {
+        for length in [CHUNK_BYTES + 1, 2 * CHUNK_BYTES + 77] {
+            let data: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let frames = data.chunks(100_000).map(|piece| Ok(Frame::data(piece.to_vec().into())));
+            let frames: Vec<Result<_>> = frames.collect();
+            let budget = Budget::new(CHUNK_BYTES as u64);
+            let mut upload = Upload::new(Body::boxed(StreamBody::new(stream::iter(frames))), 1 << 30, budget.clone());
+            let (report, first) = (upload.report(), upload.chunk().await.unwrap());
+            let (again, total) = measured(upload, first, budget.clone()).await.unwrap();
+            assert_eq!((total, again.length()), (length as u64, Some(length as u64)));
+            assert_eq!(report.digests().map(|digests| digests.length), Some(length as u64));
+            assert!(collect(again.into_stream(None), 1 << 30).await.unwrap() == data);
+            assert_eq!(budget.held(), 0);
+        }
+    }
+
+    /// Nobody but the process that made it can open it.
+    #[test]
+    fn the_file_has_no_name() {
+        use std::os::unix::fs::MetadataExt;
+        let file = create().unwrap();
+        let metadata = file.metadata().unwrap();
+        assert_eq!((metadata.nlink(), metadata.mode() & 0o777), (0, 0o600));
+    }
+}

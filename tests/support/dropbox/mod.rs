@@ -15,11 +15,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request};
 use serde_json::{Value, json};
 
-pub use self::files::content_hash;
-use self::files::{Files, Refusal, conflict, tagged};
+use self::files::{Files, Refusal, content_hash, tagged};
 use super::serve::{Served, listen, serve};
 use super::tokens::Tokens;
-use super::trouble::{Answer, Trouble, Troubles, document, download, read, refusal, text, with};
+use super::trouble::{Answer, Trouble, Troubles, damaged, document, download, read, refusal, text, with};
 
 /// Which of the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,11 +130,12 @@ impl Shared {
         let (data, keeps) = match &trouble {
             Some(Trouble::Breaks) => return Err(Closed),
             Some(Trouble::Keeps(bytes)) => (data.slice(..*bytes), true),
-            Some(Trouble::Damages) => (Bytes::from(data.iter().map(|byte| !byte).collect::<Vec<_>>()), false),
+            Some(Trouble::Damages) => (damaged(&data), false),
             _ => (data, false),
         };
         if !self.tokens.admit(&head.headers) {
-            let error = json!({ "error_summary": "expired_access_token/..", "error": {".tag": "expired_access_token"} });
+            let error =
+                json!({ "error_summary": "expired_access_token/..", "error": {".tag": "expired_access_token"} });
             return Ok(document(401, &error));
         }
         let argument = match argument(host, &route, &head.method, &head.headers, &data) {
@@ -252,8 +252,3 @@ fn argument(
 
 /// "A single request should not upload more than 150 MiB."
 const LARGEST_REQUEST: usize = 150 << 20;
-
-/// What [`Dropbox`] answers where something is in the way.
-pub fn taken() -> Value {
-    json!({ "error_summary": "path/conflict/file/..", "error": {".tag": "path", "reason": conflict("file").0} })
-}

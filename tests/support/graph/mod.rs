@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use self::drive::{Drive, Refusal};
 use super::serve::{Served, listen, serve};
 use super::tokens::Tokens;
-use super::trouble::{Answer, Trouble, Troubles, document, download, read, refusal, text, with};
+use super::trouble::{Answer, Trouble, Troubles, damaged, document, download, read, refusal, text, with};
 
 /// A running double.
 #[derive(Debug)]
@@ -54,8 +54,7 @@ impl std::error::Error for Closed {}
 impl Graph {
     /// Starts an empty one that accepts these tokens.
     pub async fn start(tokens: Tokens) -> Self {
-        let shared =
-            Shared { drive: Arc::default(), tokens, troubles: Troubles::default(), edge: Arc::default() };
+        let shared = Shared { drive: Arc::default(), tokens, troubles: Troubles::default(), edge: Arc::default() };
         let (graph, edge) = (shared.serve(false).await, shared.serve(true).await);
         shared.edge.set(format!("http://{}", edge.address())).expect("set once");
         Self { graph, edge, shared }
@@ -143,7 +142,7 @@ impl Shared {
         }
         let data = match &trouble {
             Some(Trouble::Breaks) => return Err(Closed),
-            Some(Trouble::Damages) => Bytes::from(data.iter().map(|byte| !byte).collect::<Vec<_>>()),
+            Some(Trouble::Damages) => damaged(&data),
             _ => data,
         };
         // "Including the Authorization header when issuing the PUT call may result in a HTTP 401"; the same for downloads.
