@@ -164,6 +164,7 @@ const ARGUMENT: HeaderName = HeaderName::from_static("dropbox-api-arg");
 const DEEPEST: usize = 6;
 
 #[cfg(test)]
+#[expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 mod tests {
     use http::StatusCode;
     use proptest::prelude::*;

@@ -65,6 +65,7 @@ const SHIFT: usize = 11;
 const PERIOD: usize = 160;
 
 #[cfg(test)]
+#[expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;

@@ -45,7 +45,7 @@ struct Session {
     total: u64,
     /// `None` while a fragment is being sent.
     progress: Option<Progress>,
-    sending: Option<JoinHandle<Option<(Progress, Result<()>)>>>,
+    sending: Option<JoinHandle<Option<Advanced>>>,
     open: bool,
 }
 
@@ -57,6 +57,9 @@ struct Progress {
     /// The file, once it is whole.
     item: Option<Item>,
 }
+
+/// What is known after a fragment, and what came of it.
+type Advanced = (Progress, Result<()>);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -125,7 +128,7 @@ async fn advance(
     mut progress: Progress,
     chunk: Chunk,
     total: u64,
-) -> (Progress, Result<()>) {
+) -> Advanced {
     let (mut hash, data) = (std::mem::take(&mut progress.hash), chunk.data.clone());
     let hashing = tokio::task::spawn_blocking(move || {
         hash.update(&data);

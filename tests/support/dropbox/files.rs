@@ -45,7 +45,7 @@ pub struct Session {
 
 impl Files {
     pub fn paths(&self) -> Vec<String> {
-        self.files.values().map(|file| file.path[1..].to_owned()).collect()
+        self.files.values().map(|file| file.path.trim_start_matches('/').to_owned()).collect()
     }
 
     pub fn place(&mut self, path: &str, data: Bytes) -> String {

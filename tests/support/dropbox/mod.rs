@@ -4,6 +4,8 @@
 //! pages "HTTP documentation" (styles of requests, errors), "JSON encoding", "Content hash" and "Error handling guide" of
 //! `dropbox.com/developers`, and of names `help.dropbox.com` ("File names": no slash either way, 255 characters).
 
+#![allow(clippy::result_large_err, reason = "what the double refuses is an answer, made once")]
+
 mod files;
 
 use std::net::SocketAddr;

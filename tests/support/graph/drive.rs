@@ -121,7 +121,7 @@ impl Drive {
             && last < total
             && data.len() as u64 == last + 1 - first
             && data.len() < 60 << 20
-            && (whole || data.len() % 327_680 == 0)
+            && (whole || data.len().is_multiple_of(327_680))
             && *session.total.get_or_insert(total) == total;
         if !sound {
             return Err(Refusal(400, "invalidRequest"));
