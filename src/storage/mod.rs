@@ -5,7 +5,9 @@ mod azure;
 mod budget;
 mod checked;
 mod digest;
+mod dropbox;
 mod ending;
+mod endpoint;
 mod error;
 mod file;
 mod finish;
@@ -15,6 +17,7 @@ mod link;
 pub mod measured;
 mod oauth;
 pub mod old;
+mod onedrive;
 mod origin;
 mod registry;
 mod resume;
@@ -42,11 +45,13 @@ pub use upload::{CHUNK_BYTES, Chunk, Report, Upload};
 /// Every driver. A new one is a folder with a `DRIVER`, its `mod` line above, and its place here.
 pub const DRIVERS: &[&Driver] = &[
     &azure::DRIVER,
+    &dropbox::DRIVER,
     &file::DRIVER,
     &google::drive::DRIVER,
     &google::storage::DRIVER,
     &http::DRIVER,
     &link::DRIVER,
+    &onedrive::DRIVER,
     &s3::DRIVER,
 ];
 

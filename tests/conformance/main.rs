@@ -13,11 +13,13 @@ mod around;
 mod azure;
 mod bodies;
 mod breaks;
+mod dropbox;
 mod file;
 mod google;
 mod http;
 mod memory;
 mod names;
+mod onedrive;
 mod reading;
 mod s3;
 mod secrets;
@@ -80,4 +82,8 @@ targets! {
     on_http_base64,
     /// A web server that gets multipart/mixed.
     on_http_multipart,
+    /// A double of Dropbox's API v2.
+    on_dropbox,
+    /// A double of Microsoft Graph's files.
+    on_onedrive,
 }

@@ -30,7 +30,8 @@ const ODD: [&str; 18] = [
 
 pub async fn odd_names_come_back(target: Target) {
     let mut stored = Vec::new();
-    for name in ODD {
+    let fit: Vec<_> = ODD.into_iter().filter(|name| !target.unfit.contains(name)).collect();
+    for name in &fit {
         // A name of its own for a folder: on a disk `a` cannot be a file and a folder.
         let name = if target.by_url { format!("odd/{}", encode(name)) } else { format!("odd/{name}") };
         let kept = target.put(&object(&name), Body::full(name.clone())).await;
@@ -39,7 +40,7 @@ pub async fn odd_names_come_back(target: Target) {
     for (stored, name) in &stored {
         assert_eq!(target.read(&stored.location, name.len()).await, name.as_bytes(), "{name}");
     }
-    assert_eq!(target.world.objects().len(), ODD.len());
+    assert_eq!(target.world.objects().len(), fit.len());
     if !target.by_url {
         let mut expected: Vec<_> = stored.iter().map(|(_, name)| name.clone()).collect();
         expected.sort();

@@ -54,6 +54,8 @@ pub struct Target {
     pub by_url: bool,
     /// Why this process grows with the objects: the server keeps them in it.
     pub server_in_memory: Option<&'static str>,
+    /// Names of `names.rs` that the service does not take, or takes for another.
+    pub unfit: &'static [&'static str],
 }
 
 impl Target {
@@ -69,6 +71,8 @@ impl Target {
             Some("nginx") => Self::nginx().await,
             Some("http_base64") => Self::recorder(json!({"base64_encode_data": true, "verb": "post"})).await,
             Some("http_multipart") => Self::recorder(json!({"send_multipart": true})).await,
+            Some("dropbox") => super::dropbox::target().await,
+            Some("onedrive") => super::onedrive::target().await,
             _ => panic!("{module} is no target"),
         }
     }
@@ -128,6 +132,7 @@ impl Target {
             by_id: None,
             by_url: handler == "http",
             server_in_memory: None,
+            unfit: &[],
         }
     }
 

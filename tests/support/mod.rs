@@ -4,13 +4,16 @@
 //! |---|---|
 //! | [`azurite`] | azurite, the Azure Storage emulator, signatures verified, with a gate in front that fails on request |
 //! | [`certs`] | a throw-away CA with a server's and a client's certificate |
+//! | [`dropbox`] | a double of Dropbox's API v2 |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
 //! | [`gateway`] | the gateway in this process, in front of the embedded store |
 //! | [`google`] | Cloud Storage and Drive in memory, strict, and faulty as a test plans it |
+//! | [`graph`] | a double of Microsoft Graph's files |
 //! | [`nginx`] | a real nginx with DAV |
 //! | [`raw`] | an HTTP/1.1 client that sends and shows bytes as they are |
 //! | [`recorder`] | an HTTP server that keeps what it was sent and answers as it is told |
 //! | [`s3`] | s3s-fs in this process, signatures verified |
+//! | [`trouble`] | how the vendors' doubles misbehave |
 //! | [`upstream`] | a scripted server that shows the bytes that it gets |
 //! | [`serve`] | the loop under these servers |
 //! | [`spy`] | a proxy that tells what was asked of the server behind it |
@@ -28,9 +31,11 @@
 
 pub mod azurite;
 pub mod certs;
+pub mod dropbox;
 pub mod fault;
 pub mod gateway;
 pub mod google;
+pub mod graph;
 pub mod nginx;
 pub mod raw;
 pub mod recorder;
@@ -38,4 +43,5 @@ pub mod s3;
 pub mod serve;
 pub mod spy;
 pub mod tokens;
+pub mod trouble;
 pub mod upstream;

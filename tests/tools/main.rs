@@ -4,8 +4,10 @@
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks do not bind its tests")]
 
 mod azurite;
+mod dropbox;
 mod fault;
 mod google;
+mod graph;
 mod nginx;
 mod raw;
 mod recorder;

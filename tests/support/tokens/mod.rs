@@ -175,7 +175,7 @@ impl Tokens {
         self.lock().held.send_replace(false);
     }
 
-    fn issue(&self) -> String {
+    pub fn issue(&self) -> String {
         let token = format!("canary-access-{}", uuid::Uuid::new_v4().simple());
         self.lock().good.insert(token.clone());
         token

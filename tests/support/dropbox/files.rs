@@ -1,0 +1,217 @@
+//! The files and upload sessions of the double.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// An error in the vendor's own form: a union with its tag.
+#[derive(Debug)]
+pub struct Refusal(pub Value);
+
+/// A union's member without a value.
+pub fn tagged(tag: &str) -> Refusal {
+    Refusal(json!({ ".tag": tag }))
+}
+
+/// `WriteError.conflict`.
+pub fn conflict(what: &str) -> Refusal {
+    Refusal(json!({ ".tag": "conflict", "conflict": {".tag": what} }))
+}
+
+/// Everything that is stored. Paths do not tell case apart, so they are kept in lower case beside what they show.
+#[derive(Debug, Default)]
+pub struct Files {
+    files: BTreeMap<String, File>,
+    pub sessions: HashMap<String, Session>,
+    numbers: u64,
+}
+
+#[derive(Clone, Debug)]
+struct File {
+    id: String,
+    rev: String,
+    path: String,
+    client_modified: String,
+    data: Vec<Bytes>,
+}
+
+#[derive(Debug)]
+pub struct Session {
+    data: Vec<Bytes>,
+    committed: bool,
+}
+
+impl Files {
+    pub fn paths(&self) -> Vec<String> {
+        self.files.values().map(|file| file.path.trim_start_matches('/').to_owned()).collect()
+    }
+
+    pub fn place(&mut self, path: &str, data: Bytes) -> String {
+        self.insert(path.to_owned(), "2020-01-01T00:00:00Z".to_owned(), vec![data]).id
+    }
+
+    pub fn revise(&mut self, path: &str, data: Bytes) {
+        self.numbers += 1;
+        let rev = format!("a1c10ce{:05x}", self.numbers);
+        let file = self.files.get_mut(&path.to_lowercase()).expect("a file");
+        (file.rev, file.data) = (rev, vec![data]);
+    }
+
+    /// `CommitInfo`, with `mode` `add` only.
+    pub fn save(&mut self, commit: &Value, data: Vec<Bytes>) -> Result<Value, Refusal> {
+        let path = commit["path"].as_str().expect("a path").to_owned();
+        assert_eq!(commit["mode"], "add", "the only mode that never writes over a file");
+        assert_eq!(commit["autorename"], false, "a name of Dropbox's choice");
+        let modified = commit["client_modified"].as_str().unwrap_or("2020-01-01T00:00:00Z").to_owned();
+        assert!(modified.len() == 20 && humantime::parse_rfc3339(&modified).is_ok(), "DropboxTimestamp: {modified}");
+        name_fault(&path)?;
+        let lower = path.to_lowercase();
+        if let Some(file) = self.files.get(&lower) {
+            // "If the target path refers to a file with identical contents, nothing gets written; no conflict."
+            if commit["strict_conflict"] != true && content_hash(&file.data) == content_hash(&data) {
+                return Ok(file.metadata());
+            }
+            return Err(conflict("file"));
+        }
+        let below = format!("{lower}/");
+        if self.files.keys().any(|other| other.starts_with(&below)) {
+            return Err(conflict("folder"));
+        }
+        if self.files.keys().any(|other| lower.starts_with(&format!("{other}/"))) {
+            return Err(conflict("file_ancestor"));
+        }
+        Ok(self.insert(path, modified, data).metadata())
+    }
+
+    pub fn begin(&mut self, data: Bytes) -> String {
+        self.numbers += 1;
+        let id = format!("pid_upload_session:{}", self.numbers);
+        self.sessions.insert(id.clone(), Session { data: vec![data], committed: false });
+        id
+    }
+
+    /// `upload_session/append_v2`.
+    pub fn append(&mut self, cursor: &Value, data: Bytes) -> Result<(), Refusal> {
+        let session = self.session(cursor)?;
+        assert!(!data.is_empty(), "an append of nothing");
+        session.data.push(data);
+        Ok(())
+    }
+
+    /// `upload_session/finish`: a session that could not be saved stays.
+    pub fn finish(&mut self, argument: &Value, data: Bytes) -> Result<Value, Refusal> {
+        let lookup = |Refusal(error)| Refusal(json!({ ".tag": "lookup_failed", "lookup_failed": error }));
+        let session = self.session(&argument["cursor"]).map_err(lookup)?;
+        let mut all = session.data.clone();
+        all.push(data);
+        let saved = self.save(&argument["commit"], all);
+        let saved = saved.map_err(|Refusal(error)| Refusal(json!({ ".tag": "path", "path": error })))?;
+        self.session(&argument["cursor"]).map_err(lookup)?.committed = true;
+        Ok(saved)
+    }
+
+    fn session(&mut self, cursor: &Value) -> Result<&mut Session, Refusal> {
+        let id = cursor["session_id"].as_str().expect("a session id");
+        let session = self.sessions.get_mut(id).ok_or_else(|| tagged("not_found"))?;
+        if session.committed {
+            return Err(tagged("closed"));
+        }
+        let offset: usize = session.data.iter().map(Bytes::len).sum();
+        if cursor["offset"] != json!(offset) {
+            return Err(Refusal(json!({ ".tag": "incorrect_offset", "correct_offset": offset })));
+        }
+        Ok(session)
+    }
+
+    pub fn metadata(&self, path: &Value) -> Option<Value> {
+        let mut found = self.find(path).map(File::metadata)?;
+        found[".tag"] = json!("file");
+        Some(found)
+    }
+
+    pub fn open(&self, path: &Value) -> Option<(Value, Vec<Bytes>)> {
+        self.find(path).map(|file| (file.metadata(), file.data.clone()))
+    }
+
+    pub fn remove(&mut self, path: &Value) -> Option<Value> {
+        let lower = self.find(path)?.path.to_lowercase();
+        self.files.remove(&lower).map(|file| file.metadata())
+    }
+
+    /// By id or by path.
+    fn find(&self, path: &Value) -> Option<&File> {
+        let path = path.as_str().expect("a path");
+        if path.starts_with("id:") {
+            return self.files.values().find(|file| file.id == path);
+        }
+        self.files.get(&path.to_lowercase())
+    }
+
+    fn insert(&mut self, path: String, client_modified: String, data: Vec<Bytes>) -> File {
+        self.numbers += 1;
+        let (id, rev) = (format!("id:a4ayc_80_OEAAAAAAAA{:04}", self.numbers), format!("a1c10ce{:05x}", self.numbers));
+        let file = File { id, rev, path: path.clone(), client_modified, data };
+        self.files.insert(path.to_lowercase(), file.clone());
+        file
+    }
+}
+
+impl File {
+    fn metadata(&self) -> Value {
+        json!({
+            "name": self.path.rsplit('/').next(), "path_lower": self.path.to_lowercase(), "path_display": self.path,
+            "id": self.id, "rev": self.rev, "client_modified": self.client_modified,
+            "server_modified": "2026-11-21T15:50:38Z", "is_downloadable": true,
+            "size": self.data.iter().map(Bytes::len).sum::<usize>(), "content_hash": content_hash(&self.data),
+        })
+    }
+}
+
+fn name_fault(path: &str) -> Result<(), Refusal> {
+    let Some(path) = path.strip_prefix('/') else { return Err(tagged("malformed_path")) };
+    for name in path.split('/') {
+        if matches!(name, "" | "." | "..") {
+            return Err(tagged("malformed_path"));
+        }
+        if name.contains(['\\', '\u{7f}']) || name.ends_with(' ') || name.chars().count() > 255 {
+            return Err(tagged("disallowed_name"));
+        }
+    }
+    Ok(())
+}
+
+/// "Content hash": the SHA-256 of the SHA-256s of blocks of 4 MiB, in hex.
+pub fn content_hash(data: &[Bytes]) -> String {
+    const BLOCK: usize = 4 << 20;
+    let (mut all, mut block, mut filled) = (Sha256::new(), Sha256::new(), 0);
+    for piece in data {
+        let mut rest = &piece[..];
+        while !rest.is_empty() {
+            let taken = rest.len().min(BLOCK - filled);
+            block.update(&rest[..taken]);
+            filled += taken;
+            rest = &rest[taken..];
+            if filled == BLOCK {
+                all.update(block.finalize_reset_hash());
+                filled = 0;
+            }
+        }
+    }
+    if filled > 0 {
+        all.update(block.finalize());
+    }
+    hex::encode(all.finalize())
+}
+
+/// Takes the hash out and begins anew.
+trait Reset {
+    fn finalize_reset_hash(&mut self) -> [u8; 32];
+}
+
+impl Reset for Sha256 {
+    fn finalize_reset_hash(&mut self) -> [u8; 32] {
+        std::mem::take(self).finalize().into()
+    }
+}

@@ -1,0 +1,256 @@
+//! A strict double of Dropbox's API v2: one server for content, one for calls.
+//!
+//! What it does is from the vendor's specification (`files.stone`, `auth.stone`, `common.stone` of `dropbox/dropbox-api-spec`), the
+//! pages "HTTP documentation" (styles of requests, errors), "JSON encoding", "Content hash" and "Error handling guide" of
+//! `dropbox.com/developers`, and of names `help.dropbox.com` ("File names": no slash either way, 255 characters).
+
+#![allow(clippy::result_large_err, reason = "what the double refuses is an answer, made once")]
+
+mod files;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use serde_json::{Value, json};
+
+use self::files::{Files, Refusal, content_hash, tagged};
+use super::serve::{Served, listen, serve};
+use super::tokens::Tokens;
+use super::trouble::{Answer, Trouble, Troubles, damaged, document, download, read, refusal, text, with};
+
+/// Which of the two servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    Content,
+    Rpc,
+}
+
+/// A running double.
+#[derive(Debug)]
+pub struct Dropbox {
+    content: Served,
+    rpc: Served,
+    shared: Shared,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
+    files: Arc<Mutex<Files>>,
+    tokens: Tokens,
+    troubles: Troubles,
+}
+
+/// The connection is closed instead of an answer.
+#[derive(Debug)]
+struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("closed as the test asked")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl Dropbox {
+    /// Starts an empty one that accepts these tokens.
+    pub async fn start(tokens: Tokens) -> Self {
+        let shared = Shared { files: Arc::default(), tokens, troubles: Troubles::default() };
+        let (content, rpc) = (shared.serve(Host::Content).await, shared.serve(Host::Rpc).await);
+        Self { content, rpc, shared }
+    }
+
+    /// Where content goes.
+    pub fn content(&self) -> SocketAddr {
+        self.content.address()
+    }
+
+    /// Where calls go.
+    pub fn rpc(&self) -> SocketAddr {
+        self.rpc.address()
+    }
+
+    /// Routes: `upload`, `upload_session/start`, ..., `download`, `get_metadata`, `delete_v2`.
+    pub fn troubles(&self) -> &Troubles {
+        &self.shared.troubles
+    }
+
+    /// The paths of all files, without the first slash.
+    pub fn paths(&self) -> Vec<String> {
+        self.files().paths()
+    }
+
+    /// Puts a file there past the API; its id.
+    pub fn place(&self, path: &str, data: impl Into<Bytes>) -> String {
+        self.files().place(path, data.into())
+    }
+
+    /// Makes a new version of a file past the API.
+    pub fn revise(&self, path: &str, data: impl Into<Bytes>) {
+        self.files().revise(path, data.into());
+    }
+
+    /// Forgets every upload session, as Dropbox does after a week.
+    pub fn expire_sessions(&self) {
+        self.files().sessions.clear();
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.shared.files()
+    }
+}
+
+impl Shared {
+    async fn serve(&self, host: Host) -> Served {
+        let (listener, _) = listen().await;
+        let shared = self.clone();
+        serve(listener, move |_| {
+            let shared = shared.clone();
+            service_fn(move |request| {
+                let shared = shared.clone();
+                async move { shared.answer(host, request).await }
+            })
+        })
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(&self, host: Host, request: Request<Incoming>) -> Result<Answer, Closed> {
+        let (head, body) = request.into_parts();
+        let data = read(body).await.ok_or(Closed)?;
+        let route = head.uri.path().strip_prefix("/2/files/").unwrap_or_default().to_owned();
+        let trouble = self.troubles.next(&route);
+        if let Some(answer) = trouble.as_ref().and_then(refusal) {
+            return Ok(answer);
+        }
+        let (data, keeps) = match &trouble {
+            Some(Trouble::Breaks) => return Err(Closed),
+            Some(Trouble::Keeps(bytes)) => (data.slice(..*bytes), true),
+            Some(Trouble::Damages) => (damaged(&data), false),
+            _ => (data, false),
+        };
+        if !self.tokens.admit(&head.headers) {
+            let error =
+                json!({ "error_summary": "expired_access_token/..", "error": {".tag": "expired_access_token"} });
+            return Ok(document(401, &error));
+        }
+        let argument = match argument(host, &route, &head.method, &head.headers, &data) {
+            Ok(argument) => argument,
+            Err(what) => return Ok(text(400, &format!("Error in call to API function \"files/{route}\": {what}"))),
+        };
+        let range = head.headers.get("range").and_then(|range| range.to_str().ok());
+        let answer = self.act(&route, &argument, data, range);
+        match trouble {
+            Some(Trouble::LosesAnswer) => Err(Closed),
+            Some(Trouble::FailsAfter(status, value)) => Ok(document(status, &value)),
+            _ if keeps => Err(Closed),
+            _ => Ok(answer.unwrap_or_else(|error| error)),
+        }
+    }
+
+    fn act(&self, route: &str, argument: &Value, data: Bytes, range: Option<&str>) -> Result<Answer, Answer> {
+        let mut files = self.files();
+        let refused = |error: Refusal| refuse(&error);
+        let found = match route {
+            "upload" => {
+                let error = |error: Refusal| {
+                    refuse(&Refusal(json!({".tag": "path", "reason": error.0, "upload_session_id": "s"})))
+                };
+                if let Some(hash) = argument.get("content_hash")
+                    && *hash != content_hash(std::slice::from_ref(&data))
+                {
+                    return Err(refuse(&tagged("content_hash_mismatch")));
+                }
+                files.save(argument, vec![data]).map_err(error)?
+            }
+            "upload_session/start" => json!({ "session_id": files.begin(data) }),
+            "upload_session/append_v2" => {
+                files.append(&argument["cursor"], data).map_err(refused)?;
+                Value::Null
+            }
+            "upload_session/finish" => files.finish(argument, data).map_err(refused)?,
+            "get_metadata" => files.metadata(&argument["path"]).ok_or_else(|| refuse(&not_found("path")))?,
+            "delete_v2" => {
+                let metadata = files.remove(&argument["path"]).ok_or_else(|| refuse(&not_found("path_lookup")))?;
+                json!({ "metadata": metadata })
+            }
+            _ => {
+                let (metadata, data) = files.open(&argument["path"]).ok_or_else(|| refuse(&not_found("path")))?;
+                let answer = with(download(&data, range), "dropbox-api-result", &metadata.to_string());
+                let tag = format!("W/\"{}\"", metadata["rev"].as_str().expect("a rev"));
+                return Ok(with(answer, "etag", &tag));
+            }
+        };
+        Ok(document(200, &found))
+    }
+}
+
+fn not_found(outer: &str) -> Refusal {
+    Refusal(json!({ ".tag": outer, outer: {".tag": "not_found"} }))
+}
+
+/// 409 with the error's tags, as "Errors by status code" of the HTTP documentation has it.
+fn refuse(error: &Refusal) -> Answer {
+    document(409, &json!({ "error_summary": "see error/...", "error": error.0 }))
+}
+
+/// The arguments, where the request has the form of its route's style; else what is wrong.
+fn argument(
+    host: Host,
+    route: &str,
+    method: &Method,
+    headers: &hyper::HeaderMap,
+    data: &Bytes,
+) -> Result<Value, &'static str> {
+    let rpc = matches!(route, "get_metadata" | "delete_v2");
+    let known: &[&str] = match route {
+        "upload" => &["path", "mode", "autorename", "strict_conflict", "client_modified", "content_hash"],
+        "upload_session/start" => &["close"],
+        "upload_session/append_v2" => &["cursor", "close"],
+        "upload_session/finish" => &["cursor", "commit"],
+        "download" | "get_metadata" | "delete_v2" => &["path"],
+        _ => return Err("unknown function"),
+    };
+    if (host == Host::Rpc) != rpc {
+        return Err("this host does not have this function");
+    }
+    if method != Method::POST && !(route == "download" && method == Method::GET) {
+        return Err("request method");
+    }
+    if headers.contains_key("transfer-encoding") {
+        return Err("no Content-Length");
+    }
+    let media_type = headers.get("content-type").map(|value| value.to_str().unwrap_or("?"));
+    let wanted = match route {
+        "download" => None,
+        _ if rpc => Some("application/json"),
+        _ => Some("application/octet-stream"),
+    };
+    if media_type != wanted {
+        return Err("Bad HTTP \"Content-Type\" header");
+    }
+    let given = headers.get("dropbox-api-arg");
+    let argument = match given {
+        None if rpc => data.as_ref(),
+        Some(given) if !rpc && given.to_str().is_ok() => given.as_bytes(),
+        _ => return Err("HTTP header \"Dropbox-API-Arg\": could not decode input as JSON"),
+    };
+    let argument: Value = serde_json::from_slice(argument).map_err(|_| "could not decode input as JSON")?;
+    let members = argument.as_object().ok_or("expected object")?;
+    if route == "download" && !data.is_empty() || data.len() > LARGEST_REQUEST {
+        return Err("request body");
+    }
+    if members.keys().any(|key| !known.contains(&key.as_str())) {
+        return Err("unknown field");
+    }
+    Ok(argument)
+}
+
+/// "A single request should not upload more than 150 MiB."
+const LARGEST_REQUEST: usize = 150 << 20;

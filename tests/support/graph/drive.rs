@@ -1,0 +1,208 @@
+//! The items and upload sessions of the double.
+
+use std::collections::{BTreeMap, HashSet};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// A status and the vendor's word for it.
+#[derive(Debug)]
+pub struct Refusal(pub u16, pub &'static str);
+
+/// Everything that is stored. Names do not tell case apart, so paths are kept in lower case beside what they show.
+#[derive(Debug, Default)]
+pub struct Drive {
+    items: BTreeMap<String, Item>,
+    pub sessions: BTreeMap<String, Session>,
+    pub given: Option<String>,
+    pub hashless: bool,
+    tickets: HashSet<String>,
+    numbers: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Item {
+    id: String,
+    path: String,
+    version: u64,
+    pub data: Vec<Bytes>,
+}
+
+#[derive(Debug)]
+pub struct Session {
+    path: String,
+    data: Vec<Bytes>,
+    received: u64,
+    total: Option<u64>,
+}
+
+impl Item {
+    /// Quoted, as in a header.
+    pub fn tag(&self) -> String {
+        format!("\"{{{}}},{}\"", self.id, self.version)
+    }
+}
+
+impl Drive {
+    pub fn paths(&self) -> Vec<String> {
+        self.items.values().map(|item| item.path.clone()).collect()
+    }
+
+    pub fn place(&mut self, path: &str, data: Vec<Bytes>) -> Value {
+        self.numbers += 1;
+        let id = format!("01DOUBLE{:06}", self.numbers);
+        let item = Item { id, path: path.to_owned(), version: self.numbers, data };
+        self.items.insert(path.to_lowercase(), item.clone());
+        self.metadata(&item)
+    }
+
+    pub fn revise(&mut self, path: &str, data: Bytes) {
+        let item = self.items.get_mut(&path.to_lowercase()).expect("an item");
+        item.version += 1;
+        item.data = vec![data];
+    }
+
+    /// Creates an item with the conflict behaviour `fail`.
+    pub fn create(&mut self, path: &str, data: Vec<Bytes>) -> Result<Value, Refusal> {
+        self.free(path)?;
+        Ok(self.place(path, data))
+    }
+
+    fn free(&self, path: &str) -> Result<(), Refusal> {
+        name_fault(path)?;
+        let lower = path.to_lowercase();
+        let below = format!("{lower}/");
+        if self.items.keys().any(|other| *other == lower || other.starts_with(&below)) {
+            return Err(Refusal(409, "nameAlreadyExists"));
+        }
+        if self.items.keys().any(|other| lower.starts_with(&format!("{other}/"))) {
+            return Err(Refusal(404, "itemNotFound"));
+        }
+        Ok(())
+    }
+
+    pub fn at(&self, path: &str) -> Result<Value, Refusal> {
+        let item = self.items.get(&path.to_lowercase()).ok_or(Refusal(404, "itemNotFound"))?;
+        Ok(self.metadata(item))
+    }
+
+    pub fn by_id(&self, id: &str) -> Option<&Item> {
+        self.items.values().find(|item| item.id == id)
+    }
+
+    pub fn remove(&mut self, id: &str) -> bool {
+        let before = self.items.len();
+        self.items.retain(|_, item| item.id != id);
+        self.items.len() < before
+    }
+
+    pub fn begin(&mut self, path: &str) -> Result<String, Refusal> {
+        self.free(path)?;
+        self.numbers += 1;
+        let id = format!("s{}", self.numbers);
+        let session = Session { path: path.to_owned(), data: Vec::new(), received: 0, total: None };
+        self.sessions.insert(id.clone(), session);
+        Ok(id)
+    }
+
+    /// What a session still wants.
+    pub fn expected(&self, id: &str) -> String {
+        format!("{}-", self.sessions.get(id).map_or(0, |session| session.received))
+    }
+
+    /// Takes a fragment; the item, once it is whole. A session whose commit fails stays ("Handle upload errors").
+    pub fn fragment(&mut self, id: &str, range: &str, data: Bytes) -> Result<Option<Value>, Refusal> {
+        let (first, last, total) = content_range(range).ok_or(Refusal(400, "invalidRequest"))?;
+        let session = self.sessions.get_mut(id).ok_or(Refusal(404, "itemNotFound"))?;
+        let whole = last + 1 == total;
+        let sound = first <= last
+            && last < total
+            && data.len() as u64 == last + 1 - first
+            && data.len() < 60 << 20
+            && (whole || data.len().is_multiple_of(327_680))
+            && *session.total.get_or_insert(total) == total;
+        if !sound {
+            return Err(Refusal(400, "invalidRequest"));
+        }
+        if first != session.received {
+            return Err(Refusal(416, "invalidRange"));
+        }
+        if whole {
+            let (path, mut all) = (session.path.clone(), session.data.clone());
+            all.push(data);
+            let made = self.create(&path, all)?;
+            self.sessions.remove(id);
+            return Ok(Some(made));
+        }
+        session.received = last + 1;
+        session.data.push(data);
+        Ok(None)
+    }
+
+    /// A key for one download.
+    pub fn ticket(&mut self, id: &str) -> String {
+        self.numbers += 1;
+        let key = format!("canary-download-{id}-{}", self.numbers);
+        self.tickets.insert(key.clone());
+        key
+    }
+
+    pub fn redeem(&mut self, key: &str) -> bool {
+        self.tickets.remove(key)
+    }
+
+    fn metadata(&self, item: &Item) -> Value {
+        let hashes = if self.hashless { json!({}) } else { json!({ "quickXorHash": quick_xor(&item.data) }) };
+        json!({
+            "id": item.id, "name": item.path.rsplit('/').next(), "eTag": item.tag(), "cTag": format!("\"c:{}\"", item.tag()),
+            "size": item.data.iter().map(Bytes::len).sum::<usize>(),
+            "parentReference": {"driveId": "b!double-drive", "driveType": "business"},
+            "file": {"mimeType": "audio/mpeg", "hashes": hashes},
+        })
+    }
+}
+
+/// `bytes a-b/total`, with the total.
+fn content_range(text: &str) -> Option<(u64, u64, u64)> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?, total.parse().ok()?))
+}
+
+/// "Restrictions and limitations in OneDrive and SharePoint": characters, ends, reserved names, 400 characters.
+fn name_fault(path: &str) -> Result<(), Refusal> {
+    if path.chars().count() > 400 {
+        return Err(Refusal(400, "pathIsTooLong"));
+    }
+    for name in path.split('/') {
+        let lower = name.to_lowercase();
+        let reserved = ["", ".", "..", ".lock", "con", "prn", "aux", "nul", "desktop.ini"].contains(&&*lower);
+        let ends = name.starts_with(' ') || name.ends_with(' ') || name.ends_with('.');
+        if reserved || ends || lower.starts_with("~$") || lower.contains("_vti_") || name.contains(FORBIDDEN) {
+            return Err(Refusal(400, "invalidRequest"));
+        }
+    }
+    Ok(())
+}
+
+const FORBIDDEN: [char; 8] = ['"', '*', ':', '<', '>', '?', '\\', '|'];
+
+/// Byte after byte into a register of 160 bits, 11 bits further each time; the length over its last 8 bytes.
+pub fn quick_xor(data: &[Bytes]) -> String {
+    let (mut register, mut bit, mut length) = ([0_u8; 20], 0_usize, 0_u64);
+    for piece in data {
+        for byte in piece.iter() {
+            let wide = u16::from(*byte) << (bit % 8);
+            register[bit / 8] ^= (wide & 0xff) as u8;
+            register[(bit / 8 + 1) % 20] ^= (wide >> 8) as u8;
+            bit = (bit + 11) % 160;
+        }
+        length += piece.len() as u64;
+    }
+    for (place, byte) in register[12..].iter_mut().zip(length.to_le_bytes()) {
+        *place ^= byte;
+    }
+    STANDARD.encode(register)
+}

@@ -1,0 +1,274 @@
+//! A strict double of Microsoft Graph's files: one server for Graph, one for the addresses that it gives.
+//!
+//! What it does is from `learn.microsoft.com/graph`: "driveItem: put content", "driveItem: createUploadSession" (and the page of
+//! that name in `OneDrive/onedrive-api-docs`), "driveItem: get content", "driveItem: delete", "driveItem resource", "Microsoft Graph
+//! error responses", "Addressing resources in a drive"; hashes are from "Code snippets: QuickXorHash".
+
+mod drive;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use self::drive::{Drive, Refusal};
+use super::serve::{Served, listen, serve};
+use super::tokens::Tokens;
+use super::trouble::{Answer, Trouble, Troubles, damaged, document, download, read, refusal, text, with};
+
+/// A running double.
+#[derive(Debug)]
+pub struct Graph {
+    graph: Served,
+    edge: Served,
+    shared: Shared,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
+    drive: Arc<Mutex<Drive>>,
+    tokens: Tokens,
+    troubles: Troubles,
+    /// `http://host:port` of the addresses that are given.
+    edge: Arc<OnceLock<String>>,
+}
+
+/// The connection is closed instead of an answer.
+#[derive(Debug)]
+struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("closed as the test asked")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+impl Graph {
+    /// Starts an empty one that accepts these tokens.
+    pub async fn start(tokens: Tokens) -> Self {
+        let shared = Shared { drive: Arc::default(), tokens, troubles: Troubles::default(), edge: Arc::default() };
+        let (graph, edge) = (shared.serve(false).await, shared.serve(true).await);
+        shared.edge.set(format!("http://{}", edge.address())).expect("set once");
+        Self { graph, edge, shared }
+    }
+
+    /// Where Graph is.
+    pub fn address(&self) -> SocketAddr {
+        self.graph.address()
+    }
+
+    /// Where sessions and downloads are.
+    pub fn edge(&self) -> SocketAddr {
+        self.edge.address()
+    }
+
+    /// From now on addresses are given with this host and port: those of a proxy in front of [`Graph::edge`].
+    pub fn give(&self, proxy: SocketAddr) {
+        self.drive().given = Some(format!("http://{proxy}"));
+    }
+
+    /// Routes: `content`, `createUploadSession`, `fragment`, `status`, `cancel`, `item`, `download`, `bytes`, `delete`.
+    pub fn troubles(&self) -> &Troubles {
+        &self.shared.troubles
+    }
+
+    /// The paths of all items.
+    pub fn paths(&self) -> Vec<String> {
+        self.drive().paths()
+    }
+
+    /// Sessions that were neither completed nor ended.
+    pub fn sessions(&self) -> Vec<String> {
+        self.drive().sessions.keys().cloned().collect()
+    }
+
+    /// Puts an item there past the API.
+    pub fn place(&self, path: &str, data: impl Into<Bytes>) {
+        self.drive().place(path, vec![data.into()]);
+    }
+
+    /// Makes a new version of an item past the API.
+    pub fn revise(&self, path: &str, data: impl Into<Bytes>) {
+        self.drive().revise(path, data.into());
+    }
+
+    /// Forgets every upload session, as the service does when they expire.
+    pub fn expire_sessions(&self) {
+        self.drive().sessions.clear();
+    }
+
+    /// Answers without hashes, as some drives do.
+    pub fn without_hashes(&self) {
+        self.drive().hashless = true;
+    }
+
+    fn drive(&self) -> MutexGuard<'_, Drive> {
+        self.shared.drive()
+    }
+}
+
+impl Shared {
+    async fn serve(&self, edge: bool) -> Served {
+        let (listener, _) = listen().await;
+        let shared = self.clone();
+        serve(listener, move |_| {
+            let shared = shared.clone();
+            service_fn(move |request| {
+                let shared = shared.clone();
+                async move { shared.answer(edge, request).await }
+            })
+        })
+    }
+
+    fn drive(&self) -> MutexGuard<'_, Drive> {
+        self.drive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(&self, edge: bool, request: Request<Incoming>) -> Result<Answer, Closed> {
+        let (head, body) = request.into_parts();
+        let data = read(body).await.ok_or(Closed)?;
+        let route = route(edge, &head);
+        let trouble = self.troubles.next(route);
+        if let Some(answer) = trouble.as_ref().and_then(refusal) {
+            return Ok(answer);
+        }
+        let data = match &trouble {
+            Some(Trouble::Breaks) => return Err(Closed),
+            Some(Trouble::Damages) => damaged(&data),
+            _ => data,
+        };
+        // "Including the Authorization header when issuing the PUT call may result in a HTTP 401"; the same for downloads.
+        let admitted =
+            if edge { !head.headers.contains_key("authorization") } else { self.tokens.admit(&head.headers) };
+        let answer = match route {
+            _ if !admitted => refuse(&Refusal(401, "InvalidAuthenticationToken")),
+            "unknown" => refuse(&Refusal(400, "invalidRequest")),
+            _ if edge => self.at_edge(route, &head, data),
+            _ => self.at_graph(route, &head, data),
+        };
+        match trouble {
+            Some(Trouble::LosesAnswer) => Err(Closed),
+            Some(Trouble::FailsAfter(status, value)) => Ok(document(status, &value)),
+            _ => Ok(answer),
+        }
+    }
+
+    fn at_graph(&self, route: &str, head: &Parts, data: Bytes) -> Answer {
+        let mut drive = self.drive();
+        let given = drive.given.clone().unwrap_or_else(|| self.edge.get().expect("started").clone());
+        let rest = head.uri.path().trim_start_matches("/v1.0");
+        if let Some(path) = rest.strip_prefix("/me/drive/root:/") {
+            let path = path.split(':').next().expect("a first part");
+            let path = percent_decode_str(path).decode_utf8().expect("UTF-8").into_owned();
+            return match route {
+                "content" => {
+                    if head.uri.query() != Some("@microsoft.graph.conflictBehavior=fail") {
+                        return refuse(&Refusal(400, "invalidRequest"));
+                    }
+                    // "This method only supports files up to 4MB in size": the older and smaller of two limits.
+                    if data.len() > 4_000_000 {
+                        return refuse(&Refusal(413, "requestEntityTooLarge"));
+                    }
+                    item(201, drive.create(&path, vec![data]))
+                }
+                "createUploadSession" => {
+                    let body: Value = serde_json::from_slice(&data).unwrap_or_default();
+                    if body != json!({ "item": {"@microsoft.graph.conflictBehavior": "fail"} }) {
+                        return refuse(&Refusal(400, "invalidRequest"));
+                    }
+                    match drive.begin(&path) {
+                        Err(error) => refuse(&error),
+                        Ok(id) => document(
+                            200,
+                            &json!({
+                                "uploadUrl": format!("{given}/up/{id}?tempauth=canary-upload-{id}"),
+                                "expirationDateTime": "2026-11-28T00:00:00Z", "nextExpectedRanges": ["0-"],
+                            }),
+                        ),
+                    }
+                }
+                _ => item(200, drive.at(&path)),
+            };
+        }
+        let Some((_, id)) = rest.strip_prefix("/drives/b!double-drive/").and_then(|rest| rest.split_once('/')) else {
+            return refuse(&Refusal(404, "itemNotFound"));
+        };
+        let id = id.split('/').next().expect("a first part").to_owned();
+        match route {
+            "delete" if drive.remove(&id) => text(204, ""),
+            "download" if drive.by_id(&id).is_some() => {
+                // "Preauthenticated download URLs are only valid for a short period of time": this one once.
+                let key = drive.ticket(&id);
+                with(text(302, ""), "location", &format!("{given}/dl/{id}?tempauth={key}"))
+            }
+            _ => refuse(&Refusal(404, "itemNotFound")),
+        }
+    }
+
+    fn at_edge(&self, route: &str, head: &Parts, data: Bytes) -> Answer {
+        let mut drive = self.drive();
+        let id = head.uri.path().rsplit('/').next().expect("a last part").to_owned();
+        let query = head.uri.query().unwrap_or_default();
+        if route == "bytes" {
+            if !drive.redeem(query.trim_start_matches("tempauth=")) {
+                return refuse(&Refusal(401, "unauthenticated"));
+            }
+            let Some(item) = drive.by_id(&id) else { return refuse(&Refusal(404, "itemNotFound")) };
+            let range = head.headers.get("range").and_then(|range| range.to_str().ok());
+            return with(download(&item.data, range), "etag", &item.tag());
+        }
+        if query != format!("tempauth=canary-upload-{id}") || !drive.sessions.contains_key(&id) {
+            return refuse(&Refusal(404, "itemNotFound"));
+        }
+        match route {
+            "cancel" => {
+                drive.sessions.remove(&id);
+                text(204, "")
+            }
+            "status" => document(200, &json!({ "nextExpectedRanges": [drive.expected(&id)] })),
+            _ => {
+                let range = head.headers.get("content-range").and_then(|range| range.to_str().ok());
+                match drive.fragment(&id, range.unwrap_or_default(), data) {
+                    Ok(Some(made)) => document(201, &made),
+                    Ok(None) => document(202, &json!({ "nextExpectedRanges": [drive.expected(&id)] })),
+                    Err(error) => refuse(&error),
+                }
+            }
+        }
+    }
+}
+
+fn route(edge: bool, head: &Parts) -> &'static str {
+    let path = head.uri.path();
+    match (&head.method, edge) {
+        (&Method::PUT, true) if path.starts_with("/up/") => "fragment",
+        (&Method::GET, true) if path.starts_with("/up/") => "status",
+        (&Method::DELETE, true) if path.starts_with("/up/") => "cancel",
+        (&Method::GET, true) if path.starts_with("/dl/") => "bytes",
+        (&Method::PUT, false) if path.ends_with(":/content") => "content",
+        (&Method::POST, false) if path.ends_with(":/createUploadSession") => "createUploadSession",
+        (&Method::GET, false) if path.starts_with("/v1.0/me/drive/root:/") => "item",
+        (&Method::GET, false) if path.ends_with("/content") => "download",
+        (&Method::DELETE, false) if path.starts_with("/v1.0/drives/") => "delete",
+        _ => "unknown",
+    }
+}
+
+fn item(status: u16, outcome: Result<Value, Refusal>) -> Answer {
+    outcome.map_or_else(|error| refuse(&error), |item| document(status, &item))
+}
+
+/// "Microsoft Graph error responses": a code, a message, and ids of the request.
+fn refuse(error: &Refusal) -> Answer {
+    let Refusal(status, code) = error;
+    let inner = json!({ "date": "2026-11-21T15:50:00", "request-id": "0" });
+    document(*status, &json!({ "error": {"code": code, "message": "canary message", "innerError": inner} }))
+}

@@ -1,0 +1,153 @@
+//! How the vendors' doubles misbehave on request.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::{Response, StatusCode};
+use serde_json::Value;
+
+/// A stream of pieces that are in memory.
+type Pieces =
+    StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>>>;
+/// What the doubles answer with.
+pub type Answer = Response<Either<Full<Bytes>, Pieces>>;
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// This status, document and `Retry-After` in place of the request's effect.
+    Refuses(u16, Value, Option<u32>),
+    /// The effect, and then this status and document.
+    FailsAfter(u16, Value),
+    /// The request is read, and the connection closed without an effect.
+    Breaks,
+    /// The effect, and then the connection is closed without an answer.
+    LosesAnswer,
+    /// Only so many bytes of the body have an effect, and then the connection is closed.
+    Keeps(usize),
+    /// The first byte that is stored is not the one that was sent.
+    Damages,
+}
+
+/// The troubles that are planned; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    planned: Vec<(String, u32, Trouble)>,
+    asked: Vec<String>,
+}
+
+impl Troubles {
+    /// Plans a trouble for the next `times` requests of a route.
+    pub fn plan(&self, route: &str, times: u32, trouble: Trouble) {
+        self.lock().planned.push((route.to_owned(), times, trouble));
+    }
+
+    /// Counts a request, and gives what is planned for it.
+    pub fn next(&self, route: &str) -> Option<Trouble> {
+        let mut state = self.lock();
+        state.asked.push(route.to_owned());
+        let (_, left, trouble) = state.planned.iter_mut().find(|(planned, left, _)| planned == route && *left > 0)?;
+        *left -= 1;
+        Some(trouble.clone())
+    }
+
+    /// The routes that were asked so far, in order.
+    pub fn asked(&self) -> Vec<String> {
+        self.lock().asked.clone()
+    }
+
+    /// How often a route was asked.
+    pub fn count(&self, route: &str) -> usize {
+        self.lock().asked.iter().filter(|asked| *asked == route).count()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An answer with a document.
+pub fn document(status: u16, value: &Value) -> Answer {
+    let mut response = Response::new(Either::Left(Full::from(value.to_string())));
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    response.headers_mut().insert("content-type", "application/json".parse().expect("a media type"));
+    response
+}
+
+/// An answer with a text.
+pub fn text(status: u16, text: &str) -> Answer {
+    let mut response = Response::new(Either::Left(Full::from(text.to_owned())));
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    response
+}
+
+/// An answer with bytes that are kept in pieces.
+pub fn pieces(status: u16, data: Vec<Bytes>) -> Answer {
+    let length: usize = data.iter().map(Bytes::len).sum();
+    let frames: Vec<_> = data.into_iter().map(|piece| Ok(Frame::data(piece))).collect();
+    let mut response = Response::new(Either::Right(StreamBody::new(futures_util::stream::iter(frames))));
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    response.headers_mut().insert("content-length", length.into());
+    response
+}
+
+/// Adds a header.
+pub fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
+    answer.headers_mut().insert(name, value.parse().expect("a header value"));
+    answer
+}
+
+/// What a trouble answers in place of an effect; `None`: not with an answer.
+pub fn refusal(trouble: &Trouble) -> Option<Answer> {
+    let Trouble::Refuses(status, value, retry_after) = trouble else { return None };
+    let answer = document(*status, value);
+    Some(match retry_after {
+        Some(seconds) => with(answer, "retry-after", &seconds.to_string()),
+        None => answer,
+    })
+}
+
+/// Reads a request's body, whole or not at all.
+pub async fn read(body: hyper::body::Incoming) -> Option<Bytes> {
+    Some(body.collect().await.ok()?.to_bytes())
+}
+
+/// The same bytes, but for the first.
+pub fn damaged(data: &Bytes) -> Bytes {
+    data.iter().enumerate().map(|(at, byte)| if at == 0 { !byte } else { *byte }).collect()
+}
+
+/// Bytes `first` to `last` of data in pieces.
+pub fn cut(data: &[Bytes], first: usize, last: usize) -> Vec<Bytes> {
+    let (mut skip, mut left, mut found) = (first, last + 1 - first, Vec::new());
+    for piece in data {
+        let from = skip.min(piece.len());
+        skip -= from;
+        let taken = left.min(piece.len() - from);
+        left -= taken;
+        if taken > 0 {
+            found.push(piece.slice(from..from + taken));
+        }
+    }
+    found
+}
+
+/// The answer to a download: 200, 206 or 416.
+pub fn download(data: &[Bytes], range: Option<&str>) -> Answer {
+    let total: usize = data.iter().map(Bytes::len).sum();
+    let Some(range) = range else { return with(pieces(200, data.to_vec()), "accept-ranges", "bytes") };
+    let bounds = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+    let bounds = bounds.and_then(|(first, last)| Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?)));
+    match bounds {
+        Some((first, last)) if first <= last && first < total => {
+            let last = last.min(total - 1);
+            with(pieces(206, cut(data, first, last)), "content-range", &format!("bytes {first}-{last}/{total}"))
+        }
+        _ => with(text(416, ""), "content-range", &format!("bytes */{total}")),
+    }
+}
