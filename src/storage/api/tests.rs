@@ -82,7 +82,7 @@ fn api(trusted: bool, server: &Server) -> Api {
     Api::new(&VENDOR, client, if trusted { vec![origin] } else { Vec::new() })
 }
 
-async fn ask(script: &'static [&'static str]) -> (std::result::Result<Reply, Lost>, Vec<String>) {
+async fn ask(script: &'static [&'static str]) -> (Result<Reply, Lost>, Vec<String>) {
     let server = Server::start(script).await;
     let call = Call::to(Method::POST, &format!("{}/a%2Fb?c=d", server.url)).unwrap();
     let call = call.body("text/plain".parse().unwrap(), "canary-body");
