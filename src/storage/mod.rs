@@ -7,8 +7,10 @@ mod ending;
 mod error;
 mod file;
 mod finish;
+mod ftp;
 mod http;
 pub mod measured;
+mod names;
 mod oauth;
 mod registry;
 mod resume;
@@ -34,7 +36,7 @@ pub use registry::{Context, Driver, Naming, Registry, driver};
 pub use upload::{CHUNK_BYTES, Chunk, Report, Upload};
 
 /// Every driver. A new one is a folder with a `DRIVER`, its `mod` line above, and its place here.
-pub const DRIVERS: &[&Driver] = &[&file::DRIVER, &http::DRIVER, &s3::DRIVER];
+pub const DRIVERS: &[&Driver] = &[&file::DRIVER, &ftp::DRIVER, &http::DRIVER, &s3::DRIVER];
 
 /// A storage driver, opened with the settings of one entry of a plan's `attachments`.
 ///

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use stowage::config::{self, Endpoints, Secret};
 use stowage::couch::Couch;
 use stowage::http::client::{Client, Patience};
@@ -20,6 +23,8 @@ use super::support::gateway;
 pub struct Around {
     pub root: Option<PathBuf>,
     pub endpoints: Endpoints,
+    /// The only certificate authority that is trusted, a PEM file; `None`: those of the system.
+    pub ca: Option<PathBuf>,
     /// URL, name and password of the CouchDB with the OAuth documents.
     couch: (String, String, String),
 }
@@ -35,7 +40,7 @@ impl Default for Around {
             graph: none(),
         };
         // Nobody listens there.
-        Self { root: None, endpoints, couch: ("http://127.0.0.1:9".to_owned(), none(), none()) }
+        Self { root: None, ca: None, endpoints, couch: ("http://127.0.0.1:9".to_owned(), none(), none()) }
     }
 }
 
@@ -43,6 +48,11 @@ impl Around {
     /// With a root for `file` storages.
     pub fn root(path: &Path) -> Self {
         Self { root: Some(path.to_owned()), ..Self::default() }
+    }
+
+    /// Trusting a certificate authority of the tests.
+    pub fn trusting(ca: PathBuf) -> Self {
+        Self { ca: Some(ca), ..Self::default() }
     }
 
     /// With a CouchDB whose database `system_auth` has OAuth documents.
@@ -63,7 +73,16 @@ impl Around {
             idle_body: second(15),
             drain: second(5),
         };
-        let connector = Connector::new(Egress::from_config(&egress), timeouts).expect("a connector");
+        let egress = Egress::from_config(&egress);
+        let connector = match &self.ca {
+            None => Connector::new(egress, timeouts),
+            Some(ca) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from_pem_file(ca).expect("a certificate")).expect("a CA");
+                Connector::trusting(roots, egress, timeouts)
+            }
+        };
+        let connector = connector.expect("a connector");
         let client = Client::new(connector, Tasks::default(), 64 << 10);
         let (url, name, password) = &self.couch;
         let origin = url.parse().ok().and_then(|url| Origin::of(&url)).expect("the URL of a server");

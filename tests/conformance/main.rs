@@ -13,6 +13,7 @@ mod around;
 mod bodies;
 mod breaks;
 mod file;
+mod ftp;
 mod names;
 mod reading;
 mod s3;
@@ -55,6 +56,12 @@ macro_rules! targets {
 targets! {
     /// A directory of its own for each test.
     on_file,
+    /// libunftp, without TLS.
+    on_ftp,
+    /// libunftp, TLS after `AUTH TLS`.
+    on_ftps_explicit,
+    /// libunftp behind a proxy that speaks TLS from the first byte.
+    on_ftps_implicit,
     /// s3s-fs, addressed as `host/bucket/key`.
     on_s3_path,
     /// s3s-fs, addressed as `bucket.host/key`.

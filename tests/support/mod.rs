@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`certs`] | a throw-away CA with a server's and a client's certificate |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
+//! | [`ftp`] | libunftp in this process, and a proxy in front of it that understands FTP |
 //! | [`gateway`] | the gateway in this process, in front of the embedded store |
 //! | [`nginx`] | a real nginx with DAV |
 //! | [`raw`] | an HTTP/1.1 client that sends and shows bytes as they are |
@@ -26,6 +27,7 @@
 
 pub mod certs;
 pub mod fault;
+pub mod ftp;
 pub mod gateway;
 pub mod nginx;
 pub mod raw;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Http;
 use super::flow::Flow;
 use super::link::Link;
-use super::names::Reserved;
+use crate::storage::names::Reserved;
 use super::web::{Web, discard, refusal};
 use crate::storage::error::Result;
 use crate::tasks::Tasks;

@@ -10,7 +10,7 @@ use super::cleanup::Cleanup;
 use super::flow::Flow;
 use super::form::Wire;
 use super::link::Link;
-use super::names::Reserved;
+use crate::storage::names::Reserved;
 use super::redirect::Trail;
 use super::web::{discard, is_unreachable, refusal};
 use super::{BASE64, CONTINUE_WAIT, Http, URL};
