@@ -1,5 +1,7 @@
 //! What only the `ftp` driver does.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::around::Around;
@@ -10,8 +12,7 @@ use super::targets::{BUDGET, Target, World};
 /// A server and what stands before it, kept as long as a target.
 struct Place {
     server: FtpServer,
-    _gate: Option<Gate>,
-    _certs: Option<Certs>,
+    _gate: Option<Arc<Gate>>,
 }
 
 impl World for Place {
@@ -39,22 +40,28 @@ fn target(settings: Value, around: &Around, place: Place) -> Target {
 pub async fn plain() -> Target {
     let server = FtpServer::start().await;
     let settings = json!({"url": url("ftp", server.address().port())});
-    target(settings, &Around::default(), Place { server, _gate: None, _certs: None })
+    target(settings, &Around::default(), Place { server, _gate: None })
 }
 
-/// A real server that insists on TLS.
+/// A real server behind TLS after `AUTH TLS`.
 pub async fn explicit() -> Target {
-    let certs = Certs::make(&[]);
-    let server = FtpServer::explicit(&certs).await;
-    let settings = json!({"url": url("ftpes", server.address().port())});
-    target(settings, &Around::trusting(certs.ca()), Place { server, _gate: None, _certs: Some(certs) })
+    secure(true).await.1
 }
 
-/// A real server behind TLS.
+/// A real server behind TLS from the first byte.
 pub async fn implicit() -> Target {
-    let certs = Certs::make(&[]);
-    let server = FtpServer::start().await;
-    let gate = Gate::implicit(server.address(), &certs).await;
-    let settings = json!({"url": url("ftps", gate.address().port())});
-    target(settings, &Around::trusting(certs.ca()), Place { server, _gate: Some(gate), _certs: Some(certs) })
+    secure(false).await.1
+}
+
+async fn secure(explicit: bool) -> (Arc<Gate>, Target) {
+    let (certs, server) = (Certs::make(&[]), FtpServer::start().await);
+    let (scheme, gate) = match explicit {
+        true => ("ftpes", Gate::explicit(server.address(), &certs).await),
+        false => ("ftps", Gate::implicit(server.address(), &certs).await),
+    };
+    let settings = json!({"url": url(scheme, gate.address().port())});
+    let gate = Arc::new(gate);
+    // The certificates have been read: they may go.
+    let target = target(settings, &Around::trusting(certs.ca()), Place { server, _gate: Some(Arc::clone(&gate)) });
+    (gate, target)
 }

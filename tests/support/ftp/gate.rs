@@ -1,5 +1,8 @@
 //! A proxy that understands FTP: it keeps what was asked, changes or loses answers, and lets data connections break at an
-//! exact byte. With a certificate it is a server of implicit TLS, which libunftp has not.
+//! exact byte. With a certificate it speaks TLS for a server that has none, and strictly: no login without it, and data
+//! connections only after `PBSZ 0` and `PROT P` (RFC 4217 sections 4 and 8 to 10).
+//!
+//! libunftp has no implicit TLS, and after `AUTH TLS` it may still read the client's first TLS bytes as a command.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -53,21 +56,17 @@ impl Gate {
         Self::with(target, None).await
     }
 
-    /// In front of a server without TLS, speaking TLS from the first byte on every connection.
+    /// In front of a server without TLS, speaking TLS from the first byte.
     pub async fn implicit(target: SocketAddr, certs: &Certs) -> Self {
-        let chain = CertificateDer::pem_file_iter(certs.server()).expect("a certificate");
-        let chain = chain.collect::<Result<_, _>>().expect("a certificate");
-        let key = PrivateKeyDer::from_pem_file(certs.server_key()).expect("a key");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
-            .expect("a TLS server");
-        config.ticketer = rustls::crypto::ring::Ticketer::new().expect("tickets");
-        Self::with(target, Some(TlsAcceptor::from(Arc::new(config)))).await
+        Self::with(target, Some((acceptor(certs), false))).await
     }
 
-    async fn with(target: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
+    /// In front of a server without TLS, speaking TLS after `AUTH TLS`.
+    pub async fn explicit(target: SocketAddr, certs: &Certs) -> Self {
+        Self::with(target, Some((acceptor(certs), true))).await
+    }
+
+    async fn with(target: SocketAddr, tls: Option<(TlsAcceptor, bool)>) -> Self {
         let (listener, address) = listen().await;
         let shared = Arc::new(Shared::default());
         let all = Arc::clone(&shared);
@@ -76,17 +75,7 @@ impl Gate {
             loop {
                 let (client, _) = listener.accept().await.expect("accept");
                 let Ok(server) = TcpStream::connect(target).await else { continue };
-                let (shared, tls) = (Arc::clone(&all), tls.clone());
-                sessions.spawn(async move {
-                    let session = Session { shared, tls: tls.clone(), data: JoinSet::new(), proxies: Vec::new() };
-                    match tls {
-                        None => session.run(client, server).await,
-                        Some(tls) => match tls.accept(client).await {
-                            Ok(client) => session.run(client, server).await,
-                            Err(_) => None,
-                        },
-                    }
-                });
+                sessions.spawn(Session::serve(Arc::clone(&all), tls.clone(), client, server));
                 while sessions.try_join_next().is_some() {}
             }
         });
@@ -119,26 +108,74 @@ impl Gate {
     }
 }
 
+fn acceptor(certs: &Certs) -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(certs.server()).expect("a certificate");
+    let chain = chain.collect::<Result<_, _>>().expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(certs.server_key()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
+        .expect("a TLS server");
+    config.ticketer = rustls::crypto::ring::Ticketer::new().expect("tickets");
+    TlsAcceptor::from(Arc::new(config))
+}
+
 struct Session {
     shared: Arc<Shared>,
     tls: Option<TlsAcceptor>,
+    /// How far the client has asked for protected data connections: `PBSZ 0`, then `PROT P`.
+    protection: u8,
     data: JoinSet<()>,
     proxies: Vec<FaultProxy>,
 }
 
 impl Session {
-    async fn run<S: AsyncRead + AsyncWrite>(mut self, client: S, server: TcpStream) -> Option<()> {
+    async fn serve(
+        shared: Arc<Shared>,
+        tls: Option<(TlsAcceptor, bool)>,
+        mut client: TcpStream,
+        mut server: TcpStream,
+    ) -> Option<()> {
+        let acceptor = tls.as_ref().map(|(acceptor, _)| acceptor.clone());
+        let session = Self { shared, tls: acceptor, protection: 0, data: JoinSet::new(), proxies: Vec::new() };
+        match tls {
+            None => session.run(client, server, VecDeque::from([None])).await,
+            Some((tls, false)) => session.run(tls.accept(client).await.ok()?, server, VecDeque::from([None])).await,
+            Some((tls, true)) => {
+                let mut greeting = String::new();
+                BufReader::new(&mut server).read_line(&mut greeting).await.ok()?;
+                client.write_all(greeting.as_bytes()).await.ok()?;
+                let mut commands = BufReader::new(&mut client);
+                loop {
+                    let mut command = String::new();
+                    commands.read_line(&mut command).await.ok().filter(|length| *length > 0)?;
+                    match session.act(command.trim_end()) {
+                        Some(Act::Answer(text)) => commands.write_all(format!("{text}\r\n").as_bytes()).await.ok()?,
+                        None if command == "AUTH TLS\r\n" => break,
+                        _ => commands.write_all(b"530 not without TLS\r\n").await.ok()?,
+                    }
+                }
+                commands.write_all(b"234 begin\r\n").await.ok()?;
+                session.run(tls.accept(client).await.ok()?, server, VecDeque::new()).await
+            }
+        }
+    }
+
+    async fn run<S>(mut self, client: S, server: TcpStream, mut waiting: VecDeque<Option<Act>>) -> Option<()>
+    where
+        S: AsyncRead + AsyncWrite,
+    {
         let (from_client, mut to_client) = split(client);
         let (from_server, mut to_server) = split(server);
         let mut commands = BufReader::new(from_client).lines();
         let mut answers = BufReader::new(from_server).lines();
-        let mut waiting: VecDeque<Option<Act>> = VecDeque::from([None]);
         let mut opening: Option<String> = None;
         loop {
             tokio::select! {
                 command = commands.next_line() => {
                     let command = command.ok()??;
-                    match self.act(&command) {
+                    match self.act(&command).or_else(|| self.protect(&command)) {
                         Some(Act::Answer(text)) => to_client.write_all(format!("{text}\r\n").as_bytes()).await.ok()?,
                         Some(Act::Close) => return None,
                         act => {
@@ -175,9 +212,19 @@ impl Session {
             plan.2 -= 1;
             return Some(plan.1);
         }
-        // The server behind speaks no TLS.
-        let ours = self.tls.is_some() && (command == "PBSZ 0" || command == "PROT P");
-        ours.then_some(Act::Answer("200 as it is"))
+        None
+    }
+
+    /// What the server behind, which speaks no TLS, cannot answer.
+    fn protect(&mut self, command: &str) -> Option<Act> {
+        self.tls.as_ref()?;
+        self.protection = match (self.protection, command) {
+            (0, "PBSZ 0") => 1,
+            (1, "PROT P") => 2,
+            (_, "PBSZ 0" | "PROT P") => return Some(Act::Answer("503 in another order")),
+            _ => return None,
+        };
+        Some(Act::Answer("200 it is"))
     }
 
     /// Puts a data connection of its own in an answer to EPSV or PASV. The address of PASV is a wrong one.
@@ -198,7 +245,7 @@ impl Session {
             proxy.plan(fault);
         }
         let mut address = proxy.address();
-        if let Some(tls) = self.tls.clone() {
+        if let Some(tls) = self.tls.clone().filter(|_| self.protection == 2) {
             let (listener, outer) = listen().await;
             let (inner, shared) = (address, Arc::clone(&self.shared));
             self.data.spawn(async move {
