@@ -124,7 +124,8 @@ impl Connector {
         if !self.permits(address, reach) {
             return Err(Error::from(Kind::Refused));
         }
-        let opening = async { TcpStream::connect(address).await.map_err(|error| Error::from(Kind::Connect).because(error)) };
+        let opening =
+            async { TcpStream::connect(address).await.map_err(|error| Error::from(Kind::Connect).because(error)) };
         self.in_time(opening).await.and_then(tuned)
     }
 

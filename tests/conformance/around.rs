@@ -25,6 +25,8 @@ pub struct Around {
     pub endpoints: Endpoints,
     /// The only certificate authority that is trusted, a PEM file; `None`: those of the system.
     pub ca: Option<PathBuf>,
+    /// How long a server may say nothing.
+    pub silence: Duration,
     /// URL, name and password of the CouchDB with the OAuth documents.
     couch: (String, String, String),
 }
@@ -40,7 +42,13 @@ impl Default for Around {
             graph: none(),
         };
         // Nobody listens there.
-        Self { root: None, ca: None, endpoints, couch: ("http://127.0.0.1:9".to_owned(), none(), none()) }
+        Self {
+            root: None,
+            ca: None,
+            silence: Duration::from_secs(15),
+            endpoints,
+            couch: ("http://127.0.0.1:9".to_owned(), none(), none()),
+        }
     }
 }
 
@@ -53,6 +61,11 @@ impl Around {
     /// Trusting a certificate authority of the tests.
     pub fn trusting(ca: PathBuf) -> Self {
         Self { ca: Some(ca), ..Self::default() }
+    }
+
+    /// With little patience for silence.
+    pub fn impatient(silence: Duration) -> Self {
+        Self { silence, ..Self::default() }
     }
 
     /// With a CouchDB whose database `system_auth` has OAuth documents.
@@ -69,8 +82,8 @@ impl Around {
             connect: second(5),
             tls_handshake: second(5),
             request_head: second(5),
-            response_head: second(15),
-            idle_body: second(15),
+            response_head: self.silence,
+            idle_body: self.silence,
             drain: second(5),
         };
         let egress = Egress::from_config(&egress);

@@ -211,7 +211,8 @@ impl<'a> Parts<'a> {
             _ => (server, None),
         };
         let url: Url = format!("http://{host}/").parse().ok()?;
-        let origin = Origin::of(&url).filter(|_| url.path() == "/" && url.username().is_empty() && url.port().is_none())?;
+        let origin =
+            Origin::of(&url).filter(|_| url.path() == "/" && url.username().is_empty() && url.port().is_none())?;
         Some(Self { scheme, account, host: origin.host, port, path })
     }
 }

@@ -47,7 +47,8 @@ async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Dow
         Ok(transfer) => transfer,
         Err(fault) => return Err(refusal(&mut session, path, fault).await),
     };
-    let (first, length, last) = part.map_or((0, length, true), |range| (range.first, range.len(), range.last + 1 == length));
+    let (first, length, last) =
+        part.map_or((0, length, true), |range| (range.first, range.len(), range.last + 1 == length));
     let reading = Reading { host: Arc::clone(host), session, transfer, left: length, to_the_end: last };
     let served = part.map_or(Served::Whole, Served::Part);
     let body = match &etag {
@@ -106,13 +107,24 @@ impl Rest {
     }
 
     async fn open(self, passed: u64) -> Result<Body> {
+        let mut tries = Tries::start(0);
+        loop {
+            match self.open_once(passed).await {
+                Err(error) if tries.again(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn open_once(&self, passed: u64) -> Result<Body> {
         let mut session = Session::open(&self.host, &self.path).await?;
         if version(&mut session, &self.path).await?.1.as_ref() != Some(&self.etag) {
             return Err(Error::new(Kind::Refused, "the file was changed in the middle of a download"));
         }
         let transfer = session.retrieve(&self.path, self.first + passed).await.told("read an object")?;
         let left = self.length - passed;
-        Ok(Reading { host: self.host, session, transfer, left, to_the_end: self.last }.body())
+        let host = Arc::clone(&self.host);
+        Ok(Reading { host, session, transfer, left, to_the_end: self.last }.body())
     }
 }
 

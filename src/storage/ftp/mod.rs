@@ -16,6 +16,8 @@ mod fault;
 mod get;
 mod put;
 mod session;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::sync::Arc;

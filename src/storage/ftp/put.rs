@@ -120,11 +120,10 @@ impl Job {
         };
         drop(body);
         match sent {
-            Ok(()) => transfer.end().await.told("store an object")?,
+            Ok(()) => session.noted(transfer.end().await).told("store an object")?,
             Err(Stopped::Body(error)) => return Err(error),
             Err(Stopped::Server(broken)) => {
-                // The server may say why.
-                let fault = transfer.finish().await.err().filter(Fault::is_answer);
+                let fault = session.noted(transfer.why().await).err().filter(Fault::is_answer);
                 return Err(fault.unwrap_or(broken).because("store an object"));
             }
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream};
 use suppaftp::Status;
+use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream};
 use suppaftp::types::{FileType, FtpError, Mode};
 use tokio_rustls::TlsConnector;
 
@@ -98,8 +98,9 @@ impl Session {
             Err(fault) => return Err(fault),
         }
         match self.list(path).await {
-            Ok(true) => Ok(Found::File(None)),
-            Ok(false) => Ok(Found::Nothing),
+            Ok(Some(true)) => Ok(Found::File(None)),
+            Ok(Some(false)) => Ok(Found::Nothing),
+            Ok(None) => Ok(Found::Unknown),
             Err(fault) if fault.is(GONE) => Ok(Found::Nothing),
             Err(fault) if fault.is(UNKNOWN) => Ok(Found::Unknown),
             Err(fault) => Err(fault),
@@ -170,13 +171,27 @@ impl Session {
         self.transfer(&format!("RETR {}", wire(path)), from).await
     }
 
-    /// Whether a listing of just this path names anything.
-    async fn list(&mut self, path: &str) -> std::result::Result<bool, Fault> {
-        let mut transfer = self.transfer(&format!("NLST {}", wire(path)), 0).await?;
-        let mut start = BytesMut::new();
-        while start.len() < MOST_LISTED && transfer.read(&mut start).await? > 0 {}
+    /// Whether the listing of its folder names a file; `None` where the listing is too long.
+    async fn list(&mut self, path: &str) -> std::result::Result<Option<bool>, Fault> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or_default();
+        let command = match folder {
+            "" => "NLST /".to_owned(),
+            "/~" => "NLST".to_owned(),
+            folder => format!("NLST {}", wire(folder)),
+        };
+        let mut transfer = self.transfer(&command, 0).await?;
+        let mut names = BytesMut::new();
+        while transfer.read(&mut names).await? > 0 {
+            if names.len() > MOST_LISTED {
+                return Ok(None);
+            }
+        }
         let outcome = transfer.finish().await;
-        self.noted(outcome).map(|()| start.iter().any(|byte| !byte.is_ascii_whitespace()))
+        self.noted(outcome)?;
+        let names = names.as_ref().split(|byte: &u8| matches!(byte, b'\r' | b'\n'));
+        // With the folder or without it, as the server likes.
+        let mut names = names.filter_map(|line| line.rsplit(|byte| *byte == b'/').next());
+        Ok(Some(names.any(|line| line == name.as_bytes())))
     }
 
     async fn transfer(&mut self, command: &str, from: u64) -> std::result::Result<Transfer, Fault> {
@@ -201,7 +216,7 @@ impl Session {
     }
 
     /// Takes note of an answer that did not come: the next one might be it.
-    fn noted<T>(&mut self, outcome: std::result::Result<T, Fault>) -> std::result::Result<T, Fault> {
+    pub(super) fn noted<T>(&mut self, outcome: std::result::Result<T, Fault>) -> std::result::Result<T, Fault> {
         self.lost |= outcome.as_ref().is_err_and(|fault| !fault.is_answer());
         outcome
     }
@@ -274,8 +289,8 @@ fn size_of(entry: &str) -> Option<u64> {
     facts.find(|(name, _)| name.eq_ignore_ascii_case("size"))?.1.parse().ok()
 }
 
-/// How much of a listing is read.
-const MOST_LISTED: usize = 64 << 10;
+/// How long a listing may be, in bytes.
+const MOST_LISTED: usize = 1 << 20;
 /// How long a server may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Sessions that a control connection and its data connections remember; they have one server.

@@ -61,6 +61,11 @@ impl Transfer {
         self.finish().await.and(ended)
     }
 
+    /// What the server says of a connection that broke, if it says something soon.
+    pub(super) async fn why(self) -> Result<(), Fault> {
+        within(WHY.min(self.patience), self.stream.finish()).await
+    }
+
     /// Closes the connection and reads the completion reply.
     pub(super) async fn finish(self) -> Result<(), Fault> {
         within(self.patience, self.stream.finish()).await
@@ -71,3 +76,5 @@ impl Transfer {
 const PIECE_BYTES: usize = 64 << 10;
 /// How long a server may take to close a connection on which everything was sent.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a server may take to say why a connection broke: it may know no more than we do.
+const WHY: Duration = Duration::from_secs(2);

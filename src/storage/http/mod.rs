@@ -31,7 +31,6 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 
-
 use self::options::Options;
 use self::web::Web;
 use super::error::Result;

@@ -24,6 +24,8 @@ use super::super::serve::listen;
 /// What happens to a command, instead of what would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
+    /// Nothing: what is planned next is for a later one.
+    Pass,
     /// The server does not see it, and this is the answer.
     Answer(&'static str),
     /// The server does it, and its last answer is replaced by this one.
@@ -32,6 +34,8 @@ pub enum Act {
     Lose,
     /// The connection closes before the server sees it.
     Close,
+    /// Nothing happens any more.
+    Hold,
 }
 
 /// A running gate; dropping it closes everything.
@@ -100,6 +104,12 @@ impl Gate {
     /// The commands so far, without the password.
     pub fn asked(&self) -> Vec<String> {
         self.shared.asked.lock().expect("asked").clone()
+    }
+
+    /// Drops the plans and what was asked.
+    pub fn forget(&self) {
+        self.shared.plans.lock().expect("plans").clear();
+        self.shared.asked.lock().expect("asked").clear();
     }
 
     /// For each data connection over TLS: whether it resumed a session.
@@ -178,6 +188,7 @@ impl Session {
                     match self.act(&command).or_else(|| self.protect(&command)) {
                         Some(Act::Answer(text)) => to_client.write_all(format!("{text}\r\n").as_bytes()).await.ok()?,
                         Some(Act::Close) => return None,
+                        Some(Act::Hold) => {}
                         act => {
                             waiting.push_back(act);
                             to_server.write_all(format!("{command}\r\n").as_bytes()).await.ok()?;
@@ -210,7 +221,7 @@ impl Session {
         let mut plans = self.shared.plans.lock().expect("plans");
         if let Some(plan) = plans.iter_mut().find(|(start, _, left)| *left > 0 && command.starts_with(start)) {
             plan.2 -= 1;
-            return Some(plan.1);
+            return Some(plan.1).filter(|act| *act != Act::Pass);
         }
         None
     }
