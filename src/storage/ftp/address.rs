@@ -253,6 +253,3 @@ const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'=')
     .remove(b'@');
-
-#[cfg(test)]
-mod tests;

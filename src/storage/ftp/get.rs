@@ -149,7 +149,7 @@ impl Reading {
                 Ok(Next::Piece(piece)) => Some((Some(Ok(piece)), Some((reading, Bytes::new())))),
                 Ok(Next::Cut) => None,
                 Ok(Next::End) => {
-                    let Reading { host, session, transfer, .. } = reading;
+                    let Self { host, session, transfer, .. } = reading;
                     match transfer.finish().await.told("read an object") {
                         Ok(()) => {
                             session.leave(&host);

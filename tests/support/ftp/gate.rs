@@ -125,8 +125,10 @@ fn acceptor(certs: &Certs) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
-        .expect("a TLS server");
+        .expect("versions of TLS")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a certificate and its key");
     config.ticketer = rustls::crypto::ring::Ticketer::new().expect("tickets");
     TlsAcceptor::from(Arc::new(config))
 }

@@ -1,6 +1,6 @@
-//! libunftp in this process: a real FTP server with a password and a directory, and [`Gate`], which stands in front of it.
+//! libunftp in this process: a real FTP server with a password and a directory, and [`gate::Gate`], which stands in front of it.
 
-mod gate;
+pub mod gate;
 
 use std::fs;
 use std::io;
@@ -19,7 +19,6 @@ use tokio_util::task::AbortOnDropHandle;
 use unftp_core::auth::{AuthenticationError, Authenticator, Credentials, Principal};
 use unftp_sbe_fs::Filesystem;
 
-pub use self::gate::{Act, Gate};
 use super::certs::Certs;
 use super::serve::listen;
 
