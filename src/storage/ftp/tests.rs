@@ -1,5 +1,7 @@
 //! What can be said of settings, paths and locations without a server.
 
+#![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
