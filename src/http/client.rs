@@ -53,6 +53,12 @@ impl Client {
         Server(Arc::new(pool))
     }
 
+    /// What opens connections, for protocols that are not HTTP.
+    #[must_use]
+    pub fn connector(&self) -> &Connector {
+        &self.0.connector
+    }
+
     /// The deadlines of an exchange where nothing special holds.
     #[must_use]
     pub fn patience(&self) -> Patience {

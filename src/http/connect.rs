@@ -58,6 +58,14 @@ impl Connector {
         if added == 0 {
             tracing::warn!("no certificate authorities were found: every https backend will be refused");
         }
+        Self::trusting(roots, egress, timeouts)
+    }
+
+    /// Trusts these certificate authorities and no others.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn trusting(roots: rustls::RootCertStore, egress: Egress, timeouts: Timeouts) -> Result<Self, BoxError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -77,13 +85,7 @@ impl Connector {
     /// # Errors
     /// Of kind `Resolve`, `Refused`, `Connect` or `Tls`.
     pub async fn connect(&self, origin: &Origin, reach: Reach) -> Result<Stream, Error> {
-        let opening = self.open(origin, reach);
-        let tcp = match tokio::time::timeout(self.timeouts.connect, opening).await {
-            Ok(outcome) => outcome?,
-            Err(_) => return Err(Error::from(Kind::Connect).because(io::Error::from(io::ErrorKind::TimedOut))),
-        };
-        let tuned = tcp.set_nodelay(true).and_then(|()| bound_send_buffer(&tcp));
-        tuned.map_err(|error| Error::from(Kind::Connect).because(error))?;
+        let tcp = self.connect_tcp(origin, reach).await?;
         if !origin.tls {
             return Ok(Stream::Plain(tcp));
         }
@@ -96,30 +98,81 @@ impl Connector {
         }
     }
 
-    async fn open(&self, origin: &Origin, reach: Reach) -> Result<TcpStream, Error> {
+    /// Connects without TLS, whatever the origin says: for protocols that are not HTTP.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub async fn connect_tcp(&self, origin: &Origin, reach: Reach) -> Result<TcpStream, Error> {
+        self.in_time(async {
+            let mut last = None;
+            for address in self.addresses(origin, reach).await? {
+                match TcpStream::connect(address).await {
+                    Ok(stream) => return tuned(stream),
+                    Err(error) => last = Some(error),
+                }
+            }
+            Err(last.map_or_else(|| Error::from(Kind::Resolve), |error| Error::from(Kind::Connect).because(error)))
+        })
+        .await
+    }
+
+    /// Connects to an address that a server named, without TLS.
+    ///
+    /// # Errors
+    /// Of kind `Refused` or `Connect`.
+    pub async fn connect_address(&self, address: SocketAddr, reach: Reach) -> Result<TcpStream, Error> {
+        if !self.permits(address, reach) {
+            return Err(Error::from(Kind::Refused));
+        }
+        let opening =
+            async { TcpStream::connect(address).await.map_err(|error| Error::from(Kind::Connect).because(error)) };
+        self.in_time(opening).await.and_then(tuned)
+    }
+
+    /// The addresses of a server that may be connected to; at least one.
+    ///
+    /// # Errors
+    /// Of kind `Resolve` or `Refused`.
+    pub async fn addresses(&self, origin: &Origin, reach: Reach) -> Result<Vec<SocketAddr>, Error> {
         // RFC 6761 section 6.3: these names are the loopback's, but not every system's resolver knows.
         let host = if origin.host.ends_with(".localhost") { "localhost" } else { &origin.host };
         let found = tokio::net::lookup_host((host, origin.port)).await;
         let found = found.map_err(|error| Error::from(Kind::Resolve).because(error))?;
-        let permitted = |address: &SocketAddr| reach == Reach::Operator || self.egress.permits(address.ip());
         let mut refused = false;
-        let mut last = None;
+        let mut permitted = Vec::new();
         for address in found {
-            if !permitted(&address) {
+            if self.permits(address, reach) {
+                permitted.push(address);
+            } else {
                 refused = true;
-                continue;
-            }
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = Some(error),
             }
         }
-        Err(match last {
-            Some(error) => Error::from(Kind::Connect).because(error),
-            None if refused => Error::from(Kind::Refused),
-            None => Error::from(Kind::Resolve),
-        })
+        match permitted.is_empty() {
+            false => Ok(permitted),
+            true if refused => Err(Error::from(Kind::Refused)),
+            true => Err(Error::from(Kind::Resolve)),
+        }
     }
+
+    /// What TLS connections are made with.
+    #[must_use]
+    pub fn tls(&self) -> &ClientConfig {
+        &self.tls.0
+    }
+
+    fn permits(&self, address: SocketAddr, reach: Reach) -> bool {
+        reach == Reach::Operator || self.egress.permits(address.ip())
+    }
+
+    async fn in_time<T>(&self, opening: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let late = |_| Error::from(Kind::Connect).because(io::Error::from(io::ErrorKind::TimedOut));
+        tokio::time::timeout(self.timeouts.connect, opening).await.map_err(late)?
+    }
+}
+
+fn tuned(stream: TcpStream) -> Result<TcpStream, Error> {
+    let tuned = stream.set_nodelay(true).and_then(|()| bound_send_buffer(&stream));
+    tuned.map(|()| stream).map_err(|error| Error::from(Kind::Connect).because(error))
 }
 
 /// A connection, with or without TLS.

@@ -11,10 +11,12 @@ mod endpoint;
 mod error;
 mod file;
 mod finish;
+mod ftp;
 mod google;
 mod http;
 mod link;
 pub mod measured;
+mod names;
 mod oauth;
 pub mod old;
 mod onedrive;
@@ -47,6 +49,7 @@ pub const DRIVERS: &[&Driver] = &[
     &azure::DRIVER,
     &dropbox::DRIVER,
     &file::DRIVER,
+    &ftp::DRIVER,
     &google::drive::DRIVER,
     &google::storage::DRIVER,
     &http::DRIVER,

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use stowage::config::{self, Endpoints, Secret};
 use stowage::couch::Couch;
 use stowage::http::client::{Client, Patience};
@@ -24,6 +27,10 @@ pub struct Around {
     pub allow: Vec<String>,
     /// How long OAuth documents are believed, where not as long as usual.
     pub looking_every: Option<Duration>,
+    /// The only certificate authority that is trusted, a PEM file; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// How long a server may say nothing.
+    pub silence: Duration,
     /// URL, name and password of the CouchDB with the OAuth documents.
     couch: (String, String, String),
 }
@@ -39,8 +46,15 @@ impl Default for Around {
             graph: none(),
         };
         // Nobody listens there.
-        let couch = ("http://127.0.0.1:9".to_owned(), none(), none());
-        Self { root: None, endpoints, allow: vec!["127.0.0.0/8".to_owned()], looking_every: None, couch }
+        Self {
+            root: None,
+            ca: None,
+            silence: Duration::from_secs(15),
+            endpoints,
+            allow: vec!["127.0.0.0/8".to_owned()],
+            looking_every: None,
+            couch: ("http://127.0.0.1:9".to_owned(), none(), none()),
+        }
     }
 }
 
@@ -48,6 +62,16 @@ impl Around {
     /// With a root for `file` storages.
     pub fn root(path: &Path) -> Self {
         Self { root: Some(path.to_owned()), ..Self::default() }
+    }
+
+    /// Trusting a certificate authority of the tests.
+    pub fn trusting(ca: PathBuf) -> Self {
+        Self { ca: Some(ca), ..Self::default() }
+    }
+
+    /// With little patience for silence.
+    pub fn impatient(silence: Duration) -> Self {
+        Self { silence, ..Self::default() }
     }
 
     /// With a CouchDB whose database `system_auth` has OAuth documents.
@@ -72,11 +96,20 @@ impl Around {
             connect: second(5),
             tls_handshake: second(5),
             request_head: second(5),
-            response_head: second(15),
-            idle_body: second(15),
+            response_head: self.silence,
+            idle_body: self.silence,
             drain: second(5),
         };
-        let connector = Connector::new(Egress::from_config(&egress), timeouts).expect("a connector");
+        let egress = Egress::from_config(&egress);
+        let connector = match &self.ca {
+            None => Connector::new(egress, timeouts),
+            Some(ca) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from_pem_file(ca).expect("a certificate")).expect("a CA");
+                Connector::trusting(roots, egress, timeouts)
+            }
+        };
+        let connector = connector.expect("a connector");
         let client = Client::new(connector, Tasks::default(), 64 << 10);
         let (url, name, password) = &self.couch;
         let origin = url.parse().ok().and_then(|url| Origin::of(&url)).expect("the URL of a server");

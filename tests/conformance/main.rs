@@ -15,6 +15,7 @@ mod bodies;
 mod breaks;
 mod dropbox;
 mod file;
+mod ftp;
 mod google;
 mod http;
 mod memory;
@@ -68,6 +69,12 @@ targets! {
     on_azure,
     /// A directory of its own for each test.
     on_file,
+    /// libunftp, without TLS.
+    on_ftp,
+    /// libunftp, TLS after `AUTH TLS`.
+    on_ftps_explicit,
+    /// libunftp behind a proxy that speaks TLS from the first byte.
+    on_ftps_implicit,
     /// s3s-fs, addressed as `host/bucket/key`.
     on_s3_path,
     /// s3s-fs, addressed as `bucket.host/key`.

@@ -64,6 +64,9 @@ impl Target {
         match module.rsplit_once("on_").map(|(_, name)| name) {
             Some("azure") => super::azure::target(),
             Some("file") => Self::file(),
+            Some("ftp") => super::ftp::plain().await,
+            Some("ftps_explicit") => super::ftp::explicit().await,
+            Some("ftps_implicit") => super::ftp::implicit().await,
             Some("s3_path") => Self::s3("path").await,
             Some("s3_vhost") => Self::s3("vhost").await,
             Some("google_storage") => google::storage().await.target,

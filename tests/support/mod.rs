@@ -6,6 +6,7 @@
 //! | [`certs`] | a throw-away CA with a server's and a client's certificate |
 //! | [`dropbox`] | a double of Dropbox's API v2 |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
+//! | [`ftp`] | libunftp in this process, and a proxy in front of it that understands FTP |
 //! | [`gateway`] | the gateway in this process, in front of the embedded store |
 //! | [`google`] | Cloud Storage and Drive in memory, strict, and faulty as a test plans it |
 //! | [`graph`] | a double of Microsoft Graph's files |
@@ -33,6 +34,7 @@ pub mod azurite;
 pub mod certs;
 pub mod dropbox;
 pub mod fault;
+pub mod ftp;
 pub mod gateway;
 pub mod google;
 pub mod graph;

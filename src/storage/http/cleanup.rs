@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use super::Http;
 use super::flow::Flow;
 use super::link::Link;
-use super::names::Reserved;
 use super::web::{Web, discard, refusal};
 use crate::storage::error::Result;
+use crate::storage::names::Reserved;
 use crate::tasks::Tasks;
 
 /// Watches one upload: where it ends without a certain outcome, what it may have left is removed in the background.

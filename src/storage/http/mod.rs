@@ -5,7 +5,7 @@
 //! | `options` | the settings, checked |
 //! | `link` | URLs that nothing normalises; where a name goes |
 //! | `web`, `redirect` | requests, credentials only for their own server, redirects |
-//! | `put`, `names`, `flow`, `form`, `cleanup` | storing: a free name, a body that can be held back, its form, what a failure leaves |
+//! | `put`, `flow`, `form`, `cleanup` | storing: a free name, a body that can be held back, its form, what a failure leaves |
 //! | `fetch`, `resume`, `query`, `decide` | fetching: ranges, breaks, metadata, raw or base64 |
 //! | `base64` | encoding and decoding as it passes |
 
@@ -17,7 +17,7 @@ mod flow;
 mod form;
 mod link;
 pub(super) mod measured;
-mod names;
+
 mod options;
 mod put;
 mod query;
@@ -32,10 +32,10 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 
-use self::names::Names;
 use self::options::Options;
 use self::web::Web;
 use super::error::Result;
+use super::names::Names;
 use super::{Backend, Budget, Context, Download, Driver, Fetch, Location, Naming, Object, Stored, Upload};
 use crate::settings::Settings;
 use crate::tasks::Tasks;

@@ -10,13 +10,13 @@ use super::cleanup::Cleanup;
 use super::flow::Flow;
 use super::form::Wire;
 use super::link::Link;
-use super::names::Reserved;
 use super::redirect::Trail;
 use super::web::{discard, is_unreachable, refusal};
 use super::{BASE64, CONTINUE_WAIT, Http, URL};
 use crate::http::body::Body;
 use crate::http::client::Patience;
 use crate::storage::error::{Error, Kind, Result};
+use crate::storage::names::Reserved;
 use crate::storage::tries::{Tries, retry_after};
 use crate::storage::{Chunk, Object, Report, Stored, Upload};
 

@@ -1,0 +1,167 @@
+//! A file under a name of its own until all of it is there, and what is to be removed where nothing came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Host;
+use super::address::folder;
+use super::fault::{Fault, GONE, Told};
+use super::session::{Found, Session};
+use crate::storage::finish::clean_up;
+use crate::storage::names::Reserved;
+use crate::storage::{Result, Stored};
+
+/// A file of ours, or perhaps one: removed by `Drop` unless it is kept or was removed.
+pub(super) struct Draft {
+    host: Arc<Host>,
+    /// The unique name.
+    pub(super) path: String,
+    /// The file's tag, for the object.
+    pub(super) etag: Option<String>,
+    /// The name that it was to get; it may have it.
+    goal: Option<String>,
+    /// Kept until the name is clean again.
+    reserved: Option<Reserved>,
+    over: bool,
+}
+
+impl Draft {
+    /// For a file that is about to be stored in the folder of `target`.
+    pub(super) fn beside(host: &Arc<Host>, target: &str) -> Self {
+        let path = format!("{}/.stowage-{}.part", folder(target), Uuid::new_v4().simple());
+        Self { host: Arc::clone(host), path, etag: None, goal: None, reserved: None, over: false }
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// The fault of the command. Where the answer was lost, this finds out by itself.
+    pub(super) async fn rename(
+        &mut self,
+        session: &mut Session,
+        goal: &str,
+        reserved: Option<Reserved>,
+    ) -> std::result::Result<(), Fault> {
+        self.goal = Some(goal.to_owned());
+        self.reserved = reserved;
+        match session.rename(&self.path, goal).await {
+            Err(fault) if fault.is_answer() => {
+                self.goal = None;
+                self.reserved = None;
+                Err(fault)
+            }
+            Err(fault) if !self.was_renamed().await.unwrap_or(false) => Err(fault),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether the rename was done although nobody said so: the unique name is gone, and nobody else could have removed it.
+    async fn was_renamed(&self) -> Result<bool> {
+        let Some(goal) = &self.goal else { return Ok(false) };
+        let mut session = Session::open(&self.host, &self.path).await?;
+        let here = session.look(&self.path).await.told("look for an object")?;
+        let there = session.look(goal).await.told("look for an object")?;
+        session.leave(&self.host);
+        Ok(here == Found::Nothing && matches!(there, Found::File(_)))
+    }
+
+    /// The file, which has its name now.
+    pub(super) fn placed(mut self) -> Placed {
+        self.over = true;
+        let (path, etag) = (self.goal.take().unwrap_or_default(), self.etag.take());
+        Placed { host: Arc::clone(&self.host), path, etag, reserved: self.reserved.take(), kept: false }
+    }
+
+    /// Removes the file on the session that stored it: the answer comes when the server is done with it.
+    pub(super) async fn remove(mut self, session: &mut Session) {
+        if self.goal.is_none() && session.is_in_step() {
+            let outcome = session.remove(&self.path).await;
+            self.over = matches!(outcome, Ok(())) || outcome.is_err_and(|fault| fault.is(GONE));
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let (host, path, goal) = (Arc::clone(&self.host), std::mem::take(&mut self.path), self.goal.take());
+        let reserved = self.reserved.take();
+        clean_up(&self.host.tasks, "ftp clean-up", async move {
+            scrub(&host, &path, goal.as_deref()).await;
+            drop(reserved);
+        });
+    }
+}
+
+/// A file that has its name: removed by `Drop` unless it is kept.
+pub(super) struct Placed {
+    host: Arc<Host>,
+    path: String,
+    etag: Option<String>,
+    /// Kept until the outcome is known to whoever waits for it.
+    reserved: Option<Reserved>,
+    kept: bool,
+}
+
+impl Placed {
+    /// The object stays.
+    pub(super) fn keep(mut self) -> Stored {
+        self.kept = true;
+        Stored { location: self.host.address.location(&self.path), etag: self.etag.take(), ..Stored::default() }
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let (host, path, reserved) = (Arc::clone(&self.host), std::mem::take(&mut self.path), self.reserved.take());
+        clean_up(&self.host.tasks, "ftp clean-up", async move {
+            if let Err(error) = host.delete(&path).await {
+                tracing::warn!(storage = %host.id, %path, %error, "an object that no document names may be left");
+            }
+            drop(reserved);
+        });
+    }
+}
+
+/// Removes a file, under whichever of its names it is; a server may still be at work on what broke, so more than once.
+async fn scrub(host: &Host, path: &str, goal: Option<&str>) {
+    let mut failure = None;
+    for pause in PAUSES {
+        tokio::time::sleep(pause).await;
+        match scrub_once(host, path, goal).await {
+            Ok(true) => return,
+            Ok(false) => failure = None,
+            Err(error) => failure = Some(error),
+        }
+    }
+    if let Some(error) = failure {
+        tracing::warn!(storage = %host.id, %path, %error, "an unfinished file may be left");
+    }
+}
+
+/// `false`: nothing is there, as yet.
+async fn scrub_once(host: &Host, path: &str, goal: Option<&str>) -> Result<bool> {
+    let mut session = Session::open(host, path).await?;
+    let removed = match (session.remove(path).await, goal) {
+        (Ok(()), _) => true,
+        (Err(fault), None) if fault.is(GONE) => false,
+        // The unique name was there when the rename was asked for: so that has been done, and what has the name is ours.
+        (Err(fault), Some(goal)) if fault.is(GONE) => match session.look(path).await.told("look for a file")? {
+            Found::Nothing => session.remove(goal).await.map(|()| true).told("remove an object")?,
+            Found::File(_) | Found::Unknown => return Err(fault.because("remove a file")),
+        },
+        (Err(fault), _) => return Err(fault.because("remove a file")),
+    };
+    session.leave(host);
+    Ok(removed)
+}
+
+/// As long as a server may take to notice that a connection is gone.
+const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];

@@ -1,0 +1,153 @@
+//! Why a command came to nothing, before it is said in the gateway's terms.
+//!
+//! A server's texts are its own and may quote anything: only the three digits of an answer are ever passed on
+//! (RFC 959 section 4.2).
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use http::StatusCode;
+use suppaftp::types::FtpError;
+
+use crate::http::client;
+use crate::storage::{Error, Kind};
+
+/// Why a command came to nothing.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The server answered with this code.
+    Code(u16),
+    /// It said nothing in time.
+    Silent,
+    /// The connection broke.
+    Broken(io::Error),
+    /// There is no TLS.
+    Tls(String),
+    /// What came is no answer.
+    Nonsense,
+    /// There was no connection.
+    Unreachable(client::Error),
+}
+
+/// "The file is not there", and "it may not be touched".
+pub(super) const GONE: &[u16] = &[450, 550, 553];
+/// "I do not know this command", in all its forms; 522 is RFC 2428's.
+pub(super) const UNKNOWN: &[u16] = &[500, 501, 502, 503, 504, 522];
+
+impl Fault {
+    /// Whether the server answered with one of these codes.
+    pub(super) fn is(&self, codes: &[u16]) -> bool {
+        matches!(self, Self::Code(code) if codes.contains(code))
+    }
+
+    /// Whether the server has answered: it is not busy with the command any more, and its next answer is to the next one.
+    pub(super) const fn is_answer(&self) -> bool {
+        matches!(self, Self::Code(_))
+    }
+
+    /// The failure in the gateway's terms; `what` reads on after "to".
+    pub(super) fn because(self, what: &str) -> Error {
+        match self {
+            Self::Code(code) => answered(code, what),
+            Self::Silent => client::Error::from(client::Kind::Silent).into(),
+            Self::Broken(error) => Error::new(Kind::Passing, "the connection to the FTP server broke").because(error),
+            // Our own library's words, about a certificate or a handshake.
+            Self::Tls(text) => Error::new(Kind::Refused, format!("no TLS connection to the FTP server: {text}")),
+            Self::Nonsense => Error::new(Kind::Refused, "the FTP server's answer makes no sense"),
+            Self::Unreachable(error) => error.into(),
+        }
+    }
+}
+
+fn answered(code: u16, what: &str) -> Error {
+    let (kind, text) = match code {
+        // The transient codes: "try it later, just so" (RFC 959 section 4.2.1); 430 is a wrong password all the same.
+        400..=429 | 431..=499 => (Kind::Passing, format!("the FTP server cannot {what} now")),
+        430 | 530 | 331 | 332 | 532 => (Kind::Refused, "the FTP server does not accept the login".to_owned()),
+        _ => (Kind::Refused, format!("the FTP server refused to {what}")),
+    };
+    let error = Error::new(kind, text);
+    match StatusCode::from_u16(code) {
+        Ok(status) => error.with_status(status),
+        Err(_) => error,
+    }
+}
+
+impl From<FtpError> for Fault {
+    fn from(error: FtpError) -> Self {
+        match error {
+            FtpError::ConnectionError(error) => Self::Broken(error),
+            FtpError::SecureError(text) => Self::Tls(text),
+            FtpError::UnexpectedResponse(response) => {
+                let digits = response.body.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+                digits.and_then(|digits| digits.parse().ok()).map_or(Self::Nonsense, Self::Code)
+            }
+            FtpError::BadResponse | FtpError::InvalidAddress(_) | FtpError::DataConnectionAlreadyOpen => Self::Nonsense,
+        }
+    }
+}
+
+/// Says what a command was for, where it came to nothing.
+pub(super) trait Told<T> {
+    /// `what` reads on after "to".
+    fn told(self, what: &str) -> crate::storage::Result<T>;
+}
+
+impl<T> Told<T> for Result<T, Fault> {
+    fn told(self, what: &str) -> crate::storage::Result<T> {
+        self.map_err(|fault| fault.because(what))
+    }
+}
+
+/// Waits for something, but not for ever.
+pub(super) async fn within<T, E>(limit: Duration, answer: impl Future<Output = Result<T, E>>) -> Result<T, Fault>
+where
+    Fault: From<E>,
+{
+    match tokio::time::timeout(limit, answer).await {
+        Ok(outcome) => outcome.map_err(Fault::from),
+        Err(_) => Err(Fault::Silent),
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<client::Error> for Fault {
+    fn from(error: client::Error) -> Self {
+        Self::Unreachable(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use suppaftp::types::{FtpError, Response};
+
+    use super::Fault;
+    use crate::storage::Kind;
+
+    #[test]
+    fn codes_are_classed() {
+        let kind = |code| Fault::Code(code).because("store an object").kind();
+        for passing in [421, 425, 426, 450, 451, 452] {
+            assert_eq!(kind(passing), Kind::Passing, "{passing}");
+        }
+        for refused in [430, 500, 530, 532, 550, 552, 553, 999] {
+            assert_eq!(kind(refused), Kind::Refused, "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_servers_words_are_not_passed_on() {
+        let response = Response::new(552.into(), b"552 canary is full\r\n".to_vec());
+        let error = Fault::from(FtpError::UnexpectedResponse(response)).because("store an object");
+        assert_eq!(error.to_string(), "the FTP server refused to store an object (status 552)");
+        assert!(!format!("{error:?}").contains("canary"));
+        let odd = Response::new(999.into(), b"6x4 canary\r\n".to_vec());
+        assert!(matches!(Fault::from(FtpError::UnexpectedResponse(odd)), Fault::Nonsense));
+    }
+}

@@ -1,0 +1,194 @@
+//! Reading an object, or a range of it.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+
+use super::Host;
+use super::fault::{Fault, GONE, Told, UNKNOWN};
+use super::session::{Found, Session};
+use super::transfer::Transfer;
+use crate::http::body::{Body, BoxError};
+use crate::http::range::Exact;
+use crate::storage::resume::{Reopen, Resumed};
+use crate::storage::tries::Tries;
+use crate::storage::{Download, Error, Fetch, Kind, Result, Served};
+
+/// Opens an object.
+pub(super) async fn open(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Download> {
+    let mut tries = Tries::start(0);
+    loop {
+        match open_once(host, path, fetch).await {
+            Err(error) if tries.again(&error).await => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Download> {
+    let mut session = Session::open(host, path).await?;
+    let (size, etag) = version(&mut session, path).await?;
+    let length = size.unwrap_or(fetch.length);
+    if length == 0 {
+        session.leave(host);
+        return Ok(Download { served: Served::Whole, etag, body: Body::empty() });
+    }
+    let mut part = fetch.range.filter(|range| size.is_some() && range.last < length);
+    let mut opened = session.retrieve(path, part.map_or(0, |range| range.first)).await;
+    if part.is_some_and(|range| range.first > 0) && opened.as_ref().is_err_and(|fault| fault.is(UNKNOWN)) {
+        // A server without REST.
+        part = None;
+        opened = session.retrieve(path, 0).await;
+    }
+    let transfer = match opened {
+        Ok(transfer) => transfer,
+        Err(fault) => return Err(refusal(&mut session, path, fault).await),
+    };
+    let (first, length, last) =
+        part.map_or((0, length, true), |range| (range.first, range.len(), range.last + 1 == length));
+    let reading = Reading { host: Arc::clone(host), session, transfer, left: length, to_the_end: last };
+    let served = part.map_or(Served::Whole, Served::Part);
+    let body = match &etag {
+        Some(etag) => {
+            let rest = Rest { host: Arc::clone(host), path: path.to_owned(), etag: etag.clone(), first, length, last };
+            Body::boxed(Resumed::new(reading.body(), length, rest.reopen()))
+        }
+        None => Body::boxed(Exact::new(reading.body(), length)),
+    };
+    Ok(Download { served, etag, body })
+}
+
+/// Length and tag of what is there now, as far as the server tells them.
+async fn version(session: &mut Session, path: &str) -> Result<(Option<u64>, Option<String>)> {
+    match session.look(path).await.told("look for an object")? {
+        Found::Nothing => Err(missing()),
+        Found::File(Some(size)) => Ok((Some(size), session.tag(path, size).await.told("look for an object")?)),
+        Found::File(None) | Found::Unknown => Ok((None, None)),
+    }
+}
+
+/// Why an object cannot be read: the same code says that it is not there and that it may not be read.
+async fn refusal(session: &mut Session, path: &str, fault: Fault) -> Error {
+    if !fault.is(GONE) {
+        return fault.because("read an object");
+    }
+    match session.look(path).await {
+        Ok(Found::Nothing | Found::Unknown) => missing(),
+        Ok(Found::File(_)) => fault.because("read an object"),
+        Err(other) => other.because("look for an object"),
+    }
+}
+
+fn missing() -> Error {
+    Error::new(Kind::Missing, "the object is not on the FTP server")
+}
+
+/// What is asked for where a download breaks.
+#[derive(Clone)]
+struct Rest {
+    host: Arc<Host>,
+    path: String,
+    etag: String,
+    /// The first byte of what was announced, its length, and whether the object ends with it.
+    first: u64,
+    length: u64,
+    last: bool,
+}
+
+impl Rest {
+    fn reopen(self) -> Reopen {
+        Box::new(move |passed| {
+            let rest = self.clone();
+            async move { rest.open(passed).await }.boxed()
+        })
+    }
+
+    async fn open(self, passed: u64) -> Result<Body> {
+        let mut tries = Tries::start(0);
+        loop {
+            match self.open_once(passed).await {
+                Err(error) if tries.again(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn open_once(&self, passed: u64) -> Result<Body> {
+        let mut session = Session::open(&self.host, &self.path).await?;
+        if version(&mut session, &self.path).await?.1.as_ref() != Some(&self.etag) {
+            return Err(Error::new(Kind::Refused, "the file was changed in the middle of a download"));
+        }
+        let transfer = session.retrieve(&self.path, self.first + passed).await.told("read an object")?;
+        let left = self.length - passed;
+        let host = Arc::clone(&self.host);
+        Ok(Reading { host, session, transfer, left, to_the_end: self.last }.body())
+    }
+}
+
+/// A transfer that is being read.
+struct Reading {
+    host: Arc<Host>,
+    session: Session,
+    transfer: Transfer,
+    left: u64,
+    /// Whether the object ends with it. If not, the connections are closed in the middle.
+    to_the_end: bool,
+}
+
+impl Reading {
+    fn body(self) -> Body {
+        let pieces = stream::unfold(Some((self, Bytes::new())), |state| async {
+            let (mut reading, held) = state?;
+            match reading.next().await {
+                // One piece is held back: the last one goes only with the server's word that it was the last.
+                Ok(Next::Piece(piece)) if held.is_empty() && reading.to_the_end => Some((None, Some((reading, piece)))),
+                Ok(Next::Piece(piece)) if reading.to_the_end => Some((Some(Ok(held)), Some((reading, piece)))),
+                Ok(Next::Piece(piece)) => Some((Some(Ok(piece)), Some((reading, Bytes::new())))),
+                Ok(Next::Cut) => None,
+                Ok(Next::End) => {
+                    let Self { host, session, transfer, .. } = reading;
+                    match transfer.finish().await.told("read an object") {
+                        Ok(()) => {
+                            session.leave(&host);
+                            Some((Some(Ok(held)), None))
+                        }
+                        Err(error) => Some((Some(Err(BoxError::from(error))), None)),
+                    }
+                }
+                Err(fault) => Some((Some(Err(fault.because("read an object").into())), None)),
+            }
+        });
+        let frames = pieces.filter_map(std::future::ready).map(|piece| piece.map(Frame::data));
+        Body::boxed(StreamBody::new(frames))
+    }
+
+    async fn next(&mut self) -> std::result::Result<Next, Fault> {
+        if self.left == 0 && !self.to_the_end {
+            return Ok(Next::Cut);
+        }
+        let mut piece = BytesMut::new();
+        match self.transfer.read(&mut piece).await {
+            Ok(0) => return Ok(Next::End),
+            // Not every server ends TLS before it closes; the length and the completion reply say enough.
+            Err(Fault::Broken(error)) if self.left == 0 && error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Ok(Next::End);
+            }
+            other => other?,
+        };
+        if !self.to_the_end {
+            piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        }
+        self.left = self.left.saturating_sub(piece.len() as u64);
+        Ok(Next::Piece(piece.freeze()))
+    }
+}
+
+enum Next {
+    Piece(Bytes),
+    /// The object goes on, but no more of it is wanted.
+    Cut,
+    End,
+}

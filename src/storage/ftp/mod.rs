@@ -1,0 +1,130 @@
+//! The `ftp` driver: FTP (RFC 959, 2428, 3659) and FTP over TLS (RFC 4217, and the older implicit form).
+//! `docs/backends/ftp.md` is its page.
+//!
+//! | file | is |
+//! |---|---|
+//! | `address` | the settings, checked; URLs, paths and locations |
+//! | `fault` | what a command came to nothing for |
+//! | `session` | one control connection: opening it, and one method for each thing asked |
+//! | `transfer` | one data connection, to its completion reply |
+//! | `put`, `draft` | storing: a name of its own, then the composed one; what a failure may have left |
+//! | `get` | reading: ranges, going on after a break |
+
+mod address;
+mod draft;
+mod fault;
+mod get;
+mod put;
+mod session;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use self::address::Address;
+use self::fault::{GONE, Told};
+use self::session::{Found, Session};
+use super::names::Names;
+use super::tries::Tries;
+use super::{Backend, Context, Download, Driver, Fetch, Location, Naming, Object, Result, Stored, Upload};
+use crate::http::client::Client;
+use crate::settings::Settings;
+use crate::tasks::Tasks;
+
+/// The `ftp` driver for [`DRIVERS`](super::DRIVERS).
+pub(super) const DRIVER: Driver = Driver {
+    handler: "ftp",
+    naming: Naming::Path,
+    secrets: &[],
+    open: |settings, context| Ok(Arc::new(Ftp::open(settings, context)?)),
+};
+
+/// An FTP server and a folder on it.
+#[derive(Debug)]
+pub(super) struct Ftp {
+    host: Arc<Host>,
+    /// Set in the document to the object's URL.
+    url_field: Option<String>,
+}
+
+/// What sessions are opened with.
+#[derive(Debug)]
+struct Host {
+    /// The storage's id in the plan.
+    id: String,
+    address: Address,
+    client: Client,
+    tasks: Tasks,
+    names: Names,
+}
+
+impl Ftp {
+    /// Reads the settings; nothing is sent.
+    ///
+    /// # Errors
+    /// `Settings`.
+    pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
+        let host = Host {
+            id: settings.id().to_owned(),
+            address: Address::read(settings)?,
+            client: context.client.clone(),
+            tasks: context.tasks.clone(),
+            names: Names::default(),
+        };
+        Ok(Self { host: Arc::new(host), url_field: address::url_field(settings)? })
+    }
+}
+
+impl Backend for Ftp {
+    fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
+        Box::pin(async move {
+            let mut stored = put::store(&self.host, object, upload).await?;
+            if let Some(field) = &self.url_field {
+                let url = self.host.address.url(address::path(&stored.location));
+                stored.fields.insert(field.clone(), url.into());
+            }
+            Ok(stored)
+        })
+    }
+
+    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
+        Box::pin(async move { get::open(&self.host, self.host.address.find(location)?, fetch).await })
+    }
+
+    fn url(&self, name: &str) -> String {
+        self.host.address.url(&self.host.address.below(name))
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.host.delete(self.host.address.find(location)?).await })
+    }
+}
+
+impl Host {
+    async fn delete(&self, path: &str) -> Result<()> {
+        let mut tries = Tries::start(0);
+        loop {
+            match self.delete_once(path).await {
+                Err(error) if tries.again(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn delete_once(&self, path: &str) -> Result<()> {
+        let mut session = Session::open(self, path).await?;
+        let outcome = match session.remove(path).await {
+            // The same code says that it is not there and that it may not be removed (RFC 959 section 4.2).
+            Err(fault) if fault.is(GONE) => match session.look(path).await.told("look for an object")? {
+                Found::Nothing | Found::Unknown => Ok(()),
+                Found::File(_) => Err(fault),
+            },
+            outcome => outcome,
+        };
+        session.leave(self);
+        outcome.told("remove an object")
+    }
+}

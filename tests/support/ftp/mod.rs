@@ -1,0 +1,138 @@
+//! libunftp in this process: a real FTP server with a password and a directory, and [`gate::Gate`], which stands in front of it.
+
+pub mod gate;
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use libunftp::ServerBuilder;
+use libunftp::options::{Binder, FtpsRequired};
+use tempfile::TempDir;
+use tokio::net::TcpSocket;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+use unftp_core::auth::{AuthenticationError, Authenticator, Credentials, Principal};
+use unftp_sbe_fs::Filesystem;
+
+use super::certs::Certs;
+use super::serve::listen;
+
+/// The account.
+pub const USER: &str = "canary-user";
+/// Its password.
+pub const PASSWORD: &str = "canary-pass@word";
+
+/// A running server; gone when dropped.
+#[derive(Debug)]
+pub struct FtpServer {
+    root: Arc<TempDir>,
+    address: SocketAddr,
+    _accepting: AbortOnDropHandle<()>,
+}
+
+impl FtpServer {
+    /// Without TLS.
+    pub async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// With TLS after `AUTH TLS`, which it insists on, for data connections too.
+    pub async fn explicit(certs: &Certs) -> Self {
+        Self::with(Some((certs.server(), certs.server_key()))).await
+    }
+
+    async fn with(tls: Option<(PathBuf, PathBuf)>) -> Self {
+        let (listener, address) = listen().await;
+        let root = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        let folder = Arc::clone(&root);
+        let accepting = tokio::spawn(async move {
+            let mut sessions = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.expect("accept");
+                stream.set_nodelay(true).expect("nodelay");
+                let path = folder.path().to_owned();
+                let files = Box::new(move || Filesystem::new(path.clone()).expect("a folder"));
+                let mut server = ServerBuilder::with_authenticator(files, Arc::new(OneAccount)).binder(AnyPort);
+                if let Some((certificate, key)) = &tls {
+                    server = server.ftps(certificate, key).ftps_required(FtpsRequired::All, FtpsRequired::All);
+                }
+                sessions.spawn(server.build().expect("a server").service(stream));
+                while sessions.try_join_next().is_some() {}
+            }
+        });
+        Self { root, address, _accepting: AbortOnDropHandle::new(accepting) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its `/` is.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The files below a folder of it, sorted.
+    pub fn files(&self, folder: &str) -> Vec<String> {
+        let top = self.root().join(folder);
+        let (mut found, mut folders) = (Vec::new(), vec![top.clone()]);
+        while let Some(current) = folders.pop() {
+            for entry in fs::read_dir(&current).into_iter().flatten() {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.push(path.strip_prefix(&top).expect("below").to_string_lossy().into_owned());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// The same, without what is unfinished.
+    pub fn objects(&self, folder: &str) -> Vec<String> {
+        self.files(folder).into_iter().filter(|name| !is_part(name)).collect()
+    }
+
+    /// What is unfinished, anywhere.
+    pub fn parts(&self) -> Vec<String> {
+        self.files("").into_iter().filter(|name| is_part(name)).collect()
+    }
+}
+
+fn is_part(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|name| name.starts_with(".stowage-"))
+}
+
+#[derive(Debug)]
+struct OneAccount;
+
+#[async_trait]
+impl Authenticator for OneAccount {
+    async fn authenticate(&self, user: &str, credentials: &Credentials) -> Result<Principal, AuthenticationError> {
+        match credentials.password.as_deref() {
+            Some(PASSWORD) if user == USER => Ok(Principal { username: user.to_owned() }),
+            _ => Err(AuthenticationError::BadPassword),
+        }
+    }
+}
+
+/// Data connections at whatever port is free.
+#[derive(Debug)]
+struct AnyPort;
+
+#[async_trait]
+impl Binder for AnyPort {
+    async fn bind(&mut self, address: IpAddr, _: RangeInclusive<u16>) -> io::Result<TcpSocket> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(address, 0))?;
+        Ok(socket)
+    }
+}
