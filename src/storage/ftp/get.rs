@@ -31,7 +31,10 @@ pub(super) async fn open(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Resu
 async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Download> {
     let mut session = Session::open(host, path).await?;
     let (size, etag) = version(&mut session, path).await?;
-    let length = size.unwrap_or(fetch.length);
+    let Some(length) = size.or(fetch.length) else {
+        session.leave(host);
+        return Err(Error::new(Kind::Refused, "neither the document nor the FTP server says how long the object is"));
+    };
     if length == 0 {
         session.leave(host);
         return Ok(Download { served: Served::Whole, etag, body: Body::empty() });
