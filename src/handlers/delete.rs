@@ -23,20 +23,22 @@ use crate::http::body::Body;
 use crate::plan::Merged;
 use crate::pointer::{self, Pointer};
 use crate::router::Target;
-use crate::telemetry::log::RequestId;
+use crate::telemetry::activity::Activity;
 
 /// Removes an attachment, or lets CouchDB remove its own.
 pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
     let rev = requested_rev(&target, exchange.request.headers())?;
-    let caller = Caller::client(exchange.request.headers());
-    let id = exchange.id;
+    let caller = Caller::client(exchange.request.headers(), &exchange.activity);
+    let activity = exchange.activity.clone();
     if !may_be_outside(&gateway, &target).await? && !knows_storages(&gateway, &target).await? {
         let answer = forward(&gateway, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
             return Ok(answer);
         }
         return match find(&gateway, &target, rev.as_deref(), &caller).await? {
-            Found::Outside(document, pointer) => remove(gateway, target, caller, document, pointer, None, id).await,
+            Found::Outside(document, pointer) => {
+                remove(gateway, target, caller, document, pointer, None, activity).await
+            }
             Found::Native | Found::Answer(_) => Ok(answer),
         };
     }
@@ -44,7 +46,9 @@ pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
     let turn = place.turn().await;
     let found = find(&gateway, &target, rev.as_deref(), &caller).await?;
     match found {
-        Found::Outside(document, pointer) => remove(gateway, target, caller, document, pointer, Some(turn), id).await,
+        Found::Outside(document, pointer) => {
+            remove(gateway, target, caller, document, pointer, Some(turn), activity).await
+        }
         Found::Native => forward(&gateway, exchange).await,
         Found::Answer(answer) => Ok(answer),
     }
@@ -80,8 +84,9 @@ async fn remove(
     mut document: Document,
     pointer: Box<Pointer>,
     turn: Option<Turn>,
-    id: RequestId,
+    activity: Activity,
 ) -> Result<Response<Body>, Error> {
+    activity.uses(&pointer.stowage.handler, &pointer.stowage.storage);
     let plan = plan_for(&gateway, &target, &document).await?;
     // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.
     storage_of(&gateway, &plan, &pointer)?;
@@ -95,7 +100,7 @@ async fn remove(
         match save_surely(&gateway, &target, &bytes, &caller, expected).await {
             Outcome::Saved(saved) => {
                 drop(answer.send(Ok(removed(&target, &saved))));
-                clean_up(&gateway, &target, &document, &plan, &pointer, &id).await;
+                clean_up(&gateway, &target, &document, &plan, &pointer, &activity).await;
             }
             Outcome::Refused(save) => drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body))))),
             Outcome::Conflict => drop(answer.send(Err(conflict()))),
@@ -104,15 +109,18 @@ async fn remove(
                 drop((turn, answer.send(Err(Error::from(error)))));
                 match find_out(&gateway, &target, &caller, expected).await {
                     Fate::Known { document: Some(document), .. } => {
-                        clean_up(&gateway, &target, &document, &plan, &pointer, &id).await;
+                        clean_up(&gateway, &target, &document, &plan, &pointer, &activity).await;
                     }
                     Fate::Known { document: None, .. } => {}
-                    Fate::Unknown => tracing::error!(
-                        request = %id,
-                        storage = %pointer.stowage.storage,
-                        location = %json!(pointer.stowage.location),
-                        "CouchDB never said whether it removed an attachment: its object stays in the storage, perhaps without a document"
-                    ),
+                    Fate::Unknown => {
+                        gateway.metrics.object_left();
+                        tracing::error!(
+                            request = %activity.id(),
+                            storage = %pointer.stowage.storage,
+                            location = %json!(pointer.stowage.location),
+                            "CouchDB never said whether it removed an attachment: its object stays in the storage, perhaps without a document"
+                        );
+                    }
                 }
             }
         }
@@ -126,10 +134,10 @@ async fn clean_up(
     document: &Document,
     plan: &Merged,
     pointer: &Pointer,
-    id: &RequestId,
+    activity: &Activity,
 ) {
     if let Ok(backend) = storage_of(gateway, plan, pointer) {
-        remove_replaced(gateway, target, document, &*backend, pointer, id).await;
+        remove_replaced(gateway, target, document, &*backend, pointer, activity).await;
     }
 }
 

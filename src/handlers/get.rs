@@ -1,7 +1,6 @@
 //! GET and HEAD of an attachment.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
@@ -14,10 +13,12 @@ use md5::{Digest, Md5};
 use serde_json::{Map, Value};
 
 use super::attachment::{
-    Read, couch_digest, count, empty, kept_headers, may_be_outside, plan_for, read, relay, requested_rev, rev_query,
+    Read, couch_digest, empty, kept_headers, may_be_outside, plan_for, read, relay, requested_rev, rev_query,
     storage_of,
 };
+use super::counted::Counted;
 use super::forward::forward;
+use super::operation::Operation;
 use super::{Exchange, Gateway, parts};
 use crate::couch::{Caller, Document};
 use crate::error::Error;
@@ -27,6 +28,7 @@ use crate::http::range::{ByteRange, Cut, Exact, Wanted, wanted};
 use crate::pointer::{self, Pointer};
 use crate::router::Target;
 use crate::storage::{self, Backend, Download, Fetch, Served};
+use crate::telemetry::activity::Activity;
 
 /// Answers a GET, or a HEAD where no body is wanted.
 pub(super) async fn get(
@@ -35,23 +37,30 @@ pub(super) async fn get(
     exchange: Exchange,
     wants_body: bool,
 ) -> Result<Response<Body>, Error> {
-    let headers = exchange.request.headers().clone();
+    let asked = Asked { headers: exchange.request.headers().clone(), wants_body, activity: exchange.activity.clone() };
     let rev = rev_of_get(&target);
     if !may_be_outside(&gateway, &target).await? {
         let answer = forward(&gateway, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
             return Ok(answer);
         }
-        return match find(&gateway, &target, &headers, rev.as_deref()).await? {
-            Found::Outside(found) => outside(&gateway, &target, &headers, found, wants_body).await,
+        return match find(&gateway, &target, &asked, rev.as_deref()).await? {
+            Found::Outside(found) => outside(&gateway, &target, &asked, found).await,
             Found::Native | Found::Answer(_) => Ok(answer),
         };
     }
-    match find(&gateway, &target, &headers, rev.as_deref()).await? {
-        Found::Outside(found) => outside(&gateway, &target, &headers, found, wants_body).await,
+    match find(&gateway, &target, &asked, rev.as_deref()).await? {
+        Found::Outside(found) => outside(&gateway, &target, &asked, found).await,
         Found::Native => forward(&gateway, exchange).await,
         Found::Answer(answer) => Ok(relay(answer)),
     }
+}
+
+/// What the client asked for.
+struct Asked {
+    headers: HeaderMap,
+    wants_body: bool,
+    activity: Activity,
 }
 
 /// Only `?rev=` counts here: `If-Match` on a GET is about something else.
@@ -76,8 +85,8 @@ struct Outside {
     by_rev: bool,
 }
 
-async fn find(gateway: &Gateway, target: &Target, headers: &HeaderMap, rev: Option<&str>) -> Result<Found, Error> {
-    let caller = Caller::client(headers);
+async fn find(gateway: &Gateway, target: &Target, asked: &Asked, rev: Option<&str>) -> Result<Found, Error> {
+    let caller = Caller::client(&asked.headers, &asked.activity);
     Ok(match read(gateway, target, &rev_query(rev), &caller).await? {
         Read::Document(document, head) => match pointer::find(&document, &target.attachment)? {
             Some(pointer) => Found::Outside(Box::new(Outside { document, head, pointer, by_rev: rev.is_some() })),
@@ -92,19 +101,18 @@ async fn find(gateway: &Gateway, target: &Target, headers: &HeaderMap, rev: Opti
 async fn outside(
     gateway: &Arc<Gateway>,
     target: &Target,
-    headers: &HeaderMap,
+    asked: &Asked,
     mut found: Box<Outside>,
-    wants_body: bool,
 ) -> Result<Response<Body>, Error> {
     let mut looks = MOST_LOOKS;
     loop {
         looks -= 1;
         let location = found.pointer.stowage.location.clone();
-        let gone = match found.answer(Arc::clone(gateway), target, headers, wants_body).await {
+        let gone = match found.answer(Arc::clone(gateway), target, asked).await {
             Err(error) if looks > 0 && is_missing(&error) => error,
             other => return other,
         };
-        match find(gateway, target, headers, rev_of_get(target).as_deref()).await? {
+        match find(gateway, target, asked, rev_of_get(target).as_deref()).await? {
             Found::Outside(now) if now.pointer.stowage.location != location => found = now,
             _ => return Err(gone),
         }
@@ -116,13 +124,8 @@ fn is_missing(error: &Error) -> bool {
 }
 
 impl Outside {
-    async fn answer(
-        self,
-        gateway: Arc<Gateway>,
-        target: &Target,
-        headers: &HeaderMap,
-        wants_body: bool,
-    ) -> Result<Response<Body>, Error> {
+    async fn answer(self, gateway: Arc<Gateway>, target: &Target, asked: &Asked) -> Result<Response<Body>, Error> {
+        let headers = &asked.headers;
         let kept = kept_headers(&self.head);
         if matches_etag(headers, &self.pointer.etag()) {
             return self.not_modified(kept);
@@ -140,12 +143,13 @@ impl Outside {
             Wanted::Parts(_) => parts::head(&boundary)?,
             _ => self.head_of(kept, part, unzip)?,
         };
-        if !wants_body {
+        if !asked.wants_body {
             return Ok(answer);
         }
         let plan = plan_for(&gateway, target, &self.document).await?;
         let backend = storage_of(&gateway, &plan, &self.pointer)?;
-        let source = Source { gateway, backend, metadata: metadata(&self.document), pointer: self.pointer };
+        let metadata = metadata(&self.document);
+        let source = Source { gateway, activity: asked.activity.clone(), backend, metadata, pointer: self.pointer };
         if self.by_rev && source.pointer.stowage.etag.is_none() {
             source.verify().await?;
         }
@@ -194,6 +198,7 @@ impl Outside {
 /// Where the bytes of one attachment come from.
 pub(super) struct Source {
     gateway: Arc<Gateway>,
+    activity: Activity,
     backend: Arc<dyn Backend>,
     metadata: Map<String, Value>,
     pub(super) pointer: Pointer,
@@ -208,7 +213,6 @@ impl Source {
             self.verify().await?;
             download = self.fetch(range).await?;
         }
-        let bytes = self.gateway.metrics.attachment_bytes(&self.pointer.stowage.handler, "out");
         let body = match (range, download.served) {
             (Some(range), Served::Whole) => Body::boxed(Cut::new(download.body, range)),
             _ => download.body,
@@ -219,16 +223,16 @@ impl Source {
                 storage::Error::new(storage::Kind::Refused, "the object has another length than its document says");
             return Err(self.failed(error));
         }
-        bytes.inc_by(length);
-        Ok(Body::boxed(Exact::new(body, length)))
+        let bytes = self.gateway.metrics.attachment_bytes(&self.pointer.stowage.handler, "out");
+        Ok(Body::boxed(Counted::new(Exact::new(body, length), bytes)))
     }
 
     async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {
         let place = &self.pointer.stowage;
-        let began = Instant::now();
+        let operation = Operation::of_request(&self.gateway, &self.activity, &place.handler, &place.storage, "get");
         let fetch = Fetch { range, length: self.pointer.length, metadata: &self.metadata };
         let outcome = self.backend.get(&place.location, fetch).await;
-        count(&self.gateway, &place.handler, "get", began, &outcome);
+        operation.done(&outcome);
         let download = outcome.map_err(|error| self.failed(error))?;
         if let Served::Part(served) = download.served
             && Some(served) != range

@@ -2,10 +2,12 @@
 
 mod attachment;
 mod commit;
+mod counted;
 mod delete;
 mod forward;
 mod get;
 mod locks;
+mod operation;
 mod parts;
 mod put;
 mod remove;
@@ -24,6 +26,7 @@ use crate::plan::Plans;
 use crate::router::{Operation, Route, Target, route};
 use crate::storage::{Budget, Registry};
 use crate::tasks::Tasks;
+use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
 use crate::telemetry::metrics::Metrics;
 
@@ -61,6 +64,8 @@ pub struct Exchange {
     pub request: Request<Body>,
     /// Names it in every log line.
     pub id: RequestId,
+    /// Takes note of what is done for it.
+    pub activity: Activity,
 }
 
 /// An answer, and what kind of request it was, for the metrics.
@@ -79,10 +84,15 @@ pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
     let (route, outcome) = match route(request.method(), request.uri(), request.headers()) {
         Route::Forward => ("forward", forward::forward(&gateway, exchange).await),
         Route::Malformed => ("attachment", Err(malformed())),
-        Route::Attachment(target, operation) => attachment(gateway, target, operation, exchange).await,
+        Route::Attachment(target, operation) => attachment(Arc::clone(&gateway), target, operation, exchange).await,
     };
     let response = outcome.unwrap_or_else(|error| {
         error.log(&id);
+        if let Error::Couch(inner) = &error
+            && error.is_server_fault()
+        {
+            gateway.metrics.couchdb_failure(inner.reason());
+        }
         error.into_response()
     });
     Answered { response, route }
