@@ -87,6 +87,19 @@ impl Maker<'_> {
     }
 }
 
+impl Inner {
+    /// An increase from nothing is none for Prometheus: what can be counted is there from the start.
+    fn begin(&self) {
+        for (counters, known) in [
+            (&self.couchdb_failures, &COUCHDB_FAILURES[..]),
+            (&self.plan_cache, &["hit", "load", "stale", "error"]),
+            (&self.spans, &["exported", "rejected", "failed", "dropped"]),
+        ] {
+            known.iter().for_each(|label| drop(counters.with_label_values(&[label])));
+        }
+    }
+}
+
 impl Metrics {
     /// All metrics at zero.
     ///
@@ -144,14 +157,7 @@ impl Metrics {
             spans: make.counters("stowage_spans_total", "Spans for the OpenTelemetry collector", &["outcome"])?,
             registry,
         };
-        for (counters, known) in [
-            (&inner.couchdb_failures, &COUCHDB_FAILURES[..]),
-            (&inner.plan_cache, &["hit", "load", "stale", "error"]),
-            (&inner.spans, &["exported", "rejected", "failed", "dropped"]),
-        ] {
-            // An increase from nothing is none for Prometheus: what can be counted is there from the start.
-            known.iter().for_each(|label| drop(counters.with_label_values(&[label])));
-        }
+        inner.begin();
         let process = prometheus::process_collector::ProcessCollector::for_self();
         inner.registry.register(Box::new(process))?;
         Ok(Self(Arc::new(inner)))
