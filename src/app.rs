@@ -23,7 +23,7 @@ use crate::plan::Plans;
 use crate::server::Server;
 use crate::server::admin::Admin;
 use crate::server::tls::Certificates;
-use crate::storage::{Budget, Context, OAuth, Registry, sweep_files};
+use crate::storage::{Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
 use crate::store::{Options, Store};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
@@ -237,6 +237,7 @@ fn gateway(
     let document_bytes = config.limits.document_bytes;
     let couch = Couch::new(server, url.path(), Some(account), client.patience(), document_bytes)?;
     let (metrics, tasks) = (Metrics::new(&config.limits)?, Tasks::default());
+    DRIVERS.iter().for_each(|driver| metrics.knows_backend(driver.handler));
     let budget = Budget::new(config.limits.upload_buffer_bytes);
     let context = Context {
         client: client.clone(),

@@ -90,6 +90,11 @@ impl Maker<'_> {
 impl Inner {
     /// An increase from nothing is none for Prometheus: what can be counted is there from the start.
     fn begin(&self) {
+        for route in ROUTES {
+            for outcome in ["broken", "interrupted"] {
+                drop(self.cut_off.with_label_values(&[route, outcome]));
+            }
+        }
         for (counters, known) in [
             (&self.couchdb_failures, &COUCHDB_FAILURES[..]),
             (&self.plan_cache, &["hit", "load", "stale", "error"]),
@@ -174,6 +179,18 @@ impl Metrics {
     /// Counts an answer that did not come to its end.
     pub fn cut_off(&self, route: &str, outcome: &str) {
         self.0.cut_off.with_label_values(&[route, outcome]).inc();
+    }
+
+    /// Begins to count for a kind of storage, from zero.
+    pub fn knows_backend(&self, backend: &str) {
+        for operation in OPERATIONS {
+            for outcome in OUTCOMES {
+                drop(self.0.backend_requests.with_label_values(&[backend, operation, outcome]));
+            }
+        }
+        for direction in ["in", "out"] {
+            drop(self.attachment_bytes(backend, direction));
+        }
     }
 
     /// Counts an operation on a storage.
@@ -267,6 +284,10 @@ pub const ROUTES: [&str; 9] = [
 ];
 /// Why CouchDB could not be asked.
 pub const COUCHDB_FAILURES: [&str; 4] = ["unreachable", "silent", "broken", "nonsense"];
+/// What is done with storages.
+pub const OPERATIONS: [&str; 3] = ["put", "get", "delete"];
+/// How that ends.
+pub const OUTCOMES: [&str; 6] = ["ok", "missing", "passing", "refused", "interrupted", "too_large"];
 /// Upper bounds in seconds: from a forwarded document to a long recording. 20 s is when clients give up.
 const SECONDS: [f64; 17] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 300.0];

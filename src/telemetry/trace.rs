@@ -67,7 +67,7 @@ impl Tracer {
         };
         let builder = SpanBuilder::from_name("request").with_kind(SpanKind::Server);
         let span = tracer.build_with_context(builder, &parent);
-        span.is_recording().then(|| RequestSpan { tracer: tracer.clone(), span })
+        span.is_recording().then(|| RequestSpan { tracer: tracer.clone(), span, begun_here: remote.is_none() })
     }
 }
 
@@ -76,6 +76,8 @@ impl Tracer {
 pub struct RequestSpan {
     tracer: SdkTracer,
     span: Span,
+    /// No client's trace goes on here.
+    begun_here: bool,
 }
 
 impl RequestSpan {
@@ -89,7 +91,7 @@ impl RequestSpan {
     #[must_use]
     pub fn parent(&self) -> Parent {
         let context = Context::new().with_remote_span_context(self.span.span_context().clone());
-        Parent { tracer: self.tracer.clone(), context }
+        Parent { tracer: self.tracer.clone(), context, begun_here: self.begun_here }
     }
 
     /// Names the span and says what became of the request.
@@ -107,12 +109,14 @@ impl RequestSpan {
 pub struct Parent {
     tracer: SdkTracer,
     context: Context,
+    begun_here: bool,
 }
 
 impl Parent {
     fn child(&self, name: String, attributes: Vec<KeyValue>) -> Call {
         let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Client).with_attributes(attributes);
-        Call(Some(Box::new(self.tracer.build_with_context(builder, &self.context))))
+        let span = self.tracer.build_with_context(builder, &self.context);
+        Call(Some(Box::new(Running { span, begun_here: self.begun_here })))
     }
 
     /// A request to CouchDB.
@@ -137,12 +141,22 @@ impl Parent {
 
 /// The span of something that is done for a request; exported when it is dropped. Empty where nobody traces.
 #[derive(Debug, Default)]
-pub struct Call(Option<Box<Span>>);
+pub struct Call(Option<Box<Running>>);
+
+#[derive(Debug)]
+struct Running {
+    span: Span,
+    begun_here: bool,
+}
 
 impl Call {
-    /// Tells a server which span its own work belongs to. `tracestate` stays as the client sent it.
+    /// Tells a server which span its own work belongs to. The `tracestate` of a client's trace goes along; one without a
+    /// trace means nothing.
     pub fn propagate(&self, headers: &mut HeaderMap) {
-        let Some(span) = &self.0 else { return };
+        let Some(Running { span, begun_here }) = self.0.as_deref() else { return };
+        if *begun_here {
+            headers.remove(TRACESTATE);
+        }
         let context = span.span_context();
         let text = format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8());
         if let Ok(value) = HeaderValue::try_from(text) {
@@ -152,7 +166,7 @@ impl Call {
 
     /// The server answered with this status.
     pub fn answered(mut self, status: StatusCode) {
-        if let Some(span) = &mut self.0 {
+        if let Some(Running { span, .. }) = self.0.as_deref_mut() {
             span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
             if status.is_client_error() || status.is_server_error() {
                 span.set_attribute(KeyValue::new("error.type", status.as_str().to_owned()));
@@ -163,7 +177,7 @@ impl Call {
 
     /// It ended like this; `ok` is success.
     pub fn ended(mut self, outcome: &'static str) {
-        if let Some(span) = &mut self.0
+        if let Some(Running { span, .. }) = self.0.as_deref_mut()
             && outcome != "ok"
         {
             span.set_attribute(KeyValue::new("error.type", outcome));
@@ -199,6 +213,8 @@ impl SpanProcessor for Queue {
 
 /// The header's name.
 pub const TRACEPARENT: &str = "traceparent";
+/// What vendors add to a trace; belongs to a `traceparent`.
+const TRACESTATE: &str = "tracestate";
 /// Spans that wait at most, each of about a kilobyte.
 const QUEUE: usize = 4096;
 

@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`certs`] | a throw-away CA with a server's and a client's certificate |
+//! | [`collector`] | an OpenTelemetry collector that believes nothing |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
 //! | [`gateway`] | the gateway in this process, in front of the embedded store |
 //! | [`nginx`] | a real nginx with DAV |
@@ -25,6 +26,7 @@
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 
 pub mod certs;
+pub mod collector;
 pub mod fault;
 pub mod gateway;
 pub mod nginx;
