@@ -132,14 +132,14 @@ impl Drop for Record {
         let took = self.began.elapsed();
         let mut digits = itoa::Buffer::new();
         self.metrics.request_done(self.route, method_label(&self.method), digits.format(self.status), took);
-        if self.broken || !self.whole {
-            self.metrics.cut_off(self.route, if self.broken { "broken" } else { "interrupted" });
-        }
-        if !self.shown {
+        if !self.shown && self.whole && !self.broken && self.status < 400 {
             return;
         }
         let note = self.activity.note();
         let outcome = self.outcome(&note);
+        if matches!(outcome, "broken" | "interrupted") {
+            self.metrics.cut_off(self.route, outcome);
+        }
         if self.access.level(self.route, self.broken || self.status >= 500) == Level::INFO {
             line!(Level::INFO, self, took, note, outcome);
         } else {

@@ -125,7 +125,7 @@ impl Metrics {
             request_seconds: ROUTES.map(|route| (route, request_seconds.with_label_values(&[route]))).into(),
             cut_off: make.counters(
                 "stowage_cut_off_total",
-                "Answers that did not come to their end: broken by a server, or interrupted by the client",
+                "Requests that did not come to their end: broken by a server, or interrupted by the client",
                 &["route", "outcome"],
             )?,
             backend_requests: make.counters(
@@ -176,7 +176,7 @@ impl Metrics {
         }
     }
 
-    /// Counts an answer that did not come to its end.
+    /// Counts a request that did not come to its end.
     pub fn cut_off(&self, route: &str, outcome: &str) {
         self.0.cut_off.with_label_values(&[route, outcome]).inc();
     }

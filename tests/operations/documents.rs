@@ -6,7 +6,8 @@ use serde_json::Value;
 use stowage::storage::DRIVERS;
 
 use super::exposition::Exposition;
-use super::scrape::{experienced, scrape};
+use super::scrape::{experienced, scrape, value};
+use super::support::gateway::Setup;
 
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
@@ -61,6 +62,24 @@ async fn the_metrics_are_those_that_exist() {
     let shown = found["stowage_backend_requests_total"].samples.iter().map(|sample| sample.labels["backend"].clone());
     assert_eq!(shown.collect::<BTreeSet<_>>(), backends);
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_can_be_counted_is_there_from_the_start() {
+    let (fresh, used) = (Setup::default().start().await, experienced().await);
+    let (begins, all) = (scrape(&fresh).await, scrape(&used).await);
+    let later: Vec<_> = all.keys().filter(|name| !begins.contains_key(*name)).collect();
+    assert_eq!(later, ["stowage_backend_seconds", "stowage_requests_total"]);
+    for (name, labels) in [
+        ("stowage_objects_left_total", &[][..]),
+        ("stowage_request_seconds_count", &[("route", "shed")]),
+        ("stowage_backend_requests_total", &[("backend", "file"), ("operation", "get"), ("outcome", "missing")]),
+    ] {
+        assert!(value(&begins, name, labels).abs() < 0.5, "{name}");
+    }
+    for gateway in [fresh, used] {
+        gateway.stop().await;
+    }
 }
 
 #[test]
