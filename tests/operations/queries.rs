@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 
 use super::exposition::Exposition;
 
+/// A label, an operator, and a text.
+pub type Matcher = (String, String, String);
+
 /// What a query asks for.
 #[derive(Debug, Default)]
 pub struct Query {
-    /// Metrics with the matchers of their labels: name, operator, text.
-    pub selectors: Vec<(String, Vec<(String, String, String)>)>,
+    /// Metrics with the matchers of their labels.
+    pub selectors: Vec<(String, Vec<Matcher>)>,
     /// Labels that results are grouped by.
     pub groups: BTreeSet<String>,
 }
 
-const FUNCTIONS: [&str; 10] =
-    ["changes", "count", "histogram_quantile", "increase", "label_values", "max", "min", "rate", "sum", "instance"];
+const FUNCTIONS: [&str; 8] = ["changes", "count", "histogram_quantile", "increase", "max", "min", "rate", "sum"];
 const GROUPINGS: [&str; 2] = ["by", "without"];
 
 /// Words, numbers, texts and signs.
@@ -64,12 +66,11 @@ pub fn parse(text: &str) -> Result<Query, String> {
                     query.groups.insert(label.to_owned());
                 }
             }
-            word if is_word(word) && rest.peek() == Some(&"(") || GROUPED.contains(&word) => {
-                if !FUNCTIONS.contains(&word) {
-                    return Err(format!("{text}: {word} is no function that is known here"));
-                }
+            word if FUNCTIONS.contains(&word) => {}
+            word if is_word(word) && rest.peek() == Some(&"(") => {
+                return Err(format!("{text}: {word} is no function that is known here"));
             }
-            word if is_word(word) && open.last() != Some(&"[") && word != "instance" => {
+            word if is_word(word) && open.last() != Some(&"[") => {
                 let matchers = match rest.next_if_eq(&"{") {
                     Some(_) => matchers(&mut rest).ok_or_else(|| format!("{text}: the matchers of {word}"))?,
                     None => Vec::new(),
@@ -86,10 +87,7 @@ pub fn parse(text: &str) -> Result<Query, String> {
     }
 }
 
-/// Aggregations, which a grouping may follow.
-const GROUPED: [&str; 4] = ["sum", "count", "min", "max"];
-
-fn matchers<'a>(rest: &mut impl Iterator<Item = &'a str>) -> Option<Vec<(String, String, String)>> {
+fn matchers<'a>(rest: &mut impl Iterator<Item = &'a str>) -> Option<Vec<Matcher>> {
     let mut matchers = Vec::new();
     loop {
         let (label, operator, value) = (rest.next()?, rest.next()?, rest.next()?.strip_prefix('"')?);

@@ -104,9 +104,19 @@ async fn what_breaks_is_counted() {
     connection.reset();
     let answer = soon("an answer", client.response()).await.expect("a head");
     assert_eq!(answer.status, 504);
+    let mut leaving = RawClient::connect(gateway.address).await.expect("a connection");
+    leaving.send("GET /db/doc HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    let (mut connection, _) = upstream.request().await;
+    connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234").await;
+    soon("a head", leaving.head()).await.expect("a head");
+    leaving.reset().expect("a reset");
+    connection.closed().await;
     gateway.settled().await;
     let found = scrape(&gateway).await;
-    assert!((value(&found, "stowage_cut_off_total", &[("route", "forward"), ("outcome", "broken")]) - 1.0).abs() < 0.5);
+    for outcome in ["broken", "interrupted"] {
+        let counted = value(&found, "stowage_cut_off_total", &[("route", "forward"), ("outcome", outcome)]);
+        assert!((counted - 1.0).abs() < 0.5, "{outcome}: {counted}");
+    }
     assert!((value(&found, "stowage_couchdb_failures_total", &[("reason", "broken")]) - 1.0).abs() < 0.5);
     assert!((value(&found, "stowage_connections", &[]) - 1.0).abs() < 0.5, "the second client is still there");
 }
