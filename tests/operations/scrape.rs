@@ -1,10 +1,14 @@
 //! `/metrics` of a gateway that has done everything once.
 
+use std::sync::Arc;
+
+use hyper::Method;
 use serde_json::json;
 
 use super::exposition::{Exposition, parse};
 use super::support::gateway::{Running, Setup, authorization, exchange};
 use super::support::raw::RawClient;
+use super::support::recorder::{Answer, Recorder};
 use super::support::upstream::{Upstream, soon};
 
 /// What Prometheus would read now.
@@ -119,4 +123,27 @@ async fn what_breaks_is_counted() {
     }
     assert!((value(&found, "stowage_couchdb_failures_total", &[("reason", "broken")]) - 1.0).abs() < 0.5);
     assert!((value(&found, "stowage_connections", &[]) - 1.0).abs() < 0.5, "the second client is still there");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_a_storage_is_asked_is_seen() {
+    let storage = Recorder::start().await;
+    let gateway = Setup::default().start().await;
+    gateway.plan("http", json!({ "url": storage.url("/objects") })).await;
+    assert_eq!(gateway.put("doc", "a.mp3", "", b"0123456789").await.status, 201);
+    storage.next(Method::GET, 1, Answer::Held(Arc::default(), Box::new(Answer::Normal)));
+    let mut client = RawClient::connect(gateway.address).await.expect("a connection");
+    let (name, login) = authorization(&gateway.couch.admin);
+    let target = format!("/{}/doc/a.mp3", gateway.path());
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n{name}: {login}\r\n\r\n")).await.expect("sent");
+    let asked = storage.wait_until(|requests| requests.iter().any(|request| request.method == Method::GET));
+    soon("the storage to be asked", asked).await;
+    drop(client);
+    gateway.settled().await;
+    let found = scrape(&gateway).await;
+    let labels = [("backend", "http"), ("operation", "get"), ("outcome", "interrupted")];
+    assert!((value(&found, "stowage_backend_requests_total", &labels) - 1.0).abs() < 0.5);
+    let gone = [("route", "gone"), ("outcome", "interrupted")];
+    assert!((value(&found, "stowage_cut_off_total", &gone) - 1.0).abs() < 0.5);
+    gateway.stop().await;
 }
