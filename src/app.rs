@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::config::{Config, CouchTarget, Secret};
 use crate::couch::Couch;
+use crate::export::Exporter;
 use crate::handlers::{Gateway, Locks};
 use crate::http::body::BoxError;
 use crate::http::client::Client;
@@ -22,10 +23,11 @@ use crate::plan::Plans;
 use crate::server::Server;
 use crate::server::admin::Admin;
 use crate::server::tls::Certificates;
-use crate::storage::{Budget, Context, OAuth, Registry, sweep_files};
+use crate::storage::{Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
 use crate::store::{Options, Store};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 
 /// A running gateway.
 #[derive(Debug)]
@@ -67,9 +69,9 @@ impl App {
         drop(background.spawn("changes feed of the plans", gateway.plans.clone().follow(background.clone())));
         sweep_root(&config).await?;
         let admission = Admission::new(config.limits.in_flight);
-        let stack = stack(Arc::clone(&gateway), admission.clone());
-        let server =
-            Server::new(stack, config.limits.clone(), config.timeouts.clone(), connections.clone(), stopping.clone());
+        let tracer = tracer(&config, &client, &gateway.metrics, &background)?;
+        let stack = stack(Arc::clone(&gateway), admission.clone(), config.log.access, tracer);
+        let server = Server::new(stack, &gateway, connections.clone(), stopping.clone());
         let certificates = config.listen.tls.as_ref().map(Certificates::load).transpose()?;
         let proxy = listen(config.listen.address, "listen.address").await?;
         let proxy_tls = listen(config.listen.tls.as_ref().map(|tls| tls.address), "listen.tls.address").await?;
@@ -195,6 +197,15 @@ fn store_account(data: &Path) -> Result<(String, Secret), BoxError> {
     Ok(("admin".to_owned(), Secret::new(password)))
 }
 
+/// Begins to export spans where a collector is configured.
+fn tracer(config: &Config, client: &Client, metrics: &Metrics, tasks: &Tasks) -> Result<Tracer, BoxError> {
+    let Some(url) = &config.telemetry.otlp else { return Ok(Tracer::default()) };
+    let (tracer, spans) = Tracer::new(config.telemetry.sample, metrics);
+    let exporter = Exporter::new(client, url, spans, metrics.clone())?;
+    drop(tasks.spawn("export of spans", exporter.run(tasks.clone())));
+    Ok(tracer)
+}
+
 /// A gateway without listeners, to ask it about plans. The built-in store is not started.
 ///
 /// # Errors
@@ -225,7 +236,8 @@ fn gateway(
     let account = (account.0.as_str(), &account.1);
     let document_bytes = config.limits.document_bytes;
     let couch = Couch::new(server, url.path(), Some(account), client.patience(), document_bytes)?;
-    let (metrics, tasks) = (Metrics::new()?, Tasks::default());
+    let (metrics, tasks) = (Metrics::new(&config.limits)?, Tasks::default());
+    DRIVERS.iter().for_each(|driver| metrics.knows_backend(driver.handler));
     let budget = Budget::new(config.limits.upload_buffer_bytes);
     let context = Context {
         client: client.clone(),

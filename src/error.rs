@@ -86,6 +86,12 @@ impl Error {
         }
     }
 
+    /// Whether CouchDB, a storage or the gateway is why.
+    #[must_use]
+    pub fn is_server_fault(&self) -> bool {
+        self.answer().0.is_server_error() && !self.is_client_gone()
+    }
+
     /// Writes the one log line of this failure. Refusals that are the client's own doing are not worth a warning.
     pub fn log(&self, request: &dyn fmt::Display) {
         let (status, _, _) = self.answer();
@@ -95,7 +101,7 @@ impl Error {
             Self::Couch(error) => ("", chain(&**error)),
             _ => ("", self.to_string()),
         };
-        if status.is_server_error() && !self.is_client_gone() {
+        if self.is_server_fault() {
             tracing::warn!(%request, status = status.as_u16(), storage, error = %text, "request failed");
         } else {
             tracing::info!(%request, status = status.as_u16(), storage, error = %text, "request refused");

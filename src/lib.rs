@@ -9,6 +9,7 @@ pub mod couch;
 pub mod database;
 pub mod error;
 pub mod explain;
+pub mod export;
 pub mod handlers;
 pub mod http;
 pub mod middleware;

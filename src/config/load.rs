@@ -10,8 +10,8 @@ use url::Url;
 
 use super::reader::{Problem, Section};
 use super::sections::{
-    Admin, CouchTarget, Couchdb, Egress, Endpoints, Limits, Listen, ListenTls, Log, LogFormat, Plans, Storage,
-    Timeouts, Token,
+    AccessLog, Admin, CouchTarget, Couchdb, Egress, Endpoints, Limits, Listen, ListenTls, Log, LogFormat, Plans,
+    Storage, Telemetry, Timeouts, Token,
 };
 use super::{Config, secret};
 
@@ -53,6 +53,7 @@ pub fn load(source: &Source) -> Result<Config, Vec<Problem>> {
         storage: storage(root.section("storage")),
         admin: admin(root.section("admin")),
         log: log(root.section("log")),
+        telemetry: telemetry(root.section("telemetry")),
     };
     root.finish();
     if problems.is_empty() { Ok(config) } else { Err(problems) }
@@ -121,18 +122,29 @@ fn couch_target(text: &str) -> Result<CouchTarget, &'static str> {
     match text {
         "" => Err("is required: the URL of CouchDB, or \"embedded\" for the built-in store"),
         "embedded" => Ok(CouchTarget::Embedded),
-        text => match Url::parse(text) {
-            Ok(url) if !matches!(url.scheme(), "http" | "https") => Err("must be an http or https URL"),
-            Ok(url) if url.query().is_some() || url.fragment().is_some() => Err("must have no query and no fragment"),
-            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                Err("must not hold credentials: use couchdb.username and couchdb.password")
-            }
-            Ok(url) if url.host_str().is_none_or(str::is_empty) => Err("must name a host"),
+        text => match web_url(text) {
             Ok(url) => Ok(CouchTarget::Url(url)),
-            Err(_) => Err("is neither a URL nor \"embedded\""),
+            Err(CREDENTIALS) => Err("must not hold credentials: use couchdb.username and couchdb.password"),
+            Err(NO_URL) => Err("is neither a URL nor \"embedded\""),
+            Err(message) => Err(message),
         },
     }
 }
+
+/// A server of the operator's, perhaps with a path.
+fn web_url(text: &str) -> Result<Url, &'static str> {
+    let Ok(url) = Url::parse(text) else { return Err(NO_URL) };
+    match url {
+        url if !matches!(url.scheme(), "http" | "https") => Err("must be an http or https URL"),
+        url if url.query().is_some() || url.fragment().is_some() => Err("must have no query and no fragment"),
+        url if !url.username().is_empty() || url.password().is_some() => Err(CREDENTIALS),
+        url if url.host_str().is_none_or(str::is_empty) => Err("must name a host"),
+        url => Ok(url),
+    }
+}
+
+const CREDENTIALS: &str = "must not hold credentials";
+const NO_URL: &str = "is no URL";
 
 fn plans(mut section: Section<'_>) -> Plans {
     let plans = Plans {
@@ -283,6 +295,30 @@ fn log(mut section: Section<'_>) -> Log {
         section.problem("level", "must be one of error, warn, info, debug, trace");
         tracing::Level::INFO
     });
+    let access = match section.text("access", "all").as_str() {
+        "all" => AccessLog::All,
+        "attachments" => AccessLog::Attachments,
+        "off" => AccessLog::Off,
+        _ => {
+            section.problem("access", "must be \"all\", \"attachments\" or \"off\"");
+            AccessLog::All
+        }
+    };
     section.finish();
-    Log { format, level }
+    Log { format, level, access }
+}
+
+fn telemetry(mut section: Section<'_>) -> Telemetry {
+    let text = section.text("otlp", "");
+    let otlp = match web_url(&text) {
+        _ if text.is_empty() => None,
+        Ok(url) => Some(url),
+        Err(message) => {
+            section.problem("otlp", message);
+            None
+        }
+    };
+    let sample = section.share("sample", 1.0);
+    section.finish();
+    Telemetry { otlp, sample }
 }

@@ -14,8 +14,8 @@ pub use load::{Source, load};
 pub use reader::Problem;
 pub use secret::Secret;
 pub use sections::{
-    Admin, CouchTarget, Couchdb, Egress, Endpoints, Limits, Listen, ListenTls, Log, LogFormat, Plans, Storage,
-    Timeouts, Token,
+    AccessLog, Admin, CouchTarget, Couchdb, Egress, Endpoints, Limits, Listen, ListenTls, Log, LogFormat, Plans,
+    Storage, Telemetry, Timeouts, Token,
 };
 
 /// Everything that an operator can set.
@@ -39,4 +39,6 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`
     pub log: Log,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
 }

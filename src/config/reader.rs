@@ -101,6 +101,21 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A part of a whole, from 0 to 1.
+    pub(super) fn share(&mut self, name: &str, default: f64) -> f64 {
+        let share = match self.table.remove(name) {
+            None => return default,
+            Some(Value::Float(number)) => Some(number),
+            Some(Value::Integer(number)) => i32::try_from(number).ok().map(f64::from),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            Some(_) => None,
+        };
+        share.filter(|share| (0.0..=1.0).contains(share)).unwrap_or_else(|| {
+            self.problem(name, "must be a number from 0 to 1");
+            default
+        })
+    }
+
     pub(super) fn bytes(&mut self, name: &str, default: u64) -> u64 {
         let value = self.table.remove(name);
         let bytes = match &value {

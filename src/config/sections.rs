@@ -161,6 +161,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Which requests have an access line at level `info`; those of the others are at `debug`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Every request.
+    All,
+    /// Attachments, and whatever went wrong.
+    Attachments,
+    /// None.
+    Off,
+}
+
 /// `[log]`.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -168,4 +179,15 @@ pub struct Log {
     pub format: LogFormat,
     /// The least important level that is written.
     pub level: tracing::Level,
+    /// Whose access lines are written at level `info`.
+    pub access: AccessLog,
+}
+
+/// `[telemetry]`.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// The OpenTelemetry collector that takes spans as OTLP over HTTP; `None` exports none.
+    pub otlp: Option<url::Url>,
+    /// The share of requests that are traced although no client traces them, from 0 to 1.
+    pub sample: f64,
 }

@@ -30,7 +30,8 @@ fn an_empty_url_is_an_error_that_says_so() {
 #[test]
 fn every_problem_is_reported_with_its_key() {
     let text = "nonsense = 1\n[limits]\nattachment_bytes = \"many\"\nfoo = 1\n[timeouts]\nconnect = 5\n[egress]\nallow = [\"10/8\"]\n\
-                [admin]\ntokens = [\"sha256:12\", { token = \"x\", acount = \"y\" }]\n[log]\nlevel = \"loud\"\n";
+                [admin]\ntokens = [\"sha256:12\", { token = \"x\", acount = \"y\" }]\n[log]\nlevel = \"loud\"\naccess = \"some\"\n\
+                [telemetry]\notlp = \"ftp://x\"\nsample = 1.5\n";
     let mut found = keys(text, &[("STOWAGE__NOPE__KEY", "1")]);
     found.sort();
     let expected = [
@@ -40,9 +41,12 @@ fn every_problem_is_reported_with_its_key() {
         "egress.allow",
         "limits.attachment_bytes",
         "limits.foo",
+        "log.access",
         "log.level",
         "nonsense",
         "nope",
+        "telemetry.otlp",
+        "telemetry.sample",
         "timeouts.connect",
     ];
     assert_eq!(found, expected);
@@ -60,6 +64,8 @@ fn variables_override_the_file() {
             ("STOWAGE__LISTEN__ADDRESS", ""),
             ("STOWAGE__ADMIN__TOKENS", "[\"a\", { token = \"b\", account = \"c\" }]"),
             ("STOWAGE__PLANS__ALLOW_UNVALIDATED", "true"),
+            ("STOWAGE__TELEMETRY__SAMPLE", "0.25"),
+            ("STOWAGE__TELEMETRY__OTLP", "http://collector:4318/tenant"),
             ("OTHER", "x"),
         ],
     ))
@@ -71,6 +77,8 @@ fn variables_override_the_file() {
     assert!(config.listen.address.is_none());
     assert_eq!(config.admin.tokens[1].account.as_deref(), Some("c"));
     assert!(config.plans.allow_unvalidated);
+    assert!((config.telemetry.sample - 0.25).abs() < f64::EPSILON);
+    assert_eq!(config.telemetry.otlp.unwrap().path(), "/tenant");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::http::body::{Body, BoxError, collect};
 use crate::http::client::{self, Patience, Server};
 use crate::http::headers;
 use crate::http::target::encode;
+use crate::telemetry::activity::Activity;
 
 /// One CouchDB; cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,12 +43,15 @@ pub struct DocumentPath {
 
 /// On whose behalf CouchDB is asked.
 #[derive(Debug, Clone)]
-pub struct Caller(HeaderMap);
+pub struct Caller {
+    headers: HeaderMap,
+    activity: Activity,
+}
 
 impl Caller {
     /// The client's rights: its credentials and everything else that it sent, except what is about its own body and answer.
     #[must_use]
-    pub fn client(headers: &HeaderMap) -> Self {
+    pub fn client(headers: &HeaderMap, activity: &Activity) -> Self {
         let mut headers = headers.clone();
         headers::strip_request(&mut headers);
         headers::join_cookies(&mut headers);
@@ -69,7 +73,7 @@ impl Caller {
         for name in ["content-md5", "x-http-method-override"] {
             headers.remove(name);
         }
-        Self(headers)
+        Self { headers, activity: activity.clone() }
     }
 }
 
@@ -77,7 +81,7 @@ impl Caller {
     /// The host that the client asked, if it said so.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
-        self.0.get(HOST).and_then(|host| host.to_str().ok())
+        self.headers.get(HOST).and_then(|host| host.to_str().ok())
     }
 }
 
@@ -134,6 +138,25 @@ impl std::error::Error for Error {
     }
 }
 
+impl Error {
+    /// The failure in one word, for metrics and spans.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Client(error) => match error.kind() {
+                client::Kind::Resolve | client::Kind::Refused | client::Kind::Connect | client::Kind::Tls => {
+                    "unreachable"
+                }
+                client::Kind::Silent => "silent",
+                client::Kind::Broken => "broken",
+                client::Kind::BadAnswer(_) => "nonsense",
+            },
+            Self::Body(_) => "broken",
+            Self::Nonsense(_) | Self::Request(_) => "nonsense",
+        }
+    }
+}
+
 impl From<http::Error> for Error {
     fn from(error: http::Error) -> Self {
         Self::Request(error)
@@ -173,7 +196,7 @@ impl Couch {
         if let Some(account) = &self.account {
             headers.insert(AUTHORIZATION, account.clone());
         }
-        Caller(headers)
+        Caller { headers, activity: Activity::default() }
     }
 
     /// Sends a client's request on as it is, and gives the answer without what belonged to the connection.
@@ -200,7 +223,7 @@ impl Couch {
     /// See [`Error`].
     pub async fn read(&self, path: &DocumentPath, query: &str, caller: &Caller) -> Result<Answer, Error> {
         let request = self.request(Method::GET, path, query, caller, Body::empty())?;
-        let (head, bytes) = self.exchange(request).await?;
+        let (head, bytes) = self.exchange(request, caller).await?;
         if head.status != StatusCode::OK {
             return Ok(Answer::Other(Response::from_parts(head, bytes)));
         }
@@ -216,7 +239,7 @@ impl Couch {
         let path = DocumentPath { database: path.database.clone(), document };
         let mut request = self.request(Method::GET, &path, "", caller, Body::empty())?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
-        let (head, bytes) = self.exchange(request).await?;
+        let (head, bytes) = self.exchange(request, caller).await?;
         Ok(Response::from_parts(head, bytes))
     }
 
@@ -226,7 +249,7 @@ impl Couch {
     /// See [`Error`]: whether the document was written is then unknown.
     pub async fn save(&self, path: &DocumentPath, document: &Bytes, caller: &Caller) -> Result<Save, Error> {
         let request = self.request(Method::PUT, path, "", caller, Body::full(document.clone()))?;
-        let (head, body) = self.exchange(request).await?;
+        let (head, body) = self.exchange(request, caller).await?;
         Ok(Save { head, body })
     }
 
@@ -240,10 +263,29 @@ impl Couch {
         self.server.send(request, self.patience).await.map_err(Error::Client)
     }
 
-    async fn exchange(&self, request: Request<Body>) -> Result<(http::response::Parts, Bytes), Error> {
-        let answer = self.server.send(request, self.patience).await.map_err(Error::Client)?;
-        let (mut head, body) = answer.into_parts();
-        let bytes = collect(body, self.document_bytes).await.map_err(Error::Body)?;
+    async fn exchange(
+        &self,
+        mut request: Request<Body>,
+        caller: &Caller,
+    ) -> Result<(http::response::Parts, Bytes), Error> {
+        let call = caller.activity.couch(request.method());
+        call.propagate(request.headers_mut());
+        let answer = self.server.send(request, self.patience).await.map_err(Error::Client);
+        let (mut head, body) = match answer {
+            Ok(answer) => answer.into_parts(),
+            Err(error) => {
+                call.ended(error.reason());
+                return Err(error);
+            }
+        };
+        let bytes = match collect(body, self.document_bytes).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                call.ended("broken");
+                return Err(Error::Body(error));
+            }
+        };
+        call.answered(head.status);
         headers::strip_response(&mut head.headers);
         Ok((head, bytes))
     }
@@ -260,7 +302,7 @@ impl Couch {
         let target = format!("{}/{}/{}{mark}{query}", self.prefix, path.database, path.document);
         let mut request = Request::builder().method(method).uri(target).body(body)?;
         let headers = request.headers_mut();
-        headers.clone_from(&caller.0);
+        headers.clone_from(&caller.headers);
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.entry(HOST).or_insert_with(|| self.authority.clone());

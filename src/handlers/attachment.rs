@@ -1,7 +1,6 @@
 //! What all operations on attachments share: reading the document, deciding, and answering as CouchDB does.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +19,7 @@ use crate::plan::{LOCAL, Merged, Outcome, Subject};
 use crate::pointer::Pointer;
 use crate::router::Target;
 use crate::settings::Settings;
-use crate::storage::{self, Backend, old};
+use crate::storage::{Backend, old};
 
 /// A document as CouchDB gave it to the client's credentials, or CouchDB's own word why not.
 pub(super) enum Read {
@@ -120,27 +119,6 @@ fn fetched_simply(pointer: &Pointer) -> Option<Settings> {
     let url = place.location.get("url").filter(|_| place.handler == "http")?;
     let members = [("url".to_owned(), url.clone())].into_iter().collect();
     Some(Settings::new(&place.storage, "http", members))
-}
-
-/// Counts an operation on a storage.
-pub(super) fn count<T>(
-    gateway: &Gateway,
-    handler: &str,
-    operation: &str,
-    began: Instant,
-    outcome: &storage::Result<T>,
-) {
-    let outcome = match outcome {
-        Ok(_) => "ok",
-        Err(error) => match error.kind() {
-            storage::Kind::Missing => "missing",
-            storage::Kind::Passing => "passing",
-            storage::Kind::Interrupted => "interrupted",
-            storage::Kind::TooLarge => "too_large",
-            storage::Kind::Refused | storage::Kind::Settings | storage::Kind::Location => "refused",
-        },
-    };
-    gateway.metrics.backend_done(handler, operation, outcome, began.elapsed());
 }
 
 /// The headers of CouchDB's answer that an answer of the gateway keeps: who answered, cookies, cross-origin rules.

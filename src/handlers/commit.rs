@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::Gateway;
 use super::attachment::{conflict, kept_headers, storage_of};
 use super::locks::Turn;
-use super::remove::{remove_object, remove_replaced};
+use super::remove::{Object, remove_object, remove_replaced};
 use super::save::{Expected, Fate, Outcome, Saved, find_out, save_surely};
 use crate::couch::{Caller, Document};
 use crate::error::{Error, json_response};
@@ -24,7 +24,7 @@ use crate::plan::Merged;
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
 use crate::storage::{Backend, Stored};
-use crate::telemetry::log::RequestId;
+use crate::telemetry::activity::Activity;
 
 /// An object that has been stored and is not yet in its document.
 pub(super) struct Commit {
@@ -34,11 +34,13 @@ pub(super) struct Commit {
     pub(super) base: Document,
     pub(super) plan: Arc<Merged>,
     pub(super) backend: Arc<dyn Backend>,
+    /// The kind of the storage.
+    pub(super) handler: String,
     pub(super) stored: Stored,
     pub(super) replaced: Option<Pointer>,
     /// Held until the outcome is known.
     pub(super) turn: Option<Turn>,
-    pub(super) id: RequestId,
+    pub(super) activity: Activity,
 }
 
 /// Saves the pointer and answers. `None` for a pointer means that the body was not read to its end.
@@ -48,7 +50,7 @@ pub(super) async fn commit(job: Commit, pointer: Option<Pointer>) -> Result<Resp
     drop(tasks.spawn("commit", async move {
         let Some(pointer) = pointer else {
             drop(answer.send(Err(Error::Bug("a storage acknowledged a body that it had not read"))));
-            remove_object(&job.gateway, &*job.backend, "", &job.stored.location, &job.id).await;
+            job.discard("").await;
             return;
         };
         job.run(pointer, answer).await;
@@ -63,7 +65,7 @@ impl Commit {
             Ok(bytes) => bytes,
             Err(error) => {
                 drop(answer.send(Err(error)));
-                return self.discard(&pointer).await;
+                return self.discard(&pointer.stowage.storage).await;
             }
         };
         let entry = Entry::Object(Box::new(pointer.clone()));
@@ -76,15 +78,15 @@ impl Commit {
             }
             Outcome::Refused(save) => {
                 drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body)))));
-                self.discard(&pointer).await;
+                self.discard(&pointer.stowage.storage).await;
             }
             Outcome::Conflict => {
                 drop(answer.send(Err(conflict())));
-                self.discard(&pointer).await;
+                self.discard(&pointer.stowage.storage).await;
             }
             Outcome::Failed(error) => {
                 drop(answer.send(Err(Error::from(error))));
-                self.discard(&pointer).await;
+                self.discard(&pointer.stowage.storage).await;
             }
             Outcome::Unknown(error) => {
                 self.turn = None;
@@ -103,9 +105,9 @@ impl Commit {
         Ok(self.base.to_bytes()?.into())
     }
 
-    async fn discard(&self, pointer: &Pointer) {
-        let storage = &pointer.stowage.storage;
-        remove_object(&self.gateway, &*self.backend, storage, &self.stored.location, &self.id).await;
+    async fn discard(&self, storage: &str) {
+        let object = Object { handler: &self.handler, storage, location: &self.stored.location };
+        remove_object(&self.gateway, &*self.backend, object, &self.activity).await;
     }
 
     /// What the new pointer has replaced goes, unless the document as it stands still names it.
@@ -113,7 +115,7 @@ impl Commit {
         if let Some(replaced) = &self.replaced
             && let Ok(backend) = storage_of(&self.gateway, &self.plan, replaced)
         {
-            remove_replaced(&self.gateway, &self.target, document, &*backend, replaced, &self.id).await;
+            remove_replaced(&self.gateway, &self.target, document, &*backend, replaced, &self.activity).await;
         }
     }
 
@@ -122,21 +124,24 @@ impl Commit {
         match find_out(&self.gateway, &self.target, &self.caller, expected).await {
             Fate::Known { saved, document } => {
                 if saved {
-                    tracing::info!(request = %self.id, "the attachment was saved after all");
+                    tracing::info!(request = %self.activity.id(), "the attachment was saved after all");
                 } else {
-                    self.discard(pointer).await;
+                    self.discard(&pointer.stowage.storage).await;
                 }
                 // Also where it was not saved: it may have been, and have been replaced since.
                 if let Some(document) = document {
                     self.remove_replaced(&document).await;
                 }
             }
-            Fate::Unknown => tracing::error!(
-                request = %self.id,
-                storage = %pointer.stowage.storage,
-                location = %json!(self.stored.location),
-                "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document"
-            ),
+            Fate::Unknown => {
+                self.gateway.metrics.object_left();
+                tracing::error!(
+                    request = %self.activity.id(),
+                    storage = %pointer.stowage.storage,
+                    location = %json!(self.stored.location),
+                    "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document"
+                );
+            }
         }
     }
 }

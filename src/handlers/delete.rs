@@ -23,20 +23,20 @@ use crate::http::body::Body;
 use crate::plan::Merged;
 use crate::pointer::{self, Entry};
 use crate::router::Target;
-use crate::telemetry::log::RequestId;
+use crate::telemetry::activity::Activity;
 
 /// Removes an attachment, or lets CouchDB remove its own.
 pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
     let rev = requested_rev(&target, exchange.request.headers())?;
-    let caller = Caller::client(exchange.request.headers());
-    let id = exchange.id;
+    let caller = Caller::client(exchange.request.headers(), &exchange.activity);
+    let activity = exchange.activity.clone();
     if !may_be_outside(&gateway, &target).await? && !knows_storages(&gateway, &target).await? {
         let answer = forward(&gateway, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
             return Ok(answer);
         }
         return match find(&gateway, &target, rev.as_deref(), &caller).await? {
-            Found::Outside(document, entry) => remove(gateway, target, caller, document, entry, None, id).await,
+            Found::Outside(document, entry) => remove(gateway, target, caller, document, entry, None, activity).await,
             Found::Native | Found::Answer(_) => Ok(answer),
         };
     }
@@ -44,7 +44,7 @@ pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
     let turn = place.turn().await;
     let found = find(&gateway, &target, rev.as_deref(), &caller).await?;
     match found {
-        Found::Outside(document, entry) => remove(gateway, target, caller, document, entry, Some(turn), id).await,
+        Found::Outside(document, entry) => remove(gateway, target, caller, document, entry, Some(turn), activity).await,
         Found::Native => forward(&gateway, exchange).await,
         Found::Answer(answer) => Ok(answer),
     }
@@ -80,10 +80,11 @@ async fn remove(
     mut document: Document,
     entry: Entry,
     turn: Option<Turn>,
-    id: RequestId,
+    activity: Activity,
 ) -> Result<Response<Body>, Error> {
     let plan = plan_for(&gateway, &target, &document).await?;
     if let Entry::Object(pointer) = &entry {
+        activity.uses(&pointer.stowage.handler, &pointer.stowage.storage);
         // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.
         storage_of(&gateway, &plan, pointer)?;
     }
@@ -97,7 +98,7 @@ async fn remove(
         match save_surely(&gateway, &target, &bytes, &caller, expected).await {
             Outcome::Saved(saved) => {
                 drop(answer.send(Ok(removed(&target, &saved))));
-                clean_up(&gateway, &target, &document, &plan, &entry, &id).await;
+                clean_up(&gateway, &target, &document, &plan, &entry, &activity).await;
             }
             Outcome::Refused(save) => drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body))))),
             Outcome::Conflict => drop(answer.send(Err(conflict()))),
@@ -106,13 +107,14 @@ async fn remove(
                 drop((turn, answer.send(Err(Error::from(error)))));
                 match find_out(&gateway, &target, &caller, expected).await {
                     Fate::Known { document: Some(document), .. } => {
-                        clean_up(&gateway, &target, &document, &plan, &entry, &id).await;
+                        clean_up(&gateway, &target, &document, &plan, &entry, &activity).await;
                     }
                     Fate::Known { document: None, .. } => {}
                     Fate::Unknown => {
                         if let Entry::Object(pointer) = &entry {
+                            gateway.metrics.object_left();
                             tracing::error!(
-                                request = %id,
+                                request = %activity.id(),
                                 storage = %pointer.stowage.storage,
                                 location = %json!(pointer.stowage.location),
                                 "CouchDB never said whether it removed an attachment: its object stays in the storage, perhaps without a document"
@@ -133,11 +135,11 @@ async fn clean_up(
     document: &Document,
     plan: &Merged,
     entry: &Entry,
-    id: &RequestId,
+    activity: &Activity,
 ) {
     let Entry::Object(pointer) = entry else { return };
     if let Ok(backend) = storage_of(gateway, plan, pointer) {
-        remove_replaced(gateway, target, document, &*backend, pointer, id).await;
+        remove_replaced(gateway, target, document, &*backend, pointer, activity).await;
     }
 }
 

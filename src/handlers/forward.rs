@@ -9,10 +9,13 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{Exchange, Gateway};
+use crate::couch;
 use crate::error::Error;
 use crate::http::body::{Body, BoxError};
 use crate::http::client::Patience;
 use crate::http::headers;
+use crate::telemetry::activity::Activity;
+use crate::telemetry::trace::Call;
 
 /// Sends a request on to CouchDB.
 pub(super) async fn forward(gateway: &Gateway, exchange: Exchange) -> Result<Response<Body>, Error> {
@@ -20,16 +23,40 @@ pub(super) async fn forward(gateway: &Gateway, exchange: Exchange) -> Result<Res
     if request.version() == Version::HTTP_2 {
         headers::join_cookies(request.headers_mut());
     }
+    let call = exchange.activity.couch(request.method());
+    call.propagate(request.headers_mut());
     let patience = patience(gateway, request.method(), request.uri());
     if patience.idle.is_some() {
-        return Ok(gateway.couch.forward(request, patience).await?);
+        return ended(&exchange.activity, call, gateway.couch.forward(request, patience).await);
     }
     let answer = tokio::select! {
-        answer = gateway.couch.forward(request, patience) => answer?,
+        answer = gateway.couch.forward(request, patience) => ended(&exchange.activity, call, answer)?,
         () = gateway.stopping.cancelled() => return Err(stopping()),
     };
     let stopping = Box::pin(gateway.stopping.clone().cancelled_owned());
     Ok(answer.map(|body| Body::boxed(Endless { body, stopping })))
+}
+
+/// The span of the request ends with the head of its answer.
+fn ended(
+    activity: &Activity,
+    call: Call,
+    answer: Result<Response<Body>, couch::Error>,
+) -> Result<Response<Body>, Error> {
+    match answer {
+        Ok(answer) => {
+            call.answered(answer.status());
+            Ok(answer)
+        }
+        Err(error) => {
+            call.ended(error.reason());
+            let error = Error::from(error);
+            if error.is_client_gone() {
+                activity.ended("interrupted");
+            }
+            Err(error)
+        }
+    }
 }
 
 fn stopping() -> Error {

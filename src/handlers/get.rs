@@ -23,6 +23,7 @@ use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
 use crate::storage;
 use crate::storage::old::Link;
+use crate::telemetry::activity::Activity;
 
 /// Answers a GET, or a HEAD where no body is wanted. Links are followed with the client's own rights.
 pub(super) async fn get(
@@ -53,19 +54,19 @@ enum Step {
 
 /// Answers for one attachment, or says where it leads.
 async fn look(gateway: &Arc<Gateway>, target: &Target, exchange: Exchange, wants_body: bool) -> Result<Step, Error> {
-    let headers = exchange.request.headers().clone();
+    let asked = Asked { headers: exchange.request.headers().clone(), wants_body, activity: exchange.activity.clone() };
     let rev = rev_of_get(target);
     let (found, native) = if may_be_outside(gateway, target).await? {
-        (find(gateway, target, &headers, rev.as_deref()).await?, Native::Unasked(exchange))
+        (find(gateway, target, &asked, rev.as_deref()).await?, Native::Unasked(exchange))
     } else {
         let answer = forward(gateway, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
             return Ok(Step::Answer(answer));
         }
-        (find(gateway, target, &headers, rev.as_deref()).await?, Native::Answer(answer))
+        (find(gateway, target, &asked, rev.as_deref()).await?, Native::Answer(answer))
     };
     Ok(match (found, native) {
-        (Found::Outside(found), _) => Step::Answer(outside(gateway, target, &headers, found, wants_body).await?),
+        (Found::Outside(found), _) => Step::Answer(outside(gateway, target, &asked, found).await?),
         (Found::Link(link), _) => Step::Link(link),
         (Found::Native, Native::Unasked(exchange)) => Step::Answer(forward(gateway, exchange).await?),
         (Found::Answer(answer), Native::Unasked(_)) => Step::Answer(relay(answer)),
@@ -77,6 +78,13 @@ async fn look(gateway: &Arc<Gateway>, target: &Target, exchange: Exchange, wants
 enum Native {
     Unasked(Exchange),
     Answer(Response<Body>),
+}
+
+/// What the client asked for.
+struct Asked {
+    headers: HeaderMap,
+    wants_body: bool,
+    activity: Activity,
 }
 
 /// Only `?rev=` counts here: `If-Match` on a GET is about something else.
@@ -103,8 +111,8 @@ struct Outside {
     by_rev: bool,
 }
 
-async fn find(gateway: &Gateway, target: &Target, headers: &HeaderMap, rev: Option<&str>) -> Result<Found, Error> {
-    let caller = Caller::client(headers);
+async fn find(gateway: &Gateway, target: &Target, asked: &Asked, rev: Option<&str>) -> Result<Found, Error> {
+    let caller = Caller::client(&asked.headers, &asked.activity);
     Ok(match read(gateway, target, &rev_query(rev), &caller).await? {
         Read::Document(document, head) => match pointer::find(&document, target.at())? {
             Some(Entry::Object(pointer)) => {
@@ -122,19 +130,18 @@ async fn find(gateway: &Gateway, target: &Target, headers: &HeaderMap, rev: Opti
 async fn outside(
     gateway: &Arc<Gateway>,
     target: &Target,
-    headers: &HeaderMap,
+    asked: &Asked,
     mut found: Box<Outside>,
-    wants_body: bool,
 ) -> Result<Response<Body>, Error> {
     let mut looks = MOST_LOOKS;
     loop {
         looks -= 1;
         let location = found.pointer.stowage.location.clone();
-        let gone = match found.answer(Arc::clone(gateway), target, headers, wants_body).await {
+        let gone = match found.answer(Arc::clone(gateway), target, asked).await {
             Err(error) if looks > 0 && is_missing(&error) => error,
             other => return other,
         };
-        match find(gateway, target, headers, rev_of_get(target).as_deref()).await? {
+        match find(gateway, target, asked, rev_of_get(target).as_deref()).await? {
             Found::Outside(now) if now.pointer.stowage.location != location => found = now,
             _ => return Err(gone),
         }
@@ -146,13 +153,8 @@ fn is_missing(error: &Error) -> bool {
 }
 
 impl Outside {
-    async fn answer(
-        self,
-        gateway: Arc<Gateway>,
-        target: &Target,
-        headers: &HeaderMap,
-        wants_body: bool,
-    ) -> Result<Response<Body>, Error> {
+    async fn answer(self, gateway: Arc<Gateway>, target: &Target, asked: &Asked) -> Result<Response<Body>, Error> {
+        let headers = &asked.headers;
         let kept = kept_headers(&self.head);
         let etag = self.pointer.etag();
         if let Some(etag) = &etag
@@ -165,7 +167,7 @@ impl Outside {
         let mut source = None;
         let length = match self.pointer.length {
             Some(length) => Some(length),
-            None => source.insert(self.source(&gateway, target).await?).length,
+            None => source.insert(self.source(&gateway, target, &asked.activity).await?).length,
         };
         let wanted = length.map_or(Wanted::Whole, |length| wanted(range, length));
         let part = match &wanted {
@@ -178,12 +180,12 @@ impl Outside {
             Wanted::Parts(_) => parts::head(&boundary)?,
             _ => self.head_of(kept, length, part, unzip)?,
         };
-        if !wants_body {
+        if !asked.wants_body {
             return Ok(answer);
         }
         let source = match source {
             Some(source) => source,
-            None => self.source(&gateway, target).await?,
+            None => self.source(&gateway, target, &asked.activity).await?,
         };
         if self.by_rev && source.pointer.stowage.etag.is_none() {
             source.verify().await?;
@@ -199,8 +201,8 @@ impl Outside {
         Ok(answer)
     }
 
-    async fn source(&self, gateway: &Arc<Gateway>, target: &Target) -> Result<Source, Error> {
-        Source::of(Arc::clone(gateway), target, &self.document, self.pointer.clone()).await
+    async fn source(&self, gateway: &Arc<Gateway>, target: &Target, activity: &Activity) -> Result<Source, Error> {
+        Source::of(Arc::clone(gateway), activity.clone(), target, &self.document, self.pointer.clone()).await
     }
 
     fn head_of(

@@ -14,6 +14,7 @@ use crate::http::target::encode;
 use crate::pointer;
 use crate::router::Target;
 use crate::storage::old::Link;
+use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
 
 /// The way from the attachment that was asked for.
@@ -22,6 +23,7 @@ pub(super) struct Trail {
     /// The client's request, to be asked of the next one.
     head: request::Parts,
     id: RequestId,
+    activity: Activity,
 }
 
 /// Where a link leads.
@@ -44,7 +46,7 @@ impl Trail {
         *request.headers_mut() = exchange.request.headers().clone();
         let (head, ()) = request.into_parts();
         let first = (target.database.clone(), target.document.clone(), target.attachment.clone());
-        Self { seen: vec![first], head, id: exchange.id }
+        Self { seen: vec![first], head, id: exchange.id, activity: exchange.activity.clone() }
     }
 
     /// One step on.
@@ -82,7 +84,7 @@ impl Trail {
         name: &str,
     ) -> Result<Result<String, Response<Bytes>>, Error> {
         let path = DocumentPath { database: encode(database), document: encode(document) };
-        let document = match gateway.couch.read(&path, "", &Caller::client(&self.head.headers)).await? {
+        let document = match gateway.couch.read(&path, "", &Caller::client(&self.head.headers, &self.activity)).await? {
             Answer::Document(document, _) => document,
             Answer::Other(answer) => return Ok(Err(answer)),
         };
@@ -98,7 +100,8 @@ impl Trail {
         let path = PathAndQuery::try_from(path).map_err(|_| Error::Bug("an encoded path is no path"))?;
         let mut head = self.head.clone();
         head.uri = Uri::from(path);
-        Ok(Exchange { request: Request::from_parts(head, Body::empty()), id: self.id })
+        let request = Request::from_parts(head, Body::empty());
+        Ok(Exchange { request, id: self.id, activity: self.activity.clone() })
     }
 }
 

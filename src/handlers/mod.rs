@@ -2,11 +2,13 @@
 
 mod attachment;
 mod commit;
+mod counted;
 mod delete;
 mod forward;
 mod get;
 mod link;
 mod locks;
+mod operation;
 mod parts;
 mod put;
 mod remove;
@@ -26,6 +28,7 @@ use crate::plan::Plans;
 use crate::router::{Operation, Route, Target, route};
 use crate::storage::{Budget, Registry};
 use crate::tasks::Tasks;
+use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
 use crate::telemetry::metrics::Metrics;
 
@@ -63,6 +66,8 @@ pub struct Exchange {
     pub request: Request<Body>,
     /// Names it in every log line.
     pub id: RequestId,
+    /// Takes note of what is done for it.
+    pub activity: Activity,
 }
 
 /// An answer, and what kind of request it was, for the metrics.
@@ -81,10 +86,15 @@ pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
     let (route, outcome) = match route(request.method(), request.uri(), request.headers()) {
         Route::Forward => ("forward", forward::forward(&gateway, exchange).await),
         Route::Malformed => ("attachment", Err(malformed())),
-        Route::Attachment(target, operation) => attachment(gateway, target, operation, exchange).await,
+        Route::Attachment(target, operation) => attachment(Arc::clone(&gateway), target, operation, exchange).await,
     };
     let response = outcome.unwrap_or_else(|error| {
         error.log(&id);
+        if let Error::Couch(inner) = &error
+            && error.is_server_fault()
+        {
+            gateway.metrics.couchdb_failure(inner.reason());
+        }
         error.into_response()
     });
     Answered { response, route }

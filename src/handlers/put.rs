@@ -1,7 +1,7 @@
 //! PUT of an attachment: to the storage first, into the document last.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
@@ -9,11 +9,13 @@ use http_body::Body as _;
 use serde_json::{Map, Value};
 
 use super::attachment::{
-    Read, conflict, couch_digest, count, decide, generation, may_be_outside, missing_rev, open, plan_for, read, relay,
+    Read, conflict, couch_digest, decide, generation, may_be_outside, missing_rev, open, plan_for, read, relay,
     requested_rev, rev_query,
 };
 use super::commit::{Commit, commit};
+use super::counted::Counted;
 use super::forward::forward;
+use super::operation::Operation;
 use super::{Exchange, Gateway};
 use crate::couch::{Caller, Document};
 use crate::error::Error;
@@ -30,7 +32,7 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     }
     let gzip = is_gzip(exchange.request.headers())?;
     let rev = requested_rev(&target, exchange.request.headers())?;
-    let caller = Caller::client(exchange.request.headers());
+    let caller = Caller::client(exchange.request.headers(), &exchange.activity);
     let place = gateway.locks.place(&target);
     let base = match base(&gateway, &target, rev.as_deref(), &caller).await? {
         Base::Document(document) => document,
@@ -55,17 +57,20 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     if body.size_hint().lower() > gateway.limits.attachment_bytes {
         return Err(Error::TooLarge(target.attachment.into()));
     }
+    let (handler, activity) = (decision.handler(), exchange.activity);
+    let body = Body::boxed(Counted::new(body, gateway.metrics.attachment_bytes(handler, "in")));
     let upload = Upload::new(body, gateway.limits.attachment_bytes, gateway.budget.clone());
     let report = upload.report();
-    let began = Instant::now();
+    let operation = Operation::of_request(&gateway, &activity, handler, decision.storage(), "put");
     let outcome = backend.put(&object, upload).await;
-    count(&gateway, decision.handler(), "put", began, &outcome);
+    operation.done(&outcome);
     let stored = outcome.map_err(|error| refused(&target, &decision, error))?;
     // From here on nothing may be cut off by a client that leaves: no await before the task has begun.
     let pointer = report.digests().map(|digests| pointer(&target, &decision, &base, &object, &stored, &digests, gzip));
     let replaced = pointer::entry(&base, target.at()).ok().flatten().and_then(Entry::object);
-    let job =
-        Commit { gateway, target, caller, base, plan, backend, stored, replaced, turn: Some(turn), id: exchange.id };
+    let handler = handler.to_owned();
+    let turn = Some(turn);
+    let job = Commit { gateway, target, caller, base, plan, backend, handler, stored, replaced, turn, activity };
     commit(job, pointer).await
 }
 

@@ -1,35 +1,41 @@
 //! Removing objects that no document names.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::Gateway;
-use super::attachment::count;
+use super::operation::Operation;
 use crate::couch::Document;
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
 use crate::storage::{Backend, Location};
-use crate::telemetry::log::{RequestId, chain};
+use crate::telemetry::activity::Activity;
+use crate::telemetry::log::chain;
+
+/// An object that is to go.
+pub(super) struct Object<'a> {
+    /// The kind of its storage.
+    pub(super) handler: &'a str,
+    /// The id of its storage.
+    pub(super) storage: &'a str,
+    pub(super) location: &'a Location,
+}
 
 /// Removes an object; tries a few times, and says in one line what stays behind if the storage cannot be reached.
-pub(super) async fn remove_object(
-    gateway: &Gateway,
-    backend: &dyn Backend,
-    storage: &str,
-    location: &Location,
-    id: &RequestId,
-) {
+pub(super) async fn remove_object(gateway: &Gateway, backend: &dyn Backend, object: Object<'_>, activity: &Activity) {
+    let Object { handler, storage, location } = object;
     let mut pause = FIRST_PAUSE;
     for left in (0..TRIES).rev() {
-        let began = Instant::now();
+        let operation = Operation::beside_request(gateway, activity, handler, storage, "delete");
         let outcome = backend.delete(location).await;
-        count(gateway, "any", "delete", began, &outcome);
+        operation.done(&outcome);
         match outcome {
             Ok(()) => return,
             Err(error) if left == 0 => {
+                gateway.metrics.object_left();
                 tracing::error!(
-                    request = %id,
+                    request = %activity.id(),
                     storage,
                     location = %json!(location),
                     error = %chain(&error),
@@ -52,7 +58,7 @@ pub(super) async fn remove_replaced(
     saved: &Document,
     backend: &dyn Backend,
     replaced: &Pointer,
-    id: &RequestId,
+    activity: &Activity,
 ) {
     let place = &replaced.stowage;
     let own = place.owner.as_ref().is_some_and(|owner| {
@@ -61,7 +67,8 @@ pub(super) async fn remove_replaced(
     let kept = pointer::find(saved, target.at()).ok().flatten().and_then(Entry::object);
     let same = kept.is_some_and(|kept| kept.stowage.is_same(place));
     if own && !same && !pointer::is_shared(saved, target.at(), place) {
-        remove_object(gateway, backend, &place.storage, &place.location, id).await;
+        let object = Object { handler: &place.handler, storage: &place.storage, location: &place.location };
+        remove_object(gateway, backend, object, activity).await;
     }
 }
 

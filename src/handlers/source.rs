@@ -1,14 +1,15 @@
 //! Where the bytes of an attachment come from: its storage, opened with the settings of today's plan.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http_body::Body as _;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value};
 
 use super::Gateway;
-use super::attachment::{couch_digest, count, plan_for, storage_of};
+use super::attachment::{couch_digest, plan_for, storage_of};
+use super::counted::Counted;
+use super::operation::Operation;
 use crate::couch::Document;
 use crate::error::Error;
 use crate::http::body::Body;
@@ -16,10 +17,12 @@ use crate::http::range::{ByteRange, Cut, Exact};
 use crate::pointer::Pointer;
 use crate::router::Target;
 use crate::storage::{self, Backend, Download, Fetch, Served};
+use crate::telemetry::activity::Activity;
 
 /// Where the bytes of one attachment come from.
 pub(super) struct Source {
     gateway: Arc<Gateway>,
+    activity: Activity,
     backend: Arc<dyn Backend>,
     metadata: Map<String, Value>,
     pub(super) pointer: Pointer,
@@ -31,6 +34,7 @@ impl Source {
     /// The source of a pointer's attachment. Where the document does not say how long that is, the storage is asked.
     pub(super) async fn of(
         gateway: Arc<Gateway>,
+        activity: Activity,
         target: &Target,
         document: &Document,
         pointer: Pointer,
@@ -38,7 +42,7 @@ impl Source {
         let plan = plan_for(&gateway, target, document).await?;
         let backend = storage_of(&gateway, &plan, &pointer)?;
         let length = pointer.length;
-        let mut source = Self { gateway, backend, metadata: metadata(document), pointer, length };
+        let mut source = Self { gateway, activity, backend, metadata: metadata(document), pointer, length };
         if length.is_none() {
             source.length = source.fetch(None).await?.body.size_hint().exact();
         }
@@ -53,27 +57,28 @@ impl Source {
             self.verify().await?;
             download = self.fetch(range).await?;
         }
-        let bytes = self.gateway.metrics.attachment_bytes(&self.pointer.stowage.handler, "out");
         let body = match (range, download.served) {
             (Some(range), Served::Whole) => Body::boxed(Cut::new(download.body, range)),
             _ => download.body,
         };
-        let Some(length) = range.map(ByteRange::len).or(self.length) else { return Ok(body) };
+        let bytes = self.gateway.metrics.attachment_bytes(&self.pointer.stowage.handler, "out");
+        let Some(length) = range.map(ByteRange::len).or(self.length) else {
+            return Ok(Body::boxed(Counted::new(body, bytes)));
+        };
         if body.size_hint().exact().is_some_and(|announced| announced != length) {
             let error =
                 storage::Error::new(storage::Kind::Refused, "the object has another length than its document says");
             return Err(self.failed(error));
         }
-        bytes.inc_by(length);
-        Ok(Body::boxed(Exact::new(body, length)))
+        Ok(Body::boxed(Counted::new(Exact::new(body, length), bytes)))
     }
 
     async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {
         let place = &self.pointer.stowage;
-        let began = Instant::now();
+        let operation = Operation::of_request(&self.gateway, &self.activity, &place.handler, &place.storage, "get");
         let fetch = Fetch { range, length: self.length, metadata: &self.metadata };
         let outcome = self.backend.get(&place.location, fetch).await;
-        count(&self.gateway, &place.handler, "get", began, &outcome);
+        operation.done(&outcome);
         let download = outcome.map_err(|error| self.failed(error))?;
         if let Served::Part(served) = download.served
             && Some(served) != range

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use super::client::ResponseBody;
 use super::idle::IdleTimer;
 use crate::tasks::Tasks;
+use crate::telemetry::activity::Activity;
 
 /// Any error, as bodies carry them.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -46,9 +47,15 @@ impl Body {
         Self(if bytes.is_empty() { Inner::Empty } else { Inner::Full(bytes) })
     }
 
-    /// What a client sends, with a deadline on its silence.
+    /// What a client sends, with a deadline on its silence; its bytes are counted for `activity`.
     #[must_use]
-    pub fn request(incoming: Incoming, idle: Duration, waits_for_continue: bool, tasks: &Tasks) -> Self {
+    pub fn request(
+        incoming: Incoming,
+        idle: Duration,
+        waits_for_continue: bool,
+        tasks: &Tasks,
+        activity: &Activity,
+    ) -> Self {
         if incoming.is_end_stream() {
             return Self::empty();
         }
@@ -58,6 +65,7 @@ impl Body {
             idle,
             untouched: waits_for_continue,
             tasks: tasks.clone(),
+            activity: activity.clone(),
         }))
     }
 
@@ -137,6 +145,7 @@ struct RequestBody {
     /// The client sends nothing before `100 Continue`, which goes out with the first poll.
     untouched: bool,
     tasks: Tasks,
+    activity: Activity,
 }
 
 impl RequestBody {
@@ -147,8 +156,11 @@ impl RequestBody {
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 this.idle.progress();
-                if !matches!(frame, Some(Ok(_))) {
-                    this.incoming = None;
+                match &frame {
+                    Some(Ok(frame)) => {
+                        this.activity.add_received(frame.data_ref().map_or(0, |data| data.len() as u64));
+                    }
+                    Some(Err(_)) | None => this.incoming = None,
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| ClientGone::Broke(error).into())))
             }

@@ -2,7 +2,7 @@
 //!
 //! | layer | why here |
 //! | --- | --- |
-//! | [`Observe`] | gives every request its id; counts and logs each one once, at the end of its body or when it is dropped |
+//! | [`Observe`] | gives every request its id; one count, access line and span each, at the end of its body or when it is dropped |
 //! | [`Guard`] | refuses what HTTP forbids before anybody acts on it |
 //! | [`Admit`] | the limit on requests in flight; its permit leaves with the last byte of the answer |
 //! | [`CatchPanic`] | turns a bug into a logged 500 |
@@ -14,6 +14,7 @@ mod admit;
 mod guard;
 mod observe;
 mod panic;
+mod record;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,16 +29,18 @@ pub use guard::{Guard, GuardLayer};
 pub use observe::{Observe, ObserveLayer, Observed};
 pub use panic::{CatchPanic, CatchPanicLayer};
 
+use crate::config::AccessLog;
 use crate::handlers::{Answered, Exchange, Gateway, handle};
+use crate::telemetry::trace::Tracer;
 
 /// The whole stack.
 pub type Stack = Observe<Guard<Admit<CatchPanic<App>>>>;
 
 /// Puts the layers around the handlers.
 #[must_use]
-pub fn stack(gateway: Arc<Gateway>, admission: Admission) -> Stack {
+pub fn stack(gateway: Arc<Gateway>, admission: Admission, access: AccessLog, tracer: Tracer) -> Stack {
     ServiceBuilder::new()
-        .layer(ObserveLayer::new(&gateway))
+        .layer(ObserveLayer::new(&gateway, access, tracer))
         .layer(GuardLayer)
         .layer(AdmitLayer::new(admission))
         .layer(CatchPanicLayer)

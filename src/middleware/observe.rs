@@ -1,26 +1,29 @@
-//! One id, one count and one log line for every request, at the end of its answer's body, or when that is dropped.
-//!
-//! Lines of attachments and of failures are `info`; what is merely forwarded is `debug`: CouchDB logs it too.
+//! One id, one count, one access line and one span for every request, at the end of its answer's body, or when that is dropped.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{EXPECT, HeaderName, HeaderValue};
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use super::admit::{Admitted, Permitted};
+use super::record::Record;
+use crate::config::AccessLog;
 use crate::handlers::{Exchange, Gateway};
 use crate::http::body::{Body, BoxError};
 use crate::tasks::Tasks;
+use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::{Tracer, remote};
 
 /// Makes [`Observe`].
 #[derive(Debug, Clone)]
@@ -28,14 +31,16 @@ pub struct ObserveLayer {
     metrics: Metrics,
     tasks: Tasks,
     idle_body: Duration,
+    access: AccessLog,
+    tracer: Tracer,
 }
 
 impl ObserveLayer {
     /// Counts into the gateway's metrics.
     #[must_use]
-    pub fn new(gateway: &Gateway) -> Self {
+    pub fn new(gateway: &Gateway, access: AccessLog, tracer: Tracer) -> Self {
         let (metrics, tasks) = (gateway.metrics.clone(), gateway.tasks.clone());
-        Self { metrics, tasks, idle_body: gateway.timeouts.idle_body }
+        Self { metrics, tasks, idle_body: gateway.timeouts.idle_body, access, tracer }
     }
 }
 
@@ -43,7 +48,7 @@ impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Observe<S> {
-        Observe { inner, layer: self.clone() }
+        Observe { inner, layer: self.clone(), client: None }
     }
 }
 
@@ -52,6 +57,43 @@ impl<S> Layer<S> for ObserveLayer {
 pub struct Observe<S> {
     inner: S,
     layer: ObserveLayer,
+    client: Option<SocketAddr>,
+}
+
+impl<S> Observe<S> {
+    /// For the requests of this client.
+    #[must_use]
+    pub fn for_client(mut self, client: SocketAddr) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// Begins to take note of a request. What nobody will see is not looked for.
+    fn record(&self, request: &Request<Incoming>) -> Record {
+        let (id, layer) = (RequestId::next(), &self.layer);
+        let shown = layer.tracer.is_on() || layer.access.is_on();
+        let remote = if shown { remote(request.headers()) } else { None };
+        let span = layer.tracer.request(remote.as_ref()).map(Box::new);
+        let trace = remote.map(|remote| remote.trace_id()).or_else(|| span.as_ref().map(|span| span.trace_id()));
+        Record {
+            metrics: layer.metrics.clone(),
+            access: layer.access,
+            began: Instant::now(),
+            id,
+            method: request.method().clone(),
+            client: self.client,
+            shown,
+            path: request.uri().path_and_query().filter(|_| shown).cloned(),
+            trace,
+            activity: Activity::new(id, span.as_ref().map(|span| span.parent())),
+            span,
+            route: "gone",
+            status: 0,
+            sent: 0,
+            whole: false,
+            broken: false,
+        }
+    }
 }
 
 impl<S> Service<Request<Incoming>> for Observe<S>
@@ -67,24 +109,16 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let id = RequestId::next();
-        let record = Record {
-            metrics: self.layer.metrics.clone(),
-            began: Instant::now(),
-            id,
-            method: request.method().clone(),
-            route: "gone",
-            status: 0,
-            bytes: 0,
-            failed: false,
-        };
+        let record = self.record(&request);
+        let (id, activity) = (record.id, record.activity.clone());
         let waits = !request.body().is_end_stream()
             && request
                 .headers()
                 .get(EXPECT)
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let request = request.map(|body| Body::request(body, self.layer.idle_body, waits, &self.layer.tasks));
-        Observing { inner: self.inner.call(Exchange { request, id }), record: Some(record) }
+        let (idle, tasks) = (self.layer.idle_body, &self.layer.tasks);
+        let request = request.map(|body| Body::request(body, idle, waits, tasks, &activity));
+        Observing { inner: self.inner.call(Exchange { request, id, activity }), record: Some(record) }
     }
 }
 
@@ -117,7 +151,8 @@ where
                 response.headers_mut().insert(&COUCH_REQUEST_ID, id);
             }
         }
-        Poll::Ready(Ok(response.map(|body| Observed { body, record })))
+        let expected = response.body().size_hint().exact();
+        Poll::Ready(Ok(response.map(|body| Observed { body, expected, record })))
     }
 }
 
@@ -125,6 +160,8 @@ where
 #[derive(Debug)]
 pub struct Observed {
     body: Permitted,
+    /// Its whole length, where that is known.
+    expected: Option<u64>,
     record: Option<Record>,
 }
 
@@ -137,12 +174,12 @@ impl HttpBody for Observed {
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         if let Some(record) = &mut this.record {
             match &frame {
-                Some(Ok(frame)) => record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Ok(frame)) => record.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
                 Some(Err(error)) => {
-                    record.failed = true;
+                    record.broken = true;
                     tracing::warn!(request = %record.id, error = %error, "an answer broke off");
                 }
-                None => {}
+                None => record.whole = true,
             }
         }
         Poll::Ready(frame)
@@ -157,47 +194,12 @@ impl HttpBody for Observed {
     }
 }
 
-/// What is known of a request; written when it is dropped, which is when the last byte has been handed over.
-#[derive(Debug)]
-struct Record {
-    metrics: Metrics,
-    began: Instant,
-    id: RequestId,
-    method: Method,
-    route: &'static str,
-    status: u16,
-    bytes: u64,
-    failed: bool,
-}
-
-impl Drop for Record {
+impl Drop for Observed {
     fn drop(&mut self) {
-        let took = self.began.elapsed();
-        let method = method_label(&self.method);
-        let mut digits = itoa::Buffer::new();
-        self.metrics.requests(self.route, method, digits.format(self.status)).inc();
-        self.metrics.request_seconds(self.route).observe(took.as_secs_f64());
-        let milliseconds = took.as_secs_f64() * 1000.0;
-        let (id, route, status, bytes, broken) = (self.id, self.route, self.status, self.bytes, self.failed);
-        if route == "forward" && status < 500 && !broken {
-            tracing::debug!(request = %id, route, method, status, bytes, milliseconds, "answered");
-        } else {
-            tracing::info!(request = %id, route, method, status, bytes, milliseconds, broken, "answered");
+        if let Some(record) = &mut self.record {
+            // Nobody asks a body for more that has said that it is at its end, or has given all its bytes.
+            record.whole |= self.body.is_end_stream() || self.expected == Some(record.sent);
         }
-    }
-}
-
-/// Methods that clients make up must not become labels.
-fn method_label(method: &Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "PUT" => "PUT",
-        "POST" => "POST",
-        "DELETE" => "DELETE",
-        "COPY" => "COPY",
-        "OPTIONS" => "OPTIONS",
-        _ => "other",
     }
 }
 

@@ -108,6 +108,7 @@ impl Plans {
     ) -> Result<Arc<Merged>, Unavailable> {
         let key = (account.cloned(), owner.map(str::to_owned));
         if let Some(merged) = self.0.merged.get(&key).await {
+            self.0.metrics.plan_cache("hit");
             return Ok(merged);
         }
         let version = self.version();
@@ -254,6 +255,10 @@ impl Plans {
 
     pub(super) fn couch(&self) -> &Couch {
         &self.0.couch
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     pub(super) fn config(&self) -> &config::Plans {

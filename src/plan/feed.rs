@@ -23,6 +23,7 @@ impl Plans {
                 ended = self.follow_once(&mut since) => ended,
                 () = tasks.stopping() => return,
             };
+            self.metrics().plan_feed(false);
             if ended.had_begun {
                 pause = FIRST_PAUSE;
                 complained = false;
@@ -56,6 +57,7 @@ impl Plans {
             let start_over = answer.status() == StatusCode::BAD_REQUEST || answer.status() == StatusCode::NOT_FOUND;
             return Ended::before(format!("CouchDB answered {}", answer.status().as_u16()), start_over);
         }
+        self.metrics().plan_feed(true);
         if since == "0" {
             self.feed_begins();
         }

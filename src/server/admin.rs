@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::handlers::Gateway;
 use crate::middleware::Admission;
 use crate::tasks::Tasks;
+use crate::telemetry::metrics::Levels;
 
 /// What the admin listener shows; cheap to clone.
 #[derive(Debug, Clone)]
@@ -71,8 +72,12 @@ impl Admin {
             "/ready" if self.stopping.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             "/ready" => text(StatusCode::OK, "ready\n"),
             "/metrics" => {
-                let metrics = self.gateway.metrics.text(self.admission.in_flight(), self.gateway.budget.held());
-                text(StatusCode::OK, metrics)
+                let levels = Levels {
+                    in_flight: self.admission.in_flight(),
+                    upload_buffer: self.gateway.budget.held(),
+                    background_tasks: self.gateway.tasks.running(),
+                };
+                text(StatusCode::OK, self.gateway.metrics.text(levels))
             }
             _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
         }

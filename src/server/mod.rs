@@ -21,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::config::{Limits, Timeouts};
+use crate::handlers::Gateway;
 use crate::http::stall::{Stall, bound_send_buffer};
 use crate::middleware::{Observed, Stack};
 use crate::tasks::Tasks;
+use crate::telemetry::metrics::Metrics;
 use deadline::{Deadlines, beat};
 use tls::Certificates;
 
@@ -35,6 +37,7 @@ pub struct Server {
     limits: Limits,
     timeouts: Timeouts,
     tasks: Tasks,
+    metrics: Metrics,
     stopping: CancellationToken,
 }
 
@@ -42,9 +45,10 @@ impl Server {
     /// `tasks` tracks the connections and cuts them off when it is told to stop; `stopping` tells them to end after the
     /// requests that run.
     #[must_use]
-    pub fn new(stack: Stack, limits: Limits, timeouts: Timeouts, tasks: Tasks, stopping: CancellationToken) -> Self {
+    pub fn new(stack: Stack, gateway: &Gateway, tasks: Tasks, stopping: CancellationToken) -> Self {
+        let (limits, timeouts) = (gateway.limits.clone(), gateway.timeouts.clone());
         let connections = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-        Self { stack, connections, limits, timeouts, tasks, stopping }
+        Self { stack, connections, limits, timeouts, tasks, metrics: gateway.metrics.clone(), stopping }
     }
 
     /// Accepts connections until the program is to stop.
@@ -68,12 +72,13 @@ impl Server {
             };
             let Ok(permit) = permit else { return };
             let (server, certificates) = (self.clone(), certificates.clone());
+            let counted = self.metrics.connection();
             drop(self.tasks.spawn("connection", async move {
                 tokio::select! {
                     () = server.serve(stream, peer, certificates) => {}
                     () = server.tasks.stopping() => tracing::warn!(%peer, "a connection was cut off"),
                 }
-                drop(permit);
+                drop((permit, counted));
             }));
         }
     }
@@ -99,8 +104,14 @@ impl Server {
         match tokio::time::timeout(self.timeouts.tls_handshake, handshake).await {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.serve_http2(stream, peer).await,
             Ok(Ok(stream)) => self.serve_http1(stream, peer).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+            Ok(Err(error)) => {
+                self.metrics.tls_failure();
+                tracing::debug!(%peer, %error, "a TLS handshake failed");
+            }
+            Err(_) => {
+                self.metrics.tls_failure();
+                tracing::debug!(%peer, "a TLS handshake took too long");
+            }
         }
     }
 
@@ -113,7 +124,7 @@ impl Server {
             .header_read_timeout(self.timeouts.request_head)
             .max_header_size(self.limits.header_bytes)
             .max_buf_size(self.limits.header_bytes.max(READ_BUFFER))
-            .serve_connection(TokioIo::new(stream), Front(self.stack.clone()));
+            .serve_connection(TokioIo::new(stream), Front(self.stack.clone().for_client(peer)));
         let mut connection = std::pin::pin!(connection);
         let mut beat = beat(self.timeouts.request_head);
         let mut stopping = std::pin::pin!(self.stopping.cancelled());
@@ -148,7 +159,7 @@ impl Server {
             .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(Some(self.timeouts.request_head))
             .keep_alive_timeout(self.timeouts.request_head)
-            .serve_connection(TokioIo::new(stream), Front(self.stack.clone()));
+            .serve_connection(TokioIo::new(stream), Front(self.stack.clone().for_client(peer)));
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             outcome = &mut connection => outcome,

@@ -10,6 +10,9 @@ use crate::config::{Log, LogFormat};
 
 /// Starts logging. A second start in one process (tests) changes nothing.
 ///
+/// In JSON every line is one flat object: `timestamp` (RFC 3339, UTC), `level`, `message`, and the fields of the line. A
+/// panic is such a line too.
+///
 /// The level is that of the gateway's own lines. What other crates say below `info` is left out: they do not know what a
 /// secret is here (`aws-sigv4` writes the key of every request that it signs).
 pub fn start(config: &Log) {
@@ -22,9 +25,14 @@ pub fn start(config: &Log) {
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
     let lines = match config.format {
         LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
-    drop(tracing_subscriber::registry().with(lines.with_filter(filter)).try_init());
+    if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string);
+            tracing::error!(place, reason = panic.payload_as_str(), "panic");
+        }));
+    }
 }
 
 /// An error with all its causes, for one log line.
@@ -48,6 +56,9 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 pub struct RequestId(u64);
 
 impl RequestId {
+    /// Of work that no request asked for.
+    pub const NONE: Self = Self(0);
+
     /// The next one of this process.
     #[must_use]
     pub fn next() -> Self {

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
+
+use crate::config::Limits;
 
 /// Every metric of the program; cheap to clone.
 #[derive(Debug, Clone)]
@@ -16,13 +19,90 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     requests: IntCounterVec,
-    request_seconds: HistogramVec,
+    request_seconds: Vec<(&'static str, Histogram)>,
+    cut_off: IntCounterVec,
     backend_requests: IntCounterVec,
     backend_seconds: HistogramVec,
     attachment_bytes: IntCounterVec,
+    objects_left: IntCounter,
+    couchdb_failures: IntCounterVec,
     plan_cache: IntCounterVec,
+    plan_feed: IntGauge,
     in_flight: IntGauge,
+    connections: IntGauge,
+    tls_failures: IntCounter,
     upload_buffer: IntGauge,
+    background_tasks: IntGauge,
+    spans: IntCounterVec,
+}
+
+/// What is read when somebody asks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Levels {
+    /// Requests that are being answered.
+    pub in_flight: usize,
+    /// Bytes that the chunks of uploads hold.
+    pub upload_buffer: u64,
+    /// Commits, removals and other work that outlives its request.
+    pub background_tasks: usize,
+}
+
+/// Makes metrics that are in the registry from the start.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.register(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::new(name, help)?)
+    }
+
+    fn seconds(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)?)
+    }
+
+    /// What never changes while the program runs.
+    fn constants(&self, limits: &Limits) -> Result<(), prometheus::Error> {
+        let build = Opts::new("stowage_build_info", "1, with the version of the program");
+        self.register(IntGaugeVec::new(build, &["version"])?)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        for (name, help, value) in [
+            ("stowage_in_flight_limit", "limits.in_flight", limits.in_flight as u64),
+            ("stowage_connections_limit", "limits.connections", limits.connections as u64),
+            ("stowage_upload_buffer_limit_bytes", "limits.upload_buffer_bytes", limits.upload_buffer_bytes),
+        ] {
+            self.gauge(name, help)?.set(whole(value));
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// An increase from nothing is none for Prometheus: what can be counted is there from the start.
+    fn begin(&self) {
+        for route in ROUTES {
+            for outcome in ["broken", "interrupted"] {
+                drop(self.cut_off.with_label_values(&[route, outcome]));
+            }
+        }
+        for (counters, known) in [
+            (&self.couchdb_failures, &COUCHDB_FAILURES[..]),
+            (&self.plan_cache, &["hit", "load", "stale", "error"]),
+            (&self.spans, &["exported", "rejected", "failed", "dropped"]),
+        ] {
+            known.iter().for_each(|label| drop(counters.with_label_values(&[label])));
+        }
+    }
 }
 
 impl Metrics {
@@ -30,66 +110,87 @@ impl Metrics {
     ///
     /// # Errors
     /// Only for a name that is wrong or there twice: a bug.
-    pub fn new() -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
-        let seconds = |name: &str, help: &str, labels: &[&str]| {
-            HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)
-        };
-        let metrics = Inner {
-            registry: Registry::new(),
-            requests: counter(
+    pub fn new(limits: &Limits) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let make = Maker(&registry);
+        make.constants(limits)?;
+        let request_seconds =
+            make.seconds("stowage_request_seconds", "Duration of requests to the last byte", &["route"])?;
+        let inner = Inner {
+            requests: make.counters(
                 "stowage_requests_total",
                 "Requests by route, method and status",
                 &["route", "method", "status"],
             )?,
-            request_seconds: seconds("stowage_request_seconds", "Duration of requests to the last byte", &["route"])?,
-            backend_requests: counter(
+            request_seconds: ROUTES.map(|route| (route, request_seconds.with_label_values(&[route]))).into(),
+            cut_off: make.counters(
+                "stowage_cut_off_total",
+                "Requests that did not come to their end: broken by a server, or interrupted by the client",
+                &["route", "outcome"],
+            )?,
+            backend_requests: make.counters(
                 "stowage_backend_requests_total",
                 "Operations on storages by kind of storage",
                 &["backend", "operation", "outcome"],
             )?,
-            backend_seconds: seconds(
+            backend_seconds: make.seconds(
                 "stowage_backend_seconds",
-                "Duration of operations on storages",
+                "Duration of operations on storages; of get, to the first byte",
                 &["backend", "operation"],
             )?,
-            attachment_bytes: counter(
+            attachment_bytes: make.counters(
                 "stowage_attachment_bytes_total",
                 "Bytes of attachments that went to (in) and came from (out) storages",
                 &["backend", "direction"],
             )?,
-            plan_cache: counter("stowage_plan_cache_total", "Look-ups of plan documents", &["outcome"])?,
-            in_flight: IntGauge::new("stowage_in_flight", "Requests that are being answered")?,
-            upload_buffer: IntGauge::new("stowage_upload_buffer_bytes", "Memory held by the chunks of uploads")?,
+            objects_left: make
+                .counter("stowage_objects_left_total", "Objects left in a storage that perhaps no document names")?,
+            couchdb_failures: make.counters(
+                "stowage_couchdb_failures_total",
+                "Requests that failed because CouchDB did",
+                &["reason"],
+            )?,
+            plan_cache: make.counters("stowage_plan_cache_total", "Look-ups of storage plans", &["outcome"])?,
+            plan_feed: make
+                .gauge("stowage_plan_feed_up", "Whether the changes feed of the storage plans is followed")?,
+            in_flight: make.gauge("stowage_in_flight", "Requests that are being answered")?,
+            connections: make.gauge("stowage_connections", "Connections of clients")?,
+            tls_failures: make.counter("stowage_tls_failures_total", "TLS handshakes of clients that failed")?,
+            upload_buffer: make.gauge("stowage_upload_buffer_bytes", "Memory held by the chunks of uploads")?,
+            background_tasks: make
+                .gauge("stowage_background_tasks", "Commits and removals that outlive their requests")?,
+            spans: make.counters("stowage_spans_total", "Spans for the OpenTelemetry collector", &["outcome"])?,
+            registry,
         };
-        let all: [Box<dyn Collector>; 8] = [
-            Box::new(metrics.requests.clone()),
-            Box::new(metrics.request_seconds.clone()),
-            Box::new(metrics.backend_requests.clone()),
-            Box::new(metrics.backend_seconds.clone()),
-            Box::new(metrics.attachment_bytes.clone()),
-            Box::new(metrics.plan_cache.clone()),
-            Box::new(metrics.in_flight.clone()),
-            Box::new(metrics.upload_buffer.clone()),
-        ];
-        for collector in all {
-            metrics.registry.register(collector)?;
-        }
+        inner.begin();
         let process = prometheus::process_collector::ProcessCollector::for_self();
-        metrics.registry.register(Box::new(process))?;
-        Ok(Self(Arc::new(metrics)))
+        inner.registry.register(Box::new(process))?;
+        Ok(Self(Arc::new(inner)))
     }
 
-    /// The counter of requests with these labels.
-    #[must_use]
-    pub fn requests(&self, route: &str, method: &str, status: &str) -> IntCounter {
-        self.0.requests.with_label_values(&[route, method, status])
+    /// Counts a request that has ended.
+    pub fn request_done(&self, route: &str, method: &str, status: &str, took: Duration) {
+        self.0.requests.with_label_values(&[route, method, status]).inc();
+        if let Some((_, seconds)) = self.0.request_seconds.iter().find(|(known, _)| *known == route) {
+            seconds.observe(took.as_secs_f64());
+        }
     }
 
-    /// The durations of a route.
-    #[must_use]
-    pub fn request_seconds(&self, route: &str) -> Histogram {
-        self.0.request_seconds.with_label_values(&[route])
+    /// Counts a request that did not come to its end.
+    pub fn cut_off(&self, route: &str, outcome: &str) {
+        self.0.cut_off.with_label_values(&[route, outcome]).inc();
+    }
+
+    /// Begins to count for a kind of storage, from zero.
+    pub fn knows_backend(&self, backend: &str) {
+        for operation in OPERATIONS {
+            for outcome in OUTCOMES {
+                drop(self.0.backend_requests.with_label_values(&[backend, operation, outcome]));
+            }
+        }
+        for direction in ["in", "out"] {
+            drop(self.attachment_bytes(backend, direction));
+        }
     }
 
     /// Counts an operation on a storage.
@@ -104,16 +205,49 @@ impl Metrics {
         self.0.attachment_bytes.with_label_values(&[backend, direction])
     }
 
-    /// Counts a look-up of a plan document.
+    /// Counts an object that stays in a storage although perhaps no document names it.
+    pub fn object_left(&self) {
+        self.0.objects_left.inc();
+    }
+
+    /// Counts a request that failed because CouchDB did; `reason` is one of [`COUCHDB_FAILURES`].
+    pub fn couchdb_failure(&self, reason: &str) {
+        self.0.couchdb_failures.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a look-up of a storage plan.
     pub fn plan_cache(&self, outcome: &str) {
         self.0.plan_cache.with_label_values(&[outcome]).inc();
     }
 
+    /// Says whether the changes feed of the storage plans is followed.
+    pub fn plan_feed(&self, up: bool) {
+        self.0.plan_feed.set(up.into());
+    }
+
+    /// Counts a connection of a client until the guard is dropped.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        self.0.connections.inc();
+        Connection(self.0.connections.clone())
+    }
+
+    /// Counts a TLS handshake of a client that failed.
+    pub fn tls_failure(&self) {
+        self.0.tls_failures.inc();
+    }
+
+    /// Counts spans for the collector.
+    pub fn spans(&self, outcome: &str, count: u64) {
+        self.0.spans.with_label_values(&[outcome]).inc_by(count);
+    }
+
     /// The text that Prometheus scrapes.
     #[must_use]
-    pub fn text(&self, in_flight: usize, upload_buffer: u64) -> Vec<u8> {
-        self.0.in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
-        self.0.upload_buffer.set(i64::try_from(upload_buffer).unwrap_or(i64::MAX));
+    pub fn text(&self, levels: Levels) -> Vec<u8> {
+        self.0.in_flight.set(whole(levels.in_flight as u64));
+        self.0.upload_buffer.set(whole(levels.upload_buffer));
+        self.0.background_tasks.set(whole(levels.background_tasks as u64));
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.0.registry.gather(), &mut text) {
             tracing::error!(%error, "the metrics cannot be written");
@@ -122,5 +256,38 @@ impl Metrics {
     }
 }
 
-/// Upper bounds in seconds: from a forwarded document to a long recording.
-const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0, 120.0];
+/// A connection that is counted.
+#[derive(Debug)]
+pub struct Connection(IntGauge);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn whole(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Every route that a request can be counted under.
+pub const ROUTES: [&str; 9] = [
+    "forward",
+    "attachment_get",
+    "attachment_put",
+    "attachment_delete",
+    "attachment",
+    "refused",
+    "shed",
+    "panic",
+    "gone",
+];
+/// Why CouchDB could not be asked.
+pub const COUCHDB_FAILURES: [&str; 4] = ["unreachable", "silent", "broken", "nonsense"];
+/// What is done with storages.
+pub const OPERATIONS: [&str; 3] = ["put", "get", "delete"];
+/// How that ends.
+pub const OUTCOMES: [&str; 6] = ["ok", "missing", "passing", "refused", "interrupted", "too_large"];
+/// Upper bounds in seconds: from a forwarded document to a long recording. 20 s is when clients give up.
+const SECONDS: [f64; 17] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 300.0];

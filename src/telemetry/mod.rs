@@ -1,4 +1,6 @@
-//! What operators see: log lines and metrics.
+//! What operators see: log lines, metrics and traces.
 
+pub mod activity;
 pub mod log;
 pub mod metrics;
+pub mod trace;

@@ -35,10 +35,12 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// `stowage serve` with the built-in store; killed when dropped.
+/// `stowage serve`; killed when dropped.
 pub struct Serving {
     child: Child,
     lines: Receiver<String>,
+    /// What it said before its listeners were there.
+    pub first: Vec<String>,
     pub folder: TempDir,
     pub store: SocketAddr,
     pub proxy: SocketAddr,
@@ -46,7 +48,13 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// With the built-in store.
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With the built-in store, and with these keys of the configuration set.
+    pub fn with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = command(folder.path(), &["serve"]);
         for (key, value) in [
@@ -60,10 +68,14 @@ impl Serving {
         ] {
             command.env(format!("STOWAGE__{key}"), value);
         }
+        for (key, value) in settings {
+            command.env(format!("STOWAGE__{key}"), value);
+        }
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the program starts");
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut first = Vec::new();
         let mut found = [None; 3];
         while found.iter().any(Option::is_none) {
             let line = lines.recv_timeout(PATIENCE).expect("it prints its listeners");
@@ -72,9 +84,10 @@ impl Serving {
                     found[index] = Some(address.parse().expect("an address"));
                 }
             }
+            first.push(line);
         }
         let [store, proxy, admin] = found.map(|address| address.expect("all are there"));
-        Self { child, lines, folder, store, proxy, admin }
+        Self { child, lines, first, folder, store, proxy, admin }
     }
 
     /// Sends a signal by its name.
@@ -86,6 +99,11 @@ impl Serving {
     /// Waits until the log has a line with this text.
     pub fn says(&self, part: &str) {
         while !self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it never says {part}")).contains(part) {}
+    }
+
+    /// The next line of the log; `None` after its end.
+    pub fn line(&self) -> Option<String> {
+        self.lines.recv_timeout(PATIENCE).ok()
     }
 
     /// Waits for the end of the process.

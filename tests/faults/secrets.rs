@@ -56,6 +56,7 @@ impl Program {
             ("STOWAGE__EGRESS__ALLOW", "127.0.0.0/8"),
             ("STOWAGE__STORAGE__FILE_ROOT", files.to_str().expect("a path")),
             ("STOWAGE__LOG__LEVEL", "trace"),
+            ("STOWAGE__LOG__ACCESS", "attachments"),
             ("STOWAGE__TIMEOUTS__RESPONSE_HEAD", "2s"),
         ];
         let mut child = Command::new(env!("CARGO_BIN_EXE_stowage"))

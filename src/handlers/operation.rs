@@ -1,0 +1,74 @@
+//! One operation on a storage, from its beginning to its outcome: counted, timed, traced, and in the access line.
+
+use std::time::Instant;
+
+use super::Gateway;
+use crate::storage::{Kind, Result};
+use crate::telemetry::activity::Activity;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Call;
+
+/// An operation that runs; dropped without an outcome it counts as interrupted.
+pub(super) struct Operation<'a> {
+    metrics: &'a Metrics,
+    activity: &'a Activity,
+    backend: &'a str,
+    name: &'static str,
+    began: Instant,
+    call: Option<Call>,
+}
+
+impl<'a> Operation<'a> {
+    /// Begins what a request is about: `get` or `put`.
+    pub(super) fn of_request(
+        gateway: &'a Gateway,
+        activity: &'a Activity,
+        backend: &'a str,
+        storage: &str,
+        name: &'static str,
+    ) -> Self {
+        activity.uses(backend, storage);
+        Self::beside_request(gateway, activity, backend, storage, name)
+    }
+
+    /// Begins something whose outcome is not the request's: a removal of what was replaced.
+    pub(super) fn beside_request(
+        gateway: &'a Gateway,
+        activity: &'a Activity,
+        backend: &'a str,
+        storage: &str,
+        name: &'static str,
+    ) -> Self {
+        let call = Some(activity.storage(backend, storage, name));
+        Self { metrics: &gateway.metrics, activity, backend, name, began: Instant::now(), call }
+    }
+
+    /// It has ended.
+    pub(super) fn done<T>(mut self, result: &Result<T>) {
+        self.end(match result {
+            Ok(_) => "ok",
+            Err(error) => match error.kind() {
+                Kind::Missing => "missing",
+                Kind::Passing => "passing",
+                Kind::Interrupted => "interrupted",
+                Kind::TooLarge => "too_large",
+                Kind::Refused | Kind::Settings | Kind::Location => "refused",
+            },
+        });
+    }
+
+    fn end(&mut self, outcome: &'static str) {
+        let Some(call) = self.call.take() else { return };
+        call.ended(outcome);
+        self.metrics.backend_done(self.backend, self.name, outcome, self.began.elapsed());
+        if self.name != "delete" {
+            self.activity.ended(outcome);
+        }
+    }
+}
+
+impl Drop for Operation<'_> {
+    fn drop(&mut self) {
+        self.end("interrupted");
+    }
+}
