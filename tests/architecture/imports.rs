@@ -9,6 +9,7 @@ const ORDER: [&str; 20] = [
     "app",
     "server",
     "middleware",
+    "api",
     "explain",
     "handlers",
     "router",
