@@ -45,6 +45,8 @@ pub struct App {
     pub admission: Admission,
     /// Connections of clients, apart from the tasks that have to end.
     pub connections: Tasks,
+    /// Whether anybody may use the storage API.
+    pub has_tokens: bool,
     certificates: Option<Certificates>,
     background: Tasks,
     /// Connections to CouchDB and to storages.
@@ -83,6 +85,7 @@ impl App {
             gateway,
             admission,
             connections,
+            has_tokens: !config.admin.tokens.is_empty(),
             certificates,
             background,
             upstream,
@@ -111,7 +114,7 @@ impl App {
     fn serve_admin(&self, listener: Option<TcpListener>, config: &Config) -> Result<Option<SocketAddr>, BoxError> {
         let Some(listener) = listener else { return Ok(None) };
         let address = listener.local_addr()?;
-        let api = Api::new(Arc::clone(&self.gateway), config);
+        let api = Api::new(Arc::clone(&self.gateway), config)?;
         let admin = Admin::new(Arc::clone(&self.gateway), api, self.admission.clone(), self.stopping.clone());
         let serving = admin.accept(listener, self.background.clone(), self.closing.clone());
         drop(self.background.spawn("admin listener", serving));

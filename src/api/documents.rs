@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::envelope::{Failure, refused};
-use crate::couch::{Answer, Couch, Document, DocumentPath};
+use crate::couch::{self, Answer, Couch, Document, DocumentPath};
+use crate::http::body::{TooLarge, cause};
 use crate::http::target::encode;
+use crate::settings::as_flag;
 
 /// The plans database.
 #[derive(Debug)]
@@ -22,6 +26,13 @@ pub(super) struct Stored {
     pub(super) rev: String,
 }
 
+/// A row of `_all_docs`. Its document may be anything, and be unreadable.
+#[derive(Deserialize)]
+struct Row {
+    id: Option<String>,
+    doc: Option<Box<RawValue>>,
+}
+
 impl Stored {
     fn of(members: Map<String, Value>) -> Option<Self> {
         let rev = members.get("_rev")?.as_str()?.to_owned();
@@ -34,7 +45,7 @@ impl Stored {
 
     /// Whether the platform counts it as absent.
     pub(super) fn is_deleted(&self) -> bool {
-        self.members.get("pvt_deleted") == Some(&Value::Bool(true))
+        self.members.get("pvt_deleted").and_then(as_flag) == Some(true)
     }
 }
 
@@ -83,29 +94,40 @@ impl PlanDocuments {
     /// # Errors
     /// Where CouchDB cannot be asked, or refuses.
     pub(super) async fn all(&self, wanted: impl Fn(&Stored) -> bool) -> Result<Vec<Stored>, Failure> {
-        let mut found = Vec::new();
-        let mut from: Option<String> = None;
+        let (mut found, mut from, mut limit) = (Vec::new(), None, PAGE);
         loop {
-            let start =
-                from.as_ref().map(|id| format!("&startkey={}&skip=1", encode(&Value::from(id.as_str()).to_string())));
-            let query = format!("include_docs=true&limit={PAGE}{}", start.unwrap_or_default());
-            let path = DocumentPath { database: self.database.clone(), document: "_all_docs".to_owned() };
-            let page = match self.couch.read(&path, &query, &self.couch.own_account()).await? {
-                Answer::Document(page, _) => page,
-                Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(found),
-                Answer::Other(answer) => return Err(refused(answer.status(), "list the plans")),
+            let rows = match self.page(from.as_deref(), limit).await {
+                Ok(rows) => rows,
+                // Documents of megabytes do not fit into one answer together.
+                Err(couch::Error::Body(error)) if limit > 1 && cause::<TooLarge>(&*error).is_some() => {
+                    limit = (limit / 8).max(1);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
             };
-            let Some(Value::Array(rows)) = page.value("rows") else { return Ok(found) };
-            let full = rows.len() >= PAGE;
-            from = rows.last().and_then(|row| row.get("id")?.as_str().map(str::to_owned));
-            let documents = rows.into_iter().filter_map(|mut row| match row.get_mut("doc")?.take() {
-                Value::Object(members) => Stored::of(members),
-                _ => None,
-            });
+            let rows = rows.map_err(|status| refused(status, "list the plans"))?;
+            let full = rows.len() >= limit;
+            from = rows.last().and_then(|row| row.id.clone());
+            let documents = rows.into_iter().filter_map(|row| Stored::of(serde_json::from_str(row.doc?.get()).ok()?));
             found.extend(documents.filter(|document| !document.is_deleted() && wanted(document)));
             if !full || from.is_none() {
                 return Ok(found);
             }
+        }
+    }
+
+    /// The rows after a document, or from the first one; or what CouchDB answered instead.
+    async fn page(&self, after: Option<&str>, limit: usize) -> Result<Result<Vec<Row>, StatusCode>, couch::Error> {
+        let start = after.map(|id| format!("&startkey={}&skip=1", encode(&Value::from(id).to_string())));
+        let query = format!("include_docs=true&limit={limit}{}", start.unwrap_or_default());
+        let path = DocumentPath { database: self.database.clone(), document: "_all_docs".to_owned() };
+        match self.couch.read(&path, &query, &self.couch.own_account()).await? {
+            Answer::Document(page, _) => {
+                let rows = page.raw("rows").and_then(|rows| serde_json::from_str(rows.get()).ok());
+                Ok(rows.ok_or(StatusCode::OK))
+            }
+            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(Ok(Vec::new())),
+            Answer::Other(answer) => Ok(Err(answer.status())),
         }
     }
 

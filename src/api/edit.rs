@@ -10,13 +10,25 @@ use super::documents::Stored;
 use super::envelope::{Failure, Success};
 use super::request::{Data, Query};
 use super::route::Scope;
-use super::secrets::{masked, unmasked};
+use super::secrets::{masked, public, unmasked};
+use crate::settings::as_flag;
 use crate::telemetry::log::RequestId;
 
 /// `pvt_type` of plans of the system, of accounts and of users.
 const STORAGE: &str = "storage";
 /// `pvt_type` of plans that accounts name.
 const STORAGE_PLAN: &str = "storage_plan";
+
+/// What is asked for, beside whose plan it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Change<'a> {
+    /// What the request carries.
+    pub(super) data: &'a Data,
+    /// Its query.
+    pub(super) query: &'a Query,
+    /// Its name in the log.
+    pub(super) request: &'a RequestId,
+}
 
 impl Api {
     pub(super) async fn read(&self, scope: &Scope) -> Result<Success, Failure> {
@@ -30,54 +42,38 @@ impl Api {
         Ok(Success::new(Value::Array(data), None).with("page_size", plans.len()))
     }
 
-    pub(super) async fn create(
-        &self,
-        scope: &Scope,
-        data: Data,
-        query: &Query,
-        request: &RequestId,
-    ) -> Result<Success, Failure> {
+    pub(super) async fn create(&self, scope: &Scope, change: Change<'_>) -> Result<Success, Failure> {
         let id = document_id(scope).map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_owned);
-        let old = self.0.documents.read(&id).await?;
-        if let Some(old) = &old
-            && !old.is_deleted()
-        {
-            return Err(if fits(scope, old) { Failure::conflict() } else { Failure::bad_identifier(&id) });
+        if !may_be_named(scope) {
+            return Err(Failure::bad_identifier(&id));
         }
-        let mut members = public(&data.plan);
+        let old = self.0.documents.read(&id).await?;
+        if old.as_ref().is_some_and(|old| !(old.is_deleted() && fits(scope, old)) && !is_squatted(scope, old)) {
+            return Err(Failure::conflict());
+        }
+        let mut members = unmasked(public(&change.data.plan), &Map::new())?;
         members.extend(private(scope, &id));
         if let Some(old) = old {
             members.insert("_rev".to_owned(), old.rev.into());
         }
-        let (members, rev) = self.save(scope, &id, members, None, &data, query, request).await?;
+        let (members, rev) = self.save(scope, &id, members, None, change).await?;
         Ok(Success::created(shown(&members), Some(rev)))
     }
 
-    pub(super) async fn replace(
-        &self,
-        scope: &Scope,
-        data: Data,
-        query: &Query,
-        request: &RequestId,
-    ) -> Result<Success, Failure> {
+    pub(super) async fn replace(&self, scope: &Scope, change: Change<'_>) -> Result<Success, Failure> {
         let (id, old) = self.existing(scope).await?;
-        let members = unmasked(public(&data.plan), &old.members)?;
-        self.update(scope, &id, members, old, &data, query, request).await
+        let members = unmasked(public(&change.data.plan), &old.members)?;
+        self.update(scope, &id, members, &old, change).await
     }
 
-    pub(super) async fn patch(
-        &self,
-        scope: &Scope,
-        data: Data,
-        query: &Query,
-        request: &RequestId,
-    ) -> Result<Success, Failure> {
+    pub(super) async fn patch(&self, scope: &Scope, change: Change<'_>) -> Result<Success, Failure> {
         let (id, old) = self.existing(scope).await?;
-        let mut members = Value::Object(public(&old.members));
-        merge(&mut members, &Value::Object(public(&data.plan)));
+        // Over what the caller may see: a secret that stays while its address changes is a mask, and judged like one.
+        let mut members = Value::Object(masked(&public(&old.members)));
+        merge(&mut members, &Value::Object(public(&change.data.plan)));
         let Value::Object(members) = members else { return Err(Failure::bad_identifier(&id)) };
         let members = unmasked(members, &old.members)?;
-        self.update(scope, &id, members, old, &data, query, request).await
+        self.update(scope, &id, members, &old, change).await
     }
 
     pub(super) async fn remove(&self, scope: &Scope) -> Result<Success, Failure> {
@@ -97,10 +93,8 @@ impl Api {
         scope: &Scope,
         id: &str,
         mut members: Map<String, Value>,
-        old: Stored,
-        data: &Data,
-        query: &Query,
-        request: &RequestId,
+        old: &Stored,
+        change: Change<'_>,
     ) -> Result<Success, Failure> {
         for (key, value) in &old.members {
             if key.starts_with("pvt_") || key.starts_with('_') {
@@ -108,7 +102,7 @@ impl Api {
             }
         }
         members.insert("pvt_modified".to_owned(), now().into());
-        let (members, rev) = self.save(scope, id, members, Some(&old), data, query, request).await?;
+        let (members, rev) = self.save(scope, id, members, Some(old), change).await?;
         Ok(Success::new(shown(&members), Some(rev)))
     }
 
@@ -119,11 +113,15 @@ impl Api {
         id: &str,
         members: Map<String, Value>,
         old: Option<&Stored>,
-        data: &Data,
-        query: &Query,
-        request: &RequestId,
+        change: Change<'_>,
     ) -> Result<(Map<String, Value>, String), Failure> {
+        let Change { data, query, request } = change;
         let members = self.validated(scope, members, old, data, query, request).await?;
+        let bytes = Value::Object(members.clone()).to_string().len() as u64;
+        if bytes > self.0.document_bytes {
+            // It could not be read again.
+            return Err(Failure::too_large());
+        }
         let rev = self.0.documents.write(id, &members).await?;
         self.0.gateway.plans.document_changed(id, Some(&Value::Object(members.clone())));
         Ok((members, rev))
@@ -147,18 +145,31 @@ fn document_id(scope: &Scope) -> Option<&str> {
     }
 }
 
+/// Users' plans share a database with everything else: the system's and an account's own document are no user's.
+fn may_be_named(scope: &Scope) -> bool {
+    !matches!(scope, Scope::User(account, user) if user == "system" || user == account.as_str())
+}
+
+/// Whether somebody else's user plan has an account's own id, which no user of the platform ever gets.
+fn is_squatted(scope: &Scope, stored: &Stored) -> bool {
+    let Scope::Account(own) = scope else { return false };
+    stored.text("pvt_type") == Some(STORAGE)
+        && stored.text("pvt_account_id").is_some_and(|account| account != own.as_str())
+}
+
 /// Whether a document is what a scope speaks of: an id alone must not lead to somebody else's document.
 fn fits(scope: &Scope, stored: &Stored) -> bool {
     let kind = stored.text("pvt_type");
     let account = stored.text("pvt_account_id");
+    let is_system = stored.members.get("pvt_system_plan").and_then(as_flag) == Some(true);
     match scope {
         Scope::System => kind == Some(STORAGE),
-        Scope::SystemPlans | Scope::SystemPlan(_) => kind == Some(STORAGE_PLAN) && account.is_none(),
+        Scope::SystemPlans | Scope::SystemPlan(_) => kind == Some(STORAGE_PLAN) && (is_system || account.is_none()),
         Scope::Account(own) => kind == Some(STORAGE) && account.is_none_or(|account| account == own.as_str()),
         Scope::ResellerPlans(own) | Scope::ResellerPlan(own, _) => {
-            kind == Some(STORAGE_PLAN) && account == Some(own.as_str())
+            kind == Some(STORAGE_PLAN) && !is_system && account == Some(own.as_str())
         }
-        Scope::User(own, _) => kind == Some(STORAGE) && account == Some(own.as_str()),
+        Scope::User(own, _) => may_be_named(scope) && kind == Some(STORAGE) && account == Some(own.as_str()),
     }
 }
 
@@ -178,12 +189,6 @@ fn private(scope: &Scope, id: &str) -> Map<String, Value> {
         members.insert("pvt_account_id".to_owned(), json!(account.as_str()));
     }
     members
-}
-
-/// The members that callers may read and write: those that begin with neither `_` nor `pvt_`, and `id`.
-fn public(members: &Map<String, Value>) -> Map<String, Value> {
-    let own = |key: &str| key.starts_with('_') || key.starts_with("pvt_") || key == "id";
-    members.iter().filter(|(key, _)| !own(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// A document as callers see it.
@@ -207,7 +212,8 @@ fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(members) = target else { return };
     for (key, value) in patch {
         if value.is_null() {
-            members.shift_remove(key);
+            // Not in order: a patch of megabytes may remove every key.
+            members.swap_remove(key);
         } else {
             merge(members.entry(key).or_insert(Value::Null), value);
         }

@@ -93,15 +93,25 @@ impl Failure {
     /// 405, with the methods that there are.
     pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
         let data = json!({ "message": "method not allowed" });
-        let mut failure = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", data);
+        let mut failure = Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_method", data);
         failure.0.header = Some((ALLOW, HeaderValue::from_static(allowed)));
         failure
     }
 
     /// 409: the document is there already, or somebody else has changed it meanwhile.
     pub(super) fn conflict() -> Self {
-        let data = json!({ "message": "datastore conflict" });
+        let data = json!({ "message": "conflicting documents" });
         Self::new(StatusCode::CONFLICT, "datastore_conflict", data)
+    }
+
+    /// 400: the body is no JSON object.
+    pub(super) fn unreadable() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "parse_error", json!({ "message": "failed to parse request body" }))
+    }
+
+    /// 408: the body stopped coming.
+    pub(super) fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", json!({ "message": "the body stopped coming" }))
     }
 
     /// 413: the body is larger than `limits.document_bytes`.
@@ -112,13 +122,19 @@ impl Failure {
 
     /// 400, with what is wrong with each field.
     pub(super) fn invalid(errors: Errors) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "validation error", Value::Object(errors.0))
+        Self::new(StatusCode::BAD_REQUEST, "validation error", Value::Object(errors.fields))
     }
 
     /// The status.
     #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.0.status
+    }
+
+    /// What the answer says in `data`.
+    #[cfg(test)]
+    pub(super) fn data(&self) -> &Value {
+        &self.0.data
     }
 
     /// Writes the one log line of a failure that is not the caller's own doing.
@@ -143,8 +159,8 @@ impl Failure {
 
 impl From<couch::Error> for Failure {
     fn from(error: couch::Error) -> Self {
-        let data = json!({ "message": "the datastore cannot be asked" });
-        let mut failure = Self::new(StatusCode::GATEWAY_TIMEOUT, "datastore_unreachable", data);
+        let data = json!({ "message": "datastore timeout" });
+        let mut failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, "datastore_unreachable", data);
         failure.0.cause = Some(chain(&error));
         failure
     }
@@ -162,19 +178,29 @@ impl From<Error> for Failure {
 /// A refusal of CouchDB that nothing explains: `what` reads on after "CouchDB refused to".
 pub(super) fn refused(status: StatusCode, what: &str) -> Failure {
     let data = json!({ "message": format!("the datastore refused to {what}") });
-    let mut failure = Failure::new(StatusCode::BAD_GATEWAY, "datastore_fault", data);
+    let mut failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "datastore_fault", data);
     failure.0.cause = Some(format!("CouchDB refused to {what} (status {})", status.as_u16()));
     failure
 }
 
 /// What is wrong with each field: `{"attachments": {"<id>": {"settings": {"bucket": {"required": {"message": ...}}}}}}`.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Errors(Map<String, Value>);
+pub(super) struct Errors {
+    fields: Map<String, Value>,
+    count: usize,
+}
+
+/// How many errors an answer names: a body of megabytes may be wrong everywhere.
+const MOST_ERRORS: usize = 200;
 
 impl Errors {
     /// Adds what is wrong with a field. `rule` is the platform's word for the rule, such as `required`.
     pub(super) fn add<S: AsRef<str>>(&mut self, path: &[S], rule: &str, details: Value) {
-        let mut members = &mut self.0;
+        if self.count >= MOST_ERRORS {
+            return;
+        }
+        self.count += 1;
+        let mut members = &mut self.fields;
         for key in path {
             let entry = members.entry(key.as_ref()).or_insert_with(|| Value::Object(Map::new()));
             if !entry.is_object() {
@@ -196,7 +222,7 @@ impl Errors {
     /// # Errors
     /// 400 with every error.
     pub(super) fn check(self) -> Result<(), Failure> {
-        if self.0.is_empty() { Ok(()) } else { Err(Failure::invalid(self)) }
+        if self.fields.is_empty() { Ok(()) } else { Err(Failure::invalid(self)) }
     }
 }
 
@@ -227,7 +253,7 @@ mod tests {
             "settings": {"bucket": {"required": {"message": "Field is required but missing"}}},
             "handler": {"enum": {"message": "no"}},
         }}});
-        assert_eq!(Value::Object(errors.0.clone()), expected);
+        assert_eq!(Value::Object(errors.fields.clone()), expected);
         assert!(errors.check().is_err());
         assert!(Errors::default().check().is_ok());
     }

@@ -9,13 +9,19 @@
 //! | `documents` | plan documents in CouchDB |
 //! | `edit` | making, replacing, patching and removing a plan |
 //! | `secrets` | masks, and what stands behind them |
-//! | `validate` | what a plan has to be before it is saved |
+//! | `validate` | what a plan has to be before it is saved: its steps |
+//! | `schema`, `schemas/` | each member for itself |
+//! | `references` | what the plan names, and what drivers say about settings |
+//! | `addresses` | what the egress policy says |
 
+mod addresses;
 mod documents;
 mod edit;
 mod envelope;
+mod references;
 mod request;
 mod route;
+mod schema;
 mod secrets;
 mod token;
 mod validate;
@@ -27,11 +33,14 @@ use http::{Request, Response};
 pub use self::token::Tokens;
 
 use self::documents::PlanDocuments;
+use self::edit::Change;
 use self::envelope::{Failure, Success};
 use self::route::Operation;
+use self::schema::Schemas;
 use crate::config::Config;
 use crate::handlers::Gateway;
-use crate::http::body::Body;
+use crate::http::body::{Body, BoxError};
+use crate::http::egress::Egress;
 use crate::telemetry::log::RequestId;
 
 /// The storage API; cheap to clone.
@@ -43,23 +52,29 @@ struct Shared {
     gateway: Arc<Gateway>,
     tokens: Tokens,
     documents: PlanDocuments,
+    schemas: Schemas,
+    egress: Egress,
     document_bytes: u64,
     allow_unvalidated: bool,
 }
 
 impl Api {
     /// The API over a running gateway.
-    #[must_use]
-    pub fn new(gateway: Arc<Gateway>, config: &Config) -> Self {
+    ///
+    /// # Errors
+    /// Never: only a schema that is built in and broken would be one.
+    pub fn new(gateway: Arc<Gateway>, config: &Config) -> Result<Self, BoxError> {
         let tokens = Tokens::new(&config.admin.tokens);
         let documents = PlanDocuments::new(gateway.couch.clone(), &config.plans.database);
-        Self(Arc::new(Shared {
+        Ok(Self(Arc::new(Shared {
             gateway,
             tokens,
             documents,
+            schemas: Schemas::new()?,
+            egress: Egress::from_config(&config.egress),
             document_bytes: config.limits.document_bytes,
             allow_unvalidated: config.plans.allow_unvalidated,
-        }))
+        })))
     }
 
     /// Whether a path is this API's.
@@ -96,17 +111,15 @@ impl Api {
             Operation::List(scope) => self.list(&scope).await,
             Operation::Read(scope) => self.read(&scope).await,
             Operation::Remove(scope) => self.remove(&scope).await,
-            Operation::Create(scope) => {
-                let data = request::data(&parts.headers, body, self.0.document_bytes).await?;
-                self.create(&scope, data, &query, id).await
-            }
-            Operation::Replace(scope) => {
-                let data = request::data(&parts.headers, body, self.0.document_bytes).await?;
-                self.replace(&scope, data, &query, id).await
-            }
-            Operation::Patch(scope) => {
-                let data = request::data(&parts.headers, body, self.0.document_bytes).await?;
-                self.patch(&scope, data, &query, id).await
+            Operation::Create(_) | Operation::Replace(_) | Operation::Patch(_) => {
+                let data = request::data(body, self.0.document_bytes).await?;
+                let change = Change { data: &data, query: &query, request: id };
+                match operation {
+                    Operation::Create(scope) => self.create(&scope, change).await,
+                    Operation::Replace(scope) => self.replace(&scope, change).await,
+                    Operation::Patch(scope) => self.patch(&scope, change).await,
+                    _ => Err(Failure::bad_identifier(parts.uri.path())),
+                }
             }
         }
     }

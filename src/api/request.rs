@@ -1,10 +1,9 @@
 //! The body and the query of a request.
 
-use http::header::HeaderMap;
 use serde_json::{Map, Value};
 
 use super::envelope::{Errors, Failure};
-use crate::http::body::{Body, TooLarge, collect};
+use crate::http::body::{Body, ClientGone, TooLarge, cause, collect};
 
 /// Parameters of the query, decoded.
 #[derive(Debug, Default)]
@@ -35,18 +34,21 @@ pub(super) struct Data {
     pub(super) unvalidated: bool,
 }
 
-/// Reads `{"data": {...}}`.
+/// Reads `{"data": {...}}`. Whatever the media type says: it can be nothing else.
 ///
 /// # Errors
-/// 400 for anything else, 413 for a body over the limit.
-pub(super) async fn data(_: &HeaderMap, body: Body, limit: u64) -> Result<Data, Failure> {
+/// 400 for anything else, 413 for a body over the limit, 408 for one that stops coming.
+pub(super) async fn data(body: Body, limit: u64) -> Result<Data, Failure> {
     let bytes = match collect(body, limit).await {
         Ok(bytes) => bytes,
         Err(error) if error.is::<TooLarge>() => return Err(Failure::too_large()),
-        Err(_) => return Err(wrong("json", "invalid", "The body broke off")),
+        Err(error) => {
+            let silent = matches!(cause::<ClientGone>(&*error), Some(ClientGone::Silent));
+            return Err(if silent { Failure::too_slow() } else { Failure::unreadable() });
+        }
     };
     let Ok(Value::Object(mut envelope)) = serde_json::from_slice(&bytes) else {
-        return Err(wrong("json", "invalid", "The body must be a JSON object"));
+        return Err(Failure::unreadable());
     };
     let unvalidated = match envelope.get("validate_settings") {
         Some(Value::Bool(validate)) => !validate,
@@ -54,11 +56,26 @@ pub(super) async fn data(_: &HeaderMap, body: Body, limit: u64) -> Result<Data, 
         _ => false,
     };
     match envelope.remove("data") {
+        Some(plan) if depth(&plan) > DEEPEST => {
+            Err(wrong("data", "invalid", &format!("Value is nested deeper than {DEEPEST} levels")))
+        }
         Some(Value::Object(plan)) => Ok(Data { plan, unvalidated }),
         Some(_) => Err(wrong("data", "type", "Value did not match type(s): object")),
         None => Err(wrong("data", "required", "Field is required but missing")),
     }
 }
+
+/// How deep objects and lists stand in each other; what the parser takes is bounded.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Half of what readers of JSON take (serde_json: 128), so that the plan can stand in a list in an answer.
+const DEEPEST: usize = 64;
 
 fn wrong(field: &str, rule: &str, message: &str) -> Failure {
     let mut errors = Errors::default();

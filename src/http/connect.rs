@@ -97,9 +97,7 @@ impl Connector {
     }
 
     async fn open(&self, origin: &Origin, reach: Reach) -> Result<TcpStream, Error> {
-        // RFC 6761 section 6.3: these names are the loopback's, but not every system's resolver knows.
-        let host = if origin.host.ends_with(".localhost") { "localhost" } else { &origin.host };
-        let found = tokio::net::lookup_host((host, origin.port)).await;
+        let found = resolve(&origin.host, origin.port).await;
         let found = found.map_err(|error| Error::from(Kind::Resolve).because(error))?;
         let permitted = |address: &SocketAddr| reach == Reach::Operator || self.egress.permits(address.ip());
         let mut refused = false;
@@ -120,6 +118,16 @@ impl Connector {
             None => Error::from(Kind::Resolve),
         })
     }
+}
+
+/// The addresses of a host.
+///
+/// # Errors
+/// Where the system's resolver finds none.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    // RFC 6761 section 6.3: these names are the loopback's, but not every system's resolver knows.
+    let host = if host.ends_with(".localhost") { "localhost" } else { host };
+    Ok(tokio::net::lookup_host((host, port)).await?.collect())
 }
 
 /// A connection, with or without TLS.

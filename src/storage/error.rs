@@ -22,6 +22,7 @@ struct Inner {
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
     message: String,
+    setting: Option<WrongSetting>,
     source: Option<BoxError>,
 }
 
@@ -47,7 +48,8 @@ pub enum Kind {
 impl Error {
     /// A failure with a text for the operator's log and the failure records. The text must hold no secret.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, status: None, retry_after: None, message: message.into(), source: None }))
+        let message = message.into();
+        Self(Box::new(Inner { kind, status: None, retry_after: None, message, setting: None, source: None }))
     }
 
     /// A refusal of the storage, classed by its status code (`storage-plans` table of failures).
@@ -106,6 +108,12 @@ impl Error {
         self.0.retry_after
     }
 
+    /// The setting that is wrong, where it is one.
+    #[must_use]
+    pub fn setting(&self) -> Option<&WrongSetting> {
+        self.0.setting.as_ref()
+    }
+
     /// The status code that the storage answered, if it did.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
@@ -131,7 +139,9 @@ impl From<client::Error> for Error {
 
 impl From<WrongSetting> for Error {
     fn from(wrong: WrongSetting) -> Self {
-        Self::new(Kind::Settings, wrong.to_string())
+        let mut error = Self::new(Kind::Settings, wrong.to_string());
+        error.0.setting = Some(wrong);
+        error
     }
 }
 
