@@ -69,7 +69,7 @@ impl Api {
     pub(super) async fn patch(&self, scope: &Scope, change: Change<'_>) -> Result<Success, Failure> {
         let (id, old) = self.existing(scope).await?;
         // Over what the caller may see: a secret that stays while its address changes is a mask, and judged like one.
-        let mut members = Value::Object(masked(&public(&old.members)));
+        let mut members = Value::Object(masked(&old.members));
         merge(&mut members, &Value::Object(public(&change.data.plan)));
         let Value::Object(members) = members else { return Err(Failure::bad_identifier(&id)) };
         let members = unmasked(members, &old.members)?;
@@ -193,7 +193,7 @@ fn private(scope: &Scope, id: &str) -> Map<String, Value> {
 
 /// A document as callers see it.
 fn shown(members: &Map<String, Value>) -> Value {
-    let mut data = masked(&public(members));
+    let mut data = masked(members);
     if let Some(id) = members.get("_id") {
         data.insert("id".to_owned(), id.clone());
     }

@@ -10,21 +10,23 @@ use super::envelope::{Errors, Failure};
 use crate::plan::{redacted, redacted_url};
 use crate::settings::{MASK, with_secrets_of};
 
-/// The members that callers may read and write: those that begin with neither `_` nor `pvt_`, and `id`.
+/// The members that callers may read and write: those that begin with neither `_` nor `pvt_`, and `id`. In a storage's
+/// entry too: what begins with `_` there is the gateway's own.
 pub(super) fn public(members: &Map<String, Value>) -> Map<String, Value> {
     let own = |key: &str| key.starts_with('_') || key.starts_with("pvt_") || key == "id";
-    members.iter().filter(|(key, _)| !own(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-/// A plan without its secrets; the members of a storage that begin with `_` are the gateway's own and go too.
-pub(super) fn masked(members: &Map<String, Value>) -> Map<String, Value> {
-    let mut members = redacted(members);
+    let members = members.iter().filter(|(key, _)| !own(key)).map(|(key, value)| (key.clone(), value.clone()));
+    let mut members: Map<_, _> = members.collect();
     if let Some(Value::Object(entries)) = members.get_mut("attachments") {
         for entry in entries.values_mut().filter_map(Value::as_object_mut) {
             entry.retain(|key, _| !key.starts_with('_'));
         }
     }
     members
+}
+
+/// What callers get to see of a document: its public members, without the secrets.
+pub(super) fn masked(members: &Map<String, Value>) -> Map<String, Value> {
+    redacted(&public(members))
 }
 
 /// Puts stored secrets back where a plan shows the mask.
@@ -177,7 +179,7 @@ mod tests {
                 "p": {"handler": "http", "settings": {"url": "http://H:80/a b?recording="}},
             },
             "connections": {"c": {"driver": "kazoo_couch", "settings": {
-                "ip": "1.1.1.1", "port": 5984, "credentials": {"username": "u", "password": "couch"}
+                "ip": "1.1.1.1", "port": 5984, "credentials": {"username": "u", "password": "c0uchpw"}
             }}},
         })
     }
@@ -194,7 +196,7 @@ mod tests {
         let mut expected = stored();
         expected["attachments"]["s"].as_object_mut().unwrap().remove("_sig");
         let shown = Value::Object(masked(&map(&stored())));
-        for secret in ["s3cr3t", "azkey", "me:", "pw", "tok&", "Bearer", "couch\""] {
+        for secret in ["s3cr3t", "azkey", "me:", "pw", "tok&", "Bearer", "c0uchpw"] {
             assert!(!shown.to_string().contains(secret), "{secret}: {shown}");
         }
         assert_eq!(changed(|_| {}).unwrap(), expected);
@@ -213,7 +215,7 @@ mod tests {
         assert_eq!(plan["attachments"]["a"]["settings"]["key"], "azkey");
         assert_eq!(plan["attachments"]["h"]["settings"]["url"], "https://me:pw@h/q?token=tok&y=");
         assert_eq!(plan["attachments"]["h"]["settings"]["headers"]["Authorization"], "Bearer b");
-        assert_eq!(plan["connections"]["c"]["settings"]["credentials"]["password"], "couch");
+        assert_eq!(plan["connections"]["c"]["settings"]["credentials"]["password"], "c0uchpw");
     }
 
     #[test]

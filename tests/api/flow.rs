@@ -1,0 +1,65 @@
+//! Plans are saved while attachments flow: the next request uses what was saved.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use crate::{Running, ask, file_plan, of, start};
+
+/// PUTs an attachment of a new document and gives the folder that it is in, or nothing where CouchDB has it.
+async fn goes_to(gateway: &Running, id: &str) -> Option<String> {
+    let rev = gateway.document(id, json!({"pvt_type": "mailbox_message"})).await;
+    let put = gateway.put(id, "call.mp3", &rev, b"bytes").await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let found = gateway.stored().into_iter().find(|stored| stored.contains(id));
+    found.map(|stored| stored.split('/').next().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn the_next_request_uses_the_plan_that_was_saved() {
+    let gateway = start().await;
+    gateway.make_database().await;
+    let path = of(&gateway.account);
+    assert_eq!(goes_to(&gateway, "first").await, None);
+    let stopping = AtomicBool::new(false);
+    // Others go on all the while.
+    let flow = async {
+        let mut count = 0;
+        while !stopping.load(Ordering::Relaxed) {
+            goes_to(&gateway, &format!("flow{count}")).await;
+            let back = gateway.get(&format!("flow{count}/call.mp3")).await;
+            assert_eq!((back.status, back.body.as_slice()), (200, &b"bytes"[..]));
+            count += 1;
+        }
+        count
+    };
+    let change = async {
+        for round in 0..10 {
+            for directory in ["one", "two"] {
+                let method = if (round, directory) == (0, "one") { "PUT" } else { "PATCH" };
+                let saved = ask(&gateway, method, &path, Some(&file_plan(directory))).await;
+                assert!(saved.status < 300, "{}", saved.text());
+                assert_eq!(goes_to(&gateway, &format!("x{round}{directory}")).await.as_deref(), Some(directory));
+            }
+        }
+        assert_eq!(ask(&gateway, "DELETE", &path, None).await.status, 200);
+        assert_eq!(goes_to(&gateway, "last").await, None);
+        stopping.store(true, Ordering::Relaxed);
+    };
+    let (count, ()) = tokio::join!(flow, change);
+    assert!(count > 0);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_system_plan_is_used_at_once_too() {
+    let gateway = start().await;
+    gateway.make_database().await;
+    assert_eq!(goes_to(&gateway, "before").await, None);
+    assert_eq!(ask(&gateway, "PUT", "/v2/storage", Some(&file_plan("system"))).await.status, 201);
+    assert_eq!(goes_to(&gateway, "after").await.as_deref(), Some("system"));
+    let off = json!({"plan": {"modb": {"attachments": {"handler": null}}}});
+    assert_eq!(ask(&gateway, "PUT", &of(&gateway.account), Some(&off)).await.status, 201);
+    assert_eq!(goes_to(&gateway, "off").await, None, "an account turns it off with null");
+    gateway.stop().await;
+}
