@@ -48,7 +48,8 @@ impl Api {
             return Err(Failure::bad_identifier(&id));
         }
         let old = self.0.documents.read(&id).await?;
-        if old.as_ref().is_some_and(|old| !(old.is_deleted() && fits(scope, old)) && !is_squatted(scope, old)) {
+        let is_free = |old: &Stored| (old.is_deleted() && fits(scope, old)) || is_squatted(scope, old);
+        if !old.as_ref().is_none_or(is_free) {
             return Err(Failure::conflict());
         }
         let mut members = unmasked(public(&change.data.plan), &Map::new())?;

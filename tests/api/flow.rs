@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{Running, ask, file_plan, of, start};
+use crate::support::gateway::STORAGE;
+use crate::{Running, SECOND, ask, file_plan, of, start};
 
 /// PUTs an attachment of a new document and gives the folder that it is in, or nothing where CouchDB has it.
 async fn goes_to(gateway: &Running, id: &str) -> Option<String> {
@@ -13,6 +14,13 @@ async fn goes_to(gateway: &Running, id: &str) -> Option<String> {
     assert_eq!(put.status, 201, "{put:?}");
     let found = gateway.stored().into_iter().find(|stored| stored.contains(id));
     found.map(|stored| stored.split('/').next().unwrap_or_default().to_owned())
+}
+
+/// A plan with two storages that uses the first.
+fn two_storages() -> Value {
+    let mut plan = file_plan("one");
+    plan["attachments"][SECOND] = json!({"handler": "file", "settings": {"directory": "two"}});
+    plan
 }
 
 #[tokio::test]
@@ -35,19 +43,23 @@ async fn the_next_request_uses_the_plan_that_was_saved() {
     };
     let change = async {
         for round in 0..10 {
-            for directory in ["one", "two"] {
-                let method = if (round, directory) == (0, "one") { "PUT" } else { "PATCH" };
-                let saved = ask(&gateway, method, &path, Some(&file_plan(directory))).await;
+            for (directory, id) in [("one", STORAGE), ("two", SECOND)] {
+                let saved = if (round, directory) == (0, "one") {
+                    ask(&gateway, "PUT", &path, Some(&two_storages())).await
+                } else {
+                    let patch = json!({"plan": {"modb": {"attachments": {"handler": id}}}});
+                    ask(&gateway, "PATCH", &path, Some(&patch)).await
+                };
                 assert!(saved.status < 300, "{}", saved.text());
                 assert_eq!(goes_to(&gateway, &format!("x{round}{directory}")).await.as_deref(), Some(directory));
             }
         }
-        assert_eq!(ask(&gateway, "DELETE", &path, None).await.status, 200);
-        assert_eq!(goes_to(&gateway, "last").await, None);
         stopping.store(true, Ordering::Relaxed);
     };
     let (count, ()) = tokio::join!(flow, change);
     assert!(count > 0);
+    assert_eq!(ask(&gateway, "DELETE", &path, None).await.status, 200);
+    assert_eq!(goes_to(&gateway, "last").await, None);
     gateway.stop().await;
 }
 

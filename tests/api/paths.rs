@@ -167,7 +167,7 @@ async fn the_gateways_own_members_are_kept_and_nobody_elses_are_taken() {
     sent["_rev"] = json!("1-x");
     sent["_deleted"] = json!(true);
     sent["id"] = json!("elsewhere");
-    sent["attachments"][crate::support::gateway::STORAGE]["_sig"] = json!("forged");
+    sent["attachments"][STORAGE]["_sig"] = json!("forged");
     let made = ask(&gateway, "PUT", &of(MINE), Some(&sent)).await;
     assert_eq!(made.status, 201, "{}", made.text());
     let mut document = stored(&gateway, MINE).await;

@@ -141,7 +141,7 @@ fn every_documented_setting_has_its_type() {
 }
 
 #[test]
-fn rules_have_the_platforms_words() {
+fn rules_of_settings_have_the_platforms_words() {
     let cases = [
         ("s3", json!({"bucket": "short"}), "bucket: minLength"),
         ("s3", json!({"bucket": "x".repeat(64)}), "bucket: maxLength"),
@@ -166,6 +166,15 @@ fn rules_have_the_platforms_words() {
         settings.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         assert_eq!(wrong_settings(handler, &settings), [expected], "{change}");
     }
+}
+
+#[test]
+fn rules_of_plans_have_the_platforms_words() {
+    let right = sound("file");
+    let couch = |settings: Value| json!({"connections": {ID: {"driver": "kazoo_couch", "settings": settings}}});
+    let storage = |entry: Value| json!({"attachments": {ID: entry}});
+    let modb = |class: Value| json!({"plan": {"modb": class}});
+    let attachments = |reference: Value| modb(json!({ "attachments": reference }));
     let plans = [
         (json!({"attachments": []}), "attachments: type"),
         (json!({"connections": 1}), "connections: type"),
@@ -174,53 +183,37 @@ fn rules_have_the_platforms_words() {
         (json!({"ui_metadata": 1}), "ui_metadata: type"),
         (json!({"unknown": 1}), "unknown: additionalProperties"),
         (json!({"plan": {"numbers": {}}}), "plan.numbers: additionalProperties"),
-        (json!({"plan": {"modb": 1}}), "plan.modb: type"),
-        (json!({"plan": {"modb": {"x": 1}}}), "plan.modb.x: additionalProperties"),
-        (json!({"plan": {"modb": {"connection": 1}}}), "plan.modb.connection: type"),
-        (json!({"plan": {"modb": {"types": []}}}), "plan.modb.types: type"),
-        (json!({"plan": {"modb": {"types": {"fax": 1}}}}), "plan.modb.types.fax: type"),
-        (json!({"plan": {"modb": {"types": {"fax": {"x": 1}}}}}), "plan.modb.types.fax.x: additionalProperties"),
-        (json!({"plan": {"modb": {"attachments": {"handler": 1}}}}), "plan.modb.attachments.handler: type"),
-        (json!({"plan": {"modb": {"attachments": {"params": 1}}}}), "plan.modb.attachments.params: type"),
-        (
-            json!({"plan": {"modb": {"attachments": {"params": {"url": "x"}}}}}),
-            "plan.modb.attachments.params.url: additionalProperties",
-        ),
-        (json!({"plan": {"modb": {"attachments": {"stub": "x"}}}}), "plan.modb.attachments.stub: pattern"),
-        (json!({"plan": {"modb": {"database": {"names": "x"}}}}), "plan.modb.database.names: type"),
-        (json!({"plan": {"modb": {"database": {"create_options": 1}}}}), "plan.modb.database.create_options: type"),
-        (json!({"attachments": {ID: 1}}), &format!("attachments.{ID}: type")),
-        (json!({"attachments": {ID: {"settings": {}}}}), &format!("attachments.{ID}.handler: required")),
-        (json!({"attachments": {ID: {"handler": 1, "settings": {}}}}), &format!("attachments.{ID}.handler: type")),
-        (json!({"attachments": {ID: {"handler": "x", "settings": {}}}}), &format!("attachments.{ID}.handler: enum")),
-        (json!({"attachments": {ID: {"handler": "file"}}}), &format!("attachments.{ID}.settings: required")),
-        (json!({"attachments": {ID: {"handler": "file", "settings": 1}}}), &format!("attachments.{ID}.settings: type")),
-        (
-            json!({"attachments": {ID: {"handler": "file", "name": 1, "settings": sound("file")}}}),
-            &format!("attachments.{ID}.name: type"),
-        ),
-        (
-            json!({"attachments": {"Short": {"handler": "file", "settings": sound("file")}}}),
-            "attachments.Short: pattern",
-        ),
+        (modb(json!(1)), "plan.modb: type"),
+        (modb(json!({"x": 1})), "plan.modb.x: additionalProperties"),
+        (modb(json!({"connection": 1})), "plan.modb.connection: type"),
+        (modb(json!({"types": []})), "plan.modb.types: type"),
+        (modb(json!({"types": {"fax": 1}})), "plan.modb.types.fax: type"),
+        (modb(json!({"types": {"fax": {"x": 1}}})), "plan.modb.types.fax.x: additionalProperties"),
+        (modb(json!({"database": {"names": "x"}})), "plan.modb.database.names: type"),
+        (modb(json!({"database": {"create_options": 1}})), "plan.modb.database.create_options: type"),
+        (attachments(json!({"handler": 1})), "plan.modb.attachments.handler: type"),
+        (attachments(json!({"params": 1})), "plan.modb.attachments.params: type"),
+        (attachments(json!({"params": {"url": 1}})), "plan.modb.attachments.params.url: additionalProperties"),
+        (attachments(json!({"stub": "x"})), "plan.modb.attachments.stub: pattern"),
+        (storage(json!(1)), "attachments.ID: type"),
+        (storage(json!({"settings": {}})), "attachments.ID.handler: required"),
+        (storage(json!({"handler": 1, "settings": {}})), "attachments.ID.handler: type"),
+        (storage(json!({"handler": "x", "settings": {}})), "attachments.ID.handler: enum"),
+        (storage(json!({"handler": "file"})), "attachments.ID.settings: required"),
+        (storage(json!({"handler": "file", "settings": 1})), "attachments.ID.settings: type"),
+        (storage(json!({"handler": "file", "name": 1, "settings": right})), "attachments.ID.name: type"),
+        (json!({"attachments": {"Short": {"handler": "file", "settings": right}}}), "attachments.Short: pattern"),
         (json!({"connections": {"local": 1}}), "connections.local: type"),
+        (json!({"connections": {ID: {"driver": "x"}}}), "connections.ID.driver: enum"),
+        (couch(json!({"ip": "h"})), "connections.ID.settings.port: required"),
         (
-            json!({"connections": {ID: {"driver": "x", "settings": {"ip": "h", "port": 1}}}}),
-            &format!("connections.{ID}.driver: enum"),
-        ),
-        (
-            json!({"connections": {ID: {"driver": "kazoo_couch", "settings": {"ip": "h"}}}}),
-            &format!("connections.{ID}.settings.port: required"),
-        ),
-        (
-            json!({"connections": {ID: {"driver": "kazoo_couch", "settings": {"ip": "h", "port": 1,
-                "credentials": {"username": "u", "password": true}}}}}),
-            &format!("connections.{ID}.settings.credentials.password: type"),
+            couch(json!({"ip": "h", "port": 1, "credentials": {"username": "u", "password": true}})),
+            "connections.ID.settings.credentials.password: type",
         ),
     ];
     for (plan, expected) in plans {
         let found = wrong(&plan);
-        assert!(found.iter().any(|error| error == expected), "{plan}: {found:?}");
+        assert!(found.iter().any(|error| *error == expected.replace("ID", ID)), "{plan}: {found:?}");
     }
 }
 
