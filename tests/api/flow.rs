@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::gateway::STORAGE;
-use crate::{Running, SECOND, ask, file_plan, of, start};
+use crate::support::gateway::{Couch, STORAGE};
+use crate::support::spy::Spy;
+use crate::{Running, SECOND, ask, file_plan, of, setup, start};
 
 /// PUTs an attachment of a new document and gives the folder that it is in, or nothing where CouchDB has it.
 async fn goes_to(gateway: &Running, id: &str) -> Option<String> {
@@ -73,5 +74,26 @@ async fn a_system_plan_is_used_at_once_too() {
     let off = json!({"plan": {"modb": {"attachments": {"handler": null}}}});
     assert_eq!(ask(&gateway, "PUT", &of(&gateway.account), Some(&off)).await.status, 201);
     assert_eq!(goes_to(&gateway, "off").await, None, "an account turns it off with null");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_plan_is_used_before_the_feed_tells() {
+    let couch = Couch::start().await;
+    let spy = Spy::start(&couch.url).await;
+    spy.hold(&format!("/{}/_changes", couch.plans));
+    let gateway = setup().upstream(&spy.url()).start_over(couch).await;
+    gateway.make_database().await;
+    let path = of(&gateway.account);
+    assert_eq!(goes_to(&gateway, "none").await, None);
+    assert_eq!(ask(&gateway, "PUT", &path, Some(&file_plan("one"))).await.status, 201);
+    assert_eq!(goes_to(&gateway, "made").await.as_deref(), Some("one"));
+    assert_eq!(ask(&gateway, "PATCH", &path, Some(&file_plan("two"))).await.status, 200);
+    assert_eq!(goes_to(&gateway, "patched").await.as_deref(), Some("two"));
+    assert_eq!(ask(&gateway, "POST", &path, Some(&file_plan("three"))).await.status, 200);
+    assert_eq!(goes_to(&gateway, "posted").await.as_deref(), Some("three"));
+    assert_eq!(ask(&gateway, "DELETE", &path, None).await.status, 200);
+    assert_eq!(goes_to(&gateway, "gone").await, None);
+    spy.release();
     gateway.stop().await;
 }
