@@ -20,6 +20,7 @@ mod fields;
 mod flow;
 mod generated;
 mod masks;
+mod page;
 mod paths;
 mod races;
 mod references;
