@@ -35,21 +35,29 @@ impl Ground {
     }
 
     fn defines(&self, part: &str, id: &str) -> bool {
-        self.merged.members().get(part).and_then(|entries| entries.get(id)).is_some_and(Value::is_object)
+        defines(&self.merged, part, id)
     }
+}
+
+fn defines(plan: &Merged, part: &str, id: &str) -> bool {
+    plan.members().get(part).and_then(|entries| entries.get(id)).is_some_and(Value::is_object)
 }
 
 /// Every handler and connection that the plan names has to be there, and secrets of documents below stay theirs.
 pub(super) fn check_references(ground: &Ground, errors: &mut Errors) {
     for path in places(&ground.own) {
-        let Some(entry) = at(&ground.own, &path) else { continue };
-        let handler = entry.get("attachments").and_then(|attachments| attachments.get("handler"));
-        if let Some(id) = handler.and_then(Value::as_str).filter(|id| !ground.defines("attachments", id)) {
-            errors.say(&below(&path, &["attachments", "handler"]), "error", unknown(id, "attachments"));
+        for (part, field, id) in named(&ground.own, &path) {
+            if !ground.defines(part, id) {
+                errors.say(&below(&path, field), "error", format!("invalid reference '{id}' to {part}"));
+            }
         }
-        let connection = entry.get("connection").and_then(Value::as_str);
-        if let Some(id) = connection.filter(|id| *id != LOCAL && !ground.defines("connections", id)) {
-            errors.say(&below(&path, &["connection"]), "error", unknown(id, "connections"));
+    }
+    // A null takes away what documents below define and go on naming.
+    for path in places(ground.merged.members()) {
+        for (part, _, id) in named(ground.merged.members(), &path) {
+            if !ground.defines(part, id) && defines(&ground.below, part, id) {
+                errors.say(&[part, id], "error", "the plan still refers to it");
+            }
         }
     }
     for part in ["attachments", "connections"] {
@@ -141,6 +149,18 @@ fn borrowed(under: &Value, masked: &Value, own: &Value, path: &mut Vec<String>, 
     }
 }
 
+/// What an entry names: the part of the plan that has to define it, the field, and the id.
+fn named<'a>(
+    members: &'a Map<String, Value>,
+    path: &[String],
+) -> impl Iterator<Item = (&'static str, &'static [&'static str], &'a str)> {
+    let entry = at(members, path);
+    let handler = entry.and_then(|entry| entry.get("attachments")?.get("handler")?.as_str());
+    let connection = entry.and_then(|entry| entry.get("connection")?.as_str()).filter(|id| *id != LOCAL);
+    let handler = handler.map(|id| ("attachments", &["attachments", "handler"][..], id));
+    handler.into_iter().chain(connection.map(|id| ("connections", &["connection"][..], id)))
+}
+
 /// The paths of the class entries and type entries.
 fn places(members: &Map<String, Value>) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
@@ -161,8 +181,4 @@ fn at<'a>(members: &'a Map<String, Value>, path: &[String]) -> Option<&'a Value>
 
 fn below(path: &[String], more: &[&str]) -> Vec<String> {
     path.iter().cloned().chain(more.iter().map(|key| (*key).to_owned())).collect()
-}
-
-fn unknown(id: &str, part: &str) -> String {
-    format!("invalid reference '{id}' to {part}")
 }

@@ -109,9 +109,13 @@ fn spoilt(index: usize, change: usize, other: &Value) -> Option<Value> {
 }
 
 async fn put(client: &mut RawClient, body: &str) -> crate::RawResponse {
+    save(client, "PUT", body).await
+}
+
+async fn save(client: &mut RawClient, method: &str, body: &str) -> crate::RawResponse {
     let target = format!("{}?validate_settings=false", of(MINE));
     let head = format!(
-        "PUT {target} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {OPERATOR}\r\nContent-Length: {}\r\n\r\n",
+        "{method} {target} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {OPERATOR}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     client.exchange(format!("{head}{body}")).await.unwrap()
@@ -135,6 +139,27 @@ async fn a_thousand_bad_documents_are_refused() {
     assert_eq!(answer.status, 404, "one was saved: {}", answer.text());
     let answer = crate::ask(&gateway, "PUT", &of(MINE), Some(&right())).await;
     assert_eq!(answer.status, 201, "only the spoilt ones are bad: {}", answer.text());
+    drop(client);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_bad_document_replaces_nothing() {
+    let gateway = setup().set("timeouts.connect", "50ms").start().await;
+    assert_eq!(crate::ask(&gateway, "PUT", &of(MINE), Some(&right())).await.status, 201);
+    let before = crate::stored(&gateway, MINE).await;
+    let mut client = RawClient::connect(gateway.app.admin.unwrap()).await.unwrap();
+    let mut runner = TestRunner::deterministic();
+    let inputs = (any::<usize>(), any::<usize>(), any_json());
+    let mut bad = 0;
+    while bad < 200 {
+        let (index, change, other) = inputs.new_tree(&mut runner).unwrap().current();
+        let Some(plan) = spoilt(index, change, &other) else { continue };
+        let answer = save(&mut client, "POST", &json!({ "data": plan }).to_string()).await;
+        assert_eq!(answer.status, 400, "{plan:#}: {}", answer.text());
+        bad += 1;
+    }
+    assert_eq!(crate::stored(&gateway, MINE).await, before);
     drop(client);
     gateway.stop().await;
 }

@@ -85,3 +85,24 @@ async fn the_same_id_again_brings_its_own_secrets() {
     assert_eq!(answer.status, 201, "{}", answer.text());
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_plan_below_names_is_not_taken_away() {
+    let gateway = start().await;
+    assert_eq!(ask(&gateway, "PUT", "/v2/storage", Some(&file_plan("a"))).await.status, 201);
+    let mut away = json!({"attachments": {STORAGE: null}});
+    let answer = ask(&gateway, "PUT", &of(MINE), Some(&away)).await;
+    assert_eq!(wrong(&answer), [format!("attachments.{STORAGE}: error")]);
+    away["plan"] = json!({"modb": {"attachments": {"handler": null}}});
+    let answer = ask(&gateway, "PUT", &of(MINE), Some(&away)).await;
+    assert_eq!(answer.status, 201, "nobody names it any more: {}", answer.text());
+    // What was broken before is not this plan's doing.
+    write(&gateway, "system", &{
+        let mut system = crate::stored(&gateway, "system").await;
+        system["attachments"] = json!({});
+        system
+    })
+    .await;
+    assert_eq!(ask(&gateway, "POST", &of(MINE), Some(&json!({"ui_metadata": {}}))).await.status, 200);
+    gateway.stop().await;
+}
