@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::api::Api;
 use crate::config::{Config, CouchTarget, Secret};
 use crate::couch::Couch;
 use crate::export::Exporter;
@@ -46,6 +47,8 @@ pub struct App {
     pub admission: Admission,
     /// Connections of clients, apart from the tasks that have to end.
     pub connections: Tasks,
+    /// Whether anybody may use the storage API.
+    pub has_tokens: bool,
     certificates: Option<Certificates>,
     background: Tasks,
     /// Connections to CouchDB and to storages.
@@ -84,6 +87,7 @@ impl App {
             gateway,
             admission,
             connections,
+            has_tokens: !config.admin.tokens.is_empty(),
             certificates,
             background,
             upstream,
@@ -93,7 +97,7 @@ impl App {
         };
         app.proxy = app.serve(proxy, server.clone(), None)?;
         app.proxy_tls = app.serve(proxy_tls, server, app.certificates.clone())?;
-        app.admin = app.serve_admin(admin)?;
+        app.admin = app.serve_admin(admin, &config)?;
         Ok(app)
     }
 
@@ -109,10 +113,11 @@ impl App {
         Ok(Some(address))
     }
 
-    fn serve_admin(&self, listener: Option<TcpListener>) -> Result<Option<SocketAddr>, BoxError> {
+    fn serve_admin(&self, listener: Option<TcpListener>, config: &Config) -> Result<Option<SocketAddr>, BoxError> {
         let Some(listener) = listener else { return Ok(None) };
         let address = listener.local_addr()?;
-        let admin = Admin::new(Arc::clone(&self.gateway), self.admission.clone(), self.stopping.clone());
+        let api = Api::new(Arc::clone(&self.gateway), config)?;
+        let admin = Admin::new(Arc::clone(&self.gateway), api, self.admission.clone(), self.stopping.clone());
         let serving = admin.accept(listener, self.background.clone(), self.closing.clone());
         drop(self.background.spawn("admin listener", serving));
         Ok(Some(address))

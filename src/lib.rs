@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` explains the shape and the order of the modules, which may import only downwards.
 
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;

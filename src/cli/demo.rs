@@ -69,7 +69,7 @@ impl Drop for Folder {
 fn configuration(folder: &Path) -> Result<Config, BoxError> {
     let text = json!({
         "listen": { "address": "127.0.0.1:0" },
-        "admin": { "address": "127.0.0.1:0" },
+        "admin": { "address": "127.0.0.1:0", "tokens": [TOKEN] },
         "couchdb": { "url": "embedded", "data": folder.join("couchdb"), "username": USER, "password": PASSWORD },
         "storage": { "file_root": folder.join("attachments") },
         "log": { "level": "warn" },
@@ -115,7 +115,11 @@ async fn show(app: &App, folder: &Path) -> Result<(), BoxError> {
     say(&format!("  {base}/{DATABASE}/{DOCUMENT}"))?;
     say(&format!("  {base}{target} -o recording.wav"))?;
     say(&format!("  {base}/{DATABASE}/by-hand/hello.wav -X PUT -H 'Content-Type: audio/x-wav' -T recording.wav"))?;
-    Ok(say("  (a document without a type: no plan speaks of it, CouchDB keeps its attachment)")?)
+    say("  (a document without a type: no plan speaks of it, CouchDB keeps its attachment)")?;
+    if let Some(admin) = app.admin {
+        say(&format!("  curl -H 'X-Auth-Token: {TOKEN}' http://{admin}/v2/accounts/{ACCOUNT}/storage"))?;
+    }
+    Ok(())
 }
 
 fn plan() -> Value {
@@ -178,6 +182,7 @@ impl Talker {
 const RECORDING: &[u8] = include_bytes!("../../assets/recording.wav");
 const USER: &str = "admin";
 const PASSWORD: &str = "demo";
+const TOKEN: &str = "demo-token";
 const ACCOUNT: &str = "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b";
 const DATABASE: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202611";
 const DOCUMENT: &str = "202611-a3f7c2";

@@ -27,8 +27,11 @@ pub(super) fn check(config: &Config) -> Result<(), BoxError> {
     config.listen.tls.as_ref().map_or(Ok(()), |tls| Certificates::load(tls).map(drop))
 }
 
-/// Says where the listeners are.
+/// Says where the listeners are. Whoever waits for the last line has read all of it.
 pub(super) fn announce(app: &App) {
+    if app.admin.is_some() && !app.has_tokens {
+        complain("admin.tokens is empty: /v2 on the admin listener answers 401");
+    }
     let listeners = [
         ("store", "http", app.store),
         ("proxy", "http", app.proxy),

@@ -134,9 +134,7 @@ impl Connector {
     /// # Errors
     /// Of kind `Resolve` or `Refused`.
     pub async fn addresses(&self, origin: &Origin, reach: Reach) -> Result<Vec<SocketAddr>, Error> {
-        // RFC 6761 section 6.3: these names are the loopback's, but not every system's resolver knows.
-        let host = if origin.host.ends_with(".localhost") { "localhost" } else { &origin.host };
-        let found = tokio::net::lookup_host((host, origin.port)).await;
+        let found = resolve(&origin.host, origin.port).await;
         let found = found.map_err(|error| Error::from(Kind::Resolve).because(error))?;
         let mut refused = false;
         let mut permitted = Vec::new();
@@ -173,6 +171,16 @@ impl Connector {
 fn tuned(stream: TcpStream) -> Result<TcpStream, Error> {
     let tuned = stream.set_nodelay(true).and_then(|()| bound_send_buffer(&stream));
     tuned.map(|()| stream).map_err(|error| Error::from(Kind::Connect).because(error))
+}
+
+/// The addresses of a host.
+///
+/// # Errors
+/// Where the system's resolver finds none.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    // RFC 6761 section 6.3: these names are the loopback's, but not every system's resolver knows.
+    let host = if host.ends_with(".localhost") { "localhost" } else { host };
+    Ok(tokio::net::lookup_host((host, port)).await?.collect())
 }
 
 /// A connection, with or without TLS.

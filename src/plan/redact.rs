@@ -6,25 +6,26 @@ use url::Url;
 use crate::settings::{MASK, masked_query};
 use crate::storage::driver;
 
-/// A plan's members with every secret value replaced by [`MASK`].
+/// A plan's members with every secret value replaced by [`MASK`]. Whatever the members are: plans are read from documents
+/// that anybody may have written.
 #[must_use]
 pub fn redacted(members: &Map<String, Value>) -> Map<String, Value> {
     let mut members = members.clone();
     for (key, part) in &mut members {
-        let Value::Object(entries) = part else { continue };
-        if key == "attachments" {
-            for entry in entries.values_mut() {
-                let handler = entry.get("handler").and_then(Value::as_str).unwrap_or_default().to_owned();
-                mask(entry, &handler);
+        match part {
+            Value::Object(entries) if key == "attachments" => {
+                for entry in entries.values_mut() {
+                    let handler = entry.get("handler").and_then(Value::as_str).unwrap_or_default().to_owned();
+                    mask(entry, &handler);
+                }
             }
-        } else {
-            entries.values_mut().for_each(|entry| mask(entry, ""));
+            part => mask_member(key, part, ""),
         }
     }
     members
 }
 
-/// A URL without user information and without the secrets of its query.
+/// A URL without user information and without the secrets of its query; untouched where it has none.
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else { return MASK.to_owned() };
@@ -33,30 +34,37 @@ pub fn redacted_url(text: &str) -> String {
     {
         return MASK.to_owned();
     }
-    masked_query(url.as_str())
+    let redacted = masked_query(url.as_str());
+    if redacted.contains(MASK) { redacted } else { text.to_owned() }
 }
 
 fn mask(value: &mut Value, handler: &str) {
     match value {
-        Value::Object(members) => {
-            for (key, member) in members {
-                let secret = match key.as_str() {
-                    "secret" | "password" => true,
-                    key => driver(handler).is_some_and(|driver| driver.secrets.contains(&key)),
-                };
-                match member {
-                    Value::Null => {}
-                    member if secret => *member = MASK.into(),
-                    Value::Object(headers) if key == "headers" => {
-                        headers.values_mut().for_each(|header| *header = MASK.into());
-                    }
-                    Value::String(url) if key == "url" => *url = redacted_url(url),
-                    member => mask(member, handler),
-                }
-            }
-        }
+        Value::Object(members) => members.iter_mut().for_each(|(key, member)| mask_member(key, member, handler)),
         Value::Array(items) => items.iter_mut().for_each(|item| mask(item, handler)),
         _ => {}
+    }
+}
+
+fn mask_member(key: &str, member: &mut Value, handler: &str) {
+    match member {
+        Value::Null => {}
+        member if is_secret(key, handler) => *member = MASK.into(),
+        Value::Object(headers) if key == "headers" => {
+            headers.values_mut().filter(|header| !header.is_null()).for_each(|header| *header = MASK.into());
+        }
+        Value::String(url) if key == "url" => *url = redacted_url(url),
+        member if matches!(key, "headers" | "url") => *member = MASK.into(),
+        member => mask(member, handler),
+    }
+}
+
+fn is_secret(key: &str, handler: &str) -> bool {
+    match key {
+        "secret" | "password" => true,
+        // Where nobody knows whose it is.
+        "key" if driver(handler).is_none() => true,
+        key => driver(handler).is_some_and(|driver| driver.secrets.contains(&key)),
     }
 }
 
@@ -76,14 +84,26 @@ mod tests {
                     "url": "https://canary:canary@h/p?a=1&token=canary&KEY=canary", "headers": {"x": "canary"}
                 }},
                 "d": {"handler": "http", "settings": {"url": "canary not a url"}},
+                "e": {"handler": "http", "settings": {"url": ["https://canary@h"], "headers": "canary"}},
+                "f": {"settings": {"key": "canary"}},
+                "g": [{"settings": {"secret": ["canary"]}}],
+                "h": {"handler": "http", "settings": {"url": "HTTPS://Host:443/a b?x="}},
             },
             "connections": {"x": {"settings": {"credentials": {"username": "u", "password": "canary"}}}},
-            "plan": {"modb": {"attachments": {"handler": "a", "params": {"secret": "canary"}}}}
+            "plan": {"modb": {"attachments": {"handler": "a", "params": {"secret": "canary", "key": "canary"}}}},
+            "password": "canary",
+            "odd": [{"secret": 1, "password": {"canary": 1}}],
         });
         let text = json!(redacted(plan.as_object().unwrap())).to_string();
         assert!(!text.contains("canary"), "{text}");
-        for kept in ["AKID", "\"b\"", "acc", "a=1", "\"u\"", "\"handler\":\"a\""] {
+        for kept in ["AKID", "\"b\"", "acc", "a=1", "\"u\"", "\"handler\":\"a\"", "HTTPS://Host:443/a b?x="] {
             assert!(text.contains(kept), "{kept}: {text}");
         }
+    }
+
+    #[test]
+    fn a_list_of_storages_hides_its_secrets_too() {
+        let plan = json!({"attachments": [{"handler": "s3", "settings": {"secret": "canary", "key": "canary"}}]});
+        assert!(!json!(redacted(plan.as_object().unwrap())).to_string().contains("canary"));
     }
 }

@@ -1,4 +1,4 @@
-//! The admin listener: health and metrics.
+//! The admin listener: health, metrics and the storage API.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -14,7 +13,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Api;
 use crate::handlers::Gateway;
+use crate::http::body::Body;
 use crate::middleware::Admission;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Levels;
@@ -23,6 +24,7 @@ use crate::telemetry::metrics::Levels;
 #[derive(Debug, Clone)]
 pub struct Admin {
     gateway: Arc<Gateway>,
+    api: Api,
     admission: Admission,
     stopping: CancellationToken,
 }
@@ -30,8 +32,8 @@ pub struct Admin {
 impl Admin {
     /// `stopping` makes it say that it is not ready any more.
     #[must_use]
-    pub const fn new(gateway: Arc<Gateway>, admission: Admission, stopping: CancellationToken) -> Self {
-        Self { gateway, admission, stopping }
+    pub const fn new(gateway: Arc<Gateway>, api: Api, admission: Admission, stopping: CancellationToken) -> Self {
+        Self { gateway, api, admission, stopping }
     }
 
     /// Answers until `closing`, which comes after the drain: health is asked for during it.
@@ -47,7 +49,7 @@ impl Admin {
             };
             let (admin, closing) = (self.clone(), closing.clone());
             drop(tasks.spawn("admin connection", async move {
-                let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(admin.answer(&request))));
+                let service = service_fn(|request| async { Ok::<_, Infallible>(admin.answer(request).await) });
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(admin.gateway.timeouts.request_head)
@@ -60,7 +62,11 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        if Api::owns(request.uri().path()) {
+            let (idle, tasks) = (self.gateway.timeouts.idle_body, &self.gateway.tasks);
+            return self.api.answer(request.map(|body| Body::request(body, idle, false, tasks, &Activity::default()))).await;
+        }
         let known = matches!(request.uri().path(), "/live" | "/ready" | "/metrics");
         if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
@@ -84,8 +90,8 @@ impl Admin {
     }
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     response

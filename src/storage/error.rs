@@ -22,6 +22,7 @@ struct Inner {
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
     message: String,
+    setting: Option<WrongSetting>,
     source: Option<BoxError>,
 }
 
@@ -47,7 +48,8 @@ pub enum Kind {
 impl Error {
     /// A failure with a text for the operator's log and the failure records. The text must hold no secret.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, status: None, retry_after: None, message: message.into(), source: None }))
+        let message = message.into();
+        Self(Box::new(Inner { kind, status: None, retry_after: None, message, setting: None, source: None }))
     }
 
     /// A refusal of the storage, classed by its status code (`storage-plans` table of failures).
@@ -97,9 +99,10 @@ impl Error {
     /// The same failure for somebody else who waited for the same thing; without its cause.
     #[must_use]
     pub(super) fn again(&self) -> Self {
-        let Inner { kind, status, retry_after, message, .. } = &*self.0;
+        let Inner { kind, status, retry_after, message, setting, .. } = &*self.0;
         let (kind, status, retry_after, message) = (*kind, *status, *retry_after, message.clone());
-        Self(Box::new(Inner { kind, status, retry_after, message, source: None }))
+        let setting = setting.clone();
+        Self(Box::new(Inner { kind, status, retry_after, message, setting, source: None }))
     }
 
     /// What the gateway does about it.
@@ -118,6 +121,12 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// The setting that is wrong, where it is one.
+    #[must_use]
+    pub fn setting(&self) -> Option<&WrongSetting> {
+        self.0.setting.as_ref()
     }
 
     /// The status code that the storage answered, if it did.
@@ -145,7 +154,9 @@ impl From<client::Error> for Error {
 
 impl From<WrongSetting> for Error {
     fn from(wrong: WrongSetting) -> Self {
-        Self::new(Kind::Settings, wrong.to_string())
+        let mut error = Self::new(Kind::Settings, wrong.to_string());
+        error.0.setting = Some(wrong);
+        error
     }
 }
 

@@ -9,6 +9,7 @@ const ORDER: [&str; 21] = [
     "app",
     "server",
     "middleware",
+    "api",
     "explain",
     "handlers",
     "router",

@@ -1,7 +1,8 @@
 //! `stowage serve`, its signals, `healthcheck` and `demo`.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::process::Stdio;
 
 use serde_json::json;
 
@@ -132,4 +133,36 @@ fn the_demo_shows_a_recording_that_comes_back() {
     }
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "the demo's folder goes: {left:?}");
+}
+
+/// What `stowage serve` says until the admin listener is there.
+fn start_up(tokens: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(folder.path(), &["serve"]);
+    for (key, value) in [
+        ("COUCHDB__URL", "http://127.0.0.1:1"),
+        ("LISTEN__ADDRESS", "127.0.0.1:0"),
+        ("ADMIN__ADDRESS", "127.0.0.1:0"),
+        ("ADMIN__TOKENS", tokens),
+    ] {
+        command.env(format!("STOWAGE__{key}"), value);
+    }
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = String::new();
+    while !said.contains("listening admin http://") {
+        said.push_str(&lines.next().expect("it says where it listens"));
+        said.push('\n');
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said
+}
+
+#[test]
+fn without_a_token_it_says_that_nobody_may_use_the_storage_api() {
+    let said = start_up("[]");
+    assert!(said.contains("admin.tokens is empty: /v2 on the admin listener answers 401\n"), "{said}");
+    let said = start_up(r#"["canary-token"]"#);
+    assert!(!said.contains("401") && !said.contains("canary"), "{said}");
 }

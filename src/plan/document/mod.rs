@@ -72,23 +72,26 @@ pub struct Merged {
 impl Merged {
     /// Merges the documents that count over the built-in default.
     pub fn from_documents(documents: &Documents<'_>) -> Self {
-        let mut members = Value::Object(default_plan());
-        let mut sources = Vec::new();
-        for (id, document) in documents.that_count() {
-            sources.push(id.to_owned());
-            for key in MEMBERS {
-                if let Some(part) = document.get(key) {
-                    merge_into(&mut members, &json!({ key: part }));
-                }
+        documents.that_count().into_iter().fold(Self::default(), |mut merged, (id, document)| {
+            merged.sources.push(id.to_owned());
+            merged.under(document)
+        })
+    }
+
+    /// The same with one more document over it, which counts whatever it is.
+    #[must_use]
+    pub fn under(self, document: &Value) -> Self {
+        let mut members = Value::Object(self.members);
+        for key in MEMBERS {
+            if let Some(part) = document.get(key) {
+                merge_into(&mut members, &json!({ key: part }));
             }
         }
-        Self {
-            members: match members {
-                Value::Object(members) => members,
-                _ => Map::new(),
-            },
-            sources,
-        }
+        let members = match members {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        Self { members, sources: self.sources }
     }
 
     /// The merged `attachments`, `connections` and `plan`, secrets included.

@@ -1,0 +1,95 @@
+//! Addresses that the egress policy refuses are refused when a plan is saved.
+//!
+//! This is for people: the policy itself holds where connections are made (`http::connect`), whatever was true here. A
+//! name that cannot be looked up is left to the check of the storage.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::Value;
+use url::Url;
+
+use super::envelope::Errors;
+use super::references::Ground;
+use crate::http::connect::resolve;
+use crate::http::egress::Egress;
+use crate::plan::Settings;
+use crate::storage::Registry;
+
+/// An address and the field that it comes from.
+struct Address {
+    field: [String; 4],
+    /// `None` where it is none.
+    server: Option<(String, u16)>,
+}
+
+/// Looks up all addresses of the plan's own storages and connections.
+pub(super) async fn check_addresses(
+    ground: &Ground,
+    storages: &Registry,
+    egress: &Egress,
+    patience: Duration,
+    errors: &mut Errors,
+) {
+    let found = ground.own_ids("attachments").filter_map(|id| of_storage(&ground.merged.storage(id)?, storages));
+    let couches = ground.own_ids("connections").filter(|id| *id != crate::plan::LOCAL);
+    let found = found.chain(couches.filter_map(|id| of_connection(&ground.merged.connection(id).ok()??)));
+    let found: Vec<Address> = found.collect();
+    let looked_up = stream::iter(found).map(|address| fault(address, egress, patience));
+    let wrong: Vec<_> = looked_up.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    for (field, what) in wrong {
+        let [.., key] = &field;
+        errors.say(&field, "invalid", format!("{key} {what}"));
+    }
+}
+
+/// The field and what is wrong with it, if anything is.
+async fn fault(address: Address, egress: &Egress, patience: Duration) -> Option<([String; 4], &'static str)> {
+    let Some((host, port)) = address.server else { return Some((address.field, "is not an address")) };
+    let refused = tokio::time::timeout(patience, is_refused(egress, &host, port)).await.unwrap_or(false);
+    refused.then_some((address.field, "is an address that this system does not connect to"))
+}
+
+/// Whether there are addresses, none of which may be connected to.
+async fn is_refused(egress: &Egress, host: &str, port: u16) -> bool {
+    let found = resolve(host, port).await.unwrap_or_default();
+    !found.is_empty() && !found.iter().any(|address| egress.permits(address.ip()))
+}
+
+/// The address that a plan chooses: that of most services is the operator's choice.
+fn of_storage(settings: &Settings, storages: &Registry) -> Option<Address> {
+    let text = |key: &str| settings.members().get(key).and_then(Value::as_str).map(str::to_owned);
+    let (key, url) = match settings.handler() {
+        "http" | "ftp" => ("url", text("url")),
+        // With the bucket or the account in front of the host.
+        "s3" | "azure" => ("host", storages.open(settings).ok().map(|storage| storage.url("x"))),
+        _ => return None,
+    };
+    let field = ["attachments", settings.id(), "settings", key].map(str::to_owned);
+    Some(Address { field, server: url.and_then(|url| server(&url)) })
+}
+
+fn of_connection(settings: &Settings) -> Option<Address> {
+    let ip = settings.members().get("ip")?.as_str()?.trim();
+    let port = settings.number("port").ok().flatten().unwrap_or(DEFAULT_PORT);
+    let host = if ip.contains(':') && !ip.starts_with('[') { format!("[{ip}]") } else { ip.to_owned() };
+    let sound = !host.contains(['/', '?', '#', '@', '\\']);
+    let server = sound.then(|| server(&format!("http://{host}:{port}/"))).flatten();
+    let field = ["connections", settings.id(), "settings", "ip"].map(str::to_owned);
+    Some(Address { field, server })
+}
+
+/// Host and port; the host in its plain form, whichever way its numbers were written (WHATWG URL, "host parsing").
+fn server(url: &str) -> Option<(String, u16)> {
+    let url: Url = url.trim().parse().ok()?;
+    let host = url.host_str().filter(|host| !host.is_empty())?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = url.port_or_known_default().or_else(|| (url.scheme() == "ftps").then_some(990))?;
+    Some((host, port))
+}
+
+/// Names looked up at the same time.
+const AT_ONCE: usize = 16;
+/// CouchDB's.
+const DEFAULT_PORT: u64 = 5984;

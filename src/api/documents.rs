@@ -1,0 +1,162 @@
+//! Plan documents in CouchDB, with the gateway's own account.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::envelope::{Failure, refused};
+use crate::couch::{self, Answer, Couch, Document, DocumentPath};
+use crate::http::body::{TooLarge, cause};
+use crate::http::target::encode;
+use crate::settings::as_flag;
+
+/// The plans database.
+#[derive(Debug)]
+pub(super) struct PlanDocuments {
+    couch: Couch,
+    database: String,
+}
+
+/// A document as it is in CouchDB.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) members: Map<String, Value>,
+    pub(super) rev: String,
+}
+
+/// A row of `_all_docs`. Its document may be anything, and be unreadable.
+#[derive(Deserialize)]
+struct Row {
+    id: Option<String>,
+    doc: Option<Box<RawValue>>,
+}
+
+impl Stored {
+    fn of(members: Map<String, Value>) -> Option<Self> {
+        let rev = members.get("_rev")?.as_str()?.to_owned();
+        Some(Self { members, rev })
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        self.members.get(key)?.as_str()
+    }
+
+    /// Whether the platform counts it as absent.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.members.get("pvt_deleted").and_then(as_flag) == Some(true)
+    }
+}
+
+impl PlanDocuments {
+    pub(super) fn new(couch: Couch, database: &str) -> Self {
+        Self { couch, database: encode(database) }
+    }
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// Where CouchDB cannot be asked, or refuses.
+    pub(super) async fn read(&self, id: &str) -> Result<Option<Stored>, Failure> {
+        match self.couch.read(&self.path(id), "", &self.couch.own_account()).await? {
+            Answer::Document(document, _) => Ok(Stored::of(members(&document)?)),
+            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(None),
+            Answer::Other(answer) => Err(refused(answer.status(), "give the plan")),
+        }
+    }
+
+    /// Writes a document; the revision that it follows stands in it. Gives the new revision.
+    ///
+    /// # Errors
+    /// 409 where another revision is the current one.
+    pub(super) async fn write(&self, id: &str, members: &Map<String, Value>) -> Result<String, Failure> {
+        let bytes = Bytes::from(Value::Object(members.clone()).to_string());
+        let path = self.path(id);
+        let mut save = self.couch.save(&path, &bytes, &self.couch.own_account()).await?;
+        if save.head.status == StatusCode::NOT_FOUND {
+            self.make_database().await?;
+            save = self.couch.save(&path, &bytes, &self.couch.own_account()).await?;
+        }
+        match save.head.status {
+            status if status.is_success() => {
+                let answer: Map<String, Value> = serde_json::from_slice(&save.body).unwrap_or_default();
+                let rev = answer.get("rev").and_then(Value::as_str).map(str::to_owned);
+                rev.ok_or_else(|| refused(status, "name the revision of the plan"))
+            }
+            StatusCode::CONFLICT => Err(Failure::conflict()),
+            status => Err(refused(status, "save the plan")),
+        }
+    }
+
+    /// All documents of a kind, ordered by id.
+    ///
+    /// # Errors
+    /// Where CouchDB cannot be asked, or refuses.
+    pub(super) async fn all(&self, wanted: impl Fn(&Stored) -> bool) -> Result<Vec<Stored>, Failure> {
+        let (mut found, mut from, mut limit) = (Vec::new(), None, PAGE);
+        loop {
+            let rows = match self.page(from.as_deref(), limit).await {
+                Ok(rows) => rows,
+                // Documents of megabytes do not fit into one answer together.
+                Err(couch::Error::Body(error)) if limit > 1 && cause::<TooLarge>(&*error).is_some() => {
+                    limit = (limit / 8).max(1);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let rows = rows.map_err(|status| refused(status, "list the plans"))?;
+            let full = rows.len() >= limit;
+            from = rows.last().and_then(|row| row.id.clone());
+            let documents = rows.into_iter().filter_map(|row| Stored::of(serde_json::from_str(row.doc?.get()).ok()?));
+            found.extend(documents.filter(|document| !document.is_deleted() && wanted(document)));
+            if !full || from.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The rows after a document, or from the first one; or what CouchDB answered instead.
+    async fn page(&self, after: Option<&str>, limit: usize) -> Result<Result<Vec<Row>, StatusCode>, couch::Error> {
+        let start = after.map(|id| format!("&startkey={}&skip=1", encode(&Value::from(id).to_string())));
+        let query = format!("include_docs=true&limit={limit}{}", start.unwrap_or_default());
+        let path = DocumentPath { database: self.database.clone(), document: "_all_docs".to_owned() };
+        match self.couch.read(&path, &query, &self.couch.own_account()).await? {
+            Answer::Document(page, _) => {
+                let rows = page.raw("rows").and_then(|rows| serde_json::from_str(rows.get()).ok());
+                Ok(rows.ok_or(StatusCode::OK))
+            }
+            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(Ok(Vec::new())),
+            Answer::Other(answer) => Ok(Err(answer.status())),
+        }
+    }
+
+    async fn make_database(&self) -> Result<(), Failure> {
+        make_database(&self.couch, &self.database).await
+    }
+
+    fn path(&self, id: &str) -> DocumentPath {
+        DocumentPath { database: self.database.clone(), document: encode(id) }
+    }
+}
+
+/// Makes a database that may be there already. `database` is percent-encoded.
+///
+/// # Errors
+/// Where CouchDB cannot be asked, or refuses.
+pub(super) async fn make_database(couch: &Couch, database: &str) -> Result<(), Failure> {
+    let path = DocumentPath { database: database.to_owned(), document: String::new() };
+    let made = couch.save(&path, &Bytes::new(), &couch.own_account()).await?;
+    match made.head.status {
+        status if status.is_success() || status == StatusCode::PRECONDITION_FAILED => Ok(()),
+        status => Err(refused(status, "make the database")),
+    }
+}
+
+fn members(document: &Document) -> Result<Map<String, Value>, Failure> {
+    let bytes = document.to_bytes().map_err(|_| refused(StatusCode::OK, "give a document"))?;
+    serde_json::from_slice(&bytes).map_err(|_| refused(StatusCode::OK, "give a document"))
+}
+
+/// Documents asked for at once; each may be as large as a plan is.
+const PAGE: usize = 200;

@@ -1,0 +1,260 @@
+//! The form of answers: `{"data", "request_id", "revision", "status": "success"}`, and that of failures.
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::couch;
+use crate::error::Error;
+use crate::http::body::Body;
+use crate::telemetry::log::{RequestId, chain};
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Success {
+    status: StatusCode,
+    data: Value,
+    revision: Option<String>,
+    extra: Map<String, Value>,
+}
+
+impl Success {
+    /// 200 with this data.
+    pub(super) fn new(data: Value, revision: Option<String>) -> Self {
+        Self { status: StatusCode::OK, data, revision, extra: Map::new() }
+    }
+
+    /// 201 with this data.
+    pub(super) fn created(data: Value, revision: Option<String>) -> Self {
+        Self { status: StatusCode::CREATED, ..Self::new(data, revision) }
+    }
+
+    /// Adds a member beside `data`.
+    pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(key.to_owned(), value.into());
+        self
+    }
+
+    pub(super) fn into_response(self, id: &RequestId) -> Response<Body> {
+        let mut envelope = json!({ "data": self.data, "request_id": id.to_string(), "status": "success" });
+        if let Some(members) = envelope.as_object_mut() {
+            members.extend(self.extra);
+            if let Some(revision) = &self.revision {
+                members.insert("revision".to_owned(), revision.as_str().into());
+            }
+        }
+        let mut response = answer(self.status, id, &envelope);
+        if let Some(tag) = self.revision.and_then(|revision| HeaderValue::try_from(format!("\"{revision}\"")).ok()) {
+            response.headers_mut().insert(ETAG, tag);
+        }
+        response
+    }
+}
+
+/// Why there is no success.
+#[derive(Debug)]
+pub(super) struct Failure(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    status: StatusCode,
+    /// One of the platform's words, such as `bad_identifier`.
+    message: &'static str,
+    data: Value,
+    header: Option<(HeaderName, HeaderValue)>,
+    /// For the log alone.
+    cause: Option<String>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, message: &'static str, data: Value) -> Self {
+        Self(Box::new(Inner { status, message, data, header: None, cause: None }))
+    }
+
+    /// 401: there is no token, or one that nobody knows.
+    pub(super) fn unauthorized() -> Self {
+        let mut failure =
+            Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", json!({ "message": "invalid credentials" }));
+        failure.0.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        failure
+    }
+
+    /// 403: the token is bound to another account.
+    pub(super) fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", json!({ "message": "forbidden" }))
+    }
+
+    /// 404: nothing has this name.
+    pub(super) fn bad_identifier(name: &str) -> Self {
+        let data = json!({ "message": "bad identifier", "cause": name });
+        Self::new(StatusCode::NOT_FOUND, "bad_identifier", data)
+    }
+
+    /// 405, with the methods that there are.
+    pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
+        let data = json!({ "message": "method not allowed" });
+        let mut failure = Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_method", data);
+        failure.0.header = Some((ALLOW, HeaderValue::from_static(allowed)));
+        failure
+    }
+
+    /// 409: the document is there already, or somebody else has changed it meanwhile.
+    pub(super) fn conflict() -> Self {
+        let data = json!({ "message": "conflicting documents" });
+        Self::new(StatusCode::CONFLICT, "datastore_conflict", data)
+    }
+
+    /// 400: the body is no JSON object.
+    pub(super) fn unreadable() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "parse_error", json!({ "message": "failed to parse request body" }))
+    }
+
+    /// 408: the body stopped coming.
+    pub(super) fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", json!({ "message": "the body stopped coming" }))
+    }
+
+    /// 413: the body is larger than `limits.document_bytes`.
+    pub(super) fn too_large() -> Self {
+        let data = json!({ "message": "the body is larger than limits.document_bytes" });
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_entity_too_large", data)
+    }
+
+    /// 400, with what is wrong with each field.
+    pub(super) fn invalid(errors: Errors) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "validation error", Value::Object(errors.fields))
+    }
+
+    /// The status.
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// What the answer says in `data`.
+    #[cfg(test)]
+    pub(super) fn data(&self) -> &Value {
+        &self.0.data
+    }
+
+    /// Writes the one log line of a failure that is not the caller's own doing.
+    pub(super) fn log(&self, id: &RequestId) {
+        if let Some(cause) = &self.0.cause {
+            tracing::warn!(request = %id, status = self.0.status.as_u16(), error = %cause, "the storage API failed");
+        }
+    }
+
+    pub(super) fn into_response(self, id: &RequestId) -> Response<Body> {
+        let Inner { status, message, data, header, .. } = *self.0;
+        let envelope = json!({
+            "data": data, "error": status.as_str(), "message": message, "request_id": id.to_string(), "status": "error",
+        });
+        let mut response = answer(status, id, &envelope);
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl From<couch::Error> for Failure {
+    fn from(error: couch::Error) -> Self {
+        let data = json!({ "message": "datastore timeout" });
+        let mut failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, "datastore_unreachable", data);
+        failure.0.cause = Some(chain(&error));
+        failure
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (status, _, reason) = error.answer();
+        let mut failure = Self::new(status, "datastore_fault", json!({ "message": reason }));
+        failure.0.cause = Some(error.to_string());
+        failure
+    }
+}
+
+/// A refusal of CouchDB that nothing explains: `what` reads on after "CouchDB refused to".
+pub(super) fn refused(status: StatusCode, what: &str) -> Failure {
+    let data = json!({ "message": format!("the datastore refused to {what}") });
+    let mut failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "datastore_fault", data);
+    failure.0.cause = Some(format!("CouchDB refused to {what} (status {})", status.as_u16()));
+    failure
+}
+
+/// What is wrong with each field: `{"attachments": {"<id>": {"settings": {"bucket": {"required": {"message": ...}}}}}}`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Errors {
+    fields: Map<String, Value>,
+    count: usize,
+}
+
+/// How many errors an answer names: a body of megabytes may be wrong everywhere.
+const MOST_ERRORS: usize = 200;
+
+impl Errors {
+    /// Adds what is wrong with a field. `rule` is the platform's word for the rule, such as `required`.
+    pub(super) fn add<S: AsRef<str>>(&mut self, path: &[S], rule: &str, details: Value) {
+        if self.count >= MOST_ERRORS {
+            return;
+        }
+        self.count += 1;
+        let mut members = &mut self.fields;
+        for key in path {
+            let entry = members.entry(key.as_ref()).or_insert_with(|| Value::Object(Map::new()));
+            if !entry.is_object() {
+                *entry = Value::Object(Map::new());
+            }
+            let Value::Object(next) = entry else { return };
+            members = next;
+        }
+        members.insert(rule.to_owned(), details);
+    }
+
+    /// Adds what is wrong with a field, in words.
+    pub(super) fn say<S: AsRef<str>>(&mut self, path: &[S], rule: &str, message: impl Into<String>) {
+        self.add(path, rule, json!({ "message": message.into() }));
+    }
+
+    /// Nothing if nothing is wrong.
+    ///
+    /// # Errors
+    /// 400 with every error.
+    pub(super) fn check(self) -> Result<(), Failure> {
+        if self.fields.is_empty() { Ok(()) } else { Err(Failure::invalid(self)) }
+    }
+}
+
+fn answer(status: StatusCode, id: &RequestId, envelope: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::full(envelope.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        headers.insert("x-request-id", id);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Errors;
+
+    #[test]
+    fn errors_nest_by_field() {
+        let mut errors = Errors::default();
+        errors.say(&["attachments", "id", "settings", "bucket"], "required", "Field is required but missing");
+        errors.say(&["attachments", "id", "handler"], "enum", "no");
+        let expected = json!({"attachments": {"id": {
+            "settings": {"bucket": {"required": {"message": "Field is required but missing"}}},
+            "handler": {"enum": {"message": "no"}},
+        }}});
+        assert_eq!(Value::Object(errors.fields.clone()), expected);
+        assert!(errors.check().is_err());
+        assert!(Errors::default().check().is_ok());
+    }
+}

@@ -1,0 +1,126 @@
+//! The storage API on the admin listener: plans are made, read, changed and removed as the platform's own API does it.
+//!
+//! | file | is |
+//! |---|---|
+//! | `route` | path and method → what is asked for (pure) |
+//! | `token` | who may ask |
+//! | `envelope` | the form of answers |
+//! | `request` | the body and the query of a request |
+//! | `documents` | plan documents in CouchDB |
+//! | `edit` | making, replacing, patching and removing a plan |
+//! | `secrets` | masks, and what stands behind them |
+//! | `validate` | what a plan has to be before it is saved: its steps |
+//! | `schema`, `schemas/` | each member for itself |
+//! | `references` | what the plan names, and what drivers say about settings |
+//! | `addresses` | what the egress policy says |
+
+mod addresses;
+mod documents;
+mod edit;
+mod envelope;
+mod references;
+mod request;
+mod route;
+mod schema;
+mod secrets;
+mod token;
+mod validate;
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+
+pub use self::token::Tokens;
+
+use self::documents::PlanDocuments;
+use self::edit::Change;
+use self::envelope::{Failure, Success};
+use self::route::Operation;
+use self::schema::Schemas;
+use crate::config::Config;
+use crate::handlers::Gateway;
+use crate::http::body::{Body, BoxError};
+use crate::http::egress::Egress;
+use crate::telemetry::log::RequestId;
+
+/// The storage API; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Api(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    gateway: Arc<Gateway>,
+    tokens: Tokens,
+    documents: PlanDocuments,
+    schemas: Schemas,
+    egress: Egress,
+    document_bytes: u64,
+    allow_unvalidated: bool,
+}
+
+impl Api {
+    /// The API over a running gateway.
+    ///
+    /// # Errors
+    /// Never: only a schema that is built in and broken would be one.
+    pub fn new(gateway: Arc<Gateway>, config: &Config) -> Result<Self, BoxError> {
+        let tokens = Tokens::new(&config.admin.tokens);
+        let documents = PlanDocuments::new(gateway.couch.clone(), &config.plans.database);
+        Ok(Self(Arc::new(Shared {
+            gateway,
+            tokens,
+            documents,
+            schemas: Schemas::new()?,
+            egress: Egress::from_config(&config.egress),
+            document_bytes: config.limits.document_bytes,
+            allow_unvalidated: config.plans.allow_unvalidated,
+        })))
+    }
+
+    /// Whether a path is this API's.
+    #[must_use]
+    pub fn owns(path: &str) -> bool {
+        path == "/v2" || path.starts_with("/v2/")
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let id = RequestId::next();
+        let answer = match self.perform(request, &id).await {
+            Ok(success) => success.into_response(&id),
+            Err(failure) => {
+                failure.log(&id);
+                failure.into_response(&id)
+            }
+        };
+        tracing::info!(request = %id, status = answer.status().as_u16(), "the storage API answered");
+        answer
+    }
+
+    async fn perform(&self, request: Request<Body>, id: &RequestId) -> Result<Success, Failure> {
+        let (parts, body) = request.into_parts();
+        let bearer = token::given(&parts.headers);
+        let holder = self.0.tokens.holder(bearer).ok_or_else(Failure::unauthorized)?;
+        let operation = route::route(&parts.method, parts.uri.path())?;
+        if !holder.may_reach(&operation) {
+            return Err(Failure::forbidden());
+        }
+        let query = request::Query::parse(parts.uri.query());
+        match operation {
+            Operation::Explain(_) | Operation::Errors(_) => Err(Failure::bad_identifier(parts.uri.path())),
+            Operation::List(scope) => self.list(&scope).await,
+            Operation::Read(scope) => self.read(&scope).await,
+            Operation::Remove(scope) => self.remove(&scope).await,
+            Operation::Create(_) | Operation::Replace(_) | Operation::Patch(_) => {
+                let data = request::data(body, self.0.document_bytes).await?;
+                let change = Change { data: &data, query: &query, request: id };
+                match operation {
+                    Operation::Create(scope) => self.create(&scope, change).await,
+                    Operation::Replace(scope) => self.replace(&scope, change).await,
+                    Operation::Patch(scope) => self.patch(&scope, change).await,
+                    _ => Err(Failure::bad_identifier(parts.uri.path())),
+                }
+            }
+        }
+    }
+}

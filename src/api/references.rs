@@ -1,0 +1,184 @@
+//! What a plan refers to: its own storages and connections and those of the documents that it is merged over.
+//!
+//! Merging is key by key. So a plan that defines an id again which a document below defines would use that document's
+//! secrets at an address of its own choice: it has to bring its own.
+
+use serde_json::{Map, Value};
+
+use super::envelope::Errors;
+use crate::couch::Document;
+use crate::plan::{LOCAL, Merged, NameSource, Settings, compose, redacted};
+use crate::storage::Registry;
+
+/// A plan and what it stands on.
+#[derive(Debug)]
+pub(super) struct Ground {
+    /// The plan's own members.
+    pub(super) own: Map<String, Value>,
+    /// The documents below it, merged.
+    below: Merged,
+    /// All of it, merged.
+    pub(super) merged: Merged,
+}
+
+impl Ground {
+    /// `members` over what is below.
+    pub(super) fn new(below: Merged, members: &Map<String, Value>) -> Self {
+        let merged = below.clone().under(&Value::Object(members.clone()));
+        Self { own: members.clone(), below, merged }
+    }
+
+    /// The ids that the plan itself defines in `attachments` or `connections`.
+    pub(super) fn own_ids(&self, part: &str) -> impl Iterator<Item = &String> {
+        let entries = self.own.get(part).and_then(Value::as_object);
+        entries.into_iter().flatten().filter(|(_, entry)| entry.is_object()).map(|(id, _)| id)
+    }
+
+    fn defines(&self, part: &str, id: &str) -> bool {
+        defines(&self.merged, part, id)
+    }
+}
+
+fn defines(plan: &Merged, part: &str, id: &str) -> bool {
+    plan.members().get(part).and_then(|entries| entries.get(id)).is_some_and(Value::is_object)
+}
+
+/// Every handler and connection that the plan names has to be there, and secrets of documents below stay theirs.
+pub(super) fn check_references(ground: &Ground, errors: &mut Errors) {
+    for path in places(&ground.own) {
+        for (part, field, id) in named(&ground.own, &path) {
+            if !ground.defines(part, id) {
+                errors.say(&below(&path, field), "error", format!("invalid reference '{id}' to {part}"));
+            }
+        }
+    }
+    // A null takes away what documents below define and go on naming.
+    for path in places(ground.merged.members()) {
+        for (part, _, id) in named(ground.merged.members(), &path) {
+            if !ground.defines(part, id) && defines(&ground.below, part, id) {
+                errors.say(&[part, id], "error", "the plan still refers to it");
+            }
+        }
+    }
+    for part in ["attachments", "connections"] {
+        for id in ground.own_ids(part) {
+            check_borrowed(ground, part, id, errors);
+        }
+    }
+}
+
+/// What the drivers themselves say about the settings, alone and with each `params` of the plan.
+pub(super) fn check_settings(ground: &Ground, storages: &Registry, errors: &mut Errors) {
+    for id in ground.own_ids("attachments") {
+        if let Some(settings) = ground.merged.storage(id) {
+            let place = ["attachments", id, "settings"].map(str::to_owned);
+            check_storage(&settings, storages, &place, errors);
+        }
+    }
+    for path in places(&ground.own) {
+        let Some(own) = at(&ground.own, &path).and_then(|entry| entry.get("attachments")) else { continue };
+        let chosen = |key: &str| {
+            let member = |path: &[String]| at(ground.merged.members(), path)?.get("attachments")?.get(key);
+            member(&path).or_else(|| member(path.get(..2)?))
+        };
+        let settings = chosen("handler").and_then(Value::as_str).and_then(|id| ground.merged.storage(id));
+        let params = chosen("params").and_then(Value::as_object);
+        if let (Some(mut settings), Some(params)) = (settings, params.filter(|_| own.get("params").is_some())) {
+            settings.overlay(params);
+            check_storage(&settings, storages, &below(&path, &["attachments", "params"]), errors);
+        }
+    }
+}
+
+/// `place` is where the settings stand.
+fn check_storage(settings: &Settings, storages: &Registry, place: &[String], errors: &mut Errors) {
+    if let Err(error) = storages.open(settings) {
+        let Some(wrong) = error.setting() else {
+            let entry = place.split_last().map_or(place, |(_, entry)| entry);
+            return errors.say(entry, "invalid", error.to_string());
+        };
+        let mut path = place.to_vec();
+        match wrong.key().split_once("headers.") {
+            Some(("", name)) => path.extend(["headers".to_owned(), name.to_owned()]),
+            _ => path.push(wrong.key().to_owned()),
+        }
+        return errors.say(&path, "invalid", format!("{} {}", wrong.key(), wrong.what()));
+    }
+    let sample = NameSource {
+        account: Some("account"),
+        database: "database",
+        document_id: "document",
+        attachment: "attachment",
+        document: &Document::default(),
+    };
+    if let Err(error) = compose(settings, &sample) {
+        errors.say(place, "invalid", error.to_string());
+    }
+}
+
+/// Refuses an id that is defined below with secrets which this document does not replace.
+fn check_borrowed(ground: &Ground, part: &str, id: &str, errors: &mut Errors) {
+    let entry = |members: &Map<String, Value>| members.get(part)?.get(id).cloned();
+    let Some(under) = entry(ground.below.members()) else { return };
+    let masked = entry(&redacted(ground.below.members())).unwrap_or_default();
+    let own = entry(&ground.own).unwrap_or_default();
+    let mut path = vec![part.to_owned(), id.to_owned()];
+    borrowed(&under, &masked, &own, &mut path, errors);
+}
+
+fn borrowed(under: &Value, masked: &Value, own: &Value, path: &mut Vec<String>, errors: &mut Errors) {
+    match (under, masked) {
+        (under, masked) if under == masked => {}
+        // A value of another kind replaces all of it, and a null all the same.
+        (Value::Object(under), Value::Object(masked)) if own.is_object() => {
+            for (key, member) in under {
+                path.push(key.clone());
+                match own.get(key) {
+                    Some(own) => borrowed(member, masked.get(key).unwrap_or(&Value::Null), own, path, errors),
+                    None if masked.get(key) != Some(member) => {
+                        let message =
+                            "A plan below this one defines this id with a secret here: give one, or take another id";
+                        errors.say(path, "required", message);
+                    }
+                    None => {}
+                }
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What an entry names: the part of the plan that has to define it, the field, and the id.
+fn named<'a>(
+    members: &'a Map<String, Value>,
+    path: &[String],
+) -> impl Iterator<Item = (&'static str, &'static [&'static str], &'a str)> {
+    let entry = at(members, path);
+    let handler = entry.and_then(|entry| entry.get("attachments")?.get("handler")?.as_str());
+    let connection = entry.and_then(|entry| entry.get("connection")?.as_str()).filter(|id| *id != LOCAL);
+    let handler = handler.map(|id| ("attachments", &["attachments", "handler"][..], id));
+    handler.into_iter().chain(connection.map(|id| ("connections", &["connection"][..], id)))
+}
+
+/// The paths of the class entries and type entries.
+fn places(members: &Map<String, Value>) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for (class, entry) in members.get("plan").and_then(Value::as_object).into_iter().flatten() {
+        let path = vec!["plan".to_owned(), class.clone()];
+        let types = entry.get("types").and_then(Value::as_object).into_iter().flatten();
+        let types: Vec<_> = types.map(|(name, _)| below(&path, &["types", name])).collect();
+        paths.push(path);
+        paths.extend(types);
+    }
+    paths
+}
+
+fn at<'a>(members: &'a Map<String, Value>, path: &[String]) -> Option<&'a Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(members.get(first)?, |value, key| value.get(key))
+}
+
+fn below(path: &[String], more: &[&str]) -> Vec<String> {
+    path.iter().cloned().chain(more.iter().map(|key| (*key).to_owned())).collect()
+}

@@ -1,0 +1,198 @@
+//! Plans against the JSON Schemas in `schemas/`, with the platform's words for what is wrong.
+//!
+//! A storage's schema is chosen by its `handler`, so that an error names the field and not ten alternatives. `null` counts
+//! as missing, as it does where plans are read. No message holds a value: it may be a secret in the wrong place.
+
+use jsonschema::Validator;
+use jsonschema::error::{TypeKind, ValidationError, ValidationErrorKind};
+use serde_json::{Map, Value, json};
+
+use super::envelope::Errors;
+use crate::http::body::BoxError;
+use crate::storage::{DRIVERS, driver};
+
+/// The compiled schemas.
+#[derive(Debug)]
+pub(super) struct Schemas {
+    storage: Validator,
+    connection: Validator,
+    /// What every storage has.
+    entry: Validator,
+    /// By handler.
+    entries: Vec<(&'static str, Validator)>,
+}
+
+impl Schemas {
+    /// Compiles them.
+    ///
+    /// # Errors
+    /// Never for the files that are built in.
+    pub(super) fn new() -> Result<Self, BoxError> {
+        let entries = ENTRIES.iter().map(|(handler, text)| Ok((*handler, compiled(text)?)));
+        Ok(Self {
+            storage: compiled(include_str!("schemas/storage.json"))?,
+            connection: compiled(include_str!("schemas/connection.json"))?,
+            entry: compiled(r##"{ "$ref": "#/$defs/entry" }"##)?,
+            entries: entries.collect::<Result<_, BoxError>>()?,
+        })
+    }
+
+    /// Says what is wrong with a plan's public members.
+    pub(super) fn check(&self, members: &Map<String, Value>, errors: &mut Errors) {
+        let plan = as_read(&Value::Object(members.clone()));
+        report(&self.storage, &plan, &[], errors);
+        let entries = |part: &str| plan.get(part).and_then(Value::as_object).into_iter().flatten();
+        for (id, entry) in entries("attachments") {
+            check_id("attachments", id, errors);
+            self.check_storage(&["attachments", id], entry, errors);
+        }
+        for (id, entry) in entries("connections") {
+            if id == LOCAL && entry.is_object() {
+                continue;
+            }
+            check_id("connections", id, errors);
+            report(&self.connection, entry, &["connections", id], errors);
+        }
+    }
+
+    fn check_storage(&self, place: &[&str; 2], entry: &Value, errors: &mut Errors) {
+        let handler = entry.get("handler").and_then(Value::as_str);
+        let known = handler.and_then(|handler| self.entries.iter().find(|(known, _)| *known == handler));
+        report(known.map_or(&self.entry, |(_, schema)| schema), entry, place, errors);
+        if handler.is_none_or(|handler| handler.is_empty() || driver(handler).is_some()) {
+            return;
+        }
+        let handlers: Vec<&str> = DRIVERS.iter().map(|driver| driver.handler).collect();
+        let details = json!({ "message": NOT_LISTED, "target": handlers });
+        errors.add(&[place[0], place[1], "handler"], "enum", details);
+    }
+}
+
+/// The always-present connection, whose entry says nothing.
+const LOCAL: &str = crate::plan::LOCAL;
+
+const ENTRIES: [(&str, &str); 10] = [
+    ("file", include_str!("schemas/file.json")),
+    ("azure", include_str!("schemas/azure.json")),
+    ("dropbox", include_str!("schemas/dropbox.json")),
+    ("ftp", include_str!("schemas/ftp.json")),
+    ("google_drive", include_str!("schemas/google_drive.json")),
+    ("google_storage", include_str!("schemas/google_storage.json")),
+    ("http", include_str!("schemas/http.json")),
+    ("link", include_str!("schemas/link.json")),
+    ("onedrive", include_str!("schemas/onedrive.json")),
+    ("s3", include_str!("schemas/s3.json")),
+];
+
+/// A schema with the definitions that all of them use.
+fn compiled(text: &str) -> Result<Validator, BoxError> {
+    let mut schema: Map<String, Value> = serde_json::from_str(text)?;
+    let mut shared: Map<String, Value> = serde_json::from_str(include_str!("schemas/defs.json"))?;
+    if let Some(Value::Object(own)) = schema.remove("$defs") {
+        shared.extend(own);
+    }
+    schema.insert("$defs".to_owned(), Value::Object(shared));
+    schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    jsonschema::validator_for(&Value::Object(schema)).map_err(|error| error.to_string().into())
+}
+
+/// What plans are read as: null is missing, and two words may be in any case.
+fn as_read(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.iter().filter(|(_, member)| !member.is_null()).map(|(key, member)| {
+                let member = match member {
+                    Value::String(word) if ["verb", "multipart_subtype"].contains(&key.as_str()) => {
+                        word.to_ascii_lowercase().into()
+                    }
+                    member => as_read(member),
+                };
+                (key.clone(), member)
+            });
+            Value::Object(members.collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(as_read).collect()),
+        value => value.clone(),
+    }
+}
+
+fn check_id(part: &str, id: &str, errors: &mut Errors) {
+    let sound = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if !sound {
+        errors.add(&[part, id], "pattern", pattern("^[a-z0-9]{32}$"));
+    }
+}
+
+fn report(schema: &Validator, value: &Value, place: &[&str], errors: &mut Errors) {
+    for error in schema.iter_errors(value) {
+        say(&error, place, errors);
+    }
+}
+
+fn say(error: &ValidationError<'_>, place: &[&str], errors: &mut Errors) {
+    let mut path: Vec<String> = place.iter().map(|key| (*key).to_owned()).collect();
+    path.extend(error.instance_path().into_iter().map(|segment| segment.to_string()));
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            path.push(property.as_str().unwrap_or_default().to_owned());
+            errors.say(&path, "required", "Field is required but missing");
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            for name in unexpected {
+                path.push(name.clone());
+                errors.say(&path, "additionalProperties", UNKNOWN);
+                path.pop();
+            }
+        }
+        // Only "one of these fields" is written so.
+        ValidationErrorKind::AnyOf { context } => {
+            context.iter().flatten().for_each(|error| say(error, place, errors));
+        }
+        kind => errors.add(&path, kind.keyword(), details(kind)),
+    }
+}
+
+fn details(kind: &ValidationErrorKind) -> Value {
+    match kind {
+        ValidationErrorKind::Type { kind } => {
+            let types = match kind {
+                TypeKind::Single(kind) => kind.to_string(),
+                TypeKind::Multiple(kinds) => {
+                    kinds.into_iter().map(|kind| kind.to_string()).collect::<Vec<_>>().join(", ")
+                }
+            };
+            json!({ "message": format!("Value did not match type(s): {types}"), "target": types })
+        }
+        ValidationErrorKind::Enum { options } => json!({ "message": NOT_LISTED, "target": **options }),
+        ValidationErrorKind::MinLength { limit } => {
+            json!({ "message": format!("String must be at least {limit} characters"), "target": limit })
+        }
+        ValidationErrorKind::MaxLength { limit } => {
+            json!({ "message": format!("String must not be more than {limit} characters"), "target": limit })
+        }
+        ValidationErrorKind::Minimum { limit } => {
+            json!({ "message": format!("Value must be at least {limit}"), "target": limit })
+        }
+        ValidationErrorKind::Maximum { limit } => {
+            json!({ "message": format!("Value must be at most {limit}"), "target": limit })
+        }
+        ValidationErrorKind::MaxItems { limit } => {
+            json!({ "message": format!("The list is more than {limit} items"), "target": limit })
+        }
+        ValidationErrorKind::MaxProperties { limit } => {
+            json!({ "message": format!("The object must have at most {limit} keys"), "target": limit })
+        }
+        ValidationErrorKind::Pattern { pattern: wanted } => pattern(wanted),
+        _ => json!({ "message": "failed to validate" }),
+    }
+}
+
+fn pattern(pattern: &str) -> Value {
+    json!({ "message": format!("Failed to match pattern '{pattern}'"), "target": pattern })
+}
+
+const NOT_LISTED: &str = "Value not found in enumerated list of values";
+const UNKNOWN: &str = "Strict checking of data is enabled; only include schema-defined properties";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! What a plan has to be before it is saved: schema, then references and settings, then addresses.
+
+use serde_json::{Map, Value};
+
+use super::Api;
+use super::addresses::check_addresses;
+use super::documents::Stored;
+use super::envelope::{Errors, Failure};
+use super::references::{Ground, check_references, check_settings};
+use super::request::{Data, Query};
+use super::route::Scope;
+use super::secrets::public;
+use crate::plan::{Documents, Merged, plan_id};
+use crate::telemetry::log::RequestId;
+
+impl Api {
+    /// The plan as it is to be saved.
+    ///
+    /// # Errors
+    /// 400 with what is wrong with each field.
+    pub(super) async fn validated(
+        &self,
+        scope: &Scope,
+        members: Map<String, Value>,
+        _old: Option<&Stored>,
+        data: &Data,
+        query: &Query,
+        _request: &RequestId,
+    ) -> Result<Map<String, Value>, Failure> {
+        self.check_schema(&members, data)?;
+        let below = self.below(scope, &members).await?;
+        let ground = Ground::new(below, &members);
+        self.check_references(&ground)?;
+        self.check_addresses(&ground).await?;
+        self.may_skip_the_check(data, query)?;
+        Ok(members)
+    }
+
+    fn check_schema(&self, members: &Map<String, Value>, data: &Data) -> Result<(), Failure> {
+        let mut errors = Errors::default();
+        let mut members = public(members);
+        members.extend(data.plan.get("id").map(|id| ("id".to_owned(), id.clone())));
+        self.0.schemas.check(&members, &mut errors);
+        errors.check()
+    }
+
+    fn check_references(&self, ground: &Ground) -> Result<(), Failure> {
+        let mut errors = Errors::default();
+        check_references(ground, &mut errors);
+        check_settings(ground, &self.0.gateway.storages, &mut errors);
+        errors.check()
+    }
+
+    async fn check_addresses(&self, ground: &Ground) -> Result<(), Failure> {
+        let mut errors = Errors::default();
+        let gateway = &self.0.gateway;
+        check_addresses(ground, &gateway.storages, &self.0.egress, gateway.timeouts.connect, &mut errors).await;
+        errors.check()
+    }
+
+    /// Whether the caller asks for the storages not to be tried.
+    fn may_skip_the_check(&self, data: &Data, query: &Query) -> Result<bool, Failure> {
+        let skip = data.unvalidated || query.is_off("validate_settings");
+        let mut errors = Errors::default();
+        if skip && !self.0.allow_unvalidated {
+            let message = "The system does not allow bypassing settings validation";
+            errors.say(&["validate_settings"], "forbidden", message);
+        }
+        errors.check()?;
+        Ok(skip)
+    }
+
+    /// The documents that a plan will be merged over.
+    async fn below(&self, scope: &Scope, members: &Map<String, Value>) -> Result<Merged, Failure> {
+        if *scope == Scope::System {
+            return Ok(Merged::default());
+        }
+        let system = self.document("system").await?;
+        let (account, account_id) = match scope {
+            // Only what it says of itself: its parts are what is being validated.
+            Scope::Account(id) => {
+                let own = members.iter().filter(|(key, _)| key.starts_with("pvt_"));
+                let own = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+                (Some(Value::Object(own)), Some(id.as_str()))
+            }
+            Scope::User(id, _) => (self.document(id.as_str()).await?, Some(id.as_str())),
+            _ => (None, None),
+        };
+        let plan = account.as_ref().zip(account_id).and_then(|(document, id)| plan_id(document, id));
+        let named = match plan {
+            Some(id) => self.document(id).await?,
+            None => None,
+        };
+        Ok(Merged::from_documents(&Documents {
+            account_id,
+            system: system.as_ref(),
+            named: named.as_ref(),
+            account: account.as_ref(),
+            owner: None,
+        }))
+    }
+
+    async fn document(&self, id: &str) -> Result<Option<Value>, Failure> {
+        Ok(self.0.documents.read(id).await?.map(|stored| Value::Object(stored.members)))
+    }
+}
