@@ -20,6 +20,7 @@ use crate::http::egress::Egress;
 use crate::http::target::Origin;
 use crate::middleware::{Admission, stack};
 use crate::plan::Plans;
+use crate::record::Records;
 use crate::server::Server;
 use crate::server::admin::Admin;
 use crate::server::tls::Certificates;
@@ -237,6 +238,7 @@ fn gateway(
         oauth: OAuth::new(couch.clone(), &config.plans.auth_database, client.clone()),
     };
     Ok(Gateway {
+        records: Records::new(couch.clone(), tasks.clone()),
         plans: Plans::new(couch.clone(), config.plans.clone(), metrics.clone()),
         couch,
         storages: Registry::new(context),

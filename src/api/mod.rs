@@ -9,11 +9,19 @@
 //! | `documents` | plan documents in CouchDB |
 //! | `edit` | making, replacing, patching and removing a plan |
 //! | `secrets` | masks, and what stands behind them |
+//! | `effective` | the plan that a document would be part of |
+//! | `check` | the credential check |
+//! | `explain` | what a plan says of an attachment |
+//! | `records` | failure records, newest first |
 //! | `validate` | what a plan has to be before it is saved |
 
+mod check;
 mod documents;
 mod edit;
+mod effective;
 mod envelope;
+mod explain;
+mod records;
 mod request;
 mod route;
 mod secrets;
@@ -92,7 +100,8 @@ impl Api {
         }
         let query = request::Query::parse(parts.uri.query());
         match operation {
-            Operation::Explain(_) | Operation::Errors(_) => Err(Failure::bad_identifier(parts.uri.path())),
+            Operation::Explain(account) => self.explain(account.as_ref(), &query).await,
+            Operation::Errors(account) => self.records(&account, &query).await,
             Operation::List(scope) => self.list(&scope).await,
             Operation::Read(scope) => self.read(&scope).await,
             Operation::Remove(scope) => self.remove(&scope).await,

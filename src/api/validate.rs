@@ -16,12 +16,12 @@ impl Api {
     /// 400 with what is wrong with each field.
     pub(super) async fn validated(
         &self,
-        _scope: &Scope,
-        members: Map<String, Value>,
-        _old: Option<&Stored>,
+        scope: &Scope,
+        mut members: Map<String, Value>,
+        old: Option<&Stored>,
         data: &Data,
         query: &Query,
-        _request: &RequestId,
+        request: &RequestId,
     ) -> Result<Map<String, Value>, Failure> {
         let mut errors = Errors::default();
         let unvalidated = data.unvalidated || query.is_off("validate_settings");
@@ -30,6 +30,9 @@ impl Api {
             errors.say(&["validate_settings"], "forbidden", message);
         }
         errors.check()?;
+        if !unvalidated {
+            self.check(scope, &mut members, old, request).await?;
+        }
         Ok(members)
     }
 }

@@ -3,6 +3,7 @@
 mod api;
 mod budget;
 mod digest;
+mod discreet;
 mod ending;
 mod error;
 mod file;

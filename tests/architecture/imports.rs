@@ -12,6 +12,7 @@ const ORDER: [&str; 20] = [
     "api",
     "explain",
     "handlers",
+    "record",
     "router",
     "error",
     "pointer",
