@@ -23,6 +23,7 @@ use crate::plan::Plans;
 use crate::record::Records;
 use crate::server::Server;
 use crate::server::admin::Admin;
+use crate::server::status::Standing;
 use crate::server::tls::Certificates;
 use crate::storage::{Budget, Context, OAuth, Registry, sweep_files};
 use crate::store::{Options, Store};
@@ -113,10 +114,26 @@ impl App {
         let Some(listener) = listener else { return Ok(None) };
         let address = listener.local_addr()?;
         let api = Api::new(Arc::clone(&self.gateway), config);
-        let admin = Admin::new(Arc::clone(&self.gateway), api, self.admission.clone(), self.stopping.clone());
+        let standing = self.standing(config, address, &api);
+        let admin = Admin::new(Arc::clone(&self.gateway), api, standing, self.admission.clone(), self.stopping.clone());
         let serving = admin.accept(listener, self.background.clone(), self.closing.clone());
         drop(self.background.spawn("admin listener", serving));
         Ok(Some(address))
+    }
+
+    fn standing(&self, config: &Config, admin: SocketAddr, api: &Api) -> Standing {
+        let upstream = match &config.couchdb.target {
+            CouchTarget::Url(url) => {
+                Origin::of(url).map(|origin| format!("{origin}{}", url.path())).unwrap_or_default()
+            }
+            CouchTarget::Embedded => "the built-in store".to_owned(),
+        };
+        let began = std::time::Instant::now();
+        let mut standing = Standing { listeners: Vec::new(), upstream, storage_api: api.is_open(), began };
+        standing.listener("proxy", "http", self.proxy);
+        standing.listener("proxy", "https", self.proxy_tls);
+        standing.listener("admin", "http", Some(admin));
+        standing
     }
 
     /// Reads certificates again.

@@ -1,6 +1,7 @@
 //! Failures leave a record, as the platform keeps them: a document in the account's database of the month.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -23,8 +24,8 @@ pub const RECORD_TYPE: &str = "attachment_handler_error";
 /// What a failure was about.
 #[derive(Debug, Clone)]
 pub struct About {
-    /// The account whose attachment it is; failures of the system's own leave no record but their log line.
-    pub account: AccountId,
+    /// The account whose attachment it is; failures of the system's own leave no document.
+    pub account: Option<AccountId>,
     /// The database's decoded name.
     pub database: String,
     /// The document's id.
@@ -45,6 +46,8 @@ struct Inner {
     tasks: Tasks,
     /// Causes that were written down within the last minute.
     recent: Cache<String, ()>,
+    /// The newest records of all accounts, newest first.
+    last: Mutex<VecDeque<Value>>,
 }
 
 impl Records {
@@ -52,23 +55,34 @@ impl Records {
     #[must_use]
     pub fn new(couch: Couch, tasks: Tasks) -> Self {
         let recent = Cache::builder().max_capacity(MOST_CAUSES).time_to_live(ONE_A).build();
-        Self(Arc::new(Inner { couch, tasks, recent }))
+        Self(Arc::new(Inner { couch, tasks, recent, last: Mutex::default() }))
     }
 
     /// Writes a failure down, in a task of its own: at most once a minute for the same cause.
     pub fn failed(&self, about: About, error: &Error, request: &RequestId) {
         let Some(cause) = Cause::of(error) else { return };
-        let key = format!("{} {} {} {} {}", about.account, cause.storage, about.operation, cause.reason, cause.code);
+        let account = about.account.as_ref().map_or("", AccountId::as_str);
+        let key = format!("{account} {} {} {} {}", cause.storage, about.operation, cause.reason, cause.code);
         if !self.0.recent.entry(key).or_insert(()).is_fresh() {
             return;
         }
+        let now = SystemTime::now();
+        let record = record(now, &about, &cause, request);
+        self.0.remember(&record);
+        let Some(account) = about.account else { return };
         let inner = Arc::clone(&self.0);
         let request = *request;
         drop(self.0.tasks.spawn("failure record", async move {
-            if let Err(reason) = inner.write(&about, &cause, &request).await {
+            if let Err(reason) = inner.write(&month_database(&account, now), &record).await {
                 tracing::warn!(request = %request, storage = %cause.storage, reason, "a failure could not be written down");
             }
         }));
+    }
+
+    /// The newest failures of all accounts since the program was started, newest first.
+    #[must_use]
+    pub fn last(&self) -> Vec<Value> {
+        self.0.last().iter().filter_map(shown).collect()
     }
 }
 
@@ -117,43 +131,56 @@ impl Cause {
 }
 
 impl Inner {
-    async fn write(&self, about: &About, cause: &Cause, request: &RequestId) -> Result<(), &'static str> {
-        let now = SystemTime::now();
-        let (id, database) = (record_id(now), encode(&month_database(&about.account, now)));
-        let seconds = GREGORIAN_EPOCH + now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let record = json!({
-            "_id": id,
-            "reason": cause.reason,
-            "message": cause.message,
-            "handler_id": cause.storage,
-            "db_name": about.database,
-            "document_id": about.document,
-            "attachment_name": about.attachment,
-            "operation": about.operation,
-            "resp_code": cause.code,
-            "resp_body": cause.said,
-            "request_id": request.to_string(),
-            "occurred_at": humantime::format_rfc3339_millis(now).to_string(),
-            "pvt_type": RECORD_TYPE,
-            "pvt_account_id": about.account.as_str(),
-            "pvt_created": seconds,
-            "pvt_modified": seconds,
-        });
+    fn last(&self) -> MutexGuard<'_, VecDeque<Value>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, record: &Value) {
+        let mut last = self.last();
+        last.truncate(MOST_REMEMBERED - 1);
+        last.push_front(record.clone());
+    }
+
+    /// `database` is decoded; the platform makes a month's database when it first needs it, and so does this.
+    async fn write(&self, database: &str, record: &Value) -> Result<(), &'static str> {
+        let database = encode(database);
+        let id = record.get("_id").and_then(Value::as_str).unwrap_or_default();
         let bytes = Bytes::from(record.to_string());
-        let path = DocumentPath { database: database.clone(), document: id };
-        if self.save(&path, &bytes).await? == StatusCode::NOT_FOUND {
+        let path = DocumentPath { database: database.clone(), document: id.to_owned() };
+        let mut status = self.save(&path, &bytes).await?;
+        if status == StatusCode::NOT_FOUND {
             self.save(&DocumentPath { database, document: String::new() }, &Bytes::new()).await?;
-            if !self.save(&path, &bytes).await?.is_success() {
-                return Err("CouchDB does not take it");
-            }
+            status = self.save(&path, &bytes).await?;
         }
-        Ok(())
+        if status.is_success() { Ok(()) } else { Err("CouchDB does not take it") }
     }
 
     async fn save(&self, path: &DocumentPath, bytes: &Bytes) -> Result<StatusCode, &'static str> {
         let saved = self.couch.save(path, bytes, &self.couch.own_account()).await;
         saved.map(|saved| saved.head.status).map_err(|_| "CouchDB cannot be asked")
     }
+}
+
+fn record(now: SystemTime, about: &About, cause: &Cause, request: &RequestId) -> Value {
+    let seconds = GREGORIAN_EPOCH + now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    json!({
+        "_id": record_id(now),
+        "reason": cause.reason,
+        "message": cause.message,
+        "handler_id": cause.storage,
+        "db_name": about.database,
+        "document_id": about.document,
+        "attachment_name": about.attachment,
+        "operation": about.operation,
+        "resp_code": cause.code,
+        "resp_body": cause.said,
+        "request_id": request.to_string(),
+        "occurred_at": humantime::format_rfc3339_millis(now).to_string(),
+        "pvt_type": RECORD_TYPE,
+        "pvt_account_id": about.account.as_ref().map(AccountId::as_str),
+        "pvt_created": seconds,
+        "pvt_modified": seconds,
+    })
 }
 
 /// Ids of one month begin alike and sort by time.
@@ -187,6 +214,8 @@ pub fn shown(record: &Value) -> Option<Value> {
 
 /// The same cause is written down once in this time.
 const ONE_A: Duration = Duration::from_secs(60);
+/// Failures that are remembered for the operator's page.
+const MOST_REMEMBERED: usize = 50;
 /// Causes that are remembered.
 const MOST_CAUSES: u64 = 10_000;
 /// 1970 in seconds since year 0, as the platform counts.

@@ -76,6 +76,12 @@ impl Api {
         path == "/v2" || path.starts_with("/v2/")
     }
 
+    /// Whether anybody may use it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.0.tokens.is_empty()
+    }
+
     /// Answers a request.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let id = RequestId::next();
@@ -101,6 +107,7 @@ impl Api {
         let query = request::Query::parse(parts.uri.query());
         match operation {
             Operation::Explain(account) => self.explain(account.as_ref(), &query).await,
+            Operation::Failures => Ok(Success::new(self.0.gateway.records.last().into(), None)),
             Operation::Errors(account) => self.records(&account, &query).await,
             Operation::List(scope) => self.list(&scope).await,
             Operation::Read(scope) => self.read(&scope).await,

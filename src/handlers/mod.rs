@@ -85,7 +85,7 @@ pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
         Route::Attachment(target, operation) => {
             let (records, about) = (gateway.records.clone(), about(&target, operation));
             let (route, outcome) = attachment(gateway, target, operation, exchange).await;
-            if let (Err(error), Some(about)) = (&outcome, about) {
+            if let Err(error) = &outcome {
                 records.failed(about, error, &id);
             }
             (route, outcome)
@@ -99,9 +99,9 @@ pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
 }
 
 /// What a record of a failure would say.
-fn about(target: &Target, operation: Operation) -> Option<About> {
-    Some(About {
-        account: target.account.clone()?,
+fn about(target: &Target, operation: Operation) -> About {
+    About {
+        account: target.account.clone(),
         database: target.database.clone(),
         document: target.document.clone(),
         attachment: target.attachment.clone(),
@@ -110,7 +110,7 @@ fn about(target: &Target, operation: Operation) -> Option<About> {
             Operation::Put => "put",
             Operation::Delete => "delete",
         },
-    })
+    }
 }
 
 async fn attachment(

@@ -136,10 +136,9 @@ async fn a_storage_that_hangs_is_given_up() {
     let setup = super::Setup::default().set("admin.tokens", super::OPERATOR).set("timeouts.response_head", "500ms");
     let gateway = setup.start().await;
     let mut document = plan("http", json!({"url": format!("http://{address}/x")}));
-    document["data"]["attachments"]["ffffffffffffffffffffffffffffffff"] =
-        json!({"handler": "s3", "settings": {
-            "host": "127.0.0.1", "port": address.port(), "scheme": "http", "bucket": "recordings", "key": "k", "secret": "s",
-        }});
+    document["data"]["attachments"]["ffffffffffffffffffffffffffffffff"] = json!({"handler": "s3", "settings": {
+        "host": "127.0.0.1", "port": address.port(), "scheme": "http", "bucket": "recordings", "key": "k", "secret": "s",
+    }});
     let began = std::time::Instant::now();
     let (status, answer) = ask(&gateway, "PUT", &own(&gateway), document).await;
     assert_eq!(status, 400, "{answer}");
