@@ -21,8 +21,10 @@ use crate::http::egress::Egress;
 use crate::http::target::Origin;
 use crate::middleware::{Admission, stack};
 use crate::plan::Plans;
+use crate::record::Records;
 use crate::server::Server;
 use crate::server::admin::Admin;
+use crate::server::status::Standing;
 use crate::server::tls::Certificates;
 use crate::storage::{Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
 use crate::store::{Options, Store};
@@ -117,10 +119,26 @@ impl App {
         let Some(listener) = listener else { return Ok(None) };
         let address = listener.local_addr()?;
         let api = Api::new(Arc::clone(&self.gateway), config)?;
-        let admin = Admin::new(Arc::clone(&self.gateway), api, self.admission.clone(), self.stopping.clone());
+        let standing = self.standing(config, address);
+        let admin = Admin::new(Arc::clone(&self.gateway), api, standing, self.admission.clone(), self.stopping.clone());
         let serving = admin.accept(listener, self.background.clone(), self.closing.clone());
         drop(self.background.spawn("admin listener", serving));
         Ok(Some(address))
+    }
+
+    fn standing(&self, config: &Config, admin: SocketAddr) -> Standing {
+        let upstream = match &config.couchdb.target {
+            CouchTarget::Url(url) => {
+                Origin::of(url).map(|origin| format!("{origin}{}", url.path())).unwrap_or_default()
+            }
+            CouchTarget::Embedded => "the built-in store".to_owned(),
+        };
+        let began = std::time::Instant::now();
+        let mut standing = Standing { listeners: Vec::new(), upstream, storage_api: self.has_tokens, began };
+        standing.listener("proxy", "http", self.proxy);
+        standing.listener("proxy", "https", self.proxy_tls);
+        standing.listener("admin", "http", Some(admin));
+        standing
     }
 
     /// Reads certificates again.
@@ -252,6 +270,7 @@ fn gateway(
         oauth: OAuth::new(couch.clone(), &config.plans.auth_database, client.clone(), tasks.clone()),
     };
     Ok(Gateway {
+        records: Records::new(couch.clone(), tasks.clone()),
         plans: Plans::new(couch.clone(), config.plans.clone(), metrics.clone()),
         couch,
         storages: Registry::new(context),

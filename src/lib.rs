@@ -16,6 +16,7 @@ pub mod http;
 pub mod middleware;
 pub mod plan;
 pub mod pointer;
+pub mod record;
 pub mod router;
 pub mod server;
 pub mod settings;

@@ -236,7 +236,8 @@ fn each_pair(url: &str, change: impl Fn(&str, &str) -> String) -> String {
     format!("{path}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&"))
 }
 
-fn is_secret_parameter(name: &str) -> bool {
+/// Whether a query parameter of this name is secret.
+pub(crate) fn is_secret_parameter(name: &str) -> bool {
     ["key", "token", "sig", "secret", "password"].iter().any(|secret| name.eq_ignore_ascii_case(secret))
 }
 

@@ -11,6 +11,7 @@ use super::envelope::{Failure, Success};
 use super::request::{Data, Query};
 use super::route::Scope;
 use super::secrets::{masked, public, unmasked};
+use crate::record::GREGORIAN_EPOCH;
 use crate::settings::as_flag;
 use crate::telemetry::log::RequestId;
 
@@ -226,9 +227,6 @@ fn now() -> u64 {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     GREGORIAN_EPOCH + unix.as_secs()
 }
-
-/// 1970 in seconds since year 0 (`calendar:datetime_to_gregorian_seconds/1` of Erlang).
-const GREGORIAN_EPOCH: u64 = 62_167_219_200;
 
 #[cfg(test)]
 mod tests {

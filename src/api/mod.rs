@@ -13,11 +13,17 @@
 //! | `schema`, `schemas/` | each member for itself |
 //! | `references` | what the plan names, and what drivers say about settings |
 //! | `addresses` | what the egress policy says |
+//! | `check` | the credential check |
+//! | `explain` | what a plan says of an attachment |
+//! | `records` | failure records, newest first |
 
 mod addresses;
+mod check;
 mod documents;
 mod edit;
 mod envelope;
+mod explain;
+mod records;
 mod references;
 mod request;
 mod route;
@@ -83,6 +89,12 @@ impl Api {
         path == "/v2" || path.starts_with("/v2/")
     }
 
+    /// Whether anybody may use it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.0.tokens.is_empty()
+    }
+
     /// Answers a request.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let id = RequestId::next();
@@ -107,7 +119,9 @@ impl Api {
         }
         let query = request::Query::parse(parts.uri.query());
         match operation {
-            Operation::Explain(_) | Operation::Errors(_) => Err(Failure::bad_identifier(parts.uri.path())),
+            Operation::Explain(account) => self.explain(account.as_ref(), &query).await,
+            Operation::Failures => Ok(Success::new(self.0.gateway.records.last().into(), None)),
+            Operation::Errors(account) => self.records(&account, &query).await,
             Operation::List(scope) => self.list(&scope).await,
             Operation::Read(scope) => self.read(&scope).await,
             Operation::Remove(scope) => self.remove(&scope).await,

@@ -57,6 +57,8 @@ pub(super) enum Operation {
     Explain(Option<AccountId>),
     /// An account's failure records.
     Errors(AccountId),
+    /// The last failures of all accounts.
+    Failures,
 }
 
 impl Operation {
@@ -71,6 +73,7 @@ impl Operation {
             | Self::Remove(scope) => scope.account(),
             Self::Explain(account) => account.as_ref(),
             Self::Errors(account) => Some(account),
+            Self::Failures => None,
         }
     }
 }
@@ -89,6 +92,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Operation, Failure> {
         ["storage"] => single(method, Scope::System),
         ["storage", "plans"] => collection(method, Scope::SystemPlans),
         ["storage", "plans", id] => item(method, Scope::SystemPlan(id.to_owned())),
+        ["storage", "failures"] => only_get(method, Operation::Failures),
         ["storage", "explain"] => only_get(method, Operation::Explain(None)),
         ["accounts", account, "storage"] => single(method, Scope::Account(account_id(account)?)),
         ["accounts", account, "storage", "plans"] => collection(method, Scope::ResellerPlans(account_id(account)?)),

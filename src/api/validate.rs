@@ -21,18 +21,20 @@ impl Api {
     pub(super) async fn validated(
         &self,
         scope: &Scope,
-        members: Map<String, Value>,
-        _old: Option<&Stored>,
+        mut members: Map<String, Value>,
+        old: Option<&Stored>,
         data: &Data,
         query: &Query,
-        _request: &RequestId,
+        request: &RequestId,
     ) -> Result<Map<String, Value>, Failure> {
         self.check_schema(&members, data)?;
         let below = self.below(scope, &members).await?;
         let ground = Ground::new(below, &members);
         self.check_references(&ground)?;
         self.check_addresses(&ground).await?;
-        self.may_skip_the_check(data, query)?;
+        if !self.may_skip_the_check(data, query)? {
+            self.check(scope, &ground.merged, &mut members, old, request).await?;
+        }
         Ok(members)
     }
 

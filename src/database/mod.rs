@@ -3,6 +3,7 @@
 //! Names are the decoded ones (`account/ab/cd/...`); the caller undoes the percent-encoding of the path segment once.
 
 use std::fmt;
+use std::time::SystemTime;
 
 #[cfg(test)]
 mod properties;
@@ -103,6 +104,22 @@ pub fn class_of(decoded_name: &str) -> Option<Database> {
         return None;
     };
     Some(Database { class, account: None })
+}
+
+/// The name of an account's database of a month, decoded.
+#[must_use]
+pub fn month_database(account: &AccountId, time: SystemTime) -> String {
+    let id = account.as_str();
+    let (first, rest) = id.split_at_checked(2).unwrap_or((id, ""));
+    let (second, rest) = rest.split_at_checked(2).unwrap_or((rest, ""));
+    format!("account/{first}/{second}/{rest}-{}", month(time))
+}
+
+/// A month as the platform writes it: `202611`.
+#[must_use]
+pub fn month(time: SystemTime) -> String {
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    text.chars().filter(char::is_ascii_digit).take("YYYYMM".len()).collect()
 }
 
 /// Whether this is one of the databases of telephone numbers (`numbers/...`).

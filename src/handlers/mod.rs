@@ -25,6 +25,7 @@ use crate::couch::Couch;
 use crate::error::Error;
 use crate::http::body::Body;
 use crate::plan::Plans;
+use crate::record::{About, Records};
 use crate::router::{Operation, Route, Target, route};
 use crate::storage::{Budget, Registry};
 use crate::tasks::Tasks;
@@ -51,6 +52,8 @@ pub struct Gateway {
     pub timeouts: config::Timeouts,
     /// What is counted.
     pub metrics: Metrics,
+    /// What failed, for the account's own eyes.
+    pub records: Records,
     /// Commits and clean-up: what has to end although the client is gone.
     pub tasks: Tasks,
     /// One writer at a time for each attachment.
@@ -86,7 +89,14 @@ pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
     let (route, outcome) = match route(request.method(), request.uri(), request.headers()) {
         Route::Forward => ("forward", forward::forward(&gateway, exchange).await),
         Route::Malformed => ("attachment", Err(malformed())),
-        Route::Attachment(target, operation) => attachment(Arc::clone(&gateway), target, operation, exchange).await,
+        Route::Attachment(target, operation) => {
+            let about = about(&target, operation);
+            let (route, outcome) = attachment(Arc::clone(&gateway), target, operation, exchange).await;
+            if let Err(error) = &outcome {
+                gateway.records.failed(about, error, &id);
+            }
+            (route, outcome)
+        }
     };
     let response = outcome.unwrap_or_else(|error| {
         error.log(&id);
@@ -98,6 +108,21 @@ pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
         error.into_response()
     });
     Answered { response, route }
+}
+
+/// What a record of a failure would say.
+fn about(target: &Target, operation: Operation) -> About {
+    About {
+        account: target.account.clone(),
+        database: target.database.clone(),
+        document: target.document.clone(),
+        attachment: target.attachment.clone(),
+        operation: match operation {
+            Operation::Get { .. } => "get",
+            Operation::Put => "put",
+            Operation::Delete => "delete",
+        },
+    }
 }
 
 async fn attachment(

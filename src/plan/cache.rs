@@ -133,6 +133,13 @@ impl Plans {
         }
     }
 
+    /// How long ago each plan that is held was read.
+    #[must_use]
+    pub fn held(&self) -> Vec<Duration> {
+        let documents = self.0.documents.iter().filter(|(_, held)| held.document.is_some());
+        documents.map(|(_, held)| held.loaded.elapsed()).collect()
+    }
+
     async fn merge(&self, account: Option<&AccountId>, owner: Option<&str>) -> Result<Merged, Unavailable> {
         let system = self.document("system").await?;
         let Some(account) = account else {

@@ -1,4 +1,4 @@
-//! The admin listener: health, metrics and the storage API.
+//! The admin listener: health, metrics, the storage API and the operator's page.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,11 +13,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::page;
+use super::status::Standing;
 use crate::api::Api;
 use crate::handlers::Gateway;
 use crate::http::body::Body;
 use crate::middleware::Admission;
 use crate::tasks::Tasks;
+use crate::telemetry::activity::Activity;
 use crate::telemetry::metrics::Levels;
 
 /// What the admin listener shows; cheap to clone.
@@ -25,6 +28,7 @@ use crate::telemetry::metrics::Levels;
 pub struct Admin {
     gateway: Arc<Gateway>,
     api: Api,
+    standing: Arc<Standing>,
     admission: Admission,
     stopping: CancellationToken,
 }
@@ -32,8 +36,14 @@ pub struct Admin {
 impl Admin {
     /// `stopping` makes it say that it is not ready any more.
     #[must_use]
-    pub const fn new(gateway: Arc<Gateway>, api: Api, admission: Admission, stopping: CancellationToken) -> Self {
-        Self { gateway, api, admission, stopping }
+    pub fn new(
+        gateway: Arc<Gateway>,
+        api: Api,
+        standing: Standing,
+        admission: Admission,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { gateway, api, standing: Arc::new(standing), admission, stopping }
     }
 
     /// Answers until `closing`, which comes after the drain: health is asked for during it.
@@ -65,15 +75,28 @@ impl Admin {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         if Api::owns(request.uri().path()) {
             let (idle, tasks) = (self.gateway.timeouts.idle_body, &self.gateway.tasks);
-            return self.api.answer(request.map(|body| Body::request(body, idle, false, tasks, &Activity::default()))).await;
+            return self
+                .api
+                .answer(request.map(|body| Body::request(body, idle, false, tasks, &Activity::default())))
+                .await;
         }
-        let known = matches!(request.uri().path(), "/live" | "/ready" | "/metrics");
+        let page = page::file(request.uri().path());
+        let known = page.is_some() || matches!(request.uri().path(), "/live" | "/ready" | "/metrics" | "/status");
         if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
+        if let Some(page) = page {
+            return page;
+        }
         match request.uri().path() {
+            "/status" => {
+                let status = self.standing.shown(&self.gateway.plans, !self.stopping.is_cancelled());
+                let mut answer = text(StatusCode::OK, status.to_string());
+                answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                answer
+            }
             "/live" => text(StatusCode::OK, "live\n"),
             "/ready" if self.stopping.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
             "/ready" => text(StatusCode::OK, "ready\n"),

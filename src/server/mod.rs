@@ -2,6 +2,8 @@
 
 pub mod admin;
 mod deadline;
+mod page;
+pub mod status;
 pub mod tls;
 
 use std::io::{self, Cursor};

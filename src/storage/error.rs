@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::http::body::{BoxError, ClientGone, TooLarge, cause};
 use crate::http::client;
-use crate::settings::WrongSetting;
+use crate::settings::{MASK, WrongSetting};
 
 /// A result of a storage operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -16,13 +16,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     kind: Kind,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
     message: String,
     setting: Option<WrongSetting>,
+    /// What the storage said; it may hold anything, so it is neither shown nor logged as it is.
+    said: String,
     source: Option<BoxError>,
 }
 
@@ -48,8 +49,15 @@ pub enum Kind {
 impl Error {
     /// A failure with a text for the operator's log and the failure records. The text must hold no secret.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self(Box::new(Inner { kind, status: None, retry_after: None, message, setting: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            status: None,
+            retry_after: None,
+            message: message.into(),
+            setting: None,
+            said: String::new(),
+            source: None,
+        }))
     }
 
     /// A refusal of the storage, classed by its status code (`storage-plans` table of failures).
@@ -82,6 +90,27 @@ impl Error {
         self
     }
 
+    /// Adds what the storage said, at most [`LONGEST_SAID`] of it; for failure records and the storage API alone.
+    #[must_use]
+    pub fn saying(mut self, text: &[u8]) -> Self {
+        let (text, _) = text.split_at_checked(LONGEST_SAID).unwrap_or((text, &[]));
+        self.0.said = String::from_utf8_lossy(text).into_owned();
+        self
+    }
+
+    /// Masks these texts in everything that it says.
+    #[must_use]
+    pub(super) fn without(mut self, secrets: &[String]) -> Self {
+        for secret in secrets {
+            for text in [&mut self.0.said, &mut self.0.message] {
+                if text.contains(secret.as_str()) {
+                    *text = text.replace(secret.as_str(), MASK);
+                }
+            }
+        }
+        self
+    }
+
     /// Adds how long the storage asks to be left alone.
     #[must_use]
     pub fn after(mut self, pause: Option<Duration>) -> Self {
@@ -99,10 +128,10 @@ impl Error {
     /// The same failure for somebody else who waited for the same thing; without its cause.
     #[must_use]
     pub(super) fn again(&self) -> Self {
-        let Inner { kind, status, retry_after, message, setting, .. } = &*self.0;
+        let Inner { kind, status, retry_after, message, setting, said, .. } = &*self.0;
         let (kind, status, retry_after, message) = (*kind, *status, *retry_after, message.clone());
-        let setting = setting.clone();
-        Self(Box::new(Inner { kind, status, retry_after, message, setting, source: None }))
+        let (setting, said) = (setting.clone(), said.clone());
+        Self(Box::new(Inner { kind, status, retry_after, message, setting, said, source: None }))
     }
 
     /// What the gateway does about it.
@@ -129,12 +158,32 @@ impl Error {
         self.0.setting.as_ref()
     }
 
+    /// What the storage said.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        &self.0.said
+    }
+
     /// The status code that the storage answered, if it did.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.status
     }
 }
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind)
+            .field("status", &self.status)
+            .field("message", &self.message)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+/// In bytes.
+const LONGEST_SAID: usize = 4 << 10;
 
 impl From<client::Error> for Error {
     fn from(error: client::Error) -> Self {

@@ -5,6 +5,7 @@ mod azure;
 mod budget;
 mod checked;
 mod digest;
+mod discreet;
 mod dropbox;
 mod ending;
 mod endpoint;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
+use super::discreet::{Discreet, secrets};
 use super::error::{Error, Kind, Result};
 use super::oauth::OAuth;
 use super::{Backend, Budget, DRIVERS};
@@ -87,7 +88,9 @@ impl Registry {
                 format!("storage {} names the handler {}, which does not exist", settings.id(), settings.handler());
             return Err(Error::new(Kind::Settings, text));
         };
-        let backend = (driver.open)(settings, &self.context)?;
+        let secrets = secrets(settings, driver);
+        let backend = (driver.open)(settings, &self.context).map_err(|error| error.without(&secrets))?;
+        let backend: Arc<dyn Backend> = Arc::new(Discreet::new(backend, secrets));
         self.opened.insert(key, Arc::clone(&backend));
         Ok(backend)
     }

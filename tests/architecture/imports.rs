@@ -3,7 +3,7 @@
 use super::{Source, sources, without_tests};
 
 /// Every module of the crate, highest first: a module may use those after it and none before it.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 23] = [
     "main",
     "cli",
     "app",
@@ -12,6 +12,7 @@ const ORDER: [&str; 21] = [
     "api",
     "explain",
     "handlers",
+    "record",
     "router",
     "error",
     "pointer",

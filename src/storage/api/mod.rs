@@ -78,8 +78,9 @@ pub(super) struct Reply {
     pub(super) body: Body,
     /// Everything else that was answered with success or a redirect.
     pub(super) document: Bytes,
-    /// What a failure says.
+    /// What a failure says, and in which words.
     fault: Option<Fault>,
+    said: Bytes,
     /// Whether an earlier try of this call may have had its effect.
     pub(super) doubtful: bool,
 }
@@ -253,12 +254,14 @@ impl Reply {
             body: Body::empty(),
             document: Bytes::new(),
             fault: None,
+            said: Bytes::new(),
             doubtful: false,
         };
         if head.status.is_client_error() || head.status.is_server_error() {
             // An answer of a proxy in between may be long, or no document at all: then the status has to do.
             let text = collect(body, LONGEST_ERROR).await.unwrap_or_default();
             reply.fault = Some((vendor.fault)(head.status, &text));
+            reply.said = text;
         } else if answer == Answer::Object && head.status.is_success() {
             reply.body = body;
         } else {
@@ -296,12 +299,14 @@ impl Reply {
             code => format!("{name} refused to {what}: {code}"),
         };
         if self.passes() {
-            return Error::new(Kind::Passing, text).with_status(self.status).after(retry_after(&self.headers));
+            let error = Error::new(Kind::Passing, text).with_status(self.status);
+            return error.after(retry_after(&self.headers)).saying(&self.said);
         }
         match self.status.is_success() || self.status.is_redirection() {
             true => Error::new(Kind::Refused, text).with_status(self.status),
             false => Error::answered(self.status, text),
         }
+        .saying(&self.said)
     }
 
     /// Whether the failure may pass.

@@ -48,6 +48,8 @@ pub(super) struct Reply {
     headers: Headers,
     /// The object; empty for failures.
     pub(super) body: Body,
+    /// What a failure says in its body.
+    said: Bytes,
     /// Whether an earlier try of this call may have had its effect.
     pub(super) doubtful: bool,
 }
@@ -126,11 +128,12 @@ impl Account {
             return Err(Lost { error: refusal(call.what, status, &headers), seen });
         }
         let mut body = body(answer);
+        let mut said = Bytes::new();
         if !status.is_success() {
             // Read to its end, so that the connection can be used again; the code is in a header.
-            let _ = collect(std::mem::take(&mut body), LONGEST_ERROR).await;
+            said = collect(std::mem::take(&mut body), LONGEST_ERROR).await.unwrap_or_default();
         }
-        Ok(Reply { what: call.what, status, headers, body, doubtful: seen })
+        Ok(Reply { what: call.what, status, headers, body, said, doubtful: seen })
     }
 }
 
@@ -167,7 +170,7 @@ impl Reply {
 
     /// The error for a failure.
     pub(super) fn refusal(&self) -> Error {
-        refusal(self.what, self.status, &self.headers)
+        refusal(self.what, self.status, &self.headers).saying(&self.said)
     }
 
     /// The server's MD5 of what it was sent, where it says one, has to be ours.

@@ -11,13 +11,13 @@ use super::flow::Flow;
 use super::form::Wire;
 use super::link::Link;
 use super::redirect::Trail;
-use super::web::{discard, is_unreachable, refusal};
+use super::web::{discard, is_unreachable, refused};
 use super::{BASE64, CONTINUE_WAIT, Http, URL};
 use crate::http::body::Body;
 use crate::http::client::Patience;
 use crate::storage::error::{Error, Kind, Result};
 use crate::storage::names::Reserved;
-use crate::storage::tries::{Tries, retry_after};
+use crate::storage::tries::Tries;
 use crate::storage::{Chunk, Object, Report, Stored, Upload};
 
 /// Stores an object.
@@ -112,12 +112,7 @@ impl Delivery<'_> {
                         discard(response).await;
                         continue;
                     }
-                    Verdict::Refused => {
-                        let error = refusal(&self.http.options.verb, response.status());
-                        let error = error.after(retry_after(response.headers()));
-                        discard(response).await;
-                        error
-                    }
+                    Verdict::Refused => refused(&self.http.options.verb, response).await,
                 },
             };
             if !self.is_repeatable() || !tries.again(&error).await {
@@ -186,7 +181,7 @@ impl Delivery<'_> {
     async fn see_other(self, other: &Link) -> Result<Stored> {
         let (link, response) = self.http.web.ask(&Method::GET, other, &HeaderMap::new()).await?;
         if !response.status().is_success() {
-            return Err(refusal(&Method::GET, response.status()));
+            return Err(refused(&Method::GET, response).await);
         }
         Ok(self.stored(&link, response).await)
     }

@@ -76,8 +76,7 @@ impl Web {
         loop {
             match self.follow(method.clone(), link.clone(), extra, tries.patience(self.patience())).await {
                 Ok((_, response)) if is_passing(response.status()) => {
-                    let error = refusal(method, response.status()).after(retry_after(response.headers()));
-                    discard(response).await;
+                    let error = refused(method, response).await;
                     if !tries.again(&error).await {
                         return Err(error);
                     }
@@ -124,6 +123,16 @@ impl Web {
 /// An answer that is no success, in words that hold nothing of what the server said.
 pub(super) fn refusal(method: &Method, status: StatusCode) -> Error {
     Error::answered(status, format!("{method} was not answered with success"))
+}
+
+/// The same, with what the server said and how long it wants to be left alone.
+pub(super) async fn refused(method: &Method, response: Response<Body>) -> Error {
+    let error = refusal(method, response.status()).after(retry_after(response.headers()));
+    let said = tokio::time::timeout(SHORT_WAIT, collect(response.into_body(), SHORT_ANSWER)).await;
+    match said {
+        Ok(Ok(said)) => error.saying(&said),
+        _ => error,
+    }
 }
 
 /// Whether the same request may succeed later.

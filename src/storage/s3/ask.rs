@@ -57,6 +57,7 @@ pub(super) struct Reply {
     pub(super) document: Bytes,
     /// The code of a failure: also of one that came with a status of success, as `CompleteMultipartUpload` may answer.
     code: Option<String>,
+    said: Bytes,
     /// Whether an earlier try of this call may have had its effect.
     pub(super) doubtful: bool,
 }
@@ -148,12 +149,14 @@ impl Reply {
             body: Body::empty(),
             document: Bytes::new(),
             code: None,
+            said: Bytes::new(),
             doubtful: false,
         };
         if !head.status.is_success() {
             // An answer of a proxy in between may be long, or no XML at all: then the status has to do.
             let text = collect(body, LONGEST_ERROR).await.unwrap_or_default();
             reply.code = Some(xml::error_code(&text).unwrap_or_default());
+            reply.said = text;
         } else if document {
             reply.document = collect(body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
             reply.code = xml::error_code(&reply.document);
@@ -194,6 +197,7 @@ impl Reply {
             false if self.status.is_success() => Error::new(Kind::Refused, text),
             false => Error::answered(self.status, text),
         }
+        .saying(&self.said)
     }
 
     /// Whether the failure may pass.

@@ -1,0 +1,314 @@
+//! The credential check: a small file goes to each new or changed storage, comes back, and goes again.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::Api;
+use super::documents::{Stored, make_database};
+use super::envelope::{Errors, Failure, refused};
+use super::route::Scope;
+use crate::couch::{Document, DocumentPath};
+use crate::database::{AccountId, month_database};
+use crate::error::Error;
+use crate::handlers::Gateway;
+use crate::http::body::{Body, collect};
+use crate::http::target::encode;
+use crate::plan::{Merged, NameSource, Settings, compose};
+use crate::storage::{self, Backend, Fetch, Kind, Object, Upload};
+use crate::telemetry::log::RequestId;
+
+/// The member of a storage that says with which settings it was last checked.
+const SIGNATURE: &str = "_sig";
+
+impl Api {
+    /// Checks every storage that is new or has changed since its last good check, and signs those that are good.
+    /// `merged` is the plan over the documents below it.
+    ///
+    /// # Errors
+    /// 400 with what each storage answered.
+    pub(super) async fn check(
+        &self,
+        scope: &Scope,
+        merged: &Merged,
+        members: &mut Map<String, Value>,
+        old: Option<&Stored>,
+        request: &RequestId,
+    ) -> Result<(), Failure> {
+        let Some(Value::Object(entries)) = members.get_mut("attachments") else { return Ok(()) };
+        let mut wanted = Vec::new();
+        for (id, entry) in entries.iter_mut().filter(|(_, entry)| entry.is_object()) {
+            let signature = signature(entry);
+            let known = old.and_then(|old| old.members.get("attachments")?.get(id)?.get(SIGNATURE)?.as_str());
+            if known != Some(&signature) {
+                wanted.push(id.clone());
+            }
+            if let Some(entry) = entry.as_object_mut() {
+                entry.insert(SIGNATURE.to_owned(), signature.into());
+            }
+        }
+        let place = Place::of(scope);
+        let probes = wanted.iter().map(|id| probe(Arc::clone(&self.0.gateway), merged, &place, id, request));
+        let mut errors = Errors::default();
+        for (id, outcome) in wanted.iter().zip(join_all(probes).await) {
+            if let Err(fault) = outcome? {
+                errors.add(&["attachments", id], "invalid", fault);
+            }
+        }
+        errors.check()
+    }
+}
+
+/// Changes whenever a public field of the storage does.
+fn signature(entry: &Value) -> String {
+    let public: Map<String, Value> = match entry {
+        Value::Object(members) => members
+            .iter()
+            .filter(|(key, _)| !key.starts_with('_'))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+        _ => Map::new(),
+    };
+    hex::encode(Sha256::digest(canonical(&Value::Object(public))))
+}
+
+/// The same text for the same value, whatever the order of its members.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> =
+                members.iter().map(|(key, value)| format!("{}:{}", json!(key), canonical(value))).collect();
+            members.sort();
+            format!("{{{}}}", members.join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        other => other.to_string(),
+    }
+}
+
+/// Where the document of a probe goes.
+struct Place {
+    account: Option<AccountId>,
+    /// Decoded.
+    database: String,
+}
+
+impl Place {
+    fn of(scope: &Scope) -> Self {
+        match scope.account() {
+            Some(account) => {
+                Self { account: Some(account.clone()), database: month_database(account, SystemTime::now()) }
+            }
+            None => Self { account: None, database: SYSTEM.to_owned() },
+        }
+    }
+}
+
+/// What came of one storage: `Err` holds what its failure is shown as.
+type Outcome = Result<Result<(), Value>, Failure>;
+
+async fn probe(gateway: Arc<Gateway>, merged: &Merged, place: &Place, id: &str, request: &RequestId) -> Outcome {
+    let Some(settings) = merged.storage(id) else {
+        return Ok(Err(shown(&storage::Error::new(Kind::Settings, "its entry cannot be read"))));
+    };
+    let backend = match gateway.storages.open(&settings) {
+        Ok(backend) => backend,
+        Err(error) => return Ok(Err(shown(&error))),
+    };
+    let hex = Uuid::new_v4().simple().to_string();
+    let file =
+        File { name: format!("{hex}_test_credentials_file.txt"), content: format!("some random content: {hex}") };
+    let document = Paper::save(&gateway, place, id, &file, request).await?;
+    let trying = tokio::time::timeout(LONGEST, attempt(&gateway, &backend, &settings, place, &document, &file));
+    let outcome =
+        match trying.await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(storage::Error::new(Kind::Passing, "it did not answer in time")
+                .with_status(StatusCode::GATEWAY_TIMEOUT)),
+        };
+    document.remove(&gateway);
+    Ok(outcome.map_err(|error| shown(&error)))
+}
+
+/// Stores the file, reads it back, compares, and removes it.
+async fn attempt(
+    gateway: &Arc<Gateway>,
+    backend: &Arc<dyn Backend>,
+    settings: &Settings,
+    place: &Place,
+    paper: &Paper,
+    file: &File,
+) -> storage::Result<()> {
+    let object = object(settings, place, paper, file)?;
+    let body = Body::full(file.content.clone());
+    let upload = Upload::new(body, gateway.limits.attachment_bytes, gateway.budget.clone());
+    let stored = backend.put(&object, upload).await?;
+    let guard =
+        Guard { gateway: Arc::clone(gateway), backend: Arc::clone(backend), location: Some(stored.location.clone()) };
+    let fetch = Fetch { range: None, length: Some(file.content.len() as u64), metadata: &object.document };
+    let download = backend.get(&stored.location, fetch).await?;
+    let read = collect(download.body, LONGEST_ANSWER).await.map_err(storage::Error::of_body)?;
+    if read != file.content.as_bytes() {
+        return Err(storage::Error::new(Kind::Refused, "it gave back something else than it was given"));
+    }
+    guard.remove().await
+}
+
+/// The object as the plan would name it.
+fn object(settings: &Settings, place: &Place, paper: &Paper, file: &File) -> storage::Result<Object> {
+    let source = NameSource {
+        account: Some(place.account.as_ref().map_or(SYSTEM, AccountId::as_str)),
+        database: &place.database,
+        document_id: &paper.id,
+        attachment: &file.name,
+        document: &paper.document,
+    };
+    let wrong = |error| storage::Error::new(Kind::Settings, Error::from(error).to_string());
+    let name = compose(settings, &source).map_err(wrong)?;
+    let mut document = paper.document.public_fields();
+    document.insert("id".to_owned(), paper.id.clone().into());
+    let unique: String = Uuid::new_v4().simple().to_string().chars().take(8).collect();
+    Ok(Object {
+        name: name.as_str().to_owned(),
+        spare: name.with_suffix(&unique),
+        taken: false,
+        content_type: "text/plain".to_owned(),
+        document,
+    })
+}
+
+struct File {
+    name: String,
+    content: String,
+}
+
+/// An object that has to go, also if the check is given up.
+struct Guard {
+    gateway: Arc<Gateway>,
+    backend: Arc<dyn Backend>,
+    location: Option<storage::Location>,
+}
+
+impl Guard {
+    async fn remove(mut self) -> storage::Result<()> {
+        match &self.location {
+            None => Ok(()),
+            Some(location) => {
+                self.backend.delete(location).await?;
+                self.location = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(location) = self.location.take() else { return };
+        let backend = Arc::clone(&self.backend);
+        drop(self.gateway.tasks.spawn("credential check's clean-up", async move {
+            if let Err(error) = backend.delete(&location).await {
+                tracing::warn!(location = %json!(location), %error, "the file of a credential check stays in its storage");
+            }
+        }));
+    }
+}
+
+/// The document that a probe's file would belong to.
+struct Paper {
+    id: String,
+    path: DocumentPath,
+    rev: String,
+    document: Document,
+}
+
+impl Paper {
+    async fn save(
+        gateway: &Gateway,
+        place: &Place,
+        storage: &str,
+        file: &File,
+        request: &RequestId,
+    ) -> Result<Self, Failure> {
+        let id = Uuid::new_v4().simple().to_string();
+        let mut document = Document::default();
+        let members = [
+            ("_id", json!(id)),
+            ("att_uuid", json!(storage)),
+            ("content", json!(file.content)),
+            ("request_id", json!(request.to_string())),
+            ("pvt_type", json!("storage_settings_probe")),
+            ("pvt_account_id", json!(place.account.as_ref().map(AccountId::as_str))),
+        ];
+        for (key, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+            document.set(key, value).map_err(Error::from)?;
+        }
+        let database = encode(&place.database);
+        let path = DocumentPath { database: database.clone(), document: id.clone() };
+        let bytes = Bytes::from(document.to_bytes().map_err(Error::from)?);
+        let (couch, account) = (&gateway.couch, gateway.couch.own_account());
+        let mut save = couch.save(&path, &bytes, &account).await?;
+        if save.head.status == StatusCode::NOT_FOUND {
+            make_database(couch, &database).await?;
+            save = couch.save(&path, &bytes, &account).await?;
+        }
+        let answer: Map<String, Value> = serde_json::from_slice(&save.body).unwrap_or_default();
+        match answer.get("rev").and_then(Value::as_str) {
+            Some(rev) if save.head.status.is_success() => Ok(Self { id, path, rev: rev.to_owned(), document }),
+            _ => Err(refused(save.head.status, "save the document of a credential check")),
+        }
+    }
+
+    /// In a task of its own: the answer need not wait for it.
+    fn remove(self, gateway: &Arc<Gateway>) {
+        let gateway = Arc::clone(gateway);
+        let tasks = gateway.tasks.clone();
+        drop(tasks.spawn("credential check's document", async move {
+            let tombstone = json!({ "_id": self.id, "_rev": self.rev, "_deleted": true }).to_string();
+            let gone = gateway.couch.save(&self.path, &tombstone.into(), &gateway.couch.own_account()).await;
+            if !gone.is_ok_and(|gone| gone.head.status.is_success()) {
+                tracing::warn!(document = %self.id, "the document of a credential check stays in CouchDB");
+            }
+        }));
+    }
+}
+
+/// A failure as the platform shows it.
+fn shown(error: &storage::Error) -> Value {
+    let said = error.said();
+    let body = serde_json::from_str(said).unwrap_or_else(|_| Value::from(said));
+    json!({
+        "error_code": error.status().map_or(UNKNOWN_CODE, |status| status.as_u16()),
+        "error_body": body,
+        "message": error.to_string(),
+    })
+}
+
+/// All storages of a plan are checked at once.
+const LONGEST: Duration = Duration::from_secs(30);
+/// What a storage gives back is 53 bytes, and base64 of it at most.
+const LONGEST_ANSWER: u64 = 64 << 10;
+/// What the platform writes where a storage gave no code.
+const UNKNOWN_CODE: u16 = 500;
+/// Stands for the account of system plans, and is the database of their probes.
+const SYSTEM: &str = "system_data";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::signature;
+
+    #[test]
+    fn a_signature_is_of_the_public_fields() {
+        let one = signature(&json!({"handler": "s3", "settings": {"a": 1, "b": [1]}}));
+        assert_eq!(one, signature(&json!({"settings": {"b": [1], "a": 1}, "_sig": "x", "handler": "s3"})));
+        assert_ne!(one, signature(&json!({"handler": "s3", "settings": {"a": 2, "b": [1]}})));
+    }
+}

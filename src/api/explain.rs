@@ -1,0 +1,67 @@
+//! `GET .../storage/explain`: what the plan says of an attachment.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::Api;
+use super::envelope::{Errors, Failure, Success, refused};
+use super::request::Query;
+use crate::couch::{Answer, Document, DocumentPath};
+use crate::database::{AccountId, class_of};
+use crate::error::Error;
+use crate::explain::{Question, explain};
+use crate::http::target::encode;
+
+impl Api {
+    pub(super) async fn explain(&self, account: Option<&AccountId>, query: &Query) -> Result<Success, Failure> {
+        let mut errors = Errors::default();
+        let database = query.get("db").unwrap_or_default().to_owned();
+        if database.is_empty() {
+            errors.say(&["db"], "required", "Field is required but missing");
+        }
+        let (id, document_type) = (query.get("doc"), query.get("type"));
+        if id.is_none() && document_type.is_none() {
+            errors.say(&["doc"], "required", "Either doc or type is required");
+        }
+        if id.is_some() && (document_type.is_some() || query.get("owner").is_some()) {
+            errors.say(&["doc"], "forbidden", "A document has its own type and owner");
+        }
+        errors.check()?;
+        let found = class_of(&database).and_then(|found| found.account);
+        if account.is_some() && found.as_ref() != account {
+            return Err(Failure::bad_identifier(&database));
+        }
+        let document = match id {
+            Some(id) => self.document_of(&database, id).await?,
+            None => stand_in(query)?,
+        };
+        let question = Question {
+            database,
+            document_id: id.map(str::to_owned),
+            document,
+            attachment: query.get("attachment").map(str::to_owned),
+        };
+        Ok(Success::new(explain(&self.0.gateway, &question).await?, None))
+    }
+
+    async fn document_of(&self, database: &str, id: &str) -> Result<Document, Failure> {
+        let path = DocumentPath { database: encode(database), document: encode(id) };
+        let couch = &self.0.gateway.couch;
+        match couch.read(&path, "", &couch.own_account()).await? {
+            Answer::Document(document, _) => Ok(document),
+            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Err(Failure::bad_identifier(id)),
+            Answer::Other(answer) => Err(refused(answer.status(), "give the document")),
+        }
+    }
+}
+
+/// A document of which only type and owner are known.
+fn stand_in(query: &Query) -> Result<Document, Failure> {
+    let mut document = Document::default();
+    for (key, name) in [("pvt_type", "type"), ("owner_id", "owner")] {
+        if let Some(value) = query.get(name) {
+            document.set(key, &json!(value)).map_err(Error::from)?;
+        }
+    }
+    Ok(document)
+}

@@ -1,0 +1,222 @@
+//! Failures leave a record, as the platform keeps them: a document in the account's database of the month.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::StatusCode;
+use moka::sync::Cache;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::couch::{Couch, DocumentPath};
+use crate::database::{AccountId, month, month_database};
+use crate::error::Error;
+use crate::http::target::encode;
+use crate::storage::Kind;
+use crate::tasks::Tasks;
+use crate::telemetry::log::RequestId;
+
+/// `pvt_type` of a record.
+pub const RECORD_TYPE: &str = "attachment_handler_error";
+
+/// What a failure was about.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The account whose attachment it is; failures of the system's own leave no document.
+    pub account: Option<AccountId>,
+    /// The database's decoded name.
+    pub database: String,
+    /// The document's id.
+    pub document: String,
+    /// The attachment's name.
+    pub attachment: String,
+    /// `get`, `put` or `delete`.
+    pub operation: &'static str,
+}
+
+/// Writes records with the gateway's own account; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Records(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    couch: Couch,
+    tasks: Tasks,
+    /// Causes that were written down within the last minute.
+    recent: Cache<String, ()>,
+    /// The newest records of all accounts, newest first.
+    last: Mutex<VecDeque<Value>>,
+}
+
+impl Records {
+    /// Records in this CouchDB.
+    #[must_use]
+    pub fn new(couch: Couch, tasks: Tasks) -> Self {
+        let recent = Cache::builder().max_capacity(MOST_CAUSES).time_to_live(ONE_A).build();
+        Self(Arc::new(Inner { couch, tasks, recent, last: Mutex::default() }))
+    }
+
+    /// Writes a failure down, in a task of its own: at most once a minute for the same cause.
+    pub fn failed(&self, about: About, error: &Error, request: &RequestId) {
+        let Some(cause) = Cause::of(error) else { return };
+        let account = about.account.as_ref().map_or("", AccountId::as_str);
+        let key = format!("{account} {} {} {} {}", cause.storage, about.operation, cause.reason, cause.code);
+        if !self.0.recent.entry(key).or_insert(()).is_fresh() {
+            return;
+        }
+        let now = SystemTime::now();
+        let record = record(now, &about, &cause, request);
+        self.0.remember(&record);
+        let Some(account) = about.account else { return };
+        let inner = Arc::clone(&self.0);
+        let request = *request;
+        drop(self.0.tasks.spawn("failure record", async move {
+            if let Err(reason) = inner.write(&month_database(&account, now), &record).await {
+                tracing::warn!(request = %request, storage = %cause.storage, reason, "a failure could not be written down");
+            }
+        }));
+    }
+
+    /// The newest failures of all accounts since the program was started, newest first.
+    #[must_use]
+    pub fn last(&self) -> Vec<Value> {
+        self.0.last().iter().filter_map(shown).collect()
+    }
+}
+
+/// Why an operation failed, as far as a storage or a plan is why.
+struct Cause {
+    storage: String,
+    reason: &'static str,
+    code: u16,
+    said: String,
+    message: String,
+}
+
+impl Cause {
+    fn of(error: &Error) -> Option<Self> {
+        let (status, _, message) = error.answer();
+        let cause = |storage: &str, reason| Self {
+            storage: storage.to_owned(),
+            reason,
+            code: status.as_u16(),
+            said: String::new(),
+            message: message.clone(),
+        };
+        Some(match error {
+            Error::Storage(id, error) => {
+                let reason = match error.kind() {
+                    Kind::Interrupted | Kind::TooLarge => return None,
+                    Kind::Missing => "not_found",
+                    Kind::Passing => "gateway_timeout",
+                    Kind::Refused => "request_error",
+                    Kind::Settings => "invalid_settings",
+                    Kind::Location => "invalid_data",
+                };
+                Self {
+                    code: error.status().unwrap_or(status).as_u16(),
+                    said: error.said().to_owned(),
+                    message: error.to_string(),
+                    ..cause(id, reason)
+                }
+            }
+            Error::Forgotten(id) => cause(id, "invalid_settings"),
+            Error::Plan(error) => cause(error.id(), "invalid_settings"),
+            Error::Pointer(_) => cause("", "invalid_data"),
+            _ => return None,
+        })
+    }
+}
+
+impl Inner {
+    fn last(&self) -> MutexGuard<'_, VecDeque<Value>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, record: &Value) {
+        let mut last = self.last();
+        last.truncate(MOST_REMEMBERED - 1);
+        last.push_front(record.clone());
+    }
+
+    /// `database` is decoded; the platform makes a month's database when it first needs it, and so does this.
+    async fn write(&self, database: &str, record: &Value) -> Result<(), &'static str> {
+        let database = encode(database);
+        let id = record.get("_id").and_then(Value::as_str).unwrap_or_default();
+        let bytes = Bytes::from(record.to_string());
+        let path = DocumentPath { database: database.clone(), document: id.to_owned() };
+        let mut status = self.save(&path, &bytes).await?;
+        if status == StatusCode::NOT_FOUND {
+            self.save(&DocumentPath { database, document: String::new() }, &Bytes::new()).await?;
+            status = self.save(&path, &bytes).await?;
+        }
+        if status.is_success() { Ok(()) } else { Err("CouchDB does not take it") }
+    }
+
+    async fn save(&self, path: &DocumentPath, bytes: &Bytes) -> Result<StatusCode, &'static str> {
+        let saved = self.couch.save(path, bytes, &self.couch.own_account()).await;
+        saved.map(|saved| saved.head.status).map_err(|_| "CouchDB cannot be asked")
+    }
+}
+
+fn record(now: SystemTime, about: &About, cause: &Cause, request: &RequestId) -> Value {
+    let seconds = GREGORIAN_EPOCH + now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    json!({
+        "_id": record_id(now),
+        "reason": cause.reason,
+        "message": cause.message,
+        "handler_id": cause.storage,
+        "db_name": about.database,
+        "document_id": about.document,
+        "attachment_name": about.attachment,
+        "operation": about.operation,
+        "resp_code": cause.code,
+        "resp_body": cause.said,
+        "request_id": request.to_string(),
+        "occurred_at": humantime::format_rfc3339_millis(now).to_string(),
+        "pvt_type": RECORD_TYPE,
+        "pvt_account_id": about.account.as_ref().map(AccountId::as_str),
+        "pvt_created": seconds,
+        "pvt_modified": seconds,
+    })
+}
+
+/// Ids of one month begin alike and sort by time.
+fn record_id(now: SystemTime) -> String {
+    let milliseconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    format!("{}{milliseconds:012x}-{}", id_prefix(now), Uuid::new_v4().simple())
+}
+
+/// What the ids of a month's records begin with.
+#[must_use]
+pub fn id_prefix(time: SystemTime) -> String {
+    format!("{}-{RECORD_TYPE}-", month(time))
+}
+
+/// A record as callers see it.
+#[must_use]
+pub fn shown(record: &Value) -> Option<Value> {
+    let members = record.as_object()?;
+    if members.get("pvt_type")?.as_str()? != RECORD_TYPE {
+        return None;
+    }
+    let public = members.iter().filter(|(key, _)| !key.starts_with('_') && !key.starts_with("pvt_"));
+    let mut shown: serde_json::Map<String, Value> = public.map(|(key, value)| (key.clone(), value.clone())).collect();
+    for (key, private) in [("id", "_id"), ("created", "pvt_created")] {
+        if let Some(value) = members.get(private) {
+            shown.insert(key.to_owned(), value.clone());
+        }
+    }
+    Some(Value::Object(shown))
+}
+
+/// The same cause is written down once in this time.
+const ONE_A: Duration = Duration::from_secs(60);
+/// Failures that are remembered for the operator's page.
+const MOST_REMEMBERED: usize = 50;
+/// Causes that are remembered.
+const MOST_CAUSES: u64 = 10_000;
+/// 1970 in seconds since year 0, as the platform counts.
+pub const GREGORIAN_EPOCH: u64 = 62_167_219_200;

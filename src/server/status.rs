@@ -1,0 +1,45 @@
+//! What anybody who reaches the admin listener may know: no account, no name, no credential.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::plan::Plans;
+
+/// What does not change while the program runs.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Name and URL of each listener.
+    pub listeners: Vec<(&'static str, String)>,
+    /// Where CouchDB is, without credentials.
+    pub upstream: String,
+    /// Whether anybody may use the storage API.
+    pub storage_api: bool,
+    /// When the program began to serve.
+    pub began: Instant,
+}
+
+impl Standing {
+    /// Adds a listener that is open.
+    pub fn listener(&mut self, name: &'static str, scheme: &str, address: Option<SocketAddr>) {
+        if let Some(address) = address {
+            self.listeners.push((name, format!("{scheme}://{address}")));
+        }
+    }
+
+    /// The document at `/status`.
+    pub(super) fn shown(&self, plans: &Plans, ready: bool) -> Value {
+        let held = plans.held();
+        let listeners = self.listeners.iter().map(|(name, url)| json!({ "name": name, "url": url }));
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "ready": ready,
+            "uptime_seconds": self.began.elapsed().as_secs(),
+            "listeners": listeners.collect::<Vec<_>>(),
+            "upstream": self.upstream,
+            "plans": { "held": held.len(), "oldest_seconds": held.iter().map(std::time::Duration::as_secs).max() },
+            "storage_api": self.storage_api,
+        })
+    }
+}
