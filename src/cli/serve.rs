@@ -30,7 +30,7 @@ pub(super) fn check(config: &Config) -> Result<(), BoxError> {
 /// Says where the listeners are. Whoever waits for the last line has read all of it.
 pub(super) fn announce(app: &App) {
     if app.admin.is_some() && !app.has_tokens {
-        complain("admin.tokens is empty: /v2 on the admin listener answers 401");
+        complain("listening without admin.tokens: /v2 on the admin listener answers 401");
     }
     let listeners = [
         ("store", "http", app.store),

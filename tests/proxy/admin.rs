@@ -17,7 +17,7 @@ async fn health_is_answered_and_nothing_else() {
     assert_eq!(ask(address, "GET", "/live").await.status, 200);
     assert_eq!(ask(address, "GET", "/ready").await.status, 200);
     assert_eq!(ask(address, "GET", "/ready?x").await.status, 200);
-    for target in ["/", "/live/", "/metricsx", "/db/doc", "//live"] {
+    for target in ["/index.html", "/live/", "/metricsx", "/db/doc", "//live"] {
         assert_eq!(ask(address, "GET", target).await.status, 404, "{target}");
     }
     for target in ["/live", "/ready", "/metrics"] {
