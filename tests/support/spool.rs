@@ -16,6 +16,10 @@ pub trait Sum: Clone + Default {
     fn update(&mut self, data: &[u8]);
 }
 
+impl Sum for () {
+    fn update(&mut self, _: &[u8]) {}
+}
+
 /// An object's bytes and their checksums. A clone that is appended to leaves the first one as it was; the last one of two
 /// clones to be appended to is the only sound one.
 #[derive(Clone, Debug)]
@@ -50,6 +54,13 @@ impl<S: Sum> Spool<S> {
     /// In bytes.
     pub const fn len(&self) -> usize {
         self.length as usize
+    }
+
+    /// All bytes, in memory.
+    pub fn bytes(&self) -> Bytes {
+        let mut data = vec![0; self.len()];
+        self.file.read_exact_at(&mut data, 0).expect("what was written");
+        data.into()
     }
 
     /// The checksums of all bytes.
