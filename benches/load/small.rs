@@ -47,7 +47,7 @@ struct Figures {
 
 pub(crate) async fn run(report: &mut Report, binary: &Path, is_quick: bool) -> Outcome<()> {
     let effort = if is_quick { QUICK } else { FULL };
-    let servers = Servers::start().await?;
+    let servers = Servers::start(HTTP).await?;
     let directory = servers.directory().path();
     let nginx = optional(peers::nginx(servers.couch, directory));
     let haproxy = optional(peers::haproxy(servers.couch, directory));

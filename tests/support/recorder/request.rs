@@ -1,6 +1,7 @@
 //! What the recorder remembers of a request.
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http_body_util::{BodyDataStream, BodyExt};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
@@ -96,7 +97,12 @@ fn multipart(headers: &HeaderMap, body: Data) -> multer::Multipart<'static> {
     let (_, parameters) = content_type.split_once(';').expect("a boundary");
     // multer reads the boundary of this subtype only; the syntax of all is the same (RFC 2046 section 5.1).
     let boundary = multer::parse_boundary(format!("multipart/form-data;{parameters}")).expect("a boundary");
-    multer::Multipart::new(BodyDataStream::new(body.read()), boundary)
+    // multer takes in whatever is ready before it gives a part of it.
+    let pieces = BodyDataStream::new(body.read()).then(|piece| async {
+        tokio::task::yield_now().await;
+        piece
+    });
+    multer::Multipart::new(pieces, boundary)
 }
 
 /// Headers and bytes of the last part of a multipart body; panics on one that is malformed.
