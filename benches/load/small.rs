@@ -10,6 +10,7 @@ use crate::gateway::Servers;
 use crate::peers;
 use crate::process::Process;
 use crate::report::{Report, Row, median, spread};
+use crate::workload::HTTP;
 use crate::{Outcome, client::CONNECTIONS};
 
 /// How long a part of the bench measures.
