@@ -59,15 +59,20 @@ impl Drive {
     }
 
     pub fn make_folder(&mut self, name: &str, number: u64) -> String {
+        self.place(name, FOLDER, b"", number)
+    }
+
+    /// Makes a file in the uppermost folder.
+    pub fn place(&mut self, name: &str, media_type: &str, data: &[u8], number: u64) -> String {
         let id = format!("others-{number}");
         let file = File {
             name: name.to_owned(),
-            media_type: FOLDER.to_owned(),
+            media_type: media_type.to_owned(),
             parent: "root".to_owned(),
             trashed: false,
             created: number,
             revision: number,
-            data: Data::default(),
+            data: data.into(),
         };
         self.files.insert(id.clone(), file);
         id

@@ -89,9 +89,10 @@ impl Graph {
         self.drive().sessions.keys().cloned().collect()
     }
 
-    /// Puts an item there past the API.
-    pub fn place(&self, path: &str, data: impl AsRef<[u8]>) {
-        self.drive().place(path, data.as_ref().into());
+    /// Puts an item there past the API; its id.
+    pub fn place(&self, path: &str, data: impl AsRef<[u8]>) -> String {
+        let made = self.drive().place(path, data.as_ref().into());
+        made["id"].as_str().expect("an id").to_owned()
     }
 
     /// Makes a new version of an item past the API.
