@@ -26,6 +26,11 @@ impl Vendor {
         format!("old%20calls/{document}_{NAME}")
     }
 
+    /// The name of a file of a Drive: another one than a new file would have.
+    fn file(document: &str) -> String {
+        format!("old_{document}_{NAME}")
+    }
+
     fn azure(&self, key: &str) -> Value {
         let Value::Object(mut settings) = self.storage.settings.clone() else { panic!("settings are an object") };
         settings.insert("key".to_owned(), key.into());
@@ -100,7 +105,7 @@ impl Row for Vendor {
                 server.overwrite(BUCKET, &path, bytes.to_vec());
                 String::new()
             }
-            Server::Google(server) => server.place(&format!("{document}_{NAME}"), bytes),
+            Server::Google(server) => server.place(&Self::file(document), bytes),
             Server::Dropbox(server) => server.place(&format!("/{path}"), bytes),
             Server::Graph(server) => server.place(&path, bytes),
             Server::Ftp(server) => {
@@ -121,7 +126,7 @@ impl Row for Vendor {
             Server::Google(server) if self.storage.handler == "google_storage" => {
                 server.objects(BUCKET).contains(&path)
             }
-            Server::Google(server) => server.files().contains(&format!("{document}_{NAME}")),
+            Server::Google(server) => server.files().contains(&Self::file(document)),
             Server::Dropbox(server) => server.paths().contains(&path),
             Server::Graph(server) => server.paths().contains(&path),
             Server::Ftp(server) => server.files("").contains(&path),
