@@ -97,9 +97,11 @@ fn multipart(headers: &HeaderMap, body: Data) -> multer::Multipart<'static> {
     let (_, parameters) = content_type.split_once(';').expect("a boundary");
     // multer reads the boundary of this subtype only; the syntax of all is the same (RFC 2046 section 5.1).
     let boundary = multer::parse_boundary(format!("multipart/form-data;{parameters}")).expect("a boundary");
-    // multer takes in whatever is ready before it gives a part of it.
-    let pieces = BodyDataStream::new(body.read()).then(|piece| async {
-        tokio::task::yield_now().await;
+    // multer takes in whatever is ready before it gives a part of it; but it takes a first pause for the end.
+    let pieces = BodyDataStream::new(body.read()).enumerate().then(|(at, piece)| async move {
+        if at > 0 {
+            tokio::task::yield_now().await;
+        }
         piece
     });
     multer::Multipart::new(pieces, boundary)
