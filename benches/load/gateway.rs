@@ -1,4 +1,4 @@
-//! The gateway in its own process, and the servers behind it: the upstream with the plan, the object server, S3.
+//! The gateway in its own process, and the servers behind it: the upstream with the plan, and that of one backend.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::Outcome;
 use crate::client::Client;
 use crate::process::Process;
 use crate::roles::Role;
-use crate::workload::{self, AUTH, BACKENDS, DATABASE, GRANT, PLANS, SMALL, document_target};
+use crate::workload::{self, AUTH, Backend, DATABASE, GRANT, PLANS, SMALL, document_target};
 
 /// `limits.upload_buffer_bytes` in every run, in bytes.
 pub(crate) const UPLOAD_BUFFER: u64 = 256 * 1024 * 1024;
@@ -21,13 +21,14 @@ const ROOM: u64 = 6 * 1024 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Servers {
     pub(crate) couch: SocketAddr,
+    /// The backend's server; CouchDB's address where it has none.
     pub(crate) objects: SocketAddr,
     /// The process of the upstream.
     pub(crate) upstream: Process,
     directory: TempDir,
     /// `storage.endpoints` of the configuration.
     endpoints: String,
-    _backends: Vec<Process>,
+    _backend: Option<Process>,
 }
 
 /// A gateway that is up.
@@ -38,33 +39,27 @@ pub(crate) struct Gateway {
 }
 
 impl Servers {
-    /// Starts them and saves the plan.
-    pub(crate) async fn start() -> Outcome<Self> {
+    /// Starts them with the server of one backend, and saves the plan.
+    pub(crate) async fn start(backend: &Backend) -> Outcome<Self> {
         let directory = tempfile::Builder::new().prefix("stowage-bench-").tempdir_in(scratch())?;
-        let (upstream, couch) = Process::role(Role::Couch, None)?;
-        let (mut backends, mut ports, mut endpoints) = (Vec::new(), Vec::new(), String::new());
-        let mut objects = couch;
-        for backend in &BACKENDS {
-            let Some(role) = backend.server else {
-                ports.push(0);
-                continue;
-            };
+        let (upstream, addresses) = Process::role(Role::Couch, None, 1)?;
+        let couch = *addresses.first().ok_or("no address")?;
+        let (mut server, mut port, mut objects, mut endpoints) = (None, 0, couch, String::new());
+        if let Some(role) = backend.server {
             let root = directory.path().join(backend.name);
             std::fs::create_dir(&root)?;
-            let (process, address) = Process::role(role, Some(&root))?;
-            for key in backend.endpoints {
+            let (process, addresses) = Process::role(role, Some(&root), backend.endpoints.len().max(1))?;
+            for (key, address) in backend.endpoints.iter().zip(&addresses) {
                 endpoints.push_str(&format!("{key} = \"http://{address}\"\n"));
             }
-            if role == Role::Objects {
-                objects = address;
-            }
-            ports.push(address.port());
-            backends.push(process);
+            objects = *addresses.first().ok_or("no address")?;
+            port = objects.port();
+            server = Some(process);
         }
         let mut client = Client::connect(couch).await?;
-        client.put_document(PLANS, "system", &workload::plan(&ports)).await?;
+        client.put_document(PLANS, "system", &workload::plan(backend, port)).await?;
         client.put_document(AUTH, GRANT, &workload::grant()).await?;
-        Ok(Self { couch, objects, upstream, directory, endpoints, _backends: backends })
+        Ok(Self { couch, objects, upstream, directory, endpoints, _backend: server })
     }
 
     /// The directory for configurations and data.

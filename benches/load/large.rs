@@ -33,7 +33,7 @@ async fn rate<T>(mebibytes: u64, work: impl Future<Output = Outcome<T>>) -> Outc
 pub(crate) async fn get(report: &mut Report, binary: &Path, is_quick: bool) -> Outcome<()> {
     let (rounds, mebibytes) = effort(is_quick);
     let length = mebibytes * MIB;
-    let servers = Servers::start().await?;
+    let servers = Servers::start(HTTP).await?;
     let gateway = servers.gateway(binary, None).await?;
     let mut straight = Client::connect(servers.objects).await?;
     let mut through = Client::connect(gateway.address).await?;
@@ -65,7 +65,7 @@ pub(crate) async fn get(report: &mut Report, binary: &Path, is_quick: bool) -> O
 pub(crate) async fn put(report: &mut Report, binary: &Path, is_quick: bool) -> Outcome<()> {
     let (rounds, mebibytes) = effort(is_quick);
     let length = mebibytes * MIB;
-    let servers = Servers::start().await?;
+    let servers = Servers::start(HTTP).await?;
     let gateway = servers.gateway(binary, None).await?;
     let mut straight = Client::connect(servers.objects).await?;
     let mut through = Client::connect(gateway.address).await?;

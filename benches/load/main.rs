@@ -22,6 +22,8 @@ mod report;
 mod roles;
 mod s3;
 mod small;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 mod wire;
 mod workload;
 

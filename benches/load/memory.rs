@@ -40,7 +40,7 @@ pub(crate) async fn run(report: &mut Report, binary: &Path, is_quick: bool) -> O
 
 /// One upload, then one download, each by a gateway of its own.
 async fn transfers(report: &mut Report, binary: &Path, backend: &Backend, mebibytes: u64) -> Outcome<()> {
-    let servers = Servers::start().await?;
+    let servers = Servers::start(backend).await?;
     let length = mebibytes * MIB;
     let gateway = servers.gateway(binary, None).await?;
     let mut client = Client::connect(gateway.address).await?;
@@ -61,7 +61,7 @@ async fn transfers(report: &mut Report, binary: &Path, backend: &Backend, mebiby
 
 /// A hundred uploads that begin together; all must be stored.
 async fn at_once(report: &mut Report, binary: &Path, backend: &Backend, mebibytes: u64) -> Outcome<()> {
-    let servers = Servers::start().await?;
+    let servers = Servers::start(backend).await?;
     let gateway = servers.gateway(binary, None).await?;
     let mut uploads = Vec::new();
     for number in 0..UPLOADS {

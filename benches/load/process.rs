@@ -58,17 +58,19 @@ impl Process {
         Ok((Self { name: name.to_owned(), child, tail }, lines))
     }
 
-    /// Starts this program again as one of the bench's servers.
-    pub(crate) fn role(role: Role, root: Option<&Path>) -> Outcome<(Self, SocketAddr)> {
+    /// Starts this program again as one of the bench's servers, which listens on so many addresses.
+    pub(crate) fn role(role: Role, root: Option<&Path>, addresses: usize) -> Outcome<(Self, Vec<SocketAddr>)> {
         let name = format!("{role:?}").to_lowercase();
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--role", &name]);
         if let Some(root) = root {
-            command.arg("--root").arg(root);
+            // Where the data is: what servers keep in temporary files too.
+            command.arg("--root").arg(root).env("TMPDIR", root);
         }
         let (process, lines) = Self::start(&name, &mut command)?;
-        let address = process.listening(&lines, &format!("{role:?}"))?;
-        Ok((process, address))
+        let address = |_| process.listening(&lines, &format!("{role:?}"));
+        let addresses = (0..addresses).map(address).collect::<Outcome<_>>()?;
+        Ok((process, addresses))
     }
 
     /// Waits for the line `listening WHAT http://ADDR`.

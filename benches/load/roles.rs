@@ -2,11 +2,19 @@
 
 use std::future::Future;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::azurite::Container;
+use crate::support::dropbox::Dropbox;
+use crate::support::ftp::FtpServer;
+use crate::support::google::GoogleServer;
+use crate::support::graph::Graph;
+use crate::support::tokens::Tokens;
+use crate::workload::TOKEN;
 use crate::{Outcome, couch, objects, s3};
 
 /// Which server a process is.
@@ -18,6 +26,16 @@ pub(crate) enum Role {
     Objects,
     /// S3 over a directory.
     S3,
+    /// azurite.
+    Azure,
+    /// A double of Cloud Storage and Drive.
+    Google,
+    /// A double of Dropbox.
+    Dropbox,
+    /// A double of Microsoft Graph's files.
+    Graph,
+    /// libunftp.
+    Ftp,
 }
 
 /// Serves until the bench that started this process closes its standard input, which it does however it ends.
@@ -28,14 +46,58 @@ pub(crate) fn run(role: Role, root: Option<PathBuf>) -> Outcome<()> {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        println!("listening {role:?} http://{}", listener.local_addr()?);
         match role {
-            Role::Couch => couch::serve(listener).await,
-            Role::Objects => objects::serve(listener).await,
-            Role::S3 => s3::serve(listener, root.ok_or("--root is missing")?).await,
+            Role::Couch => couch::serve(listen(role).await?).await,
+            Role::Objects => objects::serve(listen(role).await?).await,
+            Role::S3 => s3::serve(listen(role).await?, root.ok_or("--root is missing")?).await,
+            _ => of_the_tests(role).await,
         }
     })
+}
+
+/// The servers of the tests. They end with the process.
+async fn of_the_tests(role: Role) -> Outcome<()> {
+    let tokens = Tokens::default();
+    tokens.accept(TOKEN);
+    match role {
+        Role::Azure => {
+            let container = Container::start();
+            stay(role, &[container.address()], container).await
+        }
+        Role::Google => {
+            let server = GoogleServer::start(tokens, s3::BUCKET).await;
+            stay(role, &[server.address()], server).await
+        }
+        Role::Dropbox => {
+            let server = Dropbox::start(tokens).await;
+            stay(role, &[server.content(), server.rpc()], server).await
+        }
+        Role::Graph => {
+            let server = Graph::start(tokens).await;
+            stay(role, &[server.address()], server).await
+        }
+        _ => {
+            let server = FtpServer::start().await;
+            stay(role, &[server.address()], server).await
+        }
+    }
+}
+
+async fn listen(role: Role) -> Outcome<TcpListener> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    say(role, listener.local_addr()?);
+    Ok(listener)
+}
+
+fn say(role: Role, address: SocketAddr) {
+    println!("listening {role:?} http://{address}");
+}
+
+async fn stay<T>(role: Role, addresses: &[SocketAddr], server: T) -> Outcome<()> {
+    addresses.iter().for_each(|address| say(role, *address));
+    std::future::pending::<()>().await;
+    drop(server);
+    Ok(())
 }
 
 /// Accepts for ever; each connection is a task, and one that fails says why.

@@ -10,6 +10,7 @@ use crate::gateway::Servers;
 use crate::peers;
 use crate::process::Process;
 use crate::report::{Report, Row, median, spread};
+use crate::workload::HTTP;
 use crate::{Outcome, client::CONNECTIONS};
 
 /// How long a part of the bench measures.
@@ -47,7 +48,7 @@ struct Figures {
 
 pub(crate) async fn run(report: &mut Report, binary: &Path, is_quick: bool) -> Outcome<()> {
     let effort = if is_quick { QUICK } else { FULL };
-    let servers = Servers::start().await?;
+    let servers = Servers::start(HTTP).await?;
     let directory = servers.directory().path();
     let nginx = optional(peers::nginx(servers.couch, directory));
     let haproxy = optional(peers::haproxy(servers.couch, directory));

@@ -1,9 +1,10 @@
 //! What is asked for: the databases, the plan and the documents of the bench.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::roles::Role;
 use crate::s3;
+use crate::support::{azurite, ftp};
 
 /// An account's month database, as its name stands in a target.
 pub(crate) const DATABASE: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
@@ -31,14 +32,14 @@ pub(crate) struct Backend {
     pub(crate) server: Option<Role>,
     /// Its settings, with the port of that server on loopback.
     settings: fn(u16) -> Value,
-    /// Keys of `storage.endpoints` that are to name that server.
+    /// Keys of `storage.endpoints` that are to name that server, one for each address that it listens on.
     pub(crate) endpoints: &'static [&'static str],
     /// Whether many uploads at once are measured too.
     pub(crate) many: bool,
 }
 
 /// Every backend that is measured.
-pub(crate) static BACKENDS: [Backend; 3] = [
+pub(crate) static BACKENDS: [Backend; 9] = [
     Backend {
         name: "http",
         server: Some(Role::Objects),
@@ -59,6 +60,56 @@ pub(crate) static BACKENDS: [Backend; 3] = [
         many: true,
     },
     Backend { name: "file", server: None, settings: |_| json!({"directory": DIRECTORY}), endpoints: &[], many: false },
+    Backend {
+        name: "azure",
+        server: Some(Role::Azure),
+        settings: |port| {
+            json!({
+                "host": "127.0.0.1", "port": port, "scheme": "http", "account": azurite::ACCOUNT, "key": azurite::KEY,
+                "container": azurite::FIRST,
+            })
+        },
+        endpoints: &[],
+        many: false,
+    },
+    Backend {
+        name: "google_storage",
+        server: Some(Role::Google),
+        settings: |_| json!({"bucket": s3::BUCKET, "oauth_doc_id": GRANT}),
+        endpoints: &["google_api"],
+        many: false,
+    },
+    Backend {
+        name: "google_drive",
+        server: Some(Role::Google),
+        settings: |_| json!({"oauth_doc_id": GRANT}),
+        endpoints: &["google_api"],
+        many: false,
+    },
+    Backend {
+        name: "dropbox",
+        server: Some(Role::Dropbox),
+        settings: |_| json!({"oauth_doc_id": GRANT}),
+        endpoints: &["dropbox_content", "dropbox_api"],
+        many: false,
+    },
+    Backend {
+        name: "onedrive",
+        server: Some(Role::Graph),
+        settings: |_| json!({"oauth_doc_id": GRANT}),
+        endpoints: &["graph"],
+        many: false,
+    },
+    Backend {
+        name: "ftp",
+        server: Some(Role::Ftp),
+        settings: |port| {
+            let password = ftp::PASSWORD.replace('@', "%40");
+            json!({"url": format!("ftp://{}:{password}@127.0.0.1:{port}/{DIRECTORY}", ftp::USER)})
+        },
+        endpoints: &[],
+        many: false,
+    },
 ];
 
 /// The backend of the rows that are about speed.
@@ -66,6 +117,8 @@ pub(crate) static HTTP: &Backend = &BACKENDS[0];
 
 /// The grant of backends that want OAuth: a token that lasts.
 pub(crate) const GRANT: &str = "grant";
+/// That token.
+pub(crate) const TOKEN: &str = "a-token-of-the-bench";
 
 impl Backend {
     /// The `pvt_type` whose documents keep their attachments there.
@@ -86,23 +139,18 @@ impl Backend {
 
 /// The document of [`GRANT`].
 pub(crate) fn grant() -> Value {
-    json!({"pvt_static_token": {"token_type": "Bearer", "access_token": "a-token-of-the-bench"}})
+    json!({"pvt_static_token": {"token_type": "Bearer", "access_token": TOKEN}})
 }
 
-/// The `system` plan: one backend for each document type. The ports are those of the backends' servers.
-pub(crate) fn plan(ports: &[u16]) -> Value {
-    let (mut attachments, mut types) = (Map::new(), Map::new());
-    for (index, (backend, port)) in BACKENDS.iter().zip(ports).enumerate() {
-        let id = format!("{:032}", index + 1);
-        types.insert(backend.document_type(), json!({"attachments": {"handler": id}}));
-        let entry = json!({"handler": backend.name, "name": "bench", "settings": (backend.settings)(*port)});
-        attachments.insert(id, entry);
-    }
+/// The `system` plan: the attachments of the backend's documents go to it. The port is that of its server.
+pub(crate) fn plan(backend: &Backend, port: u16) -> Value {
+    let id = "00000000000000000000000000000001";
+    let entry = json!({"handler": backend.name, "name": "bench", "settings": (backend.settings)(port)});
     json!({
         "_id": "system",
         "pvt_type": "storage",
-        "attachments": attachments,
-        "plan": {"modb": {"types": types}},
+        "attachments": { id: entry },
+        "plan": {"modb": {"types": { backend.document_type(): {"attachments": {"handler": id}} }}},
     })
 }
 

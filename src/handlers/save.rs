@@ -66,7 +66,7 @@ pub(super) async fn save_surely(
             Ok(Ok(save)) if !tried => return Outcome::Refused(save),
             // An earlier try may have been written all the same: the refusal is about this one.
             Ok(Ok(save)) => {
-                return match look(gateway, target, caller, expected).await {
+                return match look_again(gateway, target, caller, expected).await {
                     Look::Ours(found) => Outcome::Saved(found.0),
                     Look::NotOurs { moved: true, .. } if save.head.status == StatusCode::CONFLICT => Outcome::Conflict,
                     Look::NotOurs { moved: true, .. } => Outcome::Refused(save),
@@ -153,6 +153,17 @@ async fn look(gateway: &Gateway, target: &Target, caller: &Caller, expected: Exp
     }
 }
 
+/// Looks a few times where no answer comes: CouchDB may close the connection that its refusal came on at this very moment.
+async fn look_again(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
+    for _ in 1..LOOKS {
+        match look(gateway, target, caller, expected).await {
+            Look::Unknown => tokio::time::sleep(SAVE_AGAIN_AFTER).await,
+            told => return told,
+        }
+    }
+    look(gateway, target, caller, expected).await
+}
+
 /// The revision in the document's history that follows `base`, the newest where that is not told; `None` where the
 /// document has not moved on.
 fn rev_after(document: &Document, base: Option<&str>) -> Option<String> {
@@ -206,6 +217,8 @@ pub(super) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller
 
 /// The pause before a save that got no answer is sent again.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How often a client's answer waits for what became of a save that was doubtful and then refused.
+const LOOKS: usize = 3;
 /// How long the gateway asks what became of a save.
 const FIND_OUT_FOR: Duration = Duration::from_secs(600);
 /// After this, a save that got no answer will not arrive any more.

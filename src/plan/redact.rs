@@ -28,7 +28,11 @@ pub fn redacted(members: &Map<String, Value>) -> Map<String, Value> {
 /// A URL without user information and without the secrets of its query; untouched where it has none.
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else { return MASK.to_owned() };
+    let Ok(mut url) = Url::parse(text.trim()) else { return MASK.to_owned() };
+    if !url.has_host() {
+        // There is no telling what in it is a secret.
+        return MASK.to_owned();
+    }
     if (!url.username().is_empty() && url.set_username(MASK).is_err())
         || (url.password().is_some() && url.set_password(Some(MASK)).is_err())
     {
@@ -72,7 +76,36 @@ fn is_secret(key: &str, handler: &str) -> bool {
 mod tests {
     use serde_json::json;
 
-    use super::redacted;
+    use super::{redacted, redacted_url};
+
+    #[test]
+    fn urls_show_neither_user_nor_password() {
+        for scheme in ["http", "https", "ftp", "ftps", "ftpes", "FTPES"] {
+            let lower = scheme.to_lowercase();
+            let cases = [
+                ("canary:canary@h/p", "********:********@h/p"),
+                ("canary@h:2121/p", "********@h:2121/p"),
+                (":canary@h/p", ":********@h/p"),
+                ("ca%40nary:can%3Aary@[::1]:2121/a%2Fb", "********:********@[::1]:2121/a%2Fb"),
+                ("canary:ca@nary@h/p", "********:********@h/p"),
+                ("canary:ca#nary@h/p", ""),
+                ("canary:ca/nary@h/p", ""),
+                ("canary:ca?nary@h/p", ""),
+                ("h/p", "h/p"),
+            ];
+            for (rest, shown) in cases {
+                let url = format!("{scheme}://{rest}");
+                let redacted = redacted_url(&url);
+                assert!(!redacted.contains("nary"), "{url}: {redacted}");
+                if !shown.is_empty() {
+                    assert_eq!(redacted, format!("{lower}://{shown}"), "{url}");
+                }
+            }
+        }
+        for unfit in ["ftps:canary:canary@h/p", "canary", "ftpes:///canary:canary@h/p", "ftps:/canary:canary@h/p", ""] {
+            assert!(!redacted_url(unfit).contains("canary"), "{unfit}: {}", redacted_url(unfit));
+        }
+    }
 
     #[test]
     fn no_secret_is_left_and_nothing_else_is_lost() {

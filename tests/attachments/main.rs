@@ -3,6 +3,7 @@
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     missing_docs,
     missing_debug_implementations,
@@ -23,4 +24,5 @@ mod old;
 mod put;
 mod read;
 mod revisions;
+mod storages;
 mod twins;

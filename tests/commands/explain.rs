@@ -22,9 +22,13 @@ fn planned() -> Serving {
             "s3": { "handler": "s3", "settings": s3 },
             "file": { "handler": "file", "settings": { "directory": "d" } },
             "http": { "handler": "http", "settings": http },
+            "ftp": { "handler": "ftp", "settings": { "url": "ftpes://canary-user:canary-word@h.example:2121/a%20b" } },
         },
         "plan": {
-            "modb": { "attachments": { "handler": "s3" }, "types": { "fax": { "attachments": { "handler": "gone" } } } },
+            "modb": { "attachments": { "handler": "s3" }, "types": {
+                "fax": { "attachments": { "handler": "gone" } },
+                "mailbox_message": { "attachments": { "handler": "ftp" } },
+            } },
             "account": { "types": { "media": { "attachments": { "handler": "file" } } } },
             "system": { "attachments": { "handler": "file", "stub": true } },
         },
@@ -70,6 +74,11 @@ fn a_month_database_says_where_its_recordings_go() {
     assert_eq!(answer["object"], object);
     assert!(answer["url"].as_str().unwrap().contains("s3.example.com"), "{answer}");
     assert_eq!((&answer["stub"], &answer["refused"]), (&json!(false), &json!(null)));
+
+    let ftp = explain(&serving, &["--db", MODB, "--type", "mailbox_message", "--attachment", "x"]);
+    assert_eq!(ftp["plan"]["attachments"]["ftp"]["settings"]["url"], "ftpes://********:********@h.example:2121/a%20b");
+    let shown = ftp["url"].as_str().unwrap();
+    assert!(shown.starts_with("ftpes://h.example:2121/a%20b/"), "{ftp}");
 
     let refused = explain(&serving, &["--db", MODB, "--type", "fax"]);
     assert!(refused["refused"].as_str().unwrap().contains("gone"), "{refused}");

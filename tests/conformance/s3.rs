@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use stowage::http::body::{Body, collect};
@@ -178,6 +179,25 @@ async fn a_lost_answer_is_found_out() {
         assert_eq!(statuses, [200, 412]);
         assert_eq!(server.objects(super::targets::BUCKET).len(), 1);
     }
+}
+
+/// A first try that was given up is at work all the same, and ends after the repeat has been told that the name is taken.
+#[tokio::test]
+async fn a_try_that_ends_late_leaves_nothing() {
+    let (server, target) = start(|_, _| {}).await;
+    let release = server.late(Operation::Put);
+    server.fail(Operation::Put, 1, Failure { status: 412, code: "PreconditionFailed" });
+    let stored = target.put(&object("x"), Body::full("abc")).await.expect("stored");
+    assert_eq!(stored.location["key"], json!("x.1f6c2a9e"));
+    release.send(()).expect("the server waits for it");
+    let arrived = async {
+        while server.objects(super::targets::BUCKET).len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), arrived).await.expect("the first try arrives");
+    target.assert_clean("late").await;
+    assert_eq!(target.world.objects(), ["x.1f6c2a9e"]);
 }
 
 #[tokio::test]

@@ -52,8 +52,6 @@ pub struct Target {
     pub by_id: Option<&'static str>,
     /// Whether names are parts of a URL: composed names are escaped already, and a server may tell a tag only when it gives.
     pub by_url: bool,
-    /// Why this process grows with the objects: the server keeps them in it.
-    pub server_in_memory: Option<&'static str>,
     /// Names of `names.rs` that the service does not take, or takes for another.
     pub unfit: &'static [&'static str],
 }
@@ -116,8 +114,6 @@ impl Target {
         let mut target = Self::open("http", settings, &Around::default(), BUDGET, Box::new(server));
         target.secrets = vec!["canary-token".to_owned()];
         target.not_exclusive = Some(ASKED_FIRST);
-        target.server_in_memory =
-            Some("the recording server keeps what it is sent; nginx is where this driver is measured");
         target
     }
 
@@ -134,7 +130,6 @@ impl Target {
             not_exclusive: None,
             by_id: None,
             by_url: handler == "http",
-            server_in_memory: None,
             unfit: &[],
         }
     }

@@ -116,15 +116,15 @@ async fn a_refusal_after_a_lost_answer_takes_nothing_away() {
     let world = World::start().await;
     let (ids, revs) = planned(&world, vec![Act::CutAnswer(0, End::Fin); 3]).await;
     for (id, status) in ids.iter().zip([403, 404, 500]) {
-        // The question after the lost answer is lost too, so that the save is sent again.
-        world.store.rule("GET", &format!("/{id}?*revs=true"), 1, Act::CutRequest(0, End::Reset));
+        // The question after the lost answer is lost too, so that the save is sent again; and the one after that.
+        world.store.rule("GET", &format!("/{id}?*revs=true"), 2, Act::CutRequest(0, End::Reset));
         world.store.rule("PUT", &format!("/{id} "), 1, answer(status, r#"{"error":"x","reason":"x"}"#));
     }
     for (id, answer) in ids.iter().zip(put_all(&world, &ids, &revs).await) {
         assert_eq!(answer.status, 201, "{id}: {answer:?}");
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
     }
-    world.store.struck(3 * ids.len()).await;
+    world.store.struck(4 * ids.len()).await;
     world.audit(&ids).await;
     world.stop().await;
 }

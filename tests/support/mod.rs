@@ -18,6 +18,7 @@
 //! | [`trouble`] | how the vendors' doubles misbehave |
 //! | [`upstream`] | a scripted server that shows the bytes that it gets |
 //! | [`serve`] | the loop under these servers |
+//! | [`spool`] | objects of the doubles, in files |
 //! | [`spy`] | a proxy that tells what was asked of the server behind it |
 //! | [`tokens`] | an OAuth provider's token endpoint |
 
@@ -45,6 +46,7 @@ pub mod raw;
 pub mod recorder;
 pub mod s3;
 pub mod serve;
+pub mod spool;
 pub mod spy;
 pub mod tokens;
 pub mod trouble;

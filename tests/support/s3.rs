@@ -22,6 +22,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpError, S3Result};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use super::serve::{Served, listen, serve};
 
@@ -74,6 +75,7 @@ pub struct S3Server {
 struct State {
     answered: Mutex<Vec<(Operation, StatusCode)>>,
     failures: Mutex<Vec<(Operation, u32, Failure)>>,
+    late: Mutex<Vec<(Operation, oneshot::Receiver<()>)>>,
     /// s3s-fs looks first and stores later: between the two, another request must not store.
     creating: tokio::sync::Mutex<()>,
 }
@@ -185,9 +187,22 @@ impl S3Server {
     pub fn fail(&self, operation: Operation, times: u32, failure: Failure) {
         self.state.failures.lock().expect("failures").push((operation, times, failure));
     }
+
+    /// The next request of an operation is answered with 503 at once, and takes effect when the test says so.
+    pub fn late(&self, operation: Operation) -> oneshot::Sender<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.state.late.lock().expect("late").push((operation, receiver));
+        sender
+    }
 }
 
 impl State {
+    fn take_late(&self, operation: Operation) -> Option<oneshot::Receiver<()>> {
+        let mut late = self.late.lock().expect("late");
+        let at = late.iter().position(|(planned, _)| *planned == operation)?;
+        Some(late.remove(at).1)
+    }
+
     fn take_failure(&self, operation: Operation) -> Option<Failure> {
         let mut failures = self.failures.lock().expect("failures");
         let (_, left, failure) = failures.iter_mut().find(|(failing, left, _)| *failing == operation && *left > 0)?;
@@ -198,7 +213,16 @@ impl State {
 
 async fn answer(state: Arc<State>, s3: S3Service, request: Request<Incoming>) -> Result<Response<Body>, HttpError> {
     let operation = operation(&request);
-    let response = if let Some(failure) = state.take_failure(operation) {
+    let response = if let Some(released) = state.take_late(operation) {
+        let (head, body) = request.into_parts();
+        let data = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        tokio::spawn(async move {
+            if released.await.is_ok() {
+                let _ = s3.call(Request::from_parts(head, Body::from(data))).await;
+            }
+        });
+        refusal(Failure { status: 503, code: "SlowDown" })
+    } else if let Some(failure) = state.take_failure(operation) {
         let mut body = request.into_body();
         while let Some(Ok(_)) = body.frame().await {}
         refusal(failure)

@@ -3,16 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Either, Full, StreamBody};
-use hyper::body::Frame;
+use http_body_util::{BodyExt, Either, Full};
 use hyper::{Response, StatusCode};
 use serde_json::Value;
 
-/// A stream of pieces that are in memory.
-type Pieces =
-    StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, std::convert::Infallible>>>>;
+use super::spool::{Reader, Spool, Sum};
+
 /// What the doubles answer with.
-pub type Answer = Response<Either<Full<Bytes>, Pieces>>;
+pub type Answer = Response<Either<Full<Bytes>, Reader>>;
 
 /// What goes wrong.
 #[derive(Clone, Debug)]
@@ -86,13 +84,10 @@ pub fn text(status: u16, text: &str) -> Answer {
     response
 }
 
-/// An answer with bytes that are kept in pieces.
-pub fn pieces(status: u16, data: Vec<Bytes>) -> Answer {
-    let length: usize = data.iter().map(Bytes::len).sum();
-    let frames: Vec<_> = data.into_iter().map(|piece| Ok(Frame::data(piece))).collect();
-    let mut response = Response::new(Either::Right(StreamBody::new(futures_util::stream::iter(frames))));
+/// An answer with bytes of an object.
+pub fn bytes_of(status: u16, data: Reader) -> Answer {
+    let mut response = Response::new(Either::Right(data));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-    response.headers_mut().insert("content-length", length.into());
     response
 }
 
@@ -122,31 +117,16 @@ pub fn damaged(data: &Bytes) -> Bytes {
     data.iter().enumerate().map(|(at, byte)| if at == 0 { !byte } else { *byte }).collect()
 }
 
-/// Bytes `first` to `last` of data in pieces.
-pub fn cut(data: &[Bytes], first: usize, last: usize) -> Vec<Bytes> {
-    let (mut skip, mut left, mut found) = (first, last + 1 - first, Vec::new());
-    for piece in data {
-        let from = skip.min(piece.len());
-        skip -= from;
-        let taken = left.min(piece.len() - from);
-        left -= taken;
-        if taken > 0 {
-            found.push(piece.slice(from..from + taken));
-        }
-    }
-    found
-}
-
 /// The answer to a download: 200, 206 or 416.
-pub fn download(data: &[Bytes], range: Option<&str>) -> Answer {
-    let total: usize = data.iter().map(Bytes::len).sum();
-    let Some(range) = range else { return with(pieces(200, data.to_vec()), "accept-ranges", "bytes") };
+pub fn download<S: Sum>(data: &Spool<S>, range: Option<&str>) -> Answer {
+    let total = data.len();
+    let Some(range) = range else { return with(bytes_of(200, data.read()), "accept-ranges", "bytes") };
     let bounds = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let bounds = bounds.and_then(|(first, last)| Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?)));
     match bounds {
         Some((first, last)) if first <= last && first < total => {
             let last = last.min(total - 1);
-            with(pieces(206, cut(data, first, last)), "content-range", &format!("bytes {first}-{last}/{total}"))
+            with(bytes_of(206, data.part(first, last + 1)), "content-range", &format!("bytes {first}-{last}/{total}"))
         }
         _ => with(text(416, ""), "content-range", &format!("bytes */{total}")),
     }

@@ -67,15 +67,18 @@ impl Single {
     /// `None`: something else is there.
     async fn send(&self, mut call: Call) -> Result<Option<Claim>> {
         let mut claim = Claim::doubtful(Arc::clone(&self.bucket), &call.key, &self.owner);
+        // Whether any try before the last one may have had its effect.
+        let mut doubtful = false;
         loop {
             let reply = match self.bucket.ask(&call).await {
                 Ok(reply) => reply,
-                Err(lost) if !lost.seen => {
+                Err(lost) if !lost.seen && !doubtful => {
                     claim.give_up();
                     return Err(lost.error);
                 }
                 Err(lost) => return if claim.settle().await? { Ok(Some(claim)) } else { Err(lost.error) },
             };
+            doubtful |= reply.doubtful;
             if reply.is_done() {
                 let etag = reply.etag();
                 let wrong = self.bucket.tags.contradict(&reply.headers, etag.as_deref(), &self.md5);
@@ -84,21 +87,25 @@ impl Single {
                 return if wrong { Err(other_bytes()) } else { Ok(Some(claim)) };
             }
             if reply.is(StatusCode::PRECONDITION_FAILED) {
-                // The first try may have made the very object that the second one met.
-                if reply.doubtful && claim.settle().await? {
+                // The first try may have made the very object that the second one met, or may still be at it: then the claim stays.
+                if doubtful && claim.settle().await? {
                     return Ok(Some(claim));
                 }
-                claim.give_up();
+                if !doubtful {
+                    claim.give_up();
+                }
                 return Ok(None);
             }
             if reply.is(StatusCode::NOT_IMPLEMENTED) && call.headers.remove(IF_NONE_MATCH).is_some() {
                 if self.bucket.address.custom || self.bucket.seems_free(&call.key).await? {
                     continue;
                 }
-                claim.give_up();
+                if !doubtful {
+                    claim.give_up();
+                }
                 return Ok(None);
             }
-            if reply.status.is_client_error() && !reply.doubtful {
+            if reply.status.is_client_error() && !doubtful {
                 claim.give_up();
             }
             return Err(reply.refusal("store an object"));

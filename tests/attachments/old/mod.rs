@@ -5,12 +5,14 @@
 mod answers;
 mod life;
 mod rows;
+mod vendors;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use eetf::{Atom, Binary, Map, Term, Tuple};
 use serde_json::{Value, json};
 
+use crate::storages::Storage;
 use crate::support::gateway::{Running, Setup, json, rev};
 use crate::support::raw::RawResponse;
 
@@ -31,6 +33,33 @@ pub trait Row {
     fn store(&self, database: &str, document: &str, bytes: &[u8]);
     /// Whether the object is still there.
     fn has(&self, database: &str, document: &str) -> bool;
+    /// What a gateway has to be told to find it.
+    fn storage(&self) -> Option<&Storage> {
+        None
+    }
+    /// Why it cannot keep a rule.
+    fn cannot(&self, _rule: Rule) -> Option<&'static str> {
+        None
+    }
+    /// Whether it cannot keep a rule: then that is printed.
+    fn skips(&self, rule: Rule) -> bool {
+        let reason = self.cannot(rule);
+        if let Some(reason) = reason {
+            println!("skipped: {rule:?} on {}: {reason}", self.name());
+        }
+        reason.is_some()
+    }
+}
+
+/// A rule that not every storage can keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Credentials inside an entry may be old.
+    RotatedKeys,
+    /// An entry that was copied to another document shows it.
+    Copies,
+    /// Two entries may name one object.
+    TwoEntries,
 }
 
 /// What an entry says of credentials.
@@ -56,7 +85,10 @@ pub struct Scene {
 impl Scene {
     /// Today's plan is given after the gateway has started; none where it is `None`.
     pub async fn of(row: &dyn Row, secrets: Secrets, plan: Option<(&str, Value)>) -> Self {
-        let gateway = Setup::default().start().await;
+        let gateway = match row.storage() {
+            Some(storage) => storage.gateway().await,
+            None => Setup::default().start().await,
+        };
         gateway.make_database().await;
         if let Some((handler, settings)) = plan {
             gateway.plan(handler, settings).await;

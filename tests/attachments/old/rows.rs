@@ -5,7 +5,8 @@ use std::fs;
 use eetf::{FixInteger, Term};
 use serde_json::{Value, json};
 
-use super::{NAME, Row, Secrets, binary, kept, map, tuple};
+use super::vendors::Vendor;
+use super::{NAME, Row, Rule, Secrets, binary, kept, map, tuple};
 use crate::support::nginx::{Nginx, Options};
 use crate::support::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
@@ -15,6 +16,9 @@ pub async fn all() -> Vec<Box<dyn Row>> {
     let mut rows: Vec<Box<dyn Row>> = vec![Box::new(Web::start().await)];
     for shape in shapes {
         rows.push(Box::new(S3::start(shape).await));
+    }
+    for handler in ["azure", "google_storage", "google_drive", "dropbox", "onedrive", "ftp"] {
+        rows.push(Box::new(Vendor::start(handler).await));
     }
     rows
 }
@@ -137,6 +141,11 @@ impl Row for S3 {
 
     fn has(&self, database: &str, document: &str) -> bool {
         self.server.object(BUCKET, &self.key(database, document)).is_some()
+    }
+
+    fn cannot(&self, rule: Rule) -> Option<&'static str> {
+        (rule == Rule::TwoEntries && self.shape != Shape::MapKey)
+            .then_some("the attachment's name is a part of the object's")
     }
 }
 

@@ -23,6 +23,9 @@ pub const ACCOUNT: &str = "stowagetest";
 /// Its key.
 pub const KEY: &str = "Y2FuYXJ5LWtleS1vZi10aGUtdGVzdHMtb2Ytc3Rvd2FnZS0wMTIzNDU2Nzg5";
 
+/// The name of a process's first [`Container`].
+pub const FIRST: &str = "test-0";
+
 /// A running server; dropping it ends it.
 #[derive(Debug)]
 pub struct Azurite {

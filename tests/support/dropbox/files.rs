@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use super::super::spool::{Spool, Sum};
+
+/// The bytes of a file.
+pub type Data = Spool<ContentHash>;
 
 /// An error in the vendor's own form: a union with its tag.
 #[derive(Debug)]
@@ -34,12 +38,12 @@ struct File {
     rev: String,
     path: String,
     client_modified: String,
-    data: Vec<Bytes>,
+    data: Data,
 }
 
 #[derive(Debug)]
 pub struct Session {
-    data: Vec<Bytes>,
+    data: Data,
     committed: bool,
 }
 
@@ -48,19 +52,19 @@ impl Files {
         self.files.values().map(|file| file.path.trim_start_matches('/').to_owned()).collect()
     }
 
-    pub fn place(&mut self, path: &str, data: Bytes) -> String {
-        self.insert(path.to_owned(), "2020-01-01T00:00:00Z".to_owned(), vec![data]).id
+    pub fn place(&mut self, path: &str, data: &[u8]) -> String {
+        self.insert(path.to_owned(), "2020-01-01T00:00:00Z".to_owned(), data.into()).id
     }
 
-    pub fn revise(&mut self, path: &str, data: Bytes) {
+    pub fn revise(&mut self, path: &str, data: &[u8]) {
         self.numbers += 1;
         let rev = format!("a1c10ce{:05x}", self.numbers);
         let file = self.files.get_mut(&path.to_lowercase()).expect("a file");
-        (file.rev, file.data) = (rev, vec![data]);
+        (file.rev, file.data) = (rev, data.into());
     }
 
     /// `CommitInfo`, with `mode` `add` only.
-    pub fn save(&mut self, commit: &Value, data: Vec<Bytes>) -> Result<Value, Refusal> {
+    pub fn save(&mut self, commit: &Value, data: Data) -> Result<Value, Refusal> {
         let path = commit["path"].as_str().expect("a path").to_owned();
         assert_eq!(commit["mode"], "add", "the only mode that never writes over a file");
         assert_eq!(commit["autorename"], false, "a name of Dropbox's choice");
@@ -70,7 +74,7 @@ impl Files {
         let lower = path.to_lowercase();
         if let Some(file) = self.files.get(&lower) {
             // "If the target path refers to a file with identical contents, nothing gets written; no conflict."
-            if commit["strict_conflict"] != true && content_hash(&file.data) == content_hash(&data) {
+            if commit["strict_conflict"] != true && file.data.sum().hex() == data.sum().hex() {
                 return Ok(file.metadata());
             }
             return Err(conflict("file"));
@@ -85,27 +89,27 @@ impl Files {
         Ok(self.insert(path, modified, data).metadata())
     }
 
-    pub fn begin(&mut self, data: Bytes) -> String {
+    pub fn begin(&mut self, data: &[u8]) -> String {
         self.numbers += 1;
         let id = format!("pid_upload_session:{}", self.numbers);
-        self.sessions.insert(id.clone(), Session { data: vec![data], committed: false });
+        self.sessions.insert(id.clone(), Session { data: data.into(), committed: false });
         id
     }
 
     /// `upload_session/append_v2`.
-    pub fn append(&mut self, cursor: &Value, data: Bytes) -> Result<(), Refusal> {
+    pub fn append(&mut self, cursor: &Value, data: &[u8]) -> Result<(), Refusal> {
         let session = self.session(cursor)?;
         assert!(!data.is_empty(), "an append of nothing");
-        session.data.push(data);
+        session.data.append(data);
         Ok(())
     }
 
     /// `upload_session/finish`: a session that could not be saved stays.
-    pub fn finish(&mut self, argument: &Value, data: Bytes) -> Result<Value, Refusal> {
+    pub fn finish(&mut self, argument: &Value, data: &[u8]) -> Result<Value, Refusal> {
         let lookup = |Refusal(error)| Refusal(json!({ ".tag": "lookup_failed", "lookup_failed": error }));
         let session = self.session(&argument["cursor"]).map_err(lookup)?;
         let mut all = session.data.clone();
-        all.push(data);
+        all.append(data);
         let saved = self.save(&argument["commit"], all);
         let saved = saved.map_err(|Refusal(error)| Refusal(json!({ ".tag": "path", "path": error })))?;
         self.session(&argument["cursor"]).map_err(lookup)?.committed = true;
@@ -118,7 +122,7 @@ impl Files {
         if session.committed {
             return Err(tagged("closed"));
         }
-        let offset: usize = session.data.iter().map(Bytes::len).sum();
+        let offset = session.data.len();
         if cursor["offset"] != json!(offset) {
             return Err(Refusal(json!({ ".tag": "incorrect_offset", "correct_offset": offset })));
         }
@@ -131,7 +135,7 @@ impl Files {
         Some(found)
     }
 
-    pub fn open(&self, path: &Value) -> Option<(Value, Vec<Bytes>)> {
+    pub fn open(&self, path: &Value) -> Option<(Value, Data)> {
         self.find(path).map(|file| (file.metadata(), file.data.clone()))
     }
 
@@ -149,7 +153,7 @@ impl Files {
         self.files.get(&path.to_lowercase())
     }
 
-    fn insert(&mut self, path: String, client_modified: String, data: Vec<Bytes>) -> File {
+    fn insert(&mut self, path: String, client_modified: String, data: Data) -> File {
         self.numbers += 1;
         let (id, rev) = (format!("id:a4ayc_80_OEAAAAAAAA{:04}", self.numbers), format!("a1c10ce{:05x}", self.numbers));
         let file = File { id, rev, path: path.clone(), client_modified, data };
@@ -164,7 +168,7 @@ impl File {
             "name": self.path.rsplit('/').next(), "path_lower": self.path.to_lowercase(), "path_display": self.path,
             "id": self.id, "rev": self.rev, "client_modified": self.client_modified,
             "server_modified": "2026-11-21T15:50:38Z", "is_downloadable": true,
-            "size": self.data.iter().map(Bytes::len).sum::<usize>(), "content_hash": content_hash(&self.data),
+            "size": self.data.len(), "content_hash": self.data.sum().hex(),
         })
     }
 }
@@ -183,35 +187,36 @@ fn name_fault(path: &str) -> Result<(), Refusal> {
 }
 
 /// "Content hash": the SHA-256 of the SHA-256s of blocks of 4 MiB, in hex.
-pub fn content_hash(data: &[Bytes]) -> String {
-    const BLOCK: usize = 4 << 20;
-    let (mut all, mut block, mut filled) = (Sha256::new(), Sha256::new(), 0);
-    for piece in data {
-        let mut rest = &piece[..];
+#[derive(Clone, Debug, Default)]
+pub struct ContentHash {
+    all: Sha256,
+    block: Sha256,
+    filled: usize,
+}
+
+impl ContentHash {
+    pub fn hex(&self) -> String {
+        let mut all = self.all.clone();
+        if self.filled > 0 {
+            all.update(self.block.clone().finalize());
+        }
+        hex::encode(all.finalize())
+    }
+}
+
+impl Sum for ContentHash {
+    fn update(&mut self, data: &[u8]) {
+        const BLOCK: usize = 4 << 20;
+        let mut rest = data;
         while !rest.is_empty() {
-            let taken = rest.len().min(BLOCK - filled);
-            block.update(&rest[..taken]);
-            filled += taken;
+            let taken = rest.len().min(BLOCK - self.filled);
+            self.block.update(&rest[..taken]);
+            self.filled += taken;
             rest = &rest[taken..];
-            if filled == BLOCK {
-                all.update(block.finalize_reset_hash());
-                filled = 0;
+            if self.filled == BLOCK {
+                self.all.update(std::mem::take(&mut self.block).finalize());
+                self.filled = 0;
             }
         }
-    }
-    if filled > 0 {
-        all.update(block.finalize());
-    }
-    hex::encode(all.finalize())
-}
-
-/// Takes the hash out and begins anew.
-trait Reset {
-    fn finalize_reset_hash(&mut self) -> [u8; 32];
-}
-
-impl Reset for Sha256 {
-    fn finalize_reset_hash(&mut self) -> [u8; 32] {
-        std::mem::take(self).finalize().into()
     }
 }

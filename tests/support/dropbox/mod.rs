@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request};
 use serde_json::{Value, json};
 
-use self::files::{Files, Refusal, content_hash, tagged};
+use self::files::{Data, Files, Refusal, tagged};
 use super::serve::{Served, listen, serve};
 use super::tokens::Tokens;
 use super::trouble::{Answer, Trouble, Troubles, damaged, document, download, read, refusal, text, with};
@@ -85,13 +85,13 @@ impl Dropbox {
     }
 
     /// Puts a file there past the API; its id.
-    pub fn place(&self, path: &str, data: impl Into<Bytes>) -> String {
-        self.files().place(path, data.into())
+    pub fn place(&self, path: &str, data: impl AsRef<[u8]>) -> String {
+        self.files().place(path, data.as_ref())
     }
 
     /// Makes a new version of a file past the API.
-    pub fn revise(&self, path: &str, data: impl Into<Bytes>) {
-        self.files().revise(path, data.into());
+    pub fn revise(&self, path: &str, data: impl AsRef<[u8]>) {
+        self.files().revise(path, data.as_ref());
     }
 
     /// Forgets every upload session, as Dropbox does after a week.
@@ -145,7 +145,7 @@ impl Shared {
             Err(what) => return Ok(text(400, &format!("Error in call to API function \"files/{route}\": {what}"))),
         };
         let range = head.headers.get("range").and_then(|range| range.to_str().ok());
-        let answer = self.act(&route, &argument, data, range);
+        let answer = self.act(&route, &argument, &data, range);
         match trouble {
             Some(Trouble::LosesAnswer) => Err(Closed),
             Some(Trouble::FailsAfter(status, value)) => Ok(document(status, &value)),
@@ -154,7 +154,7 @@ impl Shared {
         }
     }
 
-    fn act(&self, route: &str, argument: &Value, data: Bytes, range: Option<&str>) -> Result<Answer, Answer> {
+    fn act(&self, route: &str, argument: &Value, data: &[u8], range: Option<&str>) -> Result<Answer, Answer> {
         let mut files = self.files();
         let refused = |error: Refusal| refuse(&error);
         let found = match route {
@@ -162,12 +162,11 @@ impl Shared {
                 let error = |error: Refusal| {
                     refuse(&Refusal(json!({".tag": "path", "reason": error.0, "upload_session_id": "s"})))
                 };
-                if let Some(hash) = argument.get("content_hash")
-                    && *hash != content_hash(std::slice::from_ref(&data))
-                {
+                let data = Data::from(data);
+                if argument.get("content_hash").is_some_and(|hash| *hash != data.sum().hex()) {
                     return Err(refuse(&tagged("content_hash_mismatch")));
                 }
-                files.save(argument, vec![data]).map_err(error)?
+                files.save(argument, data).map_err(error)?
             }
             "upload_session/start" => json!({ "session_id": files.begin(data) }),
             "upload_session/append_v2" => {

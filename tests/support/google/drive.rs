@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
 use super::query::Query;
-use super::wire::{Asked, Reply, failure, partial};
+use super::wire::{Asked, Data, Reply, failure, partial};
 use super::{State, Step, Trouble};
 
 /// One person's Drive.
@@ -28,7 +27,7 @@ struct File {
     trashed: bool,
     created: u64,
     revision: u64,
-    data: Bytes,
+    data: Data,
 }
 
 const FOLDER: &str = "application/vnd.google-apps.folder";
@@ -60,15 +59,20 @@ impl Drive {
     }
 
     pub fn make_folder(&mut self, name: &str, number: u64) -> String {
+        self.place(name, FOLDER, b"", number)
+    }
+
+    /// Makes a file in the uppermost folder.
+    pub fn place(&mut self, name: &str, media_type: &str, data: &[u8], number: u64) -> String {
         let id = format!("others-{number}");
         let file = File {
             name: name.to_owned(),
-            media_type: FOLDER.to_owned(),
+            media_type: media_type.to_owned(),
             parent: "root".to_owned(),
             trashed: false,
             created: number,
             revision: number,
-            data: Bytes::new(),
+            data: data.into(),
         };
         self.files.insert(id.clone(), file);
         id
@@ -95,19 +99,22 @@ impl Drive {
 
     pub fn change(&mut self, id: &str, data: Vec<u8>, revision: u64) {
         let file = self.files.get_mut(id).expect("a file");
-        (file.data, file.revision) = (data.into(), revision);
+        (file.data, file.revision) = (data.as_slice().into(), revision);
     }
 
     fn resource(&self, id: &str, trouble: Option<&Trouble>) -> Value {
         let Some(file) = self.files.get(id) else { return Value::Null };
         let folder = file.media_type == FOLDER;
-        let data = if trouble == Some(&Trouble::WrongHash) { &b"wrong"[..] } else { &file.data[..] };
+        let (md5, sha256) = match trouble {
+            Some(Trouble::WrongHash) => (Md5::digest(b"wrong"), Sha256::digest(b"wrong")),
+            _ => (file.data.sum().md5(), file.data.sum().sha256()),
+        };
         let of_file = |value: String| if folder { Value::Null } else { Value::String(value) };
         json!({
             "kind": "drive#file", "id": id, "name": file.name, "mimeType": file.media_type, "parents": [file.parent],
             "trashed": self.is_trashed(id), "size": of_file(file.data.len().to_string()),
-            "md5Checksum": of_file(hex::encode(Md5::digest(data))),
-            "sha256Checksum": of_file(hex::encode(Sha256::digest(data))),
+            "md5Checksum": of_file(hex::encode(md5)),
+            "sha256Checksum": of_file(hex::encode(sha256)),
             "headRevisionId": of_file(format!("0B{}", file.revision)),
         })
     }
@@ -160,7 +167,7 @@ pub fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Re
     if let Some(refused) = refuses(state, asked, &metadata) {
         return refused;
     }
-    match make(state, &metadata, data, trouble) {
+    match make(state, &metadata, data[..].into(), trouble) {
         Ok(resource) => partial(asked, resource),
         Err(refused) => *refused,
     }
@@ -170,7 +177,7 @@ pub fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Re
 pub fn make(
     state: &mut State,
     metadata: &Map<String, Value>,
-    data: Bytes,
+    data: Data,
     trouble: Option<&Trouble>,
 ) -> Result<Value, Box<Reply>> {
     if let Some(refused) = refuses_metadata(state, metadata, false) {
@@ -227,7 +234,7 @@ fn folder(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Reply 
     if let Some(refused) = refuses(state, asked, &metadata) {
         return refused;
     }
-    match make(state, &metadata, Bytes::new(), trouble) {
+    match make(state, &metadata, Data::default(), trouble) {
         Ok(resource) => partial(asked, resource),
         Err(refused) => *refused,
     }

@@ -1,9 +1,8 @@
 //! Resumable uploads ("Perform resumable uploads" of Cloud Storage, "Perform a resumable upload" of the Drive API).
 
-use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 
-use super::wire::{Asked, Reply, failure};
+use super::wire::{Asked, Data, Reply, failure};
 use super::{State, Step, Trouble, drive, storage};
 
 /// A session.
@@ -15,7 +14,7 @@ pub struct Session {
     fields: Option<String>,
     must_be_free: bool,
     announced: Option<usize>,
-    data: BytesMut,
+    data: Data,
     /// What the object was answered with, once it was made.
     finished: Option<Value>,
 }
@@ -54,7 +53,7 @@ pub fn begin(state: &mut State, asked: &Asked) -> Reply {
         fields: asked.query("fields").map(str::to_owned),
         must_be_free: asked.query("ifGenerationMatch") == Some("0"),
         announced,
-        data: BytesMut::new(),
+        data: Data::default(),
         finished: None,
     };
     state.sessions.insert(id, session);
@@ -117,7 +116,7 @@ impl Session {
             Some(Trouble::Take(most)) => (asked.data.len().min(*most) / UNIT) * UNIT,
             _ => asked.data.len(),
         };
-        self.data.extend_from_slice(&asked.data[..taken]);
+        self.data.append(&asked.data[..taken]);
         if is_last && taken == asked.data.len() { self.finish(state, trouble) } else { self.incomplete() }
     }
 
@@ -130,7 +129,7 @@ impl Session {
     }
 
     fn finish(&mut self, state: &mut State, trouble: Option<&Trouble>) -> Reply {
-        let data: Bytes = self.data.split().freeze();
+        let data = std::mem::take(&mut self.data);
         let made = match self.path.get(1).map(String::as_str) {
             Some("storage") => storage::make(state, &self.path[4], &self.metadata, data, self.must_be_free, trouble),
             _ => drive::make(state, &self.metadata, data, trouble),

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 
-use super::wire::{Asked, Reply, failure, partial};
+use super::wire::{Asked, Data, Reply, failure, partial};
 use super::{State, Step, Trouble};
 
 /// All buckets.
@@ -20,7 +19,7 @@ struct Object {
     generation: u64,
     content_type: String,
     metadata: Value,
-    data: Bytes,
+    data: Data,
 }
 
 impl Storage {
@@ -33,18 +32,20 @@ impl Storage {
     }
 
     pub fn overwrite(&mut self, bucket: &str, name: &str, data: Vec<u8>, generation: u64) {
-        let object = Object { generation, content_type: "x/y".into(), metadata: json!({}), data: data.into() };
+        let object =
+            Object { generation, content_type: "x/y".into(), metadata: json!({}), data: data.as_slice().into() };
         self.0.entry(bucket.to_owned()).or_default().insert(name.to_owned(), object);
     }
 }
 
 impl Object {
     fn resource(&self, bucket: &str, name: &str, trouble: Option<&Trouble>) -> Value {
-        let wrong = if trouble == Some(&Trouble::WrongHash) { &b"wrong"[..] } else { &self.data[..] };
+        let wrong = trouble == Some(&Trouble::WrongHash);
+        let md5 = if wrong { Md5::digest(b"wrong") } else { self.data.sum().md5() };
         json!({
             "kind": "storage#object", "bucket": bucket, "name": name, "generation": self.generation.to_string(),
             "metageneration": "1", "contentType": self.content_type, "size": self.data.len().to_string(),
-            "md5Hash": STANDARD.encode(Md5::digest(wrong)), "metadata": self.metadata,
+            "md5Hash": STANDARD.encode(md5), "metadata": self.metadata,
         })
     }
 }
@@ -81,6 +82,7 @@ pub fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Re
     if let Some(refused) = refuses(state, asked, &metadata) {
         return refused;
     }
+    let data = Data::from(&data[..]);
     let must_be_free = asked.query("ifGenerationMatch") == Some("0");
     match make(state, &asked.path[4], &metadata, data, must_be_free, trouble) {
         Ok(resource) => partial(asked, resource),
@@ -93,11 +95,11 @@ pub fn make(
     state: &mut State,
     bucket: &str,
     metadata: &Map<String, Value>,
-    data: Bytes,
+    data: Data,
     must_be_free: bool,
     trouble: Option<&Trouble>,
 ) -> Result<Value, Box<Reply>> {
-    let md5 = STANDARD.encode(Md5::digest(&data));
+    let md5 = STANDARD.encode(data.sum().md5());
     if metadata.get("md5Hash").and_then(Value::as_str).is_some_and(|given| given != md5) {
         return Err(Box::new(failure(400, "invalid")));
     }
@@ -134,7 +136,7 @@ pub fn act(
         Step::Look => partial(asked, object.resource(bucket, name, trouble)),
         Step::Media => Reply::media(asked, &object.content_type, &object.data, trouble)
             .header("x-goog-generation", object.generation.to_string())
-            .header("x-goog-hash", format!("md5={}", STANDARD.encode(Md5::digest(&object.data)))),
+            .header("x-goog-hash", format!("md5={}", STANDARD.encode(object.data.sum().md5()))),
         _ => {
             objects.remove(name);
             Reply::new(204)

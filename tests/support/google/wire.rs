@@ -7,14 +7,40 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use hyper::{HeaderMap, Method, Request, Response};
+use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
+use sha2::Sha256;
 
+use super::super::spool::{Reader, Spool, Sum};
 use super::Trouble;
+
+/// The bytes of an object, and both checksums that Google tells.
+pub type Data = Spool<Sums>;
+
+#[derive(Clone, Debug, Default)]
+pub struct Sums(Md5, Sha256);
+
+impl Sums {
+    pub fn md5(&self) -> md5::digest::Output<Md5> {
+        self.0.clone().finalize()
+    }
+
+    pub fn sha256(&self) -> md5::digest::Output<Sha256> {
+        self.1.clone().finalize()
+    }
+}
+
+impl Sum for Sums {
+    fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+        self.1.update(data);
+    }
+}
 
 pub type Answer = Response<BoxBody<Bytes, std::io::Error>>;
 
@@ -104,13 +130,15 @@ pub struct Reply {
     pub status: u16,
     headers: Vec<(&'static str, String)>,
     data: Bytes,
+    /// An object's bytes, in place of the others.
+    media: Option<Reader>,
     /// The connection breaks after this many bytes.
     short: Option<usize>,
 }
 
 impl Reply {
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), data: Bytes::new(), short: None }
+        Self { status, headers: Vec::new(), data: Bytes::new(), media: None, short: None }
     }
 
     pub fn json(status: u16, document: &Value) -> Self {
@@ -132,11 +160,11 @@ impl Reply {
     }
 
     /// An object's bytes, or the range of them that is asked for.
-    pub fn media(asked: &Asked, media_type: &str, data: &Bytes, trouble: Option<&Trouble>) -> Self {
+    pub fn media(asked: &Asked, media_type: &str, data: &Data, trouble: Option<&Trouble>) -> Self {
         let mut reply = match asked.header("range") {
             "" => {
                 let mut reply = Self::new(200);
-                reply.data = data.clone();
+                reply.media = Some(data.read());
                 reply
             }
             range => {
@@ -149,7 +177,7 @@ impl Reply {
                 };
                 let last: usize = last.min(data.len() - 1);
                 let mut reply = Self::new(206).header("content-range", format!("bytes {first}-{last}/{}", data.len()));
-                reply.data = data.slice(first..=last);
+                reply.media = Some(data.part(first, last + 1));
                 reply
             }
         };
@@ -167,12 +195,12 @@ impl Reply {
         for (name, value) in reply.headers {
             response = response.header(name, value);
         }
-        let body = match reply.short {
-            None => Full::new(reply.data).map_err(|never| match never {}).boxed(),
-            Some(length) => {
-                response = response.header(CONTENT_LENGTH, reply.data.len());
-                let data = reply.data.slice(..length);
-                let first = stream::once(async move { Ok(Frame::data(data)) });
+        let body = match (reply.media, reply.short) {
+            (None, _) => Full::new(reply.data).map_err(|never| match never {}).boxed(),
+            (Some(media), None) => media.map_err(|never| match never {}).boxed(),
+            (Some(media), Some(length)) => {
+                response = response.header(CONTENT_LENGTH, media.left());
+                let first = BodyStream::new(media.short(length).map_err(|never| match never {}));
                 // While a body waits, hyper sends what it has: the break comes after the bytes.
                 let then = stream::once(async {
                     tokio::task::yield_now().await;

@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde_json::{Value, json};
+
+use super::super::spool::{Spool, Sum};
+
+/// The bytes of an item.
+pub type Data = Spool<QuickXor>;
 
 /// A status and the vendor's word for it.
 #[derive(Debug)]
@@ -27,14 +31,13 @@ pub struct Item {
     id: String,
     path: String,
     version: u64,
-    pub data: Vec<Bytes>,
+    pub data: Data,
 }
 
 #[derive(Debug)]
 pub struct Session {
     path: String,
-    data: Vec<Bytes>,
-    received: u64,
+    data: Data,
     total: Option<u64>,
 }
 
@@ -50,7 +53,7 @@ impl Drive {
         self.items.values().map(|item| item.path.clone()).collect()
     }
 
-    pub fn place(&mut self, path: &str, data: Vec<Bytes>) -> Value {
+    pub fn place(&mut self, path: &str, data: Data) -> Value {
         self.numbers += 1;
         let id = format!("01DOUBLE{:06}", self.numbers);
         let item = Item { id, path: path.to_owned(), version: self.numbers, data };
@@ -58,14 +61,14 @@ impl Drive {
         self.metadata(&item)
     }
 
-    pub fn revise(&mut self, path: &str, data: Bytes) {
+    pub fn revise(&mut self, path: &str, data: &[u8]) {
         let item = self.items.get_mut(&path.to_lowercase()).expect("an item");
         item.version += 1;
-        item.data = vec![data];
+        item.data = data.into();
     }
 
     /// Creates an item with the conflict behaviour `fail`.
-    pub fn create(&mut self, path: &str, data: Vec<Bytes>) -> Result<Value, Refusal> {
+    pub fn create(&mut self, path: &str, data: Data) -> Result<Value, Refusal> {
         self.free(path)?;
         Ok(self.place(path, data))
     }
@@ -102,18 +105,18 @@ impl Drive {
         self.free(path)?;
         self.numbers += 1;
         let id = format!("s{}", self.numbers);
-        let session = Session { path: path.to_owned(), data: Vec::new(), received: 0, total: None };
+        let session = Session { path: path.to_owned(), data: Data::default(), total: None };
         self.sessions.insert(id.clone(), session);
         Ok(id)
     }
 
     /// What a session still wants.
     pub fn expected(&self, id: &str) -> String {
-        format!("{}-", self.sessions.get(id).map_or(0, |session| session.received))
+        format!("{}-", self.sessions.get(id).map_or(0, |session| session.data.len()))
     }
 
     /// Takes a fragment; the item, once it is whole. A session whose commit fails stays ("Handle upload errors").
-    pub fn fragment(&mut self, id: &str, range: &str, data: Bytes) -> Result<Option<Value>, Refusal> {
+    pub fn fragment(&mut self, id: &str, range: &str, data: &[u8]) -> Result<Option<Value>, Refusal> {
         let (first, last, total) = content_range(range).ok_or(Refusal(400, "invalidRequest"))?;
         let session = self.sessions.get_mut(id).ok_or(Refusal(404, "itemNotFound"))?;
         let whole = last + 1 == total;
@@ -126,18 +129,17 @@ impl Drive {
         if !sound {
             return Err(Refusal(400, "invalidRequest"));
         }
-        if first != session.received {
+        if first != session.data.len() as u64 {
             return Err(Refusal(416, "invalidRange"));
         }
         if whole {
             let (path, mut all) = (session.path.clone(), session.data.clone());
-            all.push(data);
+            all.append(data);
             let made = self.create(&path, all)?;
             self.sessions.remove(id);
             return Ok(Some(made));
         }
-        session.received = last + 1;
-        session.data.push(data);
+        session.data.append(data);
         Ok(None)
     }
 
@@ -154,10 +156,10 @@ impl Drive {
     }
 
     fn metadata(&self, item: &Item) -> Value {
-        let hashes = if self.hashless { json!({}) } else { json!({ "quickXorHash": quick_xor(&item.data) }) };
+        let hashes = if self.hashless { json!({}) } else { json!({ "quickXorHash": item.data.sum().base64() }) };
         json!({
             "id": item.id, "name": item.path.rsplit('/').next(), "eTag": item.tag(), "cTag": format!("\"c:{}\"", item.tag()),
-            "size": item.data.iter().map(Bytes::len).sum::<usize>(),
+            "size": item.data.len(),
             "parentReference": {"driveId": "b!double-drive", "driveType": "business"},
             "file": {"mimeType": "audio/mpeg", "hashes": hashes},
         })
@@ -190,19 +192,31 @@ fn name_fault(path: &str) -> Result<(), Refusal> {
 const FORBIDDEN: [char; 8] = ['"', '*', ':', '<', '>', '?', '\\', '|'];
 
 /// Byte after byte into a register of 160 bits, 11 bits further each time; the length over its last 8 bytes.
-pub fn quick_xor(data: &[Bytes]) -> String {
-    let (mut register, mut bit, mut length) = ([0_u8; 20], 0_usize, 0_u64);
-    for piece in data {
-        for byte in piece.iter() {
-            let wide = u16::from(*byte) << (bit % 8);
-            register[bit / 8] ^= (wide & 0xff) as u8;
-            register[(bit / 8 + 1) % 20] ^= (wide >> 8) as u8;
-            bit = (bit + 11) % 160;
+#[derive(Clone, Debug, Default)]
+pub struct QuickXor {
+    register: [u8; 20],
+    bit: usize,
+    length: u64,
+}
+
+impl QuickXor {
+    fn base64(&self) -> String {
+        let mut register = self.register;
+        for (place, byte) in register[12..].iter_mut().zip(self.length.to_le_bytes()) {
+            *place ^= byte;
         }
-        length += piece.len() as u64;
+        STANDARD.encode(register)
     }
-    for (place, byte) in register[12..].iter_mut().zip(length.to_le_bytes()) {
-        *place ^= byte;
+}
+
+impl Sum for QuickXor {
+    fn update(&mut self, data: &[u8]) {
+        for byte in data {
+            let wide = u16::from(*byte) << (self.bit % 8);
+            self.register[self.bit / 8] ^= (wide & 0xff) as u8;
+            self.register[(self.bit / 8 + 1) % 20] ^= (wide >> 8) as u8;
+            self.bit = (self.bit + 11) % 160;
+        }
+        self.length += data.len() as u64;
     }
-    STANDARD.encode(register)
 }

@@ -9,7 +9,6 @@ mod drive;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
@@ -90,14 +89,15 @@ impl Graph {
         self.drive().sessions.keys().cloned().collect()
     }
 
-    /// Puts an item there past the API.
-    pub fn place(&self, path: &str, data: impl Into<Bytes>) {
-        self.drive().place(path, vec![data.into()]);
+    /// Puts an item there past the API; its id.
+    pub fn place(&self, path: &str, data: impl AsRef<[u8]>) -> String {
+        let made = self.drive().place(path, data.as_ref().into());
+        made["id"].as_str().expect("an id").to_owned()
     }
 
     /// Makes a new version of an item past the API.
-    pub fn revise(&self, path: &str, data: impl Into<Bytes>) {
-        self.drive().revise(path, data.into());
+    pub fn revise(&self, path: &str, data: impl AsRef<[u8]>) {
+        self.drive().revise(path, data.as_ref());
     }
 
     /// Forgets every upload session, as the service does when they expire.
@@ -151,8 +151,8 @@ impl Shared {
         let answer = match route {
             _ if !admitted => refuse(&Refusal(401, "InvalidAuthenticationToken")),
             "unknown" => refuse(&Refusal(400, "invalidRequest")),
-            _ if edge => self.at_edge(route, &head, data),
-            _ => self.at_graph(route, &head, data),
+            _ if edge => self.at_edge(route, &head, &data),
+            _ => self.at_graph(route, &head, &data),
         };
         match trouble {
             Some(Trouble::LosesAnswer) => Err(Closed),
@@ -161,7 +161,7 @@ impl Shared {
         }
     }
 
-    fn at_graph(&self, route: &str, head: &Parts, data: Bytes) -> Answer {
+    fn at_graph(&self, route: &str, head: &Parts, data: &[u8]) -> Answer {
         let mut drive = self.drive();
         let given = drive.given.clone().unwrap_or_else(|| self.edge.get().expect("started").clone());
         let rest = head.uri.path().trim_start_matches("/v1.0");
@@ -177,10 +177,10 @@ impl Shared {
                     if data.len() > 4_000_000 {
                         return refuse(&Refusal(413, "requestEntityTooLarge"));
                     }
-                    item(201, drive.create(&path, vec![data]))
+                    item(201, drive.create(&path, data.into()))
                 }
                 "createUploadSession" => {
-                    let body: Value = serde_json::from_slice(&data).unwrap_or_default();
+                    let body: Value = serde_json::from_slice(data).unwrap_or_default();
                     if body != json!({ "item": {"@microsoft.graph.conflictBehavior": "fail"} }) {
                         return refuse(&Refusal(400, "invalidRequest"));
                     }
@@ -213,7 +213,7 @@ impl Shared {
         }
     }
 
-    fn at_edge(&self, route: &str, head: &Parts, data: Bytes) -> Answer {
+    fn at_edge(&self, route: &str, head: &Parts, data: &[u8]) -> Answer {
         let mut drive = self.drive();
         let id = head.uri.path().rsplit('/').next().expect("a last part").to_owned();
         let query = head.uri.query().unwrap_or_default();

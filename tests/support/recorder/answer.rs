@@ -6,18 +6,18 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::stream;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 
-use super::request::{parts, receive, target};
-use super::{Answered, State, Stored};
+use super::super::spool::Reader;
+use super::request::{last_part, receive, target};
+use super::{Answered, Data, State, Stored};
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
@@ -78,7 +78,7 @@ pub(super) async fn respond(
     let (head, body) = request.into_parts();
     let index = state.remember(&head);
     let mut answer = state.take_answer(&head.method);
-    let mut received = Bytes::new();
+    let mut received = Data::default();
     if let Answer::Early(inner) = answer {
         answer = *inner;
     } else {
@@ -101,7 +101,7 @@ pub(super) async fn respond(
         }
         Answer::Short(sent) => {
             let found = state.find(&target(&head.uri));
-            let whole = found.map(|(_, stored)| stored.body).unwrap_or_default();
+            let whole = found.map(|(_, stored)| stored.body.bytes()).unwrap_or_default();
             let start = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", whole.len());
             let body = whole.get(..sent).unwrap_or(&whole);
             write_past_hyper(&socket, &[start.as_bytes(), body].concat()).await
@@ -111,7 +111,7 @@ pub(super) async fn respond(
     }
 }
 
-async fn normal(state: &State, head: &Parts, received: Bytes) -> Response<Body> {
+async fn normal(state: &State, head: &Parts, received: Data) -> Response<Body> {
     let target = target(&head.uri);
     match head.method {
         Method::PUT | Method::POST => {
@@ -131,12 +131,12 @@ async fn normal(state: &State, head: &Parts, received: Bytes) -> Response<Body> 
     }
 }
 
-async fn store(state: &State, target: String, headers: &HeaderMap, body: Bytes) {
+async fn store(state: &State, target: String, headers: &HeaderMap, body: Data) {
     let text = |headers: &HeaderMap| headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let content_type = text(headers);
     let stored = if content_type.as_deref().is_some_and(|value| value.starts_with("multipart/")) {
-        let last = parts(headers, body).await.pop().expect("a multipart body has a part");
-        Stored { content_type: text(&last.headers), body: last.body }
+        let (headers, body) = last_part(headers, body).await;
+        Stored { content_type: text(&headers), body }
     } else {
         Stored { content_type, body }
     };
@@ -150,21 +150,21 @@ fn fetch(state: &State, found: Option<Stored>, headers: &HeaderMap) -> Response<
     };
     let body = match settings.form {
         Form::Stored => stored.body,
-        Form::Base64 => STANDARD.encode(&stored.body).into(),
-        Form::Decoded => STANDARD.decode(&stored.body).expect("stored base64").into(),
+        Form::Base64 => STANDARD.encode(stored.body.bytes()).as_bytes().into(),
+        Form::Decoded => STANDARD.decode(stored.body.bytes()).expect("stored base64").as_slice().into(),
     };
     let range = headers.get(RANGE).filter(|_| settings.ranges).and_then(|value| value.to_str().ok());
     let mut response = match range.map(|range| slice(&body, range)) {
-        None => Response::new(framed(body, settings.chunked)),
+        None => Response::new(framed(body.read(), settings.chunked)),
         Some(None) => {
             let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE, "");
             let whole = format!("bytes */{}", body.len());
             response.headers_mut().insert(CONTENT_RANGE, whole.parse().expect("a header value"));
             return response;
         }
-        Some(Some((first, part))) => {
-            let content_range = format!("bytes {first}-{}/{}", first + part.len() - 1, body.len());
-            let mut response = Response::new(framed(part, settings.chunked));
+        Some(Some((first, end))) => {
+            let content_range = format!("bytes {first}-{}/{}", end - 1, body.len());
+            let mut response = Response::new(framed(body.part(first, end), settings.chunked));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             response.headers_mut().insert(CONTENT_RANGE, content_range.parse().expect("a header value"));
             response
@@ -179,8 +179,8 @@ fn fetch(state: &State, found: Option<Stored>, headers: &HeaderMap) -> Response<
     response
 }
 
-/// The bytes of one range (RFC 9110 section 14.1.2) and where they begin; `None` where it cannot be satisfied.
-fn slice(body: &Bytes, range: &str) -> Option<(usize, Bytes)> {
+/// Where one range (RFC 9110 section 14.1.2) begins and what it ends before; `None` where it cannot be satisfied.
+fn slice(body: &Data, range: &str) -> Option<(usize, usize)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let first = if first.is_empty() { body.len().saturating_sub(last.parse().ok()?) } else { first.parse().ok()? };
     let ends_at = if last.is_empty() || range.contains("=-") {
@@ -188,22 +188,19 @@ fn slice(body: &Bytes, range: &str) -> Option<(usize, Bytes)> {
     } else {
         last.parse::<usize>().ok()?.checked_add(1)?
     };
-    let part = body.get(first..ends_at.min(body.len()))?;
-    (!part.is_empty()).then(|| (first, body.slice_ref(part)))
+    let end = ends_at.min(body.len());
+    (first < end).then_some((first, end))
 }
 
 /// A body of known length, or one that hyper has to send in chunks.
-fn framed(body: Bytes, chunked: bool) -> Body {
-    if chunked {
-        let pieces: Vec<_> = body.chunks(16 << 10).map(|piece| Ok(Frame::data(body.slice_ref(piece)))).collect();
-        BodyExt::boxed(StreamBody::new(stream::iter(pieces)))
-    } else {
-        Full::new(body).map_err(|never| match never {}).boxed()
-    }
+fn framed(body: Reader, chunked: bool) -> Body {
+    let body = body.map_err(|never| match never {});
+    if chunked { BodyExt::boxed(StreamBody::new(BodyStream::new(body))) } else { BodyExt::boxed(body) }
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(framed(Bytes::from_static(text.as_bytes()), false));
+    let body = Full::new(Bytes::from_static(text.as_bytes()));
+    let mut response = Response::new(body.map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
     response
 }

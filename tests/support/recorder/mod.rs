@@ -22,6 +22,7 @@ pub use self::answer::{Answer, Form, Settings};
 #[allow(unused_imports, reason = "each test crate names some of them")]
 pub use self::request::{Part, Recorded};
 use super::serve::{Served, listen, serve};
+use super::spool::Spool;
 
 /// A running recorder; dropping it closes its connections.
 #[derive(Debug)]
@@ -41,8 +42,11 @@ struct State {
 #[derive(Clone, Debug)]
 struct Stored {
     content_type: Option<String>,
-    body: Bytes,
+    body: Data,
 }
+
+/// The bytes of an object.
+type Data = Spool<()>;
 
 /// An answer for the next requests of a method.
 #[derive(Debug)]
@@ -115,12 +119,13 @@ impl Recorder {
 
     /// The body that is stored under exactly this target.
     pub fn object(&self, target: &str) -> Option<Bytes> {
-        self.state.objects().get(target).map(|stored| stored.body.clone())
+        self.state.objects().get(target).map(|stored| stored.body.bytes())
     }
 
     /// Stores a body as if it had been PUT.
-    pub fn store(&self, target: &str, body: impl Into<Bytes>) {
-        self.state.objects().insert(target.to_owned(), Stored { content_type: None, body: body.into() });
+    pub fn store(&self, target: &str, body: impl AsRef<[u8]>) {
+        let body = body.as_ref().into();
+        self.state.objects().insert(target.to_owned(), Stored { content_type: None, body });
     }
 }
 

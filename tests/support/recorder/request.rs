@@ -1,8 +1,8 @@
 //! What the recorder remembers of a request.
 
 use bytes::Bytes;
-use futures_util::stream;
-use http_body_util::BodyExt;
+use futures_util::StreamExt;
+use http_body_util::{BodyDataStream, BodyExt};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::http::request;
@@ -10,8 +10,10 @@ use hyper::{HeaderMap, Method, Uri};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-/// The most bytes of one body that are kept; of longer ones only length and hash are.
-const KEPT: u64 = 320 << 20;
+use super::Data;
+
+/// The most bytes of one body that are kept in memory; of longer ones only length and hash are.
+const KEPT: u64 = 8 << 20;
 
 /// A request as it was sent. It appears when its head has arrived and grows with its body.
 #[derive(Clone, Debug)]
@@ -28,7 +30,7 @@ pub struct Recorded {
     pub complete: bool,
     /// The SHA-256 of a complete body, in hex.
     pub sha256: String,
-    /// A complete body, empty where it was too long to keep (320 MiB).
+    /// A complete body, empty where it was too long to keep (8 MiB).
     pub body: Bytes,
 }
 
@@ -71,7 +73,17 @@ impl Recorded {
 
     /// The parts of a multipart body, in order.
     pub async fn parts(&self) -> Vec<Part> {
-        parts(&self.headers, self.body.clone()).await
+        let mut parts = Vec::new();
+        let mut multipart = multipart(&self.headers, (&self.body[..]).into());
+        while let Some(field) = multipart.next_field().await.expect("a well-formed part") {
+            parts.push(Part {
+                headers: field.headers().clone(),
+                name: field.name().map(str::to_owned),
+                file_name: field.file_name().map(str::to_owned),
+                body: field.bytes().await.expect("a whole part"),
+            });
+        }
+        parts
     }
 }
 
@@ -80,54 +92,53 @@ pub(super) fn target(uri: &Uri) -> String {
     uri.path_and_query().map_or_else(|| uri.to_string(), ToString::to_string)
 }
 
-/// The parts of a multipart body; panics on one that is malformed.
-pub(super) async fn parts(headers: &HeaderMap, body: Bytes) -> Vec<Part> {
+fn multipart(headers: &HeaderMap, body: Data) -> multer::Multipart<'static> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).expect("a content type");
     let (_, parameters) = content_type.split_once(';').expect("a boundary");
     // multer reads the boundary of this subtype only; the syntax of all is the same (RFC 2046 section 5.1).
     let boundary = multer::parse_boundary(format!("multipart/form-data;{parameters}")).expect("a boundary");
-    let mut multipart = multer::Multipart::new(stream::iter([Ok::<_, std::io::Error>(body)]), boundary);
-    let mut parts = Vec::new();
-    while let Some(field) = multipart.next_field().await.expect("a well-formed part") {
-        parts.push(Part {
-            headers: field.headers().clone(),
-            name: field.name().map(str::to_owned),
-            file_name: field.file_name().map(str::to_owned),
-            body: field.bytes().await.expect("a whole part"),
-        });
+    // multer takes in whatever is ready before it gives a part of it; but it takes a first pause for the end.
+    let pieces = BodyDataStream::new(body.read()).enumerate().then(|(at, piece)| async move {
+        if at > 0 {
+            tokio::task::yield_now().await;
+        }
+        piece
+    });
+    multer::Multipart::new(pieces, boundary)
+}
+
+/// Headers and bytes of the last part of a multipart body; panics on one that is malformed.
+pub(super) async fn last_part(headers: &HeaderMap, body: Data) -> (HeaderMap, Data) {
+    let mut multipart = multipart(headers, body);
+    let mut last = None;
+    while let Some(mut field) = multipart.next_field().await.expect("a well-formed part") {
+        let mut data = Data::default();
+        while let Some(piece) = field.chunk().await.expect("a whole part") {
+            data.append(&piece);
+        }
+        last = Some((field.headers().clone(), data));
     }
-    parts
+    last.expect("a multipart body has a part")
 }
 
 /// Reads a body into the entry `index`; `None` where the client left before its end.
-pub(super) async fn receive(
-    requests: &watch::Sender<Vec<Recorded>>,
-    index: usize,
-    mut body: Incoming,
-) -> Option<Bytes> {
+pub(super) async fn receive(requests: &watch::Sender<Vec<Recorded>>, index: usize, mut body: Incoming) -> Option<Data> {
     let mut hash = Sha256::new();
-    let mut kept = Vec::new();
-    let mut length = 0_u64;
+    let mut received = Data::default();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.ok()?.into_data() else {
             continue;
         };
         hash.update(&data);
-        length += data.len() as u64;
-        if length <= KEPT {
-            kept.extend_from_slice(&data);
-        } else {
-            kept = Vec::new();
-        }
-        change(requests, index, |entry| entry.length = length);
+        received.append(&data);
+        change(requests, index, |entry| entry.length = received.len() as u64);
     }
-    let kept = Bytes::from(kept);
     change(requests, index, |entry| {
         entry.complete = true;
         entry.sha256 = hex::encode(hash.finalize());
-        entry.body = kept.clone();
+        entry.body = if received.len() as u64 <= KEPT { received.bytes() } else { Bytes::new() };
     });
-    Some(kept)
+    Some(received)
 }
 
 fn change(requests: &watch::Sender<Vec<Recorded>>, index: usize, change: impl FnOnce(&mut Recorded)) {

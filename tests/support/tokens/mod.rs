@@ -175,6 +175,11 @@ impl Tokens {
         self.lock().held.send_replace(false);
     }
 
+    /// From now on this token is good.
+    pub fn accept(&self, token: &str) {
+        self.lock().good.insert(token.to_owned());
+    }
+
     pub fn issue(&self) -> String {
         let token = format!("canary-access-{}", uuid::Uuid::new_v4().simple());
         self.lock().good.insert(token.clone());
