@@ -90,7 +90,7 @@ impl Error {
         self
     }
 
-    /// Adds what the storage said, at most [`LONGEST_SAID`] of it; for failure records and the storage API alone.
+    /// Adds what the storage said, at most 4 KiB of it; for failure records and the storage API alone.
     #[must_use]
     pub fn saying(mut self, text: &[u8]) -> Self {
         let (text, _) = text.split_at_checked(LONGEST_SAID).unwrap_or((text, &[]));
