@@ -33,8 +33,7 @@ impl Browser {
         for domain in ["Runtime", "Log", "Network", "Page"] {
             browser.call(&format!("{domain}.enable"), json!({})).await;
         }
-        browser.call("Page.navigate", json!({ "url": url })).await;
-        browser.until("document.readyState === 'complete'").await;
+        browser.load("Page.navigate", json!({ "url": url })).await;
         browser
     }
 
@@ -45,7 +44,11 @@ impl Browser {
         let mut command = Command::new("sh");
         command.args(["-c", "exec 3<&0 4>&1 </dev/null >&2; exec \"$@\"", "sh"]).arg(program());
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]);
-        command.args(["--no-first-run", "--remote-debugging-pipe", "--host-resolver-rules=MAP * ~NOTFOUND"]);
+        command.args([
+            "--no-first-run",
+            "--remote-debugging-pipe",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        ]);
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
         let mut child = command.spawn().expect("a shell");
@@ -66,19 +69,36 @@ impl Browser {
         if let Some(session) = &self.session {
             command["sessionId"] = json!(session);
         }
-        let sent = self.commands.write_all(format!("{command}\0").as_bytes());
+        self.commands.write_all(format!("{command}\0").as_bytes()).unwrap_or_else(|_| self.gone(method));
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.messages.recv()).await;
-            let Ok(Some(mut message)) = message else {
-                let said = std::fs::read_to_string(self.profile.path().join("stderr")).unwrap_or_default();
-                panic!("the browser does not answer {command} ({sent:?}); ./test installs it\n{said}");
-            };
+            let mut message = self.message(method).await;
             if message["id"] == self.last {
                 assert!(message["error"].is_null(), "{command}: {message}");
                 return message["result"].take();
             }
             self.events.push(message);
         }
+    }
+
+    /// Sends a command that loads a page, and waits until that is there.
+    pub async fn load(&mut self, method: &str, parameters: Value) {
+        let before = self.events.len();
+        let begun = self.call(method, parameters).await;
+        assert!(begun["errorText"].is_null(), "{begun}");
+        while !self.events[before..].iter().any(|event| event["method"] == "Page.loadEventFired") {
+            let message = self.message(method).await;
+            self.events.push(message);
+        }
+    }
+
+    async fn message(&mut self, command: &str) -> Value {
+        let message = tokio::time::timeout(PATIENCE, self.messages.recv()).await;
+        message.ok().flatten().unwrap_or_else(|| self.gone(command))
+    }
+
+    fn gone(&self, command: &str) -> ! {
+        let said = std::fs::read_to_string(self.profile.path().join("stderr")).unwrap_or_default();
+        panic!("the browser does not answer {command}; ./test installs it\n{said}");
     }
 
     /// The value of an expression in the page; a promise is waited for.

@@ -20,11 +20,12 @@ async fn it_is_painted() {
     let mut browser = open(&gateway).await;
     browser.enter("#token", OPERATOR).await;
     let file = std::env::var_os("STOWAGE_TEST_PICTURE").map(PathBuf::from);
-    let turns = if file.is_some() { 900 } else { 3 };
+    let turns = if file.is_some() { 1000 } else { 3 };
     for turn in 0..turns {
         traffic(&gateway, &server, turn).await;
         if file.is_some() {
-            tokio::time::sleep(Duration::from_millis(10 + 90 * (turn / 150 % 2))).await;
+            // By day there is more than by night.
+            tokio::time::sleep(Duration::from_millis(30 + (turn % 450).abs_diff(225) / 2 + turn * 7919 % 60)).await;
         }
     }
     browser.until("document.querySelectorAll('.storage').length === 2").await;
@@ -48,7 +49,7 @@ async fn traffic(gateway: &Running, server: &Recorder, turn: u64) {
         assert_eq!(gateway.get(&format!("{document}/call.mp3")).await.status, 200);
     }
     if turn % 3 == 1 {
-        if turn % 90 == 61 {
+        if turn % 150 == 61 {
             server.next(Method::PUT, 1, Answer::Status(507, "the disk is full"));
         }
         let fax = format!("202611-fax-{turn:04}");
@@ -60,8 +61,10 @@ async fn traffic(gateway: &Running, server: &Recorder, turn: u64) {
 
 /// The whole page as PNG.
 async fn painted(browser: &mut Browser) -> Vec<u8> {
-    let height = browser.value("document.documentElement.scrollHeight").await;
-    let size = json!({ "width": 1100, "height": height, "deviceScaleFactor": 1, "mobile": false });
+    // At this width first: the height follows from it.
+    let mut size = json!({ "width": 1100, "height": 600, "deviceScaleFactor": 1, "mobile": false });
+    browser.call("Emulation.setDeviceMetricsOverride", size.clone()).await;
+    size["height"] = browser.value("document.documentElement.scrollHeight").await;
     browser.call("Emulation.setDeviceMetricsOverride", size).await;
     let mut taken: Value = browser.call("Page.captureScreenshot", json!({ "format": "png" })).await;
     STANDARD.decode(taken["data"].take().as_str().unwrap()).unwrap()

@@ -38,7 +38,7 @@ async fn the_gateway_is_described_and_its_charts_move() {
     assert_eq!(gateway.put("fax", "a.pdf", &rev, b"x").await.status, 502);
     browser.until("document.querySelectorAll('.storage').length === 2").await;
     assert_eq!(browser.text("[data-kind=file] .total").await, "4 requests since the start, 0 errors");
-    assert_eq!(browser.text("[data-kind=http] .total").await, "1 requests since the start, 1 errors");
+    assert_eq!(browser.text("[data-kind=http] .total").await, "1 request since the start, 1 error");
     let titles =
         "[...document.querySelectorAll('[data-kind=file] figcaption span')].map((each) => each.firstChild.data)";
     assert_eq!(browser.value(titles).await, json!(["requests ", "errors ", "latency ", "bytes "]));

@@ -53,6 +53,8 @@ function short(number) {
   return `${number.toFixed(digits)} ${steps[step]}`;
 }
 
+const many = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+
 const UNITS = {
   count: (number) => short(number).trim(),
   rate: (number) => `${short(number).trim()} /s`,
@@ -128,7 +130,7 @@ function storages(now, seconds) {
     const of = (labels) => labels.backend === kind;
     const wrong = (labels) => of(labels) && isError(labels);
     const [all, errors] = [of, wrong].map((wanted) => sum(now, "stowage_backend_requests_total", wanted));
-    put(total, `${all} requests since the start, ${errors} errors`);
+    put(total, `${many(all, "request")} since the start, ${many(errors, "error")}`);
     chart(place, `${kind} requests`, "requests", grown(now, "stowage_backend_requests_total", of) / seconds, "rate");
     chart(place, `${kind} errors`, "errors", grown(now, "stowage_backend_requests_total", wrong) / seconds, "rate", "errors");
     chart(place, `${kind} latency`, "latency", mean(now, "stowage_backend_seconds", of), "time");
@@ -150,7 +152,7 @@ function gateway(status, now) {
     ["version", status.version],
     ["up for", duration(status.uptime_seconds)],
     ...status.listeners.map((listener) => [`${listener.name} listener`, listener.url]),
-    ["CouchDB", status.upstream + (failed ? `, ${failed} requests failed because of it` : "")],
+    ["CouchDB", status.upstream + (failed ? `, ${many(failed, "request")} failed because of it` : "")],
     ["plans held", `${held}` + (oldest === null ? "" : `, the oldest read ${duration(oldest)} ago`)],
     ["changed plans", sum(now, "stowage_plan_feed_up") ? "are used at once" : "are seen late: there is no changes feed"],
     ["storage API", status.storage_api ? "open to holders of a token" : "closed: no token is configured"],
@@ -180,7 +182,8 @@ function forget(reason) {
 function row(record) {
   const name = [record.db_name, record.document_id, record.attachment_name].join("/");
   const made = element("tr");
-  for (const text of [record.occurred_at, record.operation, record.handler_id, record.resp_code, record.message, name]) {
+  const time = String(record.occurred_at).replace("T", " ").replace(/\.\d+/, "");
+  for (const text of [time, record.operation, record.handler_id, record.resp_code, record.message, name]) {
     made.append(element("td", text));
   }
   return made;
@@ -193,7 +196,7 @@ async function failures() {
   const answer = await ask("/v2/storage/failures", { "X-Auth-Token": bytes });
   const records = answer.ok ? (await answer.json()).data : [];
   if (mine !== asked) return;
-  if (answer.status === 401 || answer.status === 403) return forget("This token may not see them.");
+  if (answer.status >= 400 && answer.status < 500) return forget("This token may not see them.");
   if (!answer.ok) return put(by("failures-state"), `The gateway answered ${answer.status}.`);
   const table = by("failures");
   const rows = records.map(row);
