@@ -56,8 +56,12 @@ impl Browser {
         let answers = BufReader::new(child.stdout.take().expect("a pipe"));
         let (sender, messages) = unbounded_channel();
         std::thread::spawn(move || {
-            let parsed = answers.split(0).map_while(Result::ok).map(|line| serde_json::from_slice(&line));
-            parsed.map_while(Result::ok).try_for_each(|message| sender.send(message))
+            for message in answers.split(0).map_while(Result::ok) {
+                let Ok(message) = serde_json::from_slice(&message) else { return };
+                if sender.send(message).is_err() {
+                    return;
+                }
+            }
         });
         Self { child, commands, messages, events: Vec::new(), session: None, last: 0, profile }
     }
