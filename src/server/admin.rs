@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -95,6 +95,7 @@ impl Admin {
                 let status = self.standing.shown(&self.gateway.plans, !self.stopping.is_cancelled());
                 let mut answer = text(StatusCode::OK, status.to_string());
                 answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 answer
             }
             "/live" => text(StatusCode::OK, "live\n"),

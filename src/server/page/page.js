@@ -1,10 +1,12 @@
 "use strict";
-// What the page shows is read from /status and /metrics, which need no token, and from /v2/storage/failures, which does.
-const EVERY = 2000, POINTS = 60;
-const series = new Map();
-let before = null, token = "";
+// Read from /status and /metrics, which need no token, and from /v2/storage/failures, which does. The token is in this variable alone.
+const EVERY = 2000, POINTS = 60, PATIENCE = 10000;
+const charts = new Map();
+let before = null, token = "", asked = 0;
 
 const by = (id) => document.getElementById(id);
+const ask = (path, headers = {}) =>
+  fetch(path, { headers, cache: "no-store", credentials: "omit", redirect: "error", signal: AbortSignal.timeout(PATIENCE) });
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -13,104 +15,127 @@ function element(name, text, className) {
   return made;
 }
 
-// One sample a line: name{label="value",...} number
+// What has not changed is left alone: it may be selected, or be read aloud.
+function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// Prometheus' text format: name{label="value",...} number, and perhaps a time.
+const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\s*\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\}\s*|\s+)(\S+)(?:\s+-?\d+)?\s*$/;
+
 function parse(text) {
   const samples = [];
   for (const line of text.split("\n")) {
-    const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/.exec(line);
+    const match = SAMPLE.exec(line);
     if (!match) continue;
-    const labels = {};
-    for (const pair of (match[2] || "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) labels[pair[1]] = pair[2];
-    samples.push({ name: match[1], labels, value: Number(match[3]) });
+    const labels = Object.create(null);
+    for (const [, name, value] of (match[2] || "").matchAll(/(\w+)\s*=\s*"((?:[^"\\]|\\.)*)"/g)) {
+      labels[name] = value.replace(/\\(.)/g, (_, escaped) => (escaped === "n" ? "\n" : escaped));
+    }
+    samples.push({ name: match[1], labels, value: Number(match[3].replace(/Inf$/, "Infinity")) });
   }
   return samples;
 }
 
 function sum(samples, name, wanted = () => true) {
   let total = 0;
-  for (const sample of samples) if (sample.name === name && wanted(sample.labels)) total += sample.value;
+  for (const sample of samples) {
+    if (sample.name === name && Number.isFinite(sample.value) && wanted(sample.labels)) total += sample.value;
+  }
   return total;
 }
 
-function short(number, unit = "") {
+function short(number) {
   const steps = ["", "k", "M", "G", "T"];
   let step = 0;
-  while (number >= 1000 && step < steps.length - 1) { number /= 1000; step += 1; }
-  const digits = number >= 100 || Number.isInteger(number) ? 0 : number >= 10 ? 1 : 2;
-  return `${number.toFixed(digits)} ${steps[step]}${unit}`.trim();
+  while (number >= 999.5 && step < steps.length - 1) { number /= 1000; step += 1; }
+  const digits = number >= 99.95 || Number.isInteger(number) ? 0 : number >= 9.995 ? 1 : 2;
+  return `${number.toFixed(digits)} ${steps[step]}`;
 }
 
-function chart(parent, key, title, value, unit, className = "") {
-  let entry = series.get(key);
+const many = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+const UNITS = {
+  count: (number) => short(number).trim(),
+  rate: (number) => `${short(number).trim()} /s`,
+  bytes: (number) => `${short(number)}B/s`,
+  time: (seconds) => (seconds < 0.9995 ? `${short(1000 * seconds)}ms` : `${short(seconds)}s`),
+};
+
+function drawing() {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  made.setAttribute("viewBox", `0 0 ${POINTS - 1} 100`);
+  made.setAttribute("preserveAspectRatio", "none");
+  // The figures beside it say the same.
+  made.setAttribute("aria-hidden", "true");
+  made.append(document.createElementNS("http://www.w3.org/2000/svg", "polyline"));
+  return made;
+}
+
+// Adds a value to a chart, which is made when it is first needed. `null`: nothing could be measured.
+function chart(parent, key, title, value, unit, className) {
+  let entry = charts.get(key);
   if (!entry) {
     const figure = element("figure", undefined, className);
-    const caption = element("figcaption");
-    const shown = element("b");
-    caption.append(element("span", title), shown);
-    const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    drawing.setAttribute("viewBox", `0 0 ${POINTS - 1} 100`);
-    drawing.setAttribute("preserveAspectRatio", "none");
-    drawing.setAttribute("aria-hidden", "true");
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-    drawing.append(line);
-    figure.append(caption, drawing);
+    const [caption, named] = [element("figcaption"), element("span", `${title} `)];
+    entry = { values: [], shown: element("b"), most: element("small"), svg: drawing() };
+    named.append(entry.shown);
+    caption.append(named, entry.most);
+    figure.append(caption, entry.svg);
     parent.append(figure);
-    entry = { values: [], shown, line };
-    series.set(key, entry);
+    charts.set(key, entry);
   }
-  entry.values.push(value);
+  entry.values.push(value ?? 0);
   if (entry.values.length > POINTS) entry.values.shift();
-  entry.shown.textContent = short(value, unit);
-  const most = Math.max(...entry.values, 1e-9);
+  const most = Math.max(...entry.values);
+  put(entry.shown, value === null ? "–" : UNITS[unit](value));
+  put(entry.most, most > 0 ? `most ${UNITS[unit](most)}` : "");
   const first = POINTS - entry.values.length;
-  const points = entry.values.map((each, index) => `${first + index},${(98 - 94 * each / most).toFixed(1)}`);
-  entry.line.setAttribute("points", points.join(" "));
+  const points = entry.values.map((each, index) => `${first + index},${(98 - 94 * each / (most || 1)).toFixed(1)}`);
+  entry.svg.firstChild.setAttribute("points", points.join(" "));
 }
 
-function storages(now, seconds) {
-  const kinds = [...new Set(now.filter((sample) => sample.name === "stowage_backend_requests_total").map((sample) => sample.labels.backend))];
-  const place = by("storages");
-  if (kinds.length && place.querySelector(".none")) place.replaceChildren();
-  for (const kind of kinds.sort()) {
-    let box = place.querySelector(`[data-kind="${CSS.escape(kind)}"]`);
-    if (!box) {
-      box = element("div", undefined, "storage");
-      box.dataset.kind = kind;
-      box.append(element("h3", kind), element("div", undefined, "charts"));
-      place.append(box);
-    }
-    const charts = box.querySelector(".charts");
-    const of = (labels) => labels.backend === kind;
-    const grown = (name, wanted = of) => Math.max(0, sum(now, name, wanted) - sum(before, name, wanted));
-    const good = (labels) => labels.outcome === "ok" || labels.outcome === "missing";
-    const done = grown("stowage_backend_seconds_count");
-    chart(charts, `${kind} requests`, "requests", grown("stowage_backend_requests_total") / seconds, "/s");
-    chart(charts, `${kind} errors`, "errors", grown("stowage_backend_requests_total", (labels) => of(labels) && !good(labels)) / seconds, "/s", "errors");
-    chart(charts, `${kind} latency`, "latency", done ? 1000 * grown("stowage_backend_seconds_sum") / done : 0, "ms");
-    chart(charts, `${kind} bytes`, "bytes", grown("stowage_attachment_bytes_total") / seconds, "B/s");
-  }
+const grown = (now, name, wanted) => Math.max(0, sum(now, name, wanted) - sum(before, name, wanted));
+
+function mean(now, name, wanted) {
+  const count = grown(now, `${name}_count`, wanted);
+  return count ? grown(now, `${name}_sum`, wanted) / count : null;
 }
 
 function requests(now, seconds) {
   const place = by("requests");
-  const grown = (name, wanted) => Math.max(0, sum(now, name, wanted) - sum(before, name, wanted));
-  const done = grown("stowage_request_seconds_count");
-  chart(place, "requests", "requests", grown("stowage_requests_total") / seconds, "/s");
-  chart(place, "errors", "answers 5xx", grown("stowage_requests_total", (labels) => labels.status.startsWith("5")) / seconds, "/s", "errors");
-  chart(place, "latency", "mean duration", done ? 1000 * grown("stowage_request_seconds_sum") / done : 0, "ms");
-  chart(place, "in flight", "in flight", sum(now, "stowage_in_flight"), "");
+  const failed = (labels) => /^5/.test(labels.status);
+  chart(place, "requests", "requests", grown(now, "stowage_requests_total") / seconds, "rate");
+  chart(place, "errors", "answers 5xx", grown(now, "stowage_requests_total", failed) / seconds, "rate", "errors");
+  chart(place, "latency", "duration", mean(now, "stowage_request_seconds"), "time");
+  chart(place, "in flight", "in flight", sum(now, "stowage_in_flight"), "count");
 }
 
-function gateway(status) {
-  const rows = [
-    ["version", status.version],
-    ["up for", duration(status.uptime_seconds)],
-    ...status.listeners.map((listener) => [listener.name, listener.url]),
-    ["CouchDB", status.upstream],
-    ["plans held", `${status.plans.held}` + (status.plans.oldest_seconds === null ? "" : `, the oldest read ${duration(status.plans.oldest_seconds)} ago`)],
-    ["storage API", status.storage_api ? "open to holders of a token" : "closed: no token is configured"],
-  ];
-  by("gateway").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+// The outcomes that are the storage's doing, not the client's.
+const isError = (labels) => ["missing", "passing", "refused"].includes(labels.outcome);
+
+function storages(now, seconds) {
+  const used = (sample) => sample.name === "stowage_backend_requests_total" && sample.value > 0;
+  const kinds = new Set(now.filter(used).map((sample) => sample.labels.backend));
+  for (const kind of [...kinds].sort()) {
+    let box = document.querySelector(`[data-kind="${CSS.escape(kind)}"]`);
+    if (!box) {
+      box = element("div", undefined, "storage");
+      box.dataset.kind = kind;
+      box.append(element("h3", kind), element("p", "", "total"), element("div", undefined, "charts"));
+      by("storages").append(box);
+      by("unused").hidden = true;
+    }
+    const [, total, place] = box.children;
+    const of = (labels) => labels.backend === kind;
+    const wrong = (labels) => of(labels) && isError(labels);
+    const [all, errors] = [of, wrong].map((wanted) => sum(now, "stowage_backend_requests_total", wanted));
+    put(total, `${many(all, "request")} since the start, ${many(errors, "error")}`);
+    chart(place, `${kind} requests`, "requests", grown(now, "stowage_backend_requests_total", of) / seconds, "rate");
+    chart(place, `${kind} errors`, "errors", grown(now, "stowage_backend_requests_total", wrong) / seconds, "rate", "errors");
+    chart(place, `${kind} latency`, "latency", mean(now, "stowage_backend_seconds", of), "time");
+    chart(place, `${kind} bytes`, "bytes", grown(now, "stowage_attachment_bytes_total", of) / seconds, "bytes");
+  }
 }
 
 function duration(seconds) {
@@ -120,39 +145,75 @@ function duration(seconds) {
   return minutes ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`;
 }
 
+function gateway(status, now) {
+  const { held, oldest_seconds: oldest } = status.plans;
+  const failed = sum(now, "stowage_couchdb_failures_total");
+  const rows = [
+    ["version", status.version],
+    ["up for", duration(status.uptime_seconds)],
+    ...status.listeners.map((listener) => [`${listener.name} listener`, listener.url]),
+    ["CouchDB", status.upstream + (failed ? `, ${many(failed, "request")} failed because of it` : "")],
+    ["plans held", `${held}` + (oldest === null ? "" : `, the oldest read ${duration(oldest)} ago`)],
+    ["changed plans", sum(now, "stowage_plan_feed_up") ? "are used at once" : "are seen late: there is no changes feed"],
+    ["storage API", status.storage_api ? "open to holders of a token" : "closed: no token is configured"],
+  ].flat();
+  const list = by("gateway");
+  rows.forEach((text, index) => put(list.children[index] ?? list.appendChild(element(index % 2 ? "dd" : "dt")), text));
+  while (list.children.length > rows.length) list.lastChild.remove();
+  by("token-form").hidden = !status.storage_api;
+  by("closed").hidden = status.storage_api;
+}
+
 function told(text, className) {
-  by("state").textContent = text;
+  put(by("state"), text);
   by("state").className = className;
 }
 
-async function failures() {
-  const answer = await fetch("/v2/storage/failures", { headers: { "X-Auth-Token": token }, cache: "no-store" });
-  const table = by("failures");
-  if (!answer.ok) {
-    table.hidden = true;
-    by("failures-state").textContent = answer.status === 401 || answer.status === 403 ? "This token may not see them." : `The gateway answered ${answer.status}.`;
-    token = "";
-    return;
+// Whatever a token has shown goes with it.
+function forget(reason) {
+  token = "";
+  asked += 1;
+  by("failures").hidden = true;
+  by("failures").tBodies[0].replaceChildren();
+  by("forget").hidden = true;
+  put(by("failures-state"), reason);
+}
+
+function row(record) {
+  const name = [record.db_name, record.document_id, record.attachment_name].join("/");
+  const made = element("tr");
+  const time = String(record.occurred_at).replace("T", " ").replace(/\.\d+/, "");
+  for (const text of [time, record.operation, record.handler_id, record.resp_code, record.message, name]) {
+    made.append(element("td", text));
   }
-  const records = (await answer.json()).data;
-  by("failures-state").textContent = records.length ? "" : "Nothing has failed since the gateway was started.";
-  table.hidden = !records.length;
-  table.tBodies[0].replaceChildren(...records.map((record) => {
-    const row = document.createElement("tr");
-    const name = `${record.db_name}/${record.document_id}/${record.attachment_name}`;
-    for (const text of [record.occurred_at, record.operation, record.handler_id, record.resp_code, record.message, name]) row.append(element("td", text));
-    return row;
-  }));
+  return made;
+}
+
+async function failures() {
+  const mine = ++asked;
+  // A header's characters are bytes.
+  const bytes = String.fromCharCode(...new TextEncoder().encode(token));
+  const answer = await ask("/v2/storage/failures", { "X-Auth-Token": bytes });
+  const records = answer.ok ? (await answer.json()).data : [];
+  if (mine !== asked) return;
+  if (answer.status >= 400 && answer.status < 500) return forget("This token may not see them.");
+  if (!answer.ok) return put(by("failures-state"), `The gateway answered ${answer.status}.`);
+  const table = by("failures");
+  const rows = records.map(row);
+  const same = rows.length === table.tBodies[0].rows.length && rows.every((each, index) => each.isEqualNode(table.tBodies[0].rows[index]));
+  if (!same) table.tBodies[0].replaceChildren(...rows);
+  table.hidden = !rows.length;
+  by("forget").hidden = false;
+  put(by("failures-state"), rows.length ? "" : "Nothing has failed since the gateway was started.");
 }
 
 async function turn() {
   try {
-    const [status, metrics] = await Promise.all([fetch("/status", { cache: "no-store" }), fetch("/metrics", { cache: "no-store" })]);
+    const [status, metrics] = await Promise.all([ask("/status"), ask("/metrics")]);
     if (!status.ok || !metrics.ok) throw new Error("refused");
-    const [values, text] = [await status.json(), await metrics.text()];
-    const now = parse(text);
+    const [values, now] = [await status.json(), parse(await metrics.text())];
     now.at = performance.now();
-    gateway(values);
+    gateway(values, now);
     if (before) {
       const seconds = (now.at - before.at) / 1000;
       requests(now, seconds);
@@ -169,8 +230,11 @@ async function turn() {
 
 by("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  token = by("token").value;
+  const given = by("token").value.trim();
   by("token").value = "";
-  failures().catch(() => told("the gateway does not answer", "lost"));
+  forget("");
+  token = given;
+  if (token) failures().catch(() => forget("The failures cannot be read."));
 });
+by("forget").addEventListener("click", () => forget(""));
 turn();

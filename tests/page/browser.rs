@@ -1,0 +1,190 @@
+//! Headless Chromium, driven by the DevTools protocol (<https://chromedevtools.github.io/devtools-protocol/>) over a pipe.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// A browser with one page; killed when dropped.
+pub struct Browser {
+    child: Child,
+    commands: ChildStdin,
+    messages: UnboundedReceiver<Value>,
+    /// What it told without being asked.
+    events: Vec<Value>,
+    session: Option<String>,
+    last: u64,
+    profile: TempDir,
+}
+
+impl Browser {
+    /// Starts the browser and opens a page.
+    pub async fn open(url: &str) -> Self {
+        let mut browser = Self::start();
+        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" })).await;
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let attached = browser.call("Target.attachToTarget", attach).await;
+        browser.session = attached["sessionId"].as_str().map(str::to_owned);
+        for domain in ["Runtime", "Log", "Network", "Page"] {
+            browser.call(&format!("{domain}.enable"), json!({})).await;
+        }
+        browser.load("Page.navigate", json!({ "url": url })).await;
+        browser
+    }
+
+    fn start() -> Self {
+        let profile = tempfile::tempdir().expect("a temporary folder");
+        let said = File::create(profile.path().join("stderr")).expect("a file");
+        // The protocol is spoken on file descriptors 3 and 4.
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec 3<&0 4>&1 </dev/null >&2; exec \"$@\"", "sh"]).arg(program());
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]);
+        command.args([
+            "--no-first-run",
+            "--remote-debugging-pipe",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        ]);
+        command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
+        let mut child = command.spawn().expect("a shell");
+        let commands = child.stdin.take().expect("a pipe");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, messages) = unbounded_channel();
+        std::thread::spawn(move || {
+            for message in answers.split(0).map_while(Result::ok) {
+                let Ok(message) = serde_json::from_slice(&message) else { return };
+                if sender.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, commands, messages, events: Vec::new(), session: None, last: 0, profile }
+    }
+
+    /// Sends a command and gives its result.
+    pub async fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.last += 1;
+        let mut command = json!({ "id": self.last, "method": method, "params": parameters });
+        if let Some(session) = &self.session {
+            command["sessionId"] = json!(session);
+        }
+        self.commands.write_all(format!("{command}\0").as_bytes()).unwrap_or_else(|_| self.gone(method));
+        loop {
+            let mut message = self.message(method).await;
+            if message["id"] == self.last {
+                assert!(message["error"].is_null(), "{command}: {message}");
+                return message["result"].take();
+            }
+            self.events.push(message);
+        }
+    }
+
+    /// Sends a command that loads a page, and waits until that is there.
+    pub async fn load(&mut self, method: &str, parameters: Value) {
+        let before = self.events.len();
+        let begun = self.call(method, parameters).await;
+        assert!(begun["errorText"].is_null(), "{begun}");
+        while !self.events[before..].iter().any(|event| event["method"] == "Page.loadEventFired") {
+            let message = self.message(method).await;
+            self.events.push(message);
+        }
+    }
+
+    async fn message(&mut self, command: &str) -> Value {
+        let message = tokio::time::timeout(PATIENCE, self.messages.recv()).await;
+        message.ok().flatten().unwrap_or_else(|| self.gone(command))
+    }
+
+    fn gone(&self, command: &str) -> ! {
+        let said = std::fs::read_to_string(self.profile.path().join("stderr")).unwrap_or_default();
+        panic!("the browser does not answer {command}; ./test installs it\n{said}");
+    }
+
+    /// The value of an expression in the page; a promise is waited for.
+    pub async fn value(&mut self, expression: &str) -> Value {
+        let parameters = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let mut answer = self.call("Runtime.evaluate", parameters).await;
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
+        answer["result"]["value"].take()
+    }
+
+    /// The text that a person sees in the first element that a selector finds.
+    pub async fn text(&mut self, selector: &str) -> String {
+        let text = self.value(&format!("document.querySelector({}).innerText", json!(selector))).await;
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until an expression is true in the page.
+    pub async fn until(&mut self, condition: &str) {
+        let looks = format!(
+            "new Promise((done) => {{
+                const end = performance.now() + {};
+                const look = () => ({condition}) ? done(true) : performance.now() > end ? done(false) : setTimeout(look, 10);
+                look();
+            }})",
+            PATIENCE.as_millis() / 2
+        );
+        if self.value(&looks).await != true {
+            panic!("never: {condition}\n{}\n{:?}", self.text("body").await, self.complaints());
+        }
+    }
+
+    /// Types into a field, key by key as far as the page can tell, and presses Enter.
+    pub async fn enter(&mut self, selector: &str, text: &str) {
+        self.value(&format!("document.querySelector({}).focus()", json!(selector))).await;
+        self.call("Input.insertText", json!({ "text": text })).await;
+        for kind in ["keyDown", "keyUp"] {
+            let key =
+                json!({ "type": kind, "key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13 });
+            self.call("Input.dispatchKeyEvent", key).await;
+        }
+    }
+
+    /// Everything that the page has asked for so far.
+    pub fn requests(&self) -> Vec<String> {
+        let asked = self.events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
+        asked.filter_map(|event| event["params"]["request"]["url"].as_str()).map(str::to_owned).collect()
+    }
+
+    /// What the console has shown so far: errors, warnings, violations of the policy.
+    pub fn complaints(&self) -> Vec<String> {
+        let told = self.events.iter().filter_map(|event| match event["method"].as_str()? {
+            "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" => Some(event["params"].to_string()),
+            "Log.entryAdded" => {
+                let entry = &event["params"]["entry"];
+                Some(format!(
+                    "{} {}",
+                    entry["text"].as_str().unwrap_or_default(),
+                    entry["url"].as_str().unwrap_or_default()
+                ))
+            }
+            _ => None,
+        });
+        told.collect()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Its other processes end when their pipes to it break.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `STOWAGE_TEST_CHROMIUM`, or what `./test` unpacked, or the machine's own.
+fn program() -> PathBuf {
+    if let Some(named) = std::env::var_os("STOWAGE_TEST_CHROMIUM") {
+        return named.into();
+    }
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/chromium-headless-shell");
+    if unpacked.exists() { unpacked } else { "chromium".into() }
+}
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
