@@ -194,7 +194,9 @@ impl Plans {
             | CompResult::ReplacedWith(entry)
             | CompResult::Unchanged(entry)
             | CompResult::Removed(entry) => entry.into_value(),
-            CompResult::StillNone(_) => Arc::new(Held { document: None, version: 0, loaded: Instant::now(), failed: None }),
+            CompResult::StillNone(_) => {
+                Arc::new(Held { document: None, version: 0, loaded: Instant::now(), failed: None })
+            }
         };
         let mut dirty = self.dirty();
         if dirty.get(id).is_some_and(|changed| *changed <= held.version) {
