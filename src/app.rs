@@ -274,6 +274,7 @@ fn gateway(
         plans: Plans::new(couch.clone(), config.plans.clone(), metrics.clone()),
         couch,
         storages: Registry::new(context),
+        egress: Egress::from_config(&config.egress),
         budget,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),

@@ -1,12 +1,15 @@
 //! What the plan says about an attachment: class, merged plan, decision, name and place, and what is refused and why.
 
-use serde_json::{Value, json};
+use std::net::IpAddr;
+
+use serde_json::{Map, Value, json};
+use url::{Host, Url};
 
 use crate::couch::Document;
 use crate::database::{class_of, classify};
 use crate::error::Error;
 use crate::handlers::Gateway;
-use crate::plan::{Decision, NameSource, Outcome, Subject, compose, redacted};
+use crate::plan::{Decision, Merged, NameSource, Outcome, Subject, compose, redacted};
 use crate::settings::masked_query;
 
 /// What is asked about.
@@ -36,6 +39,7 @@ pub async fn explain(gateway: &Gateway, question: &Question) -> Result<Value, Er
         "account": account.map(|account| account.as_str()),
         "plan": redacted(plan.members()),
         "sources": plan.sources(),
+        "parts": parts(&plan),
         "backend": null, "handler": null, "connection": null, "object": null, "url": null, "stub": null, "refused": null,
     });
     let Some(found) = found.as_ref().filter(|_| classify(&question.database).is_some()) else {
@@ -73,10 +77,35 @@ fn place(gateway: &Gateway, question: &Question, account: Option<&str>, decision
     match compose(&decision.settings, &source) {
         Ok(name) => {
             set(answer, "object", name.as_str());
-            set(answer, "url", masked_query(&backend.url(name.as_str())));
+            let url = backend.url(name.as_str());
+            if let Some(address) = refused_address(gateway, decision.handler(), &url) {
+                set(answer, "refused", format!("{address} is an address that this system does not connect to"));
+            }
+            set(answer, "url", masked_query(&url));
         }
         Err(error) => set(answer, "refused", error.to_string()),
     }
+}
+
+/// The documents that speak of each part of the plan, the strongest last.
+fn parts(plan: &Merged) -> Map<String, Value> {
+    plan.parts().iter().map(|(part, documents)| (part.clone(), json!(documents))).collect()
+}
+
+/// The address in a URL, where it is one that the egress policy refuses. A name is not looked up: it is judged when it is
+/// connected to. Of the other handlers the operator chooses the address.
+fn refused_address(gateway: &Gateway, handler: &str, url: &str) -> Option<IpAddr> {
+    if !matches!(handler, "azure" | "ftp" | "http" | "s3") {
+        return None;
+    }
+    // Of the schemes whose hosts may be written in every form of an address, `ftps` is none (WHATWG URL, "special scheme").
+    let url: Url = url.replacen("ftps://", "ftp://", 1).parse().ok()?;
+    let address = match url.host()? {
+        Host::Ipv4(address) => IpAddr::V4(address),
+        Host::Ipv6(address) => IpAddr::V6(address),
+        Host::Domain(_) => return None,
+    };
+    (!gateway.egress.permits(address)).then_some(address)
 }
 
 fn set(answer: &mut Value, key: &str, value: impl Into<Value>) {

@@ -168,8 +168,12 @@ impl From<couch::Error> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let (status, _, reason) = error.answer();
-        let mut failure = Self::new(status, "datastore_fault", json!({ "message": reason }));
+        let (_, _, reason) = error.answer();
+        let (status, message) = match error {
+            Error::Bug(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "datastore_fault"),
+        };
+        let mut failure = Self::new(status, message, json!({ "message": reason }));
         failure.0.cause = Some(error.to_string());
         failure
     }

@@ -19,7 +19,7 @@ impl Api {
         if database.is_empty() {
             errors.say(&["db"], "required", "Field is required but missing");
         }
-        let (id, document_type) = (query.get("doc"), query.get("type"));
+        let (id, document_type) = (query.get("doc").filter(|id| !id.is_empty()), query.get("type"));
         if id.is_none() && document_type.is_none() {
             errors.say(&["doc"], "required", "Either doc or type is required");
         }
@@ -45,11 +45,18 @@ impl Api {
     }
 
     async fn document_of(&self, database: &str, id: &str) -> Result<Document, Failure> {
+        // `_all_docs` and the like are no documents.
+        if id.starts_with('_') && !id.starts_with("_design/") {
+            return Err(Failure::bad_identifier(id));
+        }
         let path = DocumentPath { database: encode(database), document: encode(id) };
         let couch = &self.0.gateway.couch;
         match couch.read(&path, "", &couch.own_account()).await? {
             Answer::Document(document, _) => Ok(document),
-            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Err(Failure::bad_identifier(id)),
+            // 400 for the name of a database that cannot be.
+            Answer::Other(answer) if matches!(answer.status(), StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) => {
+                Err(Failure::bad_identifier(id))
+            }
             Answer::Other(answer) => Err(refused(answer.status(), "give the document")),
         }
     }

@@ -46,7 +46,6 @@ use self::schema::Schemas;
 use crate::config::Config;
 use crate::handlers::Gateway;
 use crate::http::body::{Body, BoxError};
-use crate::http::egress::Egress;
 use crate::telemetry::log::RequestId;
 
 /// The storage API; cheap to clone.
@@ -59,7 +58,6 @@ struct Shared {
     tokens: Tokens,
     documents: PlanDocuments,
     schemas: Schemas,
-    egress: Egress,
     document_bytes: u64,
     allow_unvalidated: bool,
 }
@@ -77,7 +75,6 @@ impl Api {
             tokens,
             documents,
             schemas: Schemas::new()?,
-            egress: Egress::from_config(&config.egress),
             document_bytes: config.limits.document_bytes,
             allow_unvalidated: config.plans.allow_unvalidated,
         })))

@@ -159,7 +159,10 @@ const LONGEST_ID: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use http::{Method, StatusCode};
+    use serde_json::Value;
 
     use super::{Operation, Scope, route};
     use crate::database::AccountId;
@@ -214,5 +217,70 @@ mod tests {
             let failure = route(&Method::GET, path).unwrap_err();
             assert_eq!(failure.status(), StatusCode::NOT_FOUND, "{path}");
         }
+    }
+
+    /// Words that paths are made of: every literal of this file, with an account and an id.
+    fn words() -> Vec<&'static str> {
+        let code = include_str!("route.rs").split("#[cfg(test)]").next().unwrap();
+        let literals = code.split('"').skip(1).step_by(2);
+        let mut words: Vec<_> = literals.filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).collect();
+        words.extend([ACCOUNT, "id"]);
+        words.sort_unstable();
+        words.dedup();
+        words
+    }
+
+    /// The path of an operation, as a description has it.
+    fn template(operation: &Operation) -> &'static str {
+        match operation {
+            Operation::Explain(None) => "/v2/storage/explain",
+            Operation::Explain(Some(_)) => "/v2/accounts/{ACCOUNT_ID}/storage/explain",
+            Operation::Errors(_) => "/v2/accounts/{ACCOUNT_ID}/storage/errors",
+            Operation::Failures => "/v2/storage/failures",
+            Operation::List(scope)
+            | Operation::Read(scope)
+            | Operation::Create(scope)
+            | Operation::Replace(scope)
+            | Operation::Patch(scope)
+            | Operation::Remove(scope) => match scope {
+                Scope::System => "/v2/storage",
+                Scope::SystemPlans => "/v2/storage/plans",
+                Scope::SystemPlan(_) => "/v2/storage/plans/{PLAN_ID}",
+                Scope::Account(_) => "/v2/accounts/{ACCOUNT_ID}/storage",
+                Scope::ResellerPlans(_) => "/v2/accounts/{ACCOUNT_ID}/storage/plans",
+                Scope::ResellerPlan(..) => "/v2/accounts/{ACCOUNT_ID}/storage/plans/{PLAN_ID}",
+                Scope::User(..) => "/v2/accounts/{ACCOUNT_ID}/users/{USER_ID}/storage",
+            },
+        }
+    }
+
+    /// The methods of every path of up to five words, as a description has it.
+    fn known() -> BTreeSet<(&'static str, String)> {
+        let (words, mut known) = (words(), BTreeSet::new());
+        let mut paths = vec![String::from("/v2")];
+        for _ in 0..5 {
+            paths = paths.iter().flat_map(|path| words.iter().map(move |word| format!("{path}/{word}"))).collect();
+            for path in paths.iter().filter(|path| route(&Method::GET, path).is_ok()) {
+                for method in METHODS {
+                    if let Ok(operation) = route(&method.parse().unwrap(), path) {
+                        known.insert((template(&operation), method.to_ascii_lowercase()));
+                    }
+                }
+            }
+        }
+        known
+    }
+
+    const METHODS: [&str; 9] = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT", "OPTIONS", "TRACE", "COPY"];
+
+    #[test]
+    fn the_description_has_every_path_and_method_and_no_other() {
+        let description: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, item) in description["paths"].as_object().unwrap() {
+            let methods = item.as_object().unwrap().keys().filter(|key| *key != "parameters");
+            described.extend(methods.map(|method| (path.as_str(), method.clone())));
+        }
+        assert_eq!(known(), described);
     }
 }

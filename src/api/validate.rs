@@ -56,7 +56,7 @@ impl Api {
     async fn check_addresses(&self, ground: &Ground) -> Result<(), Failure> {
         let mut errors = Errors::default();
         let gateway = &self.0.gateway;
-        check_addresses(ground, &gateway.storages, &self.0.egress, gateway.timeouts.connect, &mut errors).await;
+        check_addresses(ground, &gateway.storages, &gateway.egress, gateway.timeouts.connect, &mut errors).await;
         errors.check()
     }
 

@@ -24,6 +24,7 @@ use crate::config;
 use crate::couch::Couch;
 use crate::error::Error;
 use crate::http::body::Body;
+use crate::http::egress::Egress;
 use crate::plan::Plans;
 use crate::record::{About, Records};
 use crate::router::{Operation, Route, Target, route};
@@ -44,6 +45,8 @@ pub struct Gateway {
     pub plans: Plans,
     /// The opened storages.
     pub storages: Registry,
+    /// Which addresses plans may name.
+    pub egress: Egress,
     /// The memory of all uploads.
     pub budget: Budget,
     /// `[limits]`

@@ -1,8 +1,9 @@
 //! Plan documents held in memory: loaded once however many requests wait, believed until the feed or their age says
 //! otherwise, and served stale while CouchDB cannot be asked.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -28,11 +29,11 @@ struct Inner {
     metrics: Metrics,
     documents: Cache<String, Arc<Held>>,
     merged: Cache<Key, Arc<Merged>>,
-    /// Ids that the feed named: what is held of them is old.
-    dirty: Mutex<HashSet<String>>,
+    /// The version at which a document changed that is held, or being asked for: what was asked before it is old.
+    dirty: Mutex<HashMap<String, u64>>,
     users: RwLock<Users>,
     /// Raised whenever anything may have changed; a merged plan of an older count is not kept.
-    version: std::sync::atomic::AtomicU64,
+    version: AtomicU64,
 }
 
 type Key = (Option<AccountId>, Option<String>);
@@ -40,6 +41,8 @@ type Key = (Option<AccountId>, Option<String>);
 /// What is held of one document.
 struct Held {
     document: Option<Value>,
+    /// The version at which CouchDB was asked.
+    version: u64,
     /// When CouchDB said so.
     loaded: Instant,
     /// When asking again failed last.
@@ -93,7 +96,7 @@ impl Plans {
             merged,
             dirty: Mutex::default(),
             users: RwLock::default(),
-            version: std::sync::atomic::AtomicU64::new(0),
+            version: AtomicU64::new(0),
         }))
     }
 
@@ -167,8 +170,10 @@ impl Plans {
     /// One document of the plans database, from memory where that may be believed.
     async fn document(&self, id: &str) -> Result<Arc<Held>, Unavailable> {
         let inner = &self.0;
+        // Before the document itself: a mark is only taken away once what was asked for after it is held.
+        let changed = self.changed_at(id);
         if let Some(held) = inner.documents.get(id).await
-            && self.is_believed(id, &held)
+            && self.is_believed(changed, &held)
         {
             inner.metrics.plan_cache("hit");
             return Ok(held);
@@ -179,46 +184,57 @@ impl Plans {
             .and_try_compute_with(|entry| async move {
                 let held = entry.map(moka::Entry::into_value);
                 match held {
-                    Some(held) if self.is_believed(id, &held) => Ok(Op::Nop),
+                    Some(held) if self.is_believed(self.changed_at(id), &held) => Ok(Op::Nop),
                     held => self.load(id, held).await.map(Op::Put),
                 }
             })
             .await?;
-        Ok(match outcome {
+        let held = match outcome {
             CompResult::Inserted(entry)
             | CompResult::ReplacedWith(entry)
             | CompResult::Unchanged(entry)
             | CompResult::Removed(entry) => entry.into_value(),
-            CompResult::StillNone(_) => Arc::new(Held { document: None, loaded: Instant::now(), failed: None }),
-        })
+            CompResult::StillNone(_) => {
+                Arc::new(Held { document: None, version: 0, loaded: Instant::now(), failed: None })
+            }
+        };
+        let mut dirty = self.dirty();
+        if dirty.get(id).is_some_and(|changed| *changed <= held.version) {
+            dirty.remove(id);
+        }
+        Ok(held)
     }
 
     async fn load(&self, id: &str, held: Option<Arc<Held>>) -> Result<Arc<Held>, Unavailable> {
         let inner = &self.0;
-        self.dirty(|dirty| dirty.remove(id));
-        match self.ask(id).await {
+        let version = {
+            let mut dirty = self.dirty();
+            let version = self.version();
+            dirty.entry(id.to_owned()).or_insert(version);
+            version
+        };
+        let now = |document, failed| Ok(Arc::new(Held { document, version, loaded: Instant::now(), failed }));
+        let error = match self.ask(id).await {
             Ok(document) => {
                 inner.metrics.plan_cache("load");
-                Ok(Arc::new(Held { document, loaded: Instant::now(), failed: None }))
+                return now(document, None);
             }
-            Err(error) => {
-                self.dirty(|dirty| dirty.insert(id.to_owned()));
-                let failed = Some(Instant::now());
-                match held {
-                    Some(held) if held.loaded.elapsed() < inner.config.stale => {
-                        inner.metrics.plan_cache("stale");
-                        Ok(Arc::new(Held { document: held.document.clone(), loaded: held.loaded, failed }))
-                    }
-                    Some(held) if held.document.is_some() => {
-                        inner.metrics.plan_cache("error");
-                        tracing::warn!(error = %crate::telemetry::log::chain(&error), "a storage plan is too old and cannot be read again");
-                        Err(Unavailable(Arc::new(error)))
-                    }
-                    _ => {
-                        inner.metrics.plan_cache("error");
-                        Ok(Arc::new(Held { document: None, loaded: Instant::now(), failed }))
-                    }
-                }
+            Err(error) => error,
+        };
+        let failed = Some(Instant::now());
+        match held {
+            Some(held) if held.loaded.elapsed() < inner.config.stale => {
+                inner.metrics.plan_cache("stale");
+                Ok(Arc::new(Held { document: held.document.clone(), version, loaded: held.loaded, failed }))
+            }
+            Some(held) if held.document.is_some() => {
+                inner.metrics.plan_cache("error");
+                tracing::warn!(error = %crate::telemetry::log::chain(&error), "a storage plan is too old and cannot be read again");
+                Err(Unavailable(Arc::new(error)))
+            }
+            _ => {
+                inner.metrics.plan_cache("error");
+                now(None, failed)
             }
         }
     }
@@ -238,25 +254,38 @@ impl Plans {
         }
     }
 
-    fn is_believed(&self, id: &str, held: &Held) -> bool {
+    fn is_believed(&self, changed: Option<u64>, held: &Held) -> bool {
         if held.failed.is_some_and(|failed| failed.elapsed() < RETRY_AFTER) {
             return held.document.is_none() || held.loaded.elapsed() < self.0.config.stale;
         }
         held.failed.is_none()
             && held.loaded.elapsed() < self.0.config.refresh
-            && !self.dirty(|dirty| dirty.contains(id))
+            && changed.is_none_or(|changed| changed <= held.version)
     }
 
-    fn dirty<T>(&self, change: impl FnOnce(&mut HashSet<String>) -> T) -> T {
-        change(&mut self.0.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    fn dirty(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        self.0.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version at which a document changed last, as far as that matters.
+    fn changed_at(&self, id: &str) -> Option<u64> {
+        self.dirty().get(id).copied()
     }
 
     fn version(&self) -> u64 {
-        self.0.version.load(std::sync::atomic::Ordering::Acquire)
+        self.0.version.load(Ordering::Acquire)
     }
 
-    fn changed(&self) {
-        self.0.version.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+    /// Marks documents, and only then raises the version: whoever sees the new one sees the marks.
+    fn changed(&self, ids: impl FnOnce(&HashMap<String, u64>) -> Vec<String>) {
+        {
+            let mut dirty = self.dirty();
+            let version = self.version() + 1;
+            for id in ids(&dirty) {
+                dirty.insert(id, version);
+            }
+            self.0.version.fetch_add(1, Ordering::AcqRel);
+        }
         self.0.merged.invalidate_all();
     }
 
@@ -283,17 +312,18 @@ impl Plans {
                 };
             }
         }
-        if self.0.documents.contains_key(id) {
-            self.dirty(|dirty| dirty.insert(id.to_owned()));
-        }
-        self.changed();
+        self.changed(|known| {
+            let matters = known.contains_key(id) || self.0.documents.contains_key(id);
+            matters.then(|| id.to_owned()).into_iter().collect()
+        });
     }
 
     /// Nobody knows what has changed: everything that is held has to be asked for again.
     pub(super) fn everything_may_have_changed(&self) {
-        let held: Vec<String> = self.0.documents.iter().map(|(id, _)| (*id).clone()).collect();
-        self.dirty(|dirty| dirty.extend(held));
-        self.changed();
+        self.changed(|known| {
+            let held = self.0.documents.iter().map(|(id, _)| (*id).clone());
+            held.chain(known.keys().cloned()).collect()
+        });
     }
 
     /// The feed begins from the first change: users' plans become known.

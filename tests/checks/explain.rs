@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::support::gateway::STORAGE;
-use super::{ask, own, start};
+use super::support::gateway::Setup;
+use super::{OPERATOR, ask, own, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_is_explained() {
@@ -45,5 +46,104 @@ async fn questions_that_are_none_are_refused() {
     assert_eq!(ask(&gateway, "GET", &other, Value::Null).await.0, 404, "another's database");
     let missing = format!("{}/explain?db={}&doc=missing", own(&gateway), gateway.path());
     assert_eq!(ask(&gateway, "GET", &missing, Value::Null).await.0, 404);
+    gateway.stop().await;
+}
+
+/// The answer for a fax of the account's month database, with one storage; `refused` where there is one.
+async fn of_storage(gateway: &super::Running, handler: &str, settings: Value) -> Value {
+    gateway.plan(handler, settings).await;
+    let path = format!("{}/explain?db={}&type=fax&attachment=a.pdf", own(gateway), gateway.path());
+    let (status, answer) = ask(gateway, "GET", &path, Value::Null).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["data"]["handler"], handler, "{answer}");
+    assert!(!answer.to_string().contains("canary"), "{answer}");
+    answer["data"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_handler_is_explained() {
+    let gateway = start().await;
+    let azure = json!({"account": "acc", "container": "recordings", "key": "Y2FuYXJ5LWtleQ=="});
+    for (handler, settings, url) in [
+        ("azure", azure, "https://acc.blob.core.windows.net/recordings/"),
+        ("dropbox", json!({"oauth_doc_id": "none"}), "dropbox:/"),
+        ("file", json!({"directory": "d"}), "/"),
+        ("ftp", json!({"url": "ftp://me:canary@ftp.example/in"}), "ftp://ftp.example/in/"),
+        ("google_drive", json!({"oauth_doc_id": "none"}), "Google Drive: /"),
+        ("google_storage", json!({"bucket": "recordings", "oauth_doc_id": "none"}), "https://www.googleapis.com/"),
+        ("http", json!({"url": "https://me:canary@web.example/in"}), "https://web.example/in/"),
+        ("onedrive", json!({"oauth_doc_id": "none"}), "https://graph.microsoft.com/"),
+        ("s3", json!({"bucket": "recordings", "key": "k", "secret": "canary"}), "http"),
+    ] {
+        let data = of_storage(&gateway, handler, settings).await;
+        assert!(data["url"].as_str().is_some_and(|place| place.starts_with(url)), "{handler}: {data}");
+        assert!(data["object"].as_str().is_some_and(|name| name.contains("a.pdf")), "{handler}: {data}");
+        assert_eq!((&data["backend"], &data["refused"]), (&json!(STORAGE), &Value::Null), "{handler}: {data}");
+        let part = &data["parts"][format!("attachments.{STORAGE}")];
+        assert_eq!(*part, json!([gateway.account]), "{handler}: {data}");
+    }
+    let data = of_storage(&gateway, "link", json!({})).await;
+    assert!(data["refused"].as_str().is_some_and(|why| why.contains("nothing can be stored")), "{data}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_may_not_be_are_refused_however_they_are_written() {
+    let gateway = Setup::default().set("admin.tokens", OPERATOR).set("egress.allow", "").start().await;
+    let s3 = |host: &str| json!({"host": host, "bucket": "recordings", "key": "k", "secret": "s"});
+    let azure = |host: &str| json!({"host": host, "account": "acc", "container": "recordings", "key": "Y2FuYXJ5"});
+    let url = |url: &str| json!({ "url": url });
+    for (handler, settings) in [
+        ("http", url("http://127.0.0.1/x")),
+        ("http", url("http://2130706433/x")),
+        ("http", url("http://0x7f.1/x")),
+        ("http", url("http://[::ffff:10.0.0.1]/x")),
+        ("ftp", url("ftp://169.254.169.254/x")),
+        ("ftp", url("ftps://10.1.2.3/x")),
+        ("s3", s3("192.168.1.1")),
+        ("azure", azure("10.0.0.1")),
+    ] {
+        let shown = settings.to_string();
+        let data = of_storage(&gateway, handler, settings).await;
+        assert!(data["refused"].as_str().is_some_and(|why| why.contains("does not connect to")), "{shown}: {data}");
+    }
+    for host in ["8.8.8.8", "localhost"] {
+        let data = of_storage(&gateway, "http", url(&format!("http://{host}/x"))).await;
+        assert_eq!(data["refused"], Value::Null, "a public address, and a name that nobody looks up: {data}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_part_says_where_it_comes_from() {
+    let gateway = start().await;
+    gateway.plan("file", json!({"directory": "d"})).await;
+    let system = json!({
+        "_id": "system", "pvt_type": "storage",
+        "plan": {"modb": {"types": {"fax": {"attachments": {"stub": true}}}}, "account": {}},
+    });
+    gateway.save_plan("system", system).await;
+    let path = format!("{}/explain?db={}&type=fax", own(&gateway), gateway.path());
+    let (_, answer) = ask(&gateway, "GET", &path, Value::Null).await;
+    let expected = json!({
+        "plan.modb": ["system", gateway.account], "plan.modb.types.fax": ["system"], "plan.account": ["system"],
+        format!("attachments.{STORAGE}"): [gateway.account],
+    });
+    assert_eq!(answer["data"]["parts"], expected, "{answer}");
+    assert_eq!(answer["data"]["stub"], true, "{answer}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_document_is_not_read() {
+    let gateway = start().await;
+    gateway.make_database().await;
+    for (database, document, status) in
+        [(gateway.path().as_str(), "_all_docs", 404), ("NOT%20A%20NAME", "x", 404), (&gateway.path(), "", 400)]
+    {
+        let path = format!("/v2/storage/explain?db={database}&doc={document}");
+        let (answered, answer) = ask(&gateway, "GET", &path, Value::Null).await;
+        assert_eq!(answered, status, "{path}: {answer}");
+    }
     gateway.stop().await;
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 
 mod credentials;
+mod drivers;
 mod explain;
 mod records;
 #[path = "../support/mod.rs"]

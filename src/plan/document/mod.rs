@@ -67,6 +67,7 @@ impl<'a> Documents<'a> {
 pub struct Merged {
     members: Map<String, Value>,
     sources: Vec<String>,
+    parts: Vec<(String, Vec<String>)>,
 }
 
 impl Merged {
@@ -74,6 +75,7 @@ impl Merged {
     pub fn from_documents(documents: &Documents<'_>) -> Self {
         documents.that_count().into_iter().fold(Self::default(), |mut merged, (id, document)| {
             merged.sources.push(id.to_owned());
+            merged.note(id, document);
             merged.under(document)
         })
     }
@@ -91,7 +93,7 @@ impl Merged {
             Value::Object(members) => members,
             _ => Map::new(),
         };
-        Self { members, sources: self.sources }
+        Self { members, sources: self.sources, parts: self.parts }
     }
 
     /// The merged `attachments`, `connections` and `plan`, secrets included.
@@ -103,11 +105,44 @@ impl Merged {
     pub fn sources(&self) -> &[String] {
         &self.sources
     }
+
+    /// Each part of the plan, such as `attachments.ID` or `plan.modb.types.fax`, with the ids of the documents that speak of
+    /// it, in the order in which they merged: the last one wins.
+    pub fn parts(&self) -> &[(String, Vec<String>)] {
+        &self.parts
+    }
+
+    fn note(&mut self, id: &str, document: &Value) {
+        for part in parts_of(document) {
+            match self.parts.iter_mut().find(|(known, _)| *known == part) {
+                Some((_, documents)) => documents.push(id.to_owned()),
+                None => self.parts.push((part, vec![id.to_owned()])),
+            }
+        }
+    }
+}
+
+/// The parts that a document speaks of.
+fn parts_of(document: &Value) -> Vec<String> {
+    let members = |value: &Value, path: &str| -> Vec<(String, Value)> {
+        let members = value.as_object().into_iter().flatten();
+        members.map(|(key, member)| (format!("{path}.{key}"), member.clone())).collect()
+    };
+    let mut parts = Vec::new();
+    for key in MEMBERS {
+        for (path, member) in document.get(key).map(|part| members(part, key)).unwrap_or_default() {
+            let types = member.get("types").filter(|_| key == "plan");
+            let types = types.map(|types| members(types, &format!("{path}.types"))).unwrap_or_default();
+            parts.push(path);
+            parts.extend(types.into_iter().map(|(path, _)| path));
+        }
+    }
+    parts
 }
 
 impl Default for Merged {
     fn default() -> Self {
-        Self { members: default_plan(), sources: Vec::new() }
+        Self { members: default_plan(), sources: Vec::new(), parts: Vec::new() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a command came to nothing, before it is said in the gateway's terms.
 //!
-//! A server's texts are its own and may quote anything: only the three digits of an answer are ever passed on
-//! (RFC 959 section 4.2).
+//! A server's texts are its own and may quote anything: messages and logs have the three digits of an answer alone (RFC 959
+//! section 4.2), the words are what the storage *said*, for whoever owns the plan.
 
 use std::future::Future;
 use std::io;
@@ -16,8 +16,8 @@ use crate::storage::{Error, Kind};
 /// Why a command came to nothing.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The server answered with this code.
-    Code(u16),
+    /// The server answered with this code, and in these words.
+    Code(u16, Vec<u8>),
     /// It said nothing in time.
     Silent,
     /// The connection broke.
@@ -38,18 +38,18 @@ pub(super) const UNKNOWN: &[u16] = &[500, 501, 502, 503, 504, 522];
 impl Fault {
     /// Whether the server answered with one of these codes.
     pub(super) fn is(&self, codes: &[u16]) -> bool {
-        matches!(self, Self::Code(code) if codes.contains(code))
+        matches!(self, Self::Code(code, _) if codes.contains(code))
     }
 
     /// Whether the server has answered: it is not busy with the command any more, and its next answer is to the next one.
     pub(super) const fn is_answer(&self) -> bool {
-        matches!(self, Self::Code(_))
+        matches!(self, Self::Code(..))
     }
 
     /// The failure in the gateway's terms; `what` reads on after "to".
     pub(super) fn because(self, what: &str) -> Error {
         match self {
-            Self::Code(code) => answered(code, what),
+            Self::Code(code, said) => answered(code, what).saying(said.trim_ascii()),
             Self::Silent => client::Error::from(client::Kind::Silent).into(),
             Self::Broken(error) => Error::new(Kind::Passing, "the connection to the FTP server broke").because(error),
             // Our own library's words, about a certificate or a handshake.
@@ -81,7 +81,8 @@ impl From<FtpError> for Fault {
             FtpError::SecureError(text) => Self::Tls(text),
             FtpError::UnexpectedResponse(response) => {
                 let digits = response.body.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-                digits.and_then(|digits| digits.parse().ok()).map_or(Self::Nonsense, Self::Code)
+                let code = digits.and_then(|digits| digits.parse().ok());
+                code.map_or(Self::Nonsense, |code| Self::Code(code, response.body))
             }
             FtpError::BadResponse | FtpError::InvalidAddress(_) | FtpError::DataConnectionAlreadyOpen => Self::Nonsense,
         }
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn codes_are_classed() {
-        let kind = |code| Fault::Code(code).because("store an object").kind();
+        let kind = |code| Fault::Code(code, Vec::new()).because("store an object").kind();
         for passing in [421, 425, 426, 450, 451, 452] {
             assert_eq!(kind(passing), Kind::Passing, "{passing}");
         }
@@ -142,11 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_words_are_not_passed_on() {
+    fn the_servers_words_are_for_the_plans_owner_alone() {
         let response = Response::new(552.into(), b"552 canary is full\r\n".to_vec());
         let error = Fault::from(FtpError::UnexpectedResponse(response)).because("store an object");
         assert_eq!(error.to_string(), "the FTP server refused to store an object (status 552)");
         assert!(!format!("{error:?}").contains("canary"));
+        assert_eq!(error.said(), "552 canary is full");
         let odd = Response::new(999.into(), b"6x4 canary\r\n".to_vec());
         assert!(matches!(Fault::from(FtpError::UnexpectedResponse(odd)), Fault::Nonsense));
     }

@@ -118,7 +118,7 @@ impl Session {
         let outcome = within(self.patience, self.ftp.mdtm(wire(path))).await;
         match self.noted(outcome) {
             Ok(written) => Ok(Some(format!("{:x}-{size:x}", written.and_utc().timestamp()))),
-            Err(Fault::Code(_) | Fault::Nonsense) => Ok(None),
+            Err(Fault::Code(..) | Fault::Nonsense) => Ok(None),
             Err(fault) => Err(fault),
         }
     }
@@ -195,7 +195,7 @@ impl Session {
     }
 
     async fn transfer(&mut self, command: &str, from: u64) -> std::result::Result<Transfer, Fault> {
-        let from = usize::try_from(from).map_err(|_| Fault::Code(REST_REFUSED))?;
+        let from = usize::try_from(from).map_err(|_| Fault::Code(REST_REFUSED, Vec::new()))?;
         loop {
             let opening = async {
                 self.ftp.resume_transfer(from).await?;

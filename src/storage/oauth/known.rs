@@ -36,6 +36,8 @@ pub(super) struct Failure {
     kind: Kind,
     status: Option<StatusCode>,
     message: Arc<str>,
+    /// The provider's code (RFC 6749 section 5.2), where it is a refusal.
+    code: Arc<str>,
     /// Before then nothing will change.
     again: Option<Instant>,
 }
@@ -45,12 +47,12 @@ impl Failure {
     pub(super) fn passing(key: &Key, error: &Error) -> Self {
         let message = format!("no token for OAuth document {}: {}", key.subject, error.text()).into();
         let again = error.retry_after().map(|pause| Instant::now() + pause);
-        Self { kind: error.kind(), status: error.status(), message, again }
+        Self { kind: error.kind(), status: error.status(), message, code: "".into(), again }
     }
 
     pub(super) fn error(&self) -> Error {
         let pause = self.again.map(|again| again.saturating_duration_since(Instant::now()));
-        let error = Error::new(self.kind, &*self.message).after(pause);
+        let error = Error::new(self.kind, &*self.message).saying(self.code.as_bytes()).after(pause);
         match self.status {
             Some(status) => error.with_status(status),
             None => error,
@@ -119,7 +121,8 @@ impl Memory {
     pub(super) fn refused(&self, key: &Key, grant: &Grant, code: &str) -> Failure {
         let (known, subject) = (self.of(key), &key.subject);
         let message = format!("the provider refuses the grant of OAuth document {subject}: {code}");
-        let failure = Failure { kind: Kind::Refused, status: None, message: message.into(), again: None };
+        let failure =
+            Failure { kind: Kind::Refused, status: None, message: message.into(), code: code.into(), again: None };
         let mut facts = known.facts();
         let is_news = facts.refusal.as_ref().is_none_or(|before| before.failure.message != failure.message);
         // An assertion is also refused while this machine's clock is wrong.
