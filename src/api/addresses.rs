@@ -82,10 +82,14 @@ fn of_connection(settings: &Settings) -> Option<Address> {
 
 /// Host and port; the host in its plain form, whichever way its numbers were written (WHATWG URL, "host parsing").
 fn server(url: &str) -> Option<(String, u16)> {
-    let url: Url = url.trim().parse().ok()?;
+    let (scheme, rest) = url.trim().split_once("://")?;
+    // Hosts are read for schemes that the URL standard knows, and these are not among them.
+    let usual = [("ftps", 990), ("ftpes", 21)].into_iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme));
+    let scheme = usual.map_or(scheme, |_| "ftp");
+    let url: Url = format!("{scheme}://{rest}").parse().ok()?;
     let host = url.host_str().filter(|host| !host.is_empty())?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = url.port_or_known_default().or_else(|| (url.scheme() == "ftps").then_some(990))?;
+    let port = url.port().or(usual.map(|(_, port)| port)).or_else(|| url.port_or_known_default())?;
     Some((host, port))
 }
 
