@@ -89,7 +89,7 @@ fn server(url: &str) -> Option<(String, u16)> {
     let url: Url = format!("{scheme}://{rest}").parse().ok()?;
     let host = url.host_str().filter(|host| !host.is_empty())?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = url.port().or(usual.map(|(_, port)| port)).or_else(|| url.port_or_known_default())?;
+    let port = url.port().or_else(|| Some(usual?.1)).or_else(|| url.port_or_known_default())?;
     Some((host, port))
 }
 
