@@ -15,7 +15,7 @@ use super::references::Ground;
 use crate::http::connect::resolve;
 use crate::http::egress::Egress;
 use crate::plan::Settings;
-use crate::storage::Registry;
+use crate::storage::{Registry, Server, driver};
 
 /// An address and the field that it comes from.
 struct Address {
@@ -60,11 +60,11 @@ async fn is_refused(egress: &Egress, host: &str, port: u16) -> bool {
 /// The address that a plan chooses: that of most services is the operator's choice.
 fn of_storage(settings: &Settings, storages: &Registry) -> Option<Address> {
     let text = |key: &str| settings.members().get(key).and_then(Value::as_str).map(str::to_owned);
-    let (key, url) = match settings.handler() {
-        "http" | "ftp" => ("url", text("url")),
+    let (key, url) = match driver(settings.handler())?.server {
+        Server::Url => ("url", text("url")),
         // With the bucket or the account in front of the host.
-        "s3" | "azure" => ("host", storages.open(settings).ok().map(|storage| storage.url("x"))),
-        _ => return None,
+        Server::Host(_) => ("host", storages.open(settings).ok().map(|storage| storage.url("x"))),
+        Server::Fixed => return None,
     };
     let field = ["attachments", settings.id(), "settings", key].map(str::to_owned);
     Some(Address { field, server: url.and_then(|url| server(&url)) })
@@ -82,10 +82,14 @@ fn of_connection(settings: &Settings) -> Option<Address> {
 
 /// Host and port; the host in its plain form, whichever way its numbers were written (WHATWG URL, "host parsing").
 fn server(url: &str) -> Option<(String, u16)> {
-    let url: Url = url.trim().parse().ok()?;
+    let (scheme, rest) = url.trim().split_once("://")?;
+    // Hosts are read for schemes that the URL standard knows, and these are not among them.
+    let usual = [("ftps", 990), ("ftpes", 21)].into_iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme));
+    let scheme = usual.map_or(scheme, |_| "ftp");
+    let url: Url = format!("{scheme}://{rest}").parse().ok()?;
     let host = url.host_str().filter(|host| !host.is_empty())?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = url.port_or_known_default().or_else(|| (url.scheme() == "ftps").then_some(990))?;
+    let port = url.port().or_else(|| Some(usual?.1)).or_else(|| url.port_or_known_default())?;
     Some((host, port))
 }
 

@@ -9,6 +9,7 @@ use url::Url;
 use super::envelope::{Errors, Failure};
 use crate::plan::{redacted, redacted_url};
 use crate::settings::{MASK, with_secrets_of};
+use crate::storage::{Server, driver};
 
 /// The members that callers may read and write: those that begin with neither `_` nor `pvt_`, and `id`. In a storage's
 /// entry too: what begins with `_` there is the gateway's own.
@@ -107,10 +108,9 @@ fn is_same_server(part: &str, entry: &Value, known: &Value) -> bool {
     if handler(entry) != handler(known) {
         return false;
     }
-    match handler(entry).as_ref().and_then(Value::as_str) {
-        Some("s3") => true,
-        Some("azure") => same(&["account", "host", "scheme", "port"]),
-        _ => {
+    match handler(entry).as_ref().and_then(Value::as_str).and_then(driver).map(|driver| driver.server) {
+        Some(Server::Host(settings)) => same(settings),
+        Some(Server::Fixed | Server::Url) | None => {
             let server = |entry| setting(entry, "url").and_then(|url| url.as_str()?.parse::<Url>().ok());
             match (server(entry), server(known)) {
                 (Some(url), Some(known)) => is_same_origin(&url, &known),

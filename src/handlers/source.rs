@@ -12,7 +12,8 @@ use super::counted::Counted;
 use super::operation::Operation;
 use crate::couch::Document;
 use crate::error::Error;
-use crate::http::body::Body;
+use crate::http::body::{Body, BoxError, cause};
+use crate::http::client;
 use crate::http::range::{ByteRange, Cut, Exact};
 use crate::pointer::Pointer;
 use crate::router::Target;
@@ -97,7 +98,7 @@ impl Source {
         let mut md5 = Md5::new();
         let gone = || self.failed(storage::Error::new(storage::Kind::Missing, "the object is another one now"));
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| gone())?;
+            let frame = frame.map_err(|error| broken(error).map_or_else(gone, |error| self.failed(error)))?;
             if let Ok(data) = frame.into_data() {
                 md5.update(&data);
             }
@@ -108,6 +109,15 @@ impl Source {
     fn failed(&self, error: storage::Error) -> Error {
         Error::Storage(self.pointer.stowage.storage.as_str().into(), error)
     }
+}
+
+/// The fault of the storage or of the way to it, which says nothing about whose the bytes are; `None` for any other error.
+fn broken(error: BoxError) -> Option<storage::Error> {
+    if let Some(inner) = cause::<storage::Error>(&*error) {
+        let passes = inner.kind() == storage::Kind::Passing;
+        return passes.then(|| error.downcast().map_or_else(storage::Error::of_body, |error| *error));
+    }
+    cause::<client::Error>(&*error).is_some().then(|| storage::Error::of_body(error))
 }
 
 /// What servers want in the query of a fetch: the document's `metadata`, or its public fields where it has none.

@@ -7,7 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, Sleep};
+
+use super::body::{Body, BoxError, collect};
+use super::fault::{Error, Kind};
 
 /// Counts the time since the last progress of something that is polled.
 #[derive(Debug)]
@@ -39,4 +43,15 @@ impl IdleTimer {
         }
         timer.as_mut().poll(cx)
     }
+}
+
+/// A whole body of at most `most` bytes, in `limit` altogether: what comes a byte at a time is no silence, and would be waited
+/// for without end.
+///
+/// # Errors
+/// Those of the body, `TooLarge`, and [`Kind::Silent`] where it takes longer.
+pub async fn collect_within(limit: Option<Duration>, body: Body, most: u64) -> Result<Bytes, BoxError> {
+    let reading = collect(body, most);
+    let Some(limit) = limit else { return reading.await };
+    tokio::time::timeout(limit, reading).await.unwrap_or_else(|_| Err(Error::from(Kind::Silent).into()))
 }

@@ -21,10 +21,26 @@ pub struct Driver {
     pub handler: &'static str,
     /// How objects are named where the plan does not say.
     pub naming: Naming,
+    /// JSON Schema of its entry in a plan; what all have in common stands in `api/schema/schemas/defs.json`.
+    pub schema: &'static str,
+    /// Who chooses the server.
+    pub server: Server,
     /// Settings that nobody gets to see, besides `secret`, `password`, the values of `headers` and what a URL hides.
     pub secrets: &'static [&'static str],
     /// Opens it; nothing is sent. Fails with `Settings`.
     pub open: fn(&Settings, &Context) -> Result<Arc<dyn Backend>>,
+}
+
+/// Who chooses a driver's server: what a plan chooses is looked at before the plan is saved, and secrets stay with the
+/// server that they were given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// The vendor or the operator.
+    Fixed,
+    /// The plan, by the setting `url`.
+    Url,
+    /// The plan, by the setting `host` and others; where secrets travel nowhere but to it, those that name it.
+    Host(&'static [&'static str]),
 }
 
 /// How objects are named where a plan has no `field_list`.

@@ -56,14 +56,14 @@ impl Tries {
     }
 }
 
-/// How long a server asks to be left alone (RFC 9110 section 10.2.3): seconds or a date.
+/// How long a server asks to be left alone (RFC 9110 section 10.2.3): seconds or a date; at most [`LONGEST_PAUSE`].
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_PAUSE));
     }
     let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default().min(LONGEST_PAUSE))
 }
 
 /// Doubling from 200 ms, jittered between half of it and the whole.
@@ -78,6 +78,8 @@ fn backoff(made: u32) -> Duration {
 const MOST_TRIES: u32 = 3;
 /// A request is repeated only this long after it began.
 const TIME_TO_REPEAT: Duration = Duration::from_secs(8);
+/// Nobody waits longer than this for anything.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 /// The least time that a later try gives the server.
 const LEAST_WAIT: Duration = Duration::from_secs(5);
 
@@ -88,7 +90,7 @@ mod tests {
     use http::HeaderMap;
     use http::header::RETRY_AFTER;
 
-    use super::{MOST_TRIES, Tries, retry_after};
+    use super::{LONGEST_PAUSE, MOST_TRIES, Tries, retry_after};
     use crate::storage::{Error, Kind};
 
     #[tokio::test]
@@ -125,6 +127,9 @@ mod tests {
         let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
         assert!(asked(&date).is_some_and(|pause| pause > Duration::from_secs(90)));
         assert_eq!(asked("soon"), None);
+        // Whoever adds it to a point in time must not overflow.
+        assert_eq!(asked("18446744073709551615"), Some(LONGEST_PAUSE));
+        assert_eq!(asked("Fri, 31 Dec 9999 23:59:59 GMT"), Some(LONGEST_PAUSE));
         assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 }

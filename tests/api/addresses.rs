@@ -68,8 +68,10 @@ async fn addresses_inside_are_refused_however_they_are_written() {
             refused(&gateway, &plan("http", &json!({ "url": url })), &format!("{settings}.url")).await;
         }
         if driver("ftp").is_some() {
-            let plan = plan("ftp", &json!({ "url": format!("ftp://u:p@{host}/dir") }));
-            refused(&gateway, &plan, &format!("{settings}.url")).await;
+            for scheme in ["ftp", "ftps", "ftpes"] {
+                let plan = plan("ftp", &json!({ "url": format!("{scheme}://u:p@{host}/dir") }));
+                refused(&gateway, &plan, &format!("{settings}.url")).await;
+            }
         }
         let s3 = json!({"bucket": "recordings", "key": "k", "secret": "s", "host": host});
         refused(&gateway, &plan("s3", &s3), &format!("{settings}.host")).await;
@@ -110,6 +112,11 @@ async fn public_addresses_and_names_that_nobody_knows_are_fine() {
         ["http://8.8.8.8/", "https://[2606:4700::1111]/x", "https://storage.invalid/", "http://[::ffff:8.8.8.8]/"]
     {
         let saved = ask(&gateway, "PUT", &of(MINE), Some(&plan("http", &json!({ "url": url })))).await;
+        assert_eq!(saved.status, 201, "{url}: {}", saved.text());
+        assert_eq!(ask(&gateway, "DELETE", &of(MINE), None).await.status, 200);
+    }
+    for url in ["ftp://u:p@8.8.8.8/x", "ftps://8.8.8.8/x", "ftpes://u:p@8.8.8.8/x", "ftpes://8.8.8.8:2121"] {
+        let saved = ask(&gateway, "PUT", &of(MINE), Some(&plan("ftp", &json!({ "url": url })))).await;
         assert_eq!(saved.status, 201, "{url}: {}", saved.text());
         assert_eq!(ask(&gateway, "DELETE", &of(MINE), None).await.status, 200);
     }

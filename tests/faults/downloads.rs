@@ -116,6 +116,19 @@ async fn an_object_that_was_removed_or_replaced_is_404() {
     world.stop().await;
 }
 
+/// Another tag, and the storage breaks while the bytes are compared: that says nothing about whose they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_break_while_an_object_is_compared_is_not_404() {
+    let world = World::start().await;
+    let body = bytes(1000, 1);
+    world.with_attachment("broken", &body).await;
+    let head = b"HTTP/1.1 200 OK\r\nETag: \"other\"\r\nContent-Length: 1000\r\n\r\n".as_slice();
+    world.bucket.rule("GET", "broken_call", 2, Act::Answer([head, &body[..500]].concat()));
+    world.bucket.rule("GET", "broken_call", 9, answer(503, ""));
+    assert_refusal(&world.gateway.get("broken/call.mp3").await, 504, "storage {id} cannot be used now (503)");
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failures_of_a_read_have_their_status() {
     let world = World::start().await;

@@ -28,7 +28,7 @@ impl Schemas {
     /// # Errors
     /// Never for the files that are built in.
     pub(super) fn new() -> Result<Self, BoxError> {
-        let entries = ENTRIES.iter().map(|(handler, text)| Ok((*handler, compiled(text)?)));
+        let entries = DRIVERS.iter().map(|driver| Ok((driver.handler, compiled(driver.schema)?)));
         Ok(Self {
             storage: compiled(include_str!("schemas/storage.json"))?,
             connection: compiled(include_str!("schemas/connection.json"))?,
@@ -70,19 +70,6 @@ impl Schemas {
 
 /// The always-present connection, whose entry says nothing.
 const LOCAL: &str = crate::plan::LOCAL;
-
-const ENTRIES: [(&str, &str); 10] = [
-    ("file", include_str!("schemas/file.json")),
-    ("azure", include_str!("schemas/azure.json")),
-    ("dropbox", include_str!("schemas/dropbox.json")),
-    ("ftp", include_str!("schemas/ftp.json")),
-    ("google_drive", include_str!("schemas/google_drive.json")),
-    ("google_storage", include_str!("schemas/google_storage.json")),
-    ("http", include_str!("schemas/http.json")),
-    ("link", include_str!("schemas/link.json")),
-    ("onedrive", include_str!("schemas/onedrive.json")),
-    ("s3", include_str!("schemas/s3.json")),
-];
 
 /// A schema with the definitions that all of them use.
 fn compiled(text: &str) -> Result<Validator, BoxError> {

@@ -4,6 +4,7 @@
 //! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
@@ -15,10 +16,12 @@ use url::Url;
 
 use super::error::{Error, Kind, Result};
 use super::tries::{Tries, retry_after};
-use crate::http::body::{Body, collect};
+use crate::http::body::Body;
 use crate::http::client::{Client, Patience, Server};
 use crate::http::connect::Reach;
+use crate::http::idle::collect_within;
 use crate::http::target::Origin;
+use crate::settings::MASK;
 
 /// A vendor's API, with the connections to its servers.
 #[derive(Debug)]
@@ -210,7 +213,12 @@ impl Api {
         let request = call.request(authorization).map_err(|error| Lost { error, seen: false })?;
         let response = self.server(&call.origin).send(request, patience).await;
         let response = response.map_err(|error| Lost { seen: error.may_be_seen(), error: error.into() })?;
-        Reply::read(self.vendor, response, call.answer).await.map_err(|error| Lost { error, seen: true })
+        let reply = Reply::read(self.vendor, response, call.answer, patience.head).await;
+        let mut reply = reply.map_err(|error| Lost { error, seen: true })?;
+        if let Some(authorization) = authorization {
+            reply.conceal(authorization);
+        }
+        Ok(reply)
     }
 
     fn server(&self, origin: &Origin) -> Server {
@@ -245,7 +253,12 @@ impl Call {
 }
 
 impl Reply {
-    async fn read(vendor: &'static Vendor, response: Response<Body>, answer: Answer) -> Result<Self> {
+    async fn read(
+        vendor: &'static Vendor,
+        response: Response<Body>,
+        answer: Answer,
+        limit: Option<Duration>,
+    ) -> Result<Self> {
         let (head, body) = response.into_parts();
         let mut reply = Self {
             vendor,
@@ -259,15 +272,24 @@ impl Reply {
         };
         if head.status.is_client_error() || head.status.is_server_error() {
             // An answer of a proxy in between may be long, or no document at all: then the status has to do.
-            let text = collect(body, LONGEST_ERROR).await.unwrap_or_default();
+            let text = collect_within(limit, body, LONGEST_ERROR).await.unwrap_or_default();
             reply.fault = Some((vendor.fault)(head.status, &text));
             reply.said = text;
         } else if answer == Answer::Object && head.status.is_success() {
             reply.body = body;
         } else {
-            reply.document = collect(body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
+            reply.document = collect_within(limit, body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
         }
         Ok(reply)
+    }
+
+    /// Takes a token out of what a failure says: some servers repeat what they were sent.
+    fn conceal(&mut self, authorization: &HeaderValue) {
+        let token = authorization.to_str().ok().and_then(|text| text.split(' ').next_back()).unwrap_or_default();
+        let said = String::from_utf8_lossy(&self.said);
+        if !token.is_empty() && said.contains(token) {
+            self.said = said.replace(token, MASK).into();
+        }
     }
 
     /// Whether the call was done, or leads elsewhere.

@@ -199,3 +199,41 @@ async fn nothing_of_a_call_or_an_answer_is_in_debug() {
     let (outcome, _) = ask(&["HTTP/1.1 201 OK\r\nLocation: /canary\r\nContent-Length: 6\r\n\r\ncanary"]).await;
     assert!(!format!("{outcome:?}").contains("canary"));
 }
+
+/// What is said of a failure goes into failure records, and some proxies repeat what they were sent.
+#[tokio::test]
+async fn a_token_that_is_repeated_is_not_said() {
+    let server = Server::start(&[
+        "HTTP/1.1 403 No\r\nContent-Length: 34\r\nConnection: close\r\n\r\nauthorization: Bearer canary-token",
+    ])
+    .await;
+    let call = Call::to(Method::GET, &server.url).unwrap();
+    let reply = api(true, &server).ask(&call, Some(&"Bearer canary-token".parse().unwrap())).await.unwrap();
+    assert_eq!(reply.refusal("do it").said(), "authorization: Bearer ********");
+}
+
+/// A byte now and then is no silence, but a document that comes like this is none to wait for.
+#[tokio::test]
+async fn a_document_that_trickles_is_not_waited_for() {
+    for (status, kind) in [("200 OK", None), ("403 No", Some(Kind::Refused))] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: 4000\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            while stream.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let server = Server { url, seen: Arc::default(), _serving: AbortOnDropHandle::new(serving) };
+        let call = Call::to(Method::GET, &server.url).unwrap();
+        let api = api(true, &server);
+        let asked = tokio::time::timeout(Duration::from_secs(20), api.ask(&call, None)).await.expect("no hang");
+        match kind {
+            Some(kind) => assert_eq!(asked.unwrap().refusal("do it").kind(), kind),
+            None => assert_eq!(asked.unwrap_err().error.kind(), Kind::Passing),
+        }
+    }
+}

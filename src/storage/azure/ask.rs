@@ -4,6 +4,7 @@
 //! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use azure_core::http::headers::{ERROR_CODE, ETAG, HeaderName, Headers, VERSION};
 use azure_core::http::{
@@ -16,9 +17,10 @@ use super::address::Address;
 use super::attempt::{Attempt, Trail, asked, conditions, passes, retries};
 use super::shared_key::SharedKey;
 use super::transport::{Transport, body, own};
-use crate::http::body::{Body, collect};
+use crate::http::body::Body;
 use crate::http::client::Client;
 use crate::http::connect::Reach;
+use crate::http::idle::collect_within;
 use crate::storage::{Error, Kind, Result};
 use crate::tasks::Tasks;
 
@@ -131,7 +133,8 @@ impl Account {
         let mut said = Bytes::new();
         if !status.is_success() {
             // Read to its end, so that the connection can be used again; the code is in a header.
-            said = collect(std::mem::take(&mut body), LONGEST_ERROR).await.unwrap_or_default();
+            let reading = collect_within(Some(TIME_TO_SAY), std::mem::take(&mut body), LONGEST_ERROR);
+            said = reading.await.unwrap_or_default();
         }
         Ok(Reply { what: call.what, status, headers, body, said, doubtful: seen })
     }
@@ -207,5 +210,7 @@ fn status(status: StatusCode) -> http::StatusCode {
 
 /// The version of the service that is spoken; it has everything that is asked here.
 const API_VERSION: &str = "2021-12-02";
+/// For all of what a failure says.
+const TIME_TO_SAY: Duration = Duration::from_secs(5);
 /// In bytes.
 const LONGEST_ERROR: u64 = 4 << 10;

@@ -28,13 +28,17 @@ use serde_json::Value;
 use self::address::{Address, blob_name, check_name, is_container, name_fault};
 use self::ask::Account;
 use self::shared_key::SharedKey;
-use super::{Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Stored, Upload};
+use super::{
+    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+};
 use crate::settings::Settings;
 
 /// The `azure` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
     handler: "azure",
     naming: Naming::Flat,
+    schema: include_str!("schema.json"),
+    server: Server::Host(&["account", "host", "scheme", "port"]),
     secrets: &["key"],
     open: |settings, context| Ok(Arc::new(Azure::open(settings, context)?)),
 };

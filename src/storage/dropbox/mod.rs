@@ -18,13 +18,17 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use self::account::{Account, Shared};
-use super::{Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Stored, Upload};
+use super::{
+    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+};
 use crate::settings::Settings;
 
 /// The `dropbox` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
     handler: "dropbox",
     naming: Naming::Flat,
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
     secrets: &[],
     open: |settings, context| Ok(Arc::new(Dropbox::open(settings, context)?)),
 };

@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use self::place::Place;
 pub use self::write::sweep;
-use super::{Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Stored, Upload};
+use super::{
+    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 
@@ -20,6 +22,8 @@ use crate::tasks::Tasks;
 pub(super) const DRIVER: Driver = Driver {
     handler: "file",
     naming: Naming::Path,
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
     secrets: &[],
     open: |settings, context| Ok(Arc::new(Directory::open(settings, context)?)),
 };

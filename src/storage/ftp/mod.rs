@@ -29,7 +29,7 @@ use self::fault::{GONE, Told};
 use self::session::{Found, Session};
 use super::names::Names;
 use super::tries::Tries;
-use super::{Backend, Context, Download, Driver, Fetch, Location, Naming, Object, Result, Stored, Upload};
+use super::{Backend, Context, Download, Driver, Fetch, Location, Naming, Object, Result, Server, Stored, Upload};
 use crate::http::client::Client;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
@@ -38,6 +38,8 @@ use crate::tasks::Tasks;
 pub(super) const DRIVER: Driver = Driver {
     handler: "ftp",
     naming: Naming::Path,
+    schema: include_str!("schema.json"),
+    server: Server::Url,
     secrets: &[],
     open: |settings, context| Ok(Arc::new(Ftp::open(settings, context)?)),
 };

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use http::StatusCode;
 use http::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
@@ -12,6 +14,7 @@ use super::service::Service;
 use crate::http::body::Body;
 use crate::http::range::{ByteRange, Exact, content_range};
 use crate::storage::api::{Call, Reply};
+use crate::storage::checked::{Announced, Checked};
 use crate::storage::resume::{Reopen, Resumed};
 use crate::storage::{Download, Error, Kind, Result, Served};
 
@@ -44,7 +47,22 @@ pub(super) async fn open(source: &impl Source, wanted: Option<ByteRange>) -> Res
         (Some(length), _) => Body::boxed(Exact::new(body, length)),
         (None, _) => body,
     };
+    let body = match announced(&reply.headers).filter(|_| served == Served::Whole) {
+        Some(md5) => Body::boxed(Checked::new(body, md5)),
+        None => body,
+    };
     Ok(Download { served, etag: version, body })
+}
+
+/// The MD5 in `x-goog-hash` ("Data validation and change detection" of Cloud Storage). It is of the bytes as they are stored,
+/// which are others where Google unpacks gzip on the way ("Transcoding of gzip-compressed files").
+fn announced(headers: &HeaderMap) -> Option<Announced> {
+    if headers.get("x-goog-stored-content-encoding").is_some_and(|encoding| encoding != "identity") {
+        return None;
+    }
+    let hashes = headers.get_all("x-goog-hash").iter().filter_map(|value| value.to_str().ok());
+    let md5 = hashes.flat_map(|value| value.split(',')).find_map(|hash| hash.trim().strip_prefix("md5="))?;
+    Some(Announced::Md5(STANDARD.decode(md5).ok()?.try_into().ok()?))
 }
 
 fn ranged(source: &impl Source, range: Option<ByteRange>) -> Result<Call> {

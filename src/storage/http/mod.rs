@@ -36,7 +36,7 @@ use self::options::Options;
 use self::web::Web;
 use super::error::Result;
 use super::names::Names;
-use super::{Backend, Budget, Context, Download, Driver, Fetch, Location, Naming, Object, Stored, Upload};
+use super::{Backend, Budget, Context, Download, Driver, Fetch, Location, Naming, Object, Server, Stored, Upload};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 
@@ -44,6 +44,8 @@ use crate::tasks::Tasks;
 pub(super) const DRIVER: Driver = Driver {
     handler: "http",
     naming: Naming::Path,
+    schema: include_str!("schema.json"),
+    server: Server::Url,
     secrets: &[],
     open: |settings, context| Ok(Arc::new(Http::open(settings, context)?)),
 };

@@ -21,13 +21,17 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use self::drive::{Drive, Shared};
-use super::{Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Stored, Upload};
+use super::{
+    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+};
 use crate::settings::Settings;
 
 /// The `onedrive` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
     handler: "onedrive",
     naming: Naming::Flat,
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
     secrets: &[],
     open: |settings, context| Ok(Arc::new(OneDrive::open(settings, context)?)),
 };

@@ -3,6 +3,8 @@
 //! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
 //! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, ETAG, HeaderMap};
 use http::{Method, Response, StatusCode};
@@ -11,9 +13,10 @@ use super::address::Address;
 use super::sign::{Payload, Signer};
 use super::tags::Tags;
 use super::xml;
-use crate::http::body::{Body, collect};
+use crate::http::body::Body;
 use crate::http::client::{Client, Patience, Server};
 use crate::http::connect::Reach;
+use crate::http::idle::collect_within;
 use crate::storage::tries::{Tries, retry_after};
 use crate::storage::{Error, Kind, Result};
 use crate::tasks::Tasks;
@@ -136,12 +139,12 @@ impl Bucket {
         let other = (origin != *self.server.origin()).then(|| self.client.server(origin, Reach::Tenant));
         let response = other.as_ref().unwrap_or(&self.server).send(request, patience).await;
         let response = response.map_err(|error| Lost { seen: error.may_be_seen(), error: error.into() })?;
-        Reply::read(response, call.document).await.map_err(|error| Lost { error, seen: true })
+        Reply::read(response, call.document, patience.head).await.map_err(|error| Lost { error, seen: true })
     }
 }
 
 impl Reply {
-    async fn read(response: Response<Body>, document: bool) -> Result<Self> {
+    async fn read(response: Response<Body>, document: bool, limit: Option<Duration>) -> Result<Self> {
         let (head, body) = response.into_parts();
         let mut reply = Self {
             status: head.status,
@@ -154,11 +157,11 @@ impl Reply {
         };
         if !head.status.is_success() {
             // An answer of a proxy in between may be long, or no XML at all: then the status has to do.
-            let text = collect(body, LONGEST_ERROR).await.unwrap_or_default();
+            let text = collect_within(limit, body, LONGEST_ERROR).await.unwrap_or_default();
             reply.code = Some(xml::error_code(&text).unwrap_or_default());
             reply.said = text;
         } else if document {
-            reply.document = collect(body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
+            reply.document = collect_within(limit, body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
             reply.code = xml::error_code(&reply.document);
         } else {
             reply.body = body;
@@ -238,7 +241,7 @@ mod tests {
         if let Some(value) = retry_after {
             response.headers_mut().insert(RETRY_AFTER, value.parse().unwrap());
         }
-        Reply::read(response, true).await.unwrap()
+        Reply::read(response, true, None).await.unwrap()
     }
 
     #[tokio::test]

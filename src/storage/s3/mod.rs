@@ -22,13 +22,17 @@ use self::address::{Address, check_name, is_bucket, key_fault};
 use self::ask::Bucket;
 use self::claim::text;
 use self::sign::Signer;
-use super::{Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Stored, Upload};
+use super::{
+    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+};
 use crate::settings::Settings;
 
 /// The `s3` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
     handler: "s3",
     naming: Naming::Database,
+    schema: include_str!("schema.json"),
+    server: Server::Host(&[]),
     secrets: &[],
     open: |settings, context| Ok(Arc::new(S3::open(settings, context)?)),
 };

@@ -1,7 +1,8 @@
 //! What only `google_storage` does.
 
 use serde_json::{Value, json};
-use stowage::http::body::Body;
+use stowage::http::body::{Body, collect};
+use stowage::http::range::ByteRange;
 use stowage::storage::{Budget, CHUNK_BYTES, Kind};
 use stowage::tasks::Tasks;
 
@@ -9,7 +10,7 @@ use super::super::around::Around;
 use super::super::bodies::bytes;
 use super::super::support::google::{Step, Trouble};
 use super::super::support::tokens::GRANT;
-use super::super::targets::{BUCKET, kind, object, try_open};
+use super::super::targets::{BUCKET, LIMIT, kind, object, try_open};
 use super::storage;
 
 #[test]
@@ -109,4 +110,20 @@ async fn a_media_type_cannot_break_a_request() {
         assert!(google.target.read(&stored.location, length).await == bytes(length));
         google.target.backend.delete(&stored.location).await.expect("removed");
     }
+}
+
+/// `x-goog-hash` is of the whole object, also beside a range of it.
+#[tokio::test]
+async fn damage_on_the_way_to_a_reader_is_found() {
+    let google = storage().await;
+    let data = bytes(300_000);
+    let stored = google.target.put(&object("x"), Body::full(data.clone())).await.expect("stored");
+    google.server.plan(Step::Media, Trouble::WrongHash);
+    let download = google.target.get(&stored.location, None, 300_000).await.expect("an object");
+    assert!(collect(download.body, LIMIT).await.is_err(), "other bytes than the announced hash is of");
+    google.server.plan(Step::Media, Trouble::WrongHash);
+    let range = ByteRange { first: 10, last: 99 };
+    let part = google.target.get(&stored.location, Some(range), 300_000).await.expect("a part");
+    assert_eq!(collect(part.body, LIMIT).await.expect("its bytes"), &data[10..100]);
+    assert!(google.target.read(&stored.location, 300_000).await == data);
 }

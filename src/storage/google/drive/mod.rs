@@ -23,13 +23,15 @@ use super::service::Service;
 use crate::settings::Settings;
 use crate::storage::oauth::Subject;
 use crate::storage::{
-    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Stored, Upload,
+    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
 };
 
 /// The `google_drive` driver for [`DRIVERS`](crate::storage::DRIVERS).
 pub(in crate::storage) const DRIVER: Driver = Driver {
     handler: "google_drive",
     naming: Naming::Flat,
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
     secrets: &[],
     open: |settings, context| Ok(Arc::new(GoogleDrive::open(settings, context)?)),
 };

@@ -18,13 +18,15 @@ use super::service::Service;
 use crate::settings::Settings;
 use crate::storage::oauth::Subject;
 use crate::storage::{
-    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Stored, Upload,
+    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
 };
 
 /// The `google_storage` driver for [`DRIVERS`](crate::storage::DRIVERS).
 pub(in crate::storage) const DRIVER: Driver = Driver {
     handler: "google_storage",
     naming: Naming::Flat,
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
     secrets: &[],
     open: |settings, context| Ok(Arc::new(GoogleStorage::open(settings, context)?)),
 };

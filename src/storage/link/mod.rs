@@ -4,12 +4,14 @@
 //! no such options, and bytes that were acknowledged may not be dropped. So a plan that sends attachments to a link is
 //! refused before a byte is read. Links in documents are read without any plan (`handlers::link`).
 
-use super::{Driver, Naming};
+use super::{Driver, Naming, Server};
 
 /// The `link` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
     handler: "link",
     naming: Naming::Flat,
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
     secrets: &[],
     open: |settings, _| {
         Err(settings.wrong("handler", "is link: links are read, but nothing can be stored in one").into())
