@@ -98,7 +98,9 @@ mod tests {
                 let redacted = redacted_url(&url);
                 assert!(!redacted.contains("nary"), "{url}: {redacted}");
                 if !shown.is_empty() {
-                    assert_eq!(redacted, format!("{lower}://{shown}"), "{url}");
+                    // What hides nothing stays as it was written.
+                    let scheme = if shown == rest { scheme } else { lower.as_str() };
+                    assert_eq!(redacted, format!("{scheme}://{shown}"), "{url}");
                 }
             }
         }
