@@ -16,6 +16,7 @@ mod ftp;
 mod google;
 mod http;
 mod link;
+mod lost;
 pub mod measured;
 mod names;
 mod oauth;

@@ -3,6 +3,8 @@
 //! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
 //! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
 
+pub(super) use super::lost::Lost;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -88,14 +90,6 @@ pub(super) struct Reply {
     pub(super) doubtful: bool,
 }
 
-/// There is no answer.
-#[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) error: Error,
-    /// Whether the call may have had its effect.
-    pub(super) seen: bool,
-}
-
 impl fmt::Debug for Call {
     /// Without what may be a secret: addresses that a vendor gave carry their own authorisation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,12 +101,6 @@ impl fmt::Debug for Reply {
     /// Without what may be a secret: an answer may be a token, or an address that carries its own authorisation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply").field("status", &self.status).field("code", &self.code()).finish_non_exhaustive()
-    }
-}
-
-impl From<Lost> for Error {
-    fn from(lost: Lost) -> Self {
-        lost.error
     }
 }
 

@@ -3,6 +3,8 @@
 //! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
 //! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
 
+pub(super) use crate::storage::lost::Lost;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,20 +56,6 @@ pub(super) struct Reply {
     said: Bytes,
     /// Whether an earlier try of this call may have had its effect.
     pub(super) doubtful: bool,
-}
-
-/// There is no answer, or only ones that pass.
-#[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) error: Error,
-    /// Whether the call may have had its effect.
-    pub(super) seen: bool,
-}
-
-impl From<Lost> for Error {
-    fn from(lost: Lost) -> Self {
-        lost.error
-    }
 }
 
 impl Call {
