@@ -1,0 +1,25 @@
+//! Any bytes as the text of a document, in pieces of any size: the scanner finds the members that a parser finds, and
+//! never stops the program.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use stowage::couch::{Scanner, Text};
+
+const NAME: &[&str] = &["_attachments"];
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (size, bytes) = (usize::from(input.0).max(1), input.1);
+    let finds = |text| {
+        let mut scanner = Scanner::new(text, NAME);
+        bytes.chunks(size).any(|piece| scanner.finds(piece))
+    };
+    let (document, bulk) = (finds(Text::Document), finds(Text::Bulk));
+    let Ok(parsed) = serde_json::from_slice::<Value>(bytes) else { return };
+    let has = |value: &Value| value.get("_attachments").is_some();
+    // A parser keeps one of two members of a name, which may hide what the scanner saw: it may only see more.
+    assert!(document || !has(&parsed));
+    let lists = parsed.as_object().into_iter().flat_map(|members| members.values()).filter_map(Value::as_array);
+    assert!(bulk || !lists.flatten().any(has));
+});
