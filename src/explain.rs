@@ -40,13 +40,18 @@ pub async fn explain(gateway: &Gateway, question: &Question) -> Result<Value, Er
         "plan": redacted(plan.members()),
         "sources": plan.sources(),
         "parts": parts(&plan),
-        "backend": null, "handler": null, "connection": null, "object": null, "url": null, "stub": null, "refused": null,
+        "backend": null, "handler": null, "connection": null, "object": null, "url": null, "stub": null, "on_delete": null,
+        "refused": null,
     });
     let Some(found) = found.as_ref().filter(|_| classify(&question.database).is_some()) else {
         return Ok(answer);
     };
     let document_type = question.document.text("pvt_type");
     let subject = Subject { class: found.class, database: &question.database, document_type: document_type.as_deref() };
+    match plan.on_delete(&subject) {
+        Err(error) => set(&mut answer, "refused", error.to_string()),
+        Ok(word) => set(&mut answer, "on_delete", word.as_str()),
+    }
     match plan.decide(&subject) {
         Err(error) => set(&mut answer, "refused", error.to_string()),
         Ok(Outcome::PassThrough { connection }) => set(&mut answer, "connection", connection),

@@ -146,6 +146,13 @@ impl Target {
         Some(Database::of(database)?.document(document).attachment(attachment))
     }
 
+    /// Its document.
+    #[must_use]
+    pub fn of_document(&self) -> DocumentTarget {
+        let Self { database, path, document, .. } = self;
+        DocumentTarget { database: database.clone(), path: path.clone(), document: document.clone(), query: None }
+    }
+
     /// The attachment by its names.
     #[must_use]
     pub fn at(&self) -> At<'_> {

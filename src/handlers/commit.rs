@@ -13,10 +13,10 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::Gateway;
-use super::attachment::{conflict, kept_headers, storage_of};
+use super::attachment::{conflict, kept_headers};
 use super::locks::Turn;
 use super::outside::NewObject;
-use super::remove::remove_replaced;
+use super::remove::remove_unnamed;
 use super::save::{Expected, Fate, Outcome, Saved, find_out, save_surely};
 use crate::couch::{Caller, Document};
 use crate::error::{Error, json_response};
@@ -70,7 +70,7 @@ impl Commit {
             Outcome::Saved(saved) => {
                 self.turn = None;
                 drop(answer.send(created(&self.target, &saved, &self.caller)));
-                self.remove_replaced(&self.base).await;
+                self.remove_replaced().await;
             }
             Outcome::Refused(save) => {
                 drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body)))));
@@ -105,13 +105,11 @@ impl Commit {
         self.object.discard(&self.gateway, &self.activity).await;
     }
 
-    /// What the new pointer has replaced goes, unless the document as it stands still names it.
-    async fn remove_replaced(&self, document: &Document) {
-        if let Some(replaced) = &self.replaced
-            && let Ok(backend) = storage_of(&self.gateway, &self.plan, replaced)
-        {
-            remove_replaced(&self.gateway, &self.target, document, &*backend, replaced, &self.activity).await;
-        }
+    /// What the new pointer has replaced goes, unless the document still names it.
+    async fn remove_replaced(&self) {
+        let Self { gateway, target, caller, plan, .. } = self;
+        let replaced = self.replaced.iter().map(|replaced| (target.attachment.clone(), replaced.clone())).collect();
+        remove_unnamed(gateway, caller, &target.of_document(), plan, replaced).await;
     }
 
     /// The client has been told that nobody knows. Both objects stay until the document says whose it is.
@@ -124,8 +122,8 @@ impl Commit {
                     self.discard().await;
                 }
                 // Also where it was not saved: it may have been, and have been replaced since.
-                if let Some(document) = document {
-                    self.remove_replaced(&document).await;
+                if document.is_some() {
+                    self.remove_replaced().await;
                 }
             }
             Fate::Unknown => {

@@ -13,7 +13,7 @@ use super::commit::ok_text;
 use super::forward::forward;
 use super::home::{Home, Read};
 use super::locks::Turn;
-use super::remove::remove_replaced;
+use super::remove::remove_unnamed;
 use super::save::{Expected, Fate, Outcome, Saved, find_out, save_surely};
 use super::{Exchange, Gateway};
 use crate::couch::{Caller, Couch, Document};
@@ -115,7 +115,7 @@ async fn remove(
         match save_surely(&gateway, &target, &bytes, &caller, expected).await {
             Outcome::Saved(saved) => {
                 drop(answer.send(Ok(removed(&target, &saved))));
-                clean_up(&gateway, &target, &document, &plan, &entry, &activity).await;
+                clean_up(&gateway, &target, &caller, &plan, entry).await;
             }
             Outcome::Refused(save) => drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body))))),
             Outcome::Conflict => drop(answer.send(Err(conflict()))),
@@ -123,9 +123,7 @@ async fn remove(
             Outcome::Unknown(error) => {
                 drop((turn, answer.send(Err(Error::from(error)))));
                 match find_out(&gateway, &target, &caller, expected).await {
-                    Fate::Known { document: Some(document), .. } => {
-                        clean_up(&gateway, &target, &document, &plan, &entry, &activity).await;
-                    }
+                    Fate::Known { document: Some(_), .. } => clean_up(&gateway, &target, &caller, &plan, entry).await,
                     Fate::Known { document: None, .. } => {}
                     Fate::Unknown => {
                         if let Entry::Object(pointer) = &entry {
@@ -146,18 +144,9 @@ async fn remove(
 }
 
 /// The object goes; what a link leads to stays.
-async fn clean_up(
-    gateway: &Gateway,
-    target: &Target,
-    document: &Document,
-    plan: &Merged,
-    entry: &Entry,
-    activity: &Activity,
-) {
-    let Entry::Object(pointer) = entry else { return };
-    if let Ok(backend) = storage_of(gateway, plan, pointer) {
-        remove_replaced(gateway, target, document, &*backend, pointer, activity).await;
-    }
+async fn clean_up(gateway: &Gateway, target: &Target, caller: &Caller, plan: &Merged, entry: Entry) {
+    let dropped = entry.object().map(|pointer| (target.attachment.clone(), pointer));
+    remove_unnamed(gateway, caller, &target.of_document(), plan, dropped.into_iter().collect()).await;
 }
 
 /// CouchDB's 200.

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::Gateway;
+use super::attachment::storage_of;
 use super::operation::Operation;
-use crate::couch::Document;
-use crate::pointer::{self, Entry, Pointer};
-use crate::router::Target;
+use crate::couch::{self, Caller, Document};
+use crate::plan::{Merged, OnDelete, Subject};
+use crate::pointer::{Pointer, objects};
+use crate::router::DocumentTarget;
 use crate::storage::{Backend, Location};
 use crate::telemetry::activity::Activity;
 use crate::telemetry::log::chain;
@@ -48,30 +54,103 @@ pub(super) async fn remove_object(gateway: &Gateway, backend: &dyn Backend, obje
     }
 }
 
-/// Removes the object of a pointer that a save has replaced or taken out, unless it is not the document's own.
+/// Removes the objects of pointers (with the names of their attachments) that a save of the document, or its deletion,
+/// has left out, as far as they are the document's own and none of its branches names them. To be called once the save has
+/// been answered, in a task.
 ///
-/// `saved` is the document as it was saved. A pointer that came from another document (a copy) may be read here but not
-/// deleted by; an object that another entry of the document names stays as well.
-pub(super) async fn remove_replaced(
+/// A pointer that came from another document (a copy) may be read by and not deleted by. All leaf revisions are read with
+/// the client's rights; where that fails, the objects stay, and a line in the log says so. A deleted leaf counts only where
+/// the plan keeps the objects of deleted documents: then it can still be read with `?rev=`.
+pub(super) async fn remove_unnamed(
     gateway: &Gateway,
-    target: &Target,
-    saved: &Document,
-    backend: &dyn Backend,
-    replaced: &Pointer,
-    activity: &Activity,
+    caller: &Caller,
+    target: &DocumentTarget,
+    plan: &Merged,
+    dropped: Vec<(String, Pointer)>,
 ) {
-    let place = &replaced.stowage;
-    let own = place.owner.as_ref().is_some_and(|owner| {
-        owner.database == target.database.name
-            && owner.document == target.document
-            && owner.attachment == target.attachment
-    });
-    let kept = pointer::find(saved, target.at()).ok().flatten().and_then(Entry::object);
-    let same = kept.is_some_and(|kept| kept.stowage.is_same(place));
-    if own && !same && !pointer::is_shared(saved, target.at(), place) {
-        let object = Object { handler: &place.handler, storage: &place.storage, location: &place.location };
-        remove_object(gateway, backend, object, activity).await;
+    let mut own = dropped.into_iter().filter(|(name, pointer)| pointer.is_own(target.attachment(name).at())).peekable();
+    if own.peek().is_none() {
+        return;
     }
+    let named = match leaves(caller, target).await {
+        Ok(leaves) => named(&leaves, target, plan),
+        Err(reason) => {
+            let why = format!("the document's branches cannot be read: {reason}");
+            return own.for_each(|(_, pointer)| left(gateway, caller, &pointer, &why));
+        }
+    };
+    for (_, pointer) in own {
+        let place = &pointer.stowage;
+        if named.iter().any(|other| other.stowage.is_same(place)) {
+            continue;
+        }
+        match storage_of(gateway, plan, &pointer) {
+            Ok(backend) => {
+                let object = Object { handler: &place.handler, storage: &place.storage, location: &place.location };
+                remove_object(gateway, &*backend, object, caller.activity()).await;
+            }
+            Err(error) => left(gateway, caller, &pointer, &error.to_string()),
+        }
+    }
+}
+
+/// What the leaf revisions name, without the deleted ones where the plan says that these go with their objects.
+fn named(leaves: &[Document], target: &DocumentTarget, plan: &Merged) -> Vec<Pointer> {
+    let database = &target.database;
+    let counts = |leaf: &&Document| {
+        let document_type = leaf.text("pvt_type");
+        let document_type = document_type.as_deref();
+        let subject = Subject { class: database.class, database: &database.name, document_type };
+        !is_deleted(leaf) || !matches!(plan.on_delete(&subject), Ok(OnDelete::Delete))
+    };
+    let objects = leaves.iter().filter(counts).flat_map(|leaf| objects(leaf, &database.name, &target.document));
+    objects.map(|(_, pointer)| pointer).collect()
+}
+
+fn is_deleted(leaf: &Document) -> bool {
+    leaf.value("_deleted").is_some_and(|deleted| deleted == true)
+}
+
+/// All leaf revisions, or why they cannot be known. CouchDB lists deleted ones as well.
+async fn leaves(caller: &Caller, target: &DocumentTarget) -> Result<Vec<Document>, String> {
+    let path = format!("{}/{}?open_revs=all", target.path.database, target.path.document);
+    let mut pause = FIRST_PAUSE;
+    let mut tries = TRIES;
+    let answer = loop {
+        tries -= 1;
+        match caller.send(Method::GET, &path, Bytes::new()).await {
+            Ok(answer) if answer.status() == StatusCode::OK => break answer,
+            Ok(answer) if tries == 0 || !answer.status().is_server_error() => {
+                return Err(format!("CouchDB answered {}", answer.status().as_u16()));
+            }
+            Err(error) if tries == 0 || !matches!(error, couch::Error::Client(_)) => return Err(chain(&error)),
+            Ok(_) | Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause *= 4;
+    };
+    parse_leaves(answer.body()).ok_or_else(|| "CouchDB's answer makes no sense".to_owned())
+}
+
+/// The documents of an answer to `open_revs`; `None` where it is anything else, or a revision is missing from it.
+fn parse_leaves(answer: &[u8]) -> Option<Vec<Document>> {
+    #[derive(Deserialize)]
+    struct Leaf {
+        ok: Box<RawValue>,
+    }
+    let leaves: Vec<Leaf> = serde_json::from_slice(answer).ok()?;
+    leaves.into_iter().map(|leaf| Document::parse(leaf.ok.get().as_bytes()).ok()).collect()
+}
+
+/// Says that an object stays although perhaps no document names it.
+fn left(gateway: &Gateway, caller: &Caller, pointer: &Pointer, why: &str) {
+    gateway.metrics.object_left();
+    tracing::error!(
+        request = %caller.activity().id(),
+        storage = %pointer.stowage.storage,
+        location = %json!(pointer.stowage.location),
+        error = why,
+        "an object stays in the storage, perhaps without a document"
+    );
 }
 
 /// How often a removal is tried.

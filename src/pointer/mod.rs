@@ -110,6 +110,15 @@ pub struct Owner {
 }
 
 impl Pointer {
+    /// Whether its object was stored for this very attachment: what it may be deleted by. A pointer that came from another
+    /// document may only be read.
+    #[must_use]
+    pub fn is_own(&self, at: At<'_>) -> bool {
+        self.stowage.owner.as_ref().is_some_and(|owner| {
+            owner.database == at.database && owner.document == at.document && owner.attachment == at.attachment
+        })
+    }
+
     /// The attachment's `ETag`, quoted: its MD5 in base64, as CouchDB has it. None where the MD5 is not known.
     #[must_use]
     pub fn etag(&self) -> Option<String> {
@@ -209,14 +218,16 @@ pub fn names(document: &Document) -> Vec<String> {
     members.flat_map(|entries| entries.keys().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// Whether another entry of the document points at the same object.
+/// Every object that the document names, by the attachment's name: also those that newer attachments of CouchDB hide. An
+/// entry that cannot be read names none.
 #[must_use]
-pub fn is_shared(document: &Document, at: At<'_>, place: &Place) -> bool {
-    let Some(entries) = document.object(MEMBER) else { return false };
-    let others = entries.keys().filter(|key| *key != at.attachment);
-    others
-        .filter_map(|key| find(document, At { attachment: key, ..at }).ok().flatten()?.object())
-        .any(|other| other.stowage.is_same(place))
+pub fn objects(document: &Document, database: &str, id: &str) -> Vec<(String, Pointer)> {
+    let Some(entries) = document.object(MEMBER) else { return Vec::new() };
+    let of = |name: &str| {
+        let pointer = entry(document, At { database, document: id, attachment: name }).ok().flatten()?.object()?;
+        Some((name.to_owned(), pointer))
+    };
+    entries.keys().filter_map(of).collect()
 }
 
 /// Puts the entry into the document, and drops CouchDB's own attachment of that name.

@@ -1,4 +1,4 @@
-use super::{Entry, Owner, Place, Pointer, Unreadable, entry, find, is_shared, put, remove};
+use super::{Entry, Owner, Place, Pointer, Unreadable, entry, find, objects, put, remove};
 use crate::couch::Document;
 use crate::storage::old::At;
 
@@ -73,12 +73,31 @@ fn a_newer_attachment_of_couchdb_wins() {
 }
 
 #[test]
-fn an_object_that_two_entries_name_is_shared() {
-    let mut doc = document("{}");
+fn objects_are_told_by_the_names_of_their_attachments() {
+    let mut doc = document(
+        r#"{"_attachments":{"a.mp3":{"revpos":9}},"pvt_attachments":{"note":{"text":1},"odd":{"stowage":1},"odder":7,
+        "link":{"handler":{"kz_att_link":{"att_dbname":"db","att_docid":"d"}}}}}"#,
+    );
     put(&mut doc, "a.mp3", &pointer(2)).unwrap();
-    assert!(!is_shared(&doc, at("a.mp3"), &pointer(2).stowage));
     put(&mut doc, "copy.mp3", &pointer(3)).unwrap();
-    assert!(is_shared(&doc, at("a.mp3"), &pointer(2).stowage));
+    let expected = [("a.mp3", 2), ("copy.mp3", 3)].map(|(name, revpos)| (name.to_owned(), pointer(revpos)));
+    assert_eq!(objects(&doc, "db", "i"), expected);
+    assert!(objects(&document(r#"{"pvt_attachments":[]}"#), "db", "i").is_empty());
+}
+
+#[test]
+fn only_the_attachment_that_an_object_was_stored_for_owns_it() {
+    let mut own = pointer(1);
+    let here = at("a.mp3");
+    let owner = |database: &str, document: &str, attachment: &str| {
+        Some(Owner { database: database.to_owned(), document: document.to_owned(), attachment: attachment.to_owned() })
+    };
+    own.stowage.owner = owner(here.database, here.document, "a.mp3");
+    assert!(own.is_own(here) && !own.is_own(at("b.mp3")));
+    for other in [owner("other", here.document, "a.mp3"), owner(here.database, "other", "a.mp3"), None] {
+        own.stowage.owner = other;
+        assert!(!own.is_own(here));
+    }
 }
 
 #[test]

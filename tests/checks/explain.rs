@@ -120,7 +120,7 @@ async fn each_part_says_where_it_comes_from() {
     gateway.plan("file", json!({"directory": "d"})).await;
     let system = json!({
         "_id": "system", "pvt_type": "storage",
-        "plan": {"modb": {"types": {"fax": {"attachments": {"stub": true}}}}, "account": {}},
+        "plan": {"modb": {"types": {"fax": {"attachments": {"stub": true, "on_delete": "delete"}}}}, "account": {}},
     });
     gateway.save_plan("system", system).await;
     let path = format!("{}/explain?db={}&type=fax", own(&gateway), gateway.path());
@@ -130,7 +130,7 @@ async fn each_part_says_where_it_comes_from() {
         format!("attachments.{STORAGE}"): [gateway.account],
     });
     assert_eq!(answer["data"]["parts"], expected, "{answer}");
-    assert_eq!(answer["data"]["stub"], true, "{answer}");
+    assert_eq!((&answer["data"]["stub"], &answer["data"]["on_delete"]), (&json!(true), &json!("delete")), "{answer}");
     gateway.stop().await;
 }
 

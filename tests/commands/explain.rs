@@ -58,7 +58,8 @@ fn explain(serving: &Serving, arguments: &[&str]) -> Value {
 
 /// The members beside the plan, as they are promised.
 fn compared(answer: &Value) -> Value {
-    let names = ["class", "account", "backend", "handler", "connection", "object", "url", "stub", "refused"];
+    let names =
+        ["class", "account", "backend", "handler", "connection", "object", "url", "stub", "on_delete", "refused"];
     names.iter().map(|name| ((*name).to_owned(), answer[*name].clone())).collect::<serde_json::Map<_, _>>().into()
 }
 
@@ -109,13 +110,14 @@ fn accounts_systems_and_others_have_their_class() {
     let url = serving.folder.path().canonicalize().unwrap().join(format!("attachments/d/{ACCOUNT}/u1/%7Bid%7D/x"));
     let expected = json!({
         "class": "account", "account": ACCOUNT, "backend": "file", "handler": "file", "connection": "local",
-        "object": format!("{ACCOUNT}/u1/%7Bid%7D/x"), "url": url, "stub": false, "refused": null,
+        "object": format!("{ACCOUNT}/u1/%7Bid%7D/x"), "url": url, "stub": false, "on_delete": "keep",
+        "refused": null,
     });
     assert_eq!(compared(&answer), expected);
     let answer = explain(&serving, &["--db", account, "--type", "fax"]);
     let expected = json!({
         "class": "account", "account": ACCOUNT, "backend": null, "handler": null, "connection": "local",
-        "object": null, "url": null, "stub": null, "refused": null,
+        "object": null, "url": null, "stub": null, "on_delete": "keep", "refused": null,
     });
     assert_eq!(compared(&answer), expected);
     let answer = explain(&serving, &["--db", "system_media", "--type", "media"]);

@@ -68,9 +68,10 @@ fn what_is_documented_is_right() {
         more["path"] = Value::Null;
         assert_eq!(wrong_settings(handler, &more), [""; 0], "{handler}");
     }
-    let reference = json!({"handler": ID, "params": {"folder_path": "f"}, "stub": true});
-    let types = json!({"fax": {"connection": "local", "attachments": reference}, "function": {}, "any": {}});
-    let class = json!({"connection": ID, "attachments": reference, "database": {"names": ["a"], "create_options": {}},
+    let reference = json!({"handler": ID, "params": {"folder_path": "f"}, "stub": true, "on_delete": "keep"});
+    let fax = json!({"connection": "local", "attachments": reference, "on_delete": "delete"});
+    let types = json!({"fax": fax, "function": {}, "any": {}});
+    let class = json!({"connection": ID, "attachments": reference, "on_delete": "delete", "database": {"names": ["a"], "create_options": {}},
         "types": types});
     let plan = json!({
         "id": "x", "ui_metadata": {"a": 1},
@@ -195,6 +196,8 @@ fn rules_of_plans_have_the_platforms_words() {
         (attachments(json!({"params": 1})), "plan.modb.attachments.params: type"),
         (attachments(json!({"params": {"url": 1}})), "plan.modb.attachments.params.url: additionalProperties"),
         (attachments(json!({"stub": "x"})), "plan.modb.attachments.stub: pattern"),
+        (attachments(json!({"on_delete": "purge"})), "plan.modb.attachments.on_delete: enum"),
+        (modb(json!({"on_delete": true})), "plan.modb.on_delete: type"),
         (storage(json!(1)), "attachments.ID: type"),
         (storage(json!({"settings": {}})), "attachments.ID.handler: required"),
         (storage(json!({"handler": 1, "settings": {}})), "attachments.ID.handler: type"),

@@ -1,11 +1,15 @@
 //! What a merged plan means for one document.
 
+mod on_delete;
+
 use serde_json::Value;
 
 use super::members::{Members, must_be, object, text};
 use super::{Merged, PlanError, Settings};
 use crate::database::{self, Class};
 use crate::settings::as_flag;
+
+pub use on_delete::OnDelete;
 
 #[cfg(test)]
 mod properties;
