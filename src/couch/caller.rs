@@ -126,6 +126,34 @@ impl Caller {
         Ok(Save { head, body })
     }
 
+    /// Sends a client's own request on with another body, which it fits: its method, target and headers stay.
+    ///
+    /// # Errors
+    /// See [`Error`]: what the request has done is then unknown.
+    pub async fn write(&self, head: &http::request::Parts, body: &Bytes) -> Result<Save, Error> {
+        let mut request = Request::from_parts(head.clone(), Body::full(body.clone()));
+        let call = self.activity.couch(request.method());
+        call.propagate(request.headers_mut());
+        let answer = match self.couch.forward(request, self.couch.patience).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                call.ended(error.reason());
+                return Err(error);
+            }
+        };
+        let (head, body) = answer.into_parts();
+        match collect(body, self.couch.document_bytes).await {
+            Ok(body) => {
+                call.answered(head.status);
+                Ok(Save { head, body })
+            }
+            Err(error) => {
+                call.ended("broken");
+                Err(Error::Body(error))
+            }
+        }
+    }
+
     /// Sends a request with a JSON body, or none. `target` is a path below the root of this CouchDB, encoded and without a
     /// slash in front, with its query.
     ///

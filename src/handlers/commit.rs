@@ -1,13 +1,12 @@
-//! From the storage's acknowledgement to the saved pointer, in a task that ends even if the client is gone.
+//! From the storages' acknowledgement to the saved pointers, in a task that ends even if the client is gone.
 //!
-//! The save decides: saved, the attachment is acknowledged and what it replaced is removed; refused, the new object is
-//! removed. Where nobody knows, the document is read again, never guessed.
+//! The save decides: saved, the attachments are acknowledged and what they replaced is removed; refused, the new objects
+//! are removed. Where nobody knows, the document is read again, never guessed.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::Response;
-use http::header::{HeaderValue, LOCATION};
+use http::header::{ETAG, HeaderValue, LOCATION};
+use http::{Response, StatusCode, response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -15,145 +14,147 @@ use tokio::sync::oneshot;
 use super::Gateway;
 use super::attachment::{conflict, kept_headers};
 use super::locks::Turn;
-use super::outside::NewObject;
+use super::outside::Unsaved;
 use super::remove::remove_unnamed;
-use super::save::{Expected, Fate, Outcome, Saved, find_out, save_surely};
-use crate::couch::{Caller, Document};
+use super::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
+use crate::couch::Caller;
 use crate::error::{Error, json_response};
 use crate::http::body::Body;
 use crate::plan::Merged;
-use crate::pointer::{self, Entry, Pointer};
-use crate::router::Target;
-use crate::telemetry::activity::Activity;
+use crate::pointer::{Entry, Pointer};
+use crate::router::{DocumentTarget, Target};
 
-/// An object that has been stored and is not yet in its document.
+/// Objects that have been stored and are not yet in their document. There is one at least.
 pub(super) struct Commit {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) target: Target,
+    pub(super) target: DocumentTarget,
     pub(super) caller: Caller,
-    pub(super) base: Document,
+    /// The document with its pointers.
+    pub(super) write: Write,
+    /// The revision that it follows; `None` for a new document.
+    pub(super) base: Option<String>,
+    /// The revision that it is, where the client says that.
+    pub(super) rev: Option<String>,
+    pub(super) objects: Unsaved,
     pub(super) plan: Arc<Merged>,
-    pub(super) object: NewObject,
-    pub(super) replaced: Option<Pointer>,
+    /// What goes once the document is saved, by the attachments' names.
+    pub(super) replaced: Vec<(String, Pointer)>,
     /// Held until the outcome is known.
-    pub(super) turn: Option<Turn>,
-    pub(super) activity: Activity,
+    pub(super) turns: Vec<Turn>,
+    pub(super) answer: Form,
 }
 
-/// Saves the pointer and answers.
-pub(super) async fn commit(mut job: Commit) -> Result<Response<Body>, Error> {
+/// Whose answer the client gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Form {
+    /// That to the PUT of an attachment of this name.
+    Attachment(String),
+    /// CouchDB's own.
+    Document,
+}
+
+/// Saves the document and answers.
+pub(super) async fn commit(job: Commit) -> Result<Response<Body>, Error> {
     let tasks = job.gateway.tasks.clone();
     let (answer, answered) = oneshot::channel();
-    drop(tasks.spawn("commit", async move {
-        let Some(pointer) = job.object.pointer.take() else {
-            drop(answer.send(Err(Error::Bug("a storage acknowledged a body that it had not read"))));
-            return job.discard().await;
-        };
-        job.run(pointer, answer).await;
-    }));
+    drop(tasks.spawn("commit", job.run(answer)));
     answered.await.unwrap_or(Err(Error::Bug("a commit ended without an answer")))
 }
 
 impl Commit {
-    async fn run(mut self, pointer: Pointer, answer: oneshot::Sender<Result<Response<Body>, Error>>) {
-        let base = self.base.rev();
-        let bytes = match self.document_with(&pointer) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                drop(answer.send(Err(error)));
-                return self.discard().await;
-            }
+    async fn run(mut self, answer: oneshot::Sender<Result<Response<Body>, Error>>) {
+        let Some((name, pointer)) = self.objects.first() else {
+            return drop(answer.send(Err(Error::Bug("there is nothing to commit"))));
         };
+        let target = self.target.attachment(name);
         let entry = Entry::Object(Box::new(pointer.clone()));
-        let expected = Expected { entry: &entry, present: true, base: base.as_deref() };
-        match save_surely(&self.gateway, &self.target, &bytes, &self.caller, expected).await {
+        let (base, rev) = (self.base.take(), self.rev.take());
+        let expected = Expected { entry: &entry, present: true, base: base.as_deref(), rev: rev.as_deref() };
+        match save_surely(&self.gateway, &target, &self.write, &self.caller, expected).await {
             Outcome::Saved(saved) => {
-                self.turn = None;
-                drop(answer.send(created(&self.target, &saved, &self.caller)));
-                self.remove_replaced().await;
+                self.turns.clear();
+                drop(answer.send(self.answer.tell(&self.target, saved, &self.caller)));
+                self.objects.saved();
+                remove_unnamed(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
             }
             Outcome::Refused(save) => {
                 drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body)))));
-                self.discard().await;
+                self.objects.discard().await;
             }
             Outcome::Conflict => {
                 drop(answer.send(Err(conflict())));
-                self.discard().await;
+                self.objects.discard().await;
             }
             Outcome::Failed(error) => {
                 drop(answer.send(Err(Error::from(error))));
-                self.discard().await;
+                self.objects.discard().await;
             }
             Outcome::Unknown(error) => {
-                self.turn = None;
+                self.turns.clear();
                 drop(answer.send(Err(Error::from(error))));
-                self.find_out(expected, &pointer).await;
+                self.find_out(&target, expected).await;
             }
         }
     }
 
-    /// The document's bytes with the pointer in it.
-    fn document_with(&mut self, pointer: &Pointer) -> Result<Bytes, Error> {
-        pointer::put(&mut self.base, &self.target.attachment, pointer)?;
-        for (key, value) in &self.object.stored.fields {
-            self.base.set(key, value)?;
-        }
-        Ok(self.base.to_bytes()?.into())
-    }
-
-    async fn discard(&self) {
-        self.object.discard(&self.gateway, &self.activity).await;
-    }
-
-    /// What the new pointer has replaced goes, unless the document still names it.
-    async fn remove_replaced(&self) {
-        let Self { gateway, target, caller, plan, .. } = self;
-        let replaced = self.replaced.iter().map(|replaced| (target.attachment.clone(), replaced.clone())).collect();
-        remove_unnamed(gateway, caller, &target.of_document(), plan, replaced).await;
-    }
-
-    /// The client has been told that nobody knows. Both objects stay until the document says whose it is.
-    async fn find_out(&self, expected: Expected<'_>, pointer: &Pointer) {
-        match find_out(&self.gateway, &self.target, &self.caller, expected).await {
+    /// The client has been told that nobody knows. All objects stay until the document says whose they are.
+    async fn find_out(self, target: &Target, expected: Expected<'_>) {
+        let Self { gateway, caller, objects, plan, replaced, .. } = self;
+        match find_out(&gateway, target, &caller, expected).await {
             Fate::Known { saved, document } => {
                 if saved {
-                    tracing::info!(request = %self.activity.id(), "the attachment was saved after all");
+                    tracing::info!(request = %caller.activity().id(), "the document was saved after all");
+                    objects.saved();
                 } else {
-                    self.discard().await;
+                    objects.discard().await;
                 }
                 // Also where it was not saved: it may have been, and have been replaced since.
                 if document.is_some() {
-                    self.remove_replaced().await;
+                    remove_unnamed(&gateway, &caller, &self.target, &plan, replaced).await;
                 }
             }
-            Fate::Unknown => {
-                self.gateway.metrics.object_left();
-                tracing::error!(
-                    request = %self.activity.id(),
-                    storage = %pointer.stowage.storage,
-                    location = %json!(self.object.stored.location),
-                    "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document"
-                );
-            }
+            Fate::Unknown => objects.leave(),
         }
     }
 }
 
-/// CouchDB's 201, with the `Location` that CouchDB gives: the database's name decoded, the rest encoded.
-fn created(target: &Target, saved: &Saved, caller: &Caller) -> Result<Response<Body>, Error> {
-    let mut headers = kept_headers(&saved.head);
-    let base = saved.head.headers.get(LOCATION).and_then(|value| value.to_str().ok()).and_then(origin_of);
-    // Where the save's own answer was lost there is only the client's word for who it asked.
-    let base = base.map(str::to_owned).or_else(|| caller.host().map(|host| format!("http://{host}")));
-    if let Some(base) = base {
-        let document = utf8_percent_encode(&target.document, COUCH_KEEPS);
-        let attachment = utf8_percent_encode(&target.attachment, COUCH_KEEPS);
-        let text = format!("{base}/{}/{document}/{attachment}", target.database.name);
-        if let Ok(location) = HeaderValue::try_from(text) {
-            headers.insert(LOCATION, location);
+impl Form {
+    fn tell(&self, target: &DocumentTarget, saved: Saved, caller: &Caller) -> Result<Response<Body>, Error> {
+        match (self, saved.body) {
+            (Self::Document, Some(body)) => Ok(Response::from_parts(saved.head, Body::full(body))),
+            (Self::Document, None) => created(target, None, &saved.head, saved.status, &saved.rev, caller),
+            (Self::Attachment(name), _) => created(target, Some(name), &saved.head, saved.status, &saved.rev, caller),
         }
     }
-    Ok(json_response(saved.status, headers, ok_text(&target.document, &saved.rev)))
+}
+
+/// CouchDB's 201, with the `Location` that CouchDB gives: of an attachment with the database's name decoded, of a document
+/// with all of it encoded.
+fn created(
+    target: &DocumentTarget,
+    attachment: Option<&str>,
+    head: &response::Parts,
+    status: StatusCode,
+    rev: &str,
+    caller: &Caller,
+) -> Result<Response<Body>, Error> {
+    let mut headers = kept_headers(head);
+    let base = head.headers.get(LOCATION).and_then(|value| value.to_str().ok()).and_then(origin_of);
+    // Where the save's own answer was lost there is only the client's word for who it asked.
+    let base = base.map(str::to_owned).or_else(|| caller.host().map(|host| format!("http://{host}")));
+    let encoded = |text| utf8_percent_encode(text, COUCH_KEEPS);
+    let (database, document) = (&target.database.name, encoded(&target.document));
+    let path = match attachment {
+        Some(name) => format!("{database}/{document}/{}", encoded(name)),
+        None => format!("{}/{document}", encoded(database)),
+    };
+    if let Some(location) = base.and_then(|base| HeaderValue::try_from(format!("{base}/{path}")).ok()) {
+        headers.insert(LOCATION, location);
+    }
+    if let (None, Ok(etag)) = (attachment, HeaderValue::try_from(format!("\"{rev}\""))) {
+        headers.insert(ETAG, etag);
+    }
+    Ok(json_response(status, headers, ok_text(&target.document, rev)))
 }
 
 /// `{"ok":true,"id":...,"rev":...}` with a line feed.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use serde_json::json;
@@ -14,7 +13,7 @@ use super::forward::forward;
 use super::home::{Home, Read};
 use super::locks::Turn;
 use super::remove::remove_unnamed;
-use super::save::{Expected, Fate, Outcome, Saved, find_out, save_surely};
+use super::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 use super::{Exchange, Gateway};
 use crate::couch::{Caller, Couch, Document};
 use crate::error::{Error, json_response};
@@ -107,12 +106,12 @@ async fn remove(
     }
     let base = document.rev();
     pointer::remove(&mut document, &target.attachment)?;
-    let bytes = Bytes::from(document.to_bytes()?);
+    let write = Write::Document(document.to_bytes()?.into());
     let (answer, answered) = oneshot::channel();
     let tasks = gateway.tasks.clone();
     drop(tasks.spawn("removal", async move {
-        let expected = Expected { entry: &entry, present: false, base: base.as_deref() };
-        match save_surely(&gateway, &target, &bytes, &caller, expected).await {
+        let expected = Expected { entry: &entry, present: false, base: base.as_deref(), rev: None };
+        match save_surely(&gateway, &target, &write, &caller, expected).await {
             Outcome::Saved(saved) => {
                 drop(answer.send(Ok(removed(&target, &saved))));
                 clean_up(&gateway, &target, &caller, &plan, entry).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http_body::Body as _;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Gateway;
 use super::attachment::{couch_digest, generation, open};
@@ -154,6 +154,79 @@ impl NewObject {
     pub(super) async fn discard(&self, gateway: &Gateway, activity: &Activity) {
         let object = remove::Object { handler: &self.handler, storage: &self.storage, location: &self.stored.location };
         remove_object(gateway, &*self.backend, object, activity).await;
+    }
+}
+
+/// Objects, by their attachments' names, that a document is to point at. Dropped before they are in it, they are removed.
+pub(super) struct Unsaved {
+    gateway: Arc<Gateway>,
+    activity: Activity,
+    objects: Vec<(String, NewObject)>,
+}
+
+impl Unsaved {
+    pub(super) fn new(gateway: &Arc<Gateway>, activity: &Activity) -> Self {
+        Self { gateway: Arc::clone(gateway), activity: activity.clone(), objects: Vec::new() }
+    }
+
+    /// Takes an object in and gives the pointer to it.
+    pub(super) fn push(&mut self, name: &str, object: NewObject) -> Result<Pointer, Error> {
+        let pointer = object.pointer.clone();
+        self.objects.push((name.to_owned(), object));
+        pointer.ok_or(Error::Bug("a storage acknowledged a body that it had not read"))
+    }
+
+    /// Their attachments' names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.objects.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// One of them.
+    pub(super) fn first(&self) -> Option<(&str, &Pointer)> {
+        let (name, object) = self.objects.first()?;
+        Some((name, object.pointer.as_ref()?))
+    }
+
+    /// Fields that are to be set in the document beside the pointers.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.objects.iter().flat_map(|(_, object)| &object.stored.fields)
+    }
+
+    /// Their document has been saved.
+    pub(super) fn saved(mut self) {
+        self.objects.clear();
+    }
+
+    /// No document will point at them.
+    pub(super) async fn discard(mut self) {
+        for (_, object) in std::mem::take(&mut self.objects) {
+            object.discard(&self.gateway, &self.activity).await;
+        }
+    }
+
+    /// Nobody knows whether a document points at them.
+    pub(super) fn leave(mut self) {
+        for (_, object) in std::mem::take(&mut self.objects) {
+            self.gateway.metrics.object_left();
+            tracing::error!(
+                request = %self.activity.id(),
+                storage = %object.storage,
+                location = %json!(object.stored.location),
+                "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document"
+            );
+        }
+    }
+}
+
+impl Drop for Unsaved {
+    fn drop(&mut self) {
+        if self.objects.is_empty() {
+            return;
+        }
+        let (gateway, activity) = (Arc::clone(&self.gateway), self.activity.clone());
+        let objects = std::mem::take(&mut self.objects);
+        let rest = Self { gateway: Arc::clone(&gateway), activity, objects };
+        drop(gateway.tasks.spawn("removal of what is not saved", rest.discard()));
     }
 }
 

@@ -6,11 +6,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 
 use super::attachment::{OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev, rev_query};
-use super::commit::{Commit, commit};
+use super::commit::{Commit, Form, commit};
 use super::copy::{OutgoingCopy, forward_with_copy};
 use super::forward::forward;
 use super::home::{Home, Read};
-use super::outside::{Outgoing, next_generation};
+use super::outside::{Outgoing, Unsaved, next_generation};
+use super::save::Write;
 use super::{Exchange, Gateway};
 use crate::couch::{Caller, Document};
 use crate::error::Error;
@@ -65,10 +66,30 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         gzip,
         activity: &activity,
     };
-    // From here on nothing may be cut off by a client that leaves: no await before the task has begun.
+    // From here on nothing may be cut off by a client that leaves: no await before the object is taken care of.
     let object = outgoing.store(exchange.request.into_body()).await?;
+    let mut objects = Unsaved::new(&gateway, &activity);
+    let pointer = objects.push(&target.attachment, object)?;
     let replaced = pointer::entry(&base, target.at()).ok().flatten().and_then(Entry::object);
-    commit(Commit { gateway, target, caller, base, plan, object, replaced, turn: Some(turn), activity }).await
+    let (rev, mut document) = (base.rev(), base);
+    pointer::put(&mut document, &target.attachment, &pointer)?;
+    for (key, value) in objects.fields() {
+        document.set(key, value)?;
+    }
+    commit(Commit {
+        target: target.of_document(),
+        caller,
+        write: Write::Document(document.to_bytes()?.into()),
+        base: rev,
+        rev: None,
+        objects,
+        plan,
+        replaced: replaced.map(|replaced| (target.attachment.clone(), replaced)).into_iter().collect(),
+        turns: vec![turn],
+        answer: Form::Attachment(target.attachment),
+        gateway,
+    })
+    .await
 }
 
 enum Base {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{StatusCode, request};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -32,7 +32,27 @@ pub(super) enum Outcome {
 pub(super) struct Saved {
     pub(super) status: StatusCode,
     pub(super) head: http::response::Parts,
+    /// Empty where CouchDB has taken the document without saying it (`batch=ok`).
     pub(super) rev: String,
+    /// CouchDB's answer to the save itself; `None` where that was lost.
+    pub(super) body: Option<Bytes>,
+}
+
+/// How a document is written.
+pub(super) enum Write {
+    /// By the gateway; the revision that it follows stands in it.
+    Document(Bytes),
+    /// By the client's own request, with another body.
+    Request(Box<request::Parts>, Bytes),
+}
+
+impl Write {
+    async fn send(&self, target: &Target, caller: &Caller) -> Result<Save, couch::Error> {
+        match self {
+            Self::Document(bytes) => caller.save(&target.path, bytes).await,
+            Self::Request(head, bytes) => caller.write(head, bytes).await,
+        }
+    }
 }
 
 /// What a document has to say for a save to have happened.
@@ -44,6 +64,8 @@ pub(super) struct Expected<'a> {
     pub(super) present: bool,
     /// The revision that the save follows; `None` for a new document.
     pub(super) base: Option<&'a str>,
+    /// The revision itself, where the writer says it (`new_edits=false`).
+    pub(super) rev: Option<&'a str>,
 }
 
 /// Saves a document. CouchDB makes the same revision of the same bytes, so that a repeat is harmless: either it is the
@@ -51,14 +73,14 @@ pub(super) struct Expected<'a> {
 pub(super) async fn save_surely(
     gateway: &Gateway,
     target: &Target,
-    bytes: &Bytes,
+    write: &Write,
     caller: &Caller,
     expected: Expected<'_>,
 ) -> Outcome {
     let deadline = Instant::now() + gateway.timeouts.response_head;
     let mut tried = false;
     loop {
-        let error = match tokio::time::timeout_at(deadline, caller.save(&target.path, bytes)).await {
+        let error = match tokio::time::timeout_at(deadline, write.send(target, caller)).await {
             Ok(Ok(save)) if save.head.status.is_success() => return saved(save),
             Ok(Ok(save)) if save.head.status.is_server_error() => {
                 let text = format!("saving the document answered {}", save.head.status.as_u16());
@@ -96,11 +118,14 @@ pub(super) async fn save_surely(
 fn saved(save: Save) -> Outcome {
     #[derive(Deserialize)]
     struct Answer {
-        rev: String,
+        rev: Option<String>,
     }
+    let status = save.head.status;
     match serde_json::from_slice::<Answer>(&save.body) {
-        Ok(answer) => Outcome::Saved(Saved { status: save.head.status, head: save.head, rev: answer.rev }),
-        Err(_) => Outcome::Unknown(couch::Error::Body("CouchDB's answer to a save makes no sense".into())),
+        Ok(Answer { rev }) if rev.is_some() || status == StatusCode::ACCEPTED => {
+            Outcome::Saved(Saved { status, head: save.head, rev: rev.unwrap_or_default(), body: Some(save.body) })
+        }
+        Ok(_) | Err(_) => Outcome::Unknown(couch::Error::Body("CouchDB's answer to a save makes no sense".into())),
     }
 }
 
@@ -135,6 +160,7 @@ enum Look {
 /// that was read has led to, also where another branch of the document wins.
 async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
     let query = match expected.base {
+        _ if expected.rev.is_some() => rev_query(expected.rev),
         Some(base) => format!("{}&latest=true&revs=true", rev_query(Some(base))),
         None => "revs=true".to_owned(),
     };
@@ -142,14 +168,16 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
         Ok(Read::Document(document, head)) => {
             let there = pointer::find(&document, target.at()).ok().flatten();
             let is_there = there.is_some_and(|there| there.is_same(expected.entry));
-            match rev_after(&document, expected.base) {
+            match expected.rev.map(str::to_owned).or_else(|| rev_after(&document, expected.base)) {
                 Some(rev) if is_there == expected.present => {
-                    Look::Ours(Box::new((Saved { status: StatusCode::CREATED, head, rev }, document)))
+                    Look::Ours(Box::new((Saved { status: StatusCode::CREATED, head, rev, body: None }, document)))
                 }
                 moved => Look::NotOurs { moved: moved.is_some(), document: Some(document) },
             }
         }
-        Ok(Read::Missing(_)) => Look::NotOurs { moved: expected.base.is_some(), document: None },
+        Ok(Read::Missing(_)) => {
+            Look::NotOurs { moved: expected.base.is_some() && expected.rev.is_none(), document: None }
+        },
         Ok(Read::Refused(_)) | Err(_) => Look::Unknown,
     }
 }

@@ -25,12 +25,12 @@ impl Budget {
         Self { kibibytes: Arc::new(Semaphore::new(kibibytes)), total: bytes }
     }
 
-    /// Waits for a share. An upload waits only while it holds none, so that every upload can end.
+    /// Waits for a share, of all there is at most. Who holds one must not wait for another, so that every upload can end.
     ///
     /// # Errors
     /// Never while the program runs; `None` after the budget was closed.
     pub async fn share(&self, bytes: usize) -> Option<Permit> {
-        let share = Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes(bytes)).await.ok()?;
+        let share = Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes(bytes).min(kibibytes(self.all()))).await.ok()?;
         Some(Permit { _share: share })
     }
 
@@ -39,6 +39,11 @@ impl Budget {
     pub fn try_share(&self, bytes: usize) -> Option<Permit> {
         let share = Arc::clone(&self.kibibytes).try_acquire_many_owned(kibibytes(bytes)).ok()?;
         Some(Permit { _share: share })
+    }
+
+    fn all(&self) -> usize {
+        let whole = usize::try_from(self.total).unwrap_or(usize::MAX);
+        whole & !1023
     }
 
     /// How many bytes are held now.

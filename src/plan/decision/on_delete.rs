@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::members::{must_be, object};
+use super::super::members::{Members, must_be, object};
 use super::super::{Merged, PlanError};
 use super::{Subject, type_entry};
+use crate::database::Class;
 
 /// What a plan says about objects whose document lets go of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,21 @@ impl Merged {
             }
         }
         Ok(OnDelete::Keep)
+    }
+}
+
+impl Merged {
+    /// Whether objects of some document of this database may go with it. `false` is certain and saves looking at documents.
+    #[must_use]
+    pub fn may_delete(&self, class: Class, database: &str) -> bool {
+        let says = |entry: &Members| {
+            let inside = entry.get("attachments").and_then(Value::as_object);
+            let words = [entry.get(KEY), inside.and_then(|inside| inside.get(KEY))];
+            words.into_iter().flatten().any(|word| !word.is_null() && word != OnDelete::Keep.as_str())
+        };
+        let Ok((_, Some(entry))) = self.class_entry(class, database) else { return false };
+        let types = entry.get("types").and_then(Value::as_object);
+        says(entry) || types.is_some_and(|types| types.values().filter_map(Value::as_object).any(says))
     }
 }
 
