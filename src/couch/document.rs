@@ -6,6 +6,7 @@
 use std::fmt;
 
 use indexmap::IndexMap;
+use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
@@ -77,6 +78,11 @@ impl Document {
         Ok(())
     }
 
+    /// Sets a member as it stands; a new one goes to the end.
+    pub fn set_raw(&mut self, key: &str, value: &RawValue) {
+        self.members.insert(key.to_owned(), value.to_owned());
+    }
+
     /// A member that is an object, each of its members as it stands; `None` where it is missing or something else.
     #[must_use]
     pub fn object(&self, key: &str) -> Option<Self> {
@@ -113,6 +119,12 @@ impl Document {
     pub fn public_fields(&self) -> Map<String, Value> {
         let public = self.keys().filter(|key| !key.starts_with('_') && !key.starts_with("pvt_"));
         public.filter_map(|key| Some((key.to_owned(), self.value(key)?))).collect()
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.members.serialize(serializer)
     }
 }
 

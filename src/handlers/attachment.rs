@@ -23,7 +23,12 @@ use crate::storage::{Backend, old};
 
 /// The revision that the client names, as `?rev=` or `If-Match` (quoted or not).
 pub(super) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Option<String>, Error> {
-    let query = query_value(target.query.as_deref(), "rev").map(String::from);
+    rev_of(target.query.as_deref(), headers)
+}
+
+/// The revision that a query or `If-Match` names.
+pub(super) fn rev_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, Error> {
+    let query = query_value(query, "rev").map(String::from);
     let header = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
     let header = header.map(|value| value.trim().trim_matches('"').to_owned());
     match (query, header) {

@@ -5,6 +5,7 @@ mod commit;
 mod copy;
 mod counted;
 mod delete;
+mod documents;
 mod forward;
 mod get;
 mod home;
@@ -148,7 +149,8 @@ async fn document(
         DocumentOperation::Get | DocumentOperation::Delete | DocumentOperation::Copy => {
             ("forward", to_holder(&gateway, &target, exchange).await)
         }
-        DocumentOperation::Put | DocumentOperation::Other => {
+        DocumentOperation::Put => documents::put(gateway, target, exchange).await,
+        DocumentOperation::Other => {
             ("forward", to_home(&gateway, &target.database, exchange).await)
         }
     }
@@ -161,9 +163,9 @@ async fn within(
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match operation {
+        DatabaseOperation::Post => documents::post(gateway, database, exchange).await,
+        DatabaseOperation::BulkDocs => documents::bulk_docs(gateway, database, exchange).await,
         DatabaseOperation::Create
-        | DatabaseOperation::Post
-        | DatabaseOperation::BulkDocs
         | DatabaseOperation::BulkGet
         | DatabaseOperation::Rows
         | DatabaseOperation::Other => ("forward", to_home(&gateway, &database, exchange).await),

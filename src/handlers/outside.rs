@@ -17,7 +17,7 @@ use crate::http::body::Body;
 use crate::plan::{Decision, NameSource, compose};
 use crate::pointer::{self, Entry, Owner, Place, Pointer};
 use crate::router::Target;
-use crate::storage::{self, Backend, Digests, Object, Stored, Upload};
+use crate::storage::{self, Backend, Budget, Digests, Object, Stored, Upload};
 use crate::telemetry::activity::Activity;
 
 /// An attachment on its way to its storage.
@@ -54,7 +54,14 @@ impl Outgoing<'_> {
     pub(super) async fn store(self, body: Body) -> Result<NewObject, Error> {
         let (handler, storage) = (self.decision.handler(), self.decision.storage());
         let begin = || Operation::of_request(self.gateway, self.activity, handler, storage, "put");
-        self.put(body, self.object()?, begin).await
+        self.put(body, self.object()?, self.gateway.budget.clone(), begin).await
+    }
+
+    /// Stores an attachment whose memory is counted already: `budget` is its own.
+    pub(super) async fn store_within(self, body: Body, budget: Budget) -> Result<NewObject, Error> {
+        let (handler, storage) = (self.decision.handler(), self.decision.storage());
+        let begin = || Operation::of_request(self.gateway, self.activity, handler, storage, "put");
+        self.put(body, self.object()?, budget, begin).await
     }
 
     /// Stores a copy of an attachment that CouchDB keeps. Where it replaces another, an older copy may have the composed name.
@@ -63,13 +70,14 @@ impl Outgoing<'_> {
         let begin = || Operation::beside_request(self.gateway, self.activity, handler, storage, "put");
         let mut object = self.object()?;
         object.taken |= pointer::names(self.saved).contains(&self.target.attachment);
-        self.put(body, object, begin).await
+        self.put(body, object, self.gateway.budget.clone(), begin).await
     }
 
     async fn put<'b>(
         &self,
         body: Body,
         object: Object,
+        budget: Budget,
         begin: impl FnOnce() -> Operation<'b>,
     ) -> Result<NewObject, Error> {
         let Self { gateway, decision, .. } = self;
@@ -79,7 +87,7 @@ impl Outgoing<'_> {
         }
         let handler = decision.handler();
         let body = Body::boxed(Counted::new(body, gateway.metrics.attachment_bytes(handler, "in")));
-        let upload = Upload::new(body, gateway.limits.attachment_bytes, gateway.budget.clone());
+        let upload = Upload::new(body, gateway.limits.attachment_bytes, budget);
         let report = upload.report();
         let operation = begin();
         let outcome = backend.put(&object, upload).await;
@@ -134,6 +142,7 @@ impl Outgoing<'_> {
                 sha256: Some(hex::encode(digests.sha256)),
                 etag: stored.etag.clone(),
                 encoding: encoding.map(str::to_owned),
+                unpacked: None,
                 stored_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
                 owner: Some(owner),
                 inside: None,
@@ -176,10 +185,6 @@ impl Unsaved {
         pointer.ok_or(Error::Bug("a storage acknowledged a body that it had not read"))
     }
 
-    /// Their attachments' names.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.objects.iter().map(|(name, _)| name.as_str())
-    }
 
     /// One of them.
     pub(super) fn first(&self) -> Option<(&str, &Pointer)> {

@@ -130,7 +130,7 @@ fn saved(save: Save) -> Outcome {
 }
 
 /// No connection was made: CouchDB has seen nothing.
-fn never_left(error: &couch::Error) -> bool {
+pub(super) fn never_left(error: &couch::Error) -> bool {
     use client::Kind;
     match error {
         couch::Error::Client(error) => {

@@ -10,10 +10,12 @@ use http_body::{Body as HttpBody, Frame};
 
 use super::body::{Body, BoxError};
 
-/// Decompresses a body as it flows. One frame in gives one frame out, so memory is bounded by the compression of a frame.
+/// Decompresses a body as it flows, a few KiB at a time, so that memory is bounded by the compression of these.
 #[derive(Debug)]
 pub struct Gunzip {
     body: Body,
+    /// Of the last frame, what is still to be decompressed.
+    rest: Bytes,
     decoder: Option<GzDecoder<Vec<u8>>>,
 }
 
@@ -21,7 +23,7 @@ impl Gunzip {
     /// Decompresses `body`.
     #[must_use]
     pub fn new(body: Body) -> Self {
-        Self { body, decoder: Some(GzDecoder::new(Vec::new())) }
+        Self { body, rest: Bytes::new(), decoder: Some(GzDecoder::new(Vec::new())) }
     }
 }
 
@@ -33,12 +35,22 @@ impl HttpBody for Gunzip {
         let this = self.get_mut();
         loop {
             let Some(decoder) = &mut this.decoder else { return Poll::Ready(None) };
+            if !this.rest.is_empty() {
+                // Small steps keep what a hostile body can grow to at once small.
+                let step = this.rest.split_to(STEP.min(this.rest.len()));
+                decoder.write_all(&step)?;
+                let plain = std::mem::take(decoder.get_mut());
+                if !plain.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(plain.into()))));
+                }
+                continue;
+            }
             let plain = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(frame) => {
-                    let Ok(data) = frame?.into_data() else { continue };
-                    // Small steps keep what a hostile body can grow to at once small.
-                    decoder.write_all(&data)?;
-                    std::mem::take(decoder.get_mut())
+                    if let Ok(data) = frame?.into_data() {
+                        this.rest = data;
+                    }
+                    continue;
                 }
                 None => {
                     let Some(decoder) = this.decoder.take() else { return Poll::Ready(None) };
@@ -51,6 +63,9 @@ impl HttpBody for Gunzip {
         }
     }
 }
+
+/// How much is decompressed at once: it can grow a thousandfold.
+const STEP: usize = 4096;
 
 #[cfg(test)]
 mod tests {

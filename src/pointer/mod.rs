@@ -79,6 +79,9 @@ pub struct Place {
     pub etag: Option<String>,
     /// `gzip` where the client sent it so, else how the storage holds it; null: as it is.
     pub encoding: Option<String>,
+    /// The length of what the bytes are the gzip of, where the client said it: CouchDB's stub says this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpacked: Option<u64>,
     /// RFC 3339, UTC.
     pub stored_at: String,
     /// The attachment that the object was stored for; in a copied document it names the original.
@@ -204,6 +207,7 @@ fn of_old(entry: &Map<String, Value>, object: old::Object, at: At<'_>) -> Pointe
             sha256: None,
             etag: None,
             encoding: None,
+            unpacked: None,
             stored_at: String::new(),
             owner: (!object.foreign).then_some(owner),
             inside: Some(object.inside),

@@ -1,0 +1,142 @@
+//! The revision that a write follows, read with the client's rights before anything is stored.
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::super::attachment::{generation, relay, rev_query};
+use super::super::home::Read;
+use super::draft::{Draft, Edit};
+use super::Writer;
+use crate::couch::{Caller, Document};
+use crate::error::Error;
+use crate::http::body::Body;
+use crate::http::target::encode;
+use crate::router::DocumentTarget;
+
+/// What a write is based on.
+pub(super) enum Found {
+    Base(Box<Base>),
+    /// The revision that is followed is not the document's newest, or there is none.
+    Conflict(Caller),
+    /// A replicated revision is there already: nothing will change.
+    Known(Caller),
+    /// CouchDB's refusal.
+    Answer(Response<Body>),
+}
+
+/// The revision that stubs are taken from.
+pub(super) struct Base {
+    /// Empty for a new document.
+    pub(super) document: Document,
+    /// The document as it is read without a revision; empty where there is none.
+    pub(super) saved: Document,
+    /// Who has it; for a new document who has its class.
+    pub(super) caller: Caller,
+    /// Whether somebody has it.
+    pub(super) exists: bool,
+    /// The generation of the revision that is written.
+    pub(super) generation: u64,
+}
+
+impl Writer {
+    /// Looks for what a draft follows.
+    pub(super) async fn find(&self, draft: &Draft) -> Result<Found, Error> {
+        match &draft.edit {
+            Edit::New(rev) => self.newest(&draft.target, rev.as_deref()).await,
+            Edit::Replicated(revs) => self.ancestor(draft, revs).await,
+        }
+    }
+
+    /// `latest=true` makes CouchDB answer with the leaf that a revision leads to: another one than asked for means that
+    /// the one asked for is old.
+    async fn newest(&self, target: &DocumentTarget, rev: Option<&str>) -> Result<Found, Error> {
+        let query = match rev {
+            Some(_) => format!("{}&latest=true", rev_query(rev)),
+            None => String::new(),
+        };
+        let (read, caller) = self.home.read(&target.path, &query, &self.headers, &self.activity).await?;
+        Ok(match (read, rev) {
+            (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
+                let generation = generation(Some(rev)) + 1;
+                Found::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
+            }
+            (Read::Document(..), _) | (Read::Missing(_), Some(_)) => Found::Conflict(caller),
+            (Read::Missing(answer), None) => {
+                let generation = if is_deleted(answer.body()) { buried(&caller, target).await? + 1 } else { 1 };
+                let (document, saved) = Default::default();
+                Found::Base(Box::new(Base { document, saved, caller, exists: false, generation }))
+            }
+            (Read::Refused(answer), _) => Found::Answer(relay(answer)),
+        })
+    }
+
+    /// The nearest revision of those that a replicated one says it comes from.
+    async fn ancestor(&self, draft: &Draft, revs: &[String]) -> Result<Found, Error> {
+        let target = &draft.target;
+        let (read, caller) = self.home.read(&target.path, "", &self.headers, &self.activity).await?;
+        let (saved, exists) = match read {
+            Read::Document(document, _) => (document, true),
+            Read::Missing(answer) => (Document::default(), is_deleted(answer.body())),
+            Read::Refused(answer) => return Ok(Found::Answer(relay(answer))),
+        };
+        let generation = generation(revs.first().map(String::as_str));
+        let mut document = Document::default();
+        if exists {
+            let list = serde_json::to_string(&revs.get(..MOST_ANCESTORS.min(revs.len())).unwrap_or_default())?;
+            let answer = match open_revs(&caller, target, &encode(&list)).await? {
+                Ok(leaves) => leaves,
+                Err(answer) => return Ok(Found::Answer(relay(answer))),
+            };
+            for rev in revs {
+                let Some(found) = answer.iter().find(|leaf| leaf.rev().as_deref() == Some(rev)) else { continue };
+                if revs.first() == Some(rev) {
+                    return Ok(Found::Known(caller));
+                }
+                document = found.clone();
+                break;
+            }
+        }
+        Ok(Found::Base(Box::new(Base { document, saved, caller, exists, generation })))
+    }
+}
+
+/// Whether a 404 is about a document that was deleted.
+fn is_deleted(answer: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Refusal {
+        reason: String,
+    }
+    serde_json::from_slice::<Refusal>(answer).is_ok_and(|refusal| refusal.reason == "deleted")
+}
+
+/// The generation of a deleted document's last revision: a new one without a revision follows that.
+async fn buried(caller: &Caller, target: &DocumentTarget) -> Result<u64, Error> {
+    let leaves = open_revs(caller, target, "all").await?.unwrap_or_default();
+    Ok(leaves.iter().map(|leaf| generation(leaf.rev().as_deref())).max().unwrap_or_default())
+}
+
+/// Those of the revisions that are there.
+async fn open_revs(
+    caller: &Caller,
+    target: &DocumentTarget,
+    revs: &str,
+) -> Result<Result<Vec<Document>, Response<Bytes>>, Error> {
+    #[derive(Deserialize)]
+    struct Leaf {
+        ok: Option<Box<RawValue>>,
+    }
+    let path = format!("{}/{}?open_revs={revs}", target.path.database, target.path.document);
+    let answer = caller.send(Method::GET, &path, Bytes::new()).await?;
+    if answer.status() == StatusCode::NOT_FOUND {
+        return Ok(Ok(Vec::new()));
+    }
+    let leaves = serde_json::from_slice::<Vec<Leaf>>(answer.body()).ok().filter(|_| answer.status() == StatusCode::OK);
+    let Some(leaves) = leaves else { return Ok(Err(answer)) };
+    let documents = leaves.into_iter().filter_map(|leaf| Document::parse(leaf.ok?.get().as_bytes()).ok());
+    Ok(Ok(documents.collect()))
+}
+
+/// How many revisions are asked for: the target of a request has to stay short, and a near one is there.
+const MOST_ANCESTORS: usize = 50;

@@ -1,0 +1,233 @@
+//! `POST /db/_bulk_docs`: every attachment is stored before any document is saved, and each CouchDB gets its documents.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use http::{StatusCode, request};
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
+
+use super::super::attachment::conflict;
+use super::super::copy::Copying;
+use super::super::forward::forward;
+use super::super::outside::Unsaved;
+use super::super::{Exchange, Gateway};
+use super::base::{Base, Found};
+use super::commits::{Batch, Group, One, send};
+use super::draft::{Draft, NotUnderstood, Place};
+use super::rows::{self, Answers};
+use super::write::as_json;
+use super::{Asked, Input, TOUCHED, Told, UNTOUCHED, Writer, is_json};
+use crate::couch::{Couch, Text};
+use crate::error::Error;
+use crate::http::body::Body;
+use crate::router::Database;
+
+/// Writes the documents of the request.
+pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
+    let writer = Writer::of(gateway, database, Asked::of(&exchange)).await?;
+    if !writer.looks() || !is_json(&writer.headers) {
+        return Ok((UNTOUCHED, forward(&writer.gateway, &writer.home.couch, exchange).await?));
+    }
+    let (head, body) = exchange.request.into_parts();
+    let (head, held) = match writer.take(head, body, Text::Bulk).await? {
+        Input::Whole(head, held) => (head, held),
+        Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
+    };
+    let bytes = held.bytes.clone();
+    if !writer.reads_all() && !writer.scanner(Text::Bulk).finds(&bytes) {
+        return writer.send_on(&writer.home.couch, head, Body::full(bytes)).await;
+    }
+    let Ok((bulk, drafts)) = Bulk::read(&writer, &bytes) else {
+        return writer.send_on(&writer.home.couch, head, Body::full(bytes.clone())).await;
+    };
+    write(writer, head, &bytes, bulk, drafts).await
+}
+
+/// The body of the request as it stands.
+struct Bulk<'a> {
+    members: IndexMap<String, &'a RawValue>,
+    documents: Vec<&'a RawValue>,
+    replicated: bool,
+}
+
+impl<'a> Bulk<'a> {
+    fn read(writer: &Writer, bytes: &'a [u8]) -> Result<(Self, Vec<Draft>), NotUnderstood> {
+        let members: IndexMap<String, &'a RawValue> = serde_json::from_slice(bytes).map_err(|_| NotUnderstood)?;
+        let documents = members.get("docs").ok_or(NotUnderstood)?;
+        let documents: Vec<&'a RawValue> = serde_json::from_str(documents.get()).map_err(|_| NotUnderstood)?;
+        let replicated = members.get("new_edits").is_some_and(|member| member.get() == "false");
+        let read = |text: &&RawValue| Draft::read(writer, text.get().as_bytes(), None, None, replicated, false);
+        let drafts = documents.iter().map(read).collect::<Result<_, _>>()?;
+        Ok((Self { members, documents, replicated }, drafts))
+    }
+
+    /// The body with these documents.
+    fn with(&self, documents: &[&RawValue]) -> Result<Bytes, Error> {
+        let documents = serde_json::value::to_raw_value(documents)?;
+        let members: IndexMap<&str, &RawValue> = self
+            .members
+            .iter()
+            .map(|(name, value)| (name.as_str(), if name == "docs" { &*documents } else { *value }))
+            .collect();
+        Ok(serde_json::to_vec(&members)?.into())
+    }
+}
+
+/// A document on its way.
+struct Item {
+    draft: Draft,
+    base: Option<Base>,
+    couch: Couch,
+    changed: bool,
+    /// It must not be sent: it would meet a conflict, and its attachments have not been stored.
+    conflicts: bool,
+    objects: Unsaved,
+    copies: Vec<Copying>,
+}
+
+async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'_>, mut drafts: Vec<Draft>) -> Told {
+    for draft in &mut drafts {
+        draft.decide(&writer).await?;
+    }
+    let (turns, mut found) = writer.turns(&drafts, find_all(&writer, &drafts)).await?;
+    if turns.overtaken {
+        found = find_all(&writer, &drafts).await?;
+    }
+    let mut items = Vec::with_capacity(drafts.len());
+    for (draft, found) in drafts.into_iter().zip(found) {
+        match Item::of(&writer, draft, found)? {
+            Judged::Item(item) => items.push(*item),
+            Judged::Refused(answer) => return Ok((TOUCHED, answer)),
+            // CouchDB refuses all for one, before anything is saved.
+            Judged::NoStub { .. } if writer.home.others.is_empty() => {
+                return writer.send_on(&writer.home.couch, head, Body::full(bytes.clone())).await;
+            }
+            Judged::NoStub { id, name } => {
+                let reason = format!("Invalid attachment stub in {id} for {name}");
+                return Err(Error::refused(StatusCode::PRECONDITION_FAILED, "missing_stub", reason));
+            }
+        }
+    }
+    for item in &mut items {
+        item.store(&writer).await?;
+    }
+    let batch = batch(&writer, &head, &bulk, items).await?;
+    match batch {
+        Some(batch) => Ok((TOUCHED, send(writer, batch, turns.turns).await?)),
+        None => writer.send_on(&writer.home.couch, head, Body::full(bytes.clone())).await,
+    }
+}
+
+/// What each draft follows, where that has to be known.
+async fn find_all(writer: &Writer, drafts: &[Draft]) -> Result<Vec<Option<Found>>, Error> {
+    let finds: Vec<BoxFuture<'_, _>> = drafts.iter().map(|draft| find(writer, draft).boxed()).collect();
+    stream::iter(finds).buffered(AT_ONCE).try_collect().await
+}
+
+async fn find(writer: &Writer, draft: &Draft) -> Result<Option<Found>, Error> {
+    if draft.needs_base(writer) { writer.find(draft).await.map(Some) } else { Ok(None) }
+}
+
+enum Judged {
+    Item(Box<Item>),
+    Refused(http::Response<Body>),
+    NoStub { id: String, name: String },
+}
+
+impl Item {
+    fn of(writer: &Writer, draft: Draft, found: Option<Found>) -> Result<Judged, Error> {
+        let objects = Unsaved::new(&writer.gateway, &writer.activity);
+        let couch = writer.home.couch.clone();
+        let mut item =
+            Self { draft, base: None, couch, changed: false, conflicts: false, objects, copies: Vec::new() };
+        match found {
+            None => {}
+            Some(Found::Answer(answer)) => return Ok(Judged::Refused(answer)),
+            Some(Found::Conflict(caller)) => {
+                item.conflicts = item.stores();
+                item.couch = caller.couch().clone();
+            }
+            Some(Found::Known(caller)) => item.couch = caller.couch().clone(),
+            Some(Found::Base(base)) => {
+                item.couch = writer.couch_of(&item.draft, &base)?;
+                match item.draft.revise(&base, writer.presents)? {
+                    Ok(changed) => item.changed = changed,
+                    Err(name) => return Ok(Judged::NoStub { id: item.draft.target.document, name }),
+                }
+                item.base = Some(*base);
+            }
+        }
+        Ok(Judged::Item(Box::new(item)))
+    }
+
+    fn stores(&self) -> bool {
+        matches!(self.draft.goes.place, Place::Storage(_)) && self.draft.carries()
+    }
+
+    async fn store(&mut self, writer: &Writer) -> Result<(), Error> {
+        let Some(base) = &self.base else { return Ok(()) };
+        if self.stores() {
+            self.objects = writer.store(&mut self.draft, base, None, true).await?;
+            self.draft.name()?;
+            self.changed = true;
+        } else {
+            self.copies = writer.copies(&self.draft, base);
+        }
+        Ok(())
+    }
+}
+
+/// Who gets what; `None` where the request can go on as it came.
+async fn batch(writer: &Writer, head: &request::Parts, bulk: &Bulk<'_>, items: Vec<Item>) -> Result<Option<Batch>, Error> {
+    let mut answers = Answers::default();
+    let mut groups: Vec<(Couch, Vec<(One, Box<RawValue>)>)> = Vec::new();
+    let mut is_plain = true;
+    for (place, (item, text)) in items.into_iter().zip(&bulk.documents).enumerate() {
+        let id = item.draft.target.document.clone();
+        if item.conflicts {
+            is_plain = false;
+            answers.rows.push((place, rows::refusal(&id, &conflict())?));
+            continue;
+        }
+        let text = if item.changed {
+            serde_json::value::to_raw_value(&item.draft.document)?
+        } else {
+            (*text).to_owned()
+        };
+        let dropped = match &item.base {
+            Some(base) => item.draft.dropped(writer, base).await?,
+            None => None,
+        };
+        is_plain &= !item.changed && item.copies.is_empty() && dropped.is_none();
+        let one = One {
+            place,
+            base: item.draft.follows(),
+            rev: item.draft.rev(),
+            target: item.draft.target,
+            objects: item.objects,
+            copies: item.copies,
+            dropped,
+        };
+        match groups.iter_mut().find(|(couch, _)| couch.is_same(&item.couch)) {
+            Some((_, ones)) => ones.push((one, text)),
+            None => groups.push((item.couch, vec![(one, text)])),
+        }
+    }
+    if is_plain && groups.iter().all(|(couch, _)| couch.is_same(&writer.home.couch)) {
+        return Ok(None);
+    }
+    let group = |(couch, ones): (Couch, Vec<(One, Box<RawValue>)>)| {
+        let (ones, texts): (Vec<_>, Vec<_>) = ones.into_iter().unzip();
+        let texts: Vec<&RawValue> = texts.iter().map(|text: &Box<RawValue>| &**text).collect();
+        let caller = couch.client(&writer.headers, &writer.activity);
+        Ok(Group { caller, body: bulk.with(&texts)?, ones })
+    };
+    let groups = groups.into_iter().map(group).collect::<Result<Vec<_>, Error>>()?;
+    Ok(Some(Batch { head: as_json(head.clone()), groups, answers, replicated: bulk.replicated }))
+}
+
+/// How many documents are asked for at the same time.
+const AT_ONCE: usize = 8;

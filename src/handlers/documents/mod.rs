@@ -1,0 +1,209 @@
+//! Documents that clients write: with their attachments inside, with stubs of outside ones, to the CouchDB that their
+//! type names.
+//!
+//! CouchDB answers wherever it can: what the gateway does not understand goes on as it came. Attachments that the plan
+//! sends elsewhere are stored first, the document with their pointers is saved last, and either all of it stays or none.
+
+mod attached;
+mod base;
+mod body;
+mod bulk;
+mod commits;
+mod draft;
+mod parts;
+mod rows;
+mod store;
+mod write;
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Request, Response, StatusCode, request};
+use http_body::Body as _;
+
+use super::forward::forward;
+use super::home::{Home, connect};
+use super::{Exchange, Gateway};
+use crate::couch::{Couch, Scanner, Text};
+use crate::error::Error;
+use crate::http::body::{Body, BoxError, ClientGone, cause};
+use crate::http::gzip::Gunzip;
+use crate::router::{Database, DocumentTarget};
+use crate::telemetry::activity::Activity;
+use crate::telemetry::log::RequestId;
+
+use base::Base;
+use body::{Held, Scanned, Taken, take};
+use draft::Draft;
+
+/// The answer, and whether the gateway did something to the document: the metrics' label of the route.
+type Told = Result<(&'static str, Response<Body>), Error>;
+
+/// `PUT /db/doc`, as JSON or as multipart/related.
+pub(super) async fn put(
+    gateway: Arc<Gateway>,
+    target: DocumentTarget,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    labelled(Box::pin(write::put(gateway, target, exchange)).await)
+}
+
+/// `POST /db`: a document that says its own id, or none.
+pub(super) async fn post(
+    gateway: Arc<Gateway>,
+    database: Database,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    labelled(Box::pin(write::post(gateway, database, exchange)).await)
+}
+
+/// `POST /db/_bulk_docs`.
+pub(super) async fn bulk_docs(
+    gateway: Arc<Gateway>,
+    database: Database,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    labelled(Box::pin(bulk::bulk_docs(gateway, database, exchange)).await)
+}
+
+fn labelled(told: Told) -> (&'static str, Result<Response<Body>, Error>) {
+    match told {
+        Ok((label, answer)) => (label, Ok(answer)),
+        Err(error) => (TOUCHED, Err(error)),
+    }
+}
+
+/// What all writes of one request share.
+struct Writer {
+    gateway: Arc<Gateway>,
+    database: Database,
+    home: Home,
+    headers: HeaderMap,
+    activity: Activity,
+    id: RequestId,
+    /// Whether clients see outside attachments as CouchDB's own.
+    presents: bool,
+    /// Whether the plan may want objects removed that a document lets go of.
+    deletes: bool,
+}
+
+/// What a writer has to know of a request.
+struct Asked {
+    headers: HeaderMap,
+    activity: Activity,
+    id: RequestId,
+}
+
+impl Asked {
+    fn of(exchange: &Exchange) -> Self {
+        let headers = exchange.request.headers().clone();
+        Self { headers, activity: exchange.activity.clone(), id: exchange.id }
+    }
+}
+
+impl Writer {
+    async fn of(gateway: Arc<Gateway>, database: Database, asked: Asked) -> Result<Self, Error> {
+        let Asked { headers, activity, id } = asked;
+        let home = Home::of(&gateway, &database).await?;
+        let presents = gateway.present_stubs.in_class(database.class.as_str());
+        let deletes = home.plan.may_delete(database.class, &database.name);
+        Ok(Self { gateway, database, home, headers, activity, id, presents, deletes })
+    }
+
+    /// Whether documents of the database have to be looked at.
+    fn looks(&self) -> bool {
+        self.home.may_be_outside() || self.presents || self.deletes
+    }
+
+    /// Whether each has to be read, whatever is in it.
+    fn reads_all(&self) -> bool {
+        !self.home.others.is_empty() || self.deletes
+    }
+
+    /// Looks for what makes a document the gateway's business.
+    const fn scanner(&self, text: Text) -> Scanner {
+        let names: &[&str] = if self.presents { &["_attachments", "pvt_attachments"] } else { &["_attachments"] };
+        Scanner::new(text, names)
+    }
+
+    /// Sends the client's request on with a body that its head fits, or is made to fit.
+    async fn send(&self, couch: &Couch, mut head: request::Parts, body: Body) -> Result<Response<Body>, Error> {
+        match body.size_hint().exact() {
+            Some(length) => drop(head.headers.insert(CONTENT_LENGTH, length.into())),
+            None => drop(head.headers.remove(CONTENT_LENGTH)),
+        }
+        let request = Request::from_parts(head, body);
+        forward(&self.gateway, couch, Exchange { request, id: self.id, activity: self.activity.clone() }).await
+    }
+
+    async fn send_on(&self, couch: &Couch, head: request::Parts, body: Body) -> Told {
+        Ok((UNTOUCHED, self.send(couch, head, body).await?))
+    }
+
+    /// The CouchDB that a draft goes to: where the document is already, else where its type is.
+    fn couch_of(&self, draft: &Draft, base: &Base) -> Result<Couch, Error> {
+        match &draft.goes.plan {
+            Some(plan) if !base.exists && !self.home.others.is_empty() => {
+                connect(&self.gateway, plan, &draft.goes.connection)
+            }
+            _ => Ok(base.caller.couch().clone()),
+        }
+    }
+
+    /// Takes a JSON body in, out of its gzip. One that is too long flows on, and its answer is given.
+    async fn take(&self, mut head: request::Parts, body: Body, text: Text) -> Result<Input, Error> {
+        let encoding = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        let body = match encoding {
+            None | Some(b"identity") => body,
+            Some(b"gzip") => {
+                head.headers.remove(CONTENT_ENCODING);
+                head.headers.remove(CONTENT_LENGTH);
+                Body::boxed(Gunzip::new(body))
+            }
+            Some(_) => return Ok(Input::Answered(self.send(&self.home.couch, head, body).await?)),
+        };
+        match take(&self.gateway, body).await.map_err(unread)? {
+            Taken::Whole(held) => Ok(Input::Whole(head, held)),
+            // Where it goes stands in it.
+            Taken::Long(_) if !self.home.others.is_empty() => Err(too_long()),
+            Taken::Long(body) => {
+                let (body, finding) = Scanned::new(body, self.scanner(text));
+                match self.send(&self.home.couch, head, Body::boxed(body)).await {
+                    Err(_) if finding.is_made() => Err(too_long()),
+                    outcome => Ok(Input::Answered(outcome?)),
+                }
+            }
+        }
+    }
+}
+
+/// A request's body.
+enum Input {
+    Whole(request::Parts, Held),
+    /// CouchDB has answered to it.
+    Answered(Response<Body>),
+}
+
+/// Whether the body is JSON as CouchDB insists on it where it insists.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.split(';').next() == Some("application/json"))
+}
+
+/// The client's body could not be read.
+fn unread(error: BoxError) -> Error {
+    if cause::<ClientGone>(&*error).is_some() {
+        return Error::from(crate::couch::Error::Body(error));
+    }
+    Error::refused(StatusCode::BAD_REQUEST, "bad_request", "Request body is not properly gzipped.")
+}
+
+fn too_long() -> Error {
+    let reason = "the document is larger than limits.document_bytes";
+    Error::refused(StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", reason)
+}
+
+/// The request went on as it came.
+const UNTOUCHED: &str = "forward";
+/// The gateway did something to the document.
+const TOUCHED: &str = "document";

@@ -1,0 +1,112 @@
+//! The rows of an answer to `_bulk_docs`: put together in the order of the documents, whoever gave them.
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Response, StatusCode, response};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::super::attachment::kept_headers;
+use crate::error::{Error, json_response};
+use crate::http::body::Body;
+
+/// What CouchDB says about one document.
+pub(super) struct Row {
+    pub(super) text: Box<RawValue>,
+    pub(super) id: String,
+    pub(super) ok: bool,
+}
+
+/// Reads the rows of an answer.
+pub(super) fn read(answer: &[u8]) -> Option<Vec<Row>> {
+    #[derive(Deserialize)]
+    struct Said {
+        id: String,
+        error: Option<String>,
+    }
+    let texts: Vec<Box<RawValue>> = serde_json::from_slice(answer).ok()?;
+    let row = |text: Box<RawValue>| {
+        let said: Said = serde_json::from_str(text.get()).ok()?;
+        Some(Row { ok: said.error.is_none(), id: said.id, text })
+    };
+    texts.into_iter().map(row).collect()
+}
+
+/// The row of a document that was not saved.
+pub(super) fn refusal(id: &str, error: &Error) -> Result<Box<RawValue>, Error> {
+    let (_, word, reason) = error.answer();
+    Ok(to_raw_value(&json!({ "id": id, "error": word, "reason": reason }))?)
+}
+
+/// The row of a document that CouchDB refused together with others.
+pub(super) fn refused_with(id: &str, answer: &[u8]) -> Result<Box<RawValue>, Error> {
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Said {
+        error: String,
+        reason: String,
+    }
+    let Said { error, reason } = serde_json::from_slice(answer).unwrap_or_default();
+    Ok(to_raw_value(&json!({ "id": id, "error": error, "reason": reason }))?)
+}
+
+/// What the answers of all CouchDBs come to.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// By the documents' places in the request; replicated ones have a row only where they were refused.
+    pub(super) rows: Vec<(usize, Box<RawValue>)>,
+    head: Option<response::Parts>,
+    whole: Option<Bytes>,
+    count: usize,
+}
+
+impl Answers {
+    /// Takes the head, and the body as it came, of an answer with rows.
+    pub(super) fn take(&mut self, head: response::Parts, body: Bytes) {
+        self.count += 1;
+        self.whole = Some(body);
+        // CouchDB's 202 says that not enough copies were written.
+        if self.head.as_ref().is_none_or(|known| known.status == StatusCode::CREATED) {
+            self.head = Some(head);
+        }
+    }
+
+    /// Whether nobody has answered with rows yet.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The answer for the client; `own` where the gateway has rows of its own.
+    pub(super) fn tell(mut self, own: bool) -> Result<Response<Body>, Error> {
+        match (self.head, self.whole) {
+            (Some(head), Some(body)) if self.count == 1 && !own => Ok(Response::from_parts(head, Body::full(body))),
+            (head, _) => {
+                self.rows.sort_by_key(|(place, _)| *place);
+                let rows: Vec<_> = self.rows.iter().map(|(_, row)| row).collect();
+                let text = format!("{}\n", serde_json::to_string(&rows)?);
+                let status = head.as_ref().map_or(StatusCode::CREATED, |head| head.status);
+                let mut headers = head.as_ref().map(kept_headers).unwrap_or_default();
+                headers.remove(CONTENT_LENGTH);
+                Ok(json_response(status, headers, text))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn rows_say_whose_they_are() {
+        let answer = br#"[{"ok":true,"id":"a","rev":"1-x"},{"id":"b","error":"conflict","reason":"r"},{"id":"c","rev":"2-y"}]"#;
+        let rows = read(answer).unwrap();
+        let said: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.ok)).collect();
+        assert_eq!(said, [("a", true), ("b", false), ("c", true)]);
+        assert_eq!(rows[2].text.get(), r#"{"id":"c","rev":"2-y"}"#);
+        for wrong in ["{}", "[1]", r#"[{"ok":true}]"#, ""] {
+            assert!(read(wrong.as_bytes()).is_none(), "{wrong}");
+        }
+    }
+}

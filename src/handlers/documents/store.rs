@@ -1,0 +1,164 @@
+//! Storing the attachments that drafts carry: turns first, in one order for all requests, then one after the other.
+
+use std::collections::BTreeSet;
+
+use http::StatusCode;
+
+use super::super::copy::{Copying, OutgoingCopy};
+use super::super::locks::Turn;
+use super::super::outside::{Outgoing, Unsaved};
+use super::super::{Operation, about};
+use super::attached::{Content, MEMBER};
+use super::base::Base;
+use super::draft::{Draft, Place};
+use super::parts::{Following, told};
+use super::Writer;
+use crate::couch::Document;
+use crate::error::Error;
+use crate::http::body::Body;
+use crate::http::tee::Twin;
+use crate::plan::Decision;
+use crate::pointer;
+use crate::storage::{Budget, CHUNK_BYTES};
+
+/// Turns at all attachments that drafts have to store.
+pub(super) struct Turns {
+    pub(super) turns: Vec<Turn>,
+    /// Whether somebody wrote one of them since the places were taken: what was read before may be old.
+    pub(super) overtaken: bool,
+}
+
+impl Writer {
+    /// Waits for the turns of all drafts. The order is the same for everybody, so that nobody waits for who waits for him;
+    /// `meanwhile` is done between taking the places and waiting.
+    pub(super) async fn turns<T>(
+        &self,
+        drafts: &[Draft],
+        meanwhile: impl Future<Output = Result<T, Error>>,
+    ) -> Result<(Turns, T), Error> {
+        let names: BTreeSet<_> =
+            drafts.iter().flat_map(|draft| draft.stored().map(|name| (&*draft.target.document, name))).collect();
+        let target = |(document, name): &(&str, &str)| self.database.document(document).attachment(name);
+        let places: Vec<_> = names.iter().map(|name| self.gateway.locks.place(&target(name))).collect();
+        let done = meanwhile.await?;
+        let mut turns = Vec::with_capacity(places.len());
+        for place in places {
+            turns.push(place.turn().await);
+        }
+        let overtaken = turns.iter().any(|turn: &Turn| turn.overtaken);
+        Ok((Turns { turns, overtaken }, done))
+    }
+
+    /// Stores what a draft carries and puts the pointers into its document. After an error everything that was stored for
+    /// it is removed. `counted`: the memory of parts is counted with the document's.
+    pub(super) async fn store(
+        &self,
+        draft: &mut Draft,
+        base: &Base,
+        following: Option<&Following>,
+        counted: bool,
+    ) -> Result<Unsaved, Error> {
+        let mut objects = Unsaved::new(&self.gateway, &self.activity);
+        let Place::Storage(decision) = &draft.goes.place else { return Ok(objects) };
+        let decision = decision.clone();
+        strip(draft)?;
+        for one in std::mem::take(&mut draft.attached) {
+            let target = draft.target.attachment(&one.name);
+            let outgoing = Outgoing {
+                gateway: &self.gateway,
+                target: &target,
+                decision: &decision,
+                document: &draft.document,
+                saved: &base.saved,
+                revpos: draft.revpos(&one, base),
+                content_type: &one.content_type,
+                gzip: matches!(&one.content, Content::Follows(follows) if follows.unpacked.is_some()),
+                activity: &self.activity,
+            };
+            // An attachment of a document that is held is held already: it waits for no share of the memory.
+            let own = || Budget::new(2 * CHUNK_BYTES as u64);
+            let (stored, follows) = match one.content {
+                Content::Stub => continue,
+                Content::Data(data) => (outgoing.store_within(Body::full(data), own()).await, None),
+                Content::Follows(follows) => {
+                    let following = following.ok_or(Error::Bug("nothing follows"))?;
+                    let body = following.next(follows.length).await?;
+                    let budget = if counted { own() } else { self.gateway.budget.clone() };
+                    (outgoing.store_within(body, budget).await, Some(follows))
+                }
+            };
+            let object = stored.map_err(told).inspect_err(|error| {
+                self.gateway.records.failed(about(&target, Operation::Put), error, &self.id);
+            })?;
+            let mut pointer = objects.push(&one.name, object)?;
+            if let Some(follows) = follows {
+                if follows.digest.is_some() && follows.digest != pointer.digest {
+                    return Err(corrupt());
+                }
+                pointer.stowage.unpacked = follows.unpacked;
+            }
+            pointer::put(&mut draft.document, &one.name, &pointer)?;
+        }
+        if let Some(following) = following {
+            following.end().await?;
+        }
+        for (key, value) in objects.fields() {
+            draft.document.set(key, value)?;
+        }
+        Ok(objects)
+    }
+
+    /// Begins the copies of what a draft carries inside; CouchDB keeps the attachments. Parts of a request that follow
+    /// have none.
+    pub(super) fn copies(&self, draft: &Draft, base: &Base) -> Vec<Copying> {
+        let Place::Both(decision) = &draft.goes.place else { return Vec::new() };
+        let mut document = draft.document.clone();
+        document.remove(MEMBER);
+        let copy = |one: &super::attached::Attached| {
+            let Content::Data(data) = &one.content else { return None };
+            Some(self.copy(draft, decision, &document, base, one).begin(Twin::from(Body::full(data.clone()))))
+        };
+        draft.attached.iter().filter_map(copy).collect()
+    }
+
+    fn copy(
+        &self,
+        draft: &Draft,
+        decision: &Decision,
+        document: &Document,
+        base: &Base,
+        one: &super::attached::Attached,
+    ) -> OutgoingCopy {
+        OutgoingCopy {
+            gateway: self.gateway.clone(),
+            target: draft.target.attachment(&one.name),
+            decision: decision.clone(),
+            document: document.clone(),
+            saved: base.saved.clone(),
+            content_type: one.content_type.clone(),
+            gzip: false,
+            activity: self.activity.clone(),
+        }
+    }
+}
+
+/// Takes the entries out of the document that are to be stored; stubs of CouchDB's own stay.
+fn strip(draft: &mut Draft) -> Result<(), Error> {
+    let Some(mut natives) = draft.document.object(MEMBER) else { return Ok(()) };
+    for one in &draft.attached {
+        if !matches!(one.content, Content::Stub) {
+            natives.remove(&one.name);
+        }
+    }
+    if natives.is_empty() {
+        draft.document.remove(MEMBER);
+    } else {
+        draft.document.set_object(MEMBER, &natives)?;
+    }
+    Ok(())
+}
+
+/// CouchDB's word for bytes that are not those of their digest.
+fn corrupt() -> Error {
+    Error::refused(StatusCode::BAD_REQUEST, "content_md5_mismatch", "Possible message corruption.")
+}

@@ -1,0 +1,214 @@
+//! One document: `PUT /db/doc` and `POST /db`.
+
+use std::slice;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::request;
+use tokio::sync::oneshot;
+
+use super::super::attachment::{conflict, rev_of};
+use super::super::commit::{Commit, Form, commit};
+use super::super::copy::Verdict;
+use super::super::forward::forward;
+use super::super::remove::remove_unnamed;
+use super::super::save::Write;
+use super::super::{Exchange, Gateway};
+use super::base::{Base, Found};
+use super::body::Held;
+use super::draft::{Draft, Place};
+use super::parts::{First, Following, Related};
+use super::{Asked, Input, TOUCHED, Told, UNTOUCHED, Writer, is_json, too_long};
+use crate::couch::{Couch, Text};
+use crate::error::Error;
+use crate::http::body::Body;
+use crate::http::multipart::boundary;
+use crate::http::target::query_value;
+use crate::router::{Database, DocumentTarget};
+
+/// Writes the document that the target names.
+pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Told {
+    let writer = Writer::of(gateway, target.database.clone(), Asked::of(&exchange)).await?;
+    if !writer.looks() {
+        return Ok((UNTOUCHED, forward(&writer.gateway, &writer.home.couch, exchange).await?));
+    }
+    let (head, body) = exchange.request.into_parts();
+    match related(&head) {
+        None => json(writer, Some(target), head, body).await,
+        Some(boundary) => {
+            match Related::open(&writer.gateway, body, &boundary).await? {
+                First::Document(held, related) => {
+                    let source = Source::Related(Box::new(related), held.share.is_some());
+                    single(writer, Some(target), head, &held, source).await
+                }
+                First::Other(body) => writer.send_on(&writer.home.couch, head, body).await,
+                First::TooLong => Err(too_long()),
+            }
+        }
+    }
+}
+
+/// Writes the document that the body names, or a new one.
+pub(super) async fn post(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
+    let writer = Writer::of(gateway, database, Asked::of(&exchange)).await?;
+    if !writer.looks() || !is_json(&writer.headers) {
+        return Ok((UNTOUCHED, forward(&writer.gateway, &writer.home.couch, exchange).await?));
+    }
+    let (head, body) = exchange.request.into_parts();
+    json(writer, None, head, body).await
+}
+
+/// The boundary where CouchDB takes a request for multipart/related.
+fn related(head: &request::Parts) -> Option<String> {
+    let kind = head.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    kind.starts_with("multipart/related;").then(|| boundary(kind))?
+}
+
+async fn json(writer: Writer, target: Option<DocumentTarget>, head: request::Parts, body: Body) -> Told {
+    let (head, held) = match writer.take(head, body, Text::Document).await? {
+        Input::Whole(head, held) => (head, held),
+        Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
+    };
+    if !writer.reads_all() && !writer.scanner(Text::Document).finds(&held.bytes) {
+        return writer.send_on(&writer.home.couch, head, Body::full(held.bytes)).await;
+    }
+    let source = Source::Json(held.bytes.clone());
+    single(writer, target, head, &held, source).await
+}
+
+/// The request that a document came in.
+enum Source {
+    Json(Bytes),
+    /// Whether the memory of its parts is counted with the document's.
+    Related(Box<Related>, bool),
+}
+
+impl Source {
+    fn as_it_came(self) -> Body {
+        match self {
+            Self::Json(bytes) => Body::full(bytes),
+            Self::Related(related, _) => related.rewound(),
+        }
+    }
+
+    /// With another document.
+    fn with(self, document: Vec<u8>) -> Body {
+        match self {
+            Self::Json(_) => Body::full(document),
+            Self::Related(related, _) => related.with_document(&document),
+        }
+    }
+
+    fn following(self) -> (Option<Following>, bool) {
+        match self {
+            Self::Json(_) => (None, true),
+            Self::Related(related, counted) => (Some(related.following()), counted),
+        }
+    }
+}
+
+async fn single(
+    writer: Writer,
+    target: Option<DocumentTarget>,
+    head: request::Parts,
+    held: &Held,
+    source: Source,
+) -> Told {
+    let query = head.uri.query();
+    let is_put = target.is_some();
+    let rev = if is_put { rev_of(query, &head.headers)? } else { None };
+    let replicated = is_put && query_value(query, "new_edits").as_deref() == Some("false");
+    let follows = matches!(source, Source::Related(..));
+    let Ok(mut draft) = Draft::read(&writer, &held.bytes, target, rev, replicated, follows) else {
+        return writer.send_on(&writer.home.couch, head, source.as_it_came()).await;
+    };
+    draft.decide(&writer).await?;
+    if !draft.needs_base(&writer) {
+        return writer.send_on(&writer.home.couch, head, source.as_it_came()).await;
+    }
+    let (turns, found) = writer.turns(slice::from_ref(&draft), writer.find(&draft)).await?;
+    let found = if turns.overtaken { writer.find(&draft).await? } else { found };
+    let stores = matches!(draft.goes.place, Place::Storage(_)) && draft.carries();
+    let base = match found {
+        Found::Base(base) => *base,
+        Found::Answer(answer) => return Ok((TOUCHED, answer)),
+        Found::Conflict(_) if stores => return Err(conflict()),
+        // Nothing will change: CouchDB says why.
+        Found::Conflict(caller) | Found::Known(caller) => {
+            return writer.send_on(caller.couch(), head, source.as_it_came()).await;
+        }
+    };
+    let couch = writer.couch_of(&draft, &base)?;
+    let Ok(changed) = draft.revise(&base, writer.presents)? else {
+        return writer.send_on(&couch, head, source.as_it_came()).await;
+    };
+    if !stores {
+        let body = if changed { source.with(draft.document.to_bytes()?) } else { source.as_it_came() };
+        return passed_on(writer, couch, head, body, &draft, &base, changed).await;
+    }
+    let (following, counted) = source.following();
+    let objects = writer.store(&mut draft, &base, following.as_ref(), counted).await?;
+    draft.name()?;
+    let write = Write::Request(Box::new(as_json(head)), draft.document.to_bytes()?.into());
+    let plan = draft.goes.plan.clone().ok_or(Error::Bug("attachments were stored without a plan"))?;
+    let dropped = draft.dropped(&writer, &base).await?.map(|(_, dropped)| dropped);
+    let answer = commit(Commit {
+        caller: couch.client(&writer.headers, &writer.activity),
+        gateway: Arc::clone(&writer.gateway),
+        write,
+        base: draft.follows(),
+        rev: draft.rev(),
+        target: draft.target,
+        objects,
+        plan,
+        replaced: dropped.unwrap_or_default(),
+        turns: turns.turns,
+        answer: Form::Document,
+    })
+    .await?;
+    Ok((TOUCHED, answer))
+}
+
+/// Sends a document on that nothing was stored for. Where copies or what it lets go of depend on CouchDB's answer, that is
+/// waited for in a task.
+async fn passed_on(
+    writer: Writer,
+    couch: Couch,
+    head: request::Parts,
+    body: Body,
+    draft: &Draft,
+    base: &Base,
+    changed: bool,
+) -> Told {
+    let label = if changed { TOUCHED } else { UNTOUCHED };
+    let dropped = draft.dropped(&writer, base).await?;
+    let copies = writer.copies(draft, base);
+    if dropped.is_none() && copies.is_empty() {
+        return Ok((label, writer.send(&couch, head, body).await?));
+    }
+    let (answer, answered) = oneshot::channel();
+    let (tasks, target) = (writer.gateway.tasks.clone(), draft.target.clone());
+    drop(tasks.spawn("document", async move {
+        let outcome = writer.send(&couch, head, body).await;
+        for copy in copies {
+            copy.end(Verdict::of(&outcome));
+        }
+        let saved = outcome.as_ref().is_ok_and(|answer| answer.status().is_success());
+        drop(answer.send(outcome));
+        if let Some((plan, dropped)) = dropped.filter(|_| saved) {
+            let caller = couch.client(&writer.headers, &writer.activity);
+            remove_unnamed(&writer.gateway, &caller, &target, &plan, dropped).await;
+        }
+    }));
+    let outcome = answered.await.unwrap_or(Err(Error::Bug("a document's way to CouchDB ended without an answer")));
+    Ok((TOUCHED, outcome?))
+}
+
+/// The head of a request whose body is now a document of another length.
+pub(super) fn as_json(mut head: request::Parts) -> request::Parts {
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.remove("content-md5");
+    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    head
+}
