@@ -14,6 +14,7 @@ use crate::config::{Config, CouchTarget, Secret};
 use crate::couch::{Connections, Couch};
 use crate::export::Exporter;
 use crate::handlers::{Gateway, Locks};
+use crate::home::Homes;
 use crate::http::body::BoxError;
 use crate::http::client::Client;
 use crate::http::connect::{Connector, Reach};
@@ -72,6 +73,7 @@ impl App {
         let client = client(&config, &upstream)?;
         let gateway = Arc::new(gateway(&config, &client, &url, &account, &stopping)?);
         drop(background.spawn("changes feed of the plans", gateway.plans.clone().follow(background.clone())));
+        drop(background.spawn("connections of the plans", gateway.homes.clone().follow(background.clone())));
         sweep_root(&config).await?;
         let admission = Admission::new(config.limits.in_flight);
         let tracer = tracer(&config, &client, &gateway.metrics, &background)?;
@@ -269,11 +271,14 @@ fn gateway(
         config: Arc::new(config.storage.clone()),
         oauth: OAuth::new(couch.clone(), &config.plans.auth_database, client.clone(), tasks.clone()),
     };
+    let plans = Plans::new(couch.clone(), config.plans.clone(), metrics.clone());
+    let connections = Connections::new(client.clone(), document_bytes, config.couchdb.connection_credentials);
+    let homes = Homes::new(couch.clone(), connections, plans.clone());
     Ok(Gateway {
-        records: Records::new(couch.clone(), tasks.clone()),
-        connections: Connections::new(client.clone(), document_bytes, config.couchdb.connection_credentials),
+        records: Records::new(homes.clone(), tasks.clone()),
+        homes,
         present_stubs: config.couchdb.present_stubs.clone(),
-        plans: Plans::new(couch.clone(), config.plans.clone(), metrics.clone()),
+        plans,
         couch,
         storages: Registry::new(context),
         egress: Egress::from_config(&config.egress),

@@ -124,10 +124,18 @@ fn couch_answer(error: &couch::Error) -> (StatusCode, &'static str, String) {
     if cause::<ClientGone>(error).is_some() {
         return (StatusCode::BAD_REQUEST, "bad_request", "the body broke off".to_owned());
     }
+    if let Some(id) = error.connection() {
+        let (status, word, reason) = couch_answer(error.itself());
+        return (status, word, format!("connection {id}: {reason}"));
+    }
     match error {
         couch::Error::Client(inner) => match inner.kind() {
             client::Kind::BadAnswer(_) | client::Kind::Tls => {
                 (StatusCode::BAD_GATEWAY, "bad_gateway", "CouchDB's answer makes no sense".to_owned())
+            }
+            client::Kind::Refused => {
+                let reason = "its address is one that this system does not connect to";
+                (StatusCode::BAD_GATEWAY, "bad_gateway", reason.to_owned())
             }
             _ => (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", "CouchDB does not answer".to_owned()),
         },
@@ -135,7 +143,9 @@ fn couch_answer(error: &couch::Error) -> (StatusCode, &'static str, String) {
             let reason = "the document is larger than limits.document_bytes";
             (StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", reason.to_owned())
         }
-        couch::Error::Body(_) => (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", error.to_string()),
+        couch::Error::Body(_) | couch::Error::At(..) => {
+            (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", error.to_string())
+        }
         couch::Error::Nonsense(_) => (StatusCode::BAD_GATEWAY, "bad_gateway", error.to_string()),
         couch::Error::Request(_) => (StatusCode::BAD_REQUEST, "bad_request", error.to_string()),
     }

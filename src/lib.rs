@@ -12,6 +12,7 @@ pub mod error;
 pub mod explain;
 pub mod export;
 pub mod handlers;
+pub mod home;
 pub mod http;
 pub mod middleware;
 pub mod plan;

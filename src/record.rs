@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::StatusCode;
 use moka::sync::Cache;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::couch::{Couch, DocumentPath};
+use crate::couch::DocumentPath;
 use crate::database::{AccountId, month, month_database};
 use crate::error::Error;
+use crate::home::Homes;
 use crate::http::target::encode;
+use crate::router::Database;
 use crate::storage::Kind;
 use crate::tasks::Tasks;
 use crate::telemetry::log::RequestId;
@@ -42,7 +43,7 @@ pub struct Records(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    couch: Couch,
+    homes: Homes,
     tasks: Tasks,
     /// Causes that were written down within the last minute.
     recent: Cache<String, ()>,
@@ -51,11 +52,11 @@ struct Inner {
 }
 
 impl Records {
-    /// Records in this CouchDB.
+    /// Records in the CouchDB that an account's databases live in.
     #[must_use]
-    pub fn new(couch: Couch, tasks: Tasks) -> Self {
+    pub fn new(homes: Homes, tasks: Tasks) -> Self {
         let recent = Cache::builder().max_capacity(MOST_CAUSES).time_to_live(ONE_A).build();
-        Self(Arc::new(Inner { couch, tasks, recent, last: Mutex::default() }))
+        Self(Arc::new(Inner { homes, tasks, recent, last: Mutex::default() }))
     }
 
     /// Writes a failure down, in a task of its own: at most once a minute for the same cause.
@@ -142,23 +143,16 @@ impl Inner {
         last.push_front(record.clone());
     }
 
-    /// `database` is decoded; the platform makes a month's database when it first needs it, and so does this.
-    async fn write(&self, database: &str, record: &Value) -> Result<(), &'static str> {
-        let database = encode(database);
+    /// `database` is decoded.
+    async fn write(&self, database: &str, record: &Value) -> Result<(), String> {
+        let database = Database::of(database).ok_or("there is no such database")?;
         let id = record.get("_id").and_then(Value::as_str).unwrap_or_default();
+        let path = DocumentPath { database: database.path.clone(), document: encode(id) };
         let bytes = Bytes::from(record.to_string());
-        let path = DocumentPath { database: database.clone(), document: id.to_owned() };
-        let mut status = self.save(&path, &bytes).await?;
-        if status == StatusCode::NOT_FOUND {
-            self.save(&DocumentPath { database, document: String::new() }, &Bytes::new()).await?;
-            status = self.save(&path, &bytes).await?;
-        }
-        if status.is_success() { Ok(()) } else { Err("CouchDB does not take it") }
-    }
-
-    async fn save(&self, path: &DocumentPath, bytes: &Bytes) -> Result<StatusCode, &'static str> {
-        let saved = self.couch.own_account().save(path, bytes).await;
-        saved.map(|saved| saved.head.status).map_err(|_| "CouchDB cannot be asked")
+        let home = self.homes.of(&database).await.map_err(|error| error.to_string())?;
+        let saved = home.save_own(Some(&database), &path, &bytes).await.map_err(|error| error.to_string())?;
+        let status = saved.head.status;
+        if status.is_success() { Ok(()) } else { Err(format!("CouchDB answers {}", status.as_u16())) }
     }
 }
 

@@ -56,6 +56,8 @@ pub enum DocumentOperation {
 pub enum DatabaseOperation {
     /// `PUT /db`
     Create,
+    /// `DELETE /db`
+    Delete,
     /// `POST /db`: a document without a name in the target.
     Post,
     /// `POST /db/_bulk_docs`
@@ -190,6 +192,7 @@ pub fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> Route {
 fn on_database(method: &Method) -> DatabaseOperation {
     match *method {
         Method::PUT => DatabaseOperation::Create,
+        Method::DELETE => DatabaseOperation::Delete,
         Method::POST => DatabaseOperation::Post,
         _ => DatabaseOperation::Other,
     }
@@ -335,8 +338,9 @@ mod tests {
     fn what_is_beside_documents_goes_to_the_database() {
         for (method, path, expected) in [
             (Method::PUT, "", DatabaseOperation::Create),
-            (Method::POST, "/", DatabaseOperation::Post),
+            (Method::DELETE, "/", DatabaseOperation::Delete),
             (Method::GET, "", DatabaseOperation::Other),
+            (Method::POST, "/", DatabaseOperation::Post),
             (Method::POST, "/_bulk_docs", DatabaseOperation::BulkDocs),
             (Method::GET, "/_bulk_docs", DatabaseOperation::Other),
             (Method::POST, "/_bulk_get", DatabaseOperation::BulkGet),

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::envelope::Errors;
 use super::references::Ground;
+use crate::couch::origin_of;
 use crate::http::connect::resolve;
 use crate::http::egress::Egress;
 use crate::plan::Settings;
@@ -34,7 +35,7 @@ pub(super) async fn check_addresses(
 ) {
     let found = ground.own_ids("attachments").filter_map(|id| of_storage(&ground.merged.storage(id)?, storages));
     let couches = ground.own_ids("connections").filter(|id| *id != crate::plan::LOCAL);
-    let found = found.chain(couches.filter_map(|id| of_connection(&ground.merged.connection(id).ok()??)));
+    let found = found.chain(couches.filter_map(|id| Some(of_connection(&ground.merged.connection(id).ok()??))));
     let found: Vec<Address> = found.collect();
     let looked_up = stream::iter(found).map(|address| fault(address, egress, patience));
     let wrong: Vec<_> = looked_up.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
@@ -70,14 +71,10 @@ fn of_storage(settings: &Settings, storages: &Registry) -> Option<Address> {
     Some(Address { field, server: url.and_then(|url| server(&url)) })
 }
 
-fn of_connection(settings: &Settings) -> Option<Address> {
-    let ip = settings.members().get("ip")?.as_str()?.trim();
-    let port = settings.number("port").ok().flatten().unwrap_or(DEFAULT_PORT);
-    let host = if ip.contains(':') && !ip.starts_with('[') { format!("[{ip}]") } else { ip.to_owned() };
-    let sound = !host.contains(['/', '?', '#', '@', '\\']);
-    let server = sound.then(|| server(&format!("http://{host}:{port}/"))).flatten();
+fn of_connection(settings: &Settings) -> Address {
+    let server = origin_of(settings).ok().map(|origin| (origin.host, origin.port));
     let field = ["connections", settings.id(), "settings", "ip"].map(str::to_owned);
-    Some(Address { field, server })
+    Address { field, server }
 }
 
 /// Host and port; the host in its plain form, whichever way its numbers were written (WHATWG URL, "host parsing").
@@ -95,5 +92,3 @@ fn server(url: &str) -> Option<(String, u16)> {
 
 /// Names looked up at the same time.
 const AT_ONCE: usize = 16;
-/// CouchDB's.
-const DEFAULT_PORT: u64 = 5984;

@@ -11,16 +11,17 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Api;
-use super::documents::{Stored, make_database};
+use super::documents::Stored;
 use super::envelope::{Errors, Failure, refused};
 use super::route::Scope;
-use crate::couch::{Document, DocumentPath};
+use crate::couch::{Couch, Document, DocumentPath};
 use crate::database::{AccountId, month_database};
 use crate::error::Error;
 use crate::handlers::Gateway;
 use crate::http::body::{Body, collect};
 use crate::http::target::encode;
 use crate::plan::{Merged, NameSource, Settings, compose};
+use crate::router::Database;
 use crate::storage::{self, Backend, Fetch, Kind, Object, Upload};
 use crate::telemetry::log::RequestId;
 
@@ -222,6 +223,7 @@ impl Drop for Guard {
 
 /// The document that a probe's file would belong to.
 struct Paper {
+    couch: Couch,
     id: String,
     path: DocumentPath,
     rev: String,
@@ -249,29 +251,23 @@ impl Paper {
         for (key, value) in members.iter().filter(|(_, value)| !value.is_null()) {
             document.set(key, value).map_err(Error::from)?;
         }
-        let database = encode(&place.database);
-        let path = DocumentPath { database: database.clone(), document: id.clone() };
+        let path = DocumentPath { database: encode(&place.database), document: id.clone() };
         let bytes = Bytes::from(document.to_bytes().map_err(Error::from)?);
-        let (couch, account) = (&gateway.couch, gateway.couch.own_account());
-        let mut save = account.save(&path, &bytes).await?;
-        if save.head.status == StatusCode::NOT_FOUND {
-            make_database(couch, &database).await?;
-            save = account.save(&path, &bytes).await?;
-        }
+        let home = gateway.homes.of_name(&place.database).await?;
+        let save = home.save_own(Database::of(&place.database).as_ref(), &path, &bytes).await?;
+        let couch = home.couch;
         let answer: Map<String, Value> = serde_json::from_slice(&save.body).unwrap_or_default();
         match answer.get("rev").and_then(Value::as_str) {
-            Some(rev) if save.head.status.is_success() => Ok(Self { id, path, rev: rev.to_owned(), document }),
+            Some(rev) if save.head.status.is_success() => Ok(Self { couch, id, path, rev: rev.to_owned(), document }),
             _ => Err(refused(save.head.status, "save the document of a credential check")),
         }
     }
 
     /// In a task of its own: the answer need not wait for it.
-    fn remove(self, gateway: &Arc<Gateway>) {
-        let gateway = Arc::clone(gateway);
-        let tasks = gateway.tasks.clone();
-        drop(tasks.spawn("credential check's document", async move {
+    fn remove(self, gateway: &Gateway) {
+        drop(gateway.tasks.spawn("credential check's document", async move {
             let tombstone = json!({ "_id": self.id, "_rev": self.rev, "_deleted": true }).to_string();
-            let gone = gateway.couch.own_account().save(&self.path, &tombstone.into()).await;
+            let gone = self.couch.own_account().save(&self.path, &tombstone.into()).await;
             if !gone.is_ok_and(|gone| gone.head.status.is_success()) {
                 tracing::warn!(document = %self.id, "the document of a credential check stays in CouchDB");
             }

@@ -144,7 +144,7 @@ impl PlanDocuments {
 ///
 /// # Errors
 /// Where CouchDB cannot be asked, or refuses.
-pub(super) async fn make_database(couch: &Couch, database: &str) -> Result<(), Failure> {
+async fn make_database(couch: &Couch, database: &str) -> Result<(), Failure> {
     let path = DocumentPath { database: database.to_owned(), document: String::new() };
     let made = couch.own_account().save(&path, &Bytes::new()).await?;
     match made.head.status {

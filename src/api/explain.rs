@@ -50,7 +50,7 @@ impl Api {
             return Err(Failure::bad_identifier(id));
         }
         let path = DocumentPath { database: encode(database), document: encode(id) };
-        match self.0.gateway.couch.own_account().read(&path, "").await? {
+        match self.0.gateway.homes.of_name(database).await?.own_document(&path).await? {
             Answer::Document(document, _) => Ok(document),
             // 400 for the name of a database that cannot be.
             Answer::Other(answer) if matches!(answer.status(), StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) => {

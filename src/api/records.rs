@@ -55,9 +55,9 @@ impl Api {
         from: &str,
         wanted: usize,
     ) -> Result<Vec<Value>, Failure> {
-        let caller = self.0.gateway.couch.own_account();
-        let database = encode(&month_database(account, month));
-        let path = DocumentPath { database, document: "_all_docs".to_owned() };
+        let database = month_database(account, month);
+        let caller = self.0.gateway.homes.of_name(&database).await?.couch.own_account();
+        let path = DocumentPath { database: encode(&database), document: "_all_docs".to_owned() };
         let key = |id: &str| encode(&Value::from(id).to_string());
         let (from, to) = (key(from), key(prefix));
         let query = format!("include_docs=true&descending=true&limit={wanted}&startkey={from}&endkey={to}");

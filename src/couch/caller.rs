@@ -102,7 +102,11 @@ impl Caller {
             return Ok(Answer::Other(answer));
         }
         let (head, bytes) = answer.into_parts();
-        Ok(Answer::Document(Document::parse(&bytes).map_err(Error::Nonsense)?, head))
+        Ok(Answer::Document(self.parsed(&bytes)?, head))
+    }
+
+    fn parsed(&self, bytes: &[u8]) -> Result<Document, Error> {
+        Document::parse(bytes).map_err(|error| self.couch.failed(Error::Nonsense(error)))
     }
 
     /// Reads an attachment that CouchDB itself keeps. Its name is not encoded yet.
@@ -171,14 +175,14 @@ impl Caller {
             Ok(answer) => answer.into_parts(),
             Err(error) => {
                 call.ended(error.reason());
-                return Err(error);
+                return Err(self.couch.failed(error));
             }
         };
         let bytes = match collect(body, self.couch.document_bytes).await {
             Ok(bytes) => bytes,
             Err(error) => {
                 call.ended("broken");
-                return Err(Error::Body(error));
+                return Err(self.couch.failed(Error::Body(error)));
             }
         };
         call.answered(head.status);

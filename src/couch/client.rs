@@ -1,5 +1,7 @@
 //! One CouchDB, and sending clients' requests on to it.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
@@ -18,6 +20,8 @@ use crate::telemetry::activity::Activity;
 #[derive(Debug, Clone)]
 pub struct Couch {
     pub(super) server: Server,
+    /// The id of the plan's connection that it is; `None` for the configured CouchDB.
+    connection: Option<Arc<str>>,
     /// The path of the configured URL, without a slash at the end.
     pub(super) prefix: String,
     pub(super) authority: HeaderValue,
@@ -60,7 +64,37 @@ impl Couch {
             }
         };
         let prefix = prefix.trim_end_matches('/').to_owned();
-        Ok(Self { server, prefix, authority, account, in_place_of_clients: false, patience, document_bytes })
+        Ok(Self {
+            server,
+            connection: None,
+            prefix,
+            authority,
+            account,
+            in_place_of_clients: false,
+            patience,
+            document_bytes,
+        })
+    }
+
+    /// The same CouchDB, whose failures name this connection of a plan.
+    #[must_use]
+    pub fn named(mut self, id: &str) -> Self {
+        self.connection = Some(id.into());
+        self
+    }
+
+    /// Whether both are the same server, opened once.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.server.is(&other.server)
+    }
+
+    /// Says whose failure it is.
+    pub(super) fn failed(&self, error: Error) -> Error {
+        match &self.connection {
+            Some(id) => Error::At(Arc::clone(id), Box::new(error)),
+            None => error,
+        }
     }
 
     /// The same CouchDB, asked with its account whoever the client is.
@@ -125,7 +159,8 @@ impl Couch {
         }
         self.identify(&mut parts.headers);
         frame_body(&mut parts, &body);
-        let answer = self.server.send(Request::from_parts(parts, body), patience).await.map_err(Error::Client)?;
+        let answer = self.server.send(Request::from_parts(parts, body), patience).await;
+        let answer = answer.map_err(|error| self.failed(Error::Client(error)))?;
         let (mut parts, body) = answer.into_parts();
         headers::strip_response(&mut parts.headers);
         Ok(Response::from_parts(parts, body))

@@ -1,15 +1,20 @@
 //! The CouchDB servers that plans name beside the configured one.
 //!
-//! Each is opened when it is first asked for. What a connection may say is in KAZOO's schema `storage.connection`; `ip` and
-//! `port` say where it is.
+//! Each is opened when it is first asked for, and closed when nobody's plan names it any more. What a connection may say is
+//! in KAZOO's schema `storage.connection`; `ip` and `port` say where it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
 
 use super::client::Couch;
 use crate::config::Secret;
-use crate::http::client::Client;
+use crate::database::AccountId;
+use crate::http::client::{Client, Pooling};
 use crate::http::connect::Reach;
 use crate::http::target::Origin;
 use crate::settings::{Settings, WrongSetting};
@@ -21,7 +26,39 @@ pub struct Connections {
     document_bytes: u64,
     /// Whether a connection's own credentials stand in the place of the client's.
     own_credentials: bool,
-    open: Mutex<HashMap<String, Couch>>,
+    open: Mutex<HashMap<Fingerprint, Open>>,
+}
+
+type Fingerprint = String;
+
+/// Whose plan it is: an account's, or the system's where there is none; with a user, what holds for that user's documents.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Whose {
+    /// The account.
+    pub account: Option<AccountId>,
+    /// The user.
+    pub user: Option<String>,
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Named {
+    /// Of its settings.
+    pub fingerprint: String,
+    /// Its id in the plans.
+    pub id: String,
+    /// Whose plans have led to it.
+    pub by: Vec<Whose>,
+}
+
+#[derive(Debug)]
+struct Open {
+    couch: Couch,
+    /// Its id in the plans.
+    id: String,
+    /// Whose plans have led to it.
+    named_by: HashSet<Whose>,
+    used: Instant,
 }
 
 impl Connections {
@@ -31,42 +68,199 @@ impl Connections {
         Self { client, document_bytes, own_credentials, open: Mutex::default() }
     }
 
-    /// The CouchDB that a plan's connection names.
+    /// The CouchDB that somebody's plan names.
     ///
     /// # Errors
-    /// Settings that name no server.
-    pub fn open(&self, settings: &Settings) -> Result<Couch, WrongSetting> {
+    /// Settings that name no server, and a driver that does not exist.
+    pub fn open(&self, settings: &Settings, whose: &Whose) -> Result<Couch, WrongSetting> {
         let key = settings.fingerprint();
-        if let Some(couch) = self.opened().get(&key) {
-            return Ok(couch.clone());
+        if let Some(open) = self.opened().get_mut(&key) {
+            open.used = Instant::now();
+            if !open.named_by.contains(whose) {
+                open.named_by.insert(whose.clone());
+            }
+            return Ok(open.couch.clone());
         }
         let couch = self.connect(settings)?;
-        self.opened().insert(key, couch.clone());
-        Ok(couch)
+        let new = || Open { couch, id: settings.id().to_owned(), named_by: HashSet::new(), used: Instant::now() };
+        let mut opened = self.opened();
+        let open = opened.entry(key).or_insert_with(new);
+        open.named_by.insert(whose.clone());
+        Ok(open.couch.clone())
     }
 
-    fn opened(&self) -> MutexGuard<'_, HashMap<String, Couch>> {
+    /// What is open, and whose plans have led to it.
+    #[must_use]
+    pub fn named(&self) -> Vec<Named> {
+        let named = |(key, open): (&Fingerprint, &Open)| Named {
+            fingerprint: key.clone(),
+            id: open.id.clone(),
+            by: open.named_by.iter().cloned().collect(),
+        };
+        self.opened().iter().map(named).collect()
+    }
+
+    /// These plans do not name a connection any more. It is closed if they were the last, or if nobody has used it for
+    /// long; requests that are on their way end as they would have.
+    pub fn unnamed(&self, fingerprint: &str, by: &[Whose]) {
+        let mut opened = self.opened();
+        let Some(open) = opened.get_mut(fingerprint) else { return };
+        for whose in by {
+            open.named_by.remove(whose);
+        }
+        if open.named_by.is_empty() || open.used.elapsed() > KEEP_UNUSED {
+            opened.remove(fingerprint);
+        }
+    }
+
+    fn opened(&self) -> MutexGuard<'_, HashMap<Fingerprint, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connect(&self, settings: &Settings) -> Result<Couch, WrongSetting> {
-        let host = settings.required("ip")?;
-        let port = settings.number("port")?.unwrap_or(DEFAULT_PORT);
-        let wrong = |error: &dyn fmt::Display| settings.wrong("ip", format!("names no server: {error}"));
-        let bracketed = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
-        let url = url::Url::parse(&format!("http://{bracketed}:{port}/")).map_err(|error| wrong(&error))?;
-        let origin = Origin::of(&url).ok_or_else(|| wrong(&"no host"))?;
-        let server = self.client.server(origin, Reach::Tenant);
+        let origin = origin_of(settings)?;
+        let server = self.client.pooled(origin, Reach::Tenant, pooling(settings)?);
         let credentials = settings.object("credentials")?.cloned().unwrap_or_default();
         let credentials = Settings::new(settings.id(), settings.handler(), credentials);
-        let (name, password) = (credentials.text("username")?, credentials.text("password")?);
-        let password = Secret::new(password.unwrap_or_default());
+        let wrong = |error: WrongSetting| settings.wrong(format!("credentials.{}", error.key()), error.what());
+        let name = credentials.text("username").map_err(wrong)?.filter(|name| !name.is_empty());
+        let password = match credentials.members().get("password") {
+            // KAZOO's schema allows it.
+            Some(Value::Number(number)) => number.to_string(),
+            _ => credentials.text("password").map_err(wrong)?.unwrap_or_default(),
+        };
+        let password = Secret::new(password);
         let account = name.as_deref().map(|name| (name, &password));
         let patience = self.client.patience();
-        let couch = Couch::new(server, "", account, patience, self.document_bytes).map_err(|error| wrong(&error))?;
+        let couch = Couch::new(server, "", account, patience, self.document_bytes)
+            .map_err(|_| settings.wrong("credentials", "cannot be sent"))?
+            .named(settings.id());
         Ok(if self.own_credentials && name.is_some() { couch.in_place_of_clients() } else { couch })
     }
 }
 
+/// The server of a connection: `ip`, an address or a name, and `port`.
+///
+/// # Errors
+/// Settings that name none, and a driver that does not exist.
+pub fn origin_of(settings: &Settings) -> Result<Origin, WrongSetting> {
+    if !matches!(settings.handler(), "" | DRIVER) {
+        let driver = settings.handler();
+        return Err(settings.wrong("driver", format!("`{driver}` does not exist: there is only `{DRIVER}`")));
+    }
+    let port = settings.number("port")?.unwrap_or(DEFAULT_PORT);
+    let port = u16::try_from(port).ok().filter(|port| *port > 0);
+    let port = port.ok_or_else(|| settings.wrong("port", "must be a port, from 1 to 65535"))?;
+    let host = settings.required("ip")?;
+    let host = host.trim();
+    let wrong = |error: &dyn fmt::Display| settings.wrong("ip", format!("names no server: {error}"));
+    if host.contains(['/', '?', '#', '@', '\\']) {
+        return Err(wrong(&"it is an address or a name, and nothing more"));
+    }
+    let bracketed = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    let url = url::Url::parse(&format!("http://{bracketed}:{port}/")).map_err(|error| wrong(&error))?;
+    Origin::of(&url).ok_or_else(|| wrong(&"no host"))
+}
+
+/// What a connection says about its sockets. `max_sessions` and `max_pipeline_size` are about KAZOO's client: here every
+/// request that runs has a socket of its own, and `limits.in_flight` bounds them.
+fn pooling(settings: &Settings) -> Result<Pooling, WrongSetting> {
+    let mut pooling = Pooling::default();
+    if let Some(milliseconds) = settings.number("connect_timeout")?.filter(|milliseconds| *milliseconds > 0) {
+        pooling.connect = Some(Duration::from_millis(milliseconds));
+    }
+    for key in ["max_sessions", "max_pipeline_size"] {
+        settings.number(key)?;
+    }
+    if let Some(pool) = settings.object("pool")? {
+        let pool = Settings::new(settings.id(), settings.handler(), pool.clone());
+        let size = pool.number("size").map_err(|error| settings.wrong("pool.size", error.what()))?;
+        if let Some(size) = size.filter(|size| *size > 0) {
+            pooling.most_idle = usize::try_from(size).unwrap_or(usize::MAX).min(pooling.most_idle);
+        }
+    }
+    if let Some(options) = settings.object("connect_options")? {
+        let options = Settings::new(settings.id(), settings.handler(), options.clone());
+        let keepalive = options.flag("keepalive");
+        let keepalive = keepalive.map_err(|error| settings.wrong("connect_options.keepalive", error.what()))?;
+        pooling.keepalive = keepalive.unwrap_or_default();
+    }
+    Ok(pooling)
+}
+
+/// The only one that there is.
+const DRIVER: &str = "kazoo_couch";
 /// CouchDB's.
 const DEFAULT_PORT: u64 = 5984;
+/// A connection that nobody used for this long is closed, and opened again when somebody does.
+const KEEP_UNUSED: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Settings, origin_of, pooling};
+
+    fn settings(driver: &str, members: &Value) -> Settings {
+        Settings::new("c1", driver, members.as_object().cloned().unwrap())
+    }
+
+    fn couch(members: &Value) -> Settings {
+        settings("kazoo_couch", members)
+    }
+
+    #[test]
+    fn address_and_port_name_the_server() {
+        for (members, expected) in [
+            (json!({"ip": "10.0.0.1", "port": 15984}), "http://10.0.0.1:15984"),
+            (json!({"ip": " 10.0.0.1 ", "port": "15984"}), "http://10.0.0.1:15984"),
+            (json!({"ip": "couch.example"}), "http://couch.example:5984"),
+            (json!({"ip": "::1", "port": 80}), "http://[::1]"),
+            (json!({"ip": "[::1]"}), "http://[::1]:5984"),
+        ] {
+            assert_eq!(origin_of(&couch(&members)).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_names_no_server_is_refused_by_its_key() {
+        for (members, key) in [
+            (json!({}), "ip"),
+            (json!({"ip": ""}), "ip"),
+            (json!({"ip": 7}), "ip"),
+            (json!({"ip": "canary@h"}), "ip"),
+            (json!({"ip": "http://canary"}), "ip"),
+            (json!({"ip": "a canary"}), "ip"),
+            (json!({"ip": "h", "port": "canary"}), "port"),
+            (json!({"ip": "h", "port": 0}), "port"),
+            (json!({"ip": "h", "port": 65536}), "port"),
+        ] {
+            let error = origin_of(&couch(&members)).unwrap_err();
+            assert_eq!((error.id(), error.key()), ("c1", key), "{members}");
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+        let error = origin_of(&settings("pigeon", &json!({"ip": "h"}))).unwrap_err();
+        assert!(error.key() == "driver" && error.what().contains("`pigeon`"), "{error}");
+    }
+
+    #[test]
+    fn sockets_are_kept_as_the_connection_says() {
+        let usual = pooling(&couch(&json!({}))).unwrap();
+        assert_eq!((usual.connect, usual.keepalive), (None, false));
+        let all = json!({"connect_timeout": "500", "connect_options": {"keepalive": "true"}, "max_sessions": "10",
+            "max_pipeline_size": 1, "pool": {"name": "p", "size": "7"}});
+        let told = pooling(&couch(&all)).unwrap();
+        assert_eq!((told.connect.unwrap().as_millis(), told.keepalive, told.most_idle), (500, true, 7));
+        let large = pooling(&couch(&json!({"pool": {"size": 1_000_000}, "connect_timeout": 0}))).unwrap();
+        assert_eq!((large.connect, large.most_idle), (None, usual.most_idle));
+        for (members, key) in [
+            (json!({"connect_timeout": "soon"}), "connect_timeout"),
+            (json!({"max_sessions": []}), "max_sessions"),
+            (json!({"pool": {"size": "x"}}), "pool.size"),
+            (json!({"pool": 7}), "pool"),
+            (json!({"connect_options": {"keepalive": 7}}), "connect_options.keepalive"),
+        ] {
+            assert_eq!(pooling(&couch(&members)).err().unwrap().key(), key, "{members}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Why CouchDB could not be asked.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::document::NotADocument;
 use crate::http::body::BoxError;
@@ -17,6 +18,8 @@ pub enum Error {
     Nonsense(NotADocument),
     /// The request could not be built.
     Request(http::Error),
+    /// Any of them, of a connection of a plan; with its id.
+    At(Arc<str>, Box<Self>),
 }
 
 impl fmt::Display for Error {
@@ -26,6 +29,7 @@ impl fmt::Display for Error {
             Self::Body(_) => "CouchDB's answer cannot be read",
             Self::Nonsense(_) => "CouchDB's answer makes no sense",
             Self::Request(_) => "the request to CouchDB is malformed",
+            Self::At(id, error) => return write!(f, "connection {id}: {error}"),
         })
     }
 }
@@ -37,15 +41,35 @@ impl std::error::Error for Error {
             Self::Body(error) => Some(&**error),
             Self::Nonsense(error) => Some(error),
             Self::Request(error) => Some(error),
+            Self::At(_, error) => error.source(),
         }
     }
 }
 
 impl Error {
+    /// The failure itself, wherever it was.
+    #[must_use]
+    pub fn itself(&self) -> &Self {
+        match self {
+            Self::At(_, error) => error.itself(),
+            error => error,
+        }
+    }
+
+    /// The id of the plan's connection that it was at; `None` for the configured CouchDB.
+    #[must_use]
+    pub fn connection(&self) -> Option<&str> {
+        match self {
+            Self::At(id, _) => Some(id),
+            _ => None,
+        }
+    }
+
     /// The failure in one word, for metrics and spans.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::At(_, error) => error.reason(),
             Self::Client(error) => match error.kind() {
                 client::Kind::Resolve | client::Kind::Refused | client::Kind::Connect | client::Kind::Tls => {
                     "unreachable"

@@ -9,7 +9,7 @@ mod scan;
 
 pub use caller::{Answer, Caller, Save, is_missing_database};
 pub use client::{Couch, DocumentPath};
-pub use connections::Connections;
+pub use connections::{Connections, Named, Whose, origin_of};
 pub use document::{Document, NotADocument};
 pub use error::Error;
 pub use scan::{Scanner, Text};

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -35,6 +35,20 @@ pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange
     };
     let stopping = Box::pin(gateway.stopping.clone().cancelled_owned());
     Ok(answer.map(|body| Body::boxed(Endless { body, stopping })))
+}
+
+/// The same request once more, where that can be asked twice.
+pub(super) fn again(exchange: &Exchange) -> Option<Exchange> {
+    let request = &exchange.request;
+    if !matches!(*request.method(), Method::GET | Method::HEAD) || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(Body::empty());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.version_mut() = request.version();
+    *again.headers_mut() = request.headers().clone();
+    Some(Exchange { request: again, id: exchange.id, activity: exchange.activity.clone() })
 }
 
 /// The span of the request ends with the head of its answer.

@@ -1,29 +1,18 @@
-//! Which CouchDB a database of a plan lives in, and where in it, or beside it, a document is.
-
-use std::sync::Arc;
+//! Where a document is: in the CouchDB of its class, or in one beside it. The client's own rights decide what is found.
 
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
 
 use super::Gateway;
-use crate::couch::{Answer, Caller, Couch, Document, DocumentPath, is_missing_database};
+use super::attachment::{decide, plan_for};
+use crate::couch::{self, Answer, Caller, Couch, Document, DocumentPath, Whose, is_missing_database};
 use crate::error::Error;
-use crate::plan::{LOCAL, Merged};
-use crate::router::Database;
+pub(super) use crate::home::Home;
+use crate::http::body::{TooLarge, cause};
+use crate::plan::Outcome;
+use crate::router::{Database, DocumentTarget};
 use crate::telemetry::activity::Activity;
-
-/// The CouchDB of a database: its class's, and those that the class's types name.
-pub(super) struct Home {
-    /// The account's plan, or the system's.
-    pub(super) plan: Arc<Merged>,
-    /// The class's own.
-    pub(super) couch: Couch,
-    /// Where documents of some types are.
-    pub(super) others: Vec<Couch>,
-    /// Whether the plan, or one of the account's users' plans, may send attachments elsewhere.
-    pub(super) stores: bool,
-}
 
 /// A document as CouchDB gave it to the client's credentials, or CouchDB's own word why not.
 pub(super) enum Read {
@@ -36,22 +25,16 @@ pub(super) enum Read {
 
 impl Home {
     pub(super) async fn of(gateway: &Gateway, database: &Database) -> Result<Self, Error> {
-        let plan = gateway.plans.effective(database.account.as_ref(), None).await?;
-        let (own, others) = plan.connections(database.class, &database.name)?;
-        let couch = connect(gateway, &plan, own)?;
-        let others = others.into_iter().map(|id| connect(gateway, &plan, id)).collect::<Result<_, _>>()?;
-        let stores = plan.class_has_handler(database.class, &database.name)
-            || gateway.plans.has_user_plans(database.account.as_ref());
-        Ok(Self { plan, couch, others, stores })
+        gateway.homes.of(database).await
     }
 
     /// Whether an attachment may be elsewhere than in the class's CouchDB: if not, its document need not be read.
     pub(super) fn may_be_outside(&self) -> bool {
-        self.stores || !self.others.is_empty()
+        self.stores || self.has_others()
     }
 
     /// Reads a document, first where its class lives, and says who gave it. `query` is raw. Where nobody has it, it is
-    /// the class's CouchDB that says so.
+    /// the class's CouchDB that says so; one that refuses to say is believed to have it.
     pub(super) async fn read(
         &self,
         path: &DocumentPath,
@@ -61,39 +44,132 @@ impl Home {
     ) -> Result<(Read, Caller), Error> {
         let caller = self.couch.client(headers, activity);
         let first = read(path, query, &caller).await?;
-        if !matches!(first, Read::Missing(_)) {
+        if !matches!(first, Read::Missing(_)) || !self.has_others() {
             return Ok((first, caller));
         }
-        for other in &self.others {
+        for other in self.others()? {
             let there = other.client(headers, activity);
-            if let found @ Read::Document(..) = read(path, query, &there).await? {
-                return Ok((found, there));
+            match read(path, query, &there).await? {
+                Read::Missing(_) => {}
+                Read::Refused(answer) if answer.status() == StatusCode::NOT_FOUND => {}
+                found => return Ok((found, there)),
             }
         }
         Ok((first, caller))
     }
 
-    /// The CouchDB that has a document: the class's where nobody has it.
+    /// The CouchDB that has a document, or has had it: the class's where nobody has.
     pub(super) async fn holder(
         &self,
         path: &DocumentPath,
         headers: &HeaderMap,
         activity: &Activity,
     ) -> Result<Couch, Error> {
-        if self.others.is_empty() {
+        if !self.has_others() {
             return Ok(self.couch.clone());
         }
-        Ok(self.read(path, "", headers, activity).await?.1.couch().clone())
+        match presence(path, &self.couch.client(headers, activity)).await? {
+            Presence::There => Ok(self.couch.clone()),
+            Presence::Gone | Presence::Unknown => {
+                let other = self.other_holder(path, headers, activity).await?;
+                Ok(other.unwrap_or_else(|| self.couch.clone()))
+            }
+        }
+    }
+
+    /// The CouchDB beside the class's that has a document, or has had it.
+    pub(super) async fn other_holder(
+        &self,
+        path: &DocumentPath,
+        headers: &HeaderMap,
+        activity: &Activity,
+    ) -> Result<Option<Couch>, Error> {
+        let mut gone = None;
+        for other in self.others()? {
+            match presence(path, &other.client(headers, activity)).await? {
+                Presence::There => return Ok(Some(other)),
+                Presence::Gone => gone = gone.or(Some(other)),
+                Presence::Unknown => {}
+            }
+        }
+        Ok(gone)
+    }
+
+    /// The CouchDB that a document is written to: an update goes to where the document is (`updates`: it names a revision),
+    /// a new one to where its type belongs, by the plan of its owner.
+    pub(super) async fn for_document(
+        &self,
+        gateway: &Gateway,
+        target: &DocumentTarget,
+        document: &Document,
+        updates: bool,
+        headers: &HeaderMap,
+        activity: &Activity,
+    ) -> Result<Couch, Error> {
+        if !self.has_others() {
+            return Ok(self.couch.clone());
+        }
+        if updates {
+            if presence(&target.path, &self.couch.client(headers, activity)).await? == Presence::There {
+                return Ok(self.couch.clone());
+            }
+            if let Some(other) = self.other_holder(&target.path, headers, activity).await? {
+                return Ok(other);
+            }
+        }
+        self.of_type(gateway, &target.database, document).await
+    }
+
+    /// The CouchDB that the plan of a document's owner names for its type.
+    pub(super) async fn of_type(
+        &self,
+        gateway: &Gateway,
+        database: &Database,
+        document: &Document,
+    ) -> Result<Couch, Error> {
+        if !self.has_others() {
+            return Ok(self.couch.clone());
+        }
+        let plan = plan_for(gateway, database, document).await?;
+        let connection = match decide(&plan, database, document)? {
+            Outcome::PassThrough { connection } => connection,
+            Outcome::Store(decision) => decision.connection,
+        };
+        // Only where the owner has a plan: everybody else's is the account's.
+        let user = document.text("owner_id").filter(|owner| plan.sources().contains(owner));
+        self.connect(&plan, &connection, &Whose { account: database.account.clone(), user })
     }
 }
 
-/// The CouchDB of a connection that the plan defines.
-pub(super) fn connect(gateway: &Gateway, plan: &Merged, id: &str) -> Result<Couch, Error> {
-    if id == LOCAL {
-        return Ok(gateway.couch.clone());
+/// Whether a CouchDB has a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// It has, or refuses to say.
+    There,
+    /// It has been deleted.
+    Gone,
+    /// It never had it.
+    Unknown,
+}
+
+async fn presence(path: &DocumentPath, caller: &Caller) -> Result<Presence, Error> {
+    let answer = match caller.read(path, "").await {
+        Ok(Answer::Other(answer)) if answer.status() == StatusCode::NOT_FOUND => answer,
+        Ok(_) => return Ok(Presence::There),
+        Err(error) if is_too_large(&error) => return Ok(Presence::There),
+        Err(error) => return Err(error.into()),
+    };
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        reason: String,
     }
-    let settings = plan.connection(id)?.ok_or(Error::Bug("a checked connection is gone"))?;
-    gateway.connections.open(&settings).map_err(|error| Error::Connection(id.into(), error))
+    let refusal = serde_json::from_slice::<Refusal>(answer.body());
+    Ok(if refusal.is_ok_and(|refusal| refusal.reason == "deleted") { Presence::Gone } else { Presence::Unknown })
+}
+
+/// What is larger than a document that is read is there all the same.
+fn is_too_large(error: &couch::Error) -> bool {
+    matches!(error.itself(), couch::Error::Body(error) if cause::<TooLarge>(&**error).is_some())
 }
 
 /// Reads a document. `query` is raw.

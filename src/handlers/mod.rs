@@ -4,6 +4,7 @@ mod attachment;
 mod commit;
 mod copy;
 mod counted;
+mod create;
 mod delete;
 mod documents;
 mod forward;
@@ -25,10 +26,12 @@ use http::{Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::couch::{Connections, Couch};
+use crate::couch::Couch;
 use crate::error::Error;
+use crate::home::Homes;
 use crate::http::body::Body;
 use crate::http::egress::Egress;
+use crate::http::target::query_value;
 use crate::plan::Plans;
 use crate::record::{About, Records};
 use crate::router::{Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, route};
@@ -46,8 +49,8 @@ pub use locks::Locks;
 pub struct Gateway {
     /// The `local` connection.
     pub couch: Couch,
-    /// The CouchDB servers that plans name beside it.
-    pub connections: Connections,
+    /// Which CouchDB each database lives in.
+    pub homes: Homes,
     /// In which databases clients see outside attachments as CouchDB's own.
     pub present_stubs: config::PresentStubs,
     /// The plans of all accounts.
@@ -165,8 +168,9 @@ async fn within(
     match operation {
         DatabaseOperation::Post => documents::post(gateway, database, exchange).await,
         DatabaseOperation::BulkDocs => documents::bulk_docs(gateway, database, exchange).await,
-        DatabaseOperation::Create
-        | DatabaseOperation::BulkGet
+        DatabaseOperation::Create => ("forward", create::create(&gateway, &database, exchange).await),
+        DatabaseOperation::Delete => ("forward", create::delete(&gateway, &database, exchange).await),
+        DatabaseOperation::BulkGet
         | DatabaseOperation::Rows
         | DatabaseOperation::Other => ("forward", to_home(&gateway, &database, exchange).await),
     }
@@ -178,12 +182,29 @@ async fn to_home(gateway: &Gateway, database: &Database, exchange: Exchange) -> 
     forward::forward(gateway, &home.couch, exchange).await
 }
 
-/// Sends a request on to the CouchDB that has the document.
+/// Sends a request on to the CouchDB that has the document. A plain read goes to the class's at once, and on only where
+/// that does not have it.
 async fn to_holder(gateway: &Gateway, target: &DocumentTarget, exchange: Exchange) -> Result<Response<Body>, Error> {
     let home = Home::of(gateway, &target.database).await?;
+    if !home.has_others() {
+        return forward::forward(gateway, &home.couch, exchange).await;
+    }
     let headers = exchange.request.headers().clone();
-    let couch = home.holder(&target.path, &headers, &exchange.activity).await?;
-    forward::forward(gateway, &couch, exchange).await
+    let activity = exchange.activity.clone();
+    let again = forward::again(&exchange);
+    // To a list of revisions CouchDB answers 200 also where it has none of them.
+    let Some(again) = again.filter(|_| query_value(target.query.as_deref(), "open_revs").is_none()) else {
+        let couch = home.holder(&target.path, &headers, &activity).await?;
+        return forward::forward(gateway, &couch, exchange).await;
+    };
+    let answer = forward::forward(gateway, &home.couch, exchange).await?;
+    if answer.status() != StatusCode::NOT_FOUND {
+        return Ok(answer);
+    }
+    match home.other_holder(&target.path, &headers, &activity).await? {
+        Some(other) => forward::forward(gateway, &other, again).await,
+        None => Ok(answer),
+    }
 }
 
 async fn attachment(

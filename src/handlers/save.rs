@@ -132,12 +132,12 @@ fn saved(save: Save) -> Outcome {
 /// No connection was made: CouchDB has seen nothing.
 pub(super) fn never_left(error: &couch::Error) -> bool {
     use client::Kind;
-    match error {
+    match error.itself() {
         couch::Error::Client(error) => {
             matches!(error.kind(), Kind::Resolve | Kind::Refused | Kind::Connect | Kind::Tls)
         }
         couch::Error::Request(_) => true,
-        couch::Error::Body(_) | couch::Error::Nonsense(_) => false,
+        couch::Error::Body(_) | couch::Error::Nonsense(_) | couch::Error::At(..) => false,
     }
 }
 

@@ -5,6 +5,7 @@
 //! not seen, or where it has no body, changes nothing, and met a connection that had been lying idle.
 
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -19,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep};
 
 use super::body::{Body, BoxError};
-use super::connect::{Connector, Reach};
+use super::connect::{Connector, Reach, Stream, keep_alive};
 pub use super::fault::{Error, Kind};
 use super::headers;
 use super::idle::IdleTimer;
@@ -49,7 +50,13 @@ impl Client {
     /// A pool of connections to one server.
     #[must_use]
     pub fn server(&self, origin: Origin, reach: Reach) -> Server {
-        let pool = Pool { client: self.clone(), origin, reach, idle: Mutex::new(Vec::new()) };
+        self.pooled(origin, reach, Pooling::default())
+    }
+
+    /// The same, where something is said about the connections.
+    #[must_use]
+    pub fn pooled(&self, origin: Origin, reach: Reach, pooling: Pooling) -> Server {
+        let pool = Pool { client: self.clone(), origin, reach, pooling, idle: Mutex::new(Vec::new()) };
         Server(Arc::new(pool))
     }
 
@@ -64,6 +71,24 @@ impl Client {
     pub fn patience(&self) -> Patience {
         let timeouts = self.0.connector.timeouts();
         Patience { head: Some(timeouts.response_head), idle: Some(timeouts.idle_body) }
+    }
+}
+
+/// How the connections to one server are made and kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Pooling {
+    /// How long a connection may take to be made, where that is less than `timeouts.connect`.
+    pub connect: Option<Duration>,
+    /// Whether the system asks now and then whether the other end of an idle connection is still there (RFC 1122 section
+    /// 4.2.3.6).
+    pub keepalive: bool,
+    /// More idle connections than this are closed, the oldest first.
+    pub most_idle: usize,
+}
+
+impl Default for Pooling {
+    fn default() -> Self {
+        Self { connect: None, keepalive: false, most_idle: MOST_IDLE }
     }
 }
 
@@ -84,6 +109,7 @@ struct Pool {
     client: Client,
     origin: Origin,
     reach: Reach,
+    pooling: Pooling,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -105,6 +131,12 @@ struct Checkout {
 }
 
 impl Server {
+    /// Whether both are the same pool.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The server's scheme, host and port.
     #[must_use]
     pub fn origin(&self) -> &Origin {
@@ -166,7 +198,7 @@ impl Pool {
 
     async fn open(&self) -> Result<Wire, Error> {
         let shared = &self.client.0;
-        let stream = shared.connector.connect(&self.origin, self.reach).await?;
+        let stream = self.connect().await?;
         // hyper ends a connection only after what it has begun to write is written.
         let stream = Stall::new(stream, shared.connector.timeouts().idle_body);
         let (sender, connection) = http1::Builder::new()
@@ -182,6 +214,20 @@ impl Pool {
             }
         }));
         Ok(Wire { sender, timer: Box::pin(tokio::time::sleep(KEEP_IDLE)) })
+    }
+
+    async fn connect(&self) -> Result<Stream, Error> {
+        let opening = self.client.0.connector.connect(&self.origin, self.reach);
+        let stream = match self.pooling.connect {
+            None => opening.await?,
+            Some(patience) => tokio::time::timeout(patience, opening)
+                .await
+                .map_err(|_| Error::from(Kind::Connect).because(io::Error::from(io::ErrorKind::TimedOut)))??,
+        };
+        if self.pooling.keepalive {
+            keep_alive(&stream)?;
+        }
+        Ok(stream)
     }
 
     fn accept(
@@ -218,7 +264,7 @@ impl Pool {
 
     fn push(&self, wire: Wire) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() >= MOST_IDLE {
+        if idle.len() >= self.pooling.most_idle {
             idle.remove(0);
         }
         idle.push(Idle { wire, since: Instant::now() });

@@ -173,6 +173,18 @@ fn tuned(stream: TcpStream) -> Result<TcpStream, Error> {
     tuned.map(|()| stream).map_err(|error| Error::from(Kind::Connect).because(error))
 }
 
+/// Has the system ask now and then whether the other end is still there.
+///
+/// # Errors
+/// Of kind `Connect` where the system refuses.
+pub(super) fn keep_alive(stream: &Stream) -> Result<(), Error> {
+    let socket = match stream {
+        Stream::Plain(stream) => stream,
+        Stream::Tls(stream) => stream.get_ref().0,
+    };
+    rustix::net::sockopt::set_socket_keepalive(socket, true).map_err(|error| Error::from(Kind::Connect).because(error))
+}
+
 /// The addresses of a host.
 ///
 /// # Errors

@@ -3,15 +3,17 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::document::{Documents, Merged, plan_id};
+use super::users::Users;
 use crate::config;
 use crate::couch::{self, Answer, Couch, DocumentPath};
 use crate::database::AccountId;
@@ -34,6 +36,7 @@ struct Inner {
     users: RwLock<Users>,
     /// Raised whenever anything may have changed; a merged plan of an older count is not kept.
     version: AtomicU64,
+    changes: watch::Sender<()>,
 }
 
 type Key = (Option<AccountId>, Option<String>);
@@ -53,16 +56,6 @@ impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Held").field("present", &self.document.is_some()).finish_non_exhaustive()
     }
-}
-
-/// Which accounts have plans of users, as the changes feed tells.
-#[derive(Debug, Default)]
-enum Users {
-    /// Nobody knows: the feed has not been read. There is no plan either, as far as anybody knows.
-    #[default]
-    Unknown,
-    /// User id to account id.
-    Known(HashMap<String, String>),
 }
 
 /// The plans cannot be known, and had been known before.
@@ -97,6 +90,7 @@ impl Plans {
             dirty: Mutex::default(),
             users: RwLock::default(),
             version: AtomicU64::new(0),
+            changes: watch::Sender::new(()),
         }))
     }
 
@@ -129,11 +123,23 @@ impl Plans {
     #[must_use]
     pub fn has_user_plans(&self, account: Option<&AccountId>) -> bool {
         let Some(account) = account else { return false };
-        let users = self.0.users.read().unwrap_or_else(PoisonError::into_inner);
-        match &*users {
-            Users::Unknown => false,
-            Users::Known(users) => users.values().any(|known| known == account.as_str()),
-        }
+        self.users().has(account.as_str())
+    }
+
+    /// The users of an account whose plans may send documents to connections of their own.
+    #[must_use]
+    pub fn users_with_connections(&self, account: Option<&AccountId>) -> Vec<String> {
+        account.map(|account| self.users().with_connections(account.as_str())).unwrap_or_default()
+    }
+
+    fn users(&self) -> RwLockReadGuard<'_, Users> {
+        self.0.users.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Told of whenever a plan may have changed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changes.subscribe()
     }
 
     /// How long ago each plan that is held was read.
@@ -287,6 +293,7 @@ impl Plans {
             self.0.version.fetch_add(1, Ordering::AcqRel);
         }
         self.0.merged.invalidate_all();
+        self.0.changes.send_replace(());
     }
 
     pub(super) fn couch(&self) -> &Couch {
@@ -303,15 +310,7 @@ impl Plans {
 
     /// A document of the plans database has changed, or has been deleted where there is no value.
     pub fn document_changed(&self, id: &str, document: Option<&Value>) {
-        {
-            let mut users = self.0.users.write().unwrap_or_else(PoisonError::into_inner);
-            if let Users::Known(users) = &mut *users {
-                match document.and_then(|document| user_plan(id, document)) {
-                    Some(account) => users.insert(id.to_owned(), account),
-                    None => users.remove(id),
-                };
-            }
-        }
+        self.0.users.write().unwrap_or_else(PoisonError::into_inner).changed(id, document);
         self.changed(|known| {
             let matters = known.contains_key(id) || self.0.documents.contains_key(id);
             matters.then(|| id.to_owned()).into_iter().collect()
@@ -328,15 +327,8 @@ impl Plans {
 
     /// The feed begins from the first change: users' plans become known.
     pub(super) fn feed_begins(&self) {
-        *self.0.users.write().unwrap_or_else(PoisonError::into_inner) = Users::Known(HashMap::new());
+        *self.0.users.write().unwrap_or_else(PoisonError::into_inner) = Users::none();
     }
-}
-
-/// The account of a document that is a user's plan.
-fn user_plan(id: &str, document: &Value) -> Option<String> {
-    let text = |key: &str| document.get(key).and_then(Value::as_str);
-    let account = text("pvt_account_id").filter(|account| *account != id)?;
-    (text("pvt_type") == Some("storage")).then(|| account.to_owned())
 }
 
 /// Documents held at once; the least used go first.

@@ -14,6 +14,7 @@ mod lookup;
 mod members;
 mod name;
 mod redact;
+mod users;
 
 pub use redact::{redacted, redacted_url};
 

@@ -3,7 +3,7 @@
 use super::{Source, sources, without_tests};
 
 /// Every module of the crate, highest first: a module may use those after it and none before it.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "main",
     "cli",
     "app",
@@ -13,6 +13,7 @@ const ORDER: [&str; 23] = [
     "explain",
     "handlers",
     "record",
+    "home",
     "router",
     "error",
     "pointer",

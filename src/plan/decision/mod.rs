@@ -1,5 +1,6 @@
 //! What a merged plan means for one document.
 
+mod connections;
 mod on_delete;
 
 use serde_json::Value;
@@ -128,31 +129,6 @@ impl Merged {
                 }),
                 Some(_) => true,
             }
-    }
-
-    /// The connections of a database: the one of its class, and those that the class's types name beside it.
-    ///
-    /// # Errors
-    ///
-    /// Where the plan names a connection that it does not define, or is malformed where it would name one.
-    pub fn connections(&self, class: Class, database: &str) -> Result<(&str, Vec<&str>), PlanError> {
-        let (key, entry) = self.class_entry(class, database)?;
-        let place = format!("plan.{key}");
-        let home = text(entry, &place, "connection")?.unwrap_or(LOCAL);
-        let types_place = format!("{place}.types");
-        let types = object(entry, &place, "types")?;
-        let mut others = Vec::new();
-        for name in types.into_iter().flat_map(Members::keys) {
-            let of_type = object(types, &types_place, name)?;
-            match text(of_type, &format!("{types_place}.{name}"), "connection")? {
-                Some(other) if other != home && !others.contains(&other) => others.push(other),
-                _ => {}
-            }
-        }
-        for id in std::iter::once(&home).chain(&others) {
-            self.check_connection(id)?;
-        }
-        Ok((home, others))
     }
 
     /// The entry that speaks of a database, with its key.
