@@ -5,15 +5,15 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use stowage::couch::{Scanner, Text};
+use stowage::couch::{Finder, Text};
 
 const NAME: &[&str] = &["_attachments"];
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (size, bytes) = (usize::from(input.0).max(1), input.1);
     let finds = |text| {
-        let mut scanner = Scanner::new(text, NAME);
-        bytes.chunks(size).any(|piece| scanner.finds(piece))
+        let mut finder = Finder::new(text, NAME);
+        bytes.chunks(size).any(|piece| finder.finds(piece))
     };
     let (document, bulk) = (finds(Text::Document), finds(Text::Bulk));
     let Ok(parsed) = serde_json::from_slice::<Value>(bytes) else { return };

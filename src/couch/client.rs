@@ -104,14 +104,6 @@ impl Couch {
         self
     }
 
-    /// Whether both are the same server, asked in the same way.
-    #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
-        let account = self.in_place_of_clients == other.in_place_of_clients
-            && (!self.in_place_of_clients || self.account == other.account);
-        account && self.authority == other.authority && self.prefix == other.prefix
-    }
-
     /// With the gateway's own account.
     #[must_use]
     pub fn own_account(&self) -> Caller {

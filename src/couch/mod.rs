@@ -5,11 +5,11 @@ mod client;
 mod connections;
 mod document;
 mod error;
-mod scan;
+mod finder;
 
 pub use caller::{Answer, Caller, Save, is_missing_database};
 pub use client::{Couch, DocumentPath};
 pub use connections::{Connections, Named, Whose, origin_of};
 pub use document::{Document, NotADocument};
 pub use error::Error;
-pub use scan::{Scanner, Text};
+pub use finder::{Finder, Text};

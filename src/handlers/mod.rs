@@ -153,9 +153,7 @@ async fn document(
             ("forward", to_holder(&gateway, &target, exchange).await)
         }
         DocumentOperation::Put => documents::put(gateway, target, exchange).await,
-        DocumentOperation::Other => {
-            ("forward", to_home(&gateway, &target.database, exchange).await)
-        }
+        DocumentOperation::Other => ("forward", to_home(&gateway, &target.database, exchange).await),
     }
 }
 
@@ -170,9 +168,9 @@ async fn within(
         DatabaseOperation::BulkDocs => documents::bulk_docs(gateway, database, exchange).await,
         DatabaseOperation::Create => ("forward", create::create(&gateway, &database, exchange).await),
         DatabaseOperation::Delete => ("forward", create::delete(&gateway, &database, exchange).await),
-        DatabaseOperation::BulkGet
-        | DatabaseOperation::Rows
-        | DatabaseOperation::Other => ("forward", to_home(&gateway, &database, exchange).await),
+        DatabaseOperation::BulkGet | DatabaseOperation::Rows | DatabaseOperation::Other => {
+            ("forward", to_home(&gateway, &database, exchange).await)
+        }
     }
 }
 

@@ -185,7 +185,6 @@ impl Unsaved {
         pointer.ok_or(Error::Bug("a storage acknowledged a body that it had not read"))
     }
 
-
     /// One of them.
     pub(super) fn first(&self) -> Option<(&str, &Pointer)> {
         let (name, object) = self.objects.first()?;

@@ -177,7 +177,7 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
         }
         Ok(Read::Missing(_)) => {
             Look::NotOurs { moved: expected.base.is_some() && expected.rev.is_none(), document: None }
-        },
+        }
         Ok(Read::Refused(_)) | Err(_) => Look::Unknown,
     }
 }

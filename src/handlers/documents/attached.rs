@@ -126,7 +126,12 @@ mod tests {
 
     fn kinds(text: &str) -> Option<Vec<String>> {
         let document = Document::parse(format!(r#"{{"_attachments":{text}}}"#).as_bytes()).unwrap();
-        Some(read(&document)?.into_iter().map(|one| format!("{} {:?} {:?}", one.name, one.revpos, one.content)).collect())
+        Some(
+            read(&document)?
+                .into_iter()
+                .map(|one| format!("{} {:?} {:?}", one.name, one.revpos, one.content))
+                .collect(),
+        )
     }
 
     #[test]

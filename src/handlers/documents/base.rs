@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::super::attachment::{generation, relay, rev_query};
 use super::super::home::Read;
-use super::draft::{Draft, Edit};
 use super::Writer;
+use super::draft::{Draft, Edit};
 use crate::couch::{Caller, Document};
 use crate::error::Error;
 use crate::http::body::Body;
@@ -76,10 +76,19 @@ impl Writer {
     async fn ancestor(&self, draft: &Draft, revs: &[String]) -> Result<Found, Error> {
         let target = &draft.target;
         let (read, caller) = self.home.read(&target.path, "", &self.headers, &self.activity).await?;
-        let (saved, exists) = match read {
+        let (saved, mut exists) = match read {
             Read::Document(document, _) => (document, true),
-            Read::Missing(answer) => (Document::default(), is_deleted(answer.body())),
+            Read::Missing(answer) => (Document::default(), self.home.has_others() || is_deleted(answer.body())),
             Read::Refused(answer) => return Ok(Found::Answer(relay(answer))),
+        };
+        // Of a deleted document, which a plain read does not give away.
+        let caller = match self.home.has_others() && saved.is_empty() {
+            true => self
+                .home
+                .holder(&target.path, &self.headers, &self.activity)
+                .await?
+                .client(&self.headers, &self.activity),
+            false => caller,
         };
         let generation = generation(revs.first().map(String::as_str));
         let mut document = Document::default();
@@ -89,6 +98,7 @@ impl Writer {
                 Ok(leaves) => leaves,
                 Err(answer) => return Ok(Found::Answer(relay(answer))),
             };
+            exists = !answer.is_empty();
             for rev in revs {
                 let Some(found) = answer.iter().find(|leaf| leaf.rev().as_deref() == Some(rev)) else { continue };
                 if revs.first() == Some(rev) {

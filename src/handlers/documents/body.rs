@@ -12,7 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 
 use super::super::Gateway;
-use crate::couch::Scanner;
+use crate::couch::Finder;
 use crate::http::body::{Body, BoxError};
 use crate::storage::{CHUNK_BYTES, Permit};
 
@@ -112,7 +112,7 @@ impl HttpBody for Replay {
 /// A body that breaks off where its scanner finds what must not be in it.
 pub(super) struct Scanned {
     body: Body,
-    scanner: Scanner,
+    finder: Finder,
     found: Arc<AtomicBool>,
 }
 
@@ -126,9 +126,9 @@ impl Finding {
 }
 
 impl Scanned {
-    pub(super) fn new(body: Body, scanner: Scanner) -> (Self, Finding) {
+    pub(super) fn new(body: Body, finder: Finder) -> (Self, Finding) {
         let found = Arc::new(AtomicBool::new(false));
-        (Self { body, scanner, found: Arc::clone(&found) }, Finding(found))
+        (Self { body, finder, found: Arc::clone(&found) }, Finding(found))
     }
 }
 
@@ -140,7 +140,7 @@ impl HttpBody for Scanned {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame
-            && frame.data_ref().is_some_and(|data| this.scanner.finds(data))
+            && frame.data_ref().is_some_and(|data| this.finder.finds(data))
         {
             this.found.store(true, Ordering::Release);
             return Poll::Ready(Some(Err(TooLong.into())));

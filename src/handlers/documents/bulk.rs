@@ -37,7 +37,7 @@ pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchang
         Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
     };
     let bytes = held.bytes.clone();
-    if !writer.reads_all() && !writer.scanner(Text::Bulk).finds(&bytes) {
+    if !writer.reads_all() && !writer.finder(Text::Bulk).finds(&bytes) {
         return writer.send_on(&writer.home.couch, head, Body::full(bytes)).await;
     }
     let Ok((bulk, drafts)) = Bulk::read(&writer, &bytes) else {
@@ -98,11 +98,11 @@ async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'
     }
     let mut items = Vec::with_capacity(drafts.len());
     for (draft, found) in drafts.into_iter().zip(found) {
-        match Item::of(&writer, draft, found)? {
+        match Item::of(&writer, draft, found).await? {
             Judged::Item(item) => items.push(*item),
             Judged::Refused(answer) => return Ok((TOUCHED, answer)),
             // CouchDB refuses all for one, before anything is saved.
-            Judged::NoStub { .. } if writer.home.others.is_empty() => {
+            Judged::NoStub { .. } if !writer.home.has_others() => {
                 return writer.send_on(&writer.home.couch, head, Body::full(bytes.clone())).await;
             }
             Judged::NoStub { id, name } => {
@@ -138,11 +138,10 @@ enum Judged {
 }
 
 impl Item {
-    fn of(writer: &Writer, draft: Draft, found: Option<Found>) -> Result<Judged, Error> {
+    async fn of(writer: &Writer, draft: Draft, found: Option<Found>) -> Result<Judged, Error> {
         let objects = Unsaved::new(&writer.gateway, &writer.activity);
         let couch = writer.home.couch.clone();
-        let mut item =
-            Self { draft, base: None, couch, changed: false, conflicts: false, objects, copies: Vec::new() };
+        let mut item = Self { draft, base: None, couch, changed: false, conflicts: false, objects, copies: Vec::new() };
         match found {
             None => {}
             Some(Found::Answer(answer)) => return Ok(Judged::Refused(answer)),
@@ -152,7 +151,7 @@ impl Item {
             }
             Some(Found::Known(caller)) => item.couch = caller.couch().clone(),
             Some(Found::Base(base)) => {
-                item.couch = writer.couch_of(&item.draft, &base)?;
+                item.couch = writer.couch_of(&item.draft, &base).await?;
                 match item.draft.revise(&base, writer.presents)? {
                     Ok(changed) => item.changed = changed,
                     Err(name) => return Ok(Judged::NoStub { id: item.draft.target.document, name }),
@@ -181,7 +180,12 @@ impl Item {
 }
 
 /// Who gets what; `None` where the request can go on as it came.
-async fn batch(writer: &Writer, head: &request::Parts, bulk: &Bulk<'_>, items: Vec<Item>) -> Result<Option<Batch>, Error> {
+async fn batch(
+    writer: &Writer,
+    head: &request::Parts,
+    bulk: &Bulk<'_>,
+    items: Vec<Item>,
+) -> Result<Option<Batch>, Error> {
     let mut answers = Answers::default();
     let mut groups: Vec<(Couch, Vec<(One, Box<RawValue>)>)> = Vec::new();
     let mut is_plain = true;
@@ -192,11 +196,8 @@ async fn batch(writer: &Writer, head: &request::Parts, bulk: &Bulk<'_>, items: V
             answers.rows.push((place, rows::refusal(&id, &conflict())?));
             continue;
         }
-        let text = if item.changed {
-            serde_json::value::to_raw_value(&item.draft.document)?
-        } else {
-            (*text).to_owned()
-        };
+        let text =
+            if item.changed { serde_json::value::to_raw_value(&item.draft.document)? } else { (*text).to_owned() };
         let dropped = match &item.base {
             Some(base) => item.draft.dropped(writer, base).await?,
             None => None,
@@ -211,12 +212,12 @@ async fn batch(writer: &Writer, head: &request::Parts, bulk: &Bulk<'_>, items: V
             copies: item.copies,
             dropped,
         };
-        match groups.iter_mut().find(|(couch, _)| couch.is_same(&item.couch)) {
+        match groups.iter_mut().find(|(couch, _)| couch.is(&item.couch)) {
             Some((_, ones)) => ones.push((one, text)),
             None => groups.push((item.couch, vec![(one, text)])),
         }
     }
-    if is_plain && groups.iter().all(|(couch, _)| couch.is_same(&writer.home.couch)) {
+    if is_plain && groups.iter().all(|(couch, _)| couch.is(&writer.home.couch)) {
         return Ok(None);
     }
     let group = |(couch, ones): (Couch, Vec<(One, Box<RawValue>)>)| {

@@ -178,7 +178,8 @@ fn judged(answer: &[u8], ones: &[One], replicated: bool) -> Option<Judged> {
             }
         });
         let became = became.collect::<Vec<_>>().into_iter();
-        let place = |row: &Row| ones.iter().find(|one| one.target.document == row.id).map_or(usize::MAX, |one| one.place);
+        let place =
+            |row: &Row| ones.iter().find(|one| one.target.document == row.id).map_or(usize::MAX, |one| one.place);
         let rows = rows.into_iter().map(|row| (place(&row), row.text)).collect();
         return Some((rows, Fates::Each(became)));
     }

@@ -11,7 +11,7 @@ use super::attached::{self, Attached, Content};
 use super::base::Base;
 use crate::couch::Document;
 use crate::error::Error;
-use crate::plan::{Decision, LOCAL, Merged, OnDelete, Outcome, Subject};
+use crate::plan::{Decision, Merged, OnDelete, Outcome, Subject};
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::DocumentTarget;
 
@@ -37,8 +37,6 @@ pub(super) enum Edit {
 
 /// Where its attachments go.
 pub(super) struct Goes {
-    /// The connection of a new document.
-    pub(super) connection: String,
     pub(super) plan: Option<Arc<Merged>>,
     pub(super) place: Place,
 }
@@ -78,7 +76,7 @@ impl Draft {
             None if named => writer.database.document(&uuid::Uuid::new_v4().simple().to_string()),
             None => writer.database.document(&document.text("_id").ok_or(NotUnderstood)?),
         };
-        let goes = Goes { connection: LOCAL.to_owned(), plan: None, place: Place::Couch };
+        let goes = Goes { plan: None, place: Place::Couch };
         Ok(Self { target, document, attached, edit, named, goes })
     }
 
@@ -107,7 +105,7 @@ impl Draft {
         if self.is_beside() {
             return false;
         }
-        !writer.home.others.is_empty()
+        writer.home.has_others()
             || self.has_stubs()
             || (self.carries() && !matches!(self.goes.place, Place::Couch))
             || (writer.presents && self.document.raw(POINTERS).is_some())
@@ -116,17 +114,16 @@ impl Draft {
 
     /// Asks the plan where the attachments go. The document is the one that is written, not the one before.
     pub(super) async fn decide(&mut self, writer: &Writer) -> Result<(), Error> {
-        if self.is_beside() || (!self.carries() && writer.home.others.is_empty()) {
+        if self.is_beside() || !self.carries() {
             return Ok(());
         }
         let plan = plan_for(&writer.gateway, &writer.database, &self.document).await?;
         self.goes = match decide(&plan, &writer.database, &self.document)? {
-            Outcome::PassThrough { connection } => Goes { connection, plan: Some(plan), place: Place::Couch },
+            Outcome::PassThrough { .. } => Goes { plan: Some(plan), place: Place::Couch },
             Outcome::Store(decision) => {
-                let connection = decision.connection.clone();
                 let decision = Box::new(decision);
                 let place = if decision.stub { Place::Both(decision) } else { Place::Storage(decision) };
-                Goes { connection, plan: Some(plan), place }
+                Goes { plan: Some(plan), place }
             }
         };
         Ok(())
@@ -209,7 +206,8 @@ impl Draft {
         }
         // A tombstone says nothing of its type any more.
         let document_type = self.document.text("pvt_type").or_else(|| base.document.text("pvt_type"));
-        let subject = Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
+        let subject =
+            Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
         let plan = match &self.goes.plan {
             Some(plan) => Arc::clone(plan),
             None => plan_for(&writer.gateway, database, &base.document).await?,

@@ -22,9 +22,9 @@ use http::{Request, Response, StatusCode, request};
 use http_body::Body as _;
 
 use super::forward::forward;
-use super::home::{Home, connect};
+use super::home::Home;
 use super::{Exchange, Gateway};
-use crate::couch::{Couch, Scanner, Text};
+use crate::couch::{Couch, Finder, Text};
 use crate::error::Error;
 use crate::http::body::{Body, BoxError, ClientGone, cause};
 use crate::http::gzip::Gunzip;
@@ -117,13 +117,13 @@ impl Writer {
 
     /// Whether each has to be read, whatever is in it.
     fn reads_all(&self) -> bool {
-        !self.home.others.is_empty() || self.deletes
+        self.home.has_others() || self.deletes
     }
 
     /// Looks for what makes a document the gateway's business.
-    const fn scanner(&self, text: Text) -> Scanner {
+    const fn finder(&self, text: Text) -> Finder {
         let names: &[&str] = if self.presents { &["_attachments", "pvt_attachments"] } else { &["_attachments"] };
-        Scanner::new(text, names)
+        Finder::new(text, names)
     }
 
     /// Sends the client's request on with a body that its head fits, or is made to fit.
@@ -141,13 +141,12 @@ impl Writer {
     }
 
     /// The CouchDB that a draft goes to: where the document is already, else where its type is.
-    fn couch_of(&self, draft: &Draft, base: &Base) -> Result<Couch, Error> {
-        match &draft.goes.plan {
-            Some(plan) if !base.exists && !self.home.others.is_empty() => {
-                connect(&self.gateway, plan, &draft.goes.connection)
-            }
-            _ => Ok(base.caller.couch().clone()),
+    async fn couch_of(&self, draft: &Draft, base: &Base) -> Result<Couch, Error> {
+        if base.exists || !self.home.has_others() {
+            return Ok(base.caller.couch().clone());
         }
+        let Self { gateway, headers, activity, .. } = self;
+        self.home.for_document(gateway, &draft.target, &draft.document, false, headers, activity).await
     }
 
     /// Takes a JSON body in, out of its gzip. One that is too long flows on, and its answer is given.
@@ -165,9 +164,9 @@ impl Writer {
         match take(&self.gateway, body).await.map_err(unread)? {
             Taken::Whole(held) => Ok(Input::Whole(head, held)),
             // Where it goes stands in it.
-            Taken::Long(_) if !self.home.others.is_empty() => Err(too_long()),
+            Taken::Long(_) if self.home.has_others() => Err(too_long()),
             Taken::Long(body) => {
-                let (body, finding) = Scanned::new(body, self.scanner(text));
+                let (body, finding) = Scanned::new(body, self.finder(text));
                 match self.send(&self.home.couch, head, Body::boxed(body)).await {
                     Err(_) if finding.is_made() => Err(too_long()),
                     outcome => Ok(Input::Answered(outcome?)),

@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn rows_say_whose_they_are() {
-        let answer = br#"[{"ok":true,"id":"a","rev":"1-x"},{"id":"b","error":"conflict","reason":"r"},{"id":"c","rev":"2-y"}]"#;
+        let answer =
+            br#"[{"ok":true,"id":"a","rev":"1-x"},{"id":"b","error":"conflict","reason":"r"},{"id":"c","rev":"2-y"}]"#;
         let rows = read(answer).unwrap();
         let said: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.ok)).collect();
         assert_eq!(said, [("a", true), ("b", false), ("c", true)]);

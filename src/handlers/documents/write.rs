@@ -36,16 +36,14 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange:
     let (head, body) = exchange.request.into_parts();
     match related(&head) {
         None => json(writer, Some(target), head, body).await,
-        Some(boundary) => {
-            match Related::open(&writer.gateway, body, &boundary).await? {
-                First::Document(held, related) => {
-                    let source = Source::Related(Box::new(related), held.share.is_some());
-                    single(writer, Some(target), head, &held, source).await
-                }
-                First::Other(body) => writer.send_on(&writer.home.couch, head, body).await,
-                First::TooLong => Err(too_long()),
+        Some(boundary) => match Related::open(&writer.gateway, body, &boundary).await? {
+            First::Document(held, related) => {
+                let source = Source::Related(Box::new(related), held.share.is_some());
+                single(writer, Some(target), head, &held, source).await
             }
-        }
+            First::Other(body) => writer.send_on(&writer.home.couch, head, body).await,
+            First::TooLong => Err(too_long()),
+        },
     }
 }
 
@@ -70,7 +68,7 @@ async fn json(writer: Writer, target: Option<DocumentTarget>, head: request::Par
         Input::Whole(head, held) => (head, held),
         Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
     };
-    if !writer.reads_all() && !writer.scanner(Text::Document).finds(&held.bytes) {
+    if !writer.reads_all() && !writer.finder(Text::Document).finds(&held.bytes) {
         return writer.send_on(&writer.home.couch, head, Body::full(held.bytes)).await;
     }
     let source = Source::Json(held.bytes.clone());
@@ -139,7 +137,7 @@ async fn single(
             return writer.send_on(caller.couch(), head, source.as_it_came()).await;
         }
     };
-    let couch = writer.couch_of(&draft, &base)?;
+    let couch = writer.couch_of(&draft, &base).await?;
     let Ok(changed) = draft.revise(&base, writer.presents)? else {
         return writer.send_on(&couch, head, source.as_it_came()).await;
     };

@@ -134,6 +134,17 @@ where
         self.body
     }
 
+    /// The body, for those who made it.
+    pub const fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
+    /// What was read of the body and not given out, and the body: the text goes on where the last part that was read to its
+    /// end was delimited.
+    pub fn into_rest(self) -> (Bytes, B) {
+        (self.held, self.body)
+    }
+
     /// Goes to the next part and gives its headers; `None` behind the last one.
     ///
     /// # Errors

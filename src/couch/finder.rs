@@ -13,7 +13,7 @@ pub enum Text {
 
 /// Finds members by their names (RFC 8259), also where these are written with escapes, and never inside of strings.
 #[derive(Debug, Clone)]
-pub struct Scanner {
+pub struct Finder {
     names: &'static [&'static str],
     text: Text,
     /// Whether each of the outermost containers is an object.
@@ -40,7 +40,7 @@ enum State {
     },
 }
 
-impl Scanner {
+impl Finder {
     /// Looks for members of these names.
     #[must_use]
     pub const fn new(text: Text, names: &'static [&'static str]) -> Self {
@@ -157,14 +157,14 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value};
 
-    use super::{Scanner, Text};
+    use super::{Finder, Text};
 
     const NAMES: &[&str] = &["_attachments", "pvt_attachments"];
 
     /// Reads a text in pieces of `size` bytes.
     fn finds(kind: Text, text: &str, size: usize) -> bool {
-        let mut scanner = Scanner::new(kind, NAMES);
-        text.as_bytes().chunks(size.max(1)).any(|piece| scanner.finds(piece))
+        let mut finder = Finder::new(kind, NAMES);
+        text.as_bytes().chunks(size.max(1)).any(|piece| finder.finds(piece))
     }
 
     #[test]
@@ -251,8 +251,8 @@ mod tests {
 
         #[test]
         fn no_bytes_stop_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Scanner::new(Text::Document, NAMES).finds(&bytes);
-            let _ = Scanner::new(Text::Bulk, NAMES).finds(&bytes);
+            let _ = Finder::new(Text::Document, NAMES).finds(&bytes);
+            let _ = Finder::new(Text::Bulk, NAMES).finds(&bytes);
         }
     }
 }
