@@ -5,9 +5,11 @@ mod client;
 mod connections;
 mod document;
 mod error;
+mod scan;
 
 pub use caller::{Answer, Caller, Save, is_missing_database};
 pub use client::{Couch, DocumentPath};
 pub use connections::Connections;
 pub use document::{Document, NotADocument};
 pub use error::Error;
+pub use scan::{Event, Fault, Path, Scanner, Step, unquoted};
