@@ -79,6 +79,8 @@ pub struct Scanner {
     held: BytesMut,
     /// Where the key that is read began in `held`.
     key_at: usize,
+    /// The document that is read has `pvt_attachments`.
+    pointers: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +121,7 @@ impl Scanner {
             walker: Walker::default(),
             held: BytesMut::new(),
             key_at: 0,
+            pointers: false,
         }
     }
 
@@ -172,6 +175,12 @@ impl Scanner {
         self.stack.iter().find(|frame| frame.array).map_or(0, |frame| frame.index)
     }
 
+    /// Whether the document that was just given, or begun, has `pvt_attachments`.
+    #[must_use]
+    pub const fn has_pointers(&self) -> bool {
+        self.pointers
+    }
+
     fn outside(&mut self) -> Option<Event> {
         for index in 0..self.input.len() {
             let Some(byte) = self.input.get(index).copied() else { break };
@@ -181,7 +190,7 @@ impl Scanner {
                 }
                 self.input.advance(1);
                 self.held.extend_from_slice(b"{");
-                (self.phase, self.walker) = (Phase::Head, Walker::in_object());
+                (self.phase, self.walker, self.pointers) = (Phase::Head, Walker::in_object(), false);
                 return None;
             }
             self.step(byte);
@@ -277,7 +286,8 @@ impl Scanner {
                     self.leave();
                     return Ok(Some(Event::Document(self.held.split().freeze())));
                 }
-                Token::Key | Token::Comma | Token::Nothing => {}
+                Token::Key => self.pointers |= self.walker.key_is(POINTERS),
+                Token::Comma | Token::Nothing => {}
             }
         }
         self.hold(self.input.len())?;

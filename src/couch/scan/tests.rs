@@ -31,25 +31,24 @@ fn events(paths: &'static [Path], text: &str, sizes: &[usize], pass_on: bool) ->
 
 /// The documents that events tell of, with their rows, put together again.
 fn documents(events: &[(usize, Event)]) -> Vec<(usize, String)> {
-    let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
-    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut found: Vec<(usize, Vec<u8>)> = Vec::new();
     for (row, event) in events {
         let last = found.last_mut().map(|(_, document)| document);
         match (event, last) {
-            (Event::Document(bytes), _) => found.push((*row, text(bytes))),
-            (Event::Begin(head, opening), _) => found.push((*row, text(head) + &text(opening))),
+            (Event::Document(bytes), _) => found.push((*row, bytes.to_vec())),
+            (Event::Begin(head, opening), _) => found.push((*row, [&**head, &**opening].concat())),
             (Event::Entry(name), Some(last)) => {
-                if !last.ends_with('{') {
-                    last.push(',');
+                if !last.trim_ascii_end().ends_with(b"{") {
+                    last.push(b',');
                 }
-                last.push_str(&(text(name) + ":"));
+                last.extend_from_slice(&[&**name, b":"].concat());
             }
-            (Event::Value(bytes), Some(last)) => last.push_str(&text(bytes)),
-            (Event::End(bytes), Some(last)) => last.push_str(&format!("}}{}", text(bytes))),
+            (Event::Value(bytes), Some(last)) => last.extend_from_slice(bytes),
+            (Event::End(bytes), Some(last)) => last.extend_from_slice(&[b"}", &**bytes].concat()),
             _ => {}
         }
     }
-    found
+    found.into_iter().map(|(row, text)| (row, String::from_utf8(text).unwrap())).collect()
 }
 
 /// All that passes and all that is passed on.
@@ -139,16 +138,21 @@ proptest! {
 
 #[test]
 fn lists_of_lists_say_which_row_they_are_in() {
-    let text = r#"{"results":[{"id":"a","docs":[{"ok":{"n":1}},{"ok":{"n":2}}]},{"docs":[{"error":{}},{"ok":{"n":3}}]}]}"#;
+    let text =
+        r#"{"results":[{"id":"a","docs":[{"ok":{"n":1}},{"ok":{"n":2}}]},{"docs":[{"error":{}},{"ok":{"n":3}}]}]}"#;
     let found = documents(&events(ROWS, text, &[7], false).unwrap());
     assert_eq!(found, [(0, r#"{"n":1}"#.to_owned()), (0, r#"{"n":2}"#.to_owned()), (1, r#"{"n":3}"#.to_owned())]);
 }
 
 #[test]
 fn lines_of_a_feed_are_one_value_each() {
-    let text = "\n{\"seq\":1,\"doc\":{\"n\":1}}\n\n{\"seq\":\"2-}{\",\"doc\":{\"n\":2}}\ndata: {\"doc\":{\"n\":3}}\nid: 3\n\n";
+    let text =
+        "\n{\"seq\":1,\"doc\":{\"n\":1}}\n\n{\"seq\":\"2-}{\",\"doc\":{\"n\":2}}\ndata: {\"doc\":{\"n\":3}}\nid: 3\n\n";
     let found = documents(&events(ROWS, text, &[5], false).unwrap());
-    assert_eq!(found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#]);
+    assert_eq!(
+        found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(),
+        [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#]
+    );
     let whole = events(ROWS, text, &[1000], true).unwrap();
     assert_eq!(passed(&whole), text.as_bytes());
 }
