@@ -187,6 +187,16 @@ impl From<couch::Error> for Error {
     }
 }
 
+impl From<couch::Fault> for Error {
+    fn from(fault: couch::Fault) -> Self {
+        let error = match fault {
+            couch::Fault::TooLarge => TooLarge.into(),
+            couch::Fault::Order | couch::Fault::Cut => fault.into(),
+        };
+        couch::Error::Body(error).into()
+    }
+}
+
 impl From<Unavailable> for Error {
     fn from(error: Unavailable) -> Self {
         Self::Plans(error)

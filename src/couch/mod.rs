@@ -6,6 +6,7 @@ mod connections;
 mod document;
 mod error;
 mod finder;
+mod scan;
 
 pub use caller::{Answer, Caller, Save, is_missing_database};
 pub use client::{Couch, DocumentPath};
@@ -13,3 +14,4 @@ pub use connections::{Connections, Named, Whose, origin_of};
 pub use document::{Document, NotADocument};
 pub use error::Error;
 pub use finder::{Finder, Text};
+pub use scan::{Event, Fault, Path, Scanner, Step, unquoted};

@@ -1,5 +1,6 @@
 //! HTTP as the gateway needs it, on top of hyper: bodies, the one client, headers and ranges.
 
+pub mod base64;
 pub mod body;
 pub mod client;
 pub mod connect;
@@ -14,3 +15,4 @@ pub mod range;
 pub mod stall;
 pub mod target;
 pub mod tee;
+pub mod written;

@@ -5,6 +5,8 @@
 //! a `handler` is one that KAZOO wrote: it is read, never written. Any other entry says nothing about a place outside.
 //! This is the only place that knows the form.
 
+mod view;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,8 @@ use crate::couch::Document;
 use crate::settings::Settings;
 use crate::storage::Location;
 use crate::storage::old::{self, At, Link, Old};
+
+pub use view::{Outside, Shown, hide, outside, pointers};
 
 /// What an entry points at.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,6 +125,8 @@ impl Pointer {
             owner.database == at.database && owner.document == at.document && owner.attachment == at.attachment
         })
     }
+    /// The media type of what has none.
+    pub const UNKNOWN_TYPE: &str = "application/octet-stream";
 
     /// The attachment's `ETag`, quoted: its MD5 in base64, as CouchDB has it. None where the MD5 is not known.
     #[must_use]
@@ -195,7 +201,7 @@ fn of_old(entry: &Map<String, Value>, object: old::Object, at: At<'_>) -> Pointe
         attachment: at.attachment.to_owned(),
     };
     Pointer {
-        content_type: text("content_type").unwrap_or("application/octet-stream").to_owned(),
+        content_type: text("content_type").unwrap_or(Pointer::UNKNOWN_TYPE).to_owned(),
         length: entry.get("length").and_then(Value::as_u64),
         digest: digest.map(str::to_owned),
         revpos: entry.get("revpos").and_then(Value::as_u64).unwrap_or_default(),

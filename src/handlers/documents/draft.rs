@@ -285,7 +285,10 @@ impl Edit {
 /// CouchDB takes a stub only for the attachment of the same generation, where it names one. Entries of KAZOO's have none.
 fn fits(entry: &Entry, revpos: Option<u64>) -> bool {
     match (entry, revpos) {
-        (Entry::Object(pointer), Some(revpos)) if pointer.stowage.inside.is_none() => pointer.revpos == revpos,
+        (Entry::Object(pointer), Some(revpos)) if pointer.stowage.inside.is_none() => {
+            // Clients are never shown a 0.
+            pointer.revpos == revpos || pointer.revpos == 0
+        }
         _ => true,
     }
 }

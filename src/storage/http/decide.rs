@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 
-use super::base64::{Decode, Decoder, is_alphabet, least_encoded_length};
+use crate::http::base64::{Decode, Decoder, is_alphabet, least_encoded_length};
 use crate::http::body::{Body, BoxError};
 use crate::http::range::Exact;
 use crate::storage::error::{Error, Kind, Result};

@@ -5,11 +5,11 @@ use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use serde_json::Value;
 
-use super::base64::Decode;
 use super::link::Link;
 use super::query::query;
 use super::web::{discard, is_encoded, refusal};
 use super::{BASE64, Http, URL, decide, resume};
+use crate::http::base64::Decode;
 use crate::http::body::Body;
 use crate::http::range::{ByteRange, Exact, content_range};
 use crate::storage::checked::{Announced, Checked};

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::base64::Encode;
+use crate::http::base64::Encode;
 use crate::http::body::{Body, BoxError};
 use crate::storage::Object;
 

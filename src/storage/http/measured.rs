@@ -1,7 +1,7 @@
 //! The forms of a body alone, for `benches/micro.rs`.
 
-use super::base64::Encode;
 use super::form::{Form, Subtype};
+use crate::http::base64::Encode;
 use crate::http::body::Body;
 use crate::storage::Object;
 

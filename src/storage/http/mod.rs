@@ -7,9 +7,7 @@
 //! | `web`, `redirect` | requests, credentials only for their own server, redirects |
 //! | `put`, `flow`, `form`, `cleanup` | storing: a free name, a body that can be held back, its form, what a failure leaves |
 //! | `fetch`, `resume`, `query`, `decide` | fetching: ranges, breaks, metadata, raw or base64 |
-//! | `base64` | encoding and decoding as it passes |
 
-mod base64;
 mod cleanup;
 mod decide;
 mod fetch;

@@ -9,9 +9,9 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use proptest::prelude::*;
 
-use super::super::base64::{Decode, Encode, encoded_length, least_encoded_length};
 use super::super::form::{Form, Subtype};
 use super::object;
+use crate::http::base64::{Decode, Encode, encoded_length, least_encoded_length};
 use crate::http::body::{Body, BoxError, collect};
 
 fn frames(pieces: &[Bytes]) -> Body {

@@ -8,26 +8,29 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::http::body::{Body, BoxError};
+use super::body::{Body, BoxError};
 
 /// How long `bytes` become, padded.
-pub(super) const fn encoded_length(bytes: u64) -> u64 {
+#[must_use]
+pub const fn encoded_length(bytes: u64) -> u64 {
     bytes.div_ceil(3).saturating_mul(4)
 }
 
 /// The least length that decodes to `bytes`: without padding and white space.
-pub(super) const fn least_encoded_length(bytes: u64) -> u64 {
+#[must_use]
+pub const fn least_encoded_length(bytes: u64) -> u64 {
     bytes.saturating_mul(4).div_ceil(3)
 }
 
 /// Whether a text can be base64, white space aside.
-pub(super) fn is_alphabet(text: &[u8]) -> bool {
+#[must_use]
+pub fn is_alphabet(text: &[u8]) -> bool {
     text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte) || byte.is_ascii_whitespace())
 }
 
 /// Encodes a body.
 #[derive(Debug)]
-pub(super) struct Encode {
+pub struct Encode {
     body: Body,
     /// Bytes that wait: at the end of a frame fewer than three, within one the rest of it.
     rest: Bytes,
@@ -35,7 +38,9 @@ pub(super) struct Encode {
 }
 
 impl Encode {
-    pub(super) const fn new(body: Body) -> Self {
+    /// The base64 of `body`.
+    #[must_use]
+    pub const fn new(body: Body) -> Self {
         Self { body, rest: Bytes::new(), ended: false }
     }
 }
@@ -79,7 +84,7 @@ impl HttpBody for Encode {
 
 /// Undoes base64, piece by piece.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     /// Fewer than four characters between calls.
     carry: BytesMut,
     padding: usize,
@@ -87,11 +92,11 @@ pub(super) struct Decoder {
 
 /// A text that is not base64.
 #[derive(Debug)]
-pub(super) struct NotBase64;
+pub struct NotBase64;
 
 impl Decoder {
     /// Decodes the next piece of the text.
-    pub(super) fn decode(&mut self, text: &[u8]) -> Result<Bytes, NotBase64> {
+    pub fn decode(&mut self, text: &[u8]) -> Result<Bytes, NotBase64> {
         for line in text.split_inclusive(|byte| byte.is_ascii_whitespace() || *byte == b'=') {
             let (characters, end) = match line.split_last() {
                 Some((b'=', characters)) => (characters, 1),
@@ -110,7 +115,7 @@ impl Decoder {
     }
 
     /// What is left at the end; the padding may be missing, but not be wrong.
-    pub(super) fn finish(&mut self) -> Result<Bytes, NotBase64> {
+    pub fn finish(&mut self) -> Result<Bytes, NotBase64> {
         let rest = self.carry.split();
         let fits = match rest.len() {
             0 => self.padding == 0,
@@ -125,13 +130,15 @@ impl Decoder {
 
 /// Decodes a body.
 #[derive(Debug)]
-pub(super) struct Decode {
+pub struct Decode {
     body: Body,
     decoder: Option<Decoder>,
 }
 
 impl Decode {
-    pub(super) fn new(body: Body) -> Self {
+    /// What `body` is the base64 of.
+    #[must_use]
+    pub fn new(body: Body) -> Self {
         Self { body, decoder: Some(Decoder::default()) }
     }
 }

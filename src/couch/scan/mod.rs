@@ -1,0 +1,388 @@
+//! Finding documents in CouchDB's JSON answers as they pass.
+//!
+//! What belongs to no document passes untouched, in the pieces that it came in. Of a document the beginning is held, up to
+//! its `_attachments`, which CouchDB always prints last (`couch_doc:to_json_obj`): what stands in there may be inline data
+//! of any size, so it comes entry by entry and value by value. Nothing else is ever held, and nothing recurses.
+
+mod walk;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use walk::{Skip, Token, Walker};
+
+/// One step on the way to a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The member of an object.
+    Member(&'static str),
+    /// Any element of a list.
+    Element,
+}
+
+/// Where documents are; at the beginning of a path stands any value on the top level, of which there may be many.
+pub type Path = &'static [Step];
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// To be passed on.
+    Pass(Bytes),
+    /// A document without `_attachments`.
+    Document(Bytes),
+    /// The beginning of a document: `{` and the members before `_attachments`, with the comma behind them; and what stands
+    /// from there to the first entry.
+    Begin(Bytes, Bytes),
+    /// An entry of `_attachments`: its name as it stands, quoted.
+    Entry(Bytes),
+    /// Bytes of that entry's value.
+    Value(Bytes),
+    /// What is behind the `}` of `_attachments`, up to the document's own `}`.
+    End(Bytes),
+}
+
+/// Why an answer cannot be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A document is larger than allowed, inline data aside.
+    TooLarge,
+    /// `pvt_attachments` stands behind `_attachments`.
+    Order,
+    /// It ended within a document.
+    Cut,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "a document in the answer is larger than limits.document_bytes",
+            Self::Order => "a document in the answer has its attachments before its own members",
+            Self::Cut => "the answer ended in the middle of a document",
+        })
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Splits one answer.
+#[derive(Debug)]
+pub struct Scanner {
+    paths: &'static [Path],
+    limit: usize,
+    input: Bytes,
+    phase: Phase,
+    /// The containers that lead to documents.
+    stack: Vec<Frame>,
+    walker: Walker,
+    held: BytesMut,
+    /// Where the key that is read began in `held`.
+    key_at: usize,
+    /// The document that is read has `pvt_attachments`.
+    pointers: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Outside,
+    /// In a document, before its `_attachments`.
+    Head,
+    /// In `_attachments`, between values.
+    Entries,
+    /// In the value of an entry.
+    Value,
+    /// Behind `_attachments`.
+    Tail,
+    /// In a document that nobody wants to change.
+    Passing,
+}
+
+#[derive(Debug)]
+struct Frame {
+    array: bool,
+    index: usize,
+    /// The paths that lead here, by bit.
+    paths: u8,
+    /// Those that lead on to the value that comes.
+    next: u8,
+}
+
+impl Scanner {
+    /// `limit`: the most bytes that are held of a document.
+    #[must_use]
+    pub fn new(paths: &'static [Path], limit: u64) -> Self {
+        Self {
+            paths,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            input: Bytes::new(),
+            phase: Phase::Outside,
+            stack: Vec::new(),
+            walker: Walker::default(),
+            held: BytesMut::new(),
+            key_at: 0,
+            pointers: false,
+        }
+    }
+
+    /// Gives the next bytes, once [`Self::event`] has nothing more.
+    pub fn feed(&mut self, bytes: Bytes) {
+        debug_assert!(self.input.is_empty(), "what was given before is not read");
+        self.input = bytes;
+    }
+
+    /// What comes next; `None` where more bytes are needed.
+    ///
+    /// # Errors
+    /// See [`Fault`]; nothing can be read after one.
+    pub fn event(&mut self) -> Result<Option<Event>, Fault> {
+        while !self.input.is_empty() {
+            let event = match self.phase {
+                Phase::Outside => self.outside(),
+                Phase::Head => self.head()?,
+                Phase::Entries => self.entries()?,
+                Phase::Value => self.value(),
+                Phase::Tail => self.tail()?,
+                Phase::Passing => Some(self.passing()?),
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+
+    /// After [`Event::Begin`]: the rest of this document passes as it is.
+    pub fn pass_on(&mut self) {
+        if self.phase == Phase::Entries {
+            self.phase = Phase::Passing;
+            self.walker = Walker::behind_value();
+            self.walker.skip(Skip::container());
+        }
+    }
+
+    /// To be asked at the end.
+    ///
+    /// # Errors
+    /// [`Fault::Cut`]
+    pub fn ended(&self) -> Result<(), Fault> {
+        if self.phase == Phase::Outside { Ok(()) } else { Err(Fault::Cut) }
+    }
+
+    /// The place of the current value in the outermost list: which row or result it belongs to.
+    #[must_use]
+    pub fn row(&self) -> usize {
+        self.stack.iter().find(|frame| frame.array).map_or(0, |frame| frame.index)
+    }
+
+    /// Whether the document that was just given, or begun, has `pvt_attachments`.
+    #[must_use]
+    pub const fn has_pointers(&self) -> bool {
+        self.pointers
+    }
+
+    fn outside(&mut self) -> Option<Event> {
+        for index in 0..self.input.len() {
+            let Some(byte) = self.input.get(index).copied() else { break };
+            if byte == b'{' && self.walker.is_at_value() && self.is_document() {
+                if index > 0 {
+                    return Some(Event::Pass(self.input.split_to(index)));
+                }
+                self.input.advance(1);
+                self.held.extend_from_slice(b"{");
+                (self.phase, self.walker, self.pointers) = (Phase::Head, Walker::in_object(), false);
+                return None;
+            }
+            self.step(byte);
+        }
+        Some(Event::Pass(std::mem::take(&mut self.input)))
+    }
+
+    /// The paths that lead to the value that comes.
+    fn leading(&self) -> u8 {
+        self.stack.last().map_or(u8::MAX, |frame| frame.next)
+    }
+
+    fn select(&self, among: u8, fits: impl Fn(Path) -> bool) -> u8 {
+        let bits = self.paths.iter().enumerate().filter(|(_, path)| fits(path)).map(|(bit, _)| 1 << bit);
+        bits.fold(0, |all: u8, bit: u8| all | bit) & among
+    }
+
+    fn is_document(&self) -> bool {
+        self.select(self.leading(), |path| path.len() == self.stack.len()) != 0
+    }
+
+    fn step(&mut self, byte: u8) {
+        let Some(array) = self.stack.last().map(|frame| frame.array) else {
+            if matches!(byte, b'{' | b'[') {
+                self.open(byte);
+            }
+            return;
+        };
+        let token = self.walker.eat(byte, array);
+        match token {
+            Token::Key => {
+                let depth = self.stack.len() - 1;
+                let leads = |path: Path| match path.get(depth) {
+                    Some(Step::Member(name)) => self.walker.key_is(name),
+                    _ => false,
+                };
+                let next = self.select(self.stack.last().map_or(0, |frame| frame.paths), leads);
+                if let Some(frame) = self.stack.last_mut() {
+                    frame.next = next;
+                }
+            }
+            Token::Open => self.open(byte),
+            Token::Close => {
+                self.stack.pop();
+                self.walker = Walker::behind_value();
+            }
+            Token::Comma => {
+                if let Some(frame) = self.stack.last_mut() {
+                    frame.index += 1;
+                }
+            }
+            Token::KeyBegins | Token::Nothing => {}
+        }
+    }
+
+    /// A list or an object begins.
+    fn open(&mut self, byte: u8) {
+        let (array, depth) = (byte == b'[', self.stack.len());
+        let leads = |path: Path| path.get(depth).is_some_and(|step| array == matches!(step, Step::Element));
+        let paths = self.select(self.leading(), leads);
+        if paths == 0 && depth > 0 {
+            return self.walker.skip(Skip::container());
+        }
+        // On the top level even what leads nowhere is entered, or a value in it would be taken for one beside it.
+        self.stack.push(Frame { array, index: 0, paths, next: if array { paths } else { 0 } });
+        self.walker = if array { Walker::behind_value() } else { Walker::in_object() };
+    }
+
+    fn hold(&mut self, count: usize) -> Result<(), Fault> {
+        let bytes = self.input.split_to(count);
+        if self.held.len() + bytes.len() > self.limit {
+            return Err(Fault::TooLarge);
+        }
+        self.held.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    fn head(&mut self) -> Result<Option<Event>, Fault> {
+        for index in 0..self.input.len() {
+            let Some(byte) = self.input.get(index).copied() else { break };
+            match self.walker.eat(byte, false) {
+                Token::KeyBegins => self.key_at = self.held.len() + index,
+                Token::Open if byte == b'{' && self.walker.key_is(ATTACHMENTS) => {
+                    self.hold(index + 1)?;
+                    let head = self.held.split_to(self.key_at).freeze();
+                    let opening = self.held.split().freeze();
+                    (self.phase, self.walker) = (Phase::Entries, Walker::in_object());
+                    return Ok(Some(Event::Begin(head, opening)));
+                }
+                Token::Open => self.walker.skip(Skip::container()),
+                Token::Close => {
+                    self.hold(index + 1)?;
+                    self.leave();
+                    return Ok(Some(Event::Document(self.held.split().freeze())));
+                }
+                Token::Key => self.pointers |= self.walker.key_is(POINTERS),
+                Token::Comma | Token::Nothing => {}
+            }
+        }
+        self.hold(self.input.len())?;
+        Ok(None)
+    }
+
+    /// The document has ended.
+    fn leave(&mut self) {
+        (self.phase, self.walker) = (Phase::Outside, Walker::behind_value());
+    }
+
+    fn entries(&mut self) -> Result<Option<Event>, Fault> {
+        while let Some(byte) = self.input.first().copied() {
+            if self.walker.is_at_value() && !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b':' | b',' | b'}') {
+                self.phase = Phase::Value;
+                return Ok(Some(Event::Entry(self.held.split().freeze())));
+            }
+            let token = self.walker.eat(byte, false);
+            if token == Token::KeyBegins || token == Token::Key || self.walker.is_in_key() {
+                self.hold(1)?;
+                continue;
+            }
+            self.input.advance(1);
+            if token == Token::Close {
+                (self.phase, self.walker) = (Phase::Tail, Walker::behind_value());
+                return Ok(None);
+            }
+        }
+        Ok(None)
+    }
+
+    fn value(&mut self) -> Option<Event> {
+        for index in 0..self.input.len() {
+            let Some(byte) = self.input.get(index).copied() else { break };
+            // A number or a word ends where the next thing begins.
+            if self.walker.is_at_value() && matches!(byte, b',' | b'}' | b' ' | b'\t' | b'\r' | b'\n') {
+                self.phase = Phase::Entries;
+                self.walker = Walker::behind_value();
+                return (index > 0).then(|| Event::Value(self.input.split_to(index)));
+            }
+            if self.walker.eat(byte, false) == Token::Open {
+                self.walker.skip(Skip::container());
+            }
+        }
+        Some(Event::Value(std::mem::take(&mut self.input)))
+    }
+
+    fn tail(&mut self) -> Result<Option<Event>, Fault> {
+        for index in 0..self.input.len() {
+            let Some(byte) = self.input.get(index).copied() else { break };
+            if self.behind(byte)? {
+                self.hold(index + 1)?;
+                self.leave();
+                return Ok(Some(Event::End(self.held.split().freeze())));
+            }
+        }
+        self.hold(self.input.len())?;
+        Ok(None)
+    }
+
+    fn passing(&mut self) -> Result<Event, Fault> {
+        for index in 0..self.input.len() {
+            let Some(byte) = self.input.get(index).copied() else { break };
+            if self.behind(byte)? {
+                self.leave();
+                return Ok(Event::Pass(self.input.split_to(index + 1)));
+            }
+        }
+        Ok(Event::Pass(std::mem::take(&mut self.input)))
+    }
+
+    /// One byte behind `_attachments`; whether the document ends with it.
+    fn behind(&mut self, byte: u8) -> Result<bool, Fault> {
+        match self.walker.eat(byte, false) {
+            Token::Open => self.walker.skip(Skip::container()),
+            Token::Close => return Ok(true),
+            Token::Key if self.walker.key_is(POINTERS) || self.walker.key_is(ATTACHMENTS) => return Err(Fault::Order),
+            _ => {}
+        }
+        Ok(false)
+    }
+}
+
+/// What a quoted name means.
+#[must_use]
+pub fn unquoted(quoted: &[u8]) -> Cow<'_, str> {
+    let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+    if inner.contains(&b'\\') {
+        return serde_json::from_slice::<String>(quoted).unwrap_or_default().into();
+    }
+    String::from_utf8_lossy(inner)
+}
+
+const ATTACHMENTS: &str = "_attachments";
+const POINTERS: &str = "pvt_attachments";
+
+#[cfg(test)]
+mod tests;

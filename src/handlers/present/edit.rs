@@ -1,0 +1,253 @@
+//! Documents within JSON, as clients see them: what changes is `_attachments` and `pvt_attachments`, everything else passes as
+//! it came.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::view::{Inline, View};
+use super::wish::Wish;
+use crate::couch::{self, Document, Event, Fault, Path, Scanner, unquoted};
+use crate::error::Error;
+use crate::pointer::{self, Outside, Shown};
+
+/// A piece of an answer.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Bytes(Bytes),
+    /// The base64 of an attachment.
+    Data(Box<Inline>),
+}
+
+impl Piece {
+    /// In bytes, where that is known without asking.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::Data(inline) => inline.encoded_length(),
+        }
+    }
+}
+
+/// Turns CouchDB's JSON into what clients see.
+pub(super) struct Editor {
+    view: Arc<View>,
+    scanner: Scanner,
+    current: Option<Current>,
+    pub(super) pieces: VecDeque<Piece>,
+    /// How many documents have ended.
+    pub(super) documents: usize,
+}
+
+/// A document with pointers, in the middle of its `_attachments`.
+struct Current {
+    document: Arc<Document>,
+    wish: Wish,
+    known: u64,
+    /// Those that have not been shown yet.
+    outside: Vec<Outside>,
+    /// Whether an entry has been written.
+    written: bool,
+    /// An entry of CouchDB's that has the name of a pointer: which of them counts is in its value.
+    doubtful: Option<(Bytes, Vec<u8>)>,
+}
+
+impl Editor {
+    pub(super) fn new(view: Arc<View>, paths: &'static [Path]) -> Self {
+        let scanner = Scanner::new(paths, view.limit());
+        Self { view, scanner, current: None, pieces: VecDeque::new(), documents: 0 }
+    }
+
+    /// Takes the next bytes of CouchDB's answer.
+    pub(super) fn feed(&mut self, bytes: Bytes) -> Result<(), Error> {
+        self.scanner.feed(bytes);
+        while let Some(event) = self.scanner.event()? {
+            self.event(event)?;
+        }
+        Ok(())
+    }
+
+    /// To be called at the end of CouchDB's answer.
+    pub(super) fn ended(&self) -> Result<(), Error> {
+        Ok(self.scanner.ended()?)
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Pass(bytes) => self.write(bytes),
+            Event::Document(bytes) => {
+                self.documents += 1;
+                match self.begin(&bytes)? {
+                    Some(mut current) => {
+                        self.write_head(&current, !current.outside.is_empty())?;
+                        if !current.outside.is_empty() {
+                            self.show_rest(&mut current)?;
+                            self.write("}");
+                        }
+                        self.write("}");
+                    }
+                    None => self.write(bytes),
+                }
+            }
+            Event::Begin(head, opening) => {
+                let mut whole = head.trim_ascii_end();
+                whole = whole.strip_suffix(b",").unwrap_or(whole);
+                match self.begin(&[whole, b"}"].concat())? {
+                    Some(current) => {
+                        self.write_head(&current, true)?;
+                        self.current = Some(current);
+                    }
+                    None => {
+                        self.scanner.pass_on();
+                        self.documents += 1;
+                        self.write(head);
+                        self.write(opening);
+                    }
+                }
+            }
+            Event::Entry(name) => self.entry(name)?,
+            Event::Value(bytes) => match self.current.as_mut().and_then(|current| current.doubtful.as_mut()) {
+                Some((_, value)) => {
+                    if (value.len() + bytes.len()) as u64 > self.view.limit() {
+                        return Err(Fault::TooLarge.into());
+                    }
+                    value.extend_from_slice(&bytes);
+                }
+                None => self.write(bytes),
+            },
+            Event::End(tail) => {
+                self.documents += 1;
+                if let Some(mut current) = self.current.take() {
+                    self.settle(&mut current)?;
+                    self.show_rest(&mut current)?;
+                }
+                self.write("}");
+                self.write(tail);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: impl Into<Bytes>) {
+        let bytes = bytes.into();
+        if !bytes.is_empty() {
+            self.pieces.push_back(Piece::Bytes(bytes));
+        }
+    }
+
+    /// A document without its `_attachments`; `None` where nothing in it is to be changed.
+    fn begin(&self, bytes: &[u8]) -> Result<Option<Current>, Error> {
+        let wish = self.view.wishes.of(self.scanner.row());
+        if !self.scanner.has_pointers() && !self.view.hides_history {
+            return Ok(None);
+        }
+        let (document, outside) = pointers(&self.view, bytes)?;
+        if outside.is_empty() && !self.view.hides_history {
+            return Ok(None);
+        }
+        let known = wish.known(&document);
+        let wish = wish.clone();
+        Ok(Some(Current { document: Arc::new(document), wish, known, outside, written: false, doubtful: None }))
+    }
+
+    /// Writes the members before `_attachments`, and the beginning of that where it has any entry.
+    fn write_head(&mut self, current: &Current, has_entries: bool) -> Result<(), Error> {
+        let mut text = shown(&self.view, &current.document, &current.outside)?.to_bytes()?;
+        text.pop();
+        if has_entries {
+            if text.len() > 1 {
+                text.push(b',');
+            }
+            text.extend_from_slice(br#""_attachments":{"#);
+        }
+        self.write(text);
+        Ok(())
+    }
+
+    fn entry(&mut self, name: Bytes) -> Result<(), Error> {
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        self.settle(&mut current)?;
+        let plain = unquoted(&name);
+        if current.outside.iter().any(|outside| outside.name == plain) {
+            current.doubtful = Some((name, Vec::new()));
+        } else {
+            self.write_name(&mut current, &name);
+        }
+        self.current = Some(current);
+        Ok(())
+    }
+
+    fn write_name(&mut self, current: &mut Current, name: &[u8]) {
+        let comma: &[u8] = if current.written { b"," } else { b"" };
+        current.written = true;
+        self.write([comma, name, b":"].concat());
+    }
+
+    /// Decides between an attachment of CouchDB's and a pointer under the same name.
+    fn settle(&mut self, current: &mut Current) -> Result<(), Error> {
+        let Some((name, value)) = current.doubtful.take() else { return Ok(()) };
+        let plain = unquoted(&name);
+        let Some(at) = current.outside.iter().position(|outside| outside.name == plain) else { return Ok(()) };
+        let outside = current.outside.remove(at);
+        let native = Document::parse(&value).ok().and_then(|native| native.value("revpos")?.as_u64());
+        if native.is_none_or(|native| outside.wins_over(native)) {
+            return self.show(current, outside);
+        }
+        self.write_name(current, &name);
+        self.write(value);
+        Ok(())
+    }
+
+    fn show_rest(&mut self, current: &mut Current) -> Result<(), Error> {
+        for outside in std::mem::take(&mut current.outside) {
+            self.show(current, outside)?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, current: &mut Current, outside: Outside) -> Result<(), Error> {
+        let name = serde_json::to_vec(&outside.name)?;
+        self.write_name(current, &name);
+        let stub = outside.stub(current.wish.encoding);
+        if !current.wish.wants(outside.revpos(), current.known) {
+            self.write(serde_json::to_vec(&stub)?);
+            return Ok(());
+        }
+        let (encoding, encoded_length) = (stub.encoding, stub.encoded_length);
+        let mut before =
+            serde_json::to_vec(&Shown { length: None, stub: false, encoding: None, encoded_length: None, ..stub })?;
+        before.pop();
+        before.extend_from_slice(br#","data":""#);
+        self.write(before);
+        self.pieces.push_back(Piece::Data(Box::new(Inline { document: Arc::clone(&current.document), outside })));
+        let mut after = String::from("\"");
+        if let Some(encoding) = encoding {
+            after.push_str(&format!(r#","encoding":"{encoding}""#));
+        }
+        if let Some(length) = encoded_length {
+            after.push_str(&format!(r#","encoded_length":{length}"#));
+        }
+        after.push('}');
+        self.write(after);
+        Ok(())
+    }
+}
+
+/// A document and its pointers.
+pub(super) fn pointers(view: &View, bytes: &[u8]) -> Result<(Document, Vec<Outside>), Error> {
+    let document = Document::parse(bytes).map_err(|error| Error::from(couch::Error::Nonsense(error)))?;
+    let id = document.text("_id").unwrap_or_default();
+    let found = pointer::pointers(&document, &view.database.name, &id);
+    Ok((document, found))
+}
+
+/// The document as it is shown, its `_attachments` aside.
+pub(super) fn shown(view: &View, document: &Document, pointers: &[Outside]) -> Result<Document, Error> {
+    let mut document = document.clone();
+    pointer::hide(&mut document, pointers)?;
+    if view.hides_history {
+        document.remove("_revisions");
+    }
+    Ok(document)
+}

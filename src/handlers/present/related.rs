@@ -1,0 +1,256 @@
+//! One document as `multipart/related`, byte for byte as CouchDB sends it (`couch_httpd_multipart`): the document as JSON, then
+//! the attachments that follow, outside ones first.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body::Body as HttpBody;
+use serde_json::Value;
+
+use super::edit::{pointers, shown};
+use super::view::{Inline, View};
+use crate::couch::{self, Document};
+use crate::error::Error;
+use crate::http::body::{Body, BoxError, TooLarge};
+use crate::http::multipart::{self, Parts};
+use crate::http::written::Out;
+use crate::pointer::{Outside, Shown};
+
+/// A document whose attachments follow it.
+pub(super) struct Related {
+    view: Arc<View>,
+    pub(super) json: Bytes,
+    parts: Vec<Part>,
+    /// The first attachment from outside, opened before anything goes out.
+    opened: Option<Body>,
+}
+
+/// An attachment that follows.
+struct Part {
+    head: Head,
+    from: From,
+}
+
+enum From {
+    /// CouchDB's own answer.
+    CouchDb,
+    /// Nowhere: what CouchDB sends is older than the attachment outside that has its name.
+    Nobody,
+    /// A storage.
+    Outside(Box<Inline>),
+}
+
+/// What is told about it.
+struct Head {
+    name: String,
+    content_type: String,
+    gzip: bool,
+    /// As it is sent.
+    length: u64,
+}
+
+impl Head {
+    fn text(&self) -> String {
+        let name: String = self.name.chars().filter(|char| !char.is_control()).collect();
+        let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+        let Self { content_type, length, .. } = self;
+        let packed = if self.gzip { "Content-Encoding: gzip\r\n" } else { "" };
+        format!(
+            "Content-Disposition: attachment; filename=\"{name}\"\r\nContent-Type: {content_type}\r\n\
+             Content-Length: {length}\r\n{packed}\r\n"
+        )
+    }
+}
+
+impl Related {
+    /// A document as CouchDB sends it to who gets attachments in parts of their own; `None` where nothing in it is to be
+    /// changed. `row`: which document of the answer it is.
+    pub(super) async fn of(view: &Arc<View>, bytes: &[u8], row: usize) -> Result<Option<Self>, Error> {
+        let (mut document, mut outside) = pointers(view, bytes)?;
+        if outside.is_empty() && !view.hides_history {
+            return Ok(None);
+        }
+        let mut told = shown(view, &document, &outside)?;
+        let natives = document.object("_attachments").unwrap_or_default();
+        document.remove("_attachments");
+        let document = Arc::new(document);
+        let native = |name: &str| natives.object(name);
+        outside.retain(|outside| {
+            let revpos = native(&outside.name).and_then(|native| native.value("revpos")?.as_u64());
+            revpos.is_none_or(|revpos| outside.wins_over(revpos))
+        });
+        let wish = view.wishes.of(row);
+        let known = wish.known(&document);
+        let (mut entries, mut parts, mut replaced) = (Document::default(), Vec::new(), Vec::new());
+        for outside in outside {
+            let follows = wish.wants(outside.revpos(), known);
+            let name = outside.name.clone();
+            let (entry, part) = entry(view, &document, outside, follows).await?;
+            entries.set(&name, &entry)?;
+            parts.extend(part);
+            replaced.push(name);
+        }
+        for name in natives.keys() {
+            let is_replaced = replaced.iter().any(|other| other == name);
+            let Some(entry) = natives.raw(name) else { continue };
+            parts.extend(native(name).and_then(|entry| native_part(name, &entry, is_replaced)));
+            if !is_replaced {
+                entries.set_raw(name, entry);
+            }
+        }
+        if !entries.is_empty() {
+            told.set_object("_attachments", &entries)?;
+        }
+        Ok(Some(Self { view: Arc::clone(view), json: told.to_bytes()?.into(), parts, opened: None }))
+    }
+
+    /// Whether no attachment follows: then the document stands alone.
+    pub(super) fn is_alone(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part.from, From::Nobody))
+    }
+
+    /// Opens the first attachment that is outside: where it is gone, the answer says so from its beginning.
+    pub(super) async fn open(&mut self) -> Result<(), Error> {
+        let outside = self.parts.iter().find_map(|part| match &part.from {
+            From::Outside(inline) => Some(inline),
+            From::CouchDb | From::Nobody => None,
+        });
+        if let Some(inline) = outside {
+            self.opened = Some(self.view.open(inline).await?);
+        }
+        Ok(())
+    }
+
+    /// How many bytes [`Self::write`] writes.
+    pub(super) fn length(&self, boundary: &str) -> u64 {
+        let delimiter = boundary.len() as u64 + 4;
+        let sent = self.parts.iter().filter(|part| !matches!(part.from, From::Nobody));
+        let parts: u64 = sent.map(|part| delimiter + 2 + part.head.text().len() as u64 + part.head.length).sum();
+        (first(boundary).len() + self.json.len()) as u64 + parts + delimiter + 2
+    }
+
+    /// Writes document and attachments; `natives` are what CouchDB sends behind the document.
+    pub(super) async fn write<B>(
+        mut self,
+        out: &mut Out,
+        boundary: &str,
+        mut natives: Option<&mut Parts<B>>,
+    ) -> Result<(), BoxError>
+    where
+        B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+    {
+        out.send(first(boundary)).await;
+        out.send(self.json).await;
+        for part in self.parts {
+            if !matches!(part.from, From::Nobody) {
+                out.send(format!("\r\n--{boundary}\r\n{}", part.head.text())).await;
+            }
+            match part.from {
+                From::Outside(inline) => {
+                    let body = match self.opened.take() {
+                        Some(body) => body,
+                        None => self.view.open(&inline).await?,
+                    };
+                    out.send_all(body).await?;
+                }
+                From::CouchDb => {
+                    let natives = natives.as_deref_mut().ok_or("CouchDB sent no parts")?;
+                    if pass(natives, Some(out)).await? != part.head.length {
+                        return Err("CouchDB sent another attachment than it announced".into());
+                    }
+                }
+                From::Nobody => {
+                    if let Some(natives) = natives.as_deref_mut() {
+                        pass(natives, None).await?;
+                    }
+                }
+            }
+        }
+        out.send(format!("\r\n--{boundary}--")).await;
+        Ok(())
+    }
+}
+
+/// The beginning, up to the document.
+fn first(boundary: &str) -> String {
+    format!("--{boundary}\r\nContent-Type: application/json\r\n\r\n")
+}
+
+/// Passes the next part on, or over, and gives its length.
+async fn pass<B>(natives: &mut Parts<B>, mut out: Option<&mut Out>) -> Result<u64, BoxError>
+where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+{
+    natives.next().await.map_err(boxed)?.ok_or("CouchDB sent fewer attachments than it announced")?;
+    let mut length = 0;
+    while let Some(data) = natives.data().await.map_err(boxed)? {
+        length += data.len() as u64;
+        if let Some(out) = &mut out {
+            out.send(data).await;
+        }
+    }
+    Ok(length)
+}
+
+/// How an attachment from outside is shown, and the part that it follows in.
+async fn entry(
+    view: &View,
+    document: &Arc<Document>,
+    outside: Outside,
+    follows: bool,
+) -> Result<(Value, Option<Part>), Error> {
+    if !follows {
+        return Ok((serde_json::to_value(outside.stub(true))?, None));
+    }
+    let inline = Inline { document: Arc::clone(document), outside };
+    let length = match inline.length() {
+        Some(length) => length,
+        None => view.measure(&inline).await?,
+    };
+    let gzip = inline.is_gzip();
+    let stub = inline.outside.stub(true);
+    let content_type = stub.content_type.chars().filter(|char| !char.is_control()).collect();
+    let head = Head { name: inline.outside.name.clone(), content_type, gzip, length };
+    let shown = Shown { length: Some(length), stub: false, follows: true, ..stub };
+    let shown = serde_json::to_value(shown)?;
+    Ok((shown, Some(Part { head, from: From::Outside(Box::new(inline)) })))
+}
+
+/// The part that an attachment of CouchDB's follows in.
+fn native_part(name: &str, entry: &Document, is_replaced: bool) -> Option<Part> {
+    if entry.value("follows") != Some(Value::Bool(true)) {
+        return None;
+    }
+    let number = |key: &str| entry.value(key).and_then(|value| value.as_u64());
+    let head = Head {
+        name: name.to_owned(),
+        content_type: entry.text("content_type").unwrap_or_default(),
+        gzip: entry.text("encoding").as_deref() == Some("gzip"),
+        length: number("encoded_length").or_else(|| number("length")).unwrap_or_default(),
+    };
+    Some(Part { head, from: if is_replaced { From::Nobody } else { From::CouchDb } })
+}
+
+/// The bytes of a part that is JSON.
+pub(super) async fn json<B>(parts: &mut Parts<B>, limit: u64) -> Result<Bytes, Error>
+where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+{
+    let broken = |error| Error::from(couch::Error::Body(boxed(error)));
+    let mut text = Vec::new();
+    while let Some(data) = parts.data().await.map_err(broken)? {
+        if (text.len() + data.len()) as u64 > limit {
+            return Err(couch::Error::Body(TooLarge.into()).into());
+        }
+        text.extend_from_slice(&data);
+    }
+    Ok(text.into())
+}
+
+/// An error of the reader, as bodies carry them.
+pub(super) fn boxed(error: multipart::Error<BoxError>) -> BoxError {
+    match error {
+        multipart::Error::Body(error) => error,
+        other => other.to_string().into(),
+    }
+}

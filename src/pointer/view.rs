@@ -1,0 +1,226 @@
+//! Attachments outside as clients see them where `couchdb.present_stubs` says so: CouchDB's own stubs.
+
+use serde::Serialize;
+
+use super::{Entry, MEMBER, Pointer, Unreadable, entry, native_revpos};
+use crate::couch::Document;
+use crate::storage::old::At;
+
+/// An entry of `pvt_attachments` that says where an attachment is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outside {
+    /// The attachment's name.
+    pub name: String,
+    /// Where it is; an entry that cannot be read is shown, and never carried away.
+    pub entry: Result<Entry, Unreadable>,
+    about: About,
+}
+
+/// What an entry says about the attachment itself.
+#[derive(Debug, Clone, PartialEq)]
+struct About {
+    content_type: String,
+    revpos: u64,
+    digest: Option<String>,
+    length: Option<u64>,
+    /// As the bytes are, which is less where they are packed.
+    packed: Option<u64>,
+    gzip: bool,
+}
+
+/// An attachment in a document as CouchDB prints it, its members in CouchDB's order (`couch_att:to_json`).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shown<'a> {
+    /// The media type.
+    pub content_type: &'a str,
+    /// The generation of the revision that stored it.
+    pub revpos: u64,
+    /// CouchDB's digest. KAZOO's entries have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<&'a str>,
+    /// In bytes; missing where nobody knows it without asking the storage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
+    /// It is not in this answer.
+    #[serde(skip_serializing_if = "is_false")]
+    pub stub: bool,
+    /// It is in another part of this answer.
+    #[serde(skip_serializing_if = "is_false")]
+    pub follows: bool,
+    /// How the bytes are packed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<&'static str>,
+    /// Their count as they are packed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoded_length: Option<u64>,
+}
+
+impl Outside {
+    /// Its true stub. CouchDB says how it is packed only where it is asked (`att_encoding_info`); an attachment that came as
+    /// gzip has the packed length in both places there, and so it has here, unless its writer said the other one.
+    #[must_use]
+    pub fn stub(&self, encoding: bool) -> Shown<'_> {
+        let About { content_type, revpos, digest, length, packed: bytes, gzip } = &self.about;
+        let packed = encoding && *gzip;
+        Shown {
+            content_type,
+            revpos: *revpos,
+            digest: digest.as_deref(),
+            length: *length,
+            stub: true,
+            follows: false,
+            encoding: packed.then_some("gzip"),
+            encoded_length: bytes.filter(|_| packed),
+        }
+    }
+
+    /// The generation of the revision that stored it; at least 1.
+    #[must_use]
+    pub const fn revpos(&self) -> u64 {
+        self.about.revpos
+    }
+
+    /// Whether it counts beside an attachment of CouchDB's under the same name: the newer one does.
+    #[must_use]
+    pub fn wins_over(&self, native_revpos: u64) -> bool {
+        let own = match &self.entry {
+            Ok(Entry::Object(pointer)) => pointer.revpos,
+            Ok(Entry::Link(_)) => 0,
+            Err(Unreadable) => self.about.revpos,
+        };
+        native_revpos <= own
+    }
+}
+
+/// The entries of the document's `pvt_attachments` that say where an attachment is, in their order: the gateway's own and
+/// KAZOO's. An attachment of CouchDB's that has the same name and is newer is not looked at: see [`Outside::wins_over`].
+#[must_use]
+pub fn pointers(document: &Document, database: &str, id: &str) -> Vec<Outside> {
+    let Some(entries) = document.object(MEMBER) else { return Vec::new() };
+    let names = entries.keys().map(str::to_owned);
+    let outside = names.filter_map(|name| {
+        let raw = entries.object(&name)?;
+        let found = entry(document, At { database, document: id, attachment: &name }).transpose()?;
+        let about = about(&raw, found.as_ref().ok());
+        Some(Outside { name, entry: found, about })
+    });
+    outside.collect()
+}
+
+/// The pointers that clients are to see: those that no newer attachment of CouchDB's hides.
+#[must_use]
+pub fn outside(document: &Document, database: &str, id: &str) -> Vec<Outside> {
+    let mut found = pointers(document, database, id);
+    found.retain(|outside| native_revpos(document, &outside.name).is_none_or(|native| outside.wins_over(native)));
+    found
+}
+
+/// Takes every pointer out of `pvt_attachments`, and that member where it gets empty: what a replicator reads never leads
+/// it to a storage.
+///
+/// # Errors
+/// Never for members that were read.
+pub fn hide(document: &mut Document, pointers: &[Outside]) -> Result<(), serde_json::Error> {
+    pointers.iter().try_for_each(|outside| super::remove_from(document, MEMBER, &outside.name))
+}
+
+fn about(raw: &Document, entry: Option<&Entry>) -> About {
+    match entry {
+        Some(Entry::Object(pointer)) => About {
+            content_type: pointer.content_type.clone(),
+            revpos: pointer.revpos.max(1),
+            digest: pointer.digest.clone(),
+            length: pointer.stowage.unpacked.or(pointer.length),
+            packed: pointer.length,
+            gzip: pointer.is_gzip(),
+        },
+        // A link says nothing about what it leads to but its media type: KAZOO writes a length of 0.
+        Some(Entry::Link(_)) | None => {
+            let number = |key: &str| raw.value(key).and_then(|value| value.as_u64()).filter(|number| *number > 0);
+            let text = |key: &str| raw.text(key).filter(|text| !text.is_empty());
+            About {
+                content_type: text("content_type").unwrap_or_else(|| Pointer::UNKNOWN_TYPE.to_owned()),
+                revpos: number("revpos").unwrap_or(1),
+                digest: text("digest").filter(|digest| digest.starts_with("md5-")),
+                length: number("length"),
+                packed: None,
+                gzip: false,
+            }
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{hide, outside, pointers};
+    use crate::couch::Document;
+
+    fn document(text: &str) -> Document {
+        Document::parse(text.as_bytes()).unwrap()
+    }
+
+    fn own(revpos: u64, encoding: &str) -> String {
+        format!(
+            r#"{{"content_type":"audio/mpeg","length":3,"digest":"md5-FXapTWyzNN0SbLHCfxng8g==","revpos":{revpos},"stub":false,
+            "stowage":{{"storage":"s","handler":"file","location":{{"path":"a"}},"encoding":{encoding},"stored_at":""}}}}"#
+        )
+    }
+
+    fn shown(text: &str, encoding: bool) -> Vec<(String, String)> {
+        let found = outside(&document(text), "d", "i");
+        found
+            .iter()
+            .map(|outside| (outside.name.clone(), serde_json::to_string(&outside.stub(encoding)).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_pointer_is_shown_as_couchdbs_stub() {
+        let plain = format!(r#"{{"pvt_attachments":{{"a":{}}}}}"#, own(2, "null"));
+        let stub = r#"{"content_type":"audio/mpeg","revpos":2,"digest":"md5-FXapTWyzNN0SbLHCfxng8g==","length":3,"stub":true}"#;
+        assert_eq!(shown(&plain, false), [("a".to_owned(), stub.to_owned())]);
+        assert_eq!(shown(&plain, true), shown(&plain, false));
+        let packed = format!(r#"{{"pvt_attachments":{{"a":{}}}}}"#, own(2, r#""gzip""#));
+        assert_eq!(shown(&packed, false), shown(&plain, false));
+        let info = format!(r#"{},"encoding":"gzip","encoded_length":3}}"#, stub.trim_end_matches('}'));
+        assert_eq!(shown(&packed, true), [("a".to_owned(), info)]);
+    }
+
+    #[test]
+    fn kazoos_entries_are_shown_without_what_they_do_not_know() {
+        let text = r#"{"pvt_attachments":{
+            "old":{"content_type":"audio/mpeg","length":3,"handler":{"kz_att_http":{"url":"http://me:secret@h/i/old"}}},
+            "bare":{"handler":{"kz_att_http":{"url":"http://h/x"}}},
+            "link":{"content_type":"audio/wav","length":0,"handler":{"kz_att_link":{"att_dbname":"db","att_docid":"d"}}},
+            "strange":{"content_type":"text/plain","handler":{"kz_att_future":{"key":"secret"}}},
+            "note":{"length":1}}}"#;
+        let expected = [
+            ("old", r#"{"content_type":"audio/mpeg","revpos":1,"length":3,"stub":true}"#),
+            ("bare", r#"{"content_type":"application/octet-stream","revpos":1,"stub":true}"#),
+            ("link", r#"{"content_type":"audio/wav","revpos":1,"stub":true}"#),
+            ("strange", r#"{"content_type":"text/plain","revpos":1,"stub":true}"#),
+        ];
+        assert_eq!(shown(text, true), expected.map(|(name, stub)| (name.to_owned(), stub.to_owned())));
+        let mut kept = document(text);
+        hide(&mut kept, &pointers(&document(text), "d", "i")).unwrap();
+        assert_eq!(kept.to_bytes().unwrap(), br#"{"pvt_attachments":{"note":{"length":1}}}"#);
+    }
+
+    #[test]
+    fn what_couchdb_has_and_is_newer_hides_a_pointer_from_view_and_nothing_carries_it_away() {
+        let text = |native: u64| {
+            format!(r#"{{"pvt_attachments":{{"a":{}}},"_attachments":{{"a":{{"revpos":{native}}}}}}}"#, own(2, "null"))
+        };
+        assert_eq!(shown(&text(2), false).len(), 1);
+        assert!(shown(&text(3), false).is_empty());
+        let mut hidden = document(&text(3));
+        let all = pointers(&hidden, "d", "i");
+        hide(&mut hidden, &all).unwrap();
+        assert_eq!(hidden.to_bytes().unwrap(), br#"{"_attachments":{"a":{"revpos":3}}}"#);
+    }
+}
