@@ -1,10 +1,14 @@
 //! What is done with a request: forwarding it, or one function per operation on an attachment.
 
+mod asking;
 mod attachment;
 mod commit;
 mod copy;
+mod copy_document;
 mod counted;
 mod delete;
+mod delete_document;
+mod destination;
 mod forward;
 mod get;
 mod home;
@@ -145,9 +149,9 @@ async fn document(
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match operation {
-        DocumentOperation::Get | DocumentOperation::Delete | DocumentOperation::Copy => {
-            ("forward", to_holder(&gateway, &target, exchange).await)
-        }
+        DocumentOperation::Get => ("forward", to_holder(&gateway, &target, exchange).await),
+        DocumentOperation::Delete => Box::pin(delete_document::delete_document(gateway, target, exchange)).await,
+        DocumentOperation::Copy => Box::pin(copy_document::copy_document(gateway, target, exchange)).await,
         DocumentOperation::Put | DocumentOperation::Other => {
             ("forward", to_home(&gateway, &target.database, exchange).await)
         }

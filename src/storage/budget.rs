@@ -30,7 +30,8 @@ impl Budget {
     /// # Errors
     /// Never while the program runs; `None` after the budget was closed.
     pub async fn share(&self, bytes: usize) -> Option<Permit> {
-        let share = Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes(bytes).min(kibibytes(self.all()))).await.ok()?;
+        let share =
+            Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes(bytes).min(kibibytes(self.all()))).await.ok()?;
         Some(Permit { _share: share })
     }
 
