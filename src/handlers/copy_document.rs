@@ -5,6 +5,7 @@
 //! CouchDB's own attachments inline. What the plan sends to CouchDB now goes inline too. All that is inline has to fit into
 //! `limits.document_bytes`; a copy that does not is refused, because one that shares its original's objects would lose them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,6 +22,7 @@ use super::attachment::{couch_digest, decide, on_delete, plan_for, rev_of, rev_q
 use super::commit::{Commit, Form, commit};
 use super::destination::Destination;
 use super::home::{Home, Read, read};
+use super::locks::Turn;
 use super::outside::{NewObject, Outgoing, Unsaved, next_generation};
 use super::remove::remove_once_gone;
 use super::save::Write;
@@ -66,6 +68,7 @@ struct Copy {
     decision: Option<Decision>,
     /// What goes once the destination is saved without it.
     replaced: Vec<(String, Pointer)>,
+    turns: Vec<Turn>,
     activity: Activity,
     id: RequestId,
 }
@@ -90,6 +93,8 @@ impl Copy {
             return Ok(None);
         }
         let to = from.database.document(&destination.document);
+        // Who comes second reads what the first has written.
+        let turns = turns(gateway, &to, &source).await;
         let Some(over) = overwritten(&caller, &to, destination.rev.as_deref()).await? else { return Ok(None) };
         let plan = plan_for(gateway, &to.database, &source).await?;
         let decision = match decide(&plan, &to.database, &source)? {
@@ -101,7 +106,7 @@ impl Copy {
             replaced.clear();
         }
         let (gateway, from, activity) = (Arc::clone(gateway), from.clone(), activity.clone());
-        Ok(Some(Self { gateway, from, to, caller, source, over, plan, decision, replaced, activity, id }))
+        Ok(Some(Self { gateway, from, to, caller, source, over, plan, decision, replaced, turns, activity, id }))
     }
 
     async fn run(self) -> Result<Response<Body>, Error> {
@@ -124,7 +129,7 @@ impl Copy {
             objects: made,
             plan: self.plan,
             replaced: self.replaced,
-            turns: Vec::new(),
+            turns: self.turns,
             answer: Form::Document,
             gateway: self.gateway,
         })
@@ -270,6 +275,17 @@ impl Copy {
         self.gateway.records.failed(about(&self.to.attachment(name), Operation::Put), &error, &self.id);
         error
     }
+}
+
+/// The right to write the destination's attachments, taken in the order of their names.
+async fn turns(gateway: &Gateway, to: &DocumentTarget, source: &Document) -> Vec<Turn> {
+    let names: BTreeSet<String> =
+        objects(source, &to.database.name, &to.document).into_iter().map(|(name, _)| name).collect();
+    let mut turns = Vec::with_capacity(names.len());
+    for name in names {
+        turns.push(gateway.locks.place(&to.attachment(&name)).turn().await);
+    }
+    turns
 }
 
 /// The revision that the copy replaces; an empty document where there is none, `None` where CouchDB will refuse.
