@@ -4,11 +4,10 @@ mod asking;
 mod attachment;
 mod commit;
 mod copy;
-mod copy_document;
 mod counted;
 mod delete;
-mod delete_document;
-mod destination;
+mod document_copy;
+mod document_delete;
 mod forward;
 mod get;
 mod home;
@@ -150,8 +149,8 @@ async fn document(
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match operation {
         DocumentOperation::Get => ("forward", to_holder(&gateway, &target, exchange).await),
-        DocumentOperation::Delete => Box::pin(delete_document::delete_document(gateway, target, exchange)).await,
-        DocumentOperation::Copy => Box::pin(copy_document::copy_document(gateway, target, exchange)).await,
+        DocumentOperation::Delete => Box::pin(document_delete::delete_document(gateway, target, exchange)).await,
+        DocumentOperation::Copy => Box::pin(document_copy::copy_document(gateway, target, exchange)).await,
         DocumentOperation::Put | DocumentOperation::Other => {
             ("forward", to_home(&gateway, &target.database, exchange).await)
         }
