@@ -8,7 +8,7 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode};
 
 use super::client::{Couch, DocumentPath};
-use super::document::Document;
+use super::document::{Document, NotADocument};
 use super::error::Error;
 use crate::http::body::{Body, collect};
 use crate::http::headers;
@@ -54,6 +54,15 @@ pub(super) fn of_client(headers: &HeaderMap) -> HeaderMap {
 pub enum Answer {
     /// The document, with the head of the answer.
     Document(Document, http::response::Parts),
+    /// Anything else, to be judged or passed on.
+    Other(Response<Bytes>),
+}
+
+/// What CouchDB answered to a request for several revisions of a document.
+#[derive(Debug)]
+pub enum Revisions {
+    /// What it has of them, `None` for one that it does not have, and the head of the answer.
+    There(Vec<Option<Document>>, http::response::Parts),
     /// Anything else, to be judged or passed on.
     Other(Response<Bytes>),
 }
@@ -107,6 +116,29 @@ impl Caller {
 
     fn parsed(&self, bytes: &[u8]) -> Result<Document, Error> {
         Document::parse(bytes).map_err(|error| self.couch.failed(Error::Nonsense(error)))
+    }
+
+    /// Reads revisions of a document: `all` leaves, or a JSON list of revisions, not encoded yet. `more` is the rest of the
+    /// raw query: `&latest=true` gives the leaves that each of them has led to. (With a plain `?rev=` it would give the
+    /// winner, whatever the revision: `chttpd_db:db_doc_req`.)
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn open_revs(&self, path: &DocumentPath, revs: &str, more: &str) -> Result<Revisions, Error> {
+        #[derive(serde::Deserialize)]
+        struct Leaf {
+            ok: Option<Box<serde_json::value::RawValue>>,
+        }
+        let target = format!("{}/{}?open_revs={}{more}", path.database, path.document, encode(revs));
+        let answer = self.send(Method::GET, &target, Bytes::new()).await?;
+        if answer.status() != StatusCode::OK {
+            return Ok(Revisions::Other(answer));
+        }
+        let (head, bytes) = answer.into_parts();
+        let leaves: Vec<Leaf> = serde_json::from_slice(&bytes).map_err(|_| Error::Nonsense(NotADocument))?;
+        let parse = |leaf: Leaf| leaf.ok.map(|text| Document::parse(text.get().as_bytes())).transpose();
+        let leaves = leaves.into_iter().map(parse).collect::<Result<_, _>>().map_err(Error::Nonsense)?;
+        Ok(Revisions::There(leaves, head))
     }
 
     /// Reads an attachment that CouchDB itself keeps. Its name is not encoded yet.

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
+use serde_json::json;
 
 use super::Gateway;
 use super::attachment::{decide, plan_for};
-use crate::couch::{self, Answer, Caller, Couch, Document, DocumentPath, Whose, is_missing_database};
+use crate::couch::{self, Answer, Caller, Couch, Document, DocumentPath, Revisions, Whose, is_missing_database};
 use crate::error::Error;
 pub(super) use crate::home::Home;
 use crate::http::body::{TooLarge, cause};
@@ -42,14 +43,35 @@ impl Home {
         headers: &HeaderMap,
         activity: &Activity,
     ) -> Result<(Read, Caller), Error> {
+        self.find(path, Wanted::Query(query), headers, activity).await
+    }
+
+    /// Reads the leaf that a revision has led to, the revision itself if it is one; without a revision the document.
+    pub(super) async fn read_leaf(
+        &self,
+        path: &DocumentPath,
+        rev: Option<&str>,
+        headers: &HeaderMap,
+        activity: &Activity,
+    ) -> Result<(Read, Caller), Error> {
+        self.find(path, rev.map_or(Wanted::Query(""), Wanted::Leaf), headers, activity).await
+    }
+
+    async fn find(
+        &self,
+        path: &DocumentPath,
+        wanted: Wanted<'_>,
+        headers: &HeaderMap,
+        activity: &Activity,
+    ) -> Result<(Read, Caller), Error> {
         let caller = self.couch.client(headers, activity);
-        let first = read(path, query, &caller).await?;
+        let first = wanted.read(path, &caller).await?;
         if !matches!(first, Read::Missing(_)) || !self.has_others() {
             return Ok((first, caller));
         }
         for other in self.others()? {
             let there = other.client(headers, activity);
-            match read(path, query, &there).await? {
+            match wanted.read(path, &there).await? {
                 Read::Missing(_) => {}
                 Read::Refused(answer) if answer.status() == StatusCode::NOT_FOUND => {}
                 found => return Ok((found, there)),
@@ -172,13 +194,49 @@ fn is_too_large(error: &couch::Error) -> bool {
     matches!(error.itself(), couch::Error::Body(error) if cause::<TooLarge>(&**error).is_some())
 }
 
+/// What is read of a document.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    Query(&'a str),
+    Leaf(&'a str),
+}
+
+impl Wanted<'_> {
+    async fn read(self, path: &DocumentPath, caller: &Caller) -> Result<Read, Error> {
+        match self {
+            Self::Query(query) => read(path, query, caller).await,
+            Self::Leaf(rev) => read_leaf(path, Some(rev), caller).await,
+        }
+    }
+}
+
+/// Reads the leaf that a revision has led to, the revision itself if it is one; without a revision the document.
+pub(super) async fn read_leaf(path: &DocumentPath, rev: Option<&str>, caller: &Caller) -> Result<Read, Error> {
+    let Some(rev) = rev else { return read(path, "", caller).await };
+    let (leaves, head) = match caller.open_revs(path, &json!([rev]).to_string(), "&latest=true").await? {
+        Revisions::There(leaves, head) => (leaves, head),
+        Revisions::Other(answer) => return Ok(absent(answer)),
+    };
+    let is_itself = |leaf: &Document| leaf.rev().as_deref() == Some(rev);
+    Ok(match leaves.into_iter().flatten().max_by_key(is_itself) {
+        Some(leaf) => Read::Document(leaf, head),
+        None => Read::Missing(Response::from_parts(head, Bytes::new())),
+    })
+}
+
+/// CouchDB's word for a document that it does not give.
+fn absent(answer: Response<Bytes>) -> Read {
+    if answer.status() == StatusCode::NOT_FOUND && !is_missing_database(answer.body()) {
+        Read::Missing(answer)
+    } else {
+        Read::Refused(answer)
+    }
+}
+
 /// Reads a document. `query` is raw.
 pub(super) async fn read(path: &DocumentPath, query: &str, caller: &Caller) -> Result<Read, Error> {
     Ok(match caller.read(path, query).await? {
         Answer::Document(document, head) => Read::Document(document, head),
-        Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND && !is_missing_database(answer.body()) => {
-            Read::Missing(answer)
-        }
-        Answer::Other(answer) => Read::Refused(answer),
+        Answer::Other(answer) => absent(answer),
     })
 }

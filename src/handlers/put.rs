@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 
-use super::attachment::{OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev, rev_query};
+use super::attachment::{OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev};
 use super::commit::{Commit, Form, commit};
 use super::copy::{OutgoingCopy, forward_with_copy};
 use super::forward::forward;
@@ -99,8 +99,7 @@ enum Base {
 
 /// The document that the new revision follows; an empty one where there is none.
 ///
-/// `latest=true` makes CouchDB answer with the leaf that a revision leads to: another revision than asked for means that
-/// the one asked for is old.
+/// Where the revision that is asked for has led to another leaf, it is old.
 async fn base(
     home: &Home,
     target: &Target,
@@ -108,11 +107,7 @@ async fn base(
     headers: &HeaderMap,
     activity: &Activity,
 ) -> Result<Base, Error> {
-    let query = match rev {
-        Some(_) => format!("{}&latest=true", rev_query(rev)),
-        None => String::new(),
-    };
-    let (found, caller) = home.read(&target.path, &query, headers, activity).await?;
+    let (found, caller) = home.read_leaf(&target.path, rev, headers, activity).await?;
     match (found, rev) {
         (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
             Ok(Base::Document(document, caller))

@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
-use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::Gateway;
 use super::asking::Asking;
 use super::attachment::{on_delete, storage_of};
 use super::operation::Operation;
-use crate::couch::{self, Caller, Document};
+use crate::couch::{self, Caller, Document, Revisions};
 use crate::plan::{Merged, OnDelete};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
@@ -134,32 +130,23 @@ fn is_deleted(leaf: &Document) -> bool {
 
 /// All leaf revisions, or why they cannot be known. CouchDB lists deleted ones as well.
 async fn leaves(caller: &Caller, target: &DocumentTarget) -> Result<Vec<Document>, String> {
-    let path = format!("{}/{}?open_revs=all", target.path.database, target.path.document);
     let mut pause = FIRST_PAUSE;
     let mut tries = TRIES;
-    let answer = loop {
+    loop {
         tries -= 1;
-        match caller.send(Method::GET, &path, Bytes::new()).await {
-            Ok(answer) if answer.status() == StatusCode::OK => break answer,
-            Ok(answer) if tries == 0 || !answer.status().is_server_error() => {
+        match caller.open_revs(&target.path, "all", "").await {
+            Ok(Revisions::There(leaves, _)) => {
+                let leaves: Option<Vec<_>> = leaves.into_iter().collect();
+                return leaves.ok_or_else(|| "a revision is missing".to_owned());
+            }
+            Ok(Revisions::Other(answer)) if tries == 0 || !answer.status().is_server_error() => {
                 return Err(format!("CouchDB answered {}", answer.status().as_u16()));
             }
             Err(error) if tries == 0 || !matches!(error, couch::Error::Client(_)) => return Err(chain(&error)),
             Ok(_) | Err(_) => tokio::time::sleep(pause).await,
         }
         pause *= 4;
-    };
-    parse_leaves(answer.body()).ok_or_else(|| "CouchDB's answer makes no sense".to_owned())
-}
-
-/// The documents of an answer to `open_revs`; `None` where it is anything else, or a revision is missing from it.
-fn parse_leaves(answer: &[u8]) -> Option<Vec<Document>> {
-    #[derive(Deserialize)]
-    struct Leaf {
-        ok: Box<RawValue>,
     }
-    let leaves: Vec<Leaf> = serde_json::from_slice(answer).ok()?;
-    leaves.into_iter().map(|leaf| Document::parse(leaf.ok.get().as_bytes()).ok()).collect()
 }
 
 /// Says that an object stays although perhaps no document names it.

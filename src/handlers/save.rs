@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{StatusCode, request};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::Gateway;
 use super::asking::Asking;
 use super::attachment::{generation, rev_query};
 use super::home::{Read, read};
-use crate::couch::{self, Caller, Document, Save};
+use crate::couch::{self, Caller, Document, Revisions, Save};
 use crate::http::client;
 use crate::pointer::{self, Entry};
 use crate::router::Target;
@@ -157,29 +158,48 @@ enum Look {
     Unknown,
 }
 
-/// Reads the document again to see whether a save happened. With `latest=true` CouchDB answers with what the revision
-/// that was read has led to, also where another branch of the document wins.
+/// Reads the document again to see whether a save happened: the leaves that the revision before has led to, also where
+/// another branch of the document wins.
 async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
-    let query = match expected.base {
-        _ if expected.rev.is_some() => rev_query(expected.rev),
-        Some(base) => format!("{}&latest=true&revs=true", rev_query(Some(base))),
-        None => "revs=true".to_owned(),
+    let Some(base) = expected.base.filter(|_| expected.rev.is_none()) else {
+        let query = if expected.rev.is_some() { rev_query(expected.rev) } else { "revs=true".to_owned() };
+        return match read(&target.path, &query, caller).await {
+            Ok(Read::Document(document, head)) => expected.judge(target, document, &head),
+            Ok(Read::Missing(_)) => Look::NotOurs { moved: false, document: None },
+            Ok(Read::Refused(_)) | Err(_) => Look::Unknown,
+        };
     };
-    match read(&target.path, &query, caller).await {
-        Ok(Read::Document(document, head)) => {
-            let there = pointer::find(&document, target.at()).ok().flatten();
-            let is_there = there.is_some_and(|there| there.is_same(expected.entry));
-            match expected.rev.map(str::to_owned).or_else(|| rev_after(&document, expected.base)) {
-                Some(rev) if is_there == expected.present => {
-                    Look::Ours(Box::new((Saved { status: StatusCode::CREATED, head, rev, body: None }, document)))
-                }
-                moved => Look::NotOurs { moved: moved.is_some(), document: Some(document) },
+    let revs = json!([base]).to_string();
+    let Ok(Revisions::There(leaves, head)) = caller.open_revs(&target.path, &revs, "&latest=true&revs=true").await
+    else {
+        return Look::Unknown;
+    };
+    // A revision that CouchDB knows nothing of any more has been deleted with its document's database.
+    let mut found = Look::NotOurs { moved: true, document: None };
+    for leaf in leaves.into_iter().flatten() {
+        if leaf.value("_deleted").is_some_and(|deleted| deleted == true) {
+            continue;
+        }
+        found = expected.judge(target, leaf, &head);
+        if matches!(found, Look::Ours(_)) {
+            break;
+        }
+    }
+    found
+}
+
+impl Expected<'_> {
+    /// What a leaf says about a save.
+    fn judge(&self, target: &Target, document: Document, head: &http::response::Parts) -> Look {
+        let there = pointer::find(&document, target.at()).ok().flatten();
+        let is_there = there.is_some_and(|there| there.is_same(self.entry));
+        match self.rev.map(str::to_owned).or_else(|| rev_after(&document, self.base)) {
+            Some(rev) if is_there == self.present => {
+                let saved = Saved { status: StatusCode::CREATED, head: head.clone(), rev, body: None };
+                Look::Ours(Box::new((saved, document)))
             }
+            moved => Look::NotOurs { moved: moved.is_some(), document: Some(document) },
         }
-        Ok(Read::Missing(_)) => {
-            Look::NotOurs { moved: expected.base.is_some() && expected.rev.is_none(), document: None }
-        }
-        Ok(Read::Refused(_)) | Err(_) => Look::Unknown,
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::attachment::{decide, on_delete, plan_for, rev_of, rev_query};
 use super::commit::{Commit, Form, commit};
-use super::home::{Home, Read, read};
+use super::home::{Home, Read, read_leaf};
 use super::locks::Turn;
 use super::outside::Unsaved;
 use super::remove::remove_once_gone;
@@ -164,11 +164,7 @@ async fn turns(gateway: &Gateway, to: &DocumentTarget, source: &Document) -> Vec
 
 /// The revision that the copy replaces; an empty document where there is none, `None` where CouchDB will refuse.
 async fn overwritten(caller: &Caller, to: &DocumentTarget, rev: Option<&str>) -> Result<Option<Document>, Error> {
-    let query = match rev {
-        Some(_) => format!("{}&latest=true", rev_query(rev)),
-        None => String::new(),
-    };
-    Ok(match (read(&to.path, &query, caller).await?, rev) {
+    Ok(match (read_leaf(&to.path, rev, caller).await?, rev) {
         (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => Some(document),
         (Read::Missing(_), None) => Some(Document::default()),
         (Read::Document(..) | Read::Missing(_) | Read::Refused(_), _) => None,

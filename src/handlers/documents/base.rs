@@ -1,18 +1,16 @@
 //! The revision that a write follows, read with the client's rights before anything is stored.
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use super::super::attachment::{generation, relay, rev_query};
+use super::super::attachment::{generation, relay};
 use super::super::home::Read;
 use super::Writer;
 use super::draft::{Draft, Edit};
-use crate::couch::{Caller, Document};
+use crate::couch::{Caller, Document, Revisions};
 use crate::error::Error;
 use crate::http::body::Body;
-use crate::http::target::encode;
 use crate::router::DocumentTarget;
 
 /// What a write is based on.
@@ -49,14 +47,9 @@ impl Writer {
         }
     }
 
-    /// `latest=true` makes CouchDB answer with the leaf that a revision leads to: another one than asked for means that
-    /// the one asked for is old.
+    /// Where the revision that is named has led to another leaf, it is old.
     async fn newest(&self, target: &DocumentTarget, rev: Option<&str>) -> Result<Found, Error> {
-        let query = match rev {
-            Some(_) => format!("{}&latest=true", rev_query(rev)),
-            None => String::new(),
-        };
-        let (read, caller) = self.home.read(&target.path, &query, &self.headers, &self.activity).await?;
+        let (read, caller) = self.home.read_leaf(&target.path, rev, &self.headers, &self.activity).await?;
         Ok(match (read, rev) {
             (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
                 let generation = generation(Some(rev)) + 1;
@@ -94,7 +87,7 @@ impl Writer {
         let mut document = Document::default();
         if exists {
             let list = serde_json::to_string(&revs.get(..MOST_ANCESTORS.min(revs.len())).unwrap_or_default())?;
-            let answer = match open_revs(&caller, target, &encode(&list)).await? {
+            let answer = match open_revs(&caller, target, &list).await? {
                 Ok(leaves) => leaves,
                 Err(answer) => return Ok(Found::Answer(relay(answer))),
             };
@@ -133,19 +126,11 @@ async fn open_revs(
     target: &DocumentTarget,
     revs: &str,
 ) -> Result<Result<Vec<Document>, Response<Bytes>>, Error> {
-    #[derive(Deserialize)]
-    struct Leaf {
-        ok: Option<Box<RawValue>>,
-    }
-    let path = format!("{}/{}?open_revs={revs}", target.path.database, target.path.document);
-    let answer = caller.send(Method::GET, &path, Bytes::new()).await?;
-    if answer.status() == StatusCode::NOT_FOUND {
-        return Ok(Ok(Vec::new()));
-    }
-    let leaves = serde_json::from_slice::<Vec<Leaf>>(answer.body()).ok().filter(|_| answer.status() == StatusCode::OK);
-    let Some(leaves) = leaves else { return Ok(Err(answer)) };
-    let documents = leaves.into_iter().filter_map(|leaf| Document::parse(leaf.ok?.get().as_bytes()).ok());
-    Ok(Ok(documents.collect()))
+    Ok(match caller.open_revs(&target.path, revs, "").await? {
+        Revisions::There(leaves, _) => Ok(leaves.into_iter().flatten().collect()),
+        Revisions::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(Vec::new()),
+        Revisions::Other(answer) => Err(answer),
+    })
 }
 
 /// How many revisions are asked for: the target of a request has to stay short, and a near one is there.
