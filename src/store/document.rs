@@ -49,7 +49,11 @@ pub(super) fn get_options(query: &Query) -> Result<GetOptions, Failure> {
 }
 
 async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
-    let options = get_options(query)?;
+    let mut options = get_options(query)?;
+    if options.latest {
+        // CouchDB gives the winner, whatever was named.
+        options.rev = None;
+    }
     let since = whole::atts_since(query)?;
     let attachments = options.attachments || since.is_some();
     let mut document = database.read_since(id, options, since.as_deref()).await?;

@@ -16,7 +16,7 @@ use super::super::Gateway;
 use super::body::{Held, Replay, UNCOUNTED, memory_of};
 use crate::error::Error;
 use crate::http::body::{Body, BoxError, ClientGone, cause};
-use crate::http::multipart::{self, Parts};
+use crate::http::multipart::{self, Parts, end_of_first};
 use crate::storage;
 
 /// A request of which the document has been read.
@@ -34,6 +34,11 @@ pub(super) enum First {
     TooLong,
 }
 
+/// The body that the parts were read from; there is always one, because nobody asks twice.
+fn as_it_came(parts: Parts<Tape>) -> Body {
+    parts.into_body().map_or_else(Body::empty, Tape::rewound)
+}
+
 impl Related {
     /// Reads the document.
     pub(super) async fn open(gateway: &Gateway, body: Body, boundary: &str) -> Result<First, Error> {
@@ -44,11 +49,11 @@ impl Related {
             Ok(Some(headers)) => {
                 let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 if !kind.starts_with("application/json") {
-                    return Ok(First::Other(parts.into_body().rewound()));
+                    return Ok(First::Other(as_it_came(parts)));
                 }
             }
             Err(multipart::Error::Body(error)) => return Err(broken(error)),
-            Ok(None) | Err(_) => return Ok(First::Other(parts.into_body().rewound())),
+            Ok(None) | Err(_) => return Ok(First::Other(as_it_came(parts))),
         }
         let (mut text, mut share) = (BytesMut::new(), None);
         loop {
@@ -57,7 +62,7 @@ impl Related {
                 Ok(Some(data)) => text.put(data),
                 Ok(None) => break,
                 Err(multipart::Error::Body(error)) => return Err(broken(error)),
-                Err(_) => return Ok(First::Other(parts.into_body().rewound())),
+                Err(_) => return Ok(First::Other(as_it_came(parts))),
             }
             if text.len() as u64 > UNCOUNTED && share.is_none() {
                 share = gateway.budget.share(memory_of(most)).await;
@@ -68,21 +73,22 @@ impl Related {
 
     /// The request as it came.
     pub(super) fn rewound(self) -> Body {
-        self.parts.into_body().rewound()
+        as_it_came(self.parts)
     }
 
     /// The request with another document, and the rest as it comes.
     pub(super) fn with_document(self, document: &[u8]) -> Body {
         let head = format!("--{}\r\nContent-Type: application/json\r\n\r\n", self.boundary);
-        let tail = format!("\r\n--{}", self.boundary);
-        let (held, tape) = self.parts.into_rest();
-        let frames = [head.into(), Bytes::copy_from_slice(document), tail.into(), held];
+        let Some(tape) = self.parts.into_body() else { return Body::empty() };
+        let kept: Bytes = tape.kept.into_iter().flatten().flatten().collect();
+        let rest = end_of_first(&kept, &self.boundary).map(|end| kept.slice(end..)).unwrap_or_default();
+        let frames = [head.into(), Bytes::copy_from_slice(document), rest];
         Body::boxed(Replay { frames: frames.into(), body: tape.body, share: None })
     }
 
     /// The parts that follow; what was read is forgotten.
     pub(super) fn following(mut self) -> Following {
-        self.parts.body_mut().kept = None;
+        self.parts.change_body(|tape| tape.kept = None);
         Following(Arc::new(Mutex::new(self.parts)))
     }
 }

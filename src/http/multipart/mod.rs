@@ -17,7 +17,7 @@ use http::HeaderMap;
 use http_body::Body;
 use multer::{Field, Multipart};
 
-use source::{NONE, Shared, Source};
+use source::{NONE, Shared, Source, find};
 
 /// Why a multipart body could not be read on.
 #[derive(Debug)]
@@ -82,6 +82,18 @@ fn parameter(text: &str) -> (String, &str) {
     (value, chars.as_str())
 }
 
+/// Where in a multipart text the first part ends: the position of the delimiter behind it, from its line break on.
+#[must_use]
+pub fn end_of_first(text: &[u8], boundary: &str) -> Option<usize> {
+    let delimiter = format!("\r\n--{boundary}").into_bytes();
+    let (first, from) = match text.starts_with(delimiter.get(2..)?) {
+        true => (0, delimiter.len() - 2),
+        false => (find(text, &delimiter)?, delimiter.len()),
+    };
+    let behind = first + from;
+    Some(behind + find(text.get(behind..)?, &delimiter)?)
+}
+
 /// The parts of a multipart body, one after the other.
 ///
 /// A frame or two of the body are held. [`Self::next`] goes to the next part, and passes over what was not read of the one
@@ -116,15 +128,11 @@ where
         self.source.lock().body.take()
     }
 
-    /// The body, for those who made it.
-    pub const fn body_mut(&mut self) -> &mut B {
-        &mut self.body
-    }
-
-    /// What was read of the body and not given out, and the body: the text goes on where the last part that was read to its
-    /// end was delimited.
-    pub fn into_rest(self) -> (Bytes, B) {
-        (self.held, self.body)
+    /// Changes the body, for those who made it.
+    pub fn change_body(&mut self, change: impl FnOnce(&mut B)) {
+        if let Some(body) = &mut self.source.lock().body {
+            change(body);
+        }
     }
 
     /// Goes to the next part and gives its headers; `None` behind the last one.

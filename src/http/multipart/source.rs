@@ -232,7 +232,7 @@ fn joined(mut held: BytesMut, data: &[u8]) -> Bytes {
 }
 
 /// Where `wanted` begins in `bytes`. Its first byte is rare in them, which is what makes this fast.
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+pub(super) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     let first = *wanted.first()?;
     let mut from = 0;
     loop {

@@ -56,6 +56,18 @@ async fn what_is_not_read_of_a_part_is_passed_over() {
     assert!(parts.next().await.unwrap().is_none());
 }
 
+#[test]
+fn the_first_part_ends_at_the_second_delimiter() {
+    for (text, expected) in [
+        ("--b\r\nA: 1\r\n\r\n{}\r\n--b\r\n\r\ntwo\r\n--b--", "\r\n--b\r\n\r\ntwo\r\n--b--"),
+        ("before\r\n--b\r\n\r\n{}\r\n--b--", "\r\n--b--"),
+        ("--b\r\n\r\n--b\r\n--b--", "\r\n--b\r\n--b--"),
+    ] {
+        assert_eq!(end_of_first(text.as_bytes(), "b").map(|end| &text[end..]), Some(expected), "{text}");
+    }
+    assert_eq!(end_of_first(b"--b\r\n\r\n{}", "b"), None);
+}
+
 #[tokio::test]
 async fn a_body_cut_anywhere_is_an_error() {
     let body = b"--b\r\nA: 1\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--";
