@@ -1,0 +1,30 @@
+//! What the machine may use.
+//!
+//! A read of an *older* revision's attachment is no operation here, on purpose: the object of an attachment that was replaced or
+//! deleted is removed from its storage, so that storages do not fill with what nobody can find, while CouchDB keeps the bytes until
+//! the next compaction. For the same reason copies and stubs start from leaves only. Compressible types are left out too: CouchDB
+//! gzips them and hashes what it made, a storage keeps what it was sent.
+
+/// A part of the gateway that the operations of the machine can need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// `couchdb.present_stubs = true`: documents are compared as they are. Without it the machine itself turns pointers into stubs
+    /// before it compares, and does not look at the lengths of documents.
+    PresentStubs,
+    /// Documents saved with stubs that name outside attachments keep them.
+    Stubs,
+    /// `attachments=true`, and documents as multipart.
+    InlineReads,
+    /// COPY gives the copy objects of its own.
+    Copies,
+}
+
+/// What the gateway does not do yet. A feature that is taken out of this list is tested from then on.
+const NOT_YET: &[Feature] = &[Feature::PresentStubs, Feature::Stubs, Feature::InlineReads, Feature::Copies];
+
+impl Feature {
+    /// Whether it is there.
+    pub fn on(self) -> bool {
+        !NOT_YET.contains(&self)
+    }
+}
