@@ -51,7 +51,9 @@ pub fn difference(
     let one = headers(about, direct, |text| here.removed(text));
     let other = headers(about, gateway, |text| memory.translated(&there.removed(text)));
     if one != other {
-        return Some(format!("headers\n  {one:?} directly,\n  {other:?} through the gateway"));
+        let text = |answer: &RawResponse| answer.text().chars().take(2000).collect::<String>();
+        let (here, there) = (text(direct), text(gateway));
+        return Some(format!("headers\n  {one:?} directly,\n  {other:?} through the gateway\n{here}{there}"));
     }
     let json = direct.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
     if json {

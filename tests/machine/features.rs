@@ -17,10 +17,22 @@ pub enum Feature {
     InlineReads,
     /// COPY gives the copy objects of its own.
     Copies,
+    /// Attachments that are written over tombstones. With the tombstone's revision, CouchDB and the gateway leave the document deleted,
+    /// and the embedded store brings it back; without a revision they say that the attachment's `revpos` is 1, it says where it is.
+    Tombstones,
+    /// One document twice in a `_bulk_docs`: CouchDB saves the first and refuses the second, the embedded store may save both.
+    Twice,
 }
 
 /// What the gateway does not do yet. A feature that is taken out of this list is tested from then on.
-const NOT_YET: &[Feature] = &[Feature::PresentStubs, Feature::Stubs, Feature::InlineReads, Feature::Copies];
+const NOT_YET: &[Feature] = &[
+    Feature::PresentStubs,
+    Feature::Stubs,
+    Feature::InlineReads,
+    Feature::Copies,
+    Feature::Tombstones,
+    Feature::Twice,
+];
 
 impl Feature {
     /// Whether it is there.

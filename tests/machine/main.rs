@@ -35,7 +35,7 @@ use operation::Operation;
 use run::World;
 
 /// How many sequences each of the tests runs.
-const SEQUENCES: u32 = 60;
+const SEQUENCES: u32 = 100;
 
 /// The longest sequence.
 const STEPS: usize = 40;

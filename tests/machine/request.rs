@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
+use super::features::Feature;
 use super::memory::{Memory, Pair, Side};
 use super::operation::{At, Branch, Carried, Edit, Form, Operation, Payload, RIGHT_TAG, Rev};
 
@@ -29,6 +30,7 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
         Operation::Put { document, name, rev, media_type, payload } => {
             let over = memory.rev(document, *rev).ok()?;
             (!memory.is_ambiguous(document, over.as_ref())).then_some(())?;
+            (Feature::Tombstones.on() || !is_tombstone(memory, document, over.as_ref())).then_some(())?;
             let (query, mut headers) = named(over.as_ref(), *rev, side);
             headers.push(("Content-Type".to_owned(), (*media_type).to_owned()));
             let rest = format!("{}/{}{query}", path(document), attachment_path(name));
@@ -37,6 +39,7 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
         Operation::Delete { document, name, rev } => {
             let over = memory.rev(document, *rev).ok()?;
             (!memory.is_ambiguous(document, over.as_ref())).then_some(())?;
+            (Feature::Tombstones.on() || !is_tombstone(memory, document, over.as_ref())).then_some(())?;
             let (query, headers) = named(over.as_ref(), *rev, side);
             let rest = format!("{}/{}{query}", path(document), attachment_path(name));
             Some(Request { method: "DELETE", rest, headers, body: Vec::new() })
@@ -88,6 +91,12 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
     }
 }
 
+/// Whether what is written follows a tombstone.
+fn is_tombstone(memory: &Memory, document: &str, over: Option<&Pair>) -> bool {
+    let followed = |pair: &Pair| over.is_none_or(|over| over == pair);
+    memory.leaves(document).iter().any(|leaf| leaf.deleted && followed(&leaf.pair))
+}
+
 /// `?rev=`, or what else says which revision is meant.
 fn named(over: Option<&Pair>, rev: Rev, side: Side) -> (String, Vec<(String, String)>) {
     match (over, rev) {
@@ -100,6 +109,8 @@ fn named(over: Option<&Pair>, rev: Rev, side: Side) -> (String, Vec<(String, Str
 fn write(form: Form, edit: &Edit, memory: &Memory, side: Side, step: usize) -> Option<Request> {
     let over = memory.rev(edit.document, edit.rev).ok()?;
     (!memory.is_ambiguous(edit.document, over.as_ref())).then_some(())?;
+    let revived = !edit.attachments.is_empty() && is_tombstone(memory, edit.document, over.as_ref());
+    (Feature::Tombstones.on() || !revived).then_some(())?;
     let mut members = members(edit, over.as_ref(), &edit.attachments, memory, step);
     let mut query = String::new();
     if let Some(over) = &over {
@@ -118,7 +129,9 @@ fn bulk(edits: &[Edit], memory: &Memory, side: Side, step: usize) -> Option<Requ
         let over = memory.rev(edit.document, edit.rev).ok()?;
         let again = edits[..index].iter().any(|other| other.document == edit.document);
         let forked = memory.leaves(edit.document).len() > 1;
-        (!memory.is_ambiguous(edit.document, over.as_ref()) && !(again && forked)).then_some(())?;
+        (!memory.is_ambiguous(edit.document, over.as_ref()) && !(again && (forked || !Feature::Twice.on()))).then_some(())?;
+        let revived = !edit.attachments.is_empty() && is_tombstone(memory, edit.document, over.as_ref());
+        (Feature::Tombstones.on() || !revived).then_some(())?;
         let mut members = members(edit, over.as_ref(), &edit.attachments, memory, step * 10 + index);
         if let Some(over) = over {
             members.insert("_rev".to_owned(), over.on(side).into());
