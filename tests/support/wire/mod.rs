@@ -7,6 +7,7 @@
 mod client;
 mod compare;
 mod decode;
+mod packed;
 mod parse;
 
 use std::collections::HashMap;
@@ -146,6 +147,10 @@ pub async fn replay(target: &Target, rules: &Rules) -> Report {
                     tie(&mut known, body, document["_rev"].as_str().expect("a revision"));
                     continue;
                 }
+                if *method == "REPLICATE" {
+                    copy_whole(target, &path, &rules.rename(body)).await;
+                    continue;
+                }
                 let body = substitute(body, &known);
                 let json = [("Content-Type", "application/json")];
                 target.ask(method, &path, &json, body.as_bytes()).await;
@@ -167,6 +172,14 @@ pub async fn replay(target: &Target, rules: &Rules) -> Report {
         }
     }
     report
+}
+
+/// Takes a document with its history and attachments to another database, as CouchDB's replicator does.
+async fn copy_whole(target: &Target, from: &str, to: &str) {
+    let whole = target.ask("GET", &format!("{from}?revs=true&attachments=true"), &[], b"").await;
+    let kind = [("Content-Type", whole.header("content-type").expect("a type"))];
+    let saved = target.ask("PUT", &format!("{to}?new_edits=false"), &kind, &whole.body).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
 }
 
 /// Ties a recorded revision or id to the one that is in its place here. Histories show revisions without their generation.
