@@ -24,7 +24,7 @@ pub enum Feature {
     Twice,
 }
 
-/// What the gateway does not do yet. A feature that is taken out of this list is tested from then on.
+/// What the gateway, or the store behind it, does not do yet. A feature that is taken out of this list is tested from then on.
 const NOT_YET: &[Feature] = &[
     Feature::PresentStubs,
     Feature::Stubs,
