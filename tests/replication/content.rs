@@ -70,10 +70,12 @@ pub async fn write(peer: &Peer) {
 async fn conflict(peer: &Peer) {
     let branch = |digit: char, seed: u8| {
         let hash = digit.to_string().repeat(32);
+        let data = STANDARD.encode(bytes(600, seed));
+        let entry = json!({ "content_type": "audio/mpeg", "revpos": 2, "data": data });
         json!({
             "_id": "conflict", "_rev": format!("2-{hash}"), "branch": seed,
             "_revisions": { "start": 2, "ids": [hash, "0".repeat(32)] },
-            "_attachments": { "call.mp3": { "content_type": "audio/mpeg", "data": STANDARD.encode(bytes(600, seed)) } },
+            "_attachments": { "call.mp3": entry },
         })
     };
     let body = json!({ "new_edits": false, "docs": [branch('a', 12), branch('b', 13)] }).to_string();

@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clients;
 mod content;
 mod ends;
 mod protocol;
