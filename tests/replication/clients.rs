@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::content::{assert_same, change, write};
+use crate::content::{assert_same, assert_same_after_pouchdb, change, write};
 use crate::ends::{End, leaves};
 
 /// Runs a script of this folder with node and gives what it printed.
@@ -50,7 +50,7 @@ async fn visits(source: End, target: End) {
     write(&source.peer).await;
     let told = pouchdb(&source, &target, "memory").await;
     assert!(told["attachments"].as_u64() > Some(10), "{told}");
-    assert_same(&source.peer, &target.peer).await;
+    assert_same_after_pouchdb(&source.peer, &target.peer).await;
     let edited = leaves(&source.peer, "plain").await;
     assert_eq!(edited[0]["_attachments"]["from pouch.mp3"]["length"], 4, "{edited:?}");
     source.assert_pointers().await;
