@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::api::Api;
 use crate::config::{Config, CouchTarget, Secret};
-use crate::couch::Couch;
+use crate::couch::{Connections, Couch};
 use crate::export::Exporter;
 use crate::handlers::{Gateway, Locks};
 use crate::http::body::BoxError;
@@ -271,6 +271,8 @@ fn gateway(
     };
     Ok(Gateway {
         records: Records::new(couch.clone(), tasks.clone()),
+        connections: Connections::new(client.clone(), document_bytes, config.couchdb.connection_credentials),
+        present_stubs: config.couchdb.present_stubs.clone(),
         plans: Plans::new(couch.clone(), config.plans.clone(), metrics.clone()),
         couch,
         storages: Registry::new(context),

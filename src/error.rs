@@ -16,6 +16,7 @@ use crate::http::body::{Body, ClientGone, TooLarge, cause};
 use crate::http::client;
 use crate::plan::{NameError, PlanError, Unavailable};
 use crate::pointer::Unreadable;
+use crate::settings::WrongSetting;
 use crate::storage;
 use crate::telemetry::log::chain;
 
@@ -38,8 +39,8 @@ pub enum Error {
     Forgotten(Box<str>),
     /// The attachment is larger than allowed; with its name.
     TooLarge(Box<str>),
-    /// The plan asks for something that this version does not do; with what it is.
-    Unsupported(Box<str>),
+    /// A connection of the plan has settings that cannot be used; with its id.
+    Connection(Box<str>, WrongSetting),
     /// The request is refused as it is: status, CouchDB's error word, reason.
     Refused(Box<(StatusCode, &'static str, String)>),
     /// Something that cannot happen did.
@@ -70,7 +71,10 @@ impl Error {
                 (StatusCode::BAD_GATEWAY, "bad_gateway", reason)
             }
             Self::TooLarge(name) => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", name.to_string()),
-            Self::Unsupported(what) => (StatusCode::BAD_GATEWAY, "bad_gateway", what.to_string()),
+            Self::Connection(id, error) => {
+                let reason = format!("connection {id} cannot be used: its {} {}", error.key(), error.what());
+                (StatusCode::BAD_GATEWAY, "bad_gateway", reason)
+            }
             Self::Refused(refused) => (**refused).clone(),
             Self::Bug(what) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", (*what).to_owned()),
         }

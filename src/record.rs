@@ -123,6 +123,7 @@ impl Cause {
                 }
             }
             Error::Forgotten(id) => cause(id, "invalid_settings"),
+            Error::Connection(id, _) => cause(id, "invalid_settings"),
             Error::Plan(error) => cause(error.id(), "invalid_settings"),
             Error::Pointer(_) => cause("", "invalid_data"),
             _ => return None,
@@ -156,7 +157,7 @@ impl Inner {
     }
 
     async fn save(&self, path: &DocumentPath, bytes: &Bytes) -> Result<StatusCode, &'static str> {
-        let saved = self.couch.save(path, bytes, &self.couch.own_account()).await;
+        let saved = self.couch.own_account().save(path, bytes).await;
         saved.map(|saved| saved.head.status).map_err(|_| "CouchDB cannot be asked")
     }
 }

@@ -14,7 +14,11 @@ pub enum Route {
     Forward,
     /// An attachment of a database that plans speak of.
     Attachment(Box<Target>, Operation),
-    /// An attachment of such a database under a name that cannot be decoded.
+    /// A document of such a database.
+    Document(Box<DocumentTarget>, DocumentOperation),
+    /// Such a database, or what is in it beside documents: lists, views, design and local documents.
+    Database(Box<Database>, DatabaseOperation),
+    /// Something in such a database under a name that cannot be decoded.
     Malformed,
 }
 
@@ -32,17 +36,71 @@ pub enum Operation {
     Delete,
 }
 
-/// One attachment.
+/// What is to be done with a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentOperation {
+    /// GET, and HEAD.
+    Get,
+    /// PUT
+    Put,
+    /// DELETE
+    Delete,
+    /// COPY
+    Copy,
+    /// Any other method: CouchDB's to refuse.
+    Other,
+}
+
+/// What is to be done with a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseOperation {
+    /// `PUT /db`
+    Create,
+    /// `POST /db`: a document without a name in the target.
+    Post,
+    /// `POST /db/_bulk_docs`
+    BulkDocs,
+    /// `POST /db/_bulk_get`
+    BulkGet,
+    /// A list whose rows may hold documents: `_all_docs`, `_changes`, `_find`, views.
+    Rows,
+    /// Anything else.
+    Other,
+}
+
+/// A database that plans speak of.
 #[derive(Debug, Clone)]
-pub struct Target {
-    /// The document, as the client wrote it.
-    pub path: DocumentPath,
-    /// The database's decoded name.
-    pub database: String,
+pub struct Database {
+    /// Its part of the path, as the client wrote it.
+    pub path: String,
+    /// Its decoded name.
+    pub name: String,
     /// Its class.
     pub class: Class,
     /// Its account.
     pub account: Option<AccountId>,
+}
+
+/// One document.
+#[derive(Debug, Clone)]
+pub struct DocumentTarget {
+    /// Its database.
+    pub database: Database,
+    /// Where it is, as the client wrote it.
+    pub path: DocumentPath,
+    /// Its id.
+    pub document: String,
+    /// The raw query.
+    pub query: Option<String>,
+}
+
+/// One attachment.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its database.
+    pub database: Database,
+    /// The document, as the client wrote it.
+    pub path: DocumentPath,
     /// The document's id.
     pub document: String,
     /// The attachment's name.
@@ -51,26 +109,47 @@ pub struct Target {
     pub query: Option<String>,
 }
 
+impl Database {
+    /// A database by its decoded name; `None` where no plan speaks of it.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        let found = classify(name)?;
+        Some(Self { path: encode(name), name: name.to_owned(), class: found.class, account: found.account })
+    }
+
+    /// A document of it by its id.
+    #[must_use]
+    pub fn document(&self, id: &str) -> DocumentTarget {
+        let path = DocumentPath { database: self.path.clone(), document: encode(id) };
+        DocumentTarget { database: self.clone(), path, document: id.to_owned(), query: None }
+    }
+}
+
+impl DocumentTarget {
+    /// One of its attachments.
+    #[must_use]
+    pub fn attachment(&self, name: &str) -> Target {
+        Target {
+            database: self.database.clone(),
+            path: self.path.clone(),
+            document: self.document.clone(),
+            attachment: name.to_owned(),
+            query: None,
+        }
+    }
+}
+
 impl Target {
     /// An attachment by its decoded names; `None` where no plan speaks of its database.
     #[must_use]
     pub fn of(database: &str, document: &str, attachment: &str) -> Option<Self> {
-        let found = classify(database)?;
-        Some(Self {
-            path: DocumentPath { database: encode(database), document: encode(document) },
-            database: database.to_owned(),
-            class: found.class,
-            account: found.account,
-            document: document.to_owned(),
-            attachment: attachment.to_owned(),
-            query: None,
-        })
+        Some(Database::of(database)?.document(document).attachment(attachment))
     }
 
     /// The attachment by its names.
     #[must_use]
     pub fn at(&self) -> At<'_> {
-        At { database: &self.database, document: &self.document, attachment: &self.attachment }
+        At { database: &self.database.name, document: &self.document, attachment: &self.attachment }
     }
 }
 
@@ -80,49 +159,102 @@ impl Target {
 /// to the attachment's name.
 #[must_use]
 pub fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> Route {
-    let Some(operation) = operation(method, headers) else { return Route::Forward };
     let mut parts = uri.path().split('/').filter(|part| !part.is_empty());
-    let (Some(database), Some(document), Some(first)) = (parts.next(), parts.next(), parts.next()) else {
-        return Route::Forward;
-    };
-    if database.starts_with('_') || document.starts_with('_') {
-        return Route::Forward;
-    }
-    let Ok(name) = text(database) else { return Route::Forward };
+    let Some(path) = parts.next().filter(|path| !path.starts_with('_')) else { return Route::Forward };
+    let Ok(name) = text(path) else { return Route::Forward };
     let Some(found) = classify(&name) else { return Route::Forward };
-    let rest = std::iter::once(first).chain(parts);
-    let (id, attachment) = match (text(document), attachment_name(rest)) {
+    let database = Database { path: path.to_owned(), name, class: found.class, account: found.account };
+    let method = overridden(method, headers);
+    let query = uri.query().map(str::to_owned);
+    match (parts.next(), parts.next()) {
+        (None, _) => Route::Database(Box::new(database), on_database(&method)),
+        (Some(inside), next) if inside.starts_with('_') => {
+            let is_view = inside == "_design" && parts.next() == Some("_view");
+            Route::Database(Box::new(database), inside_database(&method, inside, next.is_none(), is_view))
+        }
+        (Some(document), None) => one_document(database, document, query, &method),
+        (Some(document), Some(first)) => {
+            let rest = std::iter::once(first).chain(parts);
+            one_attachment(database, document, rest, query, &method)
+        }
+    }
+}
+
+fn on_database(method: &Method) -> DatabaseOperation {
+    match *method {
+        Method::PUT => DatabaseOperation::Create,
+        Method::POST => DatabaseOperation::Post,
+        _ => DatabaseOperation::Other,
+    }
+}
+
+/// `alone`: nothing follows `inside` in the path.
+fn inside_database(method: &Method, inside: &str, alone: bool, is_view: bool) -> DatabaseOperation {
+    let post = *method == Method::POST;
+    let reads = post || *method == Method::GET;
+    match inside {
+        "_bulk_docs" if alone && post => DatabaseOperation::BulkDocs,
+        "_bulk_get" if alone && post => DatabaseOperation::BulkGet,
+        "_all_docs" | "_changes" if alone && reads => DatabaseOperation::Rows,
+        "_find" if alone && post => DatabaseOperation::Rows,
+        _ if is_view && reads => DatabaseOperation::Rows,
+        _ => DatabaseOperation::Other,
+    }
+}
+
+fn one_document(database: Database, document: &str, query: Option<String>, method: &Method) -> Route {
+    let Ok(id) = text(document) else { return Route::Database(Box::new(database), DatabaseOperation::Other) };
+    if id.starts_with('_') {
+        return Route::Database(Box::new(database), DatabaseOperation::Other);
+    }
+    let operation = match method.as_str() {
+        "GET" | "HEAD" => DocumentOperation::Get,
+        "PUT" => DocumentOperation::Put,
+        "DELETE" => DocumentOperation::Delete,
+        "COPY" => DocumentOperation::Copy,
+        _ => DocumentOperation::Other,
+    };
+    let path = DocumentPath { database: database.path.clone(), document: document.to_owned() };
+    Route::Document(Box::new(DocumentTarget { database, path, document: id, query }), operation)
+}
+
+fn one_attachment<'a>(
+    database: Database,
+    document: &str,
+    names: impl Iterator<Item = &'a str>,
+    query: Option<String>,
+    method: &Method,
+) -> Route {
+    let others = |database| Route::Database(Box::new(database), DatabaseOperation::Other);
+    let Some(operation) = operation(method) else { return others(database) };
+    let (id, attachment) = match (text(document), attachment_name(names)) {
         (Ok(id), Ok(attachment)) => (id, attachment),
         (Err(Undecodable::Escape), _) | (_, Err(Undecodable::Escape)) => return Route::Malformed,
-        _ => return Route::Forward,
+        _ => return others(database),
     };
     if id.starts_with('_') || attachment.starts_with('_') {
-        return Route::Forward;
+        return others(database);
     }
-    let target = Target {
-        path: DocumentPath { database: database.to_owned(), document: document.to_owned() },
-        database: name,
-        class: found.class,
-        account: found.account,
-        document: id,
-        attachment,
-        query: uri.query().map(str::to_owned),
-    };
-    Route::Attachment(Box::new(target), operation)
+    let path = DocumentPath { database: database.path.clone(), document: document.to_owned() };
+    Route::Attachment(Box::new(Target { database, path, document: id, attachment, query }), operation)
 }
 
 /// CouchDB takes the method of a POST from `X-HTTP-Method-Override`.
-fn operation(method: &Method, headers: &HeaderMap) -> Option<Operation> {
+fn overridden(method: &Method, headers: &HeaderMap) -> Method {
+    let header = headers.get("x-http-method-override").filter(|_| *method == Method::POST);
+    match header.map(|value| value.as_bytes()) {
+        Some(b"PUT") => Method::PUT,
+        Some(b"DELETE") => Method::DELETE,
+        _ => method.clone(),
+    }
+}
+
+fn operation(method: &Method) -> Option<Operation> {
     match *method {
         Method::GET => Some(Operation::Get { body: true }),
         Method::HEAD => Some(Operation::Get { body: false }),
         Method::PUT => Some(Operation::Put),
         Method::DELETE => Some(Operation::Delete),
-        Method::POST => match headers.get("x-http-method-override")?.as_bytes() {
-            b"PUT" => Some(Operation::Put),
-            b"DELETE" => Some(Operation::Delete),
-            _ => None,
-        },
         _ => None,
     }
 }
@@ -159,7 +291,7 @@ mod tests {
     use http::{HeaderMap, Method, Uri};
     use proptest::prelude::*;
 
-    use super::{Operation, Route, Target, route};
+    use super::{DatabaseOperation, DocumentOperation, Operation, Route, Target, route};
 
     const MODB: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
 
@@ -178,7 +310,7 @@ mod tests {
     fn attachments_of_planned_databases_are_ours() {
         let found = attachment(&format!("/{MODB}/doc/a+b.mp3?rev=1-a"));
         assert_eq!(found.attachment, "a b.mp3");
-        assert_eq!(found.database, "account/12/34/567890abcdef1234567890abcdef-202011");
+        assert_eq!(found.database.name, "account/12/34/567890abcdef1234567890abcdef-202011");
         assert_eq!(found.query.as_deref(), Some("rev=1-a"));
         assert_eq!(attachment(&format!("/{MODB}/doc/dir/file.mp3")).attachment, "dir/file.mp3");
         assert_eq!(attachment(&format!("//{MODB}//a%2Fb//dir%2Ffile.mp3/")).attachment, "dir/file.mp3");
@@ -186,28 +318,59 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_couchdbs() {
-        for target in [
-            "/",
-            "/_session",
-            "/_all_dbs",
-            "/db/doc/att",
-            "/system_config/doc/att",
-            "/_users/doc/att",
-            &format!("/{MODB}"),
-            &format!("/{MODB}/doc"),
-            &format!("/{MODB}/doc/"),
-            &format!("/{MODB}/_design/v/_view/x"),
-            &format!("/{MODB}/_local/x/y"),
-            &format!("/{MODB}/doc/_x.mp3"),
-            &format!("/{MODB}/%5Fdesign/x/y"),
-            &format!("/{MODB}/doc/%FF"),
-            &format!("/{MODB}/_changes/x/y"),
-        ] {
+    fn other_databases_are_couchdbs() {
+        for target in ["/", "/_session", "/_all_dbs", "/db/doc/att", "/system_config/doc/att", "/_users/doc/att"] {
             assert!(matches!(routed(Method::GET, target), Route::Forward), "{target}");
         }
-        assert!(matches!(routed(Method::POST, &format!("/{MODB}/doc/x")), Route::Forward));
+    }
+
+    #[test]
+    fn what_is_beside_documents_goes_to_the_database() {
+        for (method, path, expected) in [
+            (Method::PUT, "", DatabaseOperation::Create),
+            (Method::POST, "/", DatabaseOperation::Post),
+            (Method::GET, "", DatabaseOperation::Other),
+            (Method::POST, "/_bulk_docs", DatabaseOperation::BulkDocs),
+            (Method::GET, "/_bulk_docs", DatabaseOperation::Other),
+            (Method::POST, "/_bulk_get", DatabaseOperation::BulkGet),
+            (Method::GET, "/_all_docs", DatabaseOperation::Rows),
+            (Method::POST, "/_changes", DatabaseOperation::Rows),
+            (Method::GET, "/_changes/x/y", DatabaseOperation::Other),
+            (Method::POST, "/_find", DatabaseOperation::Rows),
+            (Method::GET, "/_design/v/_view/x", DatabaseOperation::Rows),
+            (Method::PUT, "/_design/v", DatabaseOperation::Other),
+            (Method::GET, "/_local/x/y", DatabaseOperation::Other),
+            (Method::GET, "/doc/_x.mp3", DatabaseOperation::Other),
+            (Method::GET, "/%5Fdesign/x/y", DatabaseOperation::Other),
+            (Method::GET, "/doc/%FF", DatabaseOperation::Other),
+            (Method::POST, "/doc/x", DatabaseOperation::Other),
+        ] {
+            match routed(method.clone(), &format!("/{MODB}{path}")) {
+                Route::Database(_, operation) => assert_eq!(operation, expected, "{method} {path}"),
+                other => panic!("{method} {path}: {other:?}"),
+            }
+        }
         assert!(matches!(routed(Method::GET, &format!("/{MODB}/doc/%ZZ")), Route::Malformed));
+    }
+
+    #[test]
+    fn documents_are_known_by_their_id() {
+        for (method, expected) in [
+            ("GET", DocumentOperation::Get),
+            ("HEAD", DocumentOperation::Get),
+            ("PUT", DocumentOperation::Put),
+            ("DELETE", DocumentOperation::Delete),
+            ("COPY", DocumentOperation::Copy),
+            ("POST", DocumentOperation::Other),
+        ] {
+            match routed(Method::from_bytes(method.as_bytes()).unwrap(), &format!("/{MODB}//a%2Fb/?rev=1-a")) {
+                Route::Document(target, operation) => {
+                    assert_eq!((target.document.as_str(), operation), ("a/b", expected));
+                    assert_eq!(target.query.as_deref(), Some("rev=1-a"));
+                }
+                other => panic!("{method}: {other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -253,10 +253,10 @@ impl Paper {
         let path = DocumentPath { database: database.clone(), document: id.clone() };
         let bytes = Bytes::from(document.to_bytes().map_err(Error::from)?);
         let (couch, account) = (&gateway.couch, gateway.couch.own_account());
-        let mut save = couch.save(&path, &bytes, &account).await?;
+        let mut save = account.save(&path, &bytes).await?;
         if save.head.status == StatusCode::NOT_FOUND {
             make_database(couch, &database).await?;
-            save = couch.save(&path, &bytes, &account).await?;
+            save = account.save(&path, &bytes).await?;
         }
         let answer: Map<String, Value> = serde_json::from_slice(&save.body).unwrap_or_default();
         match answer.get("rev").and_then(Value::as_str) {
@@ -271,7 +271,7 @@ impl Paper {
         let tasks = gateway.tasks.clone();
         drop(tasks.spawn("credential check's document", async move {
             let tombstone = json!({ "_id": self.id, "_rev": self.rev, "_deleted": true }).to_string();
-            let gone = gateway.couch.save(&self.path, &tombstone.into(), &gateway.couch.own_account()).await;
+            let gone = gateway.couch.own_account().save(&self.path, &tombstone.into()).await;
             if !gone.is_ok_and(|gone| gone.head.status.is_success()) {
                 tracing::warn!(document = %self.id, "the document of a credential check stays in CouchDB");
             }

@@ -59,7 +59,7 @@ impl PlanDocuments {
     /// # Errors
     /// Where CouchDB cannot be asked, or refuses.
     pub(super) async fn read(&self, id: &str) -> Result<Option<Stored>, Failure> {
-        match self.couch.read(&self.path(id), "", &self.couch.own_account()).await? {
+        match self.couch.own_account().read(&self.path(id), "").await? {
             Answer::Document(document, _) => Ok(Stored::of(members(&document)?)),
             Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(None),
             Answer::Other(answer) => Err(refused(answer.status(), "give the plan")),
@@ -73,10 +73,10 @@ impl PlanDocuments {
     pub(super) async fn write(&self, id: &str, members: &Map<String, Value>) -> Result<String, Failure> {
         let bytes = Bytes::from(Value::Object(members.clone()).to_string());
         let path = self.path(id);
-        let mut save = self.couch.save(&path, &bytes, &self.couch.own_account()).await?;
+        let mut save = self.couch.own_account().save(&path, &bytes).await?;
         if save.head.status == StatusCode::NOT_FOUND {
             self.make_database().await?;
-            save = self.couch.save(&path, &bytes, &self.couch.own_account()).await?;
+            save = self.couch.own_account().save(&path, &bytes).await?;
         }
         match save.head.status {
             status if status.is_success() => {
@@ -121,7 +121,7 @@ impl PlanDocuments {
         let start = after.map(|id| format!("&startkey={}&skip=1", encode(&Value::from(id).to_string())));
         let query = format!("include_docs=true&limit={limit}{}", start.unwrap_or_default());
         let path = DocumentPath { database: self.database.clone(), document: "_all_docs".to_owned() };
-        match self.couch.read(&path, &query, &self.couch.own_account()).await? {
+        match self.couch.own_account().read(&path, &query).await? {
             Answer::Document(page, _) => {
                 let rows = page.raw("rows").and_then(|rows| serde_json::from_str(rows.get()).ok());
                 Ok(rows.ok_or(StatusCode::OK))
@@ -146,7 +146,7 @@ impl PlanDocuments {
 /// Where CouchDB cannot be asked, or refuses.
 pub(super) async fn make_database(couch: &Couch, database: &str) -> Result<(), Failure> {
     let path = DocumentPath { database: database.to_owned(), document: String::new() };
-    let made = couch.save(&path, &Bytes::new(), &couch.own_account()).await?;
+    let made = couch.own_account().save(&path, &Bytes::new()).await?;
     match made.head.status {
         status if status.is_success() || status == StatusCode::PRECONDITION_FAILED => Ok(()),
         status => Err(refused(status, "make the database")),

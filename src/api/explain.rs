@@ -50,8 +50,7 @@ impl Api {
             return Err(Failure::bad_identifier(id));
         }
         let path = DocumentPath { database: encode(database), document: encode(id) };
-        let couch = &self.0.gateway.couch;
-        match couch.read(&path, "", &couch.own_account()).await? {
+        match self.0.gateway.couch.own_account().read(&path, "").await? {
             Answer::Document(document, _) => Ok(document),
             // 400 for the name of a database that cannot be.
             Answer::Other(answer) if matches!(answer.status(), StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) => {

@@ -55,13 +55,13 @@ impl Api {
         from: &str,
         wanted: usize,
     ) -> Result<Vec<Value>, Failure> {
-        let couch = &self.0.gateway.couch;
+        let caller = self.0.gateway.couch.own_account();
         let database = encode(&month_database(account, month));
         let path = DocumentPath { database, document: "_all_docs".to_owned() };
         let key = |id: &str| encode(&Value::from(id).to_string());
         let (from, to) = (key(from), key(prefix));
         let query = format!("include_docs=true&descending=true&limit={wanted}&startkey={from}&endkey={to}");
-        let rows = match couch.read(&path, &query, &couch.own_account()).await? {
+        let rows = match caller.read(&path, &query).await? {
             Answer::Document(page, _) => page.value("rows"),
             Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => None,
             Answer::Other(answer) => return Err(refused(answer.status(), "list the failure records")),

@@ -46,7 +46,7 @@ impl Explain {
                 None => self.stand_in()?,
                 Some(id) => {
                     let path = DocumentPath { database: encode(&self.db), document: encode(id) };
-                    match gateway.couch.read(&path, "", &gateway.couch.own_account()).await? {
+                    match gateway.couch.own_account().read(&path, "").await? {
                         Answer::Document(document, _) => document,
                         Answer::Other(answer) => {
                             let code = answer.status().as_u16();

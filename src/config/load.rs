@@ -11,7 +11,7 @@ use url::Url;
 use super::reader::{Problem, Section};
 use super::sections::{
     AccessLog, Admin, CouchTarget, Couchdb, Egress, Endpoints, Limits, Listen, ListenTls, Log, LogFormat, Plans,
-    Storage, Telemetry, Timeouts, Token,
+    PresentStubs, Storage, Telemetry, Timeouts, Token,
 };
 use super::{Config, secret};
 
@@ -114,8 +114,22 @@ fn couchdb(mut section: Section<'_>) -> Couchdb {
     let data = PathBuf::from(section.text("data", "data"));
     let username = section.text("username", "");
     let password = section.secret("password");
+    let connection_credentials = section.flag("connection_credentials", false);
+    let present_stubs = present_stubs(&mut section);
     section.finish();
-    Couchdb { target, data, username, password }
+    Couchdb { target, data, username, password, connection_credentials, present_stubs }
+}
+
+/// `true`, `false`, or a table by class.
+fn present_stubs(section: &mut Section<'_>) -> PresentStubs {
+    if !section.is_section("present_stubs") {
+        let everywhere = section.flag("present_stubs", false);
+        return PresentStubs::of(PresentStubs::CLASSES.into_iter().filter(|_| everywhere));
+    }
+    let mut table = section.section("present_stubs");
+    let classes: Vec<&str> = PresentStubs::CLASSES.into_iter().filter(|class| table.flag(class, false)).collect();
+    table.finish();
+    PresentStubs::of(classes)
 }
 
 fn couch_target(text: &str) -> Result<CouchTarget, &'static str> {

@@ -48,6 +48,10 @@ impl<'a> Section<'a> {
         self.table.contains_key(name)
     }
 
+    pub(super) fn is_section(&self, name: &str) -> bool {
+        matches!(self.table.get(name), Some(Value::Table(_)))
+    }
+
     pub(super) fn problem(&mut self, name: &str, message: impl Into<String>) {
         let key = self.key(name);
         self.problems.push(Problem { key, message: message.into() });

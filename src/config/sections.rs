@@ -50,6 +50,31 @@ pub struct Couchdb {
     pub username: String,
     /// Its password.
     pub password: Secret,
+    /// Whether the credentials of a plan's connection stand in the place of the client's.
+    pub connection_credentials: bool,
+    /// Where clients see attachments that are stored outside as CouchDB's own.
+    pub present_stubs: PresentStubs,
+}
+
+/// `couchdb.present_stubs`: for all classes of databases, or class by class.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PresentStubs(Vec<String>);
+
+impl PresentStubs {
+    /// The classes that there are.
+    pub const CLASSES: [&str; 5] = ["account", "modb", "yodb", "system", "aggregate"];
+
+    /// In the databases of these classes.
+    #[must_use]
+    pub fn of(classes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self(classes.into_iter().map(Into::into).collect())
+    }
+
+    /// Whether they are shown in databases of this class.
+    #[must_use]
+    pub fn in_class(&self, class: &str) -> bool {
+        self.0.iter().any(|known| known == class)
+    }
 }
 
 /// `[plans]`.

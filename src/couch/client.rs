@@ -1,35 +1,31 @@
-//! Requests to CouchDB.
-
-use std::fmt;
+//! One CouchDB, and sending clients' requests on to it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap,
-    HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, Uri};
 
-use super::document::{Document, NotADocument};
+use super::caller::Caller;
+use super::error::Error;
 use crate::config::Secret;
-use crate::http::body::{Body, BoxError, collect};
-use crate::http::client::{self, Patience, Server};
+use crate::http::body::Body;
+use crate::http::client::{Patience, Server};
 use crate::http::headers;
-use crate::http::target::encode;
 use crate::telemetry::activity::Activity;
 
 /// One CouchDB; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Couch {
-    server: Server,
+    pub(super) server: Server,
     /// The path of the configured URL, without a slash at the end.
-    prefix: String,
-    authority: HeaderValue,
+    pub(super) prefix: String,
+    pub(super) authority: HeaderValue,
     account: Option<HeaderValue>,
-    patience: Patience,
-    document_bytes: u64,
+    /// Whether clients are served with this account instead of their own credentials.
+    in_place_of_clients: bool,
+    pub(super) patience: Patience,
+    pub(super) document_bytes: u64,
 }
 
 /// Where a document is: both parts percent-encoded as the client sent them.
@@ -39,128 +35,6 @@ pub struct DocumentPath {
     pub database: String,
     /// The document's part of the path.
     pub document: String,
-}
-
-/// On whose behalf CouchDB is asked.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    headers: HeaderMap,
-    activity: Activity,
-}
-
-impl Caller {
-    /// The client's rights: its credentials and everything else that it sent, except what is about its own body and answer.
-    #[must_use]
-    pub fn client(headers: &HeaderMap, activity: &Activity) -> Self {
-        let mut headers = headers.clone();
-        headers::strip_request(&mut headers);
-        headers::join_cookies(&mut headers);
-        for name in [
-            &ACCEPT,
-            &ACCEPT_ENCODING,
-            &CONTENT_ENCODING,
-            &CONTENT_LENGTH,
-            &CONTENT_TYPE,
-            &IF_MATCH,
-            &IF_MODIFIED_SINCE,
-            &IF_NONE_MATCH,
-            &IF_RANGE,
-            &IF_UNMODIFIED_SINCE,
-            &RANGE,
-        ] {
-            headers.remove(name);
-        }
-        for name in ["content-md5", "x-http-method-override"] {
-            headers.remove(name);
-        }
-        Self { headers, activity: activity.clone() }
-    }
-}
-
-impl Caller {
-    /// The host that the client asked, if it said so.
-    #[must_use]
-    pub fn host(&self) -> Option<&str> {
-        self.headers.get(HOST).and_then(|host| host.to_str().ok())
-    }
-}
-
-/// What CouchDB answered to a request for a document.
-#[derive(Debug)]
-pub enum Answer {
-    /// The document, with the head of the answer.
-    Document(Document, http::response::Parts),
-    /// Anything else, to be judged or passed on.
-    Other(Response<Bytes>),
-}
-
-/// What CouchDB answered to a save.
-#[derive(Debug)]
-pub struct Save {
-    /// The head of the answer.
-    pub head: http::response::Parts,
-    /// Its body.
-    pub body: Bytes,
-}
-
-/// CouchDB could not be asked.
-#[derive(Debug)]
-pub enum Error {
-    /// No answer.
-    Client(client::Error),
-    /// The answer broke off, or is larger than `limits.document_bytes`.
-    Body(BoxError),
-    /// The answer is no document.
-    Nonsense(NotADocument),
-    /// The request could not be built.
-    Request(http::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Client(_) => "CouchDB does not answer",
-            Self::Body(_) => "CouchDB's answer cannot be read",
-            Self::Nonsense(_) => "CouchDB's answer makes no sense",
-            Self::Request(_) => "the request to CouchDB is malformed",
-        })
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Client(error) => Some(error),
-            Self::Body(error) => Some(&**error),
-            Self::Nonsense(error) => Some(error),
-            Self::Request(error) => Some(error),
-        }
-    }
-}
-
-impl Error {
-    /// The failure in one word, for metrics and spans.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Client(error) => match error.kind() {
-                client::Kind::Resolve | client::Kind::Refused | client::Kind::Connect | client::Kind::Tls => {
-                    "unreachable"
-                }
-                client::Kind::Silent => "silent",
-                client::Kind::Broken => "broken",
-                client::Kind::BadAnswer(_) => "nonsense",
-            },
-            Self::Body(_) => "broken",
-            Self::Nonsense(_) | Self::Request(_) => "nonsense",
-        }
-    }
-}
-
-impl From<http::Error> for Error {
-    fn from(error: http::Error) -> Self {
-        Self::Request(error)
-    }
 }
 
 impl Couch {
@@ -186,17 +60,48 @@ impl Couch {
             }
         };
         let prefix = prefix.trim_end_matches('/').to_owned();
-        Ok(Self { server, prefix, authority, account, patience, document_bytes })
+        Ok(Self { server, prefix, authority, account, in_place_of_clients: false, patience, document_bytes })
     }
 
-    /// The gateway's own account.
+    /// The same CouchDB, asked with its account whoever the client is.
+    #[must_use]
+    pub fn in_place_of_clients(mut self) -> Self {
+        self.in_place_of_clients = true;
+        self
+    }
+
+    /// With the gateway's own account.
     #[must_use]
     pub fn own_account(&self) -> Caller {
         let mut headers = HeaderMap::new();
         if let Some(account) = &self.account {
             headers.insert(AUTHORIZATION, account.clone());
         }
-        Caller { headers, activity: Activity::default() }
+        Caller::new(self.clone(), headers, Activity::default())
+    }
+
+    /// With the client's rights: its credentials and everything else that it sent, except what is about its own body and answer.
+    #[must_use]
+    pub fn client(&self, headers: &HeaderMap, activity: &Activity) -> Caller {
+        let mut headers = super::caller::of_client(headers);
+        self.identify(&mut headers);
+        Caller::new(self.clone(), headers, activity.clone())
+    }
+
+    /// Puts this CouchDB's account in the place of the client's credentials where that is wanted.
+    fn identify(&self, headers: &mut HeaderMap) {
+        if !self.in_place_of_clients {
+            return;
+        }
+        for name in [&AUTHORIZATION, &COOKIE] {
+            headers.remove(name);
+        }
+        for name in PROXY_AUTHENTICATION {
+            headers.remove(name);
+        }
+        if let Some(account) = &self.account {
+            headers.insert(AUTHORIZATION, account.clone());
+        }
     }
 
     /// Sends a client's request on as it is, and gives the answer without what belonged to the connection.
@@ -210,6 +115,7 @@ impl Couch {
         if !parts.headers.contains_key(HOST) {
             parts.headers.insert(HOST, self.authority.clone());
         }
+        self.identify(&mut parts.headers);
         frame_body(&mut parts, &body);
         let answer = self.server.send(Request::from_parts(parts, body), patience).await.map_err(Error::Client)?;
         let (mut parts, body) = answer.into_parts();
@@ -217,96 +123,14 @@ impl Couch {
         Ok(Response::from_parts(parts, body))
     }
 
-    /// Reads a document. `query` is a raw query string, such as `rev=1-a`.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn read(&self, path: &DocumentPath, query: &str, caller: &Caller) -> Result<Answer, Error> {
-        let request = self.request(Method::GET, path, query, caller, Body::empty())?;
-        let (head, bytes) = self.exchange(request, caller).await?;
-        if head.status != StatusCode::OK {
-            return Ok(Answer::Other(Response::from_parts(head, bytes)));
-        }
-        Ok(Answer::Document(Document::parse(&bytes).map_err(Error::Nonsense)?, head))
-    }
-
-    /// Reads an attachment that CouchDB itself keeps. Its name is not encoded yet.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn attachment(&self, path: &DocumentPath, name: &str, caller: &Caller) -> Result<Response<Bytes>, Error> {
-        let document = format!("{}/{}", path.document, encode(name));
-        let path = DocumentPath { database: path.database.clone(), document };
-        let mut request = self.request(Method::GET, &path, "", caller, Body::empty())?;
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
-        let (head, bytes) = self.exchange(request, caller).await?;
-        Ok(Response::from_parts(head, bytes))
-    }
-
-    /// Writes a document; the revision that it follows stands in it.
-    ///
-    /// # Errors
-    /// See [`Error`]: whether the document was written is then unknown.
-    pub async fn save(&self, path: &DocumentPath, document: &Bytes, caller: &Caller) -> Result<Save, Error> {
-        let request = self.request(Method::PUT, path, "", caller, Body::full(document.clone()))?;
-        let (head, body) = self.exchange(request, caller).await?;
-        Ok(Save { head, body })
-    }
-
     /// Opens the endless changes feed of a database with the gateway's own account.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn changes(&self, database: &str, query: &str) -> Result<Response<Body>, Error> {
-        let path = DocumentPath { database: database.to_owned(), document: "_changes".to_owned() };
-        let request = self.request(Method::GET, &path, query, &self.own_account(), Body::empty())?;
+        let target = format!("{database}/_changes?{query}");
+        let request = self.own_account().request(Method::GET, &target, Body::empty())?;
         self.server.send(request, self.patience).await.map_err(Error::Client)
-    }
-
-    async fn exchange(
-        &self,
-        mut request: Request<Body>,
-        caller: &Caller,
-    ) -> Result<(http::response::Parts, Bytes), Error> {
-        let call = caller.activity.couch(request.method());
-        call.propagate(request.headers_mut());
-        let answer = self.server.send(request, self.patience).await.map_err(Error::Client);
-        let (mut head, body) = match answer {
-            Ok(answer) => answer.into_parts(),
-            Err(error) => {
-                call.ended(error.reason());
-                return Err(error);
-            }
-        };
-        let bytes = match collect(body, self.document_bytes).await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                call.ended("broken");
-                return Err(Error::Body(error));
-            }
-        };
-        call.answered(head.status);
-        headers::strip_response(&mut head.headers);
-        Ok((head, bytes))
-    }
-
-    fn request(
-        &self,
-        method: Method,
-        path: &DocumentPath,
-        query: &str,
-        caller: &Caller,
-        body: Body,
-    ) -> Result<Request<Body>, Error> {
-        let mark = if query.is_empty() { "" } else { "?" };
-        let target = format!("{}/{}/{}{mark}{query}", self.prefix, path.database, path.document);
-        let mut request = Request::builder().method(method).uri(target).body(body)?;
-        let headers = request.headers_mut();
-        headers.clone_from(&caller.headers);
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.entry(HOST).or_insert_with(|| self.authority.clone());
-        Ok(request)
     }
 
     /// The target in origin form, below the prefix, otherwise untouched.
@@ -331,12 +155,5 @@ fn frame_body(parts: &mut http::request::Parts, body: &Body) {
     }
 }
 
-/// Whether a 404 says that the database, not the document, is missing.
-#[must_use]
-pub fn is_missing_database(body: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Refusal {
-        reason: String,
-    }
-    serde_json::from_slice::<Refusal>(body).is_ok_and(|refusal| refusal.reason.starts_with("Database does not exist"))
-}
+/// How CouchDB's proxy authentication names a user (<https://docs.couchdb.org/en/stable/api/server/authn.html#proxy-authentication>).
+const PROXY_AUTHENTICATION: [&str; 3] = ["x-auth-couchdb-username", "x-auth-couchdb-roles", "x-auth-couchdb-token"];

@@ -1,7 +1,13 @@
 //! CouchDB as the gateway talks to it: documents with the client's rights, plans with its own, and plain forwarding.
 
+mod caller;
 mod client;
+mod connections;
 mod document;
+mod error;
 
-pub use client::{Answer, Caller, Couch, DocumentPath, Error, Save, is_missing_database};
+pub use caller::{Answer, Caller, Save, is_missing_database};
+pub use client::{Couch, DocumentPath};
+pub use connections::Connections;
 pub use document::{Document, NotADocument};
+pub use error::Error;

@@ -11,35 +11,15 @@ use http::header::{
 use http::{Response, StatusCode};
 
 use super::Gateway;
-use crate::couch::{Answer, Caller, Document, is_missing_database};
+use crate::couch::Document;
 use crate::error::{Error, set_reason};
 use crate::http::body::Body;
 use crate::http::target::{encode, query_value};
-use crate::plan::{LOCAL, Merged, Outcome, Subject};
+use crate::plan::{Merged, Outcome, Subject};
 use crate::pointer::Pointer;
-use crate::router::Target;
+use crate::router::{Database, Target};
 use crate::settings::Settings;
 use crate::storage::{Backend, old};
-
-/// A document as CouchDB gave it to the client's credentials, or CouchDB's own word why not.
-pub(super) enum Read {
-    Document(Document, http::response::Parts),
-    /// There is no such document, or no such revision of it; with CouchDB's answer.
-    Missing(Response<Bytes>),
-    /// To be passed on as it is.
-    Refused(Response<Bytes>),
-}
-
-/// Reads the target's document. `query` is raw.
-pub(super) async fn read(gateway: &Gateway, target: &Target, query: &str, caller: &Caller) -> Result<Read, Error> {
-    Ok(match gateway.couch.read(&target.path, query, caller).await? {
-        Answer::Document(document, head) => Read::Document(document, head),
-        Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND && !is_missing_database(answer.body()) => {
-            Read::Missing(answer)
-        }
-        Answer::Other(answer) => Read::Refused(answer),
-    })
-}
 
 /// The revision that the client names, as `?rev=` or `If-Match` (quoted or not).
 pub(super) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Option<String>, Error> {
@@ -61,37 +41,20 @@ pub(super) fn rev_query(rev: Option<&str>) -> String {
 }
 
 /// The plan that holds for a document: the account's, or its owner's where the document has one.
-pub(super) async fn plan_for(gateway: &Gateway, target: &Target, document: &Document) -> Result<Arc<Merged>, Error> {
+pub(super) async fn plan_for(
+    gateway: &Gateway,
+    database: &Database,
+    document: &Document,
+) -> Result<Arc<Merged>, Error> {
     let owner = document.text("owner_id");
-    Ok(gateway.plans.effective(target.account.as_ref(), owner.as_deref()).await?)
-}
-
-/// Whether any attachment of the target's database may be outside: if not, the document need not be read.
-pub(super) async fn may_be_outside(gateway: &Gateway, target: &Target) -> Result<bool, Error> {
-    let plan = gateway.plans.effective(target.account.as_ref(), None).await?;
-    Ok(plan.class_has_handler(target.class, &target.database) || gateway.plans.has_user_plans(target.account.as_ref()))
-}
-
-/// Whether the plan knows a storage that an attachment may be in, although nothing new may go there.
-pub(super) async fn knows_storages(gateway: &Gateway, target: &Target) -> Result<bool, Error> {
-    let plan = gateway.plans.effective(target.account.as_ref(), None).await?;
-    Ok(plan.storages().next().is_some())
+    Ok(gateway.plans.effective(database.account.as_ref(), owner.as_deref()).await?)
 }
 
 /// What the plan says about a document.
-pub(super) fn decide(plan: &Merged, target: &Target, document: &Document) -> Result<Outcome, Error> {
+pub(super) fn decide(plan: &Merged, database: &Database, document: &Document) -> Result<Outcome, Error> {
     let document_type = document.text("pvt_type");
-    let subject = Subject { class: target.class, database: &target.database, document_type: document_type.as_deref() };
-    let outcome = plan.decide(&subject)?;
-    let connection = match &outcome {
-        Outcome::PassThrough { connection } => connection,
-        Outcome::Store(decision) => &decision.connection,
-    };
-    if connection != LOCAL {
-        let what = format!("the storage plan names connection {connection}; only the local one is supported");
-        return Err(Error::Unsupported(what.into()));
-    }
-    Ok(outcome)
+    let subject = Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
+    Ok(plan.decide(&subject)?)
 }
 
 /// The storage that a pointer names, opened with the settings of today's plan. What an old pointer says of itself is for
@@ -154,6 +117,9 @@ pub(super) fn generation(rev: Option<&str>) -> u64 {
 pub(super) fn couch_digest(md5: &[u8]) -> String {
     format!("md5-{}", STANDARD.encode(md5))
 }
+
+/// The media type of what has none.
+pub(super) const OCTETS: &str = "application/octet-stream";
 
 /// An answer without content.
 pub(super) fn empty(status: StatusCode, headers: HeaderMap) -> Response<Body> {

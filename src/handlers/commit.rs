@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 use super::Gateway;
 use super::attachment::{conflict, kept_headers, storage_of};
 use super::locks::Turn;
-use super::remove::{Object, remove_object, remove_replaced};
+use super::outside::NewObject;
+use super::remove::remove_replaced;
 use super::save::{Expected, Fate, Outcome, Saved, find_out, save_surely};
 use crate::couch::{Caller, Document};
 use crate::error::{Error, json_response};
@@ -23,7 +24,6 @@ use crate::http::body::Body;
 use crate::plan::Merged;
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
-use crate::storage::{Backend, Stored};
 use crate::telemetry::activity::Activity;
 
 /// An object that has been stored and is not yet in its document.
@@ -33,25 +33,21 @@ pub(super) struct Commit {
     pub(super) caller: Caller,
     pub(super) base: Document,
     pub(super) plan: Arc<Merged>,
-    pub(super) backend: Arc<dyn Backend>,
-    /// The kind of the storage.
-    pub(super) handler: String,
-    pub(super) stored: Stored,
+    pub(super) object: NewObject,
     pub(super) replaced: Option<Pointer>,
     /// Held until the outcome is known.
     pub(super) turn: Option<Turn>,
     pub(super) activity: Activity,
 }
 
-/// Saves the pointer and answers. `None` for a pointer means that the body was not read to its end.
-pub(super) async fn commit(job: Commit, pointer: Option<Pointer>) -> Result<Response<Body>, Error> {
+/// Saves the pointer and answers.
+pub(super) async fn commit(mut job: Commit) -> Result<Response<Body>, Error> {
     let tasks = job.gateway.tasks.clone();
     let (answer, answered) = oneshot::channel();
     drop(tasks.spawn("commit", async move {
-        let Some(pointer) = pointer else {
+        let Some(pointer) = job.object.pointer.take() else {
             drop(answer.send(Err(Error::Bug("a storage acknowledged a body that it had not read"))));
-            job.discard("").await;
-            return;
+            return job.discard().await;
         };
         job.run(pointer, answer).await;
     }));
@@ -65,7 +61,7 @@ impl Commit {
             Ok(bytes) => bytes,
             Err(error) => {
                 drop(answer.send(Err(error)));
-                return self.discard(&pointer.stowage.storage).await;
+                return self.discard().await;
             }
         };
         let entry = Entry::Object(Box::new(pointer.clone()));
@@ -78,15 +74,15 @@ impl Commit {
             }
             Outcome::Refused(save) => {
                 drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body)))));
-                self.discard(&pointer.stowage.storage).await;
+                self.discard().await;
             }
             Outcome::Conflict => {
                 drop(answer.send(Err(conflict())));
-                self.discard(&pointer.stowage.storage).await;
+                self.discard().await;
             }
             Outcome::Failed(error) => {
                 drop(answer.send(Err(Error::from(error))));
-                self.discard(&pointer.stowage.storage).await;
+                self.discard().await;
             }
             Outcome::Unknown(error) => {
                 self.turn = None;
@@ -99,15 +95,14 @@ impl Commit {
     /// The document's bytes with the pointer in it.
     fn document_with(&mut self, pointer: &Pointer) -> Result<Bytes, Error> {
         pointer::put(&mut self.base, &self.target.attachment, pointer)?;
-        for (key, value) in &self.stored.fields {
+        for (key, value) in &self.object.stored.fields {
             self.base.set(key, value)?;
         }
         Ok(self.base.to_bytes()?.into())
     }
 
-    async fn discard(&self, storage: &str) {
-        let object = Object { handler: &self.handler, storage, location: &self.stored.location };
-        remove_object(&self.gateway, &*self.backend, object, &self.activity).await;
+    async fn discard(&self) {
+        self.object.discard(&self.gateway, &self.activity).await;
     }
 
     /// What the new pointer has replaced goes, unless the document as it stands still names it.
@@ -126,7 +121,7 @@ impl Commit {
                 if saved {
                     tracing::info!(request = %self.activity.id(), "the attachment was saved after all");
                 } else {
-                    self.discard(&pointer.stowage.storage).await;
+                    self.discard().await;
                 }
                 // Also where it was not saved: it may have been, and have been replaced since.
                 if let Some(document) = document {
@@ -138,7 +133,7 @@ impl Commit {
                 tracing::error!(
                     request = %self.activity.id(),
                     storage = %pointer.stowage.storage,
-                    location = %json!(self.stored.location),
+                    location = %json!(self.object.stored.location),
                     "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document"
                 );
             }
@@ -155,7 +150,7 @@ fn created(target: &Target, saved: &Saved, caller: &Caller) -> Result<Response<B
     if let Some(base) = base {
         let document = utf8_percent_encode(&target.document, COUCH_KEEPS);
         let attachment = utf8_percent_encode(&target.attachment, COUCH_KEEPS);
-        let text = format!("{base}/{}/{document}/{attachment}", target.database);
+        let text = format!("{base}/{}/{document}/{attachment}", target.database.name);
         if let Ok(location) = HeaderValue::try_from(text) {
             headers.insert(LOCATION, location);
         }

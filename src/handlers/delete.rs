@@ -3,21 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::attachment::{
-    Read, conflict, kept_headers, knows_storages, may_be_outside, missing_rev, plan_for, read, relay, requested_rev,
-    rev_query, storage_of,
-};
+use super::attachment::{conflict, kept_headers, missing_rev, plan_for, relay, requested_rev, rev_query, storage_of};
 use super::commit::ok_text;
 use super::forward::forward;
+use super::home::{Home, Read};
 use super::locks::Turn;
 use super::remove::remove_replaced;
 use super::save::{Expected, Fate, Outcome, Saved, find_out, save_surely};
 use super::{Exchange, Gateway};
-use crate::couch::{Caller, Document};
+use crate::couch::{Caller, Couch, Document};
 use crate::error::{Error, json_response};
 use crate::http::body::Body;
 use crate::plan::Merged;
@@ -28,48 +27,66 @@ use crate::telemetry::activity::Activity;
 /// Removes an attachment, or lets CouchDB remove its own.
 pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
     let rev = requested_rev(&target, exchange.request.headers())?;
-    let caller = Caller::client(exchange.request.headers(), &exchange.activity);
+    let headers = exchange.request.headers().clone();
     let activity = exchange.activity.clone();
-    if !may_be_outside(&gateway, &target).await? && !knows_storages(&gateway, &target).await? {
-        let answer = forward(&gateway, exchange).await?;
+    let home = Home::of(&gateway, &target.database).await?;
+    let asked = Asked { home: &home, target: &target, rev: rev.as_deref(), headers: &headers, activity: &activity };
+    if !home.may_be_outside() && home.plan.storages().next().is_none() {
+        let answer = forward(&gateway, &home.couch, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
             return Ok(answer);
         }
-        return match find(&gateway, &target, rev.as_deref(), &caller).await? {
-            Found::Outside(document, entry) => remove(gateway, target, caller, document, entry, None, activity).await,
-            Found::Native | Found::Answer(_) => Ok(answer),
+        return match asked.find().await? {
+            Found::Outside(document, entry, caller) => {
+                remove(gateway, target, caller, document, entry, None, activity).await
+            }
+            Found::Native(_) | Found::Answer(_) => Ok(answer),
         };
     }
     let place = gateway.locks.place(&target);
     let turn = place.turn().await;
-    let found = find(&gateway, &target, rev.as_deref(), &caller).await?;
-    match found {
-        Found::Outside(document, entry) => remove(gateway, target, caller, document, entry, Some(turn), activity).await,
-        Found::Native => forward(&gateway, exchange).await,
+    match asked.find().await? {
+        Found::Outside(document, entry, caller) => {
+            remove(gateway, target, caller, document, entry, Some(turn), activity).await
+        }
+        Found::Native(couch) => forward(&gateway, &couch, exchange).await,
         Found::Answer(answer) => Ok(answer),
     }
 }
 
 enum Found {
-    Outside(Document, Entry),
-    /// CouchDB has it, or nobody.
-    Native,
+    Outside(Document, Entry, Caller),
+    /// The CouchDB that has the document has it, or nobody.
+    Native(Couch),
     Answer(Response<Body>),
 }
 
-async fn find(gateway: &Gateway, target: &Target, rev: Option<&str>, caller: &Caller) -> Result<Found, Error> {
-    Ok(match (read(gateway, target, &rev_query(rev), caller).await?, rev) {
-        (Read::Document(document, _), Some(_)) => match pointer::entry(&document, target.at())? {
-            Some(entry) => Found::Outside(document, entry),
-            None => Found::Native,
-        },
-        (Read::Document(document, _), None) => match pointer::entry(&document, target.at())? {
-            Some(_) => return Err(conflict()),
-            None => Found::Native,
-        },
-        (Read::Missing(_), Some(_)) => return Err(missing_rev()),
-        (Read::Missing(answer), None) | (Read::Refused(answer), _) => Found::Answer(relay(answer)),
-    })
+/// What the client asked for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    home: &'a Home,
+    target: &'a Target,
+    rev: Option<&'a str>,
+    headers: &'a HeaderMap,
+    activity: &'a Activity,
+}
+
+impl Asked<'_> {
+    async fn find(self) -> Result<Found, Error> {
+        let Self { home, target, rev, headers, activity } = self;
+        let (read, caller) = home.read(&target.path, &rev_query(rev), headers, activity).await?;
+        let entry = match &read {
+            Read::Document(document, _) => pointer::entry(document, target.at())?,
+            Read::Missing(_) | Read::Refused(_) => None,
+        };
+        Ok(match (read, entry, rev) {
+            (Read::Document(document, _), Some(entry), Some(_)) => Found::Outside(document, entry, caller),
+            (Read::Document(..), Some(_), None) => return Err(conflict()),
+            (Read::Document(..), None, _) => Found::Native(caller.couch().clone()),
+            (Read::Missing(_), _, Some(_)) => return Err(missing_rev()),
+            (Read::Missing(answer), _, None) | (Read::Refused(answer), ..) => Found::Answer(relay(answer)),
+        })
+    }
 }
 
 /// Saves the document without the pointer, in a task that ends even if the client is gone; then the object goes.
@@ -82,7 +99,7 @@ async fn remove(
     turn: Option<Turn>,
     activity: Activity,
 ) -> Result<Response<Body>, Error> {
-    let plan = plan_for(&gateway, &target, &document).await?;
+    let plan = plan_for(&gateway, &target.database, &document).await?;
     if let Entry::Object(pointer) = &entry {
         activity.uses(&pointer.stowage.handler, &pointer.stowage.storage);
         // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.

@@ -9,7 +9,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{Exchange, Gateway};
-use crate::couch;
+use crate::couch::{self, Couch};
 use crate::error::Error;
 use crate::http::body::{Body, BoxError};
 use crate::http::client::Patience;
@@ -17,8 +17,8 @@ use crate::http::headers;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::trace::Call;
 
-/// Sends a request on to CouchDB.
-pub(super) async fn forward(gateway: &Gateway, exchange: Exchange) -> Result<Response<Body>, Error> {
+/// Sends a request on to a CouchDB.
+pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange) -> Result<Response<Body>, Error> {
     let mut request = exchange.request;
     if request.version() == Version::HTTP_2 {
         headers::join_cookies(request.headers_mut());
@@ -27,10 +27,10 @@ pub(super) async fn forward(gateway: &Gateway, exchange: Exchange) -> Result<Res
     call.propagate(request.headers_mut());
     let patience = patience(gateway, request.method(), request.uri());
     if patience.idle.is_some() {
-        return ended(&exchange.activity, call, gateway.couch.forward(request, patience).await);
+        return ended(&exchange.activity, call, couch.forward(request, patience).await);
     }
     let answer = tokio::select! {
-        answer = gateway.couch.forward(request, patience) => ended(&exchange.activity, call, answer)?,
+        answer = couch.forward(request, patience) => ended(&exchange.activity, call, answer)?,
         () = gateway.stopping.cancelled() => return Err(stopping()),
     };
     let stopping = Box::pin(gateway.stopping.clone().cancelled_owned());

@@ -9,12 +9,13 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
-use super::attachment::{Read, empty, kept_headers, may_be_outside, read, relay, requested_rev, rev_query};
+use super::attachment::{empty, kept_headers, relay, requested_rev, rev_query};
 use super::forward::forward;
+use super::home::{Home, Read};
 use super::link::{Next, Trail};
 use super::source::Source;
 use super::{Exchange, Gateway, parts};
-use crate::couch::{Caller, Document};
+use crate::couch::{Couch, Document};
 use crate::error::Error;
 use crate::http::body::Body;
 use crate::http::gzip::Gunzip;
@@ -41,7 +42,7 @@ pub(super) async fn get(
         };
         (target, exchange) = match trail.follow(&gateway, &target, link).await? {
             Next::Outside(next) => *next,
-            Next::Native(exchange) => return forward(&gateway, *exchange).await,
+            Next::Native(exchange) => return forward(&gateway, &gateway.couch, *exchange).await,
             Next::Answer(answer) => return Ok(relay(answer)),
         };
     }
@@ -56,21 +57,22 @@ enum Step {
 async fn look(gateway: &Arc<Gateway>, target: &Target, exchange: Exchange, wants_body: bool) -> Result<Step, Error> {
     let asked = Asked { headers: exchange.request.headers().clone(), wants_body, activity: exchange.activity.clone() };
     let rev = rev_of_get(target);
-    let (found, native) = if may_be_outside(gateway, target).await? {
-        (find(gateway, target, &asked, rev.as_deref()).await?, Native::Unasked(exchange))
+    let home = Home::of(gateway, &target.database).await?;
+    let (found, native) = if home.may_be_outside() {
+        (find(&home, target, &asked, rev.as_deref()).await?, Native::Unasked(exchange))
     } else {
-        let answer = forward(gateway, exchange).await?;
+        let answer = forward(gateway, &home.couch, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
             return Ok(Step::Answer(answer));
         }
-        (find(gateway, target, &asked, rev.as_deref()).await?, Native::Answer(answer))
+        (find(&home, target, &asked, rev.as_deref()).await?, Native::Answer(answer))
     };
     Ok(match (found, native) {
-        (Found::Outside(found), _) => Step::Answer(outside(gateway, target, &asked, found).await?),
+        (Found::Outside(found), _) => Step::Answer(outside(gateway, &home, target, &asked, found).await?),
         (Found::Link(link), _) => Step::Link(link),
-        (Found::Native, Native::Unasked(exchange)) => Step::Answer(forward(gateway, exchange).await?),
+        (Found::Native(couch), Native::Unasked(exchange)) => Step::Answer(forward(gateway, &couch, exchange).await?),
         (Found::Answer(answer), Native::Unasked(_)) => Step::Answer(relay(answer)),
-        (Found::Native | Found::Answer(_), Native::Answer(answer)) => Step::Answer(answer),
+        (Found::Native(_) | Found::Answer(_), Native::Answer(answer)) => Step::Answer(answer),
     })
 }
 
@@ -96,8 +98,8 @@ enum Found {
     Outside(Box<Outside>),
     /// Another document has it.
     Link(Link),
-    /// CouchDB has it, or nobody.
-    Native,
+    /// The CouchDB that has the document has it, or nobody.
+    Native(Couch),
     /// CouchDB's refusal of the document.
     Answer(Response<Bytes>),
 }
@@ -111,15 +113,15 @@ struct Outside {
     by_rev: bool,
 }
 
-async fn find(gateway: &Gateway, target: &Target, asked: &Asked, rev: Option<&str>) -> Result<Found, Error> {
-    let caller = Caller::client(&asked.headers, &asked.activity);
-    Ok(match read(gateway, target, &rev_query(rev), &caller).await? {
+async fn find(home: &Home, target: &Target, asked: &Asked, rev: Option<&str>) -> Result<Found, Error> {
+    let (found, caller) = home.read(&target.path, &rev_query(rev), &asked.headers, &asked.activity).await?;
+    Ok(match found {
         Read::Document(document, head) => match pointer::find(&document, target.at())? {
             Some(Entry::Object(pointer)) => {
                 Found::Outside(Box::new(Outside { document, head, pointer: *pointer, by_rev: rev.is_some() }))
             }
             Some(Entry::Link(link)) => Found::Link(link),
-            None => Found::Native,
+            None => Found::Native(caller.couch().clone()),
         },
         Read::Missing(answer) | Read::Refused(answer) => Found::Answer(answer),
     })
@@ -129,6 +131,7 @@ async fn find(gateway: &Gateway, target: &Target, asked: &Asked, rev: Option<&st
 /// read, the document is read again.
 async fn outside(
     gateway: &Arc<Gateway>,
+    home: &Home,
     target: &Target,
     asked: &Asked,
     mut found: Box<Outside>,
@@ -141,7 +144,7 @@ async fn outside(
             Err(error) if looks > 0 && is_missing(&error) => error,
             other => return other,
         };
-        match find(gateway, target, asked, rev_of_get(target).as_deref()).await? {
+        match find(home, target, asked, rev_of_get(target).as_deref()).await? {
             Found::Outside(now) if now.pointer.stowage.location != location => found = now,
             _ => return Err(gone),
         }

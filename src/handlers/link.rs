@@ -6,13 +6,14 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, request};
 
+use super::home::{Home, Read, read};
 use super::{Exchange, Gateway};
-use crate::couch::{Answer, Caller, DocumentPath};
+use crate::couch::DocumentPath;
 use crate::error::Error;
 use crate::http::body::Body;
 use crate::http::target::encode;
 use crate::pointer;
-use crate::router::Target;
+use crate::router::{Database, Target};
 use crate::storage::old::Link;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
@@ -45,7 +46,7 @@ impl Trail {
         *request.version_mut() = exchange.request.version();
         *request.headers_mut() = exchange.request.headers().clone();
         let (head, ()) = request.into_parts();
-        let first = (target.database.clone(), target.document.clone(), target.attachment.clone());
+        let first = (target.database.name.clone(), target.document.clone(), target.attachment.clone());
         Self { seen: vec![first], head, id: exchange.id, activity: exchange.activity.clone() }
     }
 
@@ -84,9 +85,14 @@ impl Trail {
         name: &str,
     ) -> Result<Result<String, Response<Bytes>>, Error> {
         let path = DocumentPath { database: encode(database), document: encode(document) };
-        let document = match gateway.couch.read(&path, "", &Caller::client(&self.head.headers, &self.activity)).await? {
-            Answer::Document(document, _) => document,
-            Answer::Other(answer) => return Ok(Err(answer)),
+        let headers = &self.head.headers;
+        let read = match Database::of(database) {
+            Some(database) => Home::of(gateway, &database).await?.read(&path, "", headers, &self.activity).await?.0,
+            None => read(&path, "", &gateway.couch.client(headers, &self.activity)).await?,
+        };
+        let document = match read {
+            Read::Document(document, _) => document,
+            Read::Missing(answer) | Read::Refused(answer) => return Ok(Err(answer)),
         };
         let names = pointer::names(&document);
         let same = names.iter().any(|other| other == name);

@@ -41,7 +41,7 @@ pub(super) struct Turn {
 
 impl Locks {
     pub(super) fn place(&self, target: &Target) -> Place {
-        let key = (target.database.clone(), target.document.clone(), target.attachment.clone());
+        let key = (target.database.name.clone(), target.document.clone(), target.attachment.clone());
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() > SWEEP_ABOVE {
             entries.retain(|_, entry| entry.strong_count() > 0);

@@ -6,9 +6,11 @@ mod counted;
 mod delete;
 mod forward;
 mod get;
+mod home;
 mod link;
 mod locks;
 mod operation;
+mod outside;
 mod parts;
 mod put;
 mod remove;
@@ -21,19 +23,20 @@ use http::{Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::couch::Couch;
+use crate::couch::{Connections, Couch};
 use crate::error::Error;
 use crate::http::body::Body;
 use crate::http::egress::Egress;
 use crate::plan::Plans;
 use crate::record::{About, Records};
-use crate::router::{Operation, Route, Target, route};
+use crate::router::{Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, route};
 use crate::storage::{Budget, Registry};
 use crate::tasks::Tasks;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
 use crate::telemetry::metrics::Metrics;
 
+use home::Home;
 pub use locks::Locks;
 
 /// Everything that requests need, made once.
@@ -41,6 +44,10 @@ pub use locks::Locks;
 pub struct Gateway {
     /// The `local` connection.
     pub couch: Couch,
+    /// The CouchDB servers that plans name beside it.
+    pub connections: Connections,
+    /// In which databases clients see outside attachments as CouchDB's own.
+    pub present_stubs: config::PresentStubs,
     /// The plans of all accounts.
     pub plans: Plans,
     /// The opened storages.
@@ -90,7 +97,9 @@ pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
     let id = exchange.id;
     let request = &exchange.request;
     let (route, outcome) = match route(request.method(), request.uri(), request.headers()) {
-        Route::Forward => ("forward", forward::forward(&gateway, exchange).await),
+        Route::Forward => ("forward", forward::forward(&gateway, &gateway.couch, exchange).await),
+        Route::Document(target, operation) => document(Arc::clone(&gateway), *target, operation, exchange).await,
+        Route::Database(database, operation) => within(Arc::clone(&gateway), *database, operation, exchange).await,
         Route::Malformed => ("attachment", Err(malformed())),
         Route::Attachment(target, operation) => {
             let about = about(&target, operation);
@@ -116,8 +125,8 @@ pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
 /// What a record of a failure would say.
 fn about(target: &Target, operation: Operation) -> About {
     About {
-        account: target.account.clone(),
-        database: target.database.clone(),
+        account: target.database.account.clone(),
+        database: target.database.name.clone(),
         document: target.document.clone(),
         attachment: target.attachment.clone(),
         operation: match operation {
@@ -126,6 +135,52 @@ fn about(target: &Target, operation: Operation) -> About {
             Operation::Delete => "delete",
         },
     }
+}
+
+async fn document(
+    gateway: Arc<Gateway>,
+    target: DocumentTarget,
+    operation: DocumentOperation,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    match operation {
+        DocumentOperation::Get | DocumentOperation::Delete | DocumentOperation::Copy => {
+            ("forward", to_holder(&gateway, &target, exchange).await)
+        }
+        DocumentOperation::Put | DocumentOperation::Other => {
+            ("forward", to_home(&gateway, &target.database, exchange).await)
+        }
+    }
+}
+
+async fn within(
+    gateway: Arc<Gateway>,
+    database: Database,
+    operation: DatabaseOperation,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    match operation {
+        DatabaseOperation::Create
+        | DatabaseOperation::Post
+        | DatabaseOperation::BulkDocs
+        | DatabaseOperation::BulkGet
+        | DatabaseOperation::Rows
+        | DatabaseOperation::Other => ("forward", to_home(&gateway, &database, exchange).await),
+    }
+}
+
+/// Sends a request on to the CouchDB that has the database.
+async fn to_home(gateway: &Gateway, database: &Database, exchange: Exchange) -> Result<Response<Body>, Error> {
+    let home = Home::of(gateway, database).await?;
+    forward::forward(gateway, &home.couch, exchange).await
+}
+
+/// Sends a request on to the CouchDB that has the document.
+async fn to_holder(gateway: &Gateway, target: &DocumentTarget, exchange: Exchange) -> Result<Response<Body>, Error> {
+    let home = Home::of(gateway, &target.database).await?;
+    let headers = exchange.request.headers().clone();
+    let couch = home.holder(&target.path, &headers, &exchange.activity).await?;
+    forward::forward(gateway, &couch, exchange).await
 }
 
 async fn attachment(

@@ -1,81 +1,72 @@
 //! PUT of an attachment: to the storage first, into the document last.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
-use http_body::Body as _;
-use serde_json::{Map, Value};
 
-use super::attachment::{
-    Read, conflict, couch_digest, decide, generation, may_be_outside, missing_rev, open, plan_for, read, relay,
-    requested_rev, rev_query,
-};
+use super::attachment::{OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev, rev_query};
 use super::commit::{Commit, commit};
-use super::counted::Counted;
 use super::forward::forward;
-use super::operation::Operation;
+use super::home::{Home, Read};
+use super::outside::{Outgoing, next_generation};
 use super::{Exchange, Gateway};
 use crate::couch::{Caller, Document};
 use crate::error::Error;
 use crate::http::body::Body;
-use crate::plan::{Decision, NameSource, Outcome, compose};
-use crate::pointer::{self, Entry, Owner, Place, Pointer};
+use crate::plan::Outcome;
+use crate::pointer::{self, Entry};
 use crate::router::Target;
-use crate::storage::{self, Digests, Object, Stored, Upload};
+use crate::telemetry::activity::Activity;
 
 /// Stores an attachment where the plan says, or lets CouchDB store it.
 pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
-    if !may_be_outside(&gateway, &target).await? {
-        return forward(&gateway, exchange).await;
+    let home = Home::of(&gateway, &target.database).await?;
+    if !home.may_be_outside() {
+        return forward(&gateway, &home.couch, exchange).await;
     }
-    let gzip = is_gzip(exchange.request.headers())?;
-    let rev = requested_rev(&target, exchange.request.headers())?;
-    let caller = Caller::client(exchange.request.headers(), &exchange.activity);
+    let headers = exchange.request.headers().clone();
+    let gzip = is_gzip(&headers)?;
+    let rev = requested_rev(&target, &headers)?;
+    let activity = exchange.activity.clone();
     let place = gateway.locks.place(&target);
-    let base = match base(&gateway, &target, rev.as_deref(), &caller).await? {
-        Base::Document(document) => document,
+    let (base, caller) = match base(&home, &target, rev.as_deref(), &headers, &activity).await? {
+        Base::Document(document, caller) => (document, caller),
         Base::Refused(answer) => return Ok(answer),
     };
-    let plan = plan_for(&gateway, &target, &base).await?;
-    let decision = match decide(&plan, &target, &base)? {
+    let plan = plan_for(&gateway, &target.database, &base).await?;
+    let decision = match decide(&plan, &target.database, &base)? {
         Outcome::Store(decision) if !decision.stub => decision,
-        Outcome::Store(_) | Outcome::PassThrough { .. } => return forward(&gateway, exchange).await,
+        Outcome::Store(_) | Outcome::PassThrough { .. } => return forward(&gateway, caller.couch(), exchange).await,
     };
     let turn = place.turn().await;
-    let base = match turn.overtaken {
-        false => base,
-        true => match self::base(&gateway, &target, rev.as_deref(), &caller).await? {
-            Base::Document(document) => document,
+    let (base, caller) = match turn.overtaken {
+        false => (base, caller),
+        true => match self::base(&home, &target, rev.as_deref(), &headers, &activity).await? {
+            Base::Document(document, caller) => (document, caller),
             Base::Refused(answer) => return Ok(answer),
         },
     };
-    let backend = open(&gateway, &decision.settings)?;
-    let (parts, body) = exchange.request.into_parts();
-    let object = object(&target, &decision, &base, &parts.headers)?;
-    if body.size_hint().lower() > gateway.limits.attachment_bytes {
-        return Err(Error::TooLarge(target.attachment.into()));
-    }
-    let (handler, activity) = (decision.handler(), exchange.activity);
-    let body = Body::boxed(Counted::new(body, gateway.metrics.attachment_bytes(handler, "in")));
-    let upload = Upload::new(body, gateway.limits.attachment_bytes, gateway.budget.clone());
-    let report = upload.report();
-    let operation = Operation::of_request(&gateway, &activity, handler, decision.storage(), "put");
-    let outcome = backend.put(&object, upload).await;
-    operation.done(&outcome);
-    let stored = outcome.map_err(|error| refused(&target, &decision, error))?;
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let outgoing = Outgoing {
+        gateway: &gateway,
+        target: &target,
+        decision: &decision,
+        document: &base,
+        saved: &base,
+        revpos: next_generation(&base),
+        content_type: content_type.unwrap_or(OCTETS),
+        gzip,
+        activity: &activity,
+    };
     // From here on nothing may be cut off by a client that leaves: no await before the task has begun.
-    let pointer = report.digests().map(|digests| pointer(&target, &decision, &base, &object, &stored, &digests, gzip));
+    let object = outgoing.store(exchange.request.into_body()).await?;
     let replaced = pointer::entry(&base, target.at()).ok().flatten().and_then(Entry::object);
-    let handler = handler.to_owned();
-    let turn = Some(turn);
-    let job = Commit { gateway, target, caller, base, plan, backend, handler, stored, replaced, turn, activity };
-    commit(job, pointer).await
+    commit(Commit { gateway, target, caller, base, plan, object, replaced, turn: Some(turn), activity }).await
 }
 
 enum Base {
-    Document(Document),
+    Document(Document, Caller),
     Refused(Response<Body>),
 }
 
@@ -83,18 +74,25 @@ enum Base {
 ///
 /// `latest=true` makes CouchDB answer with the leaf that a revision leads to: another revision than asked for means that
 /// the one asked for is old.
-async fn base(gateway: &Gateway, target: &Target, rev: Option<&str>, caller: &Caller) -> Result<Base, Error> {
+async fn base(
+    home: &Home,
+    target: &Target,
+    rev: Option<&str>,
+    headers: &HeaderMap,
+    activity: &Activity,
+) -> Result<Base, Error> {
     let query = match rev {
         Some(_) => format!("{}&latest=true", rev_query(rev)),
         None => String::new(),
     };
-    match (read(gateway, target, &query, caller).await?, rev) {
+    let (found, caller) = home.read(&target.path, &query, headers, activity).await?;
+    match (found, rev) {
         (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
-            Ok(Base::Document(document))
+            Ok(Base::Document(document, caller))
         }
         (Read::Document(..), _) => Err(conflict()),
         (Read::Missing(_), Some(_)) => Err(missing_rev()),
-        (Read::Missing(_), None) => Ok(Base::Document(Document::default())),
+        (Read::Missing(_), None) => Ok(Base::Document(Document::default(), caller)),
         (Read::Refused(answer), _) => Ok(Base::Refused(relay(answer))),
     }
 }
@@ -110,74 +108,4 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Error> {
             Err(Error::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type", reason))
         }
     }
-}
-
-fn object(target: &Target, decision: &Decision, base: &Document, headers: &HeaderMap) -> Result<Object, Error> {
-    let name = compose(
-        &decision.settings,
-        &NameSource {
-            account: target.account.as_ref().map(|account| account.as_str()),
-            database: &target.database,
-            document_id: &target.document,
-            attachment: &target.attachment,
-            document: base,
-        },
-    )?;
-    let mut document: Map<String, Value> = base.public_fields();
-    document.insert("id".to_owned(), target.document.clone().into());
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    Ok(Object {
-        name: name.as_str().to_owned(),
-        spare: name.with_suffix(&unique()),
-        taken: !matches!(pointer::entry(base, target.at()), Ok(None | Some(Entry::Link(_)))),
-        content_type: content_type.unwrap_or("application/octet-stream").to_owned(),
-        document,
-    })
-}
-
-fn pointer(
-    target: &Target,
-    decision: &Decision,
-    base: &Document,
-    object: &Object,
-    stored: &Stored,
-    digests: &Digests,
-    gzip: bool,
-) -> Pointer {
-    let encoding = if gzip { Some("gzip") } else { stored.encoding };
-    let owner = Owner {
-        database: target.database.clone(),
-        document: target.document.clone(),
-        attachment: target.attachment.clone(),
-    };
-    Pointer {
-        content_type: object.content_type.clone(),
-        length: Some(digests.length),
-        digest: Some(couch_digest(&digests.md5)),
-        revpos: generation(base.rev().as_deref()) + 1,
-        stub: false,
-        stowage: Place {
-            storage: decision.storage().to_owned(),
-            handler: decision.handler().to_owned(),
-            location: stored.location.clone(),
-            sha256: Some(hex::encode(digests.sha256)),
-            etag: stored.etag.clone(),
-            encoding: encoding.map(str::to_owned),
-            stored_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            owner: Some(owner),
-            inside: None,
-        },
-    }
-}
-
-fn refused(target: &Target, decision: &Decision, error: storage::Error) -> Error {
-    if error.kind() == storage::Kind::TooLarge {
-        return Error::TooLarge(target.attachment.as_str().into());
-    }
-    Error::Storage(decision.storage().into(), error)
-}
-
-/// Eight hex digits that no other object has.
-fn unique() -> String {
-    uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect()
 }

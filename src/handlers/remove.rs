@@ -62,7 +62,9 @@ pub(super) async fn remove_replaced(
 ) {
     let place = &replaced.stowage;
     let own = place.owner.as_ref().is_some_and(|owner| {
-        owner.database == target.database && owner.document == target.document && owner.attachment == target.attachment
+        owner.database == target.database.name
+            && owner.document == target.document
+            && owner.attachment == target.attachment
     });
     let kept = pointer::find(saved, target.at()).ok().flatten().and_then(Entry::object);
     let same = kept.is_some_and(|kept| kept.stowage.is_same(place));

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::Gateway;
-use super::attachment::{Read, generation, read, rev_query};
+use super::attachment::{generation, rev_query};
+use super::home::{Read, read};
 use crate::couch::{self, Caller, Document, Save};
 use crate::http::client;
 use crate::pointer::{self, Entry};
@@ -57,7 +58,7 @@ pub(super) async fn save_surely(
     let deadline = Instant::now() + gateway.timeouts.response_head;
     let mut tried = false;
     loop {
-        let error = match tokio::time::timeout_at(deadline, gateway.couch.save(&target.path, bytes, caller)).await {
+        let error = match tokio::time::timeout_at(deadline, caller.save(&target.path, bytes)).await {
             Ok(Ok(save)) if save.head.status.is_success() => return saved(save),
             Ok(Ok(save)) if save.head.status.is_server_error() => {
                 let text = format!("saving the document answered {}", save.head.status.as_u16());
@@ -66,7 +67,7 @@ pub(super) async fn save_surely(
             Ok(Ok(save)) if !tried => return Outcome::Refused(save),
             // An earlier try may have been written all the same: the refusal is about this one.
             Ok(Ok(save)) => {
-                return match look_again(gateway, target, caller, expected).await {
+                return match look_again(target, caller, expected).await {
                     Look::Ours(found) => Outcome::Saved(found.0),
                     Look::NotOurs { moved: true, .. } if save.head.status == StatusCode::CONFLICT => Outcome::Conflict,
                     Look::NotOurs { moved: true, .. } => Outcome::Refused(save),
@@ -80,7 +81,7 @@ pub(super) async fn save_surely(
         };
         tried = true;
         tracing::debug!(error = %chain(&error), "a save has no answer");
-        match tokio::time::timeout_at(deadline, look(gateway, target, caller, expected)).await {
+        match tokio::time::timeout_at(deadline, look(target, caller, expected)).await {
             Ok(Look::Ours(found)) => return Outcome::Saved(found.0),
             Ok(Look::NotOurs { .. } | Look::Unknown) => {}
             Err(_) => return Outcome::Unknown(error),
@@ -132,12 +133,12 @@ enum Look {
 
 /// Reads the document again to see whether a save happened. With `latest=true` CouchDB answers with what the revision
 /// that was read has led to, also where another branch of the document wins.
-async fn look(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
+async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
     let query = match expected.base {
         Some(base) => format!("{}&latest=true&revs=true", rev_query(Some(base))),
         None => "revs=true".to_owned(),
     };
-    match read(gateway, target, &query, caller).await {
+    match read(&target.path, &query, caller).await {
         Ok(Read::Document(document, head)) => {
             let there = pointer::find(&document, target.at()).ok().flatten();
             let is_there = there.is_some_and(|there| there.is_same(expected.entry));
@@ -154,14 +155,14 @@ async fn look(gateway: &Gateway, target: &Target, caller: &Caller, expected: Exp
 }
 
 /// Looks a few times where no answer comes: CouchDB may close the connection that its refusal came on at this very moment.
-async fn look_again(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
+async fn look_again(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
     for _ in 1..LOOKS {
-        match look(gateway, target, caller, expected).await {
+        match look(target, caller, expected).await {
             Look::Unknown => tokio::time::sleep(SAVE_AGAIN_AFTER).await,
             told => return told,
         }
     }
-    look(gateway, target, caller, expected).await
+    look(target, caller, expected).await
 }
 
 /// The revision in the document's history that follows `base`, the newest where that is not told; `None` where the
@@ -204,7 +205,7 @@ pub(super) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller
             () = gateway.tasks.stopping() => {}
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
-        match look(gateway, target, caller, expected).await {
+        match look(target, caller, expected).await {
             Look::Ours(found) => return Fate::Known { saved: true, document: Some(found.1) },
             Look::NotOurs { moved, document } if moved || began.elapsed() > SETTLED_AFTER => {
                 return Fate::Known { saved: false, document };

@@ -242,7 +242,7 @@ impl Plans {
     async fn ask(&self, id: &str) -> Result<Option<Value>, couch::Error> {
         let inner = &self.0;
         let path = DocumentPath { database: encode(&inner.config.database), document: encode(id) };
-        match inner.couch.read(&path, "", &inner.couch.own_account()).await? {
+        match inner.couch.own_account().read(&path, "").await? {
             Answer::Document(document, _) => {
                 let bytes = document.to_bytes().map_err(|error| couch::Error::Body(error.into()))?;
                 Ok(serde_json::from_slice(&bytes).ok())

@@ -105,7 +105,7 @@ impl Merged {
         Ok(Outcome::Store(Decision { settings, connection, stub }))
     }
 
-    /// Whether a document of this database could be decided otherwise than to pass through to [`LOCAL`].
+    /// Whether an attachment of a document of this database could be sent to a backend.
     ///
     /// `false` is certain and saves reading the document; a malformed plan gives `true`, so that it is looked at.
     pub fn class_has_handler(&self, class: Class, database: &str) -> bool {
@@ -114,16 +114,41 @@ impl Merged {
             Ok((_, None)) => return false,
             Err(_) => return true,
         };
-        may_leave(entry)
+        may_store(entry)
             || match entry.get("types") {
                 None | Some(Value::Null) => false,
                 Some(Value::Object(types)) => types.values().any(|of_type| match of_type {
                     Value::Null => false,
-                    Value::Object(of_type) => may_leave(of_type),
+                    Value::Object(of_type) => may_store(of_type),
                     _ => true,
                 }),
                 Some(_) => true,
             }
+    }
+
+    /// The connections of a database: the one of its class, and those that the class's types name beside it.
+    ///
+    /// # Errors
+    ///
+    /// Where the plan names a connection that it does not define, or is malformed where it would name one.
+    pub fn connections(&self, class: Class, database: &str) -> Result<(&str, Vec<&str>), PlanError> {
+        let (key, entry) = self.class_entry(class, database)?;
+        let place = format!("plan.{key}");
+        let home = text(entry, &place, "connection")?.unwrap_or(LOCAL);
+        let types_place = format!("{place}.types");
+        let types = object(entry, &place, "types")?;
+        let mut others = Vec::new();
+        for name in types.into_iter().flat_map(Members::keys) {
+            let of_type = object(types, &types_place, name)?;
+            match text(of_type, &format!("{types_place}.{name}"), "connection")? {
+                Some(other) if other != home && !others.contains(&other) => others.push(other),
+                _ => {}
+            }
+        }
+        for id in std::iter::once(&home).chain(&others) {
+            self.check_connection(id)?;
+        }
+        Ok((home, others))
     }
 
     /// The entry that speaks of a database, with its key.
@@ -173,13 +198,11 @@ fn lists_database(aggregate: Option<&Members>, database: &str) -> Result<bool, P
     }
 }
 
-/// Whether a class's or type's entry names a backend or another CouchDB, or is malformed where it would.
-fn may_leave(entry: &Members) -> bool {
+/// Whether a class's or type's entry names a backend, or is malformed where it would.
+fn may_store(entry: &Members) -> bool {
     let handler = match entry.get("attachments") {
         Some(Value::Object(attachments)) => attachments.get("handler"),
         other => other,
     };
-    let connection = entry.get("connection");
     handler.is_some_and(|handler| !handler.is_null())
-        || connection.is_some_and(|connection| !connection.is_null() && connection != LOCAL)
 }

@@ -55,7 +55,7 @@ impl Documents {
     pub(super) async fn keep(&self, grant: &Grant, refresh_token: &Secret) {
         let Some((id, document)) = grant.with_refresh_token(refresh_token) else { return };
         let account = self.couch.own_account();
-        match self.couch.save(&self.path(id), &document, &account).await {
+        match account.save(&self.path(id), &document).await {
             Ok(saved) if saved.head.status.is_success() => {}
             // Somebody else has written it: what stands there now is read soon.
             Ok(saved) if saved.head.status == StatusCode::CONFLICT => {}
@@ -72,7 +72,7 @@ impl Documents {
     /// The key of a service account as KAZOO keeps it: an attachment.
     async fn server_key(&self, id: String) -> Result<ServerKey> {
         let rev = self.document(&id).await?.rev().unwrap_or_default();
-        let answer = self.couch.attachment(&self.path(&id), KEY_FILE, &self.couch.own_account()).await;
+        let answer = self.couch.own_account().attachment(&self.path(&id), KEY_FILE).await;
         let answer = answer.map_err(|error| unasked(&id, error))?;
         match answer.status() {
             StatusCode::OK => {
@@ -85,7 +85,7 @@ impl Documents {
     }
 
     async fn document(&self, id: &str) -> Result<Document> {
-        let answer = self.couch.read(&self.path(id), "", &self.couch.own_account()).await;
+        let answer = self.couch.own_account().read(&self.path(id), "").await;
         match answer.map_err(|error| unasked(id, error))? {
             Answer::Document(document, _) if document.value("pvt_deleted") != Some(Value::Bool(true)) => Ok(document),
             Answer::Document(..) => Err(absent(id)),

@@ -1,0 +1,181 @@
+//! Asking a CouchDB on somebody's behalf.
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{Method, Request, Response, StatusCode};
+
+use super::client::{Couch, DocumentPath};
+use super::document::Document;
+use super::error::Error;
+use crate::http::body::{Body, collect};
+use crate::http::headers;
+use crate::http::target::encode;
+use crate::telemetry::activity::Activity;
+
+/// A CouchDB, and on whose behalf it is asked.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    couch: Couch,
+    headers: HeaderMap,
+    activity: Activity,
+}
+
+/// What a client sent, except what is about its own body and answer.
+pub(super) fn of_client(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers::strip_request(&mut headers);
+    headers::join_cookies(&mut headers);
+    for name in [
+        &ACCEPT,
+        &ACCEPT_ENCODING,
+        &CONTENT_ENCODING,
+        &CONTENT_LENGTH,
+        &CONTENT_TYPE,
+        &IF_MATCH,
+        &IF_MODIFIED_SINCE,
+        &IF_NONE_MATCH,
+        &IF_RANGE,
+        &IF_UNMODIFIED_SINCE,
+        &RANGE,
+    ] {
+        headers.remove(name);
+    }
+    for name in ["content-md5", "destination", "x-http-method-override"] {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// What CouchDB answered to a request for a document.
+#[derive(Debug)]
+pub enum Answer {
+    /// The document, with the head of the answer.
+    Document(Document, http::response::Parts),
+    /// Anything else, to be judged or passed on.
+    Other(Response<Bytes>),
+}
+
+/// What CouchDB answered to a save.
+#[derive(Debug)]
+pub struct Save {
+    /// The head of the answer.
+    pub head: http::response::Parts,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Caller {
+    pub(super) const fn new(couch: Couch, headers: HeaderMap, activity: Activity) -> Self {
+        Self { couch, headers, activity }
+    }
+
+    /// Who is asked.
+    #[must_use]
+    pub const fn couch(&self) -> &Couch {
+        &self.couch
+    }
+
+    /// Takes note of what is done.
+    #[must_use]
+    pub const fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// The host that the client asked, if it said so.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.headers.get(HOST).and_then(|host| host.to_str().ok())
+    }
+
+    /// Reads a document. `query` is a raw query string, such as `rev=1-a`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn read(&self, path: &DocumentPath, query: &str) -> Result<Answer, Error> {
+        let mark = if query.is_empty() { "" } else { "?" };
+        let target = format!("{}/{}{mark}{query}", path.database, path.document);
+        let answer = self.send(Method::GET, &target, Bytes::new()).await?;
+        if answer.status() != StatusCode::OK {
+            return Ok(Answer::Other(answer));
+        }
+        let (head, bytes) = answer.into_parts();
+        Ok(Answer::Document(Document::parse(&bytes).map_err(Error::Nonsense)?, head))
+    }
+
+    /// Reads an attachment that CouchDB itself keeps. Its name is not encoded yet.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn attachment(&self, path: &DocumentPath, name: &str) -> Result<Response<Bytes>, Error> {
+        let target = format!("{}/{}/{}", path.database, path.document, encode(name));
+        let mut request = self.request(Method::GET, &target, Body::empty())?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
+        self.exchange(request).await
+    }
+
+    /// Writes a document; the revision that it follows stands in it.
+    ///
+    /// # Errors
+    /// See [`Error`]: whether the document was written is then unknown.
+    pub async fn save(&self, path: &DocumentPath, document: &Bytes) -> Result<Save, Error> {
+        let target = format!("{}/{}", path.database, path.document);
+        let (head, body) = self.send(Method::PUT, &target, document.clone()).await?.into_parts();
+        Ok(Save { head, body })
+    }
+
+    /// Sends a request with a JSON body, or none. `target` is a path below the root of this CouchDB, encoded and without a
+    /// slash in front, with its query.
+    ///
+    /// # Errors
+    /// See [`Error`]: what a request that changes something has done is then unknown.
+    pub async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<Response<Bytes>, Error> {
+        self.exchange(self.request(method, target, Body::full(body))?).await
+    }
+
+    async fn exchange(&self, mut request: Request<Body>) -> Result<Response<Bytes>, Error> {
+        let call = self.activity.couch(request.method());
+        call.propagate(request.headers_mut());
+        let answer = self.couch.server.send(request, self.couch.patience).await.map_err(Error::Client);
+        let (mut head, body) = match answer {
+            Ok(answer) => answer.into_parts(),
+            Err(error) => {
+                call.ended(error.reason());
+                return Err(error);
+            }
+        };
+        let bytes = match collect(body, self.couch.document_bytes).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                call.ended("broken");
+                return Err(Error::Body(error));
+            }
+        };
+        call.answered(head.status);
+        headers::strip_response(&mut head.headers);
+        Ok(Response::from_parts(head, bytes))
+    }
+
+    pub(super) fn request(&self, method: Method, target: &str, body: Body) -> Result<Request<Body>, Error> {
+        let target = format!("{}/{target}", self.couch.prefix);
+        let mut request = Request::builder().method(method).uri(target).body(body)?;
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.entry(HOST).or_insert_with(|| self.couch.authority.clone());
+        Ok(request)
+    }
+}
+
+/// Whether a 404 says that the database, not the document, is missing.
+#[must_use]
+pub fn is_missing_database(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        reason: String,
+    }
+    serde_json::from_slice::<Refusal>(body).is_ok_and(|refusal| refusal.reason.starts_with("Database does not exist"))
+}
