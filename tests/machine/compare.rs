@@ -42,8 +42,15 @@ pub fn difference(
     memory: &Memory,
 ) -> Option<String> {
     if (direct.status, &direct.reason) != (gateway.status, &gateway.reason) {
-        return Some(format!("status {} {} directly, {} {} through the gateway\n{}\n{}",
-            direct.status, direct.reason, gateway.status, gateway.reason, direct.text(), gateway.text()));
+        return Some(format!(
+            "status {} {} directly, {} {} through the gateway\n{}\n{}",
+            direct.status,
+            direct.reason,
+            gateway.status,
+            gateway.reason,
+            direct.text(),
+            gateway.text()
+        ));
     }
     if direct.complete != gateway.complete {
         return Some("one of the answers is not whole".to_owned());
@@ -67,7 +74,11 @@ pub fn difference(
     let length = |bytes: &[u8]| bytes.iter().zip(&other).take_while(|(one, other)| one == other).count();
     (one != other).then(|| {
         let at = length(&one);
-        format!("body of {} bytes directly and {} bytes through the gateway, different from byte {at}", one.len(), other.len())
+        format!(
+            "body of {} bytes directly and {} bytes through the gateway, different from byte {at}",
+            one.len(),
+            other.len()
+        )
     })
 }
 
@@ -81,8 +92,7 @@ fn headers(about: About, answer: &RawResponse, names: impl Fn(&str) -> String) -
         told && length && tag
     });
     let value = |value: &str| boundary.map_or_else(|| value.to_owned(), |boundary| value.replace(boundary, "BOUNDARY"));
-    let mut headers: Vec<_> =
-        kept.map(|(name, text)| (name.to_ascii_lowercase(), names(&value(text)))).collect();
+    let mut headers: Vec<_> = kept.map(|(name, text)| (name.to_ascii_lowercase(), names(&value(text)))).collect();
     headers.sort();
     headers
 }
@@ -114,7 +124,11 @@ pub fn shown(value: Value) -> Value {
         Value::Array(items) => {
             let mut items: Vec<Value> = items.into_iter().map(shown).collect();
             // The leaves of a document come in the order of their hashes.
-            if items.iter().all(|item| item.get("ok").is_some() || item.is_string() || item.get("rev").is_some_and(|_| item.get("id").is_none())) {
+            if items.iter().all(|item| {
+                item.get("ok").is_some()
+                    || item.is_string()
+                    || item.get("rev").is_some_and(|_| item.get("id").is_none())
+            }) {
                 items.sort_by_key(Value::to_string);
             }
             Value::Array(items)

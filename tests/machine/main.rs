@@ -72,7 +72,13 @@ fn check(sequences: u32) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let world = runtime.block_on(World::start());
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(sequences);
-    let config = Config { cases, max_shrink_iters: 2000, max_shrink_time: 120_000, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases,
+        max_shrink_iters: 2000,
+        max_shrink_time: 120_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let strategy = Client::sequential_strategy(1..STEPS);
     let outcome = TestRunner::new(config).run(&strategy, |((), operations, seen)| {
         let count = || {

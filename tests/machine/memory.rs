@@ -107,9 +107,7 @@ impl Memory {
                 attachments: revision["_attachments"].as_object().cloned().unwrap_or_default(),
             });
         }
-        leaves.sort_by_key(|leaf| {
-            std::cmp::Reverse((!leaf.deleted, leaf.pair.generation(), leaf.pair.direct.clone()))
-        });
+        leaves.sort_by_key(|leaf| std::cmp::Reverse((!leaf.deleted, leaf.pair.generation(), leaf.pair.direct.clone())));
         self.documents.entry(document.to_owned()).or_default().leaves = leaves;
     }
 

@@ -20,7 +20,9 @@ pub struct Payload {
 
 impl Payload {
     pub fn bytes(self) -> Vec<u8> {
-        (0..self.length).map(|at| (at as u8).wrapping_mul(31).wrapping_add(self.seed).wrapping_add((at >> 8) as u8)).collect()
+        (0..self.length)
+            .map(|at| (at as u8).wrapping_mul(31).wrapping_add(self.seed).wrapping_add((at >> 8) as u8))
+            .collect()
     }
 }
 
@@ -108,21 +110,22 @@ pub enum Operation {
 
 /// Any operation that the gateway has to do.
 pub fn any() -> BoxedStrategy<Operation> {
-    let put = (document(), name(), rev(), media_type(), payload()).prop_map(
-        |(document, name, rev, media_type, payload)| Operation::Put { document, name, rev, media_type, payload },
-    );
-    let delete = (document(), name(), rev()).prop_map(|(document, name, rev)| Operation::Delete { document, name, rev });
-    let read = (document(), name(), at(), proptest::bool::weighted(0.3), conditions()).prop_map(
-        |(document, name, at, head, headers)| Operation::Read { document, name, at, head, headers },
-    );
+    let put =
+        (document(), name(), rev(), media_type(), payload()).prop_map(|(document, name, rev, media_type, payload)| {
+            Operation::Put { document, name, rev, media_type, payload }
+        });
+    let delete =
+        (document(), name(), rev()).prop_map(|(document, name, rev)| Operation::Delete { document, name, rev });
+    let read = (document(), name(), at(), proptest::bool::weighted(0.3), conditions())
+        .prop_map(|(document, name, at, head, headers)| Operation::Read { document, name, at, head, headers });
     let forms = select(vec![Form::Json, Form::Json, Form::Post, Form::Multipart]);
     let write = (forms, edit()).prop_map(|(form, edit)| Operation::Write(form, edit));
     let bulk = proptest::collection::vec(edit(), 1..4).prop_map(Operation::Bulk);
     let remove = (document(), rev()).prop_map(|(document, rev)| Operation::Remove { document, rev });
-    let copy = (document(), at(), document(), rev()).prop_map(|(from, at, to, rev)| Operation::Copy { from, at, to, rev });
-    let whole = (document(), select(queries()), proptest::bool::weighted(0.2)).prop_map(
-        |(document, (query, accept), head)| Operation::Document { document, query, accept, head },
-    );
+    let copy =
+        (document(), at(), document(), rev()).prop_map(|(from, at, to, rev)| Operation::Copy { from, at, to, rev });
+    let whole = (document(), select(queries()), proptest::bool::weighted(0.2))
+        .prop_map(|(document, (query, accept), head)| Operation::Document { document, query, accept, head });
     let database = select(vec![
         "_all_docs?include_docs=true",
         "_all_docs?include_docs=true&conflicts=true",
@@ -178,8 +181,20 @@ fn at() -> impl Strategy<Value = At> {
 
 fn conditions() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     let range = select(vec![
-        "bytes=0-0", "bytes=0-", "bytes=1-3", "bytes=-2", "bytes=-0", "bytes=2-", "bytes=4-70000", "bytes=70000-", "bytes=9-1",
-        "bytes=0-1,3-4", "bytes=0-1,99999-", "bytes=a-b", "lines=0-1", "bytes=0-69999",
+        "bytes=0-0",
+        "bytes=0-",
+        "bytes=1-3",
+        "bytes=-2",
+        "bytes=-0",
+        "bytes=2-",
+        "bytes=4-70000",
+        "bytes=70000-",
+        "bytes=9-1",
+        "bytes=0-1,3-4",
+        "bytes=0-1,99999-",
+        "bytes=a-b",
+        "lines=0-1",
+        "bytes=0-69999",
     ]);
     prop_oneof![
         4 => Just(Vec::new()),
@@ -216,8 +231,13 @@ fn branch() -> impl Strategy<Value = Branch> {
     ];
     let forms = select(vec![Form::Json, Form::Post, Form::Bulk, Form::Multipart]);
     (document(), parent, any_bool(), proptest::bool::weighted(0.15), forms, attachments()).prop_map(
-        |(document, parent, high, deleted, form, attachments)| {
-            Branch { document, parent, high, deleted, form, attachments }
+        |(document, parent, high, deleted, form, attachments)| Branch {
+            document,
+            parent,
+            high,
+            deleted,
+            form,
+            attachments,
         },
     )
 }
@@ -230,15 +250,25 @@ fn any_bool() -> impl Strategy<Value = bool> {
 fn queries() -> Vec<(&'static str, &'static str)> {
     let json = "application/json";
     let mut queries = vec![
-        ("", "*/*"), ("", json), ("?revs=true", json), ("?conflicts=true", json), ("?meta=true", json),
-        ("?revs_info=true", json), ("?open_revs=all", json), ("?open_revs=all&revs=true", json),
+        ("", "*/*"),
+        ("", json),
+        ("?revs=true", json),
+        ("?conflicts=true", json),
+        ("?meta=true", json),
+        ("?revs_info=true", json),
+        ("?open_revs=all", json),
+        ("?open_revs=all&revs=true", json),
         ("?deleted_conflicts=true&conflicts=true", json),
     ];
     if Feature::InlineReads.on() {
         queries.extend([
-            ("?attachments=true", json), ("?attachments=true", "*/*"), ("?attachments=true", "multipart/related"),
-            ("?attachments=true&open_revs=all", json), ("?open_revs=all&revs=true&latest=true", "multipart/mixed"),
-            ("?atts_since=[]", json), ("?attachments=true&att_encoding_info=true", json),
+            ("?attachments=true", json),
+            ("?attachments=true", "*/*"),
+            ("?attachments=true", "multipart/related"),
+            ("?attachments=true&open_revs=all", json),
+            ("?open_revs=all&revs=true&latest=true", "multipart/mixed"),
+            ("?atts_since=[]", json),
+            ("?attachments=true&att_encoding_info=true", json),
         ]);
     }
     queries
@@ -248,7 +278,9 @@ impl Operation {
     /// Whether it may change something, and in which documents.
     pub fn touches(&self) -> Vec<&'static str> {
         match self {
-            Self::Put { document, .. } | Self::Delete { document, .. } | Self::Remove { document, .. } => vec![document],
+            Self::Put { document, .. } | Self::Delete { document, .. } | Self::Remove { document, .. } => {
+                vec![document]
+            }
             Self::Write(_, edit) => vec![edit.document],
             Self::Branch(branch) => vec![branch.document],
             Self::Copy { to, .. } => vec![to],

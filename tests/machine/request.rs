@@ -101,7 +101,9 @@ fn is_tombstone(memory: &Memory, document: &str, over: Option<&Pair>) -> bool {
 fn named(over: Option<&Pair>, rev: Rev, side: Side) -> (String, Vec<(String, String)>) {
     match (over, rev) {
         (None, _) => (String::new(), Vec::new()),
-        (Some(over), Rev::Elsewhere) => (String::new(), vec![("If-Match".to_owned(), format!("\"{}\"", over.on(side)))]),
+        (Some(over), Rev::Elsewhere) => {
+            (String::new(), vec![("If-Match".to_owned(), format!("\"{}\"", over.on(side)))])
+        }
         (Some(over), _) => (format!("?rev={}", over.on(side)), Vec::new()),
     }
 }
@@ -129,7 +131,8 @@ fn bulk(edits: &[Edit], memory: &Memory, side: Side, step: usize) -> Option<Requ
         let over = memory.rev(edit.document, edit.rev).ok()?;
         let again = edits[..index].iter().any(|other| other.document == edit.document);
         let forked = memory.leaves(edit.document).len() > 1;
-        (!memory.is_ambiguous(edit.document, over.as_ref()) && !(again && (forked || !Feature::Twice.on()))).then_some(())?;
+        (!memory.is_ambiguous(edit.document, over.as_ref()) && !(again && (forked || !Feature::Twice.on())))
+            .then_some(())?;
         let revived = !edit.attachments.is_empty() && is_tombstone(memory, edit.document, over.as_ref());
         (Feature::Tombstones.on() || !revived).then_some(())?;
         let mut members = members(edit, over.as_ref(), &edit.attachments, memory, step * 10 + index);
@@ -154,12 +157,7 @@ fn replicated(branch: &Branch, memory: &Memory, side: Side, step: usize) -> Opti
     if let Some(parent) = &parent {
         chain.extend(parent.on(side).split_once('-').map(|(_, hash)| hash.to_owned()));
     }
-    let edit = Edit {
-        document,
-        rev: Rev::None,
-        deleted: branch.deleted,
-        attachments: branch.attachments.clone(),
-    };
+    let edit = Edit { document, rev: Rev::None, deleted: branch.deleted, attachments: branch.attachments.clone() };
     let mut members = members(&edit, parent.as_ref(), &branch.attachments, memory, step);
     members.insert("_rev".to_owned(), format!("{generation}-{hash}").into());
     members.insert("_revisions".to_owned(), json!({ "start": generation, "ids": chain }));
@@ -238,7 +236,8 @@ fn sent(
 }
 
 fn multipart(document: &Value, payloads: &[(&str, Payload)]) -> Vec<u8> {
-    let mut body = format!("--{BOUNDARY}\r\nContent-Type: application/json\r\n\r\n{document}\r\n--{BOUNDARY}").into_bytes();
+    let mut body =
+        format!("--{BOUNDARY}\r\nContent-Type: application/json\r\n\r\n{document}\r\n--{BOUNDARY}").into_bytes();
     for (name, payload) in payloads {
         let (name, length) = (encoded(name), payload.length);
         let head = format!(

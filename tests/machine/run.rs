@@ -130,14 +130,14 @@ impl Run<'_> {
     /// Ties the revisions that the two answers give.
     fn learn(&mut self, operation: &Operation, direct: &RawResponse, gateway: &RawResponse) -> Result<(), String> {
         let touched = operation.touches();
-        let [one, other] = [direct, gateway].map(|answer| {
-            serde_json::from_slice::<Value>(&answer.body).unwrap_or(Value::Null)
-        });
-        let tie = |memory: &mut Memory, document: &str, one: &Value, other: &Value| {
-            match (one["rev"].as_str(), other["rev"].as_str()) {
-                (Some(one), Some(other)) => memory.learn(document, one, other),
-                _ => Ok(()),
-            }
+        let [one, other] =
+            [direct, gateway].map(|answer| serde_json::from_slice::<Value>(&answer.body).unwrap_or(Value::Null));
+        let tie = |memory: &mut Memory, document: &str, one: &Value, other: &Value| match (
+            one["rev"].as_str(),
+            other["rev"].as_str(),
+        ) {
+            (Some(one), Some(other)) => memory.learn(document, one, other),
+            _ => Ok(()),
         };
         match (&one, &other, touched.as_slice()) {
             (Value::Array(ones), Value::Array(others), [_, ..]) => {
@@ -169,7 +169,8 @@ impl Run<'_> {
                 self.memory.learn(document, rev, rev)?;
             }
         }
-        self.compare(About::Documents, &direct, &gateway).map_err(|why| format!("afterwards, the leaves of {document:?}: {why}"))?;
+        self.compare(About::Documents, &direct, &gateway)
+            .map_err(|why| format!("afterwards, the leaves of {document:?}: {why}"))?;
         self.memory.see(document, &shown(leaves));
         Ok(())
     }
@@ -179,9 +180,11 @@ impl Run<'_> {
         for document in DOCUMENTS {
             for index in 0..self.memory.leaves(document).len() {
                 let leaf = &self.memory.leaves(document)[index];
-                let names: Vec<_> = super::operation::NAMES.into_iter().filter(|name| leaf.attachments.contains_key(*name)).collect();
+                let names: Vec<_> =
+                    super::operation::NAMES.into_iter().filter(|name| leaf.attachments.contains_key(*name)).collect();
                 for name in names {
-                    let read = Operation::Read { document, name, at: At::Leaf(index), head: false, headers: Vec::new() };
+                    let read =
+                        Operation::Read { document, name, at: At::Leaf(index), head: false, headers: Vec::new() };
                     self.step(999, &read).await?;
                 }
             }

@@ -52,7 +52,10 @@ impl fmt::Debug for Operation {
                 let height = if one.high { "high" } else { "low" };
                 let deleted = if one.deleted { ", deleted" } else { "" };
                 let (document, form, shown) = (one.document, one.form, Shown(&one.attachments));
-                write!(f, "replicate ({form:?}) a {height} revision of {document:?} after {parent}{deleted} with {shown}")
+                write!(
+                    f,
+                    "replicate ({form:?}) a {height} revision of {document:?} after {parent}{deleted} with {shown}"
+                )
             }
             Self::Remove { document, rev } => write!(f, "remove {document:?} over {rev:?}"),
             Self::Copy { from, at, to, rev } => write!(f, "copy {from:?} at {at:?} to {to:?} over {rev:?}"),

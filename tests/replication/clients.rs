@@ -34,6 +34,9 @@ async fn goes(source: End, target: End) {
     pouchdb(&source, &target, "").await;
     let compared = assert_same(&source.peer, &target.peer).await;
     assert!(compared > 10, "{compared} attachments");
+    if target.storage.is_some() {
+        assert_eq!(target.outside().await, compared, "what comes in goes where the plan says");
+    }
     change(&source.peer).await;
     let told = pouchdb(&source, &target, "").await;
     assert!(told["written"].as_u64() < Some(8), "only what changed: {told}");

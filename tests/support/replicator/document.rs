@@ -8,9 +8,8 @@ use serde_json::{Map, Value};
 use super::multipart::{Part, parts};
 
 /// The members with an underscore that CouchDB reads in a document; every other one is a `doc_validation`.
-const SPECIAL: [&str; 8] = [
-    "_attachments", "_conflicts", "_deleted", "_deleted_conflicts", "_id", "_local_seq", "_rev", "_revisions",
-];
+const SPECIAL: [&str; 8] =
+    ["_attachments", "_conflicts", "_deleted", "_deleted_conflicts", "_id", "_local_seq", "_rev", "_revisions"];
 
 /// A revision with the attachments that came along.
 #[derive(Clone, Debug)]

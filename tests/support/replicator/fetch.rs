@@ -33,9 +33,7 @@ impl From<String> for Failure {
 /// Asks for many revisions at once, without attachments: the answer for each, and nothing for those that have to be asked for by
 /// themselves, because they have attachments or there was an error.
 pub(super) async fn bulk(source: &Peer, missing: &[Missing]) -> Result<Vec<Option<Fetched>>, String> {
-    let docs = missing.iter().map(|one| {
-        json!({ "id": one.id, "rev": one.rev, "atts_since": one.ancestors })
-    });
+    let docs = missing.iter().map(|one| json!({ "id": one.id, "rev": one.rev, "atts_since": one.ancestors }));
     let body = json!({ "docs": docs.collect::<Vec<_>>(), "latest": true, "revs": true, "attachments": false });
     let answer = source.post("/_bulk_get?latest=true&revs=true&attachments=false", &body, &[200]).await?;
     let results = answer["results"].as_array().ok_or("_bulk_get without results")?;

@@ -21,9 +21,9 @@ pub use self::document::Fetched;
 use self::fetch::{Failure, Missing};
 #[allow(unused_imports, reason = "each test crate uses a part")]
 pub use self::multipart::{MediaType, Part, parts};
+use self::peer::query;
 #[allow(unused_imports, reason = "each test crate uses a part")]
 pub use self::peer::{Peer, path};
-use self::peer::query;
 use self::store::Refused;
 
 /// What a replication did; the names are CouchDB's.
@@ -123,11 +123,7 @@ async fn changes(source: &Peer, since: &Value) -> Result<(Vec<(String, Vec<Value
 }
 
 /// What the target lacks of these.
-async fn missing(
-    target: &Peer,
-    changes: &[(String, Vec<Value>)],
-    report: &mut Report,
-) -> Result<Vec<Missing>, String> {
+async fn missing(target: &Peer, changes: &[(String, Vec<Value>)], report: &mut Report) -> Result<Vec<Missing>, String> {
     let asked: BTreeMap<_, _> = changes.iter().cloned().collect();
     let answer = target.post("/_revs_diff", &json!(asked), &[200]).await?;
     let mut found = Vec::new();

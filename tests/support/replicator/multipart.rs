@@ -29,7 +29,8 @@ impl MediaType {
         let essence = pieces.next().unwrap_or_default().trim().to_ascii_lowercase();
         let mut parameters = Vec::new();
         for piece in pieces {
-            let (name, value) = piece.split_once('=').ok_or_else(|| format!("a parameter without a value in {text:?}"))?;
+            let (name, value) =
+                piece.split_once('=').ok_or_else(|| format!("a parameter without a value in {text:?}"))?;
             let value = value.trim();
             let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
             if quoted.is_none() && value.contains('"') {
