@@ -93,7 +93,7 @@ pub(super) async fn bulk_get(database: &Database, exchange: &mut Exchange, query
 async fn find(database: &Database, wanted: &Value, options: &GetOptions) -> Result<Found, Failure> {
     let refused = |id: &Value, rev: &Value, reason: &str| Found {
         id: id.clone(),
-        documents: vec![Err(json!({"rev": rev, "reason": reason, "id": id, "error": "bad_request"}))],
+        documents: vec![Err(Box::new(json!({"rev": rev, "reason": reason, "id": id, "error": "bad_request"})))],
     };
     let null = Value::Null;
     let Some(wanted) = wanted.as_object().filter(|members| !members.is_empty()) else {
@@ -114,7 +114,7 @@ async fn find(database: &Database, wanted: &Value, options: &GetOptions) -> Resu
     if documents.is_empty() {
         documents.push(Err("undefined".to_owned()));
     }
-    let missing = |rev| json!({"rev": rev, "reason": "missing", "id": id, "error": "not_found"});
+    let missing = |rev| Box::new(json!({"rev": rev, "reason": "missing", "id": id, "error": "not_found"}));
     let documents = documents.into_iter().map(|one| one.map_err(missing)).collect();
     Ok(Found { id: id.as_str().into(), documents })
 }

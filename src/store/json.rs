@@ -165,7 +165,7 @@ mod tests {
             shown["_attachments"].as_object().unwrap().keys().cloned().collect::<String>()
         };
         assert_eq!(shown(&document), "zam");
-        let mut changed = document.clone();
+        let mut changed = document;
         entries::insert(&mut changed, "m", AttachmentMeta::new("x/y", Vec::new()));
         assert_eq!(shown(&changed), "mza");
         assert!(entries::remove(&mut changed, "z").is_some() && entries::remove(&mut changed, "z").is_none());

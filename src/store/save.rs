@@ -144,11 +144,12 @@ impl Database {
             return Ok(());
         }
         let parent = match &document.rev {
-            // A revision that is not there is a conflict, which the save finds.
+            // A revision that is not there, or that another one follows, is a conflict, which the save finds.
             Some(rev) => match self.base(&document.id, rev).await? {
-                Some((parent, _)) => parent.attachments,
-                None => return Ok(()),
+                Some((parent, true)) => parent.attachments,
+                _ => return Ok(()),
             },
+            None if self.presence(&document.id).await? == Presence::Live => return Ok(()),
             None => HashMap::new(),
         };
         let mut stubs = document.attachments.iter().filter(|(_, meta)| meta.data.is_none());

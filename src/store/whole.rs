@@ -117,7 +117,7 @@ fn add_error(parts: &mut Multipart, error: &Value) {
 /// The revisions of one document that `_bulk_get` found, each or why it is not there.
 pub(super) struct Found {
     pub(super) id: Value,
-    pub(super) documents: Vec<Result<Document, Value>>,
+    pub(super) documents: Vec<Result<Document, Box<Value>>>,
 }
 
 /// The answer to `_bulk_get`.

@@ -92,6 +92,7 @@ pub type Loose = (&'static str, &'static [&'static str], &'static [&'static str]
 
 /// A request of the test's own: method, path, JSON body. `REV` asks for a document, whose revision is the recorded one that
 /// stands in place of a body: documents that were recorded with one revision have different ones where they differ.
+/// `REPLICATE` takes a document with its attachments to the path that stands in place of a body.
 pub type Step = (&'static str, &'static str, &'static str);
 
 /// Which exchanges are compared and how. An exchange is named by its file and title; from the second of the same title in
