@@ -13,6 +13,7 @@
     unreachable_pub,
     reason = "a test that cannot go on has failed"
 )]
+#![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -22,38 +22,26 @@ pub struct Request {
 /// Separates the parts of what is sent; no payload has it.
 const BOUNDARY: &str = "machine.boundary";
 
-const UNKNOWN: &str = "2-0123456789abcdef0123456789abcdef";
-
 /// What asks one side for an operation in step `step`; none if it makes no sense where things stand.
 pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) -> Option<Request> {
     match operation {
         Operation::Put { document, name, rev, media_type, payload } => {
-            let over = memory.rev(document, *rev).ok()?;
-            (!memory.is_ambiguous(document, over.as_ref())).then_some(())?;
-            (Feature::Tombstones.on() || !is_tombstone(memory, document, over.as_ref())).then_some(())?;
-            let (query, mut headers) = named(over.as_ref(), *rev, side);
+            let (query, mut headers) = named(over(memory, document, *rev, true)?.as_ref(), *rev, side);
             headers.push(("Content-Type".to_owned(), (*media_type).to_owned()));
             let rest = format!("{}/{}{query}", path(document), attachment_path(name));
             Some(Request { method: "PUT", rest, headers, body: payload.bytes() })
         }
         Operation::Delete { document, name, rev } => {
-            let over = memory.rev(document, *rev).ok()?;
-            (!memory.is_ambiguous(document, over.as_ref())).then_some(())?;
-            (Feature::Tombstones.on() || !is_tombstone(memory, document, over.as_ref())).then_some(())?;
-            let (query, headers) = named(over.as_ref(), *rev, side);
+            let (query, headers) = named(over(memory, document, *rev, true)?.as_ref(), *rev, side);
             let rest = format!("{}/{}{query}", path(document), attachment_path(name));
             Some(Request { method: "DELETE", rest, headers, body: Vec::new() })
         }
         Operation::Read { document, name, at, head, headers } => {
             let leaf = memory.leaf(document, *at);
-            let query = match (at, leaf) {
-                (At::Winner, _) => String::new(),
-                (At::Leaf(_), leaf) => format!("?rev={}", leaf?.pair.on(side)),
-                (At::Unknown, _) => format!("?rev={UNKNOWN}"),
-            };
             let digest = leaf.and_then(|leaf| leaf.attachments.get(*name)?["digest"].as_str()?.strip_prefix("md5-"));
             let tag = format!("\"{}\"", digest.unwrap_or("none"));
             let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.replace(RIGHT_TAG, &tag)));
+            let query = read_at(memory, document, *at, side)?;
             let rest = format!("{}/{}{query}", path(document), attachment_path(name));
             let method = if *head { "HEAD" } else { "GET" };
             Some(Request { method, rest, headers: headers.collect(), body: Vec::new() })
@@ -62,23 +50,15 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
         Operation::Bulk(edits) => bulk(edits, memory, side, step),
         Operation::Branch(branch) => replicated(branch, memory, side, step),
         Operation::Remove { document, rev } => {
-            let over = memory.rev(document, *rev).ok()?;
-            (!memory.is_ambiguous(document, over.as_ref())).then_some(())?;
-            let (query, headers) = named(over.as_ref(), *rev, side);
+            let (query, headers) = named(over(memory, document, *rev, false)?.as_ref(), *rev, side);
             Some(Request { method: "DELETE", rest: format!("{}{query}", path(document)), headers, body: Vec::new() })
         }
         Operation::Copy { from, at, to, rev } => {
-            let over = memory.rev(to, *rev).ok()?;
-            (!memory.is_ambiguous(to, over.as_ref())).then_some(())?;
-            let query = match at {
-                At::Winner => String::new(),
-                At::Leaf(_) => format!("?rev={}", memory.leaf(from, *at)?.pair.on(side)),
-                At::Unknown => format!("?rev={UNKNOWN}"),
-            };
-            let replaced = over.map(|over| format!("?rev={}", over.on(side))).unwrap_or_default();
-            let destination = format!("{}{replaced}", encoded(to));
+            let replaced = over(memory, to, *rev, true)?.map(|over| format!("?rev={}", over.on(side)));
+            let destination = format!("{}{}", encoded(to), replaced.unwrap_or_default());
+            let rest = format!("{}{}", path(from), read_at(memory, from, *at, side)?);
             let headers = vec![("Destination".to_owned(), destination)];
-            Some(Request { method: "COPY", rest: format!("{}{query}", path(from)), headers, body: Vec::new() })
+            Some(Request { method: "COPY", rest, headers, body: Vec::new() })
         }
         Operation::Document { document, query, accept, head } => {
             let method = if *head { "HEAD" } else { "GET" };
@@ -91,10 +71,23 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
     }
 }
 
-/// Whether what is written follows a tombstone.
-fn is_tombstone(memory: &Memory, document: &str, over: Option<&Pair>) -> bool {
-    let followed = |pair: &Pair| over.is_none_or(|over| over == pair);
-    memory.leaves(document).iter().any(|leaf| leaf.deleted && followed(&leaf.pair))
+/// The revision that a write follows, which may be none. No answer where the write cannot be compared.
+#[expect(clippy::option_option, reason = "a write without a revision is not one that is left out")]
+fn over(memory: &Memory, document: &str, rev: Rev, attachments: bool) -> Option<Option<Pair>> {
+    let over = memory.rev(document, rev).ok()?;
+    let followed = |pair: &Pair| over.as_ref().is_none_or(|over| over == pair);
+    let revived = memory.leaves(document).iter().any(|leaf| leaf.deleted && followed(&leaf.pair));
+    let left_out = attachments && revived && !Feature::Tombstones.on();
+    (!left_out && !memory.is_ambiguous(document, over.as_ref())).then_some(over)
+}
+
+/// The query of a read.
+fn read_at(memory: &Memory, document: &str, at: At, side: Side) -> Option<String> {
+    match at {
+        At::Winner => Some(String::new()),
+        At::Leaf(_) => Some(format!("?rev={}", memory.leaf(document, at)?.pair.on(side))),
+        At::Unknown => Some("?rev=2-0123456789abcdef0123456789abcdef".to_owned()),
+    }
 }
 
 /// `?rev=`, or what else says which revision is meant.
@@ -109,10 +102,7 @@ fn named(over: Option<&Pair>, rev: Rev, side: Side) -> (String, Vec<(String, Str
 }
 
 fn write(form: Form, edit: &Edit, memory: &Memory, side: Side, step: usize) -> Option<Request> {
-    let over = memory.rev(edit.document, edit.rev).ok()?;
-    (!memory.is_ambiguous(edit.document, over.as_ref())).then_some(())?;
-    let revived = !edit.attachments.is_empty() && is_tombstone(memory, edit.document, over.as_ref());
-    (Feature::Tombstones.on() || !revived).then_some(())?;
+    let over = over(memory, edit.document, edit.rev, !edit.attachments.is_empty())?;
     let mut members = members(edit, over.as_ref(), &edit.attachments, memory, step);
     let mut query = String::new();
     if let Some(over) = &over {
@@ -128,13 +118,10 @@ fn write(form: Form, edit: &Edit, memory: &Memory, side: Side, step: usize) -> O
 fn bulk(edits: &[Edit], memory: &Memory, side: Side, step: usize) -> Option<Request> {
     let mut documents = Vec::new();
     for (index, edit) in edits.iter().enumerate() {
-        let over = memory.rev(edit.document, edit.rev).ok()?;
+        let over = over(memory, edit.document, edit.rev, !edit.attachments.is_empty())?;
         let again = edits[..index].iter().any(|other| other.document == edit.document);
         let forked = memory.leaves(edit.document).len() > 1;
-        (!memory.is_ambiguous(edit.document, over.as_ref()) && !(again && (forked || !Feature::Twice.on())))
-            .then_some(())?;
-        let revived = !edit.attachments.is_empty() && is_tombstone(memory, edit.document, over.as_ref());
-        (Feature::Tombstones.on() || !revived).then_some(())?;
+        (!again || Feature::Twice.on() && !forked).then_some(())?;
         let mut members = members(edit, over.as_ref(), &edit.attachments, memory, step * 10 + index);
         if let Some(over) = over {
             members.insert("_rev".to_owned(), over.on(side).into());

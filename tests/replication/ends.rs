@@ -51,7 +51,7 @@ impl End {
         });
         gateway.save_plan(&gateway.account, plan).await;
         let login = gateway.couch.admin.clone();
-        let peer = Peer { address: gateway.address, login: login.clone(), database: gateway.path() };
+        let peer = Peer { address: gateway.address, login, database: gateway.path() };
         let behind = Peer { address: address(&gateway.couch), ..peer.clone() };
         Self { peer, behind, storage: Some(storage), gateway: Some(gateway), _couch: None }
     }

@@ -150,7 +150,7 @@ fn verify(name: &str, entry: &Value, part: &Part) -> Result<(), String> {
     if part.header("content-length").is_none() {
         return Err(format!("{name:?} does not say how long it is"));
     }
-    let length = entry.get("encoded_length").unwrap_or(&entry["length"]);
+    let length = entry.get("encoded_length").unwrap_or_else(|| &entry["length"]);
     if length.as_u64() != Some(part.body.len() as u64) {
         return Err(format!("{name:?} has {} bytes instead of {length}", part.body.len()));
     }
