@@ -48,8 +48,8 @@ pub fn difference(
             direct.reason,
             gateway.status,
             gateway.reason,
-            direct.text(),
-            gateway.text()
+            excerpt(direct),
+            excerpt(gateway)
         ));
     }
     if direct.complete != gateway.complete {
@@ -58,9 +58,8 @@ pub fn difference(
     let one = headers(about, direct, |text| here.removed(text));
     let other = headers(about, gateway, |text| memory.translated(&there.removed(text)));
     if one != other {
-        let text = |answer: &RawResponse| answer.text().chars().take(2000).collect::<String>();
-        let (here, there) = (text(direct), text(gateway));
-        return Some(format!("headers\n  {one:?} directly,\n  {other:?} through the gateway\n{here}{there}"));
+        let (here, there) = (excerpt(direct), excerpt(gateway));
+        return Some(format!("headers\n  {one:?} directly,\n  {other:?} through the gateway\n{here}\n{there}"));
     }
     let json = direct.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
     if json {
@@ -80,6 +79,12 @@ pub fn difference(
             other.len()
         )
     })
+}
+
+/// The beginning of a body that is to be printed.
+fn excerpt(answer: &RawResponse) -> String {
+    let text: String = answer.text().chars().take(800).collect();
+    text.trim_end().replace(|character: char| character.is_control(), "?")
 }
 
 fn headers(about: About, answer: &RawResponse, names: impl Fn(&str) -> String) -> Vec<(String, String)> {
