@@ -218,9 +218,18 @@ fn attachments() -> impl Strategy<Value = Vec<(&'static str, Carried)>> {
     proptest::collection::btree_map(name(), carried, 0..3).prop_map(|map| map.into_iter().collect())
 }
 
+/// A tombstone's attachments.
+fn kept(deleted: bool, attachments: Vec<(&'static str, Carried)>) -> Vec<(&'static str, Carried)> {
+    if deleted && !Feature::Tombstones.on() { Vec::new() } else { attachments }
+}
+
 fn edit() -> impl Strategy<Value = Edit> {
-    (document(), rev(), proptest::bool::weighted(0.15), attachments())
-        .prop_map(|(document, rev, deleted, attachments)| Edit { document, rev, deleted, attachments })
+    (document(), rev(), proptest::bool::weighted(0.15), attachments()).prop_map(|(document, rev, deleted, all)| Edit {
+        document,
+        rev,
+        deleted,
+        attachments: kept(deleted, all),
+    })
 }
 
 fn branch() -> impl Strategy<Value = Branch> {
@@ -229,15 +238,16 @@ fn branch() -> impl Strategy<Value = Branch> {
         3 => (0..2_usize).prop_map(|leaf| Some(Rev::Leaf(leaf))),
         3 => (0..4_usize).prop_map(|back| Some(Rev::Old(back))),
     ];
-    let forms = select(vec![Form::Json, Form::Post, Form::Bulk, Form::Multipart]);
+    // POST of a document knows no `new_edits`.
+    let forms = select(vec![Form::Json, Form::Bulk, Form::Multipart]);
     (document(), parent, any_bool(), proptest::bool::weighted(0.15), forms, attachments()).prop_map(
-        |(document, parent, high, deleted, form, attachments)| Branch {
+        |(document, parent, high, deleted, form, all)| Branch {
             document,
             parent,
             high,
             deleted,
             form,
-            attachments,
+            attachments: kept(deleted, all),
         },
     )
 }
@@ -267,9 +277,11 @@ fn queries() -> Vec<(&'static str, &'static str)> {
             ("?attachments=true", "multipart/related"),
             ("?attachments=true&open_revs=all", json),
             ("?open_revs=all&revs=true&latest=true", "multipart/mixed"),
-            ("?atts_since=[]", json),
             ("?attachments=true&att_encoding_info=true", json),
         ]);
+    }
+    if Feature::AttsSince.on() {
+        queries.push(("?atts_since=[]", json));
     }
     queries
 }

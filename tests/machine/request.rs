@@ -54,6 +54,8 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
             Some(Request { method: "DELETE", rest: format!("{}{query}", path(document)), headers, body: Vec::new() })
         }
         Operation::Copy { from, at, to, rev } => {
+            // A weight of 0 holds while sequences are made, and not while they are shrunk.
+            Feature::Copies.on().then_some(())?;
             let replaced = over(memory, to, *rev, true)?.map(|over| format!("?rev={}", over.on(side)));
             let destination = format!("{}{}", encoded(to), replaced.unwrap_or_default());
             let rest = format!("{}{}", path(from), read_at(memory, from, *at, side)?);
@@ -81,6 +83,12 @@ fn over(memory: &Memory, document: &str, rev: Rev, attachments: bool) -> Option<
     (!left_out && !memory.is_ambiguous(document, over.as_ref())).then_some(over)
 }
 
+/// Whether stubs would follow a revision that is no leaf.
+fn is_stale(memory: &Memory, edit: &Edit, over: Option<&Pair>) -> bool {
+    let stubs = edit.attachments.iter().any(|(_, carried)| !matches!(carried, Carried::Data(_)));
+    stubs && over.is_some_and(|over| memory.leaves(edit.document).iter().all(|leaf| leaf.pair != *over))
+}
+
 /// The query of a read.
 fn read_at(memory: &Memory, document: &str, at: At, side: Side) -> Option<String> {
     match at {
@@ -103,6 +111,7 @@ fn named(over: Option<&Pair>, rev: Rev, side: Side) -> (String, Vec<(String, Str
 
 fn write(form: Form, edit: &Edit, memory: &Memory, side: Side, step: usize) -> Option<Request> {
     let over = over(memory, edit.document, edit.rev, !edit.attachments.is_empty())?;
+    (Feature::StaleStubs.on() || !is_stale(memory, edit, over.as_ref())).then_some(())?;
     let mut members = members(edit, over.as_ref(), &edit.attachments, memory, step);
     let mut query = String::new();
     if let Some(over) = &over {
@@ -122,6 +131,7 @@ fn bulk(edits: &[Edit], memory: &Memory, side: Side, step: usize) -> Option<Requ
         let again = edits[..index].iter().any(|other| other.document == edit.document);
         let forked = memory.leaves(edit.document).len() > 1;
         (!again || Feature::Twice.on() && !forked).then_some(())?;
+        (Feature::StaleStubs.on() || !is_stale(memory, edit, over.as_ref())).then_some(())?;
         let mut members = members(edit, over.as_ref(), &edit.attachments, memory, step * 10 + index);
         if let Some(over) = over {
             members.insert("_rev".to_owned(), over.on(side).into());
@@ -146,6 +156,12 @@ fn replicated(branch: &Branch, memory: &Memory, side: Side, step: usize) -> Opti
     }
     let edit = Edit { document, rev: Rev::None, deleted: branch.deleted, attachments: branch.attachments.clone() };
     let mut members = members(&edit, parent.as_ref(), &branch.attachments, memory, step);
+    if !Feature::RevposLeftOut.on() || branch.high {
+        let entries = members.get_mut("_attachments").and_then(Value::as_object_mut).into_iter().flatten();
+        for (_, entry) in entries.filter(|(_, entry)| entry.get("stub").is_none()) {
+            entry["revpos"] = generation.into();
+        }
+    }
     members.insert("_rev".to_owned(), format!("{generation}-{hash}").into());
     members.insert("_revisions".to_owned(), json!({ "start": generation, "ids": chain }));
     if matches!(branch.form, Form::Bulk) {
@@ -211,8 +227,12 @@ fn sent(
             });
             let payloads: Vec<_> = payloads.collect();
             for (name, payload) in &payloads {
-                let entry = json!({ "content_type": "audio/mpeg", "length": payload.length, "follows": true });
-                members["_attachments"][*name] = entry;
+                let entry = &mut members["_attachments"][*name];
+                let revpos = entry.get("revpos").cloned();
+                *entry = json!({ "content_type": "audio/mpeg", "length": payload.length, "follows": true });
+                if let Some(revpos) = revpos {
+                    entry["revpos"] = revpos;
+                }
             }
             let body = multipart(&Value::Object(members), &payloads);
             let media_type = format!("multipart/related; boundary=\"{BOUNDARY}\"");

@@ -53,7 +53,9 @@ async fn goes(by: &By, source: End, target: End) {
     change(&source.peer).await;
     let report = by.replicate(&source, &target).await;
     assert!((1..8).contains(&report.docs_written), "only what changed: {by:?}: {report:?}");
-    assert_eq!(report.stubs_missed, 0, "the target has what the stubs name");
+    // CouchDB says that the attachments of a document that was made again came with revision 1, which is older than the tombstone
+    // at the target: it sends stubs, and all of it when those are refused.
+    assert!(report.stubs_missed <= 1, "the target has what the stubs name: {report:?}");
     assert_eq!(assert_same(&source.peer, &target.peer).await, ATTACHMENTS[1]);
     target.assert_pointers().await;
     source.assert_pointers().await;
