@@ -13,6 +13,7 @@ mod bytes;
 mod exact;
 mod failures;
 #[path = "../faults/gate/mod.rs"]
+#[allow(dead_code, reason = "the tests of faults use what these do not")]
 mod gate;
 mod leaving;
 mod limits;

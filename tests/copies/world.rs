@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use stowage::telemetry::metrics::Levels;
@@ -24,7 +23,8 @@ pub struct World {
     pub store: Gate,
     /// In front of the storage.
     pub storage: Gate,
-    s3: Option<S3Server>,
+    /// Behind it.
+    pub s3: S3Server,
 }
 
 impl World {
@@ -37,26 +37,12 @@ impl World {
     pub async fn with(setup: Setup) -> Self {
         let s3 = S3Server::start().await;
         s3.make_bucket(BUCKET);
-        let (mut world, port) = Self::before(setup, s3.address()).await;
-        world.s3 = Some(s3);
-        plan(&world.gateway, "s3", settings(port)).await;
-        world
-    }
-
-    /// Another storage; its gate's port goes into the settings.
-    pub async fn over(setup: Setup, storage: SocketAddr, handler: &str, settings: impl Fn(u16) -> Value) -> Self {
-        let (world, port) = Self::before(setup, storage).await;
-        plan(&world.gateway, handler, settings(port)).await;
-        world
-    }
-
-    async fn before(setup: Setup, storage: SocketAddr) -> (Self, u16) {
         let couch = Couch::start().await;
         let store = Gate::start(couch.url.trim_start_matches("http://").parse().expect("host and port"));
         let gateway = setup.upstream(&store.url()).start_over(couch).await;
-        let storage = Gate::start(storage);
-        let port = storage.port();
-        (Self { gateway, store, storage, s3: None }, port)
+        let storage = Gate::start(s3.address());
+        plan(&gateway, "s3", settings(storage.port())).await;
+        Self { gateway, store, storage, s3 }
     }
 
     /// A new document; gives its revision.
@@ -71,25 +57,22 @@ impl World {
 
     /// Every object of the bucket.
     pub fn objects(&self) -> Vec<Vec<u8>> {
-        let s3 = self.s3.as_ref().expect("copies go to S3");
-        s3.objects(BUCKET).keys().map(|key| s3.object(BUCKET, key).expect("an object")).collect()
+        objects_of(&self.s3)
     }
 
     /// The object of a document's `call.mp3`.
     pub fn object(&self, id: &str) -> Option<Vec<u8>> {
-        let s3 = self.s3.as_ref().expect("copies go to S3");
-        let keys = s3.objects(BUCKET).into_keys();
+        let keys = self.s3.objects(BUCKET).into_keys();
         let mut of_document = keys.filter(|key| key.ends_with(&format!("{id}_call.mp3")));
         let key = of_document.next()?;
         assert_eq!(of_document.next(), None, "one object");
-        s3.object(BUCKET, &key)
+        self.s3.object(BUCKET, &key)
     }
 
     /// Waits until everything is quiet, also in the storage.
     pub async fn quiet(&self) {
         self.gateway.settled().await;
-        let Some(s3) = &self.s3 else { return };
-        soon("pending uploads are cleared away", || s3.pending().is_empty()).await;
+        soon("pending uploads are cleared away", || self.s3.pending().is_empty()).await;
     }
 
     /// The document is still its first revision, and the storage is empty.
@@ -104,6 +87,11 @@ impl World {
     pub async fn stop(self) {
         self.gateway.stop().await;
     }
+}
+
+/// Every object of the bucket.
+pub fn objects_of(s3: &S3Server) -> Vec<Vec<u8>> {
+    s3.objects(BUCKET).keys().map(|key| s3.object(BUCKET, key).expect("an object")).collect()
 }
 
 /// The month database's attachments stay in CouchDB, and a copy goes to one storage.
