@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::support::gateway::{Setup, json as parsed, rev as rev_of};
+use super::support::recorder::{Answer, Recorder};
 use super::world::{World, bytes, copies, outcomes, saved, settings};
 
 /// Every copy gets a name of its own; replacing and deleting the attachment leave them all.
@@ -28,6 +29,23 @@ async fn a_copy_is_never_written_over() {
     assert!(objects == all, "{} objects", objects.len());
     assert_eq!(copies(&world.gateway, "s3"), outcomes(&[("ok", 4)]));
     world.stop().await;
+}
+
+/// A web server that does not say what is there: a copy of the attachment that is replaced is expected under that name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_tells_nothing_keeps_the_older_copy() {
+    let server = Recorder::start().await;
+    server.next(hyper::Method::HEAD, 99, Answer::Status(405, ""));
+    let gateway = Setup::default().start().await;
+    super::world::plan(&gateway, "http", json!({ "url": server.url("/c"), "field_list": [{ "arg": "id" }] })).await;
+    let mut rev = gateway.document("doc", json!({})).await;
+    for body in ["one", "two", "three"] {
+        rev = saved(&gateway, "doc", &rev, body.as_bytes()).await;
+        gateway.settled().await;
+    }
+    assert_eq!(server.object("/c/doc").as_deref(), Some(&b"one"[..]));
+    assert_eq!(server.stored().len(), 3, "{:?}", server.stored());
+    gateway.stop().await;
 }
 
 /// The plan sent the attachment away, and then it says `stub`: CouchDB's newer one counts, and when that is deleted the
