@@ -88,7 +88,7 @@ fn is_too_large(error: &Error) -> bool {
 
 impl Verdict {
     /// A server that fails may have saved it all the same.
-    fn of(outcome: &Result<Response<Body>, Error>) -> Self {
+    pub(super) fn of(outcome: &Result<Response<Body>, Error>) -> Self {
         match outcome {
             Ok(answer) if answer.status().is_success() => Self::Saved,
             Ok(answer) if answer.status().is_server_error() => Self::Unknown,

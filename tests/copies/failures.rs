@@ -28,7 +28,7 @@ async fn fails(world: &World, id: &str, body: &[u8], reason: &str) {
     let rev = world.document(id).await;
     let began = Instant::now();
     saved(&world.gateway, id, &rev, body).await;
-    assert!(began.elapsed() < Duration::from_secs(15), "{id}: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{id}: {:?}", began.elapsed());
     world.quiet().await;
     assert!(world.objects().is_empty(), "{id}: something is left");
     let record = record(world, id);
@@ -49,13 +49,16 @@ async fn a_storage_that_breaks_fails_only_the_copy() {
         ("partNumber=2", 100_000, 30 << 20),
     ];
     for end in [End::Fin, End::Reset, End::Silence] {
-        let all = cases.map(|(part, after, length)| async move {
+        let break_off = async |(part, after, length)| {
             let world = World::start().await;
             world.storage.rule("PUT", part, 99, Act::CutRequest(after, end));
             fails(&world, &format!("doc-{end:?}-{after}-{length}"), &bytes(length, 1), "gateway_timeout").await;
             world.stop().await;
-        });
-        join_all(all).await;
+        };
+        // A few at a time: a machine that is busy is silent too.
+        for some in cases.chunks(3) {
+            join_all(some.iter().copied().map(break_off)).await;
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub struct World {
 impl World {
     /// Copies go to S3; deadlines are such that a test can wait for them.
     pub async fn start() -> Self {
-        Self::with(Setup::default().set("timeouts.response_head", "2s").set("timeouts.idle_body", "1s")).await
+        Self::with(Setup::default().set("timeouts.response_head", "4s").set("timeouts.idle_body", "5s")).await
     }
 
     /// Copies go to S3.
