@@ -13,3 +13,4 @@ mod progress;
 pub mod range;
 pub mod stall;
 pub mod target;
+pub mod tee;
