@@ -178,7 +178,7 @@ impl HttpBody for Second {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.clone()
+        self.left
     }
 }
 
