@@ -45,6 +45,7 @@ pub(super) struct OutgoingCopy {
 pub(super) struct Copying(oneshot::Sender<Verdict>);
 
 /// What became of the attachment in CouchDB.
+#[derive(Debug)]
 pub(super) enum Verdict {
     Saved,
     Refused,
@@ -209,5 +210,39 @@ impl OutgoingCopy {
             "CouchDB never said whether it saved an attachment: its copy stays in the storage"
         );
         "unknown"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::body::ClientGone;
+    use crate::http::client;
+
+    #[test]
+    fn only_what_couchdb_may_have_keeps_its_copy() {
+        let answered = |status: u16| {
+            let mut answer = Response::new(Body::empty());
+            *answer.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            Verdict::of(&Ok(answer))
+        };
+        let failed = |error: couch::Error| Verdict::of(&Err(Error::from(error)));
+        let client = |kind: client::Kind| failed(couch::Error::Client(client::Error::from(kind)));
+        for (status, expected) in
+            [(201, "Saved"), (202, "Saved"), (301, "Refused"), (409, "Refused"), (500, "Unknown"), (503, "Unknown")]
+        {
+            assert_eq!(format!("{:?}", answered(status)), expected, "{status}");
+        }
+        for kind in [client::Kind::Resolve, client::Kind::Refused, client::Kind::Connect, client::Kind::Tls] {
+            assert!(matches!(client(kind), Verdict::Refused), "{kind:?}");
+        }
+        for kind in [client::Kind::Silent, client::Kind::Broken, client::Kind::BadAnswer("x")] {
+            assert!(matches!(client(kind), Verdict::Unknown), "{kind:?}");
+        }
+        for cause in [TooLarge.into(), ClientGone::Silent.into()] {
+            let cause: crate::http::body::BoxError = cause;
+            assert!(matches!(failed(couch::Error::Body(cause)), Verdict::Refused));
+        }
+        assert!(matches!(Verdict::of(&Err(Error::Bug("x"))), Verdict::Refused));
     }
 }

@@ -184,3 +184,82 @@ impl HttpBody for Second {
 
 /// How many frames may wait for the twin. One is as large as what was read of a connection at once.
 const FRAMES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, StreamBody};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::http::body::{cause, collect};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A body without an announced length.
+    fn pieces(count: u8, fault: Option<BoxError>) -> Body {
+        let pieces = (0..count).map(|piece| Ok(Frame::data(Bytes::from(vec![piece; 1000]))));
+        Body::boxed(StreamBody::new(futures_util::stream::iter(pieces.chain(fault.map(Err)).collect::<Vec<_>>())))
+    }
+
+    fn withdrawn(outcome: Result<Bytes, BoxError>) -> bool {
+        outcome.is_err_and(|error| matches!(cause::<ClientGone>(&*error), Some(ClientGone::Withdrawn)))
+    }
+
+    #[tokio::test]
+    async fn both_get_the_same() {
+        for body in [Body::empty(), Body::full("abc"), pieces(0, None), pieces(50, None)] {
+            let length = body.size_hint().exact();
+            let (first, twin) = tee(body, u64::MAX, LONG);
+            assert_eq!((first.size_hint().exact(), twin.body.size_hint().exact()), (length, length));
+            let (one, other) = tokio::join!(collect(first, 99_999), collect(twin.body, 99_999));
+            assert_eq!(one.unwrap(), other.unwrap());
+            assert!(!twin.left_behind.is_cancelled());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_is_never_far_ahead() {
+        let (mut first, mut twin) = tee(pieces(50, None), u64::MAX, LONG);
+        let mut read = 0;
+        while futures_util::FutureExt::now_or_never(first.frame()).is_some() {
+            read += 1;
+        }
+        assert_eq!(read, FRAMES);
+        assert!(twin.body.frame().await.is_some());
+        assert!(first.frame().await.is_some());
+        drop(twin);
+        assert_eq!(collect(first, 99_999).await.unwrap().len(), (50 - FRAMES - 1) * 1000);
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_left_behind() {
+        let patience = Duration::from_millis(100);
+        let began = Instant::now();
+        let (first, twin) = tee(pieces(50, None), u64::MAX, patience);
+        assert_eq!(collect(first, 99_999).await.unwrap().len(), 50_000);
+        assert!(began.elapsed() >= patience && twin.left_behind.is_cancelled());
+        assert!(withdrawn(collect(twin.body, 99_999).await));
+    }
+
+    #[tokio::test]
+    async fn the_twin_has_nothing_whole_of_what_does_not_end() {
+        let (first, twin) = tee(pieces(3, Some(ClientGone::Silent.into())), u64::MAX, LONG);
+        assert!(collect(first, 99_999).await.is_err());
+        assert!(withdrawn(collect(twin.body, 99_999).await));
+        let (first, twin) = tee(pieces(3, None), u64::MAX, LONG);
+        drop(first);
+        assert!(withdrawn(collect(twin.body, 99_999).await));
+        let (first, twin) = tee(pieces(3, None), 2999, LONG);
+        assert!(collect(first, 99_999).await.is_err_and(|error| error.is::<TooLarge>()));
+        assert!(withdrawn(collect(twin.body, 99_999).await));
+    }
+
+    /// A connection that knows the length asks for no more than that.
+    #[tokio::test]
+    async fn the_last_byte_is_the_end_where_the_length_is_known() {
+        let (mut first, twin) = tee(Body::full("abc"), 3, LONG);
+        assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
+        drop(first);
+        assert_eq!(collect(twin.body, 99).await.unwrap(), "abc");
+    }
+}
