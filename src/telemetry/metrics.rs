@@ -283,8 +283,9 @@ fn whole(value: u64) -> i64 {
 }
 
 /// Every route that a request can be counted under.
-pub const ROUTES: [&str; 9] = [
+pub const ROUTES: [&str; 10] = [
     "forward",
+    "document",
     "attachment_get",
     "attachment_put",
     "attachment_delete",
