@@ -15,7 +15,7 @@ use crate::couch::Document;
 use crate::error::{Error, set_reason};
 use crate::http::body::Body;
 use crate::http::target::{encode, query_value};
-use crate::plan::{Merged, Outcome, Subject};
+use crate::plan::{Merged, OnDelete, Outcome, Subject};
 use crate::pointer::Pointer;
 use crate::router::{Database, Target};
 use crate::settings::Settings;
@@ -26,7 +26,7 @@ pub(super) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Opti
     rev_of(target.query.as_deref(), headers)
 }
 
-/// The revision that a query or `If-Match` names.
+/// The same, by the raw query of any target.
 pub(super) fn rev_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, Error> {
     let query = query_value(query, "rev").map(String::from);
     let header = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
@@ -60,6 +60,13 @@ pub(super) fn decide(plan: &Merged, database: &Database, document: &Document) ->
     let document_type = document.text("pvt_type");
     let subject = Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
     Ok(plan.decide(&subject)?)
+}
+
+/// What the plan says about the objects of a document that lets go of them.
+pub(super) fn on_delete(plan: &Merged, database: &Database, document: &Document) -> Result<OnDelete, Error> {
+    let document_type = document.text("pvt_type");
+    let subject = Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
+    Ok(plan.on_delete(&subject)?)
 }
 
 /// The storage that a pointer names, opened with the settings of today's plan. What an old pointer says of itself is for

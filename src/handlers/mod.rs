@@ -1,11 +1,14 @@
 //! What is done with a request: forwarding it, or one function per operation on an attachment.
 
+mod asking;
 mod attachment;
 mod commit;
 mod copy;
 mod counted;
 mod create;
 mod delete;
+mod document_copy;
+mod document_delete;
 mod documents;
 mod forward;
 mod get;
@@ -149,9 +152,9 @@ async fn document(
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match operation {
-        DocumentOperation::Get | DocumentOperation::Delete | DocumentOperation::Copy => {
-            ("forward", to_holder(&gateway, &target, exchange).await)
-        }
+        DocumentOperation::Get => ("forward", to_holder(&gateway, &target, exchange).await),
+        DocumentOperation::Delete => Box::pin(document_delete::delete_document(gateway, target, exchange)).await,
+        DocumentOperation::Copy => Box::pin(document_copy::copy_document(gateway, target, exchange)).await,
         DocumentOperation::Put => documents::put(gateway, target, exchange).await,
         DocumentOperation::Other => ("forward", to_home(&gateway, &target.database, exchange).await),
     }

@@ -9,10 +9,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Gateway;
-use super::attachment::storage_of;
+use super::asking::Asking;
+use super::attachment::{on_delete, storage_of};
 use super::operation::Operation;
 use crate::couch::{self, Caller, Document};
-use crate::plan::{Merged, OnDelete, Subject};
+use crate::plan::{Merged, OnDelete};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
 use crate::storage::{Backend, Location};
@@ -94,15 +95,35 @@ pub(super) async fn remove_unnamed(
     }
 }
 
+/// The same, where nobody knows whether the revision that names the objects has been replaced or deleted: asks until it is
+/// no leaf any more, or nothing will change that.
+pub(super) async fn remove_once_gone(
+    gateway: &Gateway,
+    caller: &Caller,
+    target: &DocumentTarget,
+    plan: &Merged,
+    (rev, dropped): (&str, Vec<(String, Pointer)>),
+) {
+    let mut asking = Asking::begin();
+    while asking.go_on(&gateway.tasks).await {
+        let Ok(leaves) = leaves(caller, target).await else { continue };
+        if leaves.iter().all(|leaf| leaf.rev().as_deref() != Some(rev)) {
+            return remove_unnamed(gateway, caller, target, plan, dropped).await;
+        }
+        if asking.is_settled() {
+            return;
+        }
+    }
+    for (_, pointer) in dropped {
+        left(gateway, caller, &pointer, "CouchDB never said what became of the document");
+    }
+}
+
 /// What the leaf revisions name, without the deleted ones where the plan says that these go with their objects.
 fn named(leaves: &[Document], target: &DocumentTarget, plan: &Merged) -> Vec<Pointer> {
     let database = &target.database;
-    let counts = |leaf: &&Document| {
-        let document_type = leaf.text("pvt_type");
-        let document_type = document_type.as_deref();
-        let subject = Subject { class: database.class, database: &database.name, document_type };
-        !is_deleted(leaf) || !matches!(plan.on_delete(&subject), Ok(OnDelete::Delete))
-    };
+    let counts =
+        |leaf: &&Document| !is_deleted(leaf) || !matches!(on_delete(plan, database, leaf), Ok(OnDelete::Delete));
     let objects = leaves.iter().filter(counts).flat_map(|leaf| objects(leaf, &database.name, &target.document));
     objects.map(|(_, pointer)| pointer).collect()
 }

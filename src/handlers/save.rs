@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::Gateway;
+use super::asking::Asking;
 use super::attachment::{generation, rev_query};
 use super::home::{Read, read};
 use crate::couch::{self, Caller, Document, Save};
@@ -225,17 +226,11 @@ pub(super) enum Fate {
 
 /// Asks what became of a save, after the client has been told that nobody knows. Ends early if the program stops.
 pub(super) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Fate {
-    let began = Instant::now();
-    let mut pause = Duration::from_secs(1);
-    while began.elapsed() < FIND_OUT_FOR && !gateway.tasks.is_stopping() {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = gateway.tasks.stopping() => {}
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    let mut asking = Asking::begin();
+    while asking.go_on(&gateway.tasks).await {
         match look(target, caller, expected).await {
             Look::Ours(found) => return Fate::Known { saved: true, document: Some(found.1) },
-            Look::NotOurs { moved, document } if moved || began.elapsed() > SETTLED_AFTER => {
+            Look::NotOurs { moved, document } if moved || asking.is_settled() => {
                 return Fate::Known { saved: false, document };
             }
             Look::NotOurs { .. } | Look::Unknown => {}
@@ -248,9 +243,3 @@ pub(super) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller
 const SAVE_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How often a client's answer waits for what became of a save that was doubtful and then refused.
 const LOOKS: usize = 3;
-/// How long the gateway asks what became of a save.
-const FIND_OUT_FOR: Duration = Duration::from_secs(600);
-/// After this, a save that got no answer will not arrive any more.
-const SETTLED_AFTER: Duration = Duration::from_secs(60);
-/// The longest pause between two questions.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);

@@ -260,6 +260,14 @@ pub fn remove(document: &mut Document, name: &str) -> Result<(), serde_json::Err
     remove_from(document, NATIVE, name)
 }
 
+/// Takes the entry out of the document, and leaves CouchDB's own attachment of that name.
+///
+/// # Errors
+/// Never for members that were read.
+pub fn forget(document: &mut Document, name: &str) -> Result<(), serde_json::Error> {
+    remove_from(document, MEMBER, name)
+}
+
 fn remove_from(document: &mut Document, member: &str, name: &str) -> Result<(), serde_json::Error> {
     let Some(mut entries) = document.object(member) else { return Ok(()) };
     if !entries.remove(name) {

@@ -64,3 +64,8 @@ pub async fn conflict(gateway: &Running, id: &str, wins: bool) -> (String, Strin
     assert_eq!((saved.status, parsed(&saved)), (201, json!([])), "{saved:?}");
     (rev(&first), other)
 }
+
+/// COPYs a document of the month database; the destination stands in the header as it is given.
+pub async fn copy(gateway: &Running, rest: &str, destination: &str) -> RawResponse {
+    gateway.request("COPY", &format!("/{}/{rest}", gateway.path()), &[("Destination", destination)], b"").await
+}

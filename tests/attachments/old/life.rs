@@ -109,6 +109,39 @@ async fn a_copy_of_a_document_does_not_take_the_original_with_it() {
 }
 
 #[tokio::test]
+async fn a_copy_gets_an_object_of_its_own() {
+    for row in rows::all().await {
+        let scene = Scene::of(&*row, Secrets::Good, Some(row.today())).await;
+        let target = format!("/{}/doc", scene.gateway.path());
+        let copied = scene.gateway.request("COPY", &target, &[("Destination", "copy")], b"").await;
+        assert_eq!(copied.status, 201, "{}: {copied:?}", row.name());
+        let pointer = scene.gateway.pointer("copy", NAME).await;
+        assert_eq!(pointer["stowage"]["owner"]["document"], "copy", "{}: {pointer}", row.name());
+        assert_eq!(scene.delete().await.status, 200, "{}", row.name());
+        let got = scene.gateway.get(&format!("copy/{NAME}")).await;
+        assert_eq!((got.status, got.body.as_slice()), (200, BYTES), "{}: {got:?}", row.name());
+        scene.gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn replacing_in_a_copy_of_a_document_leaves_the_original() {
+    for row in rows::all().await {
+        if row.skips(Rule::Copies) {
+            continue;
+        }
+        let scene = Scene::of(&*row, Secrets::Good, Some(row.today())).await;
+        let handler = row.handler(&scene.gateway.database(), "doc", Secrets::Good);
+        let rev = save(&scene.gateway, "copy", json!({"pvt_attachments": { NAME: entry(&handler) }})).await;
+        assert_eq!(scene.gateway.put("copy", NAME, &rev, b"another").await.status, 201, "{}", row.name());
+        scene.gateway.settled().await;
+        assert!(row.has(&scene.gateway.database(), "doc"), "{}", row.name());
+        assert_eq!(scene.ask("GET", &[]).await.body, BYTES, "{}", row.name());
+        scene.gateway.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn an_object_that_two_entries_name_stays_until_the_last_one_goes() {
     for row in rows::all().await {
         if row.skips(Rule::TwoEntries) {

@@ -1,0 +1,88 @@
+//! `Destination`: where COPY writes (<https://docs.couchdb.org/en/stable/api/document/common.html#copy--db-docid>).
+
+use http::header::HeaderMap;
+
+use crate::http::target::decode;
+
+/// A document that is to be written, and the revision of it that is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Destination {
+    pub(super) document: String,
+    pub(super) rev: Option<String>,
+}
+
+impl Destination {
+    /// Reads the header as CouchDB does: the id is percent-encoded, and any member of a query is the revision. `None` for
+    /// what CouchDB refuses (no header, a URL, two queries, no revision), and for what is not beside other documents
+    /// (`_design/...`, `_local/...`).
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let text = headers.get("destination")?.to_str().ok()?;
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return None;
+        }
+        let (path, rev) = match text.split_once('?') {
+            None => (text, None),
+            Some((path, query)) => (path, Some(query.split_once('=')?.1)),
+        };
+        let document = String::from_utf8(decode(path).ok()?.into_owned()).ok()?;
+        let sound = rev.is_none_or(is_rev) && !document.is_empty() && !document.starts_with('_');
+        sound.then(|| Self { document, rev: rev.map(str::to_owned) })
+    }
+}
+
+fn is_rev(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(generation, id)| {
+        generation.parse::<u64>().is_ok() && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{HeaderMap, HeaderValue};
+
+    use super::Destination;
+
+    fn read(text: &str) -> Option<(String, Option<String>)> {
+        let mut headers = HeaderMap::new();
+        headers.insert("destination", HeaderValue::from_str(text).unwrap());
+        Destination::of(&headers).map(|found| (found.document, found.rev))
+    }
+
+    #[test]
+    fn it_is_read_as_couchdb_reads_it() {
+        let rev = || Some("1-abc".to_owned());
+        for (text, document, expected) in [
+            ("copy", "copy", None),
+            ("a%2Fb", "a/b", None),
+            ("a/b", "a/b", None),
+            ("a+b%20c", "a b c", None),
+            ("%C3%BC", "ü", None),
+            ("copy?rev=1-abc", "copy", rev()),
+            ("a%3Fb?any=1-abc", "a?b", rev()),
+        ] {
+            assert_eq!(read(text), Some((document.to_owned(), expected)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_couchdb_refuses_is_its_own_to_refuse() {
+        for text in [
+            "",
+            "http://h/db/copy",
+            "https://h/db/copy",
+            "copy?rev",
+            "copy?rev=",
+            "copy?rev=x",
+            "copy?rev=1-a?rev=1-b",
+            "copy?rev=1-a&rev=1-b",
+            "%ZZ",
+            "%FF",
+            "_design/x",
+            "_local/x",
+            "%5Fdesign/x",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(Destination::of(&HeaderMap::new()), None);
+    }
+}

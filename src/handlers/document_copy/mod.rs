@@ -1,0 +1,181 @@
+//! COPY of a document: its outside attachments get objects of their own, so that the copy outlives the original.
+//!
+//! A document without such attachments is CouchDB's to copy. Of any other the gateway writes the copy: every object is read
+//! and stored again where the plan sends the destination's attachments, and then the document is saved in one piece, with
+//! CouchDB's own attachments inline. What the plan sends to CouchDB now goes inline too. All that is inline has to fit into
+//! `limits.document_bytes`; a copy that does not is refused, because one that shares its original's objects would lose them.
+
+mod contents;
+mod destination;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use http::header::HeaderMap;
+use http::{Response, StatusCode};
+use tokio::sync::oneshot;
+
+use super::attachment::{decide, on_delete, plan_for, rev_of, rev_query};
+use super::commit::{Commit, Form, commit};
+use super::home::{Home, Read, read};
+use super::locks::Turn;
+use super::outside::Unsaved;
+use super::remove::remove_once_gone;
+use super::save::Write;
+use super::{Exchange, Gateway, to_holder};
+use crate::couch::{Caller, Document};
+use crate::error::Error;
+use crate::http::body::Body;
+use crate::plan::{Decision, Merged, OnDelete, Outcome};
+use crate::pointer::{Pointer, objects};
+use crate::router::DocumentTarget;
+use crate::telemetry::activity::Activity;
+use crate::telemetry::log::RequestId;
+
+use destination::Destination;
+
+/// Copies a document, or lets CouchDB copy it. Says which of both was done.
+pub(super) async fn copy_document(
+    gateway: Arc<Gateway>,
+    target: DocumentTarget,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    let headers = exchange.request.headers().clone();
+    match Copy::of(&gateway, &target, &headers, &exchange.activity, exchange.id).await {
+        Ok(None) => ("forward", to_holder(&gateway, &target, exchange).await),
+        Ok(Some(copy)) => ("document", Box::pin(copy.run()).await),
+        Err(error) => ("document", Err(error)),
+    }
+}
+
+/// A copy that the gateway makes.
+struct Copy {
+    gateway: Arc<Gateway>,
+    from: DocumentTarget,
+    to: DocumentTarget,
+    caller: Caller,
+    /// The original.
+    source: Document,
+    /// The destination as it is saved now; an empty document where there is none.
+    over: Document,
+    plan: Arc<Merged>,
+    /// Where the attachments go; `None`: into CouchDB.
+    decision: Option<Decision>,
+    /// What goes once the destination is saved without it.
+    replaced: Vec<(String, Pointer)>,
+    turns: Vec<Turn>,
+    activity: Activity,
+    id: RequestId,
+}
+
+impl Copy {
+    /// Reads both documents with the client's rights; `None` where CouchDB is to copy, or to say why not.
+    async fn of(
+        gateway: &Arc<Gateway>,
+        from: &DocumentTarget,
+        headers: &HeaderMap,
+        activity: &Activity,
+        id: RequestId,
+    ) -> Result<Option<Self>, Error> {
+        let Ok(rev) = rev_of(from.query.as_deref(), headers) else { return Ok(None) };
+        // Of a document that is written over itself the pointers stay its own.
+        let destination = Destination::of(headers).filter(|destination| destination.document != from.document);
+        let Some(destination) = destination else { return Ok(None) };
+        let home = Home::of(gateway, &from.database).await?;
+        let (found, caller) = home.read(&from.path, &rev_query(rev.as_deref()), headers, activity).await?;
+        let Read::Document(source, _) = found else { return Ok(None) };
+        if source.raw("_deleted").is_some() || objects(&source, &from.database.name, &from.document).is_empty() {
+            return Ok(None);
+        }
+        let to = from.database.document(&destination.document);
+        // Who comes second reads what the first has written.
+        let turns = turns(gateway, &to, &source).await;
+        let Some(over) = overwritten(&caller, &to, destination.rev.as_deref()).await? else { return Ok(None) };
+        let plan = plan_for(gateway, &to.database, &source).await?;
+        let decision = match decide(&plan, &to.database, &source)? {
+            Outcome::Store(decision) if !decision.stub => Some(decision),
+            Outcome::Store(_) | Outcome::PassThrough { .. } => None,
+        };
+        let mut replaced = objects(&over, &to.database.name, &to.document);
+        if !replaced.is_empty() && on_delete(&plan, &to.database, &over)? == OnDelete::Keep {
+            replaced.clear();
+        }
+        let (gateway, from, activity) = (Arc::clone(gateway), from.clone(), activity.clone());
+        Ok(Some(Self { gateway, from, to, caller, source, over, plan, decision, replaced, turns, activity, id }))
+    }
+
+    async fn run(self) -> Result<Response<Body>, Error> {
+        // Dropped, with this future or after a failure, the new objects go.
+        let mut made = Unsaved::new(&self.gateway, &self.activity);
+        let document = self.document(&mut made).await?;
+        let bytes = document.to_bytes()?;
+        if bytes.len() as u64 > self.gateway.limits.document_bytes {
+            return Err(too_large());
+        }
+        if made.first().is_none() {
+            return self.save(bytes).await;
+        }
+        commit(Commit {
+            target: self.to,
+            caller: self.caller,
+            write: Write::Document(bytes.into()),
+            base: self.over.rev(),
+            rev: None,
+            objects: made,
+            plan: self.plan,
+            replaced: self.replaced,
+            turns: self.turns,
+            answer: Form::Document,
+            gateway: self.gateway,
+        })
+        .await
+    }
+
+    /// Saves a document that came without new objects; CouchDB's answer is the client's, whatever it is.
+    async fn save(self, bytes: Vec<u8>) -> Result<Response<Body>, Error> {
+        let tasks = self.gateway.tasks.clone();
+        let (answer, answered) = oneshot::channel();
+        drop(tasks.spawn("copy", async move {
+            let Self { gateway, to, caller, over, plan, replaced, .. } = self;
+            let (status, outcome) = match caller.save(&to.path, &bytes.into()).await {
+                Ok(save) => (save.head.status, Ok(Response::from_parts(save.head, Body::full(save.body)))),
+                Err(error) => (StatusCode::GATEWAY_TIMEOUT, Err(Error::from(error))),
+            };
+            drop(answer.send(outcome));
+            let before = over.rev().filter(|_| !replaced.is_empty() && !status.is_client_error());
+            if let Some(before) = before {
+                remove_once_gone(&gateway, &caller, &to, &plan, (&before, replaced)).await;
+            }
+        }));
+        answered.await.unwrap_or(Err(Error::Bug("a copy ended without an answer")))
+    }
+}
+
+/// The right to write the destination's attachments, taken in the order of their names.
+async fn turns(gateway: &Gateway, to: &DocumentTarget, source: &Document) -> Vec<Turn> {
+    let names: BTreeSet<String> =
+        objects(source, &to.database.name, &to.document).into_iter().map(|(name, _)| name).collect();
+    let mut turns = Vec::with_capacity(names.len());
+    for name in names {
+        turns.push(gateway.locks.place(&to.attachment(&name)).turn().await);
+    }
+    turns
+}
+
+/// The revision that the copy replaces; an empty document where there is none, `None` where CouchDB will refuse.
+async fn overwritten(caller: &Caller, to: &DocumentTarget, rev: Option<&str>) -> Result<Option<Document>, Error> {
+    let query = match rev {
+        Some(_) => format!("{}&latest=true", rev_query(rev)),
+        None => String::new(),
+    };
+    Ok(match (read(&to.path, &query, caller).await?, rev) {
+        (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => Some(document),
+        (Read::Missing(_), None) => Some(Document::default()),
+        (Read::Document(..) | Read::Missing(_) | Read::Refused(_), _) => None,
+    })
+}
+
+fn too_large() -> Error {
+    let reason = "the copy, with the attachments that CouchDB keeps, is larger than limits.document_bytes";
+    Error::refused(StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", reason)
+}
