@@ -10,14 +10,15 @@ use super::commit::{Commit, Form, commit};
 use super::copy::{OutgoingCopy, forward_with_copy};
 use super::forward::forward;
 use super::home::{Home, Read};
+use super::locks::Turn;
 use super::outside::{Outgoing, Unsaved, next_generation};
 use super::save::Write;
 use super::{Exchange, Gateway};
 use crate::couch::{Caller, Document};
 use crate::error::Error;
 use crate::http::body::Body;
-use crate::plan::Outcome;
-use crate::pointer::{self, Entry};
+use crate::plan::{Merged, Outcome};
+use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
 use crate::telemetry::activity::Activity;
 
@@ -70,6 +71,24 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let object = outgoing.store(exchange.request.into_body()).await?;
     let mut objects = Unsaved::new(&gateway, &activity);
     let pointer = objects.push(&target.attachment, object)?;
+    save(Ready { gateway, target, caller, base, plan, objects, pointer, turn }).await
+}
+
+/// An attachment that has been stored.
+struct Ready {
+    gateway: Arc<Gateway>,
+    target: Target,
+    caller: Caller,
+    base: Document,
+    plan: Arc<Merged>,
+    objects: Unsaved,
+    pointer: Pointer,
+    turn: Turn,
+}
+
+/// Saves the document with the pointer in it.
+async fn save(ready: Ready) -> Result<Response<Body>, Error> {
+    let Ready { gateway, target, caller, base, plan, objects, pointer, turn } = ready;
     let replaced = pointer::entry(&base, target.at()).ok().flatten().and_then(Entry::object);
     let (rev, mut document) = (base.rev(), base);
     pointer::put(&mut document, &target.attachment, &pointer)?;
@@ -77,6 +96,7 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         document.set(key, value)?;
     }
     commit(Commit {
+        gateway,
         target: target.of_document(),
         caller,
         write: Write::Document(document.to_bytes()?.into()),
@@ -87,7 +107,6 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         replaced: replaced.map(|replaced| (target.attachment.clone(), replaced)).into_iter().collect(),
         turns: vec![turn],
         answer: Form::Attachment(target.attachment),
-        gateway,
     })
     .await
 }

@@ -18,6 +18,7 @@ fn pointer(revpos: u64) -> Pointer {
             sha256: None,
             etag: None,
             encoding: None,
+            unpacked: None,
             stored_at: "2026-01-01T00:00:00Z".into(),
             owner: Some(owner),
             inside: None,

@@ -12,6 +12,7 @@
 
 mod clients;
 mod crowds;
+mod documents;
 mod downloads;
 mod folders;
 mod gate;

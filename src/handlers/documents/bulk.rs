@@ -179,6 +179,9 @@ impl Item {
     }
 }
 
+/// A document and its text.
+type Sent = (One, Box<RawValue>);
+
 /// Who gets what; `None` where the request can go on as it came.
 async fn batch(
     writer: &Writer,
@@ -187,7 +190,7 @@ async fn batch(
     items: Vec<Item>,
 ) -> Result<Option<Batch>, Error> {
     let mut answers = Answers::default();
-    let mut groups: Vec<(Couch, Vec<(One, Box<RawValue>)>)> = Vec::new();
+    let mut groups: Vec<(Couch, Vec<Sent>)> = Vec::new();
     let mut is_plain = true;
     for (place, (item, text)) in items.into_iter().zip(&bulk.documents).enumerate() {
         let id = item.draft.target.document.clone();
@@ -220,9 +223,9 @@ async fn batch(
     if is_plain && groups.iter().all(|(couch, _)| couch.is(&writer.home.couch)) {
         return Ok(None);
     }
-    let group = |(couch, ones): (Couch, Vec<(One, Box<RawValue>)>)| {
-        let (ones, texts): (Vec<_>, Vec<_>) = ones.into_iter().unzip();
-        let texts: Vec<&RawValue> = texts.iter().map(|text: &Box<RawValue>| &**text).collect();
+    let group = |(couch, sent): (Couch, Vec<Sent>)| {
+        let (ones, texts): (Vec<One>, Vec<Box<RawValue>>) = sent.into_iter().unzip();
+        let texts: Vec<&RawValue> = texts.iter().map(|text| &**text).collect();
         let caller = couch.client(&writer.headers, &writer.activity);
         Ok(Group { caller, body: bulk.with(&texts)?, ones })
     };

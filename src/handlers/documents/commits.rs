@@ -1,10 +1,9 @@
 //! From the storages' acknowledgements to the saved documents of a batch, in a task that ends even if the client is gone.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Response, StatusCode, request};
+use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use super::super::Gateway;
@@ -14,12 +13,12 @@ use super::super::outside::Unsaved;
 use super::super::remove::remove_unnamed;
 use super::super::save::{Expected, Fate, find_out, never_left};
 use super::Writer;
+use super::draft::Dropped;
 use super::rows::{self, Answers, Row};
 use crate::couch::{self, Caller};
 use crate::error::Error;
 use crate::http::body::Body;
-use crate::plan::Merged;
-use crate::pointer::{Entry, Pointer};
+use crate::pointer::Entry;
 use crate::router::DocumentTarget;
 
 /// A request whose attachments have been stored.
@@ -48,7 +47,7 @@ pub(super) struct One {
     pub(super) rev: Option<String>,
     pub(super) objects: Unsaved,
     pub(super) copies: Vec<Copying>,
-    pub(super) dropped: Option<(Arc<Merged>, Vec<(String, Pointer)>)>,
+    pub(super) dropped: Option<Dropped>,
 }
 
 /// What became of one document.
@@ -78,8 +77,7 @@ impl Batch {
         let Self { head, groups, mut answers, replicated } = self;
         let mut own = !answers.rows.is_empty();
         let mut after = After::new();
-        let mut groups = groups.into_iter();
-        while let Some(Group { caller, body, ones }) = groups.next() {
+        for Group { caller, body, ones } in groups {
             let (became, told) = match caller.write(&head, &body).await {
                 Ok(save) if save.head.status.is_success() => match judged(&save.body, &ones, replicated) {
                     Some((rows, became)) => {
@@ -129,7 +127,7 @@ impl Told {
         }
     }
 
-    fn row(&self, id: &str) -> Result<Box<serde_json::value::RawValue>, Error> {
+    fn row(&self, id: &str) -> Result<Box<RawValue>, Error> {
         match self {
             Self::Answer(save) => rows::refused_with(id, &save.body),
             Self::Error(error) => {
@@ -160,7 +158,7 @@ impl Iterator for Fates {
     }
 }
 
-type Judged = (Vec<(usize, Box<serde_json::value::RawValue>)>, Fates);
+type Judged = (Vec<(usize, Box<RawValue>)>, Fates);
 
 /// Whose rows an answer has. CouchDB gives one for each document, but for replicated ones only where they were refused.
 fn judged(answer: &[u8], ones: &[One], replicated: bool) -> Option<Judged> {
@@ -223,8 +221,8 @@ impl One {
             return objects.discard().await;
         }
         objects.saved();
-        if let Some((plan, dropped)) = dropped {
-            remove_unnamed(gateway, &caller, &target, &plan, dropped).await;
+        if let Some(Dropped { plan, objects }) = dropped {
+            remove_unnamed(gateway, &caller, &target, &plan, objects).await;
         }
     }
 }

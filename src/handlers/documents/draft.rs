@@ -49,6 +49,12 @@ pub(super) enum Place {
     Storage(Box<Decision>),
 }
 
+/// Objects that go once a document is saved, by their attachments' names, and the plan that says so.
+pub(super) struct Dropped {
+    pub(super) plan: Arc<Merged>,
+    pub(super) objects: Vec<(String, Pointer)>,
+}
+
 /// A draft cannot be understood: CouchDB is to say what is wrong with it.
 #[derive(Debug)]
 pub(super) struct NotUnderstood;
@@ -189,19 +195,15 @@ impl Draft {
 
     /// What the plan wants removed once the document is saved: objects that the revision before names and this one does
     /// not.
-    pub(super) async fn dropped(
-        &self,
-        writer: &Writer,
-        base: &Base,
-    ) -> Result<Option<(Arc<Merged>, Vec<(String, Pointer)>)>, Error> {
+    pub(super) async fn dropped(&self, writer: &Writer, base: &Base) -> Result<Option<Dropped>, Error> {
         if !writer.deletes {
             return Ok(None);
         }
         let (database, id) = (&writer.database, &self.target.document);
         let now = pointer::objects(&self.document, &database.name, id);
-        let mut dropped = pointer::objects(&base.document, &database.name, id);
-        dropped.retain(|(_, old)| !now.iter().any(|(_, new)| new.stowage.is_same(&old.stowage)));
-        if dropped.is_empty() {
+        let mut objects = pointer::objects(&base.document, &database.name, id);
+        objects.retain(|(_, old)| !now.iter().any(|(_, new)| new.stowage.is_same(&old.stowage)));
+        if objects.is_empty() {
             return Ok(None);
         }
         // A tombstone says nothing of its type any more.
@@ -212,7 +214,7 @@ impl Draft {
             Some(plan) => Arc::clone(plan),
             None => plan_for(&writer.gateway, database, &base.document).await?,
         };
-        Ok((plan.on_delete(&subject)? == OnDelete::Delete).then_some((plan, dropped)))
+        Ok((plan.on_delete(&subject)? == OnDelete::Delete).then_some(Dropped { plan, objects }))
     }
 
     /// The generation that the attachments of the document are told to have come with.

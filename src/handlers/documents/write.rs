@@ -83,7 +83,7 @@ enum Source {
 }
 
 impl Source {
-    fn as_it_came(self) -> Body {
+    fn untouched(self) -> Body {
         match self {
             Self::Json(bytes) => Body::full(bytes),
             Self::Related(related, _) => related.rewound(),
@@ -119,11 +119,11 @@ async fn single(
     let replicated = is_put && query_value(query, "new_edits").as_deref() == Some("false");
     let follows = matches!(source, Source::Related(..));
     let Ok(mut draft) = Draft::read(&writer, &held.bytes, target, rev, replicated, follows) else {
-        return writer.send_on(&writer.home.couch, head, source.as_it_came()).await;
+        return writer.send_on(&writer.home.couch, head, source.untouched()).await;
     };
     draft.decide(&writer).await?;
     if !draft.needs_base(&writer) {
-        return writer.send_on(&writer.home.couch, head, source.as_it_came()).await;
+        return writer.send_on(&writer.home.couch, head, source.untouched()).await;
     }
     let (turns, found) = writer.turns(slice::from_ref(&draft), writer.find(&draft)).await?;
     let found = if turns.overtaken { writer.find(&draft).await? } else { found };
@@ -134,15 +134,15 @@ async fn single(
         Found::Conflict(_) if stores => return Err(conflict()),
         // Nothing will change: CouchDB says why.
         Found::Conflict(caller) | Found::Known(caller) => {
-            return writer.send_on(caller.couch(), head, source.as_it_came()).await;
+            return writer.send_on(caller.couch(), head, source.untouched()).await;
         }
     };
     let couch = writer.couch_of(&draft, &base).await?;
     let Ok(changed) = draft.revise(&base, writer.presents)? else {
-        return writer.send_on(&couch, head, source.as_it_came()).await;
+        return writer.send_on(&couch, head, source.untouched()).await;
     };
     if !stores {
-        let body = if changed { source.with(draft.document.to_bytes()?) } else { source.as_it_came() };
+        let body = if changed { source.with(draft.document.to_bytes()?) } else { source.untouched() };
         return passed_on(writer, couch, head, body, &draft, &base, changed).await;
     }
     let (following, counted) = source.following();
@@ -150,7 +150,7 @@ async fn single(
     draft.name()?;
     let write = Write::Request(Box::new(as_json(head)), draft.document.to_bytes()?.into());
     let plan = draft.goes.plan.clone().ok_or(Error::Bug("attachments were stored without a plan"))?;
-    let dropped = draft.dropped(&writer, &base).await?.map(|(_, dropped)| dropped);
+    let dropped = draft.dropped(&writer, &base).await?.map(|dropped| dropped.objects);
     let answer = commit(Commit {
         caller: couch.client(&writer.headers, &writer.activity),
         gateway: Arc::clone(&writer.gateway),
@@ -194,9 +194,9 @@ async fn passed_on(
         }
         let saved = outcome.as_ref().is_ok_and(|answer| answer.status().is_success());
         drop(answer.send(outcome));
-        if let Some((plan, dropped)) = dropped.filter(|_| saved) {
+        if let Some(dropped) = dropped.filter(|_| saved) {
             let caller = couch.client(&writer.headers, &writer.activity);
-            remove_unnamed(&writer.gateway, &caller, &target, &plan, dropped).await;
+            remove_unnamed(&writer.gateway, &caller, &target, &dropped.plan, dropped.objects).await;
         }
     }));
     let outcome = answered.await.unwrap_or(Err(Error::Bug("a document's way to CouchDB ended without an answer")));
