@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::storages::Storage;
-use super::world::{copy, delete, planned, set_on_delete};
+use super::world::{copy, delete, deleting, planned, set_on_delete};
 use crate::support::gateway::{Running, json as parsed, rev};
 
 async fn reads(gateway: &Running, attachment: &str, body: &[u8]) {
@@ -115,18 +115,19 @@ async fn what_a_copy_is_written_over_goes_where_the_plan_says_so() {
 
 #[tokio::test]
 async fn a_copy_over_itself_keeps_its_objects() {
-    let gateway = planned().await;
-    set_on_delete(&gateway, json!("delete")).await;
-    let put = gateway.put("doc", "call.mp3", "", b"recording").await;
-    let copied = copy(&gateway, "doc", &format!("doc?rev={}", rev(&put))).await;
-    assert_eq!(copied.status, 201, "{copied:?}");
-    gateway.settled().await;
-    reads(&gateway, "doc/call.mp3", b"recording").await;
-    assert_eq!(gateway.stored().len(), 1);
-    assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={}", rev(&copied))).await.status, 200);
-    gateway.settled().await;
-    assert_eq!(gateway.stored(), [""; 0]);
-    gateway.stop().await;
+    for on_delete in ["keep", "delete"] {
+        let gateway = deleting(on_delete).await;
+        let put = gateway.put("doc", "call.mp3", "", b"recording").await;
+        let copied = copy(&gateway, "doc", &format!("doc?rev={}", rev(&put))).await;
+        assert_eq!(copied.status, 201, "{copied:?}");
+        gateway.settled().await;
+        reads(&gateway, "doc/call.mp3", b"recording").await;
+        assert_eq!(gateway.stored().len(), 1, "{on_delete}");
+        assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={}", rev(&copied))).await.status, 200);
+        gateway.settled().await;
+        assert_eq!(gateway.stored(), [""; 0]);
+        gateway.stop().await;
+    }
 }
 
 #[tokio::test]
