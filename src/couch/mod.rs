@@ -8,6 +8,6 @@ mod error;
 
 pub use caller::{Answer, Caller, Save, is_missing_database};
 pub use client::{Couch, DocumentPath};
-pub use connections::{Connections, Named, Whose, origin_of};
+pub use connections::{Connections, Named, Whose, check, origin_of};
 pub use document::{Document, NotADocument};
 pub use error::Error;
