@@ -8,6 +8,7 @@ mod fault;
 pub mod gzip;
 pub mod headers;
 pub mod idle;
+pub mod multipart;
 pub mod pooling;
 mod progress;
 pub mod range;

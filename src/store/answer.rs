@@ -70,6 +70,11 @@ impl Failure {
         Self::new(StatusCode::CONFLICT, "not_found", "missing_rev")
     }
 
+    /// CouchDB's answer to bytes with another digest than was told.
+    pub(super) fn mismatch() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "content_md5_mismatch", "Possible message corruption.")
+    }
+
     pub(super) fn missing_stub(id: &str, name: &str) -> Self {
         let reason = format!("Invalid attachment stub in {id} for {name}");
         Self::new(StatusCode::PRECONDITION_FAILED, "missing_stub", reason)

@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Failure, json_answer, json_headers, not_modified, set, set_etag, sized};
 use super::database::Database;
-use super::json::{check_attachment_name, check_id};
-use super::range::{self, Multipart};
+use super::entries::{self, check_attachment_name};
+use super::json::check_id;
+use super::multipart::Multipart;
+use super::range;
 use super::request::{Exchange, Query, encode};
 use super::save::Presence;
 
@@ -144,7 +146,7 @@ async fn put(
     let too_large = || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", name.to_owned());
     let body = exchange.body.read(too_large).await?;
     let data = if encoding == "gzip" { unpack(&body, exchange.body.limit(), too_large)? } else { body.into() };
-    document.attachments.insert(name.to_owned(), AttachmentMeta::new(kind, data));
+    entries::insert(&mut document, name, AttachmentMeta::new(kind, data));
     let result = database.save_one(document).await?;
     let body = json!({"ok": true, "id": result.id, "rev": result.rev});
     let mut answer = json_answer(StatusCode::CREATED, &body);
@@ -154,7 +156,12 @@ async fn put(
     Ok(answer)
 }
 
-fn unpack(body: &[u8], limit: u64, too_large: impl FnOnce() -> Failure) -> Result<Vec<u8>, Failure> {
+/// Bytes without their gzip.
+///
+/// # Errors
+///
+/// 400 when they are not gzipped, `too_large` when they are more than `limit`.
+pub(super) fn unpack(body: &[u8], limit: u64, too_large: impl FnOnce() -> Failure) -> Result<Vec<u8>, Failure> {
     let mut data = Vec::new();
     let read = MultiGzDecoder::new(body).take(limit.saturating_add(1)).read_to_end(&mut data);
     read.map_err(|_| Failure::bad_request("The body is not gzip."))?;
@@ -172,7 +179,7 @@ async fn delete(
         database.presence(id).await?.require()?;
         return Err(Failure::conflict());
     };
-    document.attachments.remove(name).ok_or_else(no_attachment)?;
+    entries::remove(&mut document, name).ok_or_else(no_attachment)?;
     let result = database.save_one(document).await?;
     let body = json!({"ok": true, "id": result.id, "rev": result.rev});
     Ok(json_answer(StatusCode::OK, &body))

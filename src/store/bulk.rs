@@ -4,27 +4,23 @@ use std::collections::HashMap;
 
 use http::{Method, StatusCode};
 use rouchdb_core::adapter::Adapter as _;
-use rouchdb_core::document::{BulkDocsOptions, DocResult, Document, GetOptions, RevsDiffResult};
+use rouchdb_core::document::{DocResult, GetOptions, RevsDiffResult};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Failure, json_answer};
 use super::database::Database;
 use super::document::get_options;
-use super::json::{check_id, parse, render};
+use super::json::{check_id, parse};
 use super::request::{Exchange, Query};
+use super::revisions::open;
 use super::user::User;
+use super::whole::{self, Found, parse_revs};
 
 fn require_post(exchange: &Exchange) -> Result<(), Failure> {
     if exchange.head.method != Method::POST {
         return Err(Failure::method("POST"));
     }
     exchange.require_json()
-}
-
-/// Saves documents as the revisions that they say they are.
-pub(super) async fn replicate(database: &Database, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
-    let _guard = database.saving.lock().await;
-    Ok(database.engine.bulk_docs(documents, BulkDocsOptions::replication()).await?)
 }
 
 /// `/{db}/_bulk_docs`.
@@ -57,7 +53,7 @@ pub(super) async fn bulk_docs(database: &Database, exchange: &mut Exchange, user
         }
         database.save(documents).await?
     } else {
-        replicate(database, documents).await?
+        database.replicate(documents).await?
     };
     // Replicated revisions are only answered for when they were refused.
     let told = results.into_iter().filter(|result| edits || !result.ok).map(result_json);
@@ -79,23 +75,48 @@ pub(super) async fn bulk_get(database: &Database, exchange: &mut Exchange, query
     let Some(wanted) = members.get("docs").and_then(Value::as_array) else {
         return Err(Failure::bad_request("Missing JSON list of 'docs'."));
     };
-    let mut results = Vec::with_capacity(wanted.len());
-    for one in wanted {
-        let text = |name| one.get(name).and_then(Value::as_str);
-        let Some(id) = text("id") else {
-            return Err(Failure::bad_request("Document id is missing."));
-        };
-        let rev = text("rev").map(str::to_owned);
-        let told = rev.clone().unwrap_or_else(|| "undefined".to_owned());
-        let found = match database.read(id, GetOptions { rev, ..get_options(query)? }).await {
-            Ok(document) => json!({"ok": render(document)}),
-            Err(_) => {
-                json!({"error": {"rev": told, "reason": "missing", "id": id, "error": "not_found"}})
-            }
-        };
-        results.push(json!({"id": id, "docs": [found]}));
+    for name in ["open_revs", "new_edits", "w", "rev", "atts_since"] {
+        if query.get(name).is_some() {
+            return Err(Failure::bad_request(format!("\"{name}\" query parameter is not acceptable")));
+        }
     }
-    Ok(json_answer(StatusCode::OK, &json!({"results": results})))
+    let mut options = get_options(query)?;
+    options.attachments |= !exchange.accepts("application/json");
+    let mut found = Vec::with_capacity(wanted.len());
+    for one in wanted {
+        found.push(find(database, one, &options).await?);
+    }
+    Ok(whole::bulk_get(exchange, found))
+}
+
+/// What `_bulk_get` finds for one of its `docs`.
+async fn find(database: &Database, wanted: &Value, options: &GetOptions) -> Result<Found, Failure> {
+    let refused = |id: &Value, rev: &Value, reason: &str| Found {
+        id: id.clone(),
+        documents: vec![Err(Box::new(json!({"rev": rev, "reason": reason, "id": id, "error": "bad_request"})))],
+    };
+    let null = Value::Null;
+    let Some(wanted) = wanted.as_object().filter(|members| !members.is_empty()) else {
+        return Ok(refused(&null, &null, "document must be a JSON object"));
+    };
+    let id = match wanted.get("id") {
+        None => return Ok(refused(&null, &null, "document id missed")),
+        Some(Value::String(id)) => id,
+        Some(other) => return Ok(refused(other, &null, "Document id must be a string")),
+    };
+    let told = wanted.get("rev");
+    let revs = told.map(|rev| parse_revs(json!([rev]))).transpose();
+    let since = wanted.get("atts_since").filter(|since| **since != json!([]));
+    let (Ok(revs), Ok(since)) = (revs, since.cloned().map(parse_revs).transpose()) else {
+        return Ok(refused(&id.as_str().into(), told.unwrap_or(&null), "Invalid rev format"));
+    };
+    let mut documents = open(database, id, revs.as_deref(), options, since.as_deref()).await?;
+    if documents.is_empty() {
+        documents.push(Err("undefined".to_owned()));
+    }
+    let missing = |rev| Box::new(json!({"rev": rev, "reason": "missing", "id": id, "error": "not_found"}));
+    let documents = documents.into_iter().map(|one| one.map_err(missing)).collect();
+    Ok(Found { id: id.as_str().into(), documents })
 }
 
 /// The ids and revisions of a request, in its order, and which of them the engine does not have.

@@ -1,6 +1,6 @@
 //! The routes of one document.
 
-use http::header::{CONTENT_TYPE, HeaderName, LOCATION};
+use http::header::{HeaderName, LOCATION};
 use http::{Method, StatusCode};
 use rouchdb_core::document::{DocResult, Document, GetOptions, Revision};
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ use super::database::Database;
 pub(super) use super::json::illegal_id;
 use super::json::{check_id, parse, render};
 use super::request::{Exchange, Query, decode, encode};
-use super::revisions;
 use super::user::User;
+use super::{related, revisions, whole};
 
 /// `/{db}/{document}`.
 pub(super) async fn document(
@@ -49,7 +49,10 @@ pub(super) fn get_options(query: &Query) -> Result<GetOptions, Failure> {
 }
 
 async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
-    let mut document = database.read(id, get_options(query)?).await?;
+    let options = get_options(query)?;
+    let since = whole::atts_since(query)?;
+    let attachments = options.attachments || since.is_some();
+    let mut document = database.read_since(id, options, since.as_deref()).await?;
     if query.flag("deleted_conflicts") || query.flag("meta") {
         revisions::tell_deleted_conflicts(database, &mut document).await?;
     }
@@ -60,7 +63,10 @@ async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str) 
     if fixed && exchange.holds(&tag) {
         return Ok(not_modified(&tag));
     }
-    let mut answer = json_answer(StatusCode::OK, &render(document));
+    let mut answer = match attachments {
+        true => whole::answer(exchange, document),
+        false => json_answer(StatusCode::OK, &render(document)),
+    };
     if fixed {
         set_etag(&mut answer, &tag);
     }
@@ -70,10 +76,8 @@ async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str) 
 async fn put(database: &Database, exchange: &mut Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
     check_id(id)?;
     let rev = exchange.rev(query)?;
-    if exchange.header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("multipart/related")) {
-        return Err(Failure::not_offered("documents as multipart/related"));
-    }
-    let mut document = parse(exchange.json().await?)?;
+    let mut document =
+        if related::is_related(exchange) { related::read(exchange).await? } else { parse(exchange.json().await?)? };
     if document.rev.is_some() && rev.is_some() && document.rev != rev {
         let reason = "Document rev from request body and query string have different values";
         return Err(Failure::bad_request(reason));
@@ -89,7 +93,7 @@ async fn store_document(database: &Database, query: &Query, document: Document) 
     if query.get("new_edits") != Some("false") {
         return database.save_one(document).await;
     }
-    let result = super::bulk::replicate(database, vec![document]).await?.pop();
+    let result = database.replicate(vec![document]).await?.pop();
     let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
     if result.ok { Ok(result) } else { Err(Failure::refused(&result)) }
 }
@@ -132,6 +136,9 @@ async fn copy(
     let destination = exchange
         .header(HeaderName::from_static("destination"))
         .ok_or_else(|| Failure::bad_request("Destination header is mandatory for COPY."))?;
+    if destination.starts_with("http://") || destination.starts_with("https://") {
+        return Err(Failure::bad_request("Destination URL must be relative."));
+    }
     let (target, options) = destination.split_once('?').unwrap_or((destination, ""));
     let target = String::from_utf8(decode(target)?).map_err(|_| illegal_id("Document id must be UTF-8 encoded"))?;
     check_id(&target)?;
@@ -140,9 +147,9 @@ async fn copy(
     }
     let replaced = Query::parse(options)?;
     let rev = replaced.get("rev").map(str::parse).transpose().map_err(|_| Failure::bad_rev())?;
-    let source = GetOptions { attachments: true, ..get_options(query)? };
-    let source = database.read(id, source).await?;
-    let result = database.save_one(Document { id: target, rev, ..source }).await?;
+    let source = exchange.rev(query)?.map(|rev| rev.to_string());
+    let source = database.read(id, GetOptions { rev: source, ..GetOptions::default() }).await?;
+    let result = database.save_copy(Document { id: target, rev, ..source }).await?;
     Ok(saved(database, exchange, query, &result, StatusCode::CREATED))
 }
 

@@ -2,31 +2,44 @@
 //!
 //! The engine's own parser and printer lose the order of members, so they are not used.
 
-use std::collections::HashMap;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use rouchdb_core::document::{AttachmentMeta, Document};
 use serde_json::{Map, Value};
 
 use super::answer::Failure;
+use super::entries::{self, Bytes, Following, ORDER};
 
 /// Members that tell about a document and are not stored.
 const TOLD: [&str; 5] = ["_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq", "_revisions"];
 
-/// A document as a client sent it. Its id is empty when it named none.
+/// A document as a client sent it, whole. Its id is empty when it named none.
 ///
 /// # Errors
 ///
 /// 400 with CouchDB's reasons for members that are not what they have to be.
 pub(super) fn parse(value: Value) -> Result<Document, Failure> {
+    match parse_head(value)? {
+        (document, following) if following.is_empty() => Ok(document),
+        (_, following) => {
+            let name = following.first().map(|one| one.name.as_str()).unwrap_or_default();
+            Err(Failure::bad_request(format!("Invalid attachment data for {name}")))
+        }
+    }
+}
+
+/// A document as a client sent it, and the attachments that come behind it.
+///
+/// # Errors
+///
+/// Those of [`parse`].
+pub(super) fn parse_head(value: Value) -> Result<(Document, Vec<Following>), Failure> {
     let Value::Object(members) = value else {
         return Err(Failure::bad_request("Document must be a JSON object"));
     };
     let mut document = Document::default();
     let mut data = Map::new();
     let mut revisions = None;
+    let mut attachments = Map::new();
     for (name, value) in members {
         match (name.as_str(), value) {
             ("_id", Value::String(id)) if !id.is_empty() => document.id = id,
@@ -37,21 +50,22 @@ pub(super) fn parse(value: Value) -> Result<Document, Failure> {
             }
             ("_rev", _) => return Err(Failure::bad_rev()),
             ("_deleted", Value::Bool(deleted)) => document.deleted = deleted,
-            ("_attachments", Value::Object(attachments)) => {
-                document.attachments = parse_attachments(attachments)?;
-            }
+            ("_attachments", Value::Object(entries)) => attachments = entries,
             ("_revisions", value) => revisions = Some(value),
             (told, _) if TOLD.contains(&told) => {}
-            (special, _) if special.starts_with('_') => return Err(Failure::validation(special)),
+            (special, _) if special.starts_with('_') || special == ORDER => return Err(Failure::validation(special)),
             (_, value) => {
                 data.insert(name, value);
             }
         }
     }
-    // Last: the engine takes it out again, and only from the end does that keep the order of the others.
-    data.extend(revisions.map(|revisions| ("_revisions".to_owned(), revisions)));
     document.data = Value::Object(data);
-    Ok(document)
+    let following = entries::parse(&mut document, attachments)?;
+    // Last: the engine takes it out again, and only from the end does that keep the order of the others.
+    if let (Some(members), Some(revisions)) = (document.data.as_object_mut(), revisions) {
+        members.insert("_revisions".to_owned(), revisions);
+    }
+    Ok((document, following))
 }
 
 pub(super) fn illegal_id(reason: &'static str) -> Failure {
@@ -74,59 +88,15 @@ pub(super) fn check_id(id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses names that CouchDB keeps for itself.
-pub(super) fn check_attachment_name(name: &str) -> Result<(), Failure> {
-    if name.starts_with('_') {
-        let reason = format!("Attachment name '{name}' starts with prohibited character '_'");
-        return Err(Failure::bad_request(reason));
-    }
-    Ok(())
-}
-
-fn parse_attachments(attachments: Map<String, Value>) -> Result<HashMap<String, AttachmentMeta>, Failure> {
-    let mut parsed = HashMap::with_capacity(attachments.len());
-    for (name, value) in attachments {
-        check_attachment_name(&name)?;
-        let Value::Object(members) = value else {
-            return Err(Failure::validation("_attachments"));
-        };
-        let meta = parse_attachment(&name, &members)?;
-        parsed.insert(name, meta);
-    }
-    Ok(parsed)
-}
-
-fn parse_attachment(name: &str, members: &Map<String, Value>) -> Result<AttachmentMeta, Failure> {
-    let invalid = || Failure::bad_request(format!("Invalid attachment data for {name}"));
-    let text = |key| members.get(key).and_then(Value::as_str);
-    let number = |key| members.get(key).and_then(Value::as_u64);
-    let content_type = text("content_type").unwrap_or("application/octet-stream");
-    let revpos = number("revpos").unwrap_or(0);
-    if members.get("stub") == Some(&Value::Bool(true)) {
-        return Ok(AttachmentMeta {
-            content_type: content_type.to_owned(),
-            revpos,
-            digest: text("digest").unwrap_or_default().to_owned(),
-            length: number("length").unwrap_or(0),
-            stub: true,
-            ..AttachmentMeta::default()
-        });
-    }
-    let data = text("data").ok_or_else(invalid)?;
-    let data = match STANDARD.decode(data) {
-        Ok(data) => data,
-        // CouchDB passes over white space; most senders put none in.
-        Err(_) => {
-            let dense: String = data.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-            STANDARD.decode(dense).map_err(|_| invalid())?
-        }
-    };
-    Ok(AttachmentMeta { revpos, ..AttachmentMeta::new(content_type, data) })
-}
-
 /// A document as CouchDB prints it: id, revision, members, what was asked about its history, attachments.
 pub(super) fn render(document: Document) -> Value {
-    let Document { id, rev, deleted, data, attachments } = document;
+    render_as(document, Bytes::Inline).0
+}
+
+/// The same with the bytes of attachments in one form or the other, and the attachments in their order.
+pub(super) fn render_as(mut document: Document, bytes: Bytes) -> (Value, Vec<(String, AttachmentMeta)>) {
+    let attachments = entries::take(&mut document);
+    let Document { id, rev, deleted, data, .. } = document;
     let mut members = match data {
         Value::Object(members) => members,
         _ => Map::new(),
@@ -144,29 +114,10 @@ pub(super) fn render(document: Document) -> Value {
     }
     out.extend(told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     if !attachments.is_empty() {
-        let mut listed: Vec<_> = attachments.into_iter().collect();
-        listed.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let listed = listed.into_iter().map(|(name, meta)| (name, render_attachment(meta)));
+        let listed = attachments.iter().map(|(name, meta)| (name.clone(), entries::render(meta, bytes)));
         out.insert("_attachments".into(), Value::Object(listed.collect()));
     }
-    Value::Object(out)
-}
-
-fn render_attachment(meta: AttachmentMeta) -> Value {
-    let mut out = Map::new();
-    out.insert("content_type".into(), meta.content_type.into());
-    out.insert("revpos".into(), meta.revpos.into());
-    out.insert("digest".into(), meta.digest.into());
-    match meta.data {
-        Some(data) => {
-            out.insert("data".into(), STANDARD.encode(data).into());
-        }
-        None => {
-            out.insert("length".into(), meta.length.into());
-            out.insert("stub".into(), true.into());
-        }
-    }
-    Value::Object(out)
+    (Value::Object(out), attachments)
 }
 
 #[cfg(test)]
@@ -193,7 +144,8 @@ mod tests {
             json!({"_deleted": 1}),
             json!({"_foo": 1}),
             json!({"_attachments": []}),
-            json!({"_attachments": {"a": 1}}),
+            json!({"_attachments": {"a": {"follows": true, "length": 1}}}),
+            json!({"\u{0}attachments": []}),
             json!({"_attachments": {"a": {}}}),
             json!({"_attachments": {"a": {"data": "*"}}}),
             json!({"_attachments": {"_a": {"data": ""}}}),
@@ -201,6 +153,23 @@ mod tests {
         for value in wrong {
             assert!(parse(value.clone()).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn attachments_keep_their_order() {
+        let text = r#"{"_attachments":{"z":{"data":""},"a":{"data":""},"no object":1,"m":{"stub":true}}}"#;
+        let document = parse(serde_json::from_str(text).unwrap()).unwrap();
+        let shown = |document: &Document| {
+            let shown = render(document.clone());
+            assert_eq!(shown.as_object().unwrap().len(), 2, "{shown}");
+            shown["_attachments"].as_object().unwrap().keys().cloned().collect::<String>()
+        };
+        assert_eq!(shown(&document), "zam");
+        let mut changed = document;
+        entries::insert(&mut changed, "m", AttachmentMeta::new("x/y", Vec::new()));
+        assert_eq!(shown(&changed), "mza");
+        assert!(entries::remove(&mut changed, "z").is_some() && entries::remove(&mut changed, "z").is_none());
+        assert_eq!(shown(&changed), "ma");
     }
 
     #[test]

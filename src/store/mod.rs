@@ -10,9 +10,10 @@
 //! for the disk, and an open database may cache up to 1 GiB of its file. Where it differs from CouchDB on purpose:
 //!
 //! - text attachments are stored as they came, not gzipped: ranges work on them and their digest is that of the text;
-//!   an upload with `Content-Encoding: gzip` is stored unpacked;
-//! - documents with their attachments are JSON with base64, never `multipart/related`, in both directions;
-//! - the attachments in a document are listed by name, not in the order of upload;
+//!   an upload with `Content-Encoding: gzip` is stored unpacked, and so is a gzipped part of `multipart/related`; no answer
+//!   names an encoding, asked or not;
+//! - `?rev=` with `latest=true` gives the leaf that the revision leads to; CouchDB gives the winner, whatever was named;
+//! - what makes CouchDB answer 500 in a `multipart/related` body (cut off, another digest, no boundary or length) is 400;
 //! - no views, no Mango, no replicator, no node configuration, no `eventsource` feed: these answer 501 or 404;
 //! - revisions are not the ones that CouchDB would give, sequences are `number-instance`, `_revs_limit` is fixed.
 
@@ -24,10 +25,13 @@ mod bulk;
 mod changes;
 mod database;
 mod document;
+mod entries;
 mod feed;
 mod json;
+mod multipart;
 mod range;
 mod registry;
+mod related;
 mod request;
 mod revisions;
 mod root;
@@ -35,6 +39,7 @@ mod route;
 mod save;
 mod server;
 mod user;
+mod whole;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,8 @@
-//! Ranges of an attachment, and the multipart bodies that CouchDB answers with.
+//! Ranges of an attachment.
 
-use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
-use super::answer::{Answer, Failure, chunked, set};
+use super::answer::Failure;
 
 /// CouchDB sends everything when more ranges than this are asked for.
 const MOST: usize = 9;
@@ -47,40 +45,6 @@ pub(super) fn parse(header: &str, length: u64) -> Result<Option<Vec<(u64, u64)>>
     let clipped = ranges.into_iter().map(|(first, last)| (first, last.min(length - 1)));
     let ranges: Vec<_> = clipped.collect();
     Ok((ranges.len() <= MOST).then_some(ranges))
-}
-
-/// A multipart body in CouchDB's framing (no line break before the first delimiter, none after the last).
-#[derive(Debug)]
-pub(super) struct Multipart {
-    boundary: String,
-    body: Vec<u8>,
-}
-
-impl Multipart {
-    pub(super) fn new() -> Self {
-        let boundary = uuid::Uuid::new_v4().simple().to_string();
-        let body = format!("--{boundary}").into_bytes();
-        Self { boundary, body }
-    }
-
-    /// Adds a part; each of its header lines ends with CRLF.
-    pub(super) fn add(&mut self, headers: &str, data: &[u8]) {
-        self.body.extend_from_slice(b"\r\n");
-        self.body.extend_from_slice(headers.as_bytes());
-        self.body.extend_from_slice(b"\r\n");
-        self.body.extend_from_slice(data);
-        self.body.extend_from_slice(format!("\r\n--{}", self.boundary).as_bytes());
-    }
-
-    /// Ends the body and makes the answer of it.
-    pub(super) fn answer(mut self, status: StatusCode, kind: &str) -> Answer {
-        self.body.extend_from_slice(b"--");
-        let mut answer = chunked(Bytes::from(self.body));
-        *answer.status_mut() = status;
-        answer.headers_mut().remove(CACHE_CONTROL);
-        set(&mut answer, CONTENT_TYPE, &format!("{kind}; boundary=\"{}\"", self.boundary));
-        answer
-    }
 }
 
 #[cfg(test)]

@@ -65,6 +65,12 @@ impl Exchange {
         tags.split([',', ' ']).any(|held| held == tag)
     }
 
+    /// Whether the client takes an answer of this type, as CouchDB's HTTP library has it: one match with a weight is
+    /// enough, unless the type or its group is ruled out.
+    pub(super) fn accepts(&self, kind: &str) -> bool {
+        accepts(self.header(header::ACCEPT).unwrap_or("*/*"), kind)
+    }
+
     /// Refuses a body that does not call itself JSON.
     pub(super) fn require_json(&self) -> Result<(), Failure> {
         let kind = self.header(CONTENT_TYPE).unwrap_or_default();
@@ -84,9 +90,7 @@ impl Exchange {
         if !encoding.eq_ignore_ascii_case("identity") {
             return Err(Failure::content_type("Only identity content-encoding is supported"));
         }
-        let bytes = self.body.read(too_large).await?;
-        // The envelope is `{"docs": [...]}`.
-        rouchdb_core::json::from_input(&bytes, 2).map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))
+        from_json(&self.body.read(too_large).await?)
     }
 
     /// The body as a JSON object.
@@ -125,6 +129,37 @@ impl Exchange {
         headers.insert(SERVER, HeaderValue::from_static(server));
         answer
     }
+}
+
+/// A JSON text, nested as deep as the engine keeps documents.
+///
+/// # Errors
+///
+/// 400 for what is none.
+pub(super) fn from_json(bytes: &[u8]) -> Result<Value, Failure> {
+    // The envelope is `{"docs": [...]}`.
+    rouchdb_core::json::from_input(bytes, 2).map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))
+}
+
+fn accepts(accepted: &str, kind: &str) -> bool {
+    let group = kind.split_once('/').map(|(group, _)| format!("{group}/*")).unwrap_or_default();
+    let weighed = accepted.split(',').map(|one| {
+        let mut parameters = one.split(';').map(str::trim);
+        let range = parameters.next().unwrap_or_default();
+        let weight = parameters.find_map(|parameter| parameter.strip_prefix("q="));
+        (range, weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0)))
+    });
+    let mut matched = false;
+    for (range, wanted) in weighed {
+        if range == kind || range == group {
+            if !wanted {
+                return false;
+            }
+            matched = true;
+        }
+        matched |= wanted && range == "*/*";
+    }
+    matched
 }
 
 fn close(answer: &mut Answer) {
@@ -197,4 +232,29 @@ pub(super) fn encode(name: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b':');
     utf8_percent_encode(name, NAME).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_is_read_as_couchdb_reads_it() {
+        let cases = [
+            ("*/*", true),
+            ("multipart/related", true),
+            ("multipart/*", true),
+            ("application/json, multipart/related;q=0.5", true),
+            ("application/json, */*", true),
+            ("application/json", false),
+            ("multipart/mixed", false),
+            ("*/*, multipart/related;q=0", false),
+            ("*/*, multipart/*; q=0.0", false),
+            ("*/*;q=0", false),
+            ("", false),
+        ];
+        for (accepted, expected) in cases {
+            assert_eq!(accepts(accepted, "multipart/related"), expected, "{accepted}");
+        }
+    }
 }

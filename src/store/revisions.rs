@@ -1,17 +1,13 @@
 //! The branches of one document: conflicts and `open_revs`.
 
-use http::StatusCode;
-use http::header::ACCEPT;
 use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{ChangesOptions, ChangesStyle, Document, GetOptions, Revision};
-use serde_json::{Value, json};
 
-use super::answer::{Answer, Failure, chunked};
+use super::answer::{Answer, Failure};
 use super::database::Database;
 use super::document::get_options;
-use super::json::render;
-use super::range::Multipart;
 use super::request::{Exchange, Query};
+use super::whole::{self, history, parse_revs};
 
 /// All leaves of a document, and whether each is a tombstone.
 async fn leaves(database: &Database, id: &str) -> Result<Vec<String>, Failure> {
@@ -48,36 +44,59 @@ pub(super) async fn open_revs(
     id: &str,
     wanted: &str,
 ) -> Result<Answer, Failure> {
-    let revs: Vec<String> = if wanted == "all" {
-        leaves(database, id).await?
-    } else {
-        serde_json::from_str(wanted).map_err(|_| Failure::bad_rev())?
+    let revs = match wanted {
+        "all" => None,
+        wanted => Some(parse_revs(query.json("open_revs")?.unwrap_or_else(|| wanted.into()))?),
     };
-    if wanted == "all" && revs.is_empty() {
+    let mut options = get_options(query)?;
+    // The bytes go with the documents in a multipart answer, asked for or not, and `atts_since` is not heard.
+    options.attachments |= exchange.accepts("multipart/mixed");
+    let found = open(database, id, revs.as_deref(), &options, None).await?;
+    if revs.is_none() && found.is_empty() {
         return Err(Failure::not_found("missing"));
     }
-    let mut found = Vec::with_capacity(revs.len());
+    Ok(whole::open_revs(exchange, found))
+}
+
+/// The revisions `revs` of a document, or all its leaves; with `latest` the leaves that the revisions lead to. A revision
+/// that is not there is told by its name.
+pub(super) async fn open(
+    database: &Database,
+    id: &str,
+    revs: Option<&[Revision]>,
+    options: &GetOptions,
+    since: Option<&[Revision]>,
+) -> Result<Vec<Result<Document, String>>, Failure> {
+    let names: Vec<String> = match revs {
+        None => leaves(database, id).await?,
+        Some(revs) if options.latest => latest(database, id, revs).await?,
+        Some(revs) => revs.iter().map(Revision::to_string).collect(),
+    };
+    let mut found = Vec::with_capacity(names.len());
+    for rev in names {
+        let options = GetOptions { rev: Some(rev.clone()), latest: false, ..options.clone() };
+        found.push(database.read_since(id, options, since).await.map_err(|_| rev));
+    }
+    Ok(found)
+}
+
+/// The leaves that revisions lead to, each once; a revision that leads to none stays itself.
+async fn latest(database: &Database, id: &str, revs: &[Revision]) -> Result<Vec<String>, Failure> {
+    let mut branches = Vec::new();
+    for leaf in leaves(database, id).await? {
+        let options = GetOptions { rev: Some(leaf), revs: true, ..GetOptions::default() };
+        branches.push(history(&database.read(id, options).await?));
+    }
+    let mut names = Vec::new();
     for rev in revs {
-        let _: Revision = rev.parse().map_err(|_| Failure::bad_rev())?;
-        let options = GetOptions { rev: Some(rev.clone()), ..get_options(query)? };
-        found.push(database.read(id, options).await.map(render).map_err(|_| rev));
-    }
-    if exchange.header(ACCEPT).is_some_and(|accepted| accepted.contains("application/json")) {
-        let rows = found.into_iter().map(|one| match one {
-            Ok(document) => json!({"ok": document}),
-            Err(rev) => json!({"missing": rev}),
-        });
-        return Ok(chunked(format!("{}\n", Value::from_iter(rows))));
-    }
-    let mut parts = Multipart::new();
-    for one in found {
-        match one {
-            Ok(document) => parts.add("Content-Type: application/json\r\n", document.to_string().as_bytes()),
-            Err(rev) => parts.add(
-                "Content-Type: application/json; error=\"true\"\r\n",
-                json!({"missing": rev}).to_string().as_bytes(),
-            ),
+        let leading = branches.iter().filter(|branch| branch.contains(rev)).filter_map(|branch| branch.first());
+        let leading: Vec<_> = leading.map(Revision::to_string).collect();
+        let found = if leading.is_empty() { vec![rev.to_string()] } else { leading };
+        for name in found {
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
     }
-    Ok(parts.answer(StatusCode::OK, "multipart/mixed"))
+    Ok(names)
 }

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{
-    AllDocsOptions, BulkDocsOptions, DocResult, Document, GetOptions, Revision, generate_rev_hash,
+    AllDocsOptions, AttachmentMeta, BulkDocsOptions, DocResult, Document, GetOptions, Revision, generate_rev_hash,
 };
 use rouchdb_core::error::RouchError;
 use serde_json::json;
 
 use super::answer::Failure;
 use super::database::Database;
+use super::whole::history;
 
 /// Whether there is a document of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +43,19 @@ impl Database {
                 Err(error) => Err(error.into()),
             };
         }
+        Ok(match self.winner(id).await? {
+            Some((_, true)) => Presence::Deleted,
+            Some((_, false)) => Presence::Live,
+            None => Presence::Missing,
+        })
+    }
+
+    /// The winning revision of a document, and whether it is a tombstone.
+    async fn winner(&self, id: &str) -> Result<Option<(String, bool)>, Failure> {
         let keys = Some(vec![id.to_owned()]);
         let found = self.engine.all_docs(AllDocsOptions { keys, ..AllDocsOptions::new() }).await?;
-        Ok(match found.rows.first() {
-            Some(row) if row.is_deleted() => Presence::Deleted,
-            Some(row) if row.rev().is_some() => Presence::Live,
-            _ => Presence::Missing,
-        })
+        let row = found.rows.first();
+        Ok(row.and_then(|row| Some((row.rev()?.to_owned(), row.is_deleted()))))
     }
 
     /// One revision of a document, or its winner; 404 says whether it is missing or deleted.
@@ -119,9 +126,7 @@ impl Database {
         if parent.attachments.is_empty() {
             return Ok(None);
         }
-        let ids = parent.data.pointer("/_revisions/ids").and_then(|ids| ids.as_array());
-        let ids = ids.into_iter().flatten().filter_map(|id| id.as_str().map(str::to_owned));
-        Ok(Some(ids.collect()))
+        Ok(Some(history(&parent).into_iter().map(|rev| rev.hash).collect()))
     }
 
     /// Saves one new edit.
@@ -139,31 +144,114 @@ impl Database {
             return Ok(());
         }
         let parent = match &document.rev {
-            // A revision that is not there is a conflict, which the save finds.
+            // A revision that is not there, or that another one follows, is a conflict, which the save finds.
             Some(rev) => match self.base(&document.id, rev).await? {
-                Some((parent, _)) => parent.attachments,
-                None => return Ok(()),
+                Some((parent, true)) => parent.attachments,
+                _ => return Ok(()),
             },
+            None if self.presence(&document.id).await? == Presence::Live => return Ok(()),
             None => HashMap::new(),
         };
         let mut stubs = document.attachments.iter().filter(|(_, meta)| meta.data.is_none());
-        match stubs.find(|(name, _)| !parent.contains_key(*name)) {
+        match stubs.find(|(name, stub)| !parent.get(*name).is_some_and(|there| is_stub_of(stub, there))) {
             Some((name, _)) => Err(Failure::missing_stub(&document.id, name)),
             None => Ok(()),
         }
     }
+
+    /// Saves documents as the revisions that they say they are. CouchDB refuses all of them for one wrong stub.
+    pub(super) async fn replicate(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
+        let _guard = self.saving.lock().await;
+        let mut whole = Vec::with_capacity(documents.len());
+        for document in documents {
+            whole.push(self.with_known_attachments(with_own_rev(document)?).await?);
+        }
+        Ok(self.engine.bulk_docs(whole, BulkDocsOptions::replication()).await?)
+    }
+
+    /// A replicated document whose stubs are what they stand for: attachments of the nearest ancestor that is stored here.
+    async fn with_known_attachments(&self, mut document: Document) -> Result<Document, Failure> {
+        if document.attachments.values().all(|meta| meta.data.is_some()) {
+            return Ok(document);
+        }
+        if let Some(rev) = &document.rev
+            && self.base(&document.id, rev).await?.is_some()
+        {
+            // It is here already, and stays as it is.
+            document.attachments.clear();
+            return Ok(document);
+        }
+        let mut known = HashMap::new();
+        for rev in history(&document).iter().skip(1) {
+            if let Some((ancestor, _)) = self.base(&document.id, rev).await? {
+                known = ancestor.attachments;
+                break;
+            }
+        }
+        for (name, stub) in document.attachments.iter_mut().filter(|(_, meta)| meta.data.is_none()) {
+            match known.get(name) {
+                Some(there) if is_stub_of(stub, there) => *stub = there.clone(),
+                _ => return Err(Failure::missing_stub(&document.id, name)),
+            }
+        }
+        Ok(document)
+    }
+
+    /// Saves a document read here under another id. Its attachments stay those of the revision that brought them, as they
+    /// do in CouchDB; to the engine they would be new.
+    pub(super) async fn save_copy(&self, document: Document) -> Result<DocResult, Failure> {
+        if document.attachments.is_empty() || document.id.starts_with("_local/") {
+            return self.save_one(document).await;
+        }
+        let _guard = self.saving.lock().await;
+        let parent = match (&document.rev, self.winner(&document.id).await?) {
+            (Some(rev), _) => Some(rev.clone()),
+            (None, Some((_, false))) => return Err(Failure::conflict()),
+            // Goes on from the tombstone.
+            (None, Some((rev, true))) => Some(rev.parse().map_err(|_| Failure::bad_rev())?),
+            (None, None) => None,
+        };
+        let history = match &parent {
+            None => Vec::new(),
+            Some(rev) => match self.base(&document.id, rev).await? {
+                Some((parent, true)) => history(&parent).into_iter().map(|rev| rev.hash).collect(),
+                _ => return Err(Failure::conflict()),
+            },
+        };
+        let copied = with_history(Document { rev: parent, ..document }, history);
+        let result = self.engine.bulk_docs(vec![copied], BulkDocsOptions::replication()).await?.pop();
+        let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
+        if result.ok { Ok(result) } else { Err(Failure::refused(&result)) }
+    }
 }
 
-/// The next revision of a document as a replicated one; `history` begins with its parent.
+/// Whether a stub may stand for a stored attachment of its name. One that tells no revision does.
+const fn is_stub_of(stub: &AttachmentMeta, there: &AttachmentMeta) -> bool {
+    stub.revpos == 0 || stub.revpos == there.revpos
+}
+
+/// A replicated document with the revision that its history begins with, if it has one.
+fn with_own_rev(mut document: Document) -> Result<Document, Failure> {
+    let told = document.data.get("_revisions").and_then(|revisions| {
+        let id = revisions.pointer("/ids/0")?.as_str()?;
+        Some(Revision::new(revisions.get("start")?.as_u64()?, id.to_owned()).normalized())
+    });
+    document.rev = told.or(document.rev);
+    if document.rev.is_some() {
+        return Ok(document);
+    }
+    let reason = "When `new_edits: false`, the document needs `_rev` or `_revisions` specified";
+    Err(Failure::bad_request(reason))
+}
+
+/// The next revision of a document as a replicated one; `history` begins with its parent, if it has one.
 fn with_history(mut document: Document, history: Vec<String>) -> Document {
-    let Some(parent) = document.rev.take() else {
-        return document;
-    };
-    let text = parent.to_string();
-    let hash = generate_rev_hash(&document.data, false, Some(&text), &HashMap::new());
+    let parent = document.rev.take();
+    let text = parent.as_ref().map(Revision::to_string);
+    let hash = generate_rev_hash(&document.data, false, text.as_deref(), &document.attachments);
     let mut ids = vec![hash.clone()];
     ids.extend(history);
-    let start = parent.pos + 1;
+    let start = parent.map_or(0, |parent| parent.pos) + 1;
     if let Some(members) = document.data.as_object_mut() {
         members.insert("_revisions".into(), json!({"start": start, "ids": ids}));
     }

@@ -1,4 +1,4 @@
-//! Branches, races, lists and copies.
+//! Branches, races and lists.
 
 use serde_json::json;
 
@@ -80,18 +80,5 @@ async fn lists_keep_to_their_ranges() {
     let names = store.get("/_all_dbs?startkey=%22dc%22&endkey=%22dz%22").await;
     assert_eq!(names.json(), json!(["dc"]));
     assert_eq!(store.get("/_all_dbs?limit=1").await.json(), json!(["db"]));
-    store.stop().await;
-}
-
-#[tokio::test]
-async fn a_copy_has_the_attachments_too() {
-    let (_data, store) = small().await;
-    store.target.ask("PUT", "/db/d/a.mp3", &[("Content-Type", "audio/mpeg")], b"sound").await;
-    let to = [("Destination", "e%20f")];
-    assert_eq!(store.target.ask("COPY", "/db/d", &to, b"").await.status, 201);
-    let copied = store.get("/db/e%20f/a.mp3").await;
-    assert_eq!(copied.body, b"sound");
-    assert_eq!(copied.header("content-type"), Some("audio/mpeg"));
-    assert_eq!(store.target.ask("COPY", "/db/d", &to, b"").await.status, 409);
     store.stop().await;
 }

@@ -17,6 +17,7 @@ mod bodies;
 mod documents;
 mod feeds;
 mod users;
+mod whole;
 
 #[path = "../support/wire/mod.rs"]
 mod wire;

@@ -39,6 +39,7 @@ const OUTSIDE: &[Exclusion] = &[
         &[
             "the doc it made",
             "doc of it",
+            "doc of it att_encoding_info",
             "doc of it (2)",
             "doc after wrong md5",
             "the doc of it",

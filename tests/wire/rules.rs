@@ -3,7 +3,6 @@
 use crate::wire::{Excluded, Exclusion, Loose, Rules, Step};
 
 pub const PACKED: &str = "CouchDB stores text gzipped, the embedded store does not";
-const MULTIPART: &str = "the embedded store knows documents with attachments only as JSON";
 const CLUSTER: &str = "about a cluster node: its configuration, tasks or replicator";
 const VIEWS: &str = "the embedded store has no views, no Mango and no validation functions";
 const RAW_FAULT: &str = "CouchDB never answers, or with 500; a server need not repeat its faults";
@@ -23,7 +22,7 @@ pub const EXCLUDED: &[Exclusion] = &[
         "04-att-put",
         Excluded::Skipped,
         PACKED,
-        &["doc of it att_encoding_info", "doc of it (3)", "get of it, plain", "get of it, Accept-Encoding gzip", "GET"],
+        &["doc of it (3)", "get of it, plain", "get of it, Accept-Encoding gzip", "GET"],
     ),
     (
         "04-att-put",
@@ -37,32 +36,6 @@ pub const EXCLUDED: &[Exclusion] = &[
         Excluded::Skipped,
         PACKED,
         &["text/plain GET (stored gzip)", "text/plain Accept-Encoding gzip", "text/plain HEAD", "text/plain Range"],
-    ),
-    (
-        "07-doc-with-attachments",
-        Excluded::Skipped,
-        MULTIPART,
-        &[
-            "attachments=true Accept */*",
-            "attachments=true no Accept",
-            "attachments=true Accept multipart/related",
-            "open_revs attachments multipart/mixed",
-            "multipart/related PUT (body: 07-multipart-request-body.bin)",
-            "stubs",
-            "attachment",
-            "whole as multipart",
-            "multipart again, no rev",
-            "multipart parts without Content-Disposition (by order)",
-            "stubs (2)",
-            "multipart wrong length",
-            "multipart no boundary",
-        ],
-    ),
-    (
-        "07-doc-with-attachments",
-        Excluded::Skipped,
-        PACKED,
-        &["att_encoding_info", "attachments=true att_encoding_info json"],
     ),
     ("08-bulk-docs", Excluded::Skipped, IDS, &["_all_docs"]),
     ("09-changes", Excluded::Skipped, SHARDS, &["_changes", "_changes limit=2 descending include_docs"]),
@@ -121,12 +94,7 @@ pub const EXCLUDED: &[Exclusion] = &[
             "restore (3)",
         ],
     ),
-    (
-        "12-replicate",
-        Excluded::Skipped,
-        CLUSTER,
-        &["_replicate with attachments", "attachment at the target", "stubs at the target"],
-    ),
+    ("12-replicate", Excluded::Skipped, CLUSTER, &["_replicate with attachments"]),
     (
         "13-raw-sockets",
         Excluded::Skipped,
@@ -201,16 +169,22 @@ pub const BEFORE: &[(&str, &str, &[Step])] = &[
         ],
     ),
     (
+        "12-replicate",
+        "attachment at the target",
+        &[("REPLICATE", "/account%2F12%2F34%2F567890abcdef1234567890abcdef12-202011/mp1", "/tr_target/mp1")],
+    ),
+    (
         "13-raw-sockets",
         "two PUTs on one connection, one after the other, same rev (a wins, b 409)",
         &[("PUT", "/account%2F12%2F34%2F567890abcdef1234567890abcdef12-202011/race", "{}")],
     ),
 ];
 
-/// Digests of `hello attachment\n` and `hello`, gzipped by CouchDB and as they are.
+/// Digests of `hello attachment\n`, `hello` and `short`, gzipped by CouchDB and as they are.
 pub const DIGESTS: &[(&str, &str)] = &[
     ("qEvPlRQniDBFNMJHdnGvdQ==", "F7j5MQaDRQVcPnGaqxTxWA=="),
     ("iMaiC8wqiFlD2NjLTemvCQ==", "XUFAKrxLKna5cZ2REBfFkg=="),
+    ("4aPhBKYCPF74+mWTr6/jAw==", "TwnaqdlbyxZqMCQHoOC6vg=="),
 ];
 
 /// The rules for a server without a gateway in front.

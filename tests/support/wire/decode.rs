@@ -69,7 +69,13 @@ pub(super) fn unescape(text: &str) -> Vec<u8> {
 pub(super) fn plain_boundary(body: &[u8]) -> Vec<u8> {
     let text: String = body.iter().copied().map(char::from).collect();
     let boundary = text.split("\r\n").next().unwrap_or_default().trim_start_matches('-').to_owned();
-    text.replace(&boundary, "boundary").chars().filter_map(|char| u8::try_from(char).ok()).collect()
+    let mut text = text.replace(&boundary, "boundary");
+    // Of parts that have parts again.
+    let inner: Vec<_> = text.split("boundary=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    if let Some(inner) = inner.first().map(|inner| (*inner).to_owned()) {
+        text = text.replace(&inner, "inner");
+    }
+    text.chars().filter_map(|char| u8::try_from(char).ok()).collect()
 }
 
 /// Puts the chunks of a printed chunked body together.

@@ -7,6 +7,7 @@
 mod client;
 mod compare;
 mod decode;
+mod packed;
 mod parse;
 
 use std::collections::HashMap;
@@ -91,6 +92,7 @@ pub type Loose = (&'static str, &'static [&'static str], &'static [&'static str]
 
 /// A request of the test's own: method, path, JSON body. `REV` asks for a document, whose revision is the recorded one that
 /// stands in place of a body: documents that were recorded with one revision have different ones where they differ.
+/// `REPLICATE` takes a document with its attachments to the path that stands in place of a body.
 pub type Step = (&'static str, &'static str, &'static str);
 
 /// Which exchanges are compared and how. An exchange is named by its file and title; from the second of the same title in
@@ -146,6 +148,10 @@ pub async fn replay(target: &Target, rules: &Rules) -> Report {
                     tie(&mut known, body, document["_rev"].as_str().expect("a revision"));
                     continue;
                 }
+                if *method == "REPLICATE" {
+                    copy_whole(target, &path, &rules.rename(body)).await;
+                    continue;
+                }
                 let body = substitute(body, &known);
                 let json = [("Content-Type", "application/json")];
                 target.ask(method, &path, &json, body.as_bytes()).await;
@@ -167,6 +173,14 @@ pub async fn replay(target: &Target, rules: &Rules) -> Report {
         }
     }
     report
+}
+
+/// Takes a document with its history and attachments to another database, as CouchDB's replicator does.
+async fn copy_whole(target: &Target, from: &str, to: &str) {
+    let whole = target.ask("GET", &format!("{from}?revs=true&attachments=true"), &[], b"").await;
+    let kind = [("Content-Type", whole.header("content-type").expect("a type"))];
+    let saved = target.ask("PUT", &format!("{to}?new_edits=false"), &kind, &whole.body).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
 }
 
 /// Ties a recorded revision or id to the one that is in its place here. Histories show revisions without their generation.

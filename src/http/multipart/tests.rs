@@ -1,0 +1,129 @@
+//! Bodies whole, in pieces, cut and wrong.
+
+use std::convert::Infallible;
+
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
+
+use super::source::HEADERS;
+use super::*;
+
+type Read = Vec<(HeaderMap, Vec<u8>)>;
+
+/// Reads a body that comes in pieces of `size` bytes.
+async fn read(body: &[u8], boundary: &str, size: usize) -> Result<Read, Error<Infallible>> {
+    let frames = body.chunks(size).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))));
+    let mut parts = Parts::new(StreamBody::new(stream::iter(frames.collect::<Vec<_>>())), boundary);
+    let mut whole = Vec::new();
+    while let Some(headers) = parts.next().await? {
+        let mut data = Vec::new();
+        while let Some(piece) = parts.data().await? {
+            assert!(!piece.is_empty());
+            data.extend_from_slice(&piece);
+        }
+        whole.push((headers, data));
+    }
+    Ok(whole)
+}
+
+fn data(read: Read) -> Vec<Vec<u8>> {
+    read.into_iter().map(|(_, data)| data).collect()
+}
+
+#[tokio::test]
+async fn parts_are_read_however_the_bytes_come() {
+    let body =
+        b"passed over\r\n--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b  \r\n\r\nno\r\nheader\r\n--b\r\n\
+        A: 1\r\nA: 2\r\n\r\n\r\n--b\r\n\r\n\r\r\n-\r\n--a\r\n--b--\r\nbehind";
+    for size in 1..=body.len() {
+        let read = read(body, "b", size).await.unwrap();
+        assert_eq!(read[0].0["content-type"], "application/json");
+        let expected: [&[u8]; 4] = [b"{}", b"no\r\nheader", b"", b"\r\r\n-\r\n--a"];
+        assert_eq!(data(read), expected, "pieces of {size}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_read_of_a_part_is_passed_over() {
+    let body = http_body_util::Full::new(Bytes::from_static(b"--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--"));
+    let mut parts = Parts::new(body, "b");
+    assert!(parts.data().await.unwrap().is_none());
+    assert!(parts.next().await.unwrap().is_some());
+    assert!(parts.next().await.unwrap().is_some());
+    assert_eq!(parts.data().await.unwrap().unwrap(), "two");
+    assert!(parts.next().await.unwrap().is_none());
+    assert!(parts.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_body_cut_anywhere_is_an_error() {
+    let body = b"--b\r\nA: 1\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--";
+    for end in 0..body.len() {
+        assert!(matches!(read(&body[..end], "b", 5).await, Err(Error::Cut)), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn headers_are_bounded_and_have_to_be_some() {
+    let endless = [b"--b\r\nA: ".as_slice(), &[b'x'; 2 * HEADERS]].concat();
+    assert!(matches!(read(&endless, "b", 1000).await, Err(Error::Headers)));
+    for wrong in ["nothing", "\u{e9}: 1", "a b: 1"] {
+        let body = format!("--b\r\n{wrong}\r\n\r\none\r\n--b--");
+        assert!(matches!(read(body.as_bytes(), "b", 1000).await, Err(Error::Headers)), "{wrong}");
+    }
+}
+
+#[test]
+fn a_boundary_may_be_quoted() {
+    let cases = [
+        ("multipart/related; boundary=abc", Some("abc")),
+        ("multipart/related;boundary=\"a;b=c\"", Some("a;b=c")),
+        ("multipart/related; type=\"application/json; x\" ; Boundary = abc ; y=z", Some("abc")),
+        ("multipart/related; boundary=\"a\\\"b\"", Some("a\"b")),
+        ("multipart/related; boundary=\"\"", None),
+        ("multipart/related; type=x", None),
+        ("multipart/related", None),
+        ("boundary=abc", None),
+    ];
+    for (given, expected) in cases {
+        assert_eq!(boundary(given).as_deref(), expected, "{given}");
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "proptest's own error")]
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            body in prop::collection::vec(prop::sample::select(b"\r\n-b:x ".to_vec()), 0..200),
+            size in 1_usize..50,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let whole = runtime.block_on(read(&body, "b", body.len().max(1))).map(data).map_err(|error| error.to_string());
+            let pieces = runtime.block_on(read(&body, "b", size)).map(data).map_err(|error| error.to_string());
+            prop_assert_eq!(whole, pieces);
+        }
+
+        #[test]
+        fn parts_come_back_as_they_were_sent(
+            parts in prop::collection::vec(prop::collection::vec(prop::sample::select(b"\r\n-bx".to_vec()), 0..40), 1..5),
+            size in 1_usize..50,
+        ) {
+            let parts: Vec<_> = parts.into_iter().filter(|part| ![b"\r\n", part.as_slice()].concat().windows(5).any(|bytes| bytes == b"\r\n--b")).collect();
+            let mut body = b"--b".to_vec();
+            for part in &parts {
+                body.extend_from_slice(b"\r\n\r\n");
+                body.extend_from_slice(part);
+                body.extend_from_slice(b"\r\n--b");
+            }
+            body.extend_from_slice(b"--");
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            prop_assert_eq!(data(runtime.block_on(read(&body, "b", size)).unwrap()), parts);
+        }
+    }
+}
