@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 use url::{Host, Url};
 
-use crate::couch::Document;
+use crate::couch::{self, Document};
 use crate::database::{class_of, classify};
 use crate::error::Error;
 use crate::handlers::Gateway;
-use crate::plan::{Decision, Merged, NameSource, Outcome, Subject, compose, redacted};
+use crate::plan::{Decision, LOCAL, Merged, NameSource, Outcome, Subject, compose, redacted};
 use crate::settings::masked_query;
 
 /// What is asked about.
@@ -54,13 +54,17 @@ pub async fn explain(gateway: &Gateway, question: &Question) -> Result<Value, Er
     }
     match plan.decide(&subject) {
         Err(error) => set(&mut answer, "refused", error.to_string()),
-        Ok(Outcome::PassThrough { connection }) => set(&mut answer, "connection", connection),
+        Ok(Outcome::PassThrough { connection }) => {
+            set_refused_connection(gateway, &plan, &connection, &mut answer);
+            set(&mut answer, "connection", connection);
+        }
         Ok(Outcome::Store(decision)) => {
             set(&mut answer, "backend", decision.storage());
             set(&mut answer, "handler", decision.handler());
             set(&mut answer, "connection", decision.connection.as_str());
             set(&mut answer, "stub", decision.stub);
             place(gateway, question, account.map(|account| account.as_str()), &decision, &mut answer);
+            set_refused_connection(gateway, &plan, &decision.connection, &mut answer);
         }
     }
     Ok(answer)
@@ -89,6 +93,24 @@ fn place(gateway: &Gateway, question: &Question, account: Option<&str>, decision
             set(answer, "url", masked_query(&url));
         }
         Err(error) => set(answer, "refused", error.to_string()),
+    }
+}
+
+/// Why the CouchDB of a connection cannot be asked, where its settings alone tell.
+fn set_refused_connection(gateway: &Gateway, plan: &Merged, id: &str, answer: &mut Value) {
+    let Ok(Some(settings)) = plan.connection(id) else { return };
+    if id == LOCAL {
+        return;
+    }
+    match couch::check(&settings) {
+        Err(error) => set(answer, "refused", Error::Connection(id.into(), error).to_string()),
+        Ok(origin) => {
+            if origin.host.parse().is_ok_and(|address: IpAddr| !gateway.egress.permits(address)) {
+                let address = origin.host;
+                let reason = format!("connection {id}: {address} is an address that this system does not connect to");
+                set(answer, "refused", reason);
+            }
+        }
     }
 }
 

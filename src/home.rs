@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use crate::couch::{Answer, Connections, Couch, DocumentPath, Save, Whose};
+use crate::database::AccountId;
 use crate::error::Error;
 use crate::http::target::{encode, query_value};
 use crate::plan::{LOCAL, Merged, PlanError, Plans};
@@ -32,7 +33,7 @@ pub struct Home {
     pub plan: Arc<Merged>,
     /// The CouchDB of the database: its class's.
     pub couch: Couch,
-    /// Whether the plan, or one of the account's users' plans, may send attachments elsewhere.
+    /// Whether the plan, or one of the account's users' plans, may send attachments elsewhere, or nobody knows.
     pub stores: bool,
     /// Where else documents may be. What is wrong there is no matter for those that are found at home.
     beside: Result<Vec<Beside>, PlanError>,
@@ -56,25 +57,37 @@ impl Homes {
     /// The home of a database that plans speak of.
     ///
     /// # Errors
-    /// Where the plans cannot be read, name a connection that they do not define, or define one that cannot be used.
+    /// Where the plans name a connection that they do not define, or define one that cannot be used.
     pub async fn of(&self, database: &Database) -> Result<Home, Error> {
         let Inner { plans, .. } = &*self.0;
         let account = database.account.as_ref();
-        let plan = plans.effective(account, None).await?;
+        let (plan, is_believed) = self.plan(account, None).await?;
         let whose = Whose { account: account.cloned(), user: None };
         let couch = self.connect(&plan, plan.home(database.class, &database.name)?, &whose)?;
         let mut beside = named(&plan, &whose, database);
         for user in plans.users_with_connections(account) {
-            let plan = plans.effective(account, Some(&user)).await?;
+            let plan = self.plan(account, Some(&user)).await?.0;
             let whose = Whose { user: Some(user), ..whose.clone() };
-            if let Ok(beside) = &mut beside {
+            beside = beside.and_then(|mut all| {
                 let home = plan.home(database.class, &database.name)?.to_owned();
-                beside.push(Beside { plan: Arc::clone(&plan), whose: whose.clone(), id: home });
-                beside.extend(named(&plan, &whose, database)?);
-            }
+                all.push(Beside { plan: Arc::clone(&plan), whose: whose.clone(), id: home });
+                all.extend(named(&plan, &whose, database)?);
+                Ok(all)
+            });
         }
-        let stores = plan.class_has_handler(database.class, &database.name) || plans.has_user_plans(account);
+        let stores =
+            !is_believed || plan.class_has_handler(database.class, &database.name) || plans.has_user_plans(account);
         Ok(Home { homes: self.clone(), plan, couch, stores, beside })
+    }
+
+    /// The plan that holds, and whether it may be believed. A database stays where it was while the plans cannot be read;
+    /// what becomes of its attachments is then not guessed.
+    async fn plan(&self, account: Option<&AccountId>, user: Option<&str>) -> Result<(Arc<Merged>, bool), Error> {
+        let plans = &self.0.plans;
+        match plans.effective(account, user).await {
+            Ok(plan) => Ok((plan, true)),
+            Err(_) => Ok((plans.last_known(account, user).await?, false)),
+        }
     }
 
     /// The home of any database by its decoded name: of one that plans do not speak of, the configured CouchDB.
@@ -209,8 +222,7 @@ impl Home {
         }
         let query = database.map(|database| self.create_query(database, None)).transpose()?.unwrap_or_default();
         let mark = if query.is_empty() { "" } else { "?" };
-        let whole = DocumentPath { database: path.database.clone(), document: format!("{mark}{query}") };
-        account.save(&whole, &Bytes::new()).await?;
+        account.send(Method::PUT, &format!("{}{mark}{query}", path.database), Bytes::new()).await?;
         Ok(account.save(path, bytes).await?)
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Api;
+use super::connections::check_connections;
 use super::documents::Stored;
 use super::envelope::{Failure, Success};
 use super::request::{Data, Query};
@@ -29,6 +30,8 @@ pub(super) struct Change<'a> {
     pub(super) query: &'a Query,
     /// Its name in the log.
     pub(super) request: &'a RequestId,
+    /// Whether the operator asks.
+    pub(super) is_operator: bool,
 }
 
 impl Api {
@@ -117,7 +120,8 @@ impl Api {
         old: Option<&Stored>,
         change: Change<'_>,
     ) -> Result<(Map<String, Value>, String), Failure> {
-        let Change { data, query, request } = change;
+        let Change { data, query, request, is_operator } = change;
+        check_connections(&members, old, is_operator)?;
         let members = self.validated(scope, members, old, data, query, request).await?;
         let bytes = Value::Object(members.clone()).to_string().len() as u64;
         if bytes > self.0.document_bytes {

@@ -12,6 +12,7 @@
 //! | `validate` | what a plan has to be before it is saved: its steps |
 //! | `schema`, `schemas/` | each member for itself |
 //! | `references` | what the plan names, and what drivers say about settings |
+//! | `connections` | who may define them |
 //! | `addresses` | what the egress policy says |
 //! | `check` | the credential check |
 //! | `explain` | what a plan says of an attachment |
@@ -19,6 +20,7 @@
 
 mod addresses;
 mod check;
+mod connections;
 mod documents;
 mod edit;
 mod envelope;
@@ -124,7 +126,8 @@ impl Api {
             Operation::Remove(scope) => self.remove(&scope).await,
             Operation::Create(_) | Operation::Replace(_) | Operation::Patch(_) => {
                 let data = request::data(body, self.0.document_bytes).await?;
-                let change = Change { data: &data, query: &query, request: id };
+                let is_operator = holder == token::Holder::Operator;
+                let change = Change { data: &data, query: &query, request: id, is_operator };
                 match operation {
                     Operation::Create(scope) => self.create(&scope, change).await,
                     Operation::Replace(scope) => self.replace(&scope, change).await,

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::envelope::Errors;
-use crate::couch::Document;
+use crate::couch::{self, Document};
 use crate::plan::{LOCAL, Merged, NameSource, Settings, compose, redacted};
 use crate::storage::Registry;
 
@@ -73,6 +73,15 @@ pub(super) fn check_settings(ground: &Ground, storages: &Registry, errors: &mut 
         if let Some(settings) = ground.merged.storage(id) {
             let place = ["attachments", id, "settings"].map(str::to_owned);
             check_storage(&settings, storages, &place, errors);
+        }
+    }
+    for id in ground.own_ids("connections").filter(|id| *id != LOCAL) {
+        if let Ok(Some(settings)) = ground.merged.connection(id)
+            && let Err(wrong) = couch::check(&settings)
+        {
+            let keys = wrong.key().split('.').map(str::to_owned);
+            let path: Vec<_> = ["connections", id, "settings"].map(str::to_owned).into_iter().chain(keys).collect();
+            errors.say(&path, "invalid", format!("{} {}", wrong.key(), wrong.what()));
         }
     }
     for path in places(&ground.own) {

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use super::client::Couch;
 use crate::config::Secret;
 use crate::database::AccountId;
-use crate::http::client::{Client, Pooling};
+use crate::http::client::Client;
 use crate::http::connect::Reach;
+use crate::http::pooling::Pooling;
 use crate::http::target::Origin;
 use crate::settings::{Settings, WrongSetting};
 
@@ -118,25 +119,39 @@ impl Connections {
     }
 
     fn connect(&self, settings: &Settings) -> Result<Couch, WrongSetting> {
-        let origin = origin_of(settings)?;
-        let server = self.client.pooled(origin, Reach::Tenant, pooling(settings)?);
-        let credentials = settings.object("credentials")?.cloned().unwrap_or_default();
-        let credentials = Settings::new(settings.id(), settings.handler(), credentials);
-        let wrong = |error: WrongSetting| settings.wrong(format!("credentials.{}", error.key()), error.what());
-        let name = credentials.text("username").map_err(wrong)?.filter(|name| !name.is_empty());
-        let password = match credentials.members().get("password") {
-            // KAZOO's schema allows it.
-            Some(Value::Number(number)) => number.to_string(),
-            _ => credentials.text("password").map_err(wrong)?.unwrap_or_default(),
-        };
-        let password = Secret::new(password);
-        let account = name.as_deref().map(|name| (name, &password));
+        let server = self.client.pooled(origin_of(settings)?, Reach::Tenant, pooling(settings)?);
+        let account = account(settings)?;
+        let account = account.as_ref().map(|(name, password)| (name.as_str(), password));
         let patience = self.client.patience();
         let couch = Couch::new(server, "", account, patience, self.document_bytes)
             .map_err(|_| settings.wrong("credentials", "cannot be sent"))?
             .named(settings.id());
-        Ok(if self.own_credentials && name.is_some() { couch.in_place_of_clients() } else { couch })
+        Ok(if self.own_credentials && account.is_some() { couch.in_place_of_clients() } else { couch })
     }
+}
+
+/// Whether a connection can be used, as far as its settings tell; gives its server.
+///
+/// # Errors
+/// The first setting that is wrong.
+pub fn check(settings: &Settings) -> Result<Origin, WrongSetting> {
+    pooling(settings)?;
+    account(settings)?;
+    origin_of(settings)
+}
+
+/// Name and password of a connection, where it has them.
+fn account(settings: &Settings) -> Result<Option<(String, Secret)>, WrongSetting> {
+    let credentials = settings.object("credentials")?.cloned().unwrap_or_default();
+    let credentials = Settings::new(settings.id(), settings.handler(), credentials);
+    let wrong = |error: WrongSetting| settings.wrong(format!("credentials.{}", error.key()), error.what());
+    let name = credentials.text("username").map_err(wrong)?.filter(|name| !name.is_empty());
+    let password = match credentials.members().get("password") {
+        // KAZOO's schema allows it.
+        Some(Value::Number(number)) => number.to_string(),
+        _ => credentials.text("password").map_err(wrong)?.unwrap_or_default(),
+    };
+    Ok(name.map(|name| (name, Secret::new(password))))
 }
 
 /// The server of a connection: `ip`, an address or a name, and `port`.

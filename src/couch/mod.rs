@@ -10,7 +10,7 @@ mod scan;
 
 pub use caller::{Answer, Caller, Revisions, Save, is_missing_database};
 pub use client::{Couch, DocumentPath};
-pub use connections::{Connections, Named, Whose, origin_of};
+pub use connections::{Connections, Named, Whose, check, origin_of};
 pub use document::{Document, NotADocument};
 pub use error::Error;
 pub use finder::{Finder, Text};

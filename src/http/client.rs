@@ -24,6 +24,7 @@ use super::connect::{Connector, Reach, Stream, keep_alive};
 pub use super::fault::{Error, Kind};
 use super::headers;
 use super::idle::IdleTimer;
+use super::pooling::Pooling;
 use super::progress::{self, Progress};
 use super::stall::Stall;
 use super::target::Origin;
@@ -71,24 +72,6 @@ impl Client {
     pub fn patience(&self) -> Patience {
         let timeouts = self.0.connector.timeouts();
         Patience { head: Some(timeouts.response_head), idle: Some(timeouts.idle_body) }
-    }
-}
-
-/// How the connections to one server are made and kept.
-#[derive(Debug, Clone, Copy)]
-pub struct Pooling {
-    /// How long a connection may take to be made, where that is less than `timeouts.connect`.
-    pub connect: Option<Duration>,
-    /// Whether the system asks now and then whether the other end of an idle connection is still there (RFC 1122 section
-    /// 4.2.3.6).
-    pub keepalive: bool,
-    /// More idle connections than this are closed, the oldest first.
-    pub most_idle: usize,
-}
-
-impl Default for Pooling {
-    fn default() -> Self {
-        Self { connect: None, keepalive: false, most_idle: MOST_IDLE }
     }
 }
 
@@ -349,7 +332,5 @@ impl HttpBody for ResponseBody {
 const KEEP_IDLE: Duration = Duration::from_secs(30);
 /// Idle for longer than this, a connection may be closing at this very moment.
 const LONG_IDLE: Duration = Duration::from_millis(500);
-/// More idle connections than this to one server are closed, the oldest first.
-const MOST_IDLE: usize = 1024;
 /// How much of a body hyper may read at once.
 const READ_BUFFER: usize = 256 << 10;

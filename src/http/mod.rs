@@ -10,6 +10,7 @@ pub mod gzip;
 pub mod headers;
 pub mod idle;
 pub mod multipart;
+pub mod pooling;
 mod progress;
 pub mod range;
 pub mod stall;

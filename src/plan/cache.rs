@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::document::{Documents, Merged, plan_id};
+use super::held::{Age, Held};
 use super::users::Users;
 use crate::config;
 use crate::couch::{self, Answer, Couch, DocumentPath};
@@ -40,23 +41,6 @@ struct Inner {
 }
 
 type Key = (Option<AccountId>, Option<String>);
-
-/// What is held of one document.
-struct Held {
-    document: Option<Value>,
-    /// The version at which CouchDB was asked.
-    version: u64,
-    /// When CouchDB said so.
-    loaded: Instant,
-    /// When asking again failed last.
-    failed: Option<Instant>,
-}
-
-impl std::fmt::Debug for Held {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held").field("present", &self.document.is_some()).finish_non_exhaustive()
-    }
-}
 
 /// The plans cannot be known, and had been known before.
 #[derive(Debug, Clone)]
@@ -109,7 +93,7 @@ impl Plans {
             return Ok(merged);
         }
         let version = self.version();
-        let merged = Arc::new(self.merge(account, owner).await?);
+        let merged = Arc::new(self.merge(account, owner, Age::Believed).await?);
         if self.version() == version {
             self.0.merged.insert(key.clone(), Arc::clone(&merged)).await;
             if self.version() != version {
@@ -119,20 +103,7 @@ impl Plans {
         Ok(merged)
     }
 
-    /// Whether users of an account may have plans of their own, which only a document's `owner_id` leads to.
-    #[must_use]
-    pub fn has_user_plans(&self, account: Option<&AccountId>) -> bool {
-        let Some(account) = account else { return false };
-        self.users().has(account.as_str())
-    }
-
-    /// The users of an account whose plans may send documents to connections of their own.
-    #[must_use]
-    pub fn users_with_connections(&self, account: Option<&AccountId>) -> Vec<String> {
-        account.map(|account| self.users().with_connections(account.as_str())).unwrap_or_default()
-    }
-
-    fn users(&self) -> RwLockReadGuard<'_, Users> {
+    pub(super) fn users(&self) -> RwLockReadGuard<'_, Users> {
         self.0.users.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -149,19 +120,31 @@ impl Plans {
         documents.map(|(_, held)| held.loaded.elapsed()).collect()
     }
 
-    async fn merge(&self, account: Option<&AccountId>, owner: Option<&str>) -> Result<Merged, Unavailable> {
-        let system = self.document("system").await?;
+    /// The plan as it was known last, however long ago: to find databases while the plans cannot be read.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn last_known(
+        &self,
+        account: Option<&AccountId>,
+        owner: Option<&str>,
+    ) -> Result<Arc<Merged>, Unavailable> {
+        self.merge(account, owner, Age::Any).await.map(Arc::new)
+    }
+
+    async fn merge(&self, account: Option<&AccountId>, owner: Option<&str>, age: Age) -> Result<Merged, Unavailable> {
+        let system = self.find("system", age).await?;
         let Some(account) = account else {
             let documents = Documents { system: system.document.as_ref(), ..Documents::default() };
             return Ok(Merged::from_documents(&documents));
         };
-        let own = self.document(account.as_str()).await?;
+        let own = self.find(account.as_str(), age).await?;
         let named = match own.document.as_ref().and_then(|document| plan_id(document, account.as_str())) {
-            Some(id) => Some(self.document(id).await?),
+            Some(id) => Some(self.find(id, age).await?),
             None => None,
         };
         let owner = match owner.filter(|owner| !owner.is_empty()) {
-            Some(owner) => Some(self.document(owner).await?),
+            Some(owner) => Some(self.find(owner, age).await?),
             None => None,
         };
         Ok(Merged::from_documents(&Documents {
@@ -171,6 +154,13 @@ impl Plans {
             account: own.document.as_ref(),
             owner: owner.as_ref().and_then(|held| held.document.as_ref()),
         }))
+    }
+
+    async fn find(&self, id: &str, age: Age) -> Result<Arc<Held>, Unavailable> {
+        match age {
+            Age::Believed => self.document(id).await,
+            Age::Any => Ok(self.0.documents.get(id).await.unwrap_or_default()),
+        }
     }
 
     /// One document of the plans database, from memory where that may be believed.
@@ -200,9 +190,7 @@ impl Plans {
             | CompResult::ReplacedWith(entry)
             | CompResult::Unchanged(entry)
             | CompResult::Removed(entry) => entry.into_value(),
-            CompResult::StillNone(_) => {
-                Arc::new(Held { document: None, version: 0, loaded: Instant::now(), failed: None })
-            }
+            CompResult::StillNone(_) => Arc::default(),
         };
         let mut dirty = self.dirty();
         if dirty.get(id).is_some_and(|changed| *changed <= held.version) {

@@ -10,6 +10,7 @@ mod decision;
 mod document;
 mod error;
 mod feed;
+mod held;
 mod lookup;
 mod members;
 mod name;

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
+use super::Plans;
+use crate::database::AccountId;
+
 /// Who has a plan.
 #[derive(Debug, Default)]
 pub(super) enum Users {
@@ -54,6 +57,21 @@ impl Users {
         let Self::Known { accounts, .. } = self else { return Vec::new() };
         let users = accounts.get(account).into_iter().flatten();
         users.filter(|(_, speaks)| **speaks).map(|(user, _)| user.clone()).collect()
+    }
+}
+
+impl Plans {
+    /// Whether users of an account may have plans of their own, which only a document's `owner_id` leads to.
+    #[must_use]
+    pub fn has_user_plans(&self, account: Option<&AccountId>) -> bool {
+        let Some(account) = account else { return false };
+        self.users().has(account.as_str())
+    }
+
+    /// The users of an account whose plans may send documents to connections of their own.
+    #[must_use]
+    pub fn users_with_connections(&self, account: Option<&AccountId>) -> Vec<String> {
+        account.map(|account| self.users().with_connections(account.as_str())).unwrap_or_default()
     }
 }
 

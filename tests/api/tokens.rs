@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use crate::support::gateway::{STORAGE, Setup};
-use crate::{BOUND, MINE, OPERATOR, OTHER, ask, ask_as, data, envelope, file_plan, of, send, setup, start, write};
+use crate::{
+    BOUND, MINE, OPERATOR, OTHER, ask, ask_as, data, envelope, file_plan, of, send, setup, start, write, wrong,
+};
 
 const DIGEST: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -132,5 +134,47 @@ async fn a_plan_that_was_deleted_softly_can_be_made_again() {
     assert_eq!(ask(&gateway, "GET", &of(MINE), None).await.status, 404);
     assert_eq!(ask(&gateway, "PUT", &of(MINE), Some(&file_plan("x"))).await.status, 201);
     assert_eq!(ask(&gateway, "GET", &of(MINE), None).await.status, 200);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_accounts_token_may_not_define_connections() {
+    let gateway = start().await;
+    let couch = |ip: &str| {
+        json!({"driver": "kazoo_couch", "settings": {"ip": ip, "port": 5984,
+        "credentials": {"username": "u", "password": "CANARY"}}})
+    };
+    let with = |connections: &serde_json::Value| {
+        let mut plan = file_plan("x");
+        plan["connections"] = connections.clone();
+        plan
+    };
+    let (one, two) = (json!({ STORAGE: couch("127.0.0.1") }), json!({ STORAGE: couch("127.0.0.2") }));
+    let forbidden = vec![format!("connections.{STORAGE}: forbidden")];
+    let user = format!("/v2/accounts/{MINE}/users/u/storage");
+    for path in [of(MINE), format!("{}/plans", of(MINE)), user] {
+        let refused = ask_as(&gateway, BOUND, "PUT", &path, Some(&with(&one))).await;
+        assert_eq!(wrong(&refused), forbidden, "{path}");
+    }
+    // What the operator has defined stays, and may be named; it cannot be changed.
+    assert_eq!(ask(&gateway, "PUT", &of(MINE), Some(&with(&one))).await.status, 201);
+    let shown = data(&ask_as(&gateway, BOUND, "GET", &of(MINE), None).await);
+    for (method, plan) in [
+        ("POST", with(&shown["connections"])),
+        ("POST", with(&one)),
+        ("PATCH", json!({"plan": {"modb": {"connection": STORAGE}}})),
+        ("PATCH", json!({"connections": {"local": {}}})),
+    ] {
+        let changed = ask_as(&gateway, BOUND, method, &of(MINE), Some(&plan)).await;
+        assert_eq!(changed.status, 200, "{method} {plan}: {}", changed.text());
+    }
+    for (method, plan) in
+        [("POST", with(&two)), ("PATCH", with(&two)), ("PATCH", json!({"connections": {STORAGE: {"name": "mine"}}}))]
+    {
+        let refused = ask_as(&gateway, BOUND, method, &of(MINE), Some(&plan)).await;
+        assert_eq!(wrong(&refused), forbidden, "{method} {plan}");
+        assert!(!refused.text().contains("CANARY"));
+    }
+    assert_eq!(ask(&gateway, "PATCH", &of(MINE), Some(&with(&two))).await.status, 200);
     gateway.stop().await;
 }

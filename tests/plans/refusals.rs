@@ -5,8 +5,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Running, STORAGE, Setup, authorization, json as parsed};
-use crate::support::raw::RawClient;
-use crate::{database, file, put, storage};
+use crate::support::raw::{RawClient, RawResponse};
+use crate::{database, file, storage};
+
+/// Makes a new document at the server itself, and answers the PUT of an attachment through the gateway.
+async fn put(gateway: &Running, path: &str, members: Value) -> RawResponse {
+    let target = format!("/{path}/{}", uuid::Uuid::new_v4().simple());
+    let made = gateway.couch.request("PUT", &target, "application/json", members.to_string().as_bytes()).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let target = format!("{target}/call.mp3?rev={}", parsed(&made)["rev"].as_str().unwrap());
+    gateway.request("PUT", &target, &[("Content-Type", "audio/mpeg")], b"bytes").await
+}
 
 async fn with(attachments: Value, modb: Value) -> (Running, String) {
     let gateway = Setup::default().start().await;

@@ -111,8 +111,13 @@ impl Couch {
             let origin = url.origin().ascii_serialization();
             return Self { url: origin, admin, user, plans, _data: None, _serving: None };
         }
+        Self { plans, ..Self::embedded(("admin".to_owned(), password.to_owned())).await }
+    }
+
+    /// The embedded store, also where `COUCHDB_URL` names a server: a second one beside it.
+    pub async fn embedded(admin: (String, String)) -> Self {
+        let (plans, user) = ("none".to_owned(), ("user".to_owned(), "user".to_owned()));
         let data = tempfile::tempdir().expect("a temporary folder");
-        let admin = ("admin".to_owned(), password.to_owned());
         let options = Options { data: data.path().to_owned(), admin: admin.clone(), user: Some(user.clone()) };
         let store = Store::open(options).expect("the store opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

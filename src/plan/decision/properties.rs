@@ -39,14 +39,15 @@ fn any_plan() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn a_class_without_handler_passes_every_document_through(entries in any_plan()) {
+    fn a_class_without_handler_stores_nothing(entries in any_plan()) {
         let plan = with_plan(entries);
         for (class, database) in [(Class::Modb, "db"), (Class::Aggregate, "faxes"), (Class::System, "alerts")] {
             let outcomes = ["", "fax", "media", "other"]
                 .map(|document_type| decided(&plan, class, database, document_type));
             if !plan.class_has_handler(class, database) {
                 for outcome in outcomes {
-                    prop_assert_eq!(&outcome, "-@local");
+                    // Its connection may be one that the plan does not define.
+                    prop_assert!(outcome.starts_with("-@") || outcome.starts_with('!'), "{}", outcome);
                 }
             }
         }

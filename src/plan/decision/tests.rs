@@ -186,7 +186,7 @@ fn what_is_not_defined_is_refused_by_name() {
     assert_eq!(*error.fault(), Fault::Unknown { what: "connection", id: "gone".to_owned() });
     assert_eq!(decided(&plan, Class::Account, "db", "x"), "-@far");
     assert_eq!(decided(&plan, Class::Yodb, "db", ""), "!");
-    assert!(plan.class_has_handler(Class::Account, "db"), "its refusal must not be missed");
+    assert!(plan.home(Class::Account, "db").is_err(), "its refusal must not be missed");
 }
 
 #[test]
@@ -222,7 +222,8 @@ fn malformed_parts_of_a_plan_are_refused_and_never_pass_through() {
         let backends = json!({ "b": { "handler": "s3" } });
         let plan = plan(json!({ "attachments": backends, "plan": { "modb": modb } }));
         assert_eq!(decided(&plan, Class::Modb, "db", "t"), expected, "{modb}");
-        assert!(plan.class_has_handler(Class::Modb, "db"), "{modb}");
+        let is_seen = plan.class_has_handler(Class::Modb, "db") || plan.home(Class::Modb, "db").is_err();
+        assert!(is_seen, "{modb}");
     }
     let odd = plan(json!({ "plan": "x" }));
     assert_eq!(decided(&odd, Class::Modb, "db", "t"), "!plan");
