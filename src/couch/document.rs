@@ -77,6 +77,11 @@ impl Document {
         Ok(())
     }
 
+    /// Sets a member as it stands elsewhere; a new one goes to the end.
+    pub fn set_raw(&mut self, key: &str, value: &RawValue) {
+        self.members.insert(key.to_owned(), value.to_owned());
+    }
+
     /// A member that is an object, each of its members as it stands; `None` where it is missing or something else.
     #[must_use]
     pub fn object(&self, key: &str) -> Option<Self> {

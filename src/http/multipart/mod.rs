@@ -134,6 +134,11 @@ where
         self.body
     }
 
+    /// The body that is read.
+    pub const fn body_mut(&mut self) -> &mut B {
+        &mut self.body
+    }
+
     /// Goes to the next part and gives its headers; `None` behind the last one.
     ///
     /// # Errors
