@@ -15,12 +15,18 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A document with `out.mp3` outside and `nat.mp3` in CouchDB; on the other side both are in CouchDB.
+/// A document with `out.mp3` outside and an older `nat.mp3` in CouchDB; on the other side both are in CouchDB.
 async fn mixed(twins: &Twins) {
-    let (outside, native) = twins.make("doc", &json!({"n": 1}), &[("a-out.mp3", b"outside")]).await;
-    for (database, rev) in [(twins.gateway.path(), outside), (twins.native.clone(), native)] {
-        let target = format!("/{database}/doc/b-nat.mp3?rev={rev}");
+    for database in [twins.gateway.path(), twins.native.clone()] {
+        let target = format!("/{database}/doc/nat.mp3");
         let put = twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], b"native bytes").await;
+        let rev = rev(&put);
+        let put = if database == twins.native {
+            let target = format!("/{database}/doc/out.mp3?rev={rev}");
+            twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], b"outside").await
+        } else {
+            twins.gateway.put("doc", "out.mp3", &rev, b"outside").await
+        };
         assert_eq!(put.status, 201, "{put:?}");
     }
 }

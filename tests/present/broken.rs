@@ -61,8 +61,10 @@ async fn a_storage_that_is_down_is_504() {
 #[tokio::test]
 async fn what_breaks_later_breaks_the_body() {
     let twins = Twins::start().await;
-    twins.make("doc", &json!({}), &[("a.mp3", b"sound"), ("b.mp3", b"second")]).await;
-    let second = twins.stored("doc").await["pvt_attachments"]["b.mp3"]["stowage"]["location"].to_string();
+    // The newest comes first; it is long enough for the head to be on its way.
+    let long = vec![b'x'; 1 << 20];
+    twins.make("doc", &json!({}), &[("a.mp3", b"second"), ("b.mp3", &long)]).await;
+    let second = twins.stored("doc").await["pvt_attachments"]["a.mp3"]["stowage"]["location"].to_string();
     let file =
         twins.gateway.stored().into_iter().find(|file| second.contains(file.rsplit('/').next().unwrap())).unwrap();
     std::fs::remove_file(twins.gateway.files().join(file)).unwrap();

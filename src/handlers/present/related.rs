@@ -22,6 +22,8 @@ pub(super) struct Related {
     pub(super) json: Bytes,
     /// The document's id and revision.
     pub(super) name: (String, String),
+    /// Whether it is shown with any attachment.
+    pub(super) has_attachments: bool,
     parts: Vec<Part>,
     /// The first attachment from outside, opened before anything goes out.
     opened: Option<Body>,
@@ -105,7 +107,15 @@ impl Related {
             told.set_object("_attachments", &entries)?;
         }
         let name = (id, document.rev().unwrap_or_default());
-        Ok(Some(Self { view: Arc::clone(view), name, json: told.to_bytes()?.into(), parts, opened: None }))
+        let has_attachments = !entries.is_empty();
+        Ok(Some(Self {
+            view: Arc::clone(view),
+            name,
+            json: told.to_bytes()?.into(),
+            has_attachments,
+            parts,
+            opened: None,
+        }))
     }
 
     /// Whether no attachment follows: then the document stands alone.

@@ -39,7 +39,7 @@ impl Wish {
 
     /// With what the body of a request for rows says, which counts more.
     fn with_options(&self, options: &Map<String, Value>) -> Self {
-        let flag = |name, before| options.get(name).map_or(before, |value| is_true(value));
+        let flag = |name, before| options.get(name).map_or(before, is_true);
         Self {
             data: flag("attachments", self.data),
             encoding: flag("att_encoding_info", self.encoding),
