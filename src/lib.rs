@@ -2,6 +2,9 @@
 //!
 //! `ARCHITECTURE.md` explains the shape and the order of the modules, which may import only downwards.
 
+// The futures that write documents with their attachments are nested deeper than the compiler looks by itself.
+#![recursion_limit = "256"]
+
 pub mod api;
 pub mod app;
 pub mod cli;

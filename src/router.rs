@@ -178,8 +178,8 @@ pub fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> Route {
     match (parts.next(), parts.next()) {
         (None, _) => Route::Database(Box::new(database), on_database(&method)),
         (Some(inside), next) if inside.starts_with('_') => {
-            let is_view = inside == "_design" && parts.next() == Some("_view");
-            Route::Database(Box::new(database), inside_database(&method, inside, next.is_none(), is_view))
+            let rest: Vec<&str> = next.into_iter().chain(parts).collect();
+            Route::Database(Box::new(database), inside_database(&method, inside, &rest))
         }
         (Some(document), None) => one_document(database, document, query, &method),
         (Some(document), Some(first)) => {
@@ -198,16 +198,17 @@ fn on_database(method: &Method) -> DatabaseOperation {
     }
 }
 
-/// `alone`: nothing follows `inside` in the path.
-fn inside_database(method: &Method, inside: &str, alone: bool, is_view: bool) -> DatabaseOperation {
+/// `rest`: what follows `inside` in the path.
+fn inside_database(method: &Method, inside: &str, rest: &[&str]) -> DatabaseOperation {
     let post = *method == Method::POST;
     let reads = post || *method == Method::GET;
-    match inside {
-        "_bulk_docs" if alone && post => DatabaseOperation::BulkDocs,
-        "_bulk_get" if alone && post => DatabaseOperation::BulkGet,
-        "_all_docs" | "_changes" if alone && reads => DatabaseOperation::Rows,
-        "_find" if alone && post => DatabaseOperation::Rows,
-        _ if is_view && reads => DatabaseOperation::Rows,
+    match (inside, rest) {
+        ("_bulk_docs", []) if post => DatabaseOperation::BulkDocs,
+        ("_bulk_get", []) if post => DatabaseOperation::BulkGet,
+        ("_all_docs" | "_changes", []) if reads => DatabaseOperation::Rows,
+        ("_find", []) | ("_all_docs", ["queries"]) if post => DatabaseOperation::Rows,
+        ("_design", [_, "_view", ..]) if reads => DatabaseOperation::Rows,
+        ("_partition", [_, inside, rest @ ..]) if *inside != "_partition" => inside_database(method, inside, rest),
         _ => DatabaseOperation::Other,
     }
 }
@@ -349,6 +350,11 @@ mod tests {
             (Method::GET, "/_changes/x/y", DatabaseOperation::Other),
             (Method::POST, "/_find", DatabaseOperation::Rows),
             (Method::GET, "/_design/v/_view/x", DatabaseOperation::Rows),
+            (Method::POST, "/_all_docs/queries", DatabaseOperation::Rows),
+            (Method::POST, "/_design/v/_view/x/queries", DatabaseOperation::Rows),
+            (Method::GET, "/_partition/p/_all_docs", DatabaseOperation::Rows),
+            (Method::POST, "/_partition/p/_find", DatabaseOperation::Rows),
+            (Method::GET, "/_partition/p", DatabaseOperation::Other),
             (Method::PUT, "/_design/v", DatabaseOperation::Other),
             (Method::GET, "/_local/x/y", DatabaseOperation::Other),
             (Method::GET, "/doc/_x.mp3", DatabaseOperation::Other),

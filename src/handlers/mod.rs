@@ -18,6 +18,7 @@ mod locks;
 mod operation;
 mod outside;
 mod parts;
+mod present;
 mod put;
 mod remove;
 mod save;
@@ -78,6 +79,13 @@ pub struct Gateway {
     pub locks: Locks,
     /// Raised when the program begins to drain: what would never end by itself ends then.
     pub stopping: CancellationToken,
+}
+
+impl Gateway {
+    /// Whether clients see the outside attachments of this database as CouchDB's own.
+    fn presents(&self, database: &Database) -> bool {
+        self.present_stubs.in_class(database.class.as_str())
+    }
 }
 
 /// A request on its way through the gateway.
@@ -152,6 +160,9 @@ async fn document(
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match operation {
+        DocumentOperation::Get if gateway.presents(&target.database) => {
+            ("document", Box::pin(present::document(gateway, target, exchange)).await)
+        }
         DocumentOperation::Get => ("forward", to_holder(&gateway, &target, exchange).await),
         DocumentOperation::Put => documents::put(gateway, target, exchange).await,
         DocumentOperation::Delete => Box::pin(document_delete::delete_document(gateway, target, exchange)).await,
@@ -169,6 +180,12 @@ async fn within(
     match operation {
         DatabaseOperation::Post => documents::post(gateway, database, exchange).await,
         DatabaseOperation::BulkDocs => documents::bulk_docs(gateway, database, exchange).await,
+        DatabaseOperation::BulkGet if gateway.presents(&database) => {
+            ("document", Box::pin(present::bulk_get(gateway, database, exchange)).await)
+        }
+        DatabaseOperation::Rows if gateway.presents(&database) && present::may_hold_documents(&exchange.request) => {
+            ("document", Box::pin(present::rows(gateway, database, exchange)).await)
+        }
         DatabaseOperation::Create => ("forward", create::create(&gateway, &database, exchange).await),
         DatabaseOperation::Delete => ("forward", create::delete(&gateway, &database, exchange).await),
         DatabaseOperation::BulkGet | DatabaseOperation::Rows | DatabaseOperation::Other => {

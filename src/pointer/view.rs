@@ -92,8 +92,8 @@ impl Outside {
     }
 }
 
-/// The entries of the document's `pvt_attachments` that say where an attachment is, in their order: the gateway's own and
-/// KAZOO's. An attachment of CouchDB's that has the same name and is newer is not looked at: see [`Outside::wins_over`].
+/// The entries of the document's `pvt_attachments` that say where an attachment is, the gateway's own and KAZOO's: the newest
+/// first, as CouchDB lists attachments that came one after another. An attachment of CouchDB's that has the same name and is newer is not looked at: see [`Outside::wins_over`].
 #[must_use]
 pub fn pointers(document: &Document, database: &str, id: &str) -> Vec<Outside> {
     let Some(entries) = document.object(MEMBER) else { return Vec::new() };
@@ -104,7 +104,9 @@ pub fn pointers(document: &Document, database: &str, id: &str) -> Vec<Outside> {
         let about = about(&raw, found.as_ref().ok());
         Some(Outside { name, entry: found, about })
     });
-    outside.collect()
+    let mut outside: Vec<Outside> = outside.collect();
+    outside.sort_by_key(|outside| std::cmp::Reverse(outside.revpos()));
+    outside
 }
 
 /// The pointers that clients are to see: those that no newer attachment of CouchDB's hides.

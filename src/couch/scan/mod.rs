@@ -385,4 +385,5 @@ const ATTACHMENTS: &str = "_attachments";
 const POINTERS: &str = "pvt_attachments";
 
 #[cfg(test)]
+#[expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 mod tests;

@@ -36,7 +36,7 @@ pub(super) enum First {
 
 /// The body that the parts were read from; there is always one, because nobody asks twice.
 fn as_it_came(parts: Parts<Tape>) -> Body {
-    parts.into_body().map_or_else(Body::empty, Tape::rewound)
+    parts.into_body().map_or_else(|_| Body::empty(), Tape::rewound)
 }
 
 impl Related {
@@ -79,7 +79,7 @@ impl Related {
     /// The request with another document, and the rest as it comes.
     pub(super) fn with_document(self, document: &[u8]) -> Body {
         let head = format!("--{}\r\nContent-Type: application/json\r\n\r\n", self.boundary);
-        let Some(tape) = self.parts.into_body() else { return Body::empty() };
+        let Ok(tape) = self.parts.into_body() else { return Body::empty() };
         let kept: Bytes = tape.kept.into_iter().flatten().flatten().collect();
         let rest = end_of_first(&kept, &self.boundary).map(|end| kept.slice(end..)).unwrap_or_default();
         let frames = [head.into(), Bytes::copy_from_slice(document), rest];

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame};
 use uuid::Uuid;
 
-use super::related::{Related, boxed, json};
+use super::related::{Related, boxed, json, printable};
 use super::view::View;
 use crate::couch;
 use crate::error::Error;
@@ -21,9 +21,17 @@ use crate::http::written::Out;
 pub(super) struct Mixed {
     view: Arc<View>,
     boundary: String,
-    /// How many documents have come.
-    row: usize,
+    form: Form,
     next: Next,
+}
+
+/// How CouchDB frames the documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `open_revs`
+    OpenRevs,
+    /// `_bulk_get`: a line break more at both ends, and documents with attachments are named in their part's head.
+    BulkGet,
 }
 
 /// The part that comes next, read as far as its document.
@@ -48,33 +56,33 @@ enum Content {
 
 impl Mixed {
     /// Reads as far as the first document, and opens its first attachment.
-    pub(super) async fn new(view: Arc<View>, upstream: Body, boundary: String) -> Result<Self, Error> {
+    pub(super) async fn new(view: Arc<View>, upstream: Body, boundary: String, form: Form) -> Result<Self, Error> {
         let parts = Parts::new(upstream, &boundary);
-        let mut next = read(&view, parts, 0).await?;
+        let mut next = read(&view, parts).await?;
         if let Next::Document(ready) = &mut next
             && let Content::Alone(related, _) | Content::Related(related, ..) = &mut ready.content
         {
             related.open().await?;
         }
-        Ok(Self { view, boundary, row: 0, next })
+        Ok(Self { view, boundary, form, next })
     }
 
     /// Writes the whole answer.
     pub(super) async fn write(mut self, mut out: Out) -> Result<(), BoxError> {
-        out.send(format!("--{}", self.boundary)).await;
+        let line = if self.form == Form::BulkGet { "\r\n" } else { "" };
+        out.send(format!("{line}--{}", self.boundary)).await;
         while let Next::Document(ready) = self.next {
-            let parts = ready.write(&mut out).await?;
+            let parts = ready.write(&mut out, self.form).await?;
             out.send(format!("\r\n--{}", self.boundary)).await;
-            self.row += 1;
-            self.next = read(&self.view, parts, self.row).await?;
+            self.next = read(&self.view, parts).await?;
         }
-        out.send("--").await;
+        out.send(format!("--{line}")).await;
         Ok(())
     }
 }
 
 /// Reads the document of the next part.
-async fn read(view: &Arc<View>, mut parts: Parts<Body>, row: usize) -> Result<Next, Error> {
+async fn read(view: &Arc<View>, mut parts: Parts<Body>) -> Result<Next, Error> {
     let Some(headers) = parts.next().await.map_err(broken)? else { return Ok(Next::End) };
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let content = if content_type.starts_with("multipart/related") {
@@ -82,19 +90,19 @@ async fn read(view: &Arc<View>, mut parts: Parts<Body>, row: usize) -> Result<Ne
         let mut inner = Parts::new(Recorded::new(Inside(parts)), &boundary);
         inner.next().await.map_err(broken)?.ok_or_else(|| broken_text("a part without a document"))?;
         let text = json(&mut inner, view.limit()).await?;
-        match Related::of(view, &text, row).await? {
+        match Related::of(view, &text).await? {
             Some(related) => {
-                inner.body_mut().forget();
+                inner.change_body(Recorded::forget);
                 Content::Related(related, boundary, Box::new(inner))
             }
             None => {
-                let recorded = inner.into_body();
+                let recorded = inner.into_body().map_err(broken)?;
                 Content::Untouched(recorded.frames, recorded.body.0)
             }
         }
     } else if content_type.starts_with("application/json") && !content_type.contains("error=") {
         let text = json(&mut parts, view.limit()).await?;
-        match Related::of(view, &text, row).await? {
+        match Related::of(view, &text).await? {
             Some(related) => Content::Alone(related, parts),
             None => Content::Untouched(vec![text], parts),
         }
@@ -106,10 +114,10 @@ async fn read(view: &Arc<View>, mut parts: Parts<Body>, row: usize) -> Result<Ne
 
 impl Ready {
     /// Writes the part, and gives what is behind it.
-    async fn write(self, out: &mut Out) -> Result<Parts<Body>, BoxError> {
+    async fn write(mut self, out: &mut Out, form: Form) -> Result<Parts<Body>, BoxError> {
         match self.content {
             Content::Untouched(read, mut parts) => {
-                out.send(head(&self.headers, None)).await;
+                out.send(head(&self.headers)).await;
                 for bytes in read {
                     out.send(bytes).await;
                 }
@@ -119,46 +127,55 @@ impl Ready {
                 Ok(parts)
             }
             Content::Alone(related, parts) if related.is_alone() => {
-                out.send(head(&self.headers, None)).await;
+                out.send(head(&self.headers)).await;
                 out.send(related.json).await;
                 Ok(parts)
             }
             Content::Alone(related, parts) => {
                 let boundary = Uuid::new_v4().simple().to_string();
-                out.send(head(&self.headers, Some(&boundary))).await;
+                self.headers.insert(CONTENT_TYPE, related_type(&boundary, form)?);
+                if form == Form::BulkGet {
+                    out.send(named(&related.name)).await;
+                }
+                out.send(head(&self.headers)).await;
                 related.write::<Body>(out, &boundary, None).await?;
                 Ok(parts)
             }
             Content::Related(related, boundary, mut inner) => {
-                out.send(head(&self.headers, None)).await;
+                out.send(head(&self.headers)).await;
                 related.write(out, &boundary, Some(&mut *inner)).await?;
                 if inner.next().await.map_err(boxed)?.is_some() {
                     return Err("CouchDB sent more attachments than it announced".into());
                 }
-                Ok(inner.into_body().body.0)
+                Ok(inner.into_body().map_err(boxed)?.body.0)
             }
         }
     }
 }
 
-/// The head of a part, as CouchDB writes it; with a boundary where it becomes a multipart body.
-fn head(headers: &HeaderMap, boundary: Option<&str>) -> Vec<u8> {
+/// The head of a part, as CouchDB writes it.
+fn head(headers: &HeaderMap) -> Vec<u8> {
     let mut text = b"\r\n".to_vec();
     for (name, value) in headers {
-        for (index, word) in name.as_str().split('-').enumerate() {
+        let words = name.as_str().split('-').map(|word| {
             let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
-            let hyphen = if index > 0 { "-" } else { "" };
-            text.extend_from_slice(format!("{hyphen}{}{rest}", first.to_ascii_uppercase()).as_bytes());
-        }
-        text.extend_from_slice(b": ");
-        match boundary.filter(|_| *name == CONTENT_TYPE) {
-            Some(boundary) => text.extend_from_slice(format!("multipart/related; boundary=\"{boundary}\"").as_bytes()),
-            None => text.extend_from_slice(value.as_bytes()),
-        }
-        text.extend_from_slice(b"\r\n");
+            first.to_ascii_uppercase() + rest
+        });
+        let name = words.collect::<Vec<_>>().join("-");
+        text.extend_from_slice(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
     text.extend_from_slice(b"\r\n");
     text
+}
+
+/// What `_bulk_get` says of a document before it says what follows.
+fn named((id, rev): &(String, String)) -> String {
+    format!("\r\nX-Doc-Id: {}\r\nX-Rev-Id: {}", printable(id), printable(rev))
+}
+
+fn related_type(boundary: &str, form: Form) -> Result<HeaderValue, BoxError> {
+    let quote = if form == Form::BulkGet { "" } else { "\"" };
+    Ok(HeaderValue::try_from(format!("multipart/related; boundary={quote}{boundary}{quote}"))?)
 }
 
 pub(super) fn broken(error: crate::http::multipart::Error<BoxError>) -> Error {

@@ -20,6 +20,10 @@ use crate::pointer::{Outside, Shown};
 pub(super) struct Related {
     view: Arc<View>,
     pub(super) json: Bytes,
+    /// The document's id and revision.
+    pub(super) name: (String, String),
+    /// Whether it is shown with any attachment.
+    pub(super) has_attachments: bool,
     parts: Vec<Part>,
     /// The first attachment from outside, opened before anything goes out.
     opened: Option<Body>,
@@ -51,8 +55,8 @@ struct Head {
 
 impl Head {
     fn text(&self) -> String {
-        let name: String = self.name.chars().filter(|char| !char.is_control()).collect();
-        let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+        // CouchDB puts the name in as it is; what would end the line stays out.
+        let name = printable(&self.name);
         let Self { content_type, length, .. } = self;
         let packed = if self.gzip { "Content-Encoding: gzip\r\n" } else { "" };
         format!(
@@ -64,8 +68,8 @@ impl Head {
 
 impl Related {
     /// A document as CouchDB sends it to who gets attachments in parts of their own; `None` where nothing in it is to be
-    /// changed. `row`: which document of the answer it is.
-    pub(super) async fn of(view: &Arc<View>, bytes: &[u8], row: usize) -> Result<Option<Self>, Error> {
+    /// changed.
+    pub(super) async fn of(view: &Arc<View>, bytes: &[u8]) -> Result<Option<Self>, Error> {
         let (mut document, mut outside) = pointers(view, bytes)?;
         if outside.is_empty() && !view.hides_history {
             return Ok(None);
@@ -79,7 +83,8 @@ impl Related {
             let revpos = native(&outside.name).and_then(|native| native.value("revpos")?.as_u64());
             revpos.is_none_or(|revpos| outside.wins_over(revpos))
         });
-        let wish = view.wishes.of(row);
+        let id = document.text("_id").unwrap_or_default();
+        let wish = view.wishes.of_document(&id);
         let known = wish.known(&document);
         let (mut entries, mut parts, mut replaced) = (Document::default(), Vec::new(), Vec::new());
         for outside in outside {
@@ -101,7 +106,16 @@ impl Related {
         if !entries.is_empty() {
             told.set_object("_attachments", &entries)?;
         }
-        Ok(Some(Self { view: Arc::clone(view), json: told.to_bytes()?.into(), parts, opened: None }))
+        let name = (id, document.rev().unwrap_or_default());
+        let has_attachments = !entries.is_empty();
+        Ok(Some(Self {
+            view: Arc::clone(view),
+            name,
+            json: told.to_bytes()?.into(),
+            has_attachments,
+            parts,
+            opened: None,
+        }))
     }
 
     /// Whether no attachment follows: then the document stands alone.
@@ -137,7 +151,7 @@ impl Related {
         mut natives: Option<&mut Parts<B>>,
     ) -> Result<(), BoxError>
     where
-        B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+        B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
     {
         out.send(first(boundary)).await;
         out.send(self.json).await;
@@ -171,6 +185,11 @@ impl Related {
     }
 }
 
+/// A text that fits into a header.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).collect()
+}
+
 /// The beginning, up to the document.
 fn first(boundary: &str) -> String {
     format!("--{boundary}\r\nContent-Type: application/json\r\n\r\n")
@@ -179,7 +198,7 @@ fn first(boundary: &str) -> String {
 /// Passes the next part on, or over, and gives its length.
 async fn pass<B>(natives: &mut Parts<B>, mut out: Option<&mut Out>) -> Result<u64, BoxError>
 where
-    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+    B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
     natives.next().await.map_err(boxed)?.ok_or("CouchDB sent fewer attachments than it announced")?;
     let mut length = 0;
@@ -209,7 +228,7 @@ async fn entry(
     };
     let gzip = inline.is_gzip();
     let stub = inline.outside.stub(true);
-    let content_type = stub.content_type.chars().filter(|char| !char.is_control()).collect();
+    let content_type = printable(stub.content_type);
     let head = Head { name: inline.outside.name.clone(), content_type, gzip, length };
     let shown = Shown { length: Some(length), stub: false, follows: true, ..stub };
     let shown = serde_json::to_value(shown)?;
@@ -234,7 +253,7 @@ fn native_part(name: &str, entry: &Document, is_replaced: bool) -> Option<Part> 
 /// The bytes of a part that is JSON.
 pub(super) async fn json<B>(parts: &mut Parts<B>, limit: u64) -> Result<Bytes, Error>
 where
-    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+    B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
     let broken = |error| Error::from(couch::Error::Body(boxed(error)));
     let mut text = Vec::new();

@@ -27,6 +27,7 @@ use crate::router::{Database, Target};
 use crate::telemetry::activity::Activity;
 
 /// What the documents of one answer share.
+#[derive(Clone)]
 pub(super) struct View {
     pub(super) gateway: Arc<Gateway>,
     pub(super) database: Database,
@@ -38,6 +39,8 @@ pub(super) struct View {
     pub(super) by_rev: bool,
     /// The gateway asked for `_revisions`, not the client.
     pub(super) hides_history: bool,
+    /// It was no HEAD.
+    pub(super) wants_body: bool,
 }
 
 /// An attachment whose bytes belong into an answer.
@@ -72,6 +75,11 @@ impl Inline {
 }
 
 impl View {
+    /// The same with the bytes of all attachments.
+    pub(super) fn with_data(&self) -> Arc<Self> {
+        Arc::new(Self { wishes: self.wishes.clone().with_data(), ..self.clone() })
+    }
+
     /// The most bytes of a document that are held.
     pub(super) fn limit(&self) -> u64 {
         self.gateway.limits.document_bytes

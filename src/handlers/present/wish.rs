@@ -24,21 +24,22 @@ pub(super) struct Wishes {
     pub(super) all: Wish,
     /// Of the rows, or results, one after another.
     pub(super) each: Vec<Wish>,
+    /// The documents that they are about, where they were asked for by id.
+    ids: Vec<String>,
 }
 
 impl Wish {
     /// As CouchDB reads a query (`chttpd_db:parse_doc_query`): `atts_since` wants bytes by itself.
     pub(super) fn of_query(query: Option<&str>) -> Self {
         let flag = |name| query_value(query, name).as_deref() == Some("true");
-        let since: Vec<String> = query_value(query, "atts_since")
-            .and_then(|list| serde_json::from_str(&list).ok())
-            .unwrap_or_default();
+        let since: Vec<String> =
+            query_value(query, "atts_since").and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default();
         Self { data: flag("attachments") || !since.is_empty(), encoding: flag("att_encoding_info"), since }
     }
 
     /// With what the body of a request for rows says, which counts more.
     fn with_options(&self, options: &Map<String, Value>) -> Self {
-        let flag = |name, before| options.get(name).map_or(before, |value| is_true(value));
+        let flag = |name, before| options.get(name).map_or(before, is_true);
         Self {
             data: flag("attachments", self.data),
             encoding: flag("att_encoding_info", self.encoding),
@@ -76,7 +77,7 @@ fn is_true(value: &Value) -> bool {
 impl Wishes {
     /// The same of all.
     pub(super) const fn alike(all: Wish) -> Self {
-        Self { all, each: Vec::new() }
+        Self { all, each: Vec::new(), ids: Vec::new() }
     }
 
     /// Of a list of rows that a POST asks for: its body may hold what could be in the query, or many such (`queries`).
@@ -86,7 +87,7 @@ impl Wishes {
         let queries = options.get("queries").and_then(Value::as_array);
         let each = queries.into_iter().flatten().filter_map(Value::as_object);
         let each = each.map(|options| all.with_options(options)).collect();
-        Self { all: all.with_options(&options), each }
+        Self { all: all.with_options(&options), each, ids: Vec::new() }
     }
 
     /// Of a `_bulk_get`: every document may name revisions that the client has.
@@ -99,16 +100,34 @@ impl Wishes {
         let Ok(wanted) = serde_json::from_slice::<Wanted>(body) else { return Self::alike(all) };
         let each = wanted.docs.iter().map(|document| {
             let since = document.get("atts_since").and_then(Value::as_array);
-            let since: Vec<String> =
-                since.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+            let since: Vec<String> = since.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
             Wish { data: all.data || !since.is_empty(), encoding: all.encoding, since }
         });
-        Self { each: each.collect(), all }
+        let id =
+            |document: &Map<String, Value>| document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self { each: each.collect(), ids: wanted.docs.iter().map(id).collect(), all }
     }
 
     /// What is wanted of a document in this row.
     pub(super) fn of(&self, row: usize) -> &Wish {
         self.each.get(row).unwrap_or(&self.all)
+    }
+
+    /// The same where an answer leaves out which of the wanted documents one is.
+    pub(super) fn of_document(&self, id: &str) -> &Wish {
+        self.ids.iter().position(|known| known == id).map_or(&self.all, |row| self.of(row))
+    }
+
+    /// Whether no document was asked for.
+    pub(super) fn is_about_nothing(&self) -> bool {
+        self.each.is_empty()
+    }
+
+    /// The bytes of all attachments, as multipart answers have them whether asked for or not.
+    pub(super) fn with_data(mut self) -> Self {
+        self.all.data = true;
+        self.each.iter_mut().for_each(|wish| wish.data = true);
+        self
     }
 
     /// Whether any bytes may be wanted.

@@ -123,9 +123,13 @@ where
         Self { parts: Multipart::new(source.clone(), boundary), part: None, source, ended: false }
     }
 
-    /// The body as far as it is not read; there is one for who asks first.
-    pub fn into_body(self) -> Option<B> {
-        self.source.lock().body.take()
+    /// The body as far as it is not read.
+    ///
+    /// # Errors
+    ///
+    /// Never: nobody else takes it.
+    pub fn into_body(self) -> Result<B, Error<B::Error>> {
+        self.source.lock().body.take().ok_or(Error::Cut)
     }
 
     /// Changes the body, for those who made it.
