@@ -33,14 +33,6 @@ pub enum Feature {
 
 /// What the gateway, or the store behind it, does not do yet. A feature that is taken out of this list is tested from then on.
 const NOT_YET: &[Feature] = &[
-    // The gateway's.
-    Feature::PresentStubs,
-    Feature::Stubs,
-    Feature::InlineReads,
-    Feature::Copies,
-    Feature::StaleStubs,
-    Feature::AttsSince,
-    Feature::RevposLeftOut,
     // The embedded store's.
     Feature::Tombstones,
     Feature::Twice,
