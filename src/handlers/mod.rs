@@ -163,9 +163,6 @@ async fn within(
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match operation {
-        DatabaseOperation::Create | DatabaseOperation::Delete if gateway.plans.all_is_local() => {
-            ("forward", forward::forward(&gateway, &gateway.couch, exchange).await)
-        }
         DatabaseOperation::Create => ("forward", create::create(&gateway, &database, exchange).await),
         DatabaseOperation::Delete => ("forward", create::delete(&gateway, &database, exchange).await),
         DatabaseOperation::Post
