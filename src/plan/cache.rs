@@ -324,7 +324,6 @@ impl Plans {
     /// The feed begins from the first change: users' plans become known.
     pub(super) fn feed_begins(&self) {
         *self.0.users.write().unwrap_or_else(PoisonError::into_inner) = Users::none();
-        self.0.local.begins();
     }
 }
 

@@ -59,7 +59,7 @@ impl Plans {
         if answer.status() != StatusCode::OK {
             let no_plans = answer.status() == StatusCode::NOT_FOUND;
             if no_plans {
-                self.local().no_plans();
+                self.local().all_told();
             }
             let start_over = no_plans || answer.status() == StatusCode::BAD_REQUEST;
             let ended = Ended::before(format!("CouchDB answered {}", answer.status().as_u16()), start_over);
@@ -96,7 +96,7 @@ impl Plans {
     fn line(&self, line: &[u8], since: &mut String) {
         let line = line.trim_ascii();
         if line.is_empty() {
-            // A heartbeat: CouchDB has nothing to tell.
+            // Sent when everything has been told, and then now and again.
             self.local().all_told();
             return;
         }

@@ -19,7 +19,7 @@ pub(super) struct Local {
 
 #[derive(Debug, Default)]
 struct Told {
-    /// Whether every document has been seen, and changes are told.
+    /// Whether every document has been told of, and changes are.
     all: bool,
     /// The documents that speak of it.
     speakers: HashSet<String>,
@@ -44,21 +44,12 @@ impl Local {
         });
     }
 
-    /// Every document is about to be told, from the first one on.
-    pub(super) fn begins(&self) {
-        self.change(|told| *told = Told::default());
-    }
-
-    /// There is nothing more to tell at the moment.
+    /// There is nothing more to tell at the moment, be it that there is no database of plans. Who has spoken is not
+    /// forgotten: the storage API tells of what the feed will tell later.
     pub(super) fn all_told(&self) {
         if !self.is_sure.load(Ordering::Acquire) {
             self.change(|told| told.all = true);
         }
-    }
-
-    /// There is no database of plans, and so no plan.
-    pub(super) fn no_plans(&self) {
-        self.change(|told| *told = Told { all: true, ..Told::default() });
     }
 
     /// Changes are no longer told.
@@ -113,7 +104,6 @@ mod tests {
     fn it_is_sure_only_while_everything_has_been_told_and_nobody_speaks() {
         let local = Local::default();
         assert!(!is_sure(&local), "nobody has told anything");
-        local.begins();
         local.changed("a", Some(&json!({"plan": {"modb": {"attachments": {"handler": "x"}}}})));
         assert!(!is_sure(&local), "there may be more");
         local.all_told();
@@ -126,17 +116,17 @@ mod tests {
         assert!(!is_sure(&local));
         local.changed("a", None);
         assert!(is_sure(&local));
-        local.begins();
-        assert!(!is_sure(&local));
-        local.no_plans();
-        assert!(is_sure(&local));
+        local.changed("b", Some(&json!({"plan": {"modb": {"connection": "c"}}})));
+        local.ends();
+        local.all_told();
+        assert!(!is_sure(&local), "it has spoken, and nobody has told that it is gone");
     }
 
     #[test]
     fn who_speaks_of_it() {
         let speaks = |document: Value| {
             let local = Local::default();
-            local.no_plans();
+            local.all_told();
             local.changed("a", Some(&document));
             !is_sure(&local)
         };
