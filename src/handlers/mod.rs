@@ -2,6 +2,7 @@
 
 mod attachment;
 mod commit;
+mod copy;
 mod counted;
 mod create;
 mod delete;

@@ -14,3 +14,4 @@ mod progress;
 pub mod range;
 pub mod stall;
 pub mod target;
+pub mod tee;
