@@ -19,6 +19,9 @@ pub(super) async fn create(
     database: &Database,
     mut exchange: Exchange,
 ) -> Result<Response<Body>, Error> {
+    if gateway.plans.all_is_local() {
+        return forward(gateway, &gateway.couch, exchange).await;
+    }
     let home = Home::of(gateway, database).await?;
     let uri = exchange.request.uri();
     let query = home.create_query(database, uri.query())?;
@@ -41,6 +44,9 @@ pub(super) async fn delete(
     database: &Database,
     exchange: Exchange,
 ) -> Result<Response<Body>, Error> {
+    if gateway.plans.all_is_local() {
+        return forward(gateway, &gateway.couch, exchange).await;
+    }
     let home = Home::of(gateway, database).await?;
     let gone = |status: StatusCode| status.is_success() || status == StatusCode::NOT_FOUND;
     let others = Others::of(&home, database, &exchange)?;

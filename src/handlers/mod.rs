@@ -196,6 +196,9 @@ async fn within(
 
 /// Sends a request on to the CouchDB that has the database.
 async fn to_home(gateway: &Gateway, database: &Database, exchange: Exchange) -> Result<Response<Body>, Error> {
+    if gateway.plans.all_is_local() {
+        return forward::forward(gateway, &gateway.couch, exchange).await;
+    }
     let home = Home::of(gateway, database).await?;
     forward::forward(gateway, &home.couch, exchange).await
 }
@@ -203,6 +206,9 @@ async fn to_home(gateway: &Gateway, database: &Database, exchange: Exchange) -> 
 /// Sends a request on to the CouchDB that has the document. A plain read goes to the class's at once, and on only where
 /// that does not have it.
 async fn to_holder(gateway: &Gateway, target: &DocumentTarget, exchange: Exchange) -> Result<Response<Body>, Error> {
+    if gateway.plans.all_is_local() {
+        return forward::forward(gateway, &gateway.couch, exchange).await;
+    }
     let home = Home::of(gateway, &target.database).await?;
     if !home.has_others() {
         return forward::forward(gateway, &home.couch, exchange).await;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::document::{Documents, Merged, plan_id};
 use super::held::{Age, Held};
+use super::local::Local;
 use super::users::Users;
 use crate::config;
 use crate::couch::{self, Answer, Couch, DocumentPath};
@@ -35,6 +36,7 @@ struct Inner {
     /// The version at which a document changed that is held, or being asked for: what was asked before it is old.
     dirty: Mutex<HashMap<String, u64>>,
     users: RwLock<Users>,
+    local: Local,
     /// Raised whenever anything may have changed; a merged plan of an older count is not kept.
     version: AtomicU64,
     changes: watch::Sender<()>,
@@ -73,6 +75,7 @@ impl Plans {
             merged,
             dirty: Mutex::default(),
             users: RwLock::default(),
+            local: Local::default(),
             version: AtomicU64::new(0),
             changes: watch::Sender::new(()),
         }))
@@ -101,6 +104,10 @@ impl Plans {
             }
         }
         Ok(merged)
+    }
+
+    pub(super) fn local(&self) -> &Local {
+        &self.0.local
     }
 
     pub(super) fn users(&self) -> RwLockReadGuard<'_, Users> {
@@ -299,6 +306,7 @@ impl Plans {
     /// A document of the plans database has changed, or has been deleted where there is no value.
     pub fn document_changed(&self, id: &str, document: Option<&Value>) {
         self.0.users.write().unwrap_or_else(PoisonError::into_inner).changed(id, document);
+        self.0.local.changed(id, document);
         self.changed(|known| {
             let matters = known.contains_key(id) || self.0.documents.contains_key(id);
             matters.then(|| id.to_owned()).into_iter().collect()

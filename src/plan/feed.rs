@@ -24,6 +24,9 @@ impl Plans {
                 () = tasks.stopping() => return,
             };
             self.metrics().plan_feed(false);
+            if !ended.no_plans {
+                self.local().ends();
+            }
             if ended.had_begun {
                 pause = FIRST_PAUSE;
                 complained = false;
@@ -54,8 +57,13 @@ impl Plans {
             Err(error) => return Ended::before(crate::telemetry::log::chain(&error), false),
         };
         if answer.status() != StatusCode::OK {
-            let start_over = answer.status() == StatusCode::BAD_REQUEST || answer.status() == StatusCode::NOT_FOUND;
-            return Ended::before(format!("CouchDB answered {}", answer.status().as_u16()), start_over);
+            let no_plans = answer.status() == StatusCode::NOT_FOUND;
+            if no_plans {
+                self.local().all_told();
+            }
+            let start_over = no_plans || answer.status() == StatusCode::BAD_REQUEST;
+            let ended = Ended::before(format!("CouchDB answered {}", answer.status().as_u16()), start_over);
+            return Ended { no_plans, ..ended };
         }
         self.metrics().plan_feed(true);
         if since == "0" {
@@ -88,6 +96,8 @@ impl Plans {
     fn line(&self, line: &[u8], since: &mut String) {
         let line = line.trim_ascii();
         if line.is_empty() {
+            // Sent when everything has been told, and then now and again.
+            self.local().all_told();
             return;
         }
         match serde_json::from_slice::<Change>(line) {
@@ -117,16 +127,18 @@ struct Change {
 struct Ended {
     had_begun: bool,
     start_over: bool,
+    /// There is no database of plans.
+    no_plans: bool,
     reason: String,
 }
 
 impl Ended {
     const fn before(reason: String, start_over: bool) -> Self {
-        Self { had_begun: false, start_over, reason }
+        Self { had_begun: false, start_over, no_plans: false, reason }
     }
 
     const fn after(reason: String) -> Self {
-        Self { had_begun: true, start_over: false, reason }
+        Self { had_begun: true, start_over: false, no_plans: false, reason }
     }
 }
 

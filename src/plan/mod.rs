@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod feed;
 mod held;
+mod local;
 mod lookup;
 mod members;
 mod name;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::Plans;
+use super::{Plans, local};
 use crate::database::AccountId;
 
 /// Who has a plan.
@@ -44,7 +44,7 @@ impl Users {
             return;
         };
         account_of.insert(id.to_owned(), account.to_owned());
-        accounts.entry(account.to_owned()).or_default().insert(id.to_owned(), speaks_of_connections(document));
+        accounts.entry(account.to_owned()).or_default().insert(id.to_owned(), local::connections(document));
     }
 
     /// Whether users of an account have plans.
@@ -80,14 +80,6 @@ fn account_of_plan<'a>(id: &str, document: &'a Value) -> Option<&'a str> {
     let text = |key: &str| document.get(key).and_then(Value::as_str);
     let account = text("pvt_account_id").filter(|account| *account != id)?;
     (text("pvt_type") == Some("storage")).then_some(account)
-}
-
-/// Whether a plan defines a connection, or names one, well-formed or not.
-fn speaks_of_connections(document: &Value) -> bool {
-    let names = |entry: &Value| entry.get("connection").is_some_and(|id| !id.is_null());
-    let members = |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_default();
-    let names_one = |entry: &Value| names(entry) || members(entry.get("types")).values().any(names);
-    !members(document.get("connections")).is_empty() || members(document.get("plan")).values().any(names_one)
 }
 
 #[cfg(test)]

@@ -221,3 +221,29 @@ async fn a_request_that_is_on_its_way_ends_as_it_would_have() {
     closed(connection).await;
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn while_no_plan_speaks_of_it_none_is_asked_for() {
+    let plans = format!("plans_{}", uuid::Uuid::new_v4().simple());
+    let mut world = crate::World::start_with(Setup::default().set("plans.database", &plans)).await;
+    world.local.wait_for(&format!("GET /{plans}/_changes")).await;
+    let target = format!("/{}", world.gateway.path());
+    // The answer to the feed may still be on its way.
+    within_a_second("no plans", async || world.gateway.app.gateway.plans.all_is_local()).await;
+    let documents = |world: &crate::World| world.local.count(&format!("GET /{plans}/")) - feeds(world, &plans);
+    assert_eq!(world.gateway.request("PUT", &target, &[], b"").await.status, 201);
+    assert_eq!(world.gateway.get("doc").await.status, 404);
+    assert_eq!(world.gateway.get("_all_docs").await.status, 200);
+    assert_eq!(documents(&world), 0);
+    world.gateway.couch.plans = plans.clone();
+    world.gateway.couch.request("PUT", &format!("/{plans}"), "", b"").await;
+    world.plan(json!({"plan": {"modb": {"connection": FIRST}}})).await;
+    assert_eq!(world.gateway.get("").await.status, 404, "at once");
+    assert_eq!(world.counts()[1], 1);
+    assert!(documents(&world) > 0);
+    world.gateway.stop().await;
+}
+
+fn feeds(world: &crate::World, plans: &str) -> usize {
+    world.local.count(&format!("GET /{plans}/_changes"))
+}

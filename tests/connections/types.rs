@@ -55,7 +55,9 @@ async fn lists_and_views_stay_with_the_class() {
     for rest in ["_all_docs", "_changes", "_design/d/_view/v", ""] {
         world.gateway.get(rest).await;
     }
-    let rows = parsed(&world.gateway.get("_all_docs").await);
+    let rows = world.gateway.get("_all_docs").await;
+    assert_eq!(rows.status, 200, "{rows:?} {}", rows.text());
+    let rows = parsed(&rows);
     assert_eq!((rows["rows"].as_array().unwrap().len(), &rows["rows"][0]["id"]), (1, &json!("home")));
     assert_eq!(world.counts(), [0, before[1] + 5, before[2]]);
     world.gateway.stop().await;

@@ -1,0 +1,151 @@
+//! Whether any plan speaks of connections, or of how databases are made, as the changes feed tells: where none does,
+//! finding a database costs nothing.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Map, Value};
+
+use super::Plans;
+
+/// What the changes feed has told of it.
+#[derive(Debug, Default)]
+pub(super) struct Local {
+    told: Mutex<Told>,
+    /// What is asked for at each request.
+    is_sure: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// Whether every document has been told of, and changes are.
+    all: bool,
+    /// The documents that speak of it.
+    speakers: HashSet<String>,
+}
+
+impl Local {
+    fn change(&self, change: impl FnOnce(&mut Told)) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut told);
+        self.is_sure.store(told.all && told.speakers.is_empty(), Ordering::Release);
+    }
+
+    /// A document has changed, or is gone where there is no value.
+    pub(super) fn changed(&self, id: &str, document: Option<&Value>) {
+        let speaks = document.is_some_and(|document| connections(document) || create_options(document));
+        self.change(|told| {
+            if speaks {
+                told.speakers.insert(id.to_owned());
+            } else {
+                told.speakers.remove(id);
+            }
+        });
+    }
+
+    /// There is nothing more to tell at the moment, be it that there is no database of plans. Who has spoken is not
+    /// forgotten: the storage API tells of what the feed will tell later.
+    pub(super) fn all_told(&self) {
+        if !self.is_sure.load(Ordering::Acquire) {
+            self.change(|told| told.all = true);
+        }
+    }
+
+    /// Changes are no longer told.
+    pub(super) fn ends(&self) {
+        self.change(|told| told.all = false);
+    }
+}
+
+impl Plans {
+    /// Whether surely no plan speaks of connections or of how databases are made.
+    #[must_use]
+    pub fn all_is_local(&self) -> bool {
+        self.local().is_sure.load(Ordering::Acquire)
+    }
+}
+
+/// Whether a plan defines a connection, or names one, well-formed or not.
+pub(super) fn connections(document: &Value) -> bool {
+    let names = |entry: &Value| entry.get("connection").is_some_and(|id| !id.is_null());
+    let defines = members(document, "connections").is_some_and(|all| !all.is_empty());
+    defines || classes(document).any(|entry| names(entry) || types(entry).any(names))
+}
+
+fn create_options(document: &Value) -> bool {
+    let options = |entry: &Value| entry.get("database")?.get("create_options").cloned();
+    classes(document).any(|entry| options(entry).is_some_and(|options| !options.is_null()))
+}
+
+fn classes(document: &Value) -> impl Iterator<Item = &Value> {
+    members(document, "plan").into_iter().flat_map(Map::values)
+}
+
+fn types(entry: &Value) -> impl Iterator<Item = &Value> {
+    members(entry, "types").into_iter().flat_map(Map::values)
+}
+
+fn members<'a>(value: &'a Value, key: &str) -> Option<&'a Map<String, Value>> {
+    value.get(key)?.as_object()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Local;
+
+    fn is_sure(local: &Local) -> bool {
+        local.is_sure.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    #[test]
+    fn it_is_sure_only_while_everything_has_been_told_and_nobody_speaks() {
+        let local = Local::default();
+        assert!(!is_sure(&local), "nobody has told anything");
+        local.changed("a", Some(&json!({"plan": {"modb": {"attachments": {"handler": "x"}}}})));
+        assert!(!is_sure(&local), "there may be more");
+        local.all_told();
+        assert!(is_sure(&local));
+        local.ends();
+        assert!(!is_sure(&local), "it may have changed");
+        local.all_told();
+        local.changed("a", Some(&json!({"plan": {"modb": {"connection": "c"}}})));
+        local.all_told();
+        assert!(!is_sure(&local));
+        local.changed("a", None);
+        assert!(is_sure(&local));
+        local.changed("b", Some(&json!({"plan": {"modb": {"connection": "c"}}})));
+        local.ends();
+        local.all_told();
+        assert!(!is_sure(&local), "it has spoken, and nobody has told that it is gone");
+    }
+
+    #[test]
+    fn who_speaks_of_it() {
+        let speaks = |document: Value| {
+            let local = Local::default();
+            local.all_told();
+            local.changed("a", Some(&document));
+            !is_sure(&local)
+        };
+        for document in [
+            json!({"connections": {"c": {}}}),
+            json!({"plan": {"modb": {"connection": "c"}}}),
+            json!({"plan": {"modb": {"connection": 7}}}),
+            json!({"plan": {"modb": {"types": {"x": {"connection": "c"}}}}}),
+            json!({"plan": {"yodb": {"database": {"create_options": {"q": 1}}}}}),
+        ] {
+            assert!(speaks(document.clone()), "{document}");
+        }
+        for document in [
+            json!({}),
+            json!(7),
+            json!({"connections": {}, "plan": {"modb": {}}}),
+            json!({"plan": {"modb": {"connection": null, "types": {"x": {}}, "database": {"names": ["a"]}}}}),
+        ] {
+            assert!(!speaks(document.clone()), "{document}");
+        }
+    }
+}
