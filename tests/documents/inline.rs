@@ -227,3 +227,29 @@ async fn a_copy_goes_to_the_storage_where_the_plan_says_stub() {
     assert_eq!(gateway.stored().len(), 1);
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn of_writers_at_the_same_time_one_stores_and_the_others_get_a_conflict() {
+    let gateway = planned().await;
+    let document = json!({ "_attachments": { "a": inline("x/y", b"one"), "b": inline("x/y", b"two") } });
+    let other = json!({ "_attachments": { "b": inline("x/y", b"two"), "a": inline("x/y", b"one") } });
+    let writes = (0..8).map(|index| put(&gateway, "doc", if index % 2 == 0 { &document } else { &other }));
+    let mut answers: Vec<_> = futures_util::future::join_all(writes).await.iter().map(|answer| answer.status).collect();
+    answers.sort_unstable();
+    assert_eq!(answers, [201, 409, 409, 409, 409, 409, 409, 409]);
+    audit(&gateway, &["doc"]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn documents_wait_for_memory_and_never_for_each_other() {
+    let gateway = super::world::planned_with(Setup::default().set("limits.upload_buffer_bytes", "16 MiB")).await;
+    let bytes = vec![7; 3 << 20];
+    let document = json!({ "_attachments": { "a": inline("x/y", &bytes), "b": inline("x/y", &bytes[..100]) } });
+    let ids: Vec<_> = (0..6).map(|index| format!("doc-{index}")).collect();
+    let writes = futures_util::future::join_all(ids.iter().map(|id| put(&gateway, id, &document)));
+    let answers = tokio::time::timeout(std::time::Duration::from_secs(60), writes).await.unwrap();
+    assert!(answers.iter().all(|answer| answer.status == 201), "{answers:?}");
+    audit(&gateway, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    gateway.stop().await;
+}

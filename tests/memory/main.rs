@@ -87,28 +87,29 @@ async fn bodies_of_any_size_pass_in_little_memory() {
     assert!(grown < GROWTH, "{grown} KiB more");
 }
 
-/// Every account's.
-fn plan() -> Value {
+/// Every account's. With `stub` its storages get copies.
+fn plan(stub: bool) -> Value {
     json!({
         "pvt_type": "storage",
         "attachments": { "a": { "handler": "file", "settings": { "directory": "d" } } },
-        "plan": { "modb": { "attachments": { "handler": "a", "stub": true } } },
+        "plan": { "modb": { "attachments": { "handler": "a", "stub": stub } } },
     })
 }
 
 /// A CouchDB that has one document and everybody's plan, takes attachments, and keeps nothing.
-async fn couchdb(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn couchdb(request: Request<Incoming>, stub: bool) -> Result<Response<Full<Bytes>>, Infallible> {
     let put = request.method() == Method::PUT;
     let path = request.uri().path().to_owned();
     let mut body = request.into_body();
     let mut received = 0;
-    while let Some(frame) = body.frame().await {
-        received += frame.expect("a whole body").data_ref().map_or(0, Bytes::len);
+    // What is broken off on the way has no other end.
+    while let Some(Ok(frame)) = body.frame().await {
+        received += frame.data_ref().map_or(0, Bytes::len);
     }
     let is_plan = path.starts_with("/plans_") && path.len() > 64 && !path.contains("/_");
     let (status, answer) = match put {
         false if path.ends_with("/doc") => (200, json!({ "_id": "doc", "_rev": "1-a" })),
-        false if is_plan => (200, plan()),
+        false if is_plan => (200, plan(stub)),
         false => (404, json!({ "error": "not_found", "reason": "missing" })),
         true => (201, json!({ "ok": true, "id": "doc", "rev": "2-b", "received": received })),
     };
@@ -121,7 +122,7 @@ async fn couchdb(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, In
 async fn copies_of_any_size_are_made_in_little_memory() {
     let _alone = ALONE.lock().await;
     let (listener, address) = listen().await;
-    let _served = serve(listener, |_| service_fn(couchdb));
+    let _served = serve(listener, |_| service_fn(|request| couchdb(request, true)));
     let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
     let mut client = TcpStream::connect(gateway.address).await.expect("a connection");
     let target = format!("/{}/doc/call.mp3?rev=1-a", gateway.path());
@@ -146,4 +147,80 @@ async fn copies_of_any_size_are_made_in_little_memory() {
     let length = std::fs::metadata(gateway.files().join(&stored[0])).expect("a copy").len();
     assert_eq!(length, LENGTH as u64);
     assert!(grown < GROWTH, "{grown} KiB more");
+}
+
+/// Sends a head and then these pieces; gives the answer and how much the process has grown.
+async fn grown_by(
+    address: std::net::SocketAddr,
+    head: &str,
+    pieces: impl Iterator<Item = impl AsRef<[u8]>>,
+) -> (String, u64) {
+    let mut client = TcpStream::connect(address).await.expect("a connection");
+    let before = peak();
+    client.write_all(head.as_bytes()).await.expect("sent");
+    for piece in pieces {
+        client.write_all(piece.as_ref()).await.expect("sent");
+    }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.expect("an answer");
+    (answer, peak() - before)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_with_parts_of_any_size_are_written_in_little_memory() {
+    let _alone = ALONE.lock().await;
+    let (listener, address) = listen().await;
+    let _served = serve(listener, |_| service_fn(|request| couchdb(request, false)));
+    let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
+    let half = LENGTH / 2;
+    let entry = json!({ "follows": true, "length": half });
+    let document = json!({ "_attachments": { "one.mp3": entry, "two.mp3": entry } });
+    let first = format!("--b\r\nContent-Type: application/json\r\n\r\n{document}");
+    let (between, last) = ("\r\n--b\r\n\r\n", "\r\n--b--");
+    let length = first.len() + 2 * between.len() + LENGTH + last.len();
+    let head = format!(
+        "PUT /{}/new HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\
+         Content-Type: multipart/related; boundary=b\r\n\r\n",
+        gateway.path()
+    );
+    let chunk = vec![b'x'; 64 << 10];
+    let part = || std::iter::once(between.as_bytes()).chain(std::iter::repeat_n(&*chunk, half / chunk.len()));
+    let pieces = std::iter::once(first.as_bytes()).chain(part()).chain(part()).chain([last.as_bytes()]);
+    let (answer, grown) = grown_by(gateway.address, &head, pieces).await;
+    gateway.settled().await;
+    println!("{LENGTH} bytes in two parts: {grown} KiB more");
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    let stored = gateway.stored();
+    let lengths = stored.iter().map(|name| std::fs::metadata(gateway.files().join(name)).expect("an object").len());
+    assert_eq!(lengths.collect::<Vec<_>>(), [half as u64, half as u64]);
+    assert!(grown < GROWTH, "{grown} KiB more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_of_any_size_pass_in_little_memory() {
+    let _alone = ALONE.lock().await;
+    let (listener, address) = listen().await;
+    let _served = serve(listener, |_| service_fn(|request| couchdb(request, false)));
+    let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
+    let chunk = vec![b'x'; 64 << 10];
+    for (method, rest, first, last, status) in [
+        ("PUT", "/new", "{\"text\":\"", "\"}", 201),
+        ("POST", "/_bulk_docs", "{\"docs\":[{\"text\":\"", "\"}]}", 404),
+        ("PUT", "/new", "{\"text\":\"", "\",\"_attachments\":{}}", 413),
+    ] {
+        let length = first.len() + LENGTH + last.len();
+        let head = format!(
+            "{method} /{}{rest} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\
+             Content-Type: application/json\r\n\r\n",
+            gateway.path()
+        );
+        let padding = std::iter::repeat_n(&*chunk, LENGTH / chunk.len());
+        let pieces = std::iter::once(first.as_bytes()).chain(padding).chain([last.as_bytes()]);
+        let (answer, grown) = grown_by(gateway.address, &head, pieces).await;
+        println!("{LENGTH} bytes of a document: {grown} KiB more");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(grown < GROWTH, "{grown} KiB more");
+    }
+    gateway.settled().await;
+    assert!(gateway.stored().is_empty());
 }
