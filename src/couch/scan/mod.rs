@@ -4,6 +4,7 @@
 //! its `_attachments`, which CouchDB always prints last (`couch_doc:to_json_obj`): what stands in there may be inline data
 //! of any size, so it comes entry by entry and value by value. Nothing else is ever held, and nothing recurses.
 
+mod place;
 mod walk;
 
 use std::borrow::Cow;
@@ -11,19 +12,9 @@ use std::fmt;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+use place::Place;
+pub use place::{Path, Step};
 use walk::{Skip, Token, Walker};
-
-/// One step on the way to a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// The member of an object.
-    Member(&'static str),
-    /// Any element of a list.
-    Element,
-}
-
-/// Where documents are; at the beginning of a path stands any value on the top level, of which there may be many.
-pub type Path = &'static [Step];
 
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,12 +60,12 @@ impl std::error::Error for Fault {}
 /// Splits one answer.
 #[derive(Debug)]
 pub struct Scanner {
-    paths: &'static [Path],
     limit: usize,
     input: Bytes,
     phase: Phase,
-    /// The containers that lead to documents.
-    stack: Vec<Frame>,
+    /// Where the bytes outside documents are.
+    place: Place,
+    /// Walks over a document.
     walker: Walker,
     held: BytesMut,
     /// Where the key that is read began in `held`.
@@ -98,26 +89,15 @@ enum Phase {
     Passing,
 }
 
-#[derive(Debug)]
-struct Frame {
-    array: bool,
-    index: usize,
-    /// The paths that lead here, by bit.
-    paths: u8,
-    /// Those that lead on to the value that comes.
-    next: u8,
-}
-
 impl Scanner {
     /// `limit`: the most bytes that are held of a document.
     #[must_use]
     pub fn new(paths: &'static [Path], limit: u64) -> Self {
         Self {
-            paths,
+            place: Place::new(paths),
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             input: Bytes::new(),
             phase: Phase::Outside,
-            stack: Vec::new(),
             walker: Walker::default(),
             held: BytesMut::new(),
             key_at: 0,
@@ -172,7 +152,7 @@ impl Scanner {
     /// The place of the current value in the outermost list: which row or result it belongs to.
     #[must_use]
     pub fn row(&self) -> usize {
-        self.stack.iter().find(|frame| frame.array).map_or(0, |frame| frame.index)
+        self.place.row()
     }
 
     /// Whether the document that was just given, or begun, has `pvt_attachments`.
@@ -184,7 +164,7 @@ impl Scanner {
     fn outside(&mut self) -> Option<Event> {
         for index in 0..self.input.len() {
             let Some(byte) = self.input.get(index).copied() else { break };
-            if byte == b'{' && self.walker.is_at_value() && self.is_document() {
+            if byte == b'{' && self.place.is_document() {
                 if index > 0 {
                     return Some(Event::Pass(self.input.split_to(index)));
                 }
@@ -193,70 +173,9 @@ impl Scanner {
                 (self.phase, self.walker, self.pointers) = (Phase::Head, Walker::in_object(), false);
                 return None;
             }
-            self.step(byte);
+            self.place.step(byte);
         }
         Some(Event::Pass(std::mem::take(&mut self.input)))
-    }
-
-    /// The paths that lead to the value that comes.
-    fn leading(&self) -> u8 {
-        self.stack.last().map_or(u8::MAX, |frame| frame.next)
-    }
-
-    fn select(&self, among: u8, fits: impl Fn(Path) -> bool) -> u8 {
-        let bits = self.paths.iter().enumerate().filter(|(_, path)| fits(path)).map(|(bit, _)| 1 << bit);
-        bits.fold(0, |all: u8, bit: u8| all | bit) & among
-    }
-
-    fn is_document(&self) -> bool {
-        self.select(self.leading(), |path| path.len() == self.stack.len()) != 0
-    }
-
-    fn step(&mut self, byte: u8) {
-        let Some(array) = self.stack.last().map(|frame| frame.array) else {
-            if matches!(byte, b'{' | b'[') {
-                self.open(byte);
-            }
-            return;
-        };
-        let token = self.walker.eat(byte, array);
-        match token {
-            Token::Key => {
-                let depth = self.stack.len() - 1;
-                let leads = |path: Path| match path.get(depth) {
-                    Some(Step::Member(name)) => self.walker.key_is(name),
-                    _ => false,
-                };
-                let next = self.select(self.stack.last().map_or(0, |frame| frame.paths), leads);
-                if let Some(frame) = self.stack.last_mut() {
-                    frame.next = next;
-                }
-            }
-            Token::Open => self.open(byte),
-            Token::Close => {
-                self.stack.pop();
-                self.walker = Walker::behind_value();
-            }
-            Token::Comma => {
-                if let Some(frame) = self.stack.last_mut() {
-                    frame.index += 1;
-                }
-            }
-            Token::KeyBegins | Token::Nothing => {}
-        }
-    }
-
-    /// A list or an object begins.
-    fn open(&mut self, byte: u8) {
-        let (array, depth) = (byte == b'[', self.stack.len());
-        let leads = |path: Path| path.get(depth).is_some_and(|step| array == matches!(step, Step::Element));
-        let paths = self.select(self.leading(), leads);
-        if paths == 0 && depth > 0 {
-            return self.walker.skip(Skip::container());
-        }
-        // On the top level even what leads nowhere is entered, or a value in it would be taken for one beside it.
-        self.stack.push(Frame { array, index: 0, paths, next: if array { paths } else { 0 } });
-        self.walker = if array { Walker::behind_value() } else { Walker::in_object() };
     }
 
     fn hold(&mut self, count: usize) -> Result<(), Fault> {
@@ -296,7 +215,8 @@ impl Scanner {
 
     /// The document has ended.
     fn leave(&mut self) {
-        (self.phase, self.walker) = (Phase::Outside, Walker::behind_value());
+        self.phase = Phase::Outside;
+        self.place.passed();
     }
 
     fn entries(&mut self) -> Result<Option<Event>, Fault> {

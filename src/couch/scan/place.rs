@@ -1,0 +1,112 @@
+//! Where in an answer the bytes are, as far as that leads to documents.
+
+use super::walk::{Skip, Token, Walker};
+
+/// One step on the way to a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The member of an object.
+    Member(&'static str),
+    /// Any element of a list.
+    Element,
+}
+
+/// Where documents are; at the beginning of a path stands any value on the top level, of which there may be many.
+pub type Path = &'static [Step];
+
+/// The containers that lead to documents, up to here.
+#[derive(Debug)]
+pub(super) struct Place {
+    paths: &'static [Path],
+    stack: Vec<Frame>,
+    walker: Walker,
+}
+
+#[derive(Debug)]
+struct Frame {
+    array: bool,
+    index: usize,
+    /// The paths that lead here, by bit.
+    paths: u8,
+    /// Those that lead on to the value that comes.
+    next: u8,
+}
+
+impl Place {
+    pub(super) fn new(paths: &'static [Path]) -> Self {
+        Self { paths, stack: Vec::new(), walker: Walker::default() }
+    }
+
+    /// The paths that lead to the value that comes.
+    fn leading(&self) -> u8 {
+        self.stack.last().map_or(u8::MAX, |frame| frame.next)
+    }
+
+    fn select(&self, among: u8, fits: impl Fn(Path) -> bool) -> u8 {
+        let bits = self.paths.iter().enumerate().filter(|(_, path)| fits(path)).map(|(bit, _)| 1 << bit);
+        bits.fold(0, |all: u8, bit: u8| all | bit) & among
+    }
+
+    /// Whether an object that begins here is a document.
+    pub(super) fn is_document(&self) -> bool {
+        self.walker.is_at_value() && self.select(self.leading(), |path| path.len() == self.stack.len()) != 0
+    }
+
+    /// A document has been read in the place of a value.
+    pub(super) fn passed(&mut self) {
+        self.walker = Walker::behind_value();
+    }
+
+    /// The place of the value in the outermost list.
+    pub(super) fn row(&self) -> usize {
+        self.stack.iter().find(|frame| frame.array).map_or(0, |frame| frame.index)
+    }
+
+    /// One byte that belongs to no document.
+    pub(super) fn step(&mut self, byte: u8) {
+        let Some(array) = self.stack.last().map(|frame| frame.array) else {
+            if matches!(byte, b'{' | b'[') {
+                self.open(byte);
+            }
+            return;
+        };
+        let token = self.walker.eat(byte, array);
+        match token {
+            Token::Key => {
+                let depth = self.stack.len() - 1;
+                let leads = |path: Path| match path.get(depth) {
+                    Some(Step::Member(name)) => self.walker.key_is(name),
+                    _ => false,
+                };
+                let next = self.select(self.stack.last().map_or(0, |frame| frame.paths), leads);
+                if let Some(frame) = self.stack.last_mut() {
+                    frame.next = next;
+                }
+            }
+            Token::Open => self.open(byte),
+            Token::Close => {
+                self.stack.pop();
+                self.walker = Walker::behind_value();
+            }
+            Token::Comma => {
+                if let Some(frame) = self.stack.last_mut() {
+                    frame.index += 1;
+                }
+            }
+            Token::KeyBegins | Token::Nothing => {}
+        }
+    }
+
+    /// A list or an object begins.
+    fn open(&mut self, byte: u8) {
+        let (array, depth) = (byte == b'[', self.stack.len());
+        let leads = |path: Path| path.get(depth).is_some_and(|step| array == matches!(step, Step::Element));
+        let paths = self.select(self.leading(), leads);
+        if paths == 0 && depth > 0 {
+            return self.walker.skip(Skip::container());
+        }
+        // On the top level even what leads nowhere is entered, or a value in it would be taken for one beside it.
+        self.stack.push(Frame { array, index: 0, paths, next: if array { paths } else { 0 } });
+        self.walker = if array { Walker::behind_value() } else { Walker::in_object() };
+    }
+}
