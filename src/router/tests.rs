@@ -1,0 +1,110 @@
+//! What requests are taken for.
+
+#![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
+
+use http::{HeaderMap, Method, Uri};
+use proptest::prelude::*;
+
+use super::{DatabaseOperation, DocumentOperation, Operation, Route, Target, route};
+
+const MODB: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
+
+fn routed(method: Method, target: &str) -> Route {
+    route(&method, &target.parse::<Uri>().unwrap(), &HeaderMap::new())
+}
+
+fn attachment(target: &str) -> Target {
+    match routed(Method::GET, target) {
+        Route::Attachment(target, Operation::Get { body: true }) => *target,
+        other => panic!("{target}: {other:?}"),
+    }
+}
+
+#[test]
+fn attachments_of_planned_databases_are_ours() {
+    let found = attachment(&format!("/{MODB}/doc/a+b.mp3?rev=1-a"));
+    assert_eq!(found.attachment, "a b.mp3");
+    assert_eq!(found.database.name, "account/12/34/567890abcdef1234567890abcdef-202011");
+    assert_eq!(found.query.as_deref(), Some("rev=1-a"));
+    assert_eq!(attachment(&format!("/{MODB}/doc/dir/file.mp3")).attachment, "dir/file.mp3");
+    assert_eq!(attachment(&format!("//{MODB}//a%2Fb//dir%2Ffile.mp3/")).attachment, "dir/file.mp3");
+    assert_eq!(attachment(&format!("/{MODB}/a%2Fb/x")).document, "a/b");
+}
+
+#[test]
+fn other_databases_are_couchdbs() {
+    for target in ["/", "/_session", "/_all_dbs", "/db/doc/att", "/system_config/doc/att", "/_users/doc/att"] {
+        assert!(matches!(routed(Method::GET, target), Route::Forward), "{target}");
+    }
+}
+
+#[test]
+fn what_is_beside_documents_goes_to_the_database() {
+    for (method, path, expected) in [
+        (Method::PUT, "", DatabaseOperation::Create),
+        (Method::DELETE, "/", DatabaseOperation::Delete),
+        (Method::GET, "", DatabaseOperation::Other),
+        (Method::POST, "/", DatabaseOperation::Post),
+        (Method::POST, "/_bulk_docs", DatabaseOperation::BulkDocs),
+        (Method::GET, "/_bulk_docs", DatabaseOperation::Other),
+        (Method::POST, "/_bulk_get", DatabaseOperation::BulkGet),
+        (Method::GET, "/_all_docs", DatabaseOperation::Rows),
+        (Method::POST, "/_changes", DatabaseOperation::Rows),
+        (Method::GET, "/_changes/x/y", DatabaseOperation::Other),
+        (Method::POST, "/_find", DatabaseOperation::Rows),
+        (Method::GET, "/_design/v/_view/x", DatabaseOperation::Rows),
+        (Method::POST, "/_all_docs/queries", DatabaseOperation::Rows),
+        (Method::POST, "/_design/v/_view/x/queries", DatabaseOperation::Rows),
+        (Method::GET, "/_partition/p/_all_docs", DatabaseOperation::Rows),
+        (Method::POST, "/_partition/p/_find", DatabaseOperation::Rows),
+        (Method::GET, "/_partition/p", DatabaseOperation::Other),
+        (Method::PUT, "/_design/v", DatabaseOperation::Other),
+        (Method::GET, "/_local/x/y", DatabaseOperation::Other),
+        (Method::GET, "/doc/_x.mp3", DatabaseOperation::Other),
+        (Method::GET, "/%5Fdesign/x/y", DatabaseOperation::Other),
+        (Method::GET, "/doc/%FF", DatabaseOperation::Other),
+        (Method::POST, "/doc/x", DatabaseOperation::Other),
+    ] {
+        match routed(method.clone(), &format!("/{MODB}{path}")) {
+            Route::Database(_, operation) => assert_eq!(operation, expected, "{method} {path}"),
+            other => panic!("{method} {path}: {other:?}"),
+        }
+    }
+    assert!(matches!(routed(Method::GET, &format!("/{MODB}/doc/%ZZ")), Route::Malformed));
+}
+
+#[test]
+fn documents_are_known_by_their_id() {
+    for (method, expected) in [
+        ("GET", DocumentOperation::Get),
+        ("HEAD", DocumentOperation::Get),
+        ("PUT", DocumentOperation::Put),
+        ("DELETE", DocumentOperation::Delete),
+        ("COPY", DocumentOperation::Copy),
+        ("POST", DocumentOperation::Other),
+    ] {
+        match routed(Method::from_bytes(method.as_bytes()).unwrap(), &format!("/{MODB}//a%2Fb/?rev=1-a")) {
+            Route::Document(target, operation) => {
+                assert_eq!((target.document.as_str(), operation), ("a/b", expected));
+                assert_eq!(target.query.as_deref(), Some("rev=1-a"));
+            }
+            other => panic!("{method}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_post_may_stand_for_a_put() {
+    let headers = HeaderMap::from_iter([("x-http-method-override".parse().unwrap(), "PUT".parse().unwrap())]);
+    let uri = format!("/{MODB}/doc/x").parse().unwrap();
+    assert!(matches!(route(&Method::POST, &uri, &headers), Route::Attachment(_, Operation::Put)));
+}
+
+proptest! {
+    #[test]
+    fn no_target_panics(path in "(/[a-z0-9%_+.]{0,12}){0,6}", query in "[a-z=&%]{0,10}") {
+        if let Ok(uri) = format!("/{MODB}{path}?{query}").parse::<Uri>() {
+            let _ = format!("{:?}", route(&Method::PUT, &uri, &HeaderMap::new()));
+        }
+    }
+}
