@@ -8,7 +8,7 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode};
 
 use super::client::{Couch, DocumentPath};
-use super::document::{Document, NotADocument};
+use super::document::Document;
 use super::error::Error;
 use crate::http::body::{Body, collect};
 use crate::http::headers;
@@ -135,7 +135,11 @@ impl Caller {
             return Ok(Revisions::Other(answer));
         }
         let (head, bytes) = answer.into_parts();
-        let leaves: Vec<Leaf> = serde_json::from_slice(&bytes).map_err(|_| Error::Nonsense(NotADocument))?;
+        let Ok(leaves) = serde_json::from_slice::<Vec<Leaf>>(&bytes) else {
+            // What does not know `open_revs` gives the document.
+            let document = Document::parse(&bytes).map_err(Error::Nonsense)?;
+            return Ok(Revisions::There(vec![Some(document)], head));
+        };
         let parse = |leaf: Leaf| leaf.ok.map(|text| Document::parse(text.get().as_bytes())).transpose();
         let leaves = leaves.into_iter().map(parse).collect::<Result<_, _>>().map_err(Error::Nonsense)?;
         Ok(Revisions::There(leaves, head))
