@@ -5,7 +5,7 @@ use serde_json::json;
 use super::world::{JSON, audit, both, digest, inline, plan, planned, put, stored};
 use crate::support::gateway::{Setup, json as parsed, rev};
 use crate::support::recorder::Recorder;
-use crate::support::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use crate::support::s3::{ACCESS_KEY, Operation, S3Server, SECRET_KEY};
 
 #[tokio::test]
 async fn what_a_document_carries_goes_to_its_storage() {
@@ -230,14 +230,21 @@ async fn a_copy_goes_to_the_storage_where_the_plan_says_stub() {
 
 #[tokio::test]
 async fn of_writers_at_the_same_time_one_stores_and_the_others_get_a_conflict() {
-    let gateway = planned().await;
+    let s3 = S3Server::start().await;
+    s3.make_bucket("bucket");
+    let gateway = Setup::default().start().await;
+    let settings = json!({ "bucket": "bucket", "key": ACCESS_KEY, "secret": SECRET_KEY, "scheme": "http",
+        "host": "127.0.0.1", "port": s3.address().port(), "bucket_access_method": "path" });
+    gateway.plan("s3", settings).await;
     let document = json!({ "_attachments": { "a": inline("x/y", b"one"), "b": inline("x/y", b"two") } });
     let other = json!({ "_attachments": { "b": inline("x/y", b"two"), "a": inline("x/y", b"one") } });
     let writes = (0..8).map(|index| put(&gateway, "doc", if index % 2 == 0 { &document } else { &other }));
     let mut answers: Vec<_> = futures_util::future::join_all(writes).await.iter().map(|answer| answer.status).collect();
     answers.sort_unstable();
     assert_eq!(answers, [201, 409, 409, 409, 409, 409, 409, 409]);
-    audit(&gateway, &["doc"]).await;
+    gateway.settled().await;
+    assert_eq!(s3.count(Operation::Put), 2, "who comes second stores nothing");
+    assert_eq!(s3.objects("bucket").len(), 2);
     gateway.stop().await;
 }
 
