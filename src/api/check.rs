@@ -125,7 +125,8 @@ async fn probe(gateway: Arc<Gateway>, merged: &Merged, place: &Place, id: &str, 
     let hex = Uuid::new_v4().simple().to_string();
     let file =
         File { name: format!("{hex}_test_credentials_file.txt"), content: format!("some random content: {hex}") };
-    let document = Paper::save(&gateway, place, id, &file, request).await?;
+    // Boxed: one future of all that is in it is more than the compiler takes.
+    let document = Box::pin(Paper::save(&gateway, place, id, &file, request)).await?;
     let trying = tokio::time::timeout(LONGEST, attempt(&gateway, &backend, &settings, place, &document, &file));
     let outcome =
         match trying.await {

@@ -168,7 +168,8 @@ async fn it_stays_open_while_another_account_names_it() {
     let gateway = Setup::default().start().await;
     let mut server = Upstream::start().await;
     let other = uuid::Uuid::new_v4().simple().to_string();
-    let path = format!("account%2F{}%2F{}%2F{}-202611", &other[..2], &other[2..4], &other[4..]);
+    let id = stowage::database::AccountId::parse(&other).unwrap();
+    let path = stowage::database::month_database(&id, std::time::SystemTime::now()).replace('/', "%2F");
     for account in [&gateway.account, &other] {
         gateway.save_plan(account, plan(&server)).await;
     }
