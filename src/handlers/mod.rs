@@ -2,6 +2,7 @@
 
 mod attachment;
 mod commit;
+mod copy;
 mod counted;
 mod delete;
 mod forward;

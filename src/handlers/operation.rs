@@ -14,6 +14,8 @@ pub(super) struct Operation<'a> {
     activity: &'a Activity,
     backend: &'a str,
     name: &'static str,
+    /// Its outcome is the request's.
+    tells: bool,
     began: Instant,
     call: Option<Call>,
 }
@@ -28,10 +30,12 @@ impl<'a> Operation<'a> {
         name: &'static str,
     ) -> Self {
         activity.uses(backend, storage);
-        Self::beside_request(gateway, activity, backend, storage, name)
+        let mut operation = Self::beside_request(gateway, activity, backend, storage, name);
+        operation.tells = true;
+        operation
     }
 
-    /// Begins something whose outcome is not the request's: a removal of what was replaced.
+    /// Begins something whose outcome is not the request's: a removal of what was replaced, a copy.
     pub(super) fn beside_request(
         gateway: &'a Gateway,
         activity: &'a Activity,
@@ -40,7 +44,7 @@ impl<'a> Operation<'a> {
         name: &'static str,
     ) -> Self {
         let call = Some(activity.storage(backend, storage, name));
-        Self { metrics: &gateway.metrics, activity, backend, name, began: Instant::now(), call }
+        Self { metrics: &gateway.metrics, activity, backend, name, tells: false, began: Instant::now(), call }
     }
 
     /// It has ended.
@@ -61,7 +65,7 @@ impl<'a> Operation<'a> {
         let Some(call) = self.call.take() else { return };
         call.ended(outcome);
         self.metrics.backend_done(self.backend, self.name, outcome, self.began.elapsed());
-        if self.name != "delete" {
+        if self.tells {
             self.activity.ended(outcome);
         }
     }

@@ -52,9 +52,28 @@ pub(super) struct NewObject {
 impl Outgoing<'_> {
     /// Stores the attachment.
     pub(super) async fn store(self, body: Body) -> Result<NewObject, Error> {
-        let Self { gateway, decision, .. } = &self;
+        let (handler, storage) = (self.decision.handler(), self.decision.storage());
+        let begin = || Operation::of_request(self.gateway, self.activity, handler, storage, "put");
+        self.put(body, self.object()?, begin).await
+    }
+
+    /// Stores a copy of an attachment that CouchDB keeps. Where it replaces another, an older copy may have the composed name.
+    pub(super) async fn store_copy(self, body: Body) -> Result<NewObject, Error> {
+        let (handler, storage) = (self.decision.handler(), self.decision.storage());
+        let begin = || Operation::beside_request(self.gateway, self.activity, handler, storage, "put");
+        let mut object = self.object()?;
+        object.taken |= pointer::names(self.saved).contains(&self.target.attachment);
+        self.put(body, object, begin).await
+    }
+
+    async fn put<'b>(
+        &self,
+        body: Body,
+        object: Object,
+        begin: impl FnOnce() -> Operation<'b>,
+    ) -> Result<NewObject, Error> {
+        let Self { gateway, decision, .. } = self;
         let backend = open(gateway, &decision.settings)?;
-        let object = self.object()?;
         if body.size_hint().lower() > gateway.limits.attachment_bytes {
             return Err(Error::TooLarge(self.target.attachment.as_str().into()));
         }
@@ -62,7 +81,7 @@ impl Outgoing<'_> {
         let body = Body::boxed(Counted::new(body, gateway.metrics.attachment_bytes(handler, "in")));
         let upload = Upload::new(body, gateway.limits.attachment_bytes, gateway.budget.clone());
         let report = upload.report();
-        let operation = Operation::of_request(gateway, self.activity, handler, decision.storage(), "put");
+        let operation = begin();
         let outcome = backend.put(&object, upload).await;
         operation.done(&outcome);
         // From here on nothing may be cut off by a client that leaves: no await before a task owns the object.

@@ -7,6 +7,7 @@ use http::{Response, StatusCode};
 
 use super::attachment::{OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev, rev_query};
 use super::commit::{Commit, commit};
+use super::copy::{OutgoingCopy, forward_with_copy};
 use super::forward::forward;
 use super::home::{Home, Read};
 use super::outside::{Outgoing, next_generation};
@@ -19,7 +20,7 @@ use crate::pointer::{self, Entry};
 use crate::router::Target;
 use crate::telemetry::activity::Activity;
 
-/// Stores an attachment where the plan says, or lets CouchDB store it.
+/// Stores an attachment where the plan says, or lets CouchDB store it: without a copy or with one.
 pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
     let home = Home::of(&gateway, &target.database).await?;
     if !home.may_be_outside() {
@@ -36,9 +37,15 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     };
     let plan = plan_for(&gateway, &target.database, &base).await?;
     let decision = match decide(&plan, &target.database, &base)? {
-        Outcome::Store(decision) if !decision.stub => decision,
-        Outcome::Store(_) | Outcome::PassThrough { .. } => return forward(&gateway, caller.couch(), exchange).await,
+        Outcome::Store(decision) => decision,
+        Outcome::PassThrough { .. } => return forward(&gateway, caller.couch(), exchange).await,
     };
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or(OCTETS);
+    if decision.stub {
+        let (content_type, saved) = (content_type.to_owned(), base.clone());
+        let copy = OutgoingCopy { gateway, target, decision, document: base, saved, content_type, gzip, activity };
+        return forward_with_copy(caller.couch().clone(), exchange, copy).await;
+    }
     let turn = place.turn().await;
     let (base, caller) = match turn.overtaken {
         false => (base, caller),
@@ -47,7 +54,6 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
             Base::Refused(answer) => return Ok(answer),
         },
     };
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let outgoing = Outgoing {
         gateway: &gateway,
         target: &target,
@@ -55,7 +61,7 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         document: &base,
         saved: &base,
         revpos: next_generation(&base),
-        content_type: content_type.unwrap_or(OCTETS),
+        content_type,
         gzip,
         activity: &activity,
     };

@@ -198,13 +198,15 @@ impl Drop for RequestBody {
 /// How long a body that nobody wants is read on.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// The client, not the gateway and not a backend, is why a body ended early.
+/// Who sends a body, not who takes it, is why it ended early.
 #[derive(Debug)]
 pub enum ClientGone {
     /// It sent nothing for `timeouts.idle_body`.
     Silent,
     /// It closed, reset, or sent broken framing.
     Broke(hyper::Error),
+    /// What it sent the bytes for has ended before they did.
+    Withdrawn,
 }
 
 impl fmt::Display for ClientGone {
@@ -212,6 +214,7 @@ impl fmt::Display for ClientGone {
         f.write_str(match self {
             Self::Silent => "the client stopped sending in the middle of the body",
             Self::Broke(_) => "the client's body broke off",
+            Self::Withdrawn => "the body is not sent to its end",
         })
     }
 }
@@ -219,7 +222,7 @@ impl fmt::Display for ClientGone {
 impl StdError for ClientGone {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Silent => None,
+            Self::Silent | Self::Withdrawn => None,
             Self::Broke(error) => Some(error),
         }
     }

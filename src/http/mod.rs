@@ -14,4 +14,5 @@ mod progress;
 pub mod range;
 pub mod stall;
 pub mod target;
+pub mod tee;
 pub mod written;

@@ -111,6 +111,8 @@ fn since(database: &Database, text: &str, last: u64) -> Result<u64, Failure> {
     if text == "now" {
         return Ok(last);
     }
+    // CouchDB's own replicator sends it as JSON.
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let (number, instance) = text.split_once('-').unwrap_or((text, &database.instance));
     let number =
         number.parse().map_err(|_| Failure::bad_request("Malformed sequence supplied in 'since' parameter."))?;

@@ -12,6 +12,7 @@
 //! - text attachments are stored as they came, not gzipped: ranges work on them and their digest is that of the text;
 //!   an upload with `Content-Encoding: gzip` is stored unpacked, and so is a gzipped part of `multipart/related`; no answer
 //!   names an encoding, asked or not;
+//! - `?rev=` with `latest=true` gives the leaf that the revision leads to; CouchDB gives the winner, whatever was named;
 //! - what makes CouchDB answer 500 in a `multipart/related` body (cut off, another digest, no boundary or length) is 400;
 //! - no views, no Mango, no replicator, no node configuration, no `eventsource` feed: these answer 501 or 404;
 //! - revisions are not the ones that CouchDB would give, sequences are `number-instance`, `_revs_limit` is fixed.

@@ -25,6 +25,7 @@ struct Inner {
     backend_seconds: HistogramVec,
     attachment_bytes: IntCounterVec,
     objects_left: IntCounter,
+    copies: IntCounterVec,
     couchdb_failures: IntCounterVec,
     plan_cache: IntCounterVec,
     plan_feed: IntGauge,
@@ -145,6 +146,11 @@ impl Metrics {
             )?,
             objects_left: make
                 .counter("stowage_objects_left_total", "Objects left in a storage that perhaps no document names")?,
+            copies: make.counters(
+                "stowage_copies_total",
+                "Copies of attachments that CouchDB keeps, by kind of storage",
+                &["backend", "outcome"],
+            )?,
             couchdb_failures: make.counters(
                 "stowage_couchdb_failures_total",
                 "Requests that failed because CouchDB did",
@@ -188,6 +194,7 @@ impl Metrics {
                 drop(self.0.backend_requests.with_label_values(&[backend, operation, outcome]));
             }
         }
+        COPIES.iter().for_each(|outcome| drop(self.0.copies.with_label_values(&[backend, outcome])));
         for direction in ["in", "out"] {
             drop(self.attachment_bytes(backend, direction));
         }
@@ -208,6 +215,11 @@ impl Metrics {
     /// Counts an object that stays in a storage although perhaps no document names it.
     pub fn object_left(&self) {
         self.0.objects_left.inc();
+    }
+
+    /// Counts what became of a copy; `outcome` is one of [`COPIES`].
+    pub fn copy_done(&self, backend: &str, outcome: &str) {
+        self.0.copies.with_label_values(&[backend, outcome]).inc();
     }
 
     /// Counts a request that failed because CouchDB did; `reason` is one of [`COUCHDB_FAILURES`].
@@ -289,6 +301,9 @@ pub const COUCHDB_FAILURES: [&str; 4] = ["unreachable", "silent", "broken", "non
 pub const OPERATIONS: [&str; 3] = ["put", "get", "delete"];
 /// How that ends.
 pub const OUTCOMES: [&str; 6] = ["ok", "missing", "passing", "refused", "interrupted", "too_large"];
+/// What becomes of the copy of an attachment that CouchDB keeps: made, not made, taken back because CouchDB has no such
+/// attachment, or made although CouchDB never said whether it has one.
+pub const COPIES: [&str; 4] = ["ok", "failed", "discarded", "unknown"];
 /// Upper bounds in seconds: from a forwarded document to a long recording. 20 s is when clients give up.
 const SECONDS: [f64; 17] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 300.0];

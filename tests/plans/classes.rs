@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Running, Setup};
-use crate::{database, file, goes_to, object, storage};
+use crate::{database, file, goes_to, object, parsed, put_as, storage};
 
 /// A plan with a storage for each class, in a directory of the class's name.
 fn every_class(aggregate: Value) -> Value {
@@ -144,11 +144,20 @@ async fn a_database_of_the_platform_may_be_named_as_a_type() {
 }
 
 #[tokio::test]
-async fn what_is_to_be_a_stub_stays_in_couchdb_for_now() {
+async fn what_is_to_be_a_stub_stays_in_couchdb_and_is_copied() {
     let gateway = Setup::default().start().await;
-    let modb = json!({ "attachments": { "handler": "a", "stub": true } });
+    let modb = json!({ "attachments": { "handler": "a" }, "types": { "fax": { "attachments": { "stub": true } } } });
     gateway.save_plan(&gateway.account.clone(), storage(json!({ "a": file("a") }), json!({ "modb": modb }))).await;
     let path = database(&gateway, &gateway.database()).await;
-    assert_eq!(goes_to(&gateway, &path, json!({})).await, None);
+    for (id, document_type, members) in
+        [("one", "fax", ("_attachments", "pvt_attachments")), ("two", "mailbox", ("pvt_attachments", "_attachments"))]
+    {
+        let put = put_as(&gateway, &path, id, "call.mp3", json!({ "pvt_type": document_type })).await;
+        assert_eq!(put.status, 201, "{put:?}");
+        gateway.settled().await;
+        let document = parsed(&gateway.request("GET", &format!("/{path}/{id}"), &[], b"").await);
+        assert!(document[members.0]["call.mp3"].is_object() && document[members.1].is_null(), "{document}");
+        assert!(gateway.stored().iter().any(|stored| stored.starts_with("a/") && stored.contains(id)), "{id}");
+    }
     gateway.stop().await;
 }

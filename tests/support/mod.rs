@@ -14,6 +14,7 @@
 //! | [`nginx`] | a real nginx with DAV |
 //! | [`raw`] | an HTTP/1.1 client that sends and shows bytes as they are |
 //! | [`recorder`] | an HTTP server that keeps what it was sent and answers as it is told |
+//! | [`replicator`] | a stand-in for CouchDB's replicator, strict |
 //! | [`s3`] | s3s-fs in this process, signatures verified |
 //! | [`trouble`] | how the vendors' doubles misbehave |
 //! | [`upstream`] | a scripted server that shows the bytes that it gets |
@@ -44,6 +45,7 @@ pub mod graph;
 pub mod nginx;
 pub mod raw;
 pub mod recorder;
+pub mod replicator;
 pub mod s3;
 pub mod serve;
 pub mod spool;

@@ -11,6 +11,7 @@ mod graph;
 mod nginx;
 mod raw;
 mod recorder;
+mod replicator;
 mod s3;
 #[path = "../support/mod.rs"]
 mod support;

@@ -151,7 +151,7 @@ impl Related {
         mut natives: Option<&mut Parts<B>>,
     ) -> Result<(), BoxError>
     where
-        B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+        B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
     {
         out.send(first(boundary)).await;
         out.send(self.json).await;
@@ -198,7 +198,7 @@ fn first(boundary: &str) -> String {
 /// Passes the next part on, or over, and gives its length.
 async fn pass<B>(natives: &mut Parts<B>, mut out: Option<&mut Out>) -> Result<u64, BoxError>
 where
-    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+    B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
     natives.next().await.map_err(boxed)?.ok_or("CouchDB sent fewer attachments than it announced")?;
     let mut length = 0;
@@ -253,7 +253,7 @@ fn native_part(name: &str, entry: &Document, is_replaced: bool) -> Option<Part> 
 /// The bytes of a part that is JSON.
 pub(super) async fn json<B>(parts: &mut Parts<B>, limit: u64) -> Result<Bytes, Error>
 where
-    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+    B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
 {
     let broken = |error| Error::from(couch::Error::Body(boxed(error)));
     let mut text = Vec::new();

@@ -6,6 +6,7 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::StreamBody;
 
+use super::source::HEADERS;
 use super::*;
 
 type Read = Vec<(HeaderMap, Vec<u8>)>;
@@ -38,7 +39,6 @@ async fn parts_are_read_however_the_bytes_come() {
     for size in 1..=body.len() {
         let read = read(body, "b", size).await.unwrap();
         assert_eq!(read[0].0["content-type"], "application/json");
-        assert_eq!(read[2].0.get_all("a").iter().count(), 2);
         let expected: [&[u8]; 4] = [b"{}", b"no\r\nheader", b"", b"\r\r\n-\r\n--a"];
         assert_eq!(data(read), expected, "pieces of {size}");
     }
@@ -114,7 +114,7 @@ mod properties {
             parts in prop::collection::vec(prop::collection::vec(prop::sample::select(b"\r\n-bx".to_vec()), 0..40), 1..5),
             size in 1_usize..50,
         ) {
-            let parts: Vec<_> = parts.into_iter().filter(|part| find(&[b"\r\n", part.as_slice()].concat(), b"\r\n--b").is_none()).collect();
+            let parts: Vec<_> = parts.into_iter().filter(|part| ![b"\r\n", part.as_slice()].concat().windows(5).any(|bytes| bytes == b"\r\n--b")).collect();
             let mut body = b"--b".to_vec();
             for part in &parts {
                 body.extend_from_slice(b"\r\n\r\n");

@@ -56,6 +56,8 @@ pub enum Act {
     Shut,
     /// The server gets nothing of it; this is the answer, and the end of the connection.
     Answer(Vec<u8>),
+    /// The same, before a byte of its body is read.
+    AnswerEarly(Vec<u8>),
     /// It waits until the test notifies, and passes then.
     Hold(Arc<Notify>),
 }
@@ -73,8 +75,17 @@ pub enum End {
 
 /// An answer with a status and a body, for [`Act::Answer`].
 pub fn answer(status: u16, body: &str) -> Act {
-    let length = body.len();
-    Act::Answer(format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes())
+    Act::Answer(answer_bytes(status, body))
+}
+
+/// The same before the request is read, for [`Act::AnswerEarly`].
+#[allow(dead_code, reason = "the tests of copies name it, those of faults do not")]
+pub fn early(status: u16, body: &str) -> Act {
+    Act::AnswerEarly(answer_bytes(status, body))
+}
+
+fn answer_bytes(status: u16, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 impl Gate {
@@ -217,6 +228,11 @@ async fn strike(act: Act, request: Request, client: &mut Wire, server: &mut Wire
         }
         Act::Answer(answer) => {
             client.body(request.body, None, usize::MAX).await?;
+            shared.strike();
+            client.stream.write_all(&answer).await?;
+            client.end(End::Fin).await?;
+        }
+        Act::AnswerEarly(answer) => {
             shared.strike();
             client.stream.write_all(&answer).await?;
             client.end(End::Fin).await?;

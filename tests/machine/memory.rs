@@ -1,0 +1,177 @@
+//! What is known of the documents on both sides, and which revision on the one side is which on the other.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value};
+
+use super::operation::{At, Rev};
+
+/// Which of the two sides a request goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The server without a gateway.
+    Direct,
+    Gateway,
+}
+
+/// One revision as it is called on both sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    pub direct: String,
+    pub gateway: String,
+}
+
+impl Pair {
+    pub fn on(&self, side: Side) -> &str {
+        match side {
+            Side::Direct => &self.direct,
+            Side::Gateway => &self.gateway,
+        }
+    }
+
+    pub fn generation(&self) -> u64 {
+        generation(&self.direct)
+    }
+
+    /// Whether a server made the hash; those of replicated revisions are chosen so that they never lie among the others.
+    fn is_made(&self) -> bool {
+        let hash = self.direct.split_once('-').map_or("", |(_, hash)| hash);
+        !hash.starts_with("0000000000") && !hash.starts_with("ffffffffff")
+    }
+}
+
+/// A revision that none follows.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    pub pair: Pair,
+    pub deleted: bool,
+    /// Its attachments' stubs.
+    pub attachments: Map<String, Value>,
+}
+
+/// A document.
+#[derive(Debug, Default)]
+struct Known {
+    /// The winner first.
+    leaves: Vec<Leaf>,
+    /// All revisions, in the order in which they were made.
+    history: Vec<Pair>,
+}
+
+/// All documents of one run.
+#[derive(Debug, Default)]
+pub struct Memory {
+    documents: BTreeMap<String, Known>,
+    /// The hash behind the gateway, and the hash on the other side.
+    hashes: HashMap<String, String>,
+}
+
+impl Memory {
+    /// Remembers that an answer called a revision one thing here and another there.
+    pub fn learn(&mut self, document: &str, direct: &str, gateway: &str) -> Result<(), String> {
+        let pair = Pair { direct: direct.to_owned(), gateway: gateway.to_owned() };
+        let (Some((before, here)), Some((after, there))) = (direct.split_once('-'), gateway.split_once('-')) else {
+            return Err(format!("{direct:?} and {gateway:?} are no revisions"));
+        };
+        if before != after {
+            return Err(format!("generation {before} directly, {after} through the gateway"));
+        }
+        let known = self.documents.entry(document.to_owned()).or_default();
+        if let Some(old) = known.history.iter().find(|old| (old.direct == direct) != (old.gateway == gateway)) {
+            return Err(format!("{direct} is {gateway} now, and {old:?} before"));
+        }
+        if let Some(old) = self.hashes.insert(there.to_owned(), here.to_owned()).filter(|old| old != here) {
+            return Err(format!("the gateway's {there} is {here} now, and was {old} before"));
+        }
+        if !known.history.contains(&pair) {
+            known.history.push(pair);
+        }
+        Ok(())
+    }
+
+    /// The revision that is called so directly.
+    fn pair(&self, document: &str, direct: &str) -> Pair {
+        let known = self.documents.get(document);
+        let found = known.and_then(|known| known.history.iter().find(|pair| pair.direct == direct));
+        found.cloned().unwrap_or_else(|| Pair { direct: direct.to_owned(), gateway: direct.to_owned() })
+    }
+
+    /// Takes over what `open_revs=all` says of a document directly.
+    pub fn see(&mut self, document: &str, revisions: &Value) {
+        let mut leaves: Vec<Leaf> = Vec::new();
+        for revision in revisions.as_array().into_iter().flatten().filter_map(|one| one.get("ok")) {
+            let rev = revision["_rev"].as_str().unwrap_or_default();
+            leaves.push(Leaf {
+                pair: self.pair(document, rev),
+                deleted: revision["_deleted"] == true,
+                attachments: revision["_attachments"].as_object().cloned().unwrap_or_default(),
+            });
+        }
+        leaves.sort_by_key(|leaf| std::cmp::Reverse((!leaf.deleted, leaf.pair.generation(), leaf.pair.direct.clone())));
+        self.documents.entry(document.to_owned()).or_default().leaves = leaves;
+    }
+
+    /// The leaves of a document, the winner first.
+    pub fn leaves(&self, document: &str) -> &[Leaf] {
+        self.documents.get(document).map_or(&[], |known| &known.leaves)
+    }
+
+    /// The leaf that a read means; none is the winner of a document that has none.
+    pub fn leaf(&self, document: &str, at: At) -> Option<&Leaf> {
+        match at {
+            At::Winner => self.leaves(document).first(),
+            At::Leaf(index) => self.leaves(document).get(index),
+            At::Unknown => None,
+        }
+    }
+
+    /// The revision that a write names, and none where it names none. `Err`: the document has no such revision.
+    pub fn rev(&self, document: &str, rev: Rev) -> Result<Option<Pair>, ()> {
+        let leaf = |index: usize| self.leaves(document).get(index).map(|leaf| Some(leaf.pair.clone())).ok_or(());
+        let same = |text: &str| Ok(Some(Pair { direct: text.to_owned(), gateway: text.to_owned() }));
+        match rev {
+            Rev::None => Ok(None),
+            // A document that is not there yet is made.
+            Rev::Current | Rev::Elsewhere => Ok(leaf(0).unwrap_or_default()),
+            Rev::Leaf(index) => leaf(index),
+            Rev::Old(back) => {
+                let history = self.documents.get(document).map_or(&[][..], |known| &known.history);
+                history.iter().rev().nth(back).cloned().map(Some).ok_or(())
+            }
+            Rev::Unknown => same("2-0123456789abcdef0123456789abcdef"),
+            Rev::Malformed => same("nonsense"),
+        }
+    }
+
+    /// Whether an edit over this revision would make two leaves of one generation, both with hashes that servers made: which of
+    /// them wins is chance, and another chance behind the gateway.
+    pub fn is_ambiguous(&self, document: &str, over: Option<&Pair>) -> bool {
+        let leaves = self.leaves(document);
+        let Some(over) = over.or_else(|| leaves.first().map(|leaf| &leaf.pair)) else {
+            return false;
+        };
+        let rivals = leaves.iter().filter(|leaf| leaf.pair != *over && leaf.pair.is_made());
+        rivals.map(|leaf| leaf.pair.generation()).any(|generation| generation == over.generation() + 1)
+    }
+
+    /// The gateway's text with the hashes of the other side.
+    pub fn translated(&self, text: &str) -> String {
+        let mut translated = String::with_capacity(text.len());
+        let mut word = String::new();
+        for character in text.chars().chain(['\n']) {
+            if character.is_ascii_alphanumeric() {
+                word.push(character);
+                continue;
+            }
+            translated.push_str(self.hashes.get(&word).unwrap_or(&word));
+            translated.push(character);
+            word.clear();
+        }
+        translated.pop();
+        translated
+    }
+}
+
+pub fn generation(rev: &str) -> u64 {
+    rev.split_once('-').and_then(|(generation, _)| generation.parse().ok()).unwrap_or_default()
+}
