@@ -19,7 +19,7 @@ use super::commits::{Batch, Group, One, send};
 use super::draft::{Draft, NotUnderstood, Place};
 use super::rows::{self, Answers};
 use super::write::as_json;
-use super::{Asked, Input, TOUCHED, Told, UNTOUCHED, Writer, is_json};
+use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
 use crate::couch::{Couch, Text};
 use crate::error::Error;
 use crate::http::body::Body;
@@ -27,10 +27,11 @@ use crate::router::Database;
 
 /// Writes the documents of the request.
 pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
-    let writer = Writer::of(gateway, database, Asked::of(&exchange)).await?;
-    if !writer.looks() || !is_json(&writer.headers) {
-        return Ok((UNTOUCHED, forward(&writer.gateway, &writer.home.couch, exchange).await?));
+    let rules = Rules::of(&gateway, &database).await?;
+    if !rules.look() || !is_json(exchange.request.headers()) {
+        return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
     }
+    let writer = Writer::new(gateway, database, rules, &exchange);
     let (head, body) = exchange.request.into_parts();
     let (head, held) = match writer.take(head, body, Text::Bulk).await? {
         Input::Whole(head, held) => (head, held),

@@ -87,32 +87,32 @@ struct Writer {
     deletes: bool,
 }
 
-/// What a writer has to know of a request.
-struct Asked {
-    headers: HeaderMap,
-    activity: Activity,
-    id: RequestId,
+/// What holds for a database.
+struct Rules {
+    home: Home,
+    presents: bool,
+    deletes: bool,
 }
 
-impl Asked {
-    fn of(exchange: &Exchange) -> Self {
-        let headers = exchange.request.headers().clone();
-        Self { headers, activity: exchange.activity.clone(), id: exchange.id }
+impl Rules {
+    async fn of(gateway: &Gateway, database: &Database) -> Result<Self, Error> {
+        let home = Home::of(gateway, database).await?;
+        let presents = gateway.present_stubs.in_class(database.class.as_str());
+        let deletes = home.plan.may_delete(database.class, &database.name);
+        Ok(Self { home, presents, deletes })
+    }
+
+    /// Whether documents of the database have to be looked at.
+    fn look(&self) -> bool {
+        self.home.may_be_outside() || self.presents || self.deletes
     }
 }
 
 impl Writer {
-    async fn of(gateway: Arc<Gateway>, database: Database, asked: Asked) -> Result<Self, Error> {
-        let Asked { headers, activity, id } = asked;
-        let home = Home::of(&gateway, &database).await?;
-        let presents = gateway.present_stubs.in_class(database.class.as_str());
-        let deletes = home.plan.may_delete(database.class, &database.name);
-        Ok(Self { gateway, database, home, headers, activity, id, presents, deletes })
-    }
-
-    /// Whether documents of the database have to be looked at.
-    fn looks(&self) -> bool {
-        self.home.may_be_outside() || self.presents || self.deletes
+    fn new(gateway: Arc<Gateway>, database: Database, rules: Rules, exchange: &Exchange) -> Self {
+        let Rules { home, presents, deletes } = rules;
+        let (headers, activity) = (exchange.request.headers().clone(), exchange.activity.clone());
+        Self { gateway, database, home, headers, activity, id: exchange.id, presents, deletes }
     }
 
     /// Whether each has to be read, whatever is in it.

@@ -19,7 +19,7 @@ use super::base::{Base, Found};
 use super::body::Held;
 use super::draft::{Draft, Place};
 use super::parts::{First, Following, Related};
-use super::{Asked, Input, TOUCHED, Told, UNTOUCHED, Writer, is_json, too_long};
+use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json, too_long};
 use crate::couch::{Couch, Text};
 use crate::error::Error;
 use crate::http::body::Body;
@@ -29,10 +29,11 @@ use crate::router::{Database, DocumentTarget};
 
 /// Writes the document that the target names.
 pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Told {
-    let writer = Writer::of(gateway, target.database.clone(), Asked::of(&exchange)).await?;
-    if !writer.looks() {
-        return Ok((UNTOUCHED, forward(&writer.gateway, &writer.home.couch, exchange).await?));
+    let rules = Rules::of(&gateway, &target.database).await?;
+    if !rules.look() {
+        return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
     }
+    let writer = Writer::new(gateway, target.database.clone(), rules, &exchange);
     let (head, body) = exchange.request.into_parts();
     match related(&head) {
         None => json(writer, Some(target), head, body).await,
@@ -49,10 +50,11 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange:
 
 /// Writes the document that the body names, or a new one.
 pub(super) async fn post(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
-    let writer = Writer::of(gateway, database, Asked::of(&exchange)).await?;
-    if !writer.looks() || !is_json(&writer.headers) {
-        return Ok((UNTOUCHED, forward(&writer.gateway, &writer.home.couch, exchange).await?));
+    let rules = Rules::of(&gateway, &database).await?;
+    if !rules.look() || !is_json(exchange.request.headers()) {
+        return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
     }
+    let writer = Writer::new(gateway, database, rules, &exchange);
     let (head, body) = exchange.request.into_parts();
     json(writer, None, head, body).await
 }

@@ -136,13 +136,15 @@ async fn without_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body)
 
 /// One document that CouchDB sends with attachments of its own.
 async fn with_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, boundary: String) -> Result<Body, Error> {
-    let mut parts = Parts::new(Recorded::new(upstream), &boundary);
+    let (upstream, tape) = Recorded::new(upstream);
+    let mut parts = Parts::new(upstream, &boundary);
     if parts.next().await.map_err(mixed::broken)?.is_none() {
         return Err(couch::Error::Body("CouchDB sent no document".into()).into());
     }
     let text = related::json(&mut parts, view.limit()).await?;
     let Some(mut related) = Related::of(&view, &text).await? else {
-        let Recorded { body, frames, .. } = parts.into_body().map_err(mixed::broken)?;
+        let body = parts.into_body().map_err(|_| Error::Bug("an answer has no body"))?.into_inner();
+        let frames = tape.stop();
         if !view.wants_body {
             return Ok(Body::empty());
         }
@@ -158,7 +160,7 @@ async fn with_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, bo
             None => body,
         });
     };
-    parts.change_body(Recorded::forget);
+    tape.stop();
     let length = related.length(&boundary);
     set_length(headers, Some(length));
     if !view.wants_body {

@@ -1,7 +1,7 @@
 //! Several documents as `multipart/mixed`: each part a document alone, or `multipart/related` with its attachments.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -87,18 +87,16 @@ async fn read(view: &Arc<View>, mut parts: Parts<Body>) -> Result<Next, Error> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let content = if content_type.starts_with("multipart/related") {
         let boundary = boundary(&content_type).ok_or_else(|| broken_text("a part without a boundary"))?;
-        let mut inner = Parts::new(Recorded::new(Inside(parts)), &boundary);
+        let (body, tape) = Recorded::new(Inside(parts));
+        let mut inner = Parts::new(body, &boundary);
         inner.next().await.map_err(broken)?.ok_or_else(|| broken_text("a part without a document"))?;
         let text = json(&mut inner, view.limit()).await?;
         match Related::of(view, &text).await? {
             Some(related) => {
-                inner.change_body(Recorded::forget);
+                tape.stop();
                 Content::Related(related, boundary, Box::new(inner))
             }
-            None => {
-                let recorded = inner.into_body().map_err(broken)?;
-                Content::Untouched(recorded.frames, recorded.body.0)
-            }
+            None => Content::Untouched(tape.stop(), outer(inner)?),
         }
     } else if content_type.starts_with("application/json") && !content_type.contains("error=") {
         let text = json(&mut parts, view.limit()).await?;
@@ -147,7 +145,7 @@ impl Ready {
                 if inner.next().await.map_err(boxed)?.is_some() {
                     return Err("CouchDB sent more attachments than it announced".into());
                 }
-                Ok(inner.into_body().map_err(boxed)?.body.0)
+                Ok(outer(*inner)?)
             }
         }
     }
@@ -178,6 +176,12 @@ fn related_type(boundary: &str, form: Form) -> Result<HeaderValue, BoxError> {
     Ok(HeaderValue::try_from(format!("multipart/related; boundary={quote}{boundary}{quote}"))?)
 }
 
+/// The answer that a part is in.
+fn outer(inner: Parts<Recorded<Inside>>) -> Result<Parts<Body>, Error> {
+    let body = inner.into_body().map_err(|_| Error::Bug("a part has no body"))?;
+    Ok(body.into_inner().0)
+}
+
 pub(super) fn broken(error: crate::http::multipart::Error<BoxError>) -> Error {
     couch::Error::Body(boxed(error)).into()
 }
@@ -201,19 +205,29 @@ impl HttpBody for Inside {
 
 /// A body that keeps what was read of it, until that is not wanted any more.
 pub(super) struct Recorded<B> {
-    pub(super) body: B,
-    pub(super) frames: Vec<Bytes>,
-    keeps: bool,
+    body: B,
+    tape: Tape,
+}
+
+/// What was read of a body.
+#[derive(Clone)]
+pub(super) struct Tape(Arc<Mutex<Option<Vec<Bytes>>>>);
+
+impl Tape {
+    /// Gives what was read; from now on nothing is kept.
+    pub(super) fn stop(&self) -> Vec<Bytes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
 }
 
 impl<B> Recorded<B> {
-    pub(super) const fn new(body: B) -> Self {
-        Self { body, frames: Vec::new(), keeps: true }
+    pub(super) fn new(body: B) -> (Self, Tape) {
+        let tape = Tape(Arc::new(Mutex::new(Some(Vec::new()))));
+        (Self { body, tape: tape.clone() }, tape)
     }
 
-    /// Nothing is kept from now on.
-    pub(super) fn forget(&mut self) {
-        (self.frames, self.keeps) = (Vec::new(), false);
+    pub(super) fn into_inner(self) -> B {
+        self.body
     }
 }
 
@@ -228,9 +242,10 @@ where
         let this = self.get_mut();
         let polled = ready!(Pin::new(&mut this.body).poll_frame(cx));
         if let Some(Ok(frame)) = &polled
-            && this.keeps
+            && let Some(data) = frame.data_ref()
+            && let Some(tape) = &mut *this.tape.0.lock().unwrap_or_else(PoisonError::into_inner)
         {
-            this.frames.extend(frame.data_ref().cloned());
+            tape.push(data.clone());
         }
         Poll::Ready(polled)
     }
