@@ -74,7 +74,7 @@ impl Outside {
         }
     }
 
-    /// The generation of the revision that stored it; at least 1.
+    /// The generation of the revision that stored it.
     #[must_use]
     pub const fn revpos(&self) -> u64 {
         self.about.revpos
@@ -130,7 +130,8 @@ fn about(raw: &Document, entry: Option<&Entry>) -> About {
     match entry {
         Some(Entry::Object(pointer)) => About {
             content_type: pointer.content_type.clone(),
-            revpos: pointer.revpos.max(1),
+            // KAZOO's entries do not say it.
+            revpos: if pointer.stowage.inside.is_some() { pointer.revpos.max(1) } else { pointer.revpos },
             digest: pointer.digest.clone(),
             length: pointer.stowage.unpacked.or(pointer.length),
             packed: pointer.length,

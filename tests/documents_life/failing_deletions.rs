@@ -75,7 +75,7 @@ async fn what_the_branches_name_has_to_be_known() {
     for act in [answer(403, "no"), answer(503, "no"), answer(200, "[]x"), answer(200, r#"[{"missing":"1-a"}]"#)] {
         let world = world().await;
         let first = world.with_attachment("doc", RECORDING).await;
-        world.store.rule("GET", "open_revs", 40, act.clone());
+        world.store.rule("GET", "open_revs=all", 40, act.clone());
         let put = world.gateway.put("doc", "call.mp3", &first, b"another").await;
         assert_eq!(put.status, 201, "{put:?}");
         world.gateway.settled().await;
@@ -88,8 +88,8 @@ async fn what_the_branches_name_has_to_be_known() {
 async fn a_look_that_fails_once_is_taken_again() {
     let world = world().await;
     let first = world.with_attachment("doc", RECORDING).await;
-    world.store.rule("GET", "open_revs", 1, answer(503, "no"));
-    world.store.rule("GET", "open_revs", 1, Act::CutAnswer(0, End::Reset));
+    world.store.rule("GET", "open_revs=all", 1, answer(503, "no"));
+    world.store.rule("GET", "open_revs=all", 1, Act::CutAnswer(0, End::Reset));
     let put = world.gateway.put("doc", "call.mp3", &first, b"another").await;
     assert_eq!(put.status, 201, "{put:?}");
     world.audit(&["doc".to_owned()]).await;

@@ -129,6 +129,8 @@ impl Writer {
     /// Sends the client's request on with a body that its head fits, or is made to fit.
     async fn send(&self, couch: &Couch, mut head: request::Parts, body: Body) -> Result<Response<Body>, Error> {
         match body.size_hint().exact() {
+            // To CouchDB no body is not the same as an empty one.
+            Some(0) if !head.headers.contains_key(CONTENT_LENGTH) => {}
             Some(length) => drop(head.headers.insert(CONTENT_LENGTH, length.into())),
             None => drop(head.headers.remove(CONTENT_LENGTH)),
         }
