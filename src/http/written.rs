@@ -35,6 +35,13 @@ impl Out {
         std::future::poll_fn(|_| if self.0.piece().is_none() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
+    /// Writes one piece after the other.
+    pub async fn send_each(&mut self, pieces: Vec<Bytes>) {
+        for bytes in pieces {
+            self.send(bytes).await;
+        }
+    }
+
     /// Writes a whole body.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::attachment::{couch_digest, rev_query};
 use super::super::home::{Read, read};
-use super::super::outside::{NewObject, Outgoing, Unsaved, next_generation};
+use super::super::outside::{NewObject, Outgoing, Unsaved};
 use super::super::source::Source;
 use super::super::{Operation, about};
 use super::{Copy, too_large};
@@ -109,7 +109,8 @@ impl Copy {
             decision,
             document: &self.source,
             saved: &self.over,
-            revpos: next_generation(&self.over),
+            // CouchDB leaves a copied attachment the generation that it came with.
+            revpos: original.revpos.max(1),
             content_type: &original.content_type,
             gzip: original.is_gzip(),
             activity: &self.activity,
