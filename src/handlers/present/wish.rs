@@ -29,12 +29,13 @@ pub(super) struct Wishes {
 }
 
 impl Wish {
-    /// As CouchDB reads a query (`chttpd_db:parse_doc_query`): `atts_since` wants bytes by itself.
+    /// As CouchDB reads a query (`chttpd_db:parse_doc_query`): `atts_since` wants bytes by itself, also an empty one.
     pub(super) fn of_query(query: Option<&str>) -> Self {
         let flag = |name| query_value(query, name).as_deref() == Some("true");
-        let since: Vec<String> =
-            query_value(query, "atts_since").and_then(|list| serde_json::from_str(&list).ok()).unwrap_or_default();
-        Self { data: flag("attachments") || !since.is_empty(), encoding: flag("att_encoding_info"), since }
+        let since: Option<Vec<String>> =
+            query_value(query, "atts_since").and_then(|list| serde_json::from_str(&list).ok());
+        let data = flag("attachments") || since.is_some();
+        Self { data, encoding: flag("att_encoding_info"), since: since.unwrap_or_default() }
     }
 
     /// With what the body of a request for rows says, which counts more.
