@@ -135,6 +135,12 @@ impl Pointer {
         Some(format!("\"{}\"", digest.strip_prefix("md5-").unwrap_or(digest)))
     }
 
+    /// The generation of the revision that stored it; KAZOO's entries do not say it, and then it is the first.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        if self.stowage.inside.is_some() && self.revpos == 0 { 1 } else { self.revpos }
+    }
+
     /// Whether the bytes are gzip that the client sent as `Content-Encoding`.
     #[must_use]
     pub fn is_gzip(&self) -> bool {

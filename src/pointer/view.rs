@@ -130,8 +130,7 @@ fn about(raw: &Document, entry: Option<&Entry>) -> About {
     match entry {
         Some(Entry::Object(pointer)) => About {
             content_type: pointer.content_type.clone(),
-            // KAZOO's entries do not say it.
-            revpos: if pointer.stowage.inside.is_some() { pointer.revpos.max(1) } else { pointer.revpos },
+            revpos: pointer.generation(),
             digest: pointer.digest.clone(),
             length: pointer.stowage.unpacked.or(pointer.length),
             packed: pointer.length,

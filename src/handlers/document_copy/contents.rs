@@ -110,7 +110,7 @@ impl Copy {
             document: &self.source,
             saved: &self.over,
             // CouchDB leaves a copied attachment the generation that it came with.
-            revpos: original.revpos.max(1),
+            revpos: original.generation(),
             content_type: &original.content_type,
             gzip: original.is_gzip(),
             activity: &self.activity,

@@ -44,7 +44,7 @@ pub(super) struct Editor {
 struct Current {
     document: Arc<Document>,
     wish: Wish,
-    known: u64,
+    known: Option<u64>,
     /// Those that have not been shown yet.
     outside: Vec<Outside>,
     /// Whether an entry has been written.

@@ -49,25 +49,24 @@ impl Wish {
     }
 
     /// Whether the bytes of an attachment are wanted that a revision of this generation stored.
-    pub(super) fn wants(&self, revpos: u64, known: u64) -> bool {
-        self.data && revpos > known
+    pub(super) fn wants(&self, revpos: u64, known: Option<u64>) -> bool {
+        self.data && known.is_none_or(|known| revpos > known)
     }
 
-    /// The generation of the newest revision in the document's history that the client has; 0 where it has none.
-    pub(super) fn known(&self, document: &Document) -> u64 {
+    /// The generation of the newest revision in the document's history that the client has, where it has one.
+    pub(super) fn known(&self, document: &Document) -> Option<u64> {
         #[derive(serde::Deserialize)]
         struct Revisions {
             start: u64,
             ids: Vec<String>,
         }
         if self.since.is_empty() {
-            return 0;
+            return None;
         }
-        let told = document.raw("_revisions").and_then(|raw| serde_json::from_str::<Revisions>(raw.get()).ok());
-        let Some(told) = told else { return 0 };
+        let told = serde_json::from_str::<Revisions>(document.raw("_revisions")?.get()).ok()?;
         let history = (0..=told.start).rev().zip(&told.ids);
         let mut known = history.filter(|(generation, id)| self.since.contains(&format!("{generation}-{id}")));
-        known.next().map_or(0, |(generation, _)| generation)
+        known.next().map(|(generation, _)| generation)
     }
 }
 
@@ -198,11 +197,12 @@ mod tests {
     fn only_what_came_after_a_known_revision_is_wanted() {
         let document = Document::parse(br#"{"_rev":"3-c","_revisions":{"start":3,"ids":["c","b","a"]}}"#).unwrap();
         let known = |since: &str| Wish::of_query(Some(&format!("atts_since={since}"))).known(&document);
-        assert_eq!(known("[]"), 0);
-        assert_eq!(known("[%221-a%22,%222-b%22]"), 2);
-        assert_eq!(known("[%222-x%22]"), 0);
+        assert_eq!(known("[]"), None);
+        assert_eq!(known("[%221-a%22,%222-b%22]"), Some(2));
+        assert_eq!(known("[%222-x%22]"), None);
         assert!(Wish::of_query(Some("atts_since=[%221-a%22]")).data);
-        assert!(!Wish::of_query(Some("atts_since=[]")).data);
+        assert!(Wish::of_query(Some("atts_since=[]")).data);
+        assert!(!Wish::of_query(Some("rev=1-a")).data);
     }
 
     #[test]
