@@ -21,6 +21,7 @@ mod own;
 #[path = "../support/mod.rs"]
 mod support;
 mod types;
+mod written;
 
 use serde_json::{Value, json};
 
