@@ -49,9 +49,9 @@ enum Content {
     /// To be passed on: what has been read of it, and the rest.
     Untouched(Vec<Bytes>, Parts<Body>),
     /// A document whose attachments, if any, are all outside.
-    Alone(Related, Parts<Body>),
+    Alone(Box<Related>, Parts<Body>),
     /// A document with attachments of CouchDB's own, in a multipart body with this boundary.
-    Related(Related, String, Box<Parts<Recorded<Inside>>>),
+    Related(Box<Related>, String, Box<Parts<Recorded<Inside>>>),
 }
 
 impl Mixed {
@@ -94,14 +94,14 @@ async fn read(view: &Arc<View>, mut parts: Parts<Body>) -> Result<Next, Error> {
         match Related::of(view, &text).await? {
             Some(related) => {
                 tape.stop();
-                Content::Related(related, boundary, Box::new(inner))
+                Content::Related(Box::new(related), boundary, Box::new(inner))
             }
             None => Content::Untouched(tape.stop(), outer(inner)?),
         }
     } else if content_type.starts_with("application/json") && !content_type.contains("error=") {
         let text = json(&mut parts, view.limit()).await?;
         match Related::of(view, &text).await? {
-            Some(related) => Content::Alone(related, parts),
+            Some(related) => Content::Alone(Box::new(related), parts),
             None => Content::Untouched(vec![text], parts),
         }
     } else {
