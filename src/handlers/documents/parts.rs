@@ -27,7 +27,7 @@ pub(super) struct Related {
 
 /// What the first part is.
 pub(super) enum First {
-    Document(Held, Related),
+    Document(Held, Box<Related>),
     /// Nothing that the gateway understands: the body as it came.
     Other(Body),
     /// The document is longer than `limits.document_bytes`.
@@ -68,7 +68,8 @@ impl Related {
                 share = gateway.budget.share(memory_of(most)).await;
             }
         }
-        Ok(First::Document(Held { bytes: text.freeze(), share }, Self { parts, boundary: boundary.to_owned() }))
+        let related = Box::new(Self { parts, boundary: boundary.to_owned() });
+        Ok(First::Document(Held { bytes: text.freeze(), share }, related))
     }
 
     /// The request as it came.

@@ -39,7 +39,7 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange:
         None => json(writer, Some(target), head, body).await,
         Some(boundary) => match Related::open(&writer.gateway, body, &boundary).await? {
             First::Document(held, related) => {
-                let source = Source::Related(Box::new(related), held.share.is_some());
+                let source = Source::Related(related, held.share.is_some());
                 single(writer, Some(target), head, &held, source).await
             }
             First::Other(body) => writer.send_on(&writer.home.couch, head, body).await,
