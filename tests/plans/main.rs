@@ -57,13 +57,7 @@ async fn database(gateway: &Running, name: &str) -> String {
     path
 }
 
-/// Makes a new document with an attachment `call.mp3` and answers the PUT of that.
-async fn put(gateway: &Running, path: &str, members: Value) -> RawResponse {
-    let id = uuid::Uuid::new_v4().simple().to_string();
-    put_as(gateway, path, &id, "call.mp3", members).await
-}
-
-/// The same with names.
+/// Makes a new document with an attachment and answers the PUT of that.
 async fn put_as(gateway: &Running, path: &str, id: &str, name: &str, members: Value) -> RawResponse {
     let headers = [("Content-Type", "application/json")];
     let target = format!("/{path}/{id}");
