@@ -2,7 +2,7 @@
 //!
 //! CouchDB's own documentation shows parts without any header, and PouchDB, nano and its replicator each send another form:
 //! what counts is the delimiter. Bytes before the first and behind the last one are passed over. `multer` reads the parts;
-//! [`source`] gives it the body in a form, and in amounts, that it reads well.
+//! `source` gives it the body in a form, and in amounts, that it reads well.
 
 mod source;
 
