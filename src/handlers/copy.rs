@@ -45,7 +45,7 @@ pub(super) struct OutgoingCopy {
 pub(super) struct Copying(oneshot::Sender<Verdict>);
 
 /// What became of the attachment in CouchDB.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Verdict {
     Saved,
     Refused,

@@ -19,6 +19,7 @@ mod leaving;
 mod limits;
 mod older;
 mod pace;
+mod parts;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

@@ -9,6 +9,7 @@ mod base;
 mod body;
 mod bulk;
 mod commits;
+mod copies;
 mod draft;
 mod parts;
 mod rows;

@@ -40,6 +40,11 @@ fn as_it_came(parts: Parts<Tape>) -> Body {
 }
 
 impl Related {
+    /// What stands between the parts.
+    pub(super) fn boundary(&self) -> &str {
+        &self.boundary
+    }
+
     /// Reads the document.
     pub(super) async fn open(gateway: &Gateway, body: Body, boundary: &str) -> Result<First, Error> {
         let limit = gateway.limits.document_bytes;
@@ -135,6 +140,20 @@ pub(super) struct Following(Arc<Mutex<Parts<Tape>>>);
 impl Following {
     fn parts(&self) -> MutexGuard<'_, Parts<Tape>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The parts of a whole request, from before its document.
+    pub(super) fn of(body: Body, boundary: &str) -> Self {
+        Self(Arc::new(Mutex::new(Parts::new(Tape { body, kept: None }, boundary))))
+    }
+
+    /// Goes to the document.
+    pub(super) async fn document(&self) -> Result<(), Error> {
+        match std::future::poll_fn(|cx| self.parts().poll_next(cx)).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Unfit::Cut.into()),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Goes to the next part.

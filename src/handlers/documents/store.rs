@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use http::StatusCode;
 
-use super::super::copy::{Copying, OutgoingCopy};
 use super::super::locks::Turn;
 use super::super::outside::{Outgoing, Unsaved};
 use super::super::{Operation, about};
@@ -13,11 +12,8 @@ use super::attached::{Content, MEMBER};
 use super::base::Base;
 use super::draft::{Draft, Place};
 use super::parts::{Following, told};
-use crate::couch::Document;
 use crate::error::Error;
 use crate::http::body::Body;
-use crate::http::tee::Twin;
-use crate::plan::Decision;
 use crate::pointer;
 use crate::storage::{Budget, CHUNK_BYTES};
 
@@ -106,39 +102,6 @@ impl Writer {
             draft.document.set(key, value)?;
         }
         Ok(objects)
-    }
-
-    /// Begins the copies of what a draft carries inside; CouchDB keeps the attachments. Parts of a request that follow
-    /// have none.
-    pub(super) fn copies(&self, draft: &Draft, base: &Base) -> Vec<Copying> {
-        let Place::Both(decision) = &draft.goes.place else { return Vec::new() };
-        let mut document = draft.document.clone();
-        document.remove(MEMBER);
-        let copy = |one: &super::attached::Attached| {
-            let Content::Data(data) = &one.content else { return None };
-            Some(self.copy(draft, decision, &document, base, one).begin(Twin::from(Body::full(data.clone()))))
-        };
-        draft.attached.iter().filter_map(copy).collect()
-    }
-
-    fn copy(
-        &self,
-        draft: &Draft,
-        decision: &Decision,
-        document: &Document,
-        base: &Base,
-        one: &super::attached::Attached,
-    ) -> OutgoingCopy {
-        OutgoingCopy {
-            gateway: self.gateway.clone(),
-            target: draft.target.attachment(&one.name),
-            decision: decision.clone(),
-            document: document.clone(),
-            saved: base.saved.clone(),
-            content_type: one.content_type.clone(),
-            gzip: false,
-            activity: self.activity.clone(),
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::super::save::Write;
 use super::super::{Exchange, Gateway};
 use super::base::{Base, Found};
 use super::body::Held;
+use super::copies::CopyingParts;
 use super::draft::{Draft, Place};
 use super::parts::{First, Following, Related};
 use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json, too_long};
@@ -100,6 +101,13 @@ impl Source {
         }
     }
 
+    fn boundary(&self) -> Option<String> {
+        match self {
+            Self::Json(_) => None,
+            Self::Related(related, _) => Some(related.boundary().to_owned()),
+        }
+    }
+
     fn following(self) -> (Option<Following>, bool) {
         match self {
             Self::Json(_) => (None, true),
@@ -144,8 +152,13 @@ async fn single(
         return writer.send_on(&couch, head, source.untouched()).await;
     };
     if !stores {
+        let boundary = source.boundary();
         let body = if changed { source.with(draft.document.to_bytes()?) } else { source.untouched() };
-        return passed_on(writer, couch, head, body, &draft, &base, changed).await;
+        let (body, parts) = match boundary {
+            Some(boundary) => writer.copies_of_parts(&draft, &base, body, &boundary)?,
+            None => (body, None),
+        };
+        return passed_on(writer, couch, head, (body, parts), &draft, &base, changed).await;
     }
     let (following, counted) = source.following();
     let objects = writer.store(&mut draft, &base, following.as_ref(), counted).await?;
@@ -176,7 +189,7 @@ async fn passed_on(
     writer: Writer,
     couch: Couch,
     head: request::Parts,
-    body: Body,
+    (body, parts): (Body, Option<CopyingParts>),
     draft: &Draft,
     base: &Base,
     changed: bool,
@@ -184,15 +197,17 @@ async fn passed_on(
     let label = if changed { TOUCHED } else { UNTOUCHED };
     let dropped = draft.dropped(&writer, base).await?;
     let copies = writer.copies(draft, base);
-    if dropped.is_none() && copies.is_empty() {
+    if dropped.is_none() && copies.is_empty() && parts.is_none() {
         return Ok((label, writer.send(&couch, head, body).await?));
     }
     let (answer, answered) = oneshot::channel();
     let (tasks, target) = (writer.gateway.tasks.clone(), draft.target.clone());
     drop(tasks.spawn("document", async move {
         let outcome = writer.send(&couch, head, body).await;
-        for copy in copies {
-            copy.end(Verdict::of(&outcome));
+        let verdict = Verdict::of(&outcome);
+        copies.into_iter().for_each(|copy| copy.end(verdict.clone()));
+        if let Some(parts) = parts {
+            parts.end(verdict);
         }
         let saved = outcome.as_ref().is_ok_and(|answer| answer.status().is_success());
         drop(answer.send(outcome));
