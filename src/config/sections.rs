@@ -70,6 +70,12 @@ impl PresentStubs {
         Self(classes.into_iter().map(Into::into).collect())
     }
 
+    /// Whether they are shown nowhere.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether they are shown in databases of this class.
     #[must_use]
     pub fn in_class(&self, class: &str) -> bool {

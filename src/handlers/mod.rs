@@ -38,7 +38,9 @@ use crate::http::egress::Egress;
 use crate::http::target::query_value;
 use crate::plan::Plans;
 use crate::record::{About, Records};
-use crate::router::{Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, route};
+use crate::router::{
+    Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, is_plain_read, route,
+};
 use crate::storage::{Budget, Registry};
 use crate::tasks::Tasks;
 use crate::telemetry::activity::Activity;
@@ -86,6 +88,11 @@ impl Gateway {
     fn presents(&self, database: &Database) -> bool {
         self.present_stubs.in_class(database.class.as_str())
     }
+
+    /// Whether all documents are read from the configured CouchDB, as they are.
+    fn reads_are_plain(&self) -> bool {
+        self.present_stubs.is_empty() && self.plans.all_is_local()
+    }
 }
 
 /// A request on its way through the gateway.
@@ -112,10 +119,18 @@ pub struct Answered {
 pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
     let id = exchange.id;
     let request = &exchange.request;
-    let (route, outcome) = match route(request.method(), request.uri(), request.headers()) {
+    let route = match gateway.reads_are_plain() && is_plain_read(request.method(), request.uri()) {
+        true => Route::Forward,
+        false => route(request.method(), request.uri(), request.headers()),
+    };
+    let (route, outcome) = match route {
         Route::Forward => ("forward", forward::forward(&gateway, &gateway.couch, exchange).await),
-        Route::Document(target, operation) => document(Arc::clone(&gateway), *target, operation, exchange).await,
-        Route::Database(database, operation) => within(Arc::clone(&gateway), *database, operation, exchange).await,
+        Route::Document(target, operation) => {
+            Box::pin(document(Arc::clone(&gateway), *target, operation, exchange)).await
+        }
+        Route::Database(database, operation) => {
+            Box::pin(within(Arc::clone(&gateway), *database, operation, exchange)).await
+        }
         Route::Malformed => ("attachment", Err(malformed())),
         Route::Attachment(target, operation) => {
             let about = about(&target, operation);

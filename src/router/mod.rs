@@ -162,6 +162,13 @@ impl Target {
     }
 }
 
+/// Whether a request only reads, and no attachment: told without taking its target apart.
+#[must_use]
+pub fn is_plain_read(method: &Method, uri: &Uri) -> bool {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    is_read && uri.path().split('/').filter(|part| !part.is_empty()).nth(2).is_none()
+}
+
 /// Decides what a request is.
 ///
 /// CouchDB splits the raw path at slashes, drops empty parts, decodes each part, and joins what follows the document

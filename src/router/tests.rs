@@ -100,6 +100,21 @@ fn a_post_may_stand_for_a_put() {
     assert!(matches!(route(&Method::POST, &uri, &headers), Route::Attachment(_, Operation::Put)));
 }
 
+#[test]
+fn plain_reads_are_told_without_a_route() {
+    for (method, target, expected) in [
+        (Method::GET, "/", true),
+        (Method::GET, "//db//doc/?rev=1-a", true),
+        (Method::HEAD, "/db/_all_docs", true),
+        (Method::GET, "/db/doc/att", false),
+        (Method::GET, "/db/_design/v/_view/x", false),
+        (Method::PUT, "/db/doc", false),
+        (Method::POST, "/db", false),
+    ] {
+        assert_eq!(super::is_plain_read(&method, &target.parse::<Uri>().unwrap()), expected, "{method} {target}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_target_panics(path in "(/[a-z0-9%_+.]{0,12}){0,6}", query in "[a-z=&%]{0,10}") {
