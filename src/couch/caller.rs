@@ -1,10 +1,7 @@
 //! Asking a CouchDB on somebody's behalf.
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
 use super::client::{Couch, DocumentPath};
@@ -28,24 +25,7 @@ pub(super) fn of_client(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     headers::strip_request(&mut headers);
     headers::join_cookies(&mut headers);
-    for name in [
-        &ACCEPT,
-        &ACCEPT_ENCODING,
-        &CONTENT_ENCODING,
-        &CONTENT_LENGTH,
-        &CONTENT_TYPE,
-        &IF_MATCH,
-        &IF_MODIFIED_SINCE,
-        &IF_NONE_MATCH,
-        &IF_RANGE,
-        &IF_UNMODIFIED_SINCE,
-        &RANGE,
-    ] {
-        headers.remove(name);
-    }
-    for name in ["content-md5", "destination", "x-http-method-override"] {
-        headers.remove(name);
-    }
+    headers::forget_message(&mut headers);
     headers
 }
 
@@ -241,9 +221,19 @@ impl Caller {
 /// Whether a 404 says that the database, not the document, is missing.
 #[must_use]
 pub fn is_missing_database(body: &[u8]) -> bool {
+    reason(body).is_some_and(|reason| reason.starts_with("Database does not exist"))
+}
+
+/// Whether a 404 is about a document that was deleted.
+#[must_use]
+pub fn is_deleted(body: &[u8]) -> bool {
+    reason(body).is_some_and(|reason| reason == "deleted")
+}
+
+fn reason(body: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Refusal {
         reason: String,
     }
-    serde_json::from_slice::<Refusal>(body).is_ok_and(|refusal| refusal.reason.starts_with("Database does not exist"))
+    serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.reason)
 }

@@ -69,6 +69,12 @@ impl Document {
         self.text("_rev")
     }
 
+    /// Whether it is a deleted revision.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.value("_deleted").is_some_and(|deleted| deleted == true)
+    }
+
     /// Sets a member; a new one goes to the end.
     ///
     /// # Errors

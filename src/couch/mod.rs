@@ -8,7 +8,7 @@ mod error;
 mod finder;
 mod scan;
 
-pub use caller::{Answer, Caller, Revisions, Save, is_missing_database};
+pub use caller::{Answer, Caller, Revisions, Save, is_deleted, is_missing_database};
 pub use client::{Couch, DocumentPath};
 pub use connections::{Connections, Named, Whose, check, origin_of};
 pub use document::{Document, NotADocument};

@@ -7,12 +7,14 @@ use serde_json::json;
 
 use super::Gateway;
 use super::attachment::{decide, plan_for};
-use crate::couch::{self, Answer, Caller, Couch, Document, DocumentPath, Revisions, Whose, is_missing_database};
+use crate::couch::{
+    self, Answer, Caller, Couch, Document, DocumentPath, Revisions, Whose, is_deleted, is_missing_database,
+};
 use crate::error::Error;
 pub(super) use crate::home::Home;
 use crate::http::body::{TooLarge, cause};
 use crate::plan::Outcome;
-use crate::router::{Database, DocumentTarget};
+use crate::router::Database;
 use crate::telemetry::activity::Activity;
 
 /// A document as CouchDB gave it to the client's credentials, or CouchDB's own word why not.
@@ -117,31 +119,6 @@ impl Home {
         Ok(gone)
     }
 
-    /// The CouchDB that a document is written to: an update goes to where the document is (`updates`: it names a revision),
-    /// a new one to where its type belongs, by the plan of its owner.
-    pub(super) async fn for_document(
-        &self,
-        gateway: &Gateway,
-        target: &DocumentTarget,
-        document: &Document,
-        updates: bool,
-        headers: &HeaderMap,
-        activity: &Activity,
-    ) -> Result<Couch, Error> {
-        if !self.has_others() {
-            return Ok(self.couch.clone());
-        }
-        if updates {
-            if presence(&target.path, &self.couch.client(headers, activity)).await? == Presence::There {
-                return Ok(self.couch.clone());
-            }
-            if let Some(other) = self.other_holder(&target.path, headers, activity).await? {
-                return Ok(other);
-            }
-        }
-        self.of_type(gateway, &target.database, document).await
-    }
-
     /// The CouchDB that the plan of a document's owner names for its type.
     pub(super) async fn of_type(
         &self,
@@ -181,12 +158,7 @@ async fn presence(path: &DocumentPath, caller: &Caller) -> Result<Presence, Erro
         Err(error) if is_too_large(&error) => return Ok(Presence::There),
         Err(error) => return Err(error.into()),
     };
-    #[derive(serde::Deserialize)]
-    struct Refusal {
-        reason: String,
-    }
-    let refusal = serde_json::from_slice::<Refusal>(answer.body());
-    Ok(if refusal.is_ok_and(|refusal| refusal.reason == "deleted") { Presence::Gone } else { Presence::Unknown })
+    Ok(if is_deleted(answer.body()) { Presence::Gone } else { Presence::Unknown })
 }
 
 /// What is larger than a document that is read is there all the same.

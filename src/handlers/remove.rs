@@ -119,13 +119,9 @@ pub(super) async fn remove_once_gone(
 fn named(leaves: &[Document], target: &DocumentTarget, plan: &Merged) -> Vec<Pointer> {
     let database = &target.database;
     let counts =
-        |leaf: &&Document| !is_deleted(leaf) || !matches!(on_delete(plan, database, leaf), Ok(OnDelete::Delete));
+        |leaf: &&Document| !leaf.is_deleted() || !matches!(on_delete(plan, database, leaf), Ok(OnDelete::Delete));
     let objects = leaves.iter().filter(counts).flat_map(|leaf| objects(leaf, &database.name, &target.document));
     objects.map(|(_, pointer)| pointer).collect()
-}
-
-fn is_deleted(leaf: &Document) -> bool {
-    leaf.value("_deleted").is_some_and(|deleted| deleted == true)
 }
 
 /// All leaf revisions, or why they cannot be known. CouchDB lists deleted ones as well.

@@ -177,7 +177,7 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
     // A revision that CouchDB knows nothing of any more has been deleted with its document's database.
     let mut found = Look::NotOurs { moved: true, document: None };
     for leaf in leaves.into_iter().flatten() {
-        if leaf.value("_deleted").is_some_and(|deleted| deleted == true) {
+        if leaf.is_deleted() {
             continue;
         }
         found = expected.judge(target, leaf, &head);

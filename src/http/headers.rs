@@ -4,8 +4,9 @@
 //! one connection. Framing (`Content-Length`, `Transfer-Encoding`) is rebuilt from the body, never copied.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
+    HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 /// Removes what belongs to the client's connection from a request, and `Expect`, which the server side has answered.
@@ -20,6 +21,28 @@ pub fn strip_request(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     strip_known(headers);
+}
+
+/// Removes what a client says about its own body, and about the answer that it wants: for another request in its name.
+pub fn forget_message(headers: &mut HeaderMap) {
+    for name in [
+        &ACCEPT,
+        &ACCEPT_ENCODING,
+        &CONTENT_ENCODING,
+        &CONTENT_LENGTH,
+        &CONTENT_TYPE,
+        &IF_MATCH,
+        &IF_MODIFIED_SINCE,
+        &IF_NONE_MATCH,
+        &IF_RANGE,
+        &IF_UNMODIFIED_SINCE,
+        &RANGE,
+    ] {
+        headers.remove(name);
+    }
+    for name in ["content-md5", "destination", "x-http-method-override"] {
+        headers.remove(name);
+    }
 }
 
 /// Removes what belongs to the upstream's connection from an answer.

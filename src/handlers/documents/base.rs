@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use serde::Deserialize;
 
 use super::super::attachment::{generation, relay};
 use super::super::home::Read;
 use super::Writer;
 use super::draft::{Draft, Edit};
-use crate::couch::{Caller, Document, Revisions};
+use crate::couch::{Caller, Document, Revisions, is_deleted};
 use crate::error::Error;
 use crate::http::body::Body;
 use crate::router::DocumentTarget;
@@ -103,15 +102,6 @@ impl Writer {
         }
         Ok(Found::Base(Box::new(Base { document, saved, caller, exists, generation })))
     }
-}
-
-/// Whether a 404 is about a document that was deleted.
-fn is_deleted(answer: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Refusal {
-        reason: String,
-    }
-    serde_json::from_slice::<Refusal>(answer).is_ok_and(|refusal| refusal.reason == "deleted")
 }
 
 /// The generation of a deleted document's last revision: a new one without a revision follows that.

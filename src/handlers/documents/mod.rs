@@ -148,8 +148,7 @@ impl Writer {
         if base.exists || !self.home.has_others() {
             return Ok(base.caller.couch().clone());
         }
-        let Self { gateway, headers, activity, .. } = self;
-        self.home.for_document(gateway, &draft.target, &draft.document, false, headers, activity).await
+        self.home.of_type(&self.gateway, &draft.target.database, &draft.document).await
     }
 
     /// Takes a JSON body in, out of its gzip. One that is too long flows on, and its answer is given.

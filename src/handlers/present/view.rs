@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-};
+use http::header::HeaderMap;
 use http::uri::PathAndQuery;
 use http::{Request, StatusCode, Uri};
 use http_body::Body as _;
@@ -20,6 +17,7 @@ use crate::error::Error;
 use crate::http::base64::{Encode, encoded_length};
 use crate::http::body::{Body, collect};
 use crate::http::gzip::Gunzip;
+use crate::http::headers;
 use crate::http::target::encode;
 use crate::pointer::{Entry, Outside, Pointer};
 use crate::record::About;
@@ -149,21 +147,7 @@ impl View {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = Uri::from(path);
         *request.headers_mut() = self.headers.clone();
-        for name in [
-            &ACCEPT,
-            &ACCEPT_ENCODING,
-            &CONTENT_ENCODING,
-            &CONTENT_LENGTH,
-            &CONTENT_TYPE,
-            &IF_MATCH,
-            &IF_MODIFIED_SINCE,
-            &IF_NONE_MATCH,
-            &IF_RANGE,
-            &IF_UNMODIFIED_SINCE,
-            &RANGE,
-        ] {
-            request.headers_mut().remove(name);
-        }
+        headers::forget_message(request.headers_mut());
         let exchange = Exchange { request, id: self.activity.id(), activity: self.activity.clone() };
         let target = Target { query, ..target.clone() };
         let answer = Box::pin(get(Arc::clone(&self.gateway), target, exchange, true)).await?;
