@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod couch;
 pub mod database;
+pub mod deadline;
 pub mod error;
 pub mod explain;
 pub mod export;

@@ -204,6 +204,7 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
         request_head: section.duration("request_head", Duration::from_secs(30)),
         response_head: section.duration("response_head", Duration::from_secs(15)),
         idle_body: section.duration("idle_body", Duration::from_secs(60)),
+        answer: section.duration("answer", Duration::from_secs(18)),
         drain: section.duration("drain", Duration::from_secs(120)),
     };
     section.finish();

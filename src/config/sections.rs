@@ -115,7 +115,7 @@ pub struct Limits {
     pub header_bytes: usize,
 }
 
-/// `[timeouts]`: of silence, never of a whole transfer.
+/// `[timeouts]`: of silence, never of a whole transfer; `answer` is that of the gateway's own silence.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
     /// To connect to CouchDB or a backend.
@@ -128,6 +128,8 @@ pub struct Timeouts {
     pub response_head: Duration,
     /// For the next bytes of a body, in either direction.
     pub idle_body: Duration,
+    /// For the head of an answer that needs a storage, from the last byte of the request, whatever happens in between.
+    pub answer: Duration,
     /// For running requests to end at shutdown.
     pub drain: Duration,
 }

@@ -25,23 +25,27 @@ mod save;
 mod source;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
+use http_body::Body as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::couch::Couch;
+use crate::couch::{self, Couch};
 use crate::error::Error;
 use crate::home::Homes;
 use crate::http::body::Body;
+use crate::http::client;
 use crate::http::egress::Egress;
+use crate::http::heard::Heard;
 use crate::http::target::query_value;
 use crate::plan::Plans;
 use crate::record::{About, Records};
 use crate::router::{
     Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, is_plain_read, route,
 };
-use crate::storage::{Budget, Registry};
+use crate::storage::{self, Budget, Registry};
 use crate::tasks::Tasks;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
@@ -176,7 +180,8 @@ async fn document(
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match operation {
         DocumentOperation::Get if gateway.presents(&target.database) => {
-            ("document", Box::pin(present::document(gateway, target, exchange)).await)
+            let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
+            ("document", in_time(limit, &activity, Box::pin(present::document(gateway, target, exchange))).await)
         }
         DocumentOperation::Get => ("forward", to_holder(&gateway, &target, exchange).await),
         DocumentOperation::Put => documents::put(gateway, target, exchange).await,
@@ -250,12 +255,50 @@ async fn attachment(
     gateway: Arc<Gateway>,
     target: Box<Target>,
     operation: Operation,
-    exchange: Exchange,
+    mut exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
+    let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
+    hear(limit, &mut exchange);
     match operation {
-        Operation::Get { body } => ("attachment_get", Box::pin(get::get(gateway, *target, exchange, body)).await),
-        Operation::Put => ("attachment_put", Box::pin(put::put(gateway, *target, exchange)).await),
-        Operation::Delete => ("attachment_delete", Box::pin(delete::delete(gateway, *target, exchange)).await),
+        Operation::Get { body } => {
+            ("attachment_get", in_time(limit, &activity, Box::pin(get::get(gateway, *target, exchange, body))).await)
+        }
+        Operation::Put => {
+            ("attachment_put", in_time(limit, &activity, Box::pin(put::put(gateway, *target, exchange))).await)
+        }
+        Operation::Delete => {
+            ("attachment_delete", in_time(limit, &activity, Box::pin(delete::delete(gateway, *target, exchange))).await)
+        }
+    }
+}
+
+/// Begins the request's deadline, and waits for its body on the client's time.
+fn hear(limit: Duration, exchange: &mut Exchange) {
+    let deadline = exchange.activity.answer_within(limit);
+    let body = exchange.request.body_mut();
+    if !body.is_end_stream() {
+        *body = Body::boxed(Heard::new(std::mem::take(body), deadline));
+    }
+}
+
+/// Answers before the deadline of the request. What is under way then is dropped, and undone as when the client leaves.
+async fn in_time<T>(
+    limit: Duration,
+    activity: &Activity,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let deadline = activity.answer_within(limit);
+    let outcome = deadline.bound(answer).await.unwrap_or_else(|| Err(late(activity)));
+    deadline.lift();
+    outcome
+}
+
+/// Whose silence it was: that of the storage that was asked last and has not answered, else CouchDB's.
+fn late(activity: &Activity) -> Error {
+    let note = activity.note();
+    match note.storage.is_empty() || note.outcome.is_some() {
+        true => couch::Error::Client(client::Error::from(client::Kind::Silent)).into(),
+        false => Error::Storage(note.storage.into(), storage::Error::late()),
     }
 }
 

@@ -12,6 +12,7 @@ use super::counted::Counted;
 use super::operation::Operation;
 use super::remove::{self, remove_object};
 use crate::couch::Document;
+use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::http::body::Body;
 use crate::plan::{Decision, NameSource, compose};
@@ -54,14 +55,14 @@ impl Outgoing<'_> {
     pub(super) async fn store(self, body: Body) -> Result<NewObject, Error> {
         let (handler, storage) = (self.decision.handler(), self.decision.storage());
         let begin = || Operation::of_request(self.gateway, self.activity, handler, storage, "put");
-        self.put(body, self.object()?, self.gateway.budget.clone(), begin).await
+        self.put(body, self.object()?, self.gateway.budget.clone(), self.activity.deadline(), begin).await
     }
 
     /// Stores an attachment whose memory is counted already: `budget` is its own.
     pub(super) async fn store_within(self, body: Body, budget: Budget) -> Result<NewObject, Error> {
         let (handler, storage) = (self.decision.handler(), self.decision.storage());
         let begin = || Operation::of_request(self.gateway, self.activity, handler, storage, "put");
-        self.put(body, self.object()?, budget, begin).await
+        self.put(body, self.object()?, budget, self.activity.deadline(), begin).await
     }
 
     /// Stores a copy of an attachment that CouchDB keeps. Where it replaces another, an older copy may have the composed name.
@@ -70,7 +71,8 @@ impl Outgoing<'_> {
         let begin = || Operation::beside_request(self.gateway, self.activity, handler, storage, "put");
         let mut object = self.object()?;
         object.taken |= pointer::names(self.saved).contains(&self.target.attachment);
-        self.put(body, object, self.gateway.budget.clone(), begin).await
+        // The client does not wait for it.
+        self.put(body, object, self.gateway.budget.clone(), Deadline::default(), begin).await
     }
 
     async fn put<'b>(
@@ -78,6 +80,7 @@ impl Outgoing<'_> {
         body: Body,
         object: Object,
         budget: Budget,
+        deadline: Deadline,
         begin: impl FnOnce() -> Operation<'b>,
     ) -> Result<NewObject, Error> {
         let Self { gateway, decision, .. } = self;
@@ -90,7 +93,7 @@ impl Outgoing<'_> {
         let upload = Upload::new(body, gateway.limits.attachment_bytes, budget);
         let report = upload.report();
         let operation = begin();
-        let outcome = backend.put(&object, upload).await;
+        let outcome = deadline.bound(backend.put(&object, upload)).await.unwrap_or_else(|| Err(storage::Error::late()));
         operation.done(&outcome);
         // From here on nothing may be cut off by a client that leaves: no await before a task owns the object.
         let stored = outcome.map_err(|error| self.refused(error))?;

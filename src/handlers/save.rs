@@ -79,7 +79,12 @@ pub(super) async fn save_surely(
     caller: &Caller,
     expected: Expected<'_>,
 ) -> Outcome {
-    let deadline = Instant::now() + gateway.timeouts.response_head;
+    let (now, answer_by) = (Instant::now(), caller.activity().deadline().at());
+    let deadline =
+        answer_by.map_or(now + gateway.timeouts.response_head, |at| at.min(now + gateway.timeouts.response_head));
+    if now + SAVE_TAKES > deadline {
+        return Outcome::Failed(silent());
+    }
     let mut tried = false;
     loop {
         let error = match tokio::time::timeout_at(deadline, write.send(target, caller)).await {
@@ -259,6 +264,8 @@ pub(super) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller
     Fate::Unknown
 }
 
+/// A save that has less time than this before its client is answered is not begun: its outcome would be unknown.
+const SAVE_TAKES: Duration = Duration::from_millis(100);
 /// The pause before a save that got no answer is sent again.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How often a client's answer waits for what became of a save that was doubtful and then refused.

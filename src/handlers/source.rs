@@ -78,7 +78,9 @@ impl Source {
         let place = &self.pointer.stowage;
         let operation = Operation::of_request(&self.gateway, &self.activity, &place.handler, &place.storage, "get");
         let fetch = Fetch { range, length: self.length, metadata: &self.metadata };
-        let outcome = self.backend.get(&place.location, fetch).await;
+        let getting = self.activity.deadline();
+        let outcome = getting.bound(self.backend.get(&place.location, fetch)).await;
+        let outcome = outcome.unwrap_or_else(|| Err(storage::Error::late()));
         operation.done(&outcome);
         let download = outcome.map_err(|error| self.failed(error))?;
         if let Served::Part(served) = download.served
@@ -99,6 +101,7 @@ impl Source {
         let gone = || self.failed(storage::Error::new(storage::Kind::Missing, "the object is another one now"));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| broken(error).map_or_else(gone, |error| self.failed(error)))?;
+            self.activity.deadline().restart();
             if let Ok(data) = frame.into_data() {
                 md5.update(&data);
             }

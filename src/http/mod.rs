@@ -8,6 +8,7 @@ pub mod egress;
 mod fault;
 pub mod gzip;
 pub mod headers;
+pub mod heard;
 pub mod idle;
 pub mod multipart;
 pub mod pooling;

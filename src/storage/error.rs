@@ -83,6 +83,12 @@ impl Error {
         Self::new(kind, error.to_string()).because(error)
     }
 
+    /// The request's time is over, and the storage has not answered.
+    #[must_use]
+    pub fn late() -> Self {
+        Self::new(Kind::Passing, "no answer within timeouts.answer")
+    }
+
     /// Adds the status code that the storage answered.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {

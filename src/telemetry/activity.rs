@@ -1,12 +1,15 @@
-//! What becomes known of one request while it is handled, for its access line and its spans.
+//! What belongs to one request while it is handled: what becomes known of it, for its access line and its spans, and when it
+//! has to be answered.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use http::Method;
 
 use super::log::RequestId;
 use super::trace::{Call, Parent};
+use crate::deadline::Deadline;
 
 /// One request, as the parts of the gateway that work for it tell of it. Cheap to clone; the default is nobody's.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +21,7 @@ struct Inner {
     received: AtomicU64,
     note: Mutex<Note>,
     parent: Option<Parent>,
+    deadline: OnceLock<Deadline>,
 }
 
 /// What a request did with a storage.
@@ -35,14 +39,26 @@ impl Activity {
     /// Of a request; `parent` where it is traced.
     #[must_use]
     pub fn new(id: RequestId, parent: Option<Parent>) -> Self {
-        let (received, note) = (AtomicU64::new(0), Mutex::default());
-        Self(Some(Arc::new(Inner { id, received, note, parent })))
+        let (received, note, deadline) = (AtomicU64::new(0), Mutex::default(), OnceLock::new());
+        Self(Some(Arc::new(Inner { id, received, note, parent, deadline })))
     }
 
     /// The request's id.
     #[must_use]
     pub fn id(&self) -> RequestId {
         self.0.as_ref().map_or(RequestId::NONE, |inner| inner.id)
+    }
+
+    /// The request has to be answered in this time. The first to say so decides.
+    pub fn answer_within(&self, limit: Duration) -> Deadline {
+        let begun = |inner: &Arc<Inner>| inner.deadline.get_or_init(|| Deadline::begin(limit)).clone();
+        self.0.as_ref().map(begun).unwrap_or_default()
+    }
+
+    /// When the request has to be answered; never, where it has not been said.
+    #[must_use]
+    pub fn deadline(&self) -> Deadline {
+        self.0.as_ref().and_then(|inner| inner.deadline.get().cloned()).unwrap_or_default()
     }
 
     /// Counts bytes of the request's body.

@@ -3,7 +3,7 @@
 use super::{Source, sources, without_tests};
 
 /// Every module of the crate, highest first: a module may use those after it and none before it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "main",
     "cli",
     "app",
@@ -26,6 +26,7 @@ const ORDER: [&str; 24] = [
     "export",
     "http",
     "telemetry",
+    "deadline",
     "tasks",
     "config",
 ];

@@ -1,14 +1,16 @@
 //! Deadlines are on silence: who says or takes nothing is cut off, who is slow is not.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::gate::{Act, End};
 use super::support::gateway::{Running, Setup, authorization, rev};
-use super::support::raw::RawClient;
-use super::world::{World, bytes};
+use super::support::raw::{RawClient, RawResponse};
+use super::world::{World, assert_refusal, bytes};
 
 /// Enough that it does not fit into the buffers of a connection.
 const LARGE: usize = 48 << 20;
@@ -132,4 +134,95 @@ async fn servers_that_fall_silent_are_given_up() {
     world.audit(&["doc".to_owned()]).await;
     soon("connections are left", || world.gateway.app.connections.running() == 0).await;
     world.stop().await;
+}
+
+/// Every wait is shorter than its own deadline on silence; together they would be longer than any client waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_answered_in_time_whatever_it_waits_for() {
+    let setup = Setup::default().set("timeouts.response_head", "4s").set("timeouts.answer", "800ms");
+    let world = World::with(setup).await;
+    let rev = world.with_attachment("doc", &bytes(100_000, 1)).await;
+    let silent = || Act::CutAnswer(0, End::Silence);
+    let refused = |answer: &RawResponse, reason: &str| assert_refusal(answer, 504, reason);
+    let began = Instant::now();
+
+    for length in [0, 1000, 6 << 20] {
+        let id = format!("new{length}");
+        // Not POST: of an upload that was begun unheard not even the id is known, and S3's own rules have to end it.
+        world.bucket.rule("PUT", &id, 9, silent());
+        let put = world.gateway.put(&id, "call.mp3", "", &bytes(length, 2)).await;
+        refused(&put, "storage {id} cannot be used now");
+        assert!(world.stored(&id).await.is_null(), "{id}");
+        world.bucket.relent();
+    }
+    world.bucket.rule("GET", "doc_call", 9, silent());
+    refused(&world.gateway.get("doc/call.mp3").await, "storage {id} cannot be used now");
+    world.bucket.relent();
+    for method in ["PUT", "GET", "DELETE"] {
+        world.store.rule("GET", "/doc", 9, silent());
+        let target = format!("/{}/doc/call.mp3?rev={rev}", world.gateway.path());
+        let answer = world.gateway.request(method, &target, &[], b"x").await;
+        refused(&answer, "CouchDB does not answer");
+        world.store.relent();
+    }
+    // Saved, and nobody heard of it: the object stays with the document.
+    world.store.rule("PUT", "/heard", 9, silent());
+    refused(&world.gateway.put("heard", "call.mp3", "", b"y").await, "CouchDB does not answer");
+    world.store.relent();
+    assert!(began.elapsed() < Duration::from_secs(24), "{:?} for eight answers", began.elapsed());
+
+    let got = world.gateway.get("doc/call.mp3").await;
+    assert!(got.status == 200 && got.body == bytes(100_000, 1), "{got:?}");
+    world.audit(&["doc".to_owned(), "heard".to_owned()]).await;
+    world.stop().await;
+}
+
+/// The waits of one request add up: what the first has taken, the next does not have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_waits_have_one_deadline() {
+    let setup = Setup::default().set("timeouts.response_head", "4s").set("timeouts.answer", "1s");
+    let world = World::with(setup).await;
+    let rev = world.with_attachment("doc", b"first").await;
+    let held = Arc::new(Notify::new());
+    world.store.rule("GET", "/doc", 1, Act::Hold(Arc::clone(&held)));
+    world.bucket.rule("PUT", "doc_call", 9, Act::CutAnswer(0, End::Silence));
+    let slow = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        held.notify_one();
+    });
+    let began = Instant::now();
+    let put = world.gateway.put("doc", "call.mp3", &rev, b"second").await;
+    let took = began.elapsed();
+    assert_refusal(&put, 504, "storage {id} cannot be used now");
+    assert!(took < Duration::from_millis(2500), "{took:?}: the second wait had a second of its own");
+    slow.await.expect("the slow store answers");
+    world.bucket.relent();
+    assert_eq!(world.gateway.get("doc/call.mp3").await.body, b"first");
+    world.audit(&["doc".to_owned()]).await;
+    world.stop().await;
+}
+
+/// What a client takes to send does not count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_for_longer_than_an_answer_may_take_is_served() {
+    let gateway = Setup::default().set("timeouts.answer", "600ms").start().await;
+    gateway.plan("file", json!({ "directory": "calls" })).await;
+    let (name, value) = authorization(&gateway.couch.admin);
+    for (target, kind) in [("new/call.mp3", "audio/mpeg"), ("plain", "application/json")] {
+        let mut client = RawClient::connect(gateway.address).await.expect("a connection");
+        let target = format!("/{}/{target}", gateway.path());
+        let body = br#"{"calls":12}"#;
+        let head = format!(
+            "PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        client.send(head).await.expect("sent");
+        for byte in body {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            client.send([*byte]).await.expect("sent");
+        }
+        let put = client.response().await.expect("an answer");
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+    gateway.stop().await;
 }

@@ -14,7 +14,7 @@ use super::super::copy::Verdict;
 use super::super::forward::forward;
 use super::super::remove::remove_unnamed;
 use super::super::save::Write;
-use super::super::{Exchange, Gateway};
+use super::super::{Exchange, Gateway, hear, in_time};
 use super::base::{Base, Found};
 use super::body::Held;
 use super::copies::CopyingParts;
@@ -29,13 +29,19 @@ use crate::http::target::query_value;
 use crate::router::{Database, DocumentTarget};
 
 /// Writes the document that the target names.
-pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Told {
+pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {
     let rules = Rules::of(&gateway, &target.database).await?;
     if !rules.look() {
         return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
     }
+    let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
+    hear(limit, &mut exchange);
     let writer = Writer::new(gateway, target.database.clone(), rules, &exchange);
     let (head, body) = exchange.request.into_parts();
+    in_time(limit, &activity, Box::pin(read(writer, target, head, body))).await
+}
+
+async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body) -> Told {
     match related(&head) {
         None => json(writer, Some(target), head, body).await,
         Some(boundary) => match Related::open(&writer.gateway, body, &boundary).await? {
@@ -50,14 +56,16 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange:
 }
 
 /// Writes the document that the body names, or a new one.
-pub(super) async fn post(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
+pub(super) async fn post(gateway: Arc<Gateway>, database: Database, mut exchange: Exchange) -> Told {
     let rules = Rules::of(&gateway, &database).await?;
     if !rules.look() || !is_json(exchange.request.headers()) {
         return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
     }
+    let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
+    hear(limit, &mut exchange);
     let writer = Writer::new(gateway, database, rules, &exchange);
     let (head, body) = exchange.request.into_parts();
-    json(writer, None, head, body).await
+    in_time(limit, &activity, Box::pin(json(writer, None, head, body))).await
 }
 
 /// The boundary where CouchDB takes a request for multipart/related.

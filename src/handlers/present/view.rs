@@ -109,6 +109,7 @@ impl View {
         let mut length = 0;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Error::from(couch::Error::Body(error)))?;
+            self.activity.deadline().restart();
             length += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         Ok(length)
