@@ -98,6 +98,7 @@ impl Around {
             request_head: second(5),
             response_head: self.silence,
             idle_body: self.silence,
+            answer: second(18),
             drain: second(5),
         };
         let egress = Egress::from_config(&egress);

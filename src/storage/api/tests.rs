@@ -76,6 +76,7 @@ fn api(trusted: bool, server: &Server) -> Api {
         request_head: second,
         response_head: second,
         idle_body: second,
+        answer: second,
         drain: second,
     };
     let egress = Egress::from_config(&Rule::default());

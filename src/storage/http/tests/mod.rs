@@ -48,6 +48,7 @@ fn context(networks: &[&str]) -> Context {
         request_head: second * 5,
         response_head: second * 5,
         idle_body: second * 5,
+        answer: second * 5,
         drain: second * 5,
     };
     let allow = networks.iter().map(|network| network.parse().unwrap()).collect();
