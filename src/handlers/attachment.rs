@@ -19,7 +19,7 @@ use crate::plan::{Merged, OnDelete, Outcome, Subject};
 use crate::pointer::Pointer;
 use crate::router::{Database, Target};
 use crate::settings::Settings;
-use crate::storage::{Backend, old};
+use crate::storage::{Backend, today};
 
 /// The revision that the client names, as `?rev=` or `If-Match` (quoted or not).
 pub(super) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Option<String>, Error> {
@@ -74,7 +74,7 @@ pub(super) fn on_delete(plan: &Merged, database: &Database, document: &Document)
 pub(super) fn storage_of(gateway: &Gateway, plan: &Merged, pointer: &Pointer) -> Result<Arc<dyn Backend>, Error> {
     let place = &pointer.stowage;
     if let Some(inside) = &place.inside {
-        return open(gateway, &old::today(inside, &place.location, plan.storages()));
+        return open(gateway, &today(inside, &place.location, plan.storages()));
     }
     let settings = match plan.storage(&place.storage) {
         Some(settings) => settings,

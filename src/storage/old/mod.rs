@@ -10,7 +10,6 @@
 //! | `vendors` | `kz_att_azure`, `kz_att_google_storage`, `kz_att_google_drive`, `kz_att_dropbox`, `kz_att_onedrive` |
 //! | `url` | `kz_att_http`, `kz_att_ftp` |
 //! | `link` | `kz_att_link`: the attachment of another document |
-//! | `today` | which storage of today's plan an old pointer means |
 //!
 //! Source of the forms: `core/kazoo_attachments` of KAZOO, all versions of `kz_att_*.erl`.
 
@@ -19,7 +18,6 @@ mod s3;
 mod term;
 #[cfg(test)]
 mod tests;
-mod today;
 mod url;
 mod vendors;
 
@@ -30,7 +28,6 @@ use super::Location;
 use crate::settings::Settings;
 
 pub use link::Link;
-pub use today::today;
 
 /// The attachment whose entry is read: some forms say only a part of the object's name.
 #[derive(Debug, Clone, Copy)]

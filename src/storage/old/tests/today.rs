@@ -2,7 +2,8 @@ use serde_json::{Value, json};
 
 use super::{expected, fixtures, object, url};
 use crate::settings::Settings;
-use crate::storage::old::{Object, today};
+use crate::storage::old::Object;
+use crate::storage::today;
 
 fn plan(handler: &str, settings: &[Value]) -> Vec<Settings> {
     let all = settings.iter().enumerate();
