@@ -51,6 +51,8 @@ async fn the_answer_names_the_id_and_nothing_is_stored() {
         (settings(json!({ "directory": "d", "field_list": "id" })), STORAGE),
         (settings(json!({ "directory": "d", "field_list": [{ "arg": "what" }] })), STORAGE),
         (settings(json!({ "directory": "d", "field_list": [{ "what": "id" }] })), STORAGE),
+        (settings(json!({ "directory": "d", "field_list": [{ "arg": "id", "const": "x" }] })), STORAGE),
+        (settings(json!({ "directory": "d", "field_list": [{ "group": [{ "arg": "id", "more": 1 }] }] })), STORAGE),
         (settings(json!({ "directory": "d", "field_separator": 7 })), STORAGE),
         (settings(json!({ "directory": "d", "folder_base_path": ["x"] })), STORAGE),
         (storage_with(json!({ "handler": "s3", "settings": { "bucket": 7, "key": "k", "secret": "s" } })), STORAGE),

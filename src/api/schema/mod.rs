@@ -170,6 +170,9 @@ fn details(kind: &ValidationErrorKind) -> Value {
             json!({ "message": format!("The object must have at most {limit} keys"), "target": limit })
         }
         ValidationErrorKind::Pattern { pattern: wanted } => pattern(wanted),
+        ValidationErrorKind::OneOfMultipleValid { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
+            json!({ "message": ONE_FORM })
+        }
         _ => json!({ "message": "failed to validate" }),
     }
 }
@@ -179,6 +182,8 @@ fn pattern(pattern: &str) -> Value {
 }
 
 const NOT_LISTED: &str = "Value not found in enumerated list of values";
+/// Only the items of a `field_list` have forms to choose from.
+const ONE_FORM: &str = "Exactly one of arg, field, const and group is wanted";
 const UNKNOWN: &str = "Strict checking of data is enabled; only include schema-defined properties";
 
 #[cfg(test)]

@@ -161,6 +161,15 @@ fn rules_of_settings_have_the_platforms_words() {
         ("http", json!({"field_list": [{"arg": "x"}]}), "field_list.0.arg: enum"),
         ("http", json!({"field_list": [{"group": [{"group": [1]}]}]}), "field_list.0.group.0.group.0: type"),
         ("http", json!({"field_list": "x"}), "field_list: type"),
+        ("s3", json!({"field_list": [{"arg": "id", "const": "x"}]}), "field_list.0: oneOf"),
+        ("ftp", json!({"field_list": ["x", {"field": "a", "group": []}]}), "field_list.1: oneOf"),
+        ("azure", json!({"field_list": [{"group": [{"arg": "id", "field": "a"}]}]}), "field_list.0.group.0: oneOf"),
+        ("file", json!({"field_list": [{"arg": "id", "args": 1}]}), "field_list.0.args: additionalProperties"),
+        ("http", json!({"field_list": [{}]}), "field_list.0: oneOf"),
+        ("http", json!({"field_list": [{"arg": null}]}), "field_list.0: oneOf"),
+        ("http", json!({"field_list": [{"arg": "ID"}]}), "field_list.0.arg: enum"),
+        ("http", json!({"field_list": [{"field": ""}]}), "field_list.0.field: minLength"),
+        ("http", json!({"field_list": [["x"]]}), "field_list.0: type"),
     ];
     for (handler, change, expected) in cases {
         let mut settings = sound(handler);
@@ -195,6 +204,14 @@ fn rules_of_plans_have_the_platforms_words() {
         (attachments(json!({"handler": 1})), "plan.modb.attachments.handler: type"),
         (attachments(json!({"params": 1})), "plan.modb.attachments.params: type"),
         (attachments(json!({"params": {"url": 1}})), "plan.modb.attachments.params.url: additionalProperties"),
+        (
+            attachments(json!({"params": {"field_list": [{"arg": "id", "const": "x"}]}})),
+            "plan.modb.attachments.params.field_list.0: oneOf",
+        ),
+        (
+            storage(json!({"handler": "file", "settings": right, "field_list": [{"arg": "id", "const": "x"}]})),
+            "attachments.ID.field_list.0: oneOf",
+        ),
         (attachments(json!({"stub": "x"})), "plan.modb.attachments.stub: pattern"),
         (attachments(json!({"on_delete": "purge"})), "plan.modb.attachments.on_delete: enum"),
         (modb(json!({"on_delete": true})), "plan.modb.on_delete: type"),

@@ -33,31 +33,30 @@ impl<'a> Item<'a> {
         items.iter().map(|item| Self::parse(item, settings)).collect()
     }
 
+    /// An item is one member, or a text. What stands beside that member is refused: its author meant it to be in the name.
     fn parse(item: &'a Value, settings: &Settings) -> Result<Self, PlanError> {
         let wrong = |what: &str| PlanError::wrong(settings.id(), format!("`field_list` {what}"));
-        if let Some(text) = item.as_str() {
-            return Ok(Self::Text(text));
-        }
-        let text = |key: &str| match item.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.as_str())),
-            Some(_) => Err(wrong(&format!("has a `{key}` that is not text"))),
+        let none = || wrong("has an item that is not exactly one arg, field, const or group, or a text");
+        let members = match item {
+            Value::String(text) => return Ok(Self::Text(text)),
+            Value::Object(members) => members,
+            _ => return Err(none()),
         };
-        if let Some(group) = item.get("group").filter(|group| !group.is_null()) {
-            let items = group.as_array().ok_or_else(|| wrong("has a `group` that is not a list"))?;
-            return Self::parse_list(items, settings).map(Self::Group);
-        }
-        if let Some(arg) = text("arg")? {
-            return Arg::parse(arg)
+        let mut members = members.iter().filter(|(_, value)| !value.is_null());
+        let (Some((key, value)), None) = (members.next(), members.next()) else { return Err(none()) };
+        let text = || value.as_str().ok_or_else(|| wrong(&format!("has a `{key}` that is not text")));
+        match key.as_str() {
+            "arg" => Arg::parse(text()?)
                 .map(Self::Arg)
-                .ok_or_else(|| wrong("has an `arg` that is not one of account_id, db, id, attachment"));
+                .ok_or_else(|| wrong("has an `arg` that is not one of account_id, db, id, attachment")),
+            "field" => text().map(Self::Field),
+            "const" => text().map(Self::Text),
+            "group" => {
+                let items = value.as_array().ok_or_else(|| wrong("has a `group` that is not a list"))?;
+                Self::parse_list(items, settings).map(Self::Group)
+            }
+            _ => Err(none()),
         }
-        if let Some(key) = text("field")? {
-            return Ok(Self::Field(key));
-        }
-        text("const")?
-            .map(Self::Text)
-            .ok_or_else(|| wrong("has an item that is not an arg, field, const, group or text"))
     }
 }
 

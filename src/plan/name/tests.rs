@@ -100,7 +100,7 @@ fn items_of_a_field_list() {
         (json!([{ "const": "a b/c?d=é" }, "bare%"]), "a b/c?d=é/bare%"),
         (json!([{ "group": ["a", { "arg": "id" }, { "group": ["b", { "const": "c" }] }] }, "d"]), "adoc1bc/d"),
         (json!(["x", { "group": [{ "field": "missing" }] }, { "group": [] }, "y"]), "x/y"),
-        (json!([{ "arg": "id", "name": "unknown members are fine", "const": null }]), "doc1"),
+        (json!([{ "arg": "id", "const": null }]), "doc1"),
     ];
     for (list, expected) in cases {
         assert_eq!(text("s3", json!({ "field_list": list }), document.clone()), expected, "{list}");
@@ -210,6 +210,15 @@ fn malformed_lists_name_the_backend() {
         json!([{ "const": 1 }]),
         json!([{ "group": "x" }]),
         json!([{ "group": [{ "arg": "x" }] }]),
+        json!([{ "group": {} }]),
+        json!([{ "group": [["x"]] }]),
+        json!([{ "arg": "id", "const": "x" }]),
+        json!([{ "arg": "id", "name": "x" }]),
+        json!([{ "field": "a", "const": "x" }]),
+        json!([{ "const": "x", "group": [] }]),
+        json!([{ "group": [{ "arg": "id", "field": "a" }] }]),
+        json!([{ "group": [{ "group": [{ "const": "x", "more": false }] }] }]),
+        json!(["x", true]),
     ] {
         assert_eq!(text("s3", json!({ "field_list": list }), json!({})), "wrong", "{list}");
     }
