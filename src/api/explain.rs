@@ -19,11 +19,11 @@ impl Api {
         if database.is_empty() {
             errors.say(&["db"], "required", "Field is required but missing");
         }
-        let (id, document_type) = (query.get("doc").filter(|id| !id.is_empty()), query.get("type"));
-        if id.is_none() && document_type.is_none() {
-            errors.say(&["doc"], "required", "Either doc or type is required");
+        let id = query.get("doc");
+        if id.is_some_and(str::is_empty) {
+            errors.say(&["doc"], "minLength", "String must be at least 1 characters");
         }
-        if id.is_some() && (document_type.is_some() || query.get("owner").is_some()) {
+        if id.is_some() && (query.get("type").is_some() || query.get("owner").is_some()) {
             errors.say(&["doc"], "forbidden", "A document has its own type and owner");
         }
         errors.check()?;
@@ -61,7 +61,7 @@ impl Api {
     }
 }
 
-/// A document of which only type and owner are known.
+/// A document of which at most type and owner are known.
 fn stand_in(query: &Query) -> Result<Document, Failure> {
     let mut document = Document::default();
     for (key, name) in [("pvt_type", "type"), ("owner_id", "owner")] {

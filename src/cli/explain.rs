@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use super::serve::runtime;
@@ -22,11 +23,12 @@ pub(super) struct Explain {
     /// The database's name, decoded
     #[arg(long)]
     db: String,
-    /// The document's id: it is read with the gateway's own account
-    #[arg(long, conflicts_with_all = ["document_type", "owner"])]
+    /// The document's id: it is read with the gateway's own account. Without it, and without a type, the answer is what the
+    /// plan says of the database's class
+    #[arg(long, conflicts_with_all = ["document_type", "owner"], value_parser = NonEmptyStringValueParser::new())]
     doc: Option<String>,
     /// The document's type (`pvt_type`), where no document is named
-    #[arg(long = "type", value_name = "TYPE", required_unless_present = "doc")]
+    #[arg(long = "type", value_name = "TYPE")]
     document_type: Option<String>,
     /// The document's owner (`owner_id`)
     #[arg(long)]

@@ -35,10 +35,37 @@ async fn a_type_is_explained_and_what_is_refused_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_document_and_type_the_class_decides() {
+    let gateway = start().await;
+    gateway.plan("file", json!({"directory": "d"})).await;
+    let mut plan =
+        json!({"pvt_type": "storage", "attachments": {"fax": {"handler": "file", "settings": {"directory": "f"}}}});
+    plan["plan"] = json!({"modb": {"types": {"fax": {"attachments": {"handler": "fax"}}}}, "system": {"attachments": {"handler": "fax"}}});
+    gateway.save_plan("system", plan).await;
+    let (own, path) = (own(&gateway), gateway.path());
+    for (query, backend) in [
+        (format!("{own}/explain?db={path}"), json!(STORAGE)),
+        (format!("{own}/explain?db={path}&owner=u"), json!(STORAGE)),
+        (format!("{own}/explain?db={path}&type="), json!(STORAGE)),
+        (format!("{own}/explain?db={path}&type=fax"), json!("fax")),
+        (format!("/v2/storage/explain?db={path}"), json!(STORAGE)),
+        ("/v2/storage/explain?db=alerts".to_owned(), json!("fax")),
+        ("/v2/storage/explain?db=system_config".to_owned(), Value::Null),
+        ("/v2/storage/explain?db=something".to_owned(), Value::Null),
+    ] {
+        let (status, answer) = ask(&gateway, "GET", &query, Value::Null).await;
+        assert_eq!((status, &answer["data"]["backend"]), (200, &backend), "{query}: {answer}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn questions_that_are_none_are_refused() {
     let gateway = start().await;
     gateway.plan("file", json!({"directory": "d"})).await;
-    for (query, field) in [("", "db"), ("?db=x", "doc"), ("?db=x&doc=a&type=b", "doc")] {
+    for (query, field) in
+        [("", "db"), ("?db=x&doc=", "doc"), ("?db=x&doc=a&type=b", "doc"), ("?db=x&doc=a&owner=b", "doc")]
+    {
         let (status, answer) = ask(&gateway, "GET", &format!("/v2/storage/explain{query}"), Value::Null).await;
         assert_eq!((status, answer["data"][field].is_object()), (400, true), "{query}: {answer}");
     }

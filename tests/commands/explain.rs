@@ -81,6 +81,11 @@ fn a_month_database_says_where_its_recordings_go() {
     let shown = ftp["url"].as_str().unwrap();
     assert!(shown.starts_with("ftpes://h.example:2121/a%20b/"), "{ftp}");
 
+    for arguments in [&["--db", MODB][..], &["--db", MODB, "--owner", "u1"]] {
+        let of_class = explain(&serving, arguments);
+        assert_eq!((&of_class["class"], &of_class["backend"]), (&json!("modb"), &json!("s3")), "{of_class}");
+    }
+
     let refused = explain(&serving, &["--db", MODB, "--type", "fax"]);
     assert!(refused["refused"].as_str().unwrap().contains("gone"), "{refused}");
     assert_eq!(refused["object"], json!(null));
