@@ -82,8 +82,37 @@ async fn databases_of_the_platform_have_their_class() {
 }
 
 #[tokio::test]
-async fn without_names_every_aggregate_falls_back_to_the_system() {
-    let gateway = with_every_class(json!({ "attachments": { "handler": "aggregate" } })).await;
+async fn an_aggregate_without_names_takes_every_database_of_the_class() {
+    let own = json!({ "handler": "aggregate" });
+    for (database_entry, class) in [
+        (json!(null), "aggregate"),
+        (json!({}), "aggregate"),
+        (json!({ "names": null }), "aggregate"),
+        (json!({ "names": [] }), "aggregate"),
+        (json!({ "names": ["accounts"] }), "system"),
+    ] {
+        let types = json!({ "fax": { "attachments": { "handler": "account" } } });
+        let gateway = with_every_class(json!({ "attachments": own, "database": database_entry, "types": types })).await;
+        for name in ["faxes", "port_requests"] {
+            let path = database(&gateway, name).await;
+            assert_eq!(goes_to(&gateway, &path, json!({})).await.as_deref(), Some(class), "{name} {database_entry}");
+            let of_type = if class == "aggregate" { "account" } else { class };
+            let fax = json!({ "pvt_type": "fax" });
+            assert_eq!(goes_to(&gateway, &path, fax).await.as_deref(), Some(of_type), "{name} {database_entry}");
+        }
+        let path = database(&gateway, "alerts").await;
+        assert_eq!(goes_to(&gateway, &path, json!({})).await.as_deref(), Some("system"), "{database_entry}");
+        gateway.stop().await;
+    }
+    let silent = with_every_class(json!({})).await;
+    let path = database(&silent, "faxes").await;
+    assert_eq!(goes_to(&silent, &path, json!({})).await, None, "the entry takes it and names no storage");
+    silent.stop().await;
+}
+
+#[tokio::test]
+async fn without_an_entry_every_aggregate_falls_back_to_the_system() {
+    let gateway = with_every_class(json!(null)).await;
     for name in ["faxes", "port_requests"] {
         let path = database(&gateway, name).await;
         assert_eq!(goes_to(&gateway, &path, json!({})).await.as_deref(), Some("system"), "{name}");

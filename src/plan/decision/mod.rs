@@ -136,7 +136,7 @@ impl Merged {
         let plan = self.part("plan")?;
         if class == Class::Aggregate {
             let aggregate = object(plan, "plan", class.as_str())?;
-            if aggregate.is_some() && lists_database(aggregate, database)? {
+            if aggregate.is_some() && takes_database(aggregate, database)? {
                 return Ok((class.as_str(), aggregate));
             }
             return self.class_entry(Class::System, database);
@@ -168,12 +168,13 @@ fn type_entry<'a>(
     Ok((types_place, None))
 }
 
-fn lists_database(aggregate: Option<&Members>, database: &str) -> Result<bool, PlanError> {
+/// Without a list, or with an empty one, the entry takes every database of its class (KAZOO's `kzs_plan`).
+fn takes_database(aggregate: Option<&Members>, database: &str) -> Result<bool, PlanError> {
     let place = "plan.aggregate.database";
     let settings = object(aggregate, "plan.aggregate", "database")?;
     match settings.and_then(|settings| settings.get("names")) {
-        None | Some(Value::Null) => Ok(false),
-        Some(Value::Array(names)) => Ok(names.iter().any(|name| name == database)),
+        None | Some(Value::Null) => Ok(true),
+        Some(Value::Array(names)) => Ok(names.is_empty() || names.iter().any(|name| name == database)),
         Some(_) => Err(must_be(format!("{place}.names"), "a list")),
     }
 }

@@ -118,7 +118,7 @@ fn each_class_has_its_entry() {
 }
 
 #[test]
-fn aggregate_falls_back_to_system() {
+fn an_aggregate_that_lists_others_falls_back_to_system() {
     let system = json!({ "attachments": { "handler": "one" } });
     let aggregate = |database: Value| {
         with_plan(json!({
@@ -131,10 +131,12 @@ fn aggregate_falls_back_to_system() {
     for (database, expected) in [
         (json!({ "names": ["accounts", "faxes"] }), "two@local"),
         (json!({ "names": ["accounts"] }), "one@local"),
-        (json!({ "names": [] }), "one@local"),
-        (json!({ "names": null }), "one@local"),
-        (json!({}), "one@local"),
-        (json!(null), "one@local"),
+        (json!({ "names": [1, null] }), "one@local"),
+        (json!({ "names": [] }), "two@local"),
+        (json!({ "names": null }), "two@local"),
+        (json!({ "create_options": { "q": 1 } }), "two@local"),
+        (json!({}), "two@local"),
+        (json!(null), "two@local"),
         (json!({ "names": [1, null, "faxes"] }), "two@local"),
         (json!({ "names": "faxes" }), "!plan.aggregate.database.names"),
         (json!("faxes"), "!plan.aggregate.database"),
