@@ -173,15 +173,13 @@ fn object(settings: &Settings, place: &Place, paper: &Paper, file: &File) -> sto
     };
     let wrong = |error| storage::Error::new(Kind::Settings, Error::from(error).to_string());
     let name = compose(settings, &source).map_err(wrong)?;
-    let mut document = paper.document.public_fields();
-    document.insert("id".to_owned(), paper.id.clone().into());
     let unique: String = Uuid::new_v4().simple().to_string().chars().take(8).collect();
     Ok(Object {
         name: name.as_str().to_owned(),
         spare: name.with_suffix(&unique),
         taken: false,
         content_type: "text/plain".to_owned(),
-        document,
+        document: paper.document.public_fields(&paper.id),
     })
 }
 

@@ -120,11 +120,14 @@ impl Document {
         self.members.keys().map(String::as_str)
     }
 
-    /// The fields that the platform shows to others: every key that begins with neither `_` nor `pvt_`.
+    /// What the platform shows of a document to others: every key that begins with neither `_` nor `pvt_`, and its `id`
+    /// (KAZOO's `kz_doc:public_fields`).
     #[must_use]
-    pub fn public_fields(&self) -> Map<String, Value> {
+    pub fn public_fields(&self, id: &str) -> Map<String, Value> {
         let public = self.keys().filter(|key| !key.starts_with('_') && !key.starts_with("pvt_"));
-        public.filter_map(|key| Some((key.to_owned(), self.value(key)?))).collect()
+        let mut fields: Map<_, _> = public.filter_map(|key| Some((key.to_owned(), self.value(key)?))).collect();
+        fields.insert("id".to_owned(), id.into());
+        fields
     }
 }
 
@@ -144,7 +147,7 @@ mod tests {
         let document = Document::parse(text.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(document.to_bytes().unwrap()).unwrap(), text);
         assert_eq!(document.text("a").as_deref(), Some("ü"));
-        assert_eq!(document.public_fields().len(), 5);
+        assert_eq!(document.public_fields("doc").len(), 6);
     }
 
     #[test]

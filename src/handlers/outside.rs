@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http_body::Body as _;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Gateway;
 use super::attachment::{couch_digest, generation, open};
@@ -114,14 +114,12 @@ impl Outgoing<'_> {
                 document: self.document,
             },
         )?;
-        let mut fields: Map<String, Value> = self.document.public_fields();
-        fields.insert("id".to_owned(), target.document.clone().into());
         Ok(Object {
             name: name.as_str().to_owned(),
             spare: name.with_suffix(&unique()),
             taken: !matches!(pointer::entry(self.saved, target.at()), Ok(None | Some(Entry::Link(_)))),
             content_type: self.content_type.to_owned(),
-            document: fields,
+            document: self.document.public_fields(&target.document),
         })
     }
 

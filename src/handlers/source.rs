@@ -43,7 +43,7 @@ impl Source {
         let plan = plan_for(&gateway, &target.database, document).await?;
         let backend = storage_of(&gateway, &plan, &pointer)?;
         let length = pointer.length;
-        let mut source = Self { gateway, activity, backend, metadata: metadata(document), pointer, length };
+        let mut source = Self { gateway, activity, backend, metadata: metadata(document, &target.document), pointer, length };
         if length.is_none() {
             source.length = source.fetch(None).await?.body.size_hint().exact();
         }
@@ -123,10 +123,10 @@ fn broken(error: BoxError) -> Option<storage::Error> {
     cause::<client::Error>(&*error).is_some().then(|| storage::Error::of_body(error))
 }
 
-/// What servers want in the query of a fetch: the document's `metadata`, or its public fields where it has none.
-fn metadata(document: &Document) -> Map<String, Value> {
+/// What servers want in the query of a fetch: the document's `metadata`, or its public fields and its `id` where it has none.
+fn metadata(document: &Document, id: &str) -> Map<String, Value> {
     match document.value("metadata") {
         Some(Value::Object(metadata)) => metadata,
-        _ => document.public_fields(),
+        _ => document.public_fields(id),
     }
 }

@@ -115,7 +115,7 @@ pub struct Fetch<'a> {
     pub range: Option<ByteRange>,
     /// The length that the document says, in bytes; `None` where it says none, and then no range is asked for.
     pub length: Option<u64>,
-    /// The document's `metadata` (or its public fields), for servers that want it in the query.
+    /// The document's `metadata` (or its public fields and its `id`), for servers that want it in the query.
     pub metadata: &'a Map<String, Value>,
 }
 
