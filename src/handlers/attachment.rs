@@ -1,5 +1,6 @@
 //! What all operations on attachments share: reading the document, deciding, and answering as CouchDB does.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -19,7 +20,7 @@ use crate::plan::{Merged, OnDelete, Outcome, Subject};
 use crate::pointer::Pointer;
 use crate::router::{Database, Target};
 use crate::settings::Settings;
-use crate::storage::{Backend, today};
+use crate::storage::{Backend, Wanted, today};
 
 /// The revision that the client names, as `?rev=` or `If-Match` (quoted or not).
 pub(super) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Option<String>, Error> {
@@ -45,14 +46,30 @@ pub(super) fn rev_query(rev: Option<&str>) -> String {
     rev.map(|rev| format!("rev={}", encode(rev))).unwrap_or_default()
 }
 
+/// The plan that holds for a document, and what it asks about the document: both lead to the storages of its pointers.
+#[derive(Debug, Clone)]
+pub(super) struct DocumentPlan {
+    merged: Arc<Merged>,
+    document_type: Option<String>,
+}
+
+impl Deref for DocumentPlan {
+    type Target = Merged;
+
+    fn deref(&self) -> &Merged {
+        &self.merged
+    }
+}
+
 /// The plan that holds for a document: the account's, or its owner's where the document has one.
 pub(super) async fn plan_for(
     gateway: &Gateway,
     database: &Database,
     document: &Document,
-) -> Result<Arc<Merged>, Error> {
+) -> Result<DocumentPlan, Error> {
     let owner = document.text("owner_id");
-    Ok(gateway.plans.effective(database.account.as_ref(), owner.as_deref()).await?)
+    let merged = gateway.plans.effective(database.account.as_ref(), owner.as_deref()).await?;
+    Ok(DocumentPlan { merged, document_type: document.text("pvt_type") })
 }
 
 /// What the plan says about a document.
@@ -69,18 +86,22 @@ pub(super) fn on_delete(plan: &Merged, database: &Database, document: &Document)
     Ok(plan.on_delete(&subject)?)
 }
 
-/// The storage that a pointer names, opened with the settings of today's plan. What an old pointer says of itself is for
+/// The storage that a pointer means, opened with the settings of today's plan. What an old pointer says of itself is for
 /// storages that no plan names any more.
-pub(super) fn storage_of(gateway: &Gateway, plan: &Merged, pointer: &Pointer) -> Result<Arc<dyn Backend>, Error> {
+pub(super) fn storage_of(
+    gateway: &Gateway,
+    plan: &DocumentPlan,
+    database: &Database,
+    pointer: &Pointer,
+) -> Result<Arc<dyn Backend>, Error> {
     let place = &pointer.stowage;
-    if let Some(inside) = &place.inside {
-        return open(gateway, &today(inside, &place.location, plan.storages()));
-    }
-    let settings = match plan.storage(&place.storage) {
-        Some(settings) => settings,
-        None => fetched_simply(pointer).ok_or_else(|| Error::Forgotten(place.storage.as_str().into()))?,
-    };
-    open(gateway, &settings)
+    let inside = place.inside.as_ref();
+    let wanted = Wanted { handler: &place.handler, id: &place.storage, inside, location: &place.location };
+    let document_type = plan.document_type.as_deref();
+    let subject = Subject { class: database.class, database: &database.name, document_type };
+    let known = today(wanted, plan.reaches(&subject)).or_else(|| inside.cloned());
+    let settings = known.or_else(|| fetched_simply(pointer));
+    open(gateway, &settings.ok_or_else(|| Error::Forgotten(place.storage.as_str().into()))?)
 }
 
 /// Opens a storage.

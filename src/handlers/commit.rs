@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::Gateway;
-use super::attachment::{conflict, kept_headers};
+use super::attachment::{DocumentPlan, conflict, kept_headers};
 use super::locks::Turn;
 use super::outside::Unsaved;
 use super::remove::remove_unnamed;
@@ -20,7 +20,6 @@ use super::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 use crate::couch::Caller;
 use crate::error::{Error, json_response};
 use crate::http::body::Body;
-use crate::plan::Merged;
 use crate::pointer::{Entry, Pointer};
 use crate::router::{DocumentTarget, Target};
 
@@ -36,7 +35,7 @@ pub(super) struct Commit {
     /// The revision that it is, where the client says that.
     pub(super) rev: Option<String>,
     pub(super) objects: Unsaved,
-    pub(super) plan: Arc<Merged>,
+    pub(super) plan: DocumentPlan,
     /// What goes once the document is saved, by the attachments' names.
     pub(super) replaced: Vec<(String, Pointer)>,
     /// Held until the outcome is known.

@@ -7,7 +7,9 @@ use http::{Response, StatusCode};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::attachment::{conflict, kept_headers, missing_rev, plan_for, relay, requested_rev, rev_query, storage_of};
+use super::attachment::{
+    DocumentPlan, conflict, kept_headers, missing_rev, plan_for, relay, requested_rev, rev_query, storage_of,
+};
 use super::commit::ok_text;
 use super::forward::forward;
 use super::home::{Home, Read};
@@ -18,7 +20,6 @@ use super::{Exchange, Gateway};
 use crate::couch::{Caller, Couch, Document};
 use crate::error::{Error, json_response};
 use crate::http::body::Body;
-use crate::plan::Merged;
 use crate::pointer::{self, Entry};
 use crate::router::Target;
 use crate::telemetry::activity::Activity;
@@ -102,7 +103,7 @@ async fn remove(
     if let Entry::Object(pointer) = &entry {
         activity.uses(&pointer.stowage.handler, &pointer.stowage.storage);
         // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.
-        storage_of(&gateway, &plan, pointer)?;
+        storage_of(&gateway, &plan, &target.database, pointer)?;
     }
     let base = document.rev();
     pointer::remove(&mut document, &target.attachment)?;
@@ -143,7 +144,7 @@ async fn remove(
 }
 
 /// The object goes; what a link leads to stays.
-async fn clean_up(gateway: &Gateway, target: &Target, caller: &Caller, plan: &Merged, entry: Entry) {
+async fn clean_up(gateway: &Gateway, target: &Target, caller: &Caller, plan: &DocumentPlan, entry: Entry) {
     let dropped = entry.object().map(|pointer| (target.attachment.clone(), pointer));
     remove_unnamed(gateway, caller, &target.of_document(), plan, dropped.into_iter().collect()).await;
 }

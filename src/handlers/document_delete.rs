@@ -6,7 +6,7 @@ use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use tokio::sync::oneshot;
 
-use super::attachment::{on_delete, plan_for, rev_of, rev_query};
+use super::attachment::{DocumentPlan, on_delete, plan_for, rev_of, rev_query};
 use super::forward::forward;
 use super::home::{Home, Read};
 use super::remove::{remove_once_gone, remove_unnamed};
@@ -15,7 +15,7 @@ use super::{Exchange, Gateway, to_holder};
 use crate::couch::Caller;
 use crate::error::Error;
 use crate::http::body::Body;
-use crate::plan::{Merged, OnDelete};
+use crate::plan::OnDelete;
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
 use crate::telemetry::activity::Activity;
@@ -39,7 +39,7 @@ struct Deletion {
     gateway: Arc<Gateway>,
     target: DocumentTarget,
     caller: Caller,
-    plan: Arc<Merged>,
+    plan: DocumentPlan,
     /// The revision that is deleted.
     rev: String,
     /// What it names.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 
-use super::attachment::{OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev};
+use super::attachment::{DocumentPlan, OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev};
 use super::commit::{Commit, Form, commit};
 use super::copy::{OutgoingCopy, forward_with_copy};
 use super::forward::forward;
@@ -17,7 +17,7 @@ use super::{Exchange, Gateway};
 use crate::couch::{Caller, Document};
 use crate::error::Error;
 use crate::http::body::Body;
-use crate::plan::{Merged, Outcome};
+use crate::plan::Outcome;
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
 use crate::telemetry::activity::Activity;
@@ -80,7 +80,7 @@ struct Ready {
     target: Target,
     caller: Caller,
     base: Document,
-    plan: Arc<Merged>,
+    plan: DocumentPlan,
     objects: Unsaved,
     pointer: Pointer,
     turn: Turn,

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::Gateway;
 use super::asking::Asking;
-use super::attachment::{on_delete, storage_of};
+use super::attachment::{DocumentPlan, on_delete, storage_of};
 use super::operation::Operation;
 use crate::couch::{self, Caller, Document, Revisions};
-use crate::plan::{Merged, OnDelete};
+use crate::plan::OnDelete;
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
 use crate::storage::{Backend, Location};
@@ -62,7 +62,7 @@ pub(super) async fn remove_unnamed(
     gateway: &Gateway,
     caller: &Caller,
     target: &DocumentTarget,
-    plan: &Merged,
+    plan: &DocumentPlan,
     dropped: Vec<(String, Pointer)>,
 ) {
     let mut own = dropped.into_iter().filter(|(name, pointer)| pointer.is_own(target.attachment(name).at())).peekable();
@@ -81,7 +81,7 @@ pub(super) async fn remove_unnamed(
         if named.iter().any(|other| other.stowage.is_same(place)) {
             continue;
         }
-        match storage_of(gateway, plan, &pointer) {
+        match storage_of(gateway, plan, &target.database, &pointer) {
             Ok(backend) => {
                 let object = Object { handler: &place.handler, storage: &place.storage, location: &place.location };
                 remove_object(gateway, &*backend, object, caller.activity()).await;
@@ -97,7 +97,7 @@ pub(super) async fn remove_once_gone(
     gateway: &Gateway,
     caller: &Caller,
     target: &DocumentTarget,
-    plan: &Merged,
+    plan: &DocumentPlan,
     (rev, dropped): (&str, Vec<(String, Pointer)>),
 ) {
     let mut asking = Asking::begin();
@@ -116,7 +116,7 @@ pub(super) async fn remove_once_gone(
 }
 
 /// What the leaf revisions name, without the deleted ones where the plan says that these go with their objects.
-fn named(leaves: &[Document], target: &DocumentTarget, plan: &Merged) -> Vec<Pointer> {
+fn named(leaves: &[Document], target: &DocumentTarget, plan: &DocumentPlan) -> Vec<Pointer> {
     let database = &target.database;
     let counts =
         |leaf: &&Document| !leaf.is_deleted() || !matches!(on_delete(plan, database, leaf), Ok(OnDelete::Delete));

@@ -41,9 +41,10 @@ impl Source {
         pointer: Pointer,
     ) -> Result<Self, Error> {
         let plan = plan_for(&gateway, &target.database, document).await?;
-        let backend = storage_of(&gateway, &plan, &pointer)?;
+        let backend = storage_of(&gateway, &plan, &target.database, &pointer)?;
         let length = pointer.length;
-        let mut source = Self { gateway, activity, backend, metadata: metadata(document, &target.document), pointer, length };
+        let mut source =
+            Self { gateway, activity, backend, metadata: metadata(document, &target.document), pointer, length };
         if length.is_none() {
             source.length = source.fetch(None).await?.body.size_hint().exact();
         }

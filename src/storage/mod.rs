@@ -45,7 +45,7 @@ pub use error::{Error, Kind, Result};
 pub use file::sweep as sweep_files;
 pub use oauth::OAuth;
 pub use registry::{Context, Driver, Naming, Registry, Server, driver};
-pub use today::today;
+pub use today::{Wanted, today};
 pub use upload::{CHUNK_BYTES, Chunk, Report, Upload};
 
 /// Every driver. A new one is a folder with a `DRIVER`, its `mod` line above, and its place here.

@@ -1,38 +1,97 @@
-//! Which storage of today's plan an old pointer means: the same driver, and the same bucket, container or account.
+//! Which storage of today's plan a pointer means: one of the same driver and the same bucket, container or account. Its
+//! settings count and not those of then: keys are rotated, and servers move.
 
 use serde_json::Value;
 use url::Url;
 
+use super::Location;
 use crate::settings::{MASK, Settings, with_secrets_of};
-use crate::storage::Location;
 
-/// The settings to reach an old object with: those of today's plan where it names the same place, else those of the entry.
-pub fn today(object: &Settings, location: &Location, plan: impl Iterator<Item = Settings>) -> Settings {
-    let same = plan.filter(|settings| settings.handler() == object.handler());
-    let fitting = same.filter_map(|settings| Some((fit(&settings, object, location)?, settings)));
+/// What a pointer says of its storage.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The driver.
+    pub handler: &'a str,
+    /// The storage's id when the object was stored.
+    pub id: &'a str,
+    /// What an entry of KAZOO's says about its storage, where it is one; such an entry does not know the id.
+    pub inside: Option<&'a Settings>,
+    /// The driver's own part.
+    pub location: &'a Location,
+}
+
+/// How well a storage fits. What stands first counts first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    /// It is the same bucket, container, account or web server.
+    place: bool,
+    /// It has the same id, or the server that an entry of KAZOO's names.
+    kin: bool,
+    /// How much of the URL's path both have, in bytes.
+    common: usize,
+}
+
+/// The settings to reach an object with; of several that fit as well, the first. `None` where the plan has no such storage.
+pub fn today(wanted: Wanted<'_>, plan: impl Iterator<Item = Settings>) -> Option<Settings> {
+    let same = plan.filter(|settings| settings.handler() == wanted.handler);
+    let fitting = same.filter_map(|settings| Some((wanted.fit(&settings)?, settings)));
     let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best });
-    best.map_or_else(|| object.clone(), |(_, settings)| settings)
+    best.map(|(_, settings)| settings)
 }
 
-/// How well a storage fits; `None` if it is another place.
-fn fit(today: &Settings, old: &Settings, location: &Location) -> Option<usize> {
-    let same = |key: &str| text(today, key).is_some() && text(today, key) == text(old, key);
-    let fits = match old.handler() {
-        "s3" => same("bucket") && s3_server(today) == s3_server(old),
-        "azure" => same("account") && same("container"),
-        "google_storage" => same("bucket"),
-        "google_drive" | "dropbox" | "onedrive" => same("oauth_doc_id"),
-        "http" | "ftp" => return same_server(text(today, "url")?, location.get("url")?.as_str()?),
-        _ => false,
+impl Wanted<'_> {
+    /// `None` if it is another place. A pointer of the gateway's own has its storage's id, and need not say more.
+    fn fit(&self, today: &Settings) -> Option<Fit> {
+        let common = self.common(today);
+        let place = common.is_some() || self.is_same_place(today);
+        let kin = match self.inside {
+            Some(inside) => common.is_some() || server(today) == server(inside),
+            None => today.id() == self.id,
+        };
+        let fits = place || (kin && self.inside.is_none());
+        fits.then(|| Fit { place, kin, common: common.unwrap_or_default() })
+    }
+
+    fn is_same_place(&self, today: &Settings) -> bool {
+        let told = |key| text(today, key).is_some() && text(today, key) == self.said(key);
+        match self.handler {
+            "s3" | "google_storage" => told("bucket"),
+            // Pointers of the gateway's own do not name the account.
+            "azure" => told("container") && (self.inside.is_none() || told("account")),
+            "google_drive" | "dropbox" | "onedrive" => told("oauth_doc_id"),
+            _ => false,
+        }
+    }
+
+    /// What the pointer says: in its location, or in what KAZOO kept beside that.
+    fn said(&self, key: &str) -> Option<&str> {
+        let location = self.location.get(key).and_then(Value::as_str);
+        location.or_else(|| text(self.inside?, key))
+    }
+
+    /// Whether a URL of the plan is of the server that the pointer's URL names, and how much of the path both have. Nothing
+    /// else is the same place: a URL says all of it.
+    fn common(&self, today: &Settings) -> Option<usize> {
+        let member = match self.handler {
+            "http" => "url",
+            "ftp" if self.inside.is_some() => "url",
+            "ftp" => "server",
+            _ => return None,
+        };
+        same_server(text(today, "url")?, self.location.get(member)?.as_str()?)
+    }
+}
+
+/// Host and port, as far as settings name them. Buckets of Amazon have one name all over the world, whatever host they are
+/// reached by.
+fn server(settings: &Settings) -> String {
+    let usual = match settings.handler() {
+        "s3" => AMAZON,
+        _ => "",
     };
-    fits.then_some(0)
-}
-
-/// Buckets of Amazon have one name all over the world, whatever host they are reached by.
-fn s3_server(settings: &Settings) -> String {
-    let host = text(settings, "host").unwrap_or(AMAZON).to_ascii_lowercase();
-    if host == AMAZON || host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn") {
-        return AMAZON.to_owned();
+    let host = text(settings, "host").unwrap_or(usual).to_ascii_lowercase();
+    if host == usual || host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn") {
+        return usual.to_owned();
     }
     let port = settings.number("port").ok().flatten();
     let tls = text(settings, "scheme").is_none_or(|scheme| scheme == "https");

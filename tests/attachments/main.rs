@@ -24,5 +24,6 @@ mod old;
 mod put;
 mod read;
 mod revisions;
+mod rotated;
 mod storages;
 mod twins;

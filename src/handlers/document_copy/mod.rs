@@ -15,7 +15,7 @@ use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use tokio::sync::oneshot;
 
-use super::attachment::{decide, on_delete, plan_for, rev_of, rev_query};
+use super::attachment::{DocumentPlan, decide, on_delete, plan_for, rev_of, rev_query};
 use super::commit::{Commit, Form, commit};
 use super::home::{Home, Read, read_leaf};
 use super::locks::Turn;
@@ -26,7 +26,7 @@ use super::{Exchange, Gateway, to_holder};
 use crate::couch::{Caller, Document};
 use crate::error::Error;
 use crate::http::body::Body;
-use crate::plan::{Decision, Merged, OnDelete, Outcome};
+use crate::plan::{Decision, OnDelete, Outcome};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
 use crate::telemetry::activity::Activity;
@@ -58,7 +58,7 @@ struct Copy {
     source: Document,
     /// The destination as it is saved now; an empty document where there is none.
     over: Document,
-    plan: Arc<Merged>,
+    plan: DocumentPlan,
     /// Where the attachments go; `None`: into CouchDB.
     decision: Option<Decision>,
     /// What goes once the destination is saved without it.

@@ -1,17 +1,15 @@
 //! A document that a client writes, from what it says to what is saved.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::attachment::{decide, plan_for};
+use super::super::attachment::{DocumentPlan, decide, plan_for};
 use super::Writer;
 use super::attached::{self, Attached, Content};
 use super::base::Base;
 use crate::couch::Document;
 use crate::error::Error;
-use crate::plan::{Decision, Merged, OnDelete, Outcome, Subject};
+use crate::plan::{Decision, OnDelete, Outcome, Subject};
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::DocumentTarget;
 
@@ -37,7 +35,7 @@ pub(super) enum Edit {
 
 /// Where its attachments go.
 pub(super) struct Goes {
-    pub(super) plan: Option<Arc<Merged>>,
+    pub(super) plan: Option<DocumentPlan>,
     pub(super) place: Place,
 }
 
@@ -51,7 +49,7 @@ pub(super) enum Place {
 
 /// Objects that go once a document is saved, by their attachments' names, and the plan that says so.
 pub(super) struct Dropped {
-    pub(super) plan: Arc<Merged>,
+    pub(super) plan: DocumentPlan,
     pub(super) objects: Vec<(String, Pointer)>,
 }
 
@@ -211,7 +209,7 @@ impl Draft {
         let subject =
             Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
         let plan = match &self.goes.plan {
-            Some(plan) => Arc::clone(plan),
+            Some(plan) => plan.clone(),
             None => plan_for(&writer.gateway, database, &base.document).await?,
         };
         Ok((plan.on_delete(&subject)? == OnDelete::Delete).then_some(Dropped { plan, objects }))

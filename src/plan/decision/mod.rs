@@ -2,6 +2,7 @@
 
 mod connections;
 mod on_delete;
+mod reaches;
 
 use serde_json::Value;
 
@@ -85,29 +86,29 @@ impl Merged {
         self.check_connection(connection)?;
         let connection = connection.to_owned();
 
-        let class_attachments = object(class, &class_place, "attachments")?;
-        let type_attachments = object(of_type, &type_place, "attachments")?;
-        let chosen = |key| {
-            let (place, value) = match type_attachments.and_then(|members| members.get(key)) {
-                Some(value) => (&type_place, value),
-                None => (&class_place, class_attachments?.get(key)?),
-            };
-            (!value.is_null()).then(|| (format!("{place}.attachments.{key}"), value))
-        };
-        let Some((place, handler)) = chosen("handler") else {
+        let reference = Reference::of((&class_place, class), (&type_place, of_type))?;
+        let Some(settings) = self.referred(&reference)? else {
             return Ok(Outcome::PassThrough { connection });
         };
+        let stub = match reference.chosen("stub") {
+            None => false,
+            Some((_, stub)) => {
+                as_flag(stub).ok_or_else(|| PlanError::wrong(settings.id(), "`stub` must be true or false"))?
+            }
+        };
+        Ok(Outcome::Store(Decision { settings, connection, stub }))
+    }
+
+    /// The settings of the backend that a part of the plan names, with its params over them.
+    fn referred(&self, reference: &Reference<'_>) -> Result<Option<Settings>, PlanError> {
+        let Some((place, handler)) = reference.chosen("handler") else { return Ok(None) };
         let id = handler.as_str().ok_or_else(|| must_be(place, "text"))?;
         let mut settings = self.backend(id)?.ok_or_else(|| PlanError::unknown("handler", id))?;
-        if let Some((_, params)) = chosen("params") {
+        if let Some((_, params)) = reference.chosen("params") {
             let params = params.as_object().ok_or_else(|| PlanError::wrong(id, "`params` must be an object"))?;
             settings.overlay(params);
         }
-        let stub = match chosen("stub") {
-            None => false,
-            Some((_, stub)) => as_flag(stub).ok_or_else(|| PlanError::wrong(id, "`stub` must be true or false"))?,
-        };
-        Ok(Outcome::Store(Decision { settings, connection, stub }))
+        Ok(Some(settings))
     }
 
     /// Whether an attachment of a document of this database could be sent to a backend.
@@ -142,6 +143,26 @@ impl Merged {
             return self.class_entry(Class::System, database);
         }
         Ok((class.as_str(), object(plan, "plan", class.as_str())?))
+    }
+}
+
+/// The `attachments` of a type over those of its class, each with the place where its entry stands.
+struct Reference<'a> {
+    class: (&'a str, Option<&'a Members>),
+    of_type: (&'a str, Option<&'a Members>),
+}
+
+impl<'a> Reference<'a> {
+    fn of(class: (&'a str, Option<&'a Members>), of_type: (&'a str, Option<&'a Members>)) -> Result<Self, PlanError> {
+        let attachments = |(place, entry)| object(entry, place, "attachments").map(|members| (place, members));
+        Ok(Self { class: attachments(class)?, of_type: attachments(of_type)? })
+    }
+
+    /// A member, one level deep: a type's `params` stand for all of the class's. With it, where it stands.
+    fn chosen(&self, key: &str) -> Option<(String, &'a Value)> {
+        let member = |(place, members): (&'a str, Option<&'a Members>)| Some((place, members?.get(key)?));
+        let (place, value) = member(self.of_type).or_else(|| member(self.class))?;
+        (!value.is_null()).then(|| (format!("{place}.attachments.{key}"), value))
     }
 }
 

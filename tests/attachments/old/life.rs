@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{BYTES, NAME, Row, Rule, Scene, Secrets, document, entry, rows, save};
+use super::{BYTES, NAME, Row, Rule, Scene, Secrets, document, entry, rows, save, started};
+use crate::support::gateway::STORAGE;
 
 #[tokio::test]
 async fn what_kazoo_stored_is_read_with_the_plan_of_today() {
@@ -36,6 +37,56 @@ async fn keys_that_were_rotated_away_are_no_use_without_a_plan() {
         let removed = scene.delete().await;
         assert_eq!(removed.status, 200, "{}: {removed:?}", row.name());
         scene.gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_has_moved_is_found_at_the_server_of_today() {
+    for row in rows::all().await {
+        if row.skips(Rule::Moved) {
+            continue;
+        }
+        for second in [b"".as_slice(), b"the second recording"] {
+            let scene = Scene::of(&*row, Secrets::Moved, Some(row.today())).await;
+            reads(&*row, &scene).await;
+            if second.is_empty() {
+                assert_eq!(scene.delete().await.status, 200, "{}", row.name());
+            } else {
+                assert_eq!(scene.gateway.put("doc", NAME, &scene.rev, second).await.status, 201, "{}", row.name());
+                scene.gateway.settled().await;
+            }
+            assert!(!row.has(&scene.gateway.database(), "doc"), "{}", row.name());
+            scene.gateway.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_params_of_a_plan_count() {
+    for row in rows::all().await {
+        let (handler, settings) = row.today();
+        for level in ["class", "type", "another class", "user"] {
+            let gateway = started(&*row).await;
+            let attachments = json!({ STORAGE: {"handler": handler, "settings": {"key": "old", "secret": "old"}} });
+            let good = json!({"attachments": {"handler": STORAGE, "params": settings}});
+            let plan = match level {
+                "class" | "user" => json!({ "modb": good }),
+                "type" => json!({"modb": {"types": {"call_recording": good}}}),
+                _ => json!({ "account": good }),
+            };
+            let mut plan = json!({"pvt_type": "storage", "attachments": attachments, "plan": plan});
+            if level == "user" {
+                plan["pvt_account_id"] = gateway.account.clone().into();
+                gateway.save_plan("user", plan).await;
+            } else {
+                gateway.save_plan(&gateway.account, plan).await;
+            }
+            let scene = Scene::with(&*row, Secrets::Rotated, gateway).await;
+            reads(&*row, &scene).await;
+            assert_eq!(scene.delete().await.status, 200, "{} {level}", row.name());
+            assert!(!row.has(&scene.gateway.database(), "doc"), "{} {level}", row.name());
+            scene.gateway.stop().await;
+        }
     }
 }
 

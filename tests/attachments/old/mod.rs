@@ -60,6 +60,8 @@ pub enum Rule {
     Copies,
     /// Two entries may name one object.
     TwoEntries,
+    /// An entry names a server, and another may have the object now.
+    Moved,
 }
 
 /// What an entry says of credentials.
@@ -69,6 +71,8 @@ pub enum Secrets {
     Good,
     /// They worked once.
     Rotated,
+    /// They worked once, on a server that is gone.
+    Moved,
 }
 
 /// KAZOO's entry.
@@ -85,17 +89,19 @@ pub struct Scene {
 impl Scene {
     /// Today's plan is given after the gateway has started; none where it is `None`.
     pub async fn of(row: &dyn Row, secrets: Secrets, plan: Option<(&str, Value)>) -> Self {
-        let gateway = match row.storage() {
-            Some(storage) => storage.gateway().await,
-            None => Setup::default().start().await,
-        };
-        gateway.make_database().await;
+        let gateway = started(row).await;
         if let Some((handler, settings)) = plan {
             gateway.plan(handler, settings).await;
         }
+        Self::with(row, secrets, gateway).await
+    }
+
+    /// The same with a gateway that has its plan.
+    pub async fn with(row: &dyn Row, secrets: Secrets, gateway: Running) -> Self {
         row.store(&gateway.database(), "doc", BYTES);
         let entry = entry(&row.handler(&gateway.database(), "doc", secrets));
-        let rev = save(&gateway, "doc", json!({"pvt_attachments": { NAME: entry }})).await;
+        let document = json!({"pvt_type": "call_recording", "owner_id": "user", "pvt_attachments": { NAME: entry }});
+        let rev = save(&gateway, "doc", document).await;
         Self { gateway, rev }
     }
 
@@ -110,6 +116,16 @@ impl Scene {
         self.gateway.settled().await;
         answer
     }
+}
+
+/// A gateway that reaches the row's storage; the month database is there.
+pub async fn started(row: &dyn Row) -> Running {
+    let gateway = match row.storage() {
+        Some(storage) => storage.gateway().await,
+        None => Setup::default().start().await,
+    };
+    gateway.make_database().await;
+    gateway
 }
 
 /// Saves a document past the gateway, as KAZOO did.

@@ -60,6 +60,10 @@ impl Row for Web {
     fn has(&self, _database: &str, document: &str) -> bool {
         self.path(document).exists()
     }
+
+    fn cannot(&self, rule: Rule) -> Option<&'static str> {
+        (rule == Rule::Moved).then_some("a URL says all of the place")
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,7 +117,10 @@ impl Row for S3 {
 
     fn handler(&self, database: &str, document: &str, secrets: Secrets) -> Value {
         let secret = if secrets == Secrets::Good { SECRET_KEY } else { "rotated away" };
-        let (host, port) = (self.server.address().ip().to_string(), self.server.address().port());
+        let (host, port) = match secrets {
+            Secrets::Good | Secrets::Rotated => (self.server.address().ip().to_string(), self.server.address().port()),
+            Secrets::Moved => ("localhost".to_owned(), 1),
+        };
         let text = port.to_string();
         let settings = [
             ("key", ACCESS_KEY),

@@ -62,7 +62,10 @@ impl Row for Vendor {
         let told = json!({"body": {"name": format!("{document}_{NAME}")}});
         match self.storage.handler {
             "azure" => {
-                let inside = self.azure(if is_good { azurite::KEY } else { "cm90YXRlZCBhd2F5" });
+                let mut inside = self.azure(if is_good { azurite::KEY } else { "cm90YXRlZCBhd2F5" });
+                if secrets == Secrets::Moved {
+                    inside["port"] = 1.into();
+                }
                 json!({"kz_att_azure": {"azure": kept(&tuple(vec![settings(&inside), binary(&path)]))}})
             }
             "google_storage" => {
@@ -145,6 +148,10 @@ impl Row for Vendor {
             }
             (Rule::Copies, "google_drive") => {
                 Some("the entry tells no name: a DELETE of the copy removes the object that both mean")
+            }
+            (Rule::Moved, "ftp") => Some("a URL says all of the place"),
+            (Rule::Moved, "google_storage" | "google_drive" | "dropbox" | "onedrive") => {
+                Some("the vendor is the server")
             }
             _ => None,
         }

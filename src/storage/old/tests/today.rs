@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::{expected, fixtures, object, url};
 use crate::settings::Settings;
 use crate::storage::old::Object;
-use crate::storage::today;
+use crate::storage::{Wanted, today};
 
 fn plan(handler: &str, settings: &[Value]) -> Vec<Settings> {
     let all = settings.iter().enumerate();
@@ -11,8 +11,20 @@ fn plan(handler: &str, settings: &[Value]) -> Vec<Settings> {
         .collect()
 }
 
+/// The id of the storage that is chosen for an entry of KAZOO's; where the plan has none, that of the entry.
 fn chosen(old: &Object, handler: &str, settings: &[Value]) -> String {
-    today(&old.inside, &old.location, plan(handler, settings).into_iter()).id().to_owned()
+    let inside = Some(&old.inside);
+    let wanted = Wanted { handler: old.inside.handler(), id: old.inside.id(), inside, location: &old.location };
+    let today = today(wanted, plan(handler, settings).into_iter());
+    today.as_ref().unwrap_or(&old.inside).id().to_owned()
+}
+
+/// The same for a pointer of the gateway's own, of the storage `plan1`; `-` where the plan has none.
+fn chosen_for_own(handler: &str, location: &Value, settings: &[Value]) -> String {
+    let location = location.as_object().unwrap();
+    let wanted = Wanted { handler, id: "plan1", inside: None, location };
+    today(wanted, plan(handler, settings).into_iter())
+        .map_or_else(|| "-".to_owned(), |settings| settings.id().to_owned())
 }
 
 fn fixture(name: &str) -> Object {
@@ -27,12 +39,15 @@ fn a_bucket_of_the_plan_wins() {
     assert_eq!(chosen(&old, "s3", &[json!({"bucket": "other"}), json!({"bucket": "recordings"})]), "plan1");
     let eu = json!({"bucket": "recordings", "region": "eu-west-1", "host": "s3.eu-west-1.amazonaws.com"});
     assert_eq!(chosen(&old, "s3", &[eu]), "plan0");
-    assert_eq!(chosen(&old, "s3", &[json!({"bucket": "recordings", "host": "minio.example"})]), "kz_att_s3");
+    let moved = json!({"bucket": "recordings", "host": "minio.example"});
+    assert_eq!(chosen(&old, "s3", &[json!({"bucket": "other"}), moved.clone()]), "plan1");
+    assert_eq!(chosen(&old, "s3", &[moved, json!({"bucket": "recordings"})]), "plan1", "the same server first");
     assert_eq!(chosen(&old, "google_storage", &[json!({"bucket": "recordings"})]), "kz_att_s3");
     let old = fixture("s3-map-key");
     let minio = |port: Value| json!({"bucket": "recordings", "host": "Minio.example", "scheme": "http", "port": port});
     assert_eq!(chosen(&old, "s3", &[minio(json!(9000))]), "plan0");
-    assert_eq!(chosen(&old, "s3", &[minio(json!(9001)), minio(Value::Null)]), "kz_att_s3");
+    assert_eq!(chosen(&old, "s3", &[minio(json!(9001)), minio(Value::Null)]), "plan0");
+    assert_eq!(chosen(&old, "s3", &[minio(json!(9001)), minio(json!("9000"))]), "plan1");
     let in_host = json!({"bucket": "recordings", "host": "minio.example:9000"});
     assert_eq!(chosen(&old, "s3", &[in_host]), "plan0");
 }
@@ -56,6 +71,49 @@ fn the_same_account_of_the_plan_wins() {
         let chosen = chosen(&fixture(name), handler, std::slice::from_ref(&settings));
         assert_eq!(chosen == "plan0", wins, "{name} {settings}: {chosen}");
     }
+}
+
+#[test]
+fn a_container_on_the_same_server_wins() {
+    let of = |host: &str| json!({"account": "account1", "container": "recordings", "host": host});
+    let mut old = fixture("azure");
+    assert_eq!(chosen(&old, "azure", &[of("azurite"), of("")]), "plan1");
+    assert_eq!(chosen(&old, "azure", &[of("azurite")]), "plan0");
+    old.inside = Settings::new("kz_att_azure", "azure", of("azurite").as_object().cloned().unwrap());
+    assert_eq!(chosen(&old, "azure", &[of(""), of("Azurite")]), "plan1");
+}
+
+#[test]
+fn a_pointer_of_the_gateways_own_finds_its_storage_by_place_and_id() {
+    let s3 = |bucket: &str| json!({"bucket": bucket, "host": "h"});
+    let at = json!({"bucket": "b", "key": "k"});
+    let cases = [
+        ("s3", at.clone(), vec![s3("b"), s3("b")], "plan1"),
+        ("s3", at.clone(), vec![s3("b"), s3("other")], "plan0"),
+        ("s3", at.clone(), vec![s3("other"), s3("other")], "plan1"),
+        ("s3", at.clone(), vec![s3("other")], "-"),
+        ("s3", at.clone(), vec![s3("b")], "plan0"),
+        ("google_storage", json!({"bucket": "b", "name": "n"}), vec![s3("b")], "plan0"),
+        ("azure", json!({"container": "c", "blob": "n"}), vec![json!({"account": "a", "container": "c"})], "plan0"),
+        ("azure", json!({"container": "c", "blob": "n"}), vec![json!({"account": "a", "container": "d"})], "-"),
+        ("dropbox", json!({"id": "id:1"}), vec![json!({"oauth_doc_id": "o"})], "-"),
+        ("dropbox", json!({"id": "id:1"}), vec![json!({}), json!({"oauth_doc_id": "o"})], "plan1"),
+        ("file", json!({"path": "a"}), vec![json!({"directory": "d"})], "-"),
+        ("file", json!({"path": "a"}), vec![json!({"directory": "d"}), json!({"directory": "d"})], "plan1"),
+    ];
+    for (handler, location, settings, expected) in cases {
+        assert_eq!(chosen_for_own(handler, &location, &settings), expected, "{handler} {location} {settings:?}");
+    }
+    let url = |url: &str| json!({ "url": url });
+    let at = url("http://h/a/b/doc.mp3");
+    let of = |urls: &[&str]| chosen_for_own("http", &at, &urls.iter().map(|one| url(one)).collect::<Vec<_>>());
+    assert_eq!(of(&["http://h/a/b", "http://h/x"]), "plan1", "the id says whose credentials it wants");
+    assert_eq!(of(&["http://h/x", "http://new/a/b"]), "plan0");
+    assert_eq!(of(&["http://new/a/b", "http://new/a/b"]), "plan1");
+    assert_eq!(of(&["http://new/a/b"]), "-");
+    let at = json!({"server": "ftp://h:2121", "path": "/in/doc.mp3"});
+    assert_eq!(chosen_for_own("ftp", &at, &[url("ftp://me:p@h:2121/in")]), "plan0");
+    assert_eq!(chosen_for_own("ftp", &at, &[url("ftp://me:p@h/in")]), "-");
 }
 
 #[test]
