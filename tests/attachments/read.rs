@@ -1,6 +1,11 @@
 //! GET and HEAD: tags, ranges, and what is missing.
 
+use http::Method;
+use serde_json::{Value, json};
+
 use super::twins::{AUDIO, Twins};
+use crate::support::gateway::Setup;
+use crate::support::recorder::Recorder;
 
 #[tokio::test]
 async fn tags_are_compared_as_couchdb_compares_them() {
@@ -124,4 +129,33 @@ async fn what_is_missing_is_missing_in_couchdbs_words() {
         200
     );
     twins.stop().await;
+}
+
+/// The query of every GET that a web server was asked with.
+async fn asked_with(document: Value) -> Vec<String> {
+    let server = Recorder::start().await;
+    let gateway = Setup::default().start().await;
+    gateway.plan("http", json!({"url": server.url("/in?token=t&name="), "field_list": [{"arg": "id"}]})).await;
+    let revision = gateway.document("a%20doc", document).await;
+    assert_eq!(gateway.put("a%20doc", "a.mp3", &revision, b"abc").await.status, 201);
+    let got = gateway.get("a%20doc/a.mp3").await;
+    assert_eq!((got.status, got.body.as_slice()), (200, b"abc".as_slice()), "{got:?}");
+    gateway.stop().await;
+    let asked = server.requests().into_iter().filter(|request| request.method == Method::GET);
+    asked.map(|request| request.target.split_once('?').unwrap().1.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_web_server_is_asked_with_the_documents_metadata_or_its_public_fields_and_id() {
+    let place = "token=t&name=a%20doc";
+    for (document, query) in [
+        (json!({"metadata": {"to": "1010@a.b"}, "name": "x"}), "&to=1010%40a.b"),
+        (json!({"metadata": {}, "name": "x"}), ""),
+        (json!({"metadata": "none", "name": "x"}), "&metadata=none&name=x&id=a%20doc"),
+        (json!({"metadata": null, "pvt_type": "fax"}), "&id=a%20doc"),
+        (json!({"pvt_type": "fax", "name": "x y", "list": [1]}), "&name=x%20y&list[]=1&id=a%20doc"),
+        (json!({"id": "another", "name": "x"}), "&id=a%20doc&name=x"),
+    ] {
+        assert_eq!(asked_with(document.clone()).await, [format!("{place}{query}")], "{document}");
+    }
 }
