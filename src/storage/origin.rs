@@ -12,7 +12,9 @@ use crate::settings::Settings;
 /// `Settings`, naming the storage's id and the key.
 pub(super) fn read(settings: &Settings, usual: impl FnOnce() -> String) -> Result<(Origin, bool)> {
     let scheme = settings.text("scheme")?.filter(|scheme| !scheme.is_empty());
-    let scheme @ ("http" | "https") = scheme.as_deref().unwrap_or("https") else {
+    // KAZOO takes `http://` as well.
+    let scheme = scheme.as_deref().map_or("https", |scheme| scheme.strip_suffix("://").unwrap_or(scheme));
+    let scheme @ ("http" | "https") = scheme else {
         return Err(settings.wrong("scheme", "must be http or https").into());
     };
     let host = host(settings)?.unwrap_or_else(usual);

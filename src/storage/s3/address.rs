@@ -190,6 +190,7 @@ mod tests {
                 json!({"host": "minio.example:9000", "region": null}),
                 "https://minio.example:9000/recordings/k us-east-1",
             ),
+            (json!({"host": "minio.example", "scheme": "http://"}), "http://minio.example/recordings/k us-east-1"),
             (json!({"host": "10.0.0.1", "region": "r"}), "https://10.0.0.1/recordings/k r"),
             (json!({"host": "::1", "port": 9000}), "https://[::1]:9000/recordings/k us-east-1"),
         ];
