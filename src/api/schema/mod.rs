@@ -131,8 +131,8 @@ fn say(error: &ValidationError<'_>, place: &[&str], errors: &mut Errors) {
                 path.pop();
             }
         }
-        // Only "one of these fields" is written so.
-        ValidationErrorKind::AnyOf { context } => {
+        // Only "exactly one of these fields" is written so.
+        ValidationErrorKind::OneOfNotValid { context } => {
             context.iter().flatten().for_each(|error| say(error, place, errors));
         }
         kind => errors.add(&path, kind.keyword(), details(kind)),
@@ -170,9 +170,7 @@ fn details(kind: &ValidationErrorKind) -> Value {
             json!({ "message": format!("The object must have at most {limit} keys"), "target": limit })
         }
         ValidationErrorKind::Pattern { pattern: wanted } => pattern(wanted),
-        ValidationErrorKind::OneOfMultipleValid { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
-            json!({ "message": ONE_FORM })
-        }
+        ValidationErrorKind::OneOfMultipleValid { .. } => json!({ "message": NOT_BOTH }),
         _ => json!({ "message": "failed to validate" }),
     }
 }
@@ -182,8 +180,7 @@ fn pattern(pattern: &str) -> Value {
 }
 
 const NOT_LISTED: &str = "Value not found in enumerated list of values";
-/// Only the items of a `field_list` have forms to choose from.
-const ONE_FORM: &str = "Exactly one of arg, field, const and group is wanted";
+const NOT_BOTH: &str = "Of these fields exactly one is wanted";
 const UNKNOWN: &str = "Strict checking of data is enabled; only include schema-defined properties";
 
 #[cfg(test)]

@@ -165,8 +165,12 @@ fn rules_of_settings_have_the_platforms_words() {
         ("ftp", json!({"field_list": ["x", {"field": "a", "group": []}]}), "field_list.1: oneOf"),
         ("azure", json!({"field_list": [{"group": [{"arg": "id", "field": "a"}]}]}), "field_list.0.group.0: oneOf"),
         ("file", json!({"field_list": [{"arg": "id", "args": 1}]}), "field_list.0.args: additionalProperties"),
-        ("http", json!({"field_list": [{}]}), "field_list.0: oneOf"),
-        ("http", json!({"field_list": [{"arg": null}]}), "field_list.0: oneOf"),
+        ("google_storage", json!({"oauth_app_id": "a"}), ": oneOf"),
+        ("s3", json!({"bucket": "a bucket"}), "bucket: pattern"),
+        ("s3", json!({"key": "a\tb"}), "key: pattern"),
+        ("s3", json!({"secret": " s"}), "secret: pattern"),
+        ("s3", json!({"host": "a host"}), "host: pattern"),
+        ("s3", json!({"region": "eu\n"}), "region: pattern"),
         ("http", json!({"field_list": [{"arg": "ID"}]}), "field_list.0.arg: enum"),
         ("http", json!({"field_list": [{"field": ""}]}), "field_list.0.field: minLength"),
         ("http", json!({"field_list": [["x"]]}), "field_list.0: type"),
@@ -175,6 +179,11 @@ fn rules_of_settings_have_the_platforms_words() {
         let mut settings = sound(handler);
         settings.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         assert_eq!(wrong_settings(handler, &settings), [expected], "{change}");
+    }
+    for nothing in [json!({}), json!({"arg": null})] {
+        let found = wrong_settings("file", &json!({"directory": "d", "field_list": ["x", nothing]}));
+        let expected = ["arg", "field", "const", "group"].map(|key| format!("field_list.1.{key}: required"));
+        assert_eq!(found, expected, "{nothing}");
     }
 }
 
