@@ -79,6 +79,7 @@ impl App {
         let tracer = tracer(&config, &client, &gateway.metrics, &background)?;
         let stack = stack(Arc::clone(&gateway), admission.clone(), config.log.access, tracer);
         let server = Server::new(stack, &gateway, connections.clone(), stopping.clone());
+        let server = server.trusting(&config.listen.trusted_proxies);
         let certificates = config.listen.tls.as_ref().map(Certificates::load).transpose()?;
         let proxy = listen(config.listen.address, "listen.address").await?;
         let proxy_tls = listen(config.listen.tls.as_ref().map(|tls| tls.address), "listen.tls.address").await?;

@@ -81,8 +81,9 @@ fn listen(root: &mut Section<'_>) -> Listen {
     let mut section = root.section("listen");
     let address = section.address("address", "127.0.0.1:5985");
     let tls = section.has("tls").then(|| listen_tls(section.section("tls"))).flatten();
+    let trusted_proxies = networks(&mut section, "trusted_proxies");
     section.finish();
-    Listen { address, tls }
+    Listen { address, tls, trusted_proxies }
 }
 
 fn listen_tls(mut section: Section<'_>) -> Option<ListenTls> {

@@ -15,6 +15,8 @@ pub struct Listen {
     pub address: Option<SocketAddr>,
     /// HTTPS, where it is configured.
     pub tls: Option<ListenTls>,
+    /// Proxies in front, whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `[listen.tls]`.

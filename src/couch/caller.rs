@@ -8,8 +8,8 @@ use super::client::{Couch, DocumentPath};
 use super::document::Document;
 use super::error::Error;
 use crate::http::body::{Body, collect};
-use crate::http::headers;
 use crate::http::target::encode;
+use crate::http::{forwarded, headers};
 use crate::telemetry::activity::Activity;
 
 /// A CouchDB, and on whose behalf it is asked.
@@ -73,10 +73,10 @@ impl Caller {
         &self.activity
     }
 
-    /// The host that the client asked, if it said so.
+    /// Scheme and host that the client asked, if it said so.
     #[must_use]
-    pub fn host(&self) -> Option<&str> {
-        self.headers.get(HOST).and_then(|host| host.to_str().ok())
+    pub fn base(&self) -> Option<String> {
+        forwarded::base(&self.headers)
     }
 
     /// Reads a document. `query` is a raw query string, such as `rev=1-a`.

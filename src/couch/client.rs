@@ -13,7 +13,7 @@ use super::error::Error;
 use crate::config::Secret;
 use crate::http::body::Body;
 use crate::http::client::{Patience, Server};
-use crate::http::headers;
+use crate::http::{forwarded, headers};
 use crate::telemetry::activity::Activity;
 
 /// One CouchDB; cheap to clone.
@@ -111,6 +111,7 @@ impl Couch {
         if let Some(account) = &self.account {
             headers.insert(AUTHORIZATION, account.clone());
         }
+        forwarded::tell_own(&mut headers);
         Caller::new(self.clone(), headers, Activity::default())
     }
 
@@ -136,6 +137,7 @@ impl Couch {
         if let Some(account) = &self.account {
             headers.insert(AUTHORIZATION, account.clone());
         }
+        forwarded::tell_own(headers);
     }
 
     /// Sends a client's request on as it is, and gives the answer without what belonged to the connection.

@@ -140,7 +140,7 @@ fn created(
     let mut headers = kept_headers(head);
     let base = head.headers.get(LOCATION).and_then(|value| value.to_str().ok()).and_then(origin_of);
     // Where the save's own answer was lost there is only the client's word for who it asked.
-    let base = base.map(str::to_owned).or_else(|| caller.host().map(|host| format!("http://{host}")));
+    let base = base.map(str::to_owned).or_else(|| caller.base());
     let encoded = |text| utf8_percent_encode(text, COUCH_KEEPS);
     let (database, document) = (&target.database.name, encoded(&target.document));
     let path = match attachment {

@@ -9,6 +9,8 @@ use http::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
+use super::forwarded;
+
 /// Removes what belongs to the client's connection from a request, and `Expect`, which the server side has answered.
 pub fn strip_request(headers: &mut HeaderMap) {
     // One look at each name costs less than looking every one of these up: most requests have none of them.
@@ -165,7 +167,7 @@ fn strip_named(headers: &mut HeaderMap) {
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !NEVER_NAMED.contains(name))
+        .filter(|name| !NEVER_NAMED.contains(name) && !forwarded::tells(name))
         .collect();
     for name in named {
         headers.remove(name);
@@ -173,7 +175,8 @@ fn strip_named(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
 }
 
-/// What describes the message itself: a peer that names them in `Connection` is wrong or means harm.
+/// What describes the message itself: a peer that names them in `Connection` is wrong or means harm. So does one that names
+/// what says where the request comes from.
 const NEVER_NAMED: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
 
 static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");

@@ -6,6 +6,7 @@ pub mod client;
 pub mod connect;
 pub mod egress;
 mod fault;
+pub mod forwarded;
 pub mod gzip;
 pub mod headers;
 pub mod heard;

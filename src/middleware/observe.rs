@@ -1,7 +1,6 @@
 //! One id, one count, one access line and one span for every request, at the end of its answer's body, or when that is dropped.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use super::record::Record;
 use crate::config::AccessLog;
 use crate::handlers::{Exchange, Gateway};
 use crate::http::body::{Body, BoxError};
+use crate::http::forwarded::Arrival;
 use crate::tasks::Tasks;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
@@ -48,7 +48,7 @@ impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Observe<S> {
-        Observe { inner, layer: self.clone(), client: None }
+        Observe { inner, layer: self.clone(), arrival: None }
     }
 }
 
@@ -57,14 +57,14 @@ impl<S> Layer<S> for ObserveLayer {
 pub struct Observe<S> {
     inner: S,
     layer: ObserveLayer,
-    client: Option<SocketAddr>,
+    arrival: Option<Arrival>,
 }
 
 impl<S> Observe<S> {
-    /// For the requests of this client.
+    /// For the requests of this connection.
     #[must_use]
-    pub fn for_client(mut self, client: SocketAddr) -> Self {
-        self.client = Some(client);
+    pub fn of(mut self, arrival: Arrival) -> Self {
+        self.arrival = Some(arrival);
         self
     }
 
@@ -81,7 +81,7 @@ impl<S> Observe<S> {
             began: Instant::now(),
             id,
             method: request.method().clone(),
-            client: self.client,
+            client: self.arrival.as_ref().map(|arrival| arrival.peer),
             shown,
             path: request.uri().path_and_query().filter(|_| shown).cloned(),
             trace,
@@ -108,8 +108,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         let record = self.record(&request);
+        if let Some(arrival) = &self.arrival {
+            arrival.tell(request.headers_mut());
+        }
         let (id, activity) = (record.id, record.activity.clone());
         let waits = !request.body().is_end_stream()
             && request

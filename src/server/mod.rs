@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service as HyperService;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -24,6 +25,7 @@ use tower::Service;
 
 use crate::config::{Limits, Timeouts};
 use crate::handlers::Gateway;
+use crate::http::forwarded::Arrival;
 use crate::http::stall::{Stall, bound_send_buffer};
 use crate::middleware::{Observed, Stack};
 use crate::tasks::Tasks;
@@ -41,6 +43,7 @@ pub struct Server {
     tasks: Tasks,
     metrics: Metrics,
     stopping: CancellationToken,
+    proxies: Arc<[IpNet]>,
 }
 
 impl Server {
@@ -50,7 +53,15 @@ impl Server {
     pub fn new(stack: Stack, gateway: &Gateway, tasks: Tasks, stopping: CancellationToken) -> Self {
         let (limits, timeouts) = (gateway.limits.clone(), gateway.timeouts.clone());
         let connections = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-        Self { stack, connections, limits, timeouts, tasks, metrics: gateway.metrics.clone(), stopping }
+        let (metrics, proxies) = (gateway.metrics.clone(), Arc::default());
+        Self { stack, connections, limits, timeouts, tasks, metrics, stopping, proxies }
+    }
+
+    /// With the proxies whose word is taken for who their clients are.
+    #[must_use]
+    pub fn trusting(mut self, proxies: &[IpNet]) -> Self {
+        self.proxies = proxies.into();
+        self
     }
 
     /// Accepts connections until the program is to stop.
@@ -101,11 +112,12 @@ impl Server {
             return;
         }
         let stream = Stall::new(stream, self.timeouts.idle_body);
-        let Some(certificates) = certificates else { return self.serve_http1(stream, peer).await };
+        let arrival = Arrival::new(peer, certificates.is_some(), &self.proxies);
+        let Some(certificates) = certificates else { return self.serve_http1(stream, arrival).await };
         let handshake = certificates.acceptor().accept(stream);
         match tokio::time::timeout(self.timeouts.tls_handshake, handshake).await {
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.serve_http2(stream, peer).await,
-            Ok(Ok(stream)) => self.serve_http1(stream, peer).await,
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.serve_http2(stream, arrival).await,
+            Ok(Ok(stream)) => self.serve_http1(stream, arrival).await,
             Ok(Err(error)) => {
                 self.metrics.tls_failure();
                 tracing::debug!(%peer, %error, "a TLS handshake failed");
@@ -117,16 +129,17 @@ impl Server {
         }
     }
 
-    async fn serve_http1<S>(&self, stream: S, peer: SocketAddr)
+    async fn serve_http1<S>(&self, stream: S, arrival: Arrival)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let peer = arrival.peer;
         let connection = http1::Builder::new()
             .timer(Deadlines)
             .header_read_timeout(self.timeouts.request_head)
             .max_header_size(self.limits.header_bytes)
             .max_buf_size(self.limits.header_bytes.max(READ_BUFFER))
-            .serve_connection(TokioIo::new(stream), Front(self.stack.clone().for_client(peer)));
+            .serve_connection(TokioIo::new(stream), Front(self.stack.clone().of(arrival)));
         let mut connection = std::pin::pin!(connection);
         let mut beat = beat(self.timeouts.request_head);
         let mut stopping = std::pin::pin!(self.stopping.cancelled());
@@ -147,10 +160,11 @@ impl Server {
         }
     }
 
-    async fn serve_http2<S>(&self, stream: S, peer: SocketAddr)
+    async fn serve_http2<S>(&self, stream: S, arrival: Arrival)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let peer = arrival.peer;
         let stream = match tokio::time::timeout(self.timeouts.request_head, begun(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "an HTTP/2 connection did not begin"),
@@ -161,7 +175,7 @@ impl Server {
             .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(Some(self.timeouts.request_head))
             .keep_alive_timeout(self.timeouts.request_head)
-            .serve_connection(TokioIo::new(stream), Front(self.stack.clone().for_client(peer)));
+            .serve_connection(TokioIo::new(stream), Front(self.stack.clone().of(arrival)));
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             outcome = &mut connection => outcome,

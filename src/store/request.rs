@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, Failure};
 use super::body::{RequestBody, too_large};
+use crate::http::forwarded::base;
 
 /// The head of a request and its body.
 pub(super) struct Exchange {
@@ -103,8 +104,8 @@ impl Exchange {
 
     /// The address of `path` on this server as the client calls it.
     pub(super) fn address(&self, path: &str) -> String {
-        let host = self.header(header::HOST).unwrap_or("localhost");
-        format!("http://{host}{path}")
+        let base = base(&self.head.headers).unwrap_or_else(|| "http://localhost".to_owned());
+        format!("{base}{path}")
     }
 
     /// Adds what every answer carries. A body that was not read ends the connection, as it does with CouchDB.

@@ -9,6 +9,7 @@ mod connections;
 mod deadlines;
 mod early;
 mod exact;
+mod forwarded;
 mod framing;
 mod hop;
 mod host;

@@ -34,7 +34,7 @@ impl Secured {
         Self::with(&[]).await
     }
 
-    async fn with(settings: &[(&str, &str)]) -> Self {
+    pub(super) async fn with(settings: &[(&str, &str)]) -> Self {
         let (certs, files) = (Certs::make(&[]), tempfile::tempdir().expect("a folder"));
         install(&certs, files.path());
         let (certificate, key) = (files.path().join("server.pem"), files.path().join("server.key"));
