@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`Observe`] | gives every request its id; one count, access line and span each, at the end of its body or when it is dropped |
 //! | [`Guard`] | refuses what HTTP forbids before anybody acts on it |
+//! | [`Cors`] | says on the gateway's own answers what CouchDB says to scripts of other origins |
 //! | [`Admit`] | the limit on requests in flight; its permit leaves with the last byte of the answer |
 //! | [`CatchPanic`] | turns a bug into a logged 500 |
 //! | [`App`] | router and handlers |
@@ -11,6 +12,7 @@
 //! All of them are always ready: what has to wait waits inside a request.
 
 mod admit;
+mod cors;
 mod guard;
 mod observe;
 mod panic;
@@ -25,6 +27,7 @@ use futures_util::future::BoxFuture;
 use tower::{Service, ServiceBuilder};
 
 pub use admit::{Admission, Admit, AdmitLayer, Admitted, Permitted};
+pub use cors::{Cors, CorsLayer};
 pub use guard::{Guard, GuardLayer};
 pub use observe::{Observe, ObserveLayer, Observed};
 pub use panic::{CatchPanic, CatchPanicLayer};
@@ -34,7 +37,7 @@ use crate::handlers::{Answered, Exchange, Gateway, handle};
 use crate::telemetry::trace::Tracer;
 
 /// The whole stack.
-pub type Stack = Observe<Guard<Admit<CatchPanic<App>>>>;
+pub type Stack = Observe<Guard<Cors<Admit<CatchPanic<App>>>>>;
 
 /// Puts the layers around the handlers.
 #[must_use]
@@ -42,6 +45,7 @@ pub fn stack(gateway: Arc<Gateway>, admission: Admission, access: AccessLog, tra
     ServiceBuilder::new()
         .layer(ObserveLayer::new(&gateway, access, tracer))
         .layer(GuardLayer)
+        .layer(CorsLayer::new(&gateway.couch))
         .layer(AdmitLayer::new(admission))
         .layer(CatchPanicLayer)
         .service(App(gateway))

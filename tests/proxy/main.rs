@@ -6,6 +6,7 @@
 mod admin;
 mod broken;
 mod connections;
+mod cors;
 mod deadlines;
 mod early;
 mod exact;

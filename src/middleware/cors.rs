@@ -1,0 +1,167 @@
+//! The gateway's own answers say to scripts of other origins what CouchDB's say: without `Access-Control-*` a browser keeps even
+//! the status from them.
+//!
+//! Only CouchDB knows its rules, and they depend on the origin and the host (`chttpd_cors`). What it says on its answers is
+//! remembered; of an origin that it has not answered lately it is asked, at its root. All CouchDB servers behind one gateway are
+//! taken to have the rules of the configured one. Preflights are CouchDB's to answer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SERVER};
+use http::{Method, Request};
+use moka::sync::Cache;
+use tower::{Layer, Service};
+
+use super::admit::Admitted;
+use crate::couch::Couch;
+use crate::handlers::Exchange;
+use crate::http::body::Body;
+use crate::telemetry::activity::Activity;
+
+/// Makes [`Cors`].
+#[derive(Debug, Clone)]
+pub struct CorsLayer(Rules);
+
+impl CorsLayer {
+    /// The rules are this CouchDB's.
+    #[must_use]
+    pub fn new(couch: &Couch) -> Self {
+        let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(KNOWN_FOR).build();
+        Self(Rules { couch: couch.clone(), known })
+    }
+}
+
+impl<S> Layer<S> for CorsLayer {
+    type Service = Cors<S>;
+
+    fn layer(&self, inner: S) -> Cors<S> {
+        Cors { inner, rules: self.0.clone() }
+    }
+}
+
+/// Adds `Access-Control-*` to answers that are not CouchDB's.
+#[derive(Debug, Clone)]
+pub struct Cors<S> {
+    inner: S,
+    rules: Rules,
+}
+
+impl<S> Service<Exchange> for Cors<S>
+where
+    S: Service<Exchange, Response = Admitted, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Admitted;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Admitted, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, exchange: Exchange) -> Self::Future {
+        let Some(asked) = Asked::of(&exchange.request) else { return Either::Left(self.inner.call(exchange)) };
+        let (answering, rules) = (self.inner.call(exchange), self.rules.clone());
+        let answered = async move {
+            let Ok(mut admitted) = answering.await;
+            rules.apply(asked, admitted.response.headers_mut()).await;
+            Ok(admitted)
+        };
+        Either::Right(answered.boxed())
+    }
+}
+
+/// What CouchDB's rules depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Asked {
+    origin: HeaderValue,
+    host: Option<HeaderValue>,
+    forwarded_host: Option<HeaderValue>,
+}
+
+impl Asked {
+    fn of(request: &Request<Body>) -> Option<Self> {
+        let headers = request.headers();
+        let origin = headers.get(ORIGIN).filter(|_| *request.method() != Method::OPTIONS)?.clone();
+        let (host, forwarded_host) = (headers.get(HOST).cloned(), headers.get(&FORWARDED_HOST).cloned());
+        Some(Self { origin, host, forwarded_host })
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let host = self.host.iter().map(|host| (HOST, host.clone()));
+        let forwarded = self.forwarded_host.iter().map(|host| (FORWARDED_HOST.clone(), host.clone()));
+        [(ORIGIN, self.origin.clone())].into_iter().chain(host).chain(forwarded).collect()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Rules {
+    couch: Couch,
+    known: Cache<Asked, Arc<Known>>,
+}
+
+/// What CouchDB has said to an origin; nothing where that may see nothing.
+#[derive(Debug)]
+struct Known {
+    headers: HeaderMap,
+    since: Instant,
+}
+
+impl Known {
+    fn is_fresh(&self) -> bool {
+        self.since.elapsed() < FRESH_FOR
+    }
+}
+
+impl Rules {
+    async fn apply(&self, asked: Asked, headers: &mut HeaderMap) {
+        let known = self.known.get(&asked);
+        let fresh = known.as_ref().is_some_and(|known| known.is_fresh());
+        if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+            if !fresh {
+                self.learn(asked, headers);
+            }
+            return;
+        }
+        // CouchDB says who it is on all its answers, and the gateway keeps that on those that it makes of them.
+        if headers.contains_key(SERVER) {
+            return;
+        }
+        let known = match known {
+            Some(known) if fresh => Some(known),
+            old => self.ask(asked).await.or(old),
+        };
+        headers.extend(known.into_iter().flat_map(|known| known.headers.clone()));
+    }
+
+    async fn ask(&self, asked: Asked) -> Option<Arc<Known>> {
+        let caller = self.couch.client(&asked.headers(), &Activity::default());
+        let asking = caller.send(Method::GET, "", Bytes::new());
+        let answer = tokio::time::timeout(ANSWER_WITHIN, asking).await.ok()?.ok()?;
+        Some(self.learn(asked, answer.headers()))
+    }
+
+    fn learn(&self, asked: Asked, headers: &HeaderMap) -> Arc<Known> {
+        let rules = headers.iter().filter(|(name, _)| name.as_str().starts_with("access-control-"));
+        let headers = rules.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let known = Arc::new(Known { headers, since: Instant::now() });
+        self.known.insert(asked, Arc::clone(&known));
+        known
+    }
+}
+
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// CouchDB is asked again after this.
+const FRESH_FOR: Duration = Duration::from_secs(60);
+/// What it said counts for so long where it does not answer any more.
+const KNOWN_FOR: Duration = Duration::from_secs(3600);
+/// Origins are the clients' to make up.
+const MOST_KNOWN: u64 = 1000;
+/// The answer of its own that waits for this is late already.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
