@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, RANGE,
 };
 use http::{Response, StatusCode};
 
@@ -19,6 +19,7 @@ use crate::couch::{Couch, Document};
 use crate::error::Error;
 use crate::http::body::Body;
 use crate::http::gzip::Gunzip;
+use crate::http::headers::names_tag;
 use crate::http::range::{ByteRange, Wanted, wanted};
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
@@ -161,7 +162,7 @@ impl Outside {
         let kept = kept_headers(&self.head);
         let etag = self.pointer.etag();
         if let Some(etag) = &etag
-            && matches_etag(headers, etag)
+            && names_tag(headers, etag)
         {
             return not_modified(kept, etag);
         }
@@ -247,12 +248,6 @@ fn not_modified(mut headers: HeaderMap, etag: &str) -> Result<Response<Body>, Er
     headers.insert(ETAG, header(etag)?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     Ok(empty(StatusCode::NOT_MODIFIED, headers))
-}
-
-/// CouchDB compares whole tags; `*` and weak tags match nothing.
-fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
-    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split([',', ' '])).any(|tag| tag == etag)
 }
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {

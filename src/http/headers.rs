@@ -83,6 +83,14 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether `If-None-Match` names this tag, compared as CouchDB compares it (`chttpd:etag_match`): the weak comparison of RFC 9110
+/// section 8.8.3.2, and `*` is nothing special.
+#[must_use]
+pub fn names_tag(headers: &HeaderMap, tag: &str) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split([',', ' '])).any(|named| named.strip_prefix("W/").unwrap_or(named) == tag)
+}
+
 /// Why the length of an upstream's answer cannot be believed; such an answer must not be passed on.
 #[must_use]
 pub fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {

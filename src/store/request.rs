@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::answer::{Answer, Failure};
 use super::body::{RequestBody, too_large};
 use crate::http::forwarded::base;
+use crate::http::headers::names_tag;
 
 /// The head of a request and its body.
 pub(super) struct Exchange {
@@ -59,11 +60,9 @@ impl Exchange {
         }
     }
 
-    /// Whether If-None-Match names this tag. `*` and weak tags are not special to CouchDB.
+    /// Whether If-None-Match names this tag.
     pub(super) fn holds(&self, tag: &str) -> bool {
-        let tags = self.header(header::IF_NONE_MATCH).unwrap_or_default();
-        let tag = format!("\"{tag}\"");
-        tags.split([',', ' ']).any(|held| held == tag)
+        names_tag(&self.head.headers, &format!("\"{tag}\""))
     }
 
     /// Whether the client takes an answer of this type, as CouchDB's HTTP library has it: one match with a weight is
