@@ -91,7 +91,7 @@ pub fn names_tag(headers: &HeaderMap, tag: &str) -> bool {
     values.flat_map(|value| value.split([',', ' '])).any(|named| named.strip_prefix("W/").unwrap_or(named) == tag)
 }
 
-/// Why the length of an upstream's answer cannot be believed; such an answer must not be passed on.
+/// Why the length of a message cannot be believed; such a message must not be passed on.
 #[must_use]
 pub fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
     let (mut lengths, mut chunked) = (0, false);
@@ -112,8 +112,7 @@ pub fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// Why the framing of a chunked message cannot be passed on: every other coding would lose its name on the way.
-#[must_use]
-pub fn coding_fault(headers: &HeaderMap) -> Option<&'static str> {
+fn coding_fault(headers: &HeaderMap) -> Option<&'static str> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let coding = codings.next()?;
     let clear = codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");

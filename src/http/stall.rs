@@ -38,6 +38,11 @@ impl<S> Stall<S> {
         Self { inner, idle: IdleTimer::new(Some(limit)) }
     }
 
+    /// The connection itself.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
     fn watch<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.idle.progress();

@@ -65,7 +65,7 @@ fn check(request: &mut Request<Body>) -> Result<(), &'static str> {
     if request.uri().path_and_query().is_none() {
         return Err("a target without a path");
     }
-    match headers::coding_fault(request.headers()) {
+    match headers::framing_fault(request.headers()) {
         Some(fault) => Err(fault),
         None => settle_host(request),
     }

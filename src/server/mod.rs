@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod deadline;
+mod head;
 mod page;
 pub mod status;
 pub mod tls;
@@ -31,6 +32,7 @@ use crate::middleware::{Observed, Stack};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use deadline::{Deadlines, beat};
+use head::{Head, Socket, Watched};
 use tls::Certificates;
 
 /// What every listener needs; cheap to clone.
@@ -116,7 +118,9 @@ impl Server {
         let Some(certificates) = certificates else { return self.serve_http1(stream, arrival).await };
         let handshake = certificates.acceptor().accept(stream);
         match tokio::time::timeout(self.timeouts.tls_handshake, handshake).await {
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => self.serve_http2(stream, arrival).await,
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                self.serve_http2(stream, arrival).await
+            }
             Ok(Ok(stream)) => self.serve_http1(stream, arrival).await,
             Ok(Err(error)) => {
                 self.metrics.tls_failure();
@@ -131,15 +135,19 @@ impl Server {
 
     async fn serve_http1<S>(&self, stream: S, arrival: Arrival)
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + Socket + Send + Unpin + 'static,
     {
         let peer = arrival.peer;
+        let head = Head::new(self.limits.header_bytes);
+        let front = Front { stack: self.stack.clone().of(arrival), head: Some(head.clone()) };
         let connection = http1::Builder::new()
             .timer(Deadlines)
             .header_read_timeout(self.timeouts.request_head)
             .max_header_size(self.limits.header_bytes)
             .max_buf_size(self.limits.header_bytes.max(READ_BUFFER))
-            .serve_connection(TokioIo::new(stream), Front(self.stack.clone().of(arrival)));
+            // A client that has said all may close its half.
+            .half_close(true)
+            .serve_connection(TokioIo::new(Watched::new(stream, head.clone())), front);
         let mut connection = std::pin::pin!(connection);
         let mut beat = beat(self.timeouts.request_head);
         let mut stopping = std::pin::pin!(self.stopping.cancelled());
@@ -148,7 +156,10 @@ impl Server {
             tokio::select! {
                 biased;
                 outcome = &mut connection => break outcome,
-                _ = beat.tick() => {}
+                // It may also be gone: CouchDB waits no longer for a client whose half is closed (`disconnect_check_msec`).
+                _ = beat.tick() => if head.is_closed_for(self.timeouts.request_head) {
+                    return tracing::debug!(%peer, "a client that had closed its half was not waited for");
+                },
                 () = &mut stopping, if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
@@ -170,12 +181,13 @@ impl Server {
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "an HTTP/2 connection did not begin"),
             Err(_) => return tracing::debug!(%peer, "an HTTP/2 connection took too long to begin"),
         };
+        let front = Front { stack: self.stack.clone().of(arrival), head: None };
         let connection = http2::Builder::new(Executor(self.tasks.clone()))
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(Some(self.timeouts.request_head))
             .keep_alive_timeout(self.timeouts.request_head)
-            .serve_connection(TokioIo::new(stream), Front(self.stack.clone().of(arrival)));
+            .serve_connection(TokioIo::new(stream), front);
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
             outcome = &mut connection => outcome,
@@ -203,15 +215,21 @@ where
 
 /// The stack as hyper wants it.
 #[derive(Debug, Clone)]
-struct Front(Stack);
+struct Front {
+    stack: Stack,
+    head: Option<Head>,
+}
 
 impl HyperService<Request<Incoming>> for Front {
     type Response = Response<Observed>;
     type Error = std::convert::Infallible;
     type Future = <Stack as Service<Request<Incoming>>>::Future;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.0.clone().call(request)
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(head) = &self.head {
+            head.restore_length(&mut request);
+        }
+        self.stack.clone().call(request)
     }
 }
 

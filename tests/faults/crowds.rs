@@ -26,7 +26,9 @@ fn raise_the_limit_of_open_files() {
 
 async fn start() -> Running {
     raise_the_limit_of_open_files();
-    let gateway = Setup::default().set("limits.in_flight", "2000").start().await;
+    let setup = Setup::default().set("limits.in_flight", "2000");
+    // Of a client that is gone nothing may be waited for.
+    let gateway = setup.set("timeouts.request_head", "1s").start().await;
     gateway.plan("file", json!({ "directory": "calls" })).await;
     gateway
 }

@@ -98,3 +98,27 @@ async fn old_clients_get_what_they_can_read() {
     let (_, got) = world.pass("GET /db HTTP/1.0\r\n\r\n", OK).await;
     assert_eq!(got.header("connection").map(str::to_ascii_lowercase).as_deref().unwrap_or("close"), "close");
 }
+
+/// A client that has said everything may close its half of the connection and still be answered.
+#[tokio::test]
+async fn a_client_that_closes_its_half_gets_its_answer() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut world = World::start().await;
+    for request in [
+        get("/db/doc"),
+        "PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody".to_owned(),
+        "POST /db/_find HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n".to_owned(),
+    ] {
+        let mut client = tokio::net::TcpStream::connect(world.gateway.address).await.expect("a connection");
+        client.write_all(request.as_bytes()).await.expect("sent");
+        client.shutdown().await.expect("half closed");
+        let (mut connection, _) = world.upstream.request().await;
+        connection.answer("200 OK", "{\"whole\":true}\n").await;
+        world.upstream.keep(connection);
+        let mut answer = String::new();
+        soon("the answer", client.read_to_string(&mut answer)).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("{\"whole\":true}\n"), "{answer:?}");
+    }
+    world.gateway.stop().await;
+}
