@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use super::body::BoxError;
 use super::client::{Error, Kind};
 use super::egress::Egress;
+use super::race::{by_turns, race};
 use super::stall::bound_send_buffer;
 use super::target::Origin;
 use crate::config::Timeouts;
@@ -104,14 +105,13 @@ impl Connector {
     /// As for [`connect`](Self::connect).
     pub async fn connect_tcp(&self, origin: &Origin, reach: Reach) -> Result<TcpStream, Error> {
         self.in_time(async {
-            let mut last = None;
-            for address in self.addresses(origin, reach).await? {
-                match TcpStream::connect(address).await {
-                    Ok(stream) => return tuned(stream),
-                    Err(error) => last = Some(error),
-                }
-            }
-            Err(last.map_or_else(|| Error::from(Kind::Resolve), |error| Error::from(Kind::Connect).because(error)))
+            let addresses = self.addresses(origin, reach).await?;
+            let connected = race(addresses, self.timeouts.connect, TcpStream::connect).await;
+            let failed = |error| match error {
+                None => Error::from(Kind::Resolve),
+                Some(error) => Error::from(Kind::Connect).because(error),
+            };
+            connected.map_err(failed).and_then(tuned)
         })
         .await
     }
@@ -129,7 +129,7 @@ impl Connector {
         self.in_time(opening).await.and_then(tuned)
     }
 
-    /// The addresses of a server that may be connected to; at least one.
+    /// The addresses of a server that may be connected to, in the order in which they are tried; at least one.
     ///
     /// # Errors
     /// Of kind `Resolve` or `Refused`.
@@ -146,7 +146,7 @@ impl Connector {
             }
         }
         match permitted.is_empty() {
-            false => Ok(permitted),
+            false => Ok(by_turns(permitted)),
             true if refused => Err(Error::from(Kind::Refused)),
             true => Err(Error::from(Kind::Resolve)),
         }

@@ -14,6 +14,7 @@ pub mod idle;
 pub mod multipart;
 pub mod pooling;
 mod progress;
+pub mod race;
 pub mod range;
 pub mod stall;
 pub mod target;

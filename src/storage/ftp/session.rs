@@ -17,6 +17,7 @@ use super::fault::{Fault, GONE, Told, UNKNOWN, within};
 use super::transfer::Transfer;
 use crate::config::Timeouts;
 use crate::http::connect::{Connector, Reach};
+use crate::http::race::race;
 use crate::storage::Result;
 
 /// A logged-in session.
@@ -259,19 +260,13 @@ async fn connect(connector: &Connector, address: &Address) -> std::result::Resul
 
 async fn implicit(connector: &Connector, address: &Address) -> std::result::Result<AsyncRustlsFtpStream, Fault> {
     let limit = connector.timeouts().connect + connector.timeouts().tls_handshake;
-    let mut last = Fault::Nonsense;
-    for checked in connector.addresses(&address.origin, Reach::Tenant).await? {
-        let opening = AsyncRustlsFtpStream::connect_secure_implicit(checked, tls(connector), &address.origin.host);
-        match within(limit, opening).await {
-            Ok(mut ftp) => {
-                ftp.custom_command("PBSZ 0", &[Status::CommandOk]).await?;
-                ftp.custom_command("PROT P", &[Status::CommandOk]).await?;
-                return Ok(ftp);
-            }
-            Err(fault) => last = fault,
-        }
-    }
-    Err(last)
+    let addresses = connector.addresses(&address.origin, Reach::Tenant).await?;
+    let host = &address.origin.host;
+    let open = |checked| within(limit, AsyncRustlsFtpStream::connect_secure_implicit(checked, tls(connector), host));
+    let mut ftp = race(addresses, limit, open).await.map_err(|fault| fault.unwrap_or(Fault::Nonsense))?;
+    ftp.custom_command("PBSZ 0", &[Status::CommandOk]).await?;
+    ftp.custom_command("PROT P", &[Status::CommandOk]).await?;
+    Ok(ftp)
 }
 
 /// TLS with a memory of its own: servers want a data connection to resume the session of its control connection, and of
