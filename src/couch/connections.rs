@@ -177,7 +177,7 @@ pub fn origin_of(settings: &Settings) -> Result<Origin, WrongSetting> {
     Origin::of(&url).ok_or_else(|| wrong(&"no host"))
 }
 
-/// What a connection says about its sockets. `max_sessions` and `max_pipeline_size` are about KAZOO's client: here every
+/// What a connection says about its sockets. All of them have the system's keepalive, whatever it says; `max_sessions` and `max_pipeline_size` are about KAZOO's client: here every
 /// request that runs has a socket of its own, and `limits.in_flight` bounds them.
 fn pooling(settings: &Settings) -> Result<Pooling, WrongSetting> {
     let mut pooling = Pooling::default();
@@ -196,9 +196,7 @@ fn pooling(settings: &Settings) -> Result<Pooling, WrongSetting> {
     }
     if let Some(options) = settings.object("connect_options")? {
         let options = Settings::new(settings.id(), settings.handler(), options.clone());
-        let keepalive = options.flag("keepalive");
-        let keepalive = keepalive.map_err(|error| settings.wrong("connect_options.keepalive", error.what()))?;
-        pooling.keepalive = keepalive.unwrap_or_default();
+        options.flag("keepalive").map_err(|error| settings.wrong("connect_options.keepalive", error.what()))?;
     }
     Ok(pooling)
 }
@@ -261,11 +259,11 @@ mod tests {
     #[test]
     fn sockets_are_kept_as_the_connection_says() {
         let usual = pooling(&couch(&json!({}))).unwrap();
-        assert_eq!((usual.connect, usual.keepalive), (None, false));
+        assert_eq!(usual.connect, None);
         let all = json!({"connect_timeout": "500", "connect_options": {"keepalive": "true"}, "max_sessions": "10",
             "max_pipeline_size": 1, "pool": {"name": "p", "size": "7"}});
         let told = pooling(&couch(&all)).unwrap();
-        assert_eq!((told.connect.unwrap().as_millis(), told.keepalive, told.most_idle), (500, true, 7));
+        assert_eq!((told.connect.unwrap().as_millis(), told.most_idle), (500, 7));
         let large = pooling(&couch(&json!({"pool": {"size": 1_000_000}, "connect_timeout": 0}))).unwrap();
         assert_eq!((large.connect, large.most_idle), (None, usual.most_idle));
         for (members, key) in [

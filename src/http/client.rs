@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep};
 
 use super::body::{Body, BoxError};
-use super::connect::{Connector, Reach, Stream, keep_alive};
+use super::connect::{Connector, Reach, Stream};
 pub use super::fault::{Error, Kind};
 use super::headers;
 use super::idle::IdleTimer;
-use super::pooling::Pooling;
+use super::pooling::{KEEP_IDLE, Pooling, Rest};
 use super::progress::{self, Progress};
 use super::stall::Stall;
 use super::target::Origin;
@@ -99,6 +99,7 @@ struct Pool {
 /// A connection and the timer that watches its answers.
 struct Wire {
     sender: SendRequest<Body>,
+    rest: Rest,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -168,7 +169,7 @@ fn copy_head(request: &Request<Body>) -> Request<Body> {
 }
 
 impl Pool {
-    async fn checkout(&self) -> Result<Checkout, Error> {
+    async fn checkout(self: &Arc<Self>) -> Result<Checkout, Error> {
         loop {
             let Some(Idle { mut wire, since }) = self.pop() else { break };
             if wire.sender.is_closed() || wire.sender.ready().await.is_err() {
@@ -179,7 +180,7 @@ impl Pool {
         self.open().await.map(|wire| Checkout { wire, idle: None })
     }
 
-    async fn open(&self) -> Result<Wire, Error> {
+    async fn open(self: &Arc<Self>) -> Result<Wire, Error> {
         let shared = &self.client.0;
         let stream = self.connect().await?;
         // hyper ends a connection only after what it has begun to write is written.
@@ -190,27 +191,34 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Error::from(Kind::Connect).because(error))?;
-        let origin = self.origin.clone();
+        let (origin, rest) = (self.origin.clone(), Rest::default());
+        let (resting, pool) = (rest.clone(), Arc::downgrade(self));
         drop(shared.connections.spawn("client connection", async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(server = %origin, %error, "a connection ended");
+            tokio::select! {
+                outcome = connection => if let Err(error) = outcome {
+                    tracing::debug!(server = %origin, %error, "a connection ended");
+                },
+                () = resting.is_long() => {}
             }
+            Self::forget_closed(&pool);
         }));
-        Ok(Wire { sender, timer: Box::pin(tokio::time::sleep(KEEP_IDLE)) })
+        Ok(Wire { sender, rest, timer: Box::pin(tokio::time::sleep(KEEP_IDLE)) })
+    }
+
+    fn forget_closed(pool: &Weak<Self>) {
+        if let Some(pool) = pool.upgrade() {
+            pool.idle().retain(|idle| !idle.wire.sender.is_closed());
+        }
     }
 
     async fn connect(&self) -> Result<Stream, Error> {
         let opening = self.client.0.connector.connect(&self.origin, self.reach);
-        let stream = match self.pooling.connect {
-            None => opening.await?,
+        match self.pooling.connect {
+            None => opening.await,
             Some(patience) => tokio::time::timeout(patience, opening)
                 .await
-                .map_err(|_| Error::from(Kind::Connect).because(io::Error::from(io::ErrorKind::TimedOut)))??,
-        };
-        if self.pooling.keepalive {
-            keep_alive(&stream)?;
+                .map_err(|_| Error::from(Kind::Connect).because(io::Error::from(io::ErrorKind::TimedOut)))?,
         }
-        Ok(stream)
     }
 
     fn accept(
@@ -235,9 +243,14 @@ impl Pool {
         Ok(Response::from_parts(parts, body.into()))
     }
 
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn pop(&self) -> Option<Idle> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         let newest = idle.pop()?;
+        newest.wire.rest.ends();
         if newest.since.elapsed() < KEEP_IDLE {
             return Some(newest);
         }
@@ -246,7 +259,8 @@ impl Pool {
     }
 
     fn push(&self, wire: Wire) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        wire.rest.begins();
+        let mut idle = self.idle();
         if idle.len() >= self.pooling.most_idle {
             idle.remove(0);
         }
@@ -328,8 +342,6 @@ impl HttpBody for ResponseBody {
     }
 }
 
-/// Idle connections older than this are not used: servers close theirs, and a race with that costs a request.
-const KEEP_IDLE: Duration = Duration::from_secs(30);
 /// Idle for longer than this, a connection may be closing at this very moment.
 const LONG_IDLE: Duration = Duration::from_millis(500);
 /// How much of a body hyper may read at once.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -169,21 +170,26 @@ impl Connector {
 }
 
 fn tuned(stream: TcpStream) -> Result<TcpStream, Error> {
-    let tuned = stream.set_nodelay(true).and_then(|()| bound_send_buffer(&stream));
+    let tuned = stream.set_nodelay(true).and_then(|()| bound_send_buffer(&stream)).and_then(|()| keep_alive(&stream));
     tuned.map(|()| stream).map_err(|error| Error::from(Kind::Connect).because(error))
 }
 
-/// Has the system ask now and then whether the other end is still there.
-///
-/// # Errors
-/// Of kind `Connect` where the system refuses.
-pub(super) fn keep_alive(stream: &Stream) -> Result<(), Error> {
-    let socket = match stream {
-        Stream::Plain(stream) => stream,
-        Stream::Tls(stream) => stream.get_ref().0,
-    };
-    rustix::net::sockopt::set_socket_keepalive(socket, true).map_err(|error| Error::from(Kind::Connect).because(error))
+/// Has the system ask whether the other end is still there (RFC 9293 section 3.8.4): an answer may be waited for without a
+/// deadline, and a machine that is gone says nothing either.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
+    set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
+    set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
+    set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    Ok(set_socket_keepalive(stream, true)?)
 }
+
+/// How long a connection is silent before it is asked.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+/// The pause between two questions.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+/// After so many without an answer it is broken.
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// The addresses of a host.
 ///
