@@ -4,15 +4,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::waits::Waits;
 use super::{Exchange, Gateway};
 use crate::couch::{self, Couch};
 use crate::error::Error;
 use crate::http::body::{Body, BoxError};
-use crate::http::client::Patience;
 use crate::http::headers;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::trace::Call;
@@ -25,8 +25,9 @@ pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange
     }
     let call = exchange.activity.couch(request.method());
     call.propagate(request.headers_mut());
-    let patience = patience(gateway, request.method(), request.uri());
-    if patience.idle.is_some() {
+    let waits = Waits::of(request.uri());
+    let patience = waits.patience(&gateway.timeouts);
+    if waits != Waits::ForEver {
         return ended(&exchange.activity, call, couch.forward(request, patience).await);
     }
     let answer = tokio::select! {
@@ -102,26 +103,5 @@ impl HttpBody for Endless {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// Some of CouchDB's answers are meant to take long: feeds that wait for changes, and what begins only when an index has been
-/// built or a replication has ended.
-fn patience(gateway: &Gateway, method: &Method, uri: &Uri) -> Patience {
-    let (head, idle) = (Some(gateway.timeouts.response_head), Some(gateway.timeouts.idle_body));
-    let path = uri.path();
-    if !path.contains("/_") {
-        return Patience { head, idle };
-    }
-    let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let query = uri.query().unwrap_or_default();
-    let waits = ["longpoll", "continuous", "eventsource", "live"];
-    match last {
-        "_changes" | "_db_updates" if waits.iter().any(|feed| query.contains(&format!("feed={feed}"))) => {
-            Patience { head: None, idle: None }
-        }
-        "_replicate" | "_find" if *method == Method::POST => Patience { head: None, idle },
-        _ if path.contains("/_design/") || path.contains("/_partition/") => Patience { head: None, idle },
-        _ => Patience { head, idle },
     }
 }

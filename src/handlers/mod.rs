@@ -23,6 +23,7 @@ mod put;
 mod remove;
 mod save;
 mod source;
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;

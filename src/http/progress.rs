@@ -17,10 +17,12 @@ use tokio::time::{Instant, Sleep};
 use super::body::{Body, BoxError};
 
 /// How far the body of a request has got.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Progress {
     state: AtomicU8,
-    frames: AtomicU64,
+    began: Instant,
+    /// When it moved last, in milliseconds from its beginning on.
+    moved: AtomicU64,
 }
 
 const FLOWING: u8 = 0;
@@ -28,8 +30,20 @@ const WAITING_FOR_SOURCE: u8 = 1;
 const SENT: u8 = 2;
 
 impl Progress {
+    fn new() -> Self {
+        Self { state: AtomicU8::new(FLOWING), began: Instant::now(), moved: AtomicU64::new(0) }
+    }
+
     pub(super) fn is_sent(&self) -> bool {
         self.state.load(Ordering::Acquire) == SENT
+    }
+
+    fn waits_for_source(&self) -> bool {
+        self.state.load(Ordering::Acquire) == WAITING_FOR_SOURCE
+    }
+
+    fn moved_at(&self) -> Instant {
+        self.began + Duration::from_millis(self.moved.load(Ordering::Acquire))
     }
 }
 
@@ -38,13 +52,14 @@ pub(super) fn watch(request: Request<Body>) -> (Request<Body>, Option<Arc<Progre
     if request.body().is_end_stream() {
         return (request, None);
     }
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(Progress::new());
     let watched = Arc::clone(&progress);
     let request = request.map(|body| Body::boxed(Watched { body, progress: watched }));
     (request, Some(progress))
 }
 
-/// Waits for `answer`, but only for `limit` while the server is the one that is silent. `None`: it was.
+/// Waits for `answer`, but only for `limit` from when the request moved last, while the server is the one that is silent.
+/// `None`: it was.
 ///
 /// The timer belongs to the connection and is only ever moved on: that takes no lock, and it is cheap to have.
 pub(super) async fn head_deadline<F: Future>(
@@ -55,17 +70,19 @@ pub(super) async fn head_deadline<F: Future>(
 ) -> Option<F::Output> {
     let Some(limit) = limit else { return Some(answer.await) };
     let mut answer = std::pin::pin!(answer);
+    let mut deadline = Instant::now() + limit;
     loop {
-        let seen = progress.map(|progress| progress.frames.load(Ordering::Acquire));
-        timer.as_mut().reset(Instant::now() + limit);
+        timer.as_mut().reset(deadline);
         tokio::select! {
             biased;
             output = &mut answer => return Some(output),
             () = timer.as_mut() => {}
         }
-        let moved = progress.map(|progress| progress.frames.load(Ordering::Acquire)) != seen;
-        let waits = progress.is_some_and(|progress| progress.state.load(Ordering::Acquire) == WAITING_FOR_SOURCE);
-        if !moved && !waits {
+        deadline = match progress? {
+            progress if progress.waits_for_source() => Instant::now() + limit,
+            progress => progress.moved_at() + limit,
+        };
+        if deadline <= Instant::now() {
             return None;
         }
     }
@@ -89,8 +106,9 @@ impl HttpBody for Watched {
             Poll::Ready(Some(_)) if this.body.is_end_stream() => SENT,
             Poll::Ready(Some(_)) => FLOWING,
         };
+        let moved = u64::try_from(this.progress.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        this.progress.moved.store(moved, Ordering::Release);
         this.progress.state.store(state, Ordering::Release);
-        this.progress.frames.fetch_add(1, Ordering::AcqRel);
         polled
     }
 

@@ -48,6 +48,65 @@ async fn an_upstream_that_says_nothing_is_answered_for() {
     }
 }
 
+/// The deadline runs from when the request stopped moving, not from the end of a window in which it moved.
+#[tokio::test]
+async fn a_request_with_a_body_waits_no_longer_than_one_without() {
+    const HEAD: Duration = Duration::from_secs(2);
+    let mut world = World::with(&[("timeouts.response_head", "2s")]).await;
+    let mut waits = Vec::new();
+    for framing in ["Content-Length: 4\r\n\r\nbody", "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"] {
+        for method in ["PUT", "POST"] {
+            let mut client = world.client().await;
+            client.send(format!("{method} /db/doc HTTP/1.1\r\nHost: h\r\n{framing}")).await.expect("sent");
+            let (connection, _) = world.upstream.request().await;
+            let began = Instant::now();
+            waits.push(async move {
+                let got = soon("an answer", client.response()).await.expect("an answer");
+                assert_refusal(&got, 504);
+                drop(connection);
+                began.elapsed()
+            });
+        }
+    }
+    for waited in futures_util::future::join_all(waits).await {
+        assert!(waited < HEAD + HEAD / 2, "{waited:?}");
+    }
+}
+
+/// What CouchDB may have to work for has no deadline before its first byte.
+#[tokio::test]
+async fn what_takes_long_to_think_about_may_take_long() {
+    let mut world = World::with(&SHORT).await;
+    let mut thinking = Vec::new();
+    for (method, target) in [
+        ("GET", "/db/_changes?filter=app/f&style=all_docs"),
+        ("POST", "/db/_changes?filter=_selector"),
+        ("GET", "/db/_all_docs?include_docs=true"),
+        ("POST", "/db/_find"),
+        ("POST", "/db/_bulk_get"),
+        ("POST", "/db/_bulk_docs"),
+        ("POST", "/db/_compact"),
+        ("POST", "/db/_view_cleanup"),
+        ("POST", "/db/_purge"),
+        ("POST", "/db/_index"),
+        ("GET", "/db/_design/a/_view/b"),
+        ("POST", "/_replicate"),
+        ("POST", "/_dbs_info"),
+    ] {
+        let mut client = world.client().await;
+        let body = if method == "POST" { "Content-Length: 2\r\n\r\n{}" } else { "\r\n" };
+        client.send(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{body}")).await.expect("sent");
+        let (connection, _) = world.upstream.request().await;
+        thinking.push((target, client, connection));
+    }
+    // The pause is what the test is about.
+    tokio::time::sleep(PAUSE).await;
+    for (target, client, connection) in &mut thinking {
+        connection.answer("200 OK", "{}\n").await;
+        assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200, "{target}");
+    }
+}
+
 #[tokio::test]
 async fn an_upstream_that_does_not_read_is_answered_for() {
     let mut world = World::before(Upstream::start_narrow(64 << 10), "", &SHORT).await;
@@ -125,6 +184,7 @@ async fn feeds_may_be_silent() {
         "/db/_changes?since=5&feed=continuous",
         "/db/_changes?feed=eventsource",
         "/_db_updates?feed=continuous",
+        "/db/_changes?filter=app/rare",
         "/db/_design/x/_view/y?key=1",
     ] {
         let mut client = world.client().await;
