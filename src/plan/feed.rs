@@ -7,6 +7,7 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::cache::Plans;
 use crate::http::target::encode;
@@ -19,6 +20,7 @@ impl Plans {
         let mut pause = FIRST_PAUSE;
         let mut complained = false;
         loop {
+            let began = Instant::now();
             let ended = tokio::select! {
                 ended = self.follow_once(&mut since) => ended,
                 () = tasks.stopping() => return,
@@ -27,7 +29,8 @@ impl Plans {
             if !ended.no_plans {
                 self.local().ends();
             }
-            if ended.had_begun {
+            // One that is cut off at once is no better than none.
+            if ended.had_begun && began.elapsed() > HEARTBEAT {
                 pause = FIRST_PAUSE;
                 complained = false;
             }

@@ -1,8 +1,16 @@
 //! The changes feed of the plans database: what is saved there is used within a second.
 
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::service::service_fn;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Running, Setup, json as parsed};
+use crate::support::serve::{listen, serve};
+use crate::support::upstream::soon;
 use crate::{database, file, goes_to, save, storage, within_a_second};
 
 async fn start(setup: Setup) -> (Running, String) {
@@ -78,4 +86,28 @@ async fn a_gateway_without_plans_serves_and_finds_them_when_they_appear() {
     save(&gateway, &gateway.account, modb_plan("a")).await;
     within_a_second("the plans", async || goes_to(&gateway, &path, json!({})).await.as_deref() == Some("a")).await;
     gateway.stop().await;
+}
+
+/// A box in between that ends the feed as soon as it has begun is not asked ten times a second for ever.
+#[tokio::test]
+async fn a_feed_that_is_ended_at_once_is_asked_for_at_growing_pauses() {
+    let (listener, address) = listen().await;
+    let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let _served = serve(listener, move |_| {
+        let sender = sender.clone();
+        service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            if request.uri().path().ends_with("/_changes") {
+                drop(sender.send(Instant::now()));
+            }
+            async { Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from_static(b"\n")))) }
+        })
+    });
+    let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
+    let mut times = Vec::new();
+    for _ in 0..6 {
+        times.push(soon("the feed to be asked for", asked.recv()).await.expect("the gateway runs"));
+    }
+    let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses[4] > Duration::from_millis(1200) && pauses[4] > pauses[1] * 2, "{pauses:?}");
+    drop(gateway);
 }
