@@ -207,6 +207,8 @@ pub enum ClientGone {
     Broke(hyper::Error),
     /// What it sent the bytes for has ended before they did.
     Withdrawn,
+    /// What it sent is not what it announced.
+    Unfit,
 }
 
 impl fmt::Display for ClientGone {
@@ -215,6 +217,7 @@ impl fmt::Display for ClientGone {
             Self::Silent => "the client stopped sending in the middle of the body",
             Self::Broke(_) => "the client's body broke off",
             Self::Withdrawn => "the body is not sent to its end",
+            Self::Unfit => "the client's body is not what it announced",
         })
     }
 }
@@ -222,7 +225,7 @@ impl fmt::Display for ClientGone {
 impl StdError for ClientGone {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Silent | Self::Withdrawn => None,
+            Self::Silent | Self::Withdrawn | Self::Unfit => None,
             Self::Broke(error) => Some(error),
         }
     }

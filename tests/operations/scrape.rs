@@ -128,7 +128,7 @@ async fn what_breaks_is_counted() {
 #[tokio::test]
 async fn a_client_that_leaves_while_a_storage_is_asked_is_seen() {
     let storage = Recorder::start().await;
-    let gateway = Setup::default().start().await;
+    let gateway = Setup::default().set("timeouts.request_head", "300ms").start().await;
     gateway.plan("http", json!({ "url": storage.url("/objects") })).await;
     assert_eq!(gateway.put("doc", "a.mp3", "", b"0123456789").await.status, 201);
     storage.next(Method::GET, 1, Answer::Held(Arc::default(), Box::new(Answer::Normal)));
@@ -145,5 +145,35 @@ async fn a_client_that_leaves_while_a_storage_is_asked_is_seen() {
     assert!((value(&found, "stowage_backend_requests_total", &labels) - 1.0).abs() < 0.5);
     let gone = [("route", "gone"), ("outcome", "interrupted")];
     assert!((value(&found, "stowage_cut_off_total", &gone) - 1.0).abs() < 0.5);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_clients_malformed_multipart_is_no_failure_of_the_storage() {
+    let gateway = Setup::default().start().await;
+    gateway.plan("file", json!({ "directory": "d" })).await;
+    let document = json!({ "_attachments": { "a.mp3": { "follows": true, "length": 5 } } });
+    let target = format!("/{}/doc", gateway.path());
+    let kind = ("Content-Type", "multipart/related; boundary=b");
+    for parts in [
+        "--b\r\n\r\nsou\r\n--b--",
+        "--b\r\n\r\nsound and more\r\n--b--",
+        "--b\r\n\r\nsou",
+        "--b\r\n\r\nsound",
+        "--b\r\nno header at all\r\n\r\nsound\r\n--b--",
+        "--b--",
+    ] {
+        let body = format!("--b\r\nContent-Type: application/json\r\n\r\n{document}\r\n{parts}");
+        let answer = gateway.request("PUT", &target, &[kind], body.as_bytes()).await;
+        assert_eq!(answer.status, 400, "{parts:?}: {answer:?}");
+    }
+    gateway.settled().await;
+    let found = scrape(&gateway).await;
+    for outcome in ["passing", "refused", "missing", "too_large"] {
+        let counted = value(&found, "stowage_backend_requests_total", &[("operation", "put"), ("outcome", outcome)]);
+        assert!(counted < 0.5, "{outcome}: {counted}");
+    }
+    let interrupted = [("operation", "put"), ("outcome", "interrupted")];
+    assert!(value(&found, "stowage_backend_requests_total", &interrupted) > 0.5);
     gateway.stop().await;
 }

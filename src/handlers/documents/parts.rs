@@ -239,7 +239,12 @@ impl fmt::Display for Unfit {
     }
 }
 
-impl std::error::Error for Unfit {}
+impl std::error::Error for Unfit {
+    /// The client's doing, not the storage's that the part was on its way to.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&ClientGone::Unfit)
+    }
+}
 
 impl From<Unfit> for Error {
     fn from(unfit: Unfit) -> Self {
