@@ -3,6 +3,7 @@
 mod demo;
 mod explain;
 mod healthcheck;
+mod memory;
 mod serve;
 mod show;
 mod source;

@@ -3,6 +3,7 @@
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::memory;
 use super::show::complain;
 use crate::app::App;
 use crate::config::Config;
@@ -12,6 +13,7 @@ use crate::telemetry::log;
 
 /// Runs the gateway.
 pub(super) fn serve(config: Config) -> Result<(), BoxError> {
+    memory::bound();
     log::start(&config.log);
     runtime()?.block_on(async {
         // Before anybody is told that the gateway is there: a signal must never find nobody.

@@ -90,6 +90,11 @@ impl Serving {
         Self { child, lines, first, folder, store, proxy, admin }
     }
 
+    /// The id of the process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         let line = format!("kill -{name} {}", self.child.id());

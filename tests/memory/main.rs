@@ -1,9 +1,21 @@
 //! A body of any size passes in little memory. Alone in its process, and one after the other, because the process is what is
 //! measured.
 
-#![allow(clippy::expect_used, reason = "a test that cannot set up its world has to stop, saying where")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "a test that cannot set up its world has to stop, saying where"
+)]
+#![allow(dead_code, reason = "the program's tests use more of what they share")]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 
+mod idle;
+#[path = "../commands/program.rs"]
+mod program;
 #[path = "../support/mod.rs"]
 mod support;
 
