@@ -22,8 +22,8 @@ pub fn by_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// Connects to the first of the addresses that answers; the attempts at the others end there. All of them begin within
-/// `limit`, in which the caller waits for one. `Err(None)` where there is no address.
+/// Connects to the first of the addresses that answers; the attempts at the others end there. All of them begin in the first
+/// half of `limit`, for which the caller waits. `Err(None)` where there is no address.
 ///
 /// # Errors
 /// That of the last attempt, if all fail.
@@ -35,7 +35,7 @@ pub async fn race<T, E, F>(
 where
     F: Future<Output = Result<T, E>>,
 {
-    let parts = u32::try_from(addresses.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let parts = u32::try_from(addresses.len()).unwrap_or(u32::MAX).saturating_add(1).saturating_mul(2);
     let pause = ATTEMPT_DELAY.min(limit / parts);
     let (mut waiting, mut attempts, mut last) = (addresses.into_iter(), FuturesUnordered::new(), None);
     loop {
@@ -107,7 +107,7 @@ mod tests {
         let limit = Duration::from_secs(5);
         let winner = |text: &str| Ok(text.parse().unwrap());
         // A black hole first, also where the caller's patience is short.
-        for limit in [limit, Duration::from_millis(300)] {
+        for limit in [limit, Duration::from_secs(1)] {
             assert_eq!(raced(&["10.0.0.255:1", "10.0.0.1:1"], limit).await, (winner("10.0.0.1:1"), 2));
         }
         assert_eq!(raced(&["10.0.0.0:1", "10.0.0.1:1"], limit).await, (winner("10.0.0.1:1"), 2));
