@@ -5,13 +5,14 @@
 //! | `service` | the API as one grant may use it |
 //! | `fault` | what a failure says, and which 403s pass |
 //! | `related` | metadata and bytes in one request |
-//! | `session` | resumable uploads |
+//! | `session`, `link` | resumable uploads: the chunks, and what a session answers |
 //! | `claim` | what an upload may have left |
 //! | `read` | downloads, resumed under the same version |
 
 mod claim;
 pub(super) mod drive;
 mod fault;
+mod link;
 mod read;
 mod related;
 mod service;

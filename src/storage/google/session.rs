@@ -5,19 +5,16 @@
 //! was sent. After a failure the session is asked (`Content-Range: bytes */...`), and only what it lacks is sent again.
 //! A session lasts a week; one that is gone answers 404 or 410. Its URI carries its own authorisation.
 
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryFutureExt;
-use http::header::{CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
-use http::{Method, StatusCode};
-use serde_json::Value;
+use http::header::{CONTENT_RANGE, HeaderValue, LOCATION};
 use tokio::task::JoinHandle;
 
-use super::claim::{Claim, PAUSES, Trace};
-use super::service::Service;
-use crate::storage::api::{Call, Reply};
+use super::claim::{Claim, Trace};
+use super::link::{Link, Said, nonsense, said};
+use crate::storage::api::Reply;
 use crate::storage::finish::clean_up;
 use crate::storage::session;
 use crate::storage::tries::Tries;
@@ -33,43 +30,6 @@ pub(super) struct Session<T: Trace> {
     resource: Option<Bytes>,
     /// `None`: the session is finished.
     claim: Option<Claim<T>>,
-}
-
-/// A session's URI, which is a secret.
-#[derive(Clone)]
-struct Link {
-    service: Arc<Service>,
-    uri: String,
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("service", &self.service).finish_non_exhaustive()
-    }
-}
-
-/// What a session says of itself.
-enum Said {
-    /// It has this many bytes.
-    Stored(u64),
-    /// The object is there, and this is its resource.
-    Finished(Bytes),
-    /// Nothing can come of it any more.
-    Over(Error),
-}
-
-/// The call that begins a session. `length` is that of the body, in bytes, where it is known.
-pub(super) fn begin(call: Call, metadata: &Value, media_type: &str, length: Option<u64>) -> Call {
-    let json = HeaderValue::from_static("application/json; charset=UTF-8");
-    let call = call.body(json, metadata.to_string());
-    let call = match HeaderValue::from_str(media_type) {
-        Ok(value) => call.header(HeaderName::from_static("x-upload-content-type"), value),
-        Err(_) => call,
-    };
-    match length {
-        Some(length) => call.header(HeaderName::from_static("x-upload-content-length"), length.into()),
-        None => call,
-    }
 }
 
 impl<T: Trace> Session<T> {
@@ -210,74 +170,5 @@ impl Part {
     }
 }
 
-fn said(reply: &Reply) -> Result<Said> {
-    match reply.status {
-        StatusCode::PERMANENT_REDIRECT => stored(&reply.headers).map(Said::Stored),
-        status if status.is_success() => Ok(Said::Finished(reply.document.clone())),
-        status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
-            Ok(Said::Over(Error::new(Kind::Passing, "the upload session is gone").with_status(status)))
-        }
-        status @ StatusCode::PRECONDITION_FAILED => {
-            let text = "another object took the name during the upload";
-            Ok(Said::Over(Error::new(Kind::Passing, text).with_status(status)))
-        }
-        _ => Err(reply.refusal("store a chunk")),
-    }
-}
-
-/// `Range: bytes=0-n`: n + 1 bytes. Without it: none.
-fn stored(headers: &HeaderMap) -> Result<u64> {
-    let Some(range) = headers.get(RANGE) else { return Ok(0) };
-    let last = range.to_str().ok().and_then(|text| text.trim().strip_prefix("bytes=0-")?.parse::<u64>().ok());
-    last.and_then(|last| last.checked_add(1)).ok_or_else(|| nonsense("a range that is none"))
-}
-
-fn nonsense(what: &str) -> Error {
-    Error::new(Kind::Refused, format!("Google answered a chunk with {what}"))
-}
-
-impl Link {
-    fn call(&self) -> Result<Call> {
-        Call::to(Method::PUT, &self.uri)
-    }
-
-    /// "Cancel an upload" of Cloud Storage: DELETE, answered with 499. Drive's pages do not speak of it; its sessions are
-    /// the same, and one that cannot be cancelled is forgotten after a week.
-    async fn cancel(&self) {
-        let Ok(call) = Call::to(Method::DELETE, &self.uri) else { return };
-        for pause in PAUSES {
-            tokio::time::sleep(pause).await;
-            match self.service.api().ask(&call, None).await {
-                Ok(reply) if reply.status.is_success() || reply.status.is_client_error() => return,
-                Ok(_) | Err(_) => {}
-            }
-        }
-        tracing::warn!(storage = %self.service.id, "an upload session that could not be cancelled may be left");
-    }
-}
-
 /// How often a session may say that it has no more than before.
 const MOST_STANDSTILLS: u32 = 3;
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderMap;
-    use http::header::RANGE;
-
-    use super::stored;
-
-    #[test]
-    fn a_range_says_how_many_bytes_are_stored() {
-        let of = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RANGE, text.parse().unwrap());
-            stored(&headers).ok()
-        };
-        assert_eq!(of("bytes=0-262143"), Some(262_144));
-        assert_eq!(of("bytes=0-0"), Some(1));
-        for nonsense in ["bytes=1-5", "0-5", "bytes=0-", "bytes=0-18446744073709551615", "bytes=0--1"] {
-            assert_eq!(of(nonsense), None, "{nonsense}");
-        }
-        assert_eq!(stored(&HeaderMap::new()).ok(), Some(0));
-    }
-}

@@ -11,8 +11,9 @@ use super::name::Path;
 use crate::storage::api::Reply;
 use crate::storage::finish::to_the_end;
 use crate::storage::google::claim::Claim;
+use crate::storage::google::link;
 use crate::storage::google::related::{media_type, related};
-use crate::storage::google::session::{self, Session};
+use crate::storage::google::session::Session;
 use crate::storage::session::send_all;
 use crate::storage::{Chunk, Digests, Error, Kind, Object, Result, Stored, Upload};
 
@@ -136,7 +137,7 @@ impl Wanted {
         let service = &self.drive.service;
         let (made, metadata) = self.prepare().await?;
         let call = service.call(Method::POST, &target("resumable"));
-        let reply = service.ask(&session::begin(call, &metadata, &self.media_type, length)).await?;
+        let reply = service.ask(&link::begin(call, &metadata, &self.media_type, length)).await?;
         match reply.status {
             status if status.is_success() => Session::of(&reply, made),
             _ => Err(self.refusal(&reply)),

@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::bucket::{Bucket, Made, OWNER, Resource, changed};
 use crate::storage::finish::to_the_end;
 use crate::storage::google::claim::Claim;
+use crate::storage::google::link;
 use crate::storage::google::related::{media_type, related};
-use crate::storage::google::session::{self, Session};
+use crate::storage::google::session::Session;
 use crate::storage::session::send_all;
 use crate::storage::{Chunk, Digests, Error, Kind, Object, Result, Stored, Upload};
 
@@ -158,7 +159,7 @@ async fn begin(
         let made = made(&bucket, &name);
         let call = bucket.service.call(Method::POST, &bucket.upload_path("resumable"));
         let metadata = Value::Object(metadata(&made, &media_type));
-        let reply = bucket.service.ask(&session::begin(call, &metadata, &media_type, length)).await?;
+        let reply = bucket.service.ask(&link::begin(call, &metadata, &media_type, length)).await?;
         if reply.status == StatusCode::PRECONDITION_FAILED {
             continue;
         }
