@@ -17,6 +17,8 @@ pub type Answer = Response<Either<Full<Bytes>, Reader>>;
 pub enum Trouble {
     /// This status, document and `Retry-After` in place of the request's effect.
     Refuses(u16, Value, Option<u32>),
+    /// This status and text in place of the request's effect.
+    Says(u16, &'static str),
     /// The effect, and then this status and document.
     FailsAfter(u16, Value),
     /// The request is read, and the connection closed without an effect.
@@ -99,6 +101,9 @@ pub fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
 
 /// What a trouble answers in place of an effect; `None`: not with an answer.
 pub fn refusal(trouble: &Trouble) -> Option<Answer> {
+    if let Trouble::Says(status, said) = trouble {
+        return Some(text(*status, said));
+    }
     let Trouble::Refuses(status, value, retry_after) = trouble else { return None };
     let answer = document(*status, value);
     Some(match retry_after {

@@ -9,11 +9,13 @@ pub(super) use self::reply::Reply;
 pub(super) use super::lost::Lost;
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri};
+use http_body::Body as _;
 use moka::sync::Cache;
 use url::Url;
 
@@ -39,7 +41,7 @@ pub(super) struct Api {
 pub(super) struct Vendor {
     /// For people.
     pub(super) name: &'static str,
-    /// What a failure says: its status, and up to 4 KiB of its body.
+    /// What a failure says: its status, and its body.
     pub(super) fault: fn(StatusCode, &[u8]) -> Fault,
 }
 
@@ -50,6 +52,8 @@ pub(super) struct Fault {
     pub(super) code: String,
     /// Whether the same call may succeed later, where the status alone does not say so.
     pub(super) passes: bool,
+    /// How long the vendor asks to be left alone, where its words say so and no `Retry-After` does.
+    pub(super) pause: Option<Duration>,
 }
 
 /// What is to be asked.
@@ -99,6 +103,24 @@ impl Call {
         Ok(Self::new(method, &origin, format!("{}{query}", url.path())))
     }
 
+    /// A call to a URL that an answer of `from` gave.
+    ///
+    /// # Errors
+    /// Like [`to`](Self::to); `Refused` too where it is without TLS and `from` is not: what is sent must not leave TLS
+    /// because an answer says so.
+    pub(super) fn given(method: Method, url: &str, from: &Origin) -> Result<Self> {
+        let call = Self::to(method, url)?;
+        if from.tls && !call.origin.tls {
+            return Err(Error::new(Kind::Refused, "the storage gave an address without TLS"));
+        }
+        Ok(call)
+    }
+
+    /// Where it goes.
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// The same call; its answer is an object.
     pub(super) fn object(mut self) -> Self {
         self.answer = Answer::Object;
@@ -137,13 +159,14 @@ impl Api {
         let mut seen = false;
         let mut tries = Tries::start(call.data.len());
         loop {
-            match self.send(call, authorization, tries.patience(self.client.patience())).await {
+            let body = Body::full(call.data.clone());
+            match self.send(call, authorization, body, tries.patience(self.client.patience())).await {
                 Ok(mut reply) => {
                     if !reply.passes() || !tries.again(&reply.refusal("answer")).await {
                         reply.doubtful = seen;
                         return Ok(reply);
                     }
-                    seen |= reply.status.is_server_error();
+                    seen |= reply::may_have_acted(reply.status);
                 }
                 Err(lost) => {
                     seen |= lost.seen;
@@ -155,12 +178,18 @@ impl Api {
         }
     }
 
-    /// Sends a call once, for callers that have to look before they repeat it.
+    /// Sends a call once, for callers that have to look before they repeat it. `body` is in place of the call's own.
     ///
     /// # Errors
     /// Where there is no answer.
-    pub(super) async fn once(&self, call: &Call, patience: Patience) -> std::result::Result<Reply, Lost> {
-        self.send(call, None, patience).await
+    pub(super) async fn once(
+        &self,
+        call: &Call,
+        authorization: Option<&HeaderValue>,
+        body: Body,
+        patience: Patience,
+    ) -> std::result::Result<Reply, Lost> {
+        self.send(call, authorization, body, patience).await
     }
 
     /// How long an answer is waited for.
@@ -172,9 +201,10 @@ impl Api {
         &self,
         call: &Call,
         authorization: Option<&HeaderValue>,
+        body: Body,
         patience: Patience,
     ) -> std::result::Result<Reply, Lost> {
-        let request = call.request(authorization).map_err(|error| Lost { error, seen: false })?;
+        let request = call.request(authorization, body).map_err(|error| Lost { error, seen: false })?;
         let response = self.server(&call.origin).send(request, patience).await;
         let response = response.map_err(|error| Lost { seen: error.may_be_seen(), error: error.into() })?;
         let reply = Reply::read(self.vendor, response, call.answer, patience.head).await;
@@ -194,12 +224,13 @@ impl Api {
 }
 
 impl Call {
-    fn request(&self, authorization: Option<&HeaderValue>) -> Result<Request<Body>> {
+    fn request(&self, authorization: Option<&HeaderValue>, body: Body) -> Result<Request<Body>> {
         let wrong = |_| Error::new(Kind::Refused, "a name that cannot stand in a request");
         let target: PathAndQuery = self.target.parse().map_err(wrong)?;
         let authority = HeaderValue::from_str(&self.origin.authority())
             .map_err(|_| Error::new(Kind::Settings, "a host that cannot stand in a request"))?;
-        let mut request = Request::new(Body::full(self.data.clone()));
+        let is_empty = body.size_hint().exact() == Some(0);
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = Uri::from(target);
         *request.headers_mut() = self.headers.clone();
@@ -208,7 +239,7 @@ impl Call {
         if let Some(authorization) = authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        if self.data.is_empty() && matches!(self.method, Method::PUT | Method::POST | Method::PATCH) {
+        if is_empty && matches!(self.method, Method::PUT | Method::POST | Method::PATCH) {
             // hyper leaves it out where there is no body, and vendors answer 411.
             headers.insert(CONTENT_LENGTH, 0.into());
         }

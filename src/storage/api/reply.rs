@@ -4,12 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::{Answer, Fault, Vendor};
-use crate::http::body::Body;
+use crate::http::body::{Body, BoxError, TooLarge, cause};
+use crate::http::client;
+use crate::http::gzip::Gunzip;
 use crate::http::idle::collect_within;
 use crate::settings::MASK;
 use crate::storage::error::{Error, Kind, Result};
@@ -56,17 +58,41 @@ impl Reply {
             said: Bytes::new(),
             doubtful: false,
         };
-        if head.status.is_client_error() || head.status.is_server_error() {
-            // An answer of a proxy in between may be long, or no document at all: then the status has to do.
-            let text = collect_within(limit, body, LONGEST_ERROR).await.unwrap_or_default();
-            reply.fault = Some((vendor.fault)(head.status, &text));
-            reply.said = text;
-        } else if answer == Answer::Object && head.status.is_success() {
+        let failed = head.status.is_client_error() || head.status.is_server_error();
+        if !failed && answer == Answer::Object && head.status.is_success() {
             reply.body = body;
+            return Ok(reply);
+        }
+        // No encoding is asked for, but a proxy in between may choose one (RFC 9110 section 12.5.3).
+        let gzipped = reply.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip" || coding == "x-gzip");
+        let body = if gzipped { Body::boxed(Gunzip::new(body)) } else { body };
+        if failed {
+            reply.fail(collect_within(limit, body, LONGEST_ERROR).await)?;
         } else {
             reply.document = collect_within(limit, body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
         }
         Ok(reply)
+    }
+
+    /// Takes in what a failure says.
+    ///
+    /// # Errors
+    /// Where that broke off: which failure it is stands there, so it is not known. A status that passes needs no words.
+    fn fail(&mut self, text: std::result::Result<Bytes, BoxError>) -> Result<()> {
+        let passes = Error::answered(self.status, "").kind() == Kind::Passing;
+        match text {
+            Ok(text) => {
+                self.fault = Some((self.vendor.fault)(self.status, &text));
+                self.said = text;
+            }
+            // Of a proxy in between, or no document at all: then the status has to do.
+            Err(error) if passes || cause::<TooLarge>(&*error).is_some() || is_silent(&error) => {
+                self.fault = Some((self.vendor.fault)(self.status, b""));
+                self.said = Bytes::from_static(b"(an answer that could not be read)");
+            }
+            Err(error) => return Err(Error::of_body(error)),
+        }
+        Ok(())
     }
 
     /// Takes a token out of what a failure says: some servers repeat what they were sent.
@@ -86,6 +112,16 @@ impl Reply {
     /// The vendor's word for a failure.
     pub(in crate::storage) fn code(&self) -> &str {
         self.fault.as_ref().map_or("", |fault| &fault.code)
+    }
+
+    /// Whether a failure came without a word.
+    pub(in crate::storage) fn says_nothing(&self) -> bool {
+        self.said.is_empty()
+    }
+
+    /// Whether the call was refused, and no try of it can have had an effect.
+    pub(in crate::storage) fn had_no_effect(&self) -> bool {
+        self.status.is_client_error() && !self.doubtful && !may_have_acted(self.status)
     }
 
     /// The document that was answered.
@@ -108,7 +144,8 @@ impl Reply {
         };
         if self.passes() {
             let error = Error::new(Kind::Passing, text).with_status(self.status);
-            return error.after(retry_after(&self.headers)).saying(&self.said);
+            let pause = retry_after(&self.headers).or_else(|| self.fault.as_ref()?.pause);
+            return error.after(pause).saying(&self.said);
         }
         match self.status.is_success() || self.status.is_redirection() {
             true => Error::new(Kind::Refused, text).with_status(self.status),
@@ -124,7 +161,16 @@ impl Reply {
     }
 }
 
-/// In bytes.
-const LONGEST_ERROR: u64 = 4 << 10;
+fn is_silent(error: &BoxError) -> bool {
+    cause::<client::Error>(&**error).is_some_and(|error| error.kind() == client::Kind::Silent)
+}
+
+/// Whether a request that was answered with this status may have had its effect all the same.
+pub(super) fn may_have_acted(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
+}
+
+/// In bytes. Vendors repeat names in their words, Google twice, and a name of 1024 bytes takes six times as much in JSON.
+const LONGEST_ERROR: u64 = 64 << 10;
 /// In bytes.
 const LONGEST_DOCUMENT: u64 = 1 << 20;

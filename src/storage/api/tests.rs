@@ -23,7 +23,7 @@ static VENDOR: Vendor = Vendor { name: "the vendor", fault };
 
 fn fault(status: StatusCode, text: &[u8]) -> Fault {
     let code = String::from_utf8_lossy(text).into_owned();
-    Fault { passes: status == StatusCode::CONFLICT && code == "busy", code }
+    Fault { passes: status == StatusCode::CONFLICT && code == "busy", code, pause: None }
 }
 
 /// Answers each request as the script says; an empty answer closes the connection.
@@ -187,9 +187,63 @@ async fn an_object_is_not_read_and_a_long_refusal_is_not_shown() {
     assert!(reply.document.is_empty());
     assert_eq!(collect(reply.body, 9).await.unwrap(), "{}");
     let long: &'static str =
-        Box::leak(format!("HTTP/1.1 403 No\r\nContent-Length: 5000\r\n\r\n{}", "x".repeat(5000)).into_boxed_str());
+        Box::leak(format!("HTTP/1.1 403 No\r\nContent-Length: 70000\r\n\r\n{}", "x".repeat(70_000)).into_boxed_str());
     let (outcome, _) = ask(Box::leak(Box::new([long]))).await;
     assert_eq!(outcome.unwrap().code(), "");
+}
+
+/// Which failure it is stands in the words that broke off: a limit that passes, or a refusal for ever.
+#[tokio::test]
+async fn a_refusal_that_breaks_off_is_asked_for_again() {
+    const SHORT: &str = "HTTP/1.1 409 No\r\nContent-Length: 9\r\nConnection: close\r\n\r\nbus";
+    let (outcome, seen) = ask(&[SHORT, CONFLICT]).await;
+    let reply = outcome.unwrap();
+    assert_eq!((reply.code(), reply.doubtful, seen.len()), ("taken", true, 2));
+}
+
+#[tokio::test]
+async fn a_request_that_timed_out_may_have_had_its_effect() {
+    const SLOW: &str = "HTTP/1.1 408 No\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy";
+    let (outcome, _) = ask(&[SLOW]).await;
+    assert!(!outcome.unwrap().had_no_effect());
+    let (outcome, _) = ask(&[CONFLICT]).await;
+    assert!(outcome.unwrap().had_no_effect());
+    let (outcome, _) = ask(&[BROKEN, CONFLICT]).await;
+    assert!(!outcome.unwrap().had_no_effect());
+}
+
+/// A proxy in between may compress what was not asked for in any coding (RFC 9110 section 12.5.3).
+#[tokio::test]
+async fn answers_that_came_gzipped_are_read() {
+    for (status, coding) in [("200 OK", "gzip"), ("409 No", "x-gzip")] {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut packed, b"\"taken\"").unwrap();
+        let packed = packed.finish().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            let length = packed.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Encoding: {coding}\r\nContent-Length: {length}\r\n\r\n");
+            stream.write_all(&[head.as_bytes(), &packed].concat()).await.unwrap();
+        });
+        let server = Server { url, seen: Arc::default(), _serving: AbortOnDropHandle::new(serving) };
+        let reply = api(true, &server).ask(&Call::to(Method::GET, &server.url).unwrap(), None).await.unwrap();
+        match reply.is_done() {
+            true => assert_eq!(reply.json::<String>().unwrap(), "taken"),
+            false => assert_eq!(reply.code(), "\"taken\""),
+        }
+    }
+}
+
+#[test]
+fn an_address_that_was_given_does_not_leave_tls() {
+    let secure = Call::to(Method::GET, "https://h/").unwrap().origin;
+    let plain = Call::to(Method::GET, "http://h/").unwrap().origin;
+    assert!(Call::given(Method::PUT, "https://other/", &secure).is_ok());
+    assert!(Call::given(Method::PUT, "http://h/", &secure).is_err_and(|error| error.kind() == Kind::Refused));
+    assert!(Call::given(Method::PUT, "http://h/", &plain).is_ok());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -83,13 +84,16 @@ impl Account {
         reply.json().map(Some)
     }
 
-    /// Whether nothing is at a path.
+    /// Whether nothing is at a path, for certain: what cannot be found out is not free.
+    ///
+    /// # Errors
+    /// `Refused` for a path that Dropbox cannot take.
     pub(super) async fn is_free(&self, path: &str) -> Result<bool> {
-        let reply = self.rpc("get_metadata", &json!({ "path": path })).await?;
+        let Ok(reply) = self.rpc("get_metadata", &json!({ "path": path })).await else { return Ok(false) };
         match reply.code() {
             "path/not_found" => Ok(true),
-            _ if reply.is_done() => Ok(false),
-            _ => Err(reply.refusal("look for an object")),
+            "path/malformed_path" => Err(reply.refusal("look for an object")),
+            _ => Ok(false),
         }
     }
 
@@ -137,8 +141,9 @@ fn ascii(value: &Value) -> String {
 /// The tags of an error, from the outermost inwards, as `path/conflict/file`; behind `incorrect_offset` the right one.
 ///
 /// Dropbox answers 409 for everything that a route may refuse; the tags say what it is (`files.stone`, `auth.stone`, and
-/// the "Error handling guide"). `error_summary` has the same words, and dots that are there so that nobody parses it.
-fn fault(_: StatusCode, text: &[u8]) -> Fault {
+/// the "Error handling guide"). `error_summary` has the same words, and dots that are there so that nobody parses it. 400 and
+/// 5xx come as a sentence. Every 5xx is a fault of Dropbox's servers ("Errors by status code").
+fn fault(status: StatusCode, text: &[u8]) -> Fault {
     let document: Value = serde_json::from_slice(text).unwrap_or_default();
     let mut words: Vec<String> = Vec::new();
     let mut at = document.get("error");
@@ -149,8 +154,10 @@ fn fault(_: StatusCode, text: &[u8]) -> Fault {
         // A struct inside a union stands beside the tag; the structs of uploads and of rate limits keep theirs as `reason`.
         at = tag.and_then(|tag| union.get(tag)).or_else(|| union.get("reason")).filter(|inner| inner.is_object());
     }
-    let passes = words.iter().any(|word| word == "too_many_write_operations" || word == "too_many_requests");
-    Fault { code: words.join("/"), passes }
+    let limited = words.iter().any(|word| word == "too_many_write_operations" || word == "too_many_requests");
+    // `RateLimitError`: beside the header, which proxies lose.
+    let pause = document.pointer("/error/retry_after").and_then(Value::as_u64).map(Duration::from_secs);
+    Fault { code: words.join("/"), passes: limited || status.is_server_error(), pause }
 }
 
 fn is_word(text: &str) -> bool {
@@ -209,6 +216,16 @@ mod tests {
             assert_eq!(code(error), (expected.to_owned(), passes));
         }
         assert_eq!(fault(StatusCode::BAD_REQUEST, b"Error in call to API function").code, "");
+    }
+
+    #[test]
+    fn a_fault_of_dropbox_passes_and_a_limit_says_how_long() {
+        for status in [500, 502, 503, 504, 507, 599] {
+            assert!(fault(StatusCode::from_u16(status).unwrap(), b"<html>").passes, "{status}");
+        }
+        let limit = json!({"error_summary": "x", "error": {"reason": {".tag": "too_many_requests"}, "retry_after": 3}});
+        let limit = fault(StatusCode::TOO_MANY_REQUESTS, limit.to_string().as_bytes());
+        assert_eq!(limit.pause.map(|pause| pause.as_secs()), Some(3));
     }
 
     #[test]

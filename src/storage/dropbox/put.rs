@@ -88,7 +88,7 @@ pub(super) async fn judge(
         claim.give_up();
         return Ok(None);
     }
-    if reply.status.is_client_error() && !reply.doubtful {
+    if reply.had_no_effect() {
         claim.give_up();
     }
     Err(reply.refusal(what))
@@ -99,4 +99,4 @@ pub(super) fn not_unique() -> Error {
 }
 
 /// `WriteConflictError`, but for a file where a folder would have to be: there the spare has no place either.
-const TAKEN: [&str; 3] = ["path/conflict/file", "path/conflict/folder", "path/conflict"];
+const TAKEN: [&str; 4] = ["path/conflict/file", "path/conflict/folder", "path/conflict/other", "path/conflict"];

@@ -109,9 +109,8 @@ async fn append(account: &Shared, progress: &Progress, chunk: &Chunk) -> Result<
         if reply.is_done() {
             return Ok(progress.id.clone());
         }
-        // The answer to an earlier try was lost: the session says how far it came.
-        let correct = reply.code().strip_prefix("incorrect_offset/").and_then(|text| text.parse::<u64>().ok());
-        match correct.filter(|_| reply.doubtful) {
+        // An earlier try had an effect: the session says how far it came. What it holds is compared by its hash at the end.
+        match correct_offset(&reply) {
             Some(correct) if correct == end => return Ok(progress.id.clone()),
             Some(correct) if offset < correct && correct < end => {
                 rest = rest.split_off(usize::try_from(correct - offset).unwrap_or(usize::MAX));
@@ -141,11 +140,22 @@ async fn commit(account: Shared, progress: Progress, name: Option<String>, spare
     Err(not_unique())
 }
 
-/// The error for a session that has expired or was lost: a new upload may succeed.
+/// `incorrect_offset`, with the right one (`UploadSessionOffsetError`).
+fn correct_offset(reply: &Reply) -> Option<u64> {
+    let code = reply.code().trim_start_matches("lookup_failed/");
+    code.strip_prefix("incorrect_offset/")?.parse().ok()
+}
+
+/// The error for a session that has expired, was closed, or has other bytes than were sent: a new upload may succeed.
 fn gone(reply: &Reply) -> Option<Error> {
-    let expired = matches!(reply.code(), "not_found" | "lookup_failed/not_found");
-    let error = || Error::new(Kind::Passing, "Dropbox does not know the upload session any more");
-    expired.then(|| error().with_status(reply.status))
+    let code = reply.code().trim_start_matches("lookup_failed/");
+    let text = match code {
+        "not_found" => "Dropbox does not know the upload session any more",
+        "closed" => "Dropbox takes nothing more for the upload session",
+        _ if correct_offset(reply).is_some() => "Dropbox has another number of bytes than were sent",
+        _ => return None,
+    };
+    Some(Error::new(Kind::Passing, text).with_status(reply.status))
 }
 
 fn broke_off() -> Error {

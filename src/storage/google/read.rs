@@ -26,7 +26,7 @@ pub(super) trait Source: Clone + Send + Sync + 'static {
     fn call(&self) -> Call;
 
     /// Whether an answer says that the object is gone.
-    fn is_gone(&self, status: StatusCode) -> bool;
+    fn is_gone(&self, reply: &Reply) -> bool;
 
     /// Which version an answer has begun to give; `None` where Google does not say.
     fn version(&self, headers: &HeaderMap) -> impl Future<Output = Result<Option<String>>> + Send;
@@ -73,7 +73,7 @@ fn ranged(source: &impl Source, range: Option<ByteRange>) -> Result<Call> {
 }
 
 fn served(source: &impl Source, reply: &Reply, wanted: Option<ByteRange>) -> Result<Served> {
-    if source.is_gone(reply.status) {
+    if source.is_gone(reply) {
         return Err(Error::new(Kind::Missing, "the object is gone").with_status(reply.status));
     }
     match reply.status {

@@ -4,6 +4,8 @@ use http::Method;
 use url::Url;
 
 use super::fault::fault;
+use crate::http::body::Body;
+use crate::http::client::Patience;
 use crate::http::target::Origin;
 use crate::settings::Settings;
 use crate::storage::api::{Api, Call, Lost, Reply, Vendor};
@@ -56,6 +58,20 @@ impl Service {
     /// Sends a call with the token.
     pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
         self.authorized.ask(call).await
+    }
+
+    /// Sends a call once, with or without the token.
+    pub(super) async fn once(
+        &self,
+        call: &Call,
+        token: bool,
+        body: Body,
+        patience: Patience,
+    ) -> std::result::Result<Reply, Lost> {
+        match token {
+            true => self.authorized.once(call, body, patience).await,
+            false => self.api().once(call, None, body, patience).await,
+        }
     }
 
     /// The API without the token, for session URIs.

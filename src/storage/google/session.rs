@@ -5,20 +5,18 @@
 //! was sent. After a failure the session is asked (`Content-Range: bytes */...`), and only what it lacks is sent again.
 //! A session lasts a week; one that is gone answers 404 or 410. Its URI carries its own authorisation.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures_util::TryFutureExt;
-use http::header::{CONTENT_RANGE, HeaderValue, LOCATION};
 use tokio::task::JoinHandle;
 
 use super::claim::{Claim, Trace};
-use super::link::{Link, Said, nonsense, said};
-use crate::storage::api::Reply;
+use super::link::{Link, Said, nonsense};
+use crate::http::body::Body;
+use crate::storage::api::{Call, Reply};
 use crate::storage::finish::clean_up;
 use crate::storage::session;
 use crate::storage::tries::Tries;
-use crate::storage::{Chunk, Error, Kind, Result};
+use crate::storage::{Chunk, Error, Kind, Result, Upload};
 
 /// A session that has begun; cancelled by `Drop` unless it was finished.
 #[derive(Debug)]
@@ -33,30 +31,22 @@ pub(super) struct Session<T: Trace> {
 }
 
 impl<T: Trace> Session<T> {
-    /// The session that an answer names.
+    /// The session that the answer to `begin` names.
     ///
     /// # Errors
     /// `Refused` where it names none that can be used.
-    pub(super) fn of(reply: &Reply, trace: T) -> Result<Self> {
-        let service = Arc::clone(trace.service());
-        let wrong = || Error::new(Kind::Refused, "Google began an upload without a session");
-        let uri = reply.headers.get(LOCATION).and_then(|uri| uri.to_str().ok()).ok_or_else(wrong)?;
-        // The bytes must not leave TLS because an answer says so.
-        if service.origin.tls && !uri.starts_with("https://") {
-            return Err(wrong());
-        }
-        let link = Link { service, uri: uri.to_owned() };
-        link.call()?;
+    pub(super) fn of(begin: &Call, reply: &Reply, trace: T) -> Result<Self> {
+        let link = Link::of(trace.service(), begin, reply)?;
         Ok(Self { link, sent: 0, sending: None, resource: None, claim: Some(Claim::new(trace)) })
     }
 
-    /// The stored object's resource, after the last chunk was sent.
+    /// Sends a whole body, whose first chunk was taken already; the stored object's resource, and the object.
     ///
     /// # Errors
-    /// `Refused` where the server did not make an object.
-    pub(super) fn finish(mut self) -> Result<(Bytes, Claim<T>)> {
-        let resource = self.resource.take();
-        let finished = resource.and_then(|resource| Some((resource, self.claim.take()?)));
+    /// Those of the body; `Refused` where the server did not make an object.
+    pub(super) async fn store(mut self, upload: &mut Upload, first: Chunk) -> Result<(Bytes, Claim<T>)> {
+        session::send_all(&mut self, upload, first).await?;
+        let finished = self.resource.take().and_then(|resource| Some((resource, self.claim.take()?)));
         finished.ok_or_else(|| Error::new(Kind::Refused, "Google did not end an upload"))
     }
 }
@@ -114,28 +104,46 @@ impl Part {
     /// Sends it until the session has it. The resource after the last one.
     async fn deliver(self) -> Result<Option<Bytes>> {
         let (mut stored, mut standstills) = (self.first, 0);
-        let mut tries = Tries::start(self.chunk.data.len());
+        let (mut tries, mut sure) = (Tries::start(self.chunk.data.len()), true);
         loop {
-            let said = match self.send_from(stored, &tries).await {
+            let mut said = match self.send_from(stored, &tries).await {
                 Ok(said) => said,
-                Err(error) if tries.again(&error).await => self.ask().await?,
+                Err(error) if tries.again(&error).await => {
+                    sure = false;
+                    self.ask().await?
+                }
                 Err(error) => return Err(error),
             };
+            if let Said::Unauthorized(error) = said {
+                if !self.link.use_token() {
+                    return Err(error);
+                }
+                said = self.ask().await?;
+            }
             let now = match said {
                 Said::Finished(resource) if self.chunk.last => return Ok(Some(resource)),
                 Said::Finished(_) => return Err(nonsense("an object was finished before its end")),
-                Said::Over(error) => return Err(error),
+                // All that was ever sent is still here; but a last chunk without an answer may have made the object.
+                Said::Gone(_) if self.first == 0 && (sure || !self.chunk.last) => {
+                    standstills += 1;
+                    self.link.begin_anew().await?;
+                    0
+                }
+                Said::Gone(error) | Said::Over(error) | Said::Unauthorized(error) => return Err(error),
                 Said::Stored(now) => now,
             };
-            if now < self.first || now > self.end() {
+            if now < self.first {
+                return Err(lost());
+            }
+            if now > self.end() {
                 return Err(nonsense("another number of bytes than was sent"));
             }
             if now == self.end() && !self.chunk.last {
                 return Ok(None);
             }
             standstills = if now > stored { 0 } else { standstills + 1 };
-            if standstills == MOST_STANDSTILLS {
-                return Err(Error::new(Kind::Passing, "Google does not take the bytes of an upload"));
+            if standstills >= MOST_STANDSTILLS {
+                return Err(stands_still());
             }
             stored = now;
         }
@@ -146,28 +154,31 @@ impl Part {
         let from = usize::try_from(stored - self.first).unwrap_or(usize::MAX).min(self.chunk.data.len());
         let rest = self.chunk.data.slice(from..);
         let range = match rest.is_empty() {
-            true => "*".to_owned(),
-            false => format!("{stored}-{}", self.end() - 1),
+            true => format!("*/{}", self.total()),
+            false => format!("{stored}-{}/{}", self.end() - 1, self.total()),
         };
-        let mut call = self.link.call()?.header(CONTENT_RANGE, self.content_range(&range)?);
-        call.data = rest;
-        let api = self.link.service.api();
-        let reply = api.once(&call, tries.patience(api.patience())).await?;
-        said(&reply)
+        let patience = tries.patience(self.link.service.api().patience());
+        self.link.send(&range, Body::full(rest), patience).await
     }
 
     /// Asks how much the session has.
     async fn ask(&self) -> Result<Said> {
-        let call = self.link.call()?.header(CONTENT_RANGE, self.content_range("*")?);
-        let reply = self.link.service.api().ask(&call, None).await?;
-        said(&reply)
+        self.link.ask(&self.total()).await
     }
 
     /// The total is known with the last chunk.
-    fn content_range(&self, range: &str) -> Result<HeaderValue> {
-        let total = if self.chunk.last { self.end().to_string() } else { "*".to_owned() };
-        HeaderValue::from_str(&format!("bytes {range}/{total}")).map_err(|_| nonsense("a position that is none"))
+    fn total(&self) -> String {
+        if self.chunk.last { self.end().to_string() } else { "*".to_owned() }
     }
+}
+
+/// The error for a session that has less than it said before. A new upload may succeed.
+fn lost() -> Error {
+    Error::new(Kind::Passing, "Google lost bytes of an upload that are not here any more")
+}
+
+fn stands_still() -> Error {
+    Error::new(Kind::Passing, "Google does not take the bytes of an upload")
 }
 
 /// How often a session may say that it has no more than before.

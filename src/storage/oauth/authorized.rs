@@ -3,6 +3,8 @@
 use http::StatusCode;
 
 use super::{Key, OAuth};
+use crate::http::body::Body;
+use crate::http::client::Patience;
 use crate::storage::api::{Api, Call, Lost, Reply};
 
 /// A vendor's API as one grant may use it.
@@ -31,7 +33,8 @@ impl Authorized {
         let unsent = |error| Lost { error, seen: false };
         let first = self.oauth.authorization(&self.key).await.map_err(unsent)?;
         let reply = self.api.ask(call, Some(&first)).await?;
-        if reply.status != StatusCode::UNAUTHORIZED || !self.oauth.renew(&self.key, &first).await {
+        let hopeless = reply.status != StatusCode::UNAUTHORIZED || NOT_OF_THE_TOKEN.contains(&reply.code());
+        if hopeless || !self.oauth.renew(&self.key, &first).await {
             return Ok(reply);
         }
         let doubtful = reply.doubtful;
@@ -44,4 +47,17 @@ impl Authorized {
         reply.doubtful |= doubtful;
         Ok(reply)
     }
+
+    /// Sends a call once, with the token; `body` is in place of the call's own.
+    ///
+    /// # Errors
+    /// Where there is no token, or no answer.
+    pub(in crate::storage) async fn once(&self, call: &Call, body: Body, patience: Patience) -> Result<Reply, Lost> {
+        let token = self.oauth.authorization(&self.key).await.map_err(|error| Lost { error, seen: false })?;
+        self.api.once(call, Some(&token), body, patience).await
+    }
 }
+
+/// Words of a 401 that another token of the same grant would get as well (`AuthError` in Dropbox's `auth.stone`).
+const NOT_OF_THE_TOKEN: [&str; 5] =
+    ["missing_scope", "user_suspended", "invalid_select_user", "invalid_select_admin", "route_access_denied"];

@@ -11,7 +11,7 @@ use crate::storage::registry::Context;
 #[derive(Debug)]
 pub struct GrantedCalls(Authorized);
 
-static ANY: Vendor = Vendor { name: "the vendor", fault: |_, _| Fault { code: String::new(), passes: false } };
+static ANY: Vendor = Vendor { name: "the vendor", fault: |_, _| Fault::default() };
 
 impl GrantedCalls {
     /// For somebody's grant. `endpoint` is the configured token endpoint.

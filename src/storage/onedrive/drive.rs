@@ -1,6 +1,7 @@
 //! Calls to Microsoft Graph about the files of one drive.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -98,6 +99,11 @@ impl Drive {
         self.authorized.ask(call).await
     }
 
+    /// A call to an address that Graph gave.
+    pub(super) fn given(&self, method: Method, url: &str) -> Result<Call> {
+        Call::given(method, url, &self.graph.origin)
+    }
+
     /// Sends a call to an address that Graph gave: it carries its own authorisation, and refuses the token.
     pub(super) async fn ask_without_token(&self, call: &Call) -> std::result::Result<Reply, Lost> {
         self.authorized.api().ask(call, None).await
@@ -125,14 +131,21 @@ impl Drive {
     }
 }
 
-/// Whether there is no such item.
+/// Whether there is no such item. A 404 is also answered for a drive, a user or a route that does not exist, in other words.
+/// 410 is "no longer available at the server".
 pub(super) fn is_missing(reply: &Reply) -> bool {
-    reply.status == StatusCode::NOT_FOUND && reply.code() == "itemNotFound"
+    let word = reply.code().split('/').next().unwrap_or_default();
+    match reply.status {
+        StatusCode::NOT_FOUND => word.eq_ignore_ascii_case("itemNotFound"),
+        StatusCode::GONE => word.eq_ignore_ascii_case("itemNotFound") || word.eq_ignore_ascii_case("gone"),
+        _ => false,
+    }
 }
 
-/// Whether a name is taken: the words of Graph, and the one of a session that meets another file at its end.
-pub(super) fn is_taken(reply: &Reply) -> bool {
-    reply.status == StatusCode::CONFLICT && matches!(reply.code(), "nameAlreadyExists" | "upload_name_conflict")
+/// Whether a name may be taken, whatever Graph calls it: `nameAlreadyExists`, `upload_name_conflict`, `resourceModified`; a
+/// condition that does not hold; an item that somebody has locked.
+pub(super) const fn may_be_taken(reply: &Reply) -> bool {
+    matches!(reply.status, StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::LOCKED)
 }
 
 /// A body of JSON.
@@ -149,16 +162,63 @@ pub(super) fn value(text: &str) -> Result<HeaderValue> {
     HeaderValue::from_str(text).map_err(|_| Error::new(Kind::Refused, "a header for OneDrive cannot be made"))
 }
 
-/// `error.code` ("Microsoft Graph error responses"). 509 is a limit that passes, and no status that others use.
+/// `error.code` ("Microsoft Graph error responses"), and behind it the innermost one, which says more ("Error responses" of
+/// OneDrive's API: `invalidRange/fragmentOverlap`). 500, 502, 503, 504 and 509, a limit, pass; 501, 507 (no room) do not.
 fn fault(status: StatusCode, text: &[u8]) -> Fault {
     let document: Value = serde_json::from_slice(text).unwrap_or_default();
-    let code = document.pointer("/error/code").and_then(Value::as_str).filter(|code| is_word(code));
-    Fault { code: code.unwrap_or_default().to_owned(), passes: status.as_u16() == 509 }
+    let error = document.get("error");
+    let mut codes: Vec<&str> = Vec::new();
+    let mut at = error;
+    for _ in 0..DEEPEST {
+        let Some(inner) = at else { break };
+        codes.extend(inner.get("code").and_then(Value::as_str).filter(|code| is_word(code)));
+        at = inner.get("innererror").or_else(|| inner.get("innerError"));
+    }
+    let (first, last) = (codes.first().copied().unwrap_or_default(), codes.last().copied().unwrap_or_default());
+    let code = if first == last { first.to_owned() } else { format!("{first}/{last}") };
+    let pause = error.and_then(|error| error.get("retryAfterSeconds")).and_then(Value::as_u64).map(Duration::from_secs);
+    Fault { code, passes: status.as_u16() == 509, pause }
 }
 
 fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// Errors inside errors.
+const DEEPEST: usize = 6;
 /// What a grant has to allow.
 const SCOPE: &str = "Files.ReadWrite.All offline_access";
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::fault;
+
+    #[test]
+    fn the_outer_word_and_the_innermost_one_are_told() {
+        let code = |text: &str| fault(StatusCode::BAD_REQUEST, text.as_bytes()).code;
+        for (text, expected) in [
+            (
+                r#"{"error":{"code":"itemNotFound","message":"m","innerError":{"date":"d","request-id":"0"}}}"#,
+                "itemNotFound",
+            ),
+            (
+                r#"{"error":{"code":"invalidRange","innererror":{"code":"fragmentOverlap"}}}"#,
+                "invalidRange/fragmentOverlap",
+            ),
+            (
+                r#"{"error":{"code":"accessDenied","innerError":{"code":"a","innererror":{"code":"b"}}}}"#,
+                "accessDenied/b",
+            ),
+            (r#"{"error":{"code":"two words"}}"#, ""),
+            (r#"{"error":{"code":"429","innerError":{"code":"429"}}}"#, "429"),
+            ("<html>", ""),
+            ("", ""),
+        ] {
+            assert_eq!(code(text), expected, "{text}");
+        }
+        let limit = fault(StatusCode::from_u16(509).unwrap(), br#"{"error":{"code":"x","retryAfterSeconds":30}}"#);
+        assert!(limit.passes && limit.pause.is_some_and(|pause| pause.as_secs() == 30));
+    }
+}

@@ -36,24 +36,43 @@ pub(super) async fn open(drive: &Shared, place: (&str, &str), fetch: Fetch<'_>) 
     Ok(Download { served, etag, body })
 }
 
-/// Asks where the bytes are, and for the bytes.
+/// Asks where the bytes are, and for the bytes. An address is good for a short time: one that is good no more is asked for
+/// once more, for it says nothing about the item.
 async fn follow(drive: &Shared, call: &Call, range: Option<ByteRange>) -> Result<Reply> {
-    let reply = drive.ask(call).await?;
+    let first = ask(drive, call, range).await?;
+    let over = matches!(
+        first.status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE
+    );
+    if over { ask(drive, call, range).await } else { Ok(first) }
+}
+
+async fn ask(drive: &Shared, call: &Call, range: Option<ByteRange>) -> Result<Reply> {
+    let mut reply = drive.ask(call).await?;
     if is_missing(&reply) {
         return Err(Error::new(Kind::Missing, "the item is not in the drive").with_status(reply.status));
     }
-    if !reply.status.is_redirection() {
-        return if reply.is_done() { Ok(reply) } else { Err(reply.refusal("read an object")) };
+    if !reply.is_done() {
+        return Err(reply.refusal("read an object"));
     }
-    let address = reply.headers.get(LOCATION).and_then(|address| address.to_str().ok());
-    let address =
-        address.ok_or_else(|| Error::new(Kind::Refused, "OneDrive did not say where an object can be read"))?;
-    let mut call = Call::to(Method::GET, address)?.object();
-    if let Some(range) = range {
-        call.headers.insert(RANGE, value(&range.header())?);
+    for _ in 0..MOST_HOPS {
+        if !reply.status.is_redirection() {
+            break;
+        }
+        let address = reply.headers.get(LOCATION).and_then(|address| address.to_str().ok());
+        let address =
+            address.ok_or_else(|| Error::new(Kind::Refused, "OneDrive did not say where an object can be read"))?;
+        let mut call = drive.given(Method::GET, address)?.object();
+        if let Some(range) = range {
+            call.headers.insert(RANGE, value(&range.header())?);
+        }
+        reply = drive.ask_without_token(&call).await?;
     }
-    Ok(drive.ask_without_token(&call).await?)
+    Ok(reply)
 }
+
+/// Addresses that lead to others.
+const MOST_HOPS: u32 = 4;
 
 fn served(reply: &Reply, wanted: Option<ByteRange>) -> Result<Served> {
     if !reply.is_done() {

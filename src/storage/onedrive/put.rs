@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::claim::{Claim, Name, Sum};
-use super::drive::{Shared, bytes, is_taken};
+use super::drive::{Shared, bytes, may_be_taken};
 use super::hash::QuickXor;
 use crate::storage::finish::to_the_end;
 use crate::storage::{Chunk, Error, Kind, Object, Result, Stored};
@@ -35,6 +35,7 @@ async fn single(drive: Shared, names: Vec<Name>, chunk: Chunk) -> Result<Claim> 
         hash
     });
     let sum = Sum::from(&hash.await.map_err(|_| Error::new(Kind::Passing, "the body could not be hashed"))?);
+    let mut taken = not_unique();
     for name in names {
         let call = bytes(
             drive.at(Method::PUT, &name.text, ":/content?@microsoft.graph.conflictBehavior=fail"),
@@ -53,19 +54,24 @@ async fn single(drive: Shared, names: Vec<Name>, chunk: Chunk) -> Result<Claim> 
             claim.confirm(reply.json()?)?;
             return Ok(claim);
         }
-        if is_taken(&reply) {
+        if may_be_taken(&reply) {
             // An earlier try may have made the very item that this one met. Under a name that others may use that cannot
             // be known for certain: it is left alone, and the object gets the name that is its own.
             if reply.doubtful && claim.settle().await? {
                 return Ok(claim);
             }
             claim.leave();
+            taken = reply.refusal("store an object");
             continue;
         }
-        if reply.status.is_client_error() && !reply.doubtful {
+        if reply.had_no_effect() {
             claim.give_up();
         }
         return Err(reply.refusal("store an object"));
     }
-    Err(Error::new(Kind::Refused, "OneDrive says that a unique name is taken"))
+    Err(taken)
+}
+
+pub(super) fn not_unique() -> Error {
+    Error::new(Kind::Refused, "OneDrive says that a unique name is taken")
 }

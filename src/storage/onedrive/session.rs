@@ -1,6 +1,6 @@
 //! Bodies of more than 4 MB: an upload session, the next fragment filling while the last one is sent.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::TryFutureExt;
@@ -10,10 +10,10 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::claim::{Claim, Name, Sum};
-use super::drive::{Item, Shared, is_taken, json};
+use super::drive::{Item, Shared, json, may_be_taken};
 use super::fragment::{self, Outcome};
 use super::hash::QuickXor;
-use super::put::candidates;
+use super::put::{candidates, not_unique};
 use super::spool::measured;
 use crate::storage::finish::{clean_up, to_the_end};
 use crate::storage::session::{self, send_all};
@@ -37,16 +37,30 @@ pub(super) async fn store(drive: &Shared, object: &Object, mut upload: Upload, m
     session.finish()?.keep()
 }
 
-/// A session that has begun; ended by `Drop` unless it was completed. Not for `Debug`: its URL is a key.
+/// A session that has begun; ended by `Drop` unless it was completed. Not for `Debug`: its address is a key.
 struct Session {
     drive: Shared,
     name: Name,
-    url: String,
+    address: Address,
     total: u64,
     /// `None` while a fragment is being sent.
     progress: Option<Progress>,
     sending: Option<JoinHandle<Option<Advanced>>>,
     open: bool,
+}
+
+/// Where a session is: another address, once it was begun anew.
+#[derive(Clone)]
+struct Address(Arc<Mutex<String>>);
+
+impl Address {
+    fn get(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, url: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = url;
+    }
 }
 
 /// How far a session is.
@@ -68,24 +82,39 @@ struct Begun {
 }
 
 async fn begin(drive: Shared, names: Vec<Name>, total: u64) -> Result<Session> {
+    let mut taken = not_unique();
     for name in names {
-        // Not every drive has heeded `fail` for sessions (microsoftgraph/microsoft-graph-docs, issue 3276): ask first.
-        if !name.unique && drive.look(&name.text).await?.is_some() {
+        // Not every drive has heeded `fail` for sessions (microsoftgraph/microsoft-graph-docs, issue 3276): ask first. What
+        // cannot be found out is not free.
+        if !name.unique && !matches!(drive.look(&name.text).await, Ok(None)) {
             continue;
         }
-        let call = drive.at(Method::POST, &name.text, ":/createUploadSession");
-        let call = json(call, &json!({ "item": { "@microsoft.graph.conflictBehavior": "fail" } }));
-        let reply = drive.ask(&call).await?;
-        if is_taken(&reply) {
-            continue;
+        match open(&drive, &name.text).await? {
+            Ok(url) => {
+                let progress = Some(Progress::default());
+                let address = Address(Arc::new(Mutex::new(url)));
+                return Ok(Session { drive, name, address, total, progress, sending: None, open: true });
+            }
+            Err(error) => taken = error,
         }
-        if !reply.is_done() {
-            return Err(reply.refusal("begin an upload session"));
-        }
-        let Begun { upload_url: url } = reply.json()?;
-        return Ok(Session { drive, name, url, total, progress: Some(Progress::default()), sending: None, open: true });
     }
-    Err(Error::new(Kind::Refused, "OneDrive says that a unique name is taken"))
+    Err(taken)
+}
+
+/// Begins a session: its address. The inner error: the name may be taken.
+async fn open(drive: &Shared, name: &str) -> Result<Result<String>> {
+    let call = drive.at(Method::POST, name, ":/createUploadSession");
+    let call = json(call, &json!({ "item": { "@microsoft.graph.conflictBehavior": "fail" } }));
+    let reply = drive.ask(&call).await?;
+    if may_be_taken(&reply) {
+        return Ok(Err(reply.refusal("begin an upload session")));
+    }
+    if !reply.is_done() {
+        return Err(reply.refusal("begin an upload session"));
+    }
+    let Begun { upload_url } = reply.json()?;
+    drive.given(Method::PUT, &upload_url)?;
+    Ok(Ok(upload_url))
 }
 
 impl Session {
@@ -104,8 +133,8 @@ impl session::Session for Session {
     /// Begins to send a fragment. It is sent to its end even if the caller is dropped.
     fn send(&mut self, chunk: Chunk) -> Result<()> {
         let progress = self.progress.take().ok_or_else(broke_off)?;
-        let (drive, name, url) = (Arc::clone(&self.drive), self.name.text.clone(), self.url.clone());
-        let sending = advance(drive, name, url, progress, chunk, self.total);
+        let (drive, name, address) = (Arc::clone(&self.drive), self.name.text.clone(), self.address.clone());
+        let sending = advance(drive, name, address, progress, chunk, self.total);
         self.sending = Some(self.drive.tasks.spawn("onedrive fragment", sending));
         Ok(())
     }
@@ -124,7 +153,7 @@ impl session::Session for Session {
 async fn advance(
     drive: Shared,
     name: String,
-    url: String,
+    address: Address,
     mut progress: Progress,
     chunk: Chunk,
     total: u64,
@@ -134,26 +163,50 @@ async fn advance(
         hash.update(&data);
         hash
     });
+    let url = address.get();
     let sending = fragment::send(&drive, &url, progress.offset, &chunk, total);
     let (hashed, outcome) = tokio::join!(hashing, sending);
     let Ok(hash) = hashed else { return (progress, Err(broke_off())) };
     (progress.hash, progress.offset) = (hash, progress.offset + chunk.data.len() as u64);
+    let outcome = match outcome {
+        Ok(Outcome::Gone(error)) => after_the_end(&drive, &name, &address, &progress, &chunk, total, error).await,
+        outcome => outcome,
+    };
     let outcome = match outcome {
         Ok(Outcome::Received) => Ok(()),
         Ok(Outcome::Item(item)) => {
             progress.item = Some(item);
             Ok(())
         }
-        Ok(Outcome::Gone(error)) if progress.offset == total => match completed(&drive, &name, &progress).await {
-            Ok(Some(item)) => {
-                progress.item = Some(item);
-                Ok(())
-            }
-            Ok(None) | Err(_) => Err(error),
-        },
         Ok(Outcome::Gone(error)) | Err(error) => Err(error),
     };
     (progress, outcome)
+}
+
+/// What comes of a session that is gone: the file that it made, or another session, while all that was ever sent is here.
+async fn after_the_end(
+    drive: &Shared,
+    name: &str,
+    address: &Address,
+    progress: &Progress,
+    chunk: &Chunk,
+    total: u64,
+    error: Error,
+) -> Result<Outcome> {
+    if progress.offset == total {
+        match completed(drive, name, progress).await {
+            Ok(Some(item)) => return Ok(Outcome::Item(item)),
+            // Without an answer, the file may still be in the making.
+            Ok(None) if error.status().is_some() => {}
+            Ok(None) | Err(_) => return Ok(Outcome::Gone(error)),
+        }
+    }
+    if progress.offset > chunk.data.len() as u64 {
+        return Ok(Outcome::Gone(error));
+    }
+    let Ok(url) = open(drive, name).await? else { return Ok(Outcome::Gone(error)) };
+    address.set(url.clone());
+    fragment::send(drive, &url, 0, chunk, total).await
 }
 
 /// The file of a session that got its last fragment and is gone. A session whose commit fails stays ("Handle upload
@@ -168,7 +221,7 @@ impl Drop for Session {
         if !std::mem::take(&mut self.open) {
             return;
         }
-        let (drive, name, url) = (Arc::clone(&self.drive), self.name.text.clone(), std::mem::take(&mut self.url));
+        let (drive, name, address) = (Arc::clone(&self.drive), self.name.text.clone(), self.address.clone());
         let (progress, sending, total) = (self.progress.take(), self.sending.take(), self.total);
         clean_up(&self.drive.tasks, "onedrive session end", async move {
             let progress = match sending {
@@ -179,7 +232,7 @@ impl Drop for Session {
             let mut failure = None;
             for pause in PAUSES {
                 tokio::time::sleep(pause).await;
-                match end(&drive, &name, &url, progress.as_ref(), total).await {
+                match end(&drive, &name, &address.get(), progress.as_ref(), total).await {
                     Ok(()) => return,
                     Err(error) => failure = Some(error),
                 }

@@ -1,15 +1,14 @@
 //! What both drivers do: limits, tokens, chunks, hashes, broken downloads.
 
 use stowage::http::body::{Body, collect};
-use stowage::storage::{CHUNK_BYTES, Kind};
+use stowage::storage::Kind;
 
 use super::super::bodies::{Frames, bytes};
 use super::super::support::google::{Step, Trouble};
 use super::super::targets::{LIMIT, kind, object};
-use super::{Google, drive, each, storage};
+use super::{Google, LARGE, drive, each, storage};
 
 const UNIT: usize = 256 << 10;
-const LARGE: usize = 2 * CHUNK_BYTES + 70_000;
 /// Failures that pass, as both services answer them.
 const LIMITS: [(u16, &str); 4] =
     [(403, "userRateLimitExceeded"), (403, "rateLimitExceeded"), (429, "rateLimitExceeded"), (503, "backendError")];
@@ -153,16 +152,50 @@ async fn a_session_that_takes_nothing_is_given_up() {
     }
 }
 
+/// The first chunk is all that was ever sent, so another session can take it.
 #[tokio::test]
-async fn a_session_that_is_gone_is_passing() {
+async fn a_session_that_is_gone_at_its_first_chunk_is_begun_anew() {
     for status in [404, 410] {
         for google in each().await {
+            google.server.plan(Step::Chunk, Trouble::Forget(status));
+            let stored = google.target.put(&object("a/x"), Body::full(bytes(LARGE))).await.expect("stored");
+            assert!(google.target.read(&stored.location, LARGE).await == bytes(LARGE));
+            assert_eq!(google.server.count(Step::Begin), 2);
+            google.target.assert_clean("begun anew").await;
+            (0..9).for_each(|_| google.server.plan(Step::Chunk, Trouble::Forget(status)));
+            let error = google.target.put(&object("a/y"), Body::full(bytes(LARGE))).await.expect_err("for ever");
+            assert_eq!(error.kind(), Kind::Passing, "{error}");
+            google.target.assert_clean("for ever").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_gone_later_is_passing() {
+    for status in [404, 410] {
+        for google in each().await {
+            google.server.plan(Step::Chunk, Trouble::Take(usize::MAX));
             google.server.plan(Step::Chunk, Trouble::Forget(status));
             let error = google.target.put(&object("a/x"), Body::full(bytes(LARGE))).await.expect_err("gone");
             assert_eq!(error.kind(), Kind::Passing, "{error}");
             google.target.assert_empty("gone").await;
             google.target.put(&object("a/x"), Body::full(bytes(LARGE))).await.expect("a new session");
         }
+    }
+}
+
+/// A session's URI is enough, but where its server says otherwise: then it gets the token, once.
+#[tokio::test]
+async fn a_session_that_wants_the_token_gets_it() {
+    for google in each().await {
+        google.server.plan(Step::Chunk, Trouble::Take(usize::MAX));
+        google.server.plan(Step::Chunk, Trouble::Refuse(401, "authError", None));
+        let stored = google.target.put(&object("x"), Body::full(bytes(LARGE))).await.expect("stored");
+        assert!(google.target.read(&stored.location, LARGE).await == bytes(LARGE));
+        google.target.backend.delete(&stored.location).await.expect("removed");
+        (0..9).for_each(|_| google.server.plan(Step::Chunk, Trouble::Refuse(401, "authError", None)));
+        assert_eq!(kind(google.target.put(&object("y"), Body::full(bytes(LARGE))).await), Some(Kind::Refused));
+        google.target.assert_empty("refused").await;
     }
 }
 

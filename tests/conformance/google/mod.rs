@@ -1,5 +1,6 @@
 //! What only the Google drivers do, against a double of Google's servers.
 
+mod answers;
 mod both;
 mod drive;
 mod lost;
@@ -8,12 +9,16 @@ mod storage;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use stowage::storage::CHUNK_BYTES;
 
 use super::around::Around;
 use super::support::gateway::Couch;
 use super::support::google::GoogleServer;
 use super::support::tokens::{GRANT, REFRESH, SECRET, TokenServer};
 use super::targets::{BUCKET, BUDGET, Target, World};
+
+/// More than two chunks.
+const LARGE: usize = 2 * CHUNK_BYTES + 70_000;
 
 /// A driver, and what is behind it.
 pub struct Google {

@@ -1,5 +1,6 @@
 //! What only the `onedrive` driver does.
 
+mod answers;
 mod faults;
 
 use std::sync::Arc;

@@ -203,7 +203,7 @@ pub fn make(
 pub fn act(state: &mut State, step: Step, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
     match step {
         Step::Ids => return ids(state, asked),
-        Step::List => return list(state, asked),
+        Step::List => return list(state, asked, trouble),
         Step::Folder => return folder(state, asked, trouble),
         _ => {}
     }
@@ -253,8 +253,14 @@ fn ids(state: &mut State, asked: &Asked) -> Reply {
 }
 
 /// Whether names differ by upper and lower case only is not said to matter; here it does not.
-fn list(state: &State, asked: &Asked) -> Reply {
-    let known = ["q", "fields", "orderBy", "pageSize", "spaces", "supportsAllDrives"];
+fn list(state: &State, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
+    if trouble == Some(&Trouble::EmptyPage) {
+        return Reply::json(200, &json!({ "files": [], "incompleteSearch": false, "nextPageToken": "another/page" }));
+    }
+    let known = ["q", "fields", "orderBy", "pageSize", "pageToken", "spaces", "supportsAllDrives"];
+    if asked.query("pageToken").is_some_and(|page| page != "another/page") {
+        return failure(400, "invalid");
+    }
     let query = asked.query("q").and_then(Query::parse);
     let (Some(query), true) = (query, asked.only(&known)) else { return failure(400, "invalid") };
     if query.parent.as_deref().is_some_and(|parent| !state.drive.is_folder(parent)) {

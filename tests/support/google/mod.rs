@@ -63,6 +63,10 @@ pub enum Step {
 pub enum Trouble {
     /// The answer is this status and reason, with `Retry-After` in seconds; nothing happens.
     Refuse(u16, &'static str, Option<u64>),
+    /// The answer is this status and text, and no envelope around it; nothing happens.
+    Says(u16, &'static str),
+    /// A page of a list without a member, that is not the last one.
+    EmptyPage,
     /// It happens, and the connection breaks instead of an answer.
     LoseAnswer,
     /// It does not happen, and the connection breaks instead of an answer.
@@ -219,6 +223,7 @@ async fn answer(
     let reply = match &trouble {
         Some(Trouble::Break) => None,
         Some(Trouble::Refuse(status, reason, pause)) => Some(failure(*status, reason).retry_after(*pause)),
+        Some(Trouble::Says(status, text)) => Some(Reply::text(*status, text)),
         _ if !asked.is_sound => Some(failure(400, "badRequest")),
         // A session's URI is its own authorisation.
         _ if asked.query("upload_id").is_none() && !tokens.admit(&asked.headers) => Some(failure(401, "authError")),

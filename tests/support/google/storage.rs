@@ -127,10 +127,17 @@ pub fn act(
     if !asked.only(&["alt", "fields", "ifGenerationMatch"]) {
         return failure(400, "invalidParameter");
     }
-    let Some(objects) = state.storage.0.get_mut(bucket) else { return failure(404, "notFound") };
-    let Some(object) = objects.get(name) else { return failure(404, "notFound") };
+    // Downloads are refused with a sentence and no envelope.
+    let media = step == Step::Media;
+    let Some(objects) = state.storage.0.get_mut(bucket) else {
+        return if media { Reply::text(404, "The specified bucket does not exist.") } else { no_bucket() };
+    };
+    let Some(object) = objects.get(name) else {
+        return if media { Reply::text(404, "No such object: canary-message") } else { failure(404, "notFound") };
+    };
     if asked.query("ifGenerationMatch").is_some_and(|wanted| wanted != object.generation.to_string()) {
-        return failure(412, "conditionNotMet");
+        let sentence = "At least one of the pre-conditions you specified did not hold.";
+        return if media { Reply::text(412, sentence) } else { failure(412, "conditionNotMet") };
     }
     match step {
         Step::Look => partial(asked, object.resource(bucket, name, trouble)),
@@ -143,6 +150,12 @@ pub fn act(
             Reply::new(204)
         }
     }
+}
+
+fn no_bucket() -> Reply {
+    let message = "The specified bucket does not exist.";
+    let detail = json!({ "message": message, "domain": "global", "reason": "notFound" });
+    Reply::json(404, &json!({ "error": { "code": 404, "message": message, "errors": [detail] } }))
 }
 
 /// What the object's MD5 is said to be.

@@ -147,6 +147,12 @@ impl Reply {
         reply
     }
 
+    pub fn text(status: u16, text: &'static str) -> Self {
+        let mut reply = Self::new(status);
+        reply.data = Bytes::from_static(text.as_bytes());
+        reply
+    }
+
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::Method;
 use serde::Deserialize;
 
 use super::ids::Ids;
 use crate::storage::google::claim::Trace;
+use crate::storage::google::fault::is_gone;
 use crate::storage::google::service::Service;
 use crate::storage::{Digests, Result};
 
@@ -55,7 +56,7 @@ impl Drive {
         let target = format!("/drive/v3/files/{id}?fields={FIELDS}&supportsAllDrives=true");
         let reply = self.service.ask(&self.service.call(Method::GET, &target)).await?;
         match reply.status {
-            StatusCode::NOT_FOUND => Ok(None),
+            _ if is_gone(&reply) => Ok(None),
             status if status.is_success() => reply.json().map(Some),
             _ => Err(reply.refusal("say what a file is")),
         }
@@ -66,7 +67,7 @@ impl Drive {
         let target = format!("/drive/v3/files/{id}?supportsAllDrives=true");
         let reply = self.service.ask(&self.service.call(Method::DELETE, &target)).await?;
         match reply.status {
-            StatusCode::NOT_FOUND => Ok(false),
+            _ if is_gone(&reply) => Ok(false),
             status if status.is_success() => Ok(true),
             _ => Err(reply.refusal("remove a file")),
         }

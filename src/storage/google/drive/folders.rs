@@ -15,6 +15,7 @@ use serde_json::json;
 use super::file::Drive;
 use super::name::{FOLDER, is_id, query};
 use crate::http::target::{Origin, encode};
+use crate::storage::google::fault::is_gone;
 use crate::storage::{Error, Kind, Result};
 
 /// The folders of all Drives that are in use. One for the program: several plans may name the same Drive, and a driver of
@@ -33,10 +34,14 @@ struct Key {
     name: String,
 }
 
+/// Without `files` it is no list: what it says is not that there is no folder.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Listed {
-    #[serde(default)]
     files: Vec<Folder>,
+    next_page_token: Option<String>,
+    #[serde(default)]
+    incomplete_search: bool,
 }
 
 #[derive(Deserialize)]
@@ -80,22 +85,37 @@ async fn find_or_make(drive: &Drive, parent: &str, name: &str) -> Result<String>
     }
 }
 
+/// A page may be empty and not be the last one ("files.list": `nextPageToken`), and a search may have left files out
+/// (`incompleteSearch`): neither says that there is no such folder, which would make a second one.
 async fn look(drive: &Drive, parent: &str, name: &str) -> Result<Option<String>> {
     let query = encode(&query(parent, name));
-    let target = format!(
-        "/drive/v3/files?q={query}&fields=files(id,name)&orderBy=createdTime&pageSize=100&spaces=drive\
-         &supportsAllDrives=true"
-    );
-    let reply = drive.service.ask(&drive.service.call(Method::GET, &target)).await?;
-    if reply.status == StatusCode::NOT_FOUND {
-        return Err(gone());
+    let (mut page, mut complete) = (String::new(), true);
+    for _ in 0..MOST_PAGES {
+        let target = format!(
+            "/drive/v3/files?q={query}&fields=nextPageToken,incompleteSearch,files(id,name)&orderBy=createdTime\
+             &pageSize=100&spaces=drive&supportsAllDrives=true{page}"
+        );
+        let reply = drive.service.ask(&drive.service.call(Method::GET, &target)).await?;
+        if is_gone(&reply) {
+            return Err(gone());
+        }
+        if !reply.status.is_success() {
+            return Err(reply.refusal("look for a folder"));
+        }
+        let listed: Listed = reply.json()?;
+        complete &= !listed.incomplete_search;
+        // Whether `=` heeds upper and lower case is not said.
+        let same = |folder: &Folder| folder.name.as_deref() == Some(name) && is_id(&folder.id);
+        if let Some(folder) = listed.files.into_iter().find(same) {
+            return Ok(Some(folder.id));
+        }
+        match listed.next_page_token.filter(|token| !token.is_empty()) {
+            Some(token) => page = format!("&pageToken={}", encode(&token)),
+            None if complete => return Ok(None),
+            None => break,
+        }
     }
-    if !reply.status.is_success() {
-        return Err(reply.refusal("look for a folder"));
-    }
-    // Whether `=` heeds upper and lower case is not said.
-    let same = |folder: &Folder| folder.name.as_deref() == Some(name) && is_id(&folder.id);
-    Ok(reply.json::<Listed>()?.files.into_iter().find(same).map(|folder| folder.id))
+    Err(Error::new(Kind::Passing, "Google did not look for a folder everywhere"))
 }
 
 async fn make(drive: &Drive, parent: &str, name: &str) -> Result<String> {
@@ -108,7 +128,7 @@ async fn make(drive: &Drive, parent: &str, name: &str) -> Result<String> {
         status if status.is_success() => Ok(reply.json::<Folder>()?.id),
         // An earlier try has made it.
         StatusCode::CONFLICT if reply.doubtful => Ok(id),
-        StatusCode::NOT_FOUND => Err(gone()),
+        _ if is_gone(&reply) => Err(gone()),
         _ => Err(reply.refusal("make a folder")),
     }
 }
@@ -120,6 +140,8 @@ pub(super) fn gone() -> Error {
 
 /// The alias of the uppermost folder.
 const ROOT: &str = "root";
+/// Of 100 folders of one name each.
+const MOST_PAGES: u32 = 20;
 const MOST_KNOWN: u64 = 10_000;
 /// Somebody may move a folder to the trash, where files would follow it.
 const KNOWN_FOR: Duration = Duration::from_secs(300);

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 
 use super::file::Drive;
-use crate::storage::api::Call;
+use crate::storage::api::{Call, Reply};
+use crate::storage::google::fault::is_gone;
 use crate::storage::google::read::Source;
 use crate::storage::google::service::Service;
 use crate::storage::{Error, Kind, Result};
@@ -27,8 +28,8 @@ impl Source for File {
         self.drive.service.call(Method::GET, &target)
     }
 
-    fn is_gone(&self, status: StatusCode) -> bool {
-        status == StatusCode::NOT_FOUND
+    fn is_gone(&self, reply: &Reply) -> bool {
+        is_gone(reply)
     }
 
     /// Downloads have no tag, so the file is asked for its revision. It is asked after the bytes have begun to come: a file

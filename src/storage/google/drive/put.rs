@@ -11,10 +11,10 @@ use super::name::Path;
 use crate::storage::api::Reply;
 use crate::storage::finish::to_the_end;
 use crate::storage::google::claim::Claim;
+use crate::storage::google::fault::is_gone;
 use crate::storage::google::link;
 use crate::storage::google::related::{media_type, related};
 use crate::storage::google::session::Session;
-use crate::storage::session::send_all;
 use crate::storage::{Chunk, Digests, Error, Kind, Object, Result, Stored, Upload};
 
 /// A file that is to be made.
@@ -47,10 +47,8 @@ pub(super) async fn resumable(
 ) -> Result<Stored> {
     let wanted = Wanted::new(drive, path.clone(), object);
     let begin = wanted.begin(upload.length());
-    let mut session = to_the_end(&drive.service.tasks, "google_drive upload", begin).await?;
-    let sent = send_all(&mut session, &mut upload, first).await;
-    let ended = sent.and_then(|()| {
-        let (resource, claim) = session.finish()?;
+    let session = to_the_end(&drive.service.tasks, "google_drive upload", begin).await?;
+    let ended = session.store(&mut upload, first).await.and_then(|(resource, claim)| {
         let nonsense = |_| Error::new(Kind::Refused, "Google ended an upload with an answer that makes no sense");
         let resource = serde_json::from_slice(&resource).map_err(nonsense)?;
         confirm(claim, resource, &upload.report().digests().ok_or_else(changed)?)
@@ -109,7 +107,7 @@ impl Wanted {
                 let error = reply.refusal("store a file");
                 look(claim, digests, error).await
             }
-            status if status.is_client_error() && !reply.doubtful => {
+            _ if reply.had_no_effect() => {
                 claim.give_up();
                 Err(self.refusal(&reply))
             }
@@ -119,7 +117,7 @@ impl Wanted {
 
     /// A 404 means the folder, which may have been removed since it was found; one of the settings should be there.
     fn refusal(&self, reply: &Reply) -> Error {
-        match reply.status == StatusCode::NOT_FOUND && self.drive.folder.is_none() {
+        match is_gone(reply) && self.drive.folder.is_none() {
             true => gone(),
             false => reply.refusal("store a file"),
         }
@@ -137,9 +135,10 @@ impl Wanted {
         let service = &self.drive.service;
         let (made, metadata) = self.prepare().await?;
         let call = service.call(Method::POST, &target("resumable"));
-        let reply = service.ask(&link::begin(call, &metadata, &self.media_type, length)).await?;
+        let begin = link::begin(call, &metadata, &self.media_type, length);
+        let reply = service.ask(&begin).await?;
         match reply.status {
-            status if status.is_success() => Session::of(&reply, made),
+            status if status.is_success() => Session::of(&begin, &reply, made),
             _ => Err(self.refusal(&reply)),
         }
     }

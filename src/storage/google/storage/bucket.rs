@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http::target::encode;
 use crate::storage::google::claim::Trace;
+use crate::storage::google::fault::{is_another_generation, is_gone};
 use crate::storage::google::service::Service;
 use crate::storage::{Error, Kind, Result};
 
@@ -59,7 +60,7 @@ impl Bucket {
         let condition = generation.map(|generation| format!("?ifGenerationMatch={generation}")).unwrap_or_default();
         let call = self.service.call(Method::DELETE, &format!("{}{condition}", self.path(name)));
         let reply = self.service.ask(&call).await?;
-        let gone = matches!(reply.status, StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED);
+        let gone = is_gone(&reply) || (generation.is_some() && is_another_generation(&reply));
         if gone || reply.status.is_success() {
             return Ok(());
         }
@@ -73,7 +74,7 @@ impl Made {
         let service = &self.bucket.service;
         let path = format!("{}?fields={FIELDS}", self.bucket.path(&self.name));
         let reply = service.ask(&service.call(Method::GET, &path)).await?;
-        if reply.status == StatusCode::NOT_FOUND {
+        if is_gone(&reply) {
             return Ok(None);
         }
         if !reply.status.is_success() {

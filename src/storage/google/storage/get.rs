@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 
 use super::bucket::Bucket;
 use crate::storage::Result;
-use crate::storage::api::Call;
+use crate::storage::api::{Call, Reply};
+use crate::storage::google::fault::{is_another_generation, is_gone};
 use crate::storage::google::read::Source;
 use crate::storage::google::service::Service;
 
@@ -31,8 +32,8 @@ impl Source for Stored {
         self.bucket.service.call(Method::GET, &target)
     }
 
-    fn is_gone(&self, status: StatusCode) -> bool {
-        matches!(status, StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED)
+    fn is_gone(&self, reply: &Reply) -> bool {
+        is_gone(reply) || (self.generation.is_some() && is_another_generation(reply))
     }
 
     async fn version(&self, headers: &HeaderMap) -> Result<Option<String>> {

@@ -9,12 +9,13 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::bucket::{Bucket, Made, OWNER, Resource, changed};
+use crate::storage::api::Reply;
 use crate::storage::finish::to_the_end;
 use crate::storage::google::claim::Claim;
+use crate::storage::google::fault::is_another_generation;
 use crate::storage::google::link;
 use crate::storage::google::related::{media_type, related};
 use crate::storage::google::session::Session;
-use crate::storage::session::send_all;
 use crate::storage::{Chunk, Digests, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
@@ -38,9 +39,8 @@ pub(super) async fn resumable(
     first: Chunk,
 ) -> Result<Stored> {
     let begin = begin(Arc::clone(bucket), names(object), media_type(&object.content_type), upload.length());
-    let mut session = to_the_end(&bucket.service.tasks, "google_storage upload", begin).await?;
-    send_all(&mut session, &mut upload, first).await?;
-    let (resource, claim) = session.finish()?;
+    let session = to_the_end(&bucket.service.tasks, "google_storage upload", begin).await?;
+    let (resource, claim) = session.store(&mut upload, first).await?;
     let digests = upload.report().digests();
     let resource = serde_json::from_slice(&resource)
         .map_err(|_| Error::new(Kind::Refused, "Google ended an upload with an answer that makes no sense"))?;
@@ -100,16 +100,18 @@ struct Single {
 
 impl Single {
     async fn store(mut self) -> Result<Claim<Made>> {
+        let mut taken = all_taken();
         for name in std::mem::take(&mut self.names) {
-            if let Some(claim) = self.create(made(&self.bucket, &name)).await? {
-                return Ok(claim);
+            match self.create(made(&self.bucket, &name)).await? {
+                Ok(claim) => return Ok(claim),
+                Err(error) => taken = error,
             }
         }
-        Err(all_taken())
+        Err(taken)
     }
 
-    /// `None`: something else has the name.
-    async fn create(&mut self, made: Made) -> Result<Option<Claim<Made>>> {
+    /// The inner error: something else has the name.
+    async fn create(&mut self, made: Made) -> Result<Result<Claim<Made>>> {
         let mut metadata = metadata(&made, &self.media_type);
         // Google refuses bytes that changed on their way ("Data validation and change detection").
         metadata.insert("md5Hash".to_owned(), json!(STANDARD.encode(self.digests.md5)));
@@ -126,26 +128,37 @@ impl Single {
             // A claim that stays doubtful looks again: the request may still be at work.
             Err(lost) => {
                 let resource = claim.trace.look().await?.ok_or(lost.error)?;
-                return confirm(claim, resource, &self.digests).map(Some);
+                return confirm(claim, resource, &self.digests).map(Ok);
             }
         };
         if reply.status.is_success() {
-            return confirm(claim, reply.json()?, &self.digests).map(Some);
+            return confirm(claim, reply.json()?, &self.digests).map(Ok);
         }
-        if reply.status == StatusCode::PRECONDITION_FAILED {
+        if is_taken(&reply) {
             // The first try may have made the very object that the second one met.
             if reply.doubtful
                 && let Some(resource) = claim.trace.look().await?
             {
-                return confirm(claim, resource, &self.digests).map(Some);
+                return confirm(claim, resource, &self.digests).map(Ok);
             }
             claim.give_up();
-            return Ok(None);
+            return Ok(Err(reply.refusal("store an object")));
         }
-        if reply.status.is_client_error() && !reply.doubtful {
+        if reply.had_no_effect() {
             claim.give_up();
         }
         Err(reply.refusal("store an object"))
+    }
+}
+
+/// Whether something has the name: an object (412), another upload at the same moment (409), or an object that may not be
+/// written over yet ("HTTP status and error codes for JSON": retention, holds).
+fn is_taken(reply: &Reply) -> bool {
+    match reply.status {
+        StatusCode::PRECONDITION_FAILED => is_another_generation(reply),
+        StatusCode::CONFLICT => true,
+        StatusCode::FORBIDDEN => matches!(reply.code(), "retentionPolicyNotMet" | "objectUnderActiveHold"),
+        _ => false,
     }
 }
 
@@ -155,18 +168,21 @@ async fn begin(
     media_type: String,
     length: Option<u64>,
 ) -> Result<Session<Made>> {
+    let mut taken = all_taken();
     for name in names {
         let made = made(&bucket, &name);
         let call = bucket.service.call(Method::POST, &bucket.upload_path("resumable"));
         let metadata = Value::Object(metadata(&made, &media_type));
-        let reply = bucket.service.ask(&link::begin(call, &metadata, &media_type, length)).await?;
-        if reply.status == StatusCode::PRECONDITION_FAILED {
+        let begin = link::begin(call, &metadata, &media_type, length);
+        let reply = bucket.service.ask(&begin).await?;
+        if is_taken(&reply) {
+            taken = reply.refusal("begin an upload");
             continue;
         }
         if !reply.status.is_success() {
             return Err(reply.refusal("begin an upload"));
         }
-        return Session::of(&reply, made);
+        return Session::of(&begin, &reply, made);
     }
-    Err(all_taken())
+    Err(taken)
 }
