@@ -80,6 +80,43 @@ async fn nonsense_is_told_as_such() {
     }
 }
 
+/// What is said once by something between is no reason to have no token.
+#[tokio::test]
+async fn nonsense_does_not_take_a_good_token_away() {
+    for (status, text) in [(200, "<html>"), (200, "{}"), (404, "<html>"), (403, "<html>")] {
+        let world = World::start().await;
+        world.call().await.expect("an answer");
+        change(&world.couch, APP, |app| app["name"] = "renamed".into()).await;
+        world.tokens().instead(Instead::Answers(status, None, text));
+        assert_eq!(world.call().await.expect("the old token"), 200, "{status} {text}");
+    }
+}
+
+/// The grant's document names another person, whose token is not to be had yet: the first one's is not used.
+#[tokio::test]
+async fn a_busy_provider_does_not_give_anothers_token() {
+    let world = World::start().await;
+    world.call().await.expect("an answer");
+    change(&world.couch, GRANT, |grant| grant["profile"] = serde_json::json!({"email": "other@company.example"})).await;
+    world.tokens().instead(Instead::Answers(503, Some("100"), ""));
+    assert_eq!(world.failure().await.0, Kind::Passing);
+}
+
+/// Microsoft calls some faults that pass a refusal of the grant, and says so by a number.
+#[tokio::test]
+async fn a_refusal_that_microsoft_calls_transient_is_asked_again() {
+    let world = World::start().await;
+    let busy = r#"{"error":"invalid_grant","error_description":"AADSTS50196: a loop","error_codes":[50196]}"#;
+    world.tokens().instead(Instead::Answers(400, None, busy));
+    assert_eq!(world.call().await.expect("an answer"), 200);
+    let over = r#"{"error":"invalid_grant","error_description":"AADSTS700082: over","error_codes":[700082]}"#;
+    let world = World::start().await;
+    world.tokens().instead(Instead::Answers(400, None, over));
+    let (kind, text) = world.failure().await;
+    assert_eq!(kind, Kind::Refused);
+    assert!(text.contains("invalid_grant/AADSTS700082"), "{text}");
+}
+
 #[tokio::test]
 async fn couchdb_is_not_needed_while_a_token_is_good() {
     let world = World::start().await;

@@ -79,17 +79,34 @@ impl Documents {
                 let pem = String::from_utf8(answer.into_body().into()).unwrap_or_default();
                 Ok(ServerKey { id, rev, pem: Secret::new(pem) })
             }
-            StatusCode::NOT_FOUND => Err(missing(&id, "attachment private_key.pem in CouchDB")),
+            StatusCode::NOT_FOUND if is_of_couchdb(answer.body()) => {
+                Err(missing(&id, "attachment private_key.pem in CouchDB"))
+            }
             status => Err(Error::answered(status, format!("CouchDB does not give the key of OAuth document {id}"))),
         }
     }
 
+    /// Whether a document is there.
+    ///
+    /// # Errors
+    /// Where CouchDB does not say.
+    pub(super) async fn knows(&self, id: &str) -> Result<bool> {
+        Ok(self.look(id).await?.is_some())
+    }
+
     async fn document(&self, id: &str) -> Result<Document> {
+        self.look(id).await?.ok_or_else(|| absent(id))
+    }
+
+    async fn look(&self, id: &str) -> Result<Option<Document>> {
         let answer = self.couch.own_account().read(&self.path(id), "").await;
         match answer.map_err(|error| unasked(id, error))? {
-            Answer::Document(document, _) if document.value("pvt_deleted") != Some(Value::Bool(true)) => Ok(document),
-            Answer::Document(..) => Err(absent(id)),
-            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Err(absent(id)),
+            Answer::Document(document, _) => {
+                Ok(Some(document).filter(|document| document.value("pvt_deleted") != Some(Value::Bool(true))))
+            }
+            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND && is_of_couchdb(answer.body()) => {
+                Ok(None)
+            }
             Answer::Other(answer) => {
                 let status = answer.status();
                 Err(Error::answered(status, format!("CouchDB does not give OAuth document {id}")))
@@ -104,6 +121,12 @@ impl Documents {
 
 fn unasked(id: &str, error: crate::couch::Error) -> Error {
     Error::new(Kind::Passing, format!("CouchDB cannot be asked for OAuth document {id}")).because(error)
+}
+
+/// Whether a 404 is CouchDB's own, and not that of something in front of it.
+fn is_of_couchdb(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body)
+        .is_ok_and(|answer| answer.get("error").and_then(Value::as_str) == Some("not_found"))
 }
 
 fn absent(id: &str) -> Error {

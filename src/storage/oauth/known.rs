@@ -125,8 +125,10 @@ impl Memory {
             Failure { kind: Kind::Refused, status: None, message: message.into(), code: code.into(), again: None };
         let mut facts = known.facts();
         let is_news = facts.refusal.as_ref().is_none_or(|before| before.failure.message != failure.message);
-        // An assertion is also refused while this machine's clock is wrong.
-        let until = grant.refresh_token().is_none().then(|| Instant::now() + ASSERT_AGAIN);
+        // An assertion is also refused while this machine's clock is wrong, and all but `invalid_grant` can be mended at the
+        // provider, without any document: an app that is enabled again, a policy, a scope.
+        let for_good = grant.refresh_token().is_some() && code.split('/').next() == Some("invalid_grant");
+        let until = (!for_good).then(|| Instant::now() + ASK_AGAIN);
         facts.token = None;
         facts.refusal = Some(Refusal { version: grant.version.clone(), failure: failure.clone(), until });
         drop(facts);
@@ -159,6 +161,13 @@ impl Known {
         facts.token.as_ref().map(|(_, granted)| granted).filter(|granted| granted.ends > Instant::now()).cloned()
     }
 
+    /// A token that is still good, of this very grant: a document that names another person by now has none yet.
+    pub(super) fn usable_for(&self, grant: &Grant) -> Option<Granted> {
+        let facts = self.facts();
+        let (basis, granted) = facts.token.as_ref()?;
+        (granter(basis) == granter(&grant.basis) && granted.ends > Instant::now()).then(|| granted.clone())
+    }
+
     /// A token that need not be renewed yet.
     pub(super) fn granted(&self, grant: &Grant) -> Option<Granted> {
         let facts = self.facts();
@@ -185,6 +194,11 @@ impl Known {
     }
 }
 
+/// What [`Grant::basis`] says of the grant's own document.
+fn granter(basis: &str) -> Option<&str> {
+    basis.split(' ').next()
+}
+
 impl Renewals {
     fn one_more(&mut self, now: Instant) -> bool {
         if self.since.is_none_or(|since| now.saturating_duration_since(since) > A_WHILE) {
@@ -204,7 +218,7 @@ const LONGEST_MARGIN: Duration = Duration::from_secs(60);
 /// Some vendors answer 401 for more than bad tokens: then new ones are of no use, and the provider is left alone.
 const MOST_RENEWALS: u8 = 6;
 const A_WHILE: Duration = Duration::from_secs(60);
-const ASSERT_AGAIN: Duration = Duration::from_secs(300);
+const ASK_AGAIN: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {

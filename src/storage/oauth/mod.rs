@@ -114,6 +114,14 @@ impl OAuth {
         Self(Arc::new(Shared { documents, client, tasks, pause, answers, memory: Memory::new(MOST_GRANTS) }))
     }
 
+    /// Whether there is an OAuth document of this id.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    pub async fn knows(&self, id: &str) -> Result<bool> {
+        self.0.documents.knows(id).await
+    }
+
     /// What `Authorization` has to say.
     async fn authorization(&self, key: &Key) -> Result<HeaderValue> {
         let timed = match self.0.answers.get(key).await {
@@ -152,8 +160,8 @@ impl OAuth {
         let known = shared.memory.of(key);
         let grant = match shared.documents.read(key).await {
             Ok(grant) => grant,
-            // Whoever has a token does not need CouchDB for a while.
-            Err(error) => match known.usable().filter(|_| error.kind() == Kind::Passing) {
+            // Whoever has a token does not need CouchDB for a while. Only documents that say something take it away.
+            Err(error) => match known.usable().filter(|_| error.kind() != Kind::Settings) {
                 Some(granted) => return Ok(Timed { until: soon.min(granted.ends), outcome: Ok(granted) }),
                 None => return Err(error),
             },
@@ -183,7 +191,8 @@ impl OAuth {
                 let failure = Failure::passing(key, &error);
                 // What a provider asks for holds for everybody who would ask it.
                 let until = Instant::now() + error.retry_after().unwrap_or_default().min(LONGEST_REST);
-                match known.usable().filter(|_| error.kind() == Kind::Passing) {
+                // An answer that makes no sense is no refusal either.
+                match known.usable_for(&grant) {
                     Some(granted) => Ok(Timed { until: soon.min(granted.ends), outcome: Ok(granted) }),
                     None if error.retry_after().is_some() => Ok(Timed { until, outcome: Err(failure) }),
                     None => Err(failure.error()),

@@ -120,16 +120,28 @@ impl Form {
     }
 }
 
-/// RFC 6749 section 5.2. A code is one word, so that nothing else of the answer is shown.
-fn fault(_: StatusCode, text: &[u8]) -> Fault {
+/// RFC 6749 section 5.2. A code is one word, so that nothing else of the answer is shown; Microsoft's number for it, which says
+/// more, stands behind it: `invalid_grant/AADSTS700082`.
+fn fault(status: StatusCode, text: &[u8]) -> Fault {
     #[derive(Deserialize)]
     struct Refusal {
         error: String,
+        #[serde(default)]
+        error_codes: Vec<u32>,
     }
-    let code = serde_json::from_slice(text).map(|Refusal { error }| error).unwrap_or_default();
+    let Ok(Refusal { error: code, error_codes }) = serde_json::from_slice(text) else {
+        return Fault { passes: status.is_server_error(), ..Fault::default() };
+    };
     let word = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    let code = if word { code } else { String::new() };
-    Fault { passes: PASSING_CODES.contains(&&*code), code }
+    if !word {
+        return Fault { passes: status.is_server_error(), ..Fault::default() };
+    }
+    let limited = PASSING_CODES.contains(&&*code) || error_codes.iter().any(|code| PASSING_NUMBERS.contains(code));
+    let code = match error_codes.first() {
+        Some(number) => format!("{code}/AADSTS{number}"),
+        None => code,
+    };
+    Fault { passes: limited || status.is_server_error(), code, pause: None }
 }
 
 /// Codes of failures that pass, whatever their status (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5, Google's
@@ -142,6 +154,9 @@ const PASSING_CODES: [&str; 6] = [
     "rate_limit_exceeded",
     "too_many_requests",
 ];
+/// Numbers of Microsoft's that pass, whatever the code beside them ("Microsoft Entra authentication and authorization error
+/// codes"): a loop of requests that has to pause, a service that is not there, timeouts, faults that are called transient.
+const PASSING_NUMBERS: [u32; 7] = [50087, 50196, 90006, 90012, 90024, 90033, 90055];
 /// A provider need not say how long a token lasts.
 const UNKNOWN: Duration = Duration::from_secs(300);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -205,6 +220,30 @@ mod tests {
     #[test]
     fn forms_are_encoded() {
         assert_eq!(Form::of("g").and("a", "x y&z=ü").0, "grant_type=g&a=x+y%26z%3D%C3%BC");
+    }
+
+    /// Whether the grant is refused for good, and what the operator reads.
+    #[test]
+    fn refusals_are_told_from_what_passes() {
+        for (status, text, code, passes) in [
+            (400, r#"{"error":"invalid_grant","error_description":"x"}"#, "invalid_grant", false),
+            (401, r#"{"error":"invalid_client"}"#, "invalid_client", false),
+            (400, r#"{"error":"slow_down"}"#, "slow_down", true),
+            (
+                400,
+                r#"{"error":"temporarily_unavailable","error_codes":[90033]}"#,
+                "temporarily_unavailable/AADSTS90033",
+                true,
+            ),
+            (400, r#"{"error":"invalid_grant","error_codes":[700082]}"#, "invalid_grant/AADSTS700082", false),
+            (400, r#"{"error":"invalid_grant","error_codes":[50196]}"#, "invalid_grant/AADSTS50196", true),
+            (500, r#"{"error":"invalid_grant"}"#, "invalid_grant", true),
+            (403, "<html>Forbidden</html>", "", false),
+            (520, "<html>", "", true),
+        ] {
+            let fault = fault(StatusCode::from_u16(status).unwrap(), text.as_bytes());
+            assert_eq!((&*fault.code, fault.passes), (code, passes), "{status} {text}");
+        }
     }
 
     #[test]
