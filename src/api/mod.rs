@@ -25,6 +25,7 @@ mod documents;
 mod edit;
 mod envelope;
 mod explain;
+mod grants;
 mod records;
 mod references;
 mod request;

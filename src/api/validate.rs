@@ -6,6 +6,7 @@ use super::Api;
 use super::addresses::check_addresses;
 use super::documents::Stored;
 use super::envelope::{Errors, Failure};
+use super::grants::check_grants;
 use super::references::{Ground, check_references, check_settings};
 use super::request::{Data, Query};
 use super::route::Scope;
@@ -31,6 +32,7 @@ impl Api {
         let below = self.below(scope, &members).await?;
         let ground = Ground::new(below, &members);
         self.check_references(&ground)?;
+        self.check_grants(&ground).await?;
         self.check_addresses(&ground).await?;
         if !self.may_skip_the_check(data, query)? {
             self.check(scope, &ground.merged, &mut members, old, request).await?;
@@ -50,6 +52,12 @@ impl Api {
         let mut errors = Errors::default();
         check_references(ground, &mut errors);
         check_settings(ground, &self.0.gateway.storages, &mut errors);
+        errors.check()
+    }
+
+    async fn check_grants(&self, ground: &Ground) -> Result<(), Failure> {
+        let mut errors = Errors::default();
+        check_grants(ground, self.0.gateway.storages.oauth(), &mut errors).await?;
         errors.check()
     }
 

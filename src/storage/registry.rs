@@ -82,7 +82,23 @@ pub struct Registry {
     opened: Cache<String, Arc<dyn Backend>>,
 }
 
+impl Driver {
+    /// The setting that names the OAuth document that such a storage uses, and the document's id; `None` where it uses none.
+    #[must_use]
+    pub fn grant(&self, settings: &Settings) -> Option<(&'static str, String)> {
+        let takes = |key: &&str| self.schema.contains(&format!("\"{key}\": {{"));
+        let named = |key| Some((key, settings.text(key).ok()??)).filter(|(_, id): &(_, String)| !id.is_empty());
+        ["oauth_doc_id", "oauth_app_id"].into_iter().filter(takes).find_map(named)
+    }
+}
+
 impl Registry {
+    /// The OAuth documents that storages may name.
+    #[must_use]
+    pub fn oauth(&self) -> &OAuth {
+        &self.context.oauth
+    }
+
     /// An empty registry.
     #[must_use]
     pub fn new(context: Context) -> Self {

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use stowage::storage::driver;
 
 use crate::support::gateway::STORAGE;
-use crate::{MINE, ask, data, envelope, file_plan, of, plan, start, wrong};
+use crate::{MINE, Running, ask, data, envelope, file_plan, of, plan, start, wrong};
 
 /// Saves it and takes it away again: what is wrong, or nothing.
-async fn refusals(gateway: &crate::Running, plan: &Value) -> Vec<String> {
+async fn refusals(gateway: &Running, plan: &Value) -> Vec<String> {
     let answer = ask(gateway, "PUT", &of(MINE), Some(plan)).await;
     if answer.status == 201 {
         assert_eq!(ask(gateway, "DELETE", &of(MINE), None).await.status, 200);
@@ -46,6 +46,7 @@ const RIGHT: [(&str, &str); 12] = [
 #[tokio::test]
 async fn what_is_documented_is_saved() {
     let gateway = start().await;
+    save_grant(&gateway, "0123456789abcdef0123456789abcdef").await;
     for (handler, settings) in RIGHT {
         let settings: Value = serde_json::from_str(settings).unwrap();
         let expected = if driver(handler).is_some() {
@@ -79,6 +80,34 @@ async fn what_is_documented_is_saved() {
         every["plan"]["modb"]["types"][name] = json!({"attachments": reference, "connection": "local"});
     }
     assert_eq!(refusals(&gateway, &every).await, [""; 0]);
+    gateway.stop().await;
+}
+
+/// Saves an OAuth document, which says nothing.
+async fn save_grant(gateway: &Running, id: &str) {
+    gateway.couch.request("PUT", "/system_auth", "", b"").await;
+    gateway.couch.request("PUT", &format!("/system_auth/{id}"), "application/json", b"{}").await;
+}
+
+/// Nothing can be stored with it, whether that is tried or not.
+#[tokio::test]
+async fn an_oauth_document_that_is_not_there_is_refused_under_its_field() {
+    let gateway = start().await;
+    for (handler, settings, key) in [
+        ("google_storage", json!({"bucket": "recordings", "oauth_doc_id": "none"}), "oauth_doc_id"),
+        ("google_storage", json!({"bucket": "recordings", "oauth_app_id": "none"}), "oauth_app_id"),
+        ("google_drive", json!({"oauth_doc_id": "none"}), "oauth_doc_id"),
+        ("dropbox", json!({"oauth_doc_id": "none"}), "oauth_doc_id"),
+        ("onedrive", json!({"oauth_doc_id": "none"}), "oauth_doc_id"),
+    ] {
+        let expected = format!("attachments.{STORAGE}.settings.{key}: invalid");
+        assert_eq!(refusals(&gateway, &plan(handler, &settings)).await, [expected], "{handler}");
+    }
+    save_grant(&gateway, "there").await;
+    assert_eq!(refusals(&gateway, &plan("dropbox", &json!({"oauth_doc_id": "there"}))).await, [""; 0]);
+    // One that is not named, or means nothing to the handler, is not looked for.
+    let other = json!({"bucket": "recordings", "key": "k", "secret": "s", "oauth_doc_id": "none"});
+    assert_eq!(refusals(&gateway, &plan("s3", &other)).await, [""; 0]);
     gateway.stop().await;
 }
 

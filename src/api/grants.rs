@@ -1,0 +1,24 @@
+//! The OAuth documents that a plan names have to be there: nothing can be stored without them, whether that is tried or not.
+
+use super::envelope::{Errors, Failure};
+use super::references::Ground;
+use crate::error::Error;
+use crate::storage::{OAuth, driver};
+
+/// Refuses a storage that names an OAuth document which is not there.
+///
+/// # Errors
+/// 503 where CouchDB does not say.
+pub(super) async fn check_grants(ground: &Ground, oauth: &OAuth, errors: &mut Errors) -> Result<(), Failure> {
+    for id in ground.own_ids("attachments") {
+        let Some(settings) = ground.merged.storage(id) else { continue };
+        let named = driver(settings.handler()).and_then(|driver| driver.grant(&settings));
+        let Some((key, document)) = named else { continue };
+        let known = oauth.knows(&document).await;
+        if !known.map_err(|error| Failure::from(Error::Storage(id.as_str().into(), error)))? {
+            let message = format!("{key} names an OAuth document that does not exist");
+            errors.say(&["attachments", id, "settings", key], "invalid", message);
+        }
+    }
+    Ok(())
+}
