@@ -106,6 +106,21 @@ impl Upload {
         Some(self.fill(permit).await)
     }
 
+    /// A second share of the memory, of a chunk's size, if the budget has one left now.
+    #[must_use]
+    pub fn another_share(&self) -> Option<Permit> {
+        self.budget.try_share(CHUNK_BYTES)
+    }
+
+    /// The next bytes as they come, at most `most`, behind the chunks that were taken; `None` at the end, when the report is
+    /// there.
+    ///
+    /// # Errors
+    /// As for [`chunk`](Self::chunk).
+    pub async fn piece(&mut self, most: usize) -> Result<Option<Bytes>> {
+        self.take(most).await
+    }
+
     /// The body as a stream, behind a chunk that was taken already; for storages that take a body as it comes. Once its
     /// last frame is there, the report is too.
     #[must_use]

@@ -6,6 +6,7 @@
 //! | `fault` | what a failure says, and which 403s pass |
 //! | `related` | metadata and bytes in one request |
 //! | `session`, `link` | resumable uploads: the chunks, and what a session answers |
+//! | `stream`, `window` | a long upload in one request, its last bytes kept |
 //! | `claim` | what an upload may have left |
 //! | `read` | downloads, resumed under the same version |
 
@@ -18,3 +19,5 @@ mod related;
 mod service;
 mod session;
 pub(super) mod storage;
+mod stream;
+mod window;

@@ -11,12 +11,13 @@ use tokio::task::JoinHandle;
 
 use super::claim::{Claim, Trace};
 use super::link::{Link, Said, nonsense};
+use super::stream;
 use crate::http::body::Body;
 use crate::storage::api::{Call, Reply};
 use crate::storage::finish::clean_up;
 use crate::storage::session;
 use crate::storage::tries::Tries;
-use crate::storage::{Chunk, Error, Kind, Result, Upload};
+use crate::storage::{CHUNK_BYTES, Chunk, Error, Kind, Result, Upload};
 
 /// A session that has begun; cancelled by `Drop` unless it was finished.
 #[derive(Debug)]
@@ -45,7 +46,15 @@ impl<T: Trace> Session<T> {
     /// # Errors
     /// Those of the body; `Refused` where the server did not make an object.
     pub(super) async fn store(mut self, upload: &mut Upload, first: Chunk) -> Result<(Bytes, Claim<T>)> {
-        session::send_all(&mut self, upload, first).await?;
+        match upload.length() {
+            Some(total) if total > MOST_IN_CHUNKS => {
+                if let Some(claim) = &mut self.claim {
+                    claim.doubt();
+                }
+                self.resource = Some(stream::send(&self.link, upload, first, total).await?);
+            }
+            _ => session::send_all(&mut self, upload, first).await?,
+        }
         let finished = self.resource.take().and_then(|resource| Some((resource, self.claim.take()?)));
         finished.ok_or_else(|| Error::new(Kind::Refused, "Google did not end an upload"))
     }
@@ -173,13 +182,15 @@ impl Part {
 }
 
 /// The error for a session that has less than it said before. A new upload may succeed.
-fn lost() -> Error {
+pub(super) fn lost() -> Error {
     Error::new(Kind::Passing, "Google lost bytes of an upload that are not here any more")
 }
 
-fn stands_still() -> Error {
+pub(super) fn stands_still() -> Error {
     Error::new(Kind::Passing, "Google does not take the bytes of an upload")
 }
 
+/// A longer body of known length is one request: each further one costs a round trip, and some servers more than that.
+const MOST_IN_CHUNKS: u64 = 3 * CHUNK_BYTES as u64;
 /// How often a session may say that it has no more than before.
-const MOST_STANDSTILLS: u32 = 3;
+pub(super) const MOST_STANDSTILLS: u32 = 3;

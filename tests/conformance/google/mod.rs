@@ -3,6 +3,7 @@
 mod answers;
 mod both;
 mod drive;
+mod long;
 mod lost;
 mod storage;
 
@@ -92,6 +93,17 @@ fn open(parts: Parts, settings: Value) -> Google {
 }
 
 impl Google {
+    /// The same driver with another budget of memory.
+    pub fn again_with(&self, budget: u64) -> Self {
+        let settings = match self.is_drive {
+            true => json!({ "oauth_doc_id": GRANT }),
+            false => json!({ "bucket": BUCKET, "oauth_doc_id": GRANT }),
+        };
+        let mut again = self.again(settings);
+        again.target = again.target.with_budget(budget);
+        again
+    }
+
     /// Another driver for the same server.
     pub fn again(&self, settings: Value) -> Self {
         let (server, tokens) = (Arc::clone(&self.server), Arc::clone(&self.tokens));
