@@ -79,11 +79,30 @@ pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, NOT_UNRESERVED).to_string()
 }
 
+/// The parameters of a query as CouchDB reads them (`mochiweb_util:parse_qs`): a semicolon separates them as well, and an
+/// escape that is none stays as it is.
+pub fn query_pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let pairs = query.unwrap_or_default().split(['&', ';']).filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (query_text(name), query_text(value))
+    })
+}
+
 /// The value of a query parameter, decoded; the first one of that name counts.
 #[must_use]
 pub fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
-    let pairs = url::form_urlencoded::parse(query?.as_bytes());
-    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    query_pairs(query).find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// What is no UTF-8 is in no name and no value that the gateway looks for.
+fn query_text(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(text);
+    }
+    let spaced: Vec<u8> = text.bytes().map(|byte| if byte == b'+' { b' ' } else { byte }).collect();
+    let decoded: Vec<u8> = percent_decode(&spaced).collect();
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
 }
 
 const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -121,5 +140,8 @@ mod tests {
     fn query_values_are_decoded() {
         assert_eq!(query_value(Some("a=1&rev=2-x%2By&rev=3"), "rev").as_deref(), Some("2-x+y"));
         assert_eq!(query_value(None, "rev"), None);
+        assert_eq!(query_value(Some("a=1;%72ev=x;=&&y"), "rev").as_deref(), Some("x"));
+        assert_eq!(query_value(Some("a=1;%72ev=x;=&&y"), "y").as_deref(), Some(""));
+        assert_eq!(query_value(Some("a=%ZZ=+%"), "a").as_deref(), Some("%ZZ= %"));
     }
 }
