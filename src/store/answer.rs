@@ -80,7 +80,7 @@ impl Failure {
         Self::new(StatusCode::PRECONDITION_FAILED, "missing_stub", reason)
     }
 
-    pub(super) fn content_type(reason: &'static str) -> Self {
+    pub(super) fn content_type(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type", reason)
     }
 

@@ -145,7 +145,11 @@ async fn put(
     let kind = exchange.header(CONTENT_TYPE).unwrap_or("application/octet-stream").to_owned();
     let too_large = || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", name.to_owned());
     let body = exchange.body.read(too_large).await?;
-    let data = if encoding == "gzip" { unpack(&body, exchange.body.limit(), too_large)? } else { body.into() };
+    let data = if encoding == "gzip" {
+        unpack(&body, exchange.body.limit(), "The body is not gzip.", too_large)?
+    } else {
+        body.into()
+    };
     entries::insert(&mut document, name, AttachmentMeta::new(kind, data));
     let result = database.save_one(document).await?;
     let body = json!({"ok": true, "id": result.id, "rev": result.rev});
@@ -160,11 +164,16 @@ async fn put(
 ///
 /// # Errors
 ///
-/// 400 when they are not gzipped, `too_large` when they are more than `limit`.
-pub(super) fn unpack(body: &[u8], limit: u64, too_large: impl FnOnce() -> Failure) -> Result<Vec<u8>, Failure> {
+/// 400 with this reason when they are not gzipped, `too_large` when they are more than `limit`.
+pub(super) fn unpack(
+    body: &[u8],
+    limit: u64,
+    not_gzip: &'static str,
+    too_large: impl FnOnce() -> Failure,
+) -> Result<Vec<u8>, Failure> {
     let mut data = Vec::new();
     let read = MultiGzDecoder::new(body).take(limit.saturating_add(1)).read_to_end(&mut data);
-    read.map_err(|_| Failure::bad_request("The body is not gzip."))?;
+    read.map_err(|_| Failure::bad_request(not_gzip))?;
     if data.len() as u64 > limit { Err(too_large()) } else { Ok(data) }
 }
 

@@ -24,10 +24,14 @@ impl Multipart {
         Self { boundary, body }
     }
 
-    /// The framing of `_bulk_get`, where boundaries begin with two hyphens more, and a line break comes before the first
-    /// delimiter and after the last.
+    /// With a boundary of `_bulk_get`, which begins with two hyphens more.
+    pub(super) fn hyphened() -> Self {
+        Self::with(format!("--{}", uuid::Uuid::new_v4().simple()))
+    }
+
+    /// The framing of `_bulk_get`: a line break comes before the first delimiter and after the last.
     pub(super) fn of_bulk_get() -> Self {
-        let mut parts = Self::with(format!("--{}", uuid::Uuid::new_v4().simple()));
+        let mut parts = Self::hyphened();
         parts.body.splice(0..0, *b"\r\n");
         parts
     }

@@ -72,7 +72,7 @@ fn unpacked(data: Vec<u8>, told: &Following, limit: u64) -> Result<Vec<u8>, Fail
     if told.digest.as_ref().is_some_and(|digest| *digest != attachment_digest(&data)) {
         return Err(Failure::mismatch());
     }
-    if told.gzip { unpack(&data, limit, too_large) } else { Ok(data) }
+    if told.gzip { unpack(&data, limit, "The body is not gzip.", too_large) } else { Ok(data) }
 }
 
 fn malformed<E>(error: Error<E>) -> Failure {

@@ -8,6 +8,7 @@ use rouchdb_core::document::Revision;
 use serde_json::Value;
 
 use super::answer::{Answer, Failure};
+use super::attachment::unpack;
 use super::body::{RequestBody, too_large};
 use crate::http::forwarded::base;
 use crate::http::headers::names_tag;
@@ -86,11 +87,13 @@ impl Exchange {
         if !self.announced {
             return Err(Failure::bad_request("Missing request body"));
         }
-        let encoding = self.header(CONTENT_ENCODING).unwrap_or("identity");
-        if !encoding.eq_ignore_ascii_case("identity") {
-            return Err(Failure::content_type("Only identity content-encoding is supported"));
+        let encoding = self.header(CONTENT_ENCODING).unwrap_or("identity").to_owned();
+        let body = self.body.read(too_large).await?;
+        match encoding.as_str() {
+            "identity" => from_json(&body),
+            "gzip" => from_json(&unpack(&body, self.body.limit(), "Request body is not properly gzipped.", too_large)?),
+            other => Err(Failure::content_type(format!("{other} is not a supported content encoding."))),
         }
-        from_json(&self.body.read(too_large).await?)
     }
 
     /// The body as a JSON object.

@@ -49,9 +49,10 @@ pub(super) async fn open_revs(
         wanted => Some(parse_revs(query.json("open_revs")?.unwrap_or_else(|| wanted.into()))?),
     };
     let mut options = get_options(query)?;
-    // The bytes go with the documents in a multipart answer, asked for or not, and `atts_since` is not heard.
+    // The bytes go with the documents in a multipart answer, asked for or not.
     options.attachments |= exchange.accepts("multipart/mixed");
-    let found = open(database, id, revs.as_deref(), &options, None).await?;
+    let since = whole::atts_since(query)?;
+    let found = open(database, id, revs.as_deref(), &options, since.as_deref()).await?;
     if revs.is_none() && found.is_empty() {
         return Err(Failure::not_found("missing"));
     }

@@ -78,12 +78,15 @@ pub(super) fn answer(exchange: &Exchange, document: Document) -> Answer {
 
 /// A document and the bytes that follow it as `multipart/related`; plain JSON where none do.
 fn related(document: Document) -> (String, Bytes) {
+    related_in(Multipart::new(), document)
+}
+
+fn related_in(mut parts: Multipart, document: Document) -> (String, Bytes) {
     let (value, attachments) = render_as(document, entries::Bytes::Follow);
     let text = value.to_string();
     if attachments.iter().all(|(_, meta)| meta.data.is_none()) {
         return ("application/json".to_owned(), text.into());
     }
-    let mut parts = Multipart::new();
     parts.add_document(&text, &attachments);
     (format!("multipart/related; boundary=\"{}\"", parts.boundary()), parts.finish("--"))
 }
@@ -147,7 +150,7 @@ pub(super) fn bulk_get(exchange: &Exchange, found: Vec<Found>) -> Answer {
 fn add_of_bulk_get(parts: &mut Multipart, document: Document) {
     let rev = document.rev.as_ref().map(Revision::to_string).unwrap_or_default();
     let id = document.id.clone();
-    let (kind, body) = related(document);
+    let (kind, body) = related_in(Multipart::hyphened(), document);
     if kind.starts_with("multipart/") {
         // The names come first here, and the boundary is not quoted.
         let kind = kind.replace('"', "");
