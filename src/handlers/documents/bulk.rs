@@ -38,7 +38,7 @@ pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchang
         Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
     };
     let bytes = held.bytes.clone();
-    if !writer.reads_all() && !writer.finder(Text::Bulk).finds(&bytes) {
+    if !writer.reads_all() && !Writer::finder(Text::Bulk).finds(&bytes) {
         return writer.send_on(&writer.home.couch, head, Body::full(bytes)).await;
     }
     let Ok((bulk, drafts)) = Bulk::read(&writer, &bytes) else {
@@ -153,7 +153,7 @@ impl Item {
             Some(Found::Known(caller)) => item.couch = caller.couch().clone(),
             Some(Found::Base(base)) => {
                 item.couch = writer.couch_of(&item.draft, &base).await?;
-                match item.draft.revise(&base, writer.presents)? {
+                match item.draft.revise(&base)? {
                     Ok(changed) => item.changed = changed,
                     Err(name) => return Ok(Judged::NoStub { id: item.draft.target.document, name }),
                 }

@@ -112,7 +112,6 @@ impl Draft {
         writer.home.has_others()
             || self.has_stubs()
             || (self.carries() && !matches!(self.goes.place, Place::Couch))
-            || (writer.presents && self.document.raw(POINTERS).is_some())
             || writer.deletes
     }
 
@@ -133,9 +132,10 @@ impl Draft {
         Ok(())
     }
 
-    /// Puts back what stubs stand for, and in the present mode takes out what no stub speaks for. Gives whether anything
-    /// has changed, or the name of a stub of nothing.
-    pub(super) fn revise(&mut self, base: &Base, presents: bool) -> Result<Result<bool, String>, Error> {
+    /// Puts back what stubs stand for. A pointer that the client sends itself stays: it knows better where the attachment is, be
+    /// it KAZOO that has stored it anew, or one that read the document before stubs were shown. Gives whether anything has
+    /// changed, or the name of a stub of nothing.
+    pub(super) fn revise(&mut self, base: &Base) -> Result<Result<bool, String>, Error> {
         let mut natives = self.document.object(attached::MEMBER).unwrap_or_default();
         let mut pointers = self.document.object(POINTERS).unwrap_or_default();
         let before = base.document.object(POINTERS).unwrap_or_default();
@@ -153,14 +153,11 @@ impl Draft {
                 return Ok(Err(one.name.clone()));
             }
             if let Some(raw) = before.raw(&one.name) {
-                pointers.set_raw(&one.name, raw);
+                if matches!(pointer::entry(&self.document, target.at()), Ok(None)) {
+                    pointers.set_raw(&one.name, raw);
+                }
                 natives.remove(&one.name);
                 changed = true;
-            }
-        }
-        if presents {
-            for name in self.unspoken(&base.document) {
-                changed |= pointers.remove(&name);
             }
         }
         if changed {
@@ -173,22 +170,6 @@ impl Draft {
             }
         }
         Ok(Ok(changed))
-    }
-
-    /// Pointers that the client sends back as they were, without a stub of that name.
-    fn unspoken(&self, base: &Document) -> Vec<String> {
-        let sent = self.document.object(POINTERS).unwrap_or_default();
-        let spoken = |name: &str| self.attached.iter().any(|one| one.name == name);
-        let is_old = |name: &str| {
-            let target = self.target.attachment(name);
-            let (Ok(Some(sent)), Ok(Some(old))) =
-                (pointer::entry(&self.document, target.at()), pointer::entry(base, target.at()))
-            else {
-                return false;
-            };
-            sent.is_same(&old)
-        };
-        sent.keys().filter(|name| !spoken(name) && is_old(name)).map(str::to_owned).collect()
     }
 
     /// What the plan wants removed once the document is saved: objects that the revision before names and this one does

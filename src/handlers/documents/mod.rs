@@ -82,8 +82,6 @@ struct Writer {
     headers: HeaderMap,
     activity: Activity,
     id: RequestId,
-    /// Whether clients see outside attachments as CouchDB's own.
-    presents: bool,
     /// Whether the plan may want objects removed that a document lets go of.
     deletes: bool,
 }
@@ -91,29 +89,27 @@ struct Writer {
 /// What holds for a database.
 struct Rules {
     home: Home,
-    presents: bool,
     deletes: bool,
 }
 
 impl Rules {
     async fn of(gateway: &Gateway, database: &Database) -> Result<Self, Error> {
         let home = Home::of(gateway, database).await?;
-        let presents = gateway.present_stubs.in_class(database.class.as_str());
         let deletes = home.plan.may_delete(database.class, &database.name);
-        Ok(Self { home, presents, deletes })
+        Ok(Self { home, deletes })
     }
 
     /// Whether documents of the database have to be looked at.
     fn look(&self) -> bool {
-        self.home.may_be_outside() || self.presents || self.deletes
+        self.home.may_be_outside() || self.deletes
     }
 }
 
 impl Writer {
     fn new(gateway: Arc<Gateway>, database: Database, rules: Rules, exchange: &Exchange) -> Self {
-        let Rules { home, presents, deletes } = rules;
+        let Rules { home, deletes } = rules;
         let (headers, activity) = (exchange.request.headers().clone(), exchange.activity.clone());
-        Self { gateway, database, home, headers, activity, id: exchange.id, presents, deletes }
+        Self { gateway, database, home, headers, activity, id: exchange.id, deletes }
     }
 
     /// Whether each has to be read, whatever is in it.
@@ -122,9 +118,8 @@ impl Writer {
     }
 
     /// Looks for what makes a document the gateway's business.
-    const fn finder(&self, text: Text) -> Finder {
-        let names: &[&str] = if self.presents { &["_attachments", "pvt_attachments"] } else { &["_attachments"] };
-        Finder::new(text, names)
+    const fn finder(text: Text) -> Finder {
+        Finder::new(text, &["_attachments"])
     }
 
     /// Sends the client's request on with a body that its head fits, or is made to fit.
@@ -168,7 +163,7 @@ impl Writer {
             // Where it goes stands in it.
             Taken::Long(_) if self.home.has_others() => Err(too_long()),
             Taken::Long(body) => {
-                let (body, finding) = Scanned::new(body, self.finder(text));
+                let (body, finding) = Scanned::new(body, Self::finder(text));
                 match self.send(&self.home.couch, head, Body::boxed(body)).await {
                     Err(_) if finding.is_made() => Err(too_long()),
                     outcome => Ok(Input::Answered(outcome?)),

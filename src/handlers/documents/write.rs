@@ -79,7 +79,7 @@ async fn json(writer: Writer, target: Option<DocumentTarget>, head: request::Par
         Input::Whole(head, held) => (head, held),
         Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
     };
-    if !writer.reads_all() && !writer.finder(Text::Document).finds(&held.bytes) {
+    if !writer.reads_all() && !Writer::finder(Text::Document).finds(&held.bytes) {
         return writer.send_on(&writer.home.couch, head, Body::full(held.bytes)).await;
     }
     let source = Source::Json(held.bytes.clone());
@@ -156,7 +156,7 @@ async fn single(
         }
     };
     let couch = writer.couch_of(&draft, &base).await?;
-    let Ok(changed) = draft.revise(&base, writer.presents)? else {
+    let Ok(changed) = draft.revise(&base)? else {
         return writer.send_on(&couch, head, source.untouched()).await;
     };
     if !stores {
