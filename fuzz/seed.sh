@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fills the corpora, of `old_pointer` with the fixtures: fuzz/seed.sh && cargo +nightly fuzz run old_pointer (or rows)
+# Fills the corpora, of `old_pointer` with the fixtures: fuzz/seed.sh && cargo +nightly fuzz run old_pointer (or rows, answer)
 set -eu
 cd "$(dirname "$0")"
 mkdir -p corpus/old_pointer

@@ -191,6 +191,9 @@ impl From<couch::Fault> for Error {
     fn from(fault: couch::Fault) -> Self {
         let error = match fault {
             couch::Fault::TooLarge => TooLarge.into(),
+            couch::Fault::Pointers => {
+                return Self::refused(StatusCode::BAD_GATEWAY, "bad_gateway", fault.to_string());
+            }
             couch::Fault::Order | couch::Fault::Cut => fault.into(),
         };
         couch::Error::Body(error).into()

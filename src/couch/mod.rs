@@ -14,4 +14,4 @@ pub use connections::{Connections, Named, Whose, check, origin_of};
 pub use document::{Document, NotADocument};
 pub use error::Error;
 pub use finder::{Finder, Text};
-pub use scan::{Event, Fault, Path, Scanner, Step, unquoted};
+pub use scan::{Event, Fault, Guard, Path, Scanner, Step, Words, mentions_pointers, unquoted};

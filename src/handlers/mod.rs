@@ -54,6 +54,8 @@ use crate::telemetry::metrics::Metrics;
 
 use home::Home;
 pub use locks::Locks;
+use present::Kind;
+pub use present::shown_text;
 
 /// Everything that requests need, made once.
 #[derive(Debug)]
@@ -89,9 +91,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Whether clients see the outside attachments of this database as CouchDB's own.
-    fn presents(&self, database: &Database) -> bool {
-        self.present_stubs.in_class(database.class.as_str())
+    /// The home of a database where clients see its outside attachments as CouchDB's own; `None` where they do not.
+    async fn presented(&self, database: &Database) -> Result<Option<Home>, Error> {
+        if !self.present_stubs.in_class(database.class.as_str()) {
+            return Ok(None);
+        }
+        Home::of(self, database).await.map(Some)
     }
 
     /// Whether all documents are read from the configured CouchDB, as they are.
@@ -180,15 +185,19 @@ async fn document(
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match operation {
-        DocumentOperation::Get if gateway.presents(&target.database) => {
-            let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
-            ("document", in_time(limit, &activity, Box::pin(present::document(gateway, target, exchange))).await)
-        }
-        DocumentOperation::Get => ("forward", to_holder(&gateway, &target, exchange).await),
+        DocumentOperation::Get => match gateway.presented(&target.database).await {
+            Ok(Some(home)) => {
+                let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
+                let shown = Box::pin(present::document(gateway, home, target, exchange));
+                ("document", in_time(limit, &activity, shown).await)
+            }
+            Ok(None) => ("forward", to_holder(&gateway, &target, exchange).await),
+            Err(error) => ("forward", Err(error)),
+        },
         DocumentOperation::Put => documents::put(gateway, target, exchange).await,
         DocumentOperation::Delete => Box::pin(document_delete::delete_document(gateway, target, exchange)).await,
         DocumentOperation::Copy => Box::pin(document_copy::copy_document(gateway, target, exchange)).await,
-        DocumentOperation::Other => ("forward", to_home(&gateway, &target.database, exchange).await),
+        DocumentOperation::Other => shown(gateway, target.database, Kind::Other, "forward", exchange).await,
     }
 }
 
@@ -201,17 +210,32 @@ async fn within(
     match operation {
         DatabaseOperation::Post => documents::post(gateway, database, exchange).await,
         DatabaseOperation::BulkDocs => documents::bulk_docs(gateway, database, exchange).await,
-        DatabaseOperation::BulkGet if gateway.presents(&database) => {
-            ("document", Box::pin(present::bulk_get(gateway, database, exchange)).await)
+        DatabaseOperation::BulkGet => shown(gateway, database, Kind::BulkGet, "document", exchange).await,
+        DatabaseOperation::List(list) => {
+            let asks = present::asks_for_documents(list, &exchange.request);
+            let label = if asks { "document" } else { "forward" };
+            shown(gateway, database, Kind::List(list), label, exchange).await
         }
-        DatabaseOperation::Rows if gateway.presents(&database) && present::may_hold_documents(&exchange.request) => {
-            ("document", Box::pin(present::rows(gateway, database, exchange)).await)
-        }
+        DatabaseOperation::Other => shown(gateway, database, Kind::Other, "forward", exchange).await,
         DatabaseOperation::Create => ("forward", create::create(&gateway, &database, exchange).await),
         DatabaseOperation::Delete => ("forward", create::delete(&gateway, &database, exchange).await),
-        DatabaseOperation::BulkGet | DatabaseOperation::Rows | DatabaseOperation::Other => {
-            ("forward", to_home(&gateway, &database, exchange).await)
-        }
+        DatabaseOperation::Bytes => ("forward", to_home(&gateway, &database, exchange).await),
+    }
+}
+
+/// Sends a request on whose answer may hold documents; clients see them as they are to see them. `label` is what it counts as
+/// where that is looked at.
+async fn shown(
+    gateway: Arc<Gateway>,
+    database: Database,
+    kind: Kind,
+    label: &'static str,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    match gateway.presented(&database).await {
+        Ok(Some(home)) => (label, Box::pin(present::within(gateway, home, database, kind, exchange)).await),
+        Ok(None) => ("forward", to_home(&gateway, &database, exchange).await),
+        Err(error) => ("forward", Err(error)),
     }
 }
 

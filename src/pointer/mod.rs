@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::storage::Location;
 use crate::storage::old::{self, At, Link, Old};
 
-pub use view::{Outside, Shown, hide, outside, pointers};
+pub use view::{Outside, Shown, hide, left_of, outside, pointers};
 
 /// What an entry points at.
 #[derive(Debug, Clone, PartialEq)]

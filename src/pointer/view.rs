@@ -1,9 +1,10 @@
 //! Attachments outside as clients see them where `couchdb.present_stubs` says so: CouchDB's own stubs.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{Entry, MEMBER, Pointer, Unreadable, entry, native_revpos};
-use crate::couch::Document;
+use crate::couch::{Document, mentions_pointers};
 use crate::storage::old::At;
 
 /// An entry of `pvt_attachments` that says where an attachment is.
@@ -126,6 +127,28 @@ pub fn hide(document: &mut Document, pointers: &[Outside]) -> Result<(), serde_j
     pointers.iter().try_for_each(|outside| super::remove_from(document, MEMBER, &outside.name))
 }
 
+/// What is left of a member of a text that is no document, with this name and value: pointers go, and what their entries hold.
+/// `None` where nothing is left of it.
+///
+/// # Errors
+/// [`Unreadable`]: an object that cannot be taken apart.
+pub fn left_of(name: &str, value: &[u8], database: &str) -> Result<Option<Vec<u8>>, Unreadable> {
+    match value.first() {
+        Some(b'{') if name == MEMBER => {
+            let text = [br#"{"pvt_attachments":"#, value, b"}"].concat();
+            let mut document = Document::parse(&text).map_err(|_| Unreadable)?;
+            let found = pointers(&document, database, "");
+            hide(&mut document, &found).map_err(|_| Unreadable)?;
+            // What is no pointer has none inside.
+            let speaks = |left: &&str| mentions_pointers(left.as_bytes()) || left.contains("kz_att_");
+            let left = document.raw(MEMBER).map(RawValue::get).filter(|left| !speaks(left));
+            Ok(left.map(|left| left.as_bytes().to_vec()))
+        }
+        Some(b'{' | b'[' | b'"') => Ok(None),
+        _ => Ok(Some(value.to_vec())),
+    }
+}
+
 fn about(raw: &Document, entry: Option<&Entry>) -> About {
     match entry {
         Some(Entry::Object(pointer)) => About {
@@ -159,7 +182,7 @@ const fn is_false(flag: &bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{hide, outside, pointers};
+    use super::{hide, left_of, outside, pointers};
     use crate::couch::Document;
 
     fn document(text: &str) -> Document {
@@ -211,6 +234,26 @@ mod tests {
         let mut kept = document(text);
         hide(&mut kept, &pointers(&document(text), "d", "i")).unwrap();
         assert_eq!(kept.to_bytes().unwrap(), br#"{"pvt_attachments":{"note":{"length":1}}}"#);
+    }
+
+    #[test]
+    fn outside_of_documents_nothing_is_left_of_pointers() {
+        let left = |name: &str, value: &str| {
+            left_of(name, value.as_bytes(), "d").map(|left| left.map(|left| String::from_utf8(left).unwrap()))
+        };
+        let pointers = format!(
+            r#"{{"a":{},"k":{{"handler":{{"kz_att_s3":{{"S3":"canary"}}}}}},"n":{{"length":1}},"u":{{"handler":7}}}}"#,
+            own(2, "null")
+        );
+        assert_eq!(left("pvt_attachments", &pointers).unwrap().unwrap(), r#"{"n":{"length":1}}"#);
+        assert_eq!(left("pvt_attachments", r#"{"k":{"handler":{}}}"#), Ok(None));
+        let nested = format!(r#"{{"n":{{"length":1,"pvt_attachments":{pointers}}}}}"#);
+        assert_eq!(left("pvt_attachments", &nested), Ok(None));
+        assert_eq!(left("pvt_attachments", r#"{"k":{]"#), Err(super::Unreadable));
+        assert_eq!(left("pvt_attachments", "[1]"), Ok(None));
+        assert_eq!(left("pvt_attachments", "null").unwrap().unwrap(), "null");
+        assert_eq!(left("kz_att_s3", r#"{"S3":"canary"}"#), Ok(None));
+        assert_eq!(left("kz_att_s3", "7").unwrap().unwrap(), "7", "how many there are");
     }
 
     #[test]

@@ -64,10 +64,25 @@ pub enum DatabaseOperation {
     BulkDocs,
     /// `POST /db/_bulk_get`
     BulkGet,
-    /// A list whose rows may hold documents: `_all_docs`, `_changes`, `_find`, views.
-    Rows,
+    /// A list whose rows may hold documents.
+    List(List),
+    /// An attachment that no plan speaks of, such as a design document's: bytes, and no documents.
+    Bytes,
     /// Anything else.
     Other,
+}
+
+/// A list of documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// `_all_docs`, `_design_docs`, `_local_docs`, views, what full-text searches find.
+    Rows,
+    /// Many of these: `.../queries`
+    Queries,
+    /// `_changes`
+    Changes,
+    /// `_find`
+    Found,
 }
 
 /// A database that plans speak of.
@@ -184,9 +199,13 @@ pub fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> Route {
     let query = uri.query().map(str::to_owned);
     match (parts.next(), parts.next()) {
         (None, _) => Route::Database(Box::new(database), on_database(&method)),
-        (Some(inside), next) if inside.starts_with('_') => {
-            let rest: Vec<&str> = next.into_iter().chain(parts).collect();
-            Route::Database(Box::new(database), inside_database(&method, inside, &rest))
+        (Some(inside), next) if is_inside(inside) => {
+            let names = [inside].into_iter().chain(next).chain(parts).map(text);
+            let operation = match names.collect::<Result<Vec<_>, _>>() {
+                Ok(names) => inside_database(&method, &names.iter().map(String::as_str).collect::<Vec<_>>()),
+                Err(_) => DatabaseOperation::Other,
+            };
+            Route::Database(Box::new(database), operation)
         }
         (Some(document), None) => one_document(database, document, query, &method),
         (Some(document), Some(first)) => {
@@ -205,17 +224,28 @@ fn on_database(method: &Method) -> DatabaseOperation {
     }
 }
 
-/// `rest`: what follows `inside` in the path.
-fn inside_database(method: &Method, inside: &str, rest: &[&str]) -> DatabaseOperation {
+/// Whether a part of the path is no document's id: CouchDB decodes it before it looks.
+fn is_inside(part: &str) -> bool {
+    part.starts_with('_') || text(part).is_ok_and(|name| name.starts_with('_'))
+}
+
+/// `names`: what follows the database in the path.
+fn inside_database(method: &Method, names: &[&str]) -> DatabaseOperation {
     let post = *method == Method::POST;
     let reads = post || *method == Method::GET;
-    match (inside, rest) {
-        ("_bulk_docs", []) if post => DatabaseOperation::BulkDocs,
-        ("_bulk_get", []) if post => DatabaseOperation::BulkGet,
-        ("_all_docs" | "_changes", []) if reads => DatabaseOperation::Rows,
-        ("_find", []) | ("_all_docs", ["queries"]) if post => DatabaseOperation::Rows,
-        ("_design", [_, "_view", ..]) if reads => DatabaseOperation::Rows,
-        ("_partition", [_, inside, rest @ ..]) if *inside != "_partition" => inside_database(method, inside, rest),
+    match names {
+        ["_bulk_docs"] if post => DatabaseOperation::BulkDocs,
+        ["_bulk_get"] if post => DatabaseOperation::BulkGet,
+        ["_changes"] if reads => DatabaseOperation::List(List::Changes),
+        ["_find"] if post => DatabaseOperation::List(List::Found),
+        ["_all_docs" | "_design_docs" | "_local_docs"] if reads => DatabaseOperation::List(List::Rows),
+        ["_all_docs" | "_design_docs" | "_local_docs", "queries"] if post => DatabaseOperation::List(List::Queries),
+        ["_design", _, "_view", _, "queries"] if post => DatabaseOperation::List(List::Queries),
+        ["_design", _, "_view" | "_search" | "_nouveau", _] if reads => DatabaseOperation::List(List::Rows),
+        ["_design", _, name, ..] if !name.starts_with('_') => DatabaseOperation::Bytes,
+        ["_partition", _, inside, ..] if *inside != "_partition" => {
+            inside_database(method, names.get(2..).unwrap_or_default())
+        }
         _ => DatabaseOperation::Other,
     }
 }
@@ -243,7 +273,7 @@ fn one_attachment<'a>(
     query: Option<String>,
     method: &Method,
 ) -> Route {
-    let others = |database| Route::Database(Box::new(database), DatabaseOperation::Other);
+    let others = |database| Route::Database(Box::new(database), DatabaseOperation::Bytes);
     let Some(operation) = operation(method) else { return others(database) };
     let (id, attachment) = match (text(document), attachment_name(names)) {
         (Ok(id), Ok(attachment)) => (id, attachment),

@@ -5,7 +5,7 @@
 use http::{HeaderMap, Method, Uri};
 use proptest::prelude::*;
 
-use super::{DatabaseOperation, DocumentOperation, Operation, Route, Target, route};
+use super::{DatabaseOperation, DocumentOperation, List, Operation, Route, Target, route};
 
 const MODB: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
 
@@ -48,22 +48,36 @@ fn what_is_beside_documents_goes_to_the_database() {
         (Method::POST, "/_bulk_docs", DatabaseOperation::BulkDocs),
         (Method::GET, "/_bulk_docs", DatabaseOperation::Other),
         (Method::POST, "/_bulk_get", DatabaseOperation::BulkGet),
-        (Method::GET, "/_all_docs", DatabaseOperation::Rows),
-        (Method::POST, "/_changes", DatabaseOperation::Rows),
+        (Method::GET, "/_all_docs", DatabaseOperation::List(List::Rows)),
+        (Method::GET, "/%5Fall_docs", DatabaseOperation::List(List::Rows)),
+        (Method::GET, "/_%61ll_docs//", DatabaseOperation::List(List::Rows)),
+        (Method::POST, "/_local_docs", DatabaseOperation::List(List::Rows)),
+        (Method::POST, "/_changes", DatabaseOperation::List(List::Changes)),
         (Method::GET, "/_changes/x/y", DatabaseOperation::Other),
-        (Method::POST, "/_find", DatabaseOperation::Rows),
-        (Method::GET, "/_design/v/_view/x", DatabaseOperation::Rows),
-        (Method::POST, "/_all_docs/queries", DatabaseOperation::Rows),
-        (Method::POST, "/_design/v/_view/x/queries", DatabaseOperation::Rows),
-        (Method::GET, "/_partition/p/_all_docs", DatabaseOperation::Rows),
-        (Method::POST, "/_partition/p/_find", DatabaseOperation::Rows),
+        (Method::POST, "/_find", DatabaseOperation::List(List::Found)),
+        (Method::POST, "/_explain", DatabaseOperation::Other),
+        (Method::GET, "/_design/v/_view/x", DatabaseOperation::List(List::Rows)),
+        (Method::GET, "/_design/v/_view/_changes", DatabaseOperation::List(List::Rows)),
+        (Method::POST, "/_design/v/_view/_find", DatabaseOperation::List(List::Rows)),
+        (Method::GET, "/%5fdesign/v/%5Fsearch/x", DatabaseOperation::List(List::Rows)),
+        (Method::POST, "/_design/v/_nouveau/x", DatabaseOperation::List(List::Rows)),
+        (Method::POST, "/_all_docs/queries", DatabaseOperation::List(List::Queries)),
+        (Method::POST, "/_design/v/_view/x/queries", DatabaseOperation::List(List::Queries)),
+        (Method::GET, "/_partition/p/_all_docs", DatabaseOperation::List(List::Rows)),
+        (Method::POST, "/_partition/p/_find", DatabaseOperation::List(List::Found)),
+        (Method::GET, "/_partition/p/_design/v/_view/x", DatabaseOperation::List(List::Rows)),
         (Method::GET, "/_partition/p", DatabaseOperation::Other),
         (Method::PUT, "/_design/v", DatabaseOperation::Other),
+        (Method::GET, "/_design/v", DatabaseOperation::Other),
+        (Method::GET, "/_design/v/_show/f/doc", DatabaseOperation::Other),
+        (Method::GET, "/_design/v/_rewrite/x", DatabaseOperation::Other),
         (Method::GET, "/_local/x/y", DatabaseOperation::Other),
-        (Method::GET, "/doc/_x.mp3", DatabaseOperation::Other),
-        (Method::GET, "/%5Fdesign/x/y", DatabaseOperation::Other),
-        (Method::GET, "/doc/%FF", DatabaseOperation::Other),
-        (Method::POST, "/doc/x", DatabaseOperation::Other),
+        (Method::GET, "/doc/_x.mp3", DatabaseOperation::Bytes),
+        (Method::GET, "/%5Fdesign/x/y", DatabaseOperation::Bytes),
+        (Method::GET, "/_design%2Fx/y", DatabaseOperation::Other),
+        (Method::GET, "/_all_docs/%FF", DatabaseOperation::Other),
+        (Method::GET, "/doc/%FF", DatabaseOperation::Bytes),
+        (Method::POST, "/doc/x", DatabaseOperation::Bytes),
     ] {
         match routed(method.clone(), &format!("/{MODB}{path}")) {
             Route::Database(_, operation) => assert_eq!(operation, expected, "{method} {path}"),

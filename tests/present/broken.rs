@@ -13,7 +13,7 @@ const FORMS: [(&str, &str, &str); 5] = [
     ("GET", "doc?attachments=true", "multipart/related"),
     ("GET", "doc?open_revs=all", "multipart/mixed"),
     ("GET", "doc?open_revs=all&attachments=true", "application/json"),
-    ("GET", "_all_docs?include_docs=true&attachments=true", "*/*"),
+    ("GET", "_all_docs?include_docs=true&attachments=true&key=%22doc%22", "*/*"),
 ];
 
 #[tokio::test]

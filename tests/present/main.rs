@@ -27,3 +27,4 @@ mod parts;
 mod since;
 mod storages;
 mod twins;
+mod unseen;

@@ -4,6 +4,7 @@
 //! its `_attachments`, which CouchDB always prints last (`couch_doc:to_json_obj`): what stands in there may be inline data
 //! of any size, so it comes entry by entry and value by value. Nothing else is ever held, and nothing recurses.
 
+mod guard;
 mod place;
 mod walk;
 
@@ -12,6 +13,7 @@ use std::fmt;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+pub use guard::{Guard, Words, mentions_pointers};
 use place::Place;
 pub use place::{Path, Step};
 use walk::{Skip, Token, Walker};
@@ -43,6 +45,8 @@ pub enum Fault {
     Order,
     /// It ended within a document.
     Cut,
+    /// Pointers stand in it where nothing can be changed.
+    Pointers,
 }
 
 impl fmt::Display for Fault {
@@ -51,6 +55,7 @@ impl fmt::Display for Fault {
             Self::TooLarge => "a document in the answer is larger than limits.document_bytes",
             Self::Order => "a document in the answer has its attachments before its own members",
             Self::Cut => "the answer ended in the middle of a document",
+            Self::Pointers => "the answer says where attachments are stored, and is in no form that hides it",
         })
     }
 }
@@ -70,8 +75,6 @@ pub struct Scanner {
     held: BytesMut,
     /// Where the key that is read began in `held`.
     key_at: usize,
-    /// The document that is read has `pvt_attachments`.
-    pointers: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +104,6 @@ impl Scanner {
             walker: Walker::default(),
             held: BytesMut::new(),
             key_at: 0,
-            pointers: false,
         }
     }
 
@@ -155,12 +157,6 @@ impl Scanner {
         self.place.row()
     }
 
-    /// Whether the document that was just given, or begun, has `pvt_attachments`.
-    #[must_use]
-    pub const fn has_pointers(&self) -> bool {
-        self.pointers
-    }
-
     fn outside(&mut self) -> Option<Event> {
         for index in 0..self.input.len() {
             let Some(byte) = self.input.get(index).copied() else { break };
@@ -170,7 +166,7 @@ impl Scanner {
                 }
                 self.input.advance(1);
                 self.held.extend_from_slice(b"{");
-                (self.phase, self.walker, self.pointers) = (Phase::Head, Walker::in_object(), false);
+                (self.phase, self.walker) = (Phase::Head, Walker::in_object());
                 return None;
             }
             self.place.step(byte);
@@ -205,8 +201,7 @@ impl Scanner {
                     self.leave();
                     return Ok(Some(Event::Document(self.held.split().freeze())));
                 }
-                Token::Key => self.pointers |= self.walker.key_is(POINTERS),
-                Token::Comma | Token::Nothing => {}
+                Token::Key | Token::Comma | Token::Nothing => {}
             }
         }
         self.hold(self.input.len())?;

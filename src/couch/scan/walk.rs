@@ -30,7 +30,7 @@ pub(super) struct Walker {
 }
 
 /// A value that is passed over.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Skip {
     depth: usize,
     string: bool,
@@ -43,12 +43,13 @@ impl Skip {
         Self { depth: 1, string: false, escape: false }
     }
 
-    const fn string() -> Self {
+    /// Behind the quote of a string.
+    pub(super) const fn string() -> Self {
         Self { depth: 0, string: true, escape: false }
     }
 
     /// Whether the value ends with this byte.
-    const fn eat(&mut self, byte: u8) -> bool {
+    pub(super) const fn eat(&mut self, byte: u8) -> bool {
         if self.string {
             match byte {
                 _ if self.escape => self.escape = false,

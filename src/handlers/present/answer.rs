@@ -1,98 +1,137 @@
-//! From CouchDB's answer to the client's: which form it has, and its head.
+//! From CouchDB's answer to the client's: which form it has, and its head. Every answer of a database whose documents are shown
+//! goes through [`change`], whatever was asked for: what it says of pointers is hidden in each form, or the answer is refused.
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use uuid::Uuid;
 
+use super::accept::accepts;
 use super::broken;
 use super::mixed::{self, Form, Mixed, Recorded};
 use super::related::{self, Related};
 use super::rows::Json;
+use super::shape::{Kind, Shape, unpacked};
 use super::view::View;
-use super::wish::accepts;
-use crate::couch::{self, Path, Step};
+use crate::couch::{self, Words, mentions_pointers};
 use crate::error::Error;
 use crate::http::body::{Body, collect};
-use crate::http::multipart::{Parts, boundary};
+use crate::http::multipart::Parts;
 use crate::http::range::Exact;
 use crate::http::written::written;
 
-/// What was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Document,
-    OpenRevs,
-    BulkGet,
-    /// `_all_docs` and views.
-    Rows,
-    /// `_changes`, also where it never ends.
-    Changes,
-    /// `_find`
-    Found,
-}
-
-impl Kind {
-    /// Where in JSON the documents are.
-    const fn paths(self) -> &'static [Path] {
-        use Step::{Element, Member};
-        match self {
-            Self::Document => &[&[]],
-            Self::OpenRevs => &[&[Element, Member("ok")]],
-            Self::BulkGet => &[&[Member("results"), Element, Member("docs"), Element, Member("ok")]],
-            Self::Rows => &[
-                &[Member("rows"), Element, Member("doc")],
-                &[Member("results"), Element, Member("rows"), Element, Member("doc")],
-            ],
-            Self::Changes => &[&[Member("results"), Element, Member("doc")], &[Member("doc")]],
-            Self::Found => &[&[Member("docs"), Element]],
-        }
-    }
-}
-
-/// The answer for the client. Only what CouchDB answered with success holds documents.
+/// The answer for the client.
 pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) -> Result<Response<Body>, Error> {
-    if answer.status() != StatusCode::OK {
+    // Only what CouchDB answered with success holds the documents that were asked for.
+    let kind = if answer.status() == StatusCode::OK { kind } else { Kind::Other };
+    if answer.body().is_end_stream() && (kind == Kind::Other || !view.wants_body) {
         return Ok(answer);
     }
-    let (mut head, upstream) = answer.into_parts();
-    if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-        let reason = "CouchDB's answer is packed although nobody asked for that";
-        return Err(Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason));
+    if kind != Kind::Other && view.terms.wishes.unclear {
+        let reason = "the request says in a form that cannot be read what is wanted of attachments";
+        return Err(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason));
     }
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let boundary = if content_type.starts_with("multipart/") { boundary(content_type) } else { None };
+    let (mut head, upstream) = answer.into_parts();
     let headers = &mut head.headers;
-    let body = match (kind, boundary) {
-        (Kind::Document, Some(boundary)) => with_parts(view, headers, upstream, boundary).await?,
-        (Kind::Document, None) if view.wishes.any_data() && accepts(&view.headers, "multipart/related") => {
+    let upstream = unpacked(headers, upstream)?;
+    let body = match (Shape::of(headers, kind)?, kind) {
+        (Shape::Related(boundary), _) => with_parts(view, headers, upstream, boundary).await?,
+        (Shape::Mixed(boundary), _) => many(view, headers, upstream, boundary, kind).await?,
+        (Shape::Text, _) => text(headers, upstream).await?,
+        (Shape::Json, Kind::Document)
+            if view.terms.wishes.any_data() && accepts(&view.headers, "multipart/related") =>
+        {
             without_parts(view, headers, upstream).await?
         }
-        (Kind::Document, None) => one(view, headers, upstream).await?,
-        (Kind::BulkGet, Some(_)) if view.wishes.is_about_nothing() => upstream,
-        (Kind::OpenRevs | Kind::BulkGet, Some(boundary)) => {
-            let form = if kind == Kind::BulkGet { Form::BulkGet } else { Form::OpenRevs };
-            headers.remove(CONTENT_LENGTH);
-            let mixed = Mixed::new(view.with_data(), upstream, boundary, form).await?;
-            written(|out| mixed.write(out))
-        }
-        (Kind::Rows | Kind::Changes | Kind::Found, _) | (Kind::OpenRevs | Kind::BulkGet, None) => {
-            headers.remove(CONTENT_LENGTH);
-            let inlines = view.wishes.any_data() && kind != Kind::Found;
-            let mut json = Json::new(view, upstream, kind.paths());
-            if inlines && kind != Kind::Changes {
-                json.first().await?;
-                json.open().await?;
-            }
-            match kind {
-                Kind::BulkGet => settled(json.body(None), headers).await,
-                _ => json.body(None),
+        (Shape::Json, Kind::Document) => one(view, headers, upstream).await?,
+        (Shape::Json, kind) => list(view, headers, upstream, kind).await?,
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// Lists of documents in JSON, and whatever else is JSON.
+async fn list(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, kind: Kind) -> Result<Body, Error> {
+    let inlines = view.terms.wishes.any_data() && kind.waits();
+    let mut json = Json::new(view, upstream, kind.paths());
+    if kind == Kind::Other {
+        // What cannot be passed on is refused in time where the answer is short, as most are.
+        let length = json.read(SHORT as u64).await?.filter(|_| headers.contains_key(CONTENT_LENGTH));
+        set_length(headers, length);
+        return Ok(json.body(length));
+    }
+    headers.remove(CONTENT_LENGTH);
+    if inlines {
+        json.first().await?;
+        json.open().await?;
+    }
+    Ok(match kind {
+        Kind::BulkGet => settled(json.body(None), headers).await,
+        _ => json.body(None),
+    })
+}
+
+/// Documents in parts.
+async fn many(
+    view: Arc<View>,
+    headers: &mut HeaderMap,
+    mut upstream: Body,
+    boundary: String,
+    kind: Kind,
+) -> Result<Body, Error> {
+    let form = if kind == Kind::BulkGet { Form::BulkGet } else { Form::OpenRevs };
+    headers.remove(CONTENT_LENGTH);
+    // To a list of no documents CouchDB answers without any part.
+    let first = loop {
+        match upstream.frame().await {
+            None => return Ok(Body::empty()),
+            Some(frame) => {
+                let data = frame.map_err(broken)?.into_data().unwrap_or_default();
+                if !data.is_empty() {
+                    break data;
+                }
             }
         }
     };
-    Ok(Response::from_parts(head, body))
+    let whole = written(|mut out| async move {
+        out.send(first).await;
+        out.send_all(upstream).await
+    });
+    let mixed = Mixed::new(view.with_data(), whole, boundary, form).await?;
+    Ok(written(|out| mixed.write(out)))
+}
+
+/// What is neither JSON nor parts: functions of design documents make such, and nothing in it can be changed.
+async fn text(headers: &HeaderMap, mut upstream: Body) -> Result<Body, Error> {
+    let (mut words, mut frames, mut held) = (Words::default(), Vec::new(), 0);
+    while held <= SHORT {
+        let Some(frame) = upstream.frame().await else { break };
+        let data = frame.map_err(broken)?.into_data().unwrap_or_default();
+        words.feed(&data)?;
+        held += data.len();
+        frames.push(data);
+    }
+    let body = written(|mut out| async move {
+        out.send_each(frames).await;
+        while let Some(frame) = upstream.frame().await {
+            let data = frame?.into_data().unwrap_or_default();
+            words.feed(&data)?;
+            out.send(data).await;
+        }
+        Ok(())
+    });
+    Ok(announced(headers, body))
+}
+
+/// A body of the length that CouchDB announced, where it did.
+fn announced(headers: &HeaderMap, body: Body) -> Body {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) => Body::boxed(Exact::new(body, length)),
+        None => body,
+    }
 }
 
 /// CouchDB announces the length of its answer to `_bulk_get`; of a short one it is known here before the answer begins.
@@ -124,6 +163,18 @@ async fn settled(mut body: Body, headers: &mut HeaderMap) -> Body {
 /// One document as JSON.
 async fn one(view: Arc<View>, headers: &mut HeaderMap, upstream: Body) -> Result<Body, Error> {
     let wants_body = view.wants_body;
+    let known = upstream.size_hint().exact().filter(|length| *length <= view.limit());
+    let upstream = match known {
+        // Most documents have no pointer, and are in one piece already.
+        Some(_) => {
+            let text = collect(upstream, view.limit()).await.map_err(broken)?;
+            if !mentions_pointers(&text) && !view.terms.hides_history {
+                return Ok(if wants_body { Body::full(text) } else { Body::empty() });
+            }
+            Body::full(text)
+        }
+        None => upstream,
+    };
     let mut json = Json::new(view, upstream, Kind::Document.paths());
     if !wants_body {
         set_length(headers, json.measured().await?);
@@ -134,7 +185,6 @@ async fn one(view: Arc<View>, headers: &mut HeaderMap, upstream: Body) -> Result
     set_length(headers, length);
     Ok(json.body(length))
 }
-
 /// One document that CouchDB sends as JSON, because it has no attachment of its own, to a client that takes parts.
 async fn without_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body) -> Result<Body, Error> {
     let text = collect(upstream, view.limit()).await.map_err(broken)?;
@@ -184,11 +234,7 @@ async fn with_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, bo
             }
             out.send_all(body).await
         });
-        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        return Ok(match length {
-            Some(length) => Body::boxed(Exact::new(body, length)),
-            None => body,
-        });
+        return Ok(announced(headers, body));
     };
     tape.stop();
     let length = related.length(&boundary);

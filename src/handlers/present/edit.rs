@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::view::{Inline, View};
-use super::wish::Wish;
-use crate::couch::{self, Document, Event, Fault, Path, Scanner, unquoted};
+use super::view::Inline;
+use super::wish::{Wish, Wishes};
+use crate::couch::{self, Document, Event, Fault, Guard, Path, Scanner, mentions_pointers, unquoted};
 use crate::error::Error;
 use crate::pointer::{self, Outside, Shown};
 
@@ -30,10 +30,24 @@ impl Piece {
     }
 }
 
+/// By what the documents of an answer are changed.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    /// The database's decoded name.
+    pub(super) database: String,
+    pub(super) wishes: Wishes,
+    /// The gateway asked for `_revisions`, not the client.
+    pub(super) hides_history: bool,
+    /// The most bytes of a document that are held.
+    pub(super) limit: u64,
+}
+
 /// Turns CouchDB's JSON into what clients see.
 pub(super) struct Editor {
-    view: Arc<View>,
+    terms: Arc<Terms>,
     scanner: Scanner,
+    /// Watches over all that passes as CouchDB sent it.
+    guard: Guard,
     current: Option<Current>,
     pub(super) pieces: VecDeque<Piece>,
     /// How many documents have ended.
@@ -54,9 +68,10 @@ struct Current {
 }
 
 impl Editor {
-    pub(super) fn new(view: Arc<View>, paths: &'static [Path]) -> Self {
-        let scanner = Scanner::new(paths, view.limit());
-        Self { view, scanner, current: None, pieces: VecDeque::new(), documents: 0 }
+    pub(super) fn new(terms: Arc<Terms>, paths: &'static [Path]) -> Self {
+        let scanner = Scanner::new(paths, terms.limit);
+        let guard = Guard::new(terms.limit);
+        Self { terms, scanner, guard, current: None, pieces: VecDeque::new(), documents: 0 }
     }
 
     /// Takes the next bytes of CouchDB's answer.
@@ -69,13 +84,16 @@ impl Editor {
     }
 
     /// To be called at the end of CouchDB's answer.
-    pub(super) fn ended(&self) -> Result<(), Error> {
-        Ok(self.scanner.ended()?)
+    pub(super) fn ended(&mut self) -> Result<(), Error> {
+        self.scanner.ended()?;
+        let held = self.guard.ended()?;
+        self.write(held);
+        Ok(())
     }
 
     fn event(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Pass(bytes) => self.write(bytes),
+            Event::Pass(bytes) => self.pass(&bytes)?,
             Event::Document(bytes) => {
                 self.documents += 1;
                 match self.begin(&bytes)? {
@@ -102,19 +120,19 @@ impl Editor {
                         self.scanner.pass_on();
                         self.documents += 1;
                         self.write(head);
-                        self.write(opening);
+                        self.pass(&opening)?;
                     }
                 }
             }
             Event::Entry(name) => self.entry(name)?,
             Event::Value(bytes) => match self.current.as_mut().and_then(|current| current.doubtful.as_mut()) {
                 Some((_, value)) => {
-                    if (value.len() + bytes.len()) as u64 > self.view.limit() {
+                    if (value.len() + bytes.len()) as u64 > self.terms.limit {
                         return Err(Fault::TooLarge.into());
                     }
                     value.extend_from_slice(&bytes);
                 }
-                None => self.write(bytes),
+                None => self.pass(&bytes)?,
             },
             Event::End(tail) => {
                 self.documents += 1;
@@ -123,9 +141,18 @@ impl Editor {
                     self.show_rest(&mut current)?;
                 }
                 self.write("}");
-                self.write(tail);
+                self.pass(&tail)?;
             }
         }
+        Ok(())
+    }
+
+    /// Passes on what CouchDB sent, without what it says of pointers.
+    fn pass(&mut self, bytes: &Bytes) -> Result<(), Error> {
+        let database = &self.terms.database;
+        let judge = |name: &str, value: &[u8]| pointer::left_of(name, value, database).map_err(Error::from);
+        let left = self.guard.feed(bytes, judge)?;
+        left.into_iter().for_each(|bytes| self.write(bytes));
         Ok(())
     }
 
@@ -138,12 +165,12 @@ impl Editor {
 
     /// A document without its `_attachments`; `None` where nothing in it is to be changed.
     fn begin(&self, bytes: &[u8]) -> Result<Option<Current>, Error> {
-        let wish = self.view.wishes.of(self.scanner.row());
-        if !self.scanner.has_pointers() && !self.view.hides_history {
+        let wish = self.terms.wishes.of(self.scanner.row());
+        if !mentions_pointers(bytes) && !self.terms.hides_history {
             return Ok(None);
         }
-        let (document, outside) = pointers(&self.view, bytes)?;
-        if outside.is_empty() && !self.view.hides_history {
+        let (document, outside) = pointers(&self.terms, bytes)?;
+        if outside.is_empty() && !self.terms.hides_history {
             return Ok(None);
         }
         let known = wish.known(&document);
@@ -153,7 +180,7 @@ impl Editor {
 
     /// Writes the members before `_attachments`, and the beginning of that where it has any entry.
     fn write_head(&mut self, current: &Current, has_entries: bool) -> Result<(), Error> {
-        let mut text = shown(&self.view, &current.document, &current.outside)?.to_bytes()?;
+        let mut text = shown(&self.terms, &current.document, &current.outside)?.to_bytes()?;
         text.pop();
         if has_entries {
             if text.len() > 1 {
@@ -235,18 +262,18 @@ impl Editor {
 }
 
 /// A document and its pointers.
-pub(super) fn pointers(view: &View, bytes: &[u8]) -> Result<(Document, Vec<Outside>), Error> {
+pub(super) fn pointers(terms: &Terms, bytes: &[u8]) -> Result<(Document, Vec<Outside>), Error> {
     let document = Document::parse(bytes).map_err(|error| Error::from(couch::Error::Nonsense(error)))?;
     let id = document.text("_id").unwrap_or_default();
-    let found = pointer::pointers(&document, &view.database.name, &id);
+    let found = pointer::pointers(&document, &terms.database, &id);
     Ok((document, found))
 }
 
 /// The document as it is shown, its `_attachments` aside.
-pub(super) fn shown(view: &View, document: &Document, pointers: &[Outside]) -> Result<Document, Error> {
+pub(super) fn shown(terms: &Terms, document: &Document, pointers: &[Outside]) -> Result<Document, Error> {
     let mut document = document.clone();
     pointer::hide(&mut document, pointers)?;
-    if view.hides_history {
+    if terms.hides_history {
         document.remove("_revisions");
     }
     Ok(document)

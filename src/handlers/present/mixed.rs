@@ -57,8 +57,7 @@ enum Content {
 impl Mixed {
     /// Reads as far as the first document, and opens its first attachment.
     pub(super) async fn new(view: Arc<View>, upstream: Body, boundary: String, form: Form) -> Result<Self, Error> {
-        let parts = Parts::new(upstream, &boundary);
-        let mut next = read(&view, parts).await?;
+        let mut next = read(&view, Parts::new(upstream, &boundary)).await?;
         if let Next::Document(ready) = &mut next
             && let Content::Alone(related, _) | Content::Related(related, ..) = &mut ready.content
         {
@@ -85,27 +84,30 @@ impl Mixed {
 async fn read(view: &Arc<View>, mut parts: Parts<Body>) -> Result<Next, Error> {
     let Some(headers) = parts.next().await.map_err(broken)? else { return Ok(Next::End) };
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let content = if content_type.starts_with("multipart/related") {
-        let boundary = boundary(&content_type).ok_or_else(|| broken_text("a part without a boundary"))?;
-        let (body, tape) = Recorded::new(Inside(parts));
-        let mut inner = Parts::new(body, &boundary);
-        inner.next().await.map_err(broken)?.ok_or_else(|| broken_text("a part without a document"))?;
-        let text = json(&mut inner, view.limit()).await?;
-        match Related::of(view, &text).await? {
-            Some(related) => {
-                tape.stop();
-                Content::Related(Box::new(related), boundary, Box::new(inner))
+    let content = match &*essence(&content_type) {
+        "multipart/related" => {
+            let boundary = boundary(&content_type).ok_or_else(|| broken_text("a part without a boundary"))?;
+            let (body, tape) = Recorded::new(Inside(parts));
+            let mut inner = Parts::new(body, &boundary);
+            inner.next().await.map_err(broken)?.ok_or_else(|| broken_text("a part without a document"))?;
+            let text = json(&mut inner, view.limit()).await?;
+            match Related::of(view, &text).await? {
+                Some(related) => {
+                    tape.stop();
+                    Content::Related(Box::new(related), boundary, Box::new(inner))
+                }
+                None => Content::Untouched(tape.stop(), outer(inner)?),
             }
-            None => Content::Untouched(tape.stop(), outer(inner)?),
         }
-    } else if content_type.starts_with("application/json") && !content_type.contains("error=") {
-        let text = json(&mut parts, view.limit()).await?;
-        match Related::of(view, &text).await? {
-            Some(related) => Content::Alone(Box::new(related), parts),
-            None => Content::Untouched(vec![text], parts),
+        // A document, or why there is none.
+        "application/json" => {
+            let text = json(&mut parts, view.limit()).await?;
+            match Related::of(view, &text).await? {
+                Some(related) => Content::Alone(Box::new(related), parts),
+                None => Content::Untouched(vec![text], parts),
+            }
         }
-    } else {
-        Content::Untouched(Vec::new(), parts)
+        _ => return Err(broken_text("a part that is neither a document nor JSON")),
     };
     Ok(Next::Document(Box::new(Ready { headers, content })))
 }
@@ -130,7 +132,9 @@ impl Ready {
                 Ok(parts)
             }
             Content::Alone(related, parts) => {
-                let boundary = Uuid::new_v4().simple().to_string();
+                // Those of `_bulk_get` begin with two hyphens more (`chttpd_db:bulk_get_multipart_boundary`).
+                let hyphens = if form == Form::BulkGet { "--" } else { "" };
+                let boundary = format!("{hyphens}{}", Uuid::new_v4().simple());
                 self.headers.insert(CONTENT_TYPE, related_type(&boundary, form)?);
                 if form == Form::BulkGet {
                     out.send(named(&related.name)).await;
@@ -184,6 +188,11 @@ fn outer(inner: Parts<Recorded<Inside>>) -> Result<Parts<Body>, Error> {
 
 pub(super) fn broken(error: crate::http::multipart::Error<BoxError>) -> Error {
     couch::Error::Body(boxed(error)).into()
+}
+
+/// The media type that a Content-Type names, without its parameters.
+pub(super) fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 fn broken_text(text: &'static str) -> Error {

@@ -3,25 +3,35 @@
 //! CouchDB is asked the client's own question, with the client's rights, and its answer is changed as it passes: pointers go
 //! out of `pvt_attachments`, stubs or bytes into `_attachments`. `docs/documents.md` tells clients about it.
 //!
+//! What an answer has in it is told by the answer, not by what was asked: every answer of such a database goes through
+//! `answer::change`, and what says where attachments are never leaves, whether the question was understood or not. Only what is
+//! wanted *beside* that, stubs or bytes, is read from the request.
+//!
 //! | file | is |
 //! |---|---|
-//! | `answer` | which form an answer of CouchDB's has, and its head |
-//! | `wish` | what is wanted: queries, bodies with options, `Accept` |
+//! | `shape`, `answer` | which form an answer of CouchDB's has; its head, and who takes its body |
+//! | `wish`, `accept` | what is wanted: queries, bodies with options, `Accept` |
 //! | `view` | what the documents of one answer share; opening an attachment |
 //! | `edit`, `rows` | JSON: one document, rows, feeds |
 //! | `related`, `mixed` | multipart: one document with its attachments, and many of them |
 
+mod accept;
 mod answer;
 mod edit;
 mod mixed;
 mod related;
 mod rows;
+mod shape;
+mod trial;
 mod view;
 mod wish;
 
+use std::io::Read as _;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, ETAG, HeaderValue};
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri, request};
 
@@ -30,40 +40,57 @@ use super::home::Home;
 use super::{Exchange, Gateway};
 use crate::couch;
 use crate::error::Error;
-use crate::http::body::{Body, collect};
-use crate::http::target::query_value;
-use crate::router::{Database, DocumentTarget};
+use crate::http::body::{Body, BoxError, TooLarge, collect};
+use crate::http::target::{query_pairs, query_value};
+use crate::router::{Database, DocumentTarget, List};
 use crate::storage;
 
-use answer::{Kind, change};
+use answer::change;
+use edit::Terms;
+pub(super) use shape::Kind;
+pub use trial::shown_text;
 use view::View;
-use wish::{Wish, Wishes};
+use wish::Wishes;
 
 /// GET and HEAD of a document.
 pub(super) async fn document(
     gateway: Arc<Gateway>,
+    home: Home,
     target: DocumentTarget,
     exchange: Exchange,
 ) -> Result<Response<Body>, Error> {
-    let home = Home::of(&gateway, &target.database).await?;
     let (mut head, _) = exchange.request.into_parts();
     let couch = home.holder(&target.path, &head.headers, &exchange.activity).await?;
     let query = target.query.as_deref();
-    let wishes = Wishes::alike(Wish::of_query(query));
+    let wishes = Wishes::of_document_query(query);
     let hides_history = hides_history(query, &wishes);
+    let limit = gateway.limits.document_bytes;
+    let terms = Terms { database: target.database.name.clone(), wishes, hides_history, limit };
     let kind = if query_value(query, "open_revs").is_some() { Kind::OpenRevs } else { Kind::Document };
+    let sends_no_data = kind == Kind::Document && !terms.wishes.any_data();
+    adjust(&mut head, hides_history)?;
+    // A read has no body.
+    for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
+        head.headers.remove(name);
+    }
     let view = Arc::new(View {
         gateway: Arc::clone(&gateway),
-        database: target.database,
-        headers: head.headers.clone(),
-        activity: exchange.activity.clone(),
-        wishes,
+        terms: Arc::new(terms),
         by_rev: kind == Kind::OpenRevs || query_value(query, "rev").is_some(),
-        hides_history,
+        database: target.database,
+        headers: if sends_no_data { HeaderMap::new() } else { head.headers.clone() },
+        activity: exchange.activity.clone(),
         wants_body: head.method != Method::HEAD,
     });
-    adjust(&mut head, hides_history)?;
-    head.method = Method::GET;
+    // The length of a document has to be made, that of many is not announced.
+    if kind == Kind::Document {
+        head.method = Method::GET;
+    }
+    if sends_no_data {
+        let request = Request::from_parts(head, Body::empty());
+        let exchange = Exchange { request, id: exchange.id, activity: exchange.activity };
+        return change(view, forward(&gateway, &couch, exchange).await?, kind).await;
+    }
     let (mut looks, mut seen) = (MOST_LOOKS, None);
     loop {
         looks -= 1;
@@ -83,88 +110,76 @@ fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Storage(_, error) if error.kind() == storage::Kind::Missing)
 }
 
-/// `POST /db/_bulk_get`.
-pub(super) async fn bulk_get(
+/// Anything in the database but a document: `POST /db/_bulk_get`, lists and feeds, and what is not known to hold documents.
+pub(super) async fn within(
     gateway: Arc<Gateway>,
+    home: Home,
     database: Database,
+    kind: Kind,
     exchange: Exchange,
 ) -> Result<Response<Body>, Error> {
-    let home = Home::of(&gateway, &database).await?;
-    let Exchange { request, id, activity } = exchange;
-    let (mut head, body) = request.into_parts();
-    let body = collect(body, gateway.limits.document_bytes).await.map_err(broken)?;
-    let wishes = Wishes::of_bulk_get(head.uri.query(), &body);
-    let hides_history = hides_history(head.uri.query(), &wishes);
-    let view = View {
-        gateway: Arc::clone(&gateway),
-        database,
-        headers: head.headers.clone(),
-        activity: activity.clone(),
-        wishes,
-        by_rev: true,
-        hides_history,
-        wants_body: true,
-    };
-    adjust(&mut head, hides_history)?;
-    let request = Request::from_parts(head, Body::full(body));
-    let answer = forward(&gateway, &home.couch, Exchange { request, id, activity }).await?;
-    change(Arc::new(view), answer, Kind::BulkGet).await
-}
-
-/// A list whose rows may hold documents, or a feed.
-pub(super) async fn rows(
-    gateway: Arc<Gateway>,
-    database: Database,
-    exchange: Exchange,
-) -> Result<Response<Body>, Error> {
-    let home = Home::of(&gateway, &database).await?;
     let Exchange { request, id, activity } = exchange;
     let (mut head, mut body) = request.into_parts();
-    let kind = list(head.uri.path());
-    let query = head.uri.query();
-    let mut wishes = Wishes::alike(Wish { since: Vec::new(), ..Wish::of_query(query) });
-    if kind == Kind::Rows && head.method == Method::POST {
-        let options = collect(body, gateway.limits.document_bytes).await.map_err(broken)?;
-        wishes = Wishes::of_rows(query, &options);
-        body = Body::full(options);
+    let (query, limit) = (head.uri.query(), gateway.limits.document_bytes);
+    let mut options = None;
+    if head.method == Method::POST && matches!(kind, Kind::BulkGet | Kind::List(List::Rows | List::Queries)) {
+        let bytes = collect(body, limit).await.map_err(broken)?;
+        options = Some(as_read(&head.headers, &bytes, limit)?);
+        body = Body::full(bytes);
     }
+    let options = options.as_ref().map(Option::as_deref);
+    let wishes = match kind {
+        Kind::BulkGet => Wishes::of_bulk_get(query, options.flatten()),
+        Kind::List(list) => Wishes::of_list(list, query, options),
+        Kind::Document | Kind::OpenRevs | Kind::Other => Wishes::default(),
+    };
+    let hides_history = kind == Kind::BulkGet && hides_history(query, &wishes);
+    let terms = Terms { database: database.name.clone(), wishes, hides_history, limit };
     let view = View {
         gateway: Arc::clone(&gateway),
         database,
         headers: head.headers.clone(),
         activity: activity.clone(),
-        wishes,
-        by_rev: false,
-        hides_history: false,
-        wants_body: true,
+        terms: Arc::new(terms),
+        by_rev: kind == Kind::BulkGet,
+        wants_body: head.method != Method::HEAD,
     };
-    adjust(&mut head, false)?;
+    adjust(&mut head, hides_history)?;
     let exchange = Exchange { request: Request::from_parts(head, body), id, activity };
     let answer = forward(&gateway, &home.couch, exchange).await?;
     change(Arc::new(view), answer, kind).await
 }
 
-/// Whether the rows of a list may hold documents. What the body of a POST says is not known yet.
-pub(super) fn may_hold_documents(request: &Request<Body>) -> bool {
-    let post = *request.method() == Method::POST;
-    match list(request.uri().path()) {
-        Kind::Found => true,
-        Kind::Rows if post => true,
-        _ => query_value(request.uri().query(), "include_docs").as_deref() == Some("true"),
+/// The body of a request as CouchDB reads it (`chttpd:maybe_decompress`); `None` where it refuses to.
+fn as_read(headers: &HeaderMap, body: &Bytes, limit: u64) -> Result<Option<Bytes>, Error> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    match (codings.next(), codings.next()) {
+        (None | Some(b"identity"), None) => Ok(Some(body.clone())),
+        (Some(b"gzip"), None) => {
+            let (mut plain, most) = (Vec::new(), limit.saturating_add(1));
+            match MultiGzDecoder::new(&**body).take(most).read_to_end(&mut plain) {
+                Ok(_) if plain.len() as u64 > limit => Err(broken(TooLarge.into())),
+                Ok(_) => Ok(Some(plain.into())),
+                Err(_) => Ok(None),
+            }
+        }
+        _ => Ok(None),
     }
 }
 
-fn list(path: &str) -> Kind {
-    match path.trim_end_matches('/').rsplit('/').next() {
-        Some("_changes") => Kind::Changes,
-        Some("_find") => Kind::Found,
-        _ => Kind::Rows,
+/// Whether the rows of a list are asked for with their documents. What the body of a POST says is not known yet.
+pub(super) fn asks_for_documents(list: List, request: &Request<Body>) -> bool {
+    match list {
+        List::Found | List::Queries => true,
+        List::Rows if *request.method() == Method::POST => true,
+        List::Rows | List::Changes => query_pairs(request.uri().query())
+            .any(|(name, value)| name.eq_ignore_ascii_case("include_docs") && value.eq_ignore_ascii_case("true")),
     }
 }
 
 /// Whether the gateway, and not the client, has to know what led to a document.
 fn hides_history(query: Option<&str>, wishes: &Wishes) -> bool {
-    wishes.need_history() && query_value(query, "revs").as_deref() != Some("true")
+    wishes.need_history() && !query_pairs(query).any(|(name, value)| name == "revs" && value == "true")
 }
 
 /// CouchDB's answer is to be read here.
@@ -182,7 +197,7 @@ fn adjust(head: &mut request::Parts, with_history: bool) -> Result<(), Error> {
     Ok(())
 }
 
-fn broken(error: crate::http::body::BoxError) -> Error {
+fn broken(error: BoxError) -> Error {
     couch::Error::Body(error).into()
 }
 

@@ -70,11 +70,11 @@ impl Related {
     /// A document as CouchDB sends it to who gets attachments in parts of their own; `None` where nothing in it is to be
     /// changed.
     pub(super) async fn of(view: &Arc<View>, bytes: &[u8]) -> Result<Option<Self>, Error> {
-        let (mut document, mut outside) = pointers(view, bytes)?;
-        if outside.is_empty() && !view.hides_history {
+        let (mut document, mut outside) = pointers(&view.terms, bytes)?;
+        if outside.is_empty() && !view.terms.hides_history {
             return Ok(None);
         }
-        let mut told = shown(view, &document, &outside)?;
+        let mut told = shown(&view.terms, &document, &outside)?;
         let natives = document.object("_attachments").unwrap_or_default();
         document.remove("_attachments");
         let document = Arc::new(document);
@@ -84,7 +84,8 @@ impl Related {
             revpos.is_none_or(|revpos| outside.wins_over(revpos))
         });
         let id = document.text("_id").unwrap_or_default();
-        let wish = view.wishes.of_document(&id);
+        let rev = document.rev().unwrap_or_default();
+        let wish = view.terms.wishes.of_document(&id, &rev);
         let known = wish.known(&document);
         let (mut entries, mut parts, mut replaced) = (Document::default(), Vec::new(), Vec::new());
         for outside in outside {
@@ -106,7 +107,7 @@ impl Related {
         if !entries.is_empty() {
             told.set_object("_attachments", &entries)?;
         }
-        let name = (id, document.rev().unwrap_or_default());
+        let name = (id, rev);
         let has_attachments = !entries.is_empty();
         Ok(Some(Self {
             view: Arc::clone(view),

@@ -26,13 +26,18 @@ pub(super) struct Json {
 
 impl Json {
     pub(super) fn new(view: Arc<View>, upstream: Body, paths: &'static [Path]) -> Self {
-        let editor = Editor::new(Arc::clone(&view), paths);
+        let editor = Editor::new(Arc::clone(&view.terms), paths);
         Self { view, upstream, editor, whole: false, opened: None }
     }
 
     /// Reads one document to its end, or as much of it as may be held, and gives the length of the answer where that is known.
     pub(super) async fn one(&mut self) -> Result<Option<u64>, Error> {
-        while !self.whole && self.held() <= self.view.limit() {
+        self.read(self.view.limit()).await
+    }
+
+    /// Reads an answer to its end, or so many bytes of it, and gives its length where that is known.
+    pub(super) async fn read(&mut self, most: u64) -> Result<Option<u64>, Error> {
+        while !self.whole && self.held() <= most {
             self.more().await?;
         }
         Ok(if self.whole { length(&self.editor.pieces) } else { None })

@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use super::super::get::get;
 use super::super::source::Source;
 use super::super::{Exchange, Gateway};
-use super::wish::Wishes;
+use super::edit::Terms;
 use crate::couch::{self, Document};
 use crate::error::Error;
 use crate::http::base64::{Encode, encoded_length};
@@ -32,11 +32,9 @@ pub(super) struct View {
     /// The client's: links are followed with its rights.
     pub(super) headers: HeaderMap,
     pub(super) activity: Activity,
-    pub(super) wishes: Wishes,
+    pub(super) terms: Arc<Terms>,
     /// Documents may be older than their newest revision: an object may have been replaced since.
     pub(super) by_rev: bool,
-    /// The gateway asked for `_revisions`, not the client.
-    pub(super) hides_history: bool,
     /// It was no HEAD.
     pub(super) wants_body: bool,
 }
@@ -75,12 +73,13 @@ impl Inline {
 impl View {
     /// The same with the bytes of all attachments.
     pub(super) fn with_data(&self) -> Arc<Self> {
-        Arc::new(Self { wishes: self.wishes.clone().with_data(), ..self.clone() })
+        let terms = Terms { wishes: self.terms.wishes.clone().with_data(), ..(*self.terms).clone() };
+        Arc::new(Self { terms: Arc::new(terms), ..self.clone() })
     }
 
     /// The most bytes of a document that are held.
     pub(super) fn limit(&self) -> u64 {
-        self.gateway.limits.document_bytes
+        self.terms.limit
     }
 
     /// Opens an attachment as it is stored.

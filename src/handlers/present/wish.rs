@@ -1,10 +1,12 @@
-//! What a client wants to see of attachments: from its query, its `Accept`, and bodies that hold options.
+//! What a client wants to see of attachments: from its query, and bodies that hold options, each read as CouchDB
+//! reads it.
 
-use http::header::{ACCEPT, HeaderMap};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::couch::Document;
-use crate::http::target::query_value;
+use crate::http::target::query_pairs;
+use crate::router::List;
 
 /// What is wanted of the attachments of a document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,37 +16,87 @@ pub(super) struct Wish {
     /// How they are packed (`att_encoding_info`).
     pub(super) encoding: bool,
     /// Only what came after one of these revisions (`atts_since`).
-    pub(super) since: Vec<String>,
+    since: Option<Vec<Rev>>,
 }
 
 /// What is wanted row by row.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wishes {
     /// Of all rows that say nothing themselves.
-    pub(super) all: Wish,
+    all: Wish,
     /// Of the rows, or results, one after another.
-    pub(super) each: Vec<Wish>,
+    each: Vec<Wish>,
     /// The documents that they are about, where they were asked for by id.
-    ids: Vec<String>,
+    ids: Vec<Asked>,
+    /// What was asked for cannot be read: CouchDB refuses it as well, or nothing is shown.
+    pub(super) unclear: bool,
+}
+
+/// A document, and perhaps a revision of it.
+#[derive(Debug, Clone, Default)]
+struct Asked {
+    id: Option<String>,
+    rev: Option<Rev>,
+}
+
+/// A revision: its generation and the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rev(u64, String);
+
+impl Rev {
+    /// As `couch_doc:parse_rev` reads it: hashes may be written in capitals.
+    fn of(text: &str) -> Option<Self> {
+        let (generation, id) = text.split_once('-')?;
+        let is_hash = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Some(Self(generation.parse().ok()?, if is_hash { id.to_ascii_lowercase() } else { id.to_owned() }))
+    }
+
+    fn list(text: &str) -> Option<Vec<Self>> {
+        let texts: Vec<String> = serde_json::from_str(text).ok()?;
+        texts.iter().map(|text| Self::of(text)).collect()
+    }
 }
 
 impl Wish {
-    /// As CouchDB reads a query (`chttpd_db:parse_doc_query`): `atts_since` wants bytes by itself, also an empty one.
-    pub(super) fn of_query(query: Option<&str>) -> Self {
-        let flag = |name| query_value(query, name).as_deref() == Some("true");
-        let since: Option<Vec<String>> =
-            query_value(query, "atts_since").and_then(|list| serde_json::from_str(&list).ok());
-        let data = flag("attachments") || since.is_some();
-        Self { data, encoding: flag("att_encoding_info"), since: since.unwrap_or_default() }
+    /// What the query of a document says (`chttpd_db:parse_doc_query`): `atts_since` wants bytes by itself, also an empty one.
+    /// `None` where it cannot be read.
+    fn of_query(query: Option<&str>) -> Option<Self> {
+        let mut wish = Self::default();
+        for (name, value) in query_pairs(query) {
+            match (&*name, &*value) {
+                ("attachments", "true") => wish.data = true,
+                ("att_encoding_info", "true") => wish.encoding = true,
+                ("atts_since", list) => wish.since = Some(Rev::list(list)?),
+                _ => {}
+            }
+        }
+        wish.data |= wish.since.is_some();
+        Some(wish)
     }
 
-    /// With what the body of a request for rows says, which counts more.
-    fn with_options(&self, options: &Map<String, Value>) -> Self {
-        let flag = |name, before| options.get(name).map_or(before, is_true);
+    /// What the query of a list says. Names of `_changes` are in any case (`chttpd_db:parse_changes_query`), of the others values
+    /// are (`couch_mrview_http:parse_param`), and `_find` looks at none.
+    fn of_list(query: Option<&str>, list: List) -> Self {
+        let mut wish = Self::default();
+        for (name, value) in query_pairs(query) {
+            let (name, value) = match list {
+                List::Changes => (name.to_ascii_lowercase(), value.into_owned()),
+                List::Rows | List::Queries => (name.into_owned(), value.to_ascii_lowercase()),
+                List::Found => break,
+            };
+            wish.data |= (&*name, &*value) == ("attachments", "true");
+            wish.encoding |= (&*name, &*value) == ("att_encoding_info", "true");
+        }
+        wish
+    }
+
+    /// With what the body of a request for rows says besides: once asked for, bytes are sent.
+    fn with_options(&self, options: &Document) -> Self {
+        let flag = |name| options.value(name).is_some_and(|value| is_true(&value));
         Self {
-            data: flag("attachments", self.data),
-            encoding: flag("att_encoding_info", self.encoding),
-            since: Vec::new(),
+            data: self.data || flag("attachments"),
+            encoding: self.encoding || flag("att_encoding_info"),
+            since: None,
         }
     }
 
@@ -53,59 +105,81 @@ impl Wish {
         self.data && known.is_none_or(|known| revpos > known)
     }
 
-    /// The generation of the newest revision in the document's history that the client has, where it has one.
+    /// The generation of the newest revision in the document's history that the client has, 0 where it has none of them; `None`
+    /// where it did not say which it has (`couch_db:find_ancestor_rev_pos`).
     pub(super) fn known(&self, document: &Document) -> Option<u64> {
         #[derive(serde::Deserialize)]
         struct Revisions {
             start: u64,
             ids: Vec<String>,
         }
-        if self.since.is_empty() {
-            return None;
-        }
-        let told = serde_json::from_str::<Revisions>(document.raw("_revisions")?.get()).ok()?;
-        let history = (0..=told.start).rev().zip(&told.ids);
-        let mut known = history.filter(|(generation, id)| self.since.contains(&format!("{generation}-{id}")));
-        known.next().map(|(generation, _)| generation)
+        let since = self.since.as_ref()?;
+        let told = document.raw("_revisions").and_then(|told| serde_json::from_str::<Revisions>(told.get()).ok());
+        let Some(told) = told.filter(|_| !since.is_empty()) else { return Some(0) };
+        let mut history = (0..=told.start).rev().zip(told.ids).map(|(generation, id)| Rev(generation, id));
+        Some(history.find(|rev| since.contains(rev)).map_or(0, |Rev(generation, _)| generation))
     }
 }
 
 fn is_true(value: &Value) -> bool {
-    *value == Value::Bool(true) || value.as_str() == Some("true")
+    *value == Value::Bool(true) || value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
 impl Wishes {
     /// The same of all.
-    pub(super) const fn alike(all: Wish) -> Self {
-        Self { all, each: Vec::new(), ids: Vec::new() }
+    const fn alike(all: Wish) -> Self {
+        Self { all, each: Vec::new(), ids: Vec::new(), unclear: false }
     }
 
-    /// Of a list of rows that a POST asks for: its body may hold what could be in the query, or many such (`queries`).
-    pub(super) fn of_rows(query: Option<&str>, body: &[u8]) -> Self {
-        let all = Wish { since: Vec::new(), ..Wish::of_query(query) };
-        let Ok(options) = serde_json::from_slice::<Map<String, Value>>(body) else { return Self::alike(all) };
-        let queries = options.get("queries").and_then(Value::as_array);
-        let each = queries.into_iter().flatten().filter_map(Value::as_object);
-        let each = each.map(|options| all.with_options(options)).collect();
-        Self { all: all.with_options(&options), each, ids: Vec::new() }
+    const fn unclear() -> Self {
+        let all = Wish { data: false, encoding: false, since: None };
+        Self { all, each: Vec::new(), ids: Vec::new(), unclear: true }
     }
 
-    /// Of a `_bulk_get`: every document may name revisions that the client has.
-    pub(super) fn of_bulk_get(query: Option<&str>, body: &[u8]) -> Self {
-        #[derive(serde::Deserialize)]
-        struct Wanted {
-            docs: Vec<Map<String, Value>>,
+    /// Of one document.
+    pub(super) fn of_document_query(query: Option<&str>) -> Self {
+        Wish::of_query(query).map_or_else(Self::unclear, Self::alike)
+    }
+
+    /// Of a list. What a POST has in its body adds to the query; `None` where that cannot be read.
+    pub(super) fn of_list(list: List, query: Option<&str>, body: Option<Option<&[u8]>>) -> Self {
+        let all = Wish::of_list(query, list);
+        let body = match body {
+            None => return Self::alike(all),
+            Some(None) => return Self::unclear(),
+            Some(Some(body)) => body,
+        };
+        let Ok(options) = Document::parse(body) else { return Self::unclear() };
+        if list == List::Rows {
+            return Self::alike(all.with_options(&options));
         }
-        let all = Wish { since: Vec::new(), ..Wish::of_query(query) };
-        let Ok(wanted) = serde_json::from_slice::<Wanted>(body) else { return Self::alike(all) };
-        let each = wanted.docs.iter().map(|document| {
-            let since = document.get("atts_since").and_then(Value::as_array);
-            let since: Vec<String> = since.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-            Wish { data: all.data || !since.is_empty(), encoding: all.encoding, since }
+        let queries = options.raw("queries").and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
+        let Some(queries) = queries else { return Self::unclear() };
+        let each = queries.into_iter().map(|query| {
+            let options = Document::parse(query.get().as_bytes()).unwrap_or_default();
+            all.with_options(&options)
         });
-        let id =
-            |document: &Map<String, Value>| document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Self { each: each.collect(), ids: wanted.docs.iter().map(id).collect(), all }
+        Self { each: each.collect(), ..Self::alike(all.clone()) }
+    }
+
+    /// Of a `_bulk_get`: every document may name revisions that the client has (`chttpd_db:bulk_get_parse_args`).
+    pub(super) fn of_bulk_get(query: Option<&str>, body: Option<&[u8]>) -> Self {
+        let all = Wish::of_query(query);
+        let documents = body.and_then(|body| Document::parse(body).ok());
+        let documents = documents.as_ref().and_then(|body| body.raw("docs"));
+        let documents = documents.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
+        let (Some(all), Some(documents)) = (all, documents) else { return Self::unclear() };
+        let (mut each, mut ids) = (Vec::new(), Vec::new());
+        for document in documents {
+            // What is no object gets a row that says so.
+            let document = Document::parse(document.get().as_bytes()).unwrap_or_default();
+            let since = document.raw("atts_since").and_then(|list| Rev::list(list.get()));
+            let since = since.filter(|list| !list.is_empty());
+            each.push(Wish { data: all.data || since.is_some(), encoding: all.encoding, since });
+            let rev = document.text("rev").and_then(|rev| Rev::of(&rev));
+            ids.push(Asked { id: document.text("id"), rev });
+        }
+        Self { all, each, ids, unclear: false }
     }
 
     /// What is wanted of a document in this row.
@@ -114,13 +188,13 @@ impl Wishes {
     }
 
     /// The same where an answer leaves out which of the wanted documents one is.
-    pub(super) fn of_document(&self, id: &str) -> &Wish {
-        self.ids.iter().position(|known| known == id).map_or(&self.all, |row| self.of(row))
-    }
-
-    /// Whether no document was asked for.
-    pub(super) fn is_about_nothing(&self) -> bool {
-        self.each.is_empty()
+    pub(super) fn of_document(&self, id: &str, rev: &str) -> &Wish {
+        let rev = Rev::of(rev);
+        let is_it = |asked: &Asked| asked.id.as_deref() == Some(id);
+        let row = self.ids.iter().position(|asked| is_it(asked) && asked.rev.is_some() && asked.rev == rev);
+        let row = row.or_else(|| self.ids.iter().position(|asked| is_it(asked) && asked.rev.is_none()));
+        let row = row.or_else(|| self.ids.iter().position(is_it));
+        row.map_or(&self.all, |row| self.of(row))
     }
 
     /// The bytes of all attachments, as multipart answers have them whether asked for or not.
@@ -137,82 +211,95 @@ impl Wishes {
 
     /// Whether documents have to tell of their history.
     pub(super) fn need_history(&self) -> bool {
-        !self.all.since.is_empty() || self.each.iter().any(|wish| !wish.since.is_empty())
+        [&self.all].into_iter().chain(&self.each).any(|wish| wish.since.as_ref().is_some_and(|list| !list.is_empty()))
     }
-}
-
-/// Whether the client takes a media type, as CouchDB sees it (`mochiweb_request:accepts_content_type`): without an `Accept` it
-/// takes everything.
-pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
-    if values.peek().is_none() {
-        return true;
-    }
-    let (main, _) = media_type.split_once('/').unwrap_or((media_type, ""));
-    let (mut taken, mut refused) = (false, false);
-    for item in values.flat_map(|value| value.split(',')) {
-        let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
-        let quality = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("q="));
-        let none = quality.is_some_and(|quality| quality.parse::<f32>().is_ok_and(|quality| quality <= 0.0));
-        let name = name.trim();
-        let own = name == media_type || name.strip_suffix("/*") == Some(main);
-        taken |= !none && (own || name == "*/*");
-        refused |= none && own;
-    }
-    taken && !refused
 }
 
 #[cfg(test)]
 mod tests {
-    use http::header::{ACCEPT, HeaderMap};
-
-    use super::{Wish, Wishes, accepts};
+    use super::{Wish, Wishes};
     use crate::couch::Document;
-
-    #[test]
-    fn accept_is_read_as_couchdb_reads_it() {
-        let related = |accept: Option<&str>| {
-            let mut headers = HeaderMap::new();
-            if let Some(accept) = accept {
-                headers.insert(ACCEPT, accept.parse().unwrap());
-            }
-            accepts(&headers, "multipart/related")
-        };
-        for (accept, expected) in [
-            (None, true),
-            (Some("*/*"), true),
-            (Some("multipart/related"), true),
-            (Some("multipart/*;q=0.5"), true),
-            (Some("application/json, */*;q=0.1"), true),
-            (Some("application/json"), false),
-            (Some("multipart/mixed"), false),
-            (Some("*/*;q=0"), false),
-            (Some("*/*, multipart/related;q=0"), false),
-        ] {
-            assert_eq!(related(accept), expected, "{accept:?}");
-        }
-    }
+    use crate::router::List;
 
     #[test]
     fn only_what_came_after_a_known_revision_is_wanted() {
-        let document = Document::parse(br#"{"_rev":"3-c","_revisions":{"start":3,"ids":["c","b","a"]}}"#).unwrap();
-        let known = |since: &str| Wish::of_query(Some(&format!("atts_since={since}"))).known(&document);
-        assert_eq!(known("[]"), None);
-        assert_eq!(known("[%221-a%22,%222-b%22]"), Some(2));
-        assert_eq!(known("[%222-x%22]"), None);
-        assert!(Wish::of_query(Some("atts_since=[%221-a%22]")).data);
-        assert!(Wish::of_query(Some("atts_since=[]")).data);
-        assert!(!Wish::of_query(Some("rev=1-a")).data);
+        let hash = "0123456789abcdef0123456789abcdef";
+        let document = format!(r#"{{"_rev":"3-c","_revisions":{{"start":3,"ids":["c","{hash}","a"]}}}}"#);
+        let document = Document::parse(document.as_bytes()).unwrap();
+        let known = |query: &str| Wish::of_query(Some(query)).map(|wish| (wish.data, wish.known(&document)));
+        assert_eq!(known("rev=1-a"), Some((false, None)));
+        for (list, expected) in [
+            ("[]".to_owned(), 0),
+            (format!("[%221-a%22,%222-{hash}%22]"), 2),
+            (format!("[%2202-{}%22]", hash.to_ascii_uppercase()), 2),
+            ("[%222-x%22,%229-c%22]".to_owned(), 0),
+            ("[%223-c%22]&atts_since=[%221-a%22]".to_owned(), 1),
+        ] {
+            assert_eq!(known(&format!("atts_since={list}")), Some((true, Some(expected))), "{list}");
+        }
+        for wrong in ["", "5", "{}", "[1]", "[%22x%22]", "no", "[%22-a%22]", "[%22+2-a%22]", "[%221-a%22"] {
+            assert_eq!(known(&format!("atts_since={wrong}")), None, "{wrong}");
+            assert!(Wishes::of_document_query(Some(&format!("atts_since={wrong}"))).unclear);
+        }
+        let none = Wish::of_query(Some("atts_since=[]")).unwrap();
+        assert!(!none.wants(0, Some(0)) && none.wants(1, Some(0)));
+    }
+
+    #[test]
+    fn queries_are_read_as_couchdb_reads_them() {
+        let of_document = |query: &str| Wish::of_query(Some(query)).unwrap().data;
+        for query in
+            ["attachments=%74rue", "%61ttachments=true", "attachments=true&attachments=false", "x;attachments=true"]
+        {
+            assert!(of_document(query), "{query}");
+            assert!(Wish::of_list(Some(query), List::Rows).data && Wish::of_list(Some(query), List::Changes).data);
+        }
+        for query in ["attachments=TRUE", "Attachments=true", "attachments=false", "attachments"] {
+            assert!(!of_document(query), "{query}");
+        }
+        assert!(Wish::of_list(Some("attachments=True"), List::Rows).data);
+        assert!(!Wish::of_list(Some("Attachments=true"), List::Queries).data);
+        assert!(!Wish::of_list(Some("attachments=True"), List::Changes).data);
+        assert!(Wish::of_list(Some("ATTACHMENTS=true"), List::Changes).data);
+        assert!(!Wish::of_list(Some("attachments=true"), List::Found).data);
     }
 
     #[test]
     fn bodies_say_what_is_wanted_of_each() {
-        let rows = |body: &str| Wishes::of_rows(Some("attachments=true"), body.as_bytes());
-        assert!(rows("").all.data && rows(r#"{"keys":[]}"#).all.data);
-        assert!(!rows(r#"{"attachments":false}"#).all.data);
-        let queries = rows(r#"{"queries":[{"attachments":false},{}]}"#);
-        assert_eq!((queries.of(0).data, queries.of(1).data), (false, true));
-        let got = Wishes::of_bulk_get(None, br#"{"docs":[{"id":"a"},{"id":"b","atts_since":["1-a"]}]}"#);
-        assert_eq!((got.of(0).data, got.of(1).data, got.need_history()), (false, true, true));
+        let of = |list, query: &str, body: &str| Wishes::of_list(list, Some(query), Some(Some(body.as_bytes())));
+        let rows = |query: &str, body: &str| of(List::Rows, query, body);
+        assert!(
+            rows("attachments=true", "{}").all.data && rows("attachments=true", r#"{"attachments":false}"#).all.data
+        );
+        assert!(rows("", r#"{"attachments":"TRUE"}"#).all.data && rows("", r#"{"\u0061ttachments":true}"#).all.data);
+        assert!(!rows("", r#"{"attachments":true,"attachments":false}"#).all.data, "the last counts");
+        assert!(!rows("", r#"{"queries":[{"attachments":true}]}"#).of(0).data);
+        for unclear in ["", "[]", "{} x", "\u{feff}{}"] {
+            assert!(rows("", unclear).unclear && of(List::Queries, "", unclear).unclear, "{unclear}");
+        }
+        assert!(Wishes::of_list(List::Rows, None, Some(None)).unclear);
+        let queries = of(List::Queries, "", r#"{"attachments":true,"queries":[{},{"attachments":true},7]}"#);
+        assert_eq!([0, 1, 2].map(|row| queries.of(row).data), [false, true, false]);
+        assert!(of(List::Queries, "attachments=true", r#"{"queries":[{"attachments":false}]}"#).of(0).data);
+    }
+
+    #[test]
+    fn a_bulk_get_says_it_of_each_document() {
+        let of = |body: &str| Wishes::of_bulk_get(None, Some(body.as_bytes()));
+        let got = of(
+            r#"{"docs":[{"id":"a"},1,{"id":"b","atts_since":["1-a"]},{"id":"b","rev":"2-b"},{"id":"c","atts_since":[]},
+            {"id":"c","atts_since":[1]}],"n":1e999}"#,
+        );
+        assert_eq!([0, 1, 2, 3, 4, 5].map(|row| got.of(row).data), [false, false, true, false, false, false]);
+        assert!(got.need_history() && !got.unclear);
+        assert!(
+            got.of_document("b", "1-a").data && !got.of_document("b", "2-b").data && !got.of_document("x", "1-a").data
+        );
+        assert_eq!(of(r#"{"docs":[{"id":"a"}],"docs":[]}"#).each.len(), 0, "the last counts");
+        assert_eq!(of(r#"{"\u0064ocs":[{}]}"#).each.len(), 1);
+        for unclear in ["", "{}", "7", r#"{"docs":7}"#, r#"{"docs":{}}"#, r#"{"docs":[]} x"#] {
+            assert!(of(unclear).unclear, "{unclear}");
+        }
+        assert!(Wishes::of_bulk_get(None, None).unclear);
     }
 }

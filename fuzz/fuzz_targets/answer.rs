@@ -1,0 +1,40 @@
+//! Any bytes as an answer of CouchDB's in JSON, in any pieces, with an entry of KAZOO's planted between them: whatever was asked for,
+//! the entry's secret does not come out, and where the answer comes in makes no difference.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use stowage::handlers::shown_text as shown;
+
+const PLANTED: &[u8] = br#""pvt_attachments":{"a":{"content_type":"x/y","handler":{"kz_att_s3":{"S3":"canary"}}}}"#;
+/// The place of the answers that are not known to hold documents: within a document's members everything is its own.
+const OTHER: usize = 3;
+
+/// Whether text behind these bytes is inside of a string.
+fn in_string(bytes: &[u8]) -> bool {
+    let (mut string, mut escape) = (false, false);
+    for byte in bytes {
+        match byte {
+            _ if escape => escape = false,
+            b'\\' if string => escape = true,
+            b'"' => string = !string,
+            _ => {}
+        }
+    }
+    string
+}
+
+fuzz_target!(|input: (u8, Vec<u8>, Vec<u8>)| {
+    let (piece, before, after) = input;
+    let text = [&*before, PLANTED, &*after].concat();
+    let body = br#"{"docs":[{"id":"d"}],"queries":[{}]}"#;
+    let whole = shown(&[&text], "", body);
+    let pieces: Vec<&[u8]> = text.chunks(usize::from(piece).max(1)).collect();
+    assert_eq!(shown(&pieces, "", body), whole);
+    if let Some(Some(left)) = whole.get(OTHER)
+        && !in_string(&before)
+        && ![&before, &after].iter().any(|text| text.windows(6).any(|window| window == b"canary"))
+    {
+        assert!(!left.windows(6).any(|window| window == b"canary"), "{}", String::from_utf8_lossy(left));
+    }
+});
