@@ -121,16 +121,18 @@ fn couchdb(mut section: Section<'_>) -> Couchdb {
     Couchdb { target, data, username, password, connection_credentials, present_stubs }
 }
 
-/// `true`, `false`, or a table by class.
+/// `true`, `false`, or a table by class; what is not said is left to the plans.
 fn present_stubs(section: &mut Section<'_>) -> PresentStubs {
     if !section.is_section("present_stubs") {
-        let everywhere = section.flag("present_stubs", false);
-        return PresentStubs::of(PresentStubs::CLASSES.into_iter().filter(|_| everywhere));
+        let everywhere = section.optional_flag("present_stubs");
+        return PresentStubs::of(
+            everywhere.into_iter().flat_map(|shown| PresentStubs::CLASSES.map(|class| (class, shown))),
+        );
     }
     let mut table = section.section("present_stubs");
-    let classes: Vec<&str> = PresentStubs::CLASSES.into_iter().filter(|class| table.flag(class, false)).collect();
+    let said = PresentStubs::CLASSES.map(|class| Some((class, table.optional_flag(class)?)));
     table.finish();
-    PresentStubs::of(classes)
+    PresentStubs::of(said.into_iter().flatten())
 }
 
 fn couch_target(text: &str) -> Result<CouchTarget, &'static str> {

@@ -15,7 +15,7 @@ pub use reader::Problem;
 pub use secret::Secret;
 pub use sections::{
     AccessLog, Admin, CouchTarget, Couchdb, Egress, Endpoints, Limits, Listen, ListenTls, Log, LogFormat, Plans,
-    PresentStubs, Storage, Telemetry, Timeouts, Token,
+    Present, PresentStubs, Storage, Telemetry, Timeouts, Token,
 };
 
 /// Everything that an operator can set.

@@ -77,13 +77,17 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn flag(&mut self, name: &str, default: bool) -> bool {
-        match self.table.remove(name) {
-            None => default,
-            Some(Value::Boolean(flag)) => flag,
-            Some(Value::String(text)) if text == "true" || text == "false" => text == "true",
-            Some(_) => {
+        self.optional_flag(name).unwrap_or(default)
+    }
+
+    /// A flag that may be left out.
+    pub(super) fn optional_flag(&mut self, name: &str) -> Option<bool> {
+        match self.table.remove(name)? {
+            Value::Boolean(flag) => Some(flag),
+            Value::String(text) if text == "true" || text == "false" => Some(text == "true"),
+            _ => {
                 self.problem(name, "must be true or false");
-                default
+                None
             }
         }
     }

@@ -58,30 +58,45 @@ pub struct Couchdb {
     pub present_stubs: PresentStubs,
 }
 
-/// `couchdb.present_stubs`: for all classes of databases, or class by class.
+/// `couchdb.present_stubs`, class by class: the classes that are not named are left to the plans.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PresentStubs(Vec<String>);
+pub struct PresentStubs(Vec<(String, bool)>);
+
+/// Where clients see attachments that are stored outside as CouchDB's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Present {
+    /// In the databases whose plan may store attachments outside.
+    Planned,
+    /// Everywhere, also where no plan speaks of them any more.
+    Always,
+    /// Nowhere.
+    Never,
+}
 
 impl PresentStubs {
     /// The classes that there are.
     pub const CLASSES: [&str; 5] = ["account", "modb", "yodb", "system", "aggregate"];
 
-    /// In the databases of these classes.
+    /// What was said of some classes.
     #[must_use]
-    pub fn of(classes: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self(classes.into_iter().map(Into::into).collect())
+    pub fn of(classes: impl IntoIterator<Item = (impl Into<String>, bool)>) -> Self {
+        Self(classes.into_iter().map(|(class, shown)| (class.into(), shown)).collect())
     }
 
-    /// Whether they are shown nowhere.
+    /// Where they are shown in databases of this class.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub fn in_class(&self, class: &str) -> Present {
+        match self.0.iter().find(|(known, _)| known == class) {
+            None => Present::Planned,
+            Some((_, true)) => Present::Always,
+            Some((_, false)) => Present::Never,
+        }
     }
 
-    /// Whether they are shown in databases of this class.
+    /// Whether they are shown in databases that no plan speaks of.
     #[must_use]
-    pub fn in_class(&self, class: &str) -> bool {
-        self.0.iter().any(|known| known == class)
+    pub fn beyond_plans(&self) -> bool {
+        self.0.iter().any(|(_, shown)| *shown)
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{CouchTarget, Source, load};
+use super::{CouchTarget, Present, Source, load};
 
 fn source(text: &str, environment: &[(&str, &str)]) -> Source {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -79,6 +79,20 @@ fn variables_override_the_file() {
     assert!(config.plans.allow_unvalidated);
     assert!((config.telemetry.sample - 0.25).abs() < f64::EPSILON);
     assert_eq!(config.telemetry.otlp.unwrap().path(), "/tenant");
+}
+
+#[test]
+fn stubs_are_shown_where_plans_are_unless_something_else_is_said() {
+    let shown = |said: &str| {
+        let config = load(&source(&format!("{LEAST}{said}\n"), &[])).unwrap();
+        ["modb", "system"].map(|class| config.couchdb.present_stubs.in_class(class))
+    };
+    assert_eq!(shown(""), [Present::Planned; 2]);
+    assert_eq!(shown("present_stubs = true"), [Present::Always; 2]);
+    assert_eq!(shown("present_stubs = false"), [Present::Never; 2]);
+    assert_eq!(shown("present_stubs = { modb = false }"), [Present::Never, Present::Planned]);
+    assert_eq!(shown("present_stubs = { system = true }"), [Present::Planned, Present::Always]);
+    assert_eq!(keys(&format!("{LEAST}present_stubs = {{ modb = 7, x = true }}\n"), &[]).len(), 2);
 }
 
 #[test]

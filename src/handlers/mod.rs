@@ -32,7 +32,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::config;
+use crate::config::{self, Present};
 use crate::couch::{self, Couch};
 use crate::error::Error;
 use crate::home::Homes;
@@ -91,17 +91,29 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Whether clients see the outside attachments of this database, whose home this is, as CouchDB's own.
+    fn presents(&self, database: &Database, home: &Home) -> bool {
+        match self.present_stubs.in_class(database.class.as_str()) {
+            Present::Always => true,
+            Present::Planned => home.stores,
+            Present::Never => false,
+        }
+    }
+
     /// The home of a database where clients see its outside attachments as CouchDB's own; `None` where they do not.
     async fn presented(&self, database: &Database) -> Result<Option<Home>, Error> {
-        if !self.present_stubs.in_class(database.class.as_str()) {
-            return Ok(None);
+        match self.present_stubs.in_class(database.class.as_str()) {
+            Present::Never => return Ok(None),
+            Present::Planned if self.plans.nothing_is_stored() => return Ok(None),
+            Present::Planned | Present::Always => {}
         }
-        Home::of(self, database).await.map(Some)
+        let home = Home::of(self, database).await?;
+        Ok(self.presents(database, &home).then_some(home))
     }
 
     /// Whether all documents are read from the configured CouchDB, as they are.
     fn reads_are_plain(&self) -> bool {
-        self.present_stubs.is_empty() && self.plans.all_is_local()
+        self.plans.all_is_local() && self.plans.nothing_is_stored() && !self.present_stubs.beyond_plans()
     }
 }
 

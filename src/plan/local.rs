@@ -1,5 +1,5 @@
-//! Whether any plan speaks of connections, or of how databases are made, as the changes feed tells: where none does,
-//! finding a database costs nothing.
+//! Whether any plan speaks of connections, or of how databases are made, and whether any speaks of attachments, as the changes
+//! feed tells: where none does, finding a database, or reading a document, costs nothing.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,8 @@ pub(super) struct Local {
     told: Mutex<Told>,
     /// What is asked for at each request.
     is_sure: AtomicBool,
+    /// The same of attachments.
+    stores_nothing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ struct Told {
     all: bool,
     /// The documents that speak of it.
     speakers: HashSet<String>,
+    /// The documents that may speak of attachments.
+    storers: HashSet<String>,
 }
 
 impl Local {
@@ -30,16 +34,20 @@ impl Local {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut told);
         self.is_sure.store(told.all && told.speakers.is_empty(), Ordering::Release);
+        self.stores_nothing.store(told.all && told.storers.is_empty(), Ordering::Release);
     }
 
     /// A document has changed, or is gone where there is no value.
     pub(super) fn changed(&self, id: &str, document: Option<&Value>) {
         let speaks = document.is_some_and(|document| connections(document) || create_options(document));
+        let stores = document.is_some_and(attachments);
         self.change(|told| {
-            if speaks {
-                told.speakers.insert(id.to_owned());
-            } else {
-                told.speakers.remove(id);
+            for (speaks, speakers) in [(speaks, &mut told.speakers), (stores, &mut told.storers)] {
+                if speaks {
+                    speakers.insert(id.to_owned());
+                } else {
+                    speakers.remove(id);
+                }
             }
         });
     }
@@ -47,7 +55,7 @@ impl Local {
     /// There is nothing more to tell at the moment, be it that there is no database of plans. Who has spoken is not
     /// forgotten: the storage API tells of what the feed will tell later.
     pub(super) fn all_told(&self) {
-        if !self.is_sure.load(Ordering::Acquire) {
+        if !self.is_sure.load(Ordering::Acquire) || !self.stores_nothing.load(Ordering::Acquire) {
             self.change(|told| told.all = true);
         }
     }
@@ -64,6 +72,12 @@ impl Plans {
     pub fn all_is_local(&self) -> bool {
         self.local().is_sure.load(Ordering::Acquire)
     }
+
+    /// Whether surely no plan sends attachments anywhere.
+    #[must_use]
+    pub fn nothing_is_stored(&self) -> bool {
+        self.local().stores_nothing.load(Ordering::Acquire)
+    }
 }
 
 /// Whether a plan defines a connection, or names one, well-formed or not.
@@ -71,6 +85,15 @@ pub(super) fn connections(document: &Value) -> bool {
     let names = |entry: &Value| entry.get("connection").is_some_and(|id| !id.is_null());
     let defines = members(document, "connections").is_some_and(|all| !all.is_empty());
     defines || classes(document).any(|entry| names(entry) || types(entry).any(names))
+}
+
+/// Whether a plan may say where attachments go: it says anything of any class, well-formed or not.
+fn attachments(document: &Value) -> bool {
+    document.get("plan").is_some_and(|plan| match plan {
+        Value::Null => false,
+        Value::Object(classes) => classes.values().any(|entry| !entry.is_null()),
+        _ => true,
+    })
 }
 
 fn create_options(document: &Value) -> bool {
@@ -120,6 +143,27 @@ mod tests {
         local.ends();
         local.all_told();
         assert!(!is_sure(&local), "it has spoken, and nobody has told that it is gone");
+    }
+
+    #[test]
+    fn a_plan_of_any_class_may_store() {
+        let nothing = |local: &Local| local.stores_nothing.load(std::sync::atomic::Ordering::Acquire);
+        let local = Local::default();
+        assert!(!nothing(&local), "nobody has told anything");
+        local.all_told();
+        for document in [json!({}), json!(7), json!({"plan": null}), json!({"plan": {"modb": null}})] {
+            local.changed("a", Some(&document));
+            assert!(nothing(&local), "{document}");
+        }
+        for document in [json!({"plan": {"modb": {}}}), json!({"plan": 7}), json!({"plan": {"modb": 7}})] {
+            local.changed("a", Some(&document));
+            assert!(!nothing(&local) && is_sure(&local), "{document}");
+        }
+        local.ends();
+        local.changed("a", None);
+        assert!(!nothing(&local));
+        local.all_told();
+        assert!(nothing(&local));
     }
 
     #[test]

@@ -170,7 +170,7 @@ async fn entries_of_others_are_left_alone() {
     let first = save(&gateway, "doc", text).await;
     let put = gateway.put("doc", "call.mp3", &first, b"ours").await;
     assert_eq!(put.status, 201, "{put:?}");
-    let document = gateway.get("doc").await.text();
+    let document = gateway.inside("doc").await.to_string();
     assert!(
         document
             .contains(r#""theirs.mp3":{"content_type":"audio/mpeg","length":5,"handler":{"kz_att_future":{"x":1.0}}}"#),

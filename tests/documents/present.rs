@@ -6,7 +6,11 @@ use super::world::{audit, inline, planned, planned_with, put, stored};
 use crate::support::gateway::{Running, Setup, json as parsed, rev};
 
 async fn presenting() -> Running {
-    planned_with(Setup::default().set("couchdb.present_stubs", "true")).await
+    planned().await
+}
+
+async fn plain() -> Running {
+    planned_with(Setup::default().set("couchdb.present_stubs", "false")).await
 }
 
 /// A document with two outside attachments; gives its revision.
@@ -19,7 +23,7 @@ async fn with_two(gateway: &Running) -> String {
 
 #[tokio::test]
 async fn stubs_keep_their_pointers_whoever_presents_them() {
-    for gateway in [planned().await, presenting().await] {
+    for gateway in [plain().await, presenting().await] {
         let first = with_two(&gateway).await;
         let before = stored(&gateway, "doc").await["pvt_attachments"].clone();
         let next = json!({ "_rev": first, "k": 2, "_attachments": {
@@ -51,7 +55,7 @@ async fn what_was_left_out_is_dropped_where_stubs_are_shown() {
     let second = put(&gateway, "doc", &next).await;
     assert_eq!(gateway.get("doc/b").await.status, 404);
     assert_eq!(gateway.get("doc/a").await.body, b"one");
-    // A client that carries pointers on: the old one without its stub goes, a new one stays.
+    // A client that carries pointers on, because it read the document before stubs were shown: they stay, as a new one does.
     let pointer = stored(&gateway, "doc").await["pvt_attachments"]["a"].clone();
     let kazoo =
         json!({ "content_type": "audio/wav", "handler": { "kz_att_link": { "att_dbname": "db", "att_docid": "d" } } });
@@ -59,7 +63,10 @@ async fn what_was_left_out_is_dropped_where_stubs_are_shown() {
         json!({ "_rev": rev(&second), "pvt_attachments": { "a": pointer, "new": kazoo, "note": { "length": 1 } } });
     let third = put(&gateway, "doc", &next).await;
     assert_eq!(third.status, 201, "{third:?}");
-    assert_eq!(stored(&gateway, "doc").await["pvt_attachments"], json!({ "new": kazoo, "note": { "length": 1 } }));
+    assert_eq!(
+        stored(&gateway, "doc").await["pvt_attachments"],
+        json!({ "a": pointer, "new": kazoo, "note": { "length": 1 } })
+    );
     let fourth = put(&gateway, "doc", &json!({ "_rev": rev(&third), "k": 1 })).await;
     assert_eq!(fourth.status, 201);
     assert_eq!(stored(&gateway, "doc").await.get("pvt_attachments"), None);
@@ -67,8 +74,26 @@ async fn what_was_left_out_is_dropped_where_stubs_are_shown() {
 }
 
 #[tokio::test]
+async fn a_kazoo_that_stores_anew_what_it_was_shown_is_believed() {
+    let gateway = presenting().await;
+    with_two(&gateway).await;
+    let before = stored(&gateway, "doc").await["pvt_attachments"].clone();
+    // `kzs_attachments:external_attachment`: the document as it was read, and a pointer of KAZOO's for one of its stubs.
+    let mut document = parsed(&gateway.get("doc").await);
+    let anew = json!({ "content_type": "audio/mpeg", "length": 9, "stub": false,
+        "handler": { "kz_att_http": { "url": "http://h/b", "base64_encode_data": false } } });
+    document["pvt_attachments"] = json!({ "b": anew });
+    let saved = put(&gateway, "doc", &document).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+    let after = stored(&gateway, "doc").await;
+    assert_eq!(after["pvt_attachments"], json!({ "a": before["a"], "b": anew }));
+    assert_eq!(after.get("_attachments"), None);
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn elsewhere_pointers_are_taken_as_they_are_sent() {
-    let gateway = planned().await;
+    let gateway = plain().await;
     let first = with_two(&gateway).await;
     let mut document = stored(&gateway, "doc").await;
     document["k"] = json!(1);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{branch, conflict, delete, deleting, planned};
-use crate::support::gateway::{json as parsed, rev};
+use crate::support::gateway::rev;
 
 #[tokio::test]
 async fn what_one_branch_replaces_another_still_has() {
@@ -50,7 +50,7 @@ async fn a_deleted_branch_counts_only_where_the_plan_keeps_what_is_deleted() {
     for (on_delete, left) in [("keep", 2), ("delete", 1)] {
         let gateway = deleting(on_delete).await;
         let first = gateway.put("doc", "call.mp3", "", b"recording").await;
-        let pointers = parsed(&gateway.get("doc").await)["pvt_attachments"].clone();
+        let pointers = gateway.inside("doc").await["pvt_attachments"].clone();
         let members = json!({ "_deleted": true, "pvt_attachments": pointers });
         let tombstone = branch(&gateway, "doc", 5, &members).await;
         let put = gateway.put("doc", "call.mp3", &rev(&first), b"replaced").await;

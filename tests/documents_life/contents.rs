@@ -38,7 +38,7 @@ async fn attachments_of_couchdb_are_copied_too() {
         assert_eq!((got.status, got.text().as_str()), (200, body), "{got:?}");
         assert_eq!(got.header("content-type"), Some("audio/mpeg"));
     }
-    let document = parsed(&gateway.get("copy").await);
+    let document = gateway.inside("copy").await;
     assert_eq!(document["_attachments"].as_object().unwrap().len(), 2, "{document}");
     assert_eq!(document["pvt_attachments"].as_object().unwrap().len(), 1, "{document}");
     gateway.settled().await;
@@ -52,7 +52,7 @@ async fn an_older_attachment_of_couchdb_does_not_come_back_in_the_copy() {
     let first = gateway.document("doc", json!({})).await;
     let second = put_native(&gateway, "doc", "call.mp3", &first, b"older").await;
     let third = rev(&gateway.put("doc", "other.mp3", &second, b"other").await);
-    let document = parsed(&gateway.get("doc").await);
+    let document = gateway.inside("doc").await;
     // As a gateway writes it that knows nothing of the native one.
     let mut pointers = document["pvt_attachments"].clone();
     pointers["call.mp3"] = pointers["other.mp3"].clone();
@@ -76,7 +76,7 @@ async fn what_the_plan_sends_to_couchdb_now_is_copied_into_it() {
         let copied = copy(&gateway, "doc", "copy").await;
         assert_eq!(copied.status, 201, "{copied:?}");
         assert!(rev(&copied).starts_with("1-"));
-        let document = parsed(&gateway.get("copy").await);
+        let document = gateway.inside("copy").await;
         assert_eq!(document.get("pvt_attachments"), None, "{document}");
         assert_eq!(document["_attachments"].as_object().unwrap().len(), 2, "{document}");
         assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={second}")).await.status, 200);
@@ -148,7 +148,7 @@ async fn links_and_entries_of_others_are_copied_as_they_are() {
     let first = gateway.document("doc", json!({ "pvt_attachments": entries })).await;
     assert_eq!(gateway.put("doc", "call.mp3", &first, b"recording").await.status, 201);
     assert_eq!(copy(&gateway, "doc", "copy").await.status, 201);
-    let copied = parsed(&gateway.get("copy").await)["pvt_attachments"].clone();
+    let copied = gateway.inside("copy").await["pvt_attachments"].clone();
     for (name, entry) in entries.as_object().unwrap() {
         assert_eq!(copied[name], *entry, "{name}");
     }

@@ -29,7 +29,7 @@ async fn outlives(handler: &'static str) {
     gateway.settled().await;
     assert_eq!(storage.objects(&gateway).len(), 4, "{handler}: {:?}", storage.objects(&gateway));
 
-    let (from, to) = (parsed(&gateway.get("doc").await), parsed(&gateway.get("copy").await));
+    let (from, to) = (gateway.inside("doc").await, gateway.inside("copy").await);
     for member in ["pvt_type", "n", "text"] {
         assert_eq!(to[member], from[member]);
     }

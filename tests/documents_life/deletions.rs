@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::storages::Storage;
 use super::world::{branch, conflict, delete, deleting, set_on_delete};
-use crate::support::gateway::{Running, STORAGE, json as parsed, rev};
+use crate::support::gateway::{Running, STORAGE, rev};
 
 async fn with_two(gateway: &Running, id: &str) -> String {
     let first = rev(&gateway.put(id, "one.mp3", "", b"one").await);
@@ -122,7 +122,7 @@ async fn a_deleted_document_can_have_attachments_again() {
 async fn only_the_documents_own_objects_go() {
     let gateway = deleting("delete").await;
     let first = gateway.put("doc", "call.mp3", "", b"recording").await;
-    let pointers = parsed(&gateway.get("doc").await)["pvt_attachments"].clone();
+    let pointers = gateway.inside("doc").await["pvt_attachments"].clone();
     let copied = gateway.document("copy", json!({ "pvt_attachments": pointers })).await;
     let link = json!({ "att_dbname": gateway.database(), "att_docid": "doc", "att_name": "call.mp3" });
     let entry = json!({ "call.mp3": { "handler": { "kz_att_link": link } } });

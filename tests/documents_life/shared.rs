@@ -78,7 +78,7 @@ async fn so_does_a_copy_in_another_database() {
 async fn a_second_name_in_the_same_document_does_not_own_the_object() {
     let gateway = deleting("keep").await;
     assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
-    let mut document = parsed(&gateway.get("doc").await);
+    let mut document = gateway.inside("doc").await;
     let pointer: Value = document["pvt_attachments"]["call.mp3"].clone();
     document["pvt_attachments"]["again.mp3"] = pointer;
     let revision = gateway.document("doc", document).await;

@@ -52,7 +52,7 @@ pub async fn branch(gateway: &Running, id: &str, generation: u64, members: &Valu
 pub async fn conflict(gateway: &Running, id: &str, wins: bool) -> (String, String) {
     let first = gateway.put(id, "call.mp3", "", b"recording").await;
     assert_eq!(first.status, 201, "{first:?}");
-    let pointers = parsed(&gateway.get(id).await)["pvt_attachments"].clone();
+    let pointers = gateway.inside(id).await["pvt_attachments"].clone();
     let generation = if wins { 5 } else { 1 };
     // Of two revisions of one generation the greater wins.
     let rev_of = |rev: String| if wins { rev } else { format!("1-0{}", rev.get(3..).unwrap()) };

@@ -184,7 +184,7 @@ async fn what_is_to_be_a_stub_stays_in_couchdb_and_is_copied() {
         let put = put_as(&gateway, &path, id, "call.mp3", json!({ "pvt_type": document_type })).await;
         assert_eq!(put.status, 201, "{put:?}");
         gateway.settled().await;
-        let document = parsed(&gateway.request("GET", &format!("/{path}/{id}"), &[], b"").await);
+        let document = parsed(&gateway.couch.request("GET", &format!("/{path}/{id}"), "", b"").await);
         assert!(document[members.0]["call.mp3"].is_object() && document[members.1].is_null(), "{document}");
         assert!(gateway.stored().iter().any(|stored| stored.starts_with("a/") && stored.contains(id)), "{id}");
     }

@@ -81,7 +81,7 @@ async fn what_has_no_pointer_is_not_touched() {
 
 #[tokio::test]
 async fn where_stubs_are_not_shown_documents_pass_as_they_are_stored() {
-    let gateway = Setup::default().set("couchdb.present_stubs.account", "true").start().await;
+    let gateway = Setup::default().set("couchdb.present_stubs.modb", "false").start().await;
     gateway.plan("file", json!({ "directory": "recordings" })).await;
     let put = gateway.put("doc", "a.mp3", "", SOUND).await;
     assert_eq!(put.status, 201, "{put:?}");

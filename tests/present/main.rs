@@ -25,6 +25,7 @@ mod lists;
 mod old;
 mod parts;
 mod since;
+mod spelled;
 mod storages;
 mod twins;
 mod unseen;

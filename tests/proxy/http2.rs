@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 
 use super::support::certs::Certs;
-use super::support::gateway::{Running, Setup, authorization, json as parsed};
+use super::support::gateway::{Running, Setup, authorization};
 use super::support::upstream::soon;
 use super::tls::{Secured, open};
 use super::{OK, RawClient};
@@ -156,7 +156,7 @@ async fn attachments_are_stored_and_read() {
     let gone = soon("an answer", authorized("DELETE", &format!("{target}?rev={rev}"), b"")).await.expect("an answer");
     assert_eq!(gone.status(), StatusCode::OK);
     drop(body(gone).await);
-    assert!(parsed(&gateway.get("doc").await).get("pvt_attachments").is_none_or(|all| all.get("call.mp3").is_none()));
+    assert!(gateway.inside("doc").await.get("pvt_attachments").is_none_or(|all| all.get("call.mp3").is_none()));
     drop((client, RawClient::connect(gateway.address).await));
     gateway.stop().await;
 }

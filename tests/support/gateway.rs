@@ -224,9 +224,14 @@ impl Running {
         self.request("GET", &format!("/{}/{rest}", self.path()), &[], b"").await
     }
 
+    /// A document of the month database as CouchDB itself has it, with its pointers.
+    pub async fn inside(&self, id: &str) -> Value {
+        json(&self.couch.request("GET", &format!("/{}/{id}", self.path()), "", b"").await)
+    }
+
     /// What the document says about the attachment.
     pub async fn pointer(&self, id: &str, name: &str) -> Value {
-        json(&self.get(id).await)["pvt_attachments"][name].clone()
+        self.inside(id).await["pvt_attachments"][name].clone()
     }
 
     /// Every file below the folder of the `file` storages, relative to it, sorted.
