@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
 
 use super::Http;
 use super::flow::Flow;
 use super::link::Link;
-use super::web::{Web, discard, refusal};
+use super::web::{Web, discard, is_gone, refusal};
 use crate::storage::error::Result;
 use crate::storage::names::Reserved;
 use crate::tasks::Tasks;
@@ -21,8 +21,6 @@ pub(super) struct Cleanup {
     tasks: Tasks,
     storage: String,
     document: String,
-    /// Whether nobody else's object can be under the name.
-    ours: bool,
     /// Kept until the name is clean again.
     reserved: Option<Reserved>,
     current: Option<(Link, Flow)>,
@@ -30,14 +28,13 @@ pub(super) struct Cleanup {
 }
 
 impl Cleanup {
-    pub(super) fn new(http: &Http, document: &Map<String, Value>, ours: bool, reserved: Option<Reserved>) -> Self {
+    pub(super) fn new(http: &Http, document: &Map<String, Value>, reserved: Option<Reserved>) -> Self {
         let document = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         Self {
             web: Arc::clone(&http.web),
             tasks: http.tasks.clone(),
             storage: http.id.clone(),
             document,
-            ours,
             reserved,
             current: None,
             doubtful: None,
@@ -76,7 +73,7 @@ impl Cleanup {
 impl Drop for Cleanup {
     fn drop(&mut self) {
         self.note();
-        let Some(link) = self.doubtful.take().filter(|_| self.ours) else { return };
+        let Some(link) = self.doubtful.take() else { return };
         let (web, tasks, reserved) = (Arc::clone(&self.web), self.tasks.clone(), self.reserved.take());
         let (storage, document) = (std::mem::take(&mut self.storage), std::mem::take(&mut self.document));
         drop(self.tasks.spawn("http clean-up", async move {
@@ -112,16 +109,23 @@ pub(super) enum Removed {
 
 /// DELETE, with the answers that count as done.
 pub(super) async fn remove(web: &Web, link: &Link) -> Result<Removed> {
-    let (_, response) = web.ask(&Method::DELETE, link, &http::HeaderMap::new()).await?;
+    let (_, response) = web.ask(&Method::DELETE, link, &HeaderMap::new()).await?;
     let status = response.status();
     discard(response).await;
     match status {
+        // RFC 9110 section 15.4.4 and RFC 4918 section 9.6.1: neither says what became of the object.
+        StatusCode::SEE_OTHER | StatusCode::MULTI_STATUS => is_removed(web, link, status).await,
         status if status.is_success() => Ok(Removed::Now),
         StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
             Ok(Removed::NothingToDo)
         }
         status => Err(refusal(&Method::DELETE, status)),
     }
+}
+
+async fn is_removed(web: &Web, link: &Link, answered: StatusCode) -> Result<Removed> {
+    let (_, response) = web.ask(&Method::HEAD, link, &HeaderMap::new()).await?;
+    if is_gone(response.status()) { Ok(Removed::Now) } else { Err(refusal(&Method::DELETE, answered)) }
 }
 
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::link::Link;
 use super::query::query;
-use super::web::{discard, is_encoded, refusal};
+use super::web::{discard, is_encoded, is_gone, refusal};
 use super::{BASE64, Http, URL, decide, resume};
 use crate::http::base64::Decode;
 use crate::http::body::Body;
@@ -28,10 +28,14 @@ pub(super) fn link(http: &Http, location: &Location) -> Result<Link> {
 
 /// Opens an object.
 pub(super) async fn get(http: &Http, location: &Location, fetch: Fetch<'_>) -> Result<Download> {
-    let link = link(http, location)?.with_query(&query(fetch.metadata));
+    let mut query = query(fetch.metadata);
+    if query.len() > LONGEST_QUERY {
+        query.clear();
+    }
+    let place = Place { link: link(http, location)?, query };
     let base64_stored = [BASE64, KAZOO_BASE64].iter().any(|key| location.get(*key).is_some_and(is_true));
     if let Some(range) = fetch.range.filter(|_| !base64_stored) {
-        let (part, response) = part(http, &link, range, fetch.length).await?;
+        let (part, link, response) = part(http, &place, range, fetch.length).await?;
         match (part, response) {
             (Some(served), response) => return Ok(served_part(http, &link, served, response, fetch.length)),
             (None, response) if response.status() != StatusCode::PARTIAL_CONTENT && response.status().is_success() => {
@@ -40,27 +44,56 @@ pub(super) async fn get(http: &Http, location: &Location, fetch: Fetch<'_>) -> R
             (None, response) => discard(response).await,
         }
     }
-    let (_, response) = http.web.ask(&Method::GET, &link, &HeaderMap::new()).await?;
+    let (link, response) = place.ask(http, &HeaderMap::new()).await?;
     whole(http, &link, response, fetch.length, base64_stored).await
+}
+
+/// An object's URL, and the document's metadata as a query.
+struct Place {
+    link: Link,
+    query: String,
+}
+
+impl Place {
+    /// Asks for the object with the metadata, and without it where the server may have refused it for its length. Gives
+    /// the URL that was asked for, too.
+    async fn ask(&self, http: &Http, extra: &HeaderMap) -> Result<(Link, Response<Body>)> {
+        let long = self.link.with_query(&self.query);
+        let (_, response) = http.web.ask(&Method::GET, &long, extra).await?;
+        let too_long = match response.status() {
+            StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => !self.query.is_empty(),
+            // nginx says 400, IIS 404 (404.15 in "HTTP status codes in IIS").
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE => {
+                self.query.len() > LONG_QUERY
+            }
+            _ => false,
+        };
+        if !too_long {
+            return Ok((long, response));
+        }
+        discard(response).await;
+        let (_, response) = http.web.ask(&Method::GET, &self.link, extra).await?;
+        Ok((self.link.clone(), response))
+    }
 }
 
 /// Asks for a range; `Some` where the answer is just that.
 async fn part(
     http: &Http,
-    link: &Link,
+    place: &Place,
     range: ByteRange,
     length: Option<u64>,
-) -> Result<(Option<ByteRange>, Response<Body>)> {
+) -> Result<(Option<ByteRange>, Link, Response<Body>)> {
     let mut extra = HeaderMap::new();
     let header = HeaderValue::try_from(range.header()).map_err(|_| Error::new(Kind::Refused, "no such range"))?;
     extra.insert(RANGE, header);
-    let (_, response) = http.web.ask(&Method::GET, link, &extra).await?;
+    let (link, response) = place.ask(http, &extra).await?;
     let status = response.status();
     if status == StatusCode::PARTIAL_CONTENT {
-        return Ok((is_just(range, length, &response).then_some(range), response));
+        return Ok((is_just(range, length, &response).then_some(range), link, response));
     }
     if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
-        return Ok((None, response));
+        return Ok((None, link, response));
     }
     Err(failure(status))
 }
@@ -123,12 +156,10 @@ async fn whole(
 }
 
 fn failure(status: StatusCode) -> Error {
-    match status {
-        StatusCode::NOT_FOUND | StatusCode::GONE => {
-            Error::new(Kind::Missing, "the object is gone from the server").with_status(status)
-        }
-        status => refusal(&Method::GET, status),
+    if is_gone(status) {
+        return Error::new(Kind::Missing, "the object is gone from the server").with_status(status);
     }
+    refusal(&Method::GET, status)
 }
 
 fn etag(headers: &HeaderMap) -> Option<String> {
@@ -139,5 +170,9 @@ fn is_true(value: &Value) -> bool {
     value.as_bool() == Some(true) || value.as_str() == Some("true")
 }
 
+/// In bytes: no server that is known takes more by default, and many break the connection then.
+const LONGEST_QUERY: usize = 32 << 10;
+/// In bytes: IIS takes 2,048 by default, less than any other server that is known.
+const LONG_QUERY: usize = 1500;
 /// What KAZOO's own pointers call it.
 const KAZOO_BASE64: &str = "base64_encode_data";

@@ -11,7 +11,7 @@ use super::flow::Flow;
 use super::form::Wire;
 use super::link::Link;
 use super::redirect::Trail;
-use super::web::{discard, is_unreachable, refused};
+use super::web::{discard, is_gone, is_unreachable, refused};
 use super::{BASE64, CONTINUE_WAIT, Http, URL};
 use crate::http::body::Body;
 use crate::http::client::Patience;
@@ -28,41 +28,38 @@ pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Res
     let report = upload.report();
     let source =
         if first.last { Source::Memory(first) } else { Source::Once(Some(wire.wrap(upload.into_stream(Some(first))))) };
-    let cleanup = Cleanup::new(http, &object.document, place.ours, place.reserved);
+    let cleanup = Cleanup::new(http, &object.document, place.reserved);
     Delivery { http, wire, source, cleanup, report, expect: true }.run(place.link).await
 }
 
-/// Where an object goes.
+/// Where an object goes. Nothing of another document is there: the server said so, or the name is unique.
 struct Place {
     link: Link,
-    /// Whether nobody else's object can be there.
-    ours: bool,
     reserved: Option<Reserved>,
 }
 
 async fn choose(http: &Http, object: &Object) -> Result<Place> {
     let composed = http.options.base.object(&object.name);
     let reserved = if object.taken { None } else { http.names.reserve(&composed.text()) };
-    if let Some(reserved) = reserved {
-        let status = ask(http, &composed).await?;
-        if !status.is_some_and(|status| status.is_success()) {
-            let ours = matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::GONE));
-            return Ok(Place { link: composed, ours, reserved: Some(reserved) });
-        }
+    if reserved.is_some() && is_free(http, &composed).await? {
+        return Ok(Place { link: composed, reserved });
     }
     let link = http.options.base.object(&object.spare);
     let reserved = http.names.reserve(&link.text());
-    Ok(Place { link, ours: true, reserved })
+    Ok(Place { link, reserved })
 }
 
-/// What HEAD says; `None` where the answer makes no sense.
-async fn ask(http: &Http, link: &Link) -> Result<Option<StatusCode>> {
+/// Whether the server says that nothing is there. Any other answer, be it a failure, does not say so.
+///
+/// # Errors
+/// Where the server cannot be reached: then nothing can be stored either.
+async fn is_free(http: &Http, link: &Link) -> Result<bool> {
     let mut tries = Tries::start(0);
     loop {
         let patience = tries.patience(http.web.patience());
         match http.web.follow(Method::HEAD, link.clone(), &HeaderMap::new(), patience).await {
-            Ok((_, response)) => return Ok(Some(response.status())),
-            Err(error) if !is_unreachable(&error) => return Ok(None),
+            Ok((_, response)) => return Ok(is_gone(response.status())),
+            Err(error) if !is_unreachable(&error) => return Ok(false),
             Err(error) if tries.again(&error).await => {}
             Err(error) => return Err(error),
         }
@@ -159,7 +156,8 @@ impl Delivery<'_> {
                 self.cleanup.doubt(link);
                 return Err(Error::new(Kind::Refused, "an answer before the end of the body").with_status(status));
             }
-        } else if !status.is_server_error() {
+        } else if status.is_redirection() || (status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT) {
+            // A server that waited in vain for the rest (408) may have kept what it got, as one that failed may have.
             self.cleanup.settled();
         }
         if status.is_success() {

@@ -1,4 +1,5 @@
-//! Redirects (RFC 9110 section 15.4): 301, 302, 307 and 308 repeat the request, 303 asks with GET.
+//! Redirects (RFC 9110 section 15.4): 301, 302, 307 and 308 repeat the request, 303 asks with GET what became of it. After a
+//! DELETE there is nothing to be asked elsewhere.
 
 use http::header::LOCATION;
 use http::{HeaderMap, Method, StatusCode};
@@ -25,6 +26,9 @@ impl Trail {
         headers: &HeaderMap,
     ) -> Result<Option<(Method, Link)>> {
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
+        if status == StatusCode::SEE_OTHER && *method == Method::DELETE {
             return Ok(None);
         }
         let refused = |what: &str| Error::new(Kind::Refused, what).with_status(status);

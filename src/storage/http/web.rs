@@ -135,6 +135,11 @@ pub(super) async fn refused(method: &Method, response: Response<Body>) -> Error 
     }
 }
 
+/// Whether an answer says that nothing is there (RFC 9110 sections 15.5.5 and 15.5.11); no other one does.
+pub(super) const fn is_gone(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
 /// Whether the same request may succeed later.
 pub(super) fn is_passing(status: StatusCode) -> bool {
     Error::answered(status, "").kind() == Kind::Passing

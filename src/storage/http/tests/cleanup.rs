@@ -87,7 +87,22 @@ async fn a_name_that_may_be_anothers_is_left_alone() {
     let storage = open(json!({"url": server.url("/p")}));
     store(&storage, "n", recording(20 << 20)).await.unwrap_err();
     ended(storage).await;
-    assert_eq!(server.targets(&Method::DELETE).len(), 0);
+    assert_eq!(server.targets(&Method::DELETE), ["/p/n.spare"]);
+}
+
+/// A server that waited in vain for the rest may have kept what it got.
+#[tokio::test]
+async fn what_a_timeout_of_the_server_may_have_left_is_removed() {
+    let server = Server::start(|method, _, _| match *method {
+        Method::PUT => Reply::Status(408),
+        _ => Reply::Normal,
+    })
+    .await;
+    let storage = open(json!({"url": server.url("/p")}));
+    store(&storage, "n", "x").await.unwrap_err();
+    ended(storage).await;
+    assert!(server.targets(&Method::DELETE).iter().all(|target| target == "/p/n"));
+    assert!(!server.targets(&Method::DELETE).is_empty());
 }
 
 #[tokio::test]

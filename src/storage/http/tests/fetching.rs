@@ -211,6 +211,36 @@ async fn failures_of_a_get_are_classed() {
     }
 }
 
+/// A server that refuses a long query gives the object all the same; one that has nothing is not asked in vain.
+#[tokio::test]
+async fn metadata_that_is_too_long_is_left_out() {
+    for (length, code, gets) in [
+        (3000, 414, 2),
+        (3000, 431, 2),
+        (3000, 400, 2),
+        (3000, 404, 2),
+        (3000, 403, 1),
+        (10, 414, 2),
+        (10, 404, 1),
+        (10, 400, 1),
+        (100_000, 404, 1),
+    ] {
+        for range in [None, Some(ByteRange { first: 1, last: 2 })] {
+            let server = Server::start(move |_, target, _| match target.contains('?') {
+                true => Reply::Status(code),
+                false => Reply::Body(recording(9), Vec::new(), false),
+            })
+            .await;
+            let storage = open(json!({"url": server.url("/p")}));
+            let metadata = json!({"a": "x".repeat(length)});
+            let fetch = Fetch { range, length: Some(9), metadata: metadata.as_object().unwrap() };
+            let outcome = storage.get(&at(&server.url("/n")), fetch).await;
+            assert_eq!(server.targets(&Method::GET).len(), gets, "{length} {code}");
+            assert_eq!(outcome.is_ok(), server.targets(&Method::GET).last().unwrap() == "/n", "{length} {code}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_get_follows_redirects() {
     let server = Server::start(|_, target, _| match target {

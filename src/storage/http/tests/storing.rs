@@ -93,16 +93,78 @@ async fn two_at_once_do_not_get_one_name() {
     assert_eq!(read(&storage, &second.location, 6).await.unwrap(), "second");
 }
 
+/// What an answer to HEAD, PUT, GET and DELETE means: is the name free, is it stored, is it gone, is it removed?
 #[tokio::test]
-async fn a_server_that_cannot_be_asked_gets_the_composed_name() {
-    for code in [400, 403, 404, 405, 500, 501, 302] {
+async fn every_status_has_one_meaning() {
+    const GONE: [u16; 2] = [404, 410];
+    const REMOVED: [u16; 9] = [200, 201, 202, 203, 204, 404, 405, 410, 501];
+    const PASSING: [u16; 5] = [429, 500, 502, 503, 504];
+    let codes = (200..=206).chain(300..=308).chain(400..=431).chain([451, 499]).chain(500..=511);
+    for code in codes.chain([207, 208, 226, 520, 599]) {
+        let server = Server::start(move |_, target, _| match target.starts_with("/p/n") {
+            true => Reply::Status(code),
+            false => Reply::Normal,
+        })
+        .await;
+        let storage = open(json!({"url": server.url("")}));
+        let mut object = object("p/n");
+        object.spare = "spare".to_owned();
+        let stored = storage.put(&object, upload(&storage, "x")).await;
+        let took = stored.as_ref().map(|stored| stored.location["url"].as_str().unwrap().to_owned());
+        match GONE.contains(&code) {
+            // Free for HEAD, and then refused to PUT.
+            true => assert_eq!(took.unwrap_err().kind(), Kind::Refused, "{code}"),
+            false => assert_eq!(took.unwrap(), server.url("/spare"), "{code}"),
+        }
+        let got = super::open_whole(&storage, &at(&server.url("/p/n")), 1).await.err().map(|error| error.kind());
+        let expected = match code {
+            404 | 410 => Some(Kind::Missing),
+            code if PASSING.contains(&code) => Some(Kind::Passing),
+            _ => Some(Kind::Refused),
+        };
+        if code >= 300 || code == 206 {
+            assert_eq!(got, expected, "{code}");
+        }
+        let removed = storage.delete(&at(&server.url("/p/n"))).await;
+        let done = REMOVED.contains(&code) || matches!(code, 205 | 206 | 208 | 226);
+        assert_eq!(removed.is_ok(), done, "{code}");
+    }
+}
+
+/// What HEAD cannot say leaves the name alone, and what is there as well.
+#[tokio::test]
+async fn a_name_of_which_nothing_is_known_is_left_alone() {
+    for reply in [|| Reply::StoreAndClose, || Reply::Status(503), || Reply::Status(405), || Reply::Status(302)] {
         let server = Server::start(move |method, _, _| match *method {
-            Method::HEAD => Reply::Status(code),
+            Method::HEAD => reply(),
             _ => Reply::Normal,
         })
         .await;
+        server.keep("/p/n", "old");
         let storage = open(json!({"url": server.url("/p")}));
-        assert_eq!(store(&storage, "n", "x").await.unwrap().location["url"], server.url("/p/n"), "{code}");
+        let stored = store(&storage, "n", "new").await.unwrap();
+        assert_eq!(stored.location["url"], server.url("/p/n.spare"));
+        assert_eq!(server.object("/p/n.spare").unwrap(), "new");
+        assert!(server.of(&Method::PUT).iter().all(|put| put.target == "/p/n.spare"));
+    }
+}
+
+/// An answer to DELETE that says nothing about the object is looked into.
+#[tokio::test]
+async fn a_removal_that_is_not_said_to_be_done_is_looked_at() {
+    for code in [207, 303] {
+        for there in [true, false] {
+            let server = Server::start(move |method, _, _| match *method {
+                Method::DELETE => Reply::Plain(code, Bytes::new(), vec![("location", "/done".to_owned())]),
+                Method::HEAD => Reply::Status(if there { 200 } else { 404 }),
+                _ => Reply::Normal,
+            })
+            .await;
+            let storage = open(json!({"url": server.url("/p")}));
+            let outcome = storage.delete(&at(&server.url("/p/n"))).await;
+            assert_eq!(outcome.is_ok(), !there, "{code}");
+            assert_eq!(server.targets(&Method::GET), Vec::<String>::new());
+        }
     }
 }
 
