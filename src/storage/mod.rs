@@ -27,6 +27,7 @@ mod registry;
 mod resume;
 mod s3;
 mod session;
+mod spool;
 mod today;
 mod tries;
 mod upload;

@@ -13,7 +13,6 @@ mod hash;
 mod names;
 mod put;
 mod session;
-mod spool;
 
 use std::sync::Arc;
 

@@ -14,9 +14,9 @@ use super::drive::{Item, Shared, json, may_be_taken};
 use super::fragment::{self, Outcome};
 use super::hash::QuickXor;
 use super::put::{candidates, not_unique};
-use super::spool::measured;
 use crate::storage::finish::{clean_up, to_the_end};
 use crate::storage::session::{self, send_all};
+use crate::storage::spool::measured;
 use crate::storage::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body that is too large for a single PUT, whose first chunk was taken already.
