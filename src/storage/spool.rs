@@ -1,4 +1,4 @@
-//! A body of unknown length, written to a temporary file: an upload session wants the total with every fragment.
+//! A body of unknown length, written to a temporary file, for storages that have to be told the length first.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::http::body::Body;
 use crate::http::range::Exact;
-use crate::storage::{Budget, Chunk, Error, Kind, Result, Upload};
+use crate::storage::{Chunk, Error, Kind, Result, Upload};
 
 /// Reads a body to its end, whose first chunk was taken already, and gives it once more, with its length.
 ///
@@ -21,7 +21,7 @@ use crate::storage::{Budget, Chunk, Error, Kind, Result, Upload};
 ///
 /// # Errors
 /// Those of the body; `Passing` where the file cannot be written.
-pub(super) async fn measured(mut upload: Upload, first: Chunk, budget: Budget) -> Result<(Upload, u64)> {
+pub(super) async fn measured(mut upload: Upload, first: Chunk) -> Result<(Body, u64)> {
     let file = Arc::new(blocking(create).await?);
     let (mut next, mut length) = (Some(first), 0);
     while let Some(chunk) = next {
@@ -37,7 +37,7 @@ pub(super) async fn measured(mut upload: Upload, first: Chunk, budget: Budget) -
     });
     let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(reader.await?), PIECE);
     let body = Body::boxed(StreamBody::new(stream.map(|piece| piece.map(Frame::data))));
-    Ok((Upload::new(Body::boxed(Exact::new(body, length)), length, budget), length))
+    Ok((Body::boxed(Exact::new(body, length)), length))
 }
 
 fn create() -> io::Result<File> {
@@ -66,10 +66,11 @@ const PIECE: usize = 256 << 10;
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use http_body::Body as _;
 
     use super::*;
     use crate::http::body::collect;
-    use crate::storage::CHUNK_BYTES;
+    use crate::storage::{Budget, CHUNK_BYTES};
 
     /// One share of memory is enough, whatever the length.
     #[tokio::test]
@@ -81,10 +82,10 @@ mod tests {
             let budget = Budget::new(CHUNK_BYTES as u64);
             let mut upload = Upload::new(Body::boxed(StreamBody::new(stream::iter(frames))), 1 << 30, budget.clone());
             let (report, first) = (upload.report(), upload.chunk().await.unwrap());
-            let (again, total) = measured(upload, first, budget.clone()).await.unwrap();
-            assert_eq!((total, again.length()), (length as u64, Some(length as u64)));
+            let (again, total) = measured(upload, first).await.unwrap();
+            assert_eq!((total, again.size_hint().exact()), (length as u64, Some(length as u64)));
             assert_eq!(report.digests().map(|digests| digests.length), Some(length as u64));
-            assert!(collect(again.into_stream(None), 1 << 30).await.unwrap() == data);
+            assert!(collect(again, 1 << 30).await.unwrap() == data);
             assert_eq!(budget.held(), 0);
         }
     }

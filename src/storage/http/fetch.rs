@@ -162,8 +162,10 @@ fn failure(status: StatusCode) -> Error {
     refusal(&Method::GET, status)
 }
 
-fn etag(headers: &HeaderMap) -> Option<String> {
-    headers.get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned)
+/// The server's tag; an empty one is none.
+pub(super) fn etag(headers: &HeaderMap) -> Option<String> {
+    let tag = headers.get(ETAG).and_then(|tag| tag.to_str().ok())?;
+    Some(tag.to_owned()).filter(|tag| !tag.trim_matches('"').is_empty())
 }
 
 fn is_true(value: &Value) -> bool {

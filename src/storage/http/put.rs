@@ -1,12 +1,13 @@
 //! Storing an object: a free name, then the body, once or as often as that is exact.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPECT, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use hyper::ext::on_informational;
 use serde_json::{Map, Value};
 
 use super::cleanup::Cleanup;
+use super::fetch::etag;
 use super::flow::Flow;
 use super::form::Wire;
 use super::link::Link;
@@ -17,6 +18,7 @@ use crate::http::body::Body;
 use crate::http::client::Patience;
 use crate::storage::error::{Error, Kind, Result};
 use crate::storage::names::Reserved;
+use crate::storage::spool::measured;
 use crate::storage::tries::Tries;
 use crate::storage::{Chunk, Object, Report, Stored, Upload};
 
@@ -26,8 +28,16 @@ pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Res
     let wire = http.options.form.of(object);
     let first = upload.chunk().await?;
     let report = upload.report();
-    let source =
-        if first.last { Source::Memory(first) } else { Source::Once(Some(wire.wrap(upload.into_stream(Some(first))))) };
+    let source = if first.last {
+        Source::Memory(first)
+    } else {
+        // A CGI sees no body where there is no length (RFC 3875 section 4.1.2), and other servers refuse it with 411.
+        let body = match upload.length() {
+            Some(_) => upload.into_stream(Some(first)),
+            None => measured(upload, first).await?.0,
+        };
+        Source::Once(Some(wire.wrap(body)))
+    };
     let cleanup = Cleanup::new(http, &object.document, place.reserved);
     Delivery { http, wire, source, cleanup, report, expect: true }.run(place.link).await
 }
@@ -187,7 +197,7 @@ impl Delivery<'_> {
     async fn stored(mut self, link: &Link, response: Response<Body>) -> Stored {
         self.cleanup.done();
         let options = &self.http.options;
-        let etag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let etag = etag(response.headers());
         discard(response).await;
         let url = Value::String(options.base.masked(link));
         let mut location = Map::new();

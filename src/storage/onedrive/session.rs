@@ -25,8 +25,8 @@ pub(super) async fn store(drive: &Shared, object: &Object, mut upload: Upload, m
         Some(length) => length,
         None if first.last => first.data.len() as u64,
         None => {
-            let (measured, length) = measured(upload, first, drive.budget.clone()).await?;
-            upload = measured;
+            let (body, length) = measured(upload, first).await?;
+            upload = Upload::new(body, length, drive.budget.clone());
             first = upload.chunk().await?;
             length
         }

@@ -38,18 +38,27 @@ async fn bodies_of_every_size_come_back_by_put_and_post() {
     assert!(puts.iter().all(|seen| seen.header("expect").is_some() == (seen.body.len() > 5 << 20)));
 }
 
+/// A CGI would see an empty body.
 #[tokio::test]
-async fn a_body_of_unknown_length_is_stored() {
+async fn a_body_of_unknown_length_gets_one() {
     let server = Server::normal().await;
-    let storage = open(json!({"url": server.url("/p")}));
-    for count in [3, 100] {
-        let piece = recording(64_000);
-        let body = Bytes::from(piece.repeat(count));
-        let upload = framed(&storage, vec![piece; count], None);
-        let report = upload.report();
-        storage.put(&object(&format!("n{count}")), upload).await.unwrap();
-        assert_eq!(server.object(&format!("/p/n{count}")).unwrap(), body);
-        assert_eq!(report.digests().unwrap().length, body.len() as u64);
+    for (multipart, base64) in [(false, false), (false, true), (true, false), (true, true)] {
+        let settings = json!({"url": server.url("/p"), "send_multipart": multipart, "base64_encode_data": base64});
+        let storage = open(settings);
+        for count in [3, 82, 100] {
+            let piece = recording(64_000);
+            let body = Bytes::from(piece.repeat(count));
+            let name = format!("n{count}{multipart}{base64}");
+            let upload = framed(&storage, vec![piece; count], None);
+            let report = upload.report();
+            storage.put(&object(&name), upload).await.unwrap();
+            assert_eq!(report.digests().unwrap().length, body.len() as u64);
+            let put = server.of(&Method::PUT).pop().unwrap();
+            assert_eq!(put.header("content-length"), Some(&*put.body.len().to_string()), "{name}");
+            assert_eq!(put.header("transfer-encoding"), None);
+            let inner = if base64 { Bytes::from(STANDARD.encode(&body)) } else { body };
+            assert!(put.body.windows(inner.len()).any(|window| window == inner), "{name}");
+        }
     }
 }
 
