@@ -100,6 +100,19 @@ impl Link {
         self.account.as_ref()
     }
 
+    /// The folders that it is in, from the deepest up; none where a query names the object.
+    pub(super) fn folders(&self) -> Vec<Self> {
+        let mut folders = Vec::new();
+        let mut path = if self.target.contains('?') { "" } else { self.path() };
+        while let Some((folder, _)) = path.rsplit_once('/').filter(|(folder, _)| !folder.is_empty()) {
+            if !folder.ends_with('/') {
+                folders.push(Self { target: format!("{folder}/"), ..self.clone() });
+            }
+            path = folder;
+        }
+        folders
+    }
+
     /// The URL without user and password.
     pub(super) fn text(&self) -> String {
         format!("{}{}", self.origin, self.target)

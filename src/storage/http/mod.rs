@@ -5,13 +5,14 @@
 //! | `options` | the settings, checked |
 //! | `link` | URLs that nothing normalises; where a name goes |
 //! | `web`, `redirect` | requests, credentials only for their own server, redirects |
-//! | `put`, `flow`, `form`, `cleanup` | storing: a free name, a body that can be held back, its form, what a failure leaves |
+//! | `put`, `flow`, `form`, `folders`, `cleanup` | storing: a free name, a body that can be held back, its form, WebDAV's folders, what a failure leaves |
 //! | `fetch`, `resume`, `query`, `decide` | fetching: ranges, breaks, metadata, raw or base64 |
 
 mod cleanup;
 mod decide;
 mod fetch;
 mod flow;
+mod folders;
 mod form;
 mod link;
 pub(super) mod measured;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 
+use self::folders::Dav;
 use self::options::Options;
 use self::web::Web;
 use super::error::Result;
@@ -55,6 +57,7 @@ pub(super) struct Http {
     id: String,
     options: Options,
     web: Arc<Web>,
+    dav: Dav,
     names: Names,
     tasks: Tasks,
     budget: Budget,
@@ -73,6 +76,7 @@ impl Http {
             id: settings.id().to_owned(),
             options,
             web,
+            dav: Dav::default(),
             names: Names::default(),
             tasks: context.tasks.clone(),
             budget: context.budget.clone(),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::cleanup::Cleanup;
 use super::fetch::etag;
 use super::flow::Flow;
+use super::folders::{self, Made};
 use super::form::Wire;
 use super::link::Link;
 use super::redirect::Trail;
@@ -36,10 +37,11 @@ pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Res
             Some(_) => upload.into_stream(Some(first)),
             None => measured(upload, first).await?.0,
         };
+        folders::make_before(http, &place.link).await;
         Source::Once(Some(wire.wrap(body)))
     };
     let cleanup = Cleanup::new(http, &object.document, place.reserved);
-    Delivery { http, wire, source, cleanup, report, expect: true }.run(place.link).await
+    Delivery { http, wire, source, cleanup, report, expect: true, folders: true }.run(place.link).await
 }
 
 /// Where an object goes. Nothing of another document is there: the server said so, or the name is unique.
@@ -101,6 +103,8 @@ struct Delivery<'a> {
     report: Report,
     /// Whether the server is asked before a body is sent that cannot be repeated.
     expect: bool,
+    /// Whether folders are made where they may be missing.
+    folders: bool,
 }
 
 impl Delivery<'_> {
@@ -120,6 +124,17 @@ impl Delivery<'_> {
                         continue;
                     }
                     Verdict::Refused => refused(&self.http.options.verb, response).await,
+                    Verdict::NoFolder => {
+                        let error = refused(&self.http.options.verb, response).await;
+                        if self.makes_folders(&link, &error).await {
+                            if self.is_repeatable() {
+                                continue;
+                            }
+                            let text = "the object's folders were missing; they are there now";
+                            return Err(Error::new(Kind::Passing, text).because(error));
+                        }
+                        error
+                    }
                 },
             };
             if !self.is_repeatable() || !tries.again(&error).await {
@@ -177,12 +192,26 @@ impl Delivery<'_> {
             self.expect = false;
             return Ok(Verdict::Again(link.clone()));
         }
+        if self.folders && self.http.options.verb == Method::PUT && folders::may_be_missing(status) {
+            return Ok(Verdict::NoFolder);
+        }
         Ok(match trail.next(&self.http.options.verb, link, status, response.headers())? {
             None => Verdict::Refused,
             Some((Method::GET, other)) => Verdict::SeeOther(other),
             Some(_) if !self.is_repeatable() => return Err(late().with_status(status)),
             Some((_, next)) => Verdict::Again(next),
         })
+    }
+
+    /// Whether a refusal may have been for want of folders that are there now.
+    async fn makes_folders(&mut self, link: &Link, refusal: &Error) -> bool {
+        self.folders = false;
+        match folders::make(&self.http.web, link).await {
+            Ok(Made::Now) => true,
+            // Another upload was faster. A failure of the server says less, and is repeated as any other is.
+            Ok(Made::Before) => refusal.kind() == Kind::Refused,
+            Ok(Made::Never) | Err(_) => false,
+        }
     }
 
     /// The object is where a 303 points, if something is there.
@@ -218,6 +247,8 @@ enum Verdict {
     Stored,
     SeeOther(Link),
     Again(Link),
+    /// Perhaps for want of folders.
+    NoFolder,
     Refused,
 }
 

@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::json;
 
 use super::server::{Reply, Server};
-use super::{BIG, Http, framed, object, open, recording, store, upload};
+use super::{BIG, Http, breaking, object, open, recording, store, upload};
 use crate::http::body::ClientGone;
 use crate::storage::Backend;
 
@@ -28,7 +28,7 @@ async fn half_an_object_is_removed() {
 async fn an_upload_that_its_client_breaks_is_removed() {
     let server = Server::normal().await;
     let storage = open(json!({"url": server.url("/p")}));
-    let upload = framed(&storage, vec![recording(100_000); 80], Some(ClientGone::Silent.into()));
+    let upload = breaking(&storage, vec![recording(100_000); 80], ClientGone::Silent.into());
     storage.put(&object("n"), upload).await.unwrap_err();
     server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
     ended(storage).await;

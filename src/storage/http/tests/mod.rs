@@ -7,6 +7,7 @@ mod cleanup;
 mod codec;
 mod deliver;
 mod fetching;
+mod folders;
 mod links;
 mod resuming;
 mod secrets;
@@ -30,7 +31,7 @@ use crate::http::body::{Body, BoxError, collect};
 use crate::http::client::Client;
 use crate::http::connect::{Connector, Reach};
 use crate::http::egress::Egress;
-use crate::http::range::ByteRange;
+use crate::http::range::{ByteRange, Exact};
 use crate::http::target::Origin;
 use crate::settings::Settings;
 use crate::storage::{
@@ -52,7 +53,7 @@ fn context(networks: &[&str]) -> Context {
         drain: second * 5,
     };
     let allow = networks.iter().map(|network| network.parse().unwrap()).collect();
-    let egress = Egress::from_config(&config::Egress { allow, deny: Vec::new() });
+    let egress = Egress::from_config(&config::Egress { allow, ..config::Egress::default() });
     let tasks = Tasks::default();
     let client = Client::new(Connector::new(egress, timeouts).unwrap(), tasks.clone(), 64 << 10);
     let endpoints = config::Endpoints {
@@ -102,6 +103,14 @@ fn upload(storage: &Http, body: impl Into<Bytes>) -> Upload {
 fn framed(storage: &Http, frames: Vec<Bytes>, fault: Option<BoxError>) -> Upload {
     let frames = frames.into_iter().map(|frame| Ok(Frame::data(frame))).chain(fault.map(Err));
     Upload::new(Body::boxed(StreamBody::new(stream::iter(frames))), 1 << 40, storage.budget.clone())
+}
+
+/// A body in frames that ends in a fault before it is as long as announced.
+fn breaking(storage: &Http, frames: Vec<Bytes>, fault: BoxError) -> Upload {
+    let length = frames.iter().map(|frame| frame.len() as u64).sum::<u64>() + 1;
+    let frames = frames.into_iter().map(|frame| Ok(Frame::data(frame))).chain([Err(fault)]);
+    let body = Exact::new(Body::boxed(StreamBody::new(stream::iter(frames))), length);
+    Upload::new(Body::boxed(body), 1 << 40, storage.budget.clone())
 }
 
 async fn store(storage: &Http, name: &str, body: impl Into<Bytes>) -> Result<Stored> {
