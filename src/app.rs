@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -20,6 +21,7 @@ use crate::http::client::Client;
 use crate::http::connect::{Connector, Reach};
 use crate::http::egress::Egress;
 use crate::http::target::Origin;
+use crate::http::trust::certificates;
 use crate::middleware::{Admission, stack};
 use crate::plan::Plans;
 use crate::record::Records;
@@ -245,8 +247,24 @@ pub fn gateway_of(config: &Config) -> Result<Gateway, BoxError> {
     gateway(config, &client, url, &account, &CancellationToken::new())
 }
 
+/// What `egress.ca` names.
+fn named_certificates(config: &Config) -> Result<Vec<CertificateDer<'static>>, BoxError> {
+    config.egress.ca.as_deref().map_or_else(|| Ok(Vec::new()), certificates)
+}
+
+/// What can be found wrong without starting: certificates.
+///
+/// # Errors
+/// Files that cannot be read, hold no certificate or key, or do not fit each other.
+pub fn check(config: &Config) -> Result<(), BoxError> {
+    client(config, &Tasks::default())?;
+    config.listen.tls.as_ref().map_or(Ok(()), |tls| Certificates::load(tls).map(drop))
+}
+
 fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {
-    let connector = Connector::new(Egress::from_config(&config.egress), config.timeouts.clone())?;
+    let (named, egress) = (named_certificates(config)?, Egress::from_config(&config.egress));
+    let connector = Connector::with_named(named, egress, config.timeouts.clone())
+        .map_err(|error| format!("the certificates of egress.ca cannot be used: {error}"))?;
     Ok(Client::new(connector, upstream.clone(), config.limits.header_bytes))
 }
 

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::app;
 use crate::config::Config;
 use crate::http::body::BoxError;
 use show::complain;
@@ -58,7 +59,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Serve(file) => with_config(&file, serve::serve),
         Command::Check(file) => with_config(&file, |config| {
-            serve::check(&config)?;
+            app::check(&config)?;
             complain("the configuration is sound");
             Ok(())
         }),

@@ -8,7 +8,6 @@ use super::show::complain;
 use crate::app::App;
 use crate::config::Config;
 use crate::http::body::BoxError;
-use crate::server::tls::Certificates;
 use crate::telemetry::log;
 
 /// Runs the gateway.
@@ -22,11 +21,6 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
         announce(&app);
         run_until_signal(app, signals).await
     })
-}
-
-/// What can be found wrong without starting: the certificates.
-pub(super) fn check(config: &Config) -> Result<(), BoxError> {
-    config.listen.tls.as_ref().map_or(Ok(()), |tls| Certificates::load(tls).map(drop))
 }
 
 /// Says where the listeners are. Whoever waits for the last line has read all of it.

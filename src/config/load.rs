@@ -215,7 +215,12 @@ fn timeouts(mut section: Section<'_>) -> Timeouts {
 }
 
 fn egress(mut section: Section<'_>) -> Egress {
-    let egress = Egress { allow: networks(&mut section, "allow"), deny: networks(&mut section, "deny") };
+    let (allow, deny) = (networks(&mut section, "allow"), networks(&mut section, "deny"));
+    let ca = Some(section.text("ca", "")).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(path) = ca.as_ref().filter(|path| !path.is_file()) {
+        section.problem("ca", format!("there is no file {}", path.display()));
+    }
+    let egress = Egress { allow, deny, ca };
     section.finish();
     egress
 }

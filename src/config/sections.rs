@@ -158,6 +158,8 @@ pub struct Egress {
     pub allow: Vec<IpNet>,
     /// Refused although public.
     pub deny: Vec<IpNet>,
+    /// PEM file with certificates that are trusted besides the system's.
+    pub ca: Option<PathBuf>,
 }
 
 /// `[storage]`: defaults for every backend.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -20,6 +20,7 @@ use super::egress::Egress;
 use super::race::{by_turns, race};
 use super::stall::bound_send_buffer;
 use super::target::Origin;
+use super::trust::Trust;
 use crate::config::Timeouts;
 
 /// Whose choice an address is.
@@ -54,13 +55,25 @@ impl Connector {
     /// # Errors
     /// Where the TLS library refuses its own defaults.
     pub fn new(egress: Egress, timeouts: Timeouts) -> Result<Self, BoxError> {
+        Self::with_named(Vec::new(), egress, timeouts)
+    }
+
+    /// Trusts these certificates besides: as authorities, and as servers' own.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), and for a certificate that cannot be understood.
+    pub fn with_named(
+        named: Vec<CertificateDer<'static>>,
+        egress: Egress,
+        timeouts: Timeouts,
+    ) -> Result<Self, BoxError> {
         let mut roots = rustls::RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         let (added, _) = roots.add_parsable_certificates(found.certs);
-        if added == 0 {
+        if added == 0 && named.is_empty() {
             tracing::warn!("no certificate authorities were found: every https backend will be refused");
         }
-        Self::trusting(roots, egress, timeouts)
+        Self::verifying(roots, named, egress, timeouts)
     }
 
     /// Trusts these certificate authorities and no others.
@@ -68,11 +81,24 @@ impl Connector {
     /// # Errors
     /// As for [`new`](Self::new).
     pub fn trusting(roots: rustls::RootCertStore, egress: Egress, timeouts: Timeouts) -> Result<Self, BoxError> {
+        Self::verifying(roots, Vec::new(), egress, timeouts)
+    }
+
+    fn verifying(
+        roots: rustls::RootCertStore,
+        named: Vec<CertificateDer<'static>>,
+        egress: Egress,
+        timeouts: Timeouts,
+    ) -> Result<Self, BoxError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let tls = if named.is_empty() {
+            tls.with_root_certificates(roots)
+        } else {
+            let trust = Trust::new(roots, named, provider)?;
+            tls.dangerous().with_custom_certificate_verifier(Arc::new(trust))
+        };
+        let tls = tls.with_no_client_auth();
         Ok(Self { tls: TlsSettings(Arc::new(tls)), egress, timeouts })
     }
 

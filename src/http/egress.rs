@@ -96,7 +96,7 @@ mod tests {
 
     fn egress(allow: &[&str], deny: &[&str]) -> Egress {
         let parse = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
-        Egress::from_config(&config::Egress { allow: parse(allow), deny: parse(deny) })
+        Egress::from_config(&config::Egress { allow: parse(allow), deny: parse(deny), ca: None })
     }
 
     #[test]

@@ -19,4 +19,5 @@ pub mod range;
 pub mod stall;
 pub mod target;
 pub mod tee;
+pub mod trust;
 pub mod written;

@@ -7,12 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::ListenTls;
 use crate::http::body::BoxError;
+use crate::http::trust::certificates;
 
 /// The certificate that is in use; cheap to clone.
 #[derive(Clone)]
@@ -71,16 +72,6 @@ fn server_config(config: &ListenTls) -> Result<ServerConfig, BoxError> {
     let mut server = builder.with_single_cert(chain, key)?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(server)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BoxError> {
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).map_err(|error| file_error(path, &error))?.collect();
-    let chain = chain.map_err(|error| file_error(path, &error))?;
-    if chain.is_empty() {
-        return Err(format!("{} holds no certificate", path.display()).into());
-    }
-    Ok(chain)
 }
 
 fn file_error(path: &Path, error: &rustls_pki_types::pem::Error) -> BoxError {

@@ -90,7 +90,7 @@ impl Around {
     /// What the driver is opened with.
     pub fn context(&self, tasks: &Tasks, budget: &Budget) -> Context {
         let allow = self.allow.iter().map(|network| network.parse().expect("a network")).collect();
-        let egress = config::Egress { allow, deny: Vec::new() };
+        let egress = config::Egress { allow, ..config::Egress::default() };
         let second = Duration::from_secs;
         let timeouts = config::Timeouts {
             connect: second(5),
