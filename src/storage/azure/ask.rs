@@ -139,10 +139,26 @@ impl Reply {
         code(&self.headers)
     }
 
-    /// Whether a blob of that name is there already: 409 for `If-None-Match: *`, 412 for any other condition.
+    /// Whether the blob is not there. Any other 404 is about its container, its account, or a proxy.
+    pub(super) fn is_no_blob(&self) -> bool {
+        self.status == StatusCode::NotFound && self.code() == "BlobNotFound"
+    }
+
+    /// Whether there is nothing to be removed.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_no_blob() || (self.status == StatusCode::NotFound && self.code() == "ContainerNotFound")
+    }
+
+    /// Whether something that is at the name is in the way: 409 `BlobAlreadyExists` for `If-None-Match: *`, 412 for any other
+    /// condition and for a lease, and 409 for blobs of other kinds, under a policy, a hold, a copy ("Blob service error
+    /// codes"). Not where 409 is about the container or the account.
     pub(super) fn is_taken(&self) -> bool {
-        self.status == StatusCode::PreconditionFailed
-            || (self.status == StatusCode::Conflict && self.code() == "BlobAlreadyExists")
+        let above = || ["Container", "Account"].iter().any(|of| self.code().starts_with(of));
+        match self.status {
+            StatusCode::PreconditionFailed => true,
+            StatusCode::Conflict => !self.code().is_empty() && !above(),
+            _ => false,
+        }
     }
 
     pub(super) fn header(&self, name: &'static str) -> Option<&str> {

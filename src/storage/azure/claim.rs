@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::ask::{Account, Reply};
 use crate::storage::finish::clean_up;
-use crate::storage::{Result, Stored};
+use crate::storage::{Kind, Result, Stored};
 
 /// The metadata header that tells our blob from another put's: unique for each put. Metadata's names are identifiers.
 pub(super) const OWNER: &str = "x-ms-meta-stowageid";
@@ -39,23 +39,35 @@ enum State {
 
 impl Account {
     /// What is at a name of the plan's container; `None` for nothing.
+    ///
+    /// # Errors
+    /// Where the answer does not say it, or there is none.
     pub(super) async fn look(&self, blob: &str) -> Result<Option<Reply>> {
         let reply = self.ask(&self.call("look for an object", Method::Head, None, blob)?).await?;
-        match reply.status {
-            _ if reply.is_done() => Ok(Some(reply)),
-            StatusCode::NotFound if reply.code() == NO_BLOB => Ok(None),
-            _ => Err(reply.refusal()),
+        match () {
+            () if reply.is_done() => Ok(Some(reply)),
+            () if reply.is_no_blob() => Ok(None),
+            () => Err(reply.refusal()),
         }
     }
 
-    /// Removes a blob, also one that is gone, be it with its whole container; `None` is the plan's.
+    /// Whether Azure says that nothing is at a name: a refusal does not say it.
+    ///
+    /// # Errors
+    /// Where it says nothing for now.
+    pub(super) async fn is_free(&self, blob: &str) -> Result<bool> {
+        match self.look(blob).await {
+            Ok(found) => Ok(found.is_none()),
+            Err(error) if error.kind() == Kind::Refused => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a blob, also one that is gone, be it with its whole container: Azure says so only to the account's own key.
+    /// A container of `None` is the plan's.
     pub(super) async fn remove(&self, container: Option<&str>, blob: &str) -> Result<()> {
         let reply = self.ask(&self.call("remove an object", Method::Delete, container, blob)?).await?;
-        match reply.status {
-            _ if reply.is_done() => Ok(()),
-            StatusCode::NotFound if GONE.contains(&reply.code()) => Ok(()),
-            _ => Err(reply.refusal()),
-        }
+        if reply.is_done() || reply.is_gone() { Ok(()) } else { Err(reply.refusal()) }
     }
 }
 
@@ -147,8 +159,8 @@ impl Trace {
         let reply = self.account.ask(&call).await?;
         match reply.status {
             _ if reply.is_done() => Ok(true),
-            StatusCode::NotFound if GONE.contains(&reply.code()) => Ok(true),
-            StatusCode::PreconditionFailed => {
+            _ if reply.is_gone() => Ok(true),
+            StatusCode::PreconditionFailed if reply.code() == "ConditionNotMet" => {
                 // Not the version that was known: look again whose it is.
                 self.state = State::Doubtful;
                 Ok(false)
@@ -158,9 +170,5 @@ impl Trace {
     }
 }
 
-/// The code for a blob that is not there.
-pub(super) const NO_BLOB: &str = "BlobNotFound";
-/// The codes that say that there is nothing to be removed.
-const GONE: [&str; 2] = [NO_BLOB, "ContainerNotFound"];
 /// A request whose answer was lost may still be at work on the server: look more than once.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 
 use super::ask::{Account, Call, Reply};
 use super::checked::Checked;
-use super::claim::{NO_BLOB, OWNER};
+use super::claim::OWNER;
 use crate::http::body::Body;
 use crate::http::range::{ByteRange, Exact, content_range};
 use crate::storage::resume::{Reopen, Resumed};
@@ -47,7 +47,7 @@ pub(super) async fn open(
 
 fn served(reply: &Reply, wanted: Option<ByteRange>) -> Result<Served> {
     if !reply.is_done() {
-        return Err(if reply.status == StatusCode::NotFound && reply.code() == NO_BLOB {
+        return Err(if reply.is_no_blob() {
             Error::new(Kind::Missing, "the object is not in the container").with_status(http::StatusCode::NOT_FOUND)
         } else {
             reply.refusal()

@@ -59,7 +59,7 @@ impl Single {
                 claim.give_up();
                 return Err(lost.error);
             }
-            Err(lost) => return if claim.settle().await? { Ok(Some(claim)) } else { Err(lost.error) },
+            Err(lost) => return if claim.settle().await.unwrap_or(false) { Ok(Some(claim)) } else { Err(lost.error) },
         };
         if reply.is_done() {
             claim.confirm(&reply);
@@ -67,7 +67,7 @@ impl Single {
         }
         if reply.is_taken() {
             // The first try may have made the very blob that the second one met, or may still be at it: then the claim stays.
-            if reply.doubtful && claim.settle().await? {
+            if reply.doubtful && claim.settle().await.unwrap_or(false) {
                 return Ok(Some(claim));
             }
             if !reply.doubtful {
