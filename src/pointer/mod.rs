@@ -9,7 +9,7 @@ mod view;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::couch::Document;
@@ -80,6 +80,7 @@ pub struct Place {
     /// SHA-256 of the bytes in hex.
     pub sha256: Option<String>,
     /// The storage's own tag for this version.
+    #[serde(default, deserialize_with = "tag")]
     pub etag: Option<String>,
     /// `gzip` where the client sent it so, else how the storage holds it; null: as it is.
     pub encoding: Option<String>,
@@ -195,6 +196,11 @@ pub fn entry(document: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadabl
             Old::Object(object) => Ok(Some(Entry::Object(Box::new(of_old(&entry, object, at))))),
         },
     }
+}
+
+/// Ceph's empty tags, which older pointers hold, say nothing.
+fn tag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.filter(|tag: &String| !tag.trim_matches('"').is_empty()))
 }
 
 /// KAZOO's entries have `content_type` and `length`, and never had a digest or the revision's generation.

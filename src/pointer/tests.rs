@@ -140,3 +140,16 @@ fn an_own_entry_says_length_and_digest() {
         value[key] = kept;
     }
 }
+
+/// Each read of an object whose tag differs from the pointer's compares all of its bytes.
+#[test]
+fn an_empty_tag_is_none() {
+    for (tag, known) in [(r#""""#, None), (r#""\"\"""#, None), ("null", None), (r#""\"v1\"""#, Some("\"v1\""))] {
+        let mut doc = document(r#"{"_id":"i"}"#);
+        put(&mut doc, "a.mp3", &pointer(2)).unwrap();
+        let text = String::from_utf8(doc.to_bytes().unwrap()).unwrap();
+        let doc = document(&text.replace(r#""etag":null"#, &format!(r#""etag":{tag}"#)));
+        let Some(Entry::Object(found)) = find(&doc, at("a.mp3")).unwrap() else { panic!("no object: {tag}") };
+        assert_eq!(found.stowage.etag.as_deref(), known, "{tag}");
+    }
+}
