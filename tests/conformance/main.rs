@@ -23,6 +23,7 @@ mod names;
 mod onedrive;
 mod reading;
 mod s3;
+mod s3_habits;
 mod secrets;
 mod storing;
 #[path = "../support/mod.rs"]

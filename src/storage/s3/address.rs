@@ -1,6 +1,6 @@
 //! Where a bucket is: host, region and style of address, from a plan's settings.
 
-use crate::http::target::{Origin, encode};
+use crate::http::target::Origin;
 use crate::settings::Settings;
 use crate::storage::{Error, Kind, Result, origin};
 
@@ -42,30 +42,28 @@ impl Address {
             return Err(settings.wrong("region", "must be letters, digits, hyphens and underscores").into());
         }
         let custom = origin::host(settings)?.is_some();
-        let (origin, named) = origin::read(settings, || match region.as_deref() {
-            None => "s3.amazonaws.com".to_owned(),
-            Some(region) if region.starts_with("cn-") => format!("s3.{region}.amazonaws.com.cn"),
-            Some(region) => format!("s3.{region}.amazonaws.com"),
-        })?;
+        let (origin, named) =
+            origin::read(settings, || region.as_deref().map_or_else(|| GLOBAL.to_owned(), regional_host))?;
         let style = style(settings, region.is_some(), named)?;
         Ok(Self { origin, bucket, region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()), custom, style })
     }
 
     /// The server to connect to for a bucket.
     pub(super) fn origin(&self, bucket: &str) -> Origin {
-        let mut origin = self.origin.clone();
+        self.with_bucket(bucket, self.origin.clone())
+    }
+
+    /// The same in another region, where the settings name none of Amazon's special hosts and no other vendor's.
+    pub(super) fn origin_in(&self, bucket: &str, region: &str) -> Option<Origin> {
+        let plain = self.origin.host == GLOBAL || self.origin.host == regional_host(&self.region);
+        plain.then(|| self.with_bucket(bucket, Origin { host: regional_host(region), ..self.origin.clone() }))
+    }
+
+    fn with_bucket(&self, bucket: &str, mut origin: Origin) -> Origin {
         if self.in_host(bucket) {
             origin.host = format!("{bucket}.{}", origin.host);
         }
         origin
-    }
-
-    /// Path and query of a request. The key is taken as it stands: a `%2F` in it is three characters of its name.
-    pub(super) fn target(&self, bucket: &str, key: &str, query: &str) -> String {
-        let key: Vec<String> = key.split('/').map(encode).collect();
-        let bucket = if self.in_host(bucket) { String::new() } else { format!("/{bucket}") };
-        let mark = if query.is_empty() { "" } else { "?" };
-        format!("{bucket}/{}{mark}{query}", key.join("/"))
     }
 
     /// Whether everything that is sent is guarded by TLS.
@@ -73,7 +71,8 @@ impl Address {
         self.origin.tls
     }
 
-    fn in_host(&self, bucket: &str) -> bool {
+    /// Whether the host holds the bucket, and not the path.
+    pub(super) fn in_host(&self, bucket: &str) -> bool {
         match self.style {
             Style::Path => false,
             Style::Vhost => true,
@@ -135,10 +134,19 @@ fn style(settings: &Settings, has_region: bool, named: bool) -> Result<Style> {
     }
 }
 
-fn is_region(text: &str) -> bool {
+/// What may stand in a host as a region.
+pub(super) fn is_region(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
+/// "Amazon Simple Storage Service endpoints and quotas".
+fn regional_host(region: &str) -> String {
+    let china = if region.starts_with("cn-") { ".cn" } else { "" };
+    format!("s3.{region}.amazonaws.com{china}")
+}
+
+/// Amazon's host for all regions.
+const GLOBAL: &str = "s3.amazonaws.com";
 /// What Amazon takes as the region of `s3.amazonaws.com`.
 const DEFAULT_REGION: &str = "us-east-1";
 /// In bytes of UTF-8 ("Naming Amazon S3 objects" in the S3 user guide).
@@ -160,7 +168,8 @@ mod tests {
     fn url(more: Value) -> String {
         let address = read(&more).unwrap();
         let bucket = address.bucket.clone();
-        format!("{}{} {}", address.origin(&bucket), address.target(&bucket, "k", ""), address.region)
+        let place = if address.in_host(&bucket) { String::new() } else { format!("/{bucket}") };
+        format!("{}{place}/k {}", address.origin(&bucket), address.region)
     }
 
     #[test]
@@ -230,11 +239,18 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_literal() {
-        let address = read(&json!({})).unwrap();
-        let target = address.target("recordings", "a%2Fb/ü +\"?#&=.wav", "");
-        assert_eq!(target, "/recordings/a%252Fb/%C3%BC%20%2B%22%3F%23%26%3D.wav");
-        assert_eq!(address.target("recordings", "a", "uploads="), "/recordings/a?uploads=");
+    fn only_amazons_plain_hosts_have_one_for_each_region() {
+        let there = |settings: &Value| read(settings).unwrap().origin_in("recordings", "eu-west-1");
+        for (settings, host) in [
+            (json!({}), "s3.eu-west-1.amazonaws.com"),
+            (json!({"region": "us-west-2"}), "recordings.s3.eu-west-1.amazonaws.com"),
+            (json!({"host": "s3.amazonaws.com"}), "s3.eu-west-1.amazonaws.com"),
+        ] {
+            assert_eq!(there(&settings).unwrap().host, host, "{settings}");
+        }
+        for host in ["minio.example", "s3.dualstack.us-east-1.amazonaws.com", "x.vpce.amazonaws.com"] {
+            assert!(there(&json!({"host": host})).is_none(), "{host}");
+        }
     }
 
     #[test]

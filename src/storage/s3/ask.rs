@@ -3,24 +3,25 @@
 //! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
 //! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
 
+pub(super) use super::reply::Reply;
 pub(super) use crate::storage::lost::Lost;
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, ETAG, HeaderMap};
-use http::{Method, Response, StatusCode};
+use http::Method;
+use http::header::{CONTENT_LENGTH, HeaderMap};
+use moka::sync::Cache;
 
 use super::address::Address;
+use super::route::{Route, skew, time_there};
 use super::sign::{Payload, Signer};
 use super::tags::Tags;
-use super::xml;
 use crate::http::body::Body;
-use crate::http::client::{Client, Patience, Server};
+use crate::http::client::{Client, Patience};
 use crate::http::connect::Reach;
-use crate::http::idle::collect_within;
-use crate::storage::tries::{Tries, retry_after};
-use crate::storage::{Error, Kind, Result};
+use crate::storage::tries::Tries;
+use crate::storage::{Error, Kind};
 use crate::tasks::Tasks;
 
 /// An opened bucket.
@@ -31,7 +32,12 @@ pub(super) struct Bucket {
     pub(super) address: Address,
     pub(super) tasks: Tasks,
     pub(super) tags: Tags,
-    server: Server,
+    /// Whether parts need a `Content-MD5`.
+    pub(super) parts_need_md5: AtomicBool,
+    /// How each bucket is reached.
+    routes: Cache<String, Route>,
+    /// How far the server's clock is ahead of ours, in seconds.
+    skew: AtomicI64,
     client: Client,
     signer: Signer,
 }
@@ -49,22 +55,6 @@ pub(super) struct Call {
     pub(super) payload: Payload,
     /// Whether the answer is a document to be read, not an object.
     pub(super) document: bool,
-}
-
-/// An answer.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    /// The object; empty for failures and documents.
-    pub(super) body: Body,
-    /// The document, where one was asked for.
-    pub(super) document: Bytes,
-    /// The code of a failure: also of one that came with a status of success, as `CompleteMultipartUpload` may answer.
-    code: Option<String>,
-    said: Bytes,
-    /// Whether an earlier try of this call may have had its effect.
-    pub(super) doubtful: bool,
 }
 
 impl Call {
@@ -85,12 +75,21 @@ impl Call {
 
 impl Bucket {
     pub(super) fn new(id: &str, address: Address, signer: Signer, client: Client, tasks: Tasks) -> Self {
-        let server = client.server(address.origin(&address.bucket), Reach::Tenant);
-        Self { id: id.to_owned(), address, tasks, tags: Tags::default(), server, client, signer }
+        Self {
+            id: id.to_owned(),
+            address,
+            tasks,
+            tags: Tags::default(),
+            parts_need_md5: AtomicBool::default(),
+            routes: Cache::new(MOST_BUCKETS),
+            skew: AtomicI64::default(),
+            client,
+            signer,
+        }
     }
 
     /// Sends a call, a few times where the failure may pass.
-    pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
+    pub(super) async fn ask(&self, call: &Call) -> Result<Reply, Lost> {
         let mut seen = false;
         let mut tries = Tries::start(call.data.len());
         loop {
@@ -112,153 +111,67 @@ impl Bucket {
         }
     }
 
-    async fn send(&self, call: &Call, patience: Patience) -> std::result::Result<Reply, Lost> {
-        let unsent = |error: Error| Lost { error, seen: false };
+    /// Sends a call to wherever the bucket is, and remembers where that was.
+    async fn send(&self, call: &Call, patience: Patience) -> Result<Reply, Lost> {
         let bucket = call.bucket.as_deref().unwrap_or(&self.address.bucket);
-        let origin = self.address.origin(bucket);
-        let target = self.address.target(bucket, &call.key, &call.query);
-        let request =
-            self.signer.request(&call.method, &origin, &target, &call.headers, call.payload).map_err(unsent)?;
+        let known = self.routes.get(bucket);
+        let mut route = known.clone().unwrap_or_else(|| self.usual(bucket));
+        let mut learned = known.is_none();
+        for _ in 0..MOST_STEPS {
+            let reply = match self.send_by(&route, bucket, call, patience).await {
+                Ok(reply) => reply,
+                Err(lost) => {
+                    // The next try begins with what the settings say.
+                    self.routes.invalidate(bucket);
+                    return Err(lost);
+                }
+            };
+            if let Some(skew) = skew(&reply).filter(|skew| skew.abs_diff(self.skew.load(Ordering::Relaxed)) > 60) {
+                self.skew.store(skew, Ordering::Relaxed);
+                continue;
+            }
+            let Some(next) = route.next(&self.address, bucket, &call.key, &reply) else {
+                if learned {
+                    self.routes.insert(bucket.to_owned(), route);
+                }
+                return Ok(reply);
+            };
+            let server = match next.origin == *route.server.origin() {
+                true => route.server,
+                false => self.client.server(next.origin, Reach::Tenant),
+            };
+            route = Route { server, region: next.region, in_path: next.in_path };
+            learned = true;
+        }
+        self.routes.invalidate(bucket);
+        let error = Error::new(Kind::Refused, "S3 redirects a request again and again");
+        Err(Lost { error, seen: false })
+    }
+
+    /// How a bucket is reached, as the settings say.
+    pub(super) fn usual(&self, bucket: &str) -> Route {
+        let server = self.client.server(self.address.origin(bucket), Reach::Tenant);
+        Route { server, region: self.address.region.clone(), in_path: !self.address.in_host(bucket) }
+    }
+
+    async fn send_by(&self, route: &Route, bucket: &str, call: &Call, patience: Patience) -> Result<Reply, Lost> {
+        let unsent = |error: Error| Lost { error, seen: false };
+        let target = route.target(bucket, &call.key, &call.query);
+        let time = time_there(self.skew.load(Ordering::Relaxed));
+        let place = (route.server.origin(), target.as_str(), route.region.as_str());
+        let request = self.signer.request(&call.method, place, &call.headers, call.payload, time).map_err(unsent)?;
         let mut request = request.map(|_| Body::full(call.data.clone()));
         if call.data.is_empty() && matches!(call.method, Method::PUT | Method::POST) {
             // hyper leaves it out where there is no body, and S3 answers 411.
             request.headers_mut().insert(CONTENT_LENGTH, 0.into());
         }
-        let other = (origin != *self.server.origin()).then(|| self.client.server(origin, Reach::Tenant));
-        let response = other.as_ref().unwrap_or(&self.server).send(request, patience).await;
+        let response = route.server.send(request, patience).await;
         let response = response.map_err(|error| Lost { seen: error.may_be_seen(), error: error.into() })?;
         Reply::read(response, call.document, patience.head).await.map_err(|error| Lost { error, seen: true })
     }
 }
 
-impl Reply {
-    async fn read(response: Response<Body>, document: bool, limit: Option<Duration>) -> Result<Self> {
-        let (head, body) = response.into_parts();
-        let mut reply = Self {
-            status: head.status,
-            headers: head.headers,
-            body: Body::empty(),
-            document: Bytes::new(),
-            code: None,
-            said: Bytes::new(),
-            doubtful: false,
-        };
-        if !head.status.is_success() {
-            // An answer of a proxy in between may be long, or no XML at all: then the status has to do.
-            let text = collect_within(limit, body, LONGEST_ERROR).await.unwrap_or_default();
-            reply.code = Some(xml::error_code(&text).unwrap_or_default());
-            reply.said = text;
-        } else if document {
-            reply.document = collect_within(limit, body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
-            reply.code = xml::error_code(&reply.document);
-        } else {
-            reply.body = body;
-        }
-        Ok(reply)
-    }
-
-    /// Whether the call was done.
-    pub(super) const fn is_done(&self) -> bool {
-        self.code.is_none()
-    }
-
-    pub(super) fn is(&self, status: StatusCode) -> bool {
-        self.status == status && !self.is_done()
-    }
-
-    /// The code of a failure.
-    pub(super) fn code(&self) -> &str {
-        self.code.as_deref().unwrap_or_default()
-    }
-
-    /// The object's tag as the server gave it, without its quotes.
-    pub(super) fn etag(&self) -> Option<String> {
-        let tag = self.headers.get(ETAG)?.to_str().ok()?;
-        Some(tag.trim_matches('"').to_owned()).filter(|tag| !tag.is_empty())
-    }
-
-    /// The error for a failure; `what` reads on after "refused to".
-    pub(super) fn refusal(&self, what: &str) -> Error {
-        let text = match self.code() {
-            "" => format!("S3 refused to {what}"),
-            code => format!("S3 refused to {what}: {code}"),
-        };
-        match self.passes() {
-            true => Error::new(Kind::Passing, text).with_status(self.status).after(retry_after(&self.headers)),
-            false if self.status.is_success() => Error::new(Kind::Refused, text),
-            false => Error::answered(self.status, text),
-        }
-        .saying(&self.said)
-    }
-
-    /// Whether the failure may pass.
-    fn passes(&self) -> bool {
-        !self.is_done()
-            && (matches!(self.status.as_u16(), 429 | 500 | 502..=504) || PASSING_CODES.contains(&self.code()))
-    }
-}
-
-/// Codes of failures that pass, besides what their status says ("Error responses" in the S3 API reference).
-const PASSING_CODES: [&str; 8] = [
-    "ConditionalRequestConflict",
-    "InternalError",
-    "OperationAborted",
-    "RequestTimeout",
-    "ServiceUnavailable",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-];
-/// In bytes.
-const LONGEST_ERROR: u64 = 4 << 10;
-/// In bytes; `CompleteMultipartUpload` may send white space for minutes before its document.
-const LONGEST_DOCUMENT: u64 = 64 << 10;
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use http::header::RETRY_AFTER;
-    use http::{Response, StatusCode};
-
-    use super::{Body, Kind, Reply};
-
-    async fn reply(status: u16, retry_after: Option<&str>, body: &str) -> Reply {
-        let mut response = Response::new(Body::full(body.to_owned()));
-        *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        if let Some(value) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, value.parse().unwrap());
-        }
-        Reply::read(response, true, None).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn only_what_may_pass_is_tried_again() {
-        for status in [429, 500, 502, 503, 504] {
-            let reply = reply(status, None, "").await;
-            assert!(reply.passes(), "{status}");
-            assert_eq!(reply.refusal("x").kind(), Kind::Passing);
-        }
-        let conflict = "<Error><Code>ConditionalRequestConflict</Code></Error>";
-        assert!(reply(409, None, conflict).await.passes());
-        assert!(reply(200, None, "<Error><Code>InternalError</Code></Error>").await.passes());
-        for status in [301, 400, 403, 404, 412, 501] {
-            let reply = reply(status, None, "<Error><Code>Other</Code></Error>").await;
-            assert!(!reply.passes(), "{status}");
-            assert_eq!(reply.refusal("x").kind(), Kind::Refused);
-        }
-        assert!(reply(200, None, "<Fine/>").await.is_done());
-    }
-
-    #[tokio::test]
-    async fn a_pause_that_is_asked_for_is_kept() {
-        assert_eq!(reply(503, Some("1"), "").await.refusal("x").retry_after(), Some(Duration::from_secs(1)));
-    }
-
-    #[tokio::test]
-    async fn long_error_bodies_are_not_read() {
-        let long = format!("<Error><Code>Other</Code><Message>{}</Message></Error>", "x".repeat(5000));
-        let reply = reply(403, None, &long).await;
-        assert_eq!(reply.refusal("do it").to_string(), "S3 refused to do it (status 403)");
-    }
-}
+/// Of one plan: its own, and those that pointers name.
+const MOST_BUCKETS: u64 = 16;
+/// From one server or region to the next, for one request.
+const MOST_STEPS: usize = 5;

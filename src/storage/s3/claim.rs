@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::ask::{Bucket, Call};
 use crate::storage::finish::clean_up;
-use crate::storage::{Location, Result, Stored};
+use crate::storage::{Error, Kind, Location, Result, Stored};
 
 /// The metadata header that tells our object from another put's: unique for each put.
 pub(super) const OWNER: &str = "x-amz-meta-stowage-id";
@@ -43,12 +43,15 @@ enum State {
 pub(super) enum Found {
     Nothing,
     Object(HeaderMap, Option<String>),
-    /// The keys may not look: Amazon answers so for missing objects too, where `s3:ListBucket` is not granted.
-    Hidden,
+    /// The answer does not say it. Amazon answers 403 for missing objects too, where `s3:ListBucket` is not granted.
+    Unknown(Error),
 }
 
 impl Bucket {
     /// Looks whether something is at a key.
+    ///
+    /// # Errors
+    /// Where there is no answer, or none for now.
     pub(super) async fn look(&self, key: &str) -> Result<Found> {
         let reply = self.ask(&Call::new(Method::HEAD, key, "")).await?;
         match reply.status {
@@ -56,9 +59,10 @@ impl Bucket {
                 let etag = reply.etag();
                 Ok(Found::Object(reply.headers, etag))
             }
+            // An answer to HEAD has no code: this may also be the whole bucket, into which nothing can be stored then.
             StatusCode::NOT_FOUND => Ok(Found::Nothing),
-            StatusCode::FORBIDDEN => Ok(Found::Hidden),
-            _ => Err(reply.refusal("look for an object")),
+            _ if reply.passes() => Err(reply.refusal("look for an object")),
+            _ => Ok(Found::Unknown(reply.refusal("look for an object"))),
         }
     }
 }
@@ -72,6 +76,24 @@ impl Claim {
     /// The object was stored.
     pub(super) fn confirm(&mut self, etag: Option<String>) {
         self.0.confirm(etag);
+    }
+
+    /// Looks for the tag that an acknowledgement did not give, and so for the object.
+    ///
+    /// # Errors
+    /// `Refused` where it is not there; what is not known is taken for what was acknowledged.
+    pub(super) async fn look_for_tag(&mut self) -> Result<()> {
+        if self.0.etag.is_some() {
+            return Ok(());
+        }
+        match self.0.settle().await {
+            Ok(true) | Err(_) => Ok(()),
+            Ok(false) => {
+                // Whatever is there is not to be removed for ours.
+                self.0.state = State::Doubtful;
+                Err(Error::new(Kind::Refused, "S3 acknowledged an object that is not there"))
+            }
+        }
     }
 
     /// Nothing was stored.
@@ -112,7 +134,11 @@ impl Trace {
     }
 
     async fn settle(&mut self) -> Result<bool> {
-        let Found::Object(headers, etag) = self.bucket.look(&self.key).await? else { return Ok(false) };
+        let (headers, etag) = match self.bucket.look(&self.key).await? {
+            Found::Nothing => return Ok(false),
+            Found::Object(headers, etag) => (headers, etag),
+            Found::Unknown(error) => return Err(error),
+        };
         if headers.get(OWNER).is_none_or(|owner| owner.as_bytes() != self.owner.as_bytes()) {
             return Ok(false);
         }
@@ -153,7 +179,7 @@ impl Bucket {
         let mut call = Call::new(Method::DELETE, key, "");
         call.bucket = bucket.map(str::to_owned);
         let reply = self.ask(&call).await?;
-        if reply.is_done() || reply.status == StatusCode::NOT_FOUND {
+        if reply.is_done() || reply.is_no_key() {
             return Ok(());
         }
         Err(reply.refusal("remove an object"))

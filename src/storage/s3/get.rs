@@ -39,7 +39,7 @@ pub(super) async fn open(bucket: &Arc<Bucket>, named: Option<&str>, key: &str, f
 
 fn served(reply: &Reply, wanted: Option<ByteRange>) -> Result<Served> {
     if !reply.is_done() {
-        return Err(if reply.is(StatusCode::NOT_FOUND) && reply.code() == "NoSuchKey" {
+        return Err(if reply.is_no_key() {
             Error::new(Kind::Missing, "the object is not in the bucket").with_status(reply.status)
         } else {
             reply.refusal("read an object")

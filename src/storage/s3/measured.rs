@@ -1,5 +1,7 @@
 //! Signing alone, for `benches/micro.rs`.
 
+use std::time::SystemTime;
+
 use http::{HeaderMap, Method, Request};
 
 use super::sign::{Payload, Signer};
@@ -15,7 +17,7 @@ impl Signing {
     /// For `us-east-1`.
     #[must_use]
     pub fn new(key: &str, secret: &str) -> Self {
-        Self(Signer::new(key.to_owned(), secret.to_owned(), "us-east-1".to_owned()))
+        Self(Signer::new(key.to_owned(), secret.to_owned()))
     }
 
     /// The head of a PUT of a body with this SHA-256.
@@ -23,6 +25,7 @@ impl Signing {
     /// # Errors
     /// A target that cannot stand in a request.
     pub fn put(&self, origin: &Origin, target: &str, sha256: [u8; 32]) -> Result<Request<Body>> {
-        self.0.request(&Method::PUT, origin, target, &HeaderMap::new(), Payload::Sha256(sha256))
+        let place = (origin, target, "us-east-1");
+        self.0.request(&Method::PUT, place, &HeaderMap::new(), Payload::Sha256(sha256), SystemTime::now())
     }
 }

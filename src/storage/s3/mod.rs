@@ -10,6 +10,8 @@ mod get;
 pub(super) mod measured;
 mod parts;
 mod put;
+mod reply;
+mod route;
 mod sign;
 mod tags;
 mod xml;
@@ -51,7 +53,7 @@ impl S3 {
     pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
         let address = Address::read(settings)?;
         let (key, secret) = (settings.required("key")?, settings.required("secret")?);
-        let signer = Signer::new(key, secret, address.region.clone());
+        let signer = Signer::new(key, secret);
         let (client, tasks) = (context.client.clone(), context.tasks.clone());
         Ok(Self { bucket: Arc::new(Bucket::new(settings.id(), address, signer, client, tasks)) })
     }
@@ -80,7 +82,8 @@ impl Backend for S3 {
 
     fn url(&self, name: &str) -> String {
         let bucket = &self.bucket.address.bucket;
-        format!("{}{}", self.bucket.address.origin(bucket), self.bucket.address.target(bucket, name, ""))
+        let route = self.bucket.usual(bucket);
+        format!("{}{}", route.server.origin(), route.target(bucket, name, ""))
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {

@@ -1,17 +1,22 @@
 //! Bodies of more than one chunk: a multipart upload, the next chunk filling while the last one is sent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use futures_util::TryFutureExt;
 use http::header::{CONTENT_TYPE, HeaderName, IF_NONE_MATCH};
 use http::{Method, StatusCode};
+use md5::Md5;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::ask::{Bucket, Call};
 use super::claim::{Claim, OWNER, PAUSES};
-use super::put::{ANY, content_type, value};
+use super::put::{ANY, MD5, content_type, value};
 use super::sign::Payload;
 use super::xml;
 use crate::http::target::encode;
@@ -24,7 +29,7 @@ pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, mut upload: Upl
     if upload.length().is_some_and(|length| length.div_ceil(CHUNK_BYTES as u64) > MOST_PARTS as u64) {
         return Err(too_many_parts());
     }
-    let exclusive = !object.taken && bucket.seems_free(&object.name).await?;
+    let exclusive = !object.taken && bucket.is_free(&object.name).await?;
     let key = if exclusive { &object.name } else { &object.spare };
     let begin = begin(Arc::clone(bucket), key.clone(), object.content_type.clone());
     let mut session = to_the_end(&bucket.tasks, "s3 multipart upload", begin).await?;
@@ -60,7 +65,7 @@ async fn begin(bucket: Arc<Bucket>, key: String, media_type: String) -> Result<S
 }
 
 impl Session {
-    async fn complete(mut self, exclusive: bool) -> Result<Claim> {
+    async fn complete(self, exclusive: bool) -> Result<Claim> {
         let mut call = Call::new(Method::POST, &self.key, format!("uploadId={}", encode(&self.upload)));
         call.document = true;
         call.data = xml::complete(&self.tags).into();
@@ -78,12 +83,10 @@ impl Session {
                 }
             };
             if reply.is_done() {
-                claim.confirm(xml::text(&reply.document, "ETag").map(|tag| tag.trim_matches('"').to_owned()));
-                self.open = false;
-                return Ok(claim);
+                return self.completed(claim, reply.document).await;
             }
             if reply.is(StatusCode::NOT_IMPLEMENTED) && call.headers.remove(IF_NONE_MATCH).is_some() {
-                if self.bucket.seems_free(&self.key).await? {
+                if self.bucket.is_free(&self.key).await? {
                     continue;
                 }
                 claim.give_up();
@@ -98,6 +101,22 @@ impl Session {
             let done = doubtful && claim.settle().await.unwrap_or(false);
             return self.decide(claim, done, doubtful, error);
         }
+    }
+
+    /// After an answer with a status of success. Its document comes after white space that may have gone on for minutes; where
+    /// it does not come, the upload may have failed.
+    async fn completed(mut self, mut claim: Claim, document: Bytes) -> Result<Claim> {
+        if !xml::is_root(&document, "CompleteMultipartUploadResult") {
+            let error = Error::new(Kind::Passing, "S3 does not say what became of a multipart upload");
+            let done = claim.settle().await.unwrap_or(false);
+            return self.decide(claim, done, true, error);
+        }
+        self.open = false;
+        // Ceph sends an empty tag.
+        let tag = xml::text(&document, "ETag").map(|tag| tag.trim_matches('"').to_owned());
+        claim.confirm(tag.filter(|tag| !tag.is_empty()));
+        claim.look_for_tag().await?;
+        Ok(claim)
     }
 
     /// After an answer that does not say it: was the upload completed?
@@ -173,12 +192,29 @@ async fn part(bucket: Arc<Bucket>, mut call: Call, chunk: Chunk) -> Result<Strin
         let hash = tokio::task::spawn_blocking(move || Sha256::digest(&data).into()).await;
         Payload::Sha256(hash.map_err(|_| broke_off())?)
     };
-    let reply = bucket.ask(&call).await?;
-    if !reply.is_done() {
-        return Err(reply.refusal("store a part"));
-    }
+    let mut with_md5 = bucket.parts_need_md5.load(Ordering::Relaxed);
+    let reply = loop {
+        if with_md5 {
+            call.headers.insert(MD5, value(&md5(call.data.clone()).await?)?);
+        }
+        let reply = bucket.ask(&call).await?;
+        if reply.is_done() {
+            bucket.parts_need_md5.store(with_md5, Ordering::Relaxed);
+            break reply;
+        }
+        // A bucket with a default retention refuses parts without a digest ("Object Lock considerations" in the S3 user
+        // guide): Amazon says InvalidRequest, MinIO MissingContentMD5.
+        if with_md5 || !reply.is(StatusCode::BAD_REQUEST) {
+            return Err(reply.refusal("store a part"));
+        }
+        with_md5 = true;
+    };
     let tag = reply.headers.get(http::header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
     tag.ok_or_else(|| Error::new(Kind::Refused, "S3 stored a part without a tag"))
+}
+
+async fn md5(data: Bytes) -> Result<String> {
+    tokio::task::spawn_blocking(move || STANDARD.encode(Md5::digest(&data))).await.map_err(|_| broke_off())
 }
 
 async fn abort(bucket: &Bucket, key: &str, upload: &str) {
@@ -187,7 +223,7 @@ async fn abort(bucket: &Bucket, key: &str, upload: &str) {
     for pause in PAUSES {
         tokio::time::sleep(pause).await;
         match bucket.ask(&call).await {
-            Ok(reply) if reply.is_done() || reply.status == StatusCode::NOT_FOUND => return,
+            Ok(reply) if reply.is_done() || reply.code() == "NoSuchUpload" => return,
             Ok(reply) => failure = Some(reply.refusal("abort a multipart upload")),
             Err(lost) => failure = Some(lost.error),
         }

@@ -56,7 +56,7 @@ impl Single {
     /// Stores under the composed name; `None`: it is taken.
     async fn create(&self, name: &str) -> Result<Option<Claim>> {
         // Another server than Amazon's may ignore the condition below.
-        if self.bucket.address.custom && !self.bucket.seems_free(name).await? {
+        if self.bucket.address.custom && !self.bucket.is_free(name).await? {
             return Ok(None);
         }
         let mut call = self.call(name)?;
@@ -76,19 +76,25 @@ impl Single {
                     claim.give_up();
                     return Err(lost.error);
                 }
-                Err(lost) => return if claim.settle().await? { Ok(Some(claim)) } else { Err(lost.error) },
+                Err(lost) => {
+                    return if claim.settle().await.unwrap_or(false) { Ok(Some(claim)) } else { Err(lost.error) };
+                }
             };
             doubtful |= reply.doubtful;
             if reply.is_done() {
                 let etag = reply.etag();
                 let wrong = self.bucket.tags.contradict(&reply.headers, etag.as_deref(), &self.md5);
                 claim.confirm(etag);
-                // What was stored is removed with the claim.
-                return if wrong { Err(other_bytes()) } else { Ok(Some(claim)) };
+                if wrong {
+                    // What was stored is removed with the claim.
+                    return Err(other_bytes());
+                }
+                claim.look_for_tag().await?;
+                return Ok(Some(claim));
             }
             if reply.is(StatusCode::PRECONDITION_FAILED) {
                 // The first try may have made the very object that the second one met, or may still be at it: then the claim stays.
-                if doubtful && claim.settle().await? {
+                if doubtful && claim.settle().await.unwrap_or(false) {
                     return Ok(Some(claim));
                 }
                 if !doubtful {
@@ -97,7 +103,7 @@ impl Single {
                 return Ok(None);
             }
             if reply.is(StatusCode::NOT_IMPLEMENTED) && call.headers.remove(IF_NONE_MATCH).is_some() {
-                if self.bucket.address.custom || self.bucket.seems_free(&call.key).await? {
+                if self.bucket.address.custom || self.bucket.is_free(&call.key).await? {
                     continue;
                 }
                 if !doubtful {
@@ -123,14 +129,9 @@ impl Single {
 }
 
 impl Bucket {
-    /// Whether nothing is at a key, as far as the keys may know.
-    pub(super) async fn seems_free(&self, key: &str) -> Result<bool> {
-        Ok(match self.look(key).await? {
-            Found::Nothing => true,
-            Found::Object(..) => false,
-            // Amazon itself holds to the condition that the request will carry; of others nothing is known.
-            Found::Hidden => !self.address.custom,
-        })
+    /// Whether the server says that nothing is at a key.
+    pub(super) async fn is_free(&self, key: &str) -> Result<bool> {
+        Ok(matches!(self.look(key).await?, Found::Nothing))
     }
 }
 
@@ -149,7 +150,7 @@ pub(super) fn value(text: &str) -> Result<HeaderValue> {
 fn headers(given: &str, digests: &Digests) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, content_type(given));
-    headers.insert(HeaderName::from_static("content-md5"), value(&STANDARD.encode(digests.md5))?);
+    headers.insert(MD5, value(&STANDARD.encode(digests.md5))?);
     Ok(headers)
 }
 
@@ -157,6 +158,8 @@ fn other_bytes() -> Error {
     Error::new(Kind::Passing, "S3 has stored other bytes than it was sent, says its ETag")
 }
 
+/// RFC 1864.
+pub(super) const MD5: HeaderName = HeaderName::from_static("content-md5");
 /// For `If-None-Match`: only where there is no object (Amazon has it since 2024, "Conditional writes").
 pub(super) const ANY: HeaderValue = HeaderValue::from_static("*");
 

@@ -30,44 +30,31 @@ pub(super) enum Payload {
     Unsigned,
 }
 
-/// Signs with one pair of keys for one region.
+/// Signs with one pair of keys.
 #[derive(Clone)]
 pub(super) struct Signer {
     credentials: Credentials,
-    region: String,
 }
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("region", &self.region).finish_non_exhaustive()
+        f.debug_struct("Signer").finish_non_exhaustive()
     }
 }
 
 impl Signer {
-    pub(super) fn new(key: String, secret: String, region: String) -> Self {
-        Self { credentials: Credentials::new(key, secret, None, None, "storage plan"), region }
+    pub(super) fn new(key: String, secret: String) -> Self {
+        Self { credentials: Credentials::new(key, secret, None, None, "storage plan") }
     }
 
-    /// A request without a body, whose head is signed for what `payload` says.
+    /// A request without a body, whose head is signed for what `payload` says, for a target at a server in a region.
     ///
     /// # Errors
     /// `Refused` for what cannot stand in a request.
     pub(super) fn request(
         &self,
         method: &Method,
-        origin: &Origin,
-        target: &str,
-        headers: &HeaderMap,
-        payload: Payload,
-    ) -> Result<Request<Body>> {
-        self.request_at(method, origin, target, headers, payload, SystemTime::now())
-    }
-
-    fn request_at(
-        &self,
-        method: &Method,
-        origin: &Origin,
-        target: &str,
+        (origin, target, region): (&Origin, &str, &str),
         headers: &HeaderMap,
         payload: Payload,
         time: SystemTime,
@@ -78,7 +65,7 @@ impl Signer {
         *request.headers_mut() = headers.clone();
         let host = HeaderValue::from_str(&origin.authority()).map_err(unsignable)?;
         request.headers_mut().insert(HOST, host);
-        for (name, value) in self.signature(&request, origin, payload, time)? {
+        for (name, value) in self.signature(&request, (origin, region), payload, time)? {
             request.headers_mut().insert(name, value);
         }
         Ok(request)
@@ -87,7 +74,7 @@ impl Signer {
     fn signature(
         &self,
         request: &Request<Body>,
-        origin: &Origin,
+        (origin, region): (&Origin, &str),
         payload: Payload,
         time: SystemTime,
     ) -> Result<Vec<(HeaderName, HeaderValue)>> {
@@ -98,7 +85,7 @@ impl Signer {
         let identity = self.credentials.clone().into();
         let parameters = SigningParams::builder()
             .identity(&identity)
-            .region(&self.region)
+            .region(region)
             .name("s3")
             .time(time)
             .settings(settings)
@@ -148,7 +135,7 @@ mod tests {
 
     fn signer() -> Signer {
         let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-        Signer::new("AKIAIOSFODNN7EXAMPLE".to_owned(), secret.to_owned(), "us-east-1".to_owned())
+        Signer::new("AKIAIOSFODNN7EXAMPLE".to_owned(), secret.to_owned())
     }
 
     fn authorization(
@@ -163,7 +150,7 @@ mod tests {
             map.insert(name, HeaderValue::from_static(value));
         }
         let time = SystemTime::UNIX_EPOCH + TIME;
-        let request = signer().request_at(method, &origin, target, &map, payload, time).unwrap();
+        let request = signer().request(method, (&origin, target, "us-east-1"), &map, payload, time).unwrap();
         assert_eq!(request.uri(), target, "what is sent is what was signed");
         request.headers().get(AUTHORIZATION).unwrap().to_str().unwrap().to_owned()
     }
@@ -192,7 +179,9 @@ mod tests {
     #[test]
     fn an_unsigned_payload_says_so() {
         let origin = Origin { tls: true, host: "h".to_owned(), port: 443 };
-        let request = signer().request(&Method::PUT, &origin, "/b/k", &HeaderMap::new(), Payload::Unsigned).unwrap();
+        let request = signer()
+            .request(&Method::PUT, (&origin, "/b/k", "r"), &HeaderMap::new(), Payload::Unsigned, SystemTime::now())
+            .unwrap();
         assert_eq!(request.headers().get("x-amz-content-sha256").unwrap(), "UNSIGNED-PAYLOAD");
     }
 

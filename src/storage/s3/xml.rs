@@ -26,6 +26,11 @@ pub(super) fn text(document: &[u8], element: &str) -> Option<String> {
     }
 }
 
+/// Whether a document's outermost element has this name.
+pub(super) fn is_root(document: &[u8], element: &str) -> bool {
+    root(document).is_some_and(|root| root == element.as_bytes())
+}
+
 /// The code of an error document; `None` for any other document.
 pub(super) fn error_code(document: &[u8]) -> Option<String> {
     if root(document)? != b"Error" {

@@ -1,0 +1,111 @@
+//! What S3 servers of other makes and buckets of other kinds do.
+
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use s3s::Body;
+
+use super::{Failure, Operation, refusal};
+
+/// A peculiarity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// A bucket with a default retention: what stores bytes needs a digest of them ("Object Lock considerations").
+    Locked,
+    /// Ceph's answer to `CompleteMultipartUpload` has an empty tag.
+    BlankTags,
+    /// `CompleteMultipartUpload` is done; its answer is the white space before the document, and no document.
+    Speechless,
+    /// The same answer, and nothing is done.
+    Forgetful,
+    /// Its clock is ahead: a GET of another time is refused, as Amazon refuses one that is 15 minutes off.
+    Ahead(Duration),
+    /// What is signed for another region is refused, and this one is named.
+    Region(&'static str),
+    /// Every request is sent to this server, with this status.
+    Moved(u16, String),
+}
+
+/// The habits of one server.
+#[derive(Debug, Default)]
+pub(super) struct Habits(Mutex<Vec<Habit>>);
+
+impl Habits {
+    pub(super) fn add(&self, habit: Habit) {
+        self.0.lock().expect("habits").push(habit);
+    }
+
+    /// The answer in place of the server's.
+    pub(super) fn answer(&self, operation: Operation, request: &Request<Incoming>) -> Option<Response<Body>> {
+        self.0.lock().expect("habits").iter().find_map(|habit| habit.answer(operation, request))
+    }
+
+    /// What they make of the server's answer.
+    pub(super) async fn change(&self, operation: Operation, response: Response<Body>) -> Response<Body> {
+        let habits = self.0.lock().expect("habits").clone();
+        if operation != Operation::Complete || !response.status().is_success() || habits.is_empty() {
+            return response;
+        }
+        let (mut head, body) = response.into_parts();
+        let text = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let mut text = String::from_utf8_lossy(&text).into_owned();
+        if habits.contains(&Habit::BlankTags) {
+            let (start, end) = (text.find("<ETag>").expect("a tag"), text.find("</ETag>").expect("its end"));
+            text.replace_range(start + "<ETag>".len()..end, "");
+        }
+        if habits.contains(&Habit::Speechless) {
+            text = " \n ".to_owned();
+        }
+        head.headers.remove("content-length");
+        Response::from_parts(head, Body::from(Bytes::from(text)))
+    }
+}
+
+impl Habit {
+    fn answer(&self, operation: Operation, request: &Request<Incoming>) -> Option<Response<Body>> {
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match self {
+            Self::Locked => {
+                let stores = matches!(operation, Operation::Put | Operation::Part);
+                let checksum = request.headers().keys().any(|name| name.as_str().starts_with("x-amz-checksum-"));
+                let refused = stores && header("content-md5").is_empty() && !checksum;
+                refused.then(|| refusal(Failure { status: 400, code: "InvalidRequest" }))
+            }
+            Self::Forgetful if operation == Operation::Complete => {
+                Some(Response::new(Body::from(Bytes::from_static(b" \n "))))
+            }
+            Self::Ahead(by) if operation == Operation::Get => {
+                let there = SystemTime::now() + *by;
+                let date = |time| humantime::format_rfc3339_seconds(time).to_string().replace(['-', ':'], "");
+                let (earliest, latest) = (date(there - Duration::from_secs(30)), date(there + Duration::from_secs(30)));
+                if (earliest.as_str()..=latest.as_str()).contains(&header("x-amz-date")) {
+                    return Some(Response::new(Body::from(Bytes::from_static(b"in time"))));
+                }
+                let mut answer = refusal(Failure { status: 403, code: "RequestTimeTooSkewed" });
+                answer.headers_mut().insert("date", httpdate::fmt_http_date(there).parse().expect("a header value"));
+                Some(answer)
+            }
+            Self::Region(region) if !header("authorization").contains(&format!("/{region}/s3/aws4_request")) => {
+                let text = format!("<Error><Code>AuthorizationHeaderMalformed</Code><Region>{region}</Region></Error>");
+                let mut answer = Response::new(Body::from(Bytes::from(text)));
+                *answer.status_mut() = StatusCode::BAD_REQUEST;
+                if operation == Operation::Head {
+                    // The document does not come with an answer to HEAD.
+                    answer.headers_mut().insert("x-amz-bucket-region", region.parse().expect("a header value"));
+                }
+                Some(answer)
+            }
+            Self::Moved(status, origin) => {
+                let mut answer = refusal(Failure { status: *status, code: "TemporaryRedirect" });
+                let location = format!("{origin}{}", request.uri());
+                answer.headers_mut().insert("location", location.parse().expect("a header value"));
+                Some(answer)
+            }
+            _ => None,
+        }
+    }
+}
