@@ -22,6 +22,11 @@ const YES: u8 = 2;
 const SHORT: Duration = Duration::from_secs(2);
 
 impl Dav {
+    /// The server has made folders, whatever it says of itself: nginx does not know OPTIONS.
+    pub(super) fn is_proven(&self) {
+        self.0.store(YES, Ordering::Relaxed);
+    }
+
     /// Asks once (RFC 4918 section 10.1). A server that takes long to say it is one that does not know the question.
     async fn is_spoken(&self, web: &Web, link: &Link) -> bool {
         if self.0.load(Ordering::Relaxed) == UNKNOWN {

@@ -207,7 +207,10 @@ impl Delivery<'_> {
     async fn makes_folders(&mut self, link: &Link, refusal: &Error) -> bool {
         self.folders = false;
         match folders::make(&self.http.web, link).await {
-            Ok(Made::Now) => true,
+            Ok(Made::Now) => {
+                self.http.dav.is_proven();
+                true
+            }
             // Another upload was faster. A failure of the server says less, and is repeated as any other is.
             Ok(Made::Before) => refusal.kind() == Kind::Refused,
             Ok(Made::Never) | Err(_) => false,
