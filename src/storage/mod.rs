@@ -45,7 +45,8 @@ pub use digest::Digests;
 pub use error::{Error, Kind, Result};
 pub use file::sweep as sweep_files;
 pub use oauth::OAuth;
-pub use registry::{Context, Driver, Naming, Registry, Server, driver};
+use registry::FILE_NAME;
+pub use registry::{Context, Driver, Fit, Naming, Registry, Server, Spelling, driver};
 pub use today::{Wanted, today};
 pub use upload::{CHUNK_BYTES, Chunk, Report, Upload};
 

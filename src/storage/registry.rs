@@ -21,6 +21,8 @@ pub struct Driver {
     pub handler: &'static str,
     /// How objects are named where the plan does not say.
     pub naming: Naming,
+    /// Which names its servers take.
+    pub fit: Fit,
     /// JSON Schema of its entry in a plan; what all have in common stands in `api/schema/schemas/defs.json`.
     pub schema: &'static str,
     /// Who chooses the server.
@@ -53,6 +55,32 @@ pub enum Naming {
     /// `{document}_{attachment}`
     Flat,
 }
+
+/// Which names a driver's servers take. What is composed longer, or otherwise than they take it, is changed before it gets
+/// to a driver (`plan/name/fit`): the pointer says where an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    /// The longest part of a name, between slashes, in bytes.
+    pub part: usize,
+    /// The longest name, with its folder, in bytes.
+    pub whole: usize,
+    /// How they read a name.
+    pub spelling: Spelling,
+}
+
+/// How a driver's servers read a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// As it stands.
+    Plain,
+    /// As a part of a URL: a server undoes the percent-encoding, so a part counts as long as it then is.
+    Url,
+    /// As Windows and the programs that synchronise folders do: some names mean something else there.
+    Desktop,
+}
+
+/// What file systems take as one part of a path, in bytes (`NAME_MAX` of Linux); characters on Windows.
+pub(super) const FILE_NAME: usize = 255;
 
 /// The driver of this name.
 #[must_use]

@@ -1,18 +1,22 @@
 //! Composing the name of an object from a plan's `field_list` and folder.
 //!
 //! What comes from a document (its id, the attachment's name, fields) is percent-encoded; constants, separators and
-//! folders are the plan author's own text and stay as they are. The result must stay inside its folder: see [`mod@confine`].
+//! folders are the plan author's own text and stay as they are. What does not fit the driver's servers is shortened ([`mod@fit`]),
+//! and the result must stay inside its folder ([`mod@confine`]).
 
 use std::fmt;
+use std::ops::Range;
 
 use super::{PlanError, Settings};
 use crate::couch::Document;
 use crate::http::target::encode;
 use crate::settings::WrongSetting;
+use crate::storage::driver;
 use confine::confine;
 use item::{Arg, Item, default_items};
 
 mod confine;
+mod fit;
 mod item;
 #[cfg(test)]
 mod properties;
@@ -99,8 +103,8 @@ impl From<PlanError> for NameError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Name {
     text: String,
-    /// Where the last part that came from the document ends: the segment that tells this object from others.
-    value_end: Option<usize>,
+    /// What came from the document.
+    values: Vec<Range<usize>>,
 }
 
 /// Composes the name of an attachment's object.
@@ -119,6 +123,9 @@ pub fn compose(settings: &Settings, source: &NameSource<'_>) -> Result<Name, Nam
     if !folder.is_empty() {
         name = name.below(&folder);
     }
+    if let Some(driver) = driver(settings.handler()) {
+        name = name.fitted(driver.fit, source);
+    }
     confine(settings.handler(), name.as_str()).map_err(NameError::Refused)?;
     Ok(name)
 }
@@ -129,29 +136,35 @@ impl Name {
         &self.text
     }
 
+    /// Where the last part that came from the document ends: the segment that tells this object from others.
+    fn value_end(&self) -> Option<usize> {
+        self.values.last().map(|value| value.end)
+    }
+
     fn constant(text: &str) -> Self {
-        Self { text: text.to_owned(), value_end: None }
+        Self { text: text.to_owned(), values: Vec::new() }
     }
 
     fn value(text: &str) -> Self {
         let text = encode(text);
-        Self { value_end: Some(text.len()), text }
+        Self { values: vec![0..text.len()], text }
     }
 
     fn append(&mut self, piece: &Self) {
         let start = self.text.len();
         self.text.push_str(&piece.text);
-        if let Some(end) = piece.value_end {
-            self.value_end = Some(start + end);
-        }
+        self.values.extend(piece.values.iter().map(|value| value.start + start..value.end + start));
     }
 
     /// Puts a folder before the name, with one slash between.
     fn below(&self, folder: &str) -> Self {
         let name = self.text.trim_start_matches('/');
         let trimmed = self.text.len() - name.len();
+        let values = self.values.iter();
+        let values =
+            values.map(|value| value.start.saturating_sub(trimmed)..value.end.saturating_sub(trimmed)).collect();
         let mut below = Self::constant(&format!("{folder}/"));
-        below.append(&Self { text: name.to_owned(), value_end: self.value_end.map(|end| end.saturating_sub(trimmed)) });
+        below.append(&Self { text: name.to_owned(), values });
         below
     }
 }

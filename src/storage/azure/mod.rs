@@ -29,7 +29,8 @@ use self::address::{Address, blob_name, check_name, is_container, name_fault};
 use self::ask::Account;
 use self::shared_key::SharedKey;
 use super::{
-    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+    Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
+    Stored, Upload,
 };
 use crate::settings::Settings;
 
@@ -37,6 +38,8 @@ use crate::settings::Settings;
 pub(super) const DRIVER: Driver = Driver {
     handler: "azure",
     naming: Naming::Flat,
+    // In characters ("Naming and Referencing Containers, Blobs, and Metadata"); a part has no limit of its own.
+    fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Host(&["account", "host", "scheme", "port"]),
     secrets: &["key"],

@@ -19,7 +19,8 @@ use serde_json::Value;
 
 use self::account::{Account, Shared};
 use super::{
-    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
 };
 use crate::settings::Settings;
 
@@ -27,6 +28,8 @@ use crate::settings::Settings;
 pub(super) const DRIVER: Driver = Driver {
     handler: "dropbox",
     naming: Naming::Flat,
+    // A part has 255 characters ("File names", help.dropbox.com); the whole has no limit that is written down.
+    fit: Fit { part: FILE_NAME, whole: 1024, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],

@@ -13,7 +13,8 @@ use serde_json::Value;
 use self::place::Place;
 pub use self::write::sweep;
 use super::{
-    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
 };
 use crate::settings::Settings;
 use crate::tasks::Tasks;
@@ -22,6 +23,8 @@ use crate::tasks::Tasks;
 pub(super) const DRIVER: Driver = Driver {
     handler: "file",
     naming: Naming::Path,
+    // With the root before it, the path has to stay below the 4096 bytes of `PATH_MAX`.
+    fit: Fit { part: FILE_NAME, whole: 2048, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],

@@ -29,7 +29,10 @@ use self::fault::{GONE, Told};
 use self::session::{Found, Session};
 use super::names::Names;
 use super::tries::Tries;
-use super::{Backend, Context, Download, Driver, Fetch, Location, Naming, Object, Result, Server, Stored, Upload};
+use super::{
+    Backend, Context, Download, Driver, FILE_NAME, Fetch, Fit, Location, Naming, Object, Result, Server, Spelling, Stored,
+    Upload,
+};
 use crate::http::client::Client;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
@@ -38,6 +41,8 @@ use crate::tasks::Tasks;
 pub(super) const DRIVER: Driver = Driver {
     handler: "ftp",
     naming: Naming::Path,
+    // Servers take lines of 512 bytes at least, with the command and the folder in the URL.
+    fit: Fit { part: FILE_NAME, whole: 400, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),
     server: Server::Url,
     secrets: &[],

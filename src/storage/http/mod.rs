@@ -36,7 +36,9 @@ use self::options::Options;
 use self::web::Web;
 use super::error::Result;
 use super::names::Names;
-use super::{Backend, Budget, Context, Download, Driver, Fetch, Location, Naming, Object, Server, Stored, Upload};
+use super::{
+    Backend, Budget, Context, Download, Driver, Fetch, Fit, Location, Naming, Object, Server, Spelling, Stored, Upload,
+};
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 
@@ -44,6 +46,8 @@ use crate::tasks::Tasks;
 pub(super) const DRIVER: Driver = Driver {
     handler: "http",
     naming: Naming::Path,
+    // Nextcloud takes 250 bytes, with 28 of its own while an upload lasts. URLs end at 2,048 to 8,192 bytes, by the server.
+    fit: Fit { part: 220, whole: 2048, spelling: Spelling::Url },
     schema: include_str!("schema.json"),
     server: Server::Url,
     secrets: &[],

@@ -4,12 +4,13 @@
 //! no such options, and bytes that were acknowledged may not be dropped. So a plan that sends attachments to a link is
 //! refused before a byte is read. Links in documents are read without any plan (`handlers::link`).
 
-use super::{Driver, Naming, Server};
+use super::{Driver, Fit, Naming, Server, Spelling};
 
 /// The `link` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
     handler: "link",
     naming: Naming::Flat,
+    fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],

@@ -21,7 +21,8 @@ use serde_json::Value;
 
 use self::drive::{Drive, Shared};
 use super::{
-    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
 };
 use crate::settings::Settings;
 
@@ -29,6 +30,8 @@ use crate::settings::Settings;
 pub(super) const DRIVER: Driver = Driver {
     handler: "onedrive",
     naming: Naming::Flat,
+    // 400 characters, with what stands before it in a work account: `personal/{user}/Documents/`.
+    fit: Fit { part: FILE_NAME, whole: 280, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],

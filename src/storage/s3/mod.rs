@@ -25,7 +25,8 @@ use self::ask::Bucket;
 use self::claim::text;
 use self::sign::Signer;
 use super::{
-    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
 };
 use crate::settings::Settings;
 
@@ -33,6 +34,8 @@ use crate::settings::Settings;
 pub(super) const DRIVER: Driver = Driver {
     handler: "s3",
     naming: Naming::Database,
+    // 1,024 bytes of UTF-8 ("Naming Amazon S3 objects"); servers that keep objects as files (MinIO) take 255 of a part.
+    fit: Fit { part: FILE_NAME, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Host(&[]),
     secrets: &[],

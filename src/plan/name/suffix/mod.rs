@@ -13,7 +13,7 @@ impl Name {
     /// might not tell the two names apart.
     pub fn with_suffix(&self, suffix: &str) -> String {
         let is_end = |character| matches!(character, '/' | '?' | '=' | '&' | '#');
-        let end = self.value_end.unwrap_or_else(|| match self.text.find('?') {
+        let end = self.value_end().unwrap_or_else(|| match self.text.find('?') {
             Some(path_end) if path_end > 0 => path_end,
             _ => self.text.len(),
         });
@@ -33,6 +33,6 @@ impl Name {
     }
 }
 
-fn is_extension(text: &str) -> bool {
+pub(super) fn is_extension(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

@@ -23,13 +23,16 @@ use super::service::Service;
 use crate::settings::Settings;
 use crate::storage::oauth::Subject;
 use crate::storage::{
-    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+    Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
+    Stored, Upload,
 };
 
 /// The `google_drive` driver for [`DRIVERS`](crate::storage::DRIVERS).
 pub(in crate::storage) const DRIVER: Driver = Driver {
     handler: "google_drive",
     naming: Naming::Flat,
+    // Drive has no limit that is written down; folders are looked up by a query in a URL.
+    fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],

@@ -18,13 +18,16 @@ use super::service::Service;
 use crate::settings::Settings;
 use crate::storage::oauth::Subject;
 use crate::storage::{
-    Backend, Context, Download, Driver, Error, Fetch, Kind, Location, Naming, Object, Result, Server, Stored, Upload,
+    Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
+    Stored, Upload,
 };
 
 /// The `google_storage` driver for [`DRIVERS`](crate::storage::DRIVERS).
 pub(in crate::storage) const DRIVER: Driver = Driver {
     handler: "google_storage",
     naming: Naming::Flat,
+    // In bytes of UTF-8 ("Object name requirements").
+    fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],
