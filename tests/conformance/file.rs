@@ -43,7 +43,7 @@ async fn links_do_not_lead_out_of_the_root() {
     fs::write(outside.path().join("b"), "secret").expect("written");
     fs::remove_dir_all(root.path().join("d/a")).expect("removed");
     symlink(outside.path(), root.path().join("d/a")).expect("a link");
-    assert_eq!(kind(target.get(&stored.location, None, 6).await), Some(Kind::Missing));
+    assert_eq!(kind(target.get(&stored.location, None, 6).await), Some(Kind::Refused));
     assert_eq!(kind(target.put(&object("a/c"), Body::full("x")).await), Some(Kind::Refused));
     assert_eq!(kind(target.backend.delete(&stored.location).await), Some(Kind::Refused));
     assert_eq!(files(outside.path()), ["b"]);
@@ -93,6 +93,37 @@ async fn a_folder_that_is_a_file_is_refused() {
     assert!(error.to_string().contains("255 bytes"), "{error}");
     target.idle().await;
     assert_eq!(files(&root.path().join(".stowage-tmp")), [""; 0]);
+}
+
+/// What is not there is gone; what cannot be looked at is not.
+#[tokio::test]
+async fn only_a_file_that_is_not_there_is_gone() {
+    let root = tempfile::tempdir().expect("a folder");
+    let target = open(root.path());
+    let stored = target.put(&object("a/b"), Body::full("x")).await.expect("stored");
+    let folder = root.path().join("d/a");
+    let gone = |change: &dyn Fn()| {
+        change();
+        let (target, location) = (&target, stored.location.clone());
+        async move { (kind(target.get(&location, None, 1).await), kind(target.backend.delete(&location).await)) }
+    };
+    let missing = (Some(Kind::Missing), None);
+    let remade = || {
+        let _ = fs::remove_dir_all(&folder).or_else(|_| fs::remove_file(&folder));
+    };
+    assert_eq!(gone(&|| fs::remove_file(folder.join("b")).expect("removed")).await, missing);
+    assert_eq!(gone(&remade).await, missing, "no folder");
+    assert_eq!(gone(&|| fs::write(&folder, "a file").expect("written")).await, missing, "a folder that is a file");
+    let looped = gone(&|| {
+        remade();
+        symlink("a", &folder).expect("a link");
+    });
+    assert_eq!(looped.await, (Some(Kind::Passing), Some(Kind::Passing)), "a loop of links");
+    let unmounted = gone(&|| {
+        remade();
+        fs::remove_dir_all(root.path()).expect("removed");
+    });
+    assert_eq!(unmounted.await, (Some(Kind::Passing), Some(Kind::Passing)), "no root");
 }
 
 #[tokio::test]

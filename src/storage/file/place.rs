@@ -80,6 +80,11 @@ impl Place {
         self.root.join(DRAFTS).join(name)
     }
 
+    /// Whether the root is there.
+    pub(super) fn has_root(&self) -> bool {
+        self.root.is_dir()
+    }
+
     /// Whether a path is below the root once every symbolic link is followed; what does not exist yet counts as it stands.
     pub(super) fn holds(&self, path: &Path) -> io::Result<bool> {
         resolve(path).map(|path| path.starts_with(&self.root))

@@ -11,7 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
 use super::place::Place;
-use super::write::{blocking, etag, is_gone};
+use super::write::{blocking, etag, is_gone, outside};
 use crate::http::body::{Body, BoxError};
 use crate::http::range::ByteRange;
 use crate::storage::{Download, Error, Kind, Result, Served};
@@ -20,14 +20,14 @@ use crate::storage::{Download, Error, Kind, Result, Served};
 pub(super) async fn open(place: Arc<Place>, path: std::path::PathBuf, range: Option<ByteRange>) -> Result<Download> {
     let opened = blocking(move || {
         match path.symlink_metadata() {
-            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) if is_gone(&place, &error) => return Ok(None),
             other => other?,
         };
         if !place.holds(&path)? {
-            return Ok(None);
+            return Err(outside());
         }
         let mut file = match File::open(&path) {
-            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) if is_gone(&place, &error) => return Ok(None),
             other => other?,
         };
         let metadata = file.metadata()?;

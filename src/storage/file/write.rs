@@ -82,7 +82,7 @@ impl Draft {
             let etag = etag(&file.metadata()?);
             for (name, path) in names {
                 if !place.holds(&path)? {
-                    return Err(io::Error::other(Outside));
+                    return Err(outside());
                 }
                 if settle(&draft, &path)? {
                     return Ok(Placed { name, path, etag, place, tasks, kept: false });
@@ -151,16 +151,18 @@ fn settle(draft: &Path, path: &Path) -> io::Result<bool> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let outcome = make_parents(path).and_then(|()| rename_new(draft, path));
-        match outcome {
+        let renamed = match make_parents(path) {
+            Ok(()) => rename_new(draft, path),
+            // A folder's name that is a file's is another matter than a name that is taken, with the same code.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(io::ErrorKind::NotADirectory.into()),
+            Err(error) => Err(error),
+        };
+        match renamed {
             Ok(()) => {
                 sync_folder(path.parent())?;
                 return Ok(true);
             }
-            // A folder's name that is a file's gives the same code, but not at the end of the path.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.symlink_metadata().is_ok() => {
-                return Ok(false);
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < MOST_TRIES => {}
             Err(error) => return Err(error),
         }
@@ -190,7 +192,11 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {
-            fs::hard_link(from, to)?;
+            match fs::hard_link(from, to) {
+                // Over NFS a link may be made although its answer is lost; the count of links tells (open(2), "O_EXCL").
+                Err(error) if from.metadata().map_or(1, |metadata| metadata.nlink()) < 2 => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
             fs::remove_file(from)
         }
         Err(error) => Err(error.into()),
@@ -199,13 +205,9 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Removes a file and the folders that became empty, up to the storage's own directory.
 pub(super) fn remove(place: &Place, path: &Path) -> io::Result<()> {
-    if let Some(folder) = path.parent()
-        && !place.holds(folder)?
-    {
-        return Err(io::Error::other(Outside));
-    }
-    match fs::remove_file(path) {
-        Err(error) if !is_gone(&error) => return Err(error),
+    let within = path.parent().map_or(Ok(true), |folder| place.holds(folder));
+    match within.and_then(|within| if within { fs::remove_file(path) } else { Err(outside()) }) {
+        Err(error) if !is_gone(place, &error) => return Err(error),
         Ok(()) | Err(_) => {}
     }
     let folders = path.ancestors().skip(1).take_while(|folder| *folder != place.directory);
@@ -217,9 +219,10 @@ pub(super) fn remove(place: &Place, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether there is no such file: also where a folder on the way is none.
-pub(super) fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+/// Whether there is no such file: also where a folder on the way is none. Without the root nothing is known: its file system
+/// is not mounted.
+pub(super) fn is_gone(place: &Place, error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) && place.has_root()
 }
 
 /// Removes what uploads left that ended with the process; for the start of the program.
@@ -281,6 +284,10 @@ fn failed(error: io::Error) -> Error {
         _ => return Error::new(Kind::Passing, "the file system failed").because(error),
     };
     Error::new(Kind::Refused, text).because(error)
+}
+
+pub(super) fn outside() -> io::Error {
+    io::Error::other(Outside)
 }
 
 /// A symbolic link leads out of the root.
