@@ -97,7 +97,7 @@ impl Outgoing<'_> {
         operation.done(&outcome);
         // From here on nothing may be cut off by a client that leaves: no await before a task owns the object.
         let stored = outcome.map_err(|error| self.refused(error))?;
-        let pointer = report.digests().map(|digests| self.pointer(&object, &stored, &digests));
+        let pointer = report.digests().map(|digests| self.pointer(&stored, &digests));
         let (handler, storage) = (handler.to_owned(), decision.storage().to_owned());
         Ok(NewObject { backend, handler, storage, stored, pointer })
     }
@@ -118,12 +118,12 @@ impl Outgoing<'_> {
             name: name.as_str().to_owned(),
             spare: name.with_suffix(&unique()),
             taken: !matches!(pointer::entry(self.saved, target.at()), Ok(None | Some(Entry::Link(_)))),
-            content_type: self.content_type.to_owned(),
+            content_type: for_a_header(self.content_type).to_owned(),
             document: self.document.public_fields(&target.document),
         })
     }
 
-    fn pointer(&self, object: &Object, stored: &Stored, digests: &Digests) -> Pointer {
+    fn pointer(&self, stored: &Stored, digests: &Digests) -> Pointer {
         let encoding = if self.gzip { Some("gzip") } else { stored.encoding };
         let owner = Owner {
             database: self.target.database.name.clone(),
@@ -131,7 +131,7 @@ impl Outgoing<'_> {
             attachment: self.target.attachment.clone(),
         };
         Pointer {
-            content_type: object.content_type.clone(),
+            content_type: self.content_type.to_owned(),
             length: Some(digests.length),
             digest: Some(couch_digest(&digests.md5)),
             revpos: self.revpos,
@@ -239,6 +239,14 @@ impl Drop for Unsaved {
 pub(super) fn next_generation(saved: &Document) -> u64 {
     generation(saved.rev().as_deref()) + 1
 }
+
+/// The media type that a storage is told. Clients get the pointer's: JSON holds what no server takes as a header.
+fn for_a_header(content_type: &str) -> &str {
+    if content_type.len() > LONGEST_CONTENT_TYPE { "application/octet-stream" } else { content_type }
+}
+
+/// In bytes: servers take headers of 8 KiB in all, some of 4.
+const LONGEST_CONTENT_TYPE: usize = 512;
 
 /// Eight hex digits that no other object has.
 fn unique() -> String {
