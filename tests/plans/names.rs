@@ -137,3 +137,36 @@ async fn names_that_would_leave_the_folder_are_refused() {
     assert!(gateway.stored().is_empty(), "{:?}", gateway.stored());
     gateway.stop().await;
 }
+
+/// CouchDB takes names of any length: a file system does not, and less so once they are percent-encoded.
+#[tokio::test]
+async fn names_of_any_length_are_stored_and_read_back() {
+    let (gateway, path) = start().await;
+    plan(&gateway, &json!({ "directory": "d" }), &json!({}), &json!({})).await;
+    let names = [
+        "%E3%81%8B".repeat(28),
+        "%D0%96".repeat(60),
+        "a".repeat(250),
+        format!("{}.mp3", "%D0%96".repeat(160)),
+        format!("{}.mp3", "%F0%9F%98%80".repeat(900)),
+        "%01%0A%7F".repeat(60),
+    ];
+    for (index, name) in names.iter().enumerate() {
+        for id in [format!("doc{index}"), format!("{}{index}", "%D0%B7".repeat(100))] {
+            let target = format!("/{path}/{id}/{name}");
+            let members = json!({ "owner_id": "o".repeat(400) });
+            let first = put_as(&gateway, &path, &id, name, members).await;
+            assert_eq!(first.status, 201, "{first:?}");
+            // Another for the same: the first object's name is taken.
+            let rev = parsed(&first)["rev"].as_str().unwrap().to_owned();
+            let audio = [("Content-Type", "audio/mpeg")];
+            let again = gateway.request("PUT", &format!("{target}?rev={rev}"), &audio, b"other bytes").await;
+            assert_eq!(again.status, 201, "{again:?}");
+            let got = gateway.request("GET", &target, &[], b"").await;
+            assert_eq!((got.status, got.body.as_slice()), (200, &b"other bytes"[..]), "{got:?}");
+            gateway.settled().await;
+        }
+    }
+    assert_eq!(gateway.stored().len(), 2 * names.len(), "{:?}", gateway.stored());
+    gateway.stop().await;
+}
