@@ -73,6 +73,12 @@ impl Address {
         })
     }
 
+    /// What tells a login on a server from any other.
+    pub(super) fn identity(&self) -> String {
+        let (server, user, password) = (&self.origin, &self.user, self.password.expose());
+        format!("{:?}\n{server}\n{user}\n{password}", self.security)
+    }
+
     /// The path of an object.
     pub(super) fn below(&self, name: &str) -> String {
         format!("{}{name}", self.folder)

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::Host;
 use super::address::folder;
-use super::fault::{Fault, GONE, Told};
-use super::session::{Found, Session};
+use super::fault::{Fault, Told};
+use super::look::Found;
+use super::session::Session;
 use crate::storage::finish::clean_up;
 use crate::storage::names::Reserved;
 use crate::storage::{Result, Stored};
@@ -28,9 +29,10 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// For a file that is about to be stored in the folder of `target`.
+    /// For a file that is about to be stored in the folder of `target`. The name begins with no dot: servers hide such names,
+    /// or refuse them (Pure-FTPd without `-z`, vsftpd's `deny_file`).
     pub(super) fn beside(host: &Arc<Host>, target: &str) -> Self {
-        let path = format!("{}/.stowage-{}.part", folder(target), Uuid::new_v4().simple());
+        let path = format!("{}/stowage-{}.part", folder(target), Uuid::new_v4().simple());
         Self { host: Arc::clone(host), path, etag: None, goal: None, reserved: None, over: false }
     }
 
@@ -60,10 +62,10 @@ impl Draft {
     /// Whether the rename was done although nobody said so: the unique name is gone, and nobody else could have removed it.
     async fn was_renamed(&self) -> Result<bool> {
         let Some(goal) = &self.goal else { return Ok(false) };
-        let mut session = Session::open(&self.host, &self.path).await?;
-        let here = session.look(&self.path).await.told("look for an object")?;
-        let there = session.look(goal).await.told("look for an object")?;
-        session.leave(&self.host);
+        let mut session = self.host.pool.take(&self.path).await?;
+        let here = session.look(&self.path, None).await.told("look for an object")?;
+        let there = session.look(goal, None).await.told("look for an object")?;
+        session.leave();
         Ok(here == Found::Nothing && matches!(there, Found::File(_)))
     }
 
@@ -77,8 +79,7 @@ impl Draft {
     /// Removes the file on the session that stored it: the answer comes when the server is done with it.
     pub(super) async fn remove(mut self, session: &mut Session) {
         if self.goal.is_none() && session.is_in_step() {
-            let outcome = session.remove(&self.path).await;
-            self.over = matches!(outcome, Ok(())) || outcome.is_err_and(|fault| fault.is(GONE));
+            self.over = removed(session, &self.path).await.is_ok();
         }
     }
 }
@@ -148,19 +149,37 @@ async fn scrub(host: &Host, path: &str, goal: Option<&str>) {
 
 /// `false`: nothing is there, as yet.
 async fn scrub_once(host: &Host, path: &str, goal: Option<&str>) -> Result<bool> {
-    let mut session = Session::open(host, path).await?;
-    let removed = match (session.remove(path).await, goal) {
-        (Ok(()), _) => true,
-        (Err(fault), None) if fault.is(GONE) => false,
+    let mut session = host.pool.take(path).await?;
+    let outcome = match (removed(&mut session, path).await, goal) {
+        (Ok(Removed::Now), _) => Ok(true),
+        (Ok(Removed::Before), None) => Ok(false),
         // The unique name was there when the rename was asked for: so that has been done, and what has the name is ours.
-        (Err(fault), Some(goal)) if fault.is(GONE) => match session.look(path).await.told("look for a file")? {
-            Found::Nothing => session.remove(goal).await.map(|()| true).told("remove an object")?,
-            Found::File(_) | Found::Unknown => return Err(fault.because("remove a file")),
-        },
-        (Err(fault), _) => return Err(fault.because("remove a file")),
+        (Ok(Removed::Before), Some(goal)) => removed(&mut session, goal).await.map(|_| true).told("remove an object"),
+        (Err(fault), _) => Err(fault.because("remove a file")),
     };
-    session.leave(host);
-    Ok(removed)
+    session.leave();
+    outcome
+}
+
+/// How a file came to be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removed {
+    Now,
+    /// It was not there.
+    Before,
+}
+
+/// Removes a file, also one that is gone: for that a refusal is not enough, it has to be certain.
+pub(super) async fn removed(session: &mut Session, path: &str) -> std::result::Result<Removed, Fault> {
+    match session.remove(path).await {
+        Ok(()) => Ok(Removed::Now),
+        Err(fault) if fault.says_gone(path) => Ok(Removed::Before),
+        Err(fault) if fault.leaves_it_open() => match session.look(path, None).await? {
+            Found::Nothing => Ok(Removed::Before),
+            Found::File(_) | Found::Unknown => Err(fault),
+        },
+        Err(fault) => Err(fault),
+    }
 }
 
 /// As long as a server may take to notice that a connection is gone.

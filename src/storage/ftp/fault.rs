@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use suppaftp::types::FtpError;
 
+use super::address::wire;
 use crate::http::client;
 use crate::storage::{Error, Kind};
 
@@ -30,8 +31,8 @@ pub(super) enum Fault {
     Unreachable(client::Error),
 }
 
-/// "The file is not there", and "it may not be touched".
-pub(super) const GONE: &[u16] = &[450, 550, 553];
+/// "Service not available": the server closes the connection after it.
+const BUSY: &[u16] = &[421];
 /// "I do not know this command", in all its forms; 522 is RFC 2428's.
 pub(super) const UNKNOWN: &[u16] = &[500, 501, 502, 503, 504, 522];
 
@@ -44,6 +45,32 @@ impl Fault {
     /// Whether the server has answered: it is not busy with the command any more, and its next answer is to the next one.
     pub(super) const fn is_answer(&self) -> bool {
         matches!(self, Self::Code(..))
+    }
+
+    /// Whether the server says in words that there is no such file: the code alone, 550, is "not found" and "no access" in one
+    /// (RFC 959 section 4.2.2). `path` is what was asked about: it may be quoted, and hold any words.
+    pub(super) fn says_gone(&self, path: &str) -> bool {
+        let Self::Code(450 | 550, said) = self else { return false };
+        let text = unquoted(said, path);
+        NOT_THERE.iter().any(|words| text.contains(words)) && !self.says_denied(path)
+    }
+
+    /// Whether the server speaks of access.
+    pub(super) fn says_denied(&self, path: &str) -> bool {
+        let Self::Code(_, said) = self else { return false };
+        let text = unquoted(said, path);
+        NO_ACCESS.iter().any(|words| text.contains(words))
+    }
+
+    /// Whether the server answered and goes on answering, so that something else can be asked.
+    pub(super) fn leaves_it_open(&self) -> bool {
+        self.is_answer() && !self.is(BUSY)
+    }
+
+    /// Whether the server says that a folder which it was to make is there: by 521, or in words.
+    pub(super) fn says_there(&self, path: &str) -> bool {
+        matches!(self, Self::Code(521, _))
+            || matches!(self, Self::Code(500..=599, said) if unquoted(said, path).contains("exists"))
     }
 
     /// The failure in the gateway's terms; `what` reads on after "to".
@@ -62,8 +89,9 @@ impl Fault {
 
 fn answered(code: u16, what: &str) -> Error {
     let (kind, text) = match code {
-        // The transient codes: "try it later, just so" (RFC 959 section 4.2.1); 430 is a wrong password all the same.
-        400..=429 | 431..=499 => (Kind::Passing, format!("the FTP server cannot {what} now")),
+        // The transient codes: "try it later, just so" (RFC 959 section 4.2.1); 430 is a wrong password all the same. 120 is a
+        // greeting: the service will be ready in some minutes.
+        120 | 400..=429 | 431..=499 => (Kind::Passing, format!("the FTP server cannot {what} now")),
         430 | 530 | 331 | 332 | 532 => (Kind::Refused, "the FTP server does not accept the login".to_owned()),
         _ => (Kind::Refused, format!("the FTP server refused to {what}")),
     };
@@ -124,6 +152,22 @@ impl From<client::Error> for Fault {
     }
 }
 
+/// A server's words in lower case, without the path that it may quote.
+fn unquoted(said: &[u8], path: &str) -> String {
+    let (text, path) = (String::from_utf8_lossy(said).to_lowercase(), path.to_lowercase());
+    let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
+    let quoted = [wire(&path), name].into_iter().filter(|quoted| quoted.len() > 1);
+    quoted.fold(text, |text, quoted| text.replace(quoted, "~"))
+}
+
+/// What servers say of a file that is not there: `strerror(ENOENT)` (ProFTPD, Pure-FTPd, pyftpdlib), Windows (IIS), FileZilla
+/// Server, libunftp.
+const NOT_THERE: &[&str] =
+    &["no such file", "not found", "not exist", "n't exist", "cannot find", "could not find", "couldn't find"];
+/// What they say of one that may not be touched, or not now.
+const NO_ACCESS: &[&str] =
+    &["denied", "permi", "not allowed", "access", "authori", "busy", "in use", "locked", "try again"];
+
 #[cfg(test)]
 mod tests {
     use suppaftp::types::{FtpError, Response};
@@ -134,11 +178,40 @@ mod tests {
     #[test]
     fn codes_are_classed() {
         let kind = |code| Fault::Code(code, Vec::new()).because("store an object").kind();
-        for passing in [421, 425, 426, 450, 451, 452] {
+        for passing in [120, 421, 425, 426, 450, 451, 452] {
             assert_eq!(kind(passing), Kind::Passing, "{passing}");
         }
         for refused in [430, 500, 530, 532, 550, 552, 553, 999] {
             assert_eq!(kind(refused), Kind::Refused, "{refused}");
+        }
+    }
+
+    #[test]
+    fn only_words_say_that_a_file_is_not_there() {
+        let says = |code, words: &str| {
+            Fault::Code(code, format!("{code} {words}\r\n").into_bytes()).says_gone("/d/not found.mp3")
+        };
+        for words in [
+            "/d/not found.mp3: No such file or directory",
+            "No such file or directory.",
+            "The system cannot find the file specified. ",
+            "File not found",
+            "Couldn't find the file",
+            "File does not exist",
+        ] {
+            assert!(says(550, words), "{words}");
+            assert!(!says(553, words) && !says(451, words) && !says(500, words), "{words}");
+        }
+        for words in [
+            "/d/not found.mp3: Permission denied",
+            "not found.mp3: not a plain file",
+            "Could not get file size.",
+            "Access is denied. File not found or no access",
+            "file not found: locked by another process, try again",
+            "Failed to open file.",
+            "",
+        ] {
+            assert!(!says(550, words), "{words}");
         }
     }
 

@@ -8,11 +8,14 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 
 use super::Host;
-use super::fault::{Fault, GONE, Told, UNKNOWN};
-use super::session::{Found, Session};
+use super::fault::{Fault, Told, UNKNOWN};
+use super::look::Found;
+use super::pool::Lease;
+use super::session::Session;
 use super::transfer::Transfer;
 use crate::http::body::{Body, BoxError};
 use crate::http::range::Exact;
+use crate::storage::finish::clean_up;
 use crate::storage::resume::{Reopen, Resumed};
 use crate::storage::tries::Tries;
 use crate::storage::{Download, Error, Fetch, Kind, Result, Served};
@@ -29,14 +32,20 @@ pub(super) async fn open(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Resu
 }
 
 async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Download> {
-    let mut session = Session::open(host, path).await?;
-    let (size, etag) = version(&mut session, path).await?;
+    let mut session = host.pool.take(path).await?;
+    let (size, etag) = match version(&mut session, path).await {
+        Ok(version) => version,
+        Err(error) => {
+            session.leave();
+            return Err(error);
+        }
+    };
     let Some(length) = size.or(fetch.length) else {
-        session.leave(host);
+        session.leave();
         return Err(Error::new(Kind::Refused, "neither the document nor the FTP server says how long the object is"));
     };
     if length == 0 {
-        session.leave(host);
+        session.leave();
         return Ok(Download { served: Served::Whole, etag, body: Body::empty() });
     }
     let mut part = fetch.range.filter(|range| size.is_some() && range.last < length);
@@ -48,11 +57,15 @@ async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Dow
     }
     let transfer = match opened {
         Ok(transfer) => transfer,
-        Err(fault) => return Err(refusal(&mut session, path, fault).await),
+        Err(fault) => {
+            session.leave();
+            return Err(refusal(path, fault));
+        }
     };
     let (first, length, last) =
         part.map_or((0, length, true), |range| (range.first, range.len(), range.last + 1 == length));
-    let reading = Reading { host: Arc::clone(host), session, transfer, left: length, to_the_end: last };
+    let open = Some(Open { session, transfer });
+    let reading = Reading { host: Arc::clone(host), open, left: length, to_the_end: last };
     let served = part.map_or(Served::Whole, Served::Part);
     let body = match &etag {
         Some(etag) => {
@@ -66,23 +79,16 @@ async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Dow
 
 /// Length and tag of what is there now, as far as the server tells them.
 async fn version(session: &mut Session, path: &str) -> Result<(Option<u64>, Option<String>)> {
-    match session.look(path).await.told("look for an object")? {
+    match session.look(path, None).await.told("look for an object")? {
         Found::Nothing => Err(missing()),
         Found::File(Some(size)) => Ok((Some(size), session.tag(path, size).await.told("look for an object")?)),
         Found::File(None) | Found::Unknown => Ok((None, None)),
     }
 }
 
-/// Why an object cannot be read: the same code says that it is not there and that it may not be read.
-async fn refusal(session: &mut Session, path: &str, fault: Fault) -> Error {
-    if !fault.is(GONE) {
-        return fault.because("read an object");
-    }
-    match session.look(path).await {
-        Ok(Found::Nothing | Found::Unknown) => missing(),
-        Ok(Found::File(_)) => fault.because("read an object"),
-        Err(other) => other.because("look for an object"),
-    }
+/// Why an object cannot be read, of which it is not known whether it is there: 550 alone does not say that it is not.
+fn refusal(path: &str, fault: Fault) -> Error {
+    if fault.says_gone(path) { missing() } else { fault.because("read an object") }
 }
 
 fn missing() -> Error {
@@ -120,24 +126,31 @@ impl Rest {
     }
 
     async fn open_once(&self, passed: u64) -> Result<Body> {
-        let mut session = Session::open(&self.host, &self.path).await?;
+        let mut session = self.host.pool.take(&self.path).await?;
         if version(&mut session, &self.path).await?.1.as_ref() != Some(&self.etag) {
+            session.leave();
             return Err(Error::new(Kind::Refused, "the file was changed in the middle of a download"));
         }
         let transfer = session.retrieve(&self.path, self.first + passed).await.told("read an object")?;
         let left = self.length - passed;
         let host = Arc::clone(&self.host);
-        Ok(Reading { host, session, transfer, left, to_the_end: self.last }.body())
+        Ok(Reading { host, open: Some(Open { session, transfer }), left, to_the_end: self.last }.body())
     }
 }
 
-/// A transfer that is being read.
+/// A session in the middle of a transfer.
+struct Open {
+    session: Lease,
+    transfer: Transfer,
+}
+
+/// A transfer that is being read. Dropped in the middle, it gives its session back once the server is done with it.
 struct Reading {
     host: Arc<Host>,
-    session: Session,
-    transfer: Transfer,
+    /// `None` once it has ended.
+    open: Option<Open>,
     left: u64,
-    /// Whether the object ends with it. If not, the connections are closed in the middle.
+    /// Whether the object ends with it. If not, the connection is closed in the middle.
     to_the_end: bool,
 }
 
@@ -152,16 +165,19 @@ impl Reading {
                 Ok(Next::Piece(piece)) => Some((Some(Ok(piece)), Some((reading, Bytes::new())))),
                 Ok(Next::Cut) => None,
                 Ok(Next::End) => {
-                    let Self { host, session, transfer, .. } = reading;
-                    match transfer.finish().await.told("read an object") {
-                        Ok(()) => {
-                            session.leave(&host);
+                    let Open { mut session, transfer } = reading.open.take()?;
+                    match transfer.finish(&mut session).await.told("read an object") {
+                        Ok(_) => {
+                            session.leave();
                             Some((Some(Ok(held)), None))
                         }
                         Err(error) => Some((Some(Err(BoxError::from(error))), None)),
                     }
                 }
-                Err(fault) => Some((Some(Err(fault.because("read an object").into())), None)),
+                Err(fault) => {
+                    reading.open = None;
+                    Some((Some(Err(fault.because("read an object").into())), None))
+                }
             }
         });
         let frames = pieces.filter_map(std::future::ready).map(|piece| piece.map(Frame::data));
@@ -172,8 +188,9 @@ impl Reading {
         if self.left == 0 && !self.to_the_end {
             return Ok(Next::Cut);
         }
+        let Some(open) = &mut self.open else { return Ok(Next::Cut) };
         let mut piece = BytesMut::new();
-        match self.transfer.read(&mut piece).await {
+        match open.transfer.read(&mut piece).await {
             Ok(0) => return Ok(Next::End),
             // Not every server ends TLS before it closes; the length and the completion reply say enough.
             Err(Fault::Broken(error)) if self.left == 0 && error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -186,6 +203,17 @@ impl Reading {
         }
         self.left = self.left.saturating_sub(piece.len() as u64);
         Ok(Next::Piece(piece.freeze()))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(Open { mut session, transfer }) = self.open.take() {
+            clean_up(&self.host.tasks, "ftp abort", async move {
+                transfer.abandon(&mut session).await;
+                session.leave();
+            });
+        }
     }
 }
 

@@ -5,8 +5,10 @@
 //! |---|---|
 //! | `address` | the settings, checked; URLs, paths and locations |
 //! | `fault` | what a command came to nothing for |
-//! | `session` | one control connection: opening it, and one method for each thing asked |
-//! | `transfer` | one data connection, to its completion reply |
+//! | `pool` | the control connections that are kept |
+//! | `wire`, `tickets`, `session` | one control connection: opening it, and one method for each thing asked |
+//! | `look` | whether something is at a path |
+//! | `passive`, `transfer` | one data connection: where it goes, and to its completion reply |
 //! | `put`, `draft` | storing: a name of its own, then the composed one; what a failure may have left |
 //! | `get` | reading: ranges, going on after a break |
 
@@ -14,26 +16,31 @@ mod address;
 mod draft;
 mod fault;
 mod get;
+mod look;
+mod passive;
+mod pool;
 mod put;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod transfer;
+mod wire;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
 use self::address::Address;
-use self::fault::{GONE, Told};
-use self::session::{Found, Session};
+use self::draft::removed;
+use self::fault::Told;
+use self::pool::Pool;
 use super::names::Names;
 use super::tries::Tries;
 use super::{
-    Backend, Context, Download, Driver, FILE_NAME, Fetch, Fit, Location, Naming, Object, Result, Server, Spelling, Stored,
-    Upload,
+    Backend, Context, Download, Driver, FILE_NAME, Fetch, Fit, Location, Naming, Object, Result, Server, Spelling,
+    Stored, Upload,
 };
-use crate::http::client::Client;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 
@@ -62,8 +69,8 @@ pub(super) struct Ftp {
 struct Host {
     /// The storage's id in the plan.
     id: String,
-    address: Address,
-    client: Client,
+    address: Arc<Address>,
+    pool: Arc<Pool>,
     tasks: Tasks,
     names: Names,
 }
@@ -74,10 +81,11 @@ impl Ftp {
     /// # Errors
     /// `Settings`.
     pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
+        let address = Arc::new(Address::read(settings)?);
         let host = Host {
             id: settings.id().to_owned(),
-            address: Address::read(settings)?,
-            client: context.client.clone(),
+            pool: Pool::of(&address, &context.client, &context.tasks),
+            address,
             tasks: context.tasks.clone(),
             names: Names::default(),
         };
@@ -122,16 +130,9 @@ impl Host {
     }
 
     async fn delete_once(&self, path: &str) -> Result<()> {
-        let mut session = Session::open(self, path).await?;
-        let outcome = match session.remove(path).await {
-            // The same code says that it is not there and that it may not be removed (RFC 959 section 4.2).
-            Err(fault) if fault.is(GONE) => match session.look(path).await.told("look for an object")? {
-                Found::Nothing | Found::Unknown => Ok(()),
-                Found::File(_) => Err(fault),
-            },
-            outcome => outcome,
-        };
-        session.leave(self);
-        outcome.told("remove an object")
+        let mut session = self.pool.take(path).await?;
+        let outcome = removed(&mut session, path).await;
+        session.leave();
+        outcome.map(drop).told("remove an object")
     }
 }

@@ -13,7 +13,8 @@ use super::Host;
 use super::address::folder;
 use super::draft::{Draft, Placed};
 use super::fault::{Fault, Told};
-use super::session::{Found, Session};
+use super::look::Found;
+use super::session::Session;
 use super::transfer::Transfer;
 use crate::http::body::{Body, BoxError};
 use crate::storage::finish::to_the_end;
@@ -90,7 +91,7 @@ impl Job {
             return Err(abandoned());
         }
         let target = self.name.clone().unwrap_or_else(|| self.spare.clone());
-        let mut session = Session::open(&self.host, &target).await?;
+        let mut session = self.host.pool.take(&target).await?;
         session.make_folders(folder(&target)).await.told("make a folder")?;
         let mut draft = Draft::beside(&self.host, &target);
         let outcome = match self.fill(&mut session, &mut draft).await {
@@ -100,7 +101,7 @@ impl Job {
                 Err(error)
             }
         };
-        session.leave(&self.host);
+        session.leave();
         outcome
     }
 
@@ -115,20 +116,23 @@ impl Job {
         let mut body = self.source.body()?;
         let sent = tokio::select! {
             biased;
-            _ = &mut self.gone => return Err(abandoned()),
+            _ = &mut self.gone => Err(Stopped::Body(abandoned())),
             sent = pump(&mut body, &mut transfer) => sent,
         };
         drop(body);
         match sent {
-            Ok(()) => session.noted(transfer.end().await).told("store an object")?,
-            Err(Stopped::Body(error)) => return Err(error),
+            Ok(()) => transfer.end(session).await.told("store an object")?,
+            Err(Stopped::Body(error)) => {
+                transfer.abandon(session).await;
+                return Err(error);
+            }
             Err(Stopped::Server(broken)) => {
-                let fault = session.noted(transfer.why().await).err().filter(Fault::is_answer);
+                let fault = transfer.why(session).await.err().filter(Fault::is_answer);
                 return Err(fault.unwrap_or(broken).because("store an object"));
             }
         }
         let digests = self.report.digests().ok_or_else(|| Error::new(Kind::Passing, "the body did not end"))?;
-        let size = match session.look(path).await.told("look for an object")? {
+        let size = match session.measure(path).await.told("look for an object")? {
             Found::Nothing => return Err(Error::new(Kind::Passing, "the FTP server has lost what it stored")),
             Found::File(Some(size)) if size != digests.length => {
                 return Err(Error::new(Kind::Passing, "the FTP server stored another length than it was sent"));
@@ -143,11 +147,11 @@ impl Job {
     async fn settle(&mut self, session: &mut Session, draft: &mut Draft) -> Result<()> {
         if let Some(name) = &self.name
             && let Some(reserved) = self.host.names.reserve(name)
-            && session.look(name).await.told("look for an object")? == Found::Nothing
+            && session.look(name, Some(&draft.path)).await.told("look for an object")? == Found::Nothing
         {
             match draft.rename(session, name, Some(reserved)).await {
-                // Somebody was faster, on a server that does not write over files.
-                Err(fault) if fault.is(TAKEN) => {}
+                // Another was faster, on a server that does not write over files; or it does not take the name.
+                Err(fault) if fault.leaves_it_open() => {}
                 outcome => return outcome.told("rename an object"),
             }
         }
@@ -178,6 +182,3 @@ fn of_body(error: BoxError) -> Error {
 fn abandoned() -> Error {
     Error::new(Kind::Interrupted, "nobody waits for the upload any more")
 }
-
-/// What servers say of a name that is taken.
-const TAKEN: &[u16] = &[450, 550, 551, 553];

@@ -1,131 +1,183 @@
 //! One control connection: opened and logged in, then one method for each thing that is asked.
 
-use std::sync::Arc;
+use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use rustls::ClientConfig;
-use rustls::client::Resumption;
+use rustls::HandshakeKind;
 use suppaftp::Status;
-use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream};
-use suppaftp::types::{FileType, FtpError, Mode};
-use tokio_rustls::TlsConnector;
+use suppaftp::tokio::AsyncRustlsFtpStream;
+use suppaftp::types::{FileType, Response};
+use tokio::net::TcpStream;
 
-use super::Host;
-use super::address::{Address, Security, wire};
-use super::fault::{Fault, GONE, Told, UNKNOWN, within};
+use super::address::{Address, wire};
+use super::fault::{Fault, Told, UNKNOWN, within};
+use super::passive;
 use super::transfer::Transfer;
-use crate::config::Timeouts;
-use crate::http::connect::{Connector, Reach};
-use crate::http::race::race;
+use super::wire::{self as control, Tls, Wire};
+use crate::http::client::Client;
+use crate::http::connect::{Connector, Reach, Stream};
 use crate::storage::Result;
 
 /// A logged-in session.
 pub(super) struct Session {
     ftp: AsyncRustlsFtpStream,
+    connector: Connector,
+    /// What data connections are made with, where they are protected.
+    tls: Option<Tls>,
+    /// Whether data connections have resumed the session of the control connection; `None` before the first one.
+    resumes: Option<bool>,
+    /// The server's address.
+    peer: SocketAddr,
     /// How long an answer may take.
-    patience: Duration,
+    pub(super) patience: Duration,
     /// How long a data connection may stand still.
     idle: Duration,
-    secure: bool,
     /// Whether passive connections are asked for by `EPSV` (RFC 2428 section 3), which works for IPv6 too.
     extended: bool,
+    /// Whether the server has `MLST`, as far as is known.
+    pub(super) has_mlst: bool,
+    /// Whether it was told that names are UTF-8.
+    utf8: bool,
+    /// Whether it has to be asked whether it is in step before it is used again.
+    pub(super) doubtful: bool,
+    /// Whether a transfer began in the middle of a file. Servers may keep the place (libunftp does, after a transfer that was
+    /// closed early), and the next one would begin there.
+    restarted: bool,
+    /// Whether its TLS session cannot be resumed any more.
+    worn: bool,
+    /// Whether the reply that ends a transfer is still to come.
+    in_transfer: bool,
     /// Whether an answer is owed that can no longer be told from the next one.
     lost: bool,
 }
 
-/// What is at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    Nothing,
-    /// Something, and its length in bytes where the server tells it.
-    File(Option<u64>),
-    /// The server has no command that would tell.
-    Unknown,
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("peer", &self.peer).field("lost", &self.lost).finish_non_exhaustive()
+    }
 }
 
 impl Session {
-    /// Connects and logs in. `path` is what the session is for.
+    /// Connects and logs in.
     ///
     /// # Errors
     /// `Settings` where the address is refused, `Refused`, `Passing`.
-    pub(super) async fn open(host: &Host, path: &str) -> Result<Self> {
-        let connector = host.client.connector();
-        let timeouts = connector.timeouts();
-        let all = async {
-            let address = &host.address;
-            let mut ftp = connect(connector, address).await?;
-            ftp.set_passive_nat_workaround(true);
-            ftp.set_mode(Mode::ExtendedPassive);
-            ftp.login(address.user.as_str(), address.password.expose()).await?;
-            ftp.transfer_type(FileType::Binary).await?;
-            if !path.is_ascii() {
-                // RFC 2640; some servers take names for something else until they are told. Those that refuse know no better.
-                match ftp.opts("UTF8", Some("ON")).await {
-                    Ok(()) | Err(FtpError::UnexpectedResponse(_)) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Ok(ftp)
+    pub(super) async fn open(client: &Client, address: &Address) -> Result<Self> {
+        let connector = client.connector();
+        let opening = async {
+            let mut session = Self::over(connector, control::open(connector, address).await?);
+            session.log_in(address).await?;
+            session.ftp.transfer_type(FileType::Binary).await?;
+            Ok(session)
         };
-        let ftp = within::<_, Fault>(timeouts.response_head, all).await.told("log in")?;
-        Ok(Self::over(ftp, timeouts, host.address.security != Security::Plain))
+        within::<_, Fault>(connector.timeouts().response_head, opening).await.told("log in")
     }
 
-    fn over(ftp: AsyncRustlsFtpStream, timeouts: &Timeouts, secure: bool) -> Self {
-        let (patience, idle) = (timeouts.response_head, timeouts.idle_body);
-        Self { ftp, patience, idle, secure, extended: true, lost: false }
+    fn over(connector: &Connector, wire: Wire) -> Self {
+        let (timeouts, Wire { ftp, tls, peer }) = (connector.timeouts(), wire);
+        Self {
+            ftp,
+            connector: connector.clone(),
+            tls,
+            resumes: None,
+            peer,
+            patience: timeouts.response_head,
+            idle: timeouts.idle_body,
+            extended: true,
+            has_mlst: true,
+            utf8: false,
+            doubtful: false,
+            restarted: false,
+            worn: false,
+            in_transfer: false,
+            lost: false,
+        }
+    }
+
+    /// RFC 959 section 5.4: a server may want no password, or call one superfluous (202).
+    async fn log_in(&mut self, address: &Address) -> std::result::Result<(), Fault> {
+        let done = [Status::LoggedIn, Status::CommandNotImplemented];
+        let user = self.ftp.custom_command(format!("USER {}", address.user), &[Status::LoggedIn, Status::NeedPassword]);
+        if user.await?.status == Status::NeedPassword {
+            self.ftp.custom_command(format!("PASS {}", address.password.expose()), &done).await?;
+        }
+        Ok(())
     }
 
     /// Whether the next answer will be to the next command.
     pub(super) const fn is_in_step(&self) -> bool {
-        !self.lost
+        !self.lost && !self.in_transfer
     }
 
-    /// Looks whether something is at a path.
-    pub(super) async fn look(&mut self, path: &str) -> std::result::Result<Found, Fault> {
-        match self.size(path).await {
-            Ok(size) => return Ok(Found::File(Some(size))),
-            Err(fault) if fault.is(GONE) || fault.is(UNKNOWN) => {}
-            Err(fault) => return Err(fault),
-        }
-        // Not every server has SIZE, and those that do may give the same code for a file that may not be read.
-        let outcome = within(self.patience, self.ftp.mlst(Some(wire(path)))).await;
+    /// Whether it can be of use to another operation.
+    pub(super) fn is_good(&self) -> bool {
+        let tickets = self.tls.as_ref().is_none_or(|tls| tls.tickets.are_left());
+        self.is_in_step() && !self.worn && (tickets || self.resumes != Some(true))
+    }
+
+    /// Whether the session is alive, and its answer the one to what was asked.
+    pub(super) async fn answers(&mut self) -> bool {
+        let limit = self.patience.min(STILL_THERE);
+        let outcome = within(limit, self.ftp.noop()).await;
+        self.doubtful = false;
         match self.noted(outcome) {
-            Ok(facts) => return Ok(Found::File(size_of(&facts))),
-            Err(Fault::Nonsense) => return Ok(Found::File(None)),
-            Err(fault) if fault.is(GONE) => return Ok(Found::Nothing),
-            Err(fault) if fault.is(UNKNOWN) => {}
-            Err(fault) => return Err(fault),
-        }
-        match self.list(path).await {
-            Ok(Some(true)) => Ok(Found::File(None)),
-            Ok(Some(false)) => Ok(Found::Nothing),
-            Ok(None) => Ok(Found::Unknown),
-            Err(fault) if fault.is(GONE) => Ok(Found::Nothing),
-            Err(fault) if fault.is(UNKNOWN) => Ok(Found::Unknown),
-            Err(fault) => Err(fault),
+            Ok(()) => true,
+            Err(fault) => fault.is(UNKNOWN),
         }
     }
 
-    /// The length of a file in bytes (RFC 3659 section 4).
-    pub(super) async fn size(&mut self, path: &str) -> std::result::Result<u64, Fault> {
-        let outcome = within(self.patience, self.ftp.size(wire(path))).await;
-        self.noted(outcome).map(|size| size as u64)
+    /// Says that names are UTF-8 (RFC 2640), before the first that is not ASCII: some servers take names for something else
+    /// until they are told. Those that refuse know no better.
+    ///
+    /// # Errors
+    /// `Passing`.
+    pub(super) async fn speak(&mut self, path: &str) -> Result<()> {
+        if self.utf8 || path.is_ascii() {
+            return Ok(());
+        }
+        let told = self.ask("OPTS UTF8 ON".to_owned(), &[Status::CommandOk]).await;
+        self.utf8 = true;
+        match told {
+            Err(fault) if !fault.is_answer() => Err(fault.because("use names in UTF-8")),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The length of a file in bytes (RFC 3659 section 4); `None` where the answer names none.
+    pub(super) async fn size(&mut self, path: &str) -> std::result::Result<Option<u64>, Fault> {
+        let answer = self.ask(format!("SIZE {}", wire(path)), &[Status::File]).await?;
+        let words = String::from_utf8_lossy(&answer.body).into_owned();
+        Ok(words.split_whitespace().skip(1).find_map(|word| word.parse().ok()))
+    }
+
+    /// The length of a file in bytes, where the server tells it, by the fact of an entry (RFC 3659 section 7).
+    pub(super) async fn entry(&mut self, path: &str) -> std::result::Result<Option<u64>, Fault> {
+        match within(self.patience, self.ftp.mlst(Some(wire(path)))).await {
+            Ok(facts) => Ok(size_of(&facts)),
+            // There is an entry, in a form of its own.
+            Err(Fault::Nonsense) => Ok(None),
+            Err(fault) => {
+                self.has_mlst &= !fault.is(UNKNOWN);
+                self.noted(Err(fault))
+            }
+        }
     }
 
     /// A tag that changes with the file: when it was written (RFC 3659 section 3), to the second, and its length.
     pub(super) async fn tag(&mut self, path: &str, size: u64) -> std::result::Result<Option<String>, Fault> {
-        let outcome = within(self.patience, self.ftp.mdtm(wire(path))).await;
-        match self.noted(outcome) {
+        match within(self.patience, self.ftp.mdtm(wire(path))).await {
             Ok(written) => Ok(Some(format!("{:x}-{size:x}", written.and_utc().timestamp()))),
-            Err(Fault::Code(..) | Fault::Nonsense) => Ok(None),
-            Err(fault) => Err(fault),
+            Err(Fault::Nonsense) => Ok(None),
+            Err(fault) => match self.noted::<(), _>(Err(fault)) {
+                Err(fault) if !fault.is_answer() => Err(fault),
+                Ok(()) | Err(_) => Ok(None),
+            },
         }
     }
 
-    /// Makes a folder and those above it. What the server refuses is left to the command that needs the folder:
-    /// the codes do not tell a folder that is there from one that cannot be.
+    /// Makes a folder, and where that is refused, those above it. What the server refuses then is left to the command that needs
+    /// the folder: the code (550) does not tell a folder that is there from one that cannot be.
     pub(super) async fn make_folders(&mut self, folder: &str) -> std::result::Result<(), Fault> {
         if self.make_folder(folder).await? {
             return Ok(());
@@ -138,6 +190,7 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the folder is there now.
     async fn make_folder(&mut self, folder: &str) -> std::result::Result<bool, Fault> {
         if matches!(folder, "" | "/~") {
             return Ok(true);
@@ -145,7 +198,7 @@ impl Session {
         let outcome = within(self.patience, self.ftp.mkdir(wire(folder))).await;
         match self.noted(outcome) {
             Ok(()) => Ok(true),
-            Err(fault) if fault.is_answer() && !fault.is(&[421]) => Ok(false),
+            Err(fault) if fault.leaves_it_open() => Ok(fault.says_there(folder)),
             Err(fault) => Err(fault),
         }
     }
@@ -172,109 +225,93 @@ impl Session {
         self.transfer(&format!("RETR {}", wire(path)), from).await
     }
 
-    /// Whether the listing of its folder names a file; `None` where the listing is too long.
-    async fn list(&mut self, path: &str) -> std::result::Result<Option<bool>, Fault> {
-        let (folder, name) = path.rsplit_once('/').unwrap_or_default();
-        let command = match folder {
-            "" => "NLST /".to_owned(),
-            "/~" => "NLST".to_owned(),
-            folder => format!("NLST {}", wire(folder)),
-        };
-        let mut transfer = self.transfer(&command, 0).await?;
-        let mut names = BytesMut::new();
-        while transfer.read(&mut names).await? > 0 {
-            if names.len() > MOST_LISTED {
-                return Ok(None);
-            }
+    /// Opens a data connection for a command.
+    pub(super) async fn transfer(&mut self, command: &str, from: u64) -> std::result::Result<Transfer, Fault> {
+        let stream = self.connect_data().await?;
+        if from > 0 || self.restarted {
+            self.ask(format!("REST {from}"), &[Status::RequestFilePending]).await?;
+            self.restarted = true;
         }
-        let outcome = transfer.finish().await;
-        self.noted(outcome)?;
-        let names = names.as_ref().split(|byte: &u8| matches!(byte, b'\r' | b'\n'));
-        // With the folder or without it, as the server likes.
-        let mut names = names.filter_map(|line| line.rsplit(|byte| *byte == b'/').next());
-        Ok(Some(names.any(|line| line == name.as_bytes())))
+        self.ask(command.to_owned(), &[Status::AlreadyOpen, Status::AboutToSend]).await?;
+        self.in_transfer = true;
+        let Some(tls) = &self.tls else { return Ok(Transfer::new(Stream::Plain(stream), self.idle)) };
+        let shaken = within(self.patience, tls.connector.connect(tls.name.clone(), stream)).await;
+        // The certificate was good enough for the control connection: this one broke.
+        let stream = self.noted(shaken)?;
+        let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        if self.resumes == Some(true) && !resumed {
+            // A server that wants that would say so only once the body is on its way. Another session can.
+            self.worn = true;
+            Transfer::new(Stream::Tls(Box::new(stream)), self.idle).abandon(self).await;
+            return Err(Fault::Code(NO_DATA_CONNECTION, Vec::new()));
+        }
+        self.resumes = Some(resumed);
+        Ok(Transfer::new(Stream::Tls(Box::new(stream)), self.idle))
     }
 
-    async fn transfer(&mut self, command: &str, from: u64) -> std::result::Result<Transfer, Fault> {
-        let from = usize::try_from(from).map_err(|_| Fault::Code(REST_REFUSED, Vec::new()))?;
-        loop {
-            let opening = async {
-                self.ftp.resume_transfer(from).await?;
-                self.ftp.custom_data_command(command, &[Status::AlreadyOpen, Status::AboutToSend]).await
-            };
-            let outcome = within(self.patience, opening).await;
-            match self.noted(outcome) {
-                Ok((_, stream)) => return Ok(Transfer::new(stream, self.idle, self.patience, self.secure)),
-                Err(fault) if self.extended && fault.is(UNKNOWN) => {
-                    self.extended = false;
-                    self.ftp.set_mode(Mode::Passive);
+    /// Connects to where the server listens: `EPSV`, and where that leads nowhere, `PASV`. Firewalls that look into FTP may
+    /// open the ports of `PASV` alone.
+    async fn connect_data(&mut self) -> std::result::Result<TcpStream, Fault> {
+        if self.extended {
+            match self.ask("EPSV".to_owned(), &[Status::ExtendedPassiveMode]).await {
+                Ok(answer) => {
+                    if let Some(port) = passive::extended_port(&answer.body)
+                        && let Ok(stream) = self.connect_port(port).await
+                    {
+                        return Ok(stream);
+                    }
                 }
-                // The certificate was good enough for the control connection: this one broke.
-                Err(Fault::Tls(text)) => return Err(Fault::Broken(std::io::Error::other(text))),
+                Err(fault) if fault.leaves_it_open() => {}
                 Err(fault) => return Err(fault),
             }
+            self.extended = false;
         }
+        let answer = self.ask("PASV".to_owned(), &[Status::PassiveMode]).await?;
+        self.connect_port(passive::port(&answer.body).ok_or(Fault::Nonsense)?).await
     }
 
-    /// Takes note of an answer that did not come: the next one might be it.
-    pub(super) fn noted<T>(&mut self, outcome: std::result::Result<T, Fault>) -> std::result::Result<T, Fault> {
-        self.lost |= outcome.as_ref().is_err_and(|fault| !fault.is_answer());
+    async fn connect_port(&self, port: u16) -> std::result::Result<TcpStream, Fault> {
+        let address = SocketAddr::new(self.peer.ip(), port);
+        Ok(self.connector.connect_address(address, Reach::Tenant).await?)
+    }
+
+    async fn ask(&mut self, command: String, expected: &[Status]) -> std::result::Result<Response, Fault> {
+        let outcome = within(self.patience, self.ftp.custom_command(command, expected)).await;
+        self.noted(outcome)
+    }
+
+    /// Reads the reply that ends a transfer, and gives its words.
+    pub(super) async fn completed(&mut self) -> std::result::Result<Vec<u8>, Fault> {
+        self.completed_within(self.patience).await
+    }
+
+    /// The same, where it comes soon.
+    pub(super) async fn completed_within(&mut self, limit: Duration) -> std::result::Result<Vec<u8>, Fault> {
+        let done = [Status::ClosingDataConnection, Status::RequestedFileActionOk];
+        let outcome = within(limit.min(self.patience), self.ftp.read_response_in(&done)).await;
+        self.in_transfer = outcome.as_ref().is_err_and(|fault| !fault.is_answer());
+        self.noted(outcome).map(|answer| answer.body)
+    }
+
+    /// Takes note of an answer that did not come, as the next one might be it, and of one that is the server's last.
+    fn noted<T, E>(&mut self, outcome: std::result::Result<T, E>) -> std::result::Result<T, Fault>
+    where
+        Fault: From<E>,
+    {
+        let outcome = outcome.map_err(Fault::from);
+        self.lost |= outcome.as_ref().is_err_and(|fault| !fault.leaves_it_open());
         outcome
     }
 
-    /// Says goodbye, which nobody has to wait for: servers count sessions.
-    pub(super) fn leave(mut self, host: &Host) {
-        if self.lost || host.tasks.is_stopping() {
-            return;
-        }
-        drop(host.tasks.spawn("ftp goodbye", async move {
-            drop(tokio::time::timeout(GOODBYE, self.ftp.quit()).await);
-        }));
+    /// Leaves the session where it stands: it is not used again.
+    pub(super) const fn give_up(&mut self) {
+        self.lost = true;
     }
-}
 
-async fn connect(connector: &Connector, address: &Address) -> std::result::Result<AsyncRustlsFtpStream, Fault> {
-    let host = &address.origin.host;
-    let connected = match address.security {
-        Security::Implicit => implicit(connector, address).await?,
-        Security::Plain | Security::Explicit => {
-            let stream = connector.connect_tcp(&address.origin, Reach::Tenant).await?;
-            AsyncRustlsFtpStream::connect_with_stream(stream).await?
-        }
-    };
-    // Where the data connections go is not the server's to say: to its own address, at the port that it names.
-    let data = connector.clone();
-    let connected = connected.passive_stream_builder(move |address| {
-        let connector = data.clone();
-        Box::pin(async move {
-            let opened = connector.connect_address(address, Reach::Tenant).await;
-            opened.map_err(|error| FtpError::ConnectionError(std::io::Error::other(error)))
-        })
-    });
-    if address.security != Security::Explicit {
-        return Ok(connected);
+    /// Says goodbye.
+    pub(super) async fn quit(mut self) {
+        drop(tokio::time::timeout(GOODBYE, self.ftp.quit()).await);
     }
-    // Protects the data connections as well (`PBSZ 0`, `PROT P`).
-    Ok(connected.into_secure(tls(connector), host).await?)
-}
-
-async fn implicit(connector: &Connector, address: &Address) -> std::result::Result<AsyncRustlsFtpStream, Fault> {
-    let limit = connector.timeouts().connect + connector.timeouts().tls_handshake;
-    let addresses = connector.addresses(&address.origin, Reach::Tenant).await?;
-    let host = &address.origin.host;
-    let open = |checked| within(limit, AsyncRustlsFtpStream::connect_secure_implicit(checked, tls(connector), host));
-    let mut ftp = race(addresses, limit, open).await.map_err(|fault| fault.unwrap_or(Fault::Nonsense))?;
-    ftp.custom_command("PBSZ 0", &[Status::CommandOk]).await?;
-    ftp.custom_command("PROT P", &[Status::CommandOk]).await?;
-    Ok(ftp)
-}
-
-/// TLS with a memory of its own: servers want a data connection to resume the session of its control connection, and of
-/// no other.
-fn tls(connector: &Connector) -> AsyncRustlsConnector {
-    let mut config: ClientConfig = connector.tls().clone();
-    config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS);
-    TlsConnector::from(Arc::new(config)).into()
 }
 
 /// The fact `size` of an entry (RFC 3659 section 7.5.7).
@@ -284,14 +321,12 @@ fn size_of(entry: &str) -> Option<u64> {
     facts.find(|(name, _)| name.eq_ignore_ascii_case("size"))?.1.parse().ok()
 }
 
-/// How long a listing may be, in bytes.
-const MOST_LISTED: usize = 1 << 20;
 /// How long a server may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// Sessions that a control connection and its data connections remember; they have one server.
-const TLS_SESSIONS: usize = 4;
-/// RFC 3659 section 5.4.
-const REST_REFUSED: u16 = 501;
+/// RFC 959 section 4.2: "can't open data connection".
+const NO_DATA_CONNECTION: u16 = 425;
+/// How long an idle session may take to show that it is alive.
+const STILL_THERE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {

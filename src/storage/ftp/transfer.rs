@@ -6,27 +6,22 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use suppaftp::tokio::{AsyncRustlsStream, TransferStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::fault::{Fault, within};
+use super::session::Session;
+use crate::http::connect::Stream;
 
 /// An open data connection.
+#[derive(Debug)]
 pub(super) struct Transfer {
-    stream: TransferStream<AsyncRustlsStream>,
+    stream: Stream,
     idle: Duration,
-    patience: Duration,
-    secure: bool,
 }
 
 impl Transfer {
-    pub(super) const fn new(
-        stream: TransferStream<AsyncRustlsStream>,
-        idle: Duration,
-        patience: Duration,
-        secure: bool,
-    ) -> Self {
-        Self { stream, idle, patience, secure }
+    pub(super) const fn new(stream: Stream, idle: Duration) -> Self {
+        Self { stream, idle }
     }
 
     /// Reads what is there, at most a piece; 0 at the end.
@@ -45,10 +40,11 @@ impl Transfer {
     }
 
     /// Ends what was written, and gives what the server says of it.
-    pub(super) async fn end(mut self) -> Result<(), Fault> {
+    pub(super) async fn end(mut self, session: &mut Session) -> Result<(), Fault> {
         let ended = within(self.idle, self.stream.shutdown()).await;
-        if ended.is_ok() && self.secure {
-            // Closing over unread bytes (TLS 1.3 session tickets) would reset the connection under what is still on its way.
+        if ended.is_ok() && matches!(self.stream, Stream::Tls(_)) {
+            // Closing over unread bytes (TLS 1.3 session tickets) would reset the connection under what is still on its way;
+            // and the tickets are what the next data connection resumes.
             let mut ignored = BytesMut::with_capacity(PIECE_BYTES);
             let drained = async {
                 while matches!(self.stream.read_buf(&mut ignored).await, Ok(1..)) {
@@ -57,18 +53,32 @@ impl Transfer {
             };
             drop(tokio::time::timeout(LINGER, drained).await);
         }
+        drop(self);
         // What the server says is why the connection broke, if it did.
-        self.finish().await.and(ended)
+        session.completed().await.and(ended)
     }
 
     /// What the server says of a connection that broke, if it says something soon.
-    pub(super) async fn why(self) -> Result<(), Fault> {
-        within(WHY.min(self.patience), self.stream.finish()).await
+    pub(super) async fn why(self, session: &mut Session) -> Result<(), Fault> {
+        drop(self);
+        session.completed_within(WHY).await.map(drop)
     }
 
-    /// Closes the connection and reads the completion reply.
-    pub(super) async fn finish(self) -> Result<(), Fault> {
-        within(self.patience, self.stream.finish()).await
+    /// Closes a connection that was read to its end, and gives what the server says of it.
+    pub(super) async fn finish(mut self, session: &mut Session) -> Result<Vec<u8>, Fault> {
+        // Without a `close_notify` strict servers call the transfer failed.
+        drop(tokio::time::timeout(LINGER, self.stream.shutdown()).await);
+        drop(self);
+        session.completed().await
+    }
+
+    /// Closes a connection in the middle. The server says what it thinks of that; then the session is free.
+    pub(super) async fn abandon(self, session: &mut Session) {
+        drop(self);
+        let outcome = session.completed_within(WHY).await;
+        // A server may say something more.
+        session.doubtful = true;
+        drop(outcome);
     }
 }
 

@@ -17,7 +17,7 @@ use super::{Gated, LARGE, gated, verbs, with};
 /// Every command's answer is lost once, or the command itself: nothing is left, nothing is written over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_break_at_any_command_lose_and_leave_nothing() {
-    let all = ["USER", "PASS", "TYPE", "MKD", "EPSV", "STOR", "SIZE", "MDTM", "MLST", "RNFR", "RNTO", "QUIT"];
+    let all = ["USER", "PASS", "TYPE", "MKD", "EPSV", "STOR", "SIZE", "MDTM", "MLST", "RNFR", "RNTO"];
     for (verb, act) in all.into_iter().flat_map(|verb| [(verb, Act::Lose), (verb, Act::Close)]) {
         for length in [1000, LARGE] {
             let what = format!("{verb} {act:?} {length}");
@@ -49,7 +49,6 @@ async fn a_lost_answer_to_the_rename_is_found_out() {
     assert_eq!(verbs(&gate).iter().filter(|verb| *verb == "STOR").count(), 1);
     // Nobody is there to be asked: what was renamed is removed once somebody is.
     gate.plan("RNTO", Act::Lose, 1);
-    gate.plan("USER", Act::Pass, 1);
     gate.plan("USER", Act::Close, 2);
     assert_eq!(kind(target.put(&object("y"), Body::full(bytes(LARGE))).await), Some(Kind::Passing));
     target.assert_clean("asked").await;
@@ -65,8 +64,15 @@ async fn an_upload_that_breaks_is_an_error_whatever_the_server_says() {
             let Gated { gate, target } = with(|_| {}, Around::impatient(Duration::from_secs(3))).await;
             gate.fault(Fault::to_server(after, what));
             gate.plan("STOR", Act::Say("226 fine"), 1);
-            let error = target.put(&object("x"), Body::full(bytes(LARGE))).await.expect_err(&shown);
-            assert_eq!(error.kind(), Kind::Passing, "{shown}: {error}");
+            match target.put(&object("x"), Body::full(bytes(LARGE))).await {
+                Err(error) => assert_eq!(error.kind(), Kind::Passing, "{shown}: {error}"),
+                // It was reset before anything went through it: so another one was opened.
+                Ok(stored) => {
+                    assert_eq!((after, what), (0, What::Reset));
+                    assert!(target.read(&stored.location, LARGE).await == bytes(LARGE));
+                    target.backend.delete(&stored.location).await.expect("removed");
+                }
+            }
             target.assert_empty(&shown).await;
             // What is in memory is sent again; but libunftp may never answer for a connection that is reset at once.
             if what == What::Reset {

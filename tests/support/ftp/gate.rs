@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::{HandshakeKind, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -36,6 +37,8 @@ pub enum Act {
     Close,
     /// Nothing happens any more.
     Hold,
+    /// The server sees it after this time.
+    Late(Duration),
 }
 
 /// A running gate; dropping it closes everything.
@@ -52,6 +55,7 @@ struct Shared {
     faults: Mutex<VecDeque<Fault>>,
     asked: Mutex<Vec<String>>,
     resumed: Mutex<Vec<bool>>,
+    form: Mutex<Option<fn(u16) -> String>>,
 }
 
 impl Gate {
@@ -94,6 +98,11 @@ impl Gate {
     /// The next `times` commands that begin so get this.
     pub fn plan(&self, command: &'static str, act: Act, times: usize) {
         self.shared.plans.lock().expect("plans").push((command, act, times));
+    }
+
+    /// How it says which port a data connection goes to.
+    pub fn say_port(&self, form: fn(u16) -> String) {
+        *self.shared.form.lock().expect("form") = Some(form);
     }
 
     /// The next data connection that has no fault yet gets this.
@@ -192,6 +201,9 @@ impl Session {
                         Some(Act::Close) => return None,
                         Some(Act::Hold) => {}
                         act => {
+                            if let Some(Act::Late(time)) = act {
+                                tokio::time::sleep(time).await;
+                            }
                             waiting.push_back(act);
                             to_server.write_all(format!("{command}\r\n").as_bytes()).await.ok()?;
                         }
@@ -244,11 +256,17 @@ impl Session {
     async fn passive(&mut self, answer: &str) -> Option<String> {
         if let Some(port) = answer.strip_prefix("229 ").and_then(|text| text.split('|').nth(3)) {
             let port = self.listen(port.parse().ok()?).await;
+            if let Some(form) = *self.shared.form.lock().expect("form") {
+                return Some(form(port));
+            }
             return Some(format!("229 here (|||{port}|)"));
         }
         let numbers = answer.strip_prefix("227 ")?.split_once('(')?.1.split_once(')')?.0;
         let numbers: Vec<u16> = numbers.split(',').filter_map(|number| number.parse().ok()).collect();
         let port = self.listen(numbers.get(4)? * 256 + numbers.get(5)?).await;
+        if let Some(form) = *self.shared.form.lock().expect("form") {
+            return Some(form(port));
+        }
         Some(format!("227 here (10,9,8,7,{},{})", port / 256, port % 256))
     }
 

@@ -108,7 +108,7 @@ impl FtpServer {
 }
 
 fn is_part(name: &str) -> bool {
-    name.rsplit('/').next().is_some_and(|name| name.starts_with(".stowage-"))
+    name.rsplit('/').next().is_some_and(|name| name.starts_with("stowage-") && name.ends_with(".part"))
 }
 
 #[derive(Debug)]
