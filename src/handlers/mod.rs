@@ -40,6 +40,7 @@ use crate::http::body::Body;
 use crate::http::client;
 use crate::http::egress::Egress;
 use crate::http::heard::Heard;
+use crate::http::method::take_override;
 use crate::http::target::query_value;
 use crate::plan::Plans;
 use crate::record::{About, Records};
@@ -138,13 +139,16 @@ pub struct Answered {
 }
 
 /// Answers a request.
-pub async fn handle(gateway: Arc<Gateway>, exchange: Exchange) -> Answered {
+pub async fn handle(gateway: Arc<Gateway>, mut exchange: Exchange) -> Answered {
     let id = exchange.id;
     let request = &exchange.request;
     let route = match gateway.reads_are_plain() && is_plain_read(request.method(), request.uri()) {
         true => Route::Forward,
         false => route(request.method(), request.uri(), request.headers()),
     };
+    if !matches!(route, Route::Forward) {
+        take_override(&mut exchange.request);
+    }
     let (route, outcome) = match route {
         Route::Forward => ("forward", forward::forward(&gateway, &gateway.couch, exchange).await),
         Route::Document(target, operation) => {

@@ -11,6 +11,7 @@ pub mod gzip;
 pub mod headers;
 pub mod heard;
 pub mod idle;
+pub mod method;
 pub mod multipart;
 pub mod pooling;
 mod progress;

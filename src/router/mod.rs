@@ -4,6 +4,7 @@ use http::{HeaderMap, Method, Uri};
 
 use crate::couch::DocumentPath;
 use crate::database::{AccountId, Class, classify};
+use crate::http::method::overridden;
 use crate::http::target::{BadEscape, decode, encode};
 use crate::storage::old::At;
 
@@ -285,16 +286,6 @@ fn one_attachment<'a>(
     }
     let path = DocumentPath { database: database.path.clone(), document: document.to_owned() };
     Route::Attachment(Box::new(Target { database, path, document: id, attachment, query }), operation)
-}
-
-/// CouchDB takes the method of a POST from `X-HTTP-Method-Override`.
-fn overridden(method: &Method, headers: &HeaderMap) -> Method {
-    let header = headers.get("x-http-method-override").filter(|_| *method == Method::POST);
-    match header.map(|value| value.as_bytes()) {
-        Some(b"PUT") => Method::PUT,
-        Some(b"DELETE") => Method::DELETE,
-        _ => method.clone(),
-    }
 }
 
 fn operation(method: &Method) -> Option<Operation> {

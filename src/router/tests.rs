@@ -2,10 +2,11 @@
 
 #![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 use proptest::prelude::*;
 
 use super::{DatabaseOperation, DocumentOperation, List, Operation, Route, Target, route};
+use crate::http::method::take_override;
 
 const MODB: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
 
@@ -108,10 +109,26 @@ fn documents_are_known_by_their_id() {
 }
 
 #[test]
-fn a_post_may_stand_for_a_put() {
-    let headers = HeaderMap::from_iter([("x-http-method-override".parse().unwrap(), "PUT".parse().unwrap())]);
-    let uri = format!("/{MODB}/doc/x").parse().unwrap();
-    assert!(matches!(route(&Method::POST, &uri, &headers), Route::Attachment(_, Operation::Put)));
+fn a_post_may_stand_for_another_method() {
+    let uri: Uri = format!("/{MODB}/doc/x").parse().unwrap();
+    let document: Uri = format!("/{MODB}/doc").parse().unwrap();
+    let routed = |uri: &Uri, named: &str| {
+        let headers = HeaderMap::from_iter([("x-http-method-override".parse().unwrap(), named.parse().unwrap())]);
+        let found = route(&Method::POST, uri, &headers);
+        // Rewritten, it is taken for the same.
+        let mut request = Request::new(());
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (Method::POST, uri.clone(), headers);
+        take_override(&mut request);
+        let again = route(request.method(), request.uri(), request.headers());
+        assert_eq!(format!("{found:?}"), format!("{again:?}"), "{named}");
+        found
+    };
+    assert!(matches!(routed(&uri, "PUT"), Route::Attachment(_, Operation::Put)));
+    assert!(matches!(routed(&uri, "HEAD"), Route::Attachment(_, Operation::Get { body: true })));
+    assert!(matches!(routed(&uri, "DELETE;x"), Route::Attachment(_, Operation::Delete)));
+    assert!(matches!(routed(&document, "COPY"), Route::Document(_, DocumentOperation::Copy)));
+    assert!(matches!(routed(&document, "copy"), Route::Document(_, DocumentOperation::Other)));
+    assert!(matches!(routed(&document, "TRACE"), Route::Document(_, DocumentOperation::Other)));
 }
 
 #[test]

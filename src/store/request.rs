@@ -2,7 +2,7 @@
 
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, SERVER};
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Version, header};
+use http::{HeaderName, Request, Version, header};
 use hyper::body::Incoming;
 use rouchdb_core::document::Revision;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use super::attachment::unpack;
 use super::body::{RequestBody, too_large};
 use crate::http::forwarded::base;
 use crate::http::headers::names_tag;
+use crate::http::method::overridden;
 
 /// The head of a request and its body.
 pub(super) struct Exchange {
@@ -23,12 +24,7 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn new(request: Request<Incoming>, limit: u64) -> Self {
         let (mut head, body) = request.into_parts();
-        let replaced = head.headers.get("x-http-method-override");
-        if head.method == Method::POST
-            && let Some(method) = replaced.and_then(|name| Method::from_bytes(name.as_bytes()).ok())
-        {
-            head.method = method;
-        }
+        head.method = overridden(&head.method, &head.headers).into_owned();
         let announced =
             head.headers.contains_key(header::CONTENT_LENGTH) || head.headers.contains_key(header::TRANSFER_ENCODING);
         Self { head, body: RequestBody::new(body, limit), announced }

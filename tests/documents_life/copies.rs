@@ -161,3 +161,20 @@ async fn a_plan_with_a_wrong_word_is_refused_by_its_place() {
     assert_eq!(copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await.status, 201);
     gateway.stop().await;
 }
+
+/// CouchDB takes the method of a POST from a header.
+#[tokio::test]
+async fn a_post_that_stands_for_a_copy_is_one() {
+    let gateway = planned().await;
+    let first = gateway.document("doc", json!({ "n": 1 })).await;
+    let second = rev(&gateway.put("doc", "call.mp3", &first, b"recording").await);
+    let target = format!("/{}/doc", gateway.path());
+    let headers = [("X-HTTP-Method-Override", "COPY"), ("Destination", "copy")];
+    let copied = gateway.request("POST", &target, &headers, b"").await;
+    assert_eq!(copied.status, 201, "{copied:?}");
+    assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={second}")).await.status, 200);
+    gateway.settled().await;
+    reads(&gateway, "copy/call.mp3", b"recording").await;
+    assert_eq!(gateway.stored().len(), 1);
+    gateway.stop().await;
+}
