@@ -17,9 +17,9 @@ use super::source::Source;
 use super::{Exchange, Gateway, parts};
 use crate::couch::{Couch, Document};
 use crate::error::Error;
-use crate::http::body::Body;
-use crate::http::gzip::Gunzip;
-use crate::http::headers::names_tag;
+use crate::http::body::{Body, BoxError};
+use crate::http::gzip::{Damaged, Gunzip};
+use crate::http::headers::{names_tag, one_line};
 use crate::http::range::{ByteRange, Wanted, wanted};
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
@@ -199,10 +199,19 @@ impl Outside {
             _ => source.open(part).await?,
         };
         if unzip {
-            let body = std::mem::take(answer.body_mut());
-            *answer.body_mut() = Body::boxed(Gunzip::new(body));
+            let body = Gunzip::of_attachment(std::mem::take(answer.body_mut()));
+            *answer.body_mut() = Body::boxed(body.begun().await.map_err(|error| self.packed(error))?);
         }
         Ok(answer)
+    }
+
+    /// What cannot be unpacked is there as it came, for clients that take it so.
+    fn packed(&self, error: BoxError) -> Error {
+        if error.is::<Damaged>() {
+            let reason = format!("{error}; it can be read with Accept-Encoding: gzip");
+            return Error::refused(StatusCode::NOT_ACCEPTABLE, "not_acceptable", reason);
+        }
+        Error::Storage(self.pointer.stowage.storage.as_str().into(), storage::Error::of_body(error))
     }
 
     async fn source(&self, gateway: &Arc<Gateway>, target: &Target, activity: &Activity) -> Result<Source, Error> {

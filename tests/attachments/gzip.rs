@@ -65,18 +65,50 @@ async fn ranges_of_it_are_the_whole() {
     gateway.stop().await;
 }
 
-#[tokio::test]
-async fn what_is_no_gzip_breaks_off_and_never_looks_whole() {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "texts" })).await;
-    let target = format!("/{}/doc/a.txt", gateway.path());
-    let put = gateway.request("PUT", &target, &[("Content-Encoding", "gzip")], b"this is no gzip").await;
+async fn stored_as_gzip(gateway: &Running, name: &str, bytes: &[u8]) -> String {
+    let target = format!("/{}/{name}/a.txt", gateway.path());
+    let put = gateway.request("PUT", &target, &[("Content-Encoding", "gzip")], bytes).await;
     assert_eq!(put.status, 201, "CouchDB takes it as well");
     let got = gateway.request("GET", &target, &[("Accept-Encoding", "gzip")], b"").await;
-    assert_eq!(got.body, b"this is no gzip");
-    let mut client = RawClient::connect(gateway.address).await.unwrap();
+    assert_eq!((got.status, got.body.as_slice()), (200, bytes));
+    target
+}
+
+#[tokio::test]
+async fn all_members_are_read_and_nothing_else() {
+    let gateway = Setup::default().start().await;
+    gateway.plan("file", json!({ "directory": "texts" })).await;
+    let twice = [PLAIN, PLAIN].concat();
+    for (name, bytes, expected) in [
+        ("two", [packed(), packed()].concat(), twice.as_slice()),
+        ("behind", [packed(), b"xyz".to_vec()].concat(), PLAIN),
+        ("padded", [packed(), vec![0; 20]].concat(), PLAIN),
+        ("plain", b"this is no gzip".to_vec(), b"this is no gzip"),
+        ("none", Vec::new(), b""),
+    ] {
+        let target = stored_as_gzip(&gateway, name, &bytes).await;
+        let got = gateway.request("GET", &target, &[], b"").await;
+        assert_eq!((got.status, got.complete, got.body.as_slice()), (200, true, expected), "{name}");
+        assert_eq!(got.header("content-encoding"), None, "{name}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_gzip_that_is_cut_never_looks_whole_and_has_a_head() {
+    let gateway = Setup::default().start().await;
+    gateway.plan("file", json!({ "directory": "texts" })).await;
     let (name, login) = authorization(&gateway.couch.admin);
-    let got = client.exchange(format!("GET {target} HTTP/1.1\r\nHost: x\r\n{name}: {login}\r\n\r\n")).await;
-    assert!(!got.is_ok_and(|got| got.complete), "the connection breaks");
+    let whole = packed();
+    for cut in [whole.len() - 1, whole.len() - 9, 10, 4] {
+        let target = stored_as_gzip(&gateway, &format!("cut{cut}"), &whole[..cut]).await;
+        let mut client = RawClient::connect(gateway.address).await.unwrap();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n{name}: {login}\r\n\r\n")).await.unwrap();
+        let head = client.head().await.expect("a head");
+        assert!(matches!(head.status, 200 | 406), "{cut}: {head:?}");
+        let mut client = RawClient::connect(gateway.address).await.unwrap();
+        let got = client.exchange(format!("GET {target} HTTP/1.1\r\nHost: x\r\n{name}: {login}\r\n\r\n")).await;
+        assert!(!got.is_ok_and(|got| got.complete && got.status == 200), "{cut}: the connection breaks");
+    }
     gateway.stop().await;
 }

@@ -148,15 +148,16 @@ impl Writer {
 
     /// Takes a JSON body in, out of its gzip. One that is too long flows on, and its answer is given.
     async fn take(&self, mut head: request::Parts, body: Body, text: Text) -> Result<Input, Error> {
-        let encoding = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-        let body = match encoding {
-            None | Some(b"identity") => body,
-            Some(b"gzip") => {
+        let mut encodings = head.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+        let body = match (encodings.next(), encodings.next()) {
+            (None | Some(b"identity"), None) => body,
+            (Some(b"gzip"), None) => {
                 head.headers.remove(CONTENT_ENCODING);
                 head.headers.remove(CONTENT_LENGTH);
-                Body::boxed(Gunzip::new(body))
+                Body::boxed(Gunzip::of_request(body))
             }
-            Some(_) => return Ok(Input::Answered(self.send(&self.home.couch, head, body).await?)),
+            // CouchDB knows no other, and not two of them.
+            _ => return Ok(Input::Answered(self.send(&self.home.couch, head, body).await?)),
         };
         match take(&self.gateway, body).await.map_err(unread)? {
             Taken::Whole(held) => Ok(Input::Whole(head, held)),
