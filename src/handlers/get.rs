@@ -273,8 +273,9 @@ fn unsatisfiable() -> Error {
     Error::refused(StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable", reason)
 }
 
+/// A text that a document says, as one line.
 fn header(text: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_str(text).map_err(|_| Error::Pointer(pointer::Unreadable))
+    HeaderValue::from_bytes(&one_line(text.as_bytes())).map_err(|_| Error::Pointer(pointer::Unreadable))
 }
 
 /// How often a document is read for one answer.

@@ -7,7 +7,7 @@ use http_body::Body as _;
 use serde_json::{Value, json};
 
 use super::Gateway;
-use super::attachment::{couch_digest, generation, open};
+use super::attachment::{OCTETS, couch_digest, generation, open};
 use super::counted::Counted;
 use super::operation::Operation;
 use super::remove::{self, remove_object};
@@ -15,6 +15,7 @@ use crate::couch::Document;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::http::body::Body;
+use crate::http::headers::one_line_text;
 use crate::plan::{Decision, NameSource, compose};
 use crate::pointer::{self, Entry, Owner, Place, Pointer};
 use crate::router::Target;
@@ -117,8 +118,8 @@ impl Outgoing<'_> {
         Ok(Object {
             name: name.as_str().to_owned(),
             spare: name.with_suffix(&unique()),
-            taken: !matches!(pointer::entry(self.saved, target.at()), Ok(None | Some(Entry::Link(_)))),
-            content_type: for_a_header(self.content_type).to_owned(),
+            taken: self.shared || !matches!(pointer::entry(self.saved, target.at()), Ok(None | Some(Entry::Link(_)))),
+            content_type: media_type(self.content_type),
             document: self.document.public_fields(&target.document),
         })
     }
@@ -235,18 +236,31 @@ impl Drop for Unsaved {
     }
 }
 
+/// A media type as storages take it in a header: one line of ASCII that is not long. Where a client said more than that, only
+/// the type itself goes out; the pointer keeps all of it.
+fn media_type(said: &str) -> String {
+    let line = one_line_text(said);
+    let plain = |text: &str| text.len() <= MOST_MEDIA_TYPE && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let kind = line.split(';').next().unwrap_or_default().trim();
+    let is_kind = kind.split_once('/').is_some_and(|(one, two)| {
+        [one, two]
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/'))
+    });
+    match (is_kind, plain(&line)) {
+        (true, true) => line,
+        (true, false) if plain(kind) => kind.to_owned(),
+        _ => OCTETS.to_owned(),
+    }
+}
+
+/// The longest that a storage is told, in bytes: S3 has 2 KiB for all that it keeps beside an object.
+const MOST_MEDIA_TYPE: usize = 255;
+
 /// The generation of the revision that follows a saved document.
 pub(super) fn next_generation(saved: &Document) -> u64 {
     generation(saved.rev().as_deref()) + 1
 }
-
-/// The media type that a storage is told. Clients get the pointer's: JSON holds what no server takes as a header.
-fn for_a_header(content_type: &str) -> &str {
-    if content_type.len() > LONGEST_CONTENT_TYPE { "application/octet-stream" } else { content_type }
-}
-
-/// In bytes: servers take headers of 8 KiB in all, some of 4.
-const LONGEST_CONTENT_TYPE: usize = 512;
 
 /// Eight hex digits that no other object has.
 fn unique() -> String {

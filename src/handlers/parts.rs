@@ -12,6 +12,7 @@ use super::attachment::empty;
 use super::source::Source;
 use crate::error::Error;
 use crate::http::body::{Body, BoxError};
+use crate::http::headers::one_line_text;
 use crate::http::range::ByteRange;
 
 /// A text that stands between the parts.
@@ -102,7 +103,7 @@ impl State {
 
     fn part_head(&self, range: ByteRange) -> Bytes {
         let pointer = &self.source.pointer;
-        let (media_type, total) = (&pointer.content_type, self.source.length.unwrap_or_default());
+        let (media_type, total) = (one_line_text(&pointer.content_type), self.source.length.unwrap_or_default());
         format!("\r\nContent-Type: {media_type}\r\nContent-Range: bytes {}-{}/{total}\r\n\r\n", range.first, range.last)
             .into()
     }

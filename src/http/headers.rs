@@ -47,6 +47,36 @@ pub fn forget_message(headers: &mut HeaderMap) {
     }
 }
 
+/// A value as one line of a message: what came folded is unfolded (RFC 9112 section 5.2), and other control characters, with the
+/// white space around them, become a space. Bytes beyond ASCII stay, so that what was UTF-8 still is.
+#[must_use]
+pub fn one_line(value: &[u8]) -> Vec<u8> {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let mut line = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((byte, behind)) = rest.split_first() {
+        let run = rest.iter().take_while(|byte| byte.is_ascii_control() || is_space(byte)).count();
+        let (gap, after) = rest.split_at(run);
+        if run == 0 {
+            line.push(*byte);
+            rest = behind;
+        } else if gap.iter().all(is_space) {
+            line.extend_from_slice(gap);
+            rest = after;
+        } else {
+            line.push(b' ');
+            rest = after;
+        }
+    }
+    line.trim_ascii().to_vec()
+}
+
+/// [`one_line`] of a text.
+#[must_use]
+pub fn one_line_text(text: &str) -> String {
+    String::from_utf8_lossy(&one_line(text.as_bytes())).into_owned()
+}
+
 /// Removes what belongs to the upstream's connection from an answer.
 pub fn strip_response(headers: &mut HeaderMap) {
     let own = |name: &HeaderName| is_connections(name) || *name == PROXY_AUTHENTICATE;

@@ -9,11 +9,12 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame};
 use uuid::Uuid;
 
-use super::related::{Related, boxed, json, printable};
+use super::related::{Related, boxed, json};
 use super::view::View;
 use crate::couch;
 use crate::error::Error;
 use crate::http::body::{Body, BoxError};
+use crate::http::headers::one_line_text;
 use crate::http::multipart::{Parts, boundary};
 use crate::http::written::Out;
 
@@ -172,7 +173,7 @@ fn head(headers: &HeaderMap) -> Vec<u8> {
 
 /// What `_bulk_get` says of a document before it says what follows.
 fn named((id, rev): &(String, String)) -> String {
-    format!("\r\nX-Doc-Id: {}\r\nX-Rev-Id: {}", printable(id), printable(rev))
+    format!("\r\nX-Doc-Id: {}\r\nX-Rev-Id: {}", one_line_text(id), one_line_text(rev))
 }
 
 fn related_type(boundary: &str, form: Form) -> Result<HeaderValue, BoxError> {

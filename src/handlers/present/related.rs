@@ -12,6 +12,7 @@ use super::view::{Inline, View};
 use crate::couch::{self, Document};
 use crate::error::Error;
 use crate::http::body::{Body, BoxError, TooLarge};
+use crate::http::headers::one_line_text;
 use crate::http::multipart::{self, Parts};
 use crate::http::written::Out;
 use crate::pointer::{Outside, Shown};
@@ -55,9 +56,9 @@ struct Head {
 
 impl Head {
     fn text(&self) -> String {
-        // CouchDB puts the name in as it is; what would end the line stays out.
-        let name = printable(&self.name);
-        let Self { content_type, length, .. } = self;
+        // CouchDB puts both in as they are, and what is in them may end the line.
+        let (name, content_type) = (one_line_text(&self.name), one_line_text(&self.content_type));
+        let length = self.length;
         let packed = if self.gzip { "Content-Encoding: gzip\r\n" } else { "" };
         format!(
             "Content-Disposition: attachment; filename=\"{name}\"\r\nContent-Type: {content_type}\r\n\
@@ -186,11 +187,6 @@ impl Related {
     }
 }
 
-/// A text that fits into a header.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().filter(|char| !char.is_control()).collect()
-}
-
 /// The beginning, up to the document.
 fn first(boundary: &str) -> String {
     format!("--{boundary}\r\nContent-Type: application/json\r\n\r\n")
@@ -229,7 +225,7 @@ async fn entry(
     };
     let gzip = inline.is_gzip();
     let stub = inline.outside.stub(true);
-    let content_type = printable(stub.content_type);
+    let content_type = stub.content_type.to_owned();
     let head = Head { name: inline.outside.name.clone(), content_type, gzip, length };
     let shown = Shown { length: Some(length), stub: false, follows: true, ..stub };
     let shown = serde_json::to_value(shown)?;
