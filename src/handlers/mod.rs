@@ -28,7 +28,7 @@ mod waits;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use tokio_util::sync::CancellationToken;
 
@@ -213,6 +213,9 @@ async fn document(
         DocumentOperation::Put => documents::put(gateway, target, exchange).await,
         DocumentOperation::Delete => Box::pin(document_delete::delete_document(gateway, target, exchange)).await,
         DocumentOperation::Copy => Box::pin(document_copy::copy_document(gateway, target, exchange)).await,
+        DocumentOperation::Other if *exchange.request.method() == Method::POST => {
+            documents::form(gateway, target, exchange).await
+        }
         DocumentOperation::Other => shown(gateway, target.database, Kind::Other, "forward", exchange).await,
     }
 }

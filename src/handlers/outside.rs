@@ -111,7 +111,8 @@ impl Outgoing<'_> {
                 account: target.database.account.as_ref().map(|account| account.as_str()),
                 database: &target.database.name,
                 document_id: &target.document,
-                attachment: &target.attachment,
+                // CouchDB takes an empty name, and none that begins so.
+                attachment: if target.attachment.is_empty() { "_" } else { &target.attachment },
                 document: self.document,
             },
         )?;

@@ -1,10 +1,11 @@
-//! base64 as it passes (RFC 4648 section 4): encoding a body, and decoding one with white space ignored.
+//! base64 (RFC 4648 section 4): encoding a body as it passes, decoding one with white space ignored, and a text as CouchDB does.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
@@ -27,6 +28,24 @@ pub const fn least_encoded_length(bytes: u64) -> u64 {
 pub fn is_alphabet(text: &[u8]) -> bool {
     text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte) || byte.is_ascii_whitespace())
 }
+
+/// Decodes a text as Erlang's `base64:decode/1` does: spaces, tabs and line breaks anywhere, padding where it belongs, and
+/// whatever the last bits are.
+#[must_use]
+pub fn erlang(text: &[u8]) -> Option<Vec<u8>> {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    if !text.iter().any(is_space) {
+        return ERLANG.decode(text).ok();
+    }
+    ERLANG.decode(text.iter().copied().filter(|byte| !is_space(byte)).collect::<Vec<u8>>()).ok()
+}
+
+const ERLANG: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
 
 /// Encodes a body.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use rouchdb_core::document::{AttachmentMeta, Document};
 use serde_json::{Map, Value};
 
 use super::answer::Failure;
+use crate::http::base64::erlang;
 
 /// The member of a stored document that names its attachments in their order, which the engine does not keep. No client
 /// sees it or may send it.
@@ -80,15 +81,13 @@ fn parse_entry(
         following.push(Following { name: name.to_owned(), length, gzip, digest });
         return Ok(meta);
     }
-    let data = text("data").ok_or_else(invalid)?;
-    let data = match STANDARD.decode(data) {
-        Ok(data) => data,
-        // CouchDB passes over white space; most senders put none in.
-        Err(_) => {
-            let dense: String = data.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-            STANDARD.decode(dense).map_err(|_| invalid())?
-        }
+    let data = match members.get("data") {
+        Some(Value::String(text)) => erlang(text.as_bytes()),
+        // To Erlang a list of bytes is a text.
+        Some(list) => serde_json::from_value(list.clone()).ok().and_then(|bytes: Vec<u8>| erlang(&bytes)),
+        None => None,
     };
+    let data = data.ok_or_else(invalid)?;
     Ok(AttachmentMeta { revpos: meta.revpos, ..AttachmentMeta::new(meta.content_type, data) })
 }
 

@@ -11,7 +11,7 @@ use super::body::too_large;
 use super::entries::Following;
 use super::json::parse_head;
 use super::request::{Exchange, from_json};
-use crate::http::multipart::{Error, Parts, boundary};
+use crate::http::multipart::{Error, Parts, boundary, media_type};
 
 /// Whether the body of a request is one. CouchDB looks no closer: without a parameter it is JSON.
 pub(super) fn is_related(exchange: &Exchange) -> bool {
@@ -32,8 +32,7 @@ pub(super) async fn read(exchange: &mut Exchange) -> Result<Document, Failure> {
     let body = exchange.body.read(too_large).await?;
     let mut parts = Parts::new(Full::new(body), &boundary);
     let headers = parts.next().await.map_err(malformed)?.ok_or_else(|| malformed(Error::<()>::Cut))?;
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+    if media_type(&headers) != "application/json" {
         return Err(Failure::content_type("Content-Type must be application/json"));
     }
     // The body is one frame, so that a part is one piece.
@@ -47,7 +46,8 @@ pub(super) async fn read(exchange: &mut Exchange) -> Result<Document, Failure> {
             *meta = AttachmentMeta { revpos: meta.revpos, ..came };
         }
     }
-    while parts.next().await.map_err(malformed)?.is_some() {}
+    // CouchDB passes over parts that no entry asks for, and does not mind how they end.
+    while matches!(parts.next().await, Ok(Some(_))) {}
     Ok(document)
 }
 

@@ -19,6 +19,7 @@ mod bodies;
 mod bulk;
 mod connections;
 mod inline;
+mod odd;
 mod present;
 mod related;
 mod replicated;

@@ -66,6 +66,72 @@ async fn parts_that_do_not_fit_are_refused_as_couchdb_refuses_them() {
     gateway.stop().await;
 }
 
+/// A request with one attachment of three bytes, these headers in front of it, and this behind it.
+fn with_head(document: &Value, head: &[u8], parts: &[&[u8]], end: &str) -> Vec<u8> {
+    let mut body = format!("--abc123\r\nContent-Type: Application/JSON\r\n\r\n{document}").into_bytes();
+    for part in parts {
+        body.extend_from_slice(&[b"\r\n--abc123\r\n", head, b"\r\n", part].concat());
+    }
+    body.extend_from_slice(end.as_bytes());
+    body
+}
+
+/// CouchDB 3.5.2 takes all of these: its replicator writes names into headers as they are.
+#[tokio::test]
+async fn whatever_stands_in_the_headers_of_parts_they_are_stored() {
+    let gateway = planned().await;
+    let mut ids = Vec::new();
+    for (number, name) in
+        ["a\nb", "a\rb", "a\u{1}b", "a\u{7f}b", "a\0b", "a\"b", "\u{fc}\u{20ac}", "a\r\nb: c"].iter().enumerate()
+    {
+        let id = format!("n{number}");
+        let document = json!({ "_attachments": { *name: follows(3) } });
+        let head = format!("Content-Disposition: attachment; filename=\"{name}\"\r\nContent-Type: audio/mpeg\r\n");
+        let body = with_head(&document, head.as_bytes(), &[b"one"], "\r\n--abc123--");
+        let saved = gateway.request("PUT", &format!("/{}/{id}", gateway.path()), &[KIND], &body).await;
+        assert_eq!(saved.status, 201, "{name:?}: {saved:?}");
+        let there = stored(&gateway, &id).await;
+        assert_eq!(there.get("_attachments"), None, "{name:?}");
+        assert_eq!(there["pvt_attachments"][*name]["length"], 3, "{name:?}: {there}");
+        ids.push(id);
+    }
+    audit(&gateway, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    gateway.stop().await;
+}
+
+/// To CouchDB parts are one stream of bytes, of which each entry takes as many as it says.
+#[tokio::test]
+async fn parts_need_not_be_as_many_as_entries() {
+    let gateway = planned().await;
+    let of = |first: usize, second: usize| json!({ "_attachments": { "a": follows(first), "b": follows(second) } });
+    let (end, mut ids) = ("\r\n--abc123--", Vec::new());
+    for (number, (document, parts, end, first)) in [
+        (of(4, 3), &[&b"on"[..], b"e.", b"two"][..], end, &b"one."[..]),
+        (of(0, 3), &[b"two"], end, b""),
+        (of(0, 3), &[b"", b"two"], end, b""),
+        (of(3, 3), &[b"one", b"two", b"more", b""], end, b"one"),
+        (of(3, 3), &[b"one", b"two"], "", b"one"),
+        (of(3, 3), &[b"one", b"two"], "\r\n--abc123", b"one"),
+        (of(3, 3), &[b"one", b"two"], "\r\n--abc123-x", b"one"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("p{number}");
+        let body = with_head(&document, b"", parts, end);
+        let saved = gateway.request("PUT", &format!("/{}/{id}", gateway.path()), &[KIND], &body).await;
+        assert_eq!(saved.status, 201, "{number}: {saved:?}");
+        assert_eq!(gateway.get(&format!("{id}/a")).await.body, first, "{number}");
+        assert_eq!(gateway.get(&format!("{id}/b")).await.body, b"two", "{number}");
+        ids.push(id);
+    }
+    let joined = with_head(&of(3, 3), b"", &[b"onetwo"], end);
+    let refused = gateway.request("PUT", &format!("/{}/p", gateway.path()), &[KIND], &joined).await;
+    assert_eq!(parsed(&refused)["reason"], "attachment longer than expected");
+    audit(&gateway, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn what_the_gateway_does_not_understand_is_couchdbs_to_refuse() {
     let gateway = planned().await;

@@ -54,6 +54,24 @@ async fn stubs_are_of_the_nearest_ancestor_that_is_there() {
     gateway.stop().await;
 }
 
+/// CouchDB looks at all of them.
+#[tokio::test]
+async fn an_ancestor_may_be_far_away() {
+    let gateway = planned().await;
+    let hash = |generation: u64| format!("{generation:032x}");
+    let first = json!({ "_rev": format!("1-{}", hash(1)), "_attachments": { "a": inline("x/y", b"one") } });
+    assert_eq!(replicate(&gateway, "doc", &first).await.status, 201);
+    let ids: Vec<String> = (1..=161).rev().map(hash).collect();
+    let next = json!({ "_revisions": { "start": 161, "ids": ids },
+        "_attachments": { "a": { "stub": true, "revpos": 1 }, "b": inline("x/y", b"two") } });
+    let saved = replicate(&gateway, "doc", &next).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+    assert_eq!(gateway.get("doc/a").await.body, b"one");
+    assert_eq!(gateway.get("doc/b").await.body, b"two");
+    audit(&gateway, &["doc"]).await;
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn branches_have_objects_of_their_own() {
     let gateway = planned().await;

@@ -6,7 +6,8 @@ use http::{Response, StatusCode};
 use super::super::attachment::{generation, relay};
 use super::super::home::Read;
 use super::Writer;
-use super::draft::{Draft, Edit};
+use super::draft::Draft;
+use super::edit::Edit;
 use crate::couch::{Caller, Document, Revisions, is_deleted};
 use crate::error::Error;
 use crate::http::body::Body;
@@ -85,15 +86,17 @@ impl Writer {
         let generation = generation(revs.first().map(String::as_str));
         let mut document = Document::default();
         if exists {
-            let list = serde_json::to_string(&revs.get(..MOST_ANCESTORS.min(revs.len())).unwrap_or_default())?;
-            let answer = match open_revs(&caller, target, &list).await? {
-                Ok(leaves) => leaves,
-                Err(answer) => return Ok(Found::Answer(relay(answer))),
-            };
-            exists = !answer.is_empty();
-            for rev in revs {
-                let Some(found) = answer.iter().find(|leaf| leaf.rev().as_deref() == Some(rev)) else { continue };
-                if revs.first() == Some(rev) {
+            exists = false;
+            // The nearest are asked for first, and mostly that is all.
+            for near in revs.chunks(AT_ONCE) {
+                let there = match open_revs(&caller, target, &serde_json::to_string(near)?).await? {
+                    Ok(there) => there,
+                    Err(answer) => return Ok(Found::Answer(relay(answer))),
+                };
+                exists |= !there.is_empty();
+                let found = near.iter().find_map(|rev| there.iter().find(|one| one.rev().as_ref() == Some(rev)));
+                let Some(found) = found else { continue };
+                if found.rev().as_ref() == revs.first() {
                     return Ok(Found::Known(caller));
                 }
                 document = found.clone();
@@ -123,5 +126,5 @@ async fn open_revs(
     })
 }
 
-/// How many revisions are asked for: the target of a request has to stay short, and a near one is there.
-const MOST_ANCESTORS: usize = 50;
+/// How many revisions are asked for at once: the target of a request has to stay short.
+const AT_ONCE: usize = 50;

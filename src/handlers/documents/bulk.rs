@@ -16,8 +16,9 @@ use super::super::outside::Unsaved;
 use super::super::{Exchange, Gateway};
 use super::base::{Base, Found};
 use super::commits::{Batch, Group, One, send};
-use super::draft::{Draft, NotUnderstood, Place};
+use super::draft::{Draft, Named, Place, no_object};
 use super::rows::{self, Answers};
+use super::store::Turns;
 use super::write::as_json;
 use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
 use crate::couch::{Couch, Text};
@@ -55,12 +56,20 @@ struct Bulk<'a> {
 }
 
 impl<'a> Bulk<'a> {
-    fn read(writer: &Writer, bytes: &'a [u8]) -> Result<(Self, Vec<Draft>), NotUnderstood> {
-        let members: IndexMap<String, &'a RawValue> = serde_json::from_slice(bytes).map_err(|_| NotUnderstood)?;
-        let documents = members.get("docs").ok_or(NotUnderstood)?;
-        let documents: Vec<&'a RawValue> = serde_json::from_str(documents.get()).map_err(|_| NotUnderstood)?;
-        let replicated = members.get("new_edits").is_some_and(|member| member.get() == "false");
-        let read = |text: &&RawValue| Draft::read(writer, text.get().as_bytes(), None, None, replicated, false);
+    fn read(writer: &Writer, bytes: &'a [u8]) -> Result<(Self, Vec<Draft>), Error> {
+        let wrong = |reason| Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason);
+        let members = serde_json::from_slice::<IndexMap<String, &'a RawValue>>(bytes);
+        let members = members.map_err(|_| no_object(bytes, "Request body must be a JSON object"))?;
+        let documents = members.get("docs").ok_or_else(|| wrong("POST body must include `docs` parameter."))?;
+        let documents = serde_json::from_str::<Vec<&'a RawValue>>(documents.get());
+        let documents = documents.map_err(|_| wrong("`docs` parameter must be an array."))?;
+        let replicated = match members.get("new_edits").map(|member| member.get()) {
+            None | Some("true") => false,
+            Some("false") => true,
+            Some(_) => return Err(wrong("`new_edits` parameter must be a boolean.")),
+        };
+        let named = || Named { replicated, ..Named::default() };
+        let read = |text: &&RawValue| Draft::read(writer, text.get().as_bytes(), named());
         let drafts = documents.iter().map(read).collect::<Result<_, _>>()?;
         Ok((Self { members, documents, replicated }, drafts))
     }
@@ -102,14 +111,8 @@ async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'
         match Item::of(&writer, draft, found).await? {
             Judged::Item(item) => items.push(*item),
             Judged::Refused(answer) => return Ok((TOUCHED, answer)),
-            // CouchDB refuses all for one, before anything is saved.
-            Judged::NoStub { .. } if !writer.home.has_others() => {
-                return writer.send_on(&writer.home.couch, head, Body::full(bytes.clone())).await;
-            }
-            Judged::NoStub { id, name } => {
-                let reason = format!("Invalid attachment stub in {id} for {name}");
-                return Err(Error::refused(StatusCode::PRECONDITION_FAILED, "missing_stub", reason));
-            }
+            // CouchDB refuses all for one, but not before it has saved documents that are in other shards.
+            Judged::NoStub(error) => return Err(error),
         }
     }
     for item in &mut items {
@@ -135,7 +138,7 @@ async fn find(writer: &Writer, draft: &Draft) -> Result<Option<Found>, Error> {
 enum Judged {
     Item(Box<Item>),
     Refused(http::Response<Body>),
-    NoStub { id: String, name: String },
+    NoStub(Error),
 }
 
 impl Item {
@@ -155,7 +158,7 @@ impl Item {
                 item.couch = writer.couch_of(&item.draft, &base).await?;
                 match item.draft.revise(&base)? {
                     Ok(changed) => item.changed = changed,
-                    Err(name) => return Ok(Judged::NoStub { id: item.draft.target.document, name }),
+                    Err(name) => return Ok(Judged::NoStub(item.draft.no_stub(&name))),
                 }
                 item.base = Some(*base);
             }

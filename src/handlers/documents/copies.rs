@@ -83,7 +83,7 @@ impl Writer {
             document,
             saved: base.saved.clone(),
             content_type: one.content_type.clone(),
-            gzip: matches!(&one.content, Content::Follows(follows) if follows.unpacked.is_some()),
+            gzip: matches!(&one.content, Content::Follows(follows) if follows.gzip),
             activity: self.activity.clone(),
         })
     }
@@ -121,13 +121,14 @@ impl Parts {
     /// has copies that fail, so that they are known.
     async fn begin_each(self, begun: &mut Vec<Copying>) {
         let Self { parts, following, left_behind } = self;
-        let mut goes_on = following.document().await.is_ok();
+        let has_document = following.document().await.is_ok();
         for (copy, length) in parts {
-            let part = if goes_on { following.next(length).await.ok() } else { None };
-            goes_on = part.is_some();
-            let part = part.unwrap_or_else(|| written(|_| async { Err(ClientGone::Withdrawn.into()) }));
             let (sender, read) = oneshot::channel();
-            let body = Body::boxed(Watched { body: part, unread: Some(sender) });
+            let body = match has_document {
+                true => following.next(length),
+                false => written(|_| async { Err(ClientGone::Withdrawn.into()) }),
+            };
+            let body = Body::boxed(Watched { body, unread: Some(sender) });
             begun.push(copy.begin(Twin { body, left_behind: left_behind.clone() }));
             // Its sender is dropped, never used.
             drop(read.await);

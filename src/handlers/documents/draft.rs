@@ -1,12 +1,15 @@
 //! A document that a client writes, from what it says to what is saved.
 
 use serde::Deserialize;
+use http::StatusCode;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::super::attachment::{DocumentPlan, decide, plan_for};
 use super::Writer;
 use super::attached::{self, Attached, Content};
 use super::base::Base;
+use super::edit::Edit;
 use crate::couch::Document;
 use crate::error::Error;
 use crate::plan::{Decision, OnDelete, Outcome, Subject};
@@ -22,15 +25,6 @@ pub(super) struct Draft {
     /// Whether the gateway chose the id.
     pub(super) named: bool,
     pub(super) goes: Goes,
-}
-
-/// What kind of revision is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Edit {
-    /// A new one, that follows this one.
-    New(Option<String>),
-    /// This one (`new_edits=false`), with those that it comes from behind it.
-    Replicated(Vec<String>),
 }
 
 /// Where its attachments go.
@@ -53,32 +47,34 @@ pub(super) struct Dropped {
     pub(super) objects: Vec<(String, Pointer)>,
 }
 
-/// A draft cannot be understood: CouchDB is to say what is wrong with it.
-#[derive(Debug)]
-pub(super) struct NotUnderstood;
+/// What a request says about its document beside the document's text.
+#[derive(Default)]
+pub(super) struct Named {
+    /// The document's place, where the target of the request names it.
+    pub(super) target: Option<DocumentTarget>,
+    /// The revision in the query or in `If-Match`.
+    pub(super) rev: Option<String>,
+    /// Whether it is a replicated revision (`new_edits=false`).
+    pub(super) replicated: bool,
+    /// Whether parts may follow it.
+    pub(super) follows: bool,
+}
 
 impl Draft {
-    /// Reads a document. `target` is the id that the request names, if it does; `rev` the revision; `follows` whether
-    /// parts may follow it.
-    pub(super) fn read(
-        writer: &Writer,
-        text: &[u8],
-        target: Option<DocumentTarget>,
-        rev: Option<String>,
-        replicated: bool,
-        follows: bool,
-    ) -> Result<Self, NotUnderstood> {
-        let document = Document::parse(text).map_err(|_| NotUnderstood)?;
-        let attached = attached::read(&document).ok_or(NotUnderstood)?;
-        if !follows && attached.iter().any(|one| matches!(one.content, Content::Follows(_))) {
-            return Err(NotUnderstood);
-        }
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// CouchDB's refusal of what it does not understand either.
+    pub(super) fn read(writer: &Writer, text: &[u8], named: Named) -> Result<Self, Error> {
+        let Named { target, rev, replicated, follows } = named;
+        let document = Document::parse(text).map_err(|_| no_object(text, "Document must be a JSON object"))?;
+        let attached = attached::read(&document, follows)?;
         let edit = Edit::of(&document, rev, replicated)?;
         let named = target.is_none() && document.raw("_id").is_none();
         let target = match target {
             Some(target) => target,
             None if named => writer.database.document(&uuid::Uuid::new_v4().simple().to_string()),
-            None => writer.database.document(&document.text("_id").ok_or(NotUnderstood)?),
+            None => writer.database.document(&id(&document)?),
         };
         let goes = Goes { plan: None, place: Place::Couch };
         Ok(Self { target, document, attached, edit, named, goes })
@@ -172,6 +168,12 @@ impl Draft {
         Ok(Ok(changed))
     }
 
+    /// CouchDB's refusal of a stub that stands for nothing.
+    pub(super) fn no_stub(&self, name: &str) -> Error {
+        let reason = format!("Invalid attachment stub in {} for {name}", self.target.document);
+        Error::refused(StatusCode::PRECONDITION_FAILED, "missing_stub", reason)
+    }
+
     /// What the plan wants removed once the document is saved: objects that the revision before names and this one does
     /// not.
     pub(super) async fn dropped(&self, writer: &Writer, base: &Base) -> Result<Option<Dropped>, Error> {
@@ -229,38 +231,20 @@ impl Draft {
     }
 }
 
-impl Edit {
-    fn of(document: &Document, named: Option<String>, replicated: bool) -> Result<Self, NotUnderstood> {
-        #[derive(Deserialize)]
-        struct Revisions {
-            start: u64,
-            ids: Vec<String>,
-        }
-        let history = match document.raw("_revisions") {
-            None => Vec::new(),
-            Some(raw) => {
-                let Revisions { start, ids } = serde_json::from_str(raw.get()).map_err(|_| NotUnderstood)?;
-                let revs = ids.into_iter().zip(0..).filter_map(|(id, back)| Some((start.checked_sub(back)?, id)));
-                revs.map(|(generation, id)| format!("{generation}-{id}")).collect()
-            }
-        };
-        let own = match document.raw("_rev") {
-            None => history.first().cloned(),
-            Some(_) => Some(document.text("_rev").ok_or(NotUnderstood)?),
-        };
-        let contradicts = matches!((&own, &named), (Some(own), Some(named)) if own != named);
-        let unlike = history.first().is_some_and(|first| own.as_ref() != Some(first));
-        if contradicts || unlike {
-            return Err(NotUnderstood);
-        }
-        let rev = own.or(named);
-        match (replicated, rev) {
-            (false, rev) => Ok(Self::New(rev)),
-            (true, Some(_)) if !history.is_empty() => Ok(Self::Replicated(history)),
-            (true, Some(rev)) => Ok(Self::Replicated(vec![rev])),
-            (true, None) => Err(NotUnderstood),
-        }
-    }
+/// The id that a document says itself.
+fn id(document: &Document) -> Result<String, Error> {
+    let reason = match document.text("_id") {
+        Some(id) if !id.is_empty() => return Ok(id),
+        Some(_) => "Document id must not be empty",
+        None => "Document id must be a string",
+    };
+    Err(Error::refused(StatusCode::BAD_REQUEST, "illegal_docid", reason))
+}
+
+/// CouchDB's word for a text that is no object, or no JSON at all.
+pub(super) fn no_object(text: &[u8], reason: &'static str) -> Error {
+    let is_json = serde_json::from_slice::<&RawValue>(text).is_ok();
+    Error::refused(StatusCode::BAD_REQUEST, "bad_request", if is_json { reason } else { "invalid UTF-8 JSON" })
 }
 
 /// CouchDB takes a stub only for the attachment of the same generation, where it names one. Entries of KAZOO's have none.

@@ -1,7 +1,8 @@
 //! Documents that clients write: with their attachments inside, with stubs of outside ones, to the CouchDB that their
 //! type names.
 //!
-//! CouchDB answers wherever it can: what the gateway does not understand goes on as it came. Attachments that the plan
+//! What CouchDB understands in a document the gateway understands, and refuses what CouchDB refuses: nothing that carries an
+//! attachment goes on unseen. Attachments that the plan
 //! sends elsewhere are stored first, the document with their pointers is saved last, and either all of it stays or none.
 
 mod attached;
@@ -11,6 +12,7 @@ mod bulk;
 mod commits;
 mod copies;
 mod draft;
+mod edit;
 mod parts;
 mod rows;
 mod store;
@@ -18,10 +20,12 @@ mod write;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{Request, Response, StatusCode, request};
+use http::{Method, Request, Response, StatusCode, request};
 use http_body::Body as _;
 
+use super::attachment::relay;
 use super::forward::forward;
 use super::home::Home;
 use super::{Exchange, Gateway};
@@ -65,6 +69,28 @@ pub(super) async fn bulk_docs(
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
     labelled(Box::pin(bulk::bulk_docs(gateway, database, exchange)).await)
+}
+
+/// `POST /db/doc`, where CouchDB takes a browser's form with files in it. It would keep them itself, wherever the plan sends the
+/// document's attachments: where that may be elsewhere the form is refused.
+pub(super) async fn form(
+    gateway: Arc<Gateway>,
+    target: DocumentTarget,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    labelled(Box::pin(refused_form(gateway, target, exchange)).await)
+}
+
+async fn refused_form(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Told {
+    let rules = Rules::of(&gateway, &target.database).await?;
+    let kind = exchange.request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !kind.starts_with(b"multipart/form-data") || !rules.home.may_be_outside() {
+        return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
+    }
+    let reason =
+        "Forms are not taken where attachments may be stored elsewhere: send a document, or PUT the attachment";
+    let error = Error::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type", reason);
+    Writer::new(gateway, target.database, rules, &exchange).refuse(error).await
 }
 
 fn labelled(told: Told) -> (&'static str, Result<Response<Body>, Error>) {
@@ -132,6 +158,13 @@ impl Writer {
         }
         let request = Request::from_parts(head, body);
         forward(&self.gateway, couch, Exchange { request, id: self.id, activity: self.activity.clone() }).await
+    }
+
+    /// Refuses a request, as far as its client may be here at all: what CouchDB says to that comes first.
+    async fn refuse(&self, error: Error) -> Told {
+        let caller = self.home.couch.client(&self.headers, &self.activity);
+        let answer = caller.send(Method::GET, &self.database.path, Bytes::new()).await?;
+        if answer.status().is_success() { Err(error) } else { Ok((TOUCHED, relay(answer))) }
     }
 
     async fn send_on(&self, couch: &Couch, head: request::Parts, body: Body) -> Told {

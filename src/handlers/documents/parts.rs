@@ -1,5 +1,6 @@
 //! The parts of a multipart/related request: the document first, then the bytes of its attachments in the order of the
-//! entries that say `follows`, whatever the parts' own headers say (`couch_httpd_multipart` of CouchDB).
+//! entries that say `follows`, whatever the parts' own headers say. To CouchDB (`couch_httpd_multipart`) the parts are one
+//! stream of bytes, of which each attachment takes as many as its entry says.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,11 +10,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::super::Gateway;
 use super::body::{Held, Replay, UNCOUNTED, memory_of};
+use super::too_long;
 use crate::error::Error;
 use crate::http::body::{Body, BoxError, ClientGone, cause};
 use crate::http::multipart::{self, Parts, end_of_first};
@@ -25,67 +26,48 @@ pub(super) struct Related {
     boundary: String,
 }
 
-/// What the first part is.
-pub(super) enum First {
-    Document(Held, Box<Related>),
-    /// Nothing that the gateway understands: the body as it came.
-    Other(Body),
-    /// The document is longer than `limits.document_bytes`.
-    TooLong,
-}
-
-/// The body that the parts were read from; there is always one, because nobody asks twice.
-fn as_it_came(parts: Parts<Tape>) -> Body {
-    parts.into_body().map_or_else(|_| Body::empty(), Tape::rewound)
-}
-
 impl Related {
     /// What stands between the parts.
     pub(super) fn boundary(&self) -> &str {
         &self.boundary
     }
 
-    /// Reads the document.
-    pub(super) async fn open(gateway: &Gateway, body: Body, boundary: &str) -> Result<First, Error> {
+    /// Reads the document, which is the first part.
+    ///
+    /// # Errors
+    /// CouchDB's refusal of anything else, and of a document that is longer than `limits.document_bytes`.
+    pub(super) async fn open(gateway: &Gateway, body: Body, boundary: &str) -> Result<(Held, Box<Self>), Error> {
         let limit = gateway.limits.document_bytes;
         let most = body.size_hint().upper().map_or(limit, |upper| upper.min(limit));
         let mut parts = Parts::new(Tape { body, kept: Some(VecDeque::new()) }, boundary);
-        match parts.next().await {
-            Ok(Some(headers)) => {
-                let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-                if !kind.starts_with("application/json") {
-                    return Ok(First::Other(as_it_came(parts)));
-                }
-            }
-            Err(multipart::Error::Body(error)) => return Err(broken(error)),
-            Ok(None) | Err(_) => return Ok(First::Other(as_it_came(parts))),
+        let headers = parts.next().await.map_err(failed)?.ok_or(Unfit::Cut)?;
+        if multipart::media_type(&headers) != "application/json" {
+            let reason = "Content-Type must be application/json";
+            return Err(Error::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type", reason));
         }
         let (mut text, mut share) = (BytesMut::new(), None);
-        loop {
-            match parts.data().await {
-                Ok(Some(data)) if text.len() as u64 + data.len() as u64 > limit => return Ok(First::TooLong),
-                Ok(Some(data)) => text.put(data),
-                Ok(None) => break,
-                Err(multipart::Error::Body(error)) => return Err(broken(error)),
-                Err(_) => return Ok(First::Other(as_it_came(parts))),
+        while let Some(data) = parts.data().await.map_err(failed)? {
+            if text.len() as u64 + data.len() as u64 > limit {
+                return Err(too_long());
             }
+            text.put(data);
             if text.len() as u64 > UNCOUNTED && share.is_none() {
                 share = gateway.budget.share(memory_of(most)).await;
             }
         }
         let related = Box::new(Self { parts, boundary: boundary.to_owned() });
-        Ok(First::Document(Held { bytes: text.freeze(), share }, related))
+        Ok((Held { bytes: text.freeze(), share }, related))
     }
 
     /// The request as it came.
     pub(super) fn rewound(self) -> Body {
-        as_it_came(self.parts)
+        self.parts.into_body().rewound()
     }
 
     /// The request with another document, and the rest as it comes.
     pub(super) fn with_document(self, document: &[u8]) -> Body {
         let head = format!("--{}\r\nContent-Type: application/json\r\n\r\n", self.boundary);
-        let Ok(tape) = self.parts.into_body() else { return Body::empty() };
+        let tape = self.parts.into_body();
         let kept: Bytes = tape.kept.into_iter().flatten().flatten().collect();
         let rest = end_of_first(&kept, &self.boundary).map(|end| kept.slice(end..)).unwrap_or_default();
         let frames = [head.into(), Bytes::copy_from_slice(document), rest];
@@ -156,59 +138,62 @@ impl Following {
         }
     }
 
-    /// Goes to the next part.
-    pub(super) async fn next(&self, length: u64) -> Result<Body, Error> {
-        match std::future::poll_fn(|cx| self.parts().poll_next(cx)).await {
-            Ok(Some(_)) => Ok(Body::boxed(Part { following: self.clone(), left: length, ended: false })),
-            Ok(None) => Err(Unfit::Shorter.into()),
-            Err(error) => Err(failed(error)),
-        }
+    /// The next attachment, which has so many bytes. It takes them from as many parts as they are in.
+    pub(super) fn next(&self, length: u64) -> Body {
+        Body::boxed(Attachment { following: self.clone(), left: length, ended: length == 0 })
     }
 
-    /// Looks whether the request ends as it should. Parts that nobody waits for are passed over.
+    /// Reads the rest of the request. CouchDB passes over parts that no entry asks for, and does not mind how they end.
     pub(super) async fn end(&self) -> Result<(), Error> {
         loop {
             match std::future::poll_fn(|cx| self.parts().poll_next(cx)).await {
                 Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(failed(error)),
+                Err(multipart::Error::Body(error)) => return Err(broken(error)),
+                Ok(None) | Err(_) => return Ok(()),
             }
         }
     }
 }
 
-/// One part, which has to be exactly as long as its entry says.
-struct Part {
+/// The bytes of one attachment: exactly as many as its entry says, and up to the end of a part.
+struct Attachment {
     following: Following,
     left: u64,
     ended: bool,
 }
 
-impl HttpBody for Part {
+impl Attachment {
+    /// What comes next of the parts; `None` at the end of one.
+    fn poll_parts(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, multipart::Error<BoxError>>> {
+        self.following.parts().poll_data(cx)
+    }
+}
+
+impl HttpBody for Attachment {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if this.ended {
-            return Poll::Ready(None);
-        }
-        let data = ready!(this.following.parts().poll_data(cx));
-        Poll::Ready(match data {
-            Ok(Some(data)) => Some(match this.left.checked_sub(data.len() as u64) {
-                Some(left) => {
-                    this.left = left;
-                    Ok(Frame::data(data))
+        while !this.ended {
+            match ready!(this.poll_parts(cx)) {
+                Ok(Some(data)) => {
+                    let left = this.left.checked_sub(data.len() as u64);
+                    this.left = left.unwrap_or_default();
+                    return Poll::Ready(Some(left.map(|_| Frame::data(data)).ok_or_else(|| Unfit::Longer.into())));
                 }
-                None => Err(Unfit::Longer.into()),
-            }),
-            Ok(None) if this.left > 0 => Some(Err(Unfit::Shorter.into())),
-            Ok(None) => {
-                this.ended = true;
-                None
+                Err(multipart::Error::Body(error)) => return Poll::Ready(Some(Err(error))),
+                // CouchDB reads no further than the last byte.
+                Ok(None) | Err(_) if this.left == 0 => this.ended = true,
+                Ok(None) => match ready!(this.following.parts().poll_next(cx)) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Poll::Ready(Some(Err(Unfit::Shorter.into()))),
+                    Err(error) => return Poll::Ready(Some(Err(boxed(error)))),
+                },
+                Err(error) => return Poll::Ready(Some(Err(boxed(error)))),
             }
-            Err(error) => Some(Err(boxed(error))),
-        })
+        }
+        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -225,8 +210,10 @@ impl HttpBody for Part {
 pub(super) enum Unfit {
     Longer,
     Shorter,
-    /// The request ended before its last delimiter, or in what are no headers.
+    /// The request ended before its last delimiter.
     Cut,
+    /// What should be a part's headers has no end.
+    Headers,
 }
 
 impl fmt::Display for Unfit {
@@ -235,6 +222,7 @@ impl fmt::Display for Unfit {
             Self::Longer => "attachment longer than expected",
             Self::Shorter => "attachment shorter than expected",
             Self::Cut => "the multipart body ended before its last delimiter",
+            Self::Headers => "bad part header",
         })
     }
 }
@@ -263,14 +251,16 @@ pub(super) fn told(error: Error) -> Error {
 fn boxed(error: multipart::Error<BoxError>) -> BoxError {
     match error {
         multipart::Error::Body(error) => error,
-        multipart::Error::Cut | multipart::Error::Headers => Unfit::Cut.into(),
+        multipart::Error::Cut => Unfit::Cut.into(),
+        multipart::Error::Headers => Unfit::Headers.into(),
     }
 }
 
 fn failed(error: multipart::Error<BoxError>) -> Error {
     match error {
         multipart::Error::Body(error) => broken(error),
-        multipart::Error::Cut | multipart::Error::Headers => Unfit::Cut.into(),
+        multipart::Error::Cut => Unfit::Cut.into(),
+        multipart::Error::Headers => Unfit::Headers.into(),
     }
 }
 

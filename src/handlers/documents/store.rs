@@ -68,7 +68,8 @@ impl Writer {
                 saved: &base.saved,
                 revpos: draft.revpos(&one, base),
                 content_type: &one.content_type,
-                gzip: matches!(&one.content, Content::Follows(follows) if follows.unpacked.is_some()),
+                gzip: matches!(&one.content, Content::Follows(follows) if follows.gzip),
+                shared: turns.shared,
                 activity: &self.activity,
             };
             // An attachment of a document that is held is held already: it waits for no share of the memory.
@@ -77,8 +78,8 @@ impl Writer {
                 Content::Stub => continue,
                 Content::Data(data) => (outgoing.store_within(Body::full(data), own()).await, None),
                 Content::Follows(follows) => {
-                    let following = following.ok_or(Error::Bug("nothing follows"))?;
-                    let body = following.next(follows.length).await?;
+                    let Parts { following, counted } = parts.ok_or(Error::Bug("nothing follows"))?;
+                    let body = turns.writer.watch(following.next(follows.length));
                     let budget = if counted { own() } else { self.gateway.budget.clone() };
                     (outgoing.store_within(body, budget).await, Some(follows))
                 }

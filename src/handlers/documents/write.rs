@@ -4,8 +4,8 @@ use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use http::request;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{StatusCode, request};
 use tokio::sync::oneshot;
 
 use super::super::attachment::{conflict, rev_of};
@@ -18,9 +18,10 @@ use super::super::{Exchange, Gateway, hear, in_time};
 use super::base::{Base, Found};
 use super::body::Held;
 use super::copies::CopyingParts;
-use super::draft::{Draft, Place};
-use super::parts::{First, Following, Related};
-use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json, too_long};
+use super::draft::{Draft, Named, Place};
+use super::parts::{Following, Related};
+use super::store::Parts;
+use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
 use crate::couch::{Couch, Text};
 use crate::error::Error;
 use crate::http::body::Body;
@@ -44,13 +45,16 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, mut excha
 async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body) -> Told {
     match related(&head) {
         None => json(writer, Some(target), head, body).await,
-        Some(boundary) => match Related::open(&writer.gateway, body, &boundary).await? {
-            First::Document(held, related) => {
+        Some(None) => {
+            let reason = "Content-Type has no boundary";
+            writer.refuse(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason)).await
+        }
+        Some(Some(boundary)) => match Related::open(&writer.gateway, body, &boundary).await {
+            Ok((held, related)) => {
                 let source = Source::Related(related, held.share.is_some());
                 single(writer, Some(target), head, &held, source).await
             }
-            First::Other(body) => writer.send_on(&writer.home.couch, head, body).await,
-            First::TooLong => Err(too_long()),
+            Err(error) => writer.refuse(error).await,
         },
     }
 }
@@ -68,10 +72,10 @@ pub(super) async fn post(gateway: Arc<Gateway>, database: Database, mut exchange
     in_time(limit, &activity, Box::pin(json(writer, None, head, body))).await
 }
 
-/// The boundary where CouchDB takes a request for multipart/related.
-fn related(head: &request::Parts) -> Option<String> {
-    let kind = head.headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    kind.starts_with("multipart/related;").then(|| boundary(kind))?
+/// The boundary, if there is one, where CouchDB takes a request for multipart/related.
+fn related(head: &request::Parts) -> Option<Option<String>> {
+    let kind = String::from_utf8_lossy(head.headers.get(CONTENT_TYPE)?.as_bytes());
+    kind.starts_with("multipart/related;").then(|| boundary(&kind))
 }
 
 async fn json(writer: Writer, target: Option<DocumentTarget>, head: request::Parts, body: Body) -> Told {
@@ -134,10 +138,15 @@ async fn single(
     let query = head.uri.query();
     let is_put = target.is_some();
     let rev = if is_put { rev_of(query, &head.headers)? } else { None };
-    let replicated = is_put && query_value(query, "new_edits").as_deref() == Some("false");
-    let follows = matches!(source, Source::Related(..));
-    let Ok(mut draft) = Draft::read(&writer, &held.bytes, target, rev, replicated, follows) else {
-        return writer.send_on(&writer.home.couch, head, source.untouched()).await;
+    let named = Named {
+        target,
+        rev,
+        replicated: is_put && is_replicated(query),
+        follows: matches!(source, Source::Related(..)),
+    };
+    let mut draft = match Draft::read(&writer, &held.bytes, named) {
+        Ok(draft) => draft,
+        Err(error) => return writer.refuse(error).await,
     };
     draft.decide(&writer).await?;
     if !draft.needs_base(&writer) {
@@ -156,9 +165,7 @@ async fn single(
         }
     };
     let couch = writer.couch_of(&draft, &base).await?;
-    let Ok(changed) = draft.revise(&base)? else {
-        return writer.send_on(&couch, head, source.untouched()).await;
-    };
+    let changed = draft.revise(&base)?.map_err(|name| draft.no_stub(&name))?;
     if !stores {
         let boundary = source.boundary();
         let body = if changed { source.with(draft.document.to_bytes()?) } else { source.untouched() };
@@ -169,7 +176,8 @@ async fn single(
         return passed_on(writer, couch, head, (body, parts), &draft, &base, changed).await;
     }
     let (following, counted) = source.following();
-    let objects = writer.store(&mut draft, &base, following.as_ref(), counted).await?;
+    let parts = following.as_ref().map(|following| Parts { following, counted });
+    let objects = writer.store(&mut draft, &base, &turns, parts).await?;
     draft.name()?;
     let write = Write::Request(Box::new(as_json(head)), draft.document.to_bytes()?.into());
     let plan = draft.goes.plan.clone().ok_or(Error::Bug("attachments were stored without a plan"))?;
@@ -228,9 +236,17 @@ async fn passed_on(
     Ok((TOUCHED, outcome?))
 }
 
+/// Whether a query says `new_edits=false`: CouchDB goes by the last that says true or false.
+fn is_replicated(query: Option<&str>) -> bool {
+    let pairs = query.unwrap_or_default().split('&').rev().map(|pair| Some(pair));
+    let said = pairs.filter_map(|pair| query_value(pair, "new_edits")).find(|said| matches!(&**said, "true" | "false"));
+    said.as_deref() == Some("false")
+}
+
 /// The head of a request whose body is now a document of another length.
 pub(super) fn as_json(mut head: request::Parts) -> request::Parts {
     head.headers.remove(CONTENT_LENGTH);
+    head.headers.remove(CONTENT_ENCODING);
     head.headers.remove("content-md5");
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     head

@@ -6,7 +6,6 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::StreamBody;
 
-use super::source::HEADERS;
 use super::*;
 
 type Read = Vec<(HeaderMap, Vec<u8>)>;
@@ -33,8 +32,7 @@ fn data(read: Read) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn parts_are_read_however_the_bytes_come() {
-    let body =
-        b"passed over\r\n--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b  \r\n\r\nno\r\nheader\r\n--b\r\n\
+    let body = b"passed over--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\n\r\nno\r\nheader\r\n--b\r\n\
         A: 1\r\nA: 2\r\n\r\n\r\n--b\r\n\r\n\r\r\n-\r\n--a\r\n--b--\r\nbehind";
     for size in 1..=body.len() {
         let read = read(body, "b", size).await.unwrap();
@@ -76,23 +74,64 @@ async fn a_body_cut_anywhere_is_an_error() {
     }
 }
 
+/// CouchDB's replicator puts names of attachments into them as they are.
 #[tokio::test]
-async fn headers_are_bounded_and_have_to_be_some() {
-    let endless = [b"--b\r\nA: ".as_slice(), &[b'x'; 2 * HEADERS]].concat();
-    assert!(matches!(read(&endless, "b", 1000).await, Err(Error::Headers)));
-    for wrong in ["nothing", "\u{e9}: 1", "a b: 1"] {
-        let body = format!("--b\r\n{wrong}\r\n\r\none\r\n--b--");
-        assert!(matches!(read(body.as_bytes(), "b", 1000).await, Err(Error::Headers)), "{wrong}");
+async fn whatever_stands_in_headers_a_part_is_read() {
+    for head in [
+        "Content-Disposition: attachment; filename=\"a\nb\"",
+        "Content-Disposition: attachment; filename=\"a\rb\u{1}\u{7f}\0\"",
+        "Content-Disposition: attachment; filename=\"a\r\nb: c\"\r\nA: 1",
+        "Content-Disposition: attachment; filename=\"\u{e9}\"",
+        "Content-Disposition: attachment;\r\n filename=x",
+        "a b c: 1\r\n: 2\r\n\u{e9}: 3",
+        "nothing",
+        "",
+    ] {
+        let body = format!("--b\r\n{head}\r\n\r\none\r\n--b--");
+        for size in [1, 7, 1000] {
+            assert_eq!(data(read(body.as_bytes(), "b", size).await.unwrap()), [b"one"], "{head:?}");
+        }
+    }
+    let folded = b"--b\r\nContent-Type: a/b;\n\tx=y\r\n\r\none\r\n--b--";
+    assert_eq!(read(folded, "b", 1000).await.unwrap()[0].0["content-type"], "a/b; x=y");
+}
+
+#[tokio::test]
+async fn headers_and_what_is_passed_over_are_bounded() {
+    for begin in [&b"--b\r\nA: "[..], b""] {
+        let endless = [begin, &[b'x'; 2 * MOST_BETWEEN]].concat();
+        assert!(matches!(read(&endless, "b", 1000).await, Err(Error::Headers)));
     }
 }
 
+#[tokio::test]
+async fn the_media_type_is_that_of_the_last_field() {
+    for (head, expected) in [
+        ("Content-Type: Application/JSON", "application/json"),
+        (" content-type :  application/json ; x", "application/json"),
+        ("Content-Type: text/plain\r\nContent-Type: application/json", "application/json"),
+        ("Content-Type: application/jsonx", "application/jsonx"),
+        ("Content-Type: application/json; a=\"\u{1}\u{e9}\"", "application/json"),
+        ("Content-Type: ;application/json", ""),
+        ("A: 1", ""),
+    ] {
+        let body = format!("--b\r\n{head}\r\n\r\none\r\n--b--");
+        let read = read(body.as_bytes(), "b", 1000).await.unwrap();
+        assert_eq!(media_type(&read[0].0), expected, "{head}");
+    }
+}
+
+/// As mochiweb takes the header apart.
 #[test]
 fn a_boundary_may_be_quoted() {
     let cases = [
         ("multipart/related; boundary=abc", Some("abc")),
-        ("multipart/related;boundary=\"a;b=c\"", Some("a;b=c")),
+        ("multipart/related;type=\"a;b\";boundary=abc", Some("abc")),
+        ("multipart/related;boundary=abc;boundary=x", Some("abc")),
         ("multipart/related; type=\"application/json; x\" ; Boundary = abc ; y=z", Some("abc")),
         ("multipart/related; boundary=\"a\\\"b\"", Some("a\"b")),
+        ("multipart/related; boundary=\"abc", Some("abc")),
+        ("multipart/related; boundary=\"a\"b", Some("a\"b")),
         ("multipart/related; boundary=\"\"", None),
         ("multipart/related; type=x", None),
         ("multipart/related", None),
