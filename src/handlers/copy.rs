@@ -166,6 +166,7 @@ impl OutgoingCopy {
             revpos: next_generation(&self.saved),
             content_type: &self.content_type,
             gzip: self.gzip,
+            shared: false,
             activity: &self.activity,
         };
         let object = tokio::select! {

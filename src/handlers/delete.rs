@@ -13,7 +13,7 @@ use super::attachment::{
 use super::commit::ok_text;
 use super::forward::forward;
 use super::home::{Home, Read};
-use super::locks::Turn;
+use super::locks::{Turn, Writer};
 use super::remove::remove_unnamed;
 use super::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 use super::{Exchange, Gateway};
@@ -44,7 +44,7 @@ pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
         };
     }
     let place = gateway.locks.place(&target);
-    let turn = place.turn().await;
+    let turn = place.turn(&Writer::default()).await;
     match asked.find().await? {
         Found::Outside(document, entry, caller) => {
             remove(gateway, target, caller, document, entry, Some(turn), activity).await

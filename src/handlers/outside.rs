@@ -36,6 +36,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) content_type: &'a str,
     /// Whether the bytes are gzip that the client named as `Content-Encoding`.
     pub(super) gzip: bool,
+    /// Whether another request may be storing the same attachment.
+    pub(super) shared: bool,
     pub(super) activity: &'a Activity,
 }
 

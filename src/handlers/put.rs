@@ -10,7 +10,7 @@ use super::commit::{Commit, Form, commit};
 use super::copy::{OutgoingCopy, forward_with_copy};
 use super::forward::forward;
 use super::home::{Home, Read};
-use super::locks::Turn;
+use super::locks::{Turn, Writer};
 use super::outside::{Outgoing, Unsaved, next_generation};
 use super::save::Write;
 use super::{Exchange, Gateway};
@@ -48,7 +48,8 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         let copy = OutgoingCopy { gateway, target, decision, document: base, saved, content_type, gzip, activity };
         return forward_with_copy(caller.couch().clone(), exchange, copy).await;
     }
-    let turn = place.turn().await;
+    let writer = Writer::default();
+    let turn = place.turn(&writer).await;
     let (base, caller) = match turn.overtaken {
         false => (base, caller),
         true => match self::base(&home, &target, rev.as_deref(), &headers, &activity).await? {
@@ -65,10 +66,11 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         revpos: next_generation(&base),
         content_type,
         gzip,
+        shared: turn.shared,
         activity: &activity,
     };
     // From here on nothing may be cut off by a client that leaves: no await before the object is taken care of.
-    let object = outgoing.store(exchange.request.into_body()).await?;
+    let object = outgoing.store(writer.watch(exchange.request.into_body())).await?;
     let mut objects = Unsaved::new(&gateway, &activity);
     let pointer = objects.push(&target.attachment, object)?;
     save(Ready { gateway, target, caller, base, plan, objects, pointer, turn }).await

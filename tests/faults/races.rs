@@ -58,6 +58,47 @@ async fn of_twenty_attachments_with_one_revision_one_stays() {
     world.stop().await;
 }
 
+/// A client that stops in the middle of its upload keeps nobody else waiting, and hears in the end that it was overtaken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_upload_is_passed() {
+    let world = World::start().await;
+    let (name, value) = authorization(&world.gateway.couch.admin);
+    let gateway = &world.gateway;
+    for (id, delete) in [("put", false), ("inline", false), ("deleted", true)] {
+        let rev = match delete {
+            true => world.with_attachment(id, b"old").await,
+            false => world.document(id).await,
+        };
+        let target = format!("/{}/{id}/call.mp3?rev={rev}", gateway.path());
+        let mut stalled = RawClient::connect(gateway.address).await.expect("a connection");
+        let head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Length: 10\r\n\r\nstal");
+        stalled.send(head).await.expect("sent");
+        while gateway.app.gateway.budget.held() == 0 && gateway.app.admission.in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let answer = match id {
+            "put" => gateway.put(id, "call.mp3", &rev, b"second").await,
+            "inline" => {
+                let body =
+                    json!({ "_rev": rev, "_attachments": { "call.mp3": { "data": STANDARD.encode("second") } } });
+                let target = format!("/{}/{id}", gateway.path());
+                gateway
+                    .request("PUT", &target, &[("Content-Type", "application/json")], body.to_string().as_bytes())
+                    .await
+            }
+            _ => gateway.request("DELETE", &target, &[], b"").await,
+        };
+        assert!(matches!(answer.status, 200 | 201), "{id}: {answer:?}");
+        let late = stalled.exchange("led up").await.expect("an answer");
+        assert_eq!(late.status, 409, "{id}: {late:?}");
+        let got = gateway.get(&format!("{id}/call.mp3")).await;
+        assert_eq!((got.status, got.body == b"second"), if delete { (404, false) } else { (200, true) }, "{id}");
+    }
+    world.audit(&["put".to_owned(), "inline".to_owned(), "deleted".to_owned()]).await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 2);
+    world.stop().await;
+}
+
 fn tag(body: &[u8]) -> String {
     format!("\"{}\"", STANDARD.encode(Md5::digest(body)))
 }

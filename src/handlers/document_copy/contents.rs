@@ -113,6 +113,7 @@ impl Copy {
             revpos: original.generation(),
             content_type: &original.content_type,
             gzip: original.is_gzip(),
+            shared: self.turns.iter().any(|turn| turn.shared),
             activity: &self.activity,
         };
         let stored = outgoing.store(body).await;

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::attachment::{DocumentPlan, decide, on_delete, plan_for, rev_of, rev_query};
 use super::commit::{Commit, Form, commit};
 use super::home::{Home, Read, read_leaf};
-use super::locks::Turn;
+use super::locks::{Turn, Writer};
 use super::outside::Unsaved;
 use super::remove::remove_once_gone;
 use super::save::Write;
@@ -155,9 +155,9 @@ impl Copy {
 async fn turns(gateway: &Gateway, to: &DocumentTarget, source: &Document) -> Vec<Turn> {
     let names: BTreeSet<String> =
         objects(source, &to.database.name, &to.document).into_iter().map(|(name, _)| name).collect();
-    let mut turns = Vec::with_capacity(names.len());
+    let (writer, mut turns) = (Writer::default(), Vec::with_capacity(names.len()));
     for name in names {
-        turns.push(gateway.locks.place(&to.attachment(&name)).turn().await);
+        turns.push(gateway.locks.place(&to.attachment(&name)).turn(&writer).await);
     }
     turns
 }

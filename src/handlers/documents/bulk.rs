@@ -42,10 +42,11 @@ pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchang
     if !writer.reads_all() && !Writer::finder(Text::Bulk).finds(&bytes) {
         return writer.send_on(&writer.home.couch, head, Body::full(bytes)).await;
     }
-    let Ok((bulk, drafts)) = Bulk::read(&writer, &bytes) else {
-        return writer.send_on(&writer.home.couch, head, Body::full(bytes.clone())).await;
-    };
-    write(writer, head, &bytes, bulk, drafts).await
+    match Bulk::read(&writer, &bytes) {
+        Ok((bulk, drafts)) => write(writer, head, &bytes, bulk, drafts).await,
+        // CouchDB refuses all for one, before anything is saved.
+        Err(error) => writer.refuse(error).await,
+    }
 }
 
 /// The body of the request as it stands.
@@ -116,7 +117,7 @@ async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'
         }
     }
     for item in &mut items {
-        item.store(&writer).await?;
+        item.store(&writer, &turns).await?;
     }
     let batch = batch(&writer, &head, &bulk, items).await?;
     match batch {
@@ -170,10 +171,10 @@ impl Item {
         matches!(self.draft.goes.place, Place::Storage(_)) && self.draft.carries()
     }
 
-    async fn store(&mut self, writer: &Writer) -> Result<(), Error> {
+    async fn store(&mut self, writer: &Writer, turns: &Turns) -> Result<(), Error> {
         let Some(base) = &self.base else { return Ok(()) };
         if self.stores() {
-            self.objects = writer.store(&mut self.draft, base, None, true).await?;
+            self.objects = writer.store(&mut self.draft, base, turns, None).await?;
             self.draft.name()?;
             self.changed = true;
         } else {

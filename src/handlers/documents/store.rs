@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use http::StatusCode;
 
-use super::super::locks::Turn;
+use super::super::locks::{self, Turn};
 use super::super::outside::{Outgoing, Unsaved};
 use super::super::{Operation, about};
 use super::Writer;
@@ -20,8 +20,20 @@ use crate::storage::{Budget, CHUNK_BYTES};
 /// Turns at all attachments that drafts have to store.
 pub(super) struct Turns {
     pub(super) turns: Vec<Turn>,
-    /// Whether somebody wrote one of them since the places were taken: what was read before may be old.
+    /// Whether another request wrote one of them since the places were taken: what was read before may be old.
     pub(super) overtaken: bool,
+    /// Whether another request may still be writing one of them.
+    pub(super) shared: bool,
+    /// This request.
+    pub(super) writer: locks::Writer,
+}
+
+/// The parts of the request that is stored.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) following: &'a Following,
+    /// Whether their memory is counted with the document's.
+    pub(super) counted: bool,
 }
 
 impl Writer {
@@ -37,22 +49,24 @@ impl Writer {
         let target = |(document, name): &(&str, &str)| self.database.document(document).attachment(name);
         let places: Vec<_> = names.iter().map(|name| self.gateway.locks.place(&target(name))).collect();
         let done = meanwhile.await?;
-        let mut turns = Vec::with_capacity(places.len());
+        let writer = locks::Writer::default();
+        let mut turns: Vec<Turn> = Vec::with_capacity(places.len());
         for place in places {
-            turns.push(place.turn().await);
+            turns.push(place.turn(&writer).await);
         }
-        let overtaken = turns.iter().any(|turn: &Turn| turn.overtaken);
-        Ok((Turns { turns, overtaken }, done))
+        let overtaken = turns.iter().any(|turn| turn.overtaken);
+        let shared = turns.iter().any(|turn| turn.shared);
+        Ok((Turns { turns, overtaken, shared, writer }, done))
     }
 
     /// Stores what a draft carries and puts the pointers into its document. After an error everything that was stored for
-    /// it is removed. `counted`: the memory of parts is counted with the document's.
+    /// it is removed.
     pub(super) async fn store(
         &self,
         draft: &mut Draft,
         base: &Base,
-        following: Option<&Following>,
-        counted: bool,
+        turns: &Turns,
+        parts: Option<Parts<'_>>,
     ) -> Result<Unsaved, Error> {
         let mut objects = Unsaved::new(&self.gateway, &self.activity);
         let Place::Storage(decision) = &draft.goes.place else { return Ok(objects) };
@@ -96,8 +110,8 @@ impl Writer {
             }
             pointer::put(&mut draft.document, &one.name, &pointer)?;
         }
-        if let Some(following) = following {
-            following.end().await?;
+        if let Some(Parts { following, .. }) = parts {
+            turns.writer.waiting(following.end()).await?;
         }
         for (key, value) in objects.fields() {
             draft.document.set(key, value)?;
