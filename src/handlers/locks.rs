@@ -44,11 +44,18 @@ type Key = (String, String, String);
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// Whose turn it is.
-    writer: Mutex<Option<Writer>>,
+    now: Mutex<Now>,
     freed: Notify,
     /// How many have had their turn.
     turns: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Now {
+    /// Whose turn it is.
+    writer: Option<Writer>,
+    /// How many have been passed and are still there.
+    passed: usize,
 }
 
 /// A request that writes attachments, and how far its client is.
@@ -113,14 +120,14 @@ impl Place {
             let mut freed = std::pin::pin!(freed);
             freed.as_mut().enable();
             let until = {
-                let mut now = lock(&entry.writer);
-                let until = now.as_ref().map(|writing| writing.until(latest, patience.stalled));
-                match (&*now, until) {
-                    (Some(_), Some(until)) if until > Instant::now() => until,
-                    (before, _) => {
-                        let shared = before.is_some();
-                        *now = Some(writer.clone());
-                        break shared;
+                let mut now = lock(&entry.now);
+                let until = now.writer.as_ref().map(|writing| writing.until(latest, patience.stalled));
+                match until {
+                    Some(until) if until > Instant::now() => until,
+                    before => {
+                        now.passed += usize::from(before.is_some());
+                        now.writer = Some(writer.clone());
+                        break now.passed > 0;
                     }
                 }
             };
@@ -134,10 +141,12 @@ impl Place {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.entry.turns.fetch_add(1, Ordering::AcqRel);
-        let mut now = lock(&self.entry.writer);
-        if now.as_ref().is_some_and(|now| Arc::ptr_eq(&now.0, &self.writer.0)) {
-            *now = None;
+        let mut now = lock(&self.entry.now);
+        if now.writer.as_ref().is_some_and(|writer| Arc::ptr_eq(&writer.0, &self.writer.0)) {
+            now.writer = None;
             self.entry.freed.notify_one();
+        } else {
+            now.passed = now.passed.saturating_sub(1);
         }
     }
 }
@@ -275,16 +284,17 @@ mod tests {
         let next = next.await.unwrap();
         assert!(next.shared && !next.overtaken);
         assert!(began.elapsed() >= STALLED * 5 / 2, "{:?}", began.elapsed());
-        // It has no turn to give back any more.
+        // It has no turn to give back any more, but as long as it writes, names are not shared.
         drop(sender);
         assert_eq!(read.await.unwrap().unwrap(), "xxx");
-        drop(slow);
-        let third = locks.place(&target());
-        let writer = Writer::default();
+        let (third, writer) = (locks.place(&target()), Writer::default());
         let mut third = std::pin::pin!(third.turn(&writer));
         assert!(futures_util::poll!(third.as_mut()).is_pending());
         drop(next);
-        assert!(third.await.overtaken);
+        let third = third.await;
+        assert!(third.overtaken && third.shared);
+        drop((slow, third));
+        assert!(!locks.place(&target()).turn(&Writer::default()).await.shared);
     }
 
     #[tokio::test]

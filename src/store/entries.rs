@@ -67,7 +67,9 @@ fn parse_entry(
     let is = |key| members.get(key) == Some(&Value::Bool(true));
     let meta = AttachmentMeta {
         content_type: text("content_type").unwrap_or("application/octet-stream").to_owned(),
-        revpos: number("revpos").unwrap_or(0),
+        revpos: members
+            .get("revpos")
+            .map_or(0, |said| generation(said).unwrap_or(if is("stub") { u64::MAX } else { 0 })),
         ..AttachmentMeta::default()
     };
     if is("stub") {
@@ -89,6 +91,12 @@ fn parse_entry(
     };
     let data = data.ok_or_else(invalid)?;
     Ok(AttachmentMeta { revpos: meta.revpos, ..AttachmentMeta::new(meta.content_type, data) })
+}
+
+/// A generation, also where it is written with a point: to Erlang `1 == 1.0`. A stub of anything else stands for nothing.
+fn generation(said: &Value) -> Option<u64> {
+    let text = said.to_string();
+    text.strip_suffix(".0").unwrap_or(&text).parse().ok()
 }
 
 /// The names of a document's attachments in their order. Those that have none come last, by name.

@@ -3,7 +3,7 @@
 //! The engine's own parser and printer lose the order of members, so they are not used.
 
 use http::StatusCode;
-use rouchdb_core::document::{AttachmentMeta, Document};
+use rouchdb_core::document::{AttachmentMeta, Document, Revision};
 use serde_json::{Map, Value};
 
 use super::answer::Failure;
@@ -59,6 +59,10 @@ pub(super) fn parse_head(value: Value) -> Result<(Document, Vec<Following>), Fai
             }
         }
     }
+    // The history counts, whatever `_rev` says.
+    if let Some(rev) = revisions.as_ref().and_then(newest) {
+        document.rev = Some(rev);
+    }
     document.data = Value::Object(data);
     let following = entries::parse(&mut document, attachments)?;
     // Last: the engine takes it out again, and only from the end does that keep the order of the others.
@@ -66,6 +70,12 @@ pub(super) fn parse_head(value: Value) -> Result<(Document, Vec<Following>), Fai
         members.insert("_revisions".to_owned(), revisions);
     }
     Ok((document, following))
+}
+
+/// The first of `_revisions`.
+fn newest(revisions: &Value) -> Option<Revision> {
+    let (start, id) = (revisions.get("start")?.as_u64()?, revisions.get("ids")?.get(0)?.as_str()?);
+    format!("{start}-{id}").parse().ok()
 }
 
 pub(super) fn illegal_id(reason: &'static str) -> Failure {
