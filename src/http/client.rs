@@ -186,6 +186,8 @@ impl Pool {
         // hyper ends a connection only after what it has begun to write is written.
         let stream = Stall::new(stream, shared.connector.timeouts().idle_body);
         let (sender, connection) = http1::Builder::new()
+            // CouchDB sends a media type as its client wrote it, a folded mail header too; it is unfolded here (RFC 9112 section 5.2).
+            .allow_obsolete_multiline_headers_in_responses(true)
             .max_header_size(shared.header_bytes)
             .max_buf_size(shared.header_bytes.max(READ_BUFFER))
             .handshake(TokioIo::new(stream))

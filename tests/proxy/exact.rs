@@ -121,6 +121,19 @@ async fn answers_arrive_as_they_were_sent() {
     assert_eq!((got.status, got.reason.as_str()), (299, ""));
 }
 
+/// CouchDB sends a media type as it stands in the document, a folded mail header too.
+#[tokio::test]
+async fn what_couchdb_sends_in_several_lines_arrives_in_one() {
+    let mut world = World::start().await;
+    for line in ["\n\t", "\r\n ", "\r\n\t "] {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg;{line}name=x\r\nContent-Length: 1\r\n\r\na");
+        let (_, answer) = world.pass(get("/db/doc/att"), answer.as_bytes()).await;
+        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"a"[..]), "{line:?}");
+        let told = answer.header("content-type").unwrap_or_default().split_whitespace().collect::<Vec<_>>();
+        assert_eq!(told, ["audio/mpeg;", "name=x"], "{line:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_older_upstream_does_not_make_the_gateway_older() {
     let mut world = World::start().await;

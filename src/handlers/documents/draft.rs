@@ -9,7 +9,7 @@ use super::super::attachment::{DocumentPlan, decide, plan_for};
 use super::Writer;
 use super::attached::{self, Attached, Content};
 use super::base::Base;
-use super::edit::Edit;
+use super::edit::{Edit, NamedRev};
 use crate::couch::Document;
 use crate::error::Error;
 use crate::plan::{Decision, OnDelete, Outcome, Subject};
@@ -53,7 +53,7 @@ pub(super) struct Named {
     /// The document's place, where the target of the request names it.
     pub(super) target: Option<DocumentTarget>,
     /// The revision in the query or in `If-Match`.
-    pub(super) rev: Option<String>,
+    pub(super) rev: Option<NamedRev>,
     /// Whether it is a replicated revision (`new_edits=false`).
     pub(super) replicated: bool,
     /// Whether parts may follow it.

@@ -7,6 +7,14 @@ use super::super::attachment::canonical_rev;
 use crate::couch::Document;
 use crate::error::Error;
 
+/// The revision that a request names beside its document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NamedRev {
+    pub(super) rev: String,
+    /// Whether it is in the query; else it is in `If-Match`.
+    pub(super) in_query: bool,
+}
+
 /// What kind of revision is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Edit {
@@ -22,18 +30,22 @@ impl Edit {
     ///
     /// # Errors
     /// CouchDB's refusal.
-    pub(super) fn of(document: &Document, named: Option<String>, replicated: bool) -> Result<Self, Error> {
+    pub(super) fn of(document: &Document, named: Option<NamedRev>, replicated: bool) -> Result<Self, Error> {
         let rev = document.raw("_rev").map(rev).transpose()?;
         let history = match document.raw("_revisions") {
             Some(raw) => history(raw)?,
             None => rev.into_iter().collect(),
         };
         if let (Some(own), Some(named)) = (history.first(), &named)
-            && own != named
+            && *own != named.rev
         {
-            let reason = "Document rev from request body and query string have different values";
+            let reason = match named.in_query {
+                true => "Document rev from request body and query string have different values",
+                false => "Document rev and etag have different values",
+            };
             return Err(refused("bad_request", reason));
         }
+        let named = named.map(|named| named.rev);
         match (replicated, history.is_empty()) {
             (false, _) => Ok(Self::New(history.into_iter().next().or(named))),
             (true, false) => Ok(Self::Replicated(history)),
@@ -86,7 +98,8 @@ mod tests {
 
     fn edit(text: &str, named: Option<&str>, replicated: bool) -> Result<Edit, String> {
         let document = Document::parse(text.as_bytes()).unwrap();
-        Edit::of(&document, named.map(str::to_owned), replicated).map_err(|error| error.to_string())
+        let named = named.map(|rev| NamedRev { rev: rev.to_owned(), in_query: true });
+        Edit::of(&document, named, replicated).map_err(|error| error.to_string())
     }
 
     fn revs(revs: &[&str]) -> Result<Edit, String> {

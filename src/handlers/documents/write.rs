@@ -19,6 +19,7 @@ use super::base::{Base, Found};
 use super::body::Held;
 use super::copies::CopyingParts;
 use super::draft::{Draft, Named, Place};
+use super::edit::NamedRev;
 use super::parts::{Following, Related};
 use super::store::Parts;
 use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
@@ -138,6 +139,8 @@ async fn single(
     let query = head.uri.query();
     let is_put = target.is_some();
     let rev = if is_put { rev_of(query, &head.headers)? } else { None };
+    let in_query = query_value(query, "rev").is_some();
+    let rev = rev.map(|rev| NamedRev { rev, in_query });
     let named = Named {
         target,
         rev,

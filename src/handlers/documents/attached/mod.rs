@@ -141,7 +141,9 @@ impl Entry<'_> {
         match said.parse() {
             Ok(length) => Ok(length),
             Err(_) if said.bytes().all(|byte| byte.is_ascii_digit()) => Err(Error::TooLarge(self.name.into())),
-            Err(_) if integer(said.trim_start_matches('-')).is_some() => Err(Unfit::Longer.into()),
+            Err(_) if said.strip_prefix('-').is_some_and(|rest| rest.parse::<u64>().is_ok()) => {
+                Err(Unfit::Longer.into())
+            }
             Err(_) => Err(self.wrong(key)),
         }
     }
