@@ -1,6 +1,5 @@
 //! A document that a client writes, from what it says to what is saved.
 
-use serde::Deserialize;
 use http::StatusCode;
 use serde_json::json;
 use serde_json::value::RawValue;
