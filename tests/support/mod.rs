@@ -5,6 +5,7 @@
 //! | [`azurite`] | azurite, the Azure Storage emulator, signatures verified, with a gate in front that fails on request |
 //! | [`certs`] | a throw-away CA with a server's and a client's certificate |
 //! | [`collector`] | an OpenTelemetry collector that believes nothing |
+//! | [`couch`] | the embedded store, or the CouchDB that `COUCHDB_URL` names |
 //! | [`dropbox`] | a double of Dropbox's API v2 |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
 //! | [`ftp`] | libunftp in this process, and a proxy in front of it that understands FTP |
@@ -36,6 +37,7 @@
 pub mod azurite;
 pub mod certs;
 pub mod collector;
+pub mod couch;
 pub mod dropbox;
 pub mod fault;
 pub mod ftp;
