@@ -6,6 +6,7 @@ mod connections;
 mod document;
 mod error;
 mod finder;
+mod rev;
 mod scan;
 
 pub use caller::{Answer, Caller, Revisions, Save, is_deleted, is_missing_database};
@@ -14,4 +15,5 @@ pub use connections::{Connections, Named, Whose, check, origin_of};
 pub use document::{Document, NotADocument};
 pub use error::Error;
 pub use finder::{Finder, Text};
+pub use rev::canonical;
 pub use scan::{Event, Fault, Guard, Path, Scanner, Step, Words, mentions_pointers, unquoted};

@@ -12,7 +12,7 @@ use http::header::{
 use http::{Response, StatusCode};
 
 use super::Gateway;
-use crate::couch::Document;
+use crate::couch::{Document, canonical};
 use crate::error::{Error, set_reason};
 use crate::http::body::Body;
 use crate::http::target::{encode, query_value};
@@ -27,7 +27,7 @@ pub(super) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Opti
     rev_of(target.query.as_deref(), headers)
 }
 
-/// The revision that a query or `If-Match` names.
+/// The revision that a query or `If-Match` names, as CouchDB writes it.
 pub(super) fn rev_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, Error> {
     let query = query_value(query, "rev").map(String::from);
     let header = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
@@ -40,7 +40,8 @@ pub(super) fn rev_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<
             let reason = "Document rev and etag have different values";
             Err(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason.to_owned()))
         }
-        (query, header) => Ok(query.or(header)),
+        // What CouchDB refuses goes on to it as it is.
+        (query, header) => Ok(query.or(header).map(|rev| canonical(&rev).unwrap_or(rev))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use http::header::HeaderMap;
 
+use crate::couch::canonical;
 use crate::http::target::decode;
 
 /// A document that is to be written, and the revision of it that is replaced.
@@ -22,18 +23,12 @@ impl Destination {
         }
         let (path, rev) = match text.split_once('?') {
             None => (text, None),
-            Some((path, query)) => (path, Some(query.split_once('=')?.1)),
+            Some((path, query)) => (path, Some(canonical(query.split_once('=')?.1)?)),
         };
         let document = String::from_utf8(decode(path).ok()?.into_owned()).ok()?;
-        let sound = rev.is_none_or(is_rev) && !document.is_empty() && !document.starts_with('_');
-        sound.then(|| Self { document, rev: rev.map(str::to_owned) })
+        let sound = !document.is_empty() && !document.starts_with('_');
+        sound.then_some(Self { document, rev })
     }
-}
-
-fn is_rev(text: &str) -> bool {
-    text.split_once('-').is_some_and(|(generation, id)| {
-        generation.parse::<u64>().is_ok() && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    })
 }
 
 #[cfg(test)]

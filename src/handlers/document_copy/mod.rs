@@ -11,11 +11,12 @@ mod destination;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use tokio::sync::oneshot;
 
-use super::attachment::{DocumentPlan, decide, on_delete, plan_for, rev_of, rev_query};
+use super::attachment::{DocumentPlan, conflict, decide, on_delete, plan_for, relay, rev_of, rev_query};
 use super::commit::{Commit, Form, commit};
 use super::home::{Home, Read, read_leaf};
 use super::locks::{Turn, Writer};
@@ -42,10 +43,19 @@ pub(super) async fn copy_document(
 ) -> (&'static str, Result<Response<Body>, Error>) {
     let headers = exchange.request.headers().clone();
     match Copy::of(&gateway, &target, &headers, &exchange.activity, exchange.id).await {
-        Ok(None) => ("forward", to_holder(&gateway, &target, exchange).await),
-        Ok(Some(copy)) => ("document", Box::pin(copy.run()).await),
+        Ok(Who::CouchDb) => ("forward", to_holder(&gateway, &target, exchange).await),
+        Ok(Who::Gateway(copy)) => ("document", Box::pin(copy.run()).await),
+        Ok(Who::Nobody(answer)) => ("document", Ok(relay(answer))),
         Err(error) => ("document", Err(error)),
     }
+}
+
+/// Who makes a copy.
+enum Who {
+    CouchDb,
+    Gateway(Box<Copy>),
+    /// CouchDB refused to show a document. If it made the copy a moment later, that would share the original's objects.
+    Nobody(Response<Bytes>),
 }
 
 /// A copy that the gateway makes.
@@ -69,28 +79,36 @@ struct Copy {
 }
 
 impl Copy {
-    /// Reads both documents with the client's rights; `None` where CouchDB is to copy, or to say why not.
+    /// Reads both documents with the client's rights. CouchDB copies what has no outside attachments, and says what is wrong with a request that
+    /// it does not understand.
     async fn of(
         gateway: &Arc<Gateway>,
         from: &DocumentTarget,
         headers: &HeaderMap,
         activity: &Activity,
         id: RequestId,
-    ) -> Result<Option<Self>, Error> {
-        let Ok(rev) = rev_of(from.query.as_deref(), headers) else { return Ok(None) };
+    ) -> Result<Who, Error> {
+        let Ok(rev) = rev_of(from.query.as_deref(), headers) else { return Ok(Who::CouchDb) };
         // Of a document that is written over itself the pointers stay its own.
         let destination = Destination::of(headers).filter(|destination| destination.document != from.document);
-        let Some(destination) = destination else { return Ok(None) };
+        let Some(destination) = destination else { return Ok(Who::CouchDb) };
         let home = Home::of(gateway, &from.database).await?;
         let (found, caller) = home.read(&from.path, &rev_query(rev.as_deref()), headers, activity).await?;
-        let Read::Document(source, _) = found else { return Ok(None) };
+        let source = match found {
+            Read::Document(source, _) => source,
+            Read::Missing(_) => return Ok(Who::CouchDb),
+            Read::Refused(answer) => return Ok(Who::Nobody(answer)),
+        };
         if source.raw("_deleted").is_some() || objects(&source, &from.database.name, &from.document).is_empty() {
-            return Ok(None);
+            return Ok(Who::CouchDb);
         }
         let to = from.database.document(&destination.document);
         // Who comes second reads what the first has written.
         let turns = turns(gateway, &to, &source).await;
-        let Some(over) = overwritten(&caller, &to, destination.rev.as_deref()).await? else { return Ok(None) };
+        let over = match overwritten(&caller, &to, destination.rev.as_deref()).await? {
+            Ok(over) => over,
+            Err(answer) => return Ok(Who::Nobody(answer)),
+        };
         let plan = plan_for(gateway, &to.database, &source).await?;
         let decision = match decide(&plan, &to.database, &source)? {
             Outcome::Store(decision) if !decision.stub => Some(decision),
@@ -101,7 +119,8 @@ impl Copy {
             replaced.clear();
         }
         let (gateway, from, activity) = (Arc::clone(gateway), from.clone(), activity.clone());
-        Ok(Some(Self { gateway, from, to, caller, source, over, plan, decision, replaced, turns, activity, id }))
+        let copy = Self { gateway, from, to, caller, source, over, plan, decision, replaced, turns, activity, id };
+        Ok(Who::Gateway(Box::new(copy)))
     }
 
     async fn run(self) -> Result<Response<Body>, Error> {
@@ -162,13 +181,20 @@ async fn turns(gateway: &Gateway, to: &DocumentTarget, source: &Document) -> Vec
     turns
 }
 
-/// The revision that the copy replaces; an empty document where there is none, `None` where CouchDB will refuse.
-async fn overwritten(caller: &Caller, to: &DocumentTarget, rev: Option<&str>) -> Result<Option<Document>, Error> {
-    Ok(match (read_leaf(&to.path, rev, caller).await?, rev) {
-        (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => Some(document),
-        (Read::Missing(_), None) => Some(Document::default()),
-        (Read::Document(..) | Read::Missing(_) | Read::Refused(_), _) => None,
-    })
+/// The revision that the copy replaces; an empty document where there is none. `Err` is CouchDB's refusal to show it.
+///
+/// Over a document that is not there CouchDB may take any revision (that depends on what else is in the shard), unless the copy has attachments.
+async fn overwritten(
+    caller: &Caller,
+    to: &DocumentTarget,
+    rev: Option<&str>,
+) -> Result<Result<Document, Response<Bytes>>, Error> {
+    match (read_leaf(&to.path, rev, caller).await?, rev) {
+        (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => Ok(Ok(document)),
+        (Read::Missing(_), None) => Ok(Ok(Document::default())),
+        (Read::Document(..) | Read::Missing(_), _) => Err(conflict()),
+        (Read::Refused(answer), _) => Ok(Err(answer)),
+    }
 }
 
 fn too_large() -> Error {
