@@ -24,14 +24,14 @@ impl Multipart {
         Self { boundary, body }
     }
 
-    /// With a boundary of `_bulk_get`, which begins with two hyphens more.
-    pub(super) fn hyphened() -> Self {
+    /// A document inside of `_bulk_get`, where boundaries begin with two hyphens more.
+    pub(super) fn inside_bulk_get() -> Self {
         Self::with(format!("--{}", uuid::Uuid::new_v4().simple()))
     }
 
-    /// The framing of `_bulk_get`: a line break comes before the first delimiter and after the last.
+    /// The framing of `_bulk_get` itself: a line break more before the first delimiter and after the last.
     pub(super) fn of_bulk_get() -> Self {
-        let mut parts = Self::hyphened();
+        let mut parts = Self::inside_bulk_get();
         parts.body.splice(0..0, *b"\r\n");
         parts
     }

@@ -11,7 +11,7 @@ use super::database::Database;
 use super::entries;
 use super::json::{render, render_as};
 use super::multipart::Multipart;
-use super::request::{Exchange, Query};
+use super::request::{Exchange, Query, parse_rev};
 
 /// Revisions as `atts_since` lists them.
 ///
@@ -20,7 +20,7 @@ use super::request::{Exchange, Query};
 /// 400 unless it is a list of revisions.
 pub(super) fn parse_revs(value: Value) -> Result<Vec<Revision>, Failure> {
     let texts: Vec<String> = serde_json::from_value(value).map_err(|_| Failure::bad_rev())?;
-    texts.iter().map(|text| text.parse().map_err(|_| Failure::bad_rev())).collect()
+    texts.iter().map(|text| parse_rev(text)).collect()
 }
 
 /// What `?atts_since=` asks.
@@ -70,18 +70,14 @@ pub(super) fn answer(exchange: &Exchange, document: Document) -> Answer {
     if document.attachments.is_empty() || !exchange.accepts("multipart/related") {
         return json_answer(StatusCode::OK, &render(document));
     }
-    let (kind, body) = related(document);
+    let (kind, body) = related(document, Multipart::new());
     let mut answer = sized(StatusCode::OK, body);
     set(&mut answer, CONTENT_TYPE, &kind);
     answer
 }
 
-/// A document and the bytes that follow it as `multipart/related`; plain JSON where none do.
-fn related(document: Document) -> (String, Bytes) {
-    related_in(Multipart::new(), document)
-}
-
-fn related_in(mut parts: Multipart, document: Document) -> (String, Bytes) {
+/// A document and the bytes that follow it as `multipart/related`, in these parts; plain JSON where none do.
+fn related(document: Document, mut parts: Multipart) -> (String, Bytes) {
     let (value, attachments) = render_as(document, entries::Bytes::Follow);
     let text = value.to_string();
     if attachments.iter().all(|(_, meta)| meta.data.is_none()) {
@@ -104,7 +100,7 @@ pub(super) fn open_revs(exchange: &Exchange, found: Vec<Result<Document, String>
     for one in found {
         match one {
             Ok(document) => {
-                let (kind, body) = related(document);
+                let (kind, body) = related(document, Multipart::new());
                 parts.add(&format!("Content-Type: {kind}\r\n"), &body);
             }
             Err(rev) => add_error(&mut parts, &json!({"missing": rev})),
@@ -150,7 +146,7 @@ pub(super) fn bulk_get(exchange: &Exchange, found: Vec<Found>) -> Answer {
 fn add_of_bulk_get(parts: &mut Multipart, document: Document) {
     let rev = document.rev.as_ref().map(Revision::to_string).unwrap_or_default();
     let id = document.id.clone();
-    let (kind, body) = related_in(Multipart::hyphened(), document);
+    let (kind, body) = related(document, Multipart::inside_bulk_get());
     if kind.starts_with("multipart/") {
         // The names come first here, and the boundary is not quoted.
         let kind = kind.replace('"', "");

@@ -31,7 +31,7 @@ pub(super) struct Mixed {
 pub(super) enum Form {
     /// `open_revs`
     OpenRevs,
-    /// `_bulk_get`: a line break more at both ends, and documents with attachments are named in their part's head.
+    /// `_bulk_get`: a line break more at both ends, boundaries that begin with two hyphens, and documents with attachments are named in their part's head.
     BulkGet,
 }
 
@@ -133,7 +133,6 @@ impl Ready {
                 Ok(parts)
             }
             Content::Alone(related, parts) => {
-                // Those of `_bulk_get` begin with two hyphens more (`chttpd_db:bulk_get_multipart_boundary`).
                 let hyphens = if form == Form::BulkGet { "--" } else { "" };
                 let boundary = format!("{hyphens}{}", Uuid::new_v4().simple());
                 self.headers.insert(CONTENT_TYPE, related_type(&boundary, form)?);
