@@ -167,13 +167,17 @@ impl Outside {
             return not_modified(kept, etag);
         }
         let unzip = self.pointer.is_gzip() && !accepts_gzip(headers);
-        let range = headers.get(RANGE).filter(|_| !self.pointer.is_gzip()).and_then(|value| value.to_str().ok());
+        let range = headers.get(RANGE).filter(|_| !unzip).and_then(|value| value.to_str().ok());
         let mut source = None;
         let length = match self.pointer.length {
             Some(length) => Some(length),
             None => source.insert(self.source(&gateway, target, &asked.activity).await?).length,
         };
-        let wanted = length.map_or(Wanted::Whole, |length| wanted(range, length));
+        let wanted = match length.map_or(Wanted::Whole, |length| wanted(range, length)) {
+            // CouchDB cuts nothing out of gzip, and still refuses what lies outside of it.
+            Wanted::Part(_) | Wanted::Parts(_) if self.pointer.is_gzip() => Wanted::Whole,
+            wanted => wanted,
+        };
         let part = match &wanted {
             Wanted::Unsatisfiable => return Err(unsatisfiable()),
             Wanted::Part(range) => Some(*range),
