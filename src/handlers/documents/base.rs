@@ -42,19 +42,30 @@ impl Writer {
     /// Looks for what a draft follows.
     pub(super) async fn find(&self, draft: &Draft) -> Result<Found, Error> {
         match &draft.edit {
-            Edit::New(rev) => self.newest(&draft.target, rev.as_deref()).await,
+            Edit::New(rev) => self.newest(draft, rev.as_deref()).await,
             Edit::Replicated(revs) => self.ancestor(draft, revs).await,
         }
     }
 
     /// Where the revision that is named has led to another leaf, it is old.
-    async fn newest(&self, target: &DocumentTarget, rev: Option<&str>) -> Result<Found, Error> {
+    async fn newest(&self, draft: &Draft, rev: Option<&str>) -> Result<Found, Error> {
+        let target = &draft.target;
         let (read, caller) = self.home.read_leaf(&target.path, rev, &self.headers, &self.activity).await?;
         Ok(match (read, rev) {
             (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
                 let generation = generation(Some(rev)) + 1;
                 Found::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
             }
+            // Where there is no document at all, CouchDB looks at stubs before it looks at the revision.
+            (Read::Missing(_), Some(_)) if draft.has_stubs() => match open_revs(&caller, target, "all").await? {
+                Ok(leaves) if leaves.is_empty() => {
+                    let (document, saved) = Default::default();
+                    let generation = generation(rev) + 1;
+                    Found::Base(Box::new(Base { document, saved, caller, exists: false, generation }))
+                }
+                Ok(_) => Found::Conflict(caller),
+                Err(answer) => Found::Answer(relay(answer)),
+            },
             (Read::Document(..), _) | (Read::Missing(_), Some(_)) => Found::Conflict(caller),
             (Read::Missing(answer), None) => {
                 let generation = if is_deleted(answer.body()) { buried(&caller, target).await? + 1 } else { 1 };

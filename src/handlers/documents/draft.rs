@@ -89,7 +89,7 @@ impl Draft {
         self.target.document.starts_with('_')
     }
 
-    fn has_stubs(&self) -> bool {
+    pub(super) fn has_stubs(&self) -> bool {
         self.attached.iter().any(|one| matches!(one.content, Content::Stub))
     }
 
