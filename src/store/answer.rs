@@ -130,7 +130,8 @@ impl From<RouchError> for Failure {
         match error {
             RouchError::NotFound(_) => Self::not_found("missing"),
             RouchError::Conflict => Self::conflict(),
-            RouchError::InvalidRev(_) => Self::bad_rev(),
+            // One that the engine cannot hold, as without an id: none is stored.
+            RouchError::InvalidRev(_) => Self::not_found("missing"),
             RouchError::BadRequest(reason) => Self::bad_request(reason),
             other => Self::internal(other),
         }

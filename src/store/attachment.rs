@@ -18,7 +18,7 @@ use super::entries::{self, check_attachment_name};
 use super::json::check_id;
 use super::multipart::Multipart;
 use super::range;
-use super::request::{Exchange, Query, encode};
+use super::request::{Exchange, Query, encode, parse_rev};
 use super::save::Presence;
 
 /// `/{db}/{document}/{name}`.
@@ -43,8 +43,7 @@ fn no_attachment() -> Failure {
 }
 
 async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str, name: &str) -> Result<Answer, Failure> {
-    let rev = query.get("rev").map(str::parse::<Revision>).transpose();
-    let rev = rev.map_err(|_| Failure::bad_rev())?.map(|rev| rev.to_string());
+    let rev = query.get("rev").map(parse_rev).transpose()?.map(|rev| rev.to_string());
     let document = database.read(id, GetOptions { rev, ..GetOptions::default() }).await?;
     let meta = document.attachments.get(name).ok_or_else(no_attachment)?;
     let tag = meta.digest.trim_start_matches("md5-");
@@ -116,7 +115,6 @@ async fn base(
     if let Some(members) = document.data.as_object_mut() {
         members.retain(|name, _| !name.starts_with('_'));
     }
-    document.deleted = false;
     Ok(Some((document, leaf)))
 }
 
@@ -185,8 +183,8 @@ async fn delete(
     name: &str,
 ) -> Result<Answer, Failure> {
     let Some((mut document, _)) = base(database, exchange, query, id).await? else {
-        database.presence(id).await?.require()?;
-        return Err(Failure::conflict());
+        let document = database.read(id, GetOptions::default()).await?;
+        return Err(if document.attachments.contains_key(name) { Failure::conflict() } else { no_attachment() });
     };
     entries::remove(&mut document, name).ok_or_else(no_attachment)?;
     let result = database.save_one(document).await?;

@@ -9,7 +9,7 @@ use super::answer::{Answer, Failure, json_answer, not_modified, set, set_etag};
 use super::database::Database;
 pub(super) use super::json::illegal_id;
 use super::json::{check_id, parse, render};
-use super::request::{Exchange, Query, decode, encode};
+use super::request::{Exchange, Query, decode, encode, parse_rev};
 use super::user::User;
 use super::{related, revisions, whole};
 
@@ -36,9 +36,8 @@ pub(super) async fn document(
 
 /// What the query asks to be told about a document.
 pub(super) fn get_options(query: &Query) -> Result<GetOptions, Failure> {
-    let rev = query.get("rev").map(str::parse::<Revision>).transpose();
     Ok(GetOptions {
-        rev: rev.map_err(|_| Failure::bad_rev())?.map(|rev| rev.to_string()),
+        rev: query.get("rev").map(parse_rev).transpose()?.map(|rev| rev.to_string()),
         conflicts: query.flag("conflicts") || query.flag("meta"),
         revs: query.flag("revs"),
         revs_info: query.flag("revs_info") || query.flag("meta"),
@@ -149,8 +148,9 @@ async fn copy(
     if target.starts_with("_design/") {
         user.require_admin(&database.security().await?)?;
     }
-    let replaced = Query::parse(options)?;
-    let rev = replaced.get("rev").map(str::parse).transpose().map_err(|_| Failure::bad_rev())?;
+    // Whatever it is called, what the query says is the revision.
+    let rev = (!options.is_empty()).then(|| options.split_once('=').unwrap_or_default().1);
+    let rev = rev.map(parse_rev).transpose()?;
     let source = exchange.rev(query)?.map(|rev| rev.to_string());
     let source = database.read(id, GetOptions { rev: source, ..GetOptions::default() }).await?;
     let result = database.save_copy(Document { id: target, rev, ..source }).await?;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::answer::Failure;
 use super::entries::{self, Bytes, Following, ORDER};
+use super::request::parse_rev;
 
 /// Members that tell about a document and are not stored.
 const TOLD: [&str; 5] = ["_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq", "_revisions"];
@@ -46,7 +47,7 @@ pub(super) fn parse_head(value: Value) -> Result<(Document, Vec<Following>), Fai
             ("_id", Value::String(_)) => return Err(illegal_id("Document id must not be empty")),
             ("_id", _) => return Err(illegal_id("Document id must be a string")),
             ("_rev", Value::String(rev)) => {
-                document.rev = Some(rev.parse().map_err(|_| Failure::bad_rev())?);
+                document.rev = Some(parse_rev(&rev)?);
             }
             ("_rev", _) => return Err(Failure::bad_rev()),
             ("_deleted", Value::Bool(deleted)) => document.deleted = deleted,

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::answer::{Answer, Failure};
 use super::attachment::unpack;
 use super::body::{RequestBody, too_large};
+use crate::couch::canonical;
 use crate::http::forwarded::base;
 use crate::http::headers::names_tag;
 use crate::http::method::overridden;
@@ -48,12 +49,11 @@ impl Exchange {
     /// The revision that `?rev=` and If-Match name, quoted or not; they must not differ.
     pub(super) fn rev(&self, query: &Query) -> Result<Option<Revision>, Failure> {
         let matched = self.header(header::IF_MATCH).map(|tag| tag.trim().trim_matches('"'));
-        let parsed = |text: &str| text.parse::<Revision>().map_err(|_| Failure::bad_rev());
-        match (query.get("rev").map(parsed).transpose()?, matched.map(parsed).transpose()?) {
+        match (query.get("rev"), matched) {
             (Some(rev), Some(matched)) if rev != matched => {
                 Err(Failure::bad_request("Document rev and etag have different values"))
             }
-            (rev, matched) => Ok(rev.or(matched)),
+            (rev, matched) => rev.or(matched).map(parse_rev).transpose(),
         }
     }
 
@@ -128,6 +128,18 @@ impl Exchange {
         headers.insert(SERVER, HeaderValue::from_static(server));
         answer
     }
+}
+
+/// A revision as CouchDB reads it.
+///
+/// # Errors
+///
+/// 400 with CouchDB's reason.
+pub(super) fn parse_rev(text: &str) -> Result<Revision, Failure> {
+    let text = canonical(text).ok_or_else(Failure::bad_rev)?;
+    let (generation, id) = text.split_once('-').unwrap_or_default();
+    // What does not fit is no revision that is stored.
+    Ok(Revision::new(generation.parse().unwrap_or(u64::MAX), id.to_owned()))
 }
 
 /// A JSON text, nested as deep as the engine keeps documents.

@@ -75,7 +75,7 @@ impl Database {
     pub(super) async fn base(&self, id: &str, rev: &Revision) -> Result<Option<(Document, bool)>, Failure> {
         let at = |latest| GetOptions { rev: Some(rev.to_string()), latest, revs: true, ..GetOptions::default() };
         let found = match self.engine.get(id, at(false)).await {
-            Err(RouchError::NotFound(_)) => return Ok(None),
+            Err(RouchError::NotFound(_) | RouchError::InvalidRev(_)) => return Ok(None),
             found => found?,
         };
         let latest = self.engine.get(id, at(true)).await?;
@@ -85,48 +85,71 @@ impl Database {
 
     /// Saves new edits in order, each with its own result.
     ///
-    /// An edit of the engine without attachments keeps those of its parent; CouchDB drops them. Such an edit is written as a
-    /// revision with its history, under the lock that makes its parent's being a leaf still true.
+    /// What an edit may follow, and what becomes of attachments, the engine sees in other ways than CouchDB: each is written as the revision that CouchDB
+    /// would make, under the lock that keeps true what was read for it.
     pub(super) async fn save(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
         let _guard = self.saving.lock().await;
         let mut results = Vec::with_capacity(documents.len());
-        let mut waiting = Vec::new();
+        let mut waiting: Vec<Document> = Vec::new();
         for document in documents {
-            match self.dropping(&document).await? {
-                None => waiting.push(document),
-                Some(history) => {
-                    results.extend(self.edit(std::mem::take(&mut waiting)).await?);
-                    let replicated = BulkDocsOptions::replication();
-                    results.extend(self.engine.bulk_docs(vec![with_history(document, history)], replicated).await?);
+            // The second edit of a document follows the first.
+            if document.id.starts_with("_local/") || waiting.iter().any(|other| other.id == document.id) {
+                results.extend(self.write(std::mem::take(&mut waiting)).await?);
+            }
+            if document.id.starts_with("_local/") {
+                results.extend(self.engine.bulk_docs(vec![document], BulkDocsOptions::new()).await?);
+                continue;
+            }
+            match self.next(document, Stubs::OfParent).await? {
+                Ok(revision) => waiting.push(revision),
+                Err(refused) => {
+                    results.extend(self.write(std::mem::take(&mut waiting)).await?);
+                    results.push(refused);
                 }
             }
         }
-        results.extend(self.edit(waiting).await?);
+        results.extend(self.write(waiting).await?);
         Ok(results)
     }
 
-    async fn edit(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
-        if documents.is_empty() {
+    async fn write(&self, revisions: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
+        if revisions.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self.engine.bulk_docs(documents, BulkDocsOptions::new()).await?)
+        Ok(self.engine.bulk_docs(revisions, BulkDocsOptions::replication()).await?)
     }
 
-    /// The history of an edit that drops all attachments of its parent, newest first; `None` when it is another edit.
-    async fn dropping(&self, document: &Document) -> Result<Option<Vec<String>>, Failure> {
-        let Some(rev) = &document.rev else {
-            return Ok(None);
+    /// The revision that an edit makes, or the conflict that it is (`prep_and_validate_updates` of CouchDB's couch_db.erl, `merge_rev_tree` of its
+    /// couch_db_updater.erl).
+    async fn next(&self, mut document: Document, stubs: Stubs) -> Result<Result<Document, DocResult>, Failure> {
+        let winner = self.winner(&document.id).await?;
+        let parent = match (&document.rev, &winner) {
+            (None, None) => None,
+            // A document that is deleted goes on from its tombstone, and only without naming it.
+            (None, Some((rev, true))) if !document.deleted => {
+                self.base(&document.id, &rev.parse().map_err(|_| Failure::bad_rev())?).await?
+            }
+            (Some(rev), Some((_, false))) => match self.base(&document.id, rev).await? {
+                Some((parent, true)) => Some((parent, true)),
+                _ => return Ok(Err(conflict(document.id))),
+            },
+            _ => return Ok(Err(conflict(document.id))),
         };
-        if document.deleted || !document.attachments.is_empty() || document.id.starts_with("_local/") {
-            return Ok(None);
+        // What begins anew is a first revision to its attachments.
+        let generation = document.rev.as_ref().map_or(0, |rev| rev.pos) + 1;
+        let parent = parent.map(|(parent, _)| parent);
+        let known = parent.as_ref().map(|parent| &parent.attachments);
+        for (name, meta) in &mut document.attachments {
+            if meta.data.is_some() {
+                meta.revpos = generation;
+            } else if stubs == Stubs::OfParent {
+                let there = known.and_then(|known| known.get(name));
+                *meta = there.ok_or_else(|| Failure::missing_stub(&document.id, name))?.clone();
+            }
         }
-        let Some((parent, true)) = self.base(&document.id, rev).await? else {
-            return Ok(None);
-        };
-        if parent.attachments.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(history(&parent).into_iter().map(|rev| rev.hash).collect()))
+        document.rev = parent.as_ref().and_then(|parent| parent.rev.clone());
+        let history = parent.as_ref().map(history).unwrap_or_default();
+        Ok(Ok(with_history(document, history.into_iter().map(|rev| rev.hash).collect())))
     }
 
     /// Saves one new edit.
@@ -143,14 +166,15 @@ impl Database {
         if document.attachments.values().all(|meta| meta.data.is_some()) {
             return Ok(());
         }
-        let parent = match &document.rev {
+        let parent = match (&document.rev, self.presence(&document.id).await?) {
+            // Nothing is there that a stub could stand for, whatever revision is named.
+            (_, Presence::Missing) | (None, Presence::Deleted) => HashMap::new(),
             // A revision that is not there, or that another one follows, is a conflict, which the save finds.
-            Some(rev) => match self.base(&document.id, rev).await? {
+            (Some(rev), _) => match self.base(&document.id, rev).await? {
                 Some((parent, true)) => parent.attachments,
                 _ => return Ok(()),
             },
-            None if self.presence(&document.id).await? == Presence::Live => return Ok(()),
-            None => HashMap::new(),
+            (None, Presence::Live) => return Ok(()),
         };
         let mut stubs = document.attachments.iter().filter(|(_, meta)| meta.data.is_none());
         match stubs.find(|(name, stub)| !parent.get(*name).is_some_and(|there| is_stub_of(stub, there))) {
@@ -197,32 +221,32 @@ impl Database {
         Ok(document)
     }
 
-    /// Saves a document read here under another id. Its attachments stay those of the revision that brought them, as they
-    /// do in CouchDB; to the engine they would be new.
+    /// Saves a document read here under another id. Its attachments stay those of the revision that brought them.
     pub(super) async fn save_copy(&self, document: Document) -> Result<DocResult, Failure> {
-        if document.attachments.is_empty() || document.id.starts_with("_local/") {
+        if document.id.starts_with("_local/") {
             return self.save_one(document).await;
         }
         let _guard = self.saving.lock().await;
-        let parent = match (&document.rev, self.winner(&document.id).await?) {
-            (Some(rev), _) => Some(rev.clone()),
-            (None, Some((_, false))) => return Err(Failure::conflict()),
-            // Goes on from the tombstone.
-            (None, Some((rev, true))) => Some(rev.parse().map_err(|_| Failure::bad_rev())?),
-            (None, None) => None,
+        let result = match self.next(document, Stubs::Own).await? {
+            Ok(revision) => self.write(vec![revision]).await?.pop(),
+            Err(refused) => Some(refused),
         };
-        let history = match &parent {
-            None => Vec::new(),
-            Some(rev) => match self.base(&document.id, rev).await? {
-                Some((parent, true)) => history(&parent).into_iter().map(|rev| rev.hash).collect(),
-                _ => return Err(Failure::conflict()),
-            },
-        };
-        let copied = with_history(Document { rev: parent, ..document }, history);
-        let result = self.engine.bulk_docs(vec![copied], BulkDocsOptions::replication()).await?.pop();
         let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
         if result.ok { Ok(result) } else { Err(Failure::refused(&result)) }
     }
+}
+
+/// What the stubs of a document stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stubs {
+    /// Attachments of the revision that it follows.
+    OfParent,
+    /// What they say themselves: it was read here.
+    Own,
+}
+
+fn conflict(id: String) -> DocResult {
+    DocResult::error(id, "conflict", "Document update conflict.")
 }
 
 /// Whether a stub may stand for a stored attachment of its name. One that tells no revision does.
@@ -248,7 +272,7 @@ fn with_own_rev(mut document: Document) -> Result<Document, Failure> {
 fn with_history(mut document: Document, history: Vec<String>) -> Document {
     let parent = document.rev.take();
     let text = parent.as_ref().map(Revision::to_string);
-    let hash = generate_rev_hash(&document.data, false, text.as_deref(), &document.attachments);
+    let hash = generate_rev_hash(&document.data, document.deleted, text.as_deref(), &document.attachments);
     let mut ids = vec![hash.clone()];
     ids.extend(history);
     let start = parent.map_or(0, |parent| parent.pos) + 1;

@@ -18,7 +18,7 @@ async fn revisions_decide_as_in_couchdb() {
         (&format!("doc/call.mp3?rev={never}"), "", 409),
         (&format!("doc/call.mp3?rev={first_never}"), "", 409),
         ("doc/call.mp3?rev=zzz", "", 400),
-        ("doc/call.mp3?rev=2-", "", 400),
+        ("doc/call.mp3?rev=2-", "", 409),
         ("doc/call.mp3?rev={1}", "{0}", 400),
         ("doc/call.mp3", "{0}", 409),
         ("doc/call.mp3", "zzz", 400),
