@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::program::{Serving, code, command, text};
 
 const ACCOUNT: &str = "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b";
-const MODB: &str = "account/4f/1c/0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202611";
+const MODB: &str = "account/4f/1c/0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202411";
 
 /// A store with plans that hold secrets.
 fn planned() -> Serving {
@@ -110,7 +110,7 @@ fn a_document_is_read_for_its_type_and_owner() {
 #[test]
 fn accounts_systems_and_others_have_their_class() {
     let serving = planned();
-    let account = MODB.trim_end_matches("-202611");
+    let account = MODB.trim_end_matches("-202411");
     let answer = explain(&serving, &["--db", account, "--type", "media", "--owner", "u1", "--attachment", "x"]);
     let url = serving.folder.path().canonicalize().unwrap().join(format!("attachments/d/{ACCOUNT}/u1/%7Bid%7D/x"));
     let expected = json!({

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::program::{Serving, answer, code, command, head, request, run, text};
 
-const MODB: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202611";
+const MODB: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202411";
 
 /// A gateway that sends attachments to a directory.
 fn planned() -> Serving {

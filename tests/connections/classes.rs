@@ -167,7 +167,7 @@ async fn what_has_no_class_is_local() {
     let plan = json!({"pvt_type": "storage", "connections": world.connections(), "plan": classes});
     world.gateway.save_plan("system", plan).await;
     let own = uuid::Uuid::new_v4().simple().to_string();
-    let provisioner = format!("{}-provisioner", world.gateway.path().trim_end_matches("-202611"));
+    let provisioner = format!("{}-provisioner", world.gateway.path().trim_end_matches("-202411"));
     for target in
         ["/", "/_all_dbs", "/_up", "/_session", "/system_config/none", "/system_data", "/services", "/_users/x"]
     {
@@ -182,9 +182,9 @@ async fn what_has_no_class_is_local() {
     // And those that have one are not.
     let (year, account) = (world.gateway.path(), world.gateway.path());
     let databases = [
-        year.replace("-202611", "-2026"),
-        account.trim_end_matches("-202611").to_owned(),
-        account.replace("-202611", "-selectors"),
+        year.replace("-202411", "-2024"),
+        account.trim_end_matches("-202411").to_owned(),
+        account.replace("-202411", "-selectors"),
         "alerts".to_owned(),
         "faxes".to_owned(),
         "numbers%2F%2B1555".to_owned(),

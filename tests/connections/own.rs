@@ -35,7 +35,7 @@ async fn records_are_written_and_listed_at_the_databases_home() {
             "modb": {"connection": FIRST, "database": options},
             "yodb": {"attachments": {"handler": STORAGE}}}}))
         .await;
-    let year = world.gateway.path().replace("-202611", "-2026");
+    let year = world.gateway.path().replace("-202411", "-2024");
     world.gateway.couch.request("PUT", &format!("/{year}"), "", b"").await;
     let put = world.gateway.request("PUT", &format!("/{year}/doc/a.mp3"), &[], b"x").await;
     assert_eq!(put.status, 502, "{put:?}");

@@ -7,7 +7,7 @@ use crate::support::gateway::{Running, json as parsed, rev};
 
 /// Another database of the same account.
 fn other_month(gateway: &Running) -> String {
-    gateway.path().replace("-202611", "-202612")
+    gateway.path().replace("-202411", "-202412")
 }
 
 /// Reads `doc` and saves it under another id, or in another database; gives target and revision.

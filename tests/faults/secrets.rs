@@ -207,7 +207,7 @@ async fn no_secret_leaves_the_plan() {
     let s3 = S3Server::start().await;
     s3.make_bucket(super::world::BUCKET);
     let account = uuid::Uuid::new_v4().simple().to_string();
-    let database = format!("account%2F{}%2F{}%2F{}-202611", &account[..2], &account[2..4], &account[4..]);
+    let database = format!("account%2F{}%2F{}%2F{}-202411", &account[..2], &account[2..4], &account[4..]);
     couch.request("PUT", &format!("/{database}"), "", b"").await;
     let names = save_plan(&couch, &account, &storages(s3.address().port())).await;
     let files = tempfile::tempdir().expect("a temporary folder");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::program::{Serving, answer, head, request};
 
-const MODB: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202611";
+const MODB: &str = "account%2F4f%2F1c%2F0a5f6e3b4d7e8a9b0c1d2e3f4a5b-202411";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// A gateway that logs in JSON and sends attachments to a directory.

@@ -23,7 +23,7 @@ async fn with_every_class(aggregate: Value) -> Running {
 }
 
 fn account_path(gateway: &Running) -> String {
-    gateway.database().trim_end_matches("-202611").to_owned()
+    gateway.database().trim_end_matches("-202411").to_owned()
 }
 
 #[tokio::test]
@@ -32,12 +32,12 @@ async fn databases_of_accounts_have_the_class_of_their_name() {
     let account = account_path(&gateway);
     for (suffix, class) in [
         ("", Some("account")),
-        ("-202611", Some("modb")),
+        ("-202411", Some("modb")),
         ("-2026", Some("yodb")),
         ("-selectors", Some("account")),
         ("-provisioner", None),
         ("-20261", None),
-        ("-2026111", None),
+        ("-2024111", None),
     ] {
         let path = database(&gateway, &format!("{account}{suffix}")).await;
         assert_eq!(goes_to(&gateway, &path, json!({})).await.as_deref(), class, "{suffix}");

@@ -37,7 +37,7 @@ async fn metrics_have_their_names_and_name_nobody() {
     let (_, got) = world.pass(get("/secretdb/secretdoc"), missing).await;
     assert_eq!(got.status, 404);
     let mut client = world.client().await;
-    let database = "account%2Fab%2Fcd%2Fef0123456789abcdef0123456789-202611";
+    let database = "account%2Fab%2Fcd%2Fef0123456789abcdef0123456789-202411";
     client.send(get(&format!("/{database}/secretdoc/secretname.mp3"))).await.expect("sent");
     // The gateway asks for plans first.
     let got = loop {
@@ -70,7 +70,7 @@ async fn metrics_have_their_names_and_name_nobody() {
     ] {
         assert!(text.contains(name), "{name} is missing: {text}");
     }
-    for secret in ["secret", "ef0123456789", "202611", "SECRETMETHOD", &world.gateway.couch.plans] {
+    for secret in ["secret", "ef0123456789", "202411", "SECRETMETHOD", &world.gateway.couch.plans] {
         assert!(!text.contains(secret), "{secret} is in {text}");
     }
     let later = ask(address, "GET", "/metrics").await.text();
