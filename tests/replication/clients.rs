@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::content::{assert_same, assert_same_after_pouchdb, change, write};
+use crate::content::{assert_same, assert_same_after_pouchdb, change, write, write_empty};
 use crate::ends::{End, leaves};
 
 /// Runs a script of this folder with node and gives what it printed.
@@ -31,6 +31,7 @@ async fn pouchdb(source: &End, target: &End, way: &str) -> Value {
 
 async fn goes(source: End, target: End) {
     write(&source.peer).await;
+    write_empty(&source.peer).await;
     pouchdb(&source, &target, "").await;
     let compared = assert_same(&source.peer, &target.peer).await;
     assert!(compared > 10, "{compared} attachments");
@@ -51,6 +52,7 @@ async fn goes(source: End, target: End) {
 /// There and back again, through PouchDB's own database.
 async fn visits(source: End, target: End) {
     write(&source.peer).await;
+    write_empty(&source.peer).await;
     let told = pouchdb(&source, &target, "memory").await;
     assert!(told["attachments"].as_u64() > Some(10), "{told}");
     assert_same_after_pouchdb(&source.peer, &target.peer).await;

@@ -36,11 +36,15 @@ async fn delete(peer: &Peer, rest: &str) {
     assert_eq!(answer.status, 200, "{rest}: {answer:?}");
 }
 
-/// Writes documents of every kind.
+/// Writes an attachment without a byte. CouchDB's own replicator waits for minutes for the bytes of one (3.5.2, from one CouchDB to another too).
+pub async fn write_empty(peer: &Peer) {
+    put(peer, "empty", "nothing.mp3", "", "audio/mpeg", b"").await;
+}
+
+/// Writes documents of every other kind.
 pub async fn write(peer: &Peer) {
     save(peer, json!({ "_id": "plain", "n": 1 })).await;
     save(peer, json!({ "_id": "ünïcode/id +1", "name": "🎺" })).await;
-    put(peer, "empty", "nothing.mp3", "", "audio/mpeg", b"").await;
     put(peer, "one", "byte.mp3", "", "audio/mpeg", b"x").await;
     put(peer, "large", "recording.wav", "", "audio/x-wav", &bytes(70_000, 1)).await;
     put(peer, "text", "notes.txt", "", "text/plain", &b"the same line again\n".repeat(500)).await;
@@ -127,6 +131,7 @@ async fn compare(source: &Peer, target: &Peer, forget: impl Fn(&mut Value)) -> u
     for id in here {
         let (mut one, mut other) = (leaves(source, &id).await, leaves(target, &id).await);
         one.iter_mut().chain(&mut other).for_each(&forget);
+        one.iter_mut().chain(&mut other).for_each(forget_packing);
         assert_eq!(one, other, "{id:?}");
         for leaf in one {
             let names = leaf["_attachments"].as_object().cloned().unwrap_or_default();
@@ -137,7 +142,11 @@ async fn compare(source: &Peer, target: &Peer, forget: impl Fn(&mut Value)) -> u
                 let (one, other) = (source.ask("GET", &rest, &[], b"").await, target.ask("GET", &rest, &[], b"").await);
                 assert_eq!((one.status, other.status), (200, 200), "{rest}: {one:?} {other:?}");
                 assert_eq!(one.body, other.body, "{rest}");
+                let packed = one.header("content-type").is_some_and(|kind| kind.starts_with("text/"));
                 for header in ["content-type", "content-length", "etag", "accept-ranges"] {
+                    if packed && header != "content-type" {
+                        continue;
+                    }
                     assert_eq!(one.header(header), other.header(header), "{rest}: {header}");
                 }
                 compared += 1;
@@ -145,6 +154,14 @@ async fn compare(source: &Peer, target: &Peer, forget: impl Fn(&mut Value)) -> u
         }
     }
     compared
+}
+
+/// Text is gzipped in CouchDB, and its digest is that of the gzip; a storage keeps what it was sent.
+fn forget_packing(leaf: &mut Value) {
+    let entries = leaf["_attachments"].as_object_mut().into_iter().flatten();
+    for (_, entry) in entries.filter(|(_, entry)| entry["content_type"] == "text/plain") {
+        entry["digest"] = Value::Null;
+    }
 }
 
 /// Writes another attachment of a document that both ends have.

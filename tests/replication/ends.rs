@@ -25,9 +25,9 @@ impl End {
     pub async fn plain() -> Self {
         let couch = Couch::start().await;
         let database = format!("plain_{}", uuid::Uuid::new_v4().simple());
-        let peer = Peer { address: address(&couch), login: couch.admin.clone(), database };
-        let made = peer.ask("PUT", "", &[], b"").await;
+        let made = couch.request("PUT", &format!("/{database}"), "", b"").await;
         assert_eq!(made.status, 201, "{made:?}");
+        let peer = Peer { address: couch.address(), login: couch.admin.clone(), database };
         Self { behind: peer.clone(), peer, storage: None, gateway: None, _couch: Some(couch) }
     }
 
@@ -52,7 +52,7 @@ impl End {
         gateway.save_plan(&gateway.account, plan).await;
         let login = gateway.couch.admin.clone();
         let peer = Peer { address: gateway.address, login, database: gateway.path() };
-        let behind = Peer { address: address(&gateway.couch), ..peer.clone() };
+        let behind = Peer { address: gateway.couch.address(), ..peer.clone() };
         Self { peer, behind, storage: Some(storage), gateway: Some(gateway), _couch: None }
     }
 
@@ -89,10 +89,6 @@ impl End {
         }
         count
     }
-}
-
-fn address(couch: &Couch) -> std::net::SocketAddr {
-    couch.url.trim_start_matches("http://").parse().expect("host and port")
 }
 
 /// The ids of all documents, deleted ones too.
