@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::gate::{Act, End, answer};
 use super::support::raw::RawResponse;
-use super::world::{BUCKET, World};
+use super::world::{BUCKET, World, cuts};
 
 const RECORDING: &[u8] = b"a recording";
 
@@ -29,8 +29,8 @@ async fn a_removal_whose_answer_is_lost_is_found_out() {
     let world = World::start().await;
     let mut acts = Vec::new();
     for end in [End::Fin, End::Reset] {
-        acts.extend([0, 1, 60, 250, 310].map(|after| Act::CutAnswer(after, end)));
-        acts.extend([0, 1, 300].map(|after| Act::CutRequest(after, end)));
+        acts.extend(cuts(&[0, 1, 60, 250, 310]).into_iter().map(|after| Act::CutAnswer(after, end)));
+        acts.extend(cuts(&[0, 1, 300]).into_iter().map(|after| Act::CutRequest(after, end)));
     }
     let (ids, answers) = delete_all(&world, acts).await;
     for (id, answer) in ids.iter().zip(&answers) {

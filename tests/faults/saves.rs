@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use super::gate::{Act, End, answer};
 use super::support::gateway::{json, rev};
 use super::support::raw::RawResponse;
-use super::world::{BUCKET, World, bytes};
+use super::world::{BUCKET, World, bytes, cuts};
 
 const RECORDING: &[u8] = b"a recording";
 
@@ -33,7 +33,7 @@ async fn a_save_whose_answer_is_lost_is_found_out_and_acknowledged() {
     let world = World::start().await;
     let mut acts = Vec::new();
     for end in [End::Fin, End::Reset] {
-        for after in [0, 1, 12, 60, 150, 250, 300, 320] {
+        for after in cuts(&[0, 1, 12, 60, 150, 250, 300, 320]) {
             acts.push(Act::CutAnswer(after, end));
         }
     }
@@ -55,7 +55,7 @@ async fn a_save_that_did_not_arrive_is_sent_again() {
     let world = World::start().await;
     let mut acts = Vec::new();
     for end in [End::Fin, End::Reset] {
-        for after in [0, 1, 40, 300, 600, 900] {
+        for after in cuts(&[0, 1, 40, 300, 600, 900]) {
             acts.push(Act::CutRequest(after, end));
         }
     }

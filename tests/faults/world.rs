@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::gate::Gate;
 use super::support::gateway::{Couch, Running, STORAGE, Setup, json};
+use super::support::is_long;
 use super::support::raw::RawResponse;
 use super::support::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
@@ -36,7 +37,7 @@ impl World {
     /// A gateway; its plan sends the month database's attachments to S3.
     pub async fn with(setup: Setup) -> Self {
         let couch = Couch::start().await;
-        let store = Gate::start(couch.url.trim_start_matches("http://").parse().expect("host and port"));
+        let store = Gate::start(couch.address());
         let gateway = setup.upstream(&store.url()).start_over(couch).await;
         let s3 = Arc::new(S3Server::start().await);
         s3.make_bucket(BUCKET);
@@ -122,6 +123,16 @@ pub fn settings(port: u16) -> Value {
         "host": "127.0.0.1", "port": port, "scheme": "http", "bucket": BUCKET, "key": ACCESS_KEY,
         "secret": SECRET_KEY, "bucket_access_method": "path",
     })
+}
+
+/// Where a message is cut: at these bytes, and in `./test --long` at every fifth up to the last of them.
+pub fn cuts(chosen: &[usize]) -> Vec<usize> {
+    let last = chosen.iter().max().copied().unwrap_or_default();
+    let step = if is_long() { 5 } else { last + 1 };
+    let mut all: Vec<usize> = chosen.iter().copied().chain((0..=last).step_by(step)).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// Bytes that differ from place to place.

@@ -33,12 +33,7 @@ pub enum Feature {
 }
 
 /// What the gateway, or the store behind it, does not do yet. A feature that is taken out of this list is tested from then on.
-const NOT_YET: &[Feature] = &[
-    // The embedded store's.
-    Feature::StaleStubs,
-    Feature::Tombstones,
-    Feature::Twice,
-];
+const NOT_YET: &[Feature] = &[];
 
 impl Feature {
     /// Whether it is there.

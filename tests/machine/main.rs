@@ -1,7 +1,7 @@
 //! Generated sequences of requests to a CouchDB directly, and to a gateway that keeps attachments elsewhere: a client must not be
 //! able to tell which is which. A difference is shrunk to the shortest sequence that shows it.
 //!
-//! `PROPTEST_CASES` says how many sequences there are.
+//! `PROPTEST_CASES` says how many sequences there are; in `./test --long` there are twenty times as many.
 
 #![allow(
     clippy::expect_used,
@@ -72,7 +72,8 @@ fn a_second_crowd_of_sequences_for_the_second_core() {
 fn check(sequences: u32) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let world = runtime.block_on(World::start());
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(sequences);
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    let cases = cases.unwrap_or(if support::is_long() { 20 * sequences } else { sequences });
     let config = Config {
         cases,
         max_shrink_iters: 2000,

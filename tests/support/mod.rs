@@ -34,6 +34,11 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 
+/// Whether `./test --long` runs: full counts of what is generated.
+pub fn is_long() -> bool {
+    std::env::var_os("STOWAGE_TEST_LONG").is_some()
+}
+
 pub mod azurite;
 pub mod certs;
 pub mod collector;
