@@ -33,6 +33,8 @@ pub struct Around {
     pub silence: Duration,
     /// URL, name and password of the CouchDB with the OAuth documents.
     couch: (String, String, String),
+    /// The database of the OAuth documents.
+    auth: String,
 }
 
 impl Default for Around {
@@ -54,6 +56,7 @@ impl Default for Around {
             allow: vec!["127.0.0.0/8".to_owned()],
             looking_every: None,
             couch: ("http://127.0.0.1:9".to_owned(), none(), none()),
+            auth: "system_auth".to_owned(),
         }
     }
 }
@@ -74,17 +77,17 @@ impl Around {
         Self { silence, ..Self::default() }
     }
 
-    /// With a CouchDB whose database `system_auth` has OAuth documents.
+    /// With a CouchDB that has OAuth documents.
     #[allow(dead_code, reason = "for drivers that want OAuth")]
     pub fn couch(couch: &gateway::Couch) -> Self {
         let (name, password) = couch.admin.clone();
-        Self { couch: (couch.url.clone(), name, password), ..Self::default() }
+        Self { couch: (couch.url.clone(), name, password), auth: couch.auth.clone(), ..Self::default() }
     }
 
     /// With a CouchDB that wants no password.
     #[allow(dead_code, reason = "for `tests/oauth`")]
-    pub fn at(url: &str) -> Self {
-        Self { couch: (url.to_owned(), String::new(), String::new()), ..Self::default() }
+    pub fn at(url: &str, auth: &str) -> Self {
+        Self { couch: (url.to_owned(), String::new(), String::new()), auth: auth.to_owned(), ..Self::default() }
     }
 
     /// What the driver is opened with.
@@ -121,8 +124,8 @@ impl Around {
         let storage = config::Storage { file_root: self.root.clone(), endpoints: self.endpoints.clone() };
         let (http, background) = (client.clone(), tasks.clone());
         let oauth = match self.looking_every {
-            None => OAuth::new(couch, "system_auth", http, background),
-            Some(pause) => OAuth::looking_every(pause, couch, "system_auth", http, background),
+            None => OAuth::new(couch, &self.auth, http, background),
+            Some(pause) => OAuth::looking_every(pause, couch, &self.auth, http, background),
         };
         Context { oauth, client, tasks: tasks.clone(), budget: budget.clone(), config: Arc::new(storage) }
     }

@@ -66,7 +66,7 @@ impl Tap {
 
 async fn start() -> (Running, Tap) {
     let couch = Couch::start().await;
-    let tap = Tap::start(couch.url.trim_start_matches("http://").parse().expect("host and port")).await;
+    let tap = Tap::start(couch.address()).await;
     let gateway = Setup::default().upstream(&format!("http://{}", tap.address)).start_over(couch).await;
     (gateway, tap)
 }

@@ -38,7 +38,7 @@ impl World {
         let s3 = S3Server::start().await;
         s3.make_bucket(BUCKET);
         let couch = Couch::start().await;
-        let store = Gate::start(couch.url.trim_start_matches("http://").parse().expect("host and port"));
+        let store = Gate::start(couch.address());
         let gateway = setup.upstream(&store.url()).start_over(couch).await;
         let storage = Gate::start(s3.address());
         plan(&gateway, "s3", settings(storage.port())).await;

@@ -10,7 +10,7 @@ const OTHER: &str = "fedcba9876543210fedcba9876543210";
 /// The month database is in two stores: calls in the other one.
 async fn two() -> (Running, Couch) {
     let gateway = planned().await;
-    let other = Couch::start().await;
+    let other = Couch::embedded(gateway.couch.admin.clone()).await;
     let made = other.request("PUT", &format!("/{}", gateway.path()), "", b"").await;
     assert_eq!(made.status, 201);
     let port: u16 = other.url.rsplit(':').next().unwrap().parse().unwrap();

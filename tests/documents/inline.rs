@@ -11,7 +11,7 @@ use crate::support::s3::{ACCESS_KEY, Operation, S3Server, SECRET_KEY};
 async fn what_a_document_carries_goes_to_its_storage() {
     let gateway = planned().await;
     let document = json!({ "k": 1, "big": 12345678901234567890_u64, "_attachments": {
-        "a.txt": inline("text/plain", b"hello"), "b.bin": inline("application/octet-stream", b"\0\x01\x02") } });
+        "a.mp3": inline("audio/mpeg", b"hello"), "b.bin": inline("application/octet-stream", b"\0\x01\x02") } });
     let body = document.to_string();
     let (saved, _) = both(&gateway, "PUT", "/inl", &[JSON], body.as_bytes()).await;
     assert_eq!(saved.status, 201);
@@ -20,7 +20,7 @@ async fn what_a_document_carries_goes_to_its_storage() {
     assert_eq!(there.get("_attachments"), None);
     assert_eq!(there["big"], 12345678901234567890_u64);
     for (name, kind, bytes) in
-        [("a.txt", "text/plain", &b"hello"[..]), ("b.bin", "application/octet-stream", b"\0\x01\x02")]
+        [("a.mp3", "audio/mpeg", &b"hello"[..]), ("b.bin", "application/octet-stream", b"\0\x01\x02")]
     {
         let pointer = &there["pvt_attachments"][name];
         assert_eq!(pointer["content_type"], kind);
@@ -138,13 +138,13 @@ async fn rights_are_asked_for_before_a_byte_is_stored() {
     let security = json!({ "members": { "names": ["admin"], "roles": [] } }).to_string();
     let target = format!("/{}/_security", gateway.path());
     gateway.couch.request("PUT", &target, "application/json", security.as_bytes()).await;
-    for account in [&gateway.couch.user, &("nobody".to_owned(), "x".to_owned())] {
+    for account in [&gateway.couch.user().await, &("nobody".to_owned(), "x".to_owned())] {
         let (name, value) = crate::support::gateway::authorization(account);
         let headers = [(name, value), ("Content-Type".to_owned(), "application/json".to_owned())];
         let target = format!("/{}/doc", gateway.path());
         let answer =
             crate::support::gateway::exchange(gateway.address, "PUT", &target, &headers, body.as_bytes()).await;
-        let address = gateway.couch.url.trim_start_matches("http://").parse().unwrap();
+        let address = gateway.couch.address();
         let direct = crate::support::gateway::exchange(address, "PUT", &target, &headers, body.as_bytes()).await;
         assert_eq!((answer.status, answer.text()), (direct.status, direct.text()));
         assert!(matches!(answer.status, 401 | 403), "{answer:?}");

@@ -38,7 +38,7 @@ pub async fn both(
 /// Asks the store itself, about the database that the gateway never sees.
 pub async fn direct(gateway: &Running, method: &str, rest: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
     let target = format!("/{}{rest}", other(gateway));
-    let address = gateway.couch.url.trim_start_matches("http://").parse().unwrap();
+    let address = gateway.couch.address();
     let mut all = vec![crate::support::gateway::authorization(&gateway.couch.admin)];
     all.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let made = gateway.couch.request("PUT", &format!("/{}", other(gateway)), "", b"").await;

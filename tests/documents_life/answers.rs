@@ -27,7 +27,7 @@ impl<'a> Both<'a> {
     async fn direct(&self, method: &str, rest: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
         let mut all = vec![authorization(&self.gateway.couch.admin)];
         all.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let address = self.gateway.couch.url.trim_start_matches("http://").parse().unwrap();
+        let address = self.gateway.couch.address();
         exchange(address, method, &format!("/{}/{rest}", self.direct), &all, body).await
     }
 

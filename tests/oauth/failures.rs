@@ -7,6 +7,7 @@ use stowage::storage::{Budget, Kind};
 
 use super::around::Around;
 use super::revoked::Log;
+use super::support::gateway::Couch;
 use super::support::tokens::papers::change;
 use super::support::tokens::{APP, GRANT, Instead, PROVIDER};
 use super::world::World;
@@ -119,7 +120,9 @@ async fn a_refusal_that_microsoft_calls_transient_is_asked_again() {
 
 #[tokio::test]
 async fn couchdb_is_not_needed_while_a_token_is_good() {
-    let world = World::start().await;
+    // One that ends when it is dropped.
+    let couch = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
+    let world = World::over(couch, Duration::ZERO).await;
     let calls = world.calls();
     calls.get(&world.vendor.url()).await.expect("an answer");
     let World { couch, provider, vendor, .. } = world;

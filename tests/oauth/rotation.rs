@@ -105,7 +105,7 @@ async fn a_refresh_token_that_cannot_be_saved_is_kept_in_memory() {
     let World { couch, provider, vendor, .. } = world;
     let couch = Arc::new(couch);
     let proxy = read_only(&couch).await;
-    let mut around = Around::at(&format!("http://{}", proxy.address()));
+    let mut around = Around::at(&format!("http://{}", proxy.address()), &couch.auth);
     around.looking_every = Some(std::time::Duration::ZERO);
     let context = around.context(&Tasks::default(), &Budget::new(1 << 20));
     let calls = GrantedCalls::of_document(&context, GRANT, None);

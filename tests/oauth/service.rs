@@ -24,8 +24,8 @@ fn last(world: &World) -> (Value, Value) {
 
 /// Keeps a key as KAZOO does.
 async fn attach(couch: &Couch, pem: &str) {
-    let target = "/system_auth/canary-key-id";
-    let found = couch.request("GET", target, "", b"").await;
+    let target = format!("/{}/canary-key-id", couch.auth);
+    let found = couch.request("GET", &target, "", b"").await;
     if found.status == 404 {
         save(couch, "canary-key-id", &json!({"pvt_type": "system_key"})).await;
     }

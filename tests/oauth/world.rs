@@ -74,7 +74,11 @@ impl World {
     }
 
     pub async fn looking_every(pause: Duration) -> Self {
-        let couch = Couch::start().await;
+        Self::over(Couch::start().await, pause).await
+    }
+
+    /// The same over a CouchDB that runs already.
+    pub async fn over(couch: Couch, pause: Duration) -> Self {
         let provider = TokenServer::start().await;
         provider.documents(&couch).await;
         let vendor = Vendor::start(&provider.tokens).await;

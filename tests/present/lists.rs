@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::gateway::{Setup, exchange, json as parsed};
 use crate::support::raw::RawResponse;
 use crate::support::recorder::{Answer, Recorder};
-use crate::twins::{Twins, plain, seen};
+use crate::twins::{Twins, plain};
 use hyper::Method;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -179,13 +179,25 @@ async fn views_found_documents_and_queries_of_views() {
     gateway.stop().await;
 }
 
+/// An answer but for sequences, which a CouchDB with several shards encodes in another way each time; nor is there an order among those.
+fn without_seqs(answer: &RawResponse) -> (u16, Vec<String>, Vec<String>) {
+    let names = answer.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    let body = parsed(answer);
+    let rows = body["rows"].as_array().or(body["results"].as_array()).expect("rows");
+    let mut rows: Vec<_> =
+        rows.iter().map(|row| [&row["id"], &row["changes"], &row["value"]].map(Value::to_string).join(" ")).collect();
+    rows.sort();
+    (answer.status, names, rows)
+}
+
 #[tokio::test]
 async fn rows_without_documents_are_only_passed_on() {
     let (twins, _) = three().await;
     for rest in ["_all_docs", "_changes"] {
         let target = format!("/{}/{rest}", twins.gateway.path());
         let shown = twins.gateway.request("GET", &target, &[], b"").await;
-        assert_eq!(seen(&shown), seen(&twins.couch("GET", &target, &[], b"").await));
+        let [shown, native] = [shown, twins.couch("GET", &target, &[], b"").await].map(|answer| without_seqs(&answer));
+        assert_eq!(shown, native);
     }
     let admin = twins.gateway.app.admin.unwrap();
     let text = exchange(admin, "GET", "/metrics", &[], b"").await.text();

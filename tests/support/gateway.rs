@@ -63,6 +63,7 @@ impl Setup {
             ("STOWAGE__COUCHDB__USERNAME".to_owned(), couch.admin.0.clone()),
             ("STOWAGE__COUCHDB__PASSWORD".to_owned(), couch.admin.1.clone()),
             ("STOWAGE__PLANS__DATABASE".to_owned(), couch.plans.clone()),
+            ("STOWAGE__PLANS__AUTH_DATABASE".to_owned(), couch.auth.clone()),
             ("STOWAGE__LISTEN__ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
             ("STOWAGE__ADMIN__ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
             ("STOWAGE__EGRESS__ALLOW".to_owned(), "127.0.0.0/8,::1/128".to_owned()),
@@ -98,11 +99,11 @@ impl Running {
         self.files.path().to_path_buf()
     }
 
-    /// The account's month database, decoded.
+    /// A month database of the account, decoded; of a month that is over, so that no record of a failure is written there.
     pub fn database(&self) -> String {
         let (first, rest) = self.account.split_at(2);
         let (second, rest) = rest.split_at(2);
-        format!("account/{first}/{second}/{rest}-202611")
+        format!("account/{first}/{second}/{rest}-202411")
     }
 
     /// The account's month database as it stands in a path.
@@ -141,6 +142,7 @@ impl Running {
 
     /// Sends a request to the gateway on a connection of its own, as the server's admin.
     pub async fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
+        self.couch.note(method, target);
         let mut all = vec![authorization(&self.couch.admin)];
         all.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         exchange(self.address, method, target, &all, body).await

@@ -6,9 +6,9 @@ use super::super::gateway::{self, Couch};
 use super::{APP, GRANT, ISSUER, PROVIDER, REFRESH, SECRET, SERVICE, SUBJECT, ServiceKey, TokenServer};
 
 impl TokenServer {
-    /// Saves the documents of a grant ([`GRANT`]) of this provider in `system_auth`.
+    /// Saves the documents of a grant ([`GRANT`]) of this provider in the test's database of OAuth documents.
     pub async fn documents(&self, couch: &Couch) {
-        couch.request("PUT", "/system_auth", "", b"").await;
+        couch.request("PUT", &format!("/{}", couch.auth), "", b"").await;
         for (id, document) in [
             (GRANT, json!({ "pvt_app_id": APP, "pvt_refresh_token": REFRESH })),
             (APP, json!({ "pvt_secret": SECRET, "pvt_auth_provider": PROVIDER })),
@@ -42,19 +42,19 @@ impl TokenServer {
     }
 }
 
-/// Saves a new document of `system_auth`.
+/// Saves a new OAuth document.
 pub async fn save(couch: &Couch, id: &str, document: &Value) {
     let text = document.to_string();
-    let saved = couch.request("PUT", &format!("/system_auth/{id}"), "application/json", text.as_bytes()).await;
+    let saved = couch.request("PUT", &format!("/{}/{id}", couch.auth), "application/json", text.as_bytes()).await;
     assert_eq!(saved.status, 201, "{saved:?}");
 }
 
-/// A document of `system_auth`.
+/// An OAuth document.
 pub async fn load(couch: &Couch, id: &str) -> Value {
-    gateway::json(&couch.request("GET", &format!("/system_auth/{id}"), "", b"").await)
+    gateway::json(&couch.request("GET", &format!("/{}/{id}", couch.auth), "", b"").await)
 }
 
-/// Changes a document of `system_auth`.
+/// Changes an OAuth document.
 pub async fn change(couch: &Couch, id: &str, how: impl FnOnce(&mut Value)) {
     let mut document = load(couch, id).await;
     how(&mut document);

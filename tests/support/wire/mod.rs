@@ -27,6 +27,10 @@ const RECORDED_HOST: &str = "127.0.0.1:5984";
 /// The credentials that the recordings were made with.
 const RECORDED_LOGIN: &str = "Basic YWRtaW46YWRtaW4=";
 
+/// A recorded login with a wrong password, and one of an account that is not there. CouchDB answers both alike, and locks an account
+/// after five of the first kind.
+const RECORDED_GUESS: (&str, &str) = ("Basic YWRtaW46d3Jvbmc=", "Basic bm9ib2R5Ondyb25n");
+
 /// A server to replay against, and its admin.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -236,6 +240,7 @@ fn localise(segment: &[u8], target: &Target, known: &Known) -> Vec<u8> {
         return [localise(head, target, known).as_slice(), body].concat();
     };
     let text = text.replace(RECORDED_HOST, &target.authority).replace(RECORDED_LOGIN, &target.login());
+    let text = text.replace(RECORDED_GUESS.0, RECORDED_GUESS.1);
     substitute(&text, known).into_bytes()
 }
 
