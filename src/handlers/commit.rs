@@ -122,7 +122,11 @@ impl Form {
         match (self, saved.body) {
             (Self::Document, Some(body)) => Ok(Response::from_parts(saved.head, Body::full(body))),
             (Self::Document, None) => created(target, None, &saved.head, saved.status, &saved.rev, caller),
-            (Self::Attachment(name), _) => created(target, Some(name), &saved.head, saved.status, &saved.rev, caller),
+            (Self::Attachment(name), _) => {
+                // A document that is saved over a deleted leaf stays deleted, which is 200 for the document and 201 for the attachment.
+                let status = if saved.status == StatusCode::OK { StatusCode::CREATED } else { saved.status };
+                created(target, Some(name), &saved.head, status, &saved.rev, caller)
+            }
         }
     }
 }

@@ -87,8 +87,10 @@ async fn put(database: &Database, exchange: &mut Exchange, query: &Query, id: &s
     }
     document.rev = rev.or(document.rev);
     id.clone_into(&mut document.id);
+    // What PUT deletes is not created; POST and COPY make no difference.
+    let status = if document.deleted { StatusCode::OK } else { StatusCode::CREATED };
     let result = store_document(database, query, document).await?;
-    Ok(saved(database, exchange, query, &result, StatusCode::CREATED))
+    Ok(saved(database, exchange, query, &result, status))
 }
 
 /// Saves a document that came alone, as a new edit or (`new_edits=false`) as the revision that it says it is.
@@ -109,7 +111,7 @@ fn saved(database: &Database, exchange: &Exchange, query: &Query, result: &DocRe
     let rev = result.rev.as_deref().unwrap_or_default();
     let mut answer = json_answer(status, &json!({"ok": true, "id": result.id, "rev": rev}));
     set_etag(&mut answer, rev);
-    if status == StatusCode::CREATED {
+    if exchange.head.method != Method::DELETE {
         let path = format!("/{}/{}", encode(&database.name), encode(&result.id));
         set(&mut answer, LOCATION, &exchange.address(&path));
     }

@@ -83,7 +83,7 @@ impl<'a> Both<'a> {
             without_hashes(&text)
         };
         let told = answer.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), plain(value)));
-        let ignored = ["date", "x-couch-request-id", "x-couchdb-body-time"];
+        let ignored = ["date", "server", "x-couch-request-id", "x-couchdb-body-time"];
         let mut headers: Vec<_> = told.filter(|(name, _)| !ignored.contains(&name.as_str())).collect();
         headers.sort();
         (answer.status, headers, plain(&answer.text()))
@@ -113,7 +113,6 @@ async fn copies(both: &Both<'_>) {
         ("doc", vec![("Destination", "copy")], 201),
         ("doc", vec![("Destination", "copy")], 409),
         ("doc", vec![("Destination", "copy?rev=1-00000000000000000000000000000000")], 409),
-        ("doc", vec![("Destination", "new?rev=1-00000000000000000000000000000000")], 409),
         ("doc", vec![("Destination", "copy?rev=nonsense")], 400),
         ("doc", vec![("Destination", "copy?rev=$copy")], 201),
         ("doc?rev=$doc", vec![("Destination", "a%2Fb%20c")], 201),
@@ -165,6 +164,14 @@ async fn so_is_a_copy_of_a_document_with_attachments() {
     }
     deleted_first(&both).await;
     copies(&both).await;
+    // Of a plain document CouchDB makes such a copy or not, by what else is in the shard.
+    for rev in ["1-00000000000000000000000000000000", "2-", "0-", "99999999999999999999-a"] {
+        assert_eq!(both.same("COPY", "doc", &[("Destination", &format!("new?rev={rev}"))], b"").await, 409, "{rev}");
+    }
+    let before = gateway.stored().len();
+    assert_eq!(both.same("COPY", "doc", &[("Destination", "copy?rev=0$copy")], b"").await, 201);
+    gateway.settled().await;
+    assert_eq!(gateway.stored().len(), before, "its objects are its own, and those of the copy before are gone");
     for id in ["copy", "a%2Fb%20c", "plus%20sign", "%C3%BC", "doc", "deleted"] {
         for name in ["one.mp3", "dir/two.mp3"] {
             assert_eq!(both.same("GET", &format!("{id}/{name}"), &[], b"").await, 200, "{id}/{name}");

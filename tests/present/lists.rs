@@ -181,7 +181,8 @@ async fn views_found_documents_and_queries_of_views() {
 
 /// An answer but for sequences, which a CouchDB with several shards encodes in another way each time; nor is there an order among those.
 fn without_seqs(answer: &RawResponse) -> (u16, Vec<String>, Vec<String>) {
-    let names = answer.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    let mut names: Vec<_> = answer.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    names.sort();
     let body = parsed(answer);
     let rows = body["rows"].as_array().or(body["results"].as_array()).expect("rows");
     let mut rows: Vec<_> =

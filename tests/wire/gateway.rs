@@ -8,7 +8,7 @@ use crate::support::gateway::{Running, STORAGE, Setup};
 use crate::wire::{Excluded, Exclusion, Report, Rules, Target, replay};
 
 /// The recorded name has 30 characters after `12/34/`: no account's database. With 28 it is one.
-const RENAMED: (&str, &str) = ("567890abcdef1234567890abcdef12-202011", "567890abcdef1234567890abcdef-202011");
+pub const RENAMED: (&str, &str) = ("567890abcdef1234567890abcdef12-202011", "567890abcdef1234567890abcdef-202011");
 const ACCOUNT: &str = "1234567890abcdef1234567890abcdef";
 
 /// A proxy's connection to its client is its own (RFC 9110 section 7.6.1).
@@ -36,7 +36,7 @@ async fn without_a_plan_the_gateway_changes_nothing() {
     let _alone = ONE_SERVER.lock().await;
     let gateway = Setup::default().start().await;
     let rules = Rules { excluded: [PROXIED, &rules().excluded].concat(), ignored: HOP, ..rules() };
-    let report = replay(&target(&gateway), &rules).await;
+    let report = replay_anew(&gateway, &rules).await;
     check(&report);
     gateway.stop().await;
 }
@@ -54,9 +54,19 @@ async fn with_attachments_outside_clients_see_what_couchdb_shows() {
     gateway.save_plan(ACCOUNT, plan).await;
     let excluded = [OUTSIDE, PROXIED, &rules().excluded].concat();
     let rules = Rules { excluded, ignored: HOP, renamed: Some(RENAMED), ..rules() };
-    let report = replay(&target(&gateway), &rules).await;
+    let report = replay_anew(&gateway, &rules).await;
     check(&report);
     gateway.stop().await;
+}
+
+/// On a server that stays, nothing is there before and nothing is left.
+async fn replay_anew(gateway: &Running, rules: &Rules) -> Report {
+    let (name, password) = gateway.couch.admin.clone();
+    let server = Target { authority: gateway.couch.address().to_string(), name, password };
+    crate::clean(&server).await;
+    let report = replay(&target(gateway), rules).await;
+    crate::clean(&server).await;
+    report
 }
 
 fn target(gateway: &Running) -> Target {

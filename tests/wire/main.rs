@@ -22,6 +22,7 @@ mod support;
 #[path = "../support/wire/mod.rs"]
 mod wire;
 
+use gateway::RENAMED;
 use rules::{DB, rules};
 use stowage::store::{Options, Store};
 use tokio::net::TcpListener;
@@ -36,11 +37,10 @@ async fn the_store_answers_as_couchdb_was_recorded() {
     if let Ok(url) = std::env::var("COUCHDB_URL") {
         let _alone = ONE_SERVER.lock().await;
         let target = Target::from_url(&url);
-        for database in [DB, "/tr_part", "/tr_target"] {
-            // Left by a replay that failed.
-            target.ask("DELETE", database, &[], b"").await;
-        }
-        return check(&replay(&target, &rules()).await);
+        clean(&target).await;
+        let report = replay(&target, &rules()).await;
+        clean(&target).await;
+        return check(&report);
     }
     let data = tempfile::tempdir().unwrap();
     let admin = ("admin".to_owned(), "admin".to_owned());
@@ -61,6 +61,15 @@ async fn the_store_answers_as_couchdb_was_recorded() {
     let (served, report) = tokio::join!(serving, replaying);
     served.unwrap();
     check(&report);
+}
+
+/// Removes the databases that the recordings name, from a server that stays: a replay that failed may have left them.
+async fn clean(target: &Target) {
+    for database in [DB, "/tr_part", "/tr_target"] {
+        for database in [database, &database.replace(RENAMED.0, RENAMED.1)] {
+            target.ask("DELETE", database, &[], b"").await;
+        }
+    }
 }
 
 fn check(report: &Report) {

@@ -88,8 +88,13 @@ pub async fn replicate_by(couch: &Peer, source: &Peer, target: &Peer) -> Result<
     let server = Peer { database: "_replicate".to_owned(), ..couch.clone() };
     let body = json!({ "source": source.url(), "target": target.url() });
     let said = server.post("", &body, &[200]).await?;
-    let number = |member: &str| usize::try_from(said["history"][0][member].as_u64().unwrap_or_default());
-    let number = |member: &str| number(member).unwrap_or_default();
+    // CouchDB counts on from the session before; one without changes is no session of its own.
+    let count = |session: usize, member: &str| said["history"][session][member].as_u64().unwrap_or_default();
+    let changed = said.get("no_changes").is_none();
+    let number = |member: &str| {
+        let here = if changed { count(0, member).saturating_sub(count(1, member)) } else { 0 };
+        usize::try_from(here).unwrap_or_default()
+    };
     let failures = number("doc_write_failures");
     Ok(Report {
         missing_checked: number("missing_checked"),
