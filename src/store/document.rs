@@ -95,7 +95,7 @@ async fn put(database: &Database, exchange: &mut Exchange, query: &Query, id: &s
 
 /// Saves a document that came alone, as a new edit or (`new_edits=false`) as the revision that it says it is.
 async fn store_document(database: &Database, query: &Query, document: Document) -> Result<DocResult, Failure> {
-    if query.get("new_edits") != Some("false") {
+    if !query.is_replicated() {
         return database.save_one(document).await;
     }
     let result = database.replicate(vec![document]).await?.pop();

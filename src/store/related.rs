@@ -30,7 +30,7 @@ pub(super) async fn read(exchange: &mut Exchange) -> Result<Document, Failure> {
     let kind = exchange.header(CONTENT_TYPE).unwrap_or_default();
     let boundary = boundary(kind).ok_or_else(|| Failure::bad_request("Content-Type has no boundary"))?;
     let body = exchange.body.read(too_large).await?;
-    let mut parts = Parts::new(Full::new(body), &boundary);
+    let mut parts = Parts::of_request(Full::new(body), &boundary);
     let headers = parts.next().await.map_err(malformed)?.ok_or_else(|| malformed(Error::<()>::Cut))?;
     if media_type(&headers) != "application/json" {
         return Err(Failure::content_type("Content-Type must be application/json"));

@@ -196,6 +196,12 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether it says `new_edits=false`: CouchDB goes by the last that says true or false.
+    pub(super) fn is_replicated(&self) -> bool {
+        let said = self.0.iter().rev().filter(|(key, _)| key == "new_edits").map(|(_, value)| value.as_str());
+        { said }.find(|value| matches!(*value, "true" | "false")) == Some("false")
+    }
+
     pub(super) fn flag(&self, name: &str) -> bool {
         self.get(name) == Some("true")
     }

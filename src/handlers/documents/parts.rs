@@ -39,7 +39,7 @@ impl Related {
     pub(super) async fn open(gateway: &Gateway, body: Body, boundary: &str) -> Result<(Held, Box<Self>), Error> {
         let limit = gateway.limits.document_bytes;
         let most = body.size_hint().upper().map_or(limit, |upper| upper.min(limit));
-        let mut parts = Parts::new(Tape { body, kept: Some(VecDeque::new()) }, boundary);
+        let mut parts = Parts::of_request(Tape { body, kept: Some(VecDeque::new()) }, boundary);
         let headers = parts.next().await.map_err(failed)?.ok_or(Unfit::Cut)?;
         if multipart::media_type(&headers) != "application/json" {
             let reason = "Content-Type must be application/json";
@@ -126,16 +126,17 @@ impl Following {
 
     /// The parts of a whole request, from before its document.
     pub(super) fn of(body: Body, boundary: &str) -> Self {
-        Self(Arc::new(Mutex::new(Parts::new(Tape { body, kept: None }, boundary))))
+        Self(Arc::new(Mutex::new(Parts::of_request(Tape { body, kept: None }, boundary))))
     }
 
-    /// Goes to the document.
+    /// Passes over the document.
     pub(super) async fn document(&self) -> Result<(), Error> {
-        match std::future::poll_fn(|cx| self.parts().poll_next(cx)).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(Unfit::Cut.into()),
-            Err(error) => Err(failed(error)),
+        let head = std::future::poll_fn(|cx| self.parts().poll_next(cx)).await.map_err(failed)?;
+        if head.is_none() {
+            return Err(Unfit::Cut.into());
         }
+        while std::future::poll_fn(|cx| self.parts().poll_data(cx)).await.map_err(failed)?.is_some() {}
+        Ok(())
     }
 
     /// The next attachment, which has so many bytes. It takes them from as many parts as they are in.

@@ -4,9 +4,9 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::http::headers::one_line;
 
-/// The fields of a part's head, from behind its delimiter. Lines that are none of HTTP's are passed over, a value becomes one
-/// line.
-pub(super) fn fields(text: &[u8]) -> HeaderMap {
+/// The fields of a part's head, from behind its delimiter; `None` where one has to be in each line and is not. What is none of
+/// HTTP's is passed over, a value becomes one line.
+pub(super) fn fields(text: &[u8], strict: bool) -> Option<HeaderMap> {
     let mut fields = HeaderMap::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -14,14 +14,19 @@ pub(super) fn fields(text: &[u8]) -> HeaderMap {
         let line = rest.get(..end).unwrap_or_default();
         rest = rest.get(end + 2..).unwrap_or_default();
         let mut halves = line.splitn(2, |byte| *byte == b':');
-        let (Some(name), Some(value)) = (halves.next(), halves.next()) else { continue };
+        let (Some(name), Some(value)) = (halves.next(), halves.next()) else {
+            if strict && !line.is_empty() {
+                return None;
+            }
+            continue;
+        };
         let name = HeaderName::from_bytes(stripped(name));
         let value = HeaderValue::from_bytes(&one_line(value));
         if let (Ok(name), Ok(value)) = (name, value) {
             fields.append(name, value);
         }
     }
-    fields
+    Some(fields)
 }
 
 /// The media type of a part in small letters, without parameters. Of several fields CouchDB reads the last.

@@ -23,7 +23,7 @@ pub use head::{boundary, media_type};
 pub enum Error<E> {
     /// It ended before its last delimiter.
     Cut,
-    /// The headers of a part, or what comes before the first one, have no end.
+    /// The headers of a part are none, or they or what comes before the first part have no end.
     Headers,
     /// The body itself failed.
     Body(E),
@@ -70,6 +70,8 @@ pub struct Parts<B> {
     state: State,
     /// Bytes before the first part, or behind the last one.
     passed: usize,
+    /// Whether each line of a head has to have a colon.
+    strict: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,10 +96,16 @@ impl<B> Parts<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    /// The parts of `body`, with the boundary that its Content-Type names.
+    /// The parts of an answer, with the boundary that its Content-Type names. CouchDB puts a name with a line break in as it
+    /// is, and then a line of a head may be anything.
     pub fn new(body: B, boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}").into_bytes();
-        Self { body, delimiter, rest: Bytes::new(), state: State::Before, passed: 0 }
+        Self { body, delimiter, rest: Bytes::new(), state: State::Before, passed: 0, strict: false }
+    }
+
+    /// The parts of a request. CouchDB refuses a line of a head that has no colon.
+    pub fn of_request(body: B, boundary: &str) -> Self {
+        Self { strict: true, ..Self::new(body, boundary) }
     }
 
     /// The body as far as it is not read.
@@ -201,7 +209,8 @@ where
         let Some(end) = find(&self.rest, BLANK_LINE) else {
             return if self.rest.len() > MOST_BETWEEN { Err(Error::Headers) } else { Ok(None) };
         };
-        let headers = head::fields(self.rest.get(..end).unwrap_or_default());
+        let fields = head::fields(self.rest.get(..end).unwrap_or_default(), self.strict);
+        let Some(headers) = fields else { return Err(Error::Headers) };
         drop(self.rest.split_to(end + BLANK_LINE.len()));
         self.state = State::Inside;
         Ok(Some(headers))

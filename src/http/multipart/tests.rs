@@ -13,7 +13,7 @@ type Read = Vec<(HeaderMap, Vec<u8>)>;
 /// Reads a body that comes in pieces of `size` bytes.
 async fn read(body: &[u8], boundary: &str, size: usize) -> Result<Read, Error<Infallible>> {
     let frames = body.chunks(size).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))));
-    let mut parts = Parts::new(StreamBody::new(stream::iter(frames.collect::<Vec<_>>())), boundary);
+    let mut parts = Parts::of_request(StreamBody::new(stream::iter(frames.collect::<Vec<_>>())), boundary);
     let mut whole = Vec::new();
     while let Some(headers) = parts.next().await? {
         let mut data = Vec::new();
@@ -82,18 +82,27 @@ async fn whatever_stands_in_headers_a_part_is_read() {
         "Content-Disposition: attachment; filename=\"a\rb\u{1}\u{7f}\0\"",
         "Content-Disposition: attachment; filename=\"a\r\nb: c\"\r\nA: 1",
         "Content-Disposition: attachment; filename=\"\u{e9}\"",
-        "Content-Disposition: attachment;\r\n filename=x",
+        "Content-Disposition: attachment;\r\n filename=x:y",
         "a b c: 1\r\n: 2\r\n\u{e9}: 3",
-        "nothing",
         "",
     ] {
-        let body = format!("--b\r\n{head}\r\n\r\none\r\n--b--");
+        let line = if head.is_empty() { "" } else { "\r\n" };
+        let body = format!("--b{line}{head}\r\n\r\none\r\n--b--");
         for size in [1, 7, 1000] {
             assert_eq!(data(read(body.as_bytes(), "b", size).await.unwrap()), [b"one"], "{head:?}");
         }
     }
     let folded = b"--b\r\nContent-Type: a/b;\n\tx=y\r\n\r\none\r\n--b--";
     assert_eq!(read(folded, "b", 1000).await.unwrap()[0].0["content-type"], "a/b; x=y");
+}
+
+#[tokio::test]
+async fn a_line_without_a_colon_is_refused_in_requests_only() {
+    let body = Bytes::from_static(b"--b\r\nA: 1\r\nnothing\r\n\r\none\r\n--b--");
+    let mut answer = Parts::new(http_body_util::Full::new(body.clone()), "b");
+    assert_eq!(answer.next().await.unwrap().unwrap()["a"], "1");
+    let mut request = Parts::of_request(http_body_util::Full::new(body), "b");
+    assert!(matches!(request.next().await, Err(Error::Headers)));
 }
 
 #[tokio::test]
