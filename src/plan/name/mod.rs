@@ -147,7 +147,7 @@ impl Name {
 
     fn value(text: &str) -> Self {
         let text = encode(text);
-        Self { values: vec![0..text.len()], text }
+        Self { values: std::iter::once(0..text.len()).collect(), text }
     }
 
     fn append(&mut self, piece: &Self) {

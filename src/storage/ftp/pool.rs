@@ -64,7 +64,7 @@ struct Place {
 }
 
 enum Offer {
-    Idle(Lease, Instant),
+    Idle(Box<Lease>, Instant),
     Wait(oneshot::Receiver<Result<Lease>>),
 }
 
@@ -104,11 +104,10 @@ impl Pool {
                     if (lease.doubtful || since.elapsed() > FRESH) && !lease.answers().await {
                         continue;
                     }
-                    lease
+                    *lease
                 }
                 Offer::Wait(given) => self.wait(given).await?,
             };
-            // Sessions wait for one another's work, so what is in the way of this path alone is no reason for another login.
             lease.speak(path).await?;
             return Ok(lease);
         }
@@ -126,7 +125,7 @@ impl Pool {
         let mut state = self.lock();
         if let Some(Idle { session, since }) = state.idle.pop() {
             state.busy += 1;
-            return Offer::Idle(Lease { session, place: Place::of(self) }, since);
+            return Offer::Idle(Box::new(Lease { session, place: Place::of(self) }), since);
         }
         let (sender, given) = oneshot::channel();
         state.waiting.push_back(sender);
@@ -314,6 +313,7 @@ mod tests {
             request_head: second,
             response_head: second,
             idle_body: second,
+            answer: second,
             drain: second,
         };
         let egress = Egress::from_config(&config::Egress { allow: Vec::new(), deny: Vec::new() });

@@ -8,7 +8,7 @@ use stowage::http::range::ByteRange;
 use stowage::storage::Kind;
 
 use super::super::bodies::bytes;
-use super::super::support::ftp::gate::{Act, Gate};
+use super::super::support::ftp::gate::{Act, Form, Gate};
 use super::super::targets::{LIMIT, Target, kind, object};
 use super::{Gated, gated, verbs};
 
@@ -101,7 +101,7 @@ async fn a_wrong_password_is_tried_once_however_many_wait() {
 /// RFC 1123 section 4.1.2.6, and what EPSV is answered with.
 #[tokio::test]
 async fn odd_answers_say_where_a_data_connection_goes() {
-    let forms: [fn(u16) -> String; 6] = [
+    let forms: [Form; 6] = [
         |port| format!("227 Entering Passive Mode 10,0,0,1,{},{}", port / 256, port % 256),
         |port| format!("227 Entering Passive Mode =10,0,0,1,{},{}.", port / 256, port % 256),
         |port| format!("227 Entering Passive Mode ( 10, 0, 0, 1, {}, {} )", port / 256, port % 256),

@@ -41,6 +41,9 @@ pub enum Act {
     Late(Duration),
 }
 
+/// The answer that names a port.
+pub type Form = fn(u16) -> String;
+
 /// A running gate; dropping it closes everything.
 #[derive(Debug)]
 pub struct Gate {
@@ -55,7 +58,7 @@ struct Shared {
     faults: Mutex<VecDeque<Fault>>,
     asked: Mutex<Vec<String>>,
     resumed: Mutex<Vec<bool>>,
-    form: Mutex<Option<fn(u16) -> String>>,
+    form: Mutex<Option<Form>>,
 }
 
 impl Gate {
@@ -101,7 +104,7 @@ impl Gate {
     }
 
     /// How it says which port a data connection goes to.
-    pub fn say_port(&self, form: fn(u16) -> String) {
+    pub fn say_port(&self, form: Form) {
         *self.shared.form.lock().expect("form") = Some(form);
     }
 
