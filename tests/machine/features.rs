@@ -15,18 +15,16 @@ pub enum Feature {
     Stubs,
     /// `attachments=true`, and documents as multipart.
     InlineReads,
-    /// Stubs over a revision that is no leaf: a conflict to CouchDB and the gateway, whatever the stubs say. The embedded store looks at the
-    /// stubs first where the document has been deleted.
+    /// Stubs over a revision that is no leaf: a conflict, whatever the stubs say.
     StaleStubs,
     /// `atts_since` where one revision is read, which asks for attachments without `attachments=true`.
     AttsSince,
     /// COPY gives the copy objects of its own.
     Copies,
-    /// Attachments that are written over tombstones. With the tombstone's revision, CouchDB and the gateway leave the document deleted,
-    /// and the embedded store brings it back; without a revision they say that the attachment's `revpos` is 1, it says where it is. And
-    /// attachments of a tombstone, which the embedded store drops.
+    /// Attachments that are written over tombstones: a conflict with the tombstone's revision, a beginning with `revpos` 1 without one. And attachments
+    /// of a tombstone.
     Tombstones,
-    /// One document twice in a `_bulk_docs`: CouchDB saves the first and refuses the second, the embedded store may save both.
+    /// One document twice in a `_bulk_docs`: the first is saved, the second refused.
     Twice,
     /// Attachments of replicated revisions that do not say their `revpos`, as no replicator leaves it: CouchDB makes it 0.
     RevposLeftOut,
