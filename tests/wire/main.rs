@@ -66,7 +66,8 @@ async fn the_store_answers_as_couchdb_was_recorded() {
 /// Removes the databases that the recordings name, from a server that stays: a replay that failed may have left them.
 async fn clean(target: &Target) {
     for database in [DB, "/tr_part", "/tr_target"] {
-        for database in [database, &database.replace(RENAMED.0, RENAMED.1)] {
+        let renamed = database.replace(RENAMED.0, RENAMED.1);
+        for database in [database, renamed.as_str()] {
             target.ask("DELETE", database, &[], b"").await;
         }
     }
