@@ -33,26 +33,15 @@ pub(super) fn rev_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<
     let header = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
     let header = header.map(|value| value.trim().trim_matches('"').to_owned());
     // What is none stays, for CouchDB to refuse.
-    let canonical = |rev: String| canonical_rev(&rev).unwrap_or(rev);
-    let (query, header) = (query.map(canonical), header.map(canonical));
+    let read = |rev: String| canonical(&rev).unwrap_or(rev);
+    let (query, header) = (query.map(read), header.map(read));
     match (query, header) {
         (Some(query), Some(header)) if query != header => {
             let reason = "Document rev and etag have different values";
             Err(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason.to_owned()))
         }
-        // What CouchDB refuses goes on to it as it is.
-        (query, header) => Ok(query.or(header).map(|rev| canonical(&rev).unwrap_or(rev))),
+        (query, header) => Ok(query.or(header)),
     }
-}
-
-/// A revision as CouchDB writes it (`couch_doc:parse_rev/1`): a number, and 32 hex digits in small letters or any other text.
-pub(super) fn canonical_rev(text: &str) -> Option<String> {
-    let (generation, id) = text.split_once('-')?;
-    let generation: u64 = generation.parse().ok()?;
-    if id.len() != 32 {
-        return Some(format!("{generation}-{id}"));
-    }
-    id.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| format!("{generation}-{}", id.to_ascii_lowercase()))
 }
 
 /// A raw query that asks for a revision.

@@ -203,7 +203,7 @@ impl Outside {
             _ => source.open(part).await?,
         };
         if unzip {
-            let body = Gunzip::of_attachment(std::mem::take(answer.body_mut()));
+            let body = Gunzip::tolerant(std::mem::take(answer.body_mut()));
             *answer.body_mut() = Body::boxed(body.begun().await.map_err(|error| self.packed(error))?);
         }
         Ok(answer)

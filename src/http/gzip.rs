@@ -55,14 +55,14 @@ impl std::error::Error for Damaged {}
 impl Gunzip {
     /// What a client sent as gzip. Anything but whole members is an error, as it is to CouchDB (`zlib:gunzip/1`).
     #[must_use]
-    pub fn of_request(body: Body) -> Self {
+    pub fn strict(body: Body) -> Self {
         Self::new(body, true)
     }
 
     /// An attachment that came as gzip. CouchDB takes whatever is said to be one, and so it is read as far as it goes: what
     /// follows the last member is passed over, and what is no gzip at all is given as it is.
     #[must_use]
-    pub fn of_attachment(body: Body) -> Self {
+    pub fn tolerant(body: Body) -> Self {
         Self::new(body, false)
     }
 
@@ -212,8 +212,8 @@ mod tests {
     }
 
     async fn both(bytes: &[u8], size: usize) -> (Option<Bytes>, Option<Bytes>) {
-        let request = collect(Gunzip::of_request(in_pieces(bytes, size)), 9_999_999).await;
-        let attachment = collect(Gunzip::of_attachment(in_pieces(bytes, size)), 9_999_999).await;
+        let request = collect(Gunzip::strict(in_pieces(bytes, size)), 9_999_999).await;
+        let attachment = collect(Gunzip::tolerant(in_pieces(bytes, size)), 9_999_999).await;
         (request.ok(), attachment.ok())
     }
 
@@ -254,11 +254,11 @@ mod tests {
     #[tokio::test]
     async fn what_was_begun_is_whole_and_failures_come_late() {
         let long = vec![b'x'; 1 << 20];
-        let begun = Gunzip::of_attachment(Body::full(packed(&long))).begun().await.unwrap();
+        let begun = Gunzip::tolerant(Body::full(packed(&long))).begun().await.unwrap();
         assert_eq!(collect(begun, 9_999_999).await.unwrap(), long);
-        assert!(Gunzip::of_attachment(Body::full(packed(b"a")[..12].to_vec())).begun().await.is_err());
+        assert!(Gunzip::tolerant(Body::full(packed(b"a")[..12].to_vec())).begun().await.is_err());
         let cut = packed(&long);
-        let mut begun = Gunzip::of_attachment(Body::full(cut[..cut.len() - 1].to_vec())).begun().await.unwrap();
+        let mut begun = Gunzip::tolerant(Body::full(cut[..cut.len() - 1].to_vec())).begun().await.unwrap();
         let mut pending = 0;
         let failed = loop {
             let frame = futures_util::poll!(std::pin::pin!(begun.frame()));

@@ -139,7 +139,7 @@ impl Copy {
             return Err(gone(original));
         }
         if original.is_gzip() {
-            bytes = collect(Gunzip::of_attachment(Body::full(bytes)), *room).await.map_err(failed)?;
+            bytes = collect(Gunzip::tolerant(Body::full(bytes)), *room).await.map_err(failed)?;
         }
         let data = STANDARD.encode(bytes);
         *room = room.checked_sub(data.len() as u64).ok_or_else(too_large)?;

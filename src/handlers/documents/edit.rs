@@ -3,8 +3,7 @@
 use http::StatusCode;
 use serde_json::value::RawValue;
 
-use super::super::attachment::canonical_rev;
-use crate::couch::Document;
+use crate::couch::{Document, canonical};
 use crate::error::Error;
 
 /// The revision that a request names beside its document.
@@ -58,7 +57,7 @@ impl Edit {
 }
 
 fn rev(raw: &RawValue) -> Result<String, Error> {
-    text(raw).and_then(|rev| canonical_rev(&rev)).ok_or_else(|| refused("bad_request", "Invalid rev format"))
+    text(raw).and_then(|rev| canonical(&rev)).ok_or_else(|| refused("bad_request", "Invalid rev format"))
 }
 
 /// The revisions of `_revisions`, the newest first.
@@ -74,7 +73,7 @@ fn history(raw: &RawValue) -> Result<Vec<String>, Error> {
         let id = text(raw).filter(|_| start >= 0).ok_or_else(|| wrong("RevId isn't a string"))?;
         // A document has no more ancestors than it has generations.
         let Ok(generation) = u64::try_from(start - back) else { break };
-        let rev = canonical_rev(&format!("{generation}-{id}"));
+        let rev = canonical(&format!("{generation}-{id}"));
         revs.push(rev.ok_or_else(|| wrong("RevId isn't a valid hexadecimal"))?);
     }
     Ok(revs)

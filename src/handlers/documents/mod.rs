@@ -187,7 +187,7 @@ impl Writer {
             (Some(b"gzip"), None) => {
                 head.headers.remove(CONTENT_ENCODING);
                 head.headers.remove(CONTENT_LENGTH);
-                Body::boxed(Gunzip::of_request(body))
+                Body::boxed(Gunzip::strict(body))
             }
             // CouchDB knows no other, and not two of them.
             _ => return Ok(Input::Answered(self.send(&self.home.couch, head, body).await?)),

@@ -92,7 +92,7 @@ pub(super) fn unpacked(headers: &mut HeaderMap, upstream: Body) -> Result<Body, 
         (Some(coding), None) if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") => {
             headers.remove(CONTENT_ENCODING);
             headers.remove(CONTENT_LENGTH);
-            Ok(Body::boxed(Gunzip::new(upstream)))
+            Ok(Body::boxed(Gunzip::strict(upstream)))
         }
         _ => Err(refused("CouchDB's answer is packed although nobody asked for that")),
     }

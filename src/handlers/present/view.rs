@@ -95,7 +95,7 @@ impl View {
     /// Opens an attachment as base64 of what it is unpacked.
     pub(super) async fn open_encoded(&self, inline: &Inline) -> Result<Body, Error> {
         let body = self.open(inline).await?;
-        let body = if inline.is_gzip() { Body::boxed(Gunzip::of_attachment(body)) } else { body };
+        let body = if inline.is_gzip() { Body::boxed(Gunzip::tolerant(body)) } else { body };
         Ok(Body::boxed(Encode::new(body)))
     }
 

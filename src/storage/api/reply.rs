@@ -65,7 +65,7 @@ impl Reply {
         }
         // No encoding is asked for, but a proxy in between may choose one (RFC 9110 section 12.5.3).
         let gzipped = reply.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip" || coding == "x-gzip");
-        let body = if gzipped { Body::boxed(Gunzip::new(body)) } else { body };
+        let body = if gzipped { Body::boxed(Gunzip::tolerant(body)) } else { body };
         if failed {
             reply.fail(collect_within(limit, body, LONGEST_ERROR).await)?;
         } else {
