@@ -69,7 +69,7 @@ fn parse_entry(
         content_type: text("content_type").unwrap_or("application/octet-stream").to_owned(),
         revpos: members
             .get("revpos")
-            .map_or(0, |said| generation(said).unwrap_or(if is("stub") { u64::MAX } else { 0 })),
+            .map_or(0, |said| generation(said).unwrap_or_else(|| if is("stub") { u64::MAX } else { 0 })),
         ..AttachmentMeta::default()
     };
     if is("stub") {

@@ -190,15 +190,39 @@ async fn a_post_that_stands_for_a_put_stores_outside_too() {
     gateway.stop().await;
 }
 
-/// CouchDB would keep what a browser's form has in it.
+/// The files of a browser's form go where the plan says, and not with a page of another site.
 #[tokio::test]
-async fn a_form_is_refused_where_attachments_go_elsewhere() {
+async fn a_form_is_stored_where_attachments_go() {
     let gateway = planned().await;
     let target = format!("/{}/doc", gateway.path());
-    let form = "--b\r\nContent-Disposition: form-data; name=\"_attachments\"; filename=\"a\"\r\n\r\none\r\n--b--";
     let kind = ("Content-Type", "multipart/form-data; boundary=b");
-    let refused = gateway.request("POST", &target, &[kind, ("Referer", "http://x/")], form.as_bytes()).await;
-    assert_eq!((refused.status, parsed(&refused)["error"].as_str()), (415, Some("bad_content_type")), "{refused:?}");
-    assert_eq!(stored(&gateway, "doc").await, Value::Null);
+    let file = |name: &str, data: &str| {
+        format!(
+            "--b\r\nContent-Disposition: form-data; name=\"_attachments\"; filename=\"{name}\"\r\nContent-Type: audio/mpeg\r\n\r\n{data}\r\n"
+        )
+    };
+    let field =
+        |name: &str, value: &str| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let own = format!("http://{}/page", gateway.address);
+    let form = format!("{}{}--b--\r\n", field("_doc", r#"{"pvt_type":"call_recording"}"#), file("a", "hello"));
+    for (status, referer) in [(400, None), (400, Some("http://elsewhere/")), (201, Some(own.as_str()))] {
+        let headers: Vec<_> = [kind].into_iter().chain(referer.map(|url| ("Referer", url))).collect();
+        let answer = gateway.request("POST", &target, &headers, form.as_bytes()).await;
+        assert_eq!(answer.status, status, "{referer:?}: {answer:?}");
+        if status != 201 {
+            assert_eq!(stored(&gateway, "doc").await, Value::Null);
+            continue;
+        }
+        is_outside(&gateway, "doc", "a", "the form").await;
+        let more = format!("{}{}--b--\r\n", field("_rev", &rev(&answer)), file("b", "hello"));
+        let answer = gateway.request("POST", &target, &headers, more.as_bytes()).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        for name in ["a", "b"] {
+            is_outside(&gateway, "doc", name, "the second form").await;
+        }
+        let stale = gateway.request("POST", &target, &headers, more.as_bytes()).await;
+        assert_eq!(stale.status, 409, "{stale:?}");
+    }
+    audit(&gateway, &["doc"]).await;
     gateway.stop().await;
 }

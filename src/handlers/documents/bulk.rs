@@ -111,7 +111,7 @@ async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'
     for (draft, found) in drafts.into_iter().zip(found) {
         match Item::of(&writer, draft, found).await? {
             Judged::Item(item) => items.push(*item),
-            Judged::Refused(answer) => return Ok((TOUCHED, answer)),
+            Judged::Refused(answer) => return Ok((TOUCHED, *answer)),
             // CouchDB refuses all for one, but not before it has saved documents that are in other shards.
             Judged::NoStub(error) => return Err(error),
         }
@@ -138,7 +138,7 @@ async fn find(writer: &Writer, draft: &Draft) -> Result<Option<Found>, Error> {
 
 enum Judged {
     Item(Box<Item>),
-    Refused(http::Response<Body>),
+    Refused(Box<http::Response<Body>>),
     NoStub(Error),
 }
 
@@ -149,7 +149,7 @@ impl Item {
         let mut item = Self { draft, base: None, couch, changed: false, conflicts: false, objects, copies: Vec::new() };
         match found {
             None => {}
-            Some(Found::Answer(answer)) => return Ok(Judged::Refused(answer)),
+            Some(Found::Answer(answer)) => return Ok(Judged::Refused(Box::new(answer))),
             Some(Found::Conflict(caller)) => {
                 item.conflicts = item.stores();
                 item.couch = caller.couch().clone();

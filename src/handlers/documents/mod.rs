@@ -13,6 +13,7 @@ mod commits;
 mod copies;
 mod draft;
 mod edit;
+mod form;
 mod parts;
 mod rows;
 mod store;
@@ -71,26 +72,13 @@ pub(super) async fn bulk_docs(
     labelled(Box::pin(bulk::bulk_docs(gateway, database, exchange)).await)
 }
 
-/// `POST /db/doc`, where CouchDB takes a browser's form with files in it. It would keep them itself, wherever the plan sends the
-/// document's attachments: where that may be elsewhere the form is refused.
+/// `POST /db/doc`, where CouchDB takes a browser's form with files in it.
 pub(super) async fn form(
     gateway: Arc<Gateway>,
     target: DocumentTarget,
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
-    labelled(Box::pin(refused_form(gateway, target, exchange)).await)
-}
-
-async fn refused_form(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Told {
-    let rules = Rules::of(&gateway, &target.database).await?;
-    let kind = exchange.request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    if !kind.starts_with(b"multipart/form-data") || !rules.home.may_be_outside() {
-        return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
-    }
-    let reason =
-        "Forms are not taken where attachments may be stored elsewhere: send a document, or PUT the attachment";
-    let error = Error::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type", reason);
-    Writer::new(gateway, target.database, rules, &exchange).refuse(error).await
+    labelled(Box::pin(form::post(gateway, target, exchange)).await)
 }
 
 fn labelled(told: Told) -> (&'static str, Result<Response<Body>, Error>) {

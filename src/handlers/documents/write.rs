@@ -45,7 +45,7 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, mut excha
 
 async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body) -> Told {
     match related(&head) {
-        None => json(writer, Some(target), head, body).await,
+        None => Box::pin(json(writer, Some(target), head, body)).await,
         Some(None) => {
             let reason = "Content-Type has no boundary";
             writer.refuse(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason)).await
@@ -92,7 +92,7 @@ async fn json(writer: Writer, target: Option<DocumentTarget>, head: request::Par
 }
 
 /// The request that a document came in.
-enum Source {
+pub(super) enum Source {
     Json(Bytes),
     /// Whether the memory of its parts is counted with the document's.
     Related(Box<Related>, bool),
@@ -129,24 +129,14 @@ impl Source {
     }
 }
 
-async fn single(
+pub(super) async fn single(
     writer: Writer,
     target: Option<DocumentTarget>,
     head: request::Parts,
     held: &Held,
     source: Source,
 ) -> Told {
-    let query = head.uri.query();
-    let is_put = target.is_some();
-    let rev = if is_put { rev_of(query, &head.headers)? } else { None };
-    let in_query = query_value(query, "rev").is_some();
-    let rev = rev.map(|rev| NamedRev { rev, in_query });
-    let named = Named {
-        target,
-        rev,
-        replicated: is_put && is_replicated(query),
-        follows: matches!(source, Source::Related(..)),
-    };
+    let named = named(&head, target, matches!(source, Source::Related(..)))?;
     let mut draft = match Draft::read(&writer, &held.bytes, named) {
         Ok(draft) => draft,
         Err(error) => return writer.refuse(error).await,
@@ -202,6 +192,16 @@ async fn single(
     Ok((TOUCHED, answer))
 }
 
+/// What a request says of its document beside it.
+fn named(head: &request::Parts, target: Option<DocumentTarget>, follows: bool) -> Result<Named, Error> {
+    let query = head.uri.query();
+    let is_put = target.is_some();
+    let rev = if is_put { rev_of(query, &head.headers)? } else { None };
+    let in_query = query_value(query, "rev").is_some();
+    let rev = rev.map(|rev| NamedRev { rev, in_query });
+    Ok(Named { target, rev, replicated: is_put && is_replicated(query), follows })
+}
+
 /// Sends a document on that nothing was stored for. Where copies or what it lets go of depend on CouchDB's answer, that is
 /// waited for in a task.
 async fn passed_on(
@@ -241,7 +241,7 @@ async fn passed_on(
 
 /// Whether a query says `new_edits=false`: CouchDB goes by the last that says true or false.
 fn is_replicated(query: Option<&str>) -> bool {
-    let pairs = query.unwrap_or_default().split('&').rev().map(|pair| Some(pair));
+    let pairs = query.unwrap_or_default().split('&').rev().map(Some);
     let said = pairs.filter_map(|pair| query_value(pair, "new_edits")).find(|said| matches!(&**said, "true" | "false"));
     said.as_deref() == Some("false")
 }

@@ -316,7 +316,7 @@ mod tests {
             answer: second,
             drain: second,
         };
-        let egress = Egress::from_config(&config::Egress { allow: Vec::new(), deny: Vec::new() });
+        let egress = Egress::from_config(&config::Egress::default());
         let connector = Connector::trusting(RootCertStore::empty(), egress, timeouts).unwrap();
         let tasks = Tasks::default();
         let client = Client::new(connector, tasks.clone(), 64 << 10);
