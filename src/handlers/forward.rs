@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -12,7 +13,7 @@ use super::waits::Waits;
 use super::{Exchange, Gateway};
 use crate::couch::{self, Couch};
 use crate::error::Error;
-use crate::http::body::{Body, BoxError};
+use crate::http::body::{Body, BoxError, collect};
 use crate::http::headers;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::trace::Call;
@@ -22,6 +23,11 @@ pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange
     let mut request = exchange.request;
     if request.version() == Version::HTTP_2 {
         headers::join_cookies(request.headers_mut());
+    }
+    if is_small(&request) {
+        let (head, body) = request.into_parts();
+        let body = collect(body, SMALL).await.map_err(|error| ended_early(&exchange.activity, error))?;
+        request = Request::from_parts(head, Body::full(body));
     }
     let call = exchange.activity.couch(request.method());
     call.propagate(request.headers_mut());
@@ -36,6 +42,19 @@ pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange
     };
     let stopping = Box::pin(gateway.stopping.clone().cancelled_owned());
     Ok(answer.map(|body| Body::boxed(Endless { body, stopping })))
+}
+
+/// Whether a body is taken in before it is sent on: with its head it is then one write and one packet, where a body that flows
+/// wakes the tasks of both connections for each of its frames. A client that asks for `100 Continue` wants CouchDB's word first.
+fn is_small(request: &Request<Body>) -> bool {
+    let length = request.body().size_hint().exact().unwrap_or(u64::MAX);
+    (1..=SMALL).contains(&length) && !request.headers().contains_key(EXPECT)
+}
+
+/// The client did not send the body to its end.
+fn ended_early(activity: &Activity, error: BoxError) -> Error {
+    activity.ended("interrupted");
+    couch::Error::Body(error).into()
 }
 
 /// The same request once more, where that can be asked twice.
@@ -105,3 +124,6 @@ impl HttpBody for Endless {
         self.body.size_hint()
     }
 }
+
+/// In bytes. hyper reads a first buffer of 8 KiB, the head with it.
+const SMALL: u64 = 16 << 10;

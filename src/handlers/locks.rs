@@ -224,6 +224,8 @@ const SWEEP_ABOVE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks do not bind its tests")]
+
     use http_body_util::StreamBody;
     use tokio::sync::mpsc;
 

@@ -60,6 +60,8 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::result_large_err, reason = "an address is what a test of addresses fails with")]
+
     use std::net::SocketAddr;
     use std::sync::Mutex;
     use std::time::Duration;

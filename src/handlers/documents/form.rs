@@ -43,7 +43,7 @@ pub(super) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, mut exch
     let (head, body) = exchange.request.into_parts();
     let answering = async {
         let refusal = match (same_site(&head.headers), boundary) {
-            (Ok(()), Ok(boundary)) => return save(writer, target, head, body, boundary).await,
+            (Ok(()), Ok(boundary)) => return Box::pin(save(writer, target, head, body, boundary)).await,
             (Err(error), _) => error,
             (Ok(()), Err(_)) => malformed("Content-Type has no boundary"),
         };
@@ -70,9 +70,8 @@ async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body
         Taken::Whole(held) => held,
         Taken::Long(_) => return Err(too_long()),
     };
-    let form = match Form::read(held.bytes.clone(), boundary).await {
-        Ok(form) => form,
-        Err(_) => return writer.refuse(malformed("Invalid multipart/form-data")).await,
+    let Ok(form) = Form::read(held.bytes.clone(), boundary).await else {
+        return writer.refuse(malformed("Invalid multipart/form-data")).await;
     };
     let mut document = match (form.document, form.rev) {
         (Some(text), _) => match Document::parse(&text) {

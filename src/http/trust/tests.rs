@@ -1,3 +1,5 @@
+#![expect(clippy::result_large_err, reason = "the error type is that of rustls")]
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;

@@ -49,6 +49,8 @@ fn words(answer: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
+
     use proptest::prelude::*;
 
     use super::{extended_port, port};
