@@ -55,7 +55,7 @@ fn forms(criterion: &mut Criterion) {
         spare: "account/doc/call.1f6c2a9e.mp3".to_owned(),
         taken: false,
         content_type: "audio/mpeg".to_owned(),
-        document: recording().public_fields(),
+        document: recording().public_fields("doc"),
     };
     group.bench_function("multipart", |bencher| {
         bencher.iter(|| drained(measured::multipart(black_box(&object), Body::full(data.clone()))));

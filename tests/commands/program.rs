@@ -91,6 +91,7 @@ impl Serving {
     }
 
     /// The id of the process.
+    #[allow(dead_code, reason = "the tests of memory look at it from outside")]
     pub fn process(&self) -> u32 {
         self.child.id()
     }

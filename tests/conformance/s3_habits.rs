@@ -126,6 +126,7 @@ async fn the_servers_clock_is_the_one_that_counts() {
 
 /// What each code means: for HEAD (is the name free), GET (is it gone), DELETE (is it removed), PUT (is it stored).
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a line for each code")]
 async fn every_code_has_one_meaning() {
     const CODES: [(u16, &str); 24] = [
         (400, "ExpiredToken"),

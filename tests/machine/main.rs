@@ -73,7 +73,7 @@ fn check(sequences: u32) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let world = runtime.block_on(World::start());
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
-    let cases = cases.unwrap_or(if support::is_long() { 20 * sequences } else { sequences });
+    let cases = cases.unwrap_or_else(|| if support::is_long() { 20 * sequences } else { sequences });
     let config = Config {
         cases,
         max_shrink_iters: 2000,

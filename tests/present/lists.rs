@@ -184,7 +184,7 @@ fn without_seqs(answer: &RawResponse) -> (u16, Vec<String>, Vec<String>) {
     let mut names: Vec<_> = answer.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     names.sort();
     let body = parsed(answer);
-    let rows = body["rows"].as_array().or(body["results"].as_array()).expect("rows");
+    let rows = body["rows"].as_array().or_else(|| body["results"].as_array()).expect("rows");
     let mut rows: Vec<_> =
         rows.iter().map(|row| [&row["id"], &row["changes"], &row["value"]].map(Value::to_string).join(" ")).collect();
     rows.sort();

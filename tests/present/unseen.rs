@@ -83,6 +83,9 @@ fn mixed(document: &str, boundary: &str, content_type: &str) -> Vec<u8> {
     format!("\r\n--{boundary}\r\n{head}\r\n{document}\r\n--{boundary}--\r\n").into_bytes()
 }
 
+/// Headers and body of a request.
+type Asked<'a> = (&'a [(&'a str, &'a str)], &'a [u8]);
+
 #[tokio::test]
 async fn a_bulk_get_is_understood_or_refused() {
     let mut scene = Scene::start().await;
@@ -90,7 +93,7 @@ async fn a_bulk_get_is_understood_or_refused() {
     let packed = gzip(br#"{"docs":[{"id":"x"}]}"#);
     let twice = [gzip(br#"{"docs":"#), gzip(br#"[{"id":"x"}]}"#)].concat();
     let accept = ("Accept", "multipart/mixed");
-    let understood: [(&[(&str, &str)], &[u8]); 8] = [
+    let understood: [Asked<'_>; 8] = [
         (&[JSON, accept, ("Content-Encoding", "gzip")], &packed),
         (&[JSON, accept, ("Content-Encoding", "gzip")], &twice),
         (&[JSON, accept, ("Content-Encoding", "identity")], br#"{"docs":[{"id":"x"}]}"#),
@@ -115,7 +118,7 @@ async fn a_bulk_get_is_understood_or_refused() {
         let shown = scene.ask(("POST", "_bulk_get"), headers, body, ("", answer.as_bytes())).await;
         assert_eq!(shown.text(), format!(r#"{{"results":[{{"id":"x","docs":[{{"ok":{STUB}}},{{"error":1}}]}}]}}"#));
     }
-    let unclear: [(&[(&str, &str)], &[u8]); 9] = [
+    let unclear: [Asked<'_>; 9] = [
         (&[JSON, accept, ("Content-Encoding", "gzip")], br#"{"docs":[]}"#),
         (&[JSON, accept, ("Content-Encoding", "GZIP")], &packed),
         (&[JSON, accept, ("Content-Encoding", "deflate")], br#"{"docs":[]}"#),
@@ -177,6 +180,7 @@ async fn parts_that_are_not_understood_are_not_passed_on() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a line for each form")]
 async fn answers_in_every_form_and_coding_are_read() {
     let mut scene = Scene::start().await;
     let document = scene.document.clone();

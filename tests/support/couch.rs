@@ -160,7 +160,7 @@ impl Made {
             stream.read_to_end(&mut answer)
         });
         if let Err(error) = asked {
-            println!("{method} {target}: {error}");
+            drop(writeln!(std::io::stderr(), "{method} {target}: {error}"));
         }
         String::from_utf8_lossy(&answer).into_owned()
     }

@@ -115,7 +115,10 @@ async fn odd_answers_say_where_a_data_connection_goes() {
         if form(1).starts_with("227") {
             gate.plan("EPSV", Act::Answer("500 what"), 999);
         }
-        let stored = target.put(&object("x"), Body::full(bytes(1000))).await.expect(&form(1025));
+        let stored = target
+            .put(&object("x"), Body::full(bytes(1000)))
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", form(1025)));
         assert!(target.read(&stored.location, 1000).await == bytes(1000), "{}", form(1025));
     }
 }

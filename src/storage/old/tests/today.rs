@@ -92,7 +92,7 @@ fn a_pointer_of_the_gateways_own_finds_its_storage_by_place_and_id() {
         ("s3", at.clone(), vec![s3("b"), s3("other")], "plan0"),
         ("s3", at.clone(), vec![s3("other"), s3("other")], "plan1"),
         ("s3", at.clone(), vec![s3("other")], "-"),
-        ("s3", at.clone(), vec![s3("b")], "plan0"),
+        ("s3", at, vec![s3("b")], "plan0"),
         ("google_storage", json!({"bucket": "b", "name": "n"}), vec![s3("b")], "plan0"),
         ("azure", json!({"container": "c", "blob": "n"}), vec![json!({"account": "a", "container": "c"})], "plan0"),
         ("azure", json!({"container": "c", "blob": "n"}), vec![json!({"account": "a", "container": "d"})], "-"),
