@@ -7,16 +7,18 @@
 mod guard;
 mod place;
 mod walk;
+mod words;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-pub use guard::{Guard, Words, mentions_pointers};
+pub use guard::Guard;
 use place::Place;
 pub use place::{Path, Step};
 use walk::{Skip, Token, Walker};
+pub use words::{Words, mentions_pointers};
 
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -92,6 +92,10 @@ impl Editor {
     }
 
     fn event(&mut self, event: Event) -> Result<(), Error> {
+        if matches!(event, Event::Document(_) | Event::Begin(..)) {
+            let held = self.guard.release();
+            self.write(held);
+        }
         match event {
             Event::Pass(bytes) => self.pass(&bytes)?,
             Event::Document(bytes) => {

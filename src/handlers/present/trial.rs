@@ -152,8 +152,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1024))]
-
         #[test]
         fn no_secret_leaves_outside_of_documents(
             value in value(), sizes in prop::collection::vec(1_usize..40, 1..5), pretty in any::<bool>(),

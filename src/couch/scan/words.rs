@@ -1,0 +1,53 @@
+//! Whether a text speaks of pointers, without taking it apart.
+
+use super::{Fault, POINTERS};
+
+/// Whether a text may have `pvt_attachments` in it, however that is written.
+#[must_use]
+pub fn mentions_pointers(text: &[u8]) -> bool {
+    let mut rest = text;
+    // Neither is frequent in documents.
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'v' | b'\\')) {
+        let behind = rest.get(at + 1..).unwrap_or_default();
+        let found = match rest.get(at) {
+            Some(b'v') => {
+                behind.starts_with(b"t_attachments") && rest.get(..at).is_some_and(|before| before.ends_with(b"p"))
+            }
+            _ => behind.first() == Some(&b'u'),
+        };
+        if found {
+            return true;
+        }
+        rest = behind;
+    }
+    false
+}
+
+/// Watches over text that is no JSON: whatever names pointers is not passed on.
+#[derive(Debug, Default)]
+pub struct Words {
+    /// The end of what has passed.
+    tail: Vec<u8>,
+}
+
+impl Words {
+    /// Takes the next piece of the text.
+    ///
+    /// # Errors
+    /// [`Fault::Pointers`]
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let most = POINTERS.len() - 1;
+        let is_found = |text: &[u8]| text.windows(POINTERS.len()).any(|window| window == POINTERS.as_bytes());
+        self.tail.extend_from_slice(bytes.get(..most.min(bytes.len())).unwrap_or_default());
+        if is_found(&self.tail) || is_found(bytes) {
+            return Err(Fault::Pointers);
+        }
+        if let Some(end) = bytes.len().checked_sub(most) {
+            self.tail.clear();
+            self.tail.extend_from_slice(bytes.get(end..).unwrap_or_default());
+        } else if let Some(more) = self.tail.len().checked_sub(most) {
+            self.tail.drain(..more);
+        }
+        Ok(())
+    }
+}
