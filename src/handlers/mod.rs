@@ -210,7 +210,8 @@ async fn document(
             Ok(None) => ("forward", to_holder(&gateway, &target, exchange).await),
             Err(error) => ("forward", Err(error)),
         },
-        DocumentOperation::Put => documents::put(gateway, target, exchange).await,
+        // Each in a box of its own: a read is not to carry a write along.
+        DocumentOperation::Put => Box::pin(documents::put(gateway, target, exchange)).await,
         DocumentOperation::Delete => Box::pin(document_delete::delete_document(gateway, target, exchange)).await,
         DocumentOperation::Copy => Box::pin(document_copy::copy_document(gateway, target, exchange)).await,
         DocumentOperation::Other if *exchange.request.method() == Method::POST => {
@@ -227,8 +228,8 @@ async fn within(
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match operation {
-        DatabaseOperation::Post => documents::post(gateway, database, exchange).await,
-        DatabaseOperation::BulkDocs => documents::bulk_docs(gateway, database, exchange).await,
+        DatabaseOperation::Post => Box::pin(documents::post(gateway, database, exchange)).await,
+        DatabaseOperation::BulkDocs => Box::pin(documents::bulk_docs(gateway, database, exchange)).await,
         DatabaseOperation::BulkGet => shown(gateway, database, Kind::BulkGet, "document", exchange).await,
         DatabaseOperation::List(list) => {
             let asks = present::asks_for_documents(list, &exchange.request);

@@ -182,7 +182,19 @@ pub fn find(document: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable
 /// [`Unreadable`]
 pub fn entry(document: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable> {
     let Some(entries) = document.object(MEMBER) else { return Ok(None) };
+    entry_of(&entries, at)
+}
+
+/// The same among the entries themselves.
+fn entry_of(entries: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable> {
     let Some(raw) = entries.raw(at.attachment) else { return Ok(None) };
+    // Most are the gateway's own, and whole.
+    if let Ok(pointer) = serde_json::from_str::<Pointer>(raw.get())
+        && pointer.length.is_some()
+        && pointer.digest.is_some()
+    {
+        return Ok(Some(Entry::Object(Box::new(pointer))));
+    }
     let Ok(entry) = serde_json::from_str::<Map<String, Value>>(raw.get()) else { return Err(Unreadable) };
     if entry.contains_key("stowage") {
         let pointer: Pointer = serde_json::from_value(Value::Object(entry)).map_err(|_| Unreadable)?;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Entry, MEMBER, Pointer, Unreadable, entry, native_revpos};
+use super::{Entry, MEMBER, Pointer, Unreadable, entry_of, native_revpos};
 use crate::couch::{Document, mentions_pointers};
 use crate::storage::old::At;
 
@@ -100,9 +100,12 @@ pub fn pointers(document: &Document, database: &str, id: &str) -> Vec<Outside> {
     let Some(entries) = document.object(MEMBER) else { return Vec::new() };
     let names = entries.keys().map(str::to_owned);
     let outside = names.filter_map(|name| {
-        let raw = entries.object(&name)?;
-        let found = entry(document, At { database, document: id, attachment: &name }).transpose()?;
-        let about = about(&raw, found.as_ref().ok());
+        let found = entry_of(&entries, At { database, document: id, attachment: &name }).transpose()?;
+        // An entry that is no object says nothing.
+        let about = match &found {
+            Ok(Entry::Object(pointer)) => of_object(pointer),
+            Ok(Entry::Link(_)) | Err(Unreadable) => of_other(&entries.object(&name)?),
+        };
         Some(Outside { name, entry: found, about })
     });
     let mut outside: Vec<Outside> = outside.collect();
@@ -149,29 +152,28 @@ pub fn left_of(name: &str, value: &[u8], database: &str) -> Result<Option<Vec<u8
     }
 }
 
-fn about(raw: &Document, entry: Option<&Entry>) -> About {
-    match entry {
-        Some(Entry::Object(pointer)) => About {
-            content_type: pointer.content_type.clone(),
-            revpos: pointer.generation(),
-            digest: pointer.digest.clone(),
-            length: pointer.stowage.unpacked.or(pointer.length),
-            packed: pointer.length,
-            gzip: pointer.is_gzip(),
-        },
-        // A link says nothing about what it leads to but its media type: KAZOO writes a length of 0.
-        Some(Entry::Link(_)) | None => {
-            let number = |key: &str| raw.value(key).and_then(|value| value.as_u64()).filter(|number| *number > 0);
-            let text = |key: &str| raw.text(key).filter(|text| !text.is_empty());
-            About {
-                content_type: text("content_type").unwrap_or_else(|| Pointer::UNKNOWN_TYPE.to_owned()),
-                revpos: number("revpos").unwrap_or(1),
-                digest: text("digest").filter(|digest| digest.starts_with("md5-")),
-                length: number("length"),
-                packed: None,
-                gzip: false,
-            }
-        }
+fn of_object(pointer: &Pointer) -> About {
+    About {
+        content_type: pointer.content_type.clone(),
+        revpos: pointer.generation(),
+        digest: pointer.digest.clone(),
+        length: pointer.stowage.unpacked.or(pointer.length),
+        packed: pointer.length,
+        gzip: pointer.is_gzip(),
+    }
+}
+
+/// A link says nothing about what it leads to but its media type: KAZOO writes a length of 0.
+fn of_other(raw: &Document) -> About {
+    let number = |key: &str| raw.value(key).and_then(|value| value.as_u64()).filter(|number| *number > 0);
+    let text = |key: &str| raw.text(key).filter(|text| !text.is_empty());
+    About {
+        content_type: text("content_type").unwrap_or_else(|| Pointer::UNKNOWN_TYPE.to_owned()),
+        revpos: number("revpos").unwrap_or(1),
+        digest: text("digest").filter(|digest| digest.starts_with("md5-")),
+        length: number("length"),
+        packed: None,
+        gzip: false,
     }
 }
 

@@ -160,8 +160,11 @@ impl Scanner {
     }
 
     fn outside(&mut self) -> Option<Event> {
-        for index in 0..self.input.len() {
+        let mut next = 0;
+        loop {
+            let index = next + self.place.idle(self.input.get(next..).unwrap_or_default());
             let Some(byte) = self.input.get(index).copied() else { break };
+            next = index + 1;
             if byte == b'{' && self.place.is_document() {
                 if index > 0 {
                     return Some(Event::Pass(self.input.split_to(index)));
@@ -186,8 +189,11 @@ impl Scanner {
     }
 
     fn head(&mut self) -> Result<Option<Event>, Fault> {
-        for index in 0..self.input.len() {
+        let mut next = 0;
+        loop {
+            let index = next + self.walker.idle(self.input.get(next..).unwrap_or_default());
             let Some(byte) = self.input.get(index).copied() else { break };
+            next = index + 1;
             match self.walker.eat(byte, false) {
                 Token::KeyBegins => self.key_at = self.held.len() + index,
                 Token::Open if byte == b'{' && self.walker.key_is(ATTACHMENTS) => {
@@ -237,8 +243,11 @@ impl Scanner {
     }
 
     fn value(&mut self) -> Option<Event> {
-        for index in 0..self.input.len() {
+        let mut next = 0;
+        loop {
+            let index = next + self.walker.idle(self.input.get(next..).unwrap_or_default());
             let Some(byte) = self.input.get(index).copied() else { break };
+            next = index + 1;
             // A number or a word ends where the next thing begins.
             if self.walker.is_at_value() && matches!(byte, b',' | b'}' | b' ' | b'\t' | b'\r' | b'\n') {
                 self.phase = Phase::Entries;
@@ -253,8 +262,11 @@ impl Scanner {
     }
 
     fn tail(&mut self) -> Result<Option<Event>, Fault> {
-        for index in 0..self.input.len() {
+        let mut next = 0;
+        loop {
+            let index = next + self.walker.idle(self.input.get(next..).unwrap_or_default());
             let Some(byte) = self.input.get(index).copied() else { break };
+            next = index + 1;
             if self.behind(byte)? {
                 self.hold(index + 1)?;
                 self.leave();
@@ -266,8 +278,11 @@ impl Scanner {
     }
 
     fn passing(&mut self) -> Result<Event, Fault> {
-        for index in 0..self.input.len() {
+        let mut next = 0;
+        loop {
+            let index = next + self.walker.idle(self.input.get(next..).unwrap_or_default());
             let Some(byte) = self.input.get(index).copied() else { break };
+            next = index + 1;
             if self.behind(byte)? {
                 self.leave();
                 return Ok(Event::Pass(self.input.split_to(index + 1)));

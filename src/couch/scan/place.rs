@@ -62,6 +62,11 @@ impl Place {
         self.stack.iter().find(|frame| frame.array).map_or(0, |frame| frame.index)
     }
 
+    /// How many of the next bytes need not be looked at one by one.
+    pub(super) fn idle(&self, bytes: &[u8]) -> usize {
+        if self.stack.is_empty() { 0 } else { self.walker.idle(bytes) }
+    }
+
     /// One byte that belongs to no document.
     pub(super) fn step(&mut self, byte: u8) {
         let Some(array) = self.stack.last().map(|frame| frame.array) else {

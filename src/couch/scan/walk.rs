@@ -48,6 +48,17 @@ impl Skip {
         Self { depth: 0, string: true, escape: false }
     }
 
+    /// How many of the next bytes say nothing.
+    fn idle(self, bytes: &[u8]) -> usize {
+        let matters = |byte: &u8| match byte {
+            b'"' => true,
+            b'\\' => self.string,
+            b'{' | b'}' | b'[' | b']' => !self.string,
+            _ => false,
+        };
+        if self.escape { 0 } else { bytes.iter().position(matters).unwrap_or(bytes.len()) }
+    }
+
     /// Whether the value ends with this byte.
     pub(super) const fn eat(&mut self, byte: u8) -> bool {
         if self.string {
@@ -103,6 +114,11 @@ impl Walker {
     /// Whether the last key is this one.
     pub(super) fn key_is(&self, name: &str) -> bool {
         self.key.len() < MOST_KEY && unquoted(&self.key) == name
+    }
+
+    /// How many of the next bytes need not be looked at one by one.
+    pub(super) fn idle(&self, bytes: &[u8]) -> usize {
+        self.skip.map_or(0, |skip| skip.idle(bytes))
     }
 
     /// The next byte.

@@ -51,3 +51,36 @@ impl Words {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Words, mentions_pointers};
+
+    #[test]
+    fn names_are_found_wherever_they_stand() {
+        for text in [
+            "pvt_attachments",
+            "x\"pvt_attachments\":",
+            "vpvpvt_attachments",
+            r"\u0070vt_attachments",
+            r"\\pvt_attachments",
+        ] {
+            assert!(mentions_pointers(text.as_bytes()), "{text}");
+        }
+        for text in ["", "pvt_attachment", "pvt_", r"\n\\ v", "vt_attachments", "_attachments"] {
+            assert!(!mentions_pointers(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_pieces_is_found() {
+        let text = "<p>some pvt_attachments here</p>";
+        for size in 1..40 {
+            let mut words = Words::default();
+            assert!(text.as_bytes().chunks(size).any(|piece| words.feed(piece).is_err()), "in pieces of {size}");
+            let mut words = Words::default();
+            let other = text.replace("pvt_", "pvt-");
+            assert!(other.as_bytes().chunks(size).all(|piece| words.feed(piece).is_ok()), "in pieces of {size}");
+        }
+    }
+}

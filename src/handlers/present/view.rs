@@ -85,7 +85,8 @@ impl View {
     /// Opens an attachment as it is stored.
     pub(super) async fn open(&self, inline: &Inline) -> Result<Body, Error> {
         let target = self.target(inline);
-        let opened = self.open_at(inline, &target).await;
+        // What opens an attachment is large: most answers have stubs, and are not to carry it along.
+        let opened = Box::pin(self.open_at(inline, &target)).await;
         if let Err(error) = &opened {
             self.record(&target, error);
         }
