@@ -95,9 +95,14 @@ async fn show(app: &App, folder: &Path) -> Result<(), BoxError> {
     let target = format!("/{DATABASE}/{DOCUMENT}/{ATTACHMENT}");
     let put = client.send(Method::PUT, &format!("{target}?rev={rev}"), "audio/x-wav", RECORDING.into()).await?;
     say(&format!("PUT {target}  {} bytes\n{}", RECORDING.len(), String::from_utf8_lossy(&put).trim_end()))?;
-    say("\n3. The document: a pointer, no bytes, no secret")?;
-    let document = client.send(Method::GET, &format!("/{DATABASE}/{DOCUMENT}"), "", Bytes::new()).await?;
-    say(&serde_json::to_string_pretty(&serde_json::from_slice::<Value>(&document)?)?)?;
+    say(
+        "\n3. The document as clients see it, with CouchDB's stub; and in CouchDB itself: a pointer, no bytes, no secret",
+    )?;
+    let store = Talker::new(&format!("http://{}", app.store.ok_or("the demo has no store")?))?;
+    for server in [&client, &store] {
+        let document = server.send(Method::GET, &format!("/{DATABASE}/{DOCUMENT}"), "", Bytes::new()).await?;
+        say(&serde_json::to_string_pretty(&serde_json::from_slice::<Value>(&document)?)?)?;
+    }
     say("\n4. The stored file")?;
     let stored = only_file(&folder.join("attachments").join("voicemails"))?;
     say(&format!("{}  {} bytes", stored.display(), std::fs::metadata(&stored)?.len()))?;

@@ -1,5 +1,6 @@
 //! What is done with a request: forwarding it, or one function per operation on an attachment.
 
+mod answering;
 mod asking;
 mod attachment;
 mod commit;
@@ -13,6 +14,7 @@ mod documents;
 mod forward;
 mod get;
 mod home;
+
 mod link;
 mod locks;
 mod operation;
@@ -26,20 +28,16 @@ mod source;
 mod waits;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
-use http_body::Body as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Present};
-use crate::couch::{self, Couch};
+use crate::couch::Couch;
 use crate::error::Error;
 use crate::home::Homes;
 use crate::http::body::Body;
-use crate::http::client;
 use crate::http::egress::Egress;
-use crate::http::heard::Heard;
 use crate::http::method::take_override;
 use crate::http::target::query_value;
 use crate::plan::Plans;
@@ -47,12 +45,13 @@ use crate::record::{About, Records};
 use crate::router::{
     Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, is_plain_read, route,
 };
-use crate::storage::{self, Budget, Registry};
+use crate::storage::{Budget, Registry};
 use crate::tasks::Tasks;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
 use crate::telemetry::metrics::Metrics;
 
+use answering::{hear, in_time};
 use home::Home;
 pub use locks::Locks;
 use present::Kind;
@@ -314,36 +313,6 @@ async fn attachment(
         Operation::Delete => {
             ("attachment_delete", in_time(limit, &activity, Box::pin(delete::delete(gateway, *target, exchange))).await)
         }
-    }
-}
-
-/// Begins the request's deadline, and waits for its body on the client's time.
-fn hear(limit: Duration, exchange: &mut Exchange) {
-    let deadline = exchange.activity.answer_within(limit);
-    let body = exchange.request.body_mut();
-    if !body.is_end_stream() {
-        *body = Body::boxed(Heard::new(std::mem::take(body), deadline));
-    }
-}
-
-/// Answers before the deadline of the request. What is under way then is dropped, and undone as when the client leaves.
-async fn in_time<T>(
-    limit: Duration,
-    activity: &Activity,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let deadline = activity.answer_within(limit);
-    let outcome = deadline.bound(answer).await.unwrap_or_else(|| Err(late(activity)));
-    deadline.lift();
-    outcome
-}
-
-/// Whose silence it was: that of the storage that was asked last and has not answered, else CouchDB's.
-fn late(activity: &Activity) -> Error {
-    let note = activity.note();
-    match note.storage.is_empty() || note.outcome.is_some() {
-        true => couch::Error::Client(client::Error::from(client::Kind::Silent)).into(),
-        false => Error::Storage(note.storage.into(), storage::Error::late()),
     }
 }
 

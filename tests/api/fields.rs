@@ -85,8 +85,9 @@ async fn what_is_documented_is_saved() {
 
 /// Saves an OAuth document, which says nothing.
 async fn save_grant(gateway: &Running, id: &str) {
-    gateway.couch.request("PUT", "/system_auth", "", b"").await;
-    gateway.couch.request("PUT", &format!("/system_auth/{id}"), "application/json", b"{}").await;
+    let database = &gateway.couch.auth;
+    gateway.couch.request("PUT", &format!("/{database}"), "", b"").await;
+    gateway.couch.request("PUT", &format!("/{database}/{id}"), "application/json", b"{}").await;
 }
 
 /// Nothing can be stored with it, whether that is tried or not.

@@ -128,7 +128,7 @@ fn the_demo_shows_a_recording_that_comes_back() {
     let demo = run(folder.path(), &["demo", "--once"]);
     assert_eq!(code(&demo), 0, "{demo:?}");
     let shown = text(&demo.stdout);
-    for part in ["mailbox_message", "\"stowage\"", "voicemails", "the same", "curl"] {
+    for part in ["mailbox_message", "\"_attachments\"", "\"stowage\"", "voicemails", "the same", "curl"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();

@@ -23,7 +23,10 @@ impl Destination {
         }
         let (path, rev) = match text.split_once('?') {
             None => (text, None),
-            Some((path, query)) => (path, Some(canonical(query.split_once('=')?.1)?)),
+            Some((path, query)) => {
+                let (_, rev) = query.split_once('=')?;
+                (path, Some(canonical(rev).filter(|rev| !rev.contains(['?', '=']))?))
+            }
         };
         let document = String::from_utf8(decode(path).ok()?.into_owned()).ok()?;
         let sound = !document.is_empty() && !document.starts_with('_');

@@ -202,7 +202,6 @@ const PIECE: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -250,17 +249,13 @@ mod tests {
                 passed += broken.frame().await.unwrap().unwrap().into_data().unwrap().len();
             }
         };
-        let filling = async {
-            let mut filling = Box::pin(window.fill(&mut upload)).fuse();
-            let mut reading = Box::pin(reading).fuse();
-            futures_util::select! { _ = filling => panic!("the end"), () = reading => {} }
-        };
-        filling.await;
+        let mut filling = std::pin::pin!(window.fill(&mut upload));
+        tokio::select! { _ = &mut filling => panic!("the end"), () = reading => {} }
         let (from, too_early) = (passed - (6 << 20), passed - (8 << 20));
         assert!(window.body(too_early as u64, TOTAL as u64).is_none());
         let again = window.body(from as u64, TOTAL as u64).unwrap();
         assert!(broken.frame().await.unwrap().is_err());
-        let (filled, rest) = tokio::join!(window.fill(&mut upload), collect(again, TOTAL as u64));
+        let (filled, rest) = tokio::join!(filling, collect(again, TOTAL as u64));
         filled.unwrap();
         assert!(rest.unwrap() == data()[from..]);
     }
