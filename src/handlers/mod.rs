@@ -43,7 +43,7 @@ use crate::http::target::query_value;
 use crate::plan::Plans;
 use crate::record::{About, Records};
 use crate::router::{
-    Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, is_plain_read, route,
+    Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, is_plain, route,
 };
 use crate::storage::{Budget, Registry};
 use crate::tasks::Tasks;
@@ -111,8 +111,8 @@ impl Gateway {
         Ok(self.presents(database, &home).then_some(home))
     }
 
-    /// Whether all documents are read from the configured CouchDB, as they are.
-    fn reads_are_plain(&self) -> bool {
+    /// Whether all documents are read from the configured CouchDB and written to it, as they are.
+    fn is_plain(&self) -> bool {
         self.plans.all_is_local() && self.plans.nothing_is_stored() && !self.present_stubs.beyond_plans()
     }
 }
@@ -141,7 +141,7 @@ pub struct Answered {
 pub async fn handle(gateway: Arc<Gateway>, mut exchange: Exchange) -> Answered {
     let id = exchange.id;
     let request = &exchange.request;
-    let route = match gateway.reads_are_plain() && is_plain_read(request.method(), request.uri()) {
+    let route = match gateway.is_plain() && is_plain(request.method(), request.uri()) {
         true => Route::Forward,
         false => route(request.method(), request.uri(), request.headers()),
     };

@@ -196,7 +196,12 @@ fn is_authority(host: &[u8]) -> bool {
 }
 
 fn strip_named(headers: &mut HeaderMap) {
-    if !headers.contains_key(CONNECTION) {
+    let mut lines = headers.get_all(CONNECTION).iter();
+    let Some(first) = lines.next() else { return };
+    // Most say no more than that, and nothing has such a name.
+    let is_alone = lines.next().is_none();
+    if is_alone && [&b"keep-alive"[..], b"close"].iter().any(|word| first.as_bytes().eq_ignore_ascii_case(word)) {
+        headers.remove(CONNECTION);
         return;
     }
     let named: Vec<HeaderName> = headers

@@ -178,11 +178,11 @@ impl Target {
     }
 }
 
-/// Whether a request only reads, and no attachment: told without taking its target apart.
+/// Whether a request reads or writes a document or a database, and no attachment by itself: told without taking its target apart.
 #[must_use]
-pub fn is_plain_read(method: &Method, uri: &Uri) -> bool {
-    let is_read = matches!(*method, Method::GET | Method::HEAD);
-    is_read && uri.path().split('/').filter(|part| !part.is_empty()).nth(2).is_none()
+pub fn is_plain(method: &Method, uri: &Uri) -> bool {
+    let is_plain = matches!(*method, Method::GET | Method::HEAD | Method::PUT);
+    is_plain && uri.path().split('/').filter(|part| !part.is_empty()).nth(2).is_none()
 }
 
 /// Decides what a request is.

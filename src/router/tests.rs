@@ -132,17 +132,18 @@ fn a_post_may_stand_for_another_method() {
 }
 
 #[test]
-fn plain_reads_are_told_without_a_route() {
+fn what_is_plain_is_told_without_a_route() {
     for (method, target, expected) in [
         (Method::GET, "/", true),
         (Method::GET, "//db//doc/?rev=1-a", true),
         (Method::HEAD, "/db/_all_docs", true),
         (Method::GET, "/db/doc/att", false),
         (Method::GET, "/db/_design/v/_view/x", false),
-        (Method::PUT, "/db/doc", false),
+        (Method::PUT, "/db/doc", true),
+        (Method::PUT, "/db/doc/att", false),
         (Method::POST, "/db", false),
     ] {
-        assert_eq!(super::is_plain_read(&method, &target.parse::<Uri>().unwrap()), expected, "{method} {target}");
+        assert_eq!(super::is_plain(&method, &target.parse::<Uri>().unwrap()), expected, "{method} {target}");
     }
 }
 
