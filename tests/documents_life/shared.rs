@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 use super::world::{delete, deleting};
-use crate::support::gateway::{Running, json as parsed, rev};
+use crate::support::gateway::{Running, rev};
 
 /// Another database of the same account.
 fn other_month(gateway: &Running) -> String {
     gateway.path().replace("-202411", "-202412")
 }
 
-/// Reads `doc` and saves it under another id, or in another database; gives target and revision.
+/// Reads `doc` as it is stored and saves it under another id, or in another database; gives target and revision.
 async fn take(gateway: &Running, database: &str, id: &str) -> (String, String) {
-    let mut document = parsed(&gateway.get("doc").await);
+    let mut document = gateway.inside("doc").await;
     for member in ["_id", "_rev"] {
         document.as_object_mut().unwrap().remove(member);
     }
