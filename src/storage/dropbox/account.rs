@@ -84,16 +84,18 @@ impl Account {
         reply.json().map(Some)
     }
 
-    /// Whether nothing is at a path, for certain: what cannot be found out is not free.
+    /// Whether nothing is at a path, for certain: what Dropbox does not say is not free.
     ///
     /// # Errors
-    /// `Refused` for a path that Dropbox cannot take.
+    /// Where it cannot be asked now, and `Refused` for a path that it cannot take.
     pub(super) async fn is_free(&self, path: &str) -> Result<bool> {
-        let Ok(reply) = self.rpc("get_metadata", &json!({ "path": path })).await else { return Ok(false) };
+        let reply = self.rpc("get_metadata", &json!({ "path": path })).await?;
+        let refusal = || reply.refusal("look for an object");
         match reply.code() {
             "path/not_found" => Ok(true),
-            "path/malformed_path" => Err(reply.refusal("look for an object")),
-            _ => Ok(false),
+            "path/malformed_path" => Err(refusal()),
+            _ if reply.is_done() || refusal().kind() != Kind::Passing => Ok(false),
+            _ => Err(refusal()),
         }
     }
 

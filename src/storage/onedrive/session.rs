@@ -84,9 +84,8 @@ struct Begun {
 async fn begin(drive: Shared, names: Vec<Name>, total: u64) -> Result<Session> {
     let mut taken = not_unique();
     for name in names {
-        // Not every drive has heeded `fail` for sessions (microsoftgraph/microsoft-graph-docs, issue 3276): ask first. What
-        // cannot be found out is not free.
-        if !name.unique && !matches!(drive.look(&name.text).await, Ok(None)) {
+        // Not every drive has heeded `fail` for sessions (microsoftgraph/microsoft-graph-docs, issue 3276): ask first.
+        if !name.unique && !is_free(&drive, &name.text).await? {
             continue;
         }
         match open(&drive, &name.text).await? {
@@ -99,6 +98,17 @@ async fn begin(drive: Shared, names: Vec<Name>, total: u64) -> Result<Session> {
         }
     }
     Err(taken)
+}
+
+/// Whether nothing is at a name, for certain: what Graph does not say is not free.
+///
+/// # Errors
+/// Where it cannot be asked now.
+async fn is_free(drive: &Shared, name: &str) -> Result<bool> {
+    match drive.look(name).await {
+        Err(error) if error.kind() == Kind::Passing => Err(error),
+        found => Ok(matches!(found, Ok(None))),
+    }
 }
 
 /// Begins a session: its address. The inner error: the name may be taken.

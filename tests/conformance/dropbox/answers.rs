@@ -79,26 +79,25 @@ async fn only_what_is_said_to_be_gone_is_missing_or_removed() {
 /// What is found at the name before a session is begun: only `not_found` says that it is free.
 #[tokio::test]
 async fn a_name_that_cannot_be_looked_up_is_left_alone() {
-    for (trouble, name) in [
-        (refuses(409, &["path", "not_found"]), Some("/x")),
-        (refuses(409, &["path", "not_file"]), Some("/x.1f6c2a9e")),
-        (refuses(409, &["path", "locked"]), Some("/x.1f6c2a9e")),
-        (refuses(409, &["path", "restricted_content"]), Some("/x.1f6c2a9e")),
-        (refuses(409, &["path", "other"]), Some("/x.1f6c2a9e")),
-        (refuses(403, &["team_access", "not_on_team"]), Some("/x.1f6c2a9e")),
-        (Trouble::Says(500, ""), Some("/x.1f6c2a9e")),
-        (Trouble::Says(400, "Error in call"), Some("/x.1f6c2a9e")),
-        (Trouble::Says(404, ""), Some("/x.1f6c2a9e")),
-        (Trouble::Breaks, Some("/x.1f6c2a9e")),
-        (refuses(409, &["path", "malformed_path"]), None),
+    let spare = Ok("/x.1f6c2a9e");
+    for (trouble, outcome) in [
+        (refuses(409, &["path", "not_found"]), Ok("/x")),
+        (refuses(409, &["path", "not_file"]), spare),
+        (refuses(409, &["path", "locked"]), spare),
+        (refuses(409, &["path", "restricted_content"]), spare),
+        (refuses(409, &["path", "other"]), spare),
+        (refuses(403, &["team_access", "not_on_team"]), spare),
+        (Trouble::Says(400, "Error in call"), spare),
+        (Trouble::Says(404, ""), spare),
+        (Trouble::Says(500, ""), Err(Kind::Passing)),
+        (Trouble::Breaks, Err(Kind::Passing)),
+        (refuses(409, &["path", "malformed_path"]), Err(Kind::Refused)),
     ] {
         let (double, target) = start().await;
         double.vendor.troubles().plan("get_metadata", 3, trouble.clone());
-        let outcome = target.put(&object("x"), Body::full(bytes(CHUNK_BYTES + 1))).await;
-        match name {
-            Some(name) => assert_eq!(outcome.expect("stored").location["path"], json!(name), "{trouble:?}"),
-            None => assert_eq!(kind(outcome), Some(Kind::Refused)),
-        }
+        let stored = target.put(&object("x"), Body::full(bytes(CHUNK_BYTES + 1))).await;
+        let path = stored.map(|stored| stored.location["path"].clone()).map_err(|error| error.kind());
+        assert_eq!(path, outcome.map(|path| json!(path)), "{trouble:?}");
         target.assert_clean("after all").await;
     }
 }
