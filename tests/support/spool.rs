@@ -63,6 +63,18 @@ impl<S: Sum> Spool<S> {
         data.into()
     }
 
+    /// Adds the first bytes of this one to another.
+    pub fn copy_to<T: Sum>(&self, length: usize, other: &mut Spool<T>) {
+        let mut piece = vec![0; FRAME as usize];
+        let mut at = 0;
+        while at < length {
+            let size = piece.len().min(length - at);
+            self.file.read_exact_at(&mut piece[..size], at as u64).expect("what was written");
+            other.append(&piece[..size]);
+            at += size;
+        }
+    }
+
     /// The checksums of all bytes.
     pub const fn sum(&self) -> &S {
         &self.sum

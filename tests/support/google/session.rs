@@ -86,7 +86,7 @@ pub fn act(state: &mut State, step: Step, asked: &Asked, trouble: Option<&Troubl
 impl Session {
     fn status(&mut self, state: &mut State, asked: &Asked) -> Reply {
         let total = asked.header("content-range").strip_prefix("bytes */").unwrap_or_default();
-        if !asked.data.is_empty() || (total != "*" && total.parse::<usize>().is_err()) {
+        if asked.chunk.len() > 0 || (total != "*" && total.parse::<usize>().is_err()) {
             return failure(400, "badRequest");
         }
         if let Some(resource) = &self.finished {
@@ -104,20 +104,20 @@ impl Session {
         };
         let is_last = total == Some(last + 1);
         let fits = total.is_none_or(|total| last < total && self.announced.is_none_or(|length| length == total));
-        let sound = last + 1 - first == asked.data.len()
+        let sound = last + 1 - first == asked.chunk.len()
             && fits
             && first == self.data.len()
-            && (is_last || asked.data.len().is_multiple_of(UNIT))
+            && (is_last || asked.chunk.len().is_multiple_of(UNIT))
             && self.finished.is_none();
         if !sound {
             return failure(400, "badRequest");
         }
         let taken = match trouble {
-            Some(Trouble::Take(most)) => (asked.data.len().min(*most) / UNIT) * UNIT,
-            _ => asked.data.len(),
+            Some(Trouble::Take(most)) => (asked.chunk.len().min(*most) / UNIT) * UNIT,
+            _ => asked.chunk.len(),
         };
-        self.data.append(&asked.data[..taken]);
-        if is_last && taken == asked.data.len() { self.finish(state, trouble) } else { self.incomplete() }
+        asked.chunk.copy_to(taken, &mut self.data);
+        if is_last && taken == asked.chunk.len() { self.finish(state, trouble) } else { self.incomplete() }
     }
 
     /// 308 and what is stored; no `Range` where that is nothing.

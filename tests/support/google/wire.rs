@@ -53,6 +53,8 @@ pub struct Asked {
     query: BTreeMap<String, String>,
     pub headers: HeaderMap,
     pub data: Bytes,
+    /// The body of a PUT, in place of `data`: it may be long.
+    pub chunk: Spool<()>,
     /// Whether it is framed as Google wants it: a length, the right host, no parameter twice.
     pub is_sound: bool,
     /// `http://host:port`
@@ -62,7 +64,10 @@ pub struct Asked {
 impl Asked {
     pub async fn read(request: Request<Incoming>, address: SocketAddr) -> Result<Self, hyper::Error> {
         let (head, body) = request.into_parts();
-        let data = body.collect().await?.to_bytes();
+        let (data, chunk) = match head.method {
+            Method::PUT => (Bytes::new(), spooled(body).await?),
+            _ => (body.collect().await?.to_bytes(), Spool::default()),
+        };
         let decode = |part: &str| percent_decode_str(part).decode_utf8().map(|part| part.into_owned());
         let path: Result<Vec<String>, _> = head.uri.path().split('/').skip(1).map(decode).collect();
         let pairs: Vec<(String, String)> =
@@ -79,6 +84,7 @@ impl Asked {
             query,
             headers: head.headers,
             data,
+            chunk,
             is_sound,
             origin: format!("http://{address}"),
         })
@@ -112,6 +118,16 @@ impl Asked {
         let metadata = serde_json::from_slice(json_text).ok().filter(|_| is_json)?;
         Some((metadata, media_type, Bytes::copy_from_slice(data)))
     }
+}
+
+async fn spooled(mut body: Incoming) -> Result<Spool<()>, hyper::Error> {
+    let mut spool = Spool::default();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            spool.append(&data);
+        }
+    }
+    Ok(spool)
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
