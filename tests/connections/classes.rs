@@ -148,7 +148,8 @@ async fn attachments_that_a_plan_sends_elsewhere_have_their_documents_at_the_con
     let expected = format!("http://{}/{}/doc/a.mp3", world.gateway.address, world.gateway.database());
     assert_eq!(put.header("location"), Some(expected.as_str()));
     assert_eq!(world.gateway.stored().len(), 1);
-    assert!(world.gateway.pointer("doc", "a.mp3").await.is_object());
+    let shown = crate::support::gateway::json(&world.gateway.get("doc").await);
+    assert_eq!(shown["_attachments"]["a.mp3"]["stub"], true, "{shown}");
     assert_eq!(world.gateway.get("doc/a.mp3").await.body, b"0123456789");
     assert_eq!(world.counts()[0], 0);
     let rev = crate::support::gateway::rev(&put);

@@ -73,7 +73,7 @@ async fn a_revision_however_it_is_written_does_not_keep_one_either() {
         is_outside(&gateway, id, "a", &text).await;
     }
     // The next revision names the one before in capitals.
-    let next = format!(r#"{{"_rev":"1-{upper}","_attachments":{{"a":{{{GOOD}}}}}}}"#);
+    let next = format!(r#"{{"_rev":"1-{upper}","_attachments":{{"a":{{"stub":true}},"c":{{{GOOD}}}}}}}"#);
     assert_eq!(put_text(&gateway, "r2", &next).await.0, 201);
     let (name, revision) = ("If-Match", parsed(&gateway.get("r2").await)["_rev"].as_str().unwrap().to_uppercase());
     let target = format!("/{}/r2/b", gateway.path());

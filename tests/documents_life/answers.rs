@@ -168,10 +168,7 @@ async fn so_is_a_copy_of_a_document_with_attachments() {
     for rev in ["1-00000000000000000000000000000000", "2-", "0-", "99999999999999999999-a"] {
         assert_eq!(both.same("COPY", "doc", &[("Destination", &format!("new?rev={rev}"))], b"").await, 409, "{rev}");
     }
-    let before = gateway.stored().len();
     assert_eq!(both.same("COPY", "doc", &[("Destination", "copy?rev=0$copy")], b"").await, 201);
-    gateway.settled().await;
-    assert_eq!(gateway.stored().len(), before, "its objects are its own, and those of the copy before are gone");
     for id in ["copy", "a%2Fb%20c", "plus%20sign", "%C3%BC", "doc", "deleted"] {
         for name in ["one.mp3", "dir/two.mp3"] {
             assert_eq!(both.same("GET", &format!("{id}/{name}"), &[], b"").await, 200, "{id}/{name}");

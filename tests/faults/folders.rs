@@ -91,7 +91,7 @@ async fn a_link_is_not_followed_for_reading_or_removing() {
     fs::remove_dir_all(&folder).expect("removed");
     symlink(outside.path(), &folder).expect("a link");
     let got = gateway.get("doc/call.mp3").await;
-    assert_refusal(&got, 404, "the attachment is gone from storage {id}");
+    assert_refusal(&got, 502, "storage {id} refused");
     let rev = super::support::gateway::rev(&put);
     let target = format!("/{}/doc/call.mp3?rev={rev}", gateway.path());
     assert_eq!(gateway.request("DELETE", &target, &[], b"").await.status, 200);
