@@ -218,6 +218,9 @@ impl Plans {
         let error = match self.ask(id).await {
             Ok(document) => {
                 inner.metrics.plan_cache("load");
+                if let Some(document) = &document {
+                    inner.local.noticed(id, document);
+                }
                 return now(document, None);
             }
             Err(error) => error,

@@ -52,6 +52,21 @@ impl Local {
         });
     }
 
+    /// A document was read that the feed may not have told of yet: what it speaks of counts. That it speaks of something no more
+    /// is for the feed to tell.
+    pub(super) fn noticed(&self, id: &str, document: &Value) {
+        let (speaks, stores) = (connections(document) || create_options(document), attachments(document));
+        if speaks || stores {
+            self.change(|told| {
+                for (_, speakers) in
+                    [(speaks, &mut told.speakers), (stores, &mut told.storers)].into_iter().filter(|one| one.0)
+                {
+                    speakers.insert(id.to_owned());
+                }
+            });
+        }
+    }
+
     /// There is nothing more to tell at the moment, be it that there is no database of plans. Who has spoken is not
     /// forgotten: the storage API tells of what the feed will tell later.
     pub(super) fn all_told(&self) {

@@ -175,7 +175,7 @@ async fn grown_by(
     }
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.expect("an answer");
-    (answer, peak() - before)
+    (answer, peak().saturating_sub(before))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,6 +184,8 @@ async fn documents_with_parts_of_any_size_are_written_in_little_memory() {
     let (listener, address) = listen().await;
     let _served = serve(listener, |_| service_fn(|request| couchdb(request, false)));
     let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
+    // This CouchDB has no feed that tells of the plan: who asks for an attachment makes it known.
+    drop(gateway.get("none/none").await);
     let half = LENGTH / 2;
     let entry = json!({ "follows": true, "length": half });
     let document = json!({ "_attachments": { "one.mp3": entry, "two.mp3": entry } });
@@ -214,6 +216,8 @@ async fn documents_of_any_size_pass_in_little_memory() {
     let (listener, address) = listen().await;
     let _served = serve(listener, |_| service_fn(|request| couchdb(request, false)));
     let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
+    // This CouchDB has no feed that tells of the plan: who asks for an attachment makes it known.
+    drop(gateway.get("none/none").await);
     let chunk = vec![b'x'; 64 << 10];
     for (method, rest, first, last, status) in [
         ("PUT", "/new", "{\"text\":\"", "\"}", 201),

@@ -75,7 +75,7 @@ async fn goes_to(gateway: &Running, path: &str, members: Value) -> Option<String
     let got = gateway.request("GET", &format!("/{path}/{id}/call.mp3"), &[], b"").await;
     assert_eq!((got.status, got.body.as_slice()), (200, &b"bytes"[..]), "{got:?}");
     let found = gateway.stored().into_iter().find(|stored| stored.contains(&id));
-    let document = parsed(&gateway.request("GET", &format!("/{path}/{id}"), &[], b"").await);
+    let document = parsed(&gateway.couch.request("GET", &format!("/{path}/{id}"), "", b"").await);
     assert_eq!(document["_attachments"].is_null(), found.is_some(), "{document}");
     found.map(|stored| stored.split('/').next().unwrap_or_default().to_owned())
 }
