@@ -1,5 +1,7 @@
 //! Everything that is CouchDB's own: streamed in both directions, untouched.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,11 +11,12 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::documents::body::{Replay, joined};
 use super::waits::Waits;
 use super::{Exchange, Gateway};
 use crate::couch::{self, Couch};
 use crate::error::Error;
-use crate::http::body::{Body, BoxError, collect};
+use crate::http::body::{Body, BoxError};
 use crate::http::headers;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::trace::Call;
@@ -26,8 +29,8 @@ pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange
     }
     if is_small(&request) {
         let (head, body) = request.into_parts();
-        let body = collect(body, SMALL).await.map_err(|error| ended_early(&exchange.activity, error))?;
-        request = Request::from_parts(head, Body::full(body));
+        let body = gathered(body).await.map_err(|error| ended_early(&exchange.activity, error))?;
+        request = Request::from_parts(head, body);
     }
     let call = exchange.activity.couch(request.method());
     call.propagate(request.headers_mut());
@@ -44,11 +47,45 @@ pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange
     Ok(answer.map(|body| Body::boxed(Endless { body, stopping })))
 }
 
-/// Whether a body is taken in before it is sent on: with its head it is then one write and one packet, where a body that flows
-/// wakes the tasks of both connections for each of its frames. A client that asks for `100 Continue` wants CouchDB's word first.
+/// Whether a body may go to CouchDB in one piece with its head. A client that asks for `100 Continue` wants CouchDB's word first.
 fn is_small(request: &Request<Body>) -> bool {
     let length = request.body().size_hint().exact().unwrap_or(u64::MAX);
     (1..=SMALL).contains(&length) && !request.headers().contains_key(EXPECT)
+}
+
+/// A small body in one piece, where all of it has come with its head: that is one write and one packet, where a body that flows
+/// wakes the tasks of both connections for each of its frames. What has not come yet flows.
+async fn gathered(mut body: Body) -> Result<Body, BoxError> {
+    let mut frames = VecDeque::new();
+    let mut looks = 0;
+    loop {
+        let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+        match polled {
+            Poll::Ready(Some(frame)) => frames.extend(frame?.into_data().ok()),
+            Poll::Ready(None) => return Ok(Body::full(joined(frames))),
+            Poll::Pending if looks == LOOKS => return Ok(Body::boxed(Replay { frames, body, share: None })),
+            Poll::Pending => {
+                looks += 1;
+                again_at_once().await;
+            }
+        }
+        if body.is_end_stream() {
+            return Ok(Body::full(joined(frames)));
+        }
+    }
+}
+
+/// Lets hyper hand over what it has read already.
+async fn again_at_once() {
+    let mut is_again = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut is_again, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The client did not send the body to its end.
@@ -127,3 +164,5 @@ impl HttpBody for Endless {
 
 /// In bytes. hyper reads a first buffer of 8 KiB, the head with it.
 const SMALL: u64 = 16 << 10;
+/// How often hyper is given the time to hand over more of a body.
+const LOOKS: u32 = 2;

@@ -61,7 +61,7 @@ pub(super) fn memory_of(length: u64) -> usize {
 }
 
 /// One piece of many.
-pub(super) fn joined(mut frames: VecDeque<Bytes>) -> Bytes {
+pub(in crate::handlers) fn joined(mut frames: VecDeque<Bytes>) -> Bytes {
     if frames.len() <= 1 {
         return frames.pop_front().unwrap_or_default();
     }
@@ -73,11 +73,11 @@ pub(super) fn joined(mut frames: VecDeque<Bytes>) -> Bytes {
 }
 
 /// Bytes that were read already, and the rest of their body.
-pub(super) struct Replay {
-    pub(super) frames: VecDeque<Bytes>,
-    pub(super) body: Body,
+pub(in crate::handlers) struct Replay {
+    pub(in crate::handlers) frames: VecDeque<Bytes>,
+    pub(in crate::handlers) body: Body,
     /// Given back with the last of the bytes.
-    pub(super) share: Option<Permit>,
+    pub(in crate::handlers) share: Option<Permit>,
 }
 
 impl HttpBody for Replay {

@@ -7,7 +7,7 @@
 
 mod attached;
 mod base;
-mod body;
+pub(super) mod body;
 mod bulk;
 mod commits;
 mod copies;
