@@ -1,10 +1,10 @@
 //! Many documents in one request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use http::{Method, StatusCode};
 use rouchdb_core::adapter::Adapter as _;
-use rouchdb_core::document::{DocResult, GetOptions, RevsDiffResult};
+use rouchdb_core::document::{DocResult, Document, GetOptions, RevsDiffResult};
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Failure, json_answer};
@@ -47,17 +47,37 @@ pub(super) async fn bulk_docs(database: &Database, exchange: &mut Exchange, user
         user.require_admin(&database.security().await?)?;
     }
     let edits = members.get("new_edits") != Some(&Value::Bool(false));
-    let results = if edits {
+    let told: Vec<Value> = if edits {
         for document in &documents {
             database.check_stubs(document).await?;
         }
-        database.save(documents).await?
+        edit(database, documents).await?
     } else {
-        database.replicate(documents).await?
+        // Replicated revisions are only answered for when they were refused.
+        let results = database.replicate(documents).await?;
+        results.into_iter().filter(|result| !result.ok).map(result_json).collect()
     };
-    // Replicated revisions are only answered for when they were refused.
-    let told = results.into_iter().filter(|result| edits || !result.ok).map(result_json);
-    Ok(json_answer(StatusCode::CREATED, &Value::from_iter(told)))
+    Ok(json_answer(StatusCode::CREATED, &told.into()))
+}
+
+/// Saves new edits. Of a document that comes twice what was saved first refuses the rest, which follow no revision of it.
+async fn edit(database: &Database, documents: Vec<Document>) -> Result<Vec<Value>, Failure> {
+    let ids: HashSet<&str> = documents.iter().map(|document| document.id.as_str()).collect();
+    if ids.len() == documents.len() {
+        return Ok(database.save(documents).await?.into_iter().map(result_json).collect());
+    }
+    let (mut saved, mut results) = (HashSet::new(), Vec::with_capacity(documents.len()));
+    for document in documents {
+        let id = document.id.clone();
+        if saved.contains(&id) {
+            results.push(json!({"id": id, "error": "conflict", "reason": "Document update conflict."}));
+            continue;
+        }
+        let told = database.save(vec![document]).await?;
+        saved.extend(told.iter().any(|result| result.ok).then_some(id));
+        results.extend(told.into_iter().map(result_json));
+    }
+    Ok(results)
 }
 
 fn result_json(result: DocResult) -> Value {

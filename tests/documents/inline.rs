@@ -107,7 +107,11 @@ async fn a_revision_in_the_body_counts_and_the_generation_goes_on() {
     assert_eq!(gateway.request("DELETE", &target, &[], b"").await.status, 200);
     let again = put(&gateway, "doc", &json!({ "_attachments": { "a": inline("x/y", b"two") } })).await;
     assert!(rev(&again).starts_with("4-"), "{again:?}");
-    assert_eq!(gateway.pointer("doc", "a").await["revpos"], 4);
+    assert_eq!(
+        gateway.pointer("doc", "a").await["revpos"],
+        1,
+        "as at CouchDB, which puts it over the tombstone only then"
+    );
     gateway.stop().await;
 }
 
