@@ -1,11 +1,11 @@
 //! Answers that do not say whether a file is there: nothing is taken for gone or free that may be there.
 
-use stowage::http::body::Body;
-use stowage::storage::Kind;
+use stowage::http::body::{Body, collect};
+use stowage::storage::{Kind, Location};
 
 use super::super::bodies::bytes;
 use super::super::support::ftp::gate::Act;
-use super::super::targets::{kind, object};
+use super::super::targets::{Target, kind, object};
 use super::{Gated, gated};
 
 /// What a server may answer to a question about a file that is there.
@@ -50,7 +50,7 @@ async fn what_is_not_known_to_be_gone_is_not_missing() {
         for question in QUESTIONS {
             gate.plan(question, Act::Answer(answer), 99);
         }
-        assert_eq!(target.read(&stored.location, 1).await, b"x", "{answer}");
+        assert!(is_read(&target, &stored.location).await, "{answer}");
         gate.plan("RETR", Act::Answer(answer), 99);
         gate.plan("DELE", Act::Answer(answer), 99);
         let read = kind(target.get(&stored.location, None, 1).await);
@@ -58,8 +58,20 @@ async fn what_is_not_known_to_be_gone_is_not_missing() {
         let removed = kind(target.backend.delete(&stored.location).await);
         assert!(matches!(removed, Some(Kind::Refused | Kind::Passing)), "{answer}: {removed:?}");
         gate.forget();
-        assert_eq!(target.read(&stored.location, 1).await, b"x", "{answer}");
+        assert!(is_read(&target, &stored.location).await, "{answer}");
     }
+}
+
+/// Whether the object comes back. libunftp has a data connection open for each question that the gate has answered in its place,
+/// and may send the next file there: then the driver reads too little, says so, and is asked again.
+async fn is_read(target: &Target, location: &Location) -> bool {
+    for _ in 0..10 {
+        let Ok(download) = target.get(location, None, 1).await else { continue };
+        if collect(download.body, 1).await.is_ok_and(|bytes| bytes == "x") {
+            return true;
+        }
+    }
+    false
 }
 
 /// vsftpd: no words, no MLST, and a listing that is empty where there is no folder.
