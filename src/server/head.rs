@@ -32,7 +32,7 @@ pub(super) struct Head {
 /// The client's half of the connection.
 #[derive(Debug, Default)]
 struct Half {
-    /// Somebody wants to know whether it is closed.
+    /// The question whether it is closed waits for an answer.
     asked: AtomicBool,
     /// When it was seen to be closed.
     closed: Mutex<Option<Instant>>,

@@ -16,7 +16,7 @@ use super::body::BoxError;
 /// Believes authorities, and of the certificates that the operator named also those that are a server's own.
 ///
 /// What `openssl req -x509` makes is a server's certificate and an authority's at once. `webpki` refuses an authority's as a
-/// server's (RFC 5280 section 4.2.1.9), whoever named it.
+/// server's (RFC 5280 section 4.2.1.9), whatever named it.
 #[derive(Debug)]
 pub(super) struct Trust {
     authorities: Arc<WebPkiServerVerifier>,

@@ -32,7 +32,7 @@ struct State {
     request: u64,
     /// The request waits for bytes.
     request_waits: Option<Waker>,
-    /// Whoever fills the window waits for room.
+    /// What fills the window waits for room.
     fill_waits: Option<Waker>,
     /// Nothing more comes.
     closed: bool,
