@@ -143,7 +143,7 @@ fn ascii(value: &Value) -> String {
 /// The tags of an error, from the outermost inwards, as `path/conflict/file`; behind `incorrect_offset` the right one.
 ///
 /// Dropbox answers 409 for everything that a route may refuse; the tags say what it is (`files.stone`, `auth.stone`, and
-/// the "Error handling guide"). `error_summary` has the same words, and dots that are there so that nobody parses it. 400 and
+/// the "Error handling guide"). `error_summary` has the same words, and dots against programs that parse it. 400 and
 /// 5xx come as a sentence. Every 5xx is a fault of Dropbox's servers ("Errors by status code").
 fn fault(status: StatusCode, text: &[u8]) -> Fault {
     let document: Value = serde_json::from_slice(text).unwrap_or_default();

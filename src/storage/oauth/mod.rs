@@ -160,7 +160,7 @@ impl OAuth {
         let known = shared.memory.of(key);
         let grant = match shared.documents.read(key).await {
             Ok(grant) => grant,
-            // Whoever has a token does not need CouchDB for a while. Only documents that say something take it away.
+            // A request with a token does not need CouchDB for a while. Only documents that say something take it away.
             Err(error) => match known.usable().filter(|_| error.kind() != Kind::Settings) {
                 Some(granted) => return Ok(Timed { until: soon.min(granted.ends), outcome: Ok(granted) }),
                 None => return Err(error),

@@ -143,7 +143,7 @@ pub(super) fn is_missing(reply: &Reply) -> bool {
 }
 
 /// Whether a name may be taken, whatever Graph calls it: `nameAlreadyExists`, `upload_name_conflict`, `resourceModified`; a
-/// condition that does not hold; an item that somebody has locked.
+/// condition that does not hold; an item that another user has locked.
 pub(super) const fn may_be_taken(reply: &Reply) -> bool {
     matches!(reply.status, StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::LOCKED)
 }
