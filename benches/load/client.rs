@@ -8,9 +8,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::Outcome;
+use crate::exchange::Exchange;
 use crate::pattern::{self, Check};
 use crate::wire::{Connection, Framing};
-use crate::workload::{AUTHORIZATION, DATABASE, SMALL, document_target};
+use crate::workload::{AUTHORIZATION, document_target};
 
 /// Connections of the throughput rounds.
 pub(crate) const CONNECTIONS: usize = 64;
@@ -104,8 +105,7 @@ impl Client {
     /// PUTs a document and answers its revision.
     pub(crate) async fn put_document(&mut self, database: &str, id: &str, document: &Value) -> Outcome<String> {
         let (target, body) = (document_target(database, id), document.to_string());
-        let fields = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-        let mut message = self.head("PUT", &target, &fields);
+        let mut message = self.head("PUT", &target, &json_fields(body.len()));
         message.extend_from_slice(body.as_bytes());
         self.connection.write(&message).await?;
         let answer = self.answer(|_| {}).await?;
@@ -114,30 +114,41 @@ impl Client {
         Ok(saved["rev"].as_str().ok_or("a saved document without a rev")?.to_owned())
     }
 
-    /// Asks for the small document for so long, one request after the other; answers how many there were.
-    async fn ask_until(&mut self, end: Instant) -> Outcome<u64> {
-        let request = self.head("GET", &document_target(DATABASE, SMALL), "");
+    /// Asks the same for so long, one request after the other; answers how many there were.
+    async fn ask_until(&mut self, exchange: &Exchange, end: Instant) -> Outcome<u64> {
+        let request = self.request(exchange);
         let mut count = 0;
         while Instant::now() < end {
-            self.ask(&request).await?;
+            self.ask(exchange, &request).await?;
             count += 1;
         }
         Ok(count)
     }
 
+    fn request(&self, exchange: &Exchange) -> Vec<u8> {
+        let body = exchange.body();
+        let fields = body.as_ref().map(|body| json_fields(body.len())).unwrap_or_default();
+        let head = self.head(exchange.method, &exchange.target(), &fields);
+        [head, body.unwrap_or_default().into_bytes()].concat()
+    }
+
     /// Asks once, without keeping anything of the answer.
-    async fn ask(&mut self, request: &[u8]) -> Outcome<()> {
+    async fn ask(&mut self, exchange: &Exchange, request: &[u8]) -> Outcome<()> {
         self.connection.write(request).await?;
         let head = self.connection.head().await?.ok_or("closed without an answer")?;
         let text = self.connection.text(&head);
-        if !text.starts_with("HTTP/1.1 200 ") {
-            return Err(format!("{SMALL}: {}", text.lines().next().unwrap_or_default()).into());
+        if !text.starts_with("HTTP/1.1 20") {
+            return Err(format!("{}: {}", exchange.name, text.lines().next().unwrap_or_default()).into());
         }
         self.connection.consume(&head);
         let framing = head.framing.ok_or("an answer without a length")?;
         self.connection.body(framing, |_| {}).await?;
         Ok(())
     }
+}
+
+fn json_fields(length: usize) -> String {
+    format!("Content-Type: application/json\r\nContent-Length: {length}\r\n")
 }
 
 impl Answer {
@@ -150,8 +161,12 @@ impl Answer {
     }
 }
 
-/// Asks for the small document on 64 connections for so long; answers how many answers came, and in which time.
-pub(crate) async fn throughput(address: SocketAddr, length: Duration) -> Outcome<(u64, Duration)> {
+/// Asks the same on 64 connections for so long; answers how many answers came, and in which time.
+pub(crate) async fn throughput(
+    address: SocketAddr,
+    exchange: &'static Exchange,
+    length: Duration,
+) -> Outcome<(u64, Duration)> {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
         clients.push(Client::connect(address).await?);
@@ -159,7 +174,7 @@ pub(crate) async fn throughput(address: SocketAddr, length: Duration) -> Outcome
     let start = Instant::now();
     let mut tasks = JoinSet::new();
     for mut client in clients {
-        tasks.spawn(async move { client.ask_until(start + length).await });
+        tasks.spawn(async move { client.ask_until(exchange, start + length).await });
     }
     let mut total = 0;
     while let Some(count) = tasks.join_next().await {
@@ -168,18 +183,18 @@ pub(crate) async fn throughput(address: SocketAddr, length: Duration) -> Outcome
     Ok((total, start.elapsed()))
 }
 
-/// Asks for the small document so many times on one connection; answers the median time.
-pub(crate) async fn latency(address: SocketAddr, requests: usize) -> Outcome<Duration> {
+/// Asks the same so many times on one connection; answers the median time.
+pub(crate) async fn latency(address: SocketAddr, exchange: &Exchange, requests: usize) -> Outcome<Duration> {
     let mut client = Client::connect(address).await?;
-    let request = client.head("GET", &document_target(DATABASE, SMALL), "");
+    let request = client.request(exchange);
     // The first ones open connections behind the peer.
     for _ in 0..requests.div_ceil(10) {
-        client.ask(&request).await?;
+        client.ask(exchange, &request).await?;
     }
     let mut times = Vec::with_capacity(requests);
     for _ in 0..requests {
         let start = Instant::now();
-        client.ask(&request).await?;
+        client.ask(exchange, &request).await?;
         times.push(start.elapsed());
     }
     times.sort_unstable();

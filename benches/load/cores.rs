@@ -1,8 +1,9 @@
-//! Which cores the processes of the small document use: the proxies the last one, everything else the others.
+//! Which cores processes use: where one core each is compared, the proxies the last one, everything else the others.
 //!
 //! Left alone, the scheduler moves a client and its server to one core in one round and to two in the next, and a wake-up
 //! across cores costs more than nginx does.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::Outcome;
@@ -11,32 +12,78 @@ use crate::Outcome;
 #[derive(Debug)]
 pub(crate) struct Sides {
     proxies: String,
+    pair: String,
     others: String,
     all: String,
 }
+
+/// Where a proxy runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// A list for taskset(1); all cores without.
+    cores: Option<String>,
+    /// The gateway's worker threads; its own number without.
+    pub(crate) threads: Option<usize>,
+}
+
+/// The client, which is this process, and its servers on their side, until this value goes.
+#[derive(Debug)]
+pub(crate) struct Apart<'a>(&'a Sides);
 
 impl Sides {
     /// None where there is one core only, or no taskset.
     pub(crate) fn find() -> Option<Self> {
         let last = std::thread::available_parallelism().ok()?.get() - 1;
         let others = last.checked_sub(1)?;
-        let sides = Self { proxies: last.to_string(), others: format!("0-{others}"), all: format!("0-{last}") };
-        sides.release().ok().map(|()| sides)
+        let sides = Self {
+            proxies: last.to_string(),
+            pair: format!("{others}-{last}"),
+            others: format!("0-{others}"),
+            all: format!("0-{last}"),
+        };
+        keep(std::process::id(), &sides.all).ok().map(|()| sides)
     }
 
-    /// Keeps a proxy on its core.
-    pub(crate) fn proxy(&self, process: u32) -> Outcome<()> {
-        keep(process, &self.proxies)
+    /// The proxies' core, for one thread. Without sides the scheduler places it.
+    pub(crate) fn one_core(sides: Option<&Self>) -> Place {
+        if sides.is_none() {
+            eprintln!("load: two cores and taskset are missing, the scheduler places the processes");
+        }
+        Place { cores: sides.map(|sides| sides.proxies.clone()), threads: Some(1) }
     }
 
-    /// Keeps the client, which is this process, or a server behind the proxies on the other cores.
-    pub(crate) fn other(&self, process: u32) -> Outcome<()> {
-        keep(process, &self.others)
+    /// The last two cores.
+    pub(crate) fn two_cores(&self) -> Place {
+        Place { cores: Some(self.pair.clone()), threads: None }
     }
 
-    /// Lets this process run on all cores again.
-    pub(crate) fn release(&self) -> Outcome<()> {
-        keep(std::process::id(), &self.all)
+    /// Keeps this process and servers behind the proxies on the other cores.
+    pub(crate) fn apart<'a>(&'a self, servers: impl Iterator<Item = u32>) -> Outcome<Apart<'a>> {
+        let apart = Apart(self);
+        for process in servers.chain([std::process::id()]) {
+            keep(process, &self.others)?;
+        }
+        Ok(apart)
+    }
+}
+
+impl Drop for Apart<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = keep(std::process::id(), &self.0.all) {
+            eprintln!("load: the client stays on its side: {error}");
+        }
+    }
+}
+
+impl Place {
+    /// A command whose process begins there, so that it counts its cores right.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let Some(cores) = &self.cores else {
+            return Command::new(program);
+        };
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", cores]).arg(program);
+        command
     }
 }
 

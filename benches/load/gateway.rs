@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::Outcome;
 use crate::client::Client;
+use crate::cores::Place;
+use crate::exchange::SMALL;
 use crate::process::Process;
 use crate::roles::Role;
-use crate::workload::{self, AUTH, Backend, DATABASE, GRANT, PLANS, SMALL, document_target};
+use crate::workload::{self, AUTH, Backend, DATABASE, GRANT, PLANS, document_target};
 
 /// `limits.upload_buffer_bytes` in every run, in bytes.
 pub(crate) const UPLOAD_BUFFER: u64 = 256 * 1024 * 1024;
@@ -23,12 +24,11 @@ pub(crate) struct Servers {
     pub(crate) couch: SocketAddr,
     /// The backend's server; CouchDB's address where it has none.
     pub(crate) objects: SocketAddr,
-    /// The process of the upstream.
-    pub(crate) upstream: Process,
+    upstream: Process,
     directory: TempDir,
     /// `storage.endpoints` of the configuration.
     endpoints: String,
-    _backend: Option<Process>,
+    backend: Option<Process>,
 }
 
 /// A gateway that is up.
@@ -59,7 +59,7 @@ impl Servers {
         let mut client = Client::connect(couch).await?;
         client.put_document(PLANS, "system", &workload::plan(backend, port)).await?;
         client.put_document(AUTH, GRANT, &workload::grant()).await?;
-        Ok(Self { couch, objects, upstream, directory, endpoints, _backend: server })
+        Ok(Self { couch, objects, upstream, directory, endpoints, backend: server })
     }
 
     /// The directory for configurations and data.
@@ -67,14 +67,18 @@ impl Servers {
         &self.directory
     }
 
-    /// Starts a gateway in front of them, with so many worker threads or its own number, and waits until it has answered
-    /// one request.
-    pub(crate) async fn gateway(&self, binary: &Path, threads: Option<usize>) -> Outcome<Gateway> {
+    /// The processes of the upstream and of the backend's server.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = u32> {
+        [Some(&self.upstream), self.backend.as_ref()].into_iter().flatten().map(Process::id)
+    }
+
+    /// Starts a gateway in front of them, and waits until it has answered one request.
+    pub(crate) async fn gateway(&self, binary: &Path, place: &Place) -> Outcome<Gateway> {
         let file = self.directory.path().join("stowage.toml");
         std::fs::write(&file, self.configuration()?)?;
-        let mut command = Command::new(binary);
+        let mut command = place.command(binary);
         command.arg("serve").arg("--config").arg(&file).current_dir(self.directory.path());
-        if let Some(threads) = threads {
+        if let Some(threads) = place.threads {
             command.env("STOWAGE_WORKER_THREADS", threads.to_string());
         }
         let (process, lines) = Process::start("stowage", &mut command)?;

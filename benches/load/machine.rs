@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::Run;
+
 /// A Markdown list of the machine and the versions; what cannot be found out is called unknown.
-pub(crate) fn describe(binary: &Path, is_quick: bool) -> String {
+pub(crate) fn describe(run: &Run) -> String {
     let cores = std::thread::available_parallelism().map_or_else(|_| unknown(), |cores| cores.to_string());
     let processor = field("/proc/cpuinfo", "model name");
     let memory = field("/proc/meminfo", "MemTotal");
@@ -12,13 +14,14 @@ pub(crate) fn describe(binary: &Path, is_quick: bool) -> String {
     // The first of the three averages: what else ran in the minute before.
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default();
-    let warning = if is_quick { "\n**A quick run: these figures mean nothing.**\n" } else { "" };
+    let warning = if run.is_quick { "\n**A quick run: these figures mean nothing.**\n" } else { "" };
     format!(
-        "{warning}\n- machine: {processor}, {cores} cores, {memory} of memory, load average {load} before the run\n- kernel: Linux {}\n- versions: {}; {}; {}\n",
+        "{warning}\n- machine: {processor}, {cores} cores, {memory} of memory, load average {load} before the run\n- kernel: Linux {}\n- versions: {}; {}; {}; {}\n",
         kernel.trim(),
-        version(binary, "--version"),
+        version(&run.binary, "--version"),
         version(Path::new("nginx"), "-v"),
         version(Path::new("haproxy"), "-v"),
+        run.pingora.as_ref().map_or_else(|| "no pingora".to_owned(), |binary| version(binary, "--version")),
     )
 }
 

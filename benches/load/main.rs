@@ -1,8 +1,8 @@
-//! The load bench: a small document, 64 MiB recordings and memory, through the gateway and beside its peers.
+//! The load bench: small documents, recordings and memory, through the gateway and beside its peers.
 //!
-//! `cargo bench --bench load -- [--quick] [--only small|get|put|memory] [--write docs/performance.md]` starts everything
-//! itself on loopback (an upstream that answers at once, object servers, the gateway, nginx, haproxy), measures, prints one
-//! Markdown table and ends what it started. `docs/performance.md` says what each row means.
+//! `cargo bench --bench load -- [--quick] [--only PART,...] [--pingora] [--write docs/performance.md]` starts
+//! everything itself on loopback (an upstream that answers at once, object servers, the gateway, nginx, haproxy, pingora),
+//! measures, prints one Markdown table and ends what it started. `docs/performance.md` says what each row means.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its report, and its progress beside it")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "only the bench's own buffers and texts are indexed")]
 #![allow(clippy::disallowed_methods, reason = "the tasks of a bench end with its process")]
@@ -10,20 +10,27 @@
 mod client;
 mod cores;
 mod couch;
+mod exchange;
+mod figures;
 mod gateway;
 mod large;
 mod machine;
+mod many;
 mod memory;
 mod objects;
 mod pattern;
 mod peers;
+mod pingora;
 mod process;
+mod recording;
 mod report;
 mod roles;
 mod s3;
 mod small;
+mod subjects;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+mod two_cores;
 mod wire;
 mod workload;
 
@@ -42,10 +49,30 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// One part of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// GETs of small documents.
     Small,
+    /// PUTs of a small document.
+    Save,
+    /// GETs of a large recording on one core.
     Get,
+    /// PUTs of a large recording on one core.
     Put,
+    /// PUTs of recordings of 1 MiB at once, on one core.
+    Many,
+    /// A large recording either way on two cores.
+    TwoCores,
+    /// The highest resident set.
     Memory,
+}
+
+/// What every part needs to know.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// The gateway.
+    pub(crate) binary: PathBuf,
+    /// The peer that the bench builds, where it is there.
+    pub(crate) pingora: Option<PathBuf>,
+    pub(crate) is_quick: bool,
 }
 
 #[derive(Debug, Parser)]
@@ -54,9 +81,12 @@ struct Args {
     /// A smoke run of seconds: fewer and shorter rounds, smaller bodies. Its figures mean nothing.
     #[arg(long)]
     quick: bool,
-    /// Runs this part only.
-    #[arg(long, value_enum)]
-    only: Option<Part>,
+    /// Runs these parts only, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Builds pingora as a peer first (cmake and some minutes); once it is built it always takes part.
+    #[arg(long)]
+    pingora: bool,
     /// Measures this binary instead of the one that cargo has built: another version, to compare with.
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_stowage"))]
     binary: PathBuf,
@@ -96,27 +126,18 @@ fn main() -> ExitCode {
 /// Runs the parts asked for. One that fails is reported, the others still run, and the bench fails in the end.
 fn measure(args: &Args) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let wanted = |part| args.only.is_none_or(|only| only == part);
-    let machine = machine::describe(&args.binary, args.quick);
-    let (binary, is_quick) = (args.binary.as_path(), args.quick);
+    let pingora = if args.pingora { Some(pingora::build()?) } else { pingora::built() };
+    let run = Run { binary: args.binary.clone(), pingora, is_quick: args.quick };
+    let machine = machine::describe(&run);
     let mut report = Report::default();
     let mut failures = Vec::new();
-    let mut run = |part: Part, outcome: Outcome<()>| {
-        if let Err(error) = outcome {
-            failures.push(format!("{part:?}: {error}").to_lowercase());
+    for part in Part::value_variants() {
+        if !args.only.is_empty() && !args.only.contains(part) {
+            continue;
         }
-    };
-    if wanted(Part::Small) {
-        run(Part::Small, runtime.block_on(small::run(&mut report, binary, is_quick)));
-    }
-    if wanted(Part::Get) {
-        run(Part::Get, runtime.block_on(large::get(&mut report, binary, is_quick)));
-    }
-    if wanted(Part::Put) {
-        run(Part::Put, runtime.block_on(large::put(&mut report, binary, is_quick)));
-    }
-    if wanted(Part::Memory) {
-        run(Part::Memory, runtime.block_on(memory::run(&mut report, binary, is_quick)));
+        if let Err(error) = runtime.block_on(part.run(&mut report, &run)) {
+            failures.push(format!("{}: {error}", format!("{part:?}").to_lowercase()));
+        }
     }
     let text = format!("{machine}\n{}", report.markdown());
     println!("{text}");
@@ -126,5 +147,22 @@ fn measure(args: &Args) -> Outcome<()> {
     match &args.write {
         Some(file) => report::write(file, &text),
         None => Ok(()),
+    }
+}
+
+impl Part {
+    async fn run(self, report: &mut Report, run: &Run) -> Outcome<()> {
+        match self {
+            Self::Small => small::run(report, run, &exchange::READ).await,
+            Self::Save => small::run(report, run, &exchange::SAVED).await,
+            Self::Get => large::get(report, run).await,
+            Self::Put => large::put(report, run).await,
+            Self::Many => many::put(report, run).await,
+            Self::TwoCores => {
+                two_cores::get(report, run).await?;
+                two_cores::put(report, run).await
+            }
+            Self::Memory => memory::run(report, run).await,
+        }
     }
 }

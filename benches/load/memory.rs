@@ -1,17 +1,15 @@
 //! What the gateway holds: its highest resident set after one large transfer, and during many uploads at once.
 
-use std::path::Path;
-
 use tokio::task::JoinSet;
 
-use crate::Outcome;
 use crate::client::Client;
+use crate::cores::Place;
 use crate::gateway::{Gateway, Servers, UPLOAD_BUFFER};
-use crate::large::{fetch, reserve};
+use crate::recording::{MIB, fetch, reserve};
 use crate::report::{Report, Row};
 use crate::workload::{BACKENDS, Backend, attachment_target};
+use crate::{Outcome, Run};
 
-const MIB: u64 = 1024 * 1024;
 /// The most that one transfer may add, in bytes.
 const GROWTH: u64 = 64 * MIB;
 /// Uploads at once, and what they may hold besides the upload buffer, in bytes.
@@ -20,18 +18,18 @@ const BESIDE: u64 = 100 * MIB;
 /// The document of a single transfer.
 const ID: &str = "202011-memory";
 
-pub(crate) async fn run(report: &mut Report, binary: &Path, is_quick: bool) -> Outcome<()> {
-    let sizes = if is_quick { [4, 16] } else { [64, 1024] };
+pub(crate) async fn run(report: &mut Report, run: &Run) -> Outcome<()> {
+    let sizes = if run.is_quick { [4, 16] } else { [64, 1024] };
     let mut failures = Vec::new();
     for backend in &BACKENDS {
         for mebibytes in sizes {
-            if let Err(error) = transfers(report, binary, backend, mebibytes).await {
+            if let Err(error) = transfers(report, run, backend, mebibytes).await {
                 failures.push(format!("{mebibytes} MiB, {}: {error}", backend.name));
             }
         }
     }
     for backend in BACKENDS.iter().filter(|backend| backend.many) {
-        if let Err(error) = at_once(report, binary, backend, if is_quick { 1 } else { 10 }).await {
+        if let Err(error) = at_once(report, run, backend, if run.is_quick { 1 } else { 10 }).await {
             failures.push(format!("uploads at once, {}: {error}", backend.name));
         }
     }
@@ -39,10 +37,10 @@ pub(crate) async fn run(report: &mut Report, binary: &Path, is_quick: bool) -> O
 }
 
 /// One upload, then one download, each by a gateway of its own.
-async fn transfers(report: &mut Report, binary: &Path, backend: &Backend, mebibytes: u64) -> Outcome<()> {
+async fn transfers(report: &mut Report, run: &Run, backend: &Backend, mebibytes: u64) -> Outcome<()> {
     let servers = Servers::start(backend).await?;
     let length = mebibytes * MIB;
-    let gateway = servers.gateway(binary, None).await?;
+    let gateway = servers.gateway(&run.binary, &Place::default()).await?;
     let mut client = Client::connect(gateway.address).await?;
     let target = reserve(&mut client, ID, backend).await?;
     let idle = gateway.process.peak_memory()?;
@@ -50,7 +48,7 @@ async fn transfers(report: &mut Report, binary: &Path, backend: &Backend, mebiby
     report.add(growth(&format!("upload of {mebibytes} MiB, {}", backend.name), idle, gateway.process.peak_memory()?));
     drop(gateway);
 
-    let gateway = servers.gateway(binary, None).await?;
+    let gateway = servers.gateway(&run.binary, &Place::default()).await?;
     let mut client = Client::connect(gateway.address).await?;
     let idle = gateway.process.peak_memory()?;
     let fetched = fetch(&mut client, &attachment_target(ID), length, true).await;
@@ -60,9 +58,9 @@ async fn transfers(report: &mut Report, binary: &Path, backend: &Backend, mebiby
 }
 
 /// A hundred uploads that begin together; all must be stored.
-async fn at_once(report: &mut Report, binary: &Path, backend: &Backend, mebibytes: u64) -> Outcome<()> {
+async fn at_once(report: &mut Report, run: &Run, backend: &Backend, mebibytes: u64) -> Outcome<()> {
     let servers = Servers::start(backend).await?;
-    let gateway = servers.gateway(binary, None).await?;
+    let gateway = servers.gateway(&run.binary, &Place::default()).await?;
     let mut uploads = Vec::new();
     for number in 0..UPLOADS {
         let mut client = Client::connect(gateway.address).await?;

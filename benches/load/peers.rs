@@ -1,21 +1,23 @@
-//! nginx and haproxy as a reverse proxy with one worker: the peers of the small document.
+//! nginx, haproxy and pingora as a reverse proxy with one worker: the peers of what is measured on one core each.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use crate::Outcome;
+use crate::cores::Place;
 use crate::process::{Process, free_address};
+use crate::recording::DIRECT;
 
-/// A peer that runs, in front of the upstream.
+/// A peer that runs, in front of a server.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
 }
 
-/// Starts nginx: one process, no master, so that its times are those of its only process.
-pub(crate) fn nginx(upstream: SocketAddr, directory: &Path) -> Outcome<Peer> {
+/// Starts nginx: one process, no master, so that its times are those of its only process. Recordings pass without files.
+pub(crate) fn nginx(server: SocketAddr, directory: &Path, place: &Place) -> Outcome<Peer> {
     let address = free_address()?;
     let at = directory.display();
     let configuration = format!(
@@ -32,14 +34,18 @@ http {{
   fastcgi_temp_path {at}/fastcgi;
   uwsgi_temp_path {at}/uwsgi;
   scgi_temp_path {at}/scgi;
-  upstream couch {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}
+  upstream bench {{ server {server}; keepalive 128; keepalive_requests 1000000000; }}
   server {{
     listen {address};
-    location / {{
-      proxy_pass http://couch;
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header Connection \"\";
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header Connection \"\";
+    location / {{ proxy_pass http://bench; }}
+    location = {DIRECT} {{
+      proxy_pass http://bench;
+      client_max_body_size 0;
+      proxy_request_buffering off;
+      proxy_max_temp_file_size 0;
     }}
   }}
 }}
@@ -47,13 +53,13 @@ http {{
     );
     let file = directory.join("nginx.conf");
     std::fs::write(&file, configuration)?;
-    let mut command = Command::new("nginx");
+    let mut command = place.command(Path::new("nginx"));
     command.arg("-e").arg("stderr").arg("-p").arg(directory).arg("-c").arg(&file);
     accepting("nginx", &mut command, address)
 }
 
 /// Starts haproxy with one thread, in the foreground.
-pub(crate) fn haproxy(upstream: SocketAddr, directory: &Path) -> Outcome<Peer> {
+pub(crate) fn haproxy(server: SocketAddr, directory: &Path, place: &Place) -> Outcome<Peer> {
     let address = free_address()?;
     let configuration = format!(
         "global
@@ -67,16 +73,24 @@ defaults
   timeout server 60s
 frontend clients
   bind {address}
-  default_backend couch
-backend couch
-  server couch {upstream}
+  default_backend bench
+backend bench
+  server bench {server}
 "
     );
     let file = directory.join("haproxy.cfg");
     std::fs::write(&file, configuration)?;
-    let mut command = Command::new("haproxy");
+    let mut command = place.command(Path::new("haproxy"));
     command.arg("-db").arg("-f").arg(&file);
     accepting("haproxy", &mut command, address)
+}
+
+/// Starts the pingora of this folder, which has its own two arguments.
+pub(crate) fn pingora(binary: &Path, server: SocketAddr, place: &Place) -> Outcome<Peer> {
+    let address = free_address()?;
+    let mut command = place.command(binary);
+    command.args([address.to_string(), server.to_string()]);
+    accepting("pingora", &mut command, address)
 }
 
 fn accepting(name: &str, command: &mut Command, address: SocketAddr) -> Outcome<Peer> {

@@ -16,6 +16,7 @@ pub(crate) struct Row {
     pub(crate) base: String,
     pub(crate) nginx: String,
     pub(crate) haproxy: String,
+    pub(crate) pingora: String,
     pub(crate) stowage: String,
     /// The ratio or the difference that the target is about.
     pub(crate) compared: String,
@@ -38,8 +39,8 @@ impl Report {
     }
 
     pub(crate) fn markdown(&self) -> String {
-        let mut text = "| measure | base | nginx | haproxy | stowage | compared | target | met |\n\
-                        |---|--:|--:|--:|--:|--:|--:|---|\n"
+        let mut text = "| measure | base | nginx | haproxy | pingora | stowage | compared | target | met |\n\
+                        |---|--:|--:|--:|--:|--:|--:|--:|---|\n"
             .to_owned();
         for row in &self.rows {
             text.push_str(&row.markdown());
@@ -49,16 +50,43 @@ impl Report {
     }
 }
 
+/// What a target asks of the median.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
 impl Row {
+    /// Holds these values, of a unit or of something, against a bound; without any, nothing is held.
+    pub(crate) fn judge(mut self, values: &[f64], of: &str, bound: Bound) -> Self {
+        let middle = median(values);
+        (self.target, self.met) = match bound {
+            Bound::AtLeast(least) => (format!("at least {least}"), middle.map(|middle| middle >= least)),
+            Bound::AtMost(most) => (format!("at most {most}"), middle.map(|middle| middle <= most)),
+        };
+        if middle.is_some() {
+            self.compared = format!("{} {of}", spread(values, 2));
+        }
+        self
+    }
+
+    /// Says in brackets what a target that is a ratio means on a certain machine.
+    pub(crate) fn explain(mut self, meaning: &str) -> Self {
+        self.target = format!("{} ({meaning})", self.target);
+        self
+    }
+
     fn markdown(&self) -> String {
         let met = match self.met {
             Some(true) => "yes",
             Some(false) => "**no**",
             None => "",
         };
-        let cells =
-            [&self.measure, &self.base, &self.nginx, &self.haproxy, &self.stowage, &self.compared, &self.target];
-        let cells: Vec<&str> = cells.into_iter().map(String::as_str).chain([met]).collect();
+        let peers = [&self.nginx, &self.haproxy, &self.pingora];
+        let cells = [&self.measure, &self.base].into_iter().chain(peers);
+        let cells = cells.chain([&self.stowage, &self.compared, &self.target]);
+        let cells: Vec<&str> = cells.map(String::as_str).chain([met]).collect();
         format!("| {} |", cells.join(" | "))
     }
 }

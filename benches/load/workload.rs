@@ -12,10 +12,6 @@ pub(crate) const DATABASE: &str = "account%2F12%2F34%2F567890abcdef1234567890abc
 pub(crate) const PLANS: &str = "system_data";
 /// The database of OAuth documents: the default of `plans.auth_database`.
 pub(crate) const AUTH: &str = "system_auth";
-/// The document that the upstream answers without looking.
-pub(crate) const SMALL: &str = "202011-small";
-/// The length of that document in bytes.
-const SMALL_BYTES: usize = 500;
 /// The name of every attachment.
 pub(crate) const ATTACHMENT: &str = "recording.mp3";
 /// The client's account: Basic `bench:bench`.
@@ -162,16 +158,4 @@ pub(crate) fn document_target(database: &str, id: &str) -> String {
 /// The target of a document's attachment.
 pub(crate) fn attachment_target(id: &str) -> String {
     format!("/{DATABASE}/{id}/{ATTACHMENT}")
-}
-
-/// The small document: 500 bytes of JSON and the line feed that CouchDB ends it with.
-pub(crate) fn small_document() -> String {
-    let start = format!(
-        "{{\"_id\":\"{SMALL}\",\"_rev\":\"1-f364bf5ee6a1e79139fbc8e5c4e01fec\",\"pvt_type\":\"cdr\",\
-         \"pvt_account_id\":\"1234567890abcdef1234567890abcdef\",\"call_direction\":\"inbound\",\
-         \"duration_seconds\":\"17\",\"hangup_cause\":\"NORMAL_CLEARING\",\"note\":\""
-    );
-    let end = "\"}\n";
-    let filler = "x".repeat(SMALL_BYTES.saturating_sub(start.len() + end.len()));
-    format!("{start}{filler}{end}")
 }

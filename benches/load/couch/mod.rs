@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use self::message::{Answer, Request, chunk, refuse, render};
-use crate::wire::{Connection, Framing};
-use crate::workload::{DATABASE, SMALL, document_target, small_document};
+use crate::exchange::{Exchange, READ, SAVED};
+use crate::wire::{Connection, Framing, Head};
 use crate::{Outcome, roles};
 
 /// CouchDB's default for a feed without `timeout`.
@@ -34,16 +34,13 @@ type Documents = BTreeMap<(String, String), Document>;
 #[derive(Debug)]
 struct Couch {
     documents: Mutex<Documents>,
-    /// The start of the request for the small document, and its whole answer.
-    small: (String, Vec<u8>),
+    /// The starts of the small requests, and their whole answers.
+    fixed: Vec<(String, Vec<u8>)>,
 }
 
 pub(crate) async fn serve(listener: TcpListener) -> Outcome<()> {
-    let small = render("GET", "200 OK", Some("1-f364bf5ee6a1e79139fbc8e5c4e01fec"), &small_document());
-    let couch = Arc::new(Couch {
-        documents: Mutex::default(),
-        small: (format!("GET {} ", document_target(DATABASE, SMALL)), small),
-    });
+    let fixed = READ.iter().chain(&SAVED).map(fixed).collect();
+    let couch = Arc::new(Couch { documents: Mutex::default(), fixed });
     roles::accept(listener, |stream| {
         let couch = Arc::clone(&couch);
         async move {
@@ -55,26 +52,37 @@ pub(crate) async fn serve(listener: TcpListener) -> Outcome<()> {
     .await
 }
 
+/// Reads the body of a request whose head was read.
+async fn receive(connection: &mut Connection, head: &Head, piece: impl FnMut(&[u8])) -> Outcome<()> {
+    connection.consume(head);
+    if head.expects {
+        connection.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+    }
+    connection.body(head.framing.unwrap_or(Framing::Length(0)), piece).await?;
+    Ok(())
+}
+
+fn fixed(exchange: &Exchange) -> (String, Vec<u8>) {
+    let (status, rev, body) = exchange.answer();
+    let start = format!("{} {} ", exchange.method, exchange.target());
+    (start, render(exchange.method, status, Some(rev), &body))
+}
+
 impl Couch {
     /// Answers one request; false where the connection ends.
     async fn serve_one(&self, connection: &mut Connection) -> Outcome<bool> {
         let Some(head) = connection.head().await? else {
             return Ok(false);
         };
-        let (start, answer) = &self.small;
-        if connection.text(&head).starts_with(start) {
-            connection.consume(&head);
+        let text = connection.text(&head);
+        if let Some((_, answer)) = self.fixed.iter().find(|(start, _)| text.starts_with(start)) {
+            receive(connection, &head, |_| {}).await?;
             connection.write(answer).await?;
             return Ok(!head.close);
         }
-        let mut request = Request::read(connection.text(&head));
-        connection.consume(&head);
-        if head.expects {
-            connection.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
-        }
-        let framing = head.framing.unwrap_or(Framing::Length(0));
+        let mut request = Request::read(text);
         let mut body = Vec::new();
-        connection.body(framing, |piece| body.extend_from_slice(piece)).await?;
+        receive(connection, &head, |piece| body.extend_from_slice(piece)).await?;
         request.body = body;
         if request.path.get(1).is_some_and(|name| name == "_changes") && request.feed() != "normal" {
             self.follow(connection, &request).await?;
