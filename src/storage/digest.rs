@@ -3,6 +3,8 @@
 //! Both together run at a few hundred MiB/s on one core, which would be the slowest part of a large upload. Small bodies
 //! are hashed where they are: handing them over would cost more.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use sha2::Sha256;
@@ -66,7 +68,7 @@ impl Hasher {
         self.length += data.len() as u64;
         if self.length > INLINE_BYTES
             && let Mode::Here(state) = &mut self.mode
-            && spare_core()
+            && *SPARE_CORE
         {
             self.mode = elsewhere(std::mem::take(state));
         }
@@ -107,9 +109,9 @@ fn elsewhere(state: Box<State>) -> Mode {
     Mode::Elsewhere(sender, worker)
 }
 
-fn spare_core() -> bool {
-    std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
-}
+/// Asked once: the standard library looks through the files of the control groups each time.
+static SPARE_CORE: LazyLock<bool> =
+    LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
 
 /// What both hashes take at a time (RFC 1321 section 3.4, FIPS 180-4 section 5.2.1).
 const BLOCK_BYTES: usize = 64;
