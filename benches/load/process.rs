@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use crate::Outcome;
 use crate::roles::Role;
 
-/// A server that does not listen by then has failed.
-const START: Duration = Duration::from_secs(20);
+/// A server that does not listen by then has failed; azurite takes long on a busy machine.
+const START: Duration = Duration::from_secs(60);
 /// So many last lines of a process are told when it fails.
 const TAIL: usize = 20;
 /// The unit of the times in `/proc/PID/stat`: `USER_HZ` is 100 on every Linux that this runs on (proc(5)).
