@@ -131,20 +131,19 @@ impl Server {
     ///
     /// # Errors
     /// See [`Kind`]. A fault of the request's own body is in the chain of causes.
-    pub async fn send(&self, request: Request<Body>, patience: Patience) -> Result<Response<Body>, Error> {
-        let (request, progress) = progress::watch(request);
-        let mut request = request;
+    pub async fn send(&self, mut request: Request<Body>, patience: Patience) -> Result<Response<Body>, Error> {
+        let progress = progress::watch(&mut request);
         *request.version_mut() = Version::HTTP_11;
         loop {
             let Checkout { mut wire, idle } = self.0.checkout().await?;
-            let spare = repeatable(&request, idle).then(|| copy_head(&request));
+            let spare = repeatable(&request, idle).then(|| Box::new(copy_head(&request)));
             let sending = wire.sender.try_send_request(request);
             match progress::head_deadline(sending, patience.head, progress.as_deref(), &mut wire.timer).await {
                 None => return Err(Error::from(Kind::Silent)),
                 Some(Ok(response)) => return self.0.accept(response, wire, patience, progress),
                 Some(Err(mut failed)) => match (failed.take_message(), spare) {
                     (Some(unsent), _) if idle.is_some() => request = unsent,
-                    (None, Some(copy)) => request = copy,
+                    (None, Some(copy)) => request = *copy,
                     _ => return Err(Error::from(Kind::Broken).because(failed.into_error())),
                 },
             }

@@ -48,14 +48,14 @@ impl Progress {
 }
 
 /// Watches the body of a request; a request without one needs no watching.
-pub(super) fn watch(request: Request<Body>) -> (Request<Body>, Option<Arc<Progress>>) {
+pub(super) fn watch(request: &mut Request<Body>) -> Option<Arc<Progress>> {
     if request.body().is_end_stream() {
-        return (request, None);
+        return None;
     }
     let progress = Arc::new(Progress::new());
-    let watched = Arc::clone(&progress);
-    let request = request.map(|body| Body::boxed(Watched { body, progress: watched }));
-    (request, Some(progress))
+    let body = std::mem::take(request.body_mut());
+    *request.body_mut() = Body::boxed(Watched { body, progress: Arc::clone(&progress) });
+    Some(progress)
 }
 
 /// Waits for `answer`, but only for `limit` from when the request moved last, while the server is the one that is silent.

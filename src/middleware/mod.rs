@@ -22,7 +22,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tower::{Service, ServiceBuilder};
 
@@ -65,6 +64,7 @@ impl Service<Exchange> for App {
     }
 
     fn call(&mut self, exchange: Exchange) -> Self::Future {
-        handle(Arc::clone(&self.0), exchange).map(Ok).boxed()
+        let gateway = Arc::clone(&self.0);
+        Box::pin(async move { Ok(handle(gateway, exchange).await) })
     }
 }

@@ -7,6 +7,7 @@ mod page;
 pub mod status;
 pub mod tls;
 
+use std::cell::RefCell;
 use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -139,7 +140,7 @@ impl Server {
     {
         let peer = arrival.peer;
         let head = Head::new(self.limits.header_bytes);
-        let front = Front { stack: self.stack.clone().of(arrival), head: Some(head.clone()) };
+        let front = Front { stack: RefCell::new(self.stack.clone().of(arrival)), head: Some(head.clone()) };
         let connection = http1::Builder::new()
             .timer(Deadlines)
             .header_read_timeout(self.timeouts.request_head)
@@ -181,7 +182,7 @@ impl Server {
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "an HTTP/2 connection did not begin"),
             Err(_) => return tracing::debug!(%peer, "an HTTP/2 connection took too long to begin"),
         };
-        let front = Front { stack: self.stack.clone().of(arrival), head: None };
+        let front = Front { stack: RefCell::new(self.stack.clone().of(arrival)), head: None };
         let connection = http2::Builder::new(Executor(self.tasks.clone()))
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
@@ -214,9 +215,10 @@ where
 }
 
 /// The stack as hyper wants it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Front {
-    stack: Stack,
+    /// One request begins at a time.
+    stack: RefCell<Stack>,
     head: Option<Head>,
 }
 
@@ -229,7 +231,7 @@ impl HyperService<Request<Incoming>> for Front {
         if let Some(head) = &self.head {
             head.restore_length(&mut request);
         }
-        self.stack.clone().call(request)
+        self.stack.borrow_mut().call(request)
     }
 }
 
