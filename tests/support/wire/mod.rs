@@ -57,6 +57,20 @@ impl Target {
         format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
     }
 
+    /// What the recordings have as the admin's name and password, and a guess of them, in forms and JSON, and what is right here.
+    fn forms(&self) -> [(&'static str, String); 4] {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("name", &self.name), ("password", &self.password)])
+            .finish();
+        [
+            ("name=admin&password=admin", form),
+            // Names that are not there are locked as well.
+            ("name=admin&password=x", format!("name={}&password=x", uuid::Uuid::new_v4().simple())),
+            ("\"password\":\"admin\"", format!("\"password\":{}", serde_json::json!(self.password))),
+            ("\"name\":\"admin\"", format!("\"name\":{}", serde_json::json!(self.name))),
+        ]
+    }
+
     /// One request as the admin, on a connection of its own.
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.authority);
@@ -96,7 +110,8 @@ pub type Loose = (&'static str, &'static [&'static str], &'static [&'static str]
 
 /// A request of the test's own: method, path, JSON body. `REV` asks for a document, whose revision is the recorded one that
 /// stands in place of a body: documents that were recorded with one revision have different ones where they differ.
-/// `REPLICATE` takes a document with its attachments to the path that stands in place of a body.
+/// `REPLICATE` takes a document with its attachments to the path that stands in place of a body. `GONE` waits until a database that
+/// was deleted is not there: for a moment a CouchDB still knows its shards, and answers 500.
 pub type Step = (&'static str, &'static str, &'static str);
 
 /// Which exchanges are compared and how. An exchange is named by its file and title; from the second of the same title in
@@ -136,7 +151,9 @@ pub type Known = HashMap<String, String>;
 /// Replays all recordings in order.
 pub async fn replay(target: &Target, rules: &Rules) -> Report {
     let mut exchanges = parse::recordings();
-    if let Some((from, to)) = rules.renamed {
+    let forms = target.forms();
+    let forms = forms.iter().map(|(from, to)| (*from, to.as_str()));
+    for (from, to) in forms.chain(rules.renamed) {
         exchanges.iter_mut().for_each(|exchange| exchange.rename(from, to));
     }
     let mut report = Report::default();
@@ -154,6 +171,12 @@ pub async fn replay(target: &Target, rules: &Rules) -> Report {
                 }
                 if *method == "REPLICATE" {
                     copy_whole(target, &path, &rules.rename(body)).await;
+                    continue;
+                }
+                if *method == "GONE" {
+                    while target.ask("GET", &path, &[], b"").await.status == 500 {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
                     continue;
                 }
                 let body = substitute(body, &known);
@@ -232,16 +255,16 @@ async fn one(target: &Target, rules: &Rules, exchange: &Exchange, known: &mut Kn
     Ok(())
 }
 
-/// A recorded request with this server's address, credentials, revisions and ids. Only text is changed.
+/// A recorded request with this server's address, credentials, revisions and ids. Of what is no text only what stands before a body
+/// is looked at for revisions and ids; another request may come after that body.
 fn localise(segment: &[u8], target: &Target, known: &Known) -> Vec<u8> {
-    let Ok(text) = std::str::from_utf8(segment) else {
-        let end = segment.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
-        let (head, body) = segment.split_at(end);
-        return [localise(head, target, known).as_slice(), body].concat();
-    };
-    let text = text.replace(RECORDED_HOST, &target.authority).replace(RECORDED_LOGIN, &target.login());
-    let text = text.replace(RECORDED_GUESS.0, RECORDED_GUESS.1);
-    substitute(&text, known).into_bytes()
+    let login = target.login();
+    let places = [(RECORDED_HOST, target.authority.as_str()), (RECORDED_LOGIN, &login), RECORDED_GUESS];
+    let segment = places.iter().fold(segment.to_vec(), |bytes, (from, to)| parse::replaced(&bytes, from, to));
+    let end = segment.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+    let is_text = std::str::from_utf8(&segment).is_ok();
+    let (text, rest) = segment.split_at(if is_text { segment.len() } else { end });
+    [substitute(&String::from_utf8_lossy(text), known).as_bytes(), rest].concat()
 }
 
 pub(crate) fn substitute(text: &str, known: &Known) -> String {

@@ -35,31 +35,43 @@ impl Exchange {
     /// Replaces a text in requests and answers, and counts their bodies anew.
     pub fn rename(&mut self, from: &str, to: &str) {
         for segment in &mut self.sent {
-            *segment = replaced(segment, from, to);
+            *segment = recounted(segment, &replaced(segment, from, to));
         }
         for answer in &mut self.expected {
             let before = answer.body.len();
             answer.body = replaced(&answer.body, from, to);
-            let shorter = before - answer.body.len();
             for (name, value) in &mut answer.headers {
                 *value = value.replace(from, to);
                 if name == "content-length" {
                     let length: usize = value.parse().expect("a length");
-                    *value = (length - shorter).to_string();
+                    *value = (length + answer.body.len() - before).to_string();
                 }
             }
         }
     }
 }
 
-/// Text with a part replaced; what is no text stays as it is, but for the head of a request.
-fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+/// A request with another body, whose head says how long that is.
+fn recounted(before: &[u8], after: &[u8]) -> Vec<u8> {
+    let body =
+        |bytes: &[u8]| bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| bytes.len() - at - 4);
+    let length = |bytes: &[u8]| format!("\r\nContent-Length: {}\r\n", body(bytes));
+    if body(before) == body(after) { after.to_vec() } else { replaced(after, &length(before), &length(after)) }
+}
+
+/// Bytes with a text replaced wherever it stands.
+pub fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return text.replace(from, to).into_bytes();
     }
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
-    let (head, body) = bytes.split_at(end);
-    if head.is_empty() { body.to_vec() } else { [replaced(head, from, to).as_slice(), body].concat() }
+    let (mut made, mut rest) = (Vec::new(), bytes);
+    while let Some(at) = rest.windows(from.len()).position(|window| window == from.as_bytes()) {
+        made.extend_from_slice(&rest[..at]);
+        made.extend_from_slice(to.as_bytes());
+        rest = &rest[at + from.len()..];
+    }
+    made.extend_from_slice(rest);
+    made
 }
 
 /// All recordings, in the order in which they were made.
