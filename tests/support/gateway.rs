@@ -75,7 +75,10 @@ impl Setup {
         let app = App::start(config).await.expect("the gateway starts");
         let address = app.proxy.expect("a listener");
         let account = uuid::Uuid::new_v4().simple().to_string();
-        Running { app, address, couch, account, files: self.files }
+        let running = Running { app, address, couch, account, files: self.files };
+        // The gateway makes the database of today's month where it has something to write, also for a test that has none.
+        running.couch.note("PUT", &format!("/{}", running.path()));
+        running
     }
 }
 
