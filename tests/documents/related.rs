@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{audit, both, digest, inline, multipart, plan, planned, put, stored};
+use super::world::{audit, both, digest, direct, inline, multipart, plan, planned, put, stored};
 use crate::support::gateway::{STORAGE, authorization, json as parsed, rev};
 use crate::support::raw::RawClient;
 
@@ -137,9 +137,13 @@ async fn what_the_gateway_does_not_understand_is_couchdbs_to_refuse() {
     let gateway = planned().await;
     let document = json!({ "_attachments": { "a": follows(3) } });
     let fine = multipart("abc123", &document, &[b"one"]);
-    for headers in [&[("Content-Type", "multipart/related")][..], &[("Content-Type", "multipart/related; x=y")]] {
-        both(&gateway, "PUT", "/doc", headers, &fine).await;
-    }
+    both(&gateway, "PUT", "/doc", &[("Content-Type", "multipart/related")], &fine).await;
+    // Here CouchDB 3.5.2 answers 500 with the stack of its crash.
+    let without = [("Content-Type", "multipart/related; x=y")];
+    let directly = direct(&gateway, "PUT", "/doc", &without, &fine).await;
+    assert!(directly.status >= 400, "{directly:?}");
+    let refused = gateway.request("PUT", &format!("/{}/doc", gateway.path()), &without, &fine).await;
+    assert_eq!((refused.status, parsed(&refused)["error"].as_str()), (400, Some("bad_request")), "{refused:?}");
     let other = String::from_utf8(fine.clone()).unwrap().replace("application/json", "text/plain");
     both(&gateway, "PUT", "/doc", &[KIND], other.as_bytes()).await;
     let bad = String::from_utf8(fine.clone()).unwrap().replace("{\"_att", "{\"_att\"");
