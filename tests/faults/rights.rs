@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::support::gateway::{authorization, exchange};
+use super::support::gateway::{Setup, authorization, exchange};
 use super::support::raw::RawResponse;
 use super::world::World;
 
@@ -20,13 +20,18 @@ async fn strangers(world: &World) -> Vec<(&'static str, Vec<(String, String)>)> 
     ]
 }
 
+/// With the deadlines of a gateway as it is: CouchDB takes its time to look at a password for the first time.
+async fn unhurried() -> World {
+    World::with(Setup::default()).await
+}
+
 fn words(answer: &RawResponse) -> (u16, String) {
     (answer.status, answer.text())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_hears_it_from_couchdb_and_no_storage_is_asked() {
-    let world = World::start().await;
+    let world = unhurried().await;
     let rev = world.with_attachment("doc", b"a recording").await;
     let before = world.s3.answered().len();
     for (method, target, body) in [
@@ -71,7 +76,7 @@ async fn a_refusal_is_heard_in_the_middle_of_a_large_body() {
 /// A member of the database, who is no admin, has an attachment's whole life to himself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_may() {
-    let world = World::start().await;
+    let world = unhurried().await;
     let user = world.gateway.couch.user().await;
     let rev = world.document("doc").await;
     let security = json!({ "admins": {}, "members": { "names": [user.0], "roles": [] } }).to_string();
