@@ -46,7 +46,9 @@ fn setup() -> Setup {
 }
 
 async fn start() -> Running {
-    setup().start().await
+    let gateway = setup().start().await;
+    gateway.couch.note_account(MINE);
+    gateway
 }
 
 /// Asks the admin listener as the operator; a body goes into `data`, and the storages are not tried.

@@ -14,14 +14,15 @@ const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 
 /// A gateway that reaches nobody: whatever a generated plan names is refused or silent.
 async fn start() -> Running {
-    Setup::default()
+    let setup = Setup::default()
         .set("admin.tokens", TOKEN)
         .set("plans.allow_unvalidated", "true")
         .set("egress.deny", "0.0.0.0/0,::/0")
         .set("timeouts.connect", "200ms")
-        .set("timeouts.response_head", "2s")
-        .start()
-        .await
+        .set("timeouts.response_head", "2s");
+    let gateway = setup.start().await;
+    gateway.couch.note_account(ACCOUNT);
+    gateway
 }
 
 /// Runs it to its end, or ends it. Says whether it was content, and everything that it said.

@@ -98,6 +98,14 @@ impl Couch {
         }
     }
 
+    /// Remembers an account. The gateway makes the database of today's month where it has something to write, also for a test that
+    /// has none.
+    pub fn note_account(&self, account: &str) {
+        let (first, rest) = account.split_at(2);
+        let (second, rest) = rest.split_at(2);
+        self.note("PUT", &format!("/account%2F{first}%2F{second}%2F{rest}"));
+    }
+
     /// Asks the server itself, as its admin.
     pub async fn request(&self, method: &str, target: &str, media_type: &str, body: &[u8]) -> RawResponse {
         self.note(method, target);

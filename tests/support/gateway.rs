@@ -76,8 +76,7 @@ impl Setup {
         let address = app.proxy.expect("a listener");
         let account = uuid::Uuid::new_v4().simple().to_string();
         let running = Running { app, address, couch, account, files: self.files };
-        // The gateway makes the database of today's month where it has something to write, also for a test that has none.
-        running.couch.note("PUT", &format!("/{}", running.path()));
+        running.couch.note_account(&running.account);
         running
     }
 }
