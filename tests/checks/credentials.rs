@@ -133,7 +133,7 @@ async fn plans_of_the_system_are_checked_in_its_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_that_hangs_is_given_up() {
     let (listener, address) = super::support::serve::listen().await;
-    let setup = super::Setup::default().set("admin.tokens", super::OPERATOR).set("timeouts.response_head", "500ms");
+    let setup = super::Setup::default().set("admin.tokens", super::OPERATOR).set("timeouts.response_head", "2s");
     let gateway = setup.start().await;
     let mut document = plan("http", json!({"url": format!("http://{address}/x")}));
     document["data"]["attachments"]["ffffffffffffffffffffffffffffffff"] = json!({"handler": "s3", "settings": {
