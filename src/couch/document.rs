@@ -109,6 +109,17 @@ impl Document {
         self.members.shift_remove(key).is_some()
     }
 
+    /// Moves these members before the others, in this order.
+    pub fn begin_with<'a>(&mut self, keys: impl IntoIterator<Item = &'a str>) {
+        let mut place = 0;
+        for key in keys {
+            if let Some(at) = self.members.get_index_of(key).filter(|at| *at >= place) {
+                self.members.move_index(at, place);
+                place += 1;
+            }
+        }
+    }
+
     /// Whether there is no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -148,6 +159,13 @@ mod tests {
         assert_eq!(String::from_utf8(document.to_bytes().unwrap()).unwrap(), text);
         assert_eq!(document.text("a").as_deref(), Some("ü"));
         assert_eq!(document.public_fields("doc").len(), 6);
+    }
+
+    #[test]
+    fn members_are_moved_to_the_front() {
+        let mut document = Document::parse(br#"{"a":1,"b":2,"c":3,"d":4}"#).unwrap();
+        document.begin_with(["c", "x", "a", "c"]);
+        assert_eq!(document.keys().collect::<Vec<_>>(), ["c", "a", "b", "d"]);
     }
 
     #[test]

@@ -94,6 +94,7 @@ async fn save(ready: Ready) -> Result<Response<Body>, Error> {
     let replaced = pointer::entry(&base, target.at()).ok().flatten().and_then(Entry::object);
     let (rev, mut document) = (base.rev(), base);
     pointer::put(&mut document, &target.attachment, &pointer)?;
+    pointer::arrange(&mut document, [&*target.attachment])?;
     for (key, value) in objects.fields() {
         document.set(key, value)?;
     }

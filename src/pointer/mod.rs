@@ -275,6 +275,17 @@ pub fn put(document: &mut Document, name: &str, pointer: &Pointer) -> Result<(),
     remove_from(document, NATIVE, name)
 }
 
+/// Moves the entries of these names before the others, in this order. CouchDB keeps the attachments of a document in the order in which
+/// the document was sent with them; one that is put alone comes first.
+///
+/// # Errors
+/// Never for members that were read.
+pub fn arrange<'a>(document: &mut Document, names: impl IntoIterator<Item = &'a str>) -> Result<(), serde_json::Error> {
+    let Some(mut entries) = document.object(MEMBER) else { return Ok(()) };
+    entries.begin_with(names);
+    document.set_object(MEMBER, &entries)
+}
+
 /// Takes the entry, and CouchDB's own attachment of that name, out of the document.
 ///
 /// # Errors

@@ -93,8 +93,8 @@ impl Outside {
     }
 }
 
-/// The entries of the document's `pvt_attachments` that say where an attachment is, the gateway's own and KAZOO's: the newest
-/// first, as CouchDB lists attachments that came one after another. An attachment of CouchDB's that has the same name and is newer is not looked at: see [`Outside::wins_over`].
+/// The entries of the document's `pvt_attachments` that say where an attachment is, the gateway's own and KAZOO's, in their
+/// order: that in which CouchDB would list the attachments. An attachment of CouchDB's that has the same name and is newer is not looked at: see [`Outside::wins_over`].
 #[must_use]
 pub fn pointers(document: &Document, database: &str, id: &str) -> Vec<Outside> {
     let Some(entries) = document.object(MEMBER) else { return Vec::new() };
@@ -108,9 +108,7 @@ pub fn pointers(document: &Document, database: &str, id: &str) -> Vec<Outside> {
         };
         Some(Outside { name, entry: found, about })
     });
-    let mut outside: Vec<Outside> = outside.collect();
-    outside.sort_by_key(|outside| std::cmp::Reverse(outside.revpos()));
-    outside
+    outside.collect()
 }
 
 /// The pointers that clients are to see: those that no newer attachment of CouchDB's hides.

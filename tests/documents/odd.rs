@@ -220,6 +220,9 @@ async fn a_form_is_stored_where_attachments_go() {
         for name in ["a", "b"] {
             is_outside(&gateway, "doc", name, "the second form").await;
         }
+        // The files of a form come before what was there (`chttpd_db:db_doc_req/3`).
+        let there = stored(&gateway, "doc").await["pvt_attachments"].clone();
+        assert_eq!(there.as_object().unwrap().keys().collect::<Vec<_>>(), ["b", "a"]);
         let stale = gateway.request("POST", &target, &headers, more.as_bytes()).await;
         assert_eq!(stale.status, 409, "{stale:?}");
     }

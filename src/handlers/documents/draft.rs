@@ -163,6 +163,7 @@ impl Draft {
                     self.document.set_object(member, object)?;
                 }
             }
+            pointer::arrange(&mut self.document, self.attached.iter().map(|one| &*one.name))?;
         }
         Ok(Ok(changed))
     }

@@ -89,6 +89,7 @@ async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body
         (None, None) => return writer.refuse(malformed("the form has neither _doc nor _rev")).await,
     };
     let mut attachments = document.object(MEMBER).unwrap_or_default();
+    let names: Vec<String> = form.files.iter().map(|file| file.name.clone()).collect();
     for File { name, kind, data } in form.files {
         if name.starts_with('_') {
             let reason = format!("Attachment name '{name}' starts with prohibited character '_'");
@@ -97,6 +98,7 @@ async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body
         attachments.set(&name, &json!({ "content_type": kind, "data": STANDARD.encode(data) }))?;
         pointer::remove(&mut document, &name)?;
     }
+    attachments.begin_with(names.iter().map(|name| &**name));
     document.set_object(MEMBER, &attachments)?;
     let bytes = Bytes::from(document.to_bytes()?);
     let mut head = as_json(head);

@@ -72,6 +72,7 @@ impl Writer {
         let Place::Storage(decision) = &draft.goes.place else { return Ok(objects) };
         let decision = decision.clone();
         strip(draft)?;
+        let names: Vec<String> = draft.attached.iter().map(|one| one.name.clone()).collect();
         for one in std::mem::take(&mut draft.attached) {
             let target = draft.target.attachment(&one.name);
             let outgoing = Outgoing {
@@ -110,6 +111,7 @@ impl Writer {
             }
             pointer::put(&mut draft.document, &one.name, &pointer)?;
         }
+        pointer::arrange(&mut draft.document, names.iter().map(|name| &**name))?;
         if let Some(Parts { following, .. }) = parts {
             turns.writer.waiting(following.end()).await?;
         }
