@@ -68,7 +68,8 @@ impl Commit {
         let target = self.target.attachment(name);
         let entry = Entry::Object(Box::new(pointer.clone()));
         let (base, rev) = (self.base.take(), self.rev.take());
-        let expected = Expected { entry: &entry, present: true, base: base.as_deref(), rev: rev.as_deref() };
+        let (base, rev) = (base.as_deref(), rev.as_deref());
+        let expected = Expected { entry: &entry, present: true, deleted: false, base, rev };
         match save_surely(&self.gateway, &target, &self.write, &self.caller, expected).await {
             Outcome::Saved(saved) => {
                 self.turns.clear();

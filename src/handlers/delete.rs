@@ -105,13 +105,13 @@ async fn remove(
         // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.
         storage_of(&gateway, &plan, &target.database, pointer)?;
     }
-    let base = document.rev();
+    let (base, deleted) = (document.rev(), document.is_deleted());
     pointer::remove(&mut document, &target.attachment)?;
     let write = Write::Document(document.to_bytes()?.into());
     let (answer, answered) = oneshot::channel();
     let tasks = gateway.tasks.clone();
     drop(tasks.spawn("removal", async move {
-        let expected = Expected { entry: &entry, present: false, base: base.as_deref(), rev: None };
+        let expected = Expected { entry: &entry, present: false, deleted, base: base.as_deref(), rev: None };
         match save_surely(&gateway, &target, &write, &caller, expected).await {
             Outcome::Saved(saved) => {
                 drop(answer.send(Ok(removed(&target, &saved))));

@@ -197,7 +197,7 @@ pub(super) async fn read_leaf(path: &DocumentPath, rev: Option<&str>, caller: &C
 }
 
 /// CouchDB's word for a document that it does not give.
-fn absent(answer: Response<Bytes>) -> Read {
+pub(super) fn absent(answer: Response<Bytes>) -> Read {
     if answer.status() == StatusCode::NOT_FOUND && !is_missing_database(answer.body()) {
         Read::Missing(answer)
     } else {

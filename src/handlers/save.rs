@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Gateway;
 use super::asking::Asking;
 use super::attachment::{generation, rev_query};
-use super::home::{Read, read};
+use super::home::{Read, absent, read};
 use crate::couch::{self, Caller, Document, Revisions, Save};
 use crate::http::client;
 use crate::pointer::{self, Entry};
@@ -64,6 +64,8 @@ pub(super) struct Expected<'a> {
     pub(super) entry: &'a Entry,
     /// Whether it was put in.
     pub(super) present: bool,
+    /// Where it was taken out: whether the document was deleted before, so that a tombstone can be what was saved.
+    pub(super) deleted: bool,
     /// The revision that the save follows; `None` for a new document.
     pub(super) base: Option<&'a str>,
     /// The revision itself, where the writer says it (`new_edits=false`).
@@ -163,31 +165,43 @@ enum Look {
     Unknown,
 }
 
-/// Reads the document again to see whether a save happened: the leaves that the revision before has led to, also where
-/// another branch of the document wins.
+/// Reads the document again to see whether a save happened: the leaves that the revision before has led to, tombstones too, and
+/// also where another branch of the document wins.
 async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
-    let Some(base) = expected.base.filter(|_| expected.rev.is_none()) else {
-        let query = if expected.rev.is_some() { rev_query(expected.rev) } else { "revs=true".to_owned() };
-        return match read(&target.path, &query, caller).await {
+    if expected.rev.is_some() {
+        return match read(&target.path, &rev_query(expected.rev), caller).await {
             Ok(Read::Document(document, head)) => expected.judge(target, document, &head),
             Ok(Read::Missing(_)) => Look::NotOurs { moved: false, document: None },
             Ok(Read::Refused(_)) | Err(_) => Look::Unknown,
         };
-    };
-    let revs = json!([base]).to_string();
-    let Ok(Revisions::There(leaves, head)) = caller.open_revs(&target.path, &revs, "&latest=true&revs=true").await
-    else {
-        return Look::Unknown;
+    }
+    let (revs, query) = match expected.base {
+        Some(base) => (json!([base]).to_string(), "&latest=true&revs=true"),
+        None => ("all".to_owned(), "&revs=true"),
     };
     // A revision that CouchDB knows nothing of any more has been deleted with its document's database.
-    let mut found = Look::NotOurs { moved: true, document: None };
+    let mut found = Look::NotOurs { moved: expected.base.is_some(), document: None };
+    let (leaves, head) = match caller.open_revs(&target.path, &revs, query).await {
+        Ok(Revisions::There(leaves, head)) => (leaves, head),
+        Ok(Revisions::Other(answer)) => {
+            let is_missing = expected.base.is_none() && matches!(absent(answer), Read::Missing(_));
+            return if is_missing { found } else { Look::Unknown };
+        }
+        Err(_) => return Look::Unknown,
+    };
     for leaf in leaves.into_iter().flatten() {
-        if leaf.is_deleted() {
+        let is_tombstone = leaf.is_deleted();
+        // It lacks what was to be taken out, whoever deleted the document.
+        if is_tombstone && !expected.present && !expected.deleted {
             continue;
         }
-        found = expected.judge(target, leaf, &head);
-        if matches!(found, Look::Ours(_)) {
-            break;
+        let judged = expected.judge(target, leaf, &head);
+        if matches!(judged, Look::Ours(_)) {
+            return judged;
+        }
+        // A new document may follow a tombstone still.
+        if !is_tombstone || expected.base.is_some() {
+            found = judged;
         }
     }
     found
@@ -200,7 +214,10 @@ impl Expected<'_> {
         let is_there = there.is_some_and(|there| there.is_same(self.entry));
         match self.rev.map(str::to_owned).or_else(|| rev_after(&document, self.base)) {
             Some(rev) if is_there == self.present => {
-                let saved = Saved { status: StatusCode::CREATED, head: head.clone(), rev, body: None };
+                // CouchDB's own answer to a tombstone is 200.
+                let is_tombstone = document.is_deleted() && document.rev().as_deref() == Some(&rev);
+                let status = if is_tombstone { StatusCode::OK } else { StatusCode::CREATED };
+                let saved = Saved { status, head: head.clone(), rev, body: None };
                 Look::Ours(Box::new((saved, document)))
             }
             moved => Look::NotOurs { moved: moved.is_some(), document: Some(document) },

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::gate::{Act, End, answer};
-use super::support::gateway::{json, rev};
+use super::support::gateway::{authorization, exchange, json, rev};
 use super::support::raw::RawResponse;
 use super::world::{BUCKET, World};
 use base64::Engine;
@@ -97,6 +97,72 @@ async fn a_lost_answer_to_one_document_is_found_out() {
         ids.push(id);
     }
     world.audit(&ids).await;
+    world.stop().await;
+}
+
+/// The leaves of a document, tombstones too, past the gateway.
+async fn leaves(world: &World, id: &str) -> Vec<Value> {
+    let target = format!("/{}/{id}?open_revs=all", world.gateway.path());
+    let headers = [authorization(&world.gateway.couch.admin), ("Accept".to_owned(), "application/json".to_owned())];
+    let got = exchange(world.gateway.couch.address(), "GET", &target, &headers, b"").await;
+    json(&got).as_array().expect("leaves").iter().map(|leaf| leaf["ok"].clone()).collect()
+}
+
+/// A new document and one that is replaced become tombstones that have attachments.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_to_a_tombstone_is_found_out() {
+    let world = World::start().await;
+    for (index, act) in [Act::CutAnswer(0, End::Fin), Act::CutAnswer(60, End::Reset)].into_iter().enumerate() {
+        for is_new in [true, false] {
+            let id = format!("doc-{index}-{is_new}");
+            let mut document = carrying();
+            document["_deleted"] = json!(true);
+            if !is_new {
+                document["_rev"] = json!(rev(&put(&world, &id, &json!({})).await));
+            }
+            world.store.rule("PUT", &format!("/{id} "), 1, act.clone());
+            let saved = put(&world, &id, &document).await;
+            assert_eq!(saved.status, 200, "{id}: {saved:?}");
+            let leaves = leaves(&world, &id).await;
+            assert_eq!((leaves.len(), &leaves[0]["_rev"]), (1, &json!(rev(&saved))), "{id}");
+            assert_eq!(leaves[0]["pvt_attachments"].as_object().map(|pointers| pointers.len()), Some(NAMES.len()));
+        }
+    }
+    world.gateway.settled().await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 4 * NAMES.len());
+    world.stop().await;
+}
+
+/// A tombstone that loses against another leaf goes on with attachments, or without them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_on_a_losing_tombstone_is_found_out() {
+    let world = World::start().await;
+    let tombstone = "1-11111111111111111111111111111111";
+    let docs = json!([
+        { "_id": "doc", "_rev": tombstone, "_deleted": true, "pvt_type": "call_recording" },
+        { "_id": "doc", "_rev": "1-99999999999999999999999999999999", "pvt_type": "call_recording" },
+    ]);
+    let target = format!("/{}/_bulk_docs", world.gateway.path());
+    let text = json!({ "new_edits": false, "docs": docs }).to_string();
+    let made = world.gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    world.store.rule("PUT", "/doc ", 1, Act::CutAnswer(0, End::Fin));
+    let put = world.gateway.put("doc", "call.mp3", tombstone, b"a recording").await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let is_tombstone = |leaf: &&Value| leaf["_deleted"] == json!(true);
+    let found = leaves(&world, "doc").await;
+    assert_eq!(found.iter().find(is_tombstone).unwrap()["_rev"], rev(&put));
+    world.gateway.settled().await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 1);
+    world.store.rule("PUT", "/doc ", 1, Act::CutAnswer(0, End::Fin));
+    let target = format!("/{}/doc/call.mp3?rev={}", world.gateway.path(), rev(&put));
+    let gone = world.gateway.request("DELETE", &target, &[], b"").await;
+    assert_eq!(gone.status, 200, "{gone:?}");
+    let found = leaves(&world, "doc").await;
+    let left = found.iter().find(is_tombstone).unwrap();
+    assert_eq!((&left["_rev"], &left["pvt_attachments"]), (&json!(rev(&gone)), &Value::Null));
+    world.gateway.settled().await;
+    assert!(world.s3.objects(BUCKET).is_empty());
     world.stop().await;
 }
 
@@ -211,7 +277,7 @@ async fn a_client_that_leaves_costs_nobody_anything() {
         let struck = 1 + NAMES.iter().position(|other| *other == name).expect("one of them");
         let target = format!("/{}/doc", world.gateway.path());
         let body = carrying().to_string();
-        let (key, login) = super::support::gateway::authorization(&world.gateway.couch.admin);
+        let (key, login) = authorization(&world.gateway.couch.admin);
         let head = format!(
             "PUT {target} HTTP/1.1\r\nHost: x\r\n{key}: {login}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()

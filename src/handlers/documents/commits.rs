@@ -210,7 +210,8 @@ impl One {
                 let Some((name, pointer)) = objects.first() else { return };
                 let attachment = target.attachment(name);
                 let entry = Entry::Object(Box::new(pointer.clone()));
-                let expected = Expected { entry: &entry, present: true, base: base.as_deref(), rev: rev.as_deref() };
+                let (base, rev) = (base.as_deref(), rev.as_deref());
+                let expected = Expected { entry: &entry, present: true, deleted: false, base, rev };
                 match find_out(gateway, &attachment, &caller, expected).await {
                     Fate::Known { saved, .. } => saved,
                     Fate::Unknown => return objects.leave(),
