@@ -22,10 +22,11 @@ pub(super) fn parse(header: &str, length: u64) -> Result<Option<Vec<(u64, u64)>>
         let Some((first, last)) = spec.trim().split_once('-') else {
             return Ok(None);
         };
-        let number = |text: &str| text.trim().parse::<u64>();
+        let number = |text: &str| text.parse::<u64>();
         let range = match (first.is_empty(), last.is_empty()) {
             (true, true) => return Ok(None),
-            (true, false) => number(last).map(|count| (length.saturating_sub(count), u64::MAX)),
+            // `-0` is none, and no count reaches the first byte (`chttpd_db:parse_ranges/3` clips it as if it were a last byte).
+            (true, false) => number(last).map(|count| (length.saturating_sub(count).max(1), u64::MAX)),
             (false, true) => number(first).map(|first| (first, u64::MAX)),
             (false, false) => number(first).and_then(|first| Ok((first, number(last)?))),
         };
@@ -57,13 +58,16 @@ mod tests {
             ("bytes=0-9", Some(vec![(0, 9)])),
             ("bytes=95-", Some(vec![(95, 99)])),
             ("bytes=-5", Some(vec![(95, 99)])),
-            ("bytes=-500", Some(vec![(0, 99)])),
+            ("bytes=-99", Some(vec![(1, 99)])),
+            ("bytes=-100", Some(vec![(1, 99)])),
+            ("bytes=-500", Some(vec![(1, 99)])),
             ("bytes=0-999", Some(vec![(0, 99)])),
             ("bytes=0-1,4-5", Some(vec![(0, 1), (4, 5)])),
             ("bytes=0-1, 4-5", Some(vec![(0, 1), (4, 5)])),
             ("bytes=0-", None),
             ("items=0-1", None),
             ("bytes=x", None),
+            ("bytes=1 - 2", None),
             ("bytes=x-y", None),
             ("bytes=-", None),
             ("bytes=", None),
@@ -76,6 +80,7 @@ mod tests {
             assert!(parse(header, 100).is_err(), "{header}");
         }
         assert!(parse("bytes=0-1", 0).is_err());
+        assert!(parse("bytes=-2", 1).is_err());
     }
 
     #[expect(clippy::result_large_err, reason = "proptest's own error")]
