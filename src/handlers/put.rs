@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 
-use super::attachment::{DocumentPlan, OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev};
+use super::attachment::{
+    DocumentPlan, OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev, rev_query,
+};
 use super::commit::{Commit, Form, commit};
 use super::copy::{OutgoingCopy, forward_with_copy};
 use super::forward::forward;
@@ -134,7 +136,13 @@ async fn base(
         (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
             Ok(Base::Document(document, caller))
         }
-        (Read::Document(..), _) => Err(conflict()),
+        // Of a revision that CouchDB has only the name of, it says something else.
+        (Read::Document(..), Some(_)) => match home.read(&target.path, &rev_query(rev), headers, activity).await?.0 {
+            Read::Document(..) => Err(conflict()),
+            Read::Missing(_) => Err(missing_rev()),
+            Read::Refused(answer) => Ok(Base::Refused(relay(answer))),
+        },
+        (Read::Document(..), None) => Err(conflict()),
         (Read::Missing(_), Some(_)) => Err(missing_rev()),
         (Read::Missing(_), None) => Ok(Base::Document(Document::default(), caller)),
         (Read::Refused(answer), _) => Ok(Base::Refused(relay(answer))),
