@@ -1,5 +1,6 @@
 //! `POST /db/_bulk_docs`: every attachment is stored before any document is saved, and each CouchDB gets its documents.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use super::super::{Exchange, Gateway};
 use super::base::{Base, Found};
 use super::commits::{Batch, Group, One, send};
 use super::draft::{Draft, Named, Place, no_object};
+use super::edit::Edit;
 use super::rows::{self, Answers};
 use super::store::Turns;
 use super::write::as_json;
@@ -103,13 +105,14 @@ async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'
     for draft in &mut drafts {
         draft.decide(&writer).await?;
     }
-    let (turns, mut found) = writer.turns(&drafts, find_all(&writer, &drafts)).await?;
+    let judged = judged_here(&drafts);
+    let (turns, mut found) = writer.turns(&drafts, find_all(&writer, &drafts, &judged)).await?;
     if turns.overtaken {
-        found = find_all(&writer, &drafts).await?;
+        found = find_all(&writer, &drafts, &judged).await?;
     }
     let mut items = Vec::with_capacity(drafts.len());
-    for (draft, found) in drafts.into_iter().zip(found) {
-        match Item::of(&writer, draft, found).await? {
+    for ((draft, found), judged) in drafts.into_iter().zip(found).zip(judged) {
+        match Item::of(&writer, draft, found, judged).await? {
             Judged::Item(item) => items.push(*item),
             Judged::Refused(answer) => return Ok((TOUCHED, *answer)),
             // CouchDB refuses all for one, but not before it has saved documents that are in other shards.
@@ -126,14 +129,24 @@ async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'
     }
 }
 
+/// Which drafts come once more with attachments. `couch_db:update_docs/4` judges all by what was there before where one of them has
+/// attachments, which CouchDB will not see.
+fn judged_here(drafts: &[Draft]) -> Vec<bool> {
+    let id = |draft: &Draft| draft.target.document.clone();
+    let with: HashSet<String> = drafts.iter().filter(|draft| !draft.attached.is_empty()).map(id).collect();
+    let without = |draft: &Draft| draft.attached.is_empty() && matches!(draft.edit, Edit::New(_));
+    drafts.iter().map(|draft| without(draft) && with.contains(&draft.target.document)).collect()
+}
+
 /// What each draft follows, where that has to be known.
-async fn find_all(writer: &Writer, drafts: &[Draft]) -> Result<Vec<Option<Found>>, Error> {
-    let finds: Vec<BoxFuture<'_, _>> = drafts.iter().map(|draft| find(writer, draft).boxed()).collect();
+async fn find_all(writer: &Writer, drafts: &[Draft], judged: &[bool]) -> Result<Vec<Option<Found>>, Error> {
+    let all = drafts.iter().zip(judged);
+    let finds: Vec<BoxFuture<'_, _>> = all.map(|(draft, judged)| find(writer, draft, *judged).boxed()).collect();
     stream::iter(finds).buffered(AT_ONCE).try_collect().await
 }
 
-async fn find(writer: &Writer, draft: &Draft) -> Result<Option<Found>, Error> {
-    if draft.needs_base(writer) { writer.find(draft).await.map(Some) } else { Ok(None) }
+async fn find(writer: &Writer, draft: &Draft, judged: bool) -> Result<Option<Found>, Error> {
+    if judged || draft.needs_base(writer) { writer.find(draft).await.map(Some) } else { Ok(None) }
 }
 
 enum Judged {
@@ -143,7 +156,7 @@ enum Judged {
 }
 
 impl Item {
-    async fn of(writer: &Writer, draft: Draft, found: Option<Found>) -> Result<Judged, Error> {
+    async fn of(writer: &Writer, draft: Draft, found: Option<Found>, judged: bool) -> Result<Judged, Error> {
         let objects = Unsaved::new(&writer.gateway, &writer.activity);
         let couch = writer.home.couch.clone();
         let mut item = Self { draft, base: None, couch, changed: false, conflicts: false, objects, copies: Vec::new() };
@@ -151,7 +164,7 @@ impl Item {
             None => {}
             Some(Found::Answer(answer)) => return Ok(Judged::Refused(Box::new(answer))),
             Some(Found::Conflict(caller)) => {
-                item.conflicts = item.stores();
+                item.conflicts = judged || item.stores();
                 item.couch = caller.couch().clone();
             }
             Some(Found::Known(caller)) => item.couch = caller.couch().clone(),
