@@ -28,6 +28,8 @@ pub enum Feature {
     Twice,
     /// Attachments of replicated revisions that do not say their `revpos`, as no replicator leaves it: CouchDB makes it 0.
     RevposLeftOut,
+    /// Attachments that a client has gzipped, and read as gzip. The embedded store unpacks them.
+    Packed,
 }
 
 /// What the gateway, or the store behind it, does not do yet. A feature that is taken out of this list is tested from then on.
@@ -36,6 +38,7 @@ const NOT_YET: &[Feature] = &[];
 impl Feature {
     /// Whether it is there.
     pub fn on(self) -> bool {
-        !NOT_YET.contains(&self)
+        let is_there = self != Self::Packed || std::env::var_os("COUCHDB_URL").is_some();
+        is_there && !NOT_YET.contains(&self)
     }
 }

@@ -64,6 +64,8 @@ pub struct Memory {
     documents: BTreeMap<String, Known>,
     /// The hash behind the gateway, and the hash on the other side.
     hashes: HashMap<String, String>,
+    /// Whether an attachment was sent as gzip.
+    pub packed: bool,
 }
 
 impl Memory {
@@ -132,7 +134,7 @@ impl Memory {
         match rev {
             Rev::None => Ok(None),
             // A document that is not there yet is made.
-            Rev::Current | Rev::Elsewhere => Ok(leaf(0).unwrap_or_default()),
+            Rev::Current | Rev::Elsewhere | Rev::Spelt => Ok(leaf(0).unwrap_or_default()),
             Rev::Leaf(index) => leaf(index),
             Rev::Old(back) => {
                 let history = self.documents.get(document).map_or(&[][..], |known| &known.history);

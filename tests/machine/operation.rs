@@ -34,6 +34,8 @@ pub enum Rev {
     Current,
     /// The winner in `If-Match`, or in the document's body.
     Elsewhere,
+    /// The winner, written as no server does.
+    Spelt,
     /// A leaf, counted from the winner.
     Leaf(usize),
     /// Any revision that the document has had, counted back.
@@ -96,7 +98,7 @@ pub struct Branch {
 /// What a client asks for.
 #[derive(Clone)]
 pub enum Operation {
-    Put { document: &'static str, name: &'static str, rev: Rev, media_type: &'static str, payload: Payload },
+    Put { document: &'static str, name: &'static str, rev: Rev, media_type: &'static str, payload: Payload, gzip: bool },
     Delete { document: &'static str, name: &'static str, rev: Rev },
     Read { document: &'static str, name: &'static str, at: At, head: bool, headers: Vec<(&'static str, &'static str)> },
     Write(Form, Edit),
@@ -110,10 +112,17 @@ pub enum Operation {
 
 /// Any operation that the gateway has to do.
 pub fn any() -> BoxedStrategy<Operation> {
-    let put =
-        (document(), name(), rev(), media_type(), payload()).prop_map(|(document, name, rev, media_type, payload)| {
-            Operation::Put { document, name, rev, media_type, payload }
-        });
+    let packed = proptest::bool::weighted(if Feature::Packed.on() { 0.15 } else { 0.0 });
+    let put = (document(), name(), rev(), media_type(), payload(), packed).prop_map(
+        |(document, name, rev, media_type, payload, gzip)| Operation::Put {
+            document,
+            name,
+            rev,
+            media_type,
+            payload,
+            gzip,
+        },
+    );
     let delete =
         (document(), name(), rev()).prop_map(|(document, name, rev)| Operation::Delete { document, name, rev });
     let read = (document(), name(), at(), proptest::bool::weighted(0.3), conditions())
@@ -167,6 +176,7 @@ fn rev() -> impl Strategy<Value = Rev> {
     prop_oneof![
         10 => Just(Rev::Current),
         2 => Just(Rev::Elsewhere),
+        1 => Just(Rev::Spelt),
         3 => Just(Rev::None),
         3 => (1..3_usize).prop_map(Rev::Leaf),
         2 => (0..4_usize).prop_map(Rev::Old),
@@ -198,7 +208,9 @@ fn conditions() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     ]);
     prop_oneof![
         4 => Just(Vec::new()),
-        4 => range.prop_map(|range| vec![("Range", range)]),
+        4 => range.clone().prop_map(|range| vec![("Range", range)]),
+        1 => range.prop_map(|range| vec![("Range", range), ("Accept-Encoding", "gzip")]),
+        1 => Just(vec![("Accept-Encoding", "deflate, gzip;q=0.5")]),
         1 => Just(vec![("If-None-Match", RIGHT_TAG)]),
         1 => Just(vec![("If-None-Match", "\"XUFAKrxLKna5cZ2REBfFkg==\"")]),
         1 => Just(vec![("If-None-Match", RIGHT_TAG), ("Range", "bytes=0-0")]),

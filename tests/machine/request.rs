@@ -1,5 +1,7 @@
 //! Operations as requests.
 
+use std::io::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -25,11 +27,16 @@ const BOUNDARY: &str = "machine.boundary";
 /// What asks one side for an operation in step `step`; none if it makes no sense where things stand.
 pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) -> Option<Request> {
     match operation {
-        Operation::Put { document, name, rev, media_type, payload } => {
+        Operation::Put { document, name, rev, media_type, payload, gzip } => {
             let (query, mut headers) = named(over(memory, document, *rev, true)?.as_ref(), *rev, side);
             headers.push(("Content-Type".to_owned(), (*media_type).to_owned()));
+            let mut body = payload.bytes();
+            if *gzip {
+                headers.push(("Content-Encoding".to_owned(), "gzip".to_owned()));
+                body = packed(&body);
+            }
             let rest = format!("{}/{}{query}", path(document), attachment_path(name));
-            Some(Request { method: "PUT", rest, headers, body: payload.bytes() })
+            Some(Request { method: "PUT", rest, headers, body })
         }
         Operation::Delete { document, name, rev } => {
             let (query, headers) = named(over(memory, document, *rev, true)?.as_ref(), *rev, side);
@@ -56,7 +63,7 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
         Operation::Copy { from, at, to, rev } => {
             // A weight of 0 holds while sequences are made, and not while they are shrunk.
             Feature::Copies.on().then_some(())?;
-            let replaced = over(memory, to, *rev, true)?.map(|over| format!("?rev={}", over.on(side)));
+            let replaced = over(memory, to, *rev, true)?.map(|over| format!("?rev={}", text_of(&over, *rev, side)));
             let destination = format!("{}{}", encoded(to), replaced.unwrap_or_default());
             let rest = format!("{}{}", path(from), read_at(memory, from, *at, side)?);
             let headers = vec![("Destination".to_owned(), destination)];
@@ -105,8 +112,14 @@ fn named(over: Option<&Pair>, rev: Rev, side: Side) -> (String, Vec<(String, Str
         (Some(over), Rev::Elsewhere) => {
             (String::new(), vec![("If-Match".to_owned(), format!("\"{}\"", over.on(side)))])
         }
-        (Some(over), _) => (format!("?rev={}", over.on(side)), Vec::new()),
+        (Some(over), _) => (format!("?rev={}", text_of(over, rev, side)), Vec::new()),
     }
+}
+
+/// A revision as it is written in a request.
+fn text_of(over: &Pair, rev: Rev, side: Side) -> String {
+    let text = over.on(side);
+    if matches!(rev, Rev::Spelt) { format!("00{}", text.to_ascii_uppercase()) } else { text.to_owned() }
 }
 
 fn write(form: Form, edit: &Edit, memory: &Memory, side: Side, step: usize) -> Option<Request> {
@@ -116,15 +129,29 @@ fn write(form: Form, edit: &Edit, memory: &Memory, side: Side, step: usize) -> O
     let mut query = String::new();
     if let Some(over) = &over {
         if matches!(edit.rev, Rev::Elsewhere) || matches!(form, Form::Post) {
-            members.insert("_rev".to_owned(), over.on(side).into());
+            members.insert("_rev".to_owned(), text_of(over, edit.rev, side).into());
         } else {
-            query = format!("?rev={}", over.on(side));
+            query = format!("?rev={}", text_of(over, edit.rev, side));
         }
     }
     Some(sent(form, edit.document, &query, members, &edit.attachments))
 }
 
+/// Whether CouchDB does the same with each document whatever others of the batch share its shard. `couch_db:update_docs/4` looks at what
+/// was there before only where one of a shard's documents has attachments: else it takes a revision that follows one that never was, and one
+/// that follows what the batch itself has deleted.
+fn is_certain(edits: &[Edit], memory: &Memory) -> bool {
+    let with = |edit: &&Edit| !edit.attachments.is_empty();
+    let same = |document: &'static str| edits.iter().filter(move |edit| edit.document == document);
+    let depends = |one: &Edit| {
+        let from_nothing = matches!(one.rev, Rev::Unknown) && memory.leaves(one.document).is_empty();
+        !same(one.document).any(|edit| with(&edit)) && (from_nothing || same(one.document).count() > 1)
+    };
+    !edits.iter().any(|edit| with(&edit)) || !edits.iter().any(depends)
+}
+
 fn bulk(edits: &[Edit], memory: &Memory, side: Side, step: usize) -> Option<Request> {
+    is_certain(edits, memory).then_some(())?;
     let mut documents = Vec::new();
     for (index, edit) in edits.iter().enumerate() {
         let over = over(memory, edit.document, edit.rev, !edit.attachments.is_empty())?;
@@ -134,7 +161,7 @@ fn bulk(edits: &[Edit], memory: &Memory, side: Side, step: usize) -> Option<Requ
         (Feature::StaleStubs.on() || !is_stale(memory, edit, over.as_ref())).then_some(())?;
         let mut members = members(edit, over.as_ref(), &edit.attachments, memory, step * 10 + index);
         if let Some(over) = over {
-            members.insert("_rev".to_owned(), over.on(side).into());
+            members.insert("_rev".to_owned(), text_of(&over, edit.rev, side).into());
         }
         documents.push(Value::Object(members));
     }
@@ -268,6 +295,12 @@ fn multipart(document: &Value, payloads: &[(&str, Payload)]) -> Vec<u8> {
 fn posted(rest: &str, body: &Value) -> Request {
     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
     Request { method: "POST", rest: rest.to_owned(), headers, body: body.to_string().into_bytes() }
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packer.write_all(bytes).expect("in memory");
+    packer.finish().expect("in memory")
 }
 
 fn path(document: &str) -> String {

@@ -34,8 +34,10 @@ impl Display for Edit {
 impl fmt::Debug for Operation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Put { document, name, rev, media_type, payload } => {
-                write!(f, "put {name:?} of {document:?} over {rev:?}: {} bytes of {media_type:?}", payload.length)
+            Self::Put { document, name, rev, media_type, payload, gzip } => {
+                let packed = if *gzip { ", packed" } else { "" };
+                let length = payload.length;
+                write!(f, "put {name:?} of {document:?} over {rev:?}: {length} bytes of {media_type:?}{packed}")
             }
             Self::Delete { document, name, rev } => write!(f, "delete {name:?} of {document:?} over {rev:?}"),
             Self::Read { document, name, at, head, headers } => {
