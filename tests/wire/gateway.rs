@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::ONE_SERVER;
-use crate::rules::rules;
+use crate::rules::{GZIP, rules};
 use crate::support::gateway::{Running, STORAGE, Setup};
 use crate::wire::{Excluded, Exclusion, Report, Rules, Target, replay};
 
@@ -24,12 +24,12 @@ const PROXIED: &[Exclusion] = &[
 ];
 
 /// What differs where attachments are outside.
-const OUTSIDE: &[Exclusion] = &[(
-    "04-att-put",
-    Excluded::Not,
-    "the storage keeps what a client has gzipped itself",
-    &["get of it, plain", "get of it, Accept-Encoding gzip"],
-)];
+const OUTSIDE: &[Exclusion] = &[
+    ("04-att-put", Excluded::Not, KEPT, &["get of it, plain", "get of it, Accept-Encoding gzip"]),
+    ("14-edits", Excluded::Not, KEPT, GZIP),
+];
+
+const KEPT: &str = "the storage keeps what a client has gzipped itself";
 
 #[tokio::test]
 async fn without_a_plan_the_gateway_changes_nothing() {
