@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use http_body::Body as _;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::Gateway;
 use super::attachment::{OCTETS, couch_digest, generation, open};
@@ -176,11 +177,13 @@ pub(super) struct Unsaved {
     gateway: Arc<Gateway>,
     activity: Activity,
     objects: Vec<(String, NewObject)>,
+    /// Their removal has begun: nothing else is started for those that are left.
+    is_last: bool,
 }
 
 impl Unsaved {
     pub(super) fn new(gateway: &Arc<Gateway>, activity: &Activity) -> Self {
-        Self { gateway: Arc::clone(gateway), activity: activity.clone(), objects: Vec::new() }
+        Self { gateway: Arc::clone(gateway), activity: activity.clone(), objects: Vec::new(), is_last: false }
     }
 
     /// Takes an object in and gives the pointer to it.
@@ -208,21 +211,23 @@ impl Unsaved {
 
     /// No document will point at them.
     pub(super) async fn discard(mut self) {
-        for (_, object) in std::mem::take(&mut self.objects) {
+        self.is_last = true;
+        while let Some((_, object)) = self.objects.pop() {
             object.discard(&self.gateway, &self.activity).await;
         }
     }
 
     /// Nobody knows whether a document points at them.
     pub(super) fn leave(mut self) {
+        let text = "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document";
+        self.tell(text);
+    }
+
+    fn tell(&mut self, text: &str) {
         for (_, object) in std::mem::take(&mut self.objects) {
+            let (request, storage, location) = (self.activity.id(), &object.storage, json!(object.stored.location));
             self.gateway.metrics.object_left();
-            tracing::error!(
-                request = %self.activity.id(),
-                storage = %object.storage,
-                location = %json!(object.stored.location),
-                "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document"
-            );
+            tracing::error!(%request, %storage, %location, "{text}");
         }
     }
 }
@@ -232,9 +237,13 @@ impl Drop for Unsaved {
         if self.objects.is_empty() {
             return;
         }
+        // A runtime that ends drops what is spawned on it at once: the removal must not begin another one.
+        if self.is_last || Handle::try_current().is_err() {
+            return self.tell("the program has ended before an object without a document was removed");
+        }
         let (gateway, activity) = (Arc::clone(&self.gateway), self.activity.clone());
         let objects = std::mem::take(&mut self.objects);
-        let rest = Self { gateway: Arc::clone(&gateway), activity, objects };
+        let rest = Self { gateway: Arc::clone(&gateway), activity, objects, is_last: true };
         drop(gateway.tasks.spawn("removal of what is not saved", rest.discard()));
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use stowage::telemetry::metrics::Levels;
+use tokio::runtime::Builder;
 use tokio::sync::Notify;
 
 use super::gate::{Act, End, answer};
@@ -255,4 +257,27 @@ async fn a_lost_answer_on_a_losing_branch_is_found_out() {
     world.gateway.settled().await;
     assert_eq!(world.s3.objects(BUCKET).len(), 1);
     world.stop().await;
+}
+
+/// The program's end drops what is still at work, wherever that is: it says what it leaves, and ends.
+#[test]
+fn a_program_that_ends_during_a_save_leaves_an_object_and_ends() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let (s3, metrics) = runtime.block_on(async {
+        let world = World::start().await;
+        let rev = world.document("doc").await;
+        world.store.rule("PUT", "/doc ", 1, Act::Hold(Arc::new(Notify::new())));
+        tokio::select! {
+            put = world.gateway.put("doc", "call.mp3", &rev, RECORDING) => panic!("it waits: {put:?}"),
+            () = world.store.struck(1) => {}
+        }
+        let kept = (Arc::clone(&world.s3), world.gateway.app.gateway.metrics.clone());
+        // Not stopped in good order: it is still at work when the runtime ends.
+        std::mem::forget(world);
+        kept
+    });
+    drop(runtime);
+    assert_eq!(s3.objects(BUCKET).len(), 1);
+    let metrics = String::from_utf8(metrics.text(Levels::default())).expect("text");
+    assert!(metrics.contains("\nstowage_objects_left_total 1\n"), "{metrics}");
 }
