@@ -26,4 +26,5 @@ mod read;
 mod revisions;
 mod rotated;
 mod storages;
+mod trust;
 mod twins;
