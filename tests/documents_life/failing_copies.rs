@@ -13,12 +13,15 @@ use crate::support::raw::{RawClient, RawResponse};
 
 const BIG: usize = 11 << 20;
 
-/// A document with two attachments in S3, the second in several parts.
+/// A document with two attachments in S3, the second in several parts: the one that came last is listed, and copied, first.
 async fn world() -> World {
     let world = World::start().await;
-    let first = world.with_attachment("doc", b"recording").await;
-    let put = world.gateway.put("doc", "two.mp3", &first, &bytes(BIG, 3)).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let mut last = world.document("doc").await;
+    for (name, body) in [("two.mp3", &bytes(BIG, 3)[..]), ("call.mp3", b"recording")] {
+        let put = world.gateway.put("doc", name, &last, body).await;
+        assert_eq!(put.status, 201, "{put:?}");
+        last = rev(&put);
+    }
     world
 }
 
