@@ -1,9 +1,13 @@
 //! Which entry of a plan speaks of a database.
 
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use crate::support::gateway::{Running, Setup};
 use crate::{database, file, goes_to, object, parsed, put_as, storage};
+
+/// Databases of the platform have fixed names, and in a CouchDB that stays a test removes what it has made: one at a time.
+static PLATFORM: Mutex<()> = Mutex::const_new(());
 
 /// A plan with a storage for each class, in a directory of the class's name.
 fn every_class(aggregate: Value) -> Value {
@@ -60,6 +64,7 @@ async fn account_ids_need_not_be_hexadecimal() {
 
 #[tokio::test]
 async fn databases_of_the_platform_have_their_class() {
+    let _alone = PLATFORM.lock().await;
     let listed = json!({ "attachments": { "handler": "aggregate" }, "database": { "names": ["faxes", "services"] } });
     let gateway = with_every_class(listed).await;
     for (name, class) in [
@@ -83,6 +88,7 @@ async fn databases_of_the_platform_have_their_class() {
 
 #[tokio::test]
 async fn an_aggregate_without_names_takes_every_database_of_the_class() {
+    let _alone = PLATFORM.lock().await;
     let own = json!({ "handler": "aggregate" });
     for (database_entry, class) in [
         (json!(null), "aggregate"),
@@ -112,6 +118,7 @@ async fn an_aggregate_without_names_takes_every_database_of_the_class() {
 
 #[tokio::test]
 async fn without_an_entry_every_aggregate_falls_back_to_the_system() {
+    let _alone = PLATFORM.lock().await;
     let gateway = with_every_class(json!(null)).await;
     for name in ["faxes", "port_requests"] {
         let path = database(&gateway, name).await;
@@ -152,6 +159,7 @@ async fn types_of_documents_choose_a_storage() {
 
 #[tokio::test]
 async fn a_database_of_the_platform_may_be_named_as_a_type() {
+    let _alone = PLATFORM.lock().await;
     let gateway = Setup::default().start().await;
     let system = json!({ "types": {
         "system_media": { "attachments": { "handler": "media" } },
