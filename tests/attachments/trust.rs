@@ -28,10 +28,8 @@ async fn stored(tls: (PathBuf, PathBuf), ca: Option<PathBuf>) -> (u16, String, V
 }
 
 fn contents(folder: PathBuf) -> Vec<Vec<u8>> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    entries
-        .flat_map(|path| if path.is_dir() { contents(path) } else { vec![fs::read(path).expect("a file")] })
-        .collect()
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { contents(path) } else { vec![fs::read(path).unwrap()] }).collect()
 }
 
 /// A certificate for localhost and its key, as people make them in one line: a server's and an authority's at once.
@@ -44,14 +42,14 @@ fn self_signed(folder: &Path) -> (PathBuf, PathBuf) {
         .arg("-out")
         .arg(&certificate)
         .output()
-        .expect("openssl runs");
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     (certificate, key)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_authority_or_a_self_signed_certificate_is_believed_where_it_is_named() {
-    let (certs, folder) = (Certs::make(&[]), tempfile::tempdir().expect("a folder"));
+    let (certs, folder) = (Certs::make(&[]), tempfile::tempdir().unwrap());
     let own = self_signed(folder.path());
     for (tls, ca) in [((certs.server(), certs.server_key()), certs.ca()), (own.clone(), own.0)] {
         let (status, reason, files) = stored(tls, Some(ca)).await;
