@@ -212,8 +212,10 @@ impl Unsaved {
     /// No document will point at them.
     pub(super) async fn discard(mut self) {
         self.is_last = true;
-        while let Some((_, object)) = self.objects.pop() {
+        // Each stays in the list until it is removed: what the program's end interrupts is told.
+        while let Some((_, object)) = self.objects.last() {
             object.discard(&self.gateway, &self.activity).await;
+            self.objects.pop();
         }
     }
 
