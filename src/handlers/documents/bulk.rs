@@ -105,14 +105,14 @@ async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'
     for draft in &mut drafts {
         draft.decide(&writer).await?;
     }
-    let judged = judged_here(&drafts);
-    let (turns, mut found) = writer.turns(&drafts, find_all(&writer, &drafts, &judged)).await?;
+    find_twins(&mut drafts);
+    let (turns, mut found) = writer.turns(&drafts, find_all(&writer, &drafts)).await?;
     if turns.overtaken {
-        found = find_all(&writer, &drafts, &judged).await?;
+        found = find_all(&writer, &drafts).await?;
     }
     let mut items = Vec::with_capacity(drafts.len());
-    for ((draft, found), judged) in drafts.into_iter().zip(found).zip(judged) {
-        match Item::of(&writer, draft, found, judged).await? {
+    for (draft, found) in drafts.into_iter().zip(found) {
+        match Item::of(&writer, draft, found).await? {
             Judged::Item(item) => items.push(*item),
             Judged::Refused(answer) => return Ok((TOUCHED, *answer)),
             // CouchDB refuses all for one, but not before it has saved documents that are in other shards.
@@ -129,24 +129,25 @@ async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'
     }
 }
 
-/// Which drafts come once more with attachments. `couch_db:update_docs/4` judges all by what was there before where one of them has
-/// attachments, which CouchDB will not see.
-fn judged_here(drafts: &[Draft]) -> Vec<bool> {
+/// Notes which drafts come once more with attachments. `couch_db:update_docs/4` judges all by what was there before where one of them
+/// has attachments, which CouchDB will not see.
+fn find_twins(drafts: &mut [Draft]) {
     let id = |draft: &Draft| draft.target.document.clone();
     let with: HashSet<String> = drafts.iter().filter(|draft| !draft.attached.is_empty()).map(id).collect();
-    let without = |draft: &Draft| draft.attached.is_empty() && matches!(draft.edit, Edit::New(_));
-    drafts.iter().map(|draft| without(draft) && with.contains(&draft.target.document)).collect()
+    for draft in drafts {
+        let is_without = draft.attached.is_empty() && matches!(draft.edit, Edit::New(_));
+        draft.has_twin = is_without && with.contains(&draft.target.document);
+    }
 }
 
 /// What each draft follows, where that has to be known.
-async fn find_all(writer: &Writer, drafts: &[Draft], judged: &[bool]) -> Result<Vec<Option<Found>>, Error> {
-    let all = drafts.iter().zip(judged);
-    let finds: Vec<BoxFuture<'_, _>> = all.map(|(draft, judged)| find(writer, draft, *judged).boxed()).collect();
+async fn find_all(writer: &Writer, drafts: &[Draft]) -> Result<Vec<Option<Found>>, Error> {
+    let finds: Vec<BoxFuture<'_, _>> = drafts.iter().map(|draft| find(writer, draft).boxed()).collect();
     stream::iter(finds).buffered(AT_ONCE).try_collect().await
 }
 
-async fn find(writer: &Writer, draft: &Draft, judged: bool) -> Result<Option<Found>, Error> {
-    if judged || draft.needs_base(writer) { writer.find(draft).await.map(Some) } else { Ok(None) }
+async fn find(writer: &Writer, draft: &Draft) -> Result<Option<Found>, Error> {
+    if draft.needs_base(writer) { writer.find(draft).await.map(Some) } else { Ok(None) }
 }
 
 enum Judged {
@@ -156,7 +157,7 @@ enum Judged {
 }
 
 impl Item {
-    async fn of(writer: &Writer, draft: Draft, found: Option<Found>, judged: bool) -> Result<Judged, Error> {
+    async fn of(writer: &Writer, draft: Draft, found: Option<Found>) -> Result<Judged, Error> {
         let objects = Unsaved::new(&writer.gateway, &writer.activity);
         let couch = writer.home.couch.clone();
         let mut item = Self { draft, base: None, couch, changed: false, conflicts: false, objects, copies: Vec::new() };
@@ -164,7 +165,7 @@ impl Item {
             None => {}
             Some(Found::Answer(answer)) => return Ok(Judged::Refused(Box::new(answer))),
             Some(Found::Conflict(caller)) => {
-                item.conflicts = judged || item.stores();
+                item.conflicts = item.draft.has_twin || item.stores();
                 item.couch = caller.couch().clone();
             }
             Some(Found::Known(caller)) => item.couch = caller.couch().clone(),

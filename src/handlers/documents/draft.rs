@@ -24,6 +24,8 @@ pub(super) struct Draft {
     /// Whether the gateway chose the id.
     pub(super) named: bool,
     pub(super) goes: Goes,
+    /// The batch has the document once more, with attachments, and this draft has none.
+    pub(super) has_twin: bool,
 }
 
 /// Where its attachments go.
@@ -76,7 +78,7 @@ impl Draft {
             None => writer.database.document(&id(&document)?),
         };
         let goes = Goes { plan: None, place: Place::Couch };
-        Ok(Self { target, document, attached, edit, named, goes })
+        Ok(Self { target, document, attached, edit, named, goes, has_twin: false })
     }
 
     /// Whether the request, not CouchDB or the revision before, has bytes of an attachment.
@@ -101,13 +103,9 @@ impl Draft {
 
     /// Whether the revision before has to be known.
     pub(super) fn needs_base(&self, writer: &Writer) -> bool {
-        if self.is_beside() {
-            return false;
-        }
-        writer.home.has_others()
-            || self.has_stubs()
-            || (self.carries() && !matches!(self.goes.place, Place::Couch))
-            || writer.deletes
+        let has_place = !matches!(self.goes.place, Place::Couch);
+        let here = writer.home.has_others() || self.has_stubs() || (self.carries() && has_place) || writer.deletes;
+        self.has_twin || (here && !self.is_beside())
     }
 
     /// Asks the plan where the attachments go. The document is the one that is written, not the one before.
