@@ -1,9 +1,9 @@
 //! A 64 MiB recording through the gateway on two cores: hashing has a core of its own then.
 
 use crate::client::Client;
-use crate::cores::{Place, Sides};
+use crate::cores::Sides;
 use crate::figures::Figures;
-use crate::gateway::Servers;
+use crate::gateway::{Gateway, Servers};
 use crate::recording::{DIRECT, MIB, fetch, hashing, hashing_md5, rate, reserve, upload};
 use crate::report::{Bound, Report};
 use crate::subjects::{BASE, STOWAGE};
@@ -15,25 +15,37 @@ const fn effort(is_quick: bool) -> (usize, u64) {
     if is_quick { (1, 8) } else { (15, 64) }
 }
 
-/// The last two cores, where there are two and taskset.
-fn place() -> Place {
-    Sides::find().map(|sides| sides.two_cores()).unwrap_or_default()
+/// A gateway on the last two cores, where there are two and taskset, and a connection through it and one past it.
+struct Setup {
+    straight: Client,
+    through: Client,
+    _gateway: Gateway,
+    _servers: Servers,
+}
+
+impl Setup {
+    async fn start(run: &Run) -> Outcome<Self> {
+        let place = Sides::find().map(|sides| sides.two_cores()).unwrap_or_default();
+        let servers = Servers::start(HTTP).await?;
+        let gateway = servers.gateway(&run.binary, &place).await?;
+        let straight = Client::connect(servers.objects).await?;
+        let through = Client::connect(gateway.address).await?;
+        Ok(Self { straight, through, _gateway: gateway, _servers: servers })
+    }
 }
 
 pub(crate) async fn get(report: &mut Report, run: &Run) -> Outcome<()> {
     let (rounds, mebibytes) = effort(run.is_quick);
     let length = mebibytes * MIB;
-    let servers = Servers::start(HTTP).await?;
-    let gateway = servers.gateway(&run.binary, &place()).await?;
-    let mut straight = Client::connect(servers.objects).await?;
-    let mut through = Client::connect(gateway.address).await?;
+    let mut setup = Setup::start(run).await?;
+    let (straight, through) = (&mut setup.straight, &mut setup.through);
     straight.put_recording(DIRECT, length).await?;
-    let target = upload(&mut through, "202011-get", length).await?;
+    let target = upload(through, "202011-get", length).await?;
     let mut rates = Figures::default();
     // Round 0 compares every byte and is not counted.
     for round in 0..=rounds {
-        let direct = rate(mebibytes, fetch(&mut straight, DIRECT, length, round == 0)).await?;
-        let proxied = rate(mebibytes, fetch(&mut through, &target, length, round == 0)).await?;
+        let direct = rate(mebibytes, fetch(straight, DIRECT, length, round == 0)).await?;
+        let proxied = rate(mebibytes, fetch(through, &target, length, round == 0)).await?;
         if round > 0 {
             rates.add(BASE, direct);
             rates.add(STOWAGE, proxied);
@@ -47,17 +59,15 @@ pub(crate) async fn get(report: &mut Report, run: &Run) -> Outcome<()> {
 pub(crate) async fn put(report: &mut Report, run: &Run) -> Outcome<()> {
     let (rounds, mebibytes) = effort(run.is_quick);
     let length = mebibytes * MIB;
-    let servers = Servers::start(HTTP).await?;
-    let gateway = servers.gateway(&run.binary, &place()).await?;
-    let mut straight = Client::connect(servers.objects).await?;
-    let mut through = Client::connect(gateway.address).await?;
+    let mut setup = Setup::start(run).await?;
+    let (straight, through) = (&mut setup.straight, &mut setup.through);
     let (mut rates, mut hashed, mut md5) = (Figures::default(), Figures::default(), Figures::default());
     let (mut of_lesser, mut of_hashing) = (Vec::new(), Vec::new());
     // Round 0 opens connections and is not counted.
     for round in 0..=rounds {
         let direct = rate(mebibytes, straight.put_recording(DIRECT, length)).await?;
         let (both, one) = (hashing(mebibytes)?, hashing_md5(mebibytes)?);
-        let target = reserve(&mut through, &format!("202011-put{round}"), HTTP).await?;
+        let target = reserve(through, &format!("202011-put{round}"), HTTP).await?;
         let proxied = rate(mebibytes, through.put_recording(&target, length)).await?;
         if round > 0 {
             rates.add(BASE, direct);
