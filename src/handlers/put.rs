@@ -136,7 +136,7 @@ async fn base(
         (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
             Ok(Base::Document(document, caller))
         }
-        // Of a revision that CouchDB has only the name of, it says something else.
+        // CouchDB says something else of a revision that it has only the name of.
         (Read::Document(..), Some(_)) => match home.read(&target.path, &rev_query(rev), headers, activity).await?.0 {
             Read::Document(..) => Err(conflict()),
             Read::Missing(_) => Err(missing_rev()),

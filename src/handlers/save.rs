@@ -191,7 +191,7 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
     };
     for leaf in leaves.into_iter().flatten() {
         let is_tombstone = leaf.is_deleted();
-        // It lacks what was to be taken out, whoever deleted the document.
+        // A tombstone lacks what was to be taken out, whoever deleted the document.
         if is_tombstone && !expected.present && !expected.deleted {
             continue;
         }
