@@ -174,9 +174,12 @@ pub async fn replay(target: &Target, rules: &Rules) -> Report {
                     continue;
                 }
                 if *method == "GONE" {
-                    while target.ask("GET", &path, &[], b"").await.status == 500 {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
+                    let gone = async {
+                        while target.ask("GET", &path, &[], b"").await.status == 500 {
+                            tokio::time::sleep(Duration::from_millis(10)).await;
+                        }
+                    };
+                    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the database goes");
                     continue;
                 }
                 let body = substitute(body, &known);
