@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
-use stowage::storage::old::{At, read};
+use stowage::pointer::kazoo::{At, read};
 
 const MEMBERS: [(&str, &str); 6] = [
     ("kz_att_s3", "S3"),

@@ -21,10 +21,10 @@ use crate::http::body::{Body, BoxError};
 use crate::http::gzip::{Damaged, Gunzip};
 use crate::http::headers::{names_tag, one_line};
 use crate::http::range::{ByteRange, Wanted, wanted};
+use crate::pointer::kazoo::Link;
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
 use crate::storage;
-use crate::storage::old::Link;
 use crate::telemetry::activity::Activity;
 
 /// Answers a GET, or a HEAD where no body is wanted. Links are followed with the client's own rights.

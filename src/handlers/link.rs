@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::http::body::Body;
 use crate::http::target::encode;
 use crate::pointer;
+use crate::pointer::kazoo::Link;
 use crate::router::{Database, Target};
-use crate::storage::old::Link;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
 

@@ -5,6 +5,7 @@
 //! a `handler` is one that KAZOO wrote: it is read, never written. Any other entry says nothing about a place outside.
 //! This is the only place that knows the form.
 
+pub mod kazoo;
 mod view;
 
 use std::fmt;
@@ -12,10 +13,10 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use self::kazoo::{At, Link, Old};
 use crate::couch::Document;
 use crate::settings::Settings;
 use crate::storage::Location;
-use crate::storage::old::{self, At, Link, Old};
 
 pub use view::{Outside, Shown, hide, left_of, outside, pointers};
 
@@ -203,7 +204,7 @@ fn entry_of(entries: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable>
     }
     match entry.get("handler") {
         None => Ok(None),
-        Some(handler) => match old::read(handler, at).ok_or(Unreadable)? {
+        Some(handler) => match kazoo::read(handler, at).ok_or(Unreadable)? {
             Old::Link(link) => Ok(Some(Entry::Link(link))),
             Old::Object(object) => Ok(Some(Entry::Object(Box::new(of_old(&entry, object, at))))),
         },
@@ -216,7 +217,7 @@ fn tag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::
 }
 
 /// KAZOO's entries have `content_type` and `length`, and never had a digest or the revision's generation.
-fn of_old(entry: &Map<String, Value>, object: old::Object, at: At<'_>) -> Pointer {
+fn of_old(entry: &Map<String, Value>, object: kazoo::Object, at: At<'_>) -> Pointer {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let digest = text("digest").filter(|digest| digest.starts_with("md5-"));
     let owner = Owner {

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{Entry, MEMBER, Pointer, Unreadable, entry_of, native_revpos};
 use crate::couch::{Document, mentions_pointers};
-use crate::storage::old::At;
+use crate::pointer::kazoo::At;
 
 /// An entry of `pvt_attachments` that says where an attachment is.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use crate::couch::DocumentPath;
 use crate::database::{AccountId, Class, classify};
 use crate::http::method::overridden;
 use crate::http::target::{BadEscape, decode, encode};
-use crate::storage::old::At;
+use crate::pointer::kazoo::At;
 
 /// What a request asks for.
 #[derive(Debug)]

@@ -20,7 +20,6 @@ mod lost;
 pub mod measured;
 mod names;
 mod oauth;
-pub mod old;
 mod onedrive;
 mod origin;
 mod registry;

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{AT, expected, fixtures, object, url};
-use crate::storage::old::{At, Link, Old, read};
+use crate::pointer::kazoo::{At, Link, Old, read};
 
 fn handler(case: &Value, term: &str) -> Value {
     let mut props = case.get("beside").and_then(Value::as_object).cloned().unwrap_or_default();

@@ -24,8 +24,8 @@ mod vendors;
 use serde_json::{Map, Value};
 
 use self::term::Term;
-use super::Location;
 use crate::settings::Settings;
+use crate::storage::Location;
 
 pub use link::Link;
 

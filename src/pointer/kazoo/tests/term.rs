@@ -9,8 +9,8 @@ use flate2::write::ZlibEncoder;
 use proptest::prelude::*;
 
 use super::{AT, fixtures};
-use crate::storage::old::read;
-use crate::storage::old::term::Term;
+use crate::pointer::kazoo::read;
+use crate::pointer::kazoo::term::Term;
 
 fn list(count: u32, rest: &[u8]) -> Vec<u8> {
     [&[131, 108], count.to_be_bytes().as_slice(), rest].concat()

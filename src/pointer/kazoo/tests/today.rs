@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
 use super::{expected, fixtures, object, url};
+use crate::pointer::kazoo::Object;
 use crate::settings::Settings;
-use crate::storage::old::Object;
 use crate::storage::{Wanted, today};
 
 fn plan(handler: &str, settings: &[Value]) -> Vec<Settings> {
