@@ -12,14 +12,12 @@ use url::Url;
 
 use crate::api::Api;
 use crate::config::{Config, CouchTarget, Secret};
-use crate::couch::{Connections, Couch};
+use crate::couch::Couch;
 use crate::export::Exporter;
 use crate::handlers::{Gateway, Locks};
-use crate::home::Homes;
 use crate::http::body::BoxError;
 use crate::http::client::Client;
 use crate::http::connect::{Connector, Reach};
-use crate::http::egress::Egress;
 use crate::http::target::Origin;
 use crate::http::trust::certificates;
 use crate::middleware::{Admission, stack};
@@ -34,6 +32,7 @@ use crate::store::{Options, Store};
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
+use crate::upstream::{AuthDatabase, Connections, Homes};
 
 /// A running gateway.
 #[derive(Debug)]
@@ -228,7 +227,7 @@ fn store_account(data: &Path) -> Result<(String, Secret), BoxError> {
 /// Begins to export spans where a collector is configured.
 fn tracer(config: &Config, client: &Client, metrics: &Metrics, tasks: &Tasks) -> Result<Tracer, BoxError> {
     let Some(url) = &config.telemetry.otlp else { return Ok(Tracer::default()) };
-    let (tracer, spans) = Tracer::new(config.telemetry.sample, metrics);
+    let (tracer, spans) = Tracer::new(config.telemetry.sample, metrics.dropped_spans());
     let exporter = Exporter::new(client, url, spans, metrics.clone())?;
     drop(tasks.spawn("export of spans", exporter.run(tasks.clone())));
     Ok(tracer)
@@ -262,8 +261,8 @@ pub fn check(config: &Config) -> Result<(), BoxError> {
 }
 
 fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {
-    let (named, egress) = (named_certificates(config)?, Egress::from_config(&config.egress));
-    let connector = Connector::with_named(named, egress, config.timeouts.clone())
+    let (named, egress) = (named_certificates(config)?, config.egress.policy.clone());
+    let connector = Connector::with_named(named, egress, config.timeouts.http.clone())
         .map_err(|error| format!("the certificates of egress.ca cannot be used: {error}"))?;
     Ok(Client::new(connector, upstream.clone(), config.limits.header_bytes))
 }
@@ -283,12 +282,13 @@ fn gateway(
     let (metrics, tasks) = (Metrics::new(&config.limits)?, Tasks::default());
     DRIVERS.iter().for_each(|driver| metrics.knows_backend(driver.handler));
     let budget = Budget::new(config.limits.upload_buffer_bytes);
+    let auth_database = AuthDatabase::new(couch.clone(), &config.plans.auth_database);
     let context = Context {
         client: client.clone(),
         tasks: tasks.clone(),
         budget: budget.clone(),
-        config: Arc::new(config.storage.clone()),
-        oauth: OAuth::new(couch.clone(), &config.plans.auth_database, client.clone(), tasks.clone()),
+        options: Arc::new(config.storage.clone()),
+        oauth: OAuth::new(Arc::new(auth_database), client.clone(), tasks.clone()),
     };
     let plans = Plans::new(couch.clone(), config.plans.clone(), metrics.clone());
     let connections = Connections::new(client.clone(), document_bytes, config.couchdb.connection_credentials);
@@ -300,7 +300,7 @@ fn gateway(
         plans,
         couch,
         storages: Registry::new(context),
-        egress: Egress::from_config(&config.egress),
+        egress: config.egress.policy.clone(),
         budget,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 use url::{Host, Url};
 
-use crate::couch::{self, Document};
+use crate::couch::Document;
 use crate::database::{class_of, classify};
 use crate::error::Error;
 use crate::handlers::Gateway;
 use crate::plan::{Decision, LOCAL, Merged, NameSource, Outcome, Subject, compose, redacted};
 use crate::settings::masked_query;
+use crate::upstream;
 
 /// What is asked about.
 #[derive(Debug, Clone, Default)]
@@ -102,7 +103,7 @@ fn set_refused_connection(gateway: &Gateway, plan: &Merged, id: &str, answer: &m
     if id == LOCAL {
         return;
     }
-    match couch::check(&settings) {
+    match upstream::check(&settings) {
         Err(error) => set(answer, "refused", Error::Connection(id.into(), error).to_string()),
         Ok(origin) => {
             if origin.host.parse().is_ok_and(|address: IpAddr| !gateway.egress.permits(address)) {

@@ -12,12 +12,12 @@ use uuid::Uuid;
 use crate::couch::DocumentPath;
 use crate::database::{AccountId, month, month_database};
 use crate::error::Error;
-use crate::home::Homes;
 use crate::http::target::encode;
 use crate::router::Database;
 use crate::storage::Kind;
 use crate::tasks::Tasks;
 use crate::telemetry::log::RequestId;
+use crate::upstream::Homes;
 
 /// `pvt_type` of a record.
 pub const RECORD_TYPE: &str = "attachment_handler_error";

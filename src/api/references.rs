@@ -6,9 +6,10 @@
 use serde_json::{Map, Value};
 
 use super::envelope::Errors;
-use crate::couch::{self, Document};
+use crate::couch::Document;
 use crate::plan::{LOCAL, Merged, NameSource, Settings, compose, redacted};
 use crate::storage::Registry;
+use crate::upstream;
 
 /// A plan and what it stands on.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ pub(super) fn check_settings(ground: &Ground, storages: &Registry, errors: &mut 
     }
     for id in ground.own_ids("connections").filter(|id| *id != LOCAL) {
         if let Ok(Some(settings)) = ground.merged.connection(id)
-            && let Err(wrong) = couch::check(&settings)
+            && let Err(wrong) = upstream::check(&settings)
         {
             let keys = wrong.key().split('.').map(str::to_owned);
             let path: Vec<_> = ["connections", id, "settings"].map(str::to_owned).into_iter().chain(keys).collect();

@@ -64,7 +64,7 @@ impl Api {
     async fn check_addresses(&self, ground: &Ground) -> Result<(), Failure> {
         let mut errors = Errors::default();
         let gateway = &self.0.gateway;
-        check_addresses(ground, &gateway.storages, &gateway.egress, gateway.timeouts.connect, &mut errors).await;
+        check_addresses(ground, &gateway.storages, &gateway.egress, gateway.timeouts.http.connect, &mut errors).await;
         errors.check()
     }
 

@@ -14,7 +14,6 @@ use crate::config::{Config, Source, load};
 use crate::http::body::{Body, BoxError, collect};
 use crate::http::client::{Client, Server};
 use crate::http::connect::{Connector, Reach};
-use crate::http::egress::Egress;
 use crate::http::target::Origin;
 use crate::tasks::Tasks;
 use crate::telemetry::log;
@@ -31,7 +30,7 @@ impl Demo {
     pub(super) fn run(&self) -> Result<(), BoxError> {
         let folder = Folder::make()?;
         let config = configuration(&folder.0)?;
-        log::start(&config.log);
+        log::start(config.log.format, config.log.level);
         runtime()?.block_on(async {
             let signals = Signals::new()?;
             let app = App::start(config).await?;
@@ -155,7 +154,7 @@ impl Talker {
     fn new(url: &str) -> Result<Self, BoxError> {
         let config = load(&Source { text: "[couchdb]\nurl = \"embedded\"\n".to_owned(), environment: Vec::new() });
         let config = config.map_err(|problems| format!("{problems:?}"))?;
-        let connector = Connector::new(Egress::from_config(&config.egress), config.timeouts)?;
+        let connector = Connector::new(config.egress.policy, config.timeouts.http)?;
         let client = Client::new(connector, Tasks::default(), config.limits.header_bytes);
         let origin = Origin::of(&url.parse()?).ok_or("the demo's listener has no address")?;
         Ok(Self { server: client.server(origin, Reach::Operator), client })

@@ -41,7 +41,7 @@ pub(super) struct Explain {
 impl Explain {
     /// Prints the answer.
     pub(super) fn run(self, config: Config) -> Result<(), BoxError> {
-        log::start(&config.log);
+        log::start(config.log.format, config.log.level);
         let text = runtime()?.block_on(async {
             let gateway = gateway_of(&config)?;
             let document = match &self.doc {

@@ -13,7 +13,7 @@ use crate::telemetry::log;
 /// Runs the gateway.
 pub(super) fn serve(config: Config) -> Result<(), BoxError> {
     memory::bound();
-    log::start(&config.log);
+    log::start(config.log.format, config.log.level);
     runtime()?.block_on(async {
         // Before anybody is told that the gateway is there: a signal must never find nobody.
         let signals = Signals::new()?;

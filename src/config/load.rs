@@ -10,10 +10,13 @@ use url::Url;
 
 use super::reader::{Problem, Section};
 use super::sections::{
-    AccessLog, Admin, CouchTarget, Couchdb, Egress, Endpoints, Limits, Listen, ListenTls, Log, LogFormat, Plans,
-    PresentStubs, Storage, Telemetry, Timeouts, Token,
+    AccessLog, Admin, CouchTarget, Couchdb, Egress, Limits, Listen, ListenTls, Log, Plans, PresentStubs, Telemetry,
+    Timeouts, Token,
 };
 use super::{Config, secret};
+use crate::http::{connect, egress};
+use crate::storage::{Endpoints, Options};
+use crate::telemetry::log::Format;
 
 const MIB: u64 = 1 << 20;
 
@@ -202,11 +205,13 @@ fn limits(mut section: Section<'_>) -> Limits {
 
 fn timeouts(mut section: Section<'_>) -> Timeouts {
     let timeouts = Timeouts {
-        connect: section.duration("connect", Duration::from_secs(5)),
-        tls_handshake: section.duration("tls_handshake", Duration::from_secs(10)),
+        http: connect::Timeouts {
+            connect: section.duration("connect", Duration::from_secs(5)),
+            tls_handshake: section.duration("tls_handshake", Duration::from_secs(10)),
+            response_head: section.duration("response_head", Duration::from_secs(15)),
+            idle_body: section.duration("idle_body", Duration::from_secs(60)),
+        },
         request_head: section.duration("request_head", Duration::from_secs(30)),
-        response_head: section.duration("response_head", Duration::from_secs(15)),
-        idle_body: section.duration("idle_body", Duration::from_secs(60)),
         answer: section.duration("answer", Duration::from_secs(18)),
         drain: section.duration("drain", Duration::from_secs(120)),
     };
@@ -220,7 +225,7 @@ fn egress(mut section: Section<'_>) -> Egress {
     if let Some(path) = ca.as_ref().filter(|path| !path.is_file()) {
         section.problem("ca", format!("there is no file {}", path.display()));
     }
-    let egress = Egress { allow, deny, ca };
+    let egress = Egress { policy: egress::Egress::new(allow, deny), ca };
     section.finish();
     egress
 }
@@ -238,7 +243,7 @@ fn networks(section: &mut Section<'_>, name: &str) -> Vec<IpNet> {
     networks
 }
 
-fn storage(mut section: Section<'_>) -> Storage {
+fn storage(mut section: Section<'_>) -> Options {
     let root = section.text("file_root", "");
     let mut inner = section.section("endpoints");
     let endpoints = Endpoints {
@@ -250,7 +255,7 @@ fn storage(mut section: Section<'_>) -> Storage {
     };
     inner.finish();
     section.finish();
-    Storage { file_root: (!root.is_empty()).then(|| PathBuf::from(root)), endpoints }
+    Options { file_root: (!root.is_empty()).then(|| PathBuf::from(root)), endpoints }
 }
 
 fn endpoint(section: &mut Section<'_>, name: &str, default: &str) -> String {
@@ -307,11 +312,11 @@ fn token(value: Value) -> Result<Token, String> {
 
 fn log(mut section: Section<'_>) -> Log {
     let format = match section.text("format", "text").as_str() {
-        "text" => LogFormat::Text,
-        "json" => LogFormat::Json,
+        "text" => Format::Text,
+        "json" => Format::Json,
         _ => {
             section.problem("format", "must be \"text\" or \"json\"");
-            LogFormat::Text
+            Format::Text
         }
     };
     let level = section.text("level", "info").parse().unwrap_or_else(|_| {

@@ -14,8 +14,8 @@ pub use load::{Source, load};
 pub use reader::Problem;
 pub use secret::Secret;
 pub use sections::{
-    AccessLog, Admin, CouchTarget, Couchdb, Egress, Endpoints, Limits, Listen, ListenTls, Log, LogFormat, Plans,
-    Present, PresentStubs, Storage, Telemetry, Timeouts, Token,
+    AccessLog, Admin, CouchTarget, Couchdb, Egress, Limits, Listen, ListenTls, Log, Plans, Present, PresentStubs,
+    Telemetry, Timeouts, Token,
 };
 
 /// Everything that an operator can set.
@@ -34,7 +34,7 @@ pub struct Config {
     /// `[egress]`
     pub egress: Egress,
     /// `[storage]`
-    pub storage: Storage,
+    pub storage: crate::storage::Options,
     /// `[admin]`
     pub admin: Admin,
     /// `[log]`

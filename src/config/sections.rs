@@ -7,6 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::secret::Secret;
+use crate::http::{connect, egress};
+use crate::telemetry::log::Format;
 
 /// `[listen]`: where clients connect.
 #[derive(Debug, Clone)]
@@ -135,16 +137,10 @@ pub struct Limits {
 /// `[timeouts]`: of silence, never of a whole transfer; `answer` is that of the gateway's own silence.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
-    /// To connect to CouchDB or a backend.
-    pub connect: Duration,
-    /// For a TLS handshake, as a client or as a server.
-    pub tls_handshake: Duration,
+    /// Those of connections to CouchDB and to storages; that of the TLS handshake and of silence also hold for clients.
+    pub http: connect::Timeouts,
     /// For a client to send a request head.
     pub request_head: Duration,
-    /// For CouchDB or a backend to begin its answer.
-    pub response_head: Duration,
-    /// For the next bytes of a body, in either direction.
-    pub idle_body: Duration,
     /// For the head of an answer that needs a storage, from the last byte of the request, whatever happens in between.
     pub answer: Duration,
     /// For running requests to end at shutdown.
@@ -154,36 +150,10 @@ pub struct Timeouts {
 /// `[egress]`: which addresses a tenant's backend may have.
 #[derive(Debug, Clone, Default)]
 pub struct Egress {
-    /// Allowed although private, loopback or link-local.
-    pub allow: Vec<IpNet>,
-    /// Refused although public.
-    pub deny: Vec<IpNet>,
+    /// `allow` and `deny`.
+    pub policy: egress::Egress,
     /// PEM file with certificates that are trusted besides the system's.
     pub ca: Option<PathBuf>,
-}
-
-/// `[storage]`: defaults for every backend.
-#[derive(Debug, Clone)]
-pub struct Storage {
-    /// Directory below which `file` backends write; `None` turns them off.
-    pub file_root: Option<PathBuf>,
-    /// Where the public services are, for private clouds, proxies and tests.
-    pub endpoints: Endpoints,
-}
-
-/// `[storage.endpoints]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoints {
-    /// Google Storage and Drive.
-    pub google_api: String,
-    /// Google's token endpoint; empty: what the provider document says.
-    pub google_oauth: String,
-    /// Dropbox uploads and downloads.
-    pub dropbox_content: String,
-    /// Dropbox calls.
-    pub dropbox_api: String,
-    /// Microsoft Graph.
-    pub graph: String,
 }
 
 /// A token of the storage API.
@@ -204,15 +174,6 @@ pub struct Admin {
     pub tokens: Vec<Token>,
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Which requests have an access line at level `info`; those of the others are at `debug`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessLog {
@@ -228,7 +189,7 @@ pub enum AccessLog {
 #[derive(Debug, Clone)]
 pub struct Log {
     /// How lines look.
-    pub format: LogFormat,
+    pub format: Format,
     /// The least important level that is written.
     pub level: tracing::Level,
     /// Whose access lines are written at level `info`.

@@ -2,7 +2,6 @@
 
 mod caller;
 mod client;
-mod connections;
 mod document;
 mod error;
 mod finder;
@@ -11,7 +10,6 @@ mod scan;
 
 pub use caller::{Answer, Caller, Revisions, Save, is_deleted, is_missing_database};
 pub use client::{Couch, DocumentPath};
-pub use connections::{Connections, Named, Whose, check, origin_of};
 pub use document::{Document, NotADocument};
 pub use error::Error;
 pub use finder::{Finder, Text};

@@ -68,7 +68,7 @@ pub(super) async fn forward_with_copy(
         return Err(too_large);
     }
     let body = std::mem::take(exchange.request.body_mut());
-    let (body, twin) = tee(body, limit, gateway.timeouts.response_head);
+    let (body, twin) = tee(body, limit, gateway.timeouts.http.response_head);
     *exchange.request.body_mut() = body;
     let copying = copy.begin(twin);
     let (answer, answered) = oneshot::channel();

@@ -7,15 +7,14 @@ use serde_json::json;
 
 use super::Gateway;
 use super::attachment::{decide, plan_for};
-use crate::couch::{
-    self, Answer, Caller, Couch, Document, DocumentPath, Revisions, Whose, is_deleted, is_missing_database,
-};
+use crate::couch::{self, Answer, Caller, Couch, Document, DocumentPath, Revisions, is_deleted, is_missing_database};
 use crate::error::Error;
-pub(super) use crate::home::Home;
 use crate::http::body::{TooLarge, cause};
 use crate::plan::Outcome;
 use crate::router::Database;
 use crate::telemetry::activity::Activity;
+pub(super) use crate::upstream::Home;
+use crate::upstream::Whose;
 
 /// A document as CouchDB gave it to the client's credentials, or CouchDB's own word why not.
 pub(super) enum Read {

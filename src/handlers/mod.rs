@@ -35,7 +35,6 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Present};
 use crate::couch::Couch;
 use crate::error::Error;
-use crate::home::Homes;
 use crate::http::body::Body;
 use crate::http::egress::Egress;
 use crate::http::method::take_override;
@@ -50,6 +49,7 @@ use crate::tasks::Tasks;
 use crate::telemetry::activity::Activity;
 use crate::telemetry::log::RequestId;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::Homes;
 
 use answering::{hear, in_time};
 use home::Home;

@@ -82,8 +82,8 @@ pub(super) async fn save_surely(
     expected: Expected<'_>,
 ) -> Outcome {
     let (now, answer_by) = (Instant::now(), caller.activity().deadline().at());
-    let deadline =
-        answer_by.map_or(now + gateway.timeouts.response_head, |at| at.min(now + gateway.timeouts.response_head));
+    let deadline = answer_by
+        .map_or(now + gateway.timeouts.http.response_head, |at| at.min(now + gateway.timeouts.http.response_head));
     if now + SAVE_TAKES > deadline {
         return Outcome::Failed(silent());
     }

@@ -1,7 +1,7 @@
 //! How long CouchDB may think before it answers.
 //!
 //! One rule: what is about a single document, its attachments, or a database as such is answered within
-//! `timeouts.response_head`. All else may have to build an index, read a database through or wait for a replication before its
+//! `timeouts.http.response_head`. All else may have to build an index, read a database through or wait for a replication before its
 //! first byte, whatever its name (`*_httpd_handlers.erl` of CouchDB's applications has them): it has no such deadline, because a
 //! request that is given up and sent again begins anew. A CouchDB whose machine is gone is noticed by the connection.
 
@@ -51,7 +51,7 @@ impl Waits {
 
     /// The deadlines.
     pub(super) fn patience(self, timeouts: &Timeouts) -> Patience {
-        let (head, idle) = (Some(timeouts.response_head), Some(timeouts.idle_body));
+        let (head, idle) = (Some(timeouts.http.response_head), Some(timeouts.http.idle_body));
         match self {
             Self::Shortly => Patience { head, idle },
             Self::ForItsHead => Patience { head: None, idle },

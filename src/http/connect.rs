@@ -21,7 +21,6 @@ use super::race::{by_turns, race};
 use super::stall::bound_send_buffer;
 use super::target::Origin;
 use super::trust::Trust;
-use crate::config::Timeouts;
 
 /// Whose choice an address is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +29,19 @@ pub enum Reach {
     Operator,
     /// A plan's: only what the egress policy permits.
     Tenant,
+}
+
+/// How long the steps of an exchange may take.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// To connect.
+    pub connect: Duration,
+    /// For a TLS handshake.
+    pub tls_handshake: Duration,
+    /// For the head of an answer.
+    pub response_head: Duration,
+    /// For the next bytes of a body, in either direction.
+    pub idle_body: Duration,
 }
 
 /// Opens connections.
@@ -102,7 +114,7 @@ impl Connector {
         Ok(Self { tls: TlsSettings(Arc::new(tls)), egress, timeouts })
     }
 
-    /// The deadlines of this program.
+    /// How long its connections may take.
     #[must_use]
     pub const fn timeouts(&self) -> &Timeouts {
         &self.timeouts

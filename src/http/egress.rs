@@ -7,20 +7,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::config;
-
 /// The operator's rule: `egress.allow` and `egress.deny` over "public addresses only".
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Egress {
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
 }
 
 impl Egress {
-    /// From the configuration.
+    /// `allow` although private, loopback or link-local; `deny` although public.
     #[must_use]
-    pub fn from_config(config: &config::Egress) -> Self {
-        Self { allow: config.allow.clone(), deny: config.deny.clone() }
+    pub const fn new(allow: Vec<IpNet>, deny: Vec<IpNet>) -> Self {
+        Self { allow, deny }
     }
 
     /// Whether a tenant's backend may be at this address. A denied network wins over an allowed one.
@@ -92,11 +90,10 @@ const fn v4(high: u16, low: u16) -> Ipv4Addr {
 #[cfg(test)]
 mod tests {
     use super::Egress;
-    use crate::config;
 
     fn egress(allow: &[&str], deny: &[&str]) -> Egress {
         let parse = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
-        Egress::from_config(&config::Egress { allow: parse(allow), deny: parse(deny), ca: None })
+        Egress::new(parse(allow), parse(deny))
     }
 
     #[test]

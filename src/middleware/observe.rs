@@ -40,7 +40,7 @@ impl ObserveLayer {
     #[must_use]
     pub fn new(gateway: &Gateway, access: AccessLog, tracer: Tracer) -> Self {
         let (metrics, tasks) = (gateway.metrics.clone(), gateway.tasks.clone());
-        Self { metrics, tasks, idle_body: gateway.timeouts.idle_body, access, tracer }
+        Self { metrics, tasks, idle_body: gateway.timeouts.http.idle_body, access, tracer }
     }
 }
 

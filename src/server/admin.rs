@@ -74,7 +74,7 @@ impl Admin {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         if Api::owns(request.uri().path()) {
-            let (idle, tasks) = (self.gateway.timeouts.idle_body, &self.gateway.tasks);
+            let (idle, tasks) = (self.gateway.timeouts.http.idle_body, &self.gateway.tasks);
             return self
                 .api
                 .answer(request.map(|body| Body::request(body, idle, false, tasks, &Activity::default())))

@@ -114,11 +114,11 @@ impl Server {
             tracing::debug!(%peer, %error, "a connection was gone at once");
             return;
         }
-        let stream = Stall::new(stream, self.timeouts.idle_body);
+        let stream = Stall::new(stream, self.timeouts.http.idle_body);
         let arrival = Arrival::new(peer, certificates.is_some(), &self.proxies);
         let Some(certificates) = certificates else { return self.serve_http1(stream, arrival).await };
         let handshake = certificates.acceptor().accept(stream);
-        match tokio::time::timeout(self.timeouts.tls_handshake, handshake).await {
+        match tokio::time::timeout(self.timeouts.http.tls_handshake, handshake).await {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
                 self.serve_http2(stream, arrival).await
             }

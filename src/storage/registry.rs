@@ -8,8 +8,7 @@ use moka::sync::Cache;
 use super::discreet::{Discreet, secrets};
 use super::error::{Error, Kind, Result};
 use super::oauth::OAuth;
-use super::{Backend, Budget, DRIVERS};
-use crate::config;
+use super::{Backend, Budget, DRIVERS, Options};
 use crate::http::client::Client;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
@@ -98,7 +97,7 @@ pub struct Context {
     /// The memory of all uploads.
     pub budget: Budget,
     /// Roots and endpoints.
-    pub config: Arc<config::Storage>,
+    pub options: Arc<Options>,
     /// Tokens of vendors that want OAuth.
     pub oauth: OAuth,
 }

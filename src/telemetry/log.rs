@@ -2,30 +2,39 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{Log, LogFormat};
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Starts logging. A second start in one process (tests) changes nothing.
 ///
 /// In JSON every line is one flat object: `timestamp` (RFC 3339, UTC), `level`, `message`, and the fields of the line. A
 /// panic is such a line too.
 ///
-/// The level is that of the gateway's own lines. What other crates say below `info` is left out: they do not know what a
+/// The level is that of the program's own lines. What other crates say below `info` is left out: they do not know what a
 /// secret is here (`aws-sigv4` writes the key of every request that it signs).
-pub fn start(config: &Log) {
-    let level = LevelFilter::from_level(config.level);
+pub fn start(format: Format, level: Level) {
+    let level = LevelFilter::from_level(level);
     let filter = Targets::new()
-        .with_target(env!("CARGO_CRATE_NAME"), level)
+        // Of all its crates: a target is a prefix.
+        .with_target("stowage", level)
         // The pipeline of Azure's SDK logs each failed try, which its caller deals with.
         .with_target("typespec_client_core", level.min(LevelFilter::WARN))
         .with_default(level.min(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
-    let lines = match config.format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+    let lines = match format {
+        Format::Text => lines.boxed(),
+        Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     };
     if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok() {
         std::panic::set_hook(Box::new(|panic| {

@@ -249,6 +249,12 @@ impl Metrics {
         self.0.tls_failures.inc();
     }
 
+    /// Counts spans that the collector was too slow for.
+    #[must_use]
+    pub fn dropped_spans(&self) -> IntCounter {
+        self.0.spans.with_label_values(&["dropped"])
+    }
+
     /// Counts spans for the collector.
     pub fn spans(&self, outcome: &str, count: u64) {
         self.0.spans.with_label_values(&[outcome]).inc_by(count);

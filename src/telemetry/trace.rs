@@ -10,9 +10,8 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span, SpanData, SpanProcessor};
+use prometheus::IntCounter;
 use tokio::sync::mpsc;
-
-use super::metrics::Metrics;
 
 /// The trace that a client says its request belongs to; `None` where it says nothing, or nothing that is valid by
 /// <https://www.w3.org/TR/trace-context-1/#traceparent-header>.
@@ -41,10 +40,10 @@ impl Tracer {
     /// A tracer that traces this share of the requests that come without a sampled trace of their own, and the spans
     /// that have ended. Where nobody takes these fast enough, they are dropped and counted.
     #[must_use]
-    pub fn new(sample: f64, metrics: &Metrics) -> (Self, mpsc::Receiver<SpanData>) {
+    pub fn new(sample: f64, dropped: IntCounter) -> (Self, mpsc::Receiver<SpanData>) {
         let (sender, spans) = mpsc::channel(QUEUE);
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(Queue { sender, metrics: metrics.clone() })
+            .with_span_processor(Queue { sender, dropped })
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(sample))))
             .build();
         let scope = InstrumentationScope::builder("stowage").with_version(env!("CARGO_PKG_VERSION")).build();
@@ -190,7 +189,8 @@ impl Call {
 #[derive(Debug)]
 struct Queue {
     sender: mpsc::Sender<SpanData>,
-    metrics: Metrics,
+    /// Spans that nobody took.
+    dropped: IntCounter,
 }
 
 impl SpanProcessor for Queue {
@@ -198,7 +198,7 @@ impl SpanProcessor for Queue {
 
     fn on_end(&self, span: SpanData) {
         if self.sender.try_send(span).is_err() {
-            self.metrics.spans("dropped", 1);
+            self.dropped.inc();
         }
     }
 

@@ -13,7 +13,7 @@ const ORDER: [&str; 25] = [
     "explain",
     "handlers",
     "record",
-    "home",
+    "upstream",
     "router",
     "error",
     "pointer",

@@ -7,14 +7,15 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use stowage::config::{self, Endpoints, Secret};
+use stowage::config::Secret;
 use stowage::couch::Couch;
 use stowage::http::client::{Client, Patience};
-use stowage::http::connect::{Connector, Reach};
+use stowage::http::connect::{Connector, Reach, Timeouts};
 use stowage::http::egress::Egress;
 use stowage::http::target::Origin;
-use stowage::storage::{Budget, Context, OAuth};
+use stowage::storage::{Budget, Context, Endpoints, OAuth, Options};
 use stowage::tasks::Tasks;
+use stowage::upstream::AuthDatabase;
 
 use super::support::gateway;
 
@@ -93,18 +94,14 @@ impl Around {
     /// What the driver is opened with.
     pub fn context(&self, tasks: &Tasks, budget: &Budget) -> Context {
         let allow = self.allow.iter().map(|network| network.parse().expect("a network")).collect();
-        let egress = config::Egress { allow, ..config::Egress::default() };
+        let egress = Egress::new(allow, Vec::new());
         let second = Duration::from_secs;
-        let timeouts = config::Timeouts {
+        let timeouts = Timeouts {
             connect: second(5),
             tls_handshake: second(5),
-            request_head: second(5),
             response_head: self.silence,
             idle_body: self.silence,
-            answer: second(18),
-            drain: second(5),
         };
-        let egress = Egress::from_config(&egress);
         let connector = match &self.ca {
             None => Connector::new(egress, timeouts),
             Some(ca) => {
@@ -121,12 +118,13 @@ impl Around {
         let patience = Patience { head: Some(second(15)), idle: Some(second(15)) };
         let account = Secret::new(password.clone());
         let couch = Couch::new(server, "/", Some((name, &account)), patience, 8 << 20).expect("a CouchDB");
-        let storage = config::Storage { file_root: self.root.clone(), endpoints: self.endpoints.clone() };
+        let storage = Options { file_root: self.root.clone(), endpoints: self.endpoints.clone() };
         let (http, background) = (client.clone(), tasks.clone());
+        let documents = Arc::new(AuthDatabase::new(couch, &self.auth));
         let oauth = match self.looking_every {
-            None => OAuth::new(couch, &self.auth, http, background),
-            Some(pause) => OAuth::looking_every(pause, couch, &self.auth, http, background),
+            None => OAuth::new(documents, http, background),
+            Some(pause) => OAuth::looking_every(pause, documents, http, background),
         };
-        Context { oauth, client, tasks: tasks.clone(), budget: budget.clone(), config: Arc::new(storage) }
+        Context { oauth, client, tasks: tasks.clone(), budget: budget.clone(), options: Arc::new(storage) }
     }
 }

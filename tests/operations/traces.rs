@@ -203,7 +203,7 @@ fn spans_that_nobody_takes_are_dropped_and_counted() {
     let environment = vec![("STOWAGE__COUCHDB__URL".to_owned(), "embedded".to_owned())];
     let config = load(&Source { text: String::new(), environment }).expect("a configuration");
     let metrics = Metrics::new(&config.limits).expect("metrics");
-    let (tracer, spans) = Tracer::new(1.0, &metrics);
+    let (tracer, spans) = Tracer::new(1.0, metrics.dropped_spans());
     for _ in 0..5000 {
         assert!(tracer.request(None).is_some());
     }

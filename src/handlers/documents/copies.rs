@@ -65,7 +65,7 @@ impl Writer {
         if parts.is_empty() {
             return Ok((body, None));
         }
-        let (body, twin) = tee(body, u64::MAX, self.gateway.timeouts.response_head);
+        let (body, twin) = tee(body, u64::MAX, self.gateway.timeouts.http.response_head);
         let (sender, verdict) = oneshot::channel();
         let copies = Parts { parts, following: Following::of(twin.body, boundary), left_behind: twin.left_behind };
         drop(self.gateway.tasks.spawn("copies of parts", copies.make(verdict)));

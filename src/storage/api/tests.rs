@@ -11,10 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Api, Call, Fault, Lost, Reply, Vendor};
-use crate::config::{Egress as Rule, Timeouts};
 use crate::http::body::collect;
 use crate::http::client::Client;
-use crate::http::connect::Connector;
+use crate::http::connect::{Connector, Timeouts};
 use crate::http::egress::Egress;
 use crate::storage::Kind;
 use crate::tasks::Tasks;
@@ -70,16 +69,8 @@ async fn request(stream: &mut TcpStream) -> String {
 
 fn api(trusted: bool, server: &Server) -> Api {
     let second = Duration::from_secs(1);
-    let timeouts = Timeouts {
-        connect: second,
-        tls_handshake: second,
-        request_head: second,
-        response_head: second,
-        idle_body: second,
-        answer: second,
-        drain: second,
-    };
-    let egress = Egress::from_config(&Rule::default());
+    let timeouts = Timeouts { connect: second, tls_handshake: second, response_head: second, idle_body: second };
+    let egress = Egress::default();
     let client = Client::new(Connector::new(egress, timeouts).unwrap(), Tasks::default(), 64 << 10);
     let origin = Call::to(Method::GET, &server.url).unwrap().origin;
     Api::new(&VENDOR, client, if trusted { vec![origin] } else { Vec::new() })

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::config::Endpoints;
+use crate::storage::Endpoints;
 use crate::storage::api::{Api, Call, Fault, Lost, Reply, Vendor};
 use crate::storage::endpoint::Endpoint;
 use crate::storage::oauth::{Authorized, Key, Subject};
@@ -43,7 +43,7 @@ pub(super) struct File {
 
 impl Account {
     pub(super) fn open(id: &str, grant: String, context: &Context) -> Result<Self> {
-        let Endpoints { dropbox_content, dropbox_api, .. } = &context.config.endpoints;
+        let Endpoints { dropbox_content, dropbox_api, .. } = &context.options.endpoints;
         let (content, rpc) = (Endpoint::read(dropbox_content)?, Endpoint::read(dropbox_api)?);
         let api = Api::new(&DROPBOX, context.client.clone(), vec![content.origin.clone(), rpc.origin.clone()]);
         let key = Key { subject: Subject::Document(grant), scope: SCOPE, endpoint: None };

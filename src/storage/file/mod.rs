@@ -44,7 +44,7 @@ impl Directory {
     /// # Errors
     /// `Settings`.
     pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
-        let place = Place::open(settings, context.config.file_root.as_deref())?;
+        let place = Place::open(settings, context.options.file_root.as_deref())?;
         Ok(Self { place: Arc::new(place), tasks: context.tasks.clone() })
     }
 

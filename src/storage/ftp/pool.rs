@@ -297,9 +297,8 @@ mod tests {
 
     use super::super::address::Address;
     use super::Pool;
-    use crate::config;
     use crate::http::client::Client;
-    use crate::http::connect::Connector;
+    use crate::http::connect::{Connector, Timeouts};
     use crate::http::egress::Egress;
     use crate::settings::Settings;
     use crate::tasks::Tasks;
@@ -307,16 +306,8 @@ mod tests {
     #[test]
     fn storages_on_one_account_share_their_sessions() {
         let second = Duration::from_secs(1);
-        let timeouts = config::Timeouts {
-            connect: second,
-            tls_handshake: second,
-            request_head: second,
-            response_head: second,
-            idle_body: second,
-            answer: second,
-            drain: second,
-        };
-        let egress = Egress::from_config(&config::Egress::default());
+        let timeouts = Timeouts { connect: second, tls_handshake: second, response_head: second, idle_body: second };
+        let egress = Egress::default();
         let connector = Connector::trusting(RootCertStore::empty(), egress, timeouts).unwrap();
         let tasks = Tasks::default();
         let client = Client::new(connector, tasks.clone(), 64 << 10);

@@ -33,7 +33,7 @@ impl Service {
     /// # Errors
     /// `Settings` where the configured endpoint is no URL.
     pub(super) fn open(settings: &Settings, context: &Context, subject: Subject, scope: &'static str) -> Result<Self> {
-        let endpoints = &context.config.endpoints;
+        let endpoints = &context.options.endpoints;
         let wrong = || Error::new(Kind::Settings, "the configured endpoint google_api is no http or https URL");
         let url: Url = endpoints.google_api.parse().map_err(|_| wrong())?;
         let origin = Origin::of(&url).ok_or_else(wrong)?;

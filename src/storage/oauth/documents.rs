@@ -1,27 +1,71 @@
-//! Reading CouchDB's OAuth documents: the grant of somebody, the app that it was given to, the app's provider and key.
+//! CouchDB's OAuth documents: the grant of somebody, the app that it was given to, the app's provider and key.
 
-use http::StatusCode;
-use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
 
-use super::papers::{Grant, Papers, ServerKey, missing};
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+
+use super::papers::{Grant, Papers, REFRESH_TOKEN, ServerKey, missing};
 use super::{Key, Subject};
 use crate::config::Secret;
-use crate::couch::{Answer, Couch, Document, DocumentPath};
-use crate::http::target::encode;
 use crate::storage::error::{Error, Kind, Result};
 
-/// The database of OAuth documents (`system_auth` by default), read with the gateway's own account.
-#[derive(Debug)]
-pub(super) struct Documents {
-    couch: Couch,
-    database: String,
+/// The database of OAuth documents (`system_auth` by default), as tokens need it.
+pub trait OAuthDocuments: fmt::Debug + Send + Sync + 'static {
+    /// A document; `None` where there is none.
+    ///
+    /// Fails with `Passing` where CouchDB cannot be asked, else as [`Error::answered`] judges its answer.
+    fn read<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Document>>>;
+
+    /// An attachment that CouchDB itself keeps; `None` where there is none. Fails as [`read`](Self::read).
+    fn attachment<'a>(&'a self, id: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>>;
+
+    /// Sets a member of the document as it was at this revision. One that has changed meanwhile stays as it is, which is
+    /// success. Fails as [`read`](Self::read).
+    fn set<'a>(&'a self, id: &'a str, rev: &'a str, member: &'a str, text: &'a Secret) -> BoxFuture<'a, Result<()>>;
 }
 
-impl Documents {
-    pub(super) fn new(couch: Couch, database: &str) -> Self {
-        Self { couch, database: encode(database) }
+/// The members of an OAuth document; there are secrets among them.
+#[derive(Clone, Default)]
+pub struct Document(Map<String, Value>);
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Document")
+    }
+}
+
+impl From<Map<String, Value>> for Document {
+    fn from(members: Map<String, Value>) -> Self {
+        Self(members)
+    }
+}
+
+impl Document {
+    pub(super) fn value(&self, member: &str) -> Option<&Value> {
+        self.0.get(member)
     }
 
+    pub(super) fn text(&self, member: &str) -> Option<String> {
+        self.value(member)?.as_str().map(str::to_owned)
+    }
+
+    /// The revision; empty where it says none.
+    pub(super) fn rev(&self) -> String {
+        self.text("_rev").unwrap_or_default()
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(member, value)| (member.as_str(), value))
+    }
+}
+
+/// Reads what there is about a grant.
+#[derive(Debug)]
+pub(super) struct Documents(pub(super) Arc<dyn OAuthDocuments>);
+
+impl Documents {
     /// Reads the documents of a grant.
     ///
     /// # Errors
@@ -53,37 +97,18 @@ impl Documents {
     /// Puts a refresh token that came in place of an older one (RFC 6749 section 6) where the older one stands, unless
     /// that document has changed meanwhile. The newest is kept in memory too, so a failure is told and nothing more.
     pub(super) async fn keep(&self, grant: &Grant, refresh_token: &Secret) {
-        let Some((id, document)) = grant.with_refresh_token(refresh_token) else { return };
-        let account = self.couch.own_account();
-        match account.save(&self.path(id), &document).await {
-            Ok(saved) if saved.head.status.is_success() => {}
-            // Somebody else has written it: what stands there now is read soon.
-            Ok(saved) if saved.head.status == StatusCode::CONFLICT => {}
-            Ok(saved) => {
-                let status = saved.head.status.as_u16();
-                tracing::warn!(document = %id, status, "the new refresh token of a grant cannot be saved: it lasts until the next start");
-            }
-            Err(error) => {
-                tracing::warn!(document = %id, %error, "the new refresh token of a grant cannot be saved: it lasts until the next start");
-            }
+        let Some((id, rev)) = grant.document() else { return };
+        if let Err(error) = self.0.set(id, rev, REFRESH_TOKEN, refresh_token).await {
+            tracing::warn!(document = %id, %error, "the new refresh token of a grant cannot be saved: it lasts until the next start");
         }
     }
 
     /// The key of a service account as KAZOO keeps it: an attachment.
     async fn server_key(&self, id: String) -> Result<ServerKey> {
-        let rev = self.document(&id).await?.rev().unwrap_or_default();
-        let answer = self.couch.own_account().attachment(&self.path(&id), KEY_FILE).await;
-        let answer = answer.map_err(|error| unasked(&id, error))?;
-        match answer.status() {
-            StatusCode::OK => {
-                let pem = String::from_utf8(answer.into_body().into()).unwrap_or_default();
-                Ok(ServerKey { id, rev, pem: Secret::new(pem) })
-            }
-            StatusCode::NOT_FOUND if is_of_couchdb(answer.body()) => {
-                Err(missing(&id, "attachment private_key.pem in CouchDB"))
-            }
-            status => Err(Error::answered(status, format!("CouchDB does not give the key of OAuth document {id}"))),
-        }
+        let rev = self.document(&id).await?.rev();
+        let pem = self.0.attachment(&id, KEY_FILE).await?;
+        let pem = pem.ok_or_else(|| missing(&id, "attachment private_key.pem in CouchDB"))?;
+        Ok(ServerKey { id, rev, pem: Secret::new(String::from_utf8(pem).unwrap_or_default()) })
     }
 
     /// Whether a document is there.
@@ -91,46 +116,19 @@ impl Documents {
     /// # Errors
     /// Where CouchDB does not say.
     pub(super) async fn knows(&self, id: &str) -> Result<bool> {
-        Ok(self.look(id).await?.is_some())
+        Ok(self.undeleted(id).await?.is_some())
     }
 
     async fn document(&self, id: &str) -> Result<Document> {
-        self.look(id).await?.ok_or_else(|| absent(id))
+        let absent = || Error::new(Kind::Settings, format!("OAuth document {id} does not exist"));
+        self.undeleted(id).await?.ok_or_else(absent)
     }
 
-    async fn look(&self, id: &str) -> Result<Option<Document>> {
-        let answer = self.couch.own_account().read(&self.path(id), "").await;
-        match answer.map_err(|error| unasked(id, error))? {
-            Answer::Document(document, _) => {
-                Ok(Some(document).filter(|document| document.value("pvt_deleted") != Some(Value::Bool(true))))
-            }
-            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND && is_of_couchdb(answer.body()) => {
-                Ok(None)
-            }
-            Answer::Other(answer) => {
-                let status = answer.status();
-                Err(Error::answered(status, format!("CouchDB does not give OAuth document {id}")))
-            }
-        }
+    /// A document that KAZOO has not marked as deleted.
+    async fn undeleted(&self, id: &str) -> Result<Option<Document>> {
+        let document = self.0.read(id).await?;
+        Ok(document.filter(|document| document.value("pvt_deleted") != Some(&Value::Bool(true))))
     }
-
-    fn path(&self, id: &str) -> DocumentPath {
-        DocumentPath { database: self.database.clone(), document: encode(id) }
-    }
-}
-
-fn unasked(id: &str, error: crate::couch::Error) -> Error {
-    Error::new(Kind::Passing, format!("CouchDB cannot be asked for OAuth document {id}")).because(error)
-}
-
-/// Whether a 404 is CouchDB's own, and not that of something in front of it.
-fn is_of_couchdb(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body)
-        .is_ok_and(|answer| answer.get("error").and_then(Value::as_str) == Some("not_found"))
-}
-
-fn absent(id: &str) -> Error {
-    Error::new(Kind::Settings, format!("OAuth document {id} does not exist"))
 }
 
 /// KAZOO's name for it.

@@ -3,7 +3,7 @@
 //! | file | is |
 //! |---|---|
 //! | `authorized` | calls to a vendor's API with a token, repeated once with a new one |
-//! | `documents` | reading CouchDB's OAuth documents |
+//! | `documents` | what is asked of CouchDB's OAuth documents |
 //! | `papers` | what they say: how a token is to be had |
 //! | `jwt` | the assertion of a service account |
 //! | `request` | asking the provider's token endpoint |
@@ -29,11 +29,11 @@ use moka::future::Cache;
 
 pub(super) use self::authorized::Authorized;
 use self::documents::Documents;
+pub use self::documents::{Document, OAuthDocuments};
 use self::known::{Failure, Granted, Memory};
 use self::papers::Way;
 use super::error::{Kind, Result};
 use super::finish::to_the_end;
-use crate::couch::Couch;
 use crate::http::client::Client;
 use crate::tasks::Tasks;
 
@@ -100,17 +100,17 @@ impl Expiry<Key, Timed> for AsTheySay {
 }
 
 impl OAuth {
-    /// `couch` is asked with the gateway's own account for the documents of `database`.
+    /// Tokens as these documents say that they are to be had.
     #[must_use]
-    pub fn new(couch: Couch, database: &str, client: Client, tasks: Tasks) -> Self {
-        Self::looking_every(LOOK_AGAIN, couch, database, client, tasks)
+    pub fn new(documents: Arc<dyn OAuthDocuments>, client: Client, tasks: Tasks) -> Self {
+        Self::looking_every(LOOK_AGAIN, documents, client, tasks)
     }
 
     /// The same, believing what the documents said for this long only.
     #[must_use]
-    pub fn looking_every(pause: Duration, couch: Couch, database: &str, client: Client, tasks: Tasks) -> Self {
+    pub fn looking_every(pause: Duration, documents: Arc<dyn OAuthDocuments>, client: Client, tasks: Tasks) -> Self {
         let answers = Cache::builder().max_capacity(MOST_GRANTS).expire_after(AsTheySay).build();
-        let documents = Documents::new(couch, database);
+        let documents = Documents(documents);
         Self(Arc::new(Shared { documents, client, tasks, pause, answers, memory: Memory::new(MOST_GRANTS) }))
     }
 

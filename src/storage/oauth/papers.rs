@@ -1,16 +1,12 @@
 //! What OAuth documents say: how a token is to be had.
 
-use std::fmt;
-
-use bytes::Bytes;
 use http::header::HeaderValue;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Key;
 use super::jwt::{Algorithm, Claims};
+use super::{Document, Key};
 use crate::config::Secret;
-use crate::couch::Document;
 use crate::storage::error::{Error, Kind, Result};
 
 /// How a token is to be had.
@@ -21,8 +17,8 @@ pub(super) struct Grant {
     /// The same without the refresh token, which changes in the course of things: what a token stands on.
     pub(super) basis: String,
     pub(super) way: Way,
-    /// The id of the grant's document, and the document.
-    auth: Option<(String, Paper)>,
+    /// The id and the revision of the grant's document.
+    auth: Option<(String, String)>,
 }
 
 /// How a token is to be had.
@@ -34,15 +30,6 @@ pub(super) enum Way {
     Refresh { url: String, client_id: String, secret: Secret, refresh_token: Secret },
     /// RFC 7523 section 2.1.
     Assert { url: String, claims: Claims, private_key: Secret, app_id: String },
-}
-
-/// A document with secrets in it.
-struct Paper(Document);
-
-impl fmt::Debug for Paper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Paper")
-    }
 }
 
 /// What is read for one grant.
@@ -64,14 +51,14 @@ pub(super) struct ServerKey {
 impl Grant {
     /// `pvt_static_token`
     pub(super) fn fixed(id: &str, auth: &Document) -> Result<Self> {
-        let token = auth.value("pvt_static_token").unwrap_or_default();
+        let token = auth.value("pvt_static_token").unwrap_or(&Value::Null);
         let access = token.get("access_token").and_then(Value::as_str).filter(|access| !access.is_empty());
         let access = access.ok_or_else(|| missing(id, "pvt_static_token.access_token"))?;
         let kind = token.get("token_type").and_then(Value::as_str).unwrap_or_default();
         let value = authorization(kind, access).ok_or_else(|| {
             Error::new(Kind::Settings, format!("the static token of OAuth document {id} cannot be sent"))
         })?;
-        let version = auth.rev().unwrap_or_default();
+        let version = auth.rev();
         Ok(Self { basis: version.clone(), version, way: Way::Static(value), auth: None })
     }
 
@@ -83,12 +70,9 @@ impl Grant {
         }
     }
 
-    /// The grant's document with another refresh token, and its id.
-    pub(super) fn with_refresh_token(&self, refresh_token: &Secret) -> Option<(&str, Bytes)> {
-        let (id, Paper(document)) = self.auth.as_ref()?;
-        let mut document = document.clone();
-        document.set(REFRESH_TOKEN, &refresh_token.expose().into()).ok()?;
-        Some((id, document.to_bytes().ok()?.into()))
+    /// The id and the revision of the grant's document, where that has a refresh token.
+    pub(super) fn document(&self) -> Option<(&str, &str)> {
+        self.auth.as_ref().map(|(id, rev)| (id.as_str(), rev.as_str()))
     }
 }
 
@@ -117,13 +101,13 @@ impl Papers {
             None => self.assertion(key)?,
         };
         let others = [Some(&self.app), self.provider.as_ref().map(|(_, provider)| provider)];
-        let revs = others.into_iter().flatten().map(|document| document.rev().unwrap_or_default());
+        let revs = others.into_iter().flatten().map(|document| document.rev());
         let key_rev = self.server_key.as_ref().map(|key| key.rev.clone());
         let others = revs.chain(key_rev).collect::<Vec<_>>().join(" ");
         let auth = self.auth.as_ref().map(|(_, auth)| auth);
-        let version = format!("{} {others}", auth.and_then(Document::rev).unwrap_or_default());
+        let version = format!("{} {others}", auth.map(Document::rev).unwrap_or_default());
         let basis = format!("{} {others}", auth.map(without_refresh_token).unwrap_or_default());
-        Ok(Grant { version, basis, way, auth: self.auth.map(|(id, auth)| (id, Paper(auth))) })
+        Ok(Grant { version, basis, way, auth: self.auth.map(|(id, auth)| (id, auth.rev())) })
     }
 
     fn refresh(&self, key: &Key, refresh_token: String) -> Result<Way> {
@@ -175,7 +159,7 @@ impl Papers {
         let texts = both
             .into_iter()
             .flatten()
-            .filter_map(|document| Some(jwt_flow(document).get(member)?.as_str()?.to_owned()));
+            .filter_map(|document| Some(document.value("jwt_flow")?.get(member)?.as_str()?.to_owned()));
         texts.into_iter().find(|text| !text.is_empty())
     }
 
@@ -201,19 +185,12 @@ impl Papers {
 /// A digest of everything but the refresh token and what changes with it.
 fn without_refresh_token(auth: &Document) -> String {
     let mut hasher = Sha256::new();
-    for key in auth.keys().filter(|key| ![REFRESH_TOKEN, "_rev"].contains(key)) {
+    for (key, value) in auth.members().filter(|(key, _)| ![REFRESH_TOKEN, "_rev"].contains(key)) {
         hasher.update(key);
-        hasher.update(auth.raw(key).map_or("", |value| value.get()));
+        hasher.update(value.to_string());
         hasher.update([0]);
     }
     hex::encode(hasher.finalize())
-}
-
-fn jwt_flow(document: &Document) -> Map<String, Value> {
-    match document.value("jwt_flow") {
-        Some(Value::Object(flow)) => flow,
-        _ => Map::new(),
-    }
 }
 
 /// The configuration's endpoint, else the one that a document names. One without a path gets the path of that.
@@ -232,4 +209,4 @@ pub(super) fn missing(id: &str, member: &str) -> Error {
     Error::new(Kind::Settings, format!("OAuth document {id} has no {member}"))
 }
 
-const REFRESH_TOKEN: &str = "pvt_refresh_token";
+pub(super) const REFRESH_TOKEN: &str = "pvt_refresh_token";

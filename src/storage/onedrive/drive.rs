@@ -67,7 +67,7 @@ pub(super) struct Hashes {
 
 impl Drive {
     pub(super) fn open(id: &str, grant: String, context: &Context) -> Result<Self> {
-        let graph = Endpoint::read(&context.config.endpoints.graph)?;
+        let graph = Endpoint::read(&context.options.endpoints.graph)?;
         let api = Api::new(&ONEDRIVE, context.client.clone(), vec![graph.origin.clone()]);
         let key = Key { subject: Subject::Document(grant), scope: SCOPE, endpoint: None };
         Ok(Self {

@@ -19,55 +19,64 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde_json::{Map, Value, json};
 
 use super::Http;
-use crate::config;
-use crate::couch::Couch;
+use crate::config::Secret;
 use crate::http::body::{Body, BoxError, collect};
 use crate::http::client::Client;
-use crate::http::connect::{Connector, Reach};
+use crate::http::connect::{Connector, Timeouts};
 use crate::http::egress::Egress;
 use crate::http::range::{ByteRange, Exact};
-use crate::http::target::Origin;
 use crate::settings::Settings;
 use crate::storage::{
-    Backend, Budget, Context, Download, Error, Fetch, Location, OAuth, Object, Result, Stored, Upload,
+    Backend, Budget, Context, Download, Endpoints, Error, Fetch, Location, OAuth, OAuthDocument, OAuthDocuments,
+    Object, Options, Result, Stored, Upload,
 };
 use crate::tasks::Tasks;
 
 const BIG: usize = (5 << 20) + 100_000;
 
+/// No grant is asked for here.
+#[derive(Debug)]
+struct NoDocuments;
+
+impl OAuthDocuments for NoDocuments {
+    fn read<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<OAuthDocument>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn attachment<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn set<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str, _: &'a Secret) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
 fn context(networks: &[&str]) -> Context {
     let second = Duration::from_secs(1);
-    let timeouts = config::Timeouts {
-        connect: second * 5,
-        tls_handshake: second * 5,
-        request_head: second * 5,
-        response_head: second * 5,
-        idle_body: second * 5,
-        answer: second * 5,
-        drain: second * 5,
-    };
+    let timeouts =
+        Timeouts { connect: second * 5, tls_handshake: second * 5, response_head: second * 5, idle_body: second * 5 };
     let allow = networks.iter().map(|network| network.parse().unwrap()).collect();
-    let egress = Egress::from_config(&config::Egress { allow, ..config::Egress::default() });
+    let egress = Egress::new(allow, Vec::new());
     let tasks = Tasks::default();
     let client = Client::new(Connector::new(egress, timeouts).unwrap(), tasks.clone(), 64 << 10);
-    let endpoints = config::Endpoints {
+    let endpoints = Endpoints {
         google_api: String::new(),
         google_oauth: String::new(),
         dropbox_content: String::new(),
         dropbox_api: String::new(),
         graph: String::new(),
     };
-    let config = Arc::new(config::Storage { file_root: None, endpoints });
-    let nobody = Origin { tls: false, host: "127.0.0.1".to_owned(), port: 9 };
-    let couch = Couch::new(client.server(nobody, Reach::Operator), "/", None, client.patience(), 1 << 20).unwrap();
-    let oauth = OAuth::new(couch, "system_auth", client.clone(), tasks.clone());
-    Context { client, tasks, budget: Budget::new(64 << 20), config, oauth }
+    let options = Arc::new(Options { file_root: None, endpoints });
+    let oauth = OAuth::new(Arc::new(NoDocuments), client.clone(), tasks.clone());
+    Context { client, tasks, budget: Budget::new(64 << 20), options, oauth }
 }
 
 /// A storage with these settings.

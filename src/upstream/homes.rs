@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use crate::couch::{Answer, Connections, Couch, DocumentPath, Save, Whose};
+use super::connections::{Connections, Whose};
+use crate::couch::{Answer, Couch, DocumentPath, Save};
 use crate::database::AccountId;
 use crate::error::Error;
 use crate::http::target::{encode, query_value};

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::client::Couch;
 use crate::config::Secret;
+use crate::couch::Couch;
 use crate::database::AccountId;
 use crate::http::client::Client;
 use crate::http::connect::Reach;
