@@ -11,15 +11,10 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::api::Api;
-use crate::config::{Config, CouchTarget, Secret};
-use crate::couch::Couch;
+use crate::config::{Config, CouchTarget};
 use crate::export::Exporter;
 use crate::handlers::{Gateway, Locks};
-use crate::http::body::BoxError;
-use crate::http::client::Client;
-use crate::http::connect::{Connector, Reach};
-use crate::http::target::Origin;
-use crate::http::trust::certificates;
+use crate::metrics::Metrics;
 use crate::middleware::{Admission, stack};
 use crate::plan::Plans;
 use crate::record::Records;
@@ -27,12 +22,18 @@ use crate::server::Server;
 use crate::server::admin::Admin;
 use crate::server::status::Standing;
 use crate::server::tls::Certificates;
-use crate::storage::{Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
-use crate::store::{Options, Store};
-use crate::tasks::Tasks;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::Tracer;
 use crate::upstream::{AuthDatabase, Connections, Homes};
+use stowage_base::secret::Secret;
+use stowage_base::tasks::Tasks;
+use stowage_base::trace::Tracer;
+use stowage_couch::Couch;
+use stowage_couch_embedded::{Options, Store};
+use stowage_http::body::BoxError;
+use stowage_http::client::Client;
+use stowage_http::connect::{Connector, Reach};
+use stowage_http::target::Origin;
+use stowage_http::trust::certificates;
+use stowage_storage::{Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
 
 /// A running gateway.
 #[derive(Debug)]

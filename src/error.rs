@@ -11,14 +11,14 @@ use http::{Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use serde_json::json;
 
-use crate::couch;
-use crate::http::body::{Body, ClientGone, TooLarge, cause};
-use crate::http::client;
 use crate::plan::{NameError, PlanError, Unavailable};
 use crate::pointer::Unreadable;
-use crate::settings::WrongSetting;
-use crate::storage;
-use crate::telemetry::log::chain;
+use stowage_base::log::chain;
+use stowage_base::settings::WrongSetting;
+use stowage_couch as couch;
+use stowage_http::body::{Body, ClientGone, TooLarge, cause};
+use stowage_http::client;
+use stowage_storage as storage;
 
 /// Why a request cannot be answered as it should.
 #[derive(Debug)]

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 use url::{Host, Url};
 
-use crate::couch::Document;
 use crate::database::{class_of, classify};
 use crate::error::Error;
 use crate::handlers::Gateway;
 use crate::plan::{Decision, LOCAL, Merged, NameSource, Outcome, Subject, compose, redacted};
-use crate::settings::masked_query;
 use crate::upstream;
+use stowage_base::settings::masked_query;
+use stowage_couch::Document;
 
 /// What is asked about.
 #[derive(Debug, Clone, Default)]

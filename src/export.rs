@@ -18,12 +18,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::http::body::{Body, BoxError, collect};
-use crate::http::client::{Client, Server};
-use crate::http::connect::Reach;
-use crate::http::target::Origin;
-use crate::tasks::Tasks;
-use crate::telemetry::metrics::Metrics;
+use crate::metrics::Metrics;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::{Body, BoxError, collect};
+use stowage_http::client::{Client, Server};
+use stowage_http::connect::Reach;
+use stowage_http::target::Origin;
 
 /// The spans' way to the collector.
 #[derive(Debug)]

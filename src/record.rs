@@ -9,15 +9,15 @@ use moka::sync::Cache;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::couch::DocumentPath;
 use crate::database::{AccountId, month, month_database};
 use crate::error::Error;
-use crate::http::target::encode;
 use crate::router::Database;
-use crate::storage::Kind;
-use crate::tasks::Tasks;
-use crate::telemetry::log::RequestId;
 use crate::upstream::Homes;
+use stowage_base::log::RequestId;
+use stowage_base::tasks::Tasks;
+use stowage_couch::DocumentPath;
+use stowage_http::target::encode;
+use stowage_storage::Kind;
 
 /// `pvt_type` of a record.
 pub const RECORD_TYPE: &str = "attachment_handler_error";

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use stowage::couch::{Finder, Text};
+use stowage_couch::{Finder, Text};
 
 const NAME: &[&str] = &["_attachments"];
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use libfuzzer_sys::fuzz_target;
-use stowage::http::multipart::Parts;
+use stowage_http::multipart::Parts;
 
 struct Pieces(Vec<Bytes>);
 

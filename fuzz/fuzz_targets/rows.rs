@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use stowage::couch::{Event, Fault, Path, Scanner, Step};
+use stowage_couch::{Event, Fault, Path, Scanner, Step};
 
 const PATHS: [&[Path]; 3] = [
     &[&[]],

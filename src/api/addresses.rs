@@ -12,11 +12,11 @@ use url::Url;
 
 use super::envelope::Errors;
 use super::references::Ground;
-use crate::http::connect::resolve;
-use crate::http::egress::Egress;
 use crate::plan::Settings;
-use crate::storage::{Registry, Server, driver};
 use crate::upstream::origin_of;
+use stowage_http::connect::resolve;
+use stowage_http::egress::Egress;
+use stowage_storage::{Registry, Server, driver};
 
 /// An address and the field that it comes from.
 struct Address {

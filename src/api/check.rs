@@ -14,16 +14,16 @@ use super::Api;
 use super::documents::Stored;
 use super::envelope::{Errors, Failure, refused};
 use super::route::Scope;
-use crate::couch::{Couch, Document, DocumentPath};
 use crate::database::{AccountId, month_database};
 use crate::error::Error;
 use crate::handlers::Gateway;
-use crate::http::body::{Body, collect};
-use crate::http::target::encode;
 use crate::plan::{Merged, NameSource, Settings, compose};
 use crate::router::Database;
-use crate::storage::{self, Backend, Fetch, Kind, Object, Upload};
-use crate::telemetry::log::RequestId;
+use stowage_base::log::RequestId;
+use stowage_couch::{Couch, Document, DocumentPath};
+use stowage_http::body::{Body, collect};
+use stowage_http::target::encode;
+use stowage_storage::{self as storage, Backend, Fetch, Kind, Object, Upload};
 
 /// The member of a storage that says with which settings it was last checked.
 const SIGNATURE: &str = "_sig";

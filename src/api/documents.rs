@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::envelope::{Failure, refused};
-use crate::couch::{self, Answer, Couch, Document, DocumentPath};
-use crate::http::body::{TooLarge, cause};
-use crate::http::target::encode;
-use crate::settings::as_flag;
+use stowage_base::settings::as_flag;
+use stowage_couch::{self as couch, Answer, Couch, Document, DocumentPath};
+use stowage_http::body::{TooLarge, cause};
+use stowage_http::target::encode;
 
 /// The plans database.
 #[derive(Debug)]

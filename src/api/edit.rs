@@ -13,8 +13,8 @@ use super::request::{Data, Query};
 use super::route::Scope;
 use super::secrets::{masked, public, unmasked};
 use crate::record::GREGORIAN_EPOCH;
-use crate::settings::as_flag;
-use crate::telemetry::log::RequestId;
+use stowage_base::log::RequestId;
+use stowage_base::settings::as_flag;
 
 /// `pvt_type` of plans of the system, of accounts and of users.
 const STORAGE: &str = "storage";

@@ -4,10 +4,10 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderV
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use crate::couch;
 use crate::error::Error;
-use crate::http::body::Body;
-use crate::telemetry::log::{RequestId, chain};
+use stowage_base::log::{RequestId, chain};
+use stowage_couch as couch;
+use stowage_http::body::Body;
 
 /// What was asked for.
 #[derive(Debug)]

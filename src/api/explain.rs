@@ -6,11 +6,11 @@ use serde_json::json;
 use super::Api;
 use super::envelope::{Errors, Failure, Success, refused};
 use super::request::Query;
-use crate::couch::{Answer, Document, DocumentPath};
 use crate::database::{AccountId, class_of};
 use crate::error::Error;
 use crate::explain::{Question, explain};
-use crate::http::target::encode;
+use stowage_couch::{Answer, Document, DocumentPath};
+use stowage_http::target::encode;
 
 impl Api {
     pub(super) async fn explain(&self, account: Option<&AccountId>, query: &Query) -> Result<Success, Failure> {

@@ -3,7 +3,7 @@
 use super::envelope::{Errors, Failure};
 use super::references::Ground;
 use crate::error::Error;
-use crate::storage::{OAuth, driver};
+use stowage_storage::{OAuth, driver};
 
 /// Refuses a storage that names an OAuth document which is not there.
 ///

@@ -48,8 +48,8 @@ use self::route::Operation;
 use self::schema::Schemas;
 use crate::config::Config;
 use crate::handlers::Gateway;
-use crate::http::body::{Body, BoxError};
-use crate::telemetry::log::RequestId;
+use stowage_base::log::RequestId;
+use stowage_http::body::{Body, BoxError};
 
 /// The storage API; cheap to clone.
 #[derive(Debug, Clone)]

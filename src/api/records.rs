@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::Api;
 use super::envelope::{Errors, Failure, Success, refused};
 use super::request::Query;
-use crate::couch::{Answer, DocumentPath};
 use crate::database::{AccountId, month_database};
-use crate::http::target::encode;
 use crate::record::{id_prefix, shown};
+use stowage_couch::{Answer, DocumentPath};
+use stowage_http::target::encode;
 
 impl Api {
     pub(super) async fn records(&self, account: &AccountId, query: &Query) -> Result<Success, Failure> {

@@ -6,10 +6,10 @@
 use serde_json::{Map, Value};
 
 use super::envelope::Errors;
-use crate::couch::Document;
 use crate::plan::{LOCAL, Merged, NameSource, Settings, compose, redacted};
-use crate::storage::Registry;
 use crate::upstream;
+use stowage_couch::Document;
+use stowage_storage::Registry;
 
 /// A plan and what it stands on.
 #[derive(Debug)]

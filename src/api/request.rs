@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::envelope::{Errors, Failure};
-use crate::http::body::{Body, ClientGone, TooLarge, cause, collect};
+use stowage_http::body::{Body, ClientGone, TooLarge, cause, collect};
 
 /// Parameters of the query, decoded.
 #[derive(Debug, Default)]

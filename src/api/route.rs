@@ -4,7 +4,7 @@ use http::Method;
 
 use super::envelope::Failure;
 use crate::database::AccountId;
-use crate::http::target::decode;
+use stowage_http::target::decode;
 
 /// Whose plan it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -91,7 +91,8 @@ mod tests {
     use http::HeaderMap;
 
     use super::{Holder, Tokens, given};
-    use crate::config::{Secret, Token};
+    use crate::config::Token;
+    use stowage_base::secret::Secret;
 
     #[test]
     fn tokens_are_texts_or_digests_and_may_be_bound() {

@@ -12,7 +12,7 @@ use super::request::{Data, Query};
 use super::route::Scope;
 use super::secrets::public;
 use crate::plan::{Documents, Merged, plan_id};
-use crate::telemetry::log::RequestId;
+use stowage_base::log::RequestId;
 
 impl Api {
     /// The plan as it is to be saved.

@@ -11,12 +11,12 @@ use super::serve::{Signals, announce, run_until_signal, runtime};
 use super::show::say;
 use crate::app::App;
 use crate::config::{Config, Source, load};
-use crate::http::body::{Body, BoxError, collect};
-use crate::http::client::{Client, Server};
-use crate::http::connect::{Connector, Reach};
-use crate::http::target::Origin;
-use crate::tasks::Tasks;
-use crate::telemetry::log;
+use stowage_base::log;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::{Body, BoxError, collect};
+use stowage_http::client::{Client, Server};
+use stowage_http::connect::{Connector, Reach};
+use stowage_http::target::Origin;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {

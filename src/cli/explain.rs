@@ -9,11 +9,11 @@ use super::serve::runtime;
 use super::show::say;
 use crate::app::gateway_of;
 use crate::config::Config;
-use crate::couch::{Answer, Document, DocumentPath};
 use crate::explain::{Question, explain};
-use crate::http::body::BoxError;
-use crate::http::target::encode;
-use crate::telemetry::log;
+use stowage_base::log;
+use stowage_couch::{Answer, Document, DocumentPath};
+use stowage_http::body::BoxError;
+use stowage_http::target::encode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {

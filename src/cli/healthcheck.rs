@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::http::body::BoxError;
+use stowage_http::body::BoxError;
 
 /// Asks `/ready` of the admin listener; an address that means "every address" is asked on loopback.
 pub(super) fn healthcheck(config: &Config) -> Result<(), BoxError> {

@@ -15,8 +15,8 @@ use clap::{Parser, Subcommand};
 
 use crate::app;
 use crate::config::Config;
-use crate::http::body::BoxError;
 use show::complain;
+use stowage_http::body::BoxError;
 
 #[derive(Debug, Parser)]
 #[command(name = "stowage", version, about = "Sends CouchDB's attachments to the storage that a plan names")]
@@ -88,7 +88,7 @@ fn finish(outcome: Result<(), BoxError>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&crate::telemetry::log::chain(&*error));
+            complain(&stowage_base::log::chain(&*error));
             ExitCode::FAILURE
         }
     }

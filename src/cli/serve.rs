@@ -7,8 +7,8 @@ use super::memory;
 use super::show::complain;
 use crate::app::App;
 use crate::config::Config;
-use crate::http::body::BoxError;
-use crate::telemetry::log;
+use stowage_base::log;
+use stowage_http::body::BoxError;
 
 /// Runs the gateway.
 pub(super) fn serve(config: Config) -> Result<(), BoxError> {

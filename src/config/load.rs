@@ -1,6 +1,5 @@
 //! From a file and the environment to a [`Config`].
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,15 +7,14 @@ use ipnet::IpNet;
 use toml::{Table, Value};
 use url::Url;
 
-use super::reader::{Problem, Section};
-use super::sections::{
-    AccessLog, Admin, CouchTarget, Couchdb, Egress, Limits, Listen, ListenTls, Log, Plans, PresentStubs, Telemetry,
-    Timeouts, Token,
+use super::{
+    AccessLog, Admin, Config, CouchTarget, Couchdb, Egress, Limits, Listen, ListenTls, Log, Plans, PresentStubs,
+    Telemetry, Timeouts, Token,
 };
-use super::{Config, secret};
-use crate::http::{connect, egress};
-use crate::storage::{Endpoints, Options};
-use crate::telemetry::log::Format;
+use stowage_base::log::Format;
+use stowage_base::reader::{Problem, Section};
+use stowage_http::{connect, egress};
+use stowage_storage::{Endpoints, Options};
 
 const MIB: u64 = 1 << 20;
 
@@ -234,7 +232,7 @@ fn networks(section: &mut Section<'_>, name: &str) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for value in section.list(name) {
         let text = value.as_str().unwrap_or_default();
-        let single = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        let single = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
         match text.parse().ok().or_else(single) {
             Some(network) => networks.push(network),
             None => section.problem(name, format!("{value} is not a network such as \"10.0.0.0/8\"")),
@@ -298,7 +296,7 @@ fn token(value: Value) -> Result<Token, String> {
         }
         value => (value, None),
     };
-    let secret = secret::read(value)?;
+    let secret = stowage_base::secret::read(value)?;
     let text = secret.expose();
     let digest = text.strip_prefix("sha256:");
     if digest.is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit())) {

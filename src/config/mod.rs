@@ -4,15 +4,11 @@
 //! values. `config/stowage.toml` is the reference; a test keeps it equal to the defaults.
 
 mod load;
-mod reader;
-mod secret;
 mod sections;
 #[cfg(test)]
 mod tests;
 
 pub use load::{Source, load};
-pub use reader::Problem;
-pub use secret::Secret;
 pub use sections::{
     AccessLog, Admin, CouchTarget, Couchdb, Egress, Limits, Listen, ListenTls, Log, Plans, Present, PresentStubs,
     Telemetry, Timeouts, Token,
@@ -34,7 +30,7 @@ pub struct Config {
     /// `[egress]`
     pub egress: Egress,
     /// `[storage]`
-    pub storage: crate::storage::Options,
+    pub storage: stowage_storage::Options,
     /// `[admin]`
     pub admin: Admin,
     /// `[log]`

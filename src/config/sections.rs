@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::secret::Secret;
-use crate::http::{connect, egress};
-use crate::telemetry::log::Format;
+use stowage_base::log::Format;
+use stowage_base::secret::Secret;
+use stowage_http::{connect, egress};
 
 /// `[listen]`: where clients connect.
 #[derive(Debug, Clone)]

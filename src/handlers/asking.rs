@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::tasks::Tasks;
+use stowage_base::tasks::Tasks;
 
 /// Questions at growing pauses.
 pub(super) struct Asking {

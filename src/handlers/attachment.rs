@@ -12,15 +12,15 @@ use http::header::{
 use http::{Response, StatusCode};
 
 use super::Gateway;
-use crate::couch::{Document, canonical};
 use crate::error::{Error, set_reason};
-use crate::http::body::Body;
-use crate::http::target::{encode, query_value};
 use crate::plan::{Merged, OnDelete, Outcome, Subject};
 use crate::pointer::Pointer;
 use crate::router::{Database, Target};
-use crate::settings::Settings;
-use crate::storage::{Backend, Wanted, today};
+use stowage_base::settings::Settings;
+use stowage_couch::{Document, canonical};
+use stowage_http::body::Body;
+use stowage_http::target::{encode, query_value};
+use stowage_storage::{Backend, Wanted, today};
 
 /// The revision that the client names, as `?rev=` or `If-Match` (quoted or not).
 pub(super) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Option<String>, Error> {

@@ -17,11 +17,11 @@ use super::locks::Turn;
 use super::outside::Unsaved;
 use super::remove::remove_unnamed;
 use super::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
-use crate::couch::Caller;
 use crate::error::{Error, json_response};
-use crate::http::body::Body;
 use crate::pointer::{Entry, Pointer};
 use crate::router::{DocumentTarget, Target};
+use stowage_couch::Caller;
+use stowage_http::body::Body;
 
 /// Objects that have been stored and are not yet in their document. There is one at least.
 pub(super) struct Commit {

@@ -15,15 +15,15 @@ use tokio::sync::oneshot;
 use super::forward::forward;
 use super::outside::{NewObject, Outgoing, next_generation};
 use super::{Exchange, Gateway, Operation, about};
-use crate::couch::{self, Couch, Document};
 use crate::error::Error;
-use crate::http::body::{Body, TooLarge, cause};
-use crate::http::tee::{Twin, tee};
 use crate::plan::Decision;
 use crate::router::Target;
-use crate::storage::{self, Kind, driver};
-use crate::telemetry::activity::Activity;
-use crate::telemetry::log::chain;
+use stowage_base::activity::Activity;
+use stowage_base::log::chain;
+use stowage_couch::{self as couch, Couch, Document};
+use stowage_http::body::{Body, TooLarge, cause};
+use stowage_http::tee::{Twin, tee};
+use stowage_storage::{self as storage, Kind, driver};
 
 /// A copy that is to be made.
 pub(super) struct OutgoingCopy {
@@ -217,8 +217,8 @@ impl OutgoingCopy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::body::ClientGone;
-    use crate::http::client;
+    use stowage_http::body::ClientGone;
+    use stowage_http::client;
 
     #[test]
     fn only_what_couchdb_may_have_keeps_its_copy() {
@@ -241,7 +241,7 @@ mod tests {
             assert!(matches!(client(kind), Verdict::Unknown), "{kind:?}");
         }
         for cause in [TooLarge.into(), ClientGone::Silent.into()] {
-            let cause: crate::http::body::BoxError = cause;
+            let cause: stowage_http::body::BoxError = cause;
             assert!(matches!(failed(couch::Error::Body(cause)), Verdict::Refused));
         }
         assert!(matches!(Verdict::of(&Err(Error::Bug("x"))), Verdict::Refused));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntCounter;
 
-use crate::http::body::BoxError;
+use stowage_http::body::BoxError;
 
 /// A body whose bytes are counted.
 pub(super) struct Counted<B> {

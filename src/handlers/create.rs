@@ -8,10 +8,10 @@ use super::attachment::relay;
 use super::forward::forward;
 use super::home::Home;
 use super::{Exchange, Gateway};
-use crate::couch::Caller;
 use crate::error::Error;
-use crate::http::body::Body;
 use crate::router::Database;
+use stowage_couch::Caller;
+use stowage_http::body::Body;
 
 /// Makes a database, with what the plan says about that besides the client's own query.
 pub(super) async fn create(

@@ -17,12 +17,12 @@ use super::locks::{Turn, Writer};
 use super::remove::remove_unnamed;
 use super::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 use super::{Exchange, Gateway};
-use crate::couch::{Caller, Couch, Document};
 use crate::error::{Error, json_response};
-use crate::http::body::Body;
 use crate::pointer::{self, Entry};
 use crate::router::Target;
-use crate::telemetry::activity::Activity;
+use stowage_base::activity::Activity;
+use stowage_couch::{Caller, Couch, Document};
+use stowage_http::body::Body;
 
 /// Removes an attachment, or lets CouchDB remove its own.
 pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {

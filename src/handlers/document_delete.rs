@@ -12,13 +12,13 @@ use super::home::{Home, Read};
 use super::remove::{remove_once_gone, remove_unnamed};
 use super::save::never_left;
 use super::{Exchange, Gateway, to_holder};
-use crate::couch::Caller;
 use crate::error::Error;
-use crate::http::body::Body;
 use crate::plan::OnDelete;
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
-use crate::telemetry::activity::Activity;
+use stowage_base::activity::Activity;
+use stowage_couch::Caller;
+use stowage_http::body::Body;
 
 /// Sends the request on, and removes what the deletion leaves without a document. Says which of both was done.
 pub(super) async fn delete_document(

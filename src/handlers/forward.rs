@@ -14,12 +14,12 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::documents::body::{Replay, joined};
 use super::waits::Waits;
 use super::{Exchange, Gateway};
-use crate::couch::{self, Couch};
 use crate::error::Error;
-use crate::http::body::{Body, BoxError};
-use crate::http::headers;
-use crate::telemetry::activity::Activity;
-use crate::telemetry::trace::Call;
+use stowage_base::activity::Activity;
+use stowage_base::trace::Call;
+use stowage_couch::{self as couch, Couch};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::headers;
 
 /// Sends a request on to a CouchDB.
 pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange) -> Result<Response<Body>, Error> {

@@ -15,17 +15,17 @@ use super::home::{Home, Read};
 use super::link::{Next, Trail};
 use super::source::Source;
 use super::{Exchange, Gateway, parts};
-use crate::couch::{Couch, Document};
 use crate::error::Error;
-use crate::http::body::{Body, BoxError};
-use crate::http::gzip::{Damaged, Gunzip};
-use crate::http::headers::{names_tag, one_line};
-use crate::http::range::{ByteRange, Wanted, wanted};
 use crate::pointer::kazoo::Link;
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
-use crate::storage;
-use crate::telemetry::activity::Activity;
+use stowage_base::activity::Activity;
+use stowage_couch::{Couch, Document};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::gzip::{Damaged, Gunzip};
+use stowage_http::headers::{names_tag, one_line};
+use stowage_http::range::{ByteRange, Wanted, wanted};
+use stowage_storage as storage;
 
 /// Answers a GET, or a HEAD where no body is wanted. Links are followed with the client's own rights.
 pub(super) async fn get(

@@ -7,14 +7,16 @@ use serde_json::json;
 
 use super::Gateway;
 use super::attachment::{decide, plan_for};
-use crate::couch::{self, Answer, Caller, Couch, Document, DocumentPath, Revisions, is_deleted, is_missing_database};
 use crate::error::Error;
-use crate::http::body::{TooLarge, cause};
 use crate::plan::Outcome;
 use crate::router::Database;
-use crate::telemetry::activity::Activity;
 pub(super) use crate::upstream::Home;
 use crate::upstream::Whose;
+use stowage_base::activity::Activity;
+use stowage_couch::{
+    self as couch, Answer, Caller, Couch, Document, DocumentPath, Revisions, is_deleted, is_missing_database,
+};
+use stowage_http::body::{TooLarge, cause};
 
 /// A document as CouchDB gave it to the client's credentials, or CouchDB's own word why not.
 pub(super) enum Read {

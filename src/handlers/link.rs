@@ -8,15 +8,15 @@ use http::{Request, Response, StatusCode, Uri, request};
 
 use super::home::{Home, Read, read};
 use super::{Exchange, Gateway};
-use crate::couch::DocumentPath;
 use crate::error::Error;
-use crate::http::body::Body;
-use crate::http::target::encode;
 use crate::pointer;
 use crate::pointer::kazoo::Link;
 use crate::router::{Database, Target};
-use crate::telemetry::activity::Activity;
-use crate::telemetry::log::RequestId;
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_couch::DocumentPath;
+use stowage_http::body::Body;
+use stowage_http::target::encode;
 
 /// The way from the attachment that was asked for.
 pub(super) struct Trail {

@@ -15,8 +15,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::http::body::{Body, BoxError};
 use crate::router::Target;
+use stowage_http::body::{Body, BoxError};
 
 /// The attachments that requests write or are about to write.
 #[derive(Debug, Default)]
@@ -230,7 +230,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::http::body::collect;
+    use stowage_http::body::collect;
 
     const STALLED: Duration = Duration::from_millis(400);
     const LONGEST: Duration = Duration::from_millis(1600);

@@ -33,23 +33,23 @@ use http::{Method, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Present};
-use crate::couch::Couch;
 use crate::error::Error;
-use crate::http::body::Body;
-use crate::http::egress::Egress;
-use crate::http::method::take_override;
-use crate::http::target::query_value;
+use crate::metrics::Metrics;
 use crate::plan::Plans;
 use crate::record::{About, Records};
 use crate::router::{
     Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, is_plain, route,
 };
-use crate::storage::{Budget, Registry};
-use crate::tasks::Tasks;
-use crate::telemetry::activity::Activity;
-use crate::telemetry::log::RequestId;
-use crate::telemetry::metrics::Metrics;
 use crate::upstream::Homes;
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_base::tasks::Tasks;
+use stowage_couch::Couch;
+use stowage_http::body::Body;
+use stowage_http::egress::Egress;
+use stowage_http::method::take_override;
+use stowage_http::target::query_value;
+use stowage_storage::{Budget, Registry};
 
 use answering::{hear, in_time};
 use home::Home;

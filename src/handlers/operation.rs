@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::Gateway;
-use crate::storage::{Kind, Result};
-use crate::telemetry::activity::Activity;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::Call;
+use crate::metrics::Metrics;
+use stowage_base::activity::Activity;
+use stowage_base::trace::Call;
+use stowage_storage::{Kind, Result};
 
 /// An operation that runs; dropped without an outcome it counts as interrupted.
 pub(super) struct Operation<'a> {

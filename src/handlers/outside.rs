@@ -12,16 +12,16 @@ use super::attachment::{OCTETS, couch_digest, generation, open};
 use super::counted::Counted;
 use super::operation::Operation;
 use super::remove::{self, remove_object};
-use crate::couch::Document;
-use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::http::body::Body;
-use crate::http::headers::one_line_text;
 use crate::plan::{Decision, NameSource, compose};
 use crate::pointer::{self, Entry, Owner, Place, Pointer};
 use crate::router::Target;
-use crate::storage::{self, Backend, Budget, Digests, Object, Stored, Upload};
-use crate::telemetry::activity::Activity;
+use stowage_base::activity::Activity;
+use stowage_base::deadline::Deadline;
+use stowage_couch::Document;
+use stowage_http::body::Body;
+use stowage_http::headers::one_line_text;
+use stowage_storage::{self as storage, Backend, Budget, Digests, Object, Stored, Upload};
 
 /// An attachment on its way to its storage.
 pub(super) struct Outgoing<'a> {

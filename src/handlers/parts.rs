@@ -11,9 +11,9 @@ use http_body_util::{BodyExt, StreamBody};
 use super::attachment::empty;
 use super::source::Source;
 use crate::error::Error;
-use crate::http::body::{Body, BoxError};
-use crate::http::headers::one_line_text;
-use crate::http::range::ByteRange;
+use stowage_http::body::{Body, BoxError};
+use stowage_http::headers::one_line_text;
+use stowage_http::range::ByteRange;
 
 /// A text that stands between the parts.
 pub(super) fn boundary() -> String {

@@ -16,13 +16,13 @@ use super::locks::{Turn, Writer};
 use super::outside::{Outgoing, Unsaved, next_generation};
 use super::save::Write;
 use super::{Exchange, Gateway};
-use crate::couch::{Caller, Document};
 use crate::error::Error;
-use crate::http::body::Body;
 use crate::plan::Outcome;
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
-use crate::telemetry::activity::Activity;
+use stowage_base::activity::Activity;
+use stowage_couch::{Caller, Document};
+use stowage_http::body::Body;
 
 /// Stores an attachment where the plan says, or lets CouchDB store it: without a copy or with one.
 pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {

@@ -8,13 +8,13 @@ use super::Gateway;
 use super::asking::Asking;
 use super::attachment::{DocumentPlan, on_delete, storage_of};
 use super::operation::Operation;
-use crate::couch::{self, Caller, Document, Revisions};
 use crate::plan::OnDelete;
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
-use crate::storage::{Backend, Location};
-use crate::telemetry::activity::Activity;
-use crate::telemetry::log::chain;
+use stowage_base::activity::Activity;
+use stowage_base::log::chain;
+use stowage_couch::{self as couch, Caller, Document, Revisions};
+use stowage_storage::{Backend, Location};
 
 /// An object that is to go.
 pub(super) struct Object<'a> {

@@ -12,11 +12,11 @@ use super::Gateway;
 use super::asking::Asking;
 use super::attachment::{generation, rev_query};
 use super::home::{Read, absent, read};
-use crate::couch::{self, Caller, Document, Revisions, Save};
-use crate::http::client;
 use crate::pointer::{self, Entry};
 use crate::router::Target;
-use crate::telemetry::log::chain;
+use stowage_base::log::chain;
+use stowage_couch::{self as couch, Caller, Document, Revisions, Save};
+use stowage_http::client;
 
 /// What became of a save.
 pub(super) enum Outcome {

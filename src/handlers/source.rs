@@ -10,15 +10,15 @@ use super::Gateway;
 use super::attachment::{couch_digest, plan_for, storage_of};
 use super::counted::Counted;
 use super::operation::Operation;
-use crate::couch::Document;
 use crate::error::Error;
-use crate::http::body::{Body, BoxError, cause};
-use crate::http::client;
-use crate::http::range::{ByteRange, Cut, Exact};
 use crate::pointer::Pointer;
 use crate::router::Target;
-use crate::storage::{self, Backend, Download, Fetch, Served};
-use crate::telemetry::activity::Activity;
+use stowage_base::activity::Activity;
+use stowage_couch::Document;
+use stowage_http::body::{Body, BoxError, cause};
+use stowage_http::client;
+use stowage_http::range::{ByteRange, Cut, Exact};
+use stowage_storage::{self as storage, Backend, Download, Fetch, Served};
 
 /// Where the bytes of one attachment come from.
 pub(super) struct Source {

@@ -8,8 +8,8 @@
 use http::Uri;
 
 use crate::config::Timeouts;
-use crate::http::client::Patience;
-use crate::http::target::query_value;
+use stowage_http::client::Patience;
+use stowage_http::target::query_value;
 
 /// What a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 
 use crate::error::refusal;
 use crate::handlers::{Answered, Exchange};
-use crate::http::body::{Body, BoxError};
+use stowage_http::body::{Body, BoxError};
 
 /// Counts the requests in flight; cheap to clone.
 #[derive(Debug, Clone)]

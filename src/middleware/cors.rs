@@ -19,10 +19,10 @@ use moka::sync::Cache;
 use tower::{Layer, Service};
 
 use super::admit::Admitted;
-use crate::couch::Couch;
 use crate::handlers::Exchange;
-use crate::http::body::Body;
-use crate::telemetry::activity::Activity;
+use stowage_base::activity::Activity;
+use stowage_couch::Couch;
+use stowage_http::body::Body;
 
 /// Makes [`Cors`].
 #[derive(Debug, Clone)]

@@ -12,8 +12,8 @@ use tower::{Layer, Service};
 use super::admit::{Admitted, Permitted};
 use crate::error::refusal;
 use crate::handlers::Exchange;
-use crate::http::body::Body;
-use crate::http::headers;
+use stowage_http::body::Body;
+use stowage_http::headers;
 
 /// Makes [`Guard`].
 #[derive(Debug, Clone, Copy)]

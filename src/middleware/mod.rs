@@ -33,7 +33,7 @@ pub use panic::{CatchPanic, CatchPanicLayer};
 
 use crate::config::AccessLog;
 use crate::handlers::{Answered, Exchange, Gateway, handle};
-use crate::telemetry::trace::Tracer;
+use stowage_base::trace::Tracer;
 
 /// The whole stack.
 pub type Stack = Observe<Guard<Cors<Admit<CatchPanic<App>>>>>;

@@ -17,13 +17,13 @@ use super::admit::{Admitted, Permitted};
 use super::record::Record;
 use crate::config::AccessLog;
 use crate::handlers::{Exchange, Gateway};
-use crate::http::body::{Body, BoxError};
-use crate::http::forwarded::Arrival;
-use crate::tasks::Tasks;
-use crate::telemetry::activity::Activity;
-use crate::telemetry::log::RequestId;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::{Tracer, remote};
+use crate::metrics::Metrics;
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_base::tasks::Tasks;
+use stowage_base::trace::{Tracer, remote};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::forwarded::Arrival;
 
 /// Makes [`Observe`].
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use tower::{Layer, Service};
 
 use crate::error::Error;
 use crate::handlers::{Answered, Exchange};
-use crate::telemetry::log::RequestId;
+use stowage_base::log::RequestId;
 
 /// Makes [`CatchPanic`].
 #[derive(Debug, Clone, Copy)]

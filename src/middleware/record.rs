@@ -10,10 +10,10 @@ use opentelemetry::trace::TraceId;
 use tracing::Level;
 
 use crate::config::AccessLog;
-use crate::telemetry::activity::{Activity, Note};
-use crate::telemetry::log::RequestId;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::RequestSpan;
+use crate::metrics::Metrics;
+use stowage_base::activity::{Activity, Note};
+use stowage_base::log::RequestId;
+use stowage_base::trace::RequestSpan;
 
 /// What is known of a request; written when it is dropped, which is when the last byte has been handed over.
 #[derive(Debug)]

@@ -17,10 +17,10 @@ use super::held::{Age, Held};
 use super::local::Local;
 use super::users::Users;
 use crate::config;
-use crate::couch::{self, Answer, Couch, DocumentPath};
 use crate::database::AccountId;
-use crate::http::target::encode;
-use crate::telemetry::metrics::Metrics;
+use crate::metrics::Metrics;
+use stowage_couch::{self as couch, Answer, Couch, DocumentPath};
+use stowage_http::target::encode;
 
 /// The plans of all accounts; cheap to clone.
 #[derive(Debug, Clone)]
@@ -233,7 +233,7 @@ impl Plans {
             }
             Some(held) if held.document.is_some() => {
                 inner.metrics.plan_cache("error");
-                tracing::warn!(error = %crate::telemetry::log::chain(&error), "a storage plan is too old and cannot be read again");
+                tracing::warn!(error = %stowage_base::log::chain(&error), "a storage plan is too old and cannot be read again");
                 Err(Unavailable(Arc::new(error)))
             }
             _ => {

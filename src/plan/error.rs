@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::settings::WrongSetting;
+use stowage_base::settings::WrongSetting;
 
 /// A plan that cannot be followed, for a client a 502. Small, because it travels in many results.
 #[derive(Clone, Debug, PartialEq, Eq)]

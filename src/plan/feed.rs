@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::cache::Plans;
-use crate::http::target::encode;
-use crate::tasks::Tasks;
+use stowage_base::tasks::Tasks;
+use stowage_http::target::encode;
 
 impl Plans {
     /// Follows the feed until the program stops; asks again with growing pauses where there is none.
@@ -57,7 +57,7 @@ impl Plans {
         let query = format!("feed=continuous&include_docs=true&heartbeat={heartbeat}&since={}", encode(since));
         let answer = match self.couch().changes(&database, &query).await {
             Ok(answer) => answer,
-            Err(error) => return Ended::before(crate::telemetry::log::chain(&error), false),
+            Err(error) => return Ended::before(stowage_base::log::chain(&error), false),
         };
         if answer.status() != StatusCode::OK {
             let no_plans = answer.status() == StatusCode::NOT_FOUND;
@@ -82,7 +82,7 @@ impl Plans {
                         lines.extend_from_slice(&data);
                     }
                 }
-                Some(Err(error)) => return Ended::after(crate::telemetry::log::chain(&*error)),
+                Some(Err(error)) => return Ended::after(stowage_base::log::chain(&*error)),
                 None => return Ended::after("CouchDB ended it".to_owned()),
             }
             while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {

@@ -20,9 +20,9 @@ mod users;
 
 pub use redact::{redacted, redacted_url};
 
-pub use crate::settings::Settings;
 pub use cache::{Plans, Unavailable};
 pub use decision::{Decision, LOCAL, OnDelete, Outcome, Subject};
 pub use document::{Documents, Merged, default_plan, merge, plan_id};
 pub use error::{Fault, PlanError};
 pub use name::{Fields, Name, NameError, NameSource, compose};
+pub use stowage_base::settings::Settings;

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::settings::{MASK, masked_query};
-use crate::storage::driver;
+use stowage_base::settings::{MASK, masked_query};
+use stowage_storage::driver;
 
 /// A plan's members with every secret value replaced by [`MASK`]. Whatever the members are: plans are read from documents
 /// that anybody may have written.

@@ -14,9 +14,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use self::kazoo::{At, Link, Old};
-use crate::couch::Document;
-use crate::settings::Settings;
-use crate::storage::Location;
+use stowage_base::settings::Settings;
+use stowage_couch::Document;
+use stowage_storage::Location;
 
 pub use view::{Outside, Shown, hide, left_of, outside, pointers};
 

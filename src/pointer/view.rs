@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Entry, MEMBER, Pointer, Unreadable, entry_of, native_revpos};
-use crate::couch::{Document, mentions_pointers};
 use crate::pointer::kazoo::At;
+use stowage_couch::{Document, mentions_pointers};
 
 /// An entry of `pvt_attachments` that says where an attachment is.
 #[derive(Debug, Clone, PartialEq)]
@@ -183,7 +183,7 @@ const fn is_false(flag: &bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{hide, left_of, outside, pointers};
-    use crate::couch::Document;
+    use stowage_couch::Document;
 
     fn document(text: &str) -> Document {
         Document::parse(text.as_bytes()).unwrap()

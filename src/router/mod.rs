@@ -2,11 +2,11 @@
 
 use http::{HeaderMap, Method, Uri};
 
-use crate::couch::DocumentPath;
 use crate::database::{AccountId, Class, classify};
-use crate::http::method::overridden;
-use crate::http::target::{BadEscape, decode, encode};
 use crate::pointer::kazoo::At;
+use stowage_couch::DocumentPath;
+use stowage_http::method::overridden;
+use stowage_http::target::{BadEscape, decode, encode};
 
 /// What a request asks for.
 #[derive(Debug)]

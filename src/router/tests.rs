@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use proptest::prelude::*;
 
 use super::{DatabaseOperation, DocumentOperation, List, Operation, Route, Target, route};
-use crate::http::method::take_override;
+use stowage_http::method::take_override;
 
 const MODB: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
 

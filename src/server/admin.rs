@@ -17,11 +17,11 @@ use super::page;
 use super::status::Standing;
 use crate::api::Api;
 use crate::handlers::Gateway;
-use crate::http::body::Body;
+use crate::metrics::Levels;
 use crate::middleware::Admission;
-use crate::tasks::Tasks;
-use crate::telemetry::activity::Activity;
-use crate::telemetry::metrics::Levels;
+use stowage_base::activity::Activity;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::Body;
 
 /// What the admin listener shows; cheap to clone.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
-use crate::http::stall::Stall;
+use stowage_http::stall::Stall;
 
 /// What has been read of a connection since something was written to it: one head, and perhaps what follows it.
 #[derive(Debug, Clone)]

@@ -27,13 +27,13 @@ use tower::Service;
 
 use crate::config::{Limits, Timeouts};
 use crate::handlers::Gateway;
-use crate::http::forwarded::Arrival;
-use crate::http::stall::{Stall, bound_send_buffer};
+use crate::metrics::Metrics;
 use crate::middleware::{Observed, Stack};
-use crate::tasks::Tasks;
-use crate::telemetry::metrics::Metrics;
 use deadline::{Deadlines, beat};
 use head::{Head, Socket, Watched};
+use stowage_base::tasks::Tasks;
+use stowage_http::forwarded::Arrival;
+use stowage_http::stall::{Stall, bound_send_buffer};
 use tls::Certificates;
 
 /// What every listener needs; cheap to clone.
@@ -168,7 +168,7 @@ impl Server {
             }
         };
         if let Err(error) = outcome {
-            tracing::debug!(%peer, error = %crate::telemetry::log::chain(&error), "a connection ended");
+            tracing::debug!(%peer, error = %stowage_base::log::chain(&error), "a connection ended");
         }
     }
 
@@ -198,7 +198,7 @@ impl Server {
             }
         };
         if let Err(error) = outcome {
-            tracing::debug!(%peer, error = %crate::telemetry::log::chain(&error), "a connection ended");
+            tracing::debug!(%peer, error = %stowage_base::log::chain(&error), "a connection ended");
         }
     }
 }

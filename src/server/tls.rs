@@ -12,8 +12,8 @@ use rustls_pki_types::pem::PemObject;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::ListenTls;
-use crate::http::body::BoxError;
-use crate::http::trust::certificates;
+use stowage_http::body::BoxError;
+use stowage_http::trust::certificates;
 
 /// The certificate that is in use; cheap to clone.
 #[derive(Clone)]

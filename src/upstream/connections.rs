@@ -11,14 +11,14 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::config::Secret;
-use crate::couch::Couch;
 use crate::database::AccountId;
-use crate::http::client::Client;
-use crate::http::connect::Reach;
-use crate::http::pooling::Pooling;
-use crate::http::target::Origin;
-use crate::settings::{Settings, WrongSetting};
+use stowage_base::secret::Secret;
+use stowage_base::settings::{Settings, WrongSetting};
+use stowage_couch::Couch;
+use stowage_http::client::Client;
+use stowage_http::connect::Reach;
+use stowage_http::pooling::Pooling;
+use stowage_http::target::Origin;
 
 /// The opened connections.
 #[derive(Debug)]

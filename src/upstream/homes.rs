@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::connections::{Connections, Whose};
-use crate::couch::{Answer, Couch, DocumentPath, Save};
 use crate::database::AccountId;
 use crate::error::Error;
-use crate::http::target::{encode, query_value};
 use crate::plan::{LOCAL, Merged, PlanError, Plans};
 use crate::router::Database;
-use crate::tasks::Tasks;
+use stowage_base::tasks::Tasks;
+use stowage_couch::{Answer, Couch, DocumentPath, Save};
+use stowage_http::target::{encode, query_value};
 
 /// Finds the home of each database; cheap to clone.
 #[derive(Debug, Clone)]

@@ -4,10 +4,10 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::config::Secret;
-use crate::couch::{Answer, Couch, DocumentPath};
-use crate::http::target::encode;
-use crate::storage::{Error, Kind, OAuthDocument, OAuthDocuments, Result};
+use stowage_base::secret::Secret;
+use stowage_couch::{Answer, Couch, DocumentPath};
+use stowage_http::target::encode;
+use stowage_storage::{Error, Kind, OAuthDocument, OAuthDocuments, Result};
 
 /// The database of OAuth documents (`plans.auth_database`).
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl AuthDatabase {
     }
 
     /// The document of this id as CouchDB has it.
-    async fn document(&self, id: &str) -> Result<Option<crate::couch::Document>> {
+    async fn document(&self, id: &str) -> Result<Option<stowage_couch::Document>> {
         let answer = self.couch.own_account().read(&self.path(id), "").await;
         match answer.map_err(|error| unasked(id, error))? {
             Answer::Document(document, _) => Ok(Some(document)),
@@ -61,7 +61,7 @@ impl OAuthDocuments for AuthDatabase {
     fn read<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<OAuthDocument>>> {
         Box::pin(async move {
             let document = self.document(id).await?;
-            let members = |document: crate::couch::Document| {
+            let members = |document: stowage_couch::Document| {
                 let members = document.keys().filter_map(|key| Some((key.to_owned(), document.value(key)?)));
                 OAuthDocument::from(members.collect::<serde_json::Map<_, _>>())
             };

@@ -2,7 +2,7 @@
 
 use hyper::Method;
 use serde_json::{Value, json};
-use stowage::storage::driver;
+use stowage_storage::driver;
 use tokio::net::TcpListener;
 
 use crate::support::gateway::{STORAGE, Setup};

@@ -1,7 +1,7 @@
 //! Each documented key, right and wrong, through the listener. `src/api/schema/tests.rs` has every rule of the schemas.
 
 use serde_json::{Value, json};
-use stowage::storage::driver;
+use stowage_storage::driver;
 
 use crate::support::gateway::STORAGE;
 use crate::{MINE, Running, ask, data, envelope, file_plan, of, plan, start, wrong};

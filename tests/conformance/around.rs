@@ -7,15 +7,15 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use stowage::config::Secret;
-use stowage::couch::Couch;
-use stowage::http::client::{Client, Patience};
-use stowage::http::connect::{Connector, Reach, Timeouts};
-use stowage::http::egress::Egress;
-use stowage::http::target::Origin;
-use stowage::storage::{Budget, Context, Endpoints, OAuth, Options};
-use stowage::tasks::Tasks;
 use stowage::upstream::AuthDatabase;
+use stowage_base::secret::Secret;
+use stowage_base::tasks::Tasks;
+use stowage_couch::Couch;
+use stowage_http::client::{Client, Patience};
+use stowage_http::connect::{Connector, Reach, Timeouts};
+use stowage_http::egress::Egress;
+use stowage_http::target::Origin;
+use stowage_storage::{Budget, Context, Endpoints, OAuth, Options};
 
 use super::support::gateway;
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use stowage::http::body::{Body, BoxError};
+use stowage_http::body::{Body, BoxError};
 use tokio::sync::Notify;
 
 /// The byte at a position: no period that a chunk or a frame could hide.

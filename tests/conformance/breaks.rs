@@ -4,8 +4,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use stowage::http::body::{Body, TooLarge, cause};
-use stowage::storage::{CHUNK_BYTES, Kind, Upload};
+use stowage_http::body::{Body, TooLarge, cause};
+use stowage_storage::{CHUNK_BYTES, Kind, Upload};
 use tokio::sync::Notify;
 
 use super::bodies::{End, Frames, bytes};

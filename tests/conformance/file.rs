@@ -5,9 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::json;
-use stowage::http::body::Body;
-use stowage::storage::{Budget, Kind, sweep_files};
-use stowage::tasks::Tasks;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::Body;
+use stowage_storage::{Budget, Kind, sweep_files};
 
 use super::around::Around;
 use super::targets::{BUDGET, Target, World, files, kind, object, try_open};

@@ -1,7 +1,7 @@
 //! What only the `http` driver does, seen with a real web server.
 
 use serde_json::json;
-use stowage::http::body::{Body, collect};
+use stowage_http::body::{Body, collect};
 
 use super::around::Around;
 use super::bodies::bytes;

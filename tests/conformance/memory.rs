@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use stowage::http::body::{Body, BoxError};
+use stowage_http::body::{Body, BoxError};
 
 use super::targets::{Target, object};
 

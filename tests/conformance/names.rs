@@ -1,8 +1,8 @@
 //! Names are literal: whatever stands in one, the object is found again, and no other.
 
-use stowage::http::body::Body;
-use stowage::http::target::encode;
-use stowage::storage::Kind;
+use stowage_http::body::Body;
+use stowage_http::target::encode;
+use stowage_storage::Kind;
 
 use super::targets::{Target, kind, object};
 

@@ -2,9 +2,9 @@
 
 use http_body::Body as _;
 use serde_json::{Map, Value, json};
-use stowage::http::body::{Body, collect};
-use stowage::http::range::ByteRange;
-use stowage::storage::{Kind, Location, Served};
+use stowage_http::body::{Body, collect};
+use stowage_http::range::ByteRange;
+use stowage_storage::{Kind, Location, Served};
 
 use super::bodies::bytes;
 use super::targets::{LIMIT, Target, kind, object};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use stowage::http::body::{Body, collect};
-use stowage::storage::{CHUNK_BYTES, Kind};
+use stowage_http::body::{Body, collect};
+use stowage_storage::{CHUNK_BYTES, Kind};
 
 use super::around::Around;
 use super::bodies::bytes;

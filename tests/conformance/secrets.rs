@@ -1,8 +1,8 @@
 //! Rule 10: nothing that leaves a driver shows a secret.
 
 use serde_json::Value;
-use stowage::http::body::Body;
-use stowage::http::range::ByteRange;
+use stowage_http::body::Body;
+use stowage_http::range::ByteRange;
 
 use super::bodies::{End, Frames};
 use super::targets::{Target, object};

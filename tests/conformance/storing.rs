@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use md5::{Digest, Md5};
 use sha2::Sha256;
-use stowage::http::body::Body;
-use stowage::storage::{CHUNK_BYTES, Served};
+use stowage_http::body::Body;
+use stowage_storage::{CHUNK_BYTES, Served};
 
 use super::bodies::{Frames, bytes};
 use super::targets::{Target, object};

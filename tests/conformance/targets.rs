@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use stowage::http::body::Body;
-use stowage::http::range::ByteRange;
-use stowage::settings::Settings;
-use stowage::storage::{
+use stowage_base::settings::Settings;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::Body;
+use stowage_http::range::ByteRange;
+use stowage_storage::{
     Backend, Budget, Download, Error, Fetch, Kind, Location, Object, Registry, Result, Stored, Upload,
 };
-use stowage::tasks::Tasks;
 use tempfile::TempDir;
 
 use super::around::Around;
@@ -156,7 +156,7 @@ impl Target {
     /// All bytes of an object.
     pub async fn read(&self, location: &Location, length: usize) -> Vec<u8> {
         let download = self.get(location, None, length as u64).await.expect("an object");
-        stowage::http::body::collect(download.body, LIMIT).await.expect("its bytes").to_vec()
+        stowage_http::body::collect(download.body, LIMIT).await.expect("its bytes").to_vec()
     }
 
     /// Waits until the driver's own tasks have ended.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use stowage::telemetry::metrics::Levels;
+use stowage::metrics::Levels;
 
 use super::gate::Gate;
 use super::support::gateway::{Couch, Running, STORAGE, Setup, authorization, json, rev};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use stowage::telemetry::metrics::Levels;
+use stowage::metrics::Levels;
 use tokio::runtime::Builder;
 use tokio::sync::Notify;
 

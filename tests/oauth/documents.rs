@@ -1,8 +1,8 @@
 //! What the documents have to say, and static tokens.
 
 use serde_json::{Value, json};
-use stowage::storage::Kind;
-use stowage::storage::measured::GrantedCalls;
+use stowage_storage::Kind;
+use stowage_storage::measured::GrantedCalls;
 
 use super::support::tokens::papers::change;
 use super::support::tokens::{APP, GRANT, PROVIDER};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use stowage::storage::measured::GrantedCalls;
-use stowage::storage::{Budget, Kind};
+use stowage_storage::measured::GrantedCalls;
+use stowage_storage::{Budget, Kind};
 
 use super::around::Around;
 use super::revoked::Log;

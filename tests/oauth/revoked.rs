@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use stowage::storage::Kind;
+use stowage_storage::Kind;
 
 use super::support::tokens::papers::change;
 use super::support::tokens::{APP, GRANT, PROVIDER};

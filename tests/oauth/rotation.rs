@@ -7,9 +7,9 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use serde_json::json;
-use stowage::storage::measured::GrantedCalls;
-use stowage::storage::{Budget, Kind};
-use stowage::tasks::Tasks;
+use stowage_base::tasks::Tasks;
+use stowage_storage::measured::GrantedCalls;
+use stowage_storage::{Budget, Kind};
 
 use super::around::Around;
 use super::support::gateway::Couch;

@@ -1,8 +1,8 @@
 //! Service accounts: assertions that they sign (RFC 7523), verified with the public key.
 
 use serde_json::{Value, json};
-use stowage::storage::Kind;
-use stowage::storage::measured::GrantedCalls;
+use stowage_storage::Kind;
+use stowage_storage::measured::GrantedCalls;
 
 use super::support::gateway::Couch;
 use super::support::tokens::assertion::decode;
@@ -10,7 +10,7 @@ use super::support::tokens::papers::{load, save};
 use super::support::tokens::{ISSUER, SERVICE, SUBJECT, ServiceKey};
 use super::world::World;
 
-async fn call(world: &World) -> Result<u16, stowage::storage::Error> {
+async fn call(world: &World) -> Result<u16, stowage_storage::Error> {
     let calls = GrantedCalls::of_app(&world.context, SERVICE, None);
     calls.get(&world.vendor.url()).await.map(|(status, _)| status.as_u16())
 }

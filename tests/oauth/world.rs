@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::Full;
 use hyper::service::service_fn;
-use stowage::storage::measured::GrantedCalls;
-use stowage::storage::{Budget, Context, Error, Kind};
-use stowage::tasks::Tasks;
+use stowage_base::tasks::Tasks;
+use stowage_storage::measured::GrantedCalls;
+use stowage_storage::{Budget, Context, Error, Kind};
 
 use super::around::Around;
 use super::support::gateway::Couch;

@@ -1,7 +1,7 @@
 //! The schemas of the description are those that plans are checked against, word for word.
 
 use serde_json::{Map, Value};
-use stowage::storage::DRIVERS;
+use stowage_storage::DRIVERS;
 
 use super::DESCRIPTION;
 

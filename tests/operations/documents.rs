@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stowage::storage::DRIVERS;
+use stowage_storage::DRIVERS;
 
 use super::exposition::Exposition;
 use super::scrape::{experienced, scrape, value};

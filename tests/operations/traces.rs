@@ -3,8 +3,8 @@
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
 use stowage::config::{Source, load};
-use stowage::telemetry::metrics::{Levels, Metrics};
-use stowage::telemetry::trace::Tracer;
+use stowage::metrics::{Levels, Metrics};
+use stowage_base::trace::Tracer;
 
 use super::exposition::parse;
 use super::scrape::{scrape, value};

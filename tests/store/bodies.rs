@@ -58,7 +58,7 @@ async fn what_was_saved_is_there_after_a_restart() {
 #[tokio::test]
 async fn two_hundred_megabytes_come_back_as_they_went() {
     let data = tempfile::tempdir().unwrap();
-    let store = start(data.path(), stowage::store::DEFAULT_BODY_LIMIT).await;
+    let store = start(data.path(), stowage_couch_embedded::DEFAULT_BODY_LIMIT).await;
     store.put("/db", Value::Null).await;
     // Without a period that a lost or doubled piece could hide in.
     let mut state = 1_u32;

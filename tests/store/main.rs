@@ -26,7 +26,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use stowage::store::{Options, Store};
+use stowage_couch_embedded::{Options, Store};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

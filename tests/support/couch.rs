@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 
 use serde_json::json;
-use stowage::store::{Options, Store};
+use stowage_couch_embedded::{Options, Store};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;

@@ -24,7 +24,7 @@ mod wire;
 
 use gateway::RENAMED;
 use rules::{DB, rules};
-use stowage::store::{Options, Store};
+use stowage_couch_embedded::{Options, Store};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use wire::{Report, Target, replay};

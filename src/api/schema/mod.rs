@@ -8,8 +8,8 @@ use jsonschema::error::{TypeKind, ValidationError, ValidationErrorKind};
 use serde_json::{Map, Value, json};
 
 use super::envelope::Errors;
-use crate::http::body::BoxError;
-use crate::storage::{DRIVERS, driver};
+use stowage_http::body::BoxError;
+use stowage_storage::{DRIVERS, driver};
 
 /// The compiled schemas.
 #[derive(Debug)]

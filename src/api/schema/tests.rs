@@ -61,7 +61,7 @@ fn sound(handler: &str) -> Value {
 
 #[test]
 fn what_is_documented_is_right() {
-    for handler in crate::storage::DRIVERS.iter().map(|driver| driver.handler) {
+    for handler in stowage_storage::DRIVERS.iter().map(|driver| driver.handler) {
         assert_eq!(wrong_settings(handler, &sound(handler)), [""; 0], "{handler}");
         let mut more = sound(handler);
         more["unknown"] = json!({"a": [1]});
@@ -121,7 +121,7 @@ fn what_is_required_is_required() {
 
 #[test]
 fn every_documented_setting_has_its_type() {
-    for handler in crate::storage::DRIVERS.iter().map(|driver| driver.handler) {
+    for handler in stowage_storage::DRIVERS.iter().map(|driver| driver.handler) {
         for (key, value) in sound(handler).as_object().unwrap() {
             for other in
                 [json!({"a": "canary"}), json!([{"const": 1}]), json!(1.5), json!("canary canary"), json!(true)]
@@ -250,7 +250,7 @@ fn rules_of_plans_have_the_platforms_words() {
 fn no_message_holds_a_value() {
     let canary = "CANARY-secret-value";
     for value in [json!(canary), json!([canary]), json!({"a": canary}), json!({ "b": [canary] })] {
-        for handler in crate::storage::DRIVERS.iter().map(|driver| driver.handler) {
+        for handler in stowage_storage::DRIVERS.iter().map(|driver| driver.handler) {
             let mut settings = sound(handler);
             settings.as_object_mut().unwrap().values_mut().for_each(|member| *member = value.clone());
             let mut errors = Errors::default();

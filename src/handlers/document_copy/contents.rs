@@ -16,13 +16,13 @@ use super::super::outside::{NewObject, Outgoing, Unsaved};
 use super::super::source::Source;
 use super::super::{Operation, about};
 use super::{Copy, too_large};
-use crate::couch::Document;
 use crate::error::Error;
-use crate::http::body::{Body, BoxError, TooLarge, collect};
-use crate::http::gzip::Gunzip;
 use crate::plan::Decision;
 use crate::pointer::{self, Pointer, objects};
-use crate::storage::{self, Kind};
+use stowage_couch::Document;
+use stowage_http::body::{Body, BoxError, TooLarge, collect};
+use stowage_http::gzip::Gunzip;
+use stowage_storage::{self as storage, Kind};
 
 impl Copy {
     /// The destination, with new objects for those that the original names.

@@ -2,8 +2,8 @@
 
 use http::header::HeaderMap;
 
-use crate::couch::canonical;
-use crate::http::target::decode;
+use stowage_couch::canonical;
+use stowage_http::target::decode;
 
 /// A document that is to be written, and the revision of it that is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]

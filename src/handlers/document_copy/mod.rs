@@ -24,14 +24,14 @@ use super::outside::Unsaved;
 use super::remove::remove_once_gone;
 use super::save::Write;
 use super::{Exchange, Gateway, to_holder};
-use crate::couch::{Caller, Document};
 use crate::error::Error;
-use crate::http::body::Body;
 use crate::plan::{Decision, OnDelete, Outcome};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
-use crate::telemetry::activity::Activity;
-use crate::telemetry::log::RequestId;
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_couch::{Caller, Document};
+use stowage_http::body::Body;
 
 use destination::Destination;
 

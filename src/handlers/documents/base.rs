@@ -8,10 +8,10 @@ use super::super::home::Read;
 use super::Writer;
 use super::draft::Draft;
 use super::edit::Edit;
-use crate::couch::{Caller, Document, Revisions, is_deleted};
 use crate::error::Error;
-use crate::http::body::Body;
 use crate::router::DocumentTarget;
+use stowage_couch::{Caller, Document, Revisions, is_deleted};
+use stowage_http::body::Body;
 
 /// What a write is based on.
 pub(super) enum Found {

@@ -12,9 +12,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 
 use super::super::Gateway;
-use crate::couch::Finder;
-use crate::http::body::{Body, BoxError};
-use crate::storage::{CHUNK_BYTES, Permit};
+use stowage_couch::Finder;
+use stowage_http::body::{Body, BoxError};
+use stowage_storage::{CHUNK_BYTES, Permit};
 
 /// A body that has been taken in, as far as it may be.
 pub(super) enum Taken {

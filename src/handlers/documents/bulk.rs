@@ -23,10 +23,10 @@ use super::rows::{self, Answers};
 use super::store::Turns;
 use super::write::as_json;
 use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
-use crate::couch::{Couch, Text};
 use crate::error::Error;
-use crate::http::body::Body;
 use crate::router::Database;
+use stowage_couch::{Couch, Text};
+use stowage_http::body::Body;
 
 /// Writes the documents of the request.
 pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {

@@ -15,11 +15,11 @@ use super::super::save::{Expected, Fate, find_out, never_left};
 use super::Writer;
 use super::draft::Dropped;
 use super::rows::{self, Answers, Row};
-use crate::couch::{self, Caller};
 use crate::error::Error;
-use crate::http::body::Body;
 use crate::pointer::Entry;
 use crate::router::DocumentTarget;
+use stowage_couch::{self as couch, Caller};
+use stowage_http::body::Body;
 
 /// A request whose attachments have been stored.
 pub(super) struct Batch {

@@ -16,9 +16,9 @@ use super::base::Base;
 use super::draft::{Draft, Place};
 use super::parts::Following;
 use crate::error::Error;
-use crate::http::body::{Body, BoxError, ClientGone};
-use crate::http::tee::{Twin, tee};
-use crate::http::written::written;
+use stowage_http::body::{Body, BoxError, ClientGone};
+use stowage_http::tee::{Twin, tee};
+use stowage_http::written::written;
 
 /// Copies of a document's parts, one after the other in a task. Dropped without a word of CouchDB's, they are taken back.
 pub(super) struct CopyingParts(oneshot::Sender<Verdict>);

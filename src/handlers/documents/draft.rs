@@ -9,11 +9,11 @@ use super::Writer;
 use super::attached::{self, Attached, Content};
 use super::base::Base;
 use super::edit::{Edit, NamedRev};
-use crate::couch::Document;
 use crate::error::Error;
 use crate::plan::{Decision, OnDelete, Outcome, Subject};
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::DocumentTarget;
+use stowage_couch::Document;
 
 /// A document as a client sent it.
 pub(super) struct Draft {

@@ -22,12 +22,12 @@ use super::attached::MEMBER;
 use super::body::{Held, Taken, take};
 use super::write::{Source, as_json, single};
 use super::{Rules, TOUCHED, Told, UNTOUCHED, Writer, too_long, unread};
-use crate::couch::Document;
 use crate::error::Error;
-use crate::http::body::Body;
-use crate::http::forwarded::base;
 use crate::pointer;
 use crate::router::DocumentTarget;
+use stowage_couch::Document;
+use stowage_http::body::Body;
+use stowage_http::forwarded::base;
 
 /// Takes a form where attachments may go elsewhere; what is no form, and all else, is CouchDB's.
 pub(super) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {

@@ -30,13 +30,13 @@ use super::attachment::relay;
 use super::forward::forward;
 use super::home::Home;
 use super::{Exchange, Gateway};
-use crate::couch::{Couch, Finder, Text};
 use crate::error::Error;
-use crate::http::body::{Body, BoxError, ClientGone, cause};
-use crate::http::gzip::Gunzip;
 use crate::router::{Database, DocumentTarget};
-use crate::telemetry::activity::Activity;
-use crate::telemetry::log::RequestId;
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_couch::{Couch, Finder, Text};
+use stowage_http::body::{Body, BoxError, ClientGone, cause};
+use stowage_http::gzip::Gunzip;
 
 use base::Base;
 use body::{Held, Scanned, Taken, take};
@@ -211,7 +211,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// The client's body could not be read.
 fn unread(error: BoxError) -> Error {
     if cause::<ClientGone>(&*error).is_some() {
-        return Error::from(crate::couch::Error::Body(error));
+        return Error::from(stowage_couch::Error::Body(error));
     }
     Error::refused(StatusCode::BAD_REQUEST, "bad_request", "Request body is not properly gzipped.")
 }

@@ -16,9 +16,9 @@ use super::super::Gateway;
 use super::body::{Held, Replay, UNCOUNTED, memory_of};
 use super::too_long;
 use crate::error::Error;
-use crate::http::body::{Body, BoxError, ClientGone, cause};
-use crate::http::multipart::{self, Parts, end_of_first};
-use crate::storage;
+use stowage_http::body::{Body, BoxError, ClientGone, cause};
+use stowage_http::multipart::{self, Parts, end_of_first};
+use stowage_storage as storage;
 
 /// A request of which the document has been read.
 pub(super) struct Related {
@@ -268,7 +268,7 @@ fn failed(error: multipart::Error<BoxError>) -> Error {
 /// The client's body failed while the gateway read it.
 pub(super) fn broken(error: BoxError) -> Error {
     if cause::<ClientGone>(&*error).is_some() {
-        return Error::from(crate::couch::Error::Body(error));
+        return Error::from(stowage_couch::Error::Body(error));
     }
     Error::Storage("".into(), storage::Error::of_body(error))
 }

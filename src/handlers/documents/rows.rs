@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::super::attachment::kept_headers;
 use crate::error::{Error, json_response};
-use crate::http::body::Body;
+use stowage_http::body::Body;
 
 /// What CouchDB says about one document.
 pub(super) struct Row {

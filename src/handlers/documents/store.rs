@@ -13,9 +13,9 @@ use super::base::Base;
 use super::draft::{Draft, Place};
 use super::parts::{Following, told};
 use crate::error::Error;
-use crate::http::body::Body;
 use crate::pointer;
-use crate::storage::{Budget, CHUNK_BYTES};
+use stowage_http::body::Body;
+use stowage_storage::{Budget, CHUNK_BYTES};
 
 /// Turns at all attachments that drafts have to store.
 pub(super) struct Turns {

@@ -23,12 +23,12 @@ use super::edit::NamedRev;
 use super::parts::{Following, Related};
 use super::store::Parts;
 use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
-use crate::couch::{Couch, Text};
 use crate::error::Error;
-use crate::http::body::Body;
-use crate::http::multipart::boundary;
-use crate::http::target::query_value;
 use crate::router::{Database, DocumentTarget};
+use stowage_couch::{Couch, Text};
+use stowage_http::body::Body;
+use stowage_http::multipart::boundary;
+use stowage_http::target::query_value;
 
 /// Writes the document that the target names.
 pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {

@@ -16,12 +16,12 @@ use super::related::{self, Related};
 use super::rows::Json;
 use super::shape::{Kind, Shape, unpacked};
 use super::view::View;
-use crate::couch::{self, Words, mentions_pointers};
 use crate::error::Error;
-use crate::http::body::{Body, collect};
-use crate::http::multipart::Parts;
-use crate::http::range::Exact;
-use crate::http::written::written;
+use stowage_couch::{self as couch, Words, mentions_pointers};
+use stowage_http::body::{Body, collect};
+use stowage_http::multipart::Parts;
+use stowage_http::range::Exact;
+use stowage_http::written::written;
 
 /// The answer for the client.
 pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) -> Result<Response<Body>, Error> {

@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 use super::view::Inline;
 use super::wish::{Wish, Wishes};
-use crate::couch::{self, Document, Event, Fault, Guard, Path, Scanner, mentions_pointers, unquoted};
 use crate::error::Error;
 use crate::pointer::{self, Outside, Shown};
+use stowage_couch::{self as couch, Document, Event, Fault, Guard, Path, Scanner, mentions_pointers, unquoted};
 
 /// A piece of an answer.
 #[derive(Debug)]

@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 use super::related::{Related, boxed, json};
 use super::view::View;
-use crate::couch;
 use crate::error::Error;
-use crate::http::body::{Body, BoxError};
-use crate::http::headers::one_line_text;
-use crate::http::multipart::{Parts, boundary};
-use crate::http::written::Out;
+use stowage_couch as couch;
+use stowage_http::body::{Body, BoxError};
+use stowage_http::headers::one_line_text;
+use stowage_http::multipart::{Parts, boundary};
+use stowage_http::written::Out;
 
 /// An answer of many documents.
 pub(super) struct Mixed {
@@ -185,7 +185,7 @@ fn outer(inner: Parts<Recorded<Inside>>) -> Result<Parts<Body>, Error> {
     Ok(inner.into_body().into_inner().0)
 }
 
-pub(super) fn broken(error: crate::http::multipart::Error<BoxError>) -> Error {
+pub(super) fn broken(error: stowage_http::multipart::Error<BoxError>) -> Error {
     couch::Error::Body(boxed(error)).into()
 }
 

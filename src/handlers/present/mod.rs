@@ -38,12 +38,12 @@ use http::{Method, Request, Response, Uri, request};
 use super::forward::forward;
 use super::home::Home;
 use super::{Exchange, Gateway};
-use crate::couch;
 use crate::error::Error;
-use crate::http::body::{Body, BoxError, TooLarge, collect};
-use crate::http::target::{query_pairs, query_value};
 use crate::router::{Database, DocumentTarget, List};
-use crate::storage;
+use stowage_couch as couch;
+use stowage_http::body::{Body, BoxError, TooLarge, collect};
+use stowage_http::target::{query_pairs, query_value};
+use stowage_storage as storage;
 
 use answer::change;
 use edit::Terms;

@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use super::edit::{pointers, shown};
 use super::view::{Inline, View};
-use crate::couch::{self, Document};
 use crate::error::Error;
-use crate::http::body::{Body, BoxError, TooLarge};
-use crate::http::headers::one_line_text;
-use crate::http::multipart::{self, Parts};
-use crate::http::written::Out;
 use crate::pointer::{Outside, Shown};
+use stowage_couch::{self as couch, Document};
+use stowage_http::body::{Body, BoxError, TooLarge};
+use stowage_http::headers::one_line_text;
+use stowage_http::multipart::{self, Parts};
+use stowage_http::written::Out;
 
 /// A document whose attachments follow it.
 pub(super) struct Related {

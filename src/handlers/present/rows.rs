@@ -7,11 +7,11 @@ use http_body_util::BodyExt as _;
 
 use super::edit::{Editor, Piece};
 use super::view::View;
-use crate::couch::{self, Path};
 use crate::error::Error;
-use crate::http::body::{Body, BoxError};
-use crate::http::range::Exact;
-use crate::http::written::{Out, written};
+use stowage_couch::{self as couch, Path};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::range::Exact;
+use stowage_http::written::{Out, written};
 
 /// An answer of CouchDB's in JSON, on its way to the client.
 pub(super) struct Json {

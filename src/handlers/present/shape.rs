@@ -4,12 +4,12 @@ use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::mixed::essence;
-use crate::couch::{Path, Step};
 use crate::error::Error;
-use crate::http::body::Body;
-use crate::http::gzip::Gunzip;
-use crate::http::multipart::boundary;
 use crate::router::List;
+use stowage_couch::{Path, Step};
+use stowage_http::body::Body;
+use stowage_http::gzip::Gunzip;
+use stowage_http::multipart::boundary;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

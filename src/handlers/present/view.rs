@@ -12,17 +12,17 @@ use super::super::get::get;
 use super::super::source::Source;
 use super::super::{Exchange, Gateway};
 use super::edit::Terms;
-use crate::couch::{self, Document};
 use crate::error::Error;
-use crate::http::base64::{Encode, encoded_length};
-use crate::http::body::{Body, collect};
-use crate::http::gzip::Gunzip;
-use crate::http::headers;
-use crate::http::target::encode;
 use crate::pointer::{Entry, Outside, Pointer};
 use crate::record::About;
 use crate::router::{Database, Target};
-use crate::telemetry::activity::Activity;
+use stowage_base::activity::Activity;
+use stowage_couch::{self as couch, Document};
+use stowage_http::base64::{Encode, encoded_length};
+use stowage_http::body::{Body, collect};
+use stowage_http::gzip::Gunzip;
+use stowage_http::headers;
+use stowage_http::target::encode;
 
 /// What the documents of one answer share.
 #[derive(Clone)]

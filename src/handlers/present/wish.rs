@@ -4,9 +4,9 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::couch::Document;
-use crate::http::target::query_pairs;
 use crate::router::List;
+use stowage_couch::Document;
+use stowage_http::target::query_pairs;
 
 /// What is wanted of the attachments of a document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -218,8 +218,8 @@ impl Wishes {
 #[cfg(test)]
 mod tests {
     use super::{Wish, Wishes};
-    use crate::couch::Document;
     use crate::router::List;
+    use stowage_couch::Document;
 
     #[test]
     fn only_what_came_after_a_known_revision_is_wanted() {

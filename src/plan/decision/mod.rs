@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::members::{Members, must_be, object, text};
 use super::{Merged, PlanError, Settings};
 use crate::database::{self, Class};
-use crate::settings::as_flag;
+use stowage_base::settings::as_flag;
 
 pub use on_delete::OnDelete;
 

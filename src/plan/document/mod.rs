@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::settings::as_flag;
+use stowage_base::settings::as_flag;
 
 #[cfg(test)]
 mod properties;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::plan::{PlanError, Settings};
-use crate::storage::{Naming, driver};
+use stowage_storage::{Naming, driver};
 
 /// One item of a `field_list`.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,12 +8,12 @@ use std::fmt;
 use std::ops::Range;
 
 use super::{PlanError, Settings};
-use crate::couch::Document;
-use crate::http::target::encode;
-use crate::settings::WrongSetting;
-use crate::storage::driver;
 use confine::confine;
 use item::{Arg, Item, default_items};
+use stowage_base::settings::WrongSetting;
+use stowage_couch::Document;
+use stowage_http::target::encode;
+use stowage_storage::driver;
 
 mod confine;
 mod fit;

@@ -24,8 +24,8 @@ mod vendors;
 use serde_json::{Map, Value};
 
 use self::term::Term;
-use crate::settings::Settings;
-use crate::storage::Location;
+use stowage_base::settings::Settings;
+use stowage_storage::Location;
 
 pub use link::Link;
 

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use super::term::Term;
 use super::{At, Read, location, pair, term};
-use crate::http::target::encode;
-use crate::settings::as_flag;
+use stowage_base::settings::as_flag;
+use stowage_http::target::encode;
 
 pub(super) fn read(props: &Map<String, Value>, at: At<'_>) -> Option<Read> {
     let (mut settings, key) = match term(props, "S3")? {

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{Read, location};
-use crate::settings::{as_flag, masked_query};
+use stowage_base::settings::{as_flag, masked_query};
 
 pub(super) fn http(props: &Map<String, Value>) -> Option<Read> {
     let (url, mut settings) = settings(props)?;

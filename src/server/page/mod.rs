@@ -3,7 +3,7 @@
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-use crate::http::body::Body;
+use stowage_http::body::Body;
 
 /// The file at a path, if the page has one there.
 pub(super) fn file(path: &str) -> Option<Response<Body>> {

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use serde_json::json;
-use stowage::http::body::Body;
-use stowage::storage::{CHUNK_BYTES, Kind};
+use stowage_http::body::Body;
+use stowage_storage::{CHUNK_BYTES, Kind};
 
 use super::gated;
 use crate::bodies::bytes;

@@ -1,8 +1,8 @@
 //! Connections that break, bytes that change.
 
-use stowage::http::body::{Body, collect};
-use stowage::http::range::ByteRange;
-use stowage::storage::{CHUNK_BYTES, Kind};
+use stowage_http::body::{Body, collect};
+use stowage_http::range::ByteRange;
+use stowage_storage::{CHUNK_BYTES, Kind};
 
 use super::{behind_proxy, gated, open};
 use crate::bodies::bytes;

@@ -1,8 +1,8 @@
 //! What Dropbox's answers mean: which of them say that a file is gone, that a name is taken, that something was done.
 
 use serde_json::{Value, json};
-use stowage::http::body::Body;
-use stowage::storage::{CHUNK_BYTES, Kind};
+use stowage_http::body::Body;
+use stowage_storage::{CHUNK_BYTES, Kind};
 
 use super::{Double, error, start};
 use crate::bodies::bytes;
@@ -25,7 +25,7 @@ fn refuses(status: u16, words: &[&str]) -> Trouble {
     Trouble::Refuses(status, tags(words), None)
 }
 
-async fn stored() -> (std::sync::Arc<Double>, Target, stowage::storage::Location) {
+async fn stored() -> (std::sync::Arc<Double>, Target, stowage_storage::Location) {
     let (double, target) = start().await;
     let location = target.put(&object("x"), Body::full("x")).await.expect("stored").location;
     (double, target, location)

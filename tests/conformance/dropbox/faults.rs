@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use stowage::http::body::{Body, collect};
-use stowage::storage::{CHUNK_BYTES, Kind};
+use stowage_http::body::{Body, collect};
+use stowage_storage::{CHUNK_BYTES, Kind};
 
 use super::{Double, error, routes, start};
 use crate::bodies::{Frames, bytes};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
-use stowage::http::body::{Body, collect};
-use stowage::http::range::ByteRange;
-use stowage::storage::{CHUNK_BYTES, Kind};
+use stowage_http::body::{Body, collect};
+use stowage_http::range::ByteRange;
+use stowage_storage::{CHUNK_BYTES, Kind};
 
 use super::super::around::Around;
 use super::super::bodies::bytes;

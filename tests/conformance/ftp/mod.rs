@@ -8,9 +8,9 @@ mod unsure;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use stowage::http::body::{Body, collect};
-use stowage::http::range::ByteRange;
-use stowage::storage::{CHUNK_BYTES, Kind, Served};
+use stowage_http::body::{Body, collect};
+use stowage_http::range::ByteRange;
+use stowage_storage::{CHUNK_BYTES, Kind, Served};
 
 use super::around::Around;
 use super::bodies::bytes;

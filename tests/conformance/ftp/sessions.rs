@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use stowage::http::body::{Body, collect};
-use stowage::http::range::ByteRange;
-use stowage::storage::Kind;
+use stowage_http::body::{Body, collect};
+use stowage_http::range::ByteRange;
+use stowage_storage::Kind;
 
 use super::super::bodies::bytes;
 use super::super::support::ftp::gate::{Act, Form, Gate};
@@ -43,7 +43,7 @@ async fn operations_after_one_another_share_a_login() {
     assert_eq!(verbs(&gate).iter().filter(|verb| *verb == "TYPE").count(), 1);
 }
 
-fn location(of: &stowage::storage::Location, name: &str) -> stowage::storage::Location {
+fn location(of: &stowage_storage::Location, name: &str) -> stowage_storage::Location {
     let mut location = of.clone();
     location.insert("path".to_owned(), format!("/recordings/{name}").into());
     location

@@ -1,7 +1,7 @@
 //! Answers that do not say whether a file is there: nothing is taken for gone or free that may be there.
 
-use stowage::http::body::{Body, collect};
-use stowage::storage::{Kind, Location};
+use stowage_http::body::{Body, collect};
+use stowage_storage::{Kind, Location};
 
 use super::super::bodies::bytes;
 use super::super::support::ftp::gate::Act;

@@ -1,7 +1,7 @@
 //! What Google's answers mean: which of them say that an object is gone, that a name is taken, that something was done.
 
-use stowage::http::body::Body;
-use stowage::storage::Kind;
+use stowage_http::body::Body;
+use stowage_storage::Kind;
 
 use super::super::bodies::bytes;
 use super::super::support::google::{Step, Trouble};
@@ -53,7 +53,7 @@ const ANSWERS: [(u16, &str, Option<Kind>); 22] = [
     (599, HTML, Some(Kind::Passing)),
 ];
 
-async fn stored(google: &Google) -> stowage::storage::Location {
+async fn stored(google: &Google) -> stowage_storage::Location {
     google.target.put(&object("x"), Body::full("x")).await.expect("stored").location
 }
 

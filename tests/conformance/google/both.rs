@@ -1,7 +1,7 @@
 //! What both drivers do: limits, tokens, chunks, hashes, broken downloads.
 
-use stowage::http::body::{Body, collect};
-use stowage::storage::Kind;
+use stowage_http::body::{Body, collect};
+use stowage_storage::Kind;
 
 use super::super::bodies::{Frames, bytes};
 use super::super::support::google::{Step, Trouble};

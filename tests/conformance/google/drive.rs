@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use stowage::http::body::Body;
-use stowage::storage::{Budget, CHUNK_BYTES, Kind};
-use stowage::tasks::Tasks;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::Body;
+use stowage_storage::{Budget, CHUNK_BYTES, Kind};
 
 use super::super::around::Around;
 use super::super::bodies::bytes;

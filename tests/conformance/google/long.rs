@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use stowage::http::body::Body;
-use stowage::storage::{CHUNK_BYTES, Kind};
+use stowage_http::body::Body;
+use stowage_storage::{CHUNK_BYTES, Kind};
 use tokio::sync::Notify;
 
 use super::super::bodies::{End, Frames, bytes};

@@ -1,7 +1,7 @@
 //! Answers that are lost at every step: what was done is found out, and never done twice.
 
-use stowage::http::body::Body;
-use stowage::storage::{CHUNK_BYTES, Kind};
+use stowage_http::body::Body;
+use stowage_storage::{CHUNK_BYTES, Kind};
 
 use super::super::bodies::bytes;
 use super::super::support::google::{Step, Trouble};

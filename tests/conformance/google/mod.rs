@@ -10,7 +10,7 @@ mod storage;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use stowage::storage::CHUNK_BYTES;
+use stowage_storage::CHUNK_BYTES;
 
 use super::around::Around;
 use super::support::gateway::Couch;

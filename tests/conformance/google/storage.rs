@@ -1,10 +1,10 @@
 //! What only `google_storage` does.
 
 use serde_json::{Value, json};
-use stowage::http::body::{Body, collect};
-use stowage::http::range::ByteRange;
-use stowage::storage::{Budget, CHUNK_BYTES, Kind};
-use stowage::tasks::Tasks;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::{Body, collect};
+use stowage_http::range::ByteRange;
+use stowage_storage::{Budget, CHUNK_BYTES, Kind};
 
 use super::super::around::Around;
 use super::super::bodies::bytes;

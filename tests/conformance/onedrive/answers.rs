@@ -1,8 +1,8 @@
 //! What Graph's answers mean: which of them say that an item is gone, that a name is taken, that something was done.
 
 use serde_json::json;
-use stowage::http::body::Body;
-use stowage::storage::{CHUNK_BYTES, Kind};
+use stowage_http::body::Body;
+use stowage_storage::{CHUNK_BYTES, Kind};
 
 use super::{LARGE, refusal, start};
 use crate::bodies::bytes;

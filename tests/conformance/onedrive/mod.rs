@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use stowage::http::body::Body;
-use stowage::storage::{Budget, CHUNK_BYTES, Kind};
-use stowage::tasks::Tasks;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::Body;
+use stowage_storage::{Budget, CHUNK_BYTES, Kind};
 
 use crate::around::Around;
 use crate::bodies::{Frames, bytes};

@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 
 use super::super::attachment::OCTETS;
 use super::parts::Unfit;
-use crate::couch::Document;
 use crate::error::Error;
-use crate::http::base64::erlang;
+use stowage_couch::Document;
+use stowage_http::base64::erlang;
 
 /// An attachment of a document that is written.
 #[derive(Debug)]

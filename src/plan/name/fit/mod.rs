@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::suffix::is_extension;
 use super::{Name, NameSource};
-use crate::storage::{Fit, Spelling};
+use stowage_storage::{Fit, Spelling};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::plan::name::tests::{DATABASE, HANDLERS, fields, of, settings, text};
 use crate::plan::{NameSource, compose};
-use crate::storage::driver;
+use stowage_storage::driver;
 
 /// The name of an attachment, and the spare one.
 fn both(handler: &str, document_id: &str, attachment: &str) -> [String; 2] {
@@ -74,7 +74,7 @@ fn names_that_fit_stay_as_they_are() {
     }
     // A web server counts what it decodes.
     let kana = "か".repeat(70);
-    assert!(both("http", "doc", &kana)[0].ends_with(&crate::http::target::encode(&kana)));
+    assert!(both("http", "doc", &kana)[0].ends_with(&stowage_http::target::encode(&kana)));
 }
 
 #[test]

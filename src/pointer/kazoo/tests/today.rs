@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 
 use super::{expected, fixtures, object, url};
 use crate::pointer::kazoo::Object;
-use crate::settings::Settings;
-use crate::storage::{Wanted, today};
+use stowage_base::settings::Settings;
+use stowage_storage::{Wanted, today};
 
 fn plan(handler: &str, settings: &[Value]) -> Vec<Settings> {
     let all = settings.iter().enumerate();

@@ -1,0 +1,311 @@
+//! A storage's settings as its driver reads them: typed, tolerant, and never printed.
+//!
+//! Plans are JSON that tenants write: numbers and booleans may be written as text, `null` counts as missing. A value of a
+//! wrong type is an error that names the storage's id and the key, never the value.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+/// The final settings of one entry of a plan's `attachments`.
+#[derive(Clone, PartialEq)]
+pub struct Settings {
+    id: String,
+    handler: String,
+    members: Map<String, Value>,
+}
+
+impl Settings {
+    /// `id` is the entry's key in the plan, `handler` the driver that it names.
+    pub fn new(id: impl Into<String>, handler: impl Into<String>, members: Map<String, Value>) -> Self {
+        Self { id: id.into(), handler: handler.into(), members }
+    }
+
+    /// The entry's key in the plan.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The driver's name.
+    #[must_use]
+    pub fn handler(&self) -> &str {
+        &self.handler
+    }
+
+    /// All members as they are, secrets included.
+    #[must_use]
+    pub const fn members(&self) -> &Map<String, Value> {
+        &self.members
+    }
+
+    /// Puts members over those that are there.
+    pub fn overlay(&mut self, members: &Map<String, Value>) {
+        for (key, value) in members {
+            self.members.insert(key.clone(), value.clone());
+        }
+    }
+
+    /// A text.
+    ///
+    /// # Errors
+    /// For a value of another type.
+    pub fn text(&self, key: &str) -> Result<Option<String>, WrongSetting> {
+        match self.member(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(self.wrong(key, "must be a text")),
+        }
+    }
+
+    /// A text that has to be there and not to be empty.
+    ///
+    /// # Errors
+    /// For a missing, empty or wrong value.
+    pub fn required(&self, key: &str) -> Result<String, WrongSetting> {
+        let text = self.text(key)?.filter(|text| !text.is_empty());
+        text.ok_or_else(|| self.wrong(key, "is required"))
+    }
+
+    /// `true` or `false`, also as text.
+    ///
+    /// # Errors
+    /// For any other value.
+    pub fn flag(&self, key: &str) -> Result<Option<bool>, WrongSetting> {
+        let Some(value) = self.member(key) else { return Ok(None) };
+        as_flag(value).map(Some).ok_or_else(|| self.wrong(key, "must be true or false"))
+    }
+
+    /// A whole number from 0, also as text.
+    ///
+    /// # Errors
+    /// For any other value.
+    pub fn number(&self, key: &str) -> Result<Option<u64>, WrongSetting> {
+        let number = match self.member(key) {
+            None => return Ok(None),
+            Some(Value::Number(number)) => number.as_u64(),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            Some(_) => None,
+        };
+        number.map(Some).ok_or_else(|| self.wrong(key, "must be a whole number"))
+    }
+
+    /// A list.
+    ///
+    /// # Errors
+    /// For any other value.
+    pub fn list(&self, key: &str) -> Result<Option<&Vec<Value>>, WrongSetting> {
+        match self.member(key) {
+            None => Ok(None),
+            Some(Value::Array(list)) => Ok(Some(list)),
+            Some(_) => Err(self.wrong(key, "must be a list")),
+        }
+    }
+
+    /// An object.
+    ///
+    /// # Errors
+    /// For any other value.
+    pub fn object(&self, key: &str) -> Result<Option<&Map<String, Value>>, WrongSetting> {
+        match self.member(key) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(_) => Err(self.wrong(key, "must be an object")),
+        }
+    }
+
+    /// An error about a setting, for drivers' own rules. `what` reads on after the key.
+    pub fn wrong(&self, key: impl Into<String>, what: impl Into<String>) -> WrongSetting {
+        WrongSetting(Box::new(Fault { id: self.id.clone(), key: key.into(), what: what.into() }))
+    }
+
+    /// The same text for the same settings, and no way back to them.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let members = Value::Object(self.members.clone()).to_string();
+        let mut digest = Sha256::new();
+        for part in [&self.id, &self.handler, &members] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        hex::encode(digest.finalize())
+    }
+
+    fn member(&self, key: &str) -> Option<&Value> {
+        self.members.get(key).filter(|value| !value.is_null())
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<&String> = self.members.keys().collect();
+        f.debug_struct("Settings").field("id", &self.id).field("handler", &self.handler).field("keys", &keys).finish()
+    }
+}
+
+/// A setting that is missing or of a wrong type. Small, because it travels in many results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongSetting(Box<Fault>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fault {
+    id: String,
+    key: String,
+    what: String,
+}
+
+impl WrongSetting {
+    /// The storage's id in the plan.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// The key below its `settings`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// What is wrong, to be read after the key.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.0.what
+    }
+}
+
+impl fmt::Display for WrongSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the setting {} of storage {} {}", self.key(), self.id(), self.what())
+    }
+}
+
+impl std::error::Error for WrongSetting {}
+
+/// A boolean, also one written as a text.
+#[must_use]
+pub fn as_flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Stands for every secret value in what people and documents get to see.
+pub const MASK: &str = "********";
+
+/// A URL whose query's secrets are masked: the values of `key`, `token`, `sig`, `secret` and `password`.
+#[must_use]
+pub fn masked_query(url: &str) -> String {
+    each_pair(url, |name, value| if is_secret_parameter(name) { MASK.to_owned() } else { value.to_owned() })
+}
+
+/// Masks in a URL what it has of another URL's secrets. A parameter that only has a secret's name stays: an object's name
+/// may be its value.
+#[must_use]
+pub fn without_secrets_of(secrets: &str, url: &str) -> String {
+    each_pair(url, |name, value| match secret_of(secrets, name) {
+        Some(secret) if value == secret => MASK.to_owned(),
+        _ => value.to_owned(),
+    })
+}
+
+/// Puts the secrets of a URL's query back where another URL shows the mask.
+#[must_use]
+pub fn with_secrets_of(secrets: &str, url: &str) -> String {
+    each_pair(url, |name, value| match secret_of(secrets, name) {
+        Some(secret) if value == MASK => secret.to_owned(),
+        _ => value.to_owned(),
+    })
+}
+
+fn secret_of<'a>(secrets: &'a str, wanted: &str) -> Option<&'a str> {
+    let (_, query) = secrets.split_once('?').filter(|_| is_secret_parameter(wanted))?;
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, value)| *name == wanted && !value.is_empty()).map(|(_, value)| value)
+}
+
+fn each_pair(url: &str, change: impl Fn(&str, &str) -> String) -> String {
+    let Some((path, query)) = url.split_once('?') else { return url.to_owned() };
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) => format!("{name}={}", change(name, value)),
+        None => pair.to_owned(),
+    };
+    format!("{path}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&"))
+}
+
+/// Whether a query parameter of this name is secret.
+#[must_use]
+pub fn is_secret_parameter(name: &str) -> bool {
+    ["key", "token", "sig", "secret", "password"].iter().any(|secret| name.eq_ignore_ascii_case(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Settings, masked_query, with_secrets_of, without_secrets_of};
+
+    fn settings(members: &Value) -> Settings {
+        Settings::new("backend1", "s3", members.as_object().cloned().unwrap())
+    }
+
+    #[test]
+    fn numbers_and_booleans_may_be_written_as_text() {
+        let settings = settings(&json!({
+            "port": "9000", "port2": 9000, "yes": "true", "no": false, "text": "a", "list": [1], "object": {"a": 1}
+        }));
+        assert_eq!(settings.number("port"), Ok(Some(9000)));
+        assert_eq!(settings.number("port2"), Ok(Some(9000)));
+        assert_eq!(settings.flag("yes"), Ok(Some(true)));
+        assert_eq!(settings.flag("no"), Ok(Some(false)));
+        assert_eq!(settings.text("text").unwrap().as_deref(), Some("a"));
+        assert_eq!(settings.list("list").unwrap().map(Vec::len), Some(1));
+        assert_eq!(settings.object("object").unwrap().map(|object| object.len()), Some(1));
+    }
+
+    #[test]
+    fn missing_and_null_are_the_same() {
+        let settings = settings(&json!({ "null": null }));
+        for key in ["null", "missing"] {
+            assert_eq!(settings.text(key), Ok(None));
+            assert_eq!(settings.number(key), Ok(None));
+            assert_eq!(settings.flag(key), Ok(None));
+            assert!(settings.required(key).is_err());
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_names_backend_and_key_and_never_the_value() {
+        for value in [json!({"canary": 1}), json!(["canary"]), json!(1.5), json!(-1), json!(true)] {
+            let settings = settings(&json!({ "key": value }));
+            let errors = [settings.text("key").err(), settings.number("key").err()];
+            for error in errors.into_iter().flatten() {
+                let text = error.to_string();
+                assert!(text.contains("key") && text.contains("backend1") && !text.contains("canary"), "{text}");
+            }
+            assert!(settings.text("key").is_err());
+            assert!(!format!("{settings:?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn the_secrets_of_a_query_are_masked_and_put_back() {
+        let secret = "https://h/p?key=abc&x=1&Token=t%20u&recording=";
+        let masked = masked_query(&format!("{secret}a%2Fb"));
+        assert_eq!(masked, "https://h/p?key=********&x=1&Token=********&recording=a%2Fb");
+        assert_eq!(without_secrets_of(secret, &format!("{secret}a%2Fb")), masked);
+        assert_eq!(with_secrets_of(secret, &masked), format!("{secret}a%2Fb"));
+        assert_eq!(without_secrets_of("https://h/p?key=", "https://h/p?key=a.mp3"), "https://h/p?key=a.mp3");
+        assert_eq!(masked_query("https://h/key=1"), "https://h/key=1");
+    }
+
+    #[test]
+    fn a_fingerprint_tells_settings_apart() {
+        let one = settings(&json!({"a": 1})).fingerprint();
+        assert_eq!(one, settings(&json!({"a": 1})).fingerprint());
+        assert_ne!(one, settings(&json!({"a": 2})).fingerprint());
+    }
+}

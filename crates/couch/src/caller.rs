@@ -1,0 +1,239 @@
+//! Asking a CouchDB on somebody's behalf.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+
+use super::client::{Couch, DocumentPath};
+use super::document::Document;
+use super::error::Error;
+use stowage_base::activity::Activity;
+use stowage_http::body::{Body, collect};
+use stowage_http::target::encode;
+use stowage_http::{forwarded, headers};
+
+/// A CouchDB, and on whose behalf it is asked.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    couch: Couch,
+    headers: HeaderMap,
+    activity: Activity,
+}
+
+/// What a client sent, except what is about its own body and answer.
+pub(super) fn of_client(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers::strip_request(&mut headers);
+    headers::join_cookies(&mut headers);
+    headers::forget_message(&mut headers);
+    headers
+}
+
+/// What CouchDB answered to a request for a document.
+#[derive(Debug)]
+pub enum Answer {
+    /// The document, with the head of the answer.
+    Document(Document, http::response::Parts),
+    /// Anything else, to be judged or passed on.
+    Other(Response<Bytes>),
+}
+
+/// What CouchDB answered to a request for several revisions of a document.
+#[derive(Debug)]
+pub enum Revisions {
+    /// What it has of them, `None` for one that it does not have, and the head of the answer.
+    There(Vec<Option<Document>>, http::response::Parts),
+    /// Anything else, to be judged or passed on.
+    Other(Response<Bytes>),
+}
+
+/// What CouchDB answered to a save.
+#[derive(Debug)]
+pub struct Save {
+    /// The head of the answer.
+    pub head: http::response::Parts,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Caller {
+    pub(super) const fn new(couch: Couch, headers: HeaderMap, activity: Activity) -> Self {
+        Self { couch, headers, activity }
+    }
+
+    /// Who is asked.
+    #[must_use]
+    pub const fn couch(&self) -> &Couch {
+        &self.couch
+    }
+
+    /// Takes note of what is done.
+    #[must_use]
+    pub const fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// Scheme and host that the client asked, if it said so.
+    #[must_use]
+    pub fn base(&self) -> Option<String> {
+        forwarded::base(&self.headers)
+    }
+
+    /// Reads a document. `query` is a raw query string, such as `rev=1-a`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn read(&self, path: &DocumentPath, query: &str) -> Result<Answer, Error> {
+        let mark = if query.is_empty() { "" } else { "?" };
+        let target = format!("{}/{}{mark}{query}", path.database, path.document);
+        let answer = self.send(Method::GET, &target, Bytes::new()).await?;
+        if answer.status() != StatusCode::OK {
+            return Ok(Answer::Other(answer));
+        }
+        let (head, bytes) = answer.into_parts();
+        Ok(Answer::Document(self.parsed(&bytes)?, head))
+    }
+
+    fn parsed(&self, bytes: &[u8]) -> Result<Document, Error> {
+        Document::parse(bytes).map_err(|error| self.couch.failed(Error::Nonsense(error)))
+    }
+
+    /// Reads revisions of a document: `all` leaves, or a JSON list of revisions, not encoded yet. `more` is the rest of the
+    /// raw query: `&latest=true` gives the leaves that each of them has led to. (With a plain `?rev=` it would give the
+    /// winner, whatever the revision: `chttpd_db:db_doc_req`.)
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn open_revs(&self, path: &DocumentPath, revs: &str, more: &str) -> Result<Revisions, Error> {
+        #[derive(serde::Deserialize)]
+        struct Leaf {
+            ok: Option<Box<serde_json::value::RawValue>>,
+        }
+        let target = format!("{}/{}?open_revs={}{more}", path.database, path.document, encode(revs));
+        let answer = self.send(Method::GET, &target, Bytes::new()).await?;
+        if answer.status() != StatusCode::OK {
+            return Ok(Revisions::Other(answer));
+        }
+        let (head, bytes) = answer.into_parts();
+        let Ok(leaves) = serde_json::from_slice::<Vec<Leaf>>(&bytes) else {
+            // What does not know `open_revs` gives the document.
+            let document = Document::parse(&bytes).map_err(Error::Nonsense)?;
+            return Ok(Revisions::There(vec![Some(document)], head));
+        };
+        let parse = |leaf: Leaf| leaf.ok.map(|text| Document::parse(text.get().as_bytes())).transpose();
+        let leaves = leaves.into_iter().map(parse).collect::<Result<_, _>>().map_err(Error::Nonsense)?;
+        Ok(Revisions::There(leaves, head))
+    }
+
+    /// Reads an attachment that CouchDB itself keeps. Its name is not encoded yet.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn attachment(&self, path: &DocumentPath, name: &str) -> Result<Response<Bytes>, Error> {
+        let target = format!("{}/{}/{}", path.database, path.document, encode(name));
+        let mut request = self.request(Method::GET, &target, Body::empty())?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
+        self.exchange(request).await
+    }
+
+    /// Writes a document; the revision that it follows stands in it.
+    ///
+    /// # Errors
+    /// See [`Error`]: whether the document was written is then unknown.
+    pub async fn save(&self, path: &DocumentPath, document: &Bytes) -> Result<Save, Error> {
+        let target = format!("{}/{}", path.database, path.document);
+        let (head, body) = self.send(Method::PUT, &target, document.clone()).await?.into_parts();
+        Ok(Save { head, body })
+    }
+
+    /// Sends a client's own request on with another body, which it fits: its method, target and headers stay.
+    ///
+    /// # Errors
+    /// See [`Error`]: what the request has done is then unknown.
+    pub async fn write(&self, head: &http::request::Parts, body: &Bytes) -> Result<Save, Error> {
+        let mut request = Request::from_parts(head.clone(), Body::full(body.clone()));
+        let call = self.activity.couch(request.method());
+        call.propagate(request.headers_mut());
+        let answer = match self.couch.forward(request, self.couch.patience).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                call.ended(error.reason());
+                return Err(error);
+            }
+        };
+        let (head, body) = answer.into_parts();
+        match collect(body, self.couch.document_bytes).await {
+            Ok(body) => {
+                call.answered(head.status);
+                Ok(Save { head, body })
+            }
+            Err(error) => {
+                call.ended("broken");
+                Err(Error::Body(error))
+            }
+        }
+    }
+
+    /// Sends a request with a JSON body, or none. `target` is a path below the root of this CouchDB, encoded and without a
+    /// slash in front, with its query.
+    ///
+    /// # Errors
+    /// See [`Error`]: what a request that changes something has done is then unknown.
+    pub async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<Response<Bytes>, Error> {
+        self.exchange(self.request(method, target, Body::full(body))?).await
+    }
+
+    async fn exchange(&self, mut request: Request<Body>) -> Result<Response<Bytes>, Error> {
+        let call = self.activity.couch(request.method());
+        call.propagate(request.headers_mut());
+        let answer = self.couch.server.send(request, self.couch.patience).await.map_err(Error::Client);
+        let (mut head, body) = match answer {
+            Ok(answer) => answer.into_parts(),
+            Err(error) => {
+                call.ended(error.reason());
+                return Err(self.couch.failed(error));
+            }
+        };
+        let bytes = match collect(body, self.couch.document_bytes).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                call.ended("broken");
+                return Err(self.couch.failed(Error::Body(error)));
+            }
+        };
+        call.answered(head.status);
+        headers::strip_response(&mut head.headers);
+        Ok(Response::from_parts(head, bytes))
+    }
+
+    pub(super) fn request(&self, method: Method, target: &str, body: Body) -> Result<Request<Body>, Error> {
+        let target = format!("{}/{target}", self.couch.prefix);
+        let mut request = Request::builder().method(method).uri(target).body(body)?;
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.entry(HOST).or_insert_with(|| self.couch.authority.clone());
+        Ok(request)
+    }
+}
+
+/// Whether a 404 says that the database, not the document, is missing.
+#[must_use]
+pub fn is_missing_database(body: &[u8]) -> bool {
+    reason(body).is_some_and(|reason| reason.starts_with("Database does not exist"))
+}
+
+/// Whether a 404 is about a document that was deleted.
+#[must_use]
+pub fn is_deleted(body: &[u8]) -> bool {
+    reason(body).is_some_and(|reason| reason == "deleted")
+}
+
+fn reason(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        reason: String,
+    }
+    serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.reason)
+}

@@ -1,0 +1,91 @@
+//! Why CouchDB could not be asked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::document::NotADocument;
+use stowage_http::body::BoxError;
+use stowage_http::client;
+
+/// CouchDB could not be asked.
+#[derive(Debug)]
+pub enum Error {
+    /// No answer.
+    Client(client::Error),
+    /// The answer broke off, or is larger than `limits.document_bytes`.
+    Body(BoxError),
+    /// The answer is no document.
+    Nonsense(NotADocument),
+    /// The request could not be built.
+    Request(http::Error),
+    /// Any of them, of a connection of a plan; with its id.
+    At(Arc<str>, Box<Self>),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client(_) => "CouchDB does not answer",
+            Self::Body(_) => "CouchDB's answer cannot be read",
+            Self::Nonsense(_) => "CouchDB's answer makes no sense",
+            Self::Request(_) => "the request to CouchDB is malformed",
+            Self::At(id, error) => return write!(f, "connection {id}: {error}"),
+        })
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Client(error) => Some(error),
+            Self::Body(error) => Some(&**error),
+            Self::Nonsense(error) => Some(error),
+            Self::Request(error) => Some(error),
+            Self::At(_, error) => error.source(),
+        }
+    }
+}
+
+impl Error {
+    /// The failure itself, wherever it was.
+    #[must_use]
+    pub fn itself(&self) -> &Self {
+        match self {
+            Self::At(_, error) => error.itself(),
+            error => error,
+        }
+    }
+
+    /// The id of the plan's connection that it was at; `None` for the configured CouchDB.
+    #[must_use]
+    pub fn connection(&self) -> Option<&str> {
+        match self {
+            Self::At(id, _) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The failure in one word, for metrics and spans.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::At(_, error) => error.reason(),
+            Self::Client(error) => match error.kind() {
+                client::Kind::Resolve | client::Kind::Refused | client::Kind::Connect | client::Kind::Tls => {
+                    "unreachable"
+                }
+                client::Kind::Silent => "silent",
+                client::Kind::Broken => "broken",
+                client::Kind::BadAnswer(_) => "nonsense",
+            },
+            Self::Body(_) => "broken",
+            Self::Nonsense(_) | Self::Request(_) => "nonsense",
+        }
+    }
+}
+
+impl From<http::Error> for Error {
+    fn from(error: http::Error) -> Self {
+        Self::Request(error)
+    }
+}

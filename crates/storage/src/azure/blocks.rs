@@ -1,0 +1,178 @@
+//! Bodies of more than one chunk: blocks, the next chunk filling while the last one is sent, and then their list.
+//!
+//! Blocks that no list names are nothing that a reader could see. Azure throws them away a week after the last one, or when
+//! a blob of that name is stored; there is no call that removes them without making such a blob, so none is made: it would be
+//! seen for a moment, and would take the blocks of another upload of that name with it.
+
+use std::sync::Arc;
+
+use azure_core::http::{Method, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::TryFutureExt;
+use md5::{Digest, Md5};
+use serde::Serialize;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use super::ask::{Account, Call};
+use super::claim::{Claim, OWNER};
+use super::put::content_type;
+use crate::finish::to_the_end;
+use crate::session::{self, send_all};
+use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
+use stowage_http::target::encode;
+
+/// Stores a body of more than one chunk, whose first chunk was taken already.
+pub(super) async fn store(account: &Arc<Account>, object: &Object, mut upload: Upload, first: Chunk) -> Result<Stored> {
+    if upload.length().is_some_and(|length| length.div_ceil(CHUNK_BYTES as u64) > MOST_BLOCKS as u64) {
+        return Err(too_many_blocks());
+    }
+    let free = !object.taken && account.is_free(&object.name).await?;
+    let mut session = Session {
+        account: Arc::clone(account),
+        blob: if free { object.name.clone() } else { object.spare.clone() },
+        owner: Uuid::new_v4().simple().to_string(),
+        ids: Vec::new(),
+        sending: None,
+    };
+    let report = upload.report();
+    send_all(&mut session, &mut upload, first).await?;
+    let digests = report.digests().ok_or_else(|| Error::new(Kind::Passing, "the body could not be hashed"))?;
+    let commit = session.commit(content_type(&object.content_type), STANDARD.encode(digests.md5));
+    to_the_end(&account.tasks, "azure block list", commit).await.map(Claim::keep)
+}
+
+/// Blocks on their way to become a blob.
+#[derive(Debug)]
+struct Session {
+    account: Arc<Account>,
+    blob: String,
+    owner: String,
+    ids: Vec<String>,
+    sending: Option<JoinHandle<Option<Result<()>>>>,
+}
+
+/// The body of `Put Block List`. A block is looked for among those that no blob has yet.
+#[derive(Serialize)]
+#[serde(rename = "BlockList")]
+struct List<'a> {
+    #[serde(rename = "Uncommitted")]
+    ids: &'a [String],
+}
+
+impl Session {
+    async fn commit(self, content_type: String, md5: String) -> Result<Claim> {
+        let list = azure_core::xml::to_xml(&List { ids: &self.ids })
+            .map_err(|_| Error::new(Kind::Refused, "a list of blocks cannot be made"))?;
+        let list_md5 = STANDARD.encode(Md5::digest(&list));
+        let call = self.account.call("make an object of its blocks", Method::Put, None, &self.blob)?;
+        let call = call
+            .query("comp=blocklist")
+            .header("content-type", "application/xml")
+            .header("content-md5", &list_md5)
+            .header("x-ms-blob-content-type", content_type)
+            .header("x-ms-blob-content-md5", md5)
+            .header("if-none-match", "*")
+            .header(OWNER, &self.owner)
+            .data(list);
+        let mut claim = Claim::doubtful(Arc::clone(&self.account), &self.blob, &self.owner);
+        let reply = match self.account.ask(&call).await {
+            Ok(reply) => reply,
+            Err(lost) if !lost.seen => {
+                claim.give_up();
+                return Err(lost.error);
+            }
+            Err(lost) => return if claim.settle().await.unwrap_or(false) { Ok(claim) } else { Err(lost.error) },
+        };
+        if reply.is_done() {
+            claim.confirm(&reply);
+            return reply.check(&list_md5).map(|()| claim);
+        }
+        // The first try may have made the very blob that the second one met, or may still be at it: then the claim stays.
+        if reply.doubtful && claim.settle().await.unwrap_or(false) {
+            return Ok(claim);
+        }
+        if !reply.doubtful {
+            claim.give_up();
+        }
+        // Whoever stores a blob of that name throws the blocks of all others away.
+        let overtaken = reply.status == StatusCode::BadRequest && reply.code() == "InvalidBlockList";
+        Err(if reply.is_taken() || overtaken {
+            Error::new(Kind::Passing, "another object took the name during the upload")
+        } else {
+            reply.refusal()
+        })
+    }
+}
+
+impl session::Session for Session {
+    /// Begins to send a block.
+    fn send(&mut self, chunk: Chunk) -> Result<()> {
+        if self.ids.len() >= MOST_BLOCKS {
+            return Err(too_many_blocks());
+        }
+        let id = block_id(&self.owner, self.ids.len());
+        let call = self.account.call("store a block", Method::Put, None, &self.blob)?;
+        let call = call.query(&format!("comp=block&blockid={}", encode(&id)));
+        self.ids.push(id);
+        self.sending = Some(self.account.tasks.spawn("azure block", block(Arc::clone(&self.account), call, chunk)));
+        Ok(())
+    }
+
+    /// Waits for the block that is being sent.
+    async fn sent(&mut self) -> Result<()> {
+        let Some(sending) = &mut self.sending else { return Ok(()) };
+        let outcome = sending.map_err(|_| broke_off()).await;
+        self.sending = None;
+        outcome?.ok_or_else(broke_off)?
+    }
+}
+
+async fn block(account: Arc<Account>, call: Call, chunk: Chunk) -> Result<()> {
+    let data = chunk.data.clone();
+    let md5 =
+        tokio::task::spawn_blocking(move || STANDARD.encode(Md5::digest(&data))).await.map_err(|_| broke_off())?;
+    let reply = account.ask(&call.header("content-md5", &md5).data(chunk.data.clone())).await?;
+    if !reply.is_done() {
+        return Err(reply.refusal());
+    }
+    reply.check(&md5)
+}
+
+/// All ids of a blob have to be of one length, and those of two uploads of one name must differ.
+fn block_id(owner: &str, index: usize) -> String {
+    STANDARD.encode(format!("{owner}{index:05}"))
+}
+
+fn too_many_blocks() -> Error {
+    Error::new(Kind::Refused, "Azure takes no more than 50,000 blocks, which are 244 GiB here")
+}
+
+fn broke_off() -> Error {
+    Error::new(Kind::Passing, "the upload of a block broke off")
+}
+
+/// "Scalability and performance targets for Blob storage".
+const MOST_BLOCKS: usize = 50_000;
+
+#[cfg(test)]
+mod tests {
+    use super::{List, MOST_BLOCKS, block_id};
+
+    #[test]
+    fn ids_are_of_one_length_and_differ() {
+        let (one, other) = ("0123456789abcdef0123456789abcdef", "1123456789abcdef0123456789abcdef");
+        let ids = [block_id(one, 0), block_id(one, 1), block_id(one, MOST_BLOCKS - 1), block_id(other, 0)];
+        assert!(ids.iter().all(|id| id.len() == ids[0].len() && id.len() <= 64), "{ids:?}");
+        assert!(ids.iter().enumerate().all(|(at, id)| !ids[..at].contains(id)), "{ids:?}");
+    }
+
+    #[test]
+    fn a_list_names_its_blocks_in_their_order() {
+        let xml = azure_core::xml::to_xml(&List { ids: &["Yg==".to_owned(), "YQ==".to_owned()] }).unwrap();
+        let text = String::from_utf8(xml.to_vec()).unwrap();
+        let list = "<BlockList><Uncommitted>Yg==</Uncommitted><Uncommitted>YQ==</Uncommitted></BlockList>";
+        assert!(text.ends_with(list), "{text}");
+    }
+}

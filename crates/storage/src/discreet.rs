@@ -1,0 +1,113 @@
+//! Drivers whose errors hold no secret, whatever a storage says: some repeat what they were sent.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::BoxFuture;
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::error::Result;
+use super::registry::Driver;
+use super::{Backend, Download, Fetch, Location, Object, Stored, Upload};
+use stowage_base::settings::{Settings, is_secret_parameter};
+
+/// A driver, and what its errors must not say.
+pub(super) struct Discreet {
+    driver: Arc<dyn Backend>,
+    secrets: Vec<String>,
+}
+
+impl Discreet {
+    pub(super) const fn new(driver: Arc<dyn Backend>, secrets: Vec<String>) -> Self {
+        Self { driver, secrets }
+    }
+}
+
+impl fmt::Debug for Discreet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.driver.fmt(f)
+    }
+}
+
+impl Backend for Discreet {
+    fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
+        Box::pin(async move { self.driver.put(object, upload).await.map_err(|error| error.without(&self.secrets)) })
+    }
+
+    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
+        Box::pin(async move { self.driver.get(location, fetch).await.map_err(|error| error.without(&self.secrets)) })
+    }
+
+    fn url(&self, name: &str) -> String {
+        self.driver.url(name)
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.driver.delete(location).await.map_err(|error| error.without(&self.secrets)) })
+    }
+}
+
+/// Every secret of a storage's settings, in the forms in which it travels; the longest first.
+pub(super) fn secrets(settings: &Settings, driver: &Driver) -> Vec<String> {
+    let mut found = Vec::new();
+    of_members(settings.members(), driver, &mut found);
+    found.retain(|secret: &String| !secret.is_empty());
+    found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    found.dedup();
+    found
+}
+
+fn of_members(members: &Map<String, Value>, driver: &Driver, found: &mut Vec<String>) {
+    for (key, value) in members {
+        let secret = matches!(key.as_str(), "secret" | "password") || driver.secrets.contains(&key.as_str());
+        match value {
+            Value::String(text) if secret => found.push(text.clone()),
+            Value::Object(headers) if key == "headers" => {
+                found.extend(headers.values().filter_map(Value::as_str).map(str::to_owned));
+            }
+            Value::String(text) if key == "url" => of_url(text, found),
+            Value::Object(members) => of_members(members, driver, found),
+            _ => {}
+        }
+    }
+}
+
+fn of_url(text: &str, found: &mut Vec<String>) {
+    let Ok(url) = text.parse::<Url>() else { return };
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (user, password) = (decoded(url.username()), url.password().map(decoded).unwrap_or_default());
+    if !user.is_empty() || !password.is_empty() {
+        found.push(STANDARD.encode(format!("{user}:{password}")));
+    }
+    found.extend([url.password().unwrap_or_default().to_owned(), password]);
+    let raw = url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    for (_, value) in raw.filter(|(name, _)| is_secret_parameter(name)) {
+        found.extend([value.to_owned(), decoded(value)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::secrets;
+    use crate::{Error, Kind, driver};
+    use stowage_base::settings::Settings;
+
+    #[test]
+    fn what_a_storage_repeats_is_masked() {
+        let settings = json!({
+            "url": "https://me:p%40ss@h/x?token=t0ken&recording=", "headers": {"X-Key": "header-secret"}, "password": "pw",
+        });
+        let settings = Settings::new("a", "http", settings.as_object().unwrap().clone());
+        let secrets = secrets(&settings, driver("http").unwrap());
+        let said = b"you sent bWU6cEBzcw== p@ss p%40ss t0ken header-secret pw";
+        let error = Error::new(Kind::Refused, "it said t0ken").saying(said).without(&secrets);
+        assert_eq!(error.said(), "you sent ******** ******** ******** ******** ******** ********");
+        assert_eq!(error.to_string(), "it said ********");
+    }
+}

@@ -1,0 +1,247 @@
+//! Calls to Dropbox's API: arguments in a header or as JSON, and what a refusal says.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::Endpoints;
+use crate::api::{Api, Call, Fault, Lost, Reply, Vendor};
+use crate::endpoint::Endpoint;
+use crate::oauth::{Authorized, Key, Subject};
+use crate::{Context, Error, Kind, Result};
+use stowage_base::tasks::Tasks;
+
+static DROPBOX: Vendor = Vendor { name: "Dropbox", fault };
+
+/// Somebody's Dropbox, as a grant may use it.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// The storage's id in the plan.
+    pub(super) id: String,
+    pub(super) tasks: Tasks,
+    authorized: Authorized,
+    content: Endpoint,
+    rpc: Endpoint,
+}
+
+/// `FileMetadata` (`files.stone` of `dropbox/dropbox-api-spec`).
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct File {
+    pub(super) id: String,
+    /// Changes with every version.
+    pub(super) rev: String,
+    pub(super) size: u64,
+    pub(super) content_hash: Option<String>,
+    pub(super) client_modified: String,
+}
+
+impl Account {
+    pub(super) fn open(id: &str, grant: String, context: &Context) -> Result<Self> {
+        let Endpoints { dropbox_content, dropbox_api, .. } = &context.options.endpoints;
+        let (content, rpc) = (Endpoint::read(dropbox_content)?, Endpoint::read(dropbox_api)?);
+        let api = Api::new(&DROPBOX, context.client.clone(), vec![content.origin.clone(), rpc.origin.clone()]);
+        let key = Key { subject: Subject::Document(grant), scope: SCOPE, endpoint: None };
+        let authorized = Authorized::new(api, context.oauth.clone(), key);
+        Ok(Self { id: id.to_owned(), tasks: context.tasks.clone(), authorized, content, rpc })
+    }
+
+    /// Sends bytes; the arguments go into a header.
+    pub(super) async fn upload(&self, route: &str, argument: &Value, data: Bytes) -> std::result::Result<Reply, Lost> {
+        let call = self.content_call(Method::POST, route, argument).map_err(|error| Lost { error, seen: false })?;
+        self.authorized.ask(&call.body(HeaderValue::from_static("application/octet-stream"), data)).await
+    }
+
+    /// A call whose answer is an object.
+    pub(super) fn download(&self, argument: &Value) -> Result<Call> {
+        // GET is what the page on content-download endpoints says of ranges.
+        Ok(self.content_call(Method::GET, "download", argument)?.object())
+    }
+
+    /// Sends a call.
+    pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
+        self.authorized.ask(call).await
+    }
+
+    /// What is at a path; `None` where nothing is, or a folder.
+    pub(super) async fn look(&self, path: &str) -> Result<Option<File>> {
+        let reply = self.rpc("get_metadata", &json!({ "path": path })).await?;
+        if reply.code() == "path/not_found" {
+            return Ok(None);
+        }
+        if !reply.is_done() {
+            return Err(reply.refusal("look for an object"));
+        }
+        let found: Value = reply.json()?;
+        if found.get(".tag").and_then(Value::as_str) != Some("file") {
+            return Ok(None);
+        }
+        reply.json().map(Some)
+    }
+
+    /// Whether nothing is at a path, for certain: what Dropbox does not say is not free.
+    ///
+    /// # Errors
+    /// Where it cannot be asked now, and `Refused` for a path that it cannot take.
+    pub(super) async fn is_free(&self, path: &str) -> Result<bool> {
+        let reply = self.rpc("get_metadata", &json!({ "path": path })).await?;
+        let refusal = || reply.refusal("look for an object");
+        match reply.code() {
+            "path/not_found" => Ok(true),
+            "path/malformed_path" => Err(refusal()),
+            _ if reply.is_done() || refusal().kind() != Kind::Passing => Ok(false),
+            _ => Err(refusal()),
+        }
+    }
+
+    /// Removes a file, also one that is gone.
+    pub(super) async fn remove(&self, id: &str) -> Result<()> {
+        let reply = self.rpc("delete_v2", &json!({ "path": id })).await?;
+        if reply.is_done() || reply.code() == "path_lookup/not_found" {
+            return Ok(());
+        }
+        Err(reply.refusal("remove an object"))
+    }
+
+    async fn rpc(&self, route: &str, argument: &Value) -> std::result::Result<Reply, Lost> {
+        let call = self.rpc.call(Method::POST, &format!("/2/files/{route}"));
+        let json = HeaderValue::from_static("application/json");
+        self.authorized.ask(&call.body(json, argument.to_string())).await
+    }
+
+    fn content_call(&self, method: Method, route: &str, argument: &Value) -> Result<Call> {
+        let argument = HeaderValue::from_str(&ascii(argument))
+            .map_err(|_| Error::new(Kind::Refused, "a name that cannot stand in a request"))?;
+        Ok(self.content.call(method, &format!("/2/files/{route}")).header(ARGUMENT, argument))
+    }
+}
+
+/// An opened account that tasks share.
+pub(super) type Shared = Arc<Account>;
+
+/// JSON for a header: all but printable ASCII escaped, DEL too (`dropbox.com/developers/reference/json-encoding`).
+fn ascii(value: &Value) -> String {
+    let mut text = String::new();
+    for character in value.to_string().chars() {
+        if matches!(character, ' '..='~') {
+            text.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            // Writing to a `String` cannot fail.
+            let _ = write!(text, "\\u{unit:04x}");
+        }
+    }
+    text
+}
+
+/// The tags of an error, from the outermost inwards, as `path/conflict/file`; behind `incorrect_offset` the right one.
+///
+/// Dropbox answers 409 for everything that a route may refuse; the tags say what it is (`files.stone`, `auth.stone`, and
+/// the "Error handling guide"). `error_summary` has the same words, and dots against programs that parse it. 400 and
+/// 5xx come as a sentence. Every 5xx is a fault of Dropbox's servers ("Errors by status code").
+fn fault(status: StatusCode, text: &[u8]) -> Fault {
+    let document: Value = serde_json::from_slice(text).unwrap_or_default();
+    let mut words: Vec<String> = Vec::new();
+    let mut at = document.get("error");
+    while let Some(union) = at.filter(|_| words.len() < DEEPEST) {
+        let tag = union.get(".tag").and_then(Value::as_str).filter(|tag| is_word(tag));
+        words.extend(tag.map(str::to_owned));
+        words.extend(union.get("correct_offset").and_then(Value::as_u64).map(|offset| offset.to_string()));
+        // A struct inside a union stands beside the tag; the structs of uploads and of rate limits keep theirs as `reason`.
+        at = tag.and_then(|tag| union.get(tag)).or_else(|| union.get("reason")).filter(|inner| inner.is_object());
+    }
+    let limited = words.iter().any(|word| word == "too_many_write_operations" || word == "too_many_requests");
+    // `RateLimitError`: beside the header, which proxies lose.
+    let pause = document.pointer("/error/retry_after").and_then(Value::as_u64).map(Duration::from_secs);
+    Fault { code: words.join("/"), passes: limited || status.is_server_error(), pause }
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// What a grant has to allow.
+const SCOPE: &str = "files.metadata.read files.content.read files.content.write";
+const ARGUMENT: HeaderName = HeaderName::from_static("dropbox-api-arg");
+/// No error of the specification is deeper.
+const DEEPEST: usize = 6;
+
+#[cfg(test)]
+#[expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
+mod tests {
+    use http::StatusCode;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::{ascii, fault};
+
+    fn code(error: Value) -> (String, bool) {
+        let fault =
+            fault(StatusCode::CONFLICT, json!({"error_summary": "x/..", "error": error}).to_string().as_bytes());
+        (fault.code, fault.passes)
+    }
+
+    #[test]
+    fn refusals_are_told_by_their_tags() {
+        let conflict = json!({".tag": "conflict", "conflict": {".tag": "file"}});
+        for (error, expected, passes) in [
+            (json!({".tag": "path", "path": {".tag": "not_found"}}), "path/not_found", false),
+            (json!({".tag": "path", "reason": conflict, "upload_session_id": "s"}), "path/conflict/file", false),
+            (json!({".tag": "path", "path": conflict}), "path/conflict/file", false),
+            (
+                json!({".tag": "path", "reason": {".tag": "too_many_write_operations"}}),
+                "path/too_many_write_operations",
+                true,
+            ),
+            (json!({".tag": "too_many_write_operations"}), "too_many_write_operations", true),
+            (json!({"reason": {".tag": "too_many_requests"}, "retry_after": 3}), "too_many_requests", true),
+            (json!({".tag": "path", "reason": {".tag": "insufficient_space"}}), "path/insufficient_space", false),
+            (json!({".tag": "incorrect_offset", "correct_offset": 77}), "incorrect_offset/77", false),
+            (
+                json!({".tag": "lookup_failed", "lookup_failed": {".tag": "incorrect_offset", "correct_offset": 7}}),
+                "lookup_failed/incorrect_offset/7",
+                false,
+            ),
+            (
+                json!({".tag": "path", "path": {".tag": "malformed_path", "malformed_path": "/mine"}}),
+                "path/malformed_path",
+                false,
+            ),
+            (json!({".tag": "Not A Word"}), "", false),
+        ] {
+            assert_eq!(code(error), (expected.to_owned(), passes));
+        }
+        assert_eq!(fault(StatusCode::BAD_REQUEST, b"Error in call to API function").code, "");
+    }
+
+    #[test]
+    fn a_fault_of_dropbox_passes_and_a_limit_says_how_long() {
+        for status in [500, 502, 503, 504, 507, 599] {
+            assert!(fault(StatusCode::from_u16(status).unwrap(), b"<html>").passes, "{status}");
+        }
+        let limit = json!({"error_summary": "x", "error": {"reason": {".tag": "too_many_requests"}, "retry_after": 3}});
+        let limit = fault(StatusCode::TOO_MANY_REQUESTS, limit.to_string().as_bytes());
+        assert_eq!(limit.pause.map(|pause| pause.as_secs()), Some(3));
+    }
+
+    #[test]
+    fn arguments_are_printable_ascii() {
+        assert_eq!(ascii(&json!({"path": "/ü 日\u{7f}\n😀"})), r#"{"path":"/\u00fc \u65e5\u007f\n\ud83d\ude00"}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn arguments_mean_what_they_say(text in any::<String>()) {
+            let value = json!({ "path": text });
+            let header = ascii(&value);
+            prop_assert!(header.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            prop_assert_eq!(serde_json::from_str::<Value>(&header).unwrap(), value);
+        }
+    }
+}

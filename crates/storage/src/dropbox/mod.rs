@@ -1,0 +1,108 @@
+//! The `dropbox` driver: files of somebody's Dropbox, over API v2.
+//!
+//! Facts are from `files.stone` and `auth.stone` of `dropbox/dropbox-api-spec` and from
+//! `dropbox.com/developers/documentation/http/documentation`. Bodies of up to one chunk are one `/2/files/upload`, larger
+//! ones an upload session: a single request may have 150 MiB, but only a chunk can be sent again exactly when Dropbox asks
+//! to be left alone, or a connection breaks, in the middle of it.
+
+mod account;
+mod claim;
+mod get;
+mod hash;
+mod put;
+mod session;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use self::account::{Account, Shared};
+use super::{
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
+};
+use stowage_base::settings::Settings;
+
+/// The `dropbox` driver for [`DRIVERS`](super::DRIVERS).
+pub(super) const DRIVER: Driver = Driver {
+    handler: "dropbox",
+    naming: Naming::Flat,
+    // A part has 255 characters ("File names", help.dropbox.com); the whole has no limit that is written down.
+    fit: Fit { part: FILE_NAME, whole: 1024, spelling: Spelling::Desktop },
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
+    secrets: &[],
+    open: |settings, context| Ok(Arc::new(Dropbox::open(settings, context)?)),
+};
+
+/// An opened Dropbox.
+#[derive(Debug)]
+pub(super) struct Dropbox {
+    account: Shared,
+}
+
+impl Dropbox {
+    /// Reads the settings; nothing is sent.
+    ///
+    /// # Errors
+    /// `Settings`.
+    pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
+        let grant = settings.required("oauth_doc_id")?;
+        Ok(Self { account: Arc::new(Account::open(settings.id(), grant, context)?) })
+    }
+}
+
+impl Backend for Dropbox {
+    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
+        Box::pin(async move {
+            check(&object.name)?;
+            check(&object.spare)?;
+            let chunk = upload.chunk().await?;
+            if chunk.last {
+                return put::store(&self.account, object, chunk).await;
+            }
+            session::store(&self.account, object, upload, chunk).await
+        })
+    }
+
+    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
+        Box::pin(async move { get::open(&self.account, id_of(location)?, fetch).await })
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("dropbox:{}", path_of(name))
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.account.remove(id_of(location)?).await })
+    }
+}
+
+/// The path of a name, as KAZOO makes it.
+fn path_of(name: &str) -> String {
+    format!("/{name}")
+}
+
+/// Refuses a name that leaves its folder. What else a name must not be, Dropbox knows: `disallowed_name`, `malformed_path`.
+fn check(name: &str) -> Result<()> {
+    if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(Error::new(Kind::Refused, "the object's name leaves its folder or has an empty part"));
+    }
+    Ok(())
+}
+
+/// The file's id in a location. The path beside it is for people: a file keeps its id when it is moved.
+fn id_of(location: &Location) -> Result<&str> {
+    let wrong = |what| Error::new(Kind::Location, format!("the location of a Dropbox file {what}"));
+    if location.get("path").is_some_and(|path| !path.as_str().is_some_and(|path| path.starts_with('/'))) {
+        return Err(wrong("has a path that is none"));
+    }
+    let id = location.get("id").and_then(Value::as_str).filter(|id| is_id(id));
+    id.ok_or_else(|| wrong("has no id"))
+}
+
+fn is_id(text: &str) -> bool {
+    let id = text.strip_prefix("id:").unwrap_or_default();
+    (1..=255).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}

@@ -1,0 +1,168 @@
+//! Bodies of more than one chunk: an upload session, the next chunk filling while the last one is sent.
+//!
+//! A session that is not finished shows nowhere and goes by itself after a week; Dropbox has no way to end it sooner.
+
+use std::sync::Arc;
+
+use futures_util::TryFutureExt;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::account::Shared;
+use super::claim::{Claim, Mark};
+use super::hash::ContentHash;
+use super::path_of;
+use super::put::{judge, not_unique};
+use crate::api::Reply;
+use crate::finish::to_the_end;
+use crate::session::{self, send_all};
+use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
+
+/// Stores a body of more than one chunk, whose first chunk was taken already.
+pub(super) async fn store(account: &Shared, object: &Object, mut upload: Upload, first: Chunk) -> Result<Stored> {
+    if upload.length().is_some_and(|length| length > LARGEST) {
+        return Err(Error::new(Kind::Refused, "Dropbox takes no file of more than 2 TiB"));
+    }
+    // A commit that meets another file may be repeated under another name; asked first, that is for races only.
+    let name = path_of(&object.name);
+    let name = if object.taken || !account.is_free(&name).await? { None } else { Some(name) };
+    let mut session = Session { account: Arc::clone(account), progress: Some(Progress::default()), sending: None };
+    send_all(&mut session, &mut upload, first).await?;
+    let Some(progress) = session.progress.take() else { return Err(broke_off()) };
+    let commit = commit(Arc::clone(account), progress, name, path_of(&object.spare));
+    to_the_end(&account.tasks, "dropbox commit", commit).await?.keep()
+}
+
+/// An upload session.
+struct Session {
+    account: Shared,
+    /// `None` while a chunk is being sent.
+    progress: Option<Progress>,
+    sending: Option<JoinHandle<Option<Result<Progress>>>>,
+}
+
+/// How far a session is.
+#[derive(Default)]
+struct Progress {
+    /// Empty before the first chunk.
+    id: String,
+    offset: u64,
+    hash: ContentHash,
+}
+
+impl session::Session for Session {
+    fn send(&mut self, chunk: Chunk) -> Result<()> {
+        let progress = self.progress.take().ok_or_else(broke_off)?;
+        let sending = advance(Arc::clone(&self.account), progress, chunk);
+        self.sending = Some(self.account.tasks.spawn("dropbox chunk", sending));
+        Ok(())
+    }
+
+    async fn sent(&mut self) -> Result<()> {
+        let Some(sending) = &mut self.sending else { return Ok(()) };
+        let outcome = sending.map_err(|_| broke_off()).await;
+        self.sending = None;
+        self.progress = Some(outcome?.ok_or_else(broke_off)??);
+        Ok(())
+    }
+}
+
+/// Sends a chunk, and hashes it meanwhile.
+async fn advance(account: Shared, mut progress: Progress, chunk: Chunk) -> Result<Progress> {
+    let (mut hash, data) = (std::mem::take(&mut progress.hash), chunk.data.clone());
+    let hashing = tokio::task::spawn_blocking(move || {
+        hash.update(&data);
+        hash
+    });
+    let sending = async {
+        if progress.id.is_empty() { begin(&account, &chunk).await } else { append(&account, &progress, &chunk).await }
+    };
+    let (hash, id) = tokio::try_join!(hashing.map_err(|_| broke_off()), sending)?;
+    Ok(Progress { id, offset: progress.offset + chunk.data.len() as u64, hash })
+}
+
+/// Begins a session with the first chunk; its id.
+async fn begin(account: &Shared, chunk: &Chunk) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Begun {
+        session_id: String,
+    }
+    let reply = account.upload("upload_session/start", &json!({ "close": false }), chunk.data.clone()).await?;
+    if !reply.is_done() {
+        return Err(reply.refusal("begin an upload session"));
+    }
+    let Begun { session_id } = reply.json()?;
+    if session_id.is_empty() {
+        return Err(Error::new(Kind::Refused, "Dropbox began an upload session without an id"));
+    }
+    Ok(session_id)
+}
+
+/// Appends a chunk, or what is missing of it.
+async fn append(account: &Shared, progress: &Progress, chunk: &Chunk) -> Result<String> {
+    let (mut rest, mut offset) = (chunk.data.clone(), progress.offset);
+    let end = offset + rest.len() as u64;
+    for _ in 0..MOST_PIECES {
+        let argument = json!({ "cursor": { "session_id": progress.id, "offset": offset }, "close": false });
+        let reply = account.upload("upload_session/append_v2", &argument, rest.clone()).await?;
+        if reply.is_done() {
+            return Ok(progress.id.clone());
+        }
+        // An earlier try had an effect: the session says how far it came. What it holds is compared by its hash at the end.
+        match correct_offset(&reply) {
+            Some(correct) if correct == end => return Ok(progress.id.clone()),
+            Some(correct) if offset < correct && correct < end => {
+                rest = rest.split_off(usize::try_from(correct - offset).unwrap_or(usize::MAX));
+                offset = correct;
+            }
+            _ => return Err(gone(&reply).unwrap_or_else(|| reply.refusal("append to an upload session"))),
+        }
+    }
+    Err(broke_off())
+}
+
+/// Saves what the session holds.
+async fn commit(account: Shared, progress: Progress, name: Option<String>, spare: String) -> Result<Claim> {
+    let Progress { id, offset, hash } = progress;
+    let mark = Mark::new(hash.finish(), offset);
+    for path in name.iter().chain([&spare]) {
+        let claim = Claim::doubtful(Arc::clone(&account), path, mark.clone());
+        let argument = json!({ "cursor": { "session_id": id, "offset": offset }, "commit": mark.commit(path) });
+        let answer = account.upload("upload_session/finish", &argument, bytes::Bytes::new()).await;
+        let lookup = answer.as_ref().ok().and_then(gone);
+        match judge(claim, answer, "finish an upload session").await {
+            Ok(Some(claim)) => return Ok(claim),
+            Ok(None) => {}
+            Err(error) => return Err(lookup.unwrap_or(error)),
+        }
+    }
+    Err(not_unique())
+}
+
+/// `incorrect_offset`, with the right one (`UploadSessionOffsetError`).
+fn correct_offset(reply: &Reply) -> Option<u64> {
+    let code = reply.code().trim_start_matches("lookup_failed/");
+    code.strip_prefix("incorrect_offset/")?.parse().ok()
+}
+
+/// The error for a session that has expired, was closed, or has other bytes than were sent: a new upload may succeed.
+fn gone(reply: &Reply) -> Option<Error> {
+    let code = reply.code().trim_start_matches("lookup_failed/");
+    let text = match code {
+        "not_found" => "Dropbox does not know the upload session any more",
+        "closed" => "Dropbox takes nothing more for the upload session",
+        _ if correct_offset(reply).is_some() => "Dropbox has another number of bytes than were sent",
+        _ => return None,
+    };
+    Some(Error::new(Kind::Passing, text).with_status(reply.status))
+}
+
+fn broke_off() -> Error {
+    Error::new(Kind::Passing, "the upload of a chunk broke off")
+}
+
+/// `upload_session/start` in `files.stone`: "The maximum size of a file one can upload".
+const LARGEST: u64 = 2_199_019_061_248;
+/// A chunk may be taken in this many pieces.
+const MOST_PIECES: u8 = 4;

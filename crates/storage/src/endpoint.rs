@@ -1,0 +1,56 @@
+//! Where a vendor's API is: the public service, or what the operator's configuration puts in its place.
+
+use http::Method;
+use url::Url;
+
+use super::api::Call;
+use super::error::{Error, Kind, Result};
+use stowage_http::target::Origin;
+
+/// An address of `storage.endpoints`; it may have a path.
+#[derive(Debug, Clone)]
+pub(super) struct Endpoint {
+    pub(super) origin: Origin,
+    /// Without a slash at its end.
+    path: String,
+}
+
+impl Endpoint {
+    /// # Errors
+    /// `Settings` for what is no `http` or `https` URL.
+    pub(super) fn read(text: &str) -> Result<Self> {
+        let url: Option<Url> = text.parse().ok();
+        let read = url.and_then(|url| Some((Origin::of(&url)?, url.path().trim_end_matches('/').to_owned())));
+        let (origin, path) =
+            read.ok_or_else(|| Error::new(Kind::Settings, "an address of storage.endpoints is no http or https URL"))?;
+        Ok(Self { origin, path })
+    }
+
+    /// A call; `target` is the path below the endpoint, and the query.
+    pub(super) fn call(&self, method: Method, target: &str) -> Call {
+        Call::new(method, &self.origin, format!("{}{target}", self.path))
+    }
+
+    /// A URL, for people.
+    pub(super) fn url(&self, target: &str) -> String {
+        format!("{}{}{target}", self.origin, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Endpoint;
+
+    #[test]
+    fn an_endpoint_may_have_a_path() {
+        for (text, url) in [
+            ("https://graph.microsoft.com", "https://graph.microsoft.com/v1.0"),
+            ("http://127.0.0.1:81/proxy/", "http://127.0.0.1:81/proxy/v1.0"),
+        ] {
+            assert_eq!(Endpoint::read(text).unwrap().url("/v1.0"), url);
+        }
+        for text in ["", "graph", "ftp://graph"] {
+            assert!(Endpoint::read(text).is_err(), "{text}");
+        }
+    }
+}

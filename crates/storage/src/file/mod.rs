@@ -1,0 +1,77 @@
+//! The `file` driver: a directory below the root that the configuration allows.
+
+mod place;
+mod read;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use self::place::Place;
+pub use self::write::sweep;
+use super::{
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
+};
+use stowage_base::settings::Settings;
+use stowage_base::tasks::Tasks;
+
+/// The `file` driver for [`DRIVERS`](super::DRIVERS).
+pub(super) const DRIVER: Driver = Driver {
+    handler: "file",
+    naming: Naming::Path,
+    // With the root before it, the path has to stay below the 4096 bytes of `PATH_MAX`.
+    fit: Fit { part: FILE_NAME, whole: 2048, spelling: Spelling::Plain },
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
+    secrets: &[],
+    open: |settings, context| Ok(Arc::new(Directory::open(settings, context)?)),
+};
+
+/// An opened directory.
+#[derive(Debug)]
+pub(super) struct Directory {
+    place: Arc<Place>,
+    tasks: Tasks,
+}
+
+impl Directory {
+    /// Reads the settings and looks where the directory is.
+    ///
+    /// # Errors
+    /// `Settings`.
+    pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
+        let place = Place::open(settings, context.options.file_root.as_deref())?;
+        Ok(Self { place: Arc::new(place), tasks: context.tasks.clone() })
+    }
+
+    fn path(&self, location: &Location) -> Result<PathBuf> {
+        let name = location.get("path").and_then(Value::as_str);
+        let name = name.ok_or_else(|| Error::new(Kind::Location, "the location of a file has no path"))?;
+        self.place.path(name).map_err(|fault| Error::new(Kind::Location, fault))
+    }
+}
+
+impl Backend for Directory {
+    fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
+        Box::pin(write::store(&self.place, &self.tasks, object, upload))
+    }
+
+    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
+        Box::pin(async move { read::open(Arc::clone(&self.place), self.path(location)?, fetch.range).await })
+    }
+
+    fn url(&self, name: &str) -> String {
+        self.place.path(name).map_or_else(|_| name.to_owned(), |path| path.display().to_string())
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let (place, path) = (Arc::clone(&self.place), self.path(location)?);
+            write::blocking(move || write::remove(&place, &path)).await
+        })
+    }
+}

@@ -1,0 +1,306 @@
+//! Writing a file: under a name of its own, made durable, then given its name without replacing anything.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::TryFutureExt;
+use http::StatusCode;
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::place::{DRAFTS, Place, refused};
+use crate::finish::{clean_up, to_the_end};
+use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
+use stowage_base::tasks::Tasks;
+
+/// Stores a body.
+pub(super) async fn store(place: &Arc<Place>, tasks: &Tasks, object: &Object, mut upload: Upload) -> Result<Stored> {
+    let mut names = Vec::new();
+    for name in (!object.taken).then_some(&object.name).into_iter().chain([&object.spare]) {
+        names.push((name.clone(), place.path(name).map_err(refused)?));
+    }
+    let mut next = Some(upload.chunk().await?);
+    let draft = to_the_end(tasks, "file creation", Draft::create(Arc::clone(place), tasks.clone())).await?;
+    while let Some(chunk) = next {
+        next = if chunk.last {
+            draft.write(chunk).await?;
+            None
+        } else {
+            let another = async { upload.another_chunk().await.transpose() };
+            let (filled, ()) = tokio::try_join!(another, draft.write(chunk))?;
+            // Without a second share, the first has to be given back before another is waited for.
+            Some(match filled {
+                Some(chunk) => chunk,
+                None => upload.chunk().await?,
+            })
+        };
+    }
+    let place = Arc::clone(place);
+    to_the_end(tasks, "file commit", draft.commit(place, names)).await.map(Placed::keep)
+}
+
+/// A file that has no name of its own yet; removed by `Drop`.
+#[derive(Debug)]
+struct Draft {
+    file: Arc<File>,
+    path: PathBuf,
+    tasks: Tasks,
+}
+
+impl Draft {
+    async fn create(place: Arc<Place>, tasks: Tasks) -> Result<Self> {
+        let path = place.draft(&Uuid::new_v4().simple().to_string());
+        let created = path.clone();
+        let file = blocking(move || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+            // Tells `sweep` that somebody is at work; where there are no locks it goes without.
+            let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+            Ok(file)
+        });
+        Ok(Self { file: Arc::new(file.await?), path: created, tasks })
+    }
+
+    async fn write(&self, chunk: Chunk) -> Result<()> {
+        let file = Arc::clone(&self.file);
+        blocking(move || (&*file).write_all(&chunk.data)).await
+    }
+
+    /// Gives the file the first of the names that is free.
+    async fn commit(mut self, place: Arc<Place>, names: Vec<(String, PathBuf)>) -> Result<Placed> {
+        let tasks = self.tasks.clone();
+        let (file, draft) = (Arc::clone(&self.file), self.path.clone());
+        let placed = blocking(move || {
+            file.sync_all()?;
+            let etag = etag(&file.metadata()?);
+            for (name, path) in names {
+                if !place.holds(&path)? {
+                    return Err(outside());
+                }
+                if settle(&draft, &path)? {
+                    return Ok(Placed { name, path, etag, place, tasks, kept: false });
+                }
+            }
+            Err(io::Error::from(io::ErrorKind::AlreadyExists))
+        });
+        let placed = placed.await?;
+        self.path.clear();
+        Ok(placed)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.path.as_os_str().is_empty() {
+            return;
+        }
+        let path = std::mem::take(&mut self.path);
+        clean_up(&self.tasks, "file clean-up", async move {
+            let shown = path.clone();
+            if let Err(error) = blocking(move || fs::remove_file(path)).await {
+                tracing::warn!(path = %shown.display(), %error, "an unfinished file is left until the next start");
+            }
+        });
+    }
+}
+
+/// A file that has its name; removed by `Drop` unless it is kept.
+#[derive(Debug)]
+struct Placed {
+    name: String,
+    path: PathBuf,
+    etag: String,
+    place: Arc<Place>,
+    tasks: Tasks,
+    kept: bool,
+}
+
+impl Placed {
+    fn keep(mut self) -> Stored {
+        self.kept = true;
+        let mut location = Map::new();
+        location.insert("path".to_owned(), Value::String(std::mem::take(&mut self.name)));
+        Stored { location, etag: Some(std::mem::take(&mut self.etag)), ..Stored::default() }
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let (place, path) = (Arc::clone(&self.place), std::mem::take(&mut self.path));
+        clean_up(&self.tasks, "file clean-up", async move {
+            let shown = path.clone();
+            if let Err(error) = blocking(move || remove(&place, &path)).await {
+                tracing::warn!(path = %shown.display(), %error, "a file that no document names may be left");
+            }
+        });
+    }
+}
+
+/// Moves a file to a name; `false` where the name is taken. A `delete` may remove a folder just made: then again.
+fn settle(draft: &Path, path: &Path) -> io::Result<bool> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let renamed = match make_parents(path) {
+            Ok(()) => rename_new(draft, path),
+            // A folder's name that is a file's is another matter than a name that is taken, with the same code.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(io::ErrorKind::NotADirectory.into()),
+            Err(error) => Err(error),
+        };
+        match renamed {
+            Ok(()) => {
+                sync_folder(path.parent())?;
+                return Ok(true);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < MOST_TRIES => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Makes the folders above a path, each one durable in the one above it.
+fn make_parents(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    make_parents(folder)?;
+    match fs::create_dir(folder) {
+        Ok(()) => sync_folder(folder.parent()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
+    folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// Renames without replacing; where the file system cannot, a second name that replaces nothing either.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {
+            match fs::hard_link(from, to) {
+                // Over NFS a link may be made although its answer is lost; the count of links tells (open(2), "O_EXCL").
+                Err(error) if from.metadata().map_or(1, |metadata| metadata.nlink()) < 2 => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            fs::remove_file(from)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a file and the folders that became empty, up to the storage's own directory.
+pub(super) fn remove(place: &Place, path: &Path) -> io::Result<()> {
+    let within = path.parent().map_or(Ok(true), |folder| place.holds(folder));
+    match within.and_then(|within| if within { fs::remove_file(path) } else { Err(outside()) }) {
+        Err(error) if !is_gone(place, &error) => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let folders = path.ancestors().skip(1).take_while(|folder| *folder != place.directory);
+    for folder in folders.filter(|folder| folder.starts_with(&place.directory)) {
+        if fs::remove_dir(folder).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is no such file: also where a folder on the way is none. Without the root nothing is known: its file system
+/// is not mounted.
+pub(super) fn is_gone(place: &Place, error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) && place.has_root()
+}
+
+/// Removes what uploads left that ended with the process; for the start of the program.
+///
+/// Files that another process is writing are locked, and stay.
+///
+/// # Errors
+/// Where the folder cannot be read. No folder is no error.
+pub fn sweep(root: &Path) -> io::Result<usize> {
+    let entries = match fs::read_dir(root.join(DRAFTS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        other => other?,
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let entry = entry?;
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
+        let Ok(file) = OpenOptions::new().write(true).open(entry.path()) else { continue };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK) {
+            fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// A tag that changes with the file: inode, time of its last change in nanoseconds and length.
+pub(super) fn etag(metadata: &fs::Metadata) -> String {
+    let changed = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    format!("{:x}-{changed:x}-{:x}", metadata.ino(), metadata.len())
+}
+
+/// Runs file system calls where they may block.
+pub(super) async fn blocking<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> io::Result<T> + Send + 'static,
+{
+    let broke_off = |_| Error::new(Kind::Passing, "work on a file broke off");
+    tokio::task::spawn_blocking(work).map_err(broke_off).await?.map_err(failed)
+}
+
+fn failed(error: io::Error) -> Error {
+    let text = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            return Error::answered(StatusCode::INSUFFICIENT_STORAGE, "the file system is full").because(error);
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "the gateway may not write there",
+        io::ErrorKind::InvalidFilename => "the name is too long for the file system",
+        io::ErrorKind::CrossesDevices => "the directory is on another file system than storage.file_root",
+        io::ErrorKind::NotADirectory => "a folder of the object's name is a file",
+        io::ErrorKind::AlreadyExists => "the name is taken",
+        io::ErrorKind::FileTooLarge => "the file is too large for the file system",
+        _ if error.get_ref().is_some_and(|cause| cause.is::<Outside>()) => {
+            "a symbolic link leads out of storage.file_root"
+        }
+        _ => return Error::new(Kind::Passing, "the file system failed").because(error),
+    };
+    Error::new(Kind::Refused, text).because(error)
+}
+
+pub(super) fn outside() -> io::Error {
+    io::Error::other(Outside)
+}
+
+/// A symbolic link leads out of the root.
+#[derive(Debug)]
+struct Outside;
+
+impl std::fmt::Display for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("outside of storage.file_root")
+    }
+}
+
+impl std::error::Error for Outside {}
+
+/// How often folders are made again that a `delete` removed meanwhile.
+const MOST_TRIES: u32 = 100;

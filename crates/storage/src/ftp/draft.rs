@@ -1,0 +1,186 @@
+//! A file under a name of its own until all of it is there, and what is to be removed where nothing came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Host;
+use super::address::folder;
+use super::fault::{Fault, Told};
+use super::look::Found;
+use super::session::Session;
+use crate::finish::clean_up;
+use crate::names::Reserved;
+use crate::{Result, Stored};
+
+/// A file of ours, or perhaps one: removed by `Drop` unless it is kept or was removed.
+pub(super) struct Draft {
+    host: Arc<Host>,
+    /// The unique name.
+    pub(super) path: String,
+    /// The file's tag, for the object.
+    pub(super) etag: Option<String>,
+    /// The name that it was to get; it may have it.
+    goal: Option<String>,
+    /// Kept until the name is clean again.
+    reserved: Option<Reserved>,
+    over: bool,
+}
+
+impl Draft {
+    /// For a file that is about to be stored in the folder of `target`. The name begins with no dot: servers hide such names,
+    /// or refuse them (Pure-FTPd without `-z`, vsftpd's `deny_file`).
+    pub(super) fn beside(host: &Arc<Host>, target: &str) -> Self {
+        let path = format!("{}/stowage-{}.part", folder(target), Uuid::new_v4().simple());
+        Self { host: Arc::clone(host), path, etag: None, goal: None, reserved: None, over: false }
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// The fault of the command. Where the answer was lost, this finds out by itself.
+    pub(super) async fn rename(
+        &mut self,
+        session: &mut Session,
+        goal: &str,
+        reserved: Option<Reserved>,
+    ) -> std::result::Result<(), Fault> {
+        self.goal = Some(goal.to_owned());
+        self.reserved = reserved;
+        match session.rename(&self.path, goal).await {
+            Err(fault) if fault.is_answer() => {
+                self.goal = None;
+                self.reserved = None;
+                Err(fault)
+            }
+            Err(fault) if !self.was_renamed().await.unwrap_or(false) => Err(fault),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether the rename was done although nobody said so: the unique name is gone, and nobody else could have removed it.
+    async fn was_renamed(&self) -> Result<bool> {
+        let Some(goal) = &self.goal else { return Ok(false) };
+        let mut session = self.host.pool.take(&self.path).await?;
+        let here = session.look(&self.path, None).await.told("look for an object")?;
+        let there = session.look(goal, None).await.told("look for an object")?;
+        session.leave();
+        Ok(here == Found::Nothing && matches!(there, Found::File(_)))
+    }
+
+    /// The file, which has its name now.
+    pub(super) fn placed(mut self) -> Placed {
+        self.over = true;
+        let (path, etag) = (self.goal.take().unwrap_or_default(), self.etag.take());
+        Placed { host: Arc::clone(&self.host), path, etag, reserved: self.reserved.take(), kept: false }
+    }
+
+    /// Removes the file on the session that stored it: the answer comes when the server is done with it.
+    pub(super) async fn remove(mut self, session: &mut Session) {
+        if self.goal.is_none() && session.is_in_step() {
+            self.over = removed(session, &self.path).await.is_ok();
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let (host, path, goal) = (Arc::clone(&self.host), std::mem::take(&mut self.path), self.goal.take());
+        let reserved = self.reserved.take();
+        clean_up(&self.host.tasks, "ftp clean-up", async move {
+            scrub(&host, &path, goal.as_deref()).await;
+            drop(reserved);
+        });
+    }
+}
+
+/// A file that has its name: removed by `Drop` unless it is kept.
+pub(super) struct Placed {
+    host: Arc<Host>,
+    path: String,
+    etag: Option<String>,
+    /// Kept until the outcome is known to whoever waits for it.
+    reserved: Option<Reserved>,
+    kept: bool,
+}
+
+impl Placed {
+    /// The object stays.
+    pub(super) fn keep(mut self) -> Stored {
+        self.kept = true;
+        Stored { location: self.host.address.location(&self.path), etag: self.etag.take(), ..Stored::default() }
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let (host, path, reserved) = (Arc::clone(&self.host), std::mem::take(&mut self.path), self.reserved.take());
+        clean_up(&self.host.tasks, "ftp clean-up", async move {
+            if let Err(error) = host.delete(&path).await {
+                tracing::warn!(storage = %host.id, %path, %error, "an object that no document names may be left");
+            }
+            drop(reserved);
+        });
+    }
+}
+
+/// Removes a file, under whichever of its names it is; a server may still be at work on what broke, so more than once.
+async fn scrub(host: &Host, path: &str, goal: Option<&str>) {
+    let mut failure = None;
+    for pause in PAUSES {
+        tokio::time::sleep(pause).await;
+        match scrub_once(host, path, goal).await {
+            Ok(true) => return,
+            Ok(false) => failure = None,
+            Err(error) => failure = Some(error),
+        }
+    }
+    if let Some(error) = failure {
+        tracing::warn!(storage = %host.id, %path, %error, "an unfinished file may be left");
+    }
+}
+
+/// `false`: nothing is there, as yet.
+async fn scrub_once(host: &Host, path: &str, goal: Option<&str>) -> Result<bool> {
+    let mut session = host.pool.take(path).await?;
+    let outcome = match (removed(&mut session, path).await, goal) {
+        (Ok(Removed::Now), _) => Ok(true),
+        (Ok(Removed::Before), None) => Ok(false),
+        // The unique name was there when the rename was asked for: so that has been done, and what has the name is ours.
+        (Ok(Removed::Before), Some(goal)) => removed(&mut session, goal).await.map(|_| true).told("remove an object"),
+        (Err(fault), _) => Err(fault.because("remove a file")),
+    };
+    session.leave();
+    outcome
+}
+
+/// How a file came to be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removed {
+    Now,
+    /// It was not there.
+    Before,
+}
+
+/// Removes a file, also one that is gone: for that a refusal is not enough, it has to be certain.
+pub(super) async fn removed(session: &mut Session, path: &str) -> std::result::Result<Removed, Fault> {
+    match session.remove(path).await {
+        Ok(()) => Ok(Removed::Now),
+        Err(fault) if fault.says_gone(path) => Ok(Removed::Before),
+        Err(fault) if fault.leaves_it_open() => match session.look(path, None).await? {
+            Found::Nothing => Ok(Removed::Before),
+            Found::File(_) | Found::Unknown => Err(fault),
+        },
+        Err(fault) => Err(fault),
+    }
+}
+
+/// As long as a server may take to notice that a connection is gone.
+const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];

@@ -1,0 +1,225 @@
+//! Reading an object, or a range of it.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt, stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+
+use super::Host;
+use super::fault::{Fault, Told, UNKNOWN};
+use super::look::Found;
+use super::pool::Lease;
+use super::session::Session;
+use super::transfer::Transfer;
+use crate::finish::clean_up;
+use crate::resume::{Reopen, Resumed};
+use crate::tries::Tries;
+use crate::{Download, Error, Fetch, Kind, Result, Served};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::range::Exact;
+
+/// Opens an object.
+pub(super) async fn open(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Download> {
+    let mut tries = Tries::start(0);
+    loop {
+        match open_once(host, path, fetch).await {
+            Err(error) if tries.again(&error).await => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Download> {
+    let mut session = host.pool.take(path).await?;
+    let (size, etag) = match version(&mut session, path).await {
+        Ok(version) => version,
+        Err(error) => {
+            session.leave();
+            return Err(error);
+        }
+    };
+    let Some(length) = size.or(fetch.length) else {
+        session.leave();
+        return Err(Error::new(Kind::Refused, "neither the document nor the FTP server says how long the object is"));
+    };
+    if length == 0 {
+        session.leave();
+        return Ok(Download { served: Served::Whole, etag, body: Body::empty() });
+    }
+    let mut part = fetch.range.filter(|range| size.is_some() && range.last < length);
+    let mut opened = session.retrieve(path, part.map_or(0, |range| range.first)).await;
+    if part.is_some_and(|range| range.first > 0) && opened.as_ref().is_err_and(|fault| fault.is(UNKNOWN)) {
+        // A server without REST.
+        part = None;
+        opened = session.retrieve(path, 0).await;
+    }
+    let transfer = match opened {
+        Ok(transfer) => transfer,
+        Err(fault) => {
+            session.leave();
+            return Err(refusal(path, fault));
+        }
+    };
+    let (first, length, last) =
+        part.map_or((0, length, true), |range| (range.first, range.len(), range.last + 1 == length));
+    let open = Some(Open { session, transfer });
+    let reading = Reading { host: Arc::clone(host), open, left: length, to_the_end: last };
+    let served = part.map_or(Served::Whole, Served::Part);
+    let body = match &etag {
+        Some(etag) => {
+            let rest = Rest { host: Arc::clone(host), path: path.to_owned(), etag: etag.clone(), first, length, last };
+            Body::boxed(Resumed::new(reading.body(), length, rest.reopen()))
+        }
+        None => Body::boxed(Exact::new(reading.body(), length)),
+    };
+    Ok(Download { served, etag, body })
+}
+
+/// Length and tag of what is there now, as far as the server tells them.
+async fn version(session: &mut Session, path: &str) -> Result<(Option<u64>, Option<String>)> {
+    match session.look(path, None).await.told("look for an object")? {
+        Found::Nothing => Err(missing()),
+        Found::File(Some(size)) => Ok((Some(size), session.tag(path, size).await.told("look for an object")?)),
+        Found::File(None) | Found::Unknown => Ok((None, None)),
+    }
+}
+
+/// Why an object cannot be read, of which it is not known whether it is there: 550 alone does not say that it is not.
+fn refusal(path: &str, fault: Fault) -> Error {
+    if fault.says_gone(path) { missing() } else { fault.because("read an object") }
+}
+
+fn missing() -> Error {
+    Error::new(Kind::Missing, "the object is not on the FTP server")
+}
+
+/// What is asked for where a download breaks.
+#[derive(Clone)]
+struct Rest {
+    host: Arc<Host>,
+    path: String,
+    etag: String,
+    /// The first byte of what was announced, its length, and whether the object ends with it.
+    first: u64,
+    length: u64,
+    last: bool,
+}
+
+impl Rest {
+    fn reopen(self) -> Reopen {
+        Box::new(move |passed| {
+            let rest = self.clone();
+            async move { rest.open(passed).await }.boxed()
+        })
+    }
+
+    async fn open(self, passed: u64) -> Result<Body> {
+        let mut tries = Tries::start(0);
+        loop {
+            match self.open_once(passed).await {
+                Err(error) if tries.again(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn open_once(&self, passed: u64) -> Result<Body> {
+        let mut session = self.host.pool.take(&self.path).await?;
+        if version(&mut session, &self.path).await?.1.as_ref() != Some(&self.etag) {
+            session.leave();
+            return Err(Error::new(Kind::Refused, "the file was changed in the middle of a download"));
+        }
+        let transfer = session.retrieve(&self.path, self.first + passed).await.told("read an object")?;
+        let left = self.length - passed;
+        let host = Arc::clone(&self.host);
+        Ok(Reading { host, open: Some(Open { session, transfer }), left, to_the_end: self.last }.body())
+    }
+}
+
+/// A session in the middle of a transfer.
+struct Open {
+    session: Lease,
+    transfer: Transfer,
+}
+
+/// A transfer that is being read. Dropped in the middle, it gives its session back once the server is done with it.
+struct Reading {
+    host: Arc<Host>,
+    /// `None` once it has ended.
+    open: Option<Open>,
+    left: u64,
+    /// Whether the object ends with it. If not, the connection is closed in the middle.
+    to_the_end: bool,
+}
+
+impl Reading {
+    fn body(self) -> Body {
+        let pieces = stream::unfold(Some((self, Bytes::new())), |state| async {
+            let (mut reading, held) = state?;
+            match reading.next().await {
+                // One piece is held back: the last one goes only with the server's word that it was the last.
+                Ok(Next::Piece(piece)) if held.is_empty() && reading.to_the_end => Some((None, Some((reading, piece)))),
+                Ok(Next::Piece(piece)) if reading.to_the_end => Some((Some(Ok(held)), Some((reading, piece)))),
+                Ok(Next::Piece(piece)) => Some((Some(Ok(piece)), Some((reading, Bytes::new())))),
+                Ok(Next::Cut) => None,
+                Ok(Next::End) => {
+                    let Open { mut session, transfer } = reading.open.take()?;
+                    match transfer.finish(&mut session).await.told("read an object") {
+                        Ok(_) => {
+                            session.leave();
+                            Some((Some(Ok(held)), None))
+                        }
+                        Err(error) => Some((Some(Err(BoxError::from(error))), None)),
+                    }
+                }
+                Err(fault) => {
+                    reading.open = None;
+                    Some((Some(Err(fault.because("read an object").into())), None))
+                }
+            }
+        });
+        let frames = pieces.filter_map(std::future::ready).map(|piece| piece.map(Frame::data));
+        Body::boxed(StreamBody::new(frames))
+    }
+
+    async fn next(&mut self) -> std::result::Result<Next, Fault> {
+        if self.left == 0 && !self.to_the_end {
+            return Ok(Next::Cut);
+        }
+        let Some(open) = &mut self.open else { return Ok(Next::Cut) };
+        let mut piece = BytesMut::new();
+        match open.transfer.read(&mut piece).await {
+            Ok(0) => return Ok(Next::End),
+            // Not every server ends TLS before it closes; the length and the completion reply say enough.
+            Err(Fault::Broken(error)) if self.left == 0 && error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                return Ok(Next::End);
+            }
+            other => other?,
+        };
+        if !self.to_the_end {
+            piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        }
+        self.left = self.left.saturating_sub(piece.len() as u64);
+        Ok(Next::Piece(piece.freeze()))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(Open { mut session, transfer }) = self.open.take() {
+            clean_up(&self.host.tasks, "ftp abort", async move {
+                transfer.abandon(&mut session).await;
+                session.leave();
+            });
+        }
+    }
+}
+
+enum Next {
+    Piece(Bytes),
+    /// The object goes on, but no more of it is wanted.
+    Cut,
+    End,
+}

@@ -1,0 +1,138 @@
+//! The `ftp` driver: FTP (RFC 959, 2428, 3659) and FTP over TLS (RFC 4217, and the older implicit form).
+//! `docs/backends/ftp.md` is its page.
+//!
+//! | file | is |
+//! |---|---|
+//! | `address` | the settings, checked; URLs, paths and locations |
+//! | `fault` | what a command came to nothing for |
+//! | `pool` | the control connections that are kept |
+//! | `wire`, `tickets`, `session` | one control connection: opening it, and one method for each thing asked |
+//! | `look` | whether something is at a path |
+//! | `passive`, `transfer` | one data connection: where it goes, and to its completion reply |
+//! | `put`, `draft` | storing: a name of its own, then the composed one; what a failure may have left |
+//! | `get` | reading: ranges, going on after a break |
+
+mod address;
+mod draft;
+mod fault;
+mod get;
+mod look;
+mod passive;
+mod pool;
+mod put;
+mod session;
+#[cfg(test)]
+mod tests;
+mod tickets;
+mod transfer;
+mod wire;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use self::address::Address;
+use self::draft::removed;
+use self::fault::Told;
+use self::pool::Pool;
+use super::names::Names;
+use super::tries::Tries;
+use super::{
+    Backend, Context, Download, Driver, FILE_NAME, Fetch, Fit, Location, Naming, Object, Result, Server, Spelling,
+    Stored, Upload,
+};
+use stowage_base::settings::Settings;
+use stowage_base::tasks::Tasks;
+
+/// The `ftp` driver for [`DRIVERS`](super::DRIVERS).
+pub(super) const DRIVER: Driver = Driver {
+    handler: "ftp",
+    naming: Naming::Path,
+    // Servers take lines of 512 bytes at least, with the command and the folder in the URL.
+    fit: Fit { part: FILE_NAME, whole: 400, spelling: Spelling::Desktop },
+    schema: include_str!("schema.json"),
+    server: Server::Url,
+    secrets: &[],
+    open: |settings, context| Ok(Arc::new(Ftp::open(settings, context)?)),
+};
+
+/// An FTP server and a folder on it.
+#[derive(Debug)]
+pub(super) struct Ftp {
+    host: Arc<Host>,
+    /// Set in the document to the object's URL.
+    url_field: Option<String>,
+}
+
+/// What sessions are opened with.
+#[derive(Debug)]
+struct Host {
+    /// The storage's id in the plan.
+    id: String,
+    address: Arc<Address>,
+    pool: Arc<Pool>,
+    tasks: Tasks,
+    names: Names,
+}
+
+impl Ftp {
+    /// Reads the settings; nothing is sent.
+    ///
+    /// # Errors
+    /// `Settings`.
+    pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
+        let address = Arc::new(Address::read(settings)?);
+        let host = Host {
+            id: settings.id().to_owned(),
+            pool: Pool::of(&address, &context.client, &context.tasks),
+            address,
+            tasks: context.tasks.clone(),
+            names: Names::default(),
+        };
+        Ok(Self { host: Arc::new(host), url_field: address::url_field(settings)? })
+    }
+}
+
+impl Backend for Ftp {
+    fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
+        Box::pin(async move {
+            let mut stored = put::store(&self.host, object, upload).await?;
+            if let Some(field) = &self.url_field {
+                let url = self.host.address.url(address::path(&stored.location));
+                stored.fields.insert(field.clone(), url.into());
+            }
+            Ok(stored)
+        })
+    }
+
+    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
+        Box::pin(async move { get::open(&self.host, self.host.address.find(location)?, fetch).await })
+    }
+
+    fn url(&self, name: &str) -> String {
+        self.host.address.url(&self.host.address.below(name))
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.host.delete(self.host.address.find(location)?).await })
+    }
+}
+
+impl Host {
+    async fn delete(&self, path: &str) -> Result<()> {
+        let mut tries = Tries::start(0);
+        loop {
+            match self.delete_once(path).await {
+                Err(error) if tries.again(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn delete_once(&self, path: &str) -> Result<()> {
+        let mut session = self.pool.take(path).await?;
+        let outcome = removed(&mut session, path).await;
+        session.leave();
+        outcome.map(drop).told("remove an object")
+    }
+}

@@ -1,0 +1,184 @@
+//! Storing: under a unique name, to the completion reply, its length compared, then renamed if the name is free.
+//!
+//! All of it is one tracked task. A caller that is gone ends it as soon as the body is being sent; what was begun is then
+//! removed on the same session, after the server is done with it.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::Host;
+use super::address::folder;
+use super::draft::{Draft, Placed};
+use super::fault::{Fault, Told};
+use super::look::Found;
+use super::session::Session;
+use super::transfer::Transfer;
+use crate::finish::to_the_end;
+use crate::tries::Tries;
+use crate::{Chunk, Error, Kind, Object, Report, Result, Stored, Upload};
+use stowage_http::body::{Body, BoxError};
+
+/// Stores an object.
+pub(super) async fn store(host: &Arc<Host>, object: &Object, mut upload: Upload) -> Result<Stored> {
+    let (name, spare) = (host.address.place(&object.name)?, host.address.place(&object.spare)?);
+    let first = upload.chunk().await?;
+    let report = upload.report();
+    let source = if first.last { Source::Memory(first) } else { Source::Once(Some(upload.into_stream(Some(first)))) };
+    let (here, gone) = oneshot::channel();
+    let job = Job { host: Arc::clone(host), name: (!object.taken).then_some(name), spare, source, report, gone };
+    let placed = to_the_end(&host.tasks, "ftp upload", job.run()).await;
+    // Until now: it is how the task knows that somebody waits.
+    drop::<oneshot::Sender<()>>(here);
+    placed.map(Placed::keep)
+}
+
+struct Job {
+    host: Arc<Host>,
+    /// `None`: it is taken.
+    name: Option<String>,
+    spare: String,
+    source: Source,
+    report: Report,
+    /// Closed once nobody waits any more.
+    gone: oneshot::Receiver<()>,
+}
+
+/// The body, as often as it can be had.
+enum Source {
+    Memory(Chunk),
+    /// Gone once it has begun to flow.
+    Once(Option<Body>),
+}
+
+impl Source {
+    fn body(&mut self) -> Result<Body> {
+        let body = match self {
+            Self::Memory(chunk) => Some(Body::full(chunk.data.clone())),
+            Self::Once(body) => body.take(),
+        };
+        body.ok_or_else(|| Error::new(Kind::Passing, "the body was sent already"))
+    }
+
+    /// How many bytes are sent again with every try; `None` where there is nothing to send again.
+    fn again(&self) -> Option<usize> {
+        match self {
+            Self::Memory(chunk) => Some(chunk.data.len()),
+            Self::Once(body) => body.is_some().then_some(0),
+        }
+    }
+}
+
+impl Job {
+    async fn run(mut self) -> Result<Placed> {
+        let mut tries = Tries::start(self.source.again().unwrap_or_default());
+        loop {
+            match self.attempt().await {
+                Err(error) if self.source.again().is_some() && self.is_awaited() && tries.again(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn is_awaited(&mut self) -> bool {
+        self.gone.try_recv() == Err(TryRecvError::Empty)
+    }
+
+    async fn attempt(&mut self) -> Result<Placed> {
+        if !self.is_awaited() {
+            return Err(abandoned());
+        }
+        let target = self.name.clone().unwrap_or_else(|| self.spare.clone());
+        let mut session = self.host.pool.take(&target).await?;
+        session.make_folders(folder(&target)).await.told("make a folder")?;
+        let mut draft = Draft::beside(&self.host, &target);
+        let outcome = match self.fill(&mut session, &mut draft).await {
+            Ok(()) => Ok(draft.placed()),
+            Err(error) => {
+                draft.remove(&mut session).await;
+                Err(error)
+            }
+        };
+        session.leave();
+        outcome
+    }
+
+    async fn fill(&mut self, session: &mut Session, draft: &mut Draft) -> Result<()> {
+        draft.etag = self.send(session, &draft.path).await?;
+        self.settle(session, draft).await
+    }
+
+    /// Sends the body and makes sure of its length; gives the tag.
+    async fn send(&mut self, session: &mut Session, path: &str) -> Result<Option<String>> {
+        let mut transfer = session.store(path).await.told("store an object")?;
+        let mut body = self.source.body()?;
+        let sent = tokio::select! {
+            biased;
+            _ = &mut self.gone => Err(Stopped::Body(abandoned())),
+            sent = pump(&mut body, &mut transfer) => sent,
+        };
+        drop(body);
+        match sent {
+            Ok(()) => transfer.end(session).await.told("store an object")?,
+            Err(Stopped::Body(error)) => {
+                transfer.abandon(session).await;
+                return Err(error);
+            }
+            Err(Stopped::Server(broken)) => {
+                let fault = transfer.why(session).await.err().filter(Fault::is_answer);
+                return Err(fault.unwrap_or(broken).because("store an object"));
+            }
+        }
+        let digests = self.report.digests().ok_or_else(|| Error::new(Kind::Passing, "the body did not end"))?;
+        let size = match session.measure(path).await.told("look for an object")? {
+            Found::Nothing => return Err(Error::new(Kind::Passing, "the FTP server has lost what it stored")),
+            Found::File(Some(size)) if size != digests.length => {
+                return Err(Error::new(Kind::Passing, "the FTP server stored another length than it was sent"));
+            }
+            Found::File(Some(size)) => size,
+            Found::File(None) | Found::Unknown => return Ok(None),
+        };
+        session.tag(path, size).await.told("look for an object")
+    }
+
+    /// Gives the file the composed name where that is free, else the spare one.
+    async fn settle(&mut self, session: &mut Session, draft: &mut Draft) -> Result<()> {
+        if let Some(name) = &self.name
+            && let Some(reserved) = self.host.names.reserve(name)
+            && session.look(name, Some(&draft.path)).await.told("look for an object")? == Found::Nothing
+        {
+            match draft.rename(session, name, Some(reserved)).await {
+                // Another was faster, on a server that does not write over files; or it does not take the name.
+                Err(fault) if fault.leaves_it_open() => {}
+                outcome => return outcome.told("rename an object"),
+            }
+        }
+        draft.rename(session, &self.spare, None).await.told("rename an object")
+    }
+}
+
+/// Why a body is not on the server.
+enum Stopped {
+    Body(Error),
+    Server(Fault),
+}
+
+async fn pump(body: &mut Body, transfer: &mut Transfer) -> std::result::Result<(), Stopped> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Stopped::Body(of_body(error)))?;
+        if let Ok(data) = frame.into_data() {
+            transfer.write(data).await.map_err(Stopped::Server)?;
+        }
+    }
+    Ok(())
+}
+
+fn of_body(error: BoxError) -> Error {
+    error.downcast::<Error>().map_or_else(Error::of_body, |error| *error)
+}
+
+fn abandoned() -> Error {
+    Error::new(Kind::Interrupted, "nobody waits for the upload any more")
+}

@@ -1,0 +1,105 @@
+//! The `google_drive` driver: files of somebody's Google Drive, by version 3 of its API.
+//!
+//! A file is found by its id, so names need not be unique: each put makes a new file of the composed name, and the gateway
+//! removes the one that a save replaced by its id. Ids are fetched beforehand, which makes every creation exact: a repeat
+//! of one that was done after all answers 409 ("Generate IDs to use with your files" in "Create and manage files").
+
+mod file;
+mod folders;
+mod get;
+mod ids;
+mod name;
+mod put;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use self::file::Drive;
+use self::name::{Path, is_id};
+use super::read;
+use super::service::Service;
+use crate::oauth::Subject;
+use crate::{
+    Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
+    Stored, Upload,
+};
+use stowage_base::settings::Settings;
+
+/// The `google_drive` driver for [`DRIVERS`](crate::DRIVERS).
+pub(crate) const DRIVER: Driver = Driver {
+    handler: "google_drive",
+    naming: Naming::Flat,
+    // Drive has no limit that is written down; folders are looked up by a query in a URL.
+    fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
+    secrets: &[],
+    open: |settings, context| Ok(Arc::new(GoogleDrive::open(settings, context)?)),
+};
+
+/// Somebody's Drive, or a folder of it.
+#[derive(Debug)]
+struct GoogleDrive {
+    drive: Arc<Drive>,
+}
+
+impl GoogleDrive {
+    fn open(settings: &Settings, context: &Context) -> Result<Self> {
+        let subject = Subject::Document(settings.required("oauth_doc_id")?);
+        let folder = settings.text("folder_id")?.filter(|folder| !folder.is_empty());
+        if !folder.as_deref().is_none_or(is_id) {
+            return Err(settings.wrong("folder_id", "must be the id of a folder").into());
+        }
+        let service = Arc::new(Service::open(settings, context, subject, SCOPE)?);
+        Ok(Self { drive: Arc::new(Drive::new(service, folder)) })
+    }
+}
+
+impl Backend for GoogleDrive {
+    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
+        Box::pin(async move {
+            let path = Path::of(&object.name)?;
+            let report = upload.report();
+            let chunk = upload.chunk().await?;
+            match report.digests() {
+                Some(digests) if chunk.last && chunk.data.len() <= MOST_IN_ONE => {
+                    put::single(&self.drive, path, object, chunk, digests).await
+                }
+                _ => put::resumable(&self.drive, path, object, upload, chunk).await,
+            }
+        })
+    }
+
+    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
+        Box::pin(async move {
+            let file = get::File { drive: Arc::clone(&self.drive), id: id(location)?.to_owned() };
+            read::open(&file, fetch.range).await
+        })
+    }
+
+    fn url(&self, name: &str) -> String {
+        match &self.drive.folder {
+            Some(folder) => {
+                let name = name.rsplit('/').next().unwrap_or_default();
+                format!("Google Drive, folder {folder}: {name}")
+            }
+            None => format!("Google Drive: /{}", name.trim_start_matches('/')),
+        }
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.drive.remove(id(location)?).await.map(drop) })
+    }
+}
+
+fn id(location: &Location) -> Result<&str> {
+    let id = location.get("id").and_then(Value::as_str).filter(|id| is_id(id));
+    id.ok_or_else(|| Error::new(Kind::Location, "the location of a Google Drive file has no id"))
+}
+
+/// "Choose Google Drive API scopes": only files that the app itself made.
+const SCOPE: &str = "https://www.googleapis.com/auth/drive.file";
+/// In bytes: multipart uploads end at 5 MB ("Upload file data"), which is less than a chunk.
+const MOST_IN_ONE: usize = 5_000_000;

@@ -1,0 +1,191 @@
+//! Storing a file.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::file::{Drive, FIELDS, Made, Resource};
+use super::folders::{self, gone};
+use super::name::Path;
+use crate::api::Reply;
+use crate::finish::to_the_end;
+use crate::google::claim::Claim;
+use crate::google::fault::is_gone;
+use crate::google::link;
+use crate::google::related::{media_type, related};
+use crate::google::session::Session;
+use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored, Upload};
+
+/// A file that is to be made.
+struct Wanted {
+    drive: Arc<Drive>,
+    path: Path,
+    media_type: String,
+}
+
+/// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
+/// there is a file to be removed.
+pub(super) async fn single(
+    drive: &Arc<Drive>,
+    path: Path,
+    object: &Object,
+    chunk: Chunk,
+    digests: Digests,
+) -> Result<Stored> {
+    let wanted = Wanted::new(drive, path, object);
+    to_the_end(&drive.service.tasks, "google_drive put", wanted.store(chunk, digests)).await.map(kept)
+}
+
+/// Stores a larger body, whose first chunk was taken already.
+pub(super) async fn resumable(
+    drive: &Arc<Drive>,
+    path: Path,
+    object: &Object,
+    mut upload: Upload,
+    first: Chunk,
+) -> Result<Stored> {
+    let wanted = Wanted::new(drive, path.clone(), object);
+    let begin = wanted.begin(upload.length());
+    let session = to_the_end(&drive.service.tasks, "google_drive upload", begin).await?;
+    let ended = session.store(&mut upload, first).await.and_then(|(resource, claim)| {
+        let nonsense = |_| Error::new(Kind::Refused, "Google ended an upload with an answer that makes no sense");
+        let resource = serde_json::from_slice(&resource).map_err(nonsense)?;
+        confirm(claim, resource, &upload.report().digests().ok_or_else(changed)?)
+    });
+    if let Err(error) = &ended
+        && error.status() == Some(StatusCode::NOT_FOUND)
+    {
+        folders::forget(drive, &path.folders).await;
+    }
+    ended.map(kept)
+}
+
+impl Wanted {
+    fn new(drive: &Arc<Drive>, path: Path, object: &Object) -> Self {
+        Self { drive: Arc::clone(drive), path, media_type: media_type(&object.content_type) }
+    }
+
+    /// An id, and the metadata of a file of this id in the right folder.
+    async fn prepare(&self) -> Result<(Made, Value)> {
+        let parent = match &self.drive.folder {
+            Some(folder) => folder.clone(),
+            None => folders::find(&self.drive, &self.path.folders).await?,
+        };
+        let id = self.drive.ids.take(&self.drive.service).await?;
+        let metadata = json!({ "id": id, "name": self.path.name, "parents": [parent], "mimeType": self.media_type });
+        Ok((Made { drive: Arc::clone(&self.drive), id, revision: None }, metadata))
+    }
+
+    async fn store(self, mut chunk: Chunk, digests: Digests) -> Result<Claim<Made>> {
+        let first = self.create(&mut chunk, &digests).await;
+        if !self.may_look_again(&first).await {
+            return first;
+        }
+        self.create(&mut chunk, &digests).await
+    }
+
+    async fn create(&self, chunk: &mut Chunk, digests: &Digests) -> Result<Claim<Made>> {
+        let service = &self.drive.service;
+        let (made, metadata) = self.prepare().await?;
+        let (kind, body) = related(&metadata, &self.media_type, &mut chunk.data)?;
+        let call = service.call(Method::POST, &target("multipart")).body(kind, body);
+        let mut claim = Claim::new(made);
+        claim.doubt();
+        let reply = match service.ask(&call).await {
+            Ok(reply) => reply,
+            Err(lost) if !lost.seen => {
+                claim.give_up();
+                return Err(lost.error);
+            }
+            Err(lost) => return look(claim, digests, lost.error).await,
+        };
+        match reply.status {
+            status if status.is_success() => confirm(claim, reply.json()?, digests),
+            // The first try has made the very file that the second one met.
+            StatusCode::CONFLICT if reply.doubtful => {
+                let error = reply.refusal("store a file");
+                look(claim, digests, error).await
+            }
+            _ if reply.had_no_effect() => {
+                claim.give_up();
+                Err(self.refusal(&reply))
+            }
+            _ => Err(self.refusal(&reply)),
+        }
+    }
+
+    /// A 404 means the folder, which may have been removed since it was found; one of the settings should be there.
+    fn refusal(&self, reply: &Reply) -> Error {
+        match is_gone(reply) && self.drive.folder.is_none() {
+            true => gone(),
+            false => reply.refusal("store a file"),
+        }
+    }
+
+    async fn begin(self, length: Option<u64>) -> Result<Session<Made>> {
+        let first = self.open(length).await;
+        if !self.may_look_again(&first).await {
+            return first;
+        }
+        self.open(length).await
+    }
+
+    async fn open(&self, length: Option<u64>) -> Result<Session<Made>> {
+        let service = &self.drive.service;
+        let (made, metadata) = self.prepare().await?;
+        let call = service.call(Method::POST, &target("resumable"));
+        let begin = link::begin(call, &metadata, &self.media_type, length);
+        let reply = service.ask(&begin).await?;
+        match reply.status {
+            status if status.is_success() => Session::of(&begin, &reply, made),
+            _ => Err(self.refusal(&reply)),
+        }
+    }
+
+    /// Whether a folder of the path is gone, which is looked for anew then.
+    async fn may_look_again<T: Send + Sync>(&self, outcome: &Result<T>) -> bool {
+        let gone = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::NOT_FOUND));
+        if !gone || self.drive.folder.is_some() || self.path.folders.is_empty() {
+            return false;
+        }
+        folders::forget(&self.drive, &self.path.folders).await;
+        true
+    }
+}
+
+fn target(kind: &str) -> String {
+    format!("/upload/drive/v3/files?uploadType={kind}&supportsAllDrives=true&fields={FIELDS}")
+}
+
+/// After an answer that does not say it: is the file there?
+async fn look(claim: Claim<Made>, digests: &Digests, error: Error) -> Result<Claim<Made>> {
+    let resource = claim.trace.drive.look(&claim.trace.id).await?.ok_or(error)?;
+    confirm(claim, resource, digests)
+}
+
+/// A file whose bytes are those that were sent, in a folder that is not in the trash; any other is dropped, and removed
+/// with its claim.
+fn confirm(mut claim: Claim<Made>, resource: Resource, digests: &Digests) -> Result<Claim<Made>> {
+    claim.confirm();
+    if !resource.is(digests) {
+        return Err(changed());
+    }
+    if resource.trashed {
+        return Err(gone());
+    }
+    claim.trace.id = resource.id;
+    claim.trace.revision = resource.head_revision_id;
+    Ok(claim)
+}
+
+fn changed() -> Error {
+    Error::new(Kind::Passing, "Google stored other bytes than were sent")
+}
+
+fn kept(claim: Claim<Made>) -> Stored {
+    let made = claim.keep();
+    let mut location = Map::new();
+    location.insert("id".to_owned(), Value::String(made.id));
+    Stored { location, etag: made.revision, ..Stored::default() }
+}

@@ -1,0 +1,192 @@
+//! The link to an upload session, and what the session answers.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::claim::PAUSES;
+use super::service::Service;
+use crate::api::{Call, Reply};
+use crate::{Error, Kind, Result};
+use stowage_http::body::Body;
+use stowage_http::client::Patience;
+
+/// A session's URI, which is a secret, and how another session is begun in its place.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) service: Arc<Service>,
+    begin: Call,
+    place: Arc<Mutex<Place>>,
+}
+
+#[derive(Clone)]
+struct Place {
+    uri: String,
+    /// Whether the URI alone is not enough for its server.
+    token: bool,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+/// What a session says of itself.
+pub(super) enum Said {
+    /// It has this many bytes.
+    Stored(u64),
+    /// The object is there, and this is its resource.
+    Finished(Bytes),
+    /// There is no such session any more.
+    Gone(Error),
+    /// Nothing can come of it any more.
+    Over(Error),
+    /// The URI alone is not enough, or not any more.
+    Unauthorized(Error),
+}
+
+/// The call that begins a session. `length` is that of the body, in bytes, where it is known.
+pub(super) fn begin(call: Call, metadata: &Value, media_type: &str, length: Option<u64>) -> Call {
+    let json = HeaderValue::from_static("application/json; charset=UTF-8");
+    let call = call.body(json, metadata.to_string());
+    let call = match HeaderValue::from_str(media_type) {
+        Ok(value) => call.header(HeaderName::from_static("x-upload-content-type"), value),
+        Err(_) => call,
+    };
+    match length {
+        Some(length) => call.header(HeaderName::from_static("x-upload-content-length"), length.into()),
+        None => call,
+    }
+}
+
+fn said(reply: &Reply) -> Result<Said> {
+    match reply.status {
+        StatusCode::PERMANENT_REDIRECT => stored(&reply.headers).map(Said::Stored),
+        status if status.is_success() => Ok(Said::Finished(reply.document.clone())),
+        status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
+            Ok(Said::Gone(Error::new(Kind::Passing, "the upload session is gone").with_status(status)))
+        }
+        status @ StatusCode::PRECONDITION_FAILED => {
+            let text = "another object took the name during the upload";
+            Ok(Said::Over(Error::new(Kind::Passing, text).with_status(status)))
+        }
+        StatusCode::UNAUTHORIZED => Ok(Said::Unauthorized(reply.refusal("store a chunk"))),
+        _ => Err(reply.refusal("store a chunk")),
+    }
+}
+
+/// `Range: bytes=0-n`: n + 1 bytes. Without it: none.
+fn stored(headers: &HeaderMap) -> Result<u64> {
+    let Some(range) = headers.get(RANGE) else { return Ok(0) };
+    let last = range.to_str().ok().and_then(|text| text.trim().strip_prefix("bytes=0-")?.parse::<u64>().ok());
+    last.and_then(|last| last.checked_add(1)).ok_or_else(|| nonsense("a range that is none"))
+}
+
+pub(super) fn nonsense(what: &str) -> Error {
+    Error::new(Kind::Refused, format!("Google answered a chunk with {what}"))
+}
+
+impl Link {
+    /// The session that an answer to `begin` names.
+    ///
+    /// # Errors
+    /// `Refused` where it names none that can be used.
+    pub(super) fn of(service: &Arc<Service>, begin: &Call, reply: &Reply) -> Result<Self> {
+        let uri = uri(service, reply)?;
+        let place = Arc::new(Mutex::new(Place { uri, token: false }));
+        Ok(Self { service: Arc::clone(service), begin: begin.clone(), place })
+    }
+
+    /// Sends a part of the object once. `range` is what `Content-Range` says.
+    pub(super) async fn send(&self, range: &str, data: Body, patience: Patience) -> Result<Said> {
+        let (call, token) = self.call(range)?;
+        said(&self.service.once(&call, token, data, patience).await?)
+    }
+
+    /// Asks how much the session has. `total` is the object's length, or `*`.
+    pub(super) async fn ask(&self, total: &str) -> Result<Said> {
+        let (call, token) = self.call(&format!("*/{total}"))?;
+        let reply = if token { self.service.ask(&call).await } else { self.service.api().ask(&call, None).await };
+        said(&reply?)
+    }
+
+    /// Whether the same may go better with the token, which is sent from now on: to the API's own server, and no other.
+    pub(super) fn use_token(&self) -> bool {
+        let mut place = self.place();
+        let own = Call::to(Method::PUT, &place.uri).is_ok_and(|call| *call.origin() == self.service.origin);
+        own && !std::mem::replace(&mut place.token, true)
+    }
+
+    /// Begins another session in place of one that is gone.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(super) async fn begin_anew(&self) -> Result<()> {
+        let reply = self.service.ask(&self.begin).await?;
+        if !reply.status.is_success() {
+            return Err(reply.refusal("begin an upload anew"));
+        }
+        *self.place() = Place { uri: uri(&self.service, &reply)?, token: false };
+        Ok(())
+    }
+
+    /// "Cancel an upload" of Cloud Storage: DELETE, answered with 499. Drive's pages do not speak of it; its sessions are
+    /// the same, and one that cannot be cancelled is forgotten after a week.
+    pub(super) async fn cancel(&self) {
+        let Ok(call) = Call::to(Method::DELETE, &self.place().uri) else { return };
+        for pause in PAUSES {
+            tokio::time::sleep(pause).await;
+            match self.service.api().ask(&call, None).await {
+                Ok(reply) if reply.status.is_success() || reply.status.is_client_error() => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
+        tracing::warn!(storage = %self.service.id, "an upload session that could not be cancelled may be left");
+    }
+
+    fn call(&self, range: &str) -> Result<(Call, bool)> {
+        let Place { uri, token } = self.place().clone();
+        let range =
+            HeaderValue::from_str(&format!("bytes {range}")).map_err(|_| nonsense("a position that is none"))?;
+        Ok((Call::given(Method::PUT, &uri, &self.service.origin)?.header(CONTENT_RANGE, range), token))
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn uri(service: &Service, reply: &Reply) -> Result<String> {
+    let uri = reply.headers.get(LOCATION).and_then(|uri| uri.to_str().ok());
+    let uri = uri.ok_or_else(|| Error::new(Kind::Refused, "Google began an upload without a session"))?;
+    Call::given(Method::PUT, uri, &service.origin)?;
+    Ok(uri.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use http::header::RANGE;
+
+    use super::stored;
+
+    #[test]
+    fn a_range_says_how_many_bytes_are_stored() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RANGE, text.parse().unwrap());
+            stored(&headers).ok()
+        };
+        assert_eq!(of("bytes=0-262143"), Some(262_144));
+        assert_eq!(of("bytes=0-0"), Some(1));
+        for nonsense in ["bytes=1-5", "0-5", "bytes=0-", "bytes=0-18446744073709551615", "bytes=0--1"] {
+            assert_eq!(of(nonsense), None, "{nonsense}");
+        }
+        assert_eq!(stored(&HeaderMap::new()).ok(), Some(0));
+    }
+}

@@ -1,0 +1,181 @@
+//! A bucket, the names in it, and what is known of an object.
+
+use std::sync::Arc;
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::google::claim::Trace;
+use crate::google::fault::{is_another_generation, is_gone};
+use crate::google::service::Service;
+use crate::{Error, Kind, Result};
+use stowage_http::target::encode;
+
+/// A bucket of Cloud Storage.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) name: String,
+    pub(super) service: Arc<Service>,
+}
+
+/// What Cloud Storage says of an object ("Objects: resource").
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Resource {
+    /// A number that no other version of the object has, nor any other object of the name.
+    pub(super) generation: String,
+    /// MD5 in base64.
+    pub(super) md5_hash: Option<String>,
+    /// In bytes.
+    pub(super) size: Option<String>,
+    /// Whatever was given with the object.
+    #[serde(default)]
+    metadata: serde_json::Map<String, Value>,
+}
+
+/// How to find an object that a put made.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    pub(super) bucket: Arc<Bucket>,
+    pub(super) name: String,
+    /// Stands in the object's metadata and in no other's.
+    pub(super) owner: String,
+    pub(super) generation: Option<String>,
+}
+
+impl Bucket {
+    /// The path of an object. Every `/` in the name is escaped ("Encoding URI path parts").
+    pub(super) fn path(&self, name: &str) -> String {
+        format!("/storage/v1/b/{}/o/{}", encode(&self.name), encode(name))
+    }
+
+    /// Where uploads go.
+    pub(super) fn upload_path(&self, kind: &str) -> String {
+        format!("/upload/storage/v1/b/{}/o?uploadType={kind}&ifGenerationMatch=0&fields={FIELDS}", encode(&self.name))
+    }
+
+    /// Removes an object, also one that is gone. Of another generation: somebody else's, which stays.
+    pub(super) async fn remove(&self, name: &str, generation: Option<&str>) -> Result<()> {
+        let condition = generation.map(|generation| format!("?ifGenerationMatch={generation}")).unwrap_or_default();
+        let call = self.service.call(Method::DELETE, &format!("{}{condition}", self.path(name)));
+        let reply = self.service.ask(&call).await?;
+        let gone = is_gone(&reply) || (generation.is_some() && is_another_generation(&reply));
+        if gone || reply.status.is_success() {
+            return Ok(());
+        }
+        Err(reply.refusal("remove an object"))
+    }
+}
+
+impl Made {
+    /// Looks whether the object at the name is ours.
+    pub(super) async fn look(&self) -> Result<Option<Resource>> {
+        let service = &self.bucket.service;
+        let path = format!("{}?fields={FIELDS}", self.bucket.path(&self.name));
+        let reply = service.ask(&service.call(Method::GET, &path)).await?;
+        if is_gone(&reply) {
+            return Ok(None);
+        }
+        if !reply.status.is_success() {
+            return Err(reply.refusal("say what an object is"));
+        }
+        let resource: Resource = reply.json()?;
+        let ours = resource.metadata.get(OWNER).and_then(Value::as_str) == Some(&self.owner);
+        Ok(Some(resource).filter(|_| ours))
+    }
+}
+
+impl Trace for Made {
+    fn service(&self) -> &Arc<Service> {
+        &self.bucket.service
+    }
+
+    fn shown(&self) -> &str {
+        &self.name
+    }
+
+    async fn remove(&mut self, _certain: bool) -> Result<bool> {
+        if self.generation.is_none() {
+            let Some(resource) = self.look().await? else { return Ok(false) };
+            self.generation = Some(resource.generation);
+        }
+        self.bucket.remove(&self.name, self.generation.as_deref()).await.map(|()| true)
+    }
+}
+
+/// Whether a text may be a bucket ("Bucket names"): 3 to 63 characters, with dots up to 222.
+pub(super) fn is_bucket(text: &str) -> bool {
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+    (3..=222).contains(&text.len())
+        && edge(text.bytes().next())
+        && edge(text.bytes().last())
+        && text.bytes().all(plain)
+        && text.split('.').all(|part| (1..=63).contains(&part.len()))
+}
+
+pub(super) fn is_generation(text: &str) -> bool {
+    (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Why a text cannot be a name ("Object naming requirements"). A `..` between slashes would be fine for Google, but tools
+/// that copy a bucket to a disk would reach elsewhere.
+pub(super) fn name_fault(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("the object's name is empty");
+    }
+    if name.len() > LONGEST_NAME {
+        return Some("the object's name is longer than 1024 bytes");
+    }
+    if name.contains(['\r', '\n']) || name.starts_with(".well-known/acme-challenge/") {
+        return Some("the object's name is one that Google does not take");
+    }
+    name.split('/').any(|part| part == "." || part == "..").then_some("the object's name leaves its folder")
+}
+
+/// The error for an object that is not the one that was sent.
+pub(super) fn changed() -> Error {
+    Error::new(Kind::Passing, "Google stored other bytes than were sent")
+}
+
+/// The member of an object's metadata that tells our object from another put's.
+pub(super) const OWNER: &str = "stowage-id";
+const FIELDS: &str = "generation,md5Hash,size,metadata";
+/// In bytes of UTF-8.
+const LONGEST_NAME: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::{is_bucket, is_generation, name_fault};
+
+    #[test]
+    fn buckets_are_named_as_google_names_them() {
+        let (long, longer) = ("x".repeat(63), "x".repeat(64));
+        for fine in ["abc", "a-b_c.d", "0x0", "example.com", &long, &format!("{long}.{long}.{long}")] {
+            assert!(is_bucket(fine), "{fine}");
+        }
+        for wrong in ["", "ab", "-abc", "abc-", "Abc", "a/b", "a..b", "a b", "ä-bc", "a?b", "../..", &longer] {
+            assert!(!is_bucket(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        for wrong in ["", ".", "..", "a/../b", "a/.", "a\nb", "a\r", ".well-known/acme-challenge/x", &"x".repeat(1025)]
+        {
+            assert!(name_fault(wrong).is_some(), "{wrong}");
+        }
+        for fine in ["a", "a..b", "...", "a//b", "/a", "a/", ".well-known", &"x".repeat(1024)] {
+            assert!(name_fault(fine).is_none(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn generations_are_numbers() {
+        assert!(is_generation("1234567890123456"));
+        for wrong in ["", "-1", "1&x=y", "../..", "123456789012345678901"] {
+            assert!(!is_generation(wrong), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The `google_storage` driver: objects in a bucket of Google Cloud Storage, by its JSON API.
+//!
+//! Bodies of up to one chunk are one request with metadata, larger ones a resumable upload, both with
+//! `ifGenerationMatch=0`: only where no object has the name ("Request preconditions" of Cloud Storage).
+
+mod bucket;
+mod get;
+mod put;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use self::bucket::{Bucket, is_bucket, is_generation, name_fault};
+use super::read;
+use super::service::Service;
+use crate::oauth::Subject;
+use crate::{
+    Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
+    Stored, Upload,
+};
+use stowage_base::settings::Settings;
+
+/// The `google_storage` driver for [`DRIVERS`](crate::DRIVERS).
+pub(crate) const DRIVER: Driver = Driver {
+    handler: "google_storage",
+    naming: Naming::Flat,
+    // In bytes of UTF-8 ("Object name requirements").
+    fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
+    secrets: &[],
+    open: |settings, context| Ok(Arc::new(GoogleStorage::open(settings, context)?)),
+};
+
+/// An opened bucket.
+#[derive(Debug)]
+struct GoogleStorage {
+    bucket: Arc<Bucket>,
+}
+
+impl GoogleStorage {
+    fn open(settings: &Settings, context: &Context) -> Result<Self> {
+        let name = settings.required("bucket")?;
+        if !is_bucket(&name) {
+            let what = "must be 3 to 222 lower-case letters, digits, dots, hyphens and underscores";
+            return Err(settings.wrong("bucket", what).into());
+        }
+        let text = |key| settings.text(key).map(|text| text.filter(|text| !text.is_empty()));
+        let subject = match (text("oauth_doc_id")?, text("oauth_app_id")?) {
+            (Some(document), _) => Subject::Document(document),
+            (None, Some(app)) => Subject::App(app),
+            (None, None) => return Err(settings.wrong("oauth_doc_id", "or oauth_app_id is required").into()),
+        };
+        let service = Arc::new(Service::open(settings, context, subject, SCOPE)?);
+        Ok(Self { bucket: Arc::new(Bucket { name, service }) })
+    }
+}
+
+impl Backend for GoogleStorage {
+    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
+        Box::pin(async move {
+            for name in [&object.name, &object.spare] {
+                name_fault(name).map_or(Ok(()), |fault| Err(Error::new(Kind::Refused, fault)))?;
+            }
+            let report = upload.report();
+            let chunk = upload.chunk().await?;
+            match report.digests() {
+                Some(digests) if chunk.last => put::single(&self.bucket, object, chunk, digests).await,
+                _ => put::resumable(&self.bucket, object, upload, chunk).await,
+            }
+        })
+    }
+
+    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
+        Box::pin(async move {
+            let (bucket, name, generation) = self.place(location)?;
+            read::open(&get::Stored { bucket, name, generation }, fetch.range).await
+        })
+    }
+
+    fn url(&self, name: &str) -> String {
+        self.bucket.service.url(&self.bucket.path(name))
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let (bucket, name, generation) = self.place(location)?;
+            bucket.remove(&name, generation.as_deref()).await
+        })
+    }
+}
+
+impl GoogleStorage {
+    /// Bucket (the plan's where the location names none), name and generation of a location.
+    fn place(&self, location: &Location) -> Result<(Arc<Bucket>, String, Option<String>)> {
+        let wrong = |what: &str| Error::new(Kind::Location, format!("the location of a Google Storage object {what}"));
+        let bucket = match location.get("bucket") {
+            None => Arc::clone(&self.bucket),
+            Some(Value::String(name)) if *name == self.bucket.name => Arc::clone(&self.bucket),
+            Some(Value::String(name)) if is_bucket(name) => {
+                Arc::new(Bucket { name: name.clone(), service: Arc::clone(&self.bucket.service) })
+            }
+            Some(_) => return Err(wrong("names no bucket")),
+        };
+        let name = location.get("name").and_then(Value::as_str).filter(|name| name_fault(name).is_none());
+        let name = name.ok_or_else(|| wrong("has no name"))?.to_owned();
+        let generation = match location.get("generation") {
+            None => None,
+            Some(Value::String(generation)) if is_generation(generation) => Some(generation.clone()),
+            Some(_) => return Err(wrong("has a generation that is none")),
+        };
+        Ok((bucket, name, generation))
+    }
+}
+
+/// "Cloud Storage OAuth 2.0 scopes"
+const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";

@@ -1,0 +1,79 @@
+//! A long body of known length: one request of a session, with its last bytes kept for when it breaks.
+//!
+//! "Perform resumable uploads" of Cloud Storage recommends a single request. When it breaks, the session says how much it has,
+//! which is what came but for what was still on its way: the rest begins inside the last two chunks, and goes on from there.
+
+use bytes::Bytes;
+
+use super::link::{Link, Said, nonsense};
+use super::session::{MOST_STANDSTILLS, lost, stands_still};
+use super::window::Window;
+use crate::tries::Tries;
+use crate::{Chunk, Result, Upload};
+
+/// Sends the whole body; the object's resource. Dropped, it breaks the request off.
+pub(super) async fn send(link: &Link, upload: &mut Upload, first: Chunk, total: u64) -> Result<Bytes> {
+    let window = Window::new(&first, upload.another_share());
+    let ((), resource) = tokio::try_join!(window.fill(upload), deliver(link, &window, total))?;
+    // The share of the memory goes with it.
+    drop(first);
+    Ok(resource)
+}
+
+async fn deliver(link: &Link, window: &Window, total: u64) -> Result<Bytes> {
+    let (mut stored, mut standstills, mut restarted) = (0, 0, false);
+    // From the first failure on: the body may have flowed for hours before.
+    let (mut tries, mut sure) = (None, true);
+    let length = total.to_string();
+    loop {
+        let mut said = match send_from(link, window, stored, total, tries.as_ref()).await {
+            Ok(said) => said,
+            Err(error) => {
+                if !tries.get_or_insert_with(|| Tries::start(0)).again(&error).await {
+                    return Err(error);
+                }
+                sure = false;
+                link.ask(&length).await?
+            }
+        };
+        if let Said::Unauthorized(error) = said {
+            if !link.use_token() {
+                return Err(error);
+            }
+            said = link.ask(&length).await?;
+        }
+        let now = match said {
+            Said::Finished(resource) => return Ok(resource),
+            Said::Gone(_) if window.has(0) && sure && !restarted => {
+                restarted = true;
+                link.begin_anew().await?;
+                0
+            }
+            Said::Gone(error) | Said::Over(error) | Said::Unauthorized(error) => return Err(error),
+            Said::Stored(now) => now,
+        };
+        if now > total {
+            return Err(nonsense("another number of bytes than was sent"));
+        }
+        if now > stored {
+            (standstills, tries) = (0, None);
+        } else {
+            standstills += 1;
+        }
+        if standstills >= MOST_STANDSTILLS {
+            return Err(stands_still());
+        }
+        stored = now;
+    }
+}
+
+/// Sends all that the session lacks, as far as it comes.
+async fn send_from(link: &Link, window: &Window, stored: u64, total: u64, tries: Option<&Tries>) -> Result<Said> {
+    if stored == total {
+        return link.ask(&total.to_string()).await;
+    }
+    let body = window.body(stored, total).ok_or_else(lost)?;
+    let usual = link.service.api().patience();
+    let patience = tries.map_or(usual, |tries| tries.patience(usual));
+    link.send(&format!("{stored}-{}/{total}", total - 1), body, patience).await
+}

@@ -1,0 +1,131 @@
+//! Whether an answer is the object itself or base64 of it, whatever was stored.
+//!
+//! The length in the document decides: raw if it fits, else base64. Where neither length nor end of an answer is known
+//! yet, the first chunk of it is read: what cannot be base64 is raw, and only what could be both is taken for what was
+//! stored.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+
+use crate::error::{Error, Kind, Result};
+use crate::{Budget, CHUNK_BYTES, Permit};
+use stowage_http::base64::{Decode, Decoder, is_alphabet, least_encoded_length};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::range::Exact;
+
+/// The object's bytes, exactly `length` of them.
+///
+/// # Errors
+/// `Refused` where it is clear already that the answer is neither the object nor base64 of it.
+pub(super) async fn object(body: Body, length: u64, base64_stored: bool, budget: &Budget) -> Result<Body> {
+    let announced = body.size_hint().exact();
+    if announced == Some(length) {
+        return Ok(Body::boxed(Exact::new(body, length)));
+    }
+    if announced.is_some_and(|announced| announced < least_encoded_length(length)) {
+        return Err(neither());
+    }
+    let start = Start::read(body, announced, budget).await?;
+    if start.ended {
+        return start.whole(length);
+    }
+    let may_be_raw = announced.is_none() && start.bytes.len() as u64 <= length;
+    let may_be_base64 = is_alphabet(&start.bytes);
+    let raw = match (may_be_raw, may_be_base64) {
+        (true, true) => !base64_stored,
+        (true, false) => true,
+        (false, true) => false,
+        (false, false) => return Err(neither()),
+    };
+    let body = start.onwards();
+    let body = if raw { body } else { Body::boxed(Decode::new(body)) };
+    Ok(Body::boxed(Exact::new(body, length)))
+}
+
+/// The beginning of a body in memory.
+struct Start {
+    bytes: Bytes,
+    ended: bool,
+    rest: Body,
+    permit: Option<Permit>,
+}
+
+impl Start {
+    /// Reads up to a chunk.
+    async fn read(mut body: Body, announced: Option<u64>, budget: &Budget) -> Result<Self> {
+        let most = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        let permit = budget.share(most).await;
+        let mut bytes = BytesMut::new();
+        let mut ended = false;
+        while !ended && bytes.len() < CHUNK_BYTES {
+            match body.frame().await {
+                None => ended = true,
+                Some(Err(error)) => return Err(Error::of_body(error)),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        bytes.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+        Ok(Self { bytes: bytes.freeze(), ended, rest: body, permit })
+    }
+
+    /// The object, where all of the answer is here.
+    fn whole(self, length: u64) -> Result<Body> {
+        let bytes = if self.bytes.len() as u64 == length { Some(self.bytes) } else { decoded(&self.bytes) };
+        let bytes = bytes.filter(|bytes| bytes.len() as u64 == length).ok_or_else(neither)?;
+        Ok(Body::boxed(Joined { first: Some((bytes, self.permit)), rest: Body::empty() }))
+    }
+
+    fn onwards(self) -> Body {
+        Body::boxed(Joined { first: Some((self.bytes, self.permit)), rest: self.rest })
+    }
+}
+
+fn decoded(text: &[u8]) -> Option<Bytes> {
+    let mut decoder = Decoder::default();
+    let start = decoder.decode(text).ok()?;
+    let end = decoder.finish().ok()?;
+    Some(if end.is_empty() { start } else { [start, end].concat().into() })
+}
+
+fn neither() -> Error {
+    Error::new(Kind::Refused, "the server's answer is neither the stored object nor base64 of it")
+}
+
+/// Bytes in memory and the body that follows them.
+struct Joined {
+    first: Option<(Bytes, Option<Permit>)>,
+    rest: Body,
+}
+
+impl HttpBody for Joined {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        match this.first.take() {
+            Some((bytes, _)) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            _ => Pin::new(&mut this.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.as_ref().is_none_or(|(bytes, _)| bytes.is_empty()) && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let first = self.first.as_ref().map_or(0, |(bytes, _)| bytes.len()) as u64;
+        let rest = self.rest.size_hint().exact();
+        rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(first + rest))
+    }
+}

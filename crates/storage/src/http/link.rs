@@ -1,0 +1,237 @@
+//! URLs as they are sent: an origin and a target that nothing normalises.
+//!
+//! Names are composed and percent-encoded before they come here, and servers compare paths byte by byte. So the target
+//! is kept as text; only bytes that cannot stand in a request line are escaped (RFC 9112 section 3.2).
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::HeaderValue;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use url::Url;
+
+use stowage_base::settings::{with_secrets_of, without_secrets_of};
+use stowage_http::target::Origin;
+
+/// An `http` or `https` URL.
+#[derive(Clone)]
+pub(super) struct Link {
+    origin: Origin,
+    target: String,
+    account: Option<HeaderValue>,
+}
+
+impl Link {
+    /// Reads an absolute URL; a fragment is dropped, user and password become [`account`](Self::account).
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://")?;
+        let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at_checked(end)?;
+        if target.starts_with('\\') || text.chars().any(char::is_control) {
+            return None;
+        }
+        let server: Url = format!("{scheme}://{authority}/").parse().ok()?;
+        let origin = Origin::of(&server)?;
+        Some(Self { origin, target: origin_form(target), account: account(&server) })
+    }
+
+    /// Where a `Location` header of an answer from here leads (RFC 3986 section 5.2). The account goes along only to the
+    /// same origin.
+    pub(super) fn resolve(&self, location: &str) -> Option<Self> {
+        let location = location.trim();
+        let first = location.split(['/', '?', '#']).next().unwrap_or_default();
+        let mut next = if first.contains(':') {
+            Self::parse(location)?
+        } else if location.starts_with("//") {
+            Self::parse(&format!("{}:{location}", if self.origin.tls { "https" } else { "http" }))?
+        } else {
+            self.beside(location)?
+        };
+        next.account = self.account.clone().filter(|_| next.origin == self.origin);
+        Some(next)
+    }
+
+    fn beside(&self, location: &str) -> Option<Self> {
+        let path = self.path();
+        let target = match location.chars().next()? {
+            '#' => return None,
+            '/' => location.to_owned(),
+            '?' => format!("{path}{location}"),
+            _ => {
+                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                let end = location.find(['?', '#']).unwrap_or(location.len());
+                let (relative, rest) = location.split_at_checked(end)?;
+                format!("{}{rest}", without_dots(&format!("{folder}/{relative}")))
+            }
+        };
+        if target.chars().any(char::is_control) {
+            return None;
+        }
+        Some(Self { origin: self.origin.clone(), target: origin_form(&target), account: None })
+    }
+
+    /// The same URL with more query parameters, which are encoded already.
+    pub(super) fn with_query(&self, query: &str) -> Self {
+        let mut link = self.clone();
+        if !query.is_empty() {
+            link.target.push_str(match link.target.find('?') {
+                None => "?",
+                Some(_) if link.target.ends_with(['?', '&']) => "",
+                Some(_) => "&",
+            });
+            link.target.push_str(query);
+        }
+        link
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Path and query.
+    pub(super) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Basic authorisation, where the URL held a user.
+    pub(super) fn account(&self) -> Option<&HeaderValue> {
+        self.account.as_ref()
+    }
+
+    /// The folders that it is in, from the deepest up; none where a query names the object.
+    pub(super) fn folders(&self) -> Vec<Self> {
+        let mut folders = Vec::new();
+        let mut path = if self.target.contains('?') { "" } else { self.path() };
+        while let Some((folder, _)) = path.rsplit_once('/').filter(|(folder, _)| !folder.is_empty()) {
+            if !folder.ends_with('/') {
+                folders.push(Self { target: format!("{folder}/"), ..self.clone() });
+            }
+            path = folder;
+        }
+        folders
+    }
+
+    /// The URL without user and password.
+    pub(super) fn text(&self) -> String {
+        format!("{}{}", self.origin, self.target)
+    }
+
+    fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// Without the query, whose values may be secrets.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.path())
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The `url` of the settings, to which names are appended.
+#[derive(Clone)]
+pub(super) struct Base {
+    link: Link,
+    /// The target with all that stands before a name.
+    stem: String,
+}
+
+impl Base {
+    /// `None` for anything but an `http` or `https` URL without a fragment.
+    pub(super) fn parse(url: &str) -> Option<Self> {
+        let url = url.trim();
+        if url.contains('#') {
+            return None;
+        }
+        let trimmed = url.trim_end_matches('/');
+        let link = Link::parse(trimmed)?;
+        let stem = match () {
+            () if trimmed.contains('?') => link.target.clone(),
+            () => format!("{}/", link.target.trim_end_matches('/')),
+        };
+        Some(Self { link, stem })
+    }
+
+    /// The URL of an object.
+    pub(super) fn object(&self, name: &str) -> Link {
+        Link { target: escaped(&format!("{}{name}", self.stem)), ..self.link.clone() }
+    }
+
+    /// The URL of an object as a document may hold it: without the settings' secrets.
+    pub(super) fn masked(&self, link: &Link) -> String {
+        if link.origin == self.link.origin { without_secrets_of(&self.stem, &link.text()) } else { link.text() }
+    }
+
+    /// Reads a URL that a document holds.
+    pub(super) fn unmasked(&self, url: &str) -> Option<Link> {
+        let link = Link::parse(url)?;
+        if link.origin != self.link.origin {
+            return Some(link);
+        }
+        Link::parse(&with_secrets_of(&self.stem, url))
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.link.origin
+    }
+
+    pub(super) fn account(&self) -> Option<&HeaderValue> {
+        self.link.account()
+    }
+}
+
+impl fmt::Debug for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.link, f)
+    }
+}
+
+fn account(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(url.password().unwrap_or_default()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn origin_form(rest: &str) -> String {
+    let rest = rest.split('#').next().unwrap_or_default();
+    if rest.starts_with('/') { escaped(rest) } else { escaped(&format!("/{rest}")) }
+}
+
+fn escaped(target: &str) -> String {
+    utf8_percent_encode(target, NOT_IN_A_TARGET).to_string()
+}
+
+/// RFC 3986 section 5.2.4, for an absolute path.
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => {
+                kept.pop();
+            }
+            segment => kept.push(segment),
+        }
+    }
+    if path.ends_with("/.") || path.ends_with("/..") {
+        kept.push("");
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// What the request line cannot hold; a `#` would end the target.
+const NOT_IN_A_TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'`');

@@ -1,0 +1,18 @@
+//! The forms of a body alone, for `benches/micro.rs`.
+
+use super::form::{Form, Subtype};
+use crate::Object;
+use stowage_http::base64::Encode;
+use stowage_http::body::Body;
+
+/// A body in base64.
+#[must_use]
+pub fn base64(body: Body) -> Body {
+    Body::boxed(Encode::new(body))
+}
+
+/// A body behind its document, as `multipart/mixed`.
+#[must_use]
+pub fn multipart(object: &Object, body: Body) -> Body {
+    Form { multipart: Some(Subtype::Mixed), base64: false }.of(object).wrap(body)
+}

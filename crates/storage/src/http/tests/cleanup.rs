@@ -1,0 +1,125 @@
+//! What a broken upload leaves behind.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+
+use super::server::{Reply, Server};
+use super::{BIG, Http, breaking, object, open, recording, store, upload};
+use crate::Backend;
+use stowage_http::body::ClientGone;
+
+#[tokio::test]
+async fn half_an_object_is_removed() {
+    let server = Server::start(|method, _, _| match *method {
+        Method::PUT => Reply::KeepPartAndClose(6 << 20),
+        _ => Reply::Normal,
+    })
+    .await;
+    let storage = open(json!({"url": server.url("/p")}));
+    store(&storage, "n", recording(20 << 20)).await.unwrap_err();
+    server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
+    assert_eq!(server.targets(&Method::DELETE), ["/p/n"]);
+    assert_eq!(server.object("/p/n"), None);
+}
+
+#[tokio::test]
+async fn an_upload_that_its_client_breaks_is_removed() {
+    let server = Server::normal().await;
+    let storage = open(json!({"url": server.url("/p")}));
+    let upload = breaking(&storage, vec![recording(100_000); 80], ClientGone::Silent.into());
+    storage.put(&object("n"), upload).await.unwrap_err();
+    server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
+    ended(storage).await;
+    assert_eq!(server.object("/p/n"), None);
+}
+
+#[tokio::test]
+async fn a_dropped_upload_is_removed() {
+    let server = Server::start(|method, _, _| match *method {
+        Method::PUT => Reply::Silence,
+        _ => Reply::Normal,
+    })
+    .await;
+    for length in [10, BIG] {
+        let storage = open(json!({"url": server.url("/p")}));
+        let object = object(&format!("n{length}"));
+        let putting = storage.put(&object, upload(&storage, recording(length)));
+        let arrived =
+            server.until(|seen| seen.iter().any(|seen| seen.method == Method::PUT && seen.body.len() == length));
+        tokio::select! {
+            _ = putting => panic!("no answer was given"),
+            () = arrived => {}
+        }
+        let removed = format!("/p/n{length}");
+        server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE && seen.target == removed)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_name_is_not_given_away_while_it_is_cleaned() {
+    let server = Server::start(|method, _, index| match *method {
+        Method::PUT if index == 1 => Reply::Silence,
+        _ => Reply::Normal,
+    })
+    .await;
+    let storage = open(json!({"url": server.url("/p")}));
+    let broken = object("n");
+    tokio::select! {
+        _ = storage.put(&broken, upload(&storage, "x")) => panic!("no answer was given"),
+        () = server.until(|seen| seen.iter().any(|seen| seen.method == Method::PUT)) => {}
+    }
+    let stored = store(&storage, "n", "y").await.unwrap();
+    assert_eq!(stored.location["url"], server.url("/p/n.spare"));
+    server.until(|seen| seen.iter().filter(|seen| seen.method == Method::DELETE).count() == 3).await;
+    assert_eq!(server.object("/p/n.spare").unwrap(), "y");
+}
+
+#[tokio::test]
+async fn a_name_that_may_be_anothers_is_left_alone() {
+    let server = Server::start(|method, _, _| match *method {
+        Method::HEAD => Reply::Status(405),
+        Method::PUT => Reply::KeepPartAndClose(6 << 20),
+        _ => Reply::Normal,
+    })
+    .await;
+    let storage = open(json!({"url": server.url("/p")}));
+    store(&storage, "n", recording(20 << 20)).await.unwrap_err();
+    ended(storage).await;
+    assert_eq!(server.targets(&Method::DELETE), ["/p/n.spare"]);
+}
+
+/// A server that waited in vain for the rest may have kept what it got.
+#[tokio::test]
+async fn what_a_timeout_of_the_server_may_have_left_is_removed() {
+    let server = Server::start(|method, _, _| match *method {
+        Method::PUT => Reply::Status(408),
+        _ => Reply::Normal,
+    })
+    .await;
+    let storage = open(json!({"url": server.url("/p")}));
+    store(&storage, "n", "x").await.unwrap_err();
+    ended(storage).await;
+    assert!(server.targets(&Method::DELETE).iter().all(|target| target == "/p/n"));
+    assert!(!server.targets(&Method::DELETE).is_empty());
+}
+
+#[tokio::test]
+async fn an_early_success_is_none() {
+    let server = Server::start(|method, _, _| match *method {
+        Method::PUT => Reply::AtOnce(201),
+        _ => Reply::Normal,
+    })
+    .await;
+    let storage = open(json!({"url": server.url("/p")}));
+    store(&storage, "n", recording(BIG)).await.unwrap_err();
+    server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
+}
+
+/// Waits until all that the storage had running in the background has ended.
+async fn ended(storage: Http) {
+    let tasks = storage.tasks.clone();
+    drop(storage);
+    assert_eq!(tasks.drain(Duration::from_secs(20)).await, 0);
+}

@@ -1,0 +1,63 @@
+//! Calls to a vendor's API with a token.
+
+use http::StatusCode;
+
+use super::{Key, OAuth};
+use crate::api::{Api, Call, Lost, Reply};
+use stowage_http::body::Body;
+use stowage_http::client::Patience;
+
+/// A vendor's API as one grant may use it.
+#[derive(Debug)]
+pub(crate) struct Authorized {
+    api: Api,
+    oauth: OAuth,
+    key: Key,
+}
+
+impl Authorized {
+    pub(crate) const fn new(api: Api, oauth: OAuth, key: Key) -> Self {
+        Self { api, oauth, key }
+    }
+
+    /// The API without the token, for addresses that carry their own authorisation.
+    pub(crate) const fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Sends a call with the token; after a 401 once more, with a new one.
+    ///
+    /// # Errors
+    /// Where there is no token, or no answer.
+    pub(crate) async fn ask(&self, call: &Call) -> Result<Reply, Lost> {
+        let unsent = |error| Lost { error, seen: false };
+        let first = self.oauth.authorization(&self.key).await.map_err(unsent)?;
+        let reply = self.api.ask(call, Some(&first)).await?;
+        let hopeless = reply.status != StatusCode::UNAUTHORIZED || NOT_OF_THE_TOKEN.contains(&reply.code());
+        if hopeless || !self.oauth.renew(&self.key, &first).await {
+            return Ok(reply);
+        }
+        let doubtful = reply.doubtful;
+        let seen_before = |lost: Lost| Lost { seen: lost.seen || doubtful, ..lost };
+        let second = self.oauth.authorization(&self.key).await.map_err(unsent).map_err(seen_before)?;
+        if second == first {
+            return Ok(reply);
+        }
+        let mut reply = self.api.ask(call, Some(&second)).await.map_err(seen_before)?;
+        reply.doubtful |= doubtful;
+        Ok(reply)
+    }
+
+    /// Sends a call once, with the token; `body` is in place of the call's own.
+    ///
+    /// # Errors
+    /// Where there is no token, or no answer.
+    pub(crate) async fn once(&self, call: &Call, body: Body, patience: Patience) -> Result<Reply, Lost> {
+        let token = self.oauth.authorization(&self.key).await.map_err(|error| Lost { error, seen: false })?;
+        self.api.once(call, Some(&token), body, patience).await
+    }
+}
+
+/// Words of a 401 that another token of the same grant would get as well (`AuthError` in Dropbox's `auth.stone`).
+const NOT_OF_THE_TOKEN: [&str; 5] =
+    ["missing_scope", "user_suspended", "invalid_select_user", "invalid_select_admin", "route_access_denied"];

@@ -1,0 +1,42 @@
+//! One grant's calls alone, for `tests/oauth`.
+
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{Authorized, Key, Subject};
+use crate::api::{Api, Call, Fault, Vendor};
+use crate::error::Result;
+use crate::registry::Context;
+
+/// Calls with the token of a grant.
+#[derive(Debug)]
+pub struct GrantedCalls(Authorized);
+
+static ANY: Vendor = Vendor { name: "the vendor", fault: |_, _| Fault::default() };
+
+impl GrantedCalls {
+    /// For somebody's grant. `endpoint` is the configured token endpoint.
+    #[must_use]
+    pub fn of_document(context: &Context, id: &str, endpoint: Option<String>) -> Self {
+        Self::new(context, Subject::Document(id.to_owned()), endpoint)
+    }
+
+    /// For a service account.
+    #[must_use]
+    pub fn of_app(context: &Context, id: &str, endpoint: Option<String>) -> Self {
+        Self::new(context, Subject::App(id.to_owned()), endpoint)
+    }
+
+    fn new(context: &Context, subject: Subject, endpoint: Option<String>) -> Self {
+        let key = Key { subject, scope: "files.read files.write", endpoint };
+        Self(Authorized::new(Api::new(&ANY, context.client.clone(), Vec::new()), context.oauth.clone(), key))
+    }
+
+    /// Asks for a URL; answers status and head.
+    ///
+    /// # Errors
+    /// Where there is no token, or no answer.
+    pub async fn get(&self, url: &str) -> Result<(StatusCode, HeaderMap)> {
+        let reply = self.0.ask(&Call::to(Method::GET, url)?).await?;
+        Ok((reply.status, reply.headers))
+    }
+}

@@ -1,0 +1,140 @@
+//! One fragment of an upload session, and what the session says of itself
+//! (`learn.microsoft.com/onedrive/developer/rest-api/api/driveitem_createuploadsession`).
+
+use http::header::CONTENT_RANGE;
+use http::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::drive::{Item, Shared, bytes, may_be_taken, value};
+use crate::api::Reply;
+use crate::{Chunk, Error, Kind, Result};
+use stowage_http::range::ByteRange;
+
+/// What came of a fragment.
+pub(super) enum Outcome {
+    /// The session has it, and wants more.
+    Received,
+    /// It was the last one: this is the file.
+    Item(Item),
+    /// There is no such session: the answer to the last fragment was lost, or the session has expired.
+    Gone(Error),
+}
+
+/// What a session says.
+enum Status {
+    /// It wants the bytes from here on.
+    Expects(u64),
+    Gone,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answered {
+    #[serde(default)]
+    next_expected_ranges: Vec<String>,
+}
+
+/// Sends a fragment that begins at `from`, or what is missing of it, to a session of `total` bytes.
+pub(super) async fn send(drive: &Shared, url: &str, from: u64, chunk: &Chunk, total: u64) -> Result<Outcome> {
+    let (mut from, mut data) = (from, chunk.data.clone());
+    let end = from + data.len() as u64;
+    for _ in 0..MOST_PIECES {
+        let range = ByteRange { first: from, last: end.saturating_sub(1) };
+        let range = format!("bytes {}-{}/{total}", range.first, range.last);
+        let call = bytes(drive.given(Method::PUT, url)?.header(CONTENT_RANGE, value(&range)?), data.clone());
+        let (status, lost) = match drive.ask_without_token(&call).await {
+            Err(lost) if lost.seen => (status(drive, url, total).await?, Some(lost.error)),
+            Err(lost) => return Err(lost.error),
+            Ok(reply) if reply.status == StatusCode::ACCEPTED => (expects(&reply, total)?, None),
+            Ok(reply) if reply.is_done() => match reply.json() {
+                Ok(item) => return Ok(Outcome::Item(item)),
+                // The session is asked what a success without a file means.
+                Err(error) => (status(drive, url, total).await?, Some(error)),
+            },
+            // What an earlier try brought is refused; after the last fragment there is no session any more.
+            Ok(reply) if is_out_of_order(&reply) => (status(drive, url, total).await?, None),
+            // The file may be there all the same: that is asked, but not of a server that wants to be left alone.
+            Ok(reply) if reply.status.is_server_error() && reply.refusal("").retry_after().is_none() => {
+                (status(drive, url, total).await?, Some(reply.refusal("store a fragment")))
+            }
+            Ok(reply) => return refused(&reply),
+        };
+        match status {
+            Status::Gone => return Ok(Outcome::Gone(lost.unwrap_or_else(gone))),
+            Status::Expects(next) if next >= end && end < total => return Ok(Outcome::Received),
+            // It has everything and wants nothing more: the file is there, or will be.
+            Status::Expects(next) if next >= end => return Ok(Outcome::Gone(lost.unwrap_or_else(unfinished))),
+            Status::Expects(next) if from < next && next < end => {
+                data = data.split_off(usize::try_from(next - from).unwrap_or(usize::MAX));
+                from = next;
+            }
+            Status::Expects(_) => {
+                let astray = || Error::new(Kind::Passing, "OneDrive lost bytes of an upload session");
+                return Err(lost.unwrap_or_else(astray));
+            }
+        }
+    }
+    Err(Error::new(Kind::Passing, "OneDrive took only pieces of a fragment"))
+}
+
+/// Ends a session; `false` where there is none any more.
+pub(super) async fn cancel(drive: &Shared, url: &str) -> Result<bool> {
+    let reply = drive.ask_without_token(&drive.given(Method::DELETE, url)?).await?;
+    match reply.status {
+        _ if reply.is_done() => Ok(true),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Ok(false),
+        _ => Err(reply.refusal("end an upload session")),
+    }
+}
+
+async fn status(drive: &Shared, url: &str, total: u64) -> Result<Status> {
+    let reply = drive.ask_without_token(&drive.given(Method::GET, url)?).await?;
+    match reply.status {
+        // That a finished session is not found is what its makers intend (OneDrive/onedrive-api-docs, issue 1259).
+        StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Status::Gone),
+        _ if reply.is_done() => expects(&reply, total),
+        _ => Err(reply.refusal("tell how far an upload session is")),
+    }
+}
+
+/// `nextExpectedRanges`: `12345-`, `0-99`, or several. A list without a member wants nothing more, and one with a member that
+/// is none says nothing.
+fn expects(reply: &Reply, total: u64) -> Result<Status> {
+    let Answered { next_expected_ranges } = reply.json()?;
+    let start = |range: &String| range.split('-').next()?.trim().parse::<u64>().ok();
+    let starts: Option<Vec<u64>> = next_expected_ranges.iter().map(start).collect();
+    let nonsense = || Error::new(Kind::Refused, "OneDrive expects a range that is none");
+    Ok(Status::Expects(starts.ok_or_else(nonsense)?.into_iter().min().unwrap_or(total)))
+}
+
+/// Whether a fragment is refused because the session has these bytes, or not yet those before them: 416, or the word for it
+/// inside another error ("Error responses" of OneDrive's API).
+fn is_out_of_order(reply: &Reply) -> bool {
+    let word = reply.code().rsplit('/').next().unwrap_or_default();
+    reply.status == StatusCode::RANGE_NOT_SATISFIABLE || matches!(word, "fragmentOverlap" | "fragmentOutOfOrder")
+}
+
+fn refused(reply: &Reply) -> Result<Outcome> {
+    if may_be_taken(reply) {
+        let text = format!("another object took the name during the upload: {}", reply.code());
+        return Err(Error::new(Kind::Passing, text).with_status(reply.status));
+    }
+    match reply.status {
+        // The address carries its own authorisation, which ends with the session.
+        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAUTHORIZED => {
+            Ok(Outcome::Gone(gone().with_status(reply.status)))
+        }
+        _ => Err(reply.refusal("store a fragment")),
+    }
+}
+
+fn unfinished() -> Error {
+    Error::new(Kind::Passing, "OneDrive has all bytes and made no file")
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Passing, "OneDrive does not know the upload session any more")
+}
+
+/// A fragment may be taken in this many pieces.
+const MOST_PIECES: u8 = 4;

@@ -1,0 +1,97 @@
+//! The `onedrive` driver: files of somebody's OneDrive, over Microsoft Graph v1.0.
+//!
+//! Facts are from `learn.microsoft.com/graph/api/resources/onedrive` and the older `OneDrive/onedrive-api-docs`. Bodies of up
+//! to 4 MB are one PUT, larger ones an upload session in fragments of one chunk, which is 16 of the 320 KiB that a fragment
+//! has to be a multiple of. A session wants to know the total, so a body of unknown length is written to a temporary file
+//! first.
+
+mod claim;
+mod drive;
+mod fragment;
+mod get;
+mod hash;
+mod names;
+mod put;
+mod session;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use self::drive::{Drive, Shared};
+use super::{
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
+};
+use stowage_base::settings::Settings;
+
+/// The `onedrive` driver for [`DRIVERS`](super::DRIVERS).
+pub(super) const DRIVER: Driver = Driver {
+    handler: "onedrive",
+    naming: Naming::Flat,
+    // 400 characters, with what stands before it in a work account: `personal/{user}/Documents/`.
+    fit: Fit { part: FILE_NAME, whole: 280, spelling: Spelling::Desktop },
+    schema: include_str!("schema.json"),
+    server: Server::Fixed,
+    secrets: &[],
+    open: |settings, context| Ok(Arc::new(OneDrive::open(settings, context)?)),
+};
+
+/// An opened drive.
+#[derive(Debug)]
+pub(super) struct OneDrive {
+    drive: Shared,
+}
+
+impl OneDrive {
+    /// Reads the settings; nothing is sent.
+    ///
+    /// # Errors
+    /// `Settings`.
+    pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
+        let grant = settings.required("oauth_doc_id")?;
+        Ok(Self { drive: Arc::new(Drive::open(settings.id(), grant, context)?) })
+    }
+}
+
+impl Backend for OneDrive {
+    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
+        Box::pin(async move {
+            names::check(&object.name)?;
+            names::check(&object.spare)?;
+            let chunk = upload.chunk().await?;
+            if chunk.last && chunk.data.len() <= put::LARGEST {
+                return put::store(&self.drive, object, chunk).await;
+            }
+            session::store(&self.drive, object, upload, chunk).await
+        })
+    }
+
+    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
+        Box::pin(async move { get::open(&self.drive, place(location)?, fetch).await })
+    }
+
+    fn url(&self, name: &str) -> String {
+        self.drive.url(name)
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.drive.remove(place(location)?).await })
+    }
+}
+
+/// Drive and item of a location. The path beside them is for people: an item keeps its id when it is moved.
+fn place(location: &Location) -> Result<(&str, &str)> {
+    let wrong = |what| Error::new(Kind::Location, format!("the location of a OneDrive item {what}"));
+    if location.get("path").is_some_and(|path| !path.as_str().is_some_and(|path| path.starts_with('/'))) {
+        return Err(wrong("has a path that is none"));
+    }
+    let id = |member| location.get(member).and_then(Value::as_str).filter(|id| is_id(id));
+    Ok((id("drive").ok_or_else(|| wrong("names no drive"))?, id("item").ok_or_else(|| wrong("names no item"))?))
+}
+
+fn is_id(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'_' | b'-');
+    (1..=255).contains(&text.len()) && text.bytes().all(allowed)
+}

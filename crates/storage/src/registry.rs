@@ -1,0 +1,161 @@
+//! From a plan's `handler` text and settings to an opened [`Backend`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use super::discreet::{Discreet, secrets};
+use super::error::{Error, Kind, Result};
+use super::oauth::OAuth;
+use super::{Backend, Budget, DRIVERS, Options};
+use stowage_base::settings::Settings;
+use stowage_base::tasks::Tasks;
+use stowage_http::client::Client;
+
+/// What the rest of the gateway knows of a driver; each driver's folder has one, and [`DRIVERS`] lists them.
+#[derive(Debug)]
+pub struct Driver {
+    /// Its name in plans, as `handler`.
+    pub handler: &'static str,
+    /// How objects are named where the plan does not say.
+    pub naming: Naming,
+    /// Which names its servers take.
+    pub fit: Fit,
+    /// JSON Schema of its entry in a plan; what all have in common stands in `api/schema/schemas/defs.json`.
+    pub schema: &'static str,
+    /// Who chooses the server.
+    pub server: Server,
+    /// Settings that nobody gets to see, besides `secret`, `password`, the values of `headers` and what a URL hides.
+    pub secrets: &'static [&'static str],
+    /// Opens it; nothing is sent. Fails with `Settings`.
+    pub open: fn(&Settings, &Context) -> Result<Arc<dyn Backend>>,
+}
+
+/// Who chooses a driver's server: what a plan chooses is looked at before the plan is saved, and secrets stay with the
+/// server that they were given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// The vendor or the operator.
+    Fixed,
+    /// The plan, by the setting `url`.
+    Url,
+    /// The plan, by the setting `host` and others; where secrets travel nowhere but to it, those that name it.
+    Host(&'static [&'static str]),
+}
+
+/// How objects are named where a plan has no `field_list`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// `{account}/{owner}/{document}/{attachment}`
+    Path,
+    /// `{database}/{document}_{attachment}`
+    Database,
+    /// `{document}_{attachment}`
+    Flat,
+}
+
+/// Which names a driver's servers take. What is composed longer, or otherwise than they take it, is changed before it gets
+/// to a driver (`plan/name/fit`): the pointer says where an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    /// The longest part of a name, between slashes, in bytes.
+    pub part: usize,
+    /// The longest name, with its folder, in bytes.
+    pub whole: usize,
+    /// How they read a name.
+    pub spelling: Spelling,
+}
+
+/// How a driver's servers read a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// As it stands.
+    Plain,
+    /// As a part of a URL: a server undoes the percent-encoding, so a part counts as long as it then is.
+    Url,
+    /// As Windows and the programs that synchronise folders do: some names mean something else there.
+    Desktop,
+}
+
+/// What file systems take as one part of a path, in bytes (`NAME_MAX` of Linux); characters on Windows.
+pub(super) const FILE_NAME: usize = 255;
+
+/// The driver of this name.
+#[must_use]
+pub fn driver(handler: &str) -> Option<&'static Driver> {
+    DRIVERS.iter().copied().find(|driver| driver.handler == handler)
+}
+
+/// What drivers need of the rest of the program; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The one HTTP client.
+    pub client: Client,
+    /// For clean-up that outlives a dropped future.
+    pub tasks: Tasks,
+    /// The memory of all uploads.
+    pub budget: Budget,
+    /// Roots and endpoints.
+    pub options: Arc<Options>,
+    /// Tokens of vendors that want OAuth.
+    pub oauth: OAuth,
+}
+
+/// Opens drivers and keeps the opened ones, with their connections.
+#[derive(Debug)]
+pub struct Registry {
+    context: Context,
+    opened: Cache<String, Arc<dyn Backend>>,
+}
+
+impl Driver {
+    /// The setting that names the OAuth document that such a storage uses, and the document's id; `None` where it uses none.
+    #[must_use]
+    pub fn grant(&self, settings: &Settings) -> Option<(&'static str, String)> {
+        let takes = |key: &&str| self.schema.contains(&format!("\"{key}\": {{"));
+        let named = |key| Some((key, settings.text(key).ok()??)).filter(|(_, id): &(_, String)| !id.is_empty());
+        ["oauth_doc_id", "oauth_app_id"].into_iter().filter(takes).find_map(named)
+    }
+}
+
+impl Registry {
+    /// The OAuth documents that storages may name.
+    #[must_use]
+    pub fn oauth(&self) -> &OAuth {
+        &self.context.oauth
+    }
+
+    /// An empty registry.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        let opened = Cache::builder().max_capacity(MOST_OPENED).time_to_idle(KEEP_OPENED).build();
+        Self { context, opened }
+    }
+
+    /// The driver for these settings.
+    ///
+    /// # Errors
+    /// `Settings` for a handler that does not exist and for settings that the driver refuses.
+    pub fn open(&self, settings: &Settings) -> Result<Arc<dyn Backend>> {
+        let key = settings.fingerprint();
+        if let Some(backend) = self.opened.get(&key) {
+            return Ok(backend);
+        }
+        let Some(driver) = driver(settings.handler()) else {
+            let text =
+                format!("storage {} names the handler {}, which does not exist", settings.id(), settings.handler());
+            return Err(Error::new(Kind::Settings, text));
+        };
+        let secrets = secrets(settings, driver);
+        let backend = (driver.open)(settings, &self.context).map_err(|error| error.without(&secrets))?;
+        let backend: Arc<dyn Backend> = Arc::new(Discreet::new(backend, secrets));
+        self.opened.insert(key, Arc::clone(&backend));
+        Ok(backend)
+    }
+}
+
+/// Opened drivers with their idle connections; the least used go first.
+const MOST_OPENED: u64 = 1000;
+/// A driver that nobody used for this long is dropped.
+const KEEP_OPENED: Duration = Duration::from_secs(600);

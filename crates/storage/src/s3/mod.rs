@@ -1,0 +1,114 @@
+//! The `s3` driver: Amazon's S3 and every server that speaks its API.
+//!
+//! Bodies of up to one chunk are one signed PUT, larger ones a multipart upload. The composed name is created with
+//! `If-None-Match: *`; servers other than Amazon's are asked first, because they may ignore it.
+
+mod address;
+mod ask;
+mod claim;
+mod get;
+pub(super) mod measured;
+mod parts;
+mod put;
+mod reply;
+mod route;
+mod sign;
+mod tags;
+mod xml;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use self::address::{Address, check_name, is_bucket, key_fault};
+use self::ask::Bucket;
+use self::claim::text;
+use self::sign::Signer;
+use super::{
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
+};
+use stowage_base::settings::Settings;
+
+/// The `s3` driver for [`DRIVERS`](super::DRIVERS).
+pub(super) const DRIVER: Driver = Driver {
+    handler: "s3",
+    naming: Naming::Database,
+    // 1,024 bytes of UTF-8 ("Naming Amazon S3 objects"); servers that keep objects as files (MinIO) take 255 of a part.
+    fit: Fit { part: FILE_NAME, whole: 1024, spelling: Spelling::Plain },
+    schema: include_str!("schema.json"),
+    server: Server::Host(&[]),
+    secrets: &[],
+    open: |settings, context| Ok(Arc::new(S3::open(settings, context)?)),
+};
+
+/// An opened bucket.
+#[derive(Debug)]
+pub(super) struct S3 {
+    bucket: Arc<Bucket>,
+}
+
+impl S3 {
+    /// Reads the settings; nothing is sent.
+    ///
+    /// # Errors
+    /// `Settings`.
+    pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
+        let address = Address::read(settings)?;
+        let (key, secret) = (settings.required("key")?, settings.required("secret")?);
+        let signer = Signer::new(key, secret);
+        let (client, tasks) = (context.client.clone(), context.tasks.clone());
+        Ok(Self { bucket: Arc::new(Bucket::new(settings.id(), address, signer, client, tasks)) })
+    }
+}
+
+impl Backend for S3 {
+    fn put<'a>(&'a self, object: &'a Object, mut upload: Upload) -> BoxFuture<'a, Result<Stored>> {
+        Box::pin(async move {
+            check_name(&object.name)?;
+            check_name(&object.spare)?;
+            let report = upload.report();
+            let chunk = upload.chunk().await?;
+            match report.digests() {
+                Some(digests) if chunk.last => put::store(&self.bucket, object, chunk, &digests).await,
+                _ => parts::store(&self.bucket, object, upload, chunk).await,
+            }
+        })
+    }
+
+    fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
+        Box::pin(async move {
+            let (bucket, key) = place(location)?;
+            get::open(&self.bucket, bucket, key, fetch).await
+        })
+    }
+
+    fn url(&self, name: &str) -> String {
+        let bucket = &self.bucket.address.bucket;
+        let route = self.bucket.usual(bucket);
+        format!("{}{}", route.server.origin(), route.target(bucket, name, ""))
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let (bucket, key) = place(location)?;
+            self.bucket.remove(bucket, key).await
+        })
+    }
+}
+
+/// Bucket (`None`: the plan's) and key of a location.
+fn place(location: &Location) -> Result<(Option<&str>, &str)> {
+    let wrong = |what: &str| Error::new(Kind::Location, format!("the location of an S3 object {what}"));
+    let bucket = match location.get("bucket") {
+        None => None,
+        Some(_) => {
+            Some(text(location, "bucket").filter(|name| is_bucket(name)).ok_or_else(|| wrong("names no bucket"))?)
+        }
+    };
+    let key = text(location, "key").ok_or_else(|| wrong("has no key"))?;
+    match key_fault(key) {
+        None => Ok((bucket, key)),
+        Some(_) => Err(wrong("has a key that cannot be")),
+    }
+}

@@ -1,0 +1,113 @@
+//! Where a bucket really is. Servers that are asked in the wrong place, or for another region than the bucket's, say the
+//! right one; Amazon's SDKs go there, and so does this.
+//!
+//! Sources: "Routing requests" in the S3 user guide (307 with a `Location`, for new buckets; 301 `PermanentRedirect`), "Error
+//! responses" (`AuthorizationHeaderMalformed` with a `Region`), and "HeadBucket" (`x-amz-bucket-region`).
+
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use http::header::{DATE, HeaderMap, LOCATION};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::address::{Address, is_region};
+use super::reply::Reply;
+use super::xml;
+use stowage_http::client::Server;
+use stowage_http::target::{Origin, encode};
+
+/// How a bucket is reached.
+#[derive(Debug, Clone)]
+pub(super) struct Route {
+    pub(super) server: Server,
+    /// The region that requests are signed for.
+    pub(super) region: String,
+    /// Whether the bucket is in the path, and not in the host.
+    pub(super) in_path: bool,
+}
+
+/// Where an answer leads.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) origin: Origin,
+    pub(super) region: String,
+    pub(super) in_path: bool,
+}
+
+impl Route {
+    /// Path and query of a request. The key is taken as it stands: a `%2F` in it is three characters of its name.
+    pub(super) fn target(&self, bucket: &str, key: &str, query: &str) -> String {
+        let key: Vec<String> = key.split('/').map(encode).collect();
+        let bucket = if self.in_path { format!("/{bucket}") } else { String::new() };
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{bucket}/{}{mark}{query}", key.join("/"))
+    }
+
+    /// Where the answer to a request for a key leads; `None` where it is the last one.
+    pub(super) fn next(&self, address: &Address, bucket: &str, key: &str, reply: &Reply) -> Option<Step> {
+        let step = match reply.status.as_u16() {
+            301 | 302 | 307 | 308 => self.elsewhere(bucket, key, &reply.headers),
+            _ => None,
+        };
+        step.or_else(|| self.in_region(address, bucket, reply))
+    }
+
+    /// The server of a `Location`, if that is the same object there, and no less guarded.
+    fn elsewhere(&self, bucket: &str, key: &str, headers: &HeaderMap) -> Option<Step> {
+        let here = self.server.origin();
+        let base: Url = here.to_string().parse().ok()?;
+        let there = base.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;
+        let origin = Origin::of(&there)?;
+        let path = percent_decode_str(there.path()).decode_utf8().ok()?;
+        let in_path = *path == format!("/{bucket}/{key}");
+        if !(in_path || *path == format!("/{key}")) || (here.tls && !origin.tls) || origin == *here {
+            return None;
+        }
+        Some(Step { origin, region: self.region.clone(), in_path })
+    }
+
+    /// The region that an answer names, if it is another one than was signed for.
+    fn in_region(&self, address: &Address, bucket: &str, reply: &Reply) -> Option<Step> {
+        if !matches!(reply.status, StatusCode::MOVED_PERMANENTLY | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN)
+            && reply.status != StatusCode::TEMPORARY_REDIRECT
+        {
+            return None;
+        }
+        let header = reply.headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
+        let region = match header {
+            Some(region) => region.to_owned(),
+            None if MISDIRECTED.contains(&reply.code()) => xml::text(reply.said(), "Region")?,
+            None => return None,
+        };
+        if region.is_empty() || !is_region(&region) || region == self.region {
+            return None;
+        }
+        let origin = address.origin_in(bucket, &region).unwrap_or_else(|| self.server.origin().clone());
+        Some(Step { origin, region, in_path: self.in_path })
+    }
+}
+
+/// How far the server's clock is ahead of ours, in seconds, where an answer says that they differ too much.
+pub(super) fn skew(reply: &Reply) -> Option<i64> {
+    if reply.code() != "RequestTimeTooSkewed" {
+        return None;
+    }
+    let theirs = httpdate::parse_http_date(reply.headers.get(DATE)?.to_str().ok()?).ok()?;
+    let ours = SystemTime::now();
+    let seconds = |ahead: Duration| i64::try_from(ahead.as_secs()).ok();
+    match theirs.duration_since(ours) {
+        Ok(ahead) => seconds(ahead),
+        Err(behind) => seconds(behind.duration()).map(|behind| -behind),
+    }
+}
+
+/// Our time on a clock that is so many seconds ahead.
+pub(super) fn time_there(skew: i64) -> SystemTime {
+    let (now, difference) = (SystemTime::now(), Duration::from_secs(skew.unsigned_abs()));
+    let there = if skew < 0 { now.checked_sub(difference) } else { now.checked_add(difference) };
+    there.unwrap_or(now)
+}
+
+/// Codes of answers that name the right region in their document.
+const MISDIRECTED: [&str; 3] = ["AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect"];

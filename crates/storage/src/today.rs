@@ -1,0 +1,121 @@
+//! Which storage of today's plan a pointer means: one of the same driver and the same bucket, container or account. Its
+//! settings count and not those of then: keys are rotated, and servers move.
+
+use serde_json::Value;
+use url::Url;
+
+use super::Location;
+use stowage_base::settings::{MASK, Settings, with_secrets_of};
+
+/// What a pointer says of its storage.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The driver.
+    pub handler: &'a str,
+    /// The storage's id when the object was stored.
+    pub id: &'a str,
+    /// What an entry of KAZOO's says about its storage, where it is one; such an entry does not know the id.
+    pub inside: Option<&'a Settings>,
+    /// The driver's own part.
+    pub location: &'a Location,
+}
+
+/// How well a storage fits. What stands first counts first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    /// It is the same bucket, container, account or web server.
+    place: bool,
+    /// It has the same id, or the server that an entry of KAZOO's names.
+    kin: bool,
+    /// How much of the URL's path both have, in bytes.
+    common: usize,
+}
+
+/// The settings to reach an object with; of several that fit as well, the first. `None` where the plan has no such storage.
+pub fn today(wanted: Wanted<'_>, plan: impl Iterator<Item = Settings>) -> Option<Settings> {
+    let same = plan.filter(|settings| settings.handler() == wanted.handler);
+    let fitting = same.filter_map(|settings| Some((wanted.fit(&settings)?, settings)));
+    let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    best.map(|(_, settings)| settings)
+}
+
+impl Wanted<'_> {
+    /// `None` if it is another place. A pointer of the gateway's own has its storage's id, and need not say more.
+    fn fit(&self, today: &Settings) -> Option<Fit> {
+        let common = self.common(today);
+        let place = common.is_some() || self.is_same_place(today);
+        let kin = match self.inside {
+            Some(inside) => common.is_some() || server(today) == server(inside),
+            None => today.id() == self.id,
+        };
+        let fits = place || (kin && self.inside.is_none());
+        fits.then(|| Fit { place, kin, common: common.unwrap_or_default() })
+    }
+
+    fn is_same_place(&self, today: &Settings) -> bool {
+        let told = |key| text(today, key).is_some() && text(today, key) == self.said(key);
+        match self.handler {
+            "s3" | "google_storage" => told("bucket"),
+            // Pointers of the gateway's own do not name the account.
+            "azure" => told("container") && (self.inside.is_none() || told("account")),
+            "google_drive" | "dropbox" | "onedrive" => told("oauth_doc_id"),
+            _ => false,
+        }
+    }
+
+    /// What the pointer says: in its location, or in what KAZOO kept beside that.
+    fn said(&self, key: &str) -> Option<&str> {
+        let location = self.location.get(key).and_then(Value::as_str);
+        location.or_else(|| text(self.inside?, key))
+    }
+
+    /// Whether a URL of the plan is of the server that the pointer's URL names, and how much of the path both have. Nothing
+    /// else is the same place: a URL says all of it.
+    fn common(&self, today: &Settings) -> Option<usize> {
+        let member = match self.handler {
+            "http" => "url",
+            "ftp" if self.inside.is_some() => "url",
+            "ftp" => "server",
+            _ => return None,
+        };
+        same_server(text(today, "url")?, self.location.get(member)?.as_str()?)
+    }
+}
+
+/// Host and port, as far as settings name them. Buckets of Amazon have one name all over the world, whatever host they are
+/// reached by.
+fn server(settings: &Settings) -> String {
+    let usual = match settings.handler() {
+        "s3" => AMAZON,
+        _ => "",
+    };
+    let host = text(settings, "host").unwrap_or(usual).to_ascii_lowercase();
+    if host == usual || host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn") {
+        return usual.to_owned();
+    }
+    let port = settings.number("port").ok().flatten();
+    let tls = text(settings, "scheme").is_none_or(|scheme| scheme == "https");
+    match (port, host.rsplit_once(':')) {
+        (Some(port), _) => format!("{host}:{port}"),
+        (None, Some((_, port))) if port.parse::<u16>().is_ok() => host,
+        (None, _) => format!("{host}:{}", if tls { 443 } else { 80 }),
+    }
+}
+
+/// Whether a plan's URL is of the same server and knows every secret of the old one's query; the longer the part that
+/// both have, the better.
+fn same_server(today: &str, old: &str) -> Option<usize> {
+    let (server, other) = (Url::parse(today.trim()).ok()?, Url::parse(old).ok()?);
+    let port = |url: &Url| url.port_or_known_default();
+    let same = (server.scheme(), server.host_str(), port(&server)) == (other.scheme(), other.host_str(), port(&other));
+    if !same || with_secrets_of(today, old).contains(MASK) {
+        return None;
+    }
+    Some(server.path().bytes().zip(other.path().bytes()).take_while(|(one, other)| one == other).count())
+}
+
+fn text<'a>(settings: &'a Settings, key: &str) -> Option<&'a str> {
+    settings.members().get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+const AMAZON: &str = "s3.amazonaws.com";

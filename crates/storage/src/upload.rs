@@ -1,0 +1,259 @@
+//! A body on its way to a storage: counted, bounded, hashed once, and taken in chunks or as a stream.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+
+use super::budget::{Budget, Permit};
+use super::digest::{Digests, Hasher};
+use super::ending::ToTheEnd;
+use super::error::{Error, Kind, Result};
+use stowage_http::body::{Body, BoxError, TooLarge};
+
+/// One chunk: the size of an S3 part, 20 units of Google's and 16 of OneDrive's. Bodies up to one chunk go in one request.
+pub const CHUNK_BYTES: usize = 5 << 20;
+
+/// A body on its way to a storage.
+#[derive(Debug)]
+pub struct Upload {
+    body: Body,
+    /// Bytes that were read and not yet taken.
+    rest: Bytes,
+    /// Bytes that were taken.
+    taken: u64,
+    length: Option<u64>,
+    limit: u64,
+    budget: Budget,
+    /// Gone once the body has ended.
+    hasher: Option<Hasher>,
+    report: Report,
+}
+
+/// What became known of an upload once its body had been read to the end; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Report(Arc<Mutex<Option<Digests>>>);
+
+impl Report {
+    /// The digests; `None` until the whole body has been read.
+    #[must_use]
+    pub fn digests(&self) -> Option<Digests> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, digests: Digests) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(digests);
+    }
+}
+
+/// A piece of a body in memory, with its share of the budget.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The bytes; to repeat a request, clone them.
+    pub data: Bytes,
+    /// Whether the body ends with this chunk.
+    pub last: bool,
+    _permit: Option<Permit>,
+}
+
+impl Upload {
+    /// `limit` is the largest length in bytes that is still allowed.
+    #[must_use]
+    pub fn new(body: Body, limit: u64, budget: Budget) -> Self {
+        let length = body.size_hint().exact();
+        let hasher = Some(Hasher::new());
+        Self { body, rest: Bytes::new(), taken: 0, length, limit, budget, hasher, report: Report::default() }
+    }
+
+    /// The length in bytes that the client announced, if it did.
+    #[must_use]
+    pub const fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// A handle to what will be known at the end.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.report.clone()
+    }
+
+    /// Fills the next chunk: [`CHUNK_BYTES`], or what is left of the body. After the last one there is nothing to ask for.
+    ///
+    /// # Errors
+    /// `Interrupted` or `TooLarge`.
+    pub async fn chunk(&mut self) -> Result<Chunk> {
+        let wanted = self.next_size();
+        let permit = match wanted {
+            0 => None,
+            wanted => self.budget.share(wanted).await,
+        };
+        self.fill(permit).await
+    }
+
+    /// Like [`chunk`](Self::chunk), for a caller that holds a chunk already: `None` if the budget has no share now.
+    ///
+    /// # Errors
+    /// As for `chunk`.
+    pub async fn another_chunk(&mut self) -> Option<Result<Chunk>> {
+        let permit = match self.next_size() {
+            0 => None,
+            wanted => Some(self.budget.try_share(wanted)?),
+        };
+        Some(self.fill(permit).await)
+    }
+
+    /// A second share of the memory, of a chunk's size, if the budget has one left now.
+    #[must_use]
+    pub fn another_share(&self) -> Option<Permit> {
+        self.budget.try_share(CHUNK_BYTES)
+    }
+
+    /// The next bytes as they come, at most `most`, behind the chunks that were taken; `None` at the end, when the report is
+    /// there.
+    ///
+    /// # Errors
+    /// As for [`chunk`](Self::chunk).
+    pub async fn piece(&mut self, most: usize) -> Result<Option<Bytes>> {
+        self.take(most).await
+    }
+
+    /// The body as a stream, behind a chunk that was taken already; for storages that take a body as it comes. Once its
+    /// last frame is there, the report is too.
+    #[must_use]
+    pub fn into_stream(self, first: Option<Chunk>) -> Body {
+        let left = self.length;
+        let ended = first.as_ref().is_some_and(|chunk| chunk.last);
+        let source = Source { first, sent: None, rest: (!ended).then_some(self) };
+        let stream = stream::unfold(source, |mut source| async { source.next().await.map(|bytes| (bytes, source)) });
+        Body::boxed(ToTheEnd::new(Body::boxed(Stream { stream: stream.boxed(), left })))
+    }
+
+    fn next_size(&self) -> usize {
+        let left = self.length.map_or(CHUNK_BYTES as u64, |length| length.saturating_sub(self.taken));
+        usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES)
+    }
+
+    async fn fill(&mut self, permit: Option<Permit>) -> Result<Chunk> {
+        let size = self.next_size();
+        let mut data = BytesMut::with_capacity(if self.length.is_some() { size } else { size.min(FIRST_GUESS) });
+        let last = loop {
+            if data.len() == CHUNK_BYTES {
+                break self.at_end().await?;
+            }
+            match self.take(CHUNK_BYTES - data.len()).await? {
+                Some(bytes) => data.extend_from_slice(&bytes),
+                None => break true,
+            }
+        };
+        Ok(Chunk { data: data.freeze(), last, _permit: permit })
+    }
+
+    /// The next bytes, at most `most`; `None` at the end, when the digests are known.
+    async fn take(&mut self, most: usize) -> Result<Option<Bytes>> {
+        if self.at_end().await? {
+            return Ok(None);
+        }
+        let bytes = self.rest.split_to(most.min(self.rest.len()));
+        self.taken += bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+
+    /// Whether nothing is left; reads on if that is not known.
+    async fn at_end(&mut self) -> Result<bool> {
+        while self.rest.is_empty() {
+            let Some(hasher) = &mut self.hasher else { return Ok(true) };
+            match self.body.frame().await {
+                None => {
+                    self.end().await?;
+                    return Ok(true);
+                }
+                Some(Err(error)) => return Err(Error::of_body(error)),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    if hasher.length() + data.len() as u64 > self.limit {
+                        return Err(Error::of_body(TooLarge.into()));
+                    }
+                    hasher.update(&data).await;
+                    self.rest = data;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        let digests = hasher.finish().await.ok_or_else(|| Error::new(Kind::Passing, "the body could not be hashed"))?;
+        if self.length.is_some_and(|length| length != digests.length) {
+            return Err(Error::new(Kind::Interrupted, "the body is not as long as announced"));
+        }
+        self.report.set(digests);
+        Ok(())
+    }
+}
+
+/// What a stream is made of.
+struct Source {
+    first: Option<Chunk>,
+    /// The first chunk keeps its share of the budget until what follows it is wanted: only then it has been sent.
+    sent: Option<Chunk>,
+    rest: Option<Upload>,
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        self.sent = None;
+        if let Some(chunk) = self.first.take().filter(|chunk| !chunk.data.is_empty()) {
+            let data = chunk.data.clone();
+            self.sent = Some(chunk);
+            return Some(Ok(data));
+        }
+        match self.rest.as_mut()?.take(usize::MAX).await {
+            Ok(Some(bytes)) => Some(Ok(bytes)),
+            Ok(None) => {
+                self.rest = None;
+                None
+            }
+            Err(error) => {
+                self.rest = None;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+struct Stream {
+    stream: BoxStream<'static, Result<Bytes>>,
+    left: Option<u64>,
+}
+
+impl HttpBody for Stream {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let Some(next) = ready!(this.stream.poll_next_unpin(cx)) else { return Poll::Ready(None) };
+        Poll::Ready(Some(match next {
+            Ok(data) => {
+                this.left = this.left.map(|left| left.saturating_sub(data.len() as u64));
+                Ok(Frame::data(data))
+            }
+            Err(error) => Err(error.into()),
+        }))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// What a chunk of unknown length begins with; it grows by doubling.
+const FIRST_GUESS: usize = 64 << 10;
