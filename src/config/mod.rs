@@ -2,17 +2,34 @@
 //!
 //! Every problem is reported with its key path, not only the first. The rest of the program can hold only validated
 //! values. `config/stowage.toml` is the reference; a test keeps it equal to the defaults.
+//!
+//! A file for each section has its values and how they are read; `load` puts them together, `values` reads what several have.
 
+mod admin;
+mod couchdb;
+mod egress;
+mod limits;
+mod listen;
 mod load;
-mod sections;
+mod log;
+mod plans;
+mod storage;
+mod telemetry;
 #[cfg(test)]
 mod tests;
+mod timeouts;
+mod values;
 
+pub use admin::{Admin, Token};
+pub use couchdb::{CouchTarget, Couchdb, Present, PresentStubs};
+pub use egress::Egress;
+pub use limits::Limits;
+pub use listen::{Listen, ListenTls};
 pub use load::{Source, load};
-pub use sections::{
-    AccessLog, Admin, CouchTarget, Couchdb, Egress, Limits, Listen, ListenTls, Log, Plans, Present, PresentStubs,
-    Telemetry, Timeouts, Token,
-};
+pub use log::{AccessLog, Log};
+pub use plans::Plans;
+pub use telemetry::Telemetry;
+pub use timeouts::Timeouts;
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone)]

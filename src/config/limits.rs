@@ -1,0 +1,43 @@
+//! `[limits]`: what is bounded.
+
+use stowage_base::reader::Section;
+
+/// `[limits]`.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest attachment in bytes; exactly this many are still allowed.
+    pub attachment_bytes: u64,
+    /// Largest document in bytes that is read to look for pointers.
+    pub document_bytes: u64,
+    /// Client connections at once.
+    pub connections: usize,
+    /// Requests at once, to the last byte of their answers.
+    pub in_flight: usize,
+    /// All chunks of all uploads together, in bytes.
+    pub upload_buffer_bytes: u64,
+    /// Largest request or answer head in bytes.
+    pub header_bytes: usize,
+}
+
+/// Reads the section.
+pub(super) fn read(mut section: Section<'_>) -> Limits {
+    let limits = Limits {
+        attachment_bytes: section.bytes("attachment_bytes", 1024 * MIB),
+        document_bytes: section.bytes("document_bytes", 8 * MIB),
+        connections: section.count("connections", 10_000),
+        in_flight: section.count("in_flight", 1024),
+        upload_buffer_bytes: section.bytes("upload_buffer_bytes", 256 * MIB),
+        header_bytes: usize::try_from(section.bytes("header_bytes", 64 << 10)).unwrap_or(usize::MAX),
+    };
+    if limits.upload_buffer_bytes < 16 * MIB {
+        section
+            .problem("upload_buffer_bytes", "must be at least \"16 MiB\": one upload needs up to two chunks of 5 MiB");
+    }
+    if limits.header_bytes < 8192 {
+        section.problem("header_bytes", "must be at least \"8 KiB\"");
+    }
+    section.finish();
+    limits
+}
+
+const MIB: u64 = 1 << 20;

@@ -1,0 +1,53 @@
+//! `[log]`: log lines.
+
+use stowage_base::log::Format;
+use stowage_base::reader::Section;
+
+/// Which requests have an access line at level `info`; those of the others are at `debug`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Every request.
+    All,
+    /// Attachments, and whatever went wrong.
+    Attachments,
+    /// None.
+    Off,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// How lines look.
+    pub format: Format,
+    /// The least important level that is written.
+    pub level: tracing::Level,
+    /// Whose access lines are written at level `info`.
+    pub access: AccessLog,
+}
+
+/// Reads the section.
+pub(super) fn read(mut section: Section<'_>) -> Log {
+    let format = match section.text("format", "text").as_str() {
+        "text" => Format::Text,
+        "json" => Format::Json,
+        _ => {
+            section.problem("format", "must be \"text\" or \"json\"");
+            Format::Text
+        }
+    };
+    let level = section.text("level", "info").parse().unwrap_or_else(|_| {
+        section.problem("level", "must be one of error, warn, info, debug, trace");
+        tracing::Level::INFO
+    });
+    let access = match section.text("access", "all").as_str() {
+        "all" => AccessLog::All,
+        "attachments" => AccessLog::Attachments,
+        "off" => AccessLog::Off,
+        _ => {
+            section.problem("access", "must be \"all\", \"attachments\" or \"off\"");
+            AccessLog::All
+        }
+    };
+    section.finish();
+    Log { format, level, access }
+}
