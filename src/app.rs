@@ -6,6 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
+use stowage_base::secret::Secret;
+use stowage_base::tasks::Tasks;
+use stowage_base::trace::Tracer;
+use stowage_couch::Couch;
+use stowage_couch_embedded::{Options, Store};
+use stowage_http::body::BoxError;
+use stowage_http::client::Client;
+use stowage_http::connect::{Connector, Reach};
+use stowage_http::target::Origin;
+use stowage_http::trust::certificates;
+use stowage_storage::{Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -23,17 +34,6 @@ use crate::server::admin::Admin;
 use crate::server::status::Standing;
 use crate::server::tls::Certificates;
 use crate::upstream::{AuthDatabase, Connections, Homes};
-use stowage_base::secret::Secret;
-use stowage_base::tasks::Tasks;
-use stowage_base::trace::Tracer;
-use stowage_couch::Couch;
-use stowage_couch_embedded::{Options, Store};
-use stowage_http::body::BoxError;
-use stowage_http::client::Client;
-use stowage_http::connect::{Connector, Reach};
-use stowage_http::target::Origin;
-use stowage_http::trust::certificates;
-use stowage_storage::{Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
 
 /// A running gateway.
 #[derive(Debug)]

@@ -10,15 +10,15 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use serde_json::json;
-
-use crate::plan::{NameError, PlanError, Unavailable};
-use crate::pointer::Unreadable;
 use stowage_base::log::chain;
 use stowage_base::settings::WrongSetting;
 use stowage_couch as couch;
 use stowage_http::body::{Body, ClientGone, TooLarge, cause};
 use stowage_http::client;
 use stowage_storage as storage;
+
+use crate::plan::{NameError, PlanError, Unavailable};
+use crate::pointer::Unreadable;
 
 /// Why a request cannot be answered as it should.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
+use stowage_base::settings::masked_query;
+use stowage_couch::Document;
 use url::{Host, Url};
 
 use crate::database::{class_of, classify};
@@ -10,8 +12,6 @@ use crate::error::Error;
 use crate::handlers::Gateway;
 use crate::plan::{Decision, LOCAL, Merged, NameSource, Outcome, Subject, compose, redacted};
 use crate::upstream;
-use stowage_base::settings::masked_query;
-use stowage_couch::Document;
 
 /// What is asked about.
 #[derive(Debug, Clone, Default)]

@@ -14,16 +14,16 @@ use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_sc
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
 use prost::Message;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
-use url::Url;
-
-use crate::metrics::Metrics;
 use stowage_base::tasks::Tasks;
 use stowage_http::body::{Body, BoxError, collect};
 use stowage_http::client::{Client, Server};
 use stowage_http::connect::Reach;
 use stowage_http::target::Origin;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::metrics::Metrics;
 
 /// The spans' way to the collector.
 #[derive(Debug)]

@@ -7,17 +7,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use moka::sync::Cache;
 use serde_json::{Value, json};
+use stowage_base::log::RequestId;
+use stowage_base::tasks::Tasks;
+use stowage_couch::DocumentPath;
+use stowage_http::target::encode;
+use stowage_storage::Kind;
 use uuid::Uuid;
 
 use crate::database::{AccountId, month, month_database};
 use crate::error::Error;
 use crate::router::Database;
 use crate::upstream::Homes;
-use stowage_base::log::RequestId;
-use stowage_base::tasks::Tasks;
-use stowage_couch::DocumentPath;
-use stowage_http::target::encode;
-use stowage_storage::Kind;
 
 /// `pvt_type` of a record.
 pub const RECORD_TYPE: &str = "attachment_handler_error";

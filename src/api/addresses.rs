@@ -8,15 +8,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::Value;
+use stowage_http::connect::resolve;
+use stowage_http::egress::Egress;
+use stowage_storage::{Registry, Server, driver};
 use url::Url;
 
 use super::envelope::Errors;
 use super::references::Ground;
 use crate::plan::Settings;
 use crate::upstream::origin_of;
-use stowage_http::connect::resolve;
-use stowage_http::egress::Egress;
-use stowage_storage::{Registry, Server, driver};
 
 /// An address and the field that it comes from.
 struct Address {

@@ -8,6 +8,11 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use stowage_base::log::RequestId;
+use stowage_couch::{Couch, Document, DocumentPath};
+use stowage_http::body::{Body, collect};
+use stowage_http::target::encode;
+use stowage_storage::{self as storage, Backend, Fetch, Kind, Object, Upload};
 use uuid::Uuid;
 
 use super::Api;
@@ -19,11 +24,6 @@ use crate::error::Error;
 use crate::handlers::Gateway;
 use crate::plan::{Merged, NameSource, Settings, compose};
 use crate::router::Database;
-use stowage_base::log::RequestId;
-use stowage_couch::{Couch, Document, DocumentPath};
-use stowage_http::body::{Body, collect};
-use stowage_http::target::encode;
-use stowage_storage::{self as storage, Backend, Fetch, Kind, Object, Upload};
 
 /// The member of a storage that says with which settings it was last checked.
 const SIGNATURE: &str = "_sig";

@@ -5,12 +5,12 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-
-use super::envelope::{Failure, refused};
 use stowage_base::settings::as_flag;
 use stowage_couch::{self as couch, Answer, Couch, Document, DocumentPath};
 use stowage_http::body::{TooLarge, cause};
 use stowage_http::target::encode;
+
+use super::envelope::{Failure, refused};
 
 /// The plans database.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
+use stowage_base::log::RequestId;
+use stowage_base::settings::as_flag;
 use uuid::Uuid;
 
 use super::Api;
@@ -13,8 +15,6 @@ use super::request::{Data, Query};
 use super::route::Scope;
 use super::secrets::{masked, public, unmasked};
 use crate::record::GREGORIAN_EPOCH;
-use stowage_base::log::RequestId;
-use stowage_base::settings::as_flag;
 
 /// `pvt_type` of plans of the system, of accounts and of users.
 const STORAGE: &str = "storage";

@@ -3,11 +3,11 @@
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
-
-use crate::error::Error;
 use stowage_base::log::{RequestId, chain};
 use stowage_couch as couch;
 use stowage_http::body::Body;
+
+use crate::error::Error;
 
 /// What was asked for.
 #[derive(Debug)]

@@ -2,6 +2,8 @@
 
 use http::StatusCode;
 use serde_json::json;
+use stowage_couch::{Answer, Document, DocumentPath};
+use stowage_http::target::encode;
 
 use super::Api;
 use super::envelope::{Errors, Failure, Success, refused};
@@ -9,8 +11,6 @@ use super::request::Query;
 use crate::database::{AccountId, class_of};
 use crate::error::Error;
 use crate::explain::{Question, explain};
-use stowage_couch::{Answer, Document, DocumentPath};
-use stowage_http::target::encode;
 
 impl Api {
     pub(super) async fn explain(&self, account: Option<&AccountId>, query: &Query) -> Result<Success, Failure> {

@@ -1,9 +1,10 @@
 //! The OAuth documents that a plan names have to be there: nothing can be stored without them, whether that is tried or not.
 
+use stowage_storage::{OAuth, driver};
+
 use super::envelope::{Errors, Failure};
 use super::references::Ground;
 use crate::error::Error;
-use stowage_storage::{OAuth, driver};
 
 /// Refuses a storage that names an OAuth document which is not there.
 ///

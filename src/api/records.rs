@@ -4,14 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use serde_json::Value;
+use stowage_couch::{Answer, DocumentPath};
+use stowage_http::target::encode;
 
 use super::Api;
 use super::envelope::{Errors, Failure, Success, refused};
 use super::request::Query;
 use crate::database::{AccountId, month_database};
 use crate::record::{id_prefix, shown};
-use stowage_couch::{Answer, DocumentPath};
-use stowage_http::target::encode;
 
 impl Api {
     pub(super) async fn records(&self, account: &AccountId, query: &Query) -> Result<Success, Failure> {

@@ -4,12 +4,12 @@
 //! secrets at an address of its own choice: it has to bring its own.
 
 use serde_json::{Map, Value};
+use stowage_couch::Document;
+use stowage_storage::Registry;
 
 use super::envelope::Errors;
 use crate::plan::{LOCAL, Merged, NameSource, Settings, compose, redacted};
 use crate::upstream;
-use stowage_couch::Document;
-use stowage_storage::Registry;
 
 /// A plan and what it stands on.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! The body and the query of a request.
 
 use serde_json::{Map, Value};
+use stowage_http::body::{Body, ClientGone, TooLarge, cause, collect};
 
 use super::envelope::{Errors, Failure};
-use stowage_http::body::{Body, ClientGone, TooLarge, cause, collect};
 
 /// Parameters of the query, decoded.
 #[derive(Debug, Default)]

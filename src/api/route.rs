@@ -1,10 +1,10 @@
 //! Path and method of the storage API → what is asked for.
 
 use http::Method;
+use stowage_http::target::decode;
 
 use super::envelope::Failure;
 use crate::database::AccountId;
-use stowage_http::target::decode;
 
 /// Whose plan it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,12 +4,12 @@
 //! not see.
 
 use serde_json::{Map, Value};
+use stowage_base::settings::{MASK, with_secrets_of};
+use stowage_storage::{Server, driver};
 use url::Url;
 
 use super::envelope::{Errors, Failure};
 use crate::plan::{redacted, redacted_url};
-use stowage_base::settings::{MASK, with_secrets_of};
-use stowage_storage::{Server, driver};
 
 /// The members that callers may read and write: those that begin with neither `_` nor `pvt_`, and `id`. In a storage's
 /// entry too: what begins with `_` there is the gateway's own.

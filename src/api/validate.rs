@@ -1,6 +1,7 @@
 //! What a plan has to be before it is saved: schema, then references and settings, then addresses.
 
 use serde_json::{Map, Value};
+use stowage_base::log::RequestId;
 
 use super::Api;
 use super::addresses::check_addresses;
@@ -12,7 +13,6 @@ use super::request::{Data, Query};
 use super::route::Scope;
 use super::secrets::public;
 use crate::plan::{Documents, Merged, plan_id};
-use stowage_base::log::RequestId;
 
 impl Api {
     /// The plan as it is to be saved.

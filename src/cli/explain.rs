@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
+use stowage_base::log;
+use stowage_couch::{Answer, Document, DocumentPath};
+use stowage_http::body::BoxError;
+use stowage_http::target::encode;
 
 use super::serve::runtime;
 use super::show::say;
 use crate::app::gateway_of;
 use crate::config::Config;
 use crate::explain::{Question, explain};
-use stowage_base::log;
-use stowage_couch::{Answer, Document, DocumentPath};
-use stowage_http::body::BoxError;
-use stowage_http::target::encode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {

@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::config::Config;
 use stowage_http::body::BoxError;
+
+use crate::config::Config;
 
 /// Asks `/ready` of the admin listener; an address that means "every address" is asked on loopback.
 pub(super) fn healthcheck(config: &Config) -> Result<(), BoxError> {

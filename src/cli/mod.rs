@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use stowage_http::body::BoxError;
 
 use crate::app;
 use crate::config::Config;
 use show::complain;
-use stowage_http::body::BoxError;
 
 #[derive(Debug, Parser)]
 #[command(name = "stowage", version, about = "Sends CouchDB's attachments to the storage that a plan names")]

@@ -1,5 +1,7 @@
 //! `stowage serve`: the gateway until a signal.
 
+use stowage_base::log;
+use stowage_http::body::BoxError;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -7,8 +9,6 @@ use super::memory;
 use super::show::complain;
 use crate::app::App;
 use crate::config::Config;
-use stowage_base::log;
-use stowage_http::body::BoxError;
 
 /// Runs the gateway.
 pub(super) fn serve(config: Config) -> Result<(), BoxError> {

@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
-use toml::Value;
-
 use stowage_base::reader::Section;
 use stowage_base::secret::Secret;
+use toml::Value;
 
 /// A token of the storage API.
 #[derive(Debug, Clone)]

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::values::{CREDENTIALS, NO_URL, web_url};
 use stowage_base::reader::Section;
 use stowage_base::secret::Secret;
+
+use super::values::{CREDENTIALS, NO_URL, web_url};
 
 /// Which CouchDB stands behind the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]

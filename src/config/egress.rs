@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::values::networks;
 use stowage_base::reader::Section;
 use stowage_http::egress;
+
+use super::values::networks;
 
 /// `[egress]`: which addresses a tenant's backend may have.
 #[derive(Debug, Clone, Default)]

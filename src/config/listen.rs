@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use stowage_base::reader::Section;
 
 use super::values::networks;
-use stowage_base::reader::Section;
 
 /// `[listen]`: where clients connect.
 #[derive(Debug, Clone)]

@@ -1,9 +1,9 @@
 //! From a file and the environment to a [`Config`].
 
+use stowage_base::reader::{Problem, Section};
 use toml::{Table, Value};
 
 use super::{Config, admin, couchdb, egress, limits, listen, log, plans, storage, telemetry, timeouts};
-use stowage_base::reader::{Problem, Section};
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, Default)]

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use url::Url;
-
 use stowage_base::reader::Section;
 use stowage_storage::{Endpoints, Options};
+use url::Url;
 
 /// Reads the section.
 pub(super) fn read(mut section: Section<'_>) -> Options {

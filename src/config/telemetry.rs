@@ -1,7 +1,8 @@
 //! `[telemetry]`: traces.
 
-use super::values::web_url;
 use stowage_base::reader::Section;
+
+use super::values::web_url;
 
 /// `[telemetry]`.
 #[derive(Debug, Clone)]

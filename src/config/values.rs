@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use url::Url;
-
 use stowage_base::reader::Section;
+use url::Url;
 
 /// A server of the operator's, perhaps with a path.
 pub(super) fn web_url(text: &str) -> Result<Url, &'static str> {

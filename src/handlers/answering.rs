@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use http_body::Body as _;
-
-use super::Exchange;
-use crate::error::Error;
 use stowage_base::activity::Activity;
 use stowage_couch as couch;
 use stowage_http::body::Body;
 use stowage_http::client;
 use stowage_http::heard::Heard;
 use stowage_storage as storage;
+
+use super::Exchange;
+use crate::error::Error;
 
 /// Begins the request's deadline, and waits for its body on the client's time.
 pub(super) fn hear(limit: Duration, exchange: &mut Exchange) {

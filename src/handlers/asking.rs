@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use stowage_base::tasks::Tasks;
+use tokio::time::Instant;
 
 /// Questions at growing pauses.
 pub(super) struct Asking {

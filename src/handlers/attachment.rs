@@ -10,17 +10,17 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, LOCATION, VARY,
 };
 use http::{Response, StatusCode};
+use stowage_base::settings::Settings;
+use stowage_couch::{Document, canonical};
+use stowage_http::body::Body;
+use stowage_http::target::{encode, query_value};
+use stowage_storage::{Backend, Wanted, today};
 
 use super::Gateway;
 use crate::error::{Error, set_reason};
 use crate::plan::{Merged, OnDelete, Outcome, Subject};
 use crate::pointer::Pointer;
 use crate::router::{Database, Target};
-use stowage_base::settings::Settings;
-use stowage_couch::{Document, canonical};
-use stowage_http::body::Body;
-use stowage_http::target::{encode, query_value};
-use stowage_storage::{Backend, Wanted, today};
 
 /// The revision that the client names, as `?rev=` or `If-Match` (quoted or not).
 pub(super) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Option<String>, Error> {

@@ -9,6 +9,8 @@ use http::header::{ETAG, HeaderValue, LOCATION};
 use http::{Response, StatusCode, response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
+use stowage_couch::Caller;
+use stowage_http::body::Body;
 use tokio::sync::oneshot;
 
 use super::Gateway;
@@ -20,8 +22,6 @@ use super::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 use crate::error::{Error, json_response};
 use crate::pointer::{Entry, Pointer};
 use crate::router::{DocumentTarget, Target};
-use stowage_couch::Caller;
-use stowage_http::body::Body;
 
 /// Objects that have been stored and are not yet in their document. There is one at least.
 pub(super) struct Commit {

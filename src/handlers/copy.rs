@@ -10,6 +10,12 @@ use futures_util::future::{Either, select};
 use http::Response;
 use http_body::Body as _;
 use serde_json::json;
+use stowage_base::activity::Activity;
+use stowage_base::log::chain;
+use stowage_couch::{self as couch, Couch, Document};
+use stowage_http::body::{Body, TooLarge, cause};
+use stowage_http::tee::{Twin, tee};
+use stowage_storage::{self as storage, Kind, driver};
 use tokio::sync::oneshot;
 
 use super::forward::forward;
@@ -18,12 +24,6 @@ use super::{Exchange, Gateway, Operation, about};
 use crate::error::Error;
 use crate::plan::Decision;
 use crate::router::Target;
-use stowage_base::activity::Activity;
-use stowage_base::log::chain;
-use stowage_couch::{self as couch, Couch, Document};
-use stowage_http::body::{Body, TooLarge, cause};
-use stowage_http::tee::{Twin, tee};
-use stowage_storage::{self as storage, Kind, driver};
 
 /// A copy that is to be made.
 pub(super) struct OutgoingCopy {

@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntCounter;
-
 use stowage_http::body::BoxError;
 
 /// A body whose bytes are counted.

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode, Uri};
+use stowage_couch::Caller;
+use stowage_http::body::Body;
 
 use super::attachment::relay;
 use super::forward::forward;
@@ -10,8 +12,6 @@ use super::home::Home;
 use super::{Exchange, Gateway};
 use crate::error::Error;
 use crate::router::Database;
-use stowage_couch::Caller;
-use stowage_http::body::Body;
 
 /// Makes a database, with what the plan says about that besides the client's own query.
 pub(super) async fn create(

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use serde_json::json;
+use stowage_base::activity::Activity;
+use stowage_couch::{Caller, Couch, Document};
+use stowage_http::body::Body;
 use tokio::sync::oneshot;
 
 use super::attachment::{
@@ -20,9 +23,6 @@ use super::{Exchange, Gateway};
 use crate::error::{Error, json_response};
 use crate::pointer::{self, Entry};
 use crate::router::Target;
-use stowage_base::activity::Activity;
-use stowage_couch::{Caller, Couch, Document};
-use stowage_http::body::Body;
 
 /// Removes an attachment, or lets CouchDB remove its own.
 pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_couch::Caller;
+use stowage_http::body::Body;
 use tokio::sync::oneshot;
 
 use super::attachment::{DocumentPlan, on_delete, plan_for, rev_of, rev_query};
@@ -16,9 +19,6 @@ use crate::error::Error;
 use crate::plan::OnDelete;
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
-use stowage_base::activity::Activity;
-use stowage_couch::Caller;
-use stowage_http::body::Body;
 
 /// Sends the request on, and removes what the deletion leaves without a document. Says which of both was done.
 pub(super) async fn delete_document(

@@ -9,17 +9,17 @@ use bytes::Bytes;
 use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_base::activity::Activity;
+use stowage_base::trace::Call;
+use stowage_couch::{self as couch, Couch};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::headers;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::documents::body::{Replay, joined};
 use super::waits::Waits;
 use super::{Exchange, Gateway};
 use crate::error::Error;
-use stowage_base::activity::Activity;
-use stowage_base::trace::Call;
-use stowage_couch::{self as couch, Couch};
-use stowage_http::body::{Body, BoxError};
-use stowage_http::headers;
 
 /// Sends a request on to a CouchDB.
 pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange) -> Result<Response<Body>, Error> {

@@ -8,6 +8,13 @@ use http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, RANGE,
 };
 use http::{Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_couch::{Couch, Document};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::gzip::{Damaged, Gunzip};
+use stowage_http::headers::{names_tag, one_line};
+use stowage_http::range::{ByteRange, Wanted, wanted};
+use stowage_storage as storage;
 
 use super::attachment::{empty, kept_headers, relay, requested_rev, rev_query};
 use super::forward::forward;
@@ -19,13 +26,6 @@ use crate::error::Error;
 use crate::pointer::kazoo::Link;
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
-use stowage_base::activity::Activity;
-use stowage_couch::{Couch, Document};
-use stowage_http::body::{Body, BoxError};
-use stowage_http::gzip::{Damaged, Gunzip};
-use stowage_http::headers::{names_tag, one_line};
-use stowage_http::range::{ByteRange, Wanted, wanted};
-use stowage_storage as storage;
 
 /// Answers a GET, or a HEAD where no body is wanted. Links are followed with the client's own rights.
 pub(super) async fn get(

@@ -5,6 +5,11 @@
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode, Uri, request};
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_couch::DocumentPath;
+use stowage_http::body::Body;
+use stowage_http::target::encode;
 
 use super::home::{Home, Read, read};
 use super::{Exchange, Gateway};
@@ -12,11 +17,6 @@ use crate::error::Error;
 use crate::pointer;
 use crate::pointer::kazoo::Link;
 use crate::router::{Database, Target};
-use stowage_base::activity::Activity;
-use stowage_base::log::RequestId;
-use stowage_couch::DocumentPath;
-use stowage_http::body::Body;
-use stowage_http::target::encode;
 
 /// The way from the attachment that was asked for.
 pub(super) struct Trail {

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_http::body::{Body, BoxError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::router::Target;
-use stowage_http::body::{Body, BoxError};
 
 /// The attachments that requests write or are about to write.
 #[derive(Debug, Default)]

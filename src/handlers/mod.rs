@@ -30,6 +30,15 @@ mod waits;
 use std::sync::Arc;
 
 use http::{Method, Request, Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_base::tasks::Tasks;
+use stowage_couch::Couch;
+use stowage_http::body::Body;
+use stowage_http::egress::Egress;
+use stowage_http::method::take_override;
+use stowage_http::target::query_value;
+use stowage_storage::{Budget, Registry};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Present};
@@ -41,16 +50,6 @@ use crate::router::{
     Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, is_plain, route,
 };
 use crate::upstream::Homes;
-use stowage_base::activity::Activity;
-use stowage_base::log::RequestId;
-use stowage_base::tasks::Tasks;
-use stowage_couch::Couch;
-use stowage_http::body::Body;
-use stowage_http::egress::Egress;
-use stowage_http::method::take_override;
-use stowage_http::target::query_value;
-use stowage_storage::{Budget, Registry};
-
 use answering::{hear, in_time};
 use home::Home;
 pub use locks::Locks;

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use super::Gateway;
-use crate::metrics::Metrics;
 use stowage_base::activity::Activity;
 use stowage_base::trace::Call;
 use stowage_storage::{Kind, Result};
+
+use super::Gateway;
+use crate::metrics::Metrics;
 
 /// An operation that runs; dropped without an outcome it counts as interrupted.
 pub(super) struct Operation<'a> {

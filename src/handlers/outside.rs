@@ -5,6 +5,12 @@ use std::time::SystemTime;
 
 use http_body::Body as _;
 use serde_json::{Value, json};
+use stowage_base::activity::Activity;
+use stowage_base::deadline::Deadline;
+use stowage_couch::Document;
+use stowage_http::body::Body;
+use stowage_http::headers::one_line_text;
+use stowage_storage::{self as storage, Backend, Budget, Digests, Object, Stored, Upload};
 use tokio::runtime::Handle;
 
 use super::Gateway;
@@ -16,12 +22,6 @@ use crate::error::Error;
 use crate::plan::{Decision, NameSource, compose};
 use crate::pointer::{self, Entry, Owner, Place, Pointer};
 use crate::router::Target;
-use stowage_base::activity::Activity;
-use stowage_base::deadline::Deadline;
-use stowage_couch::Document;
-use stowage_http::body::Body;
-use stowage_http::headers::one_line_text;
-use stowage_storage::{self as storage, Backend, Budget, Digests, Object, Stored, Upload};
 
 /// An attachment on its way to its storage.
 pub(super) struct Outgoing<'a> {

@@ -7,13 +7,13 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::headers::one_line_text;
+use stowage_http::range::ByteRange;
 
 use super::attachment::empty;
 use super::source::Source;
 use crate::error::Error;
-use stowage_http::body::{Body, BoxError};
-use stowage_http::headers::one_line_text;
-use stowage_http::range::ByteRange;
 
 /// A text that stands between the parts.
 pub(super) fn boundary() -> String {

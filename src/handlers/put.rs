@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_couch::{Caller, Document};
+use stowage_http::body::Body;
 
 use super::attachment::{
     DocumentPlan, OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev, rev_query,
@@ -20,9 +23,6 @@ use crate::error::Error;
 use crate::plan::Outcome;
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::Target;
-use stowage_base::activity::Activity;
-use stowage_couch::{Caller, Document};
-use stowage_http::body::Body;
 
 /// Stores an attachment where the plan says, or lets CouchDB store it: without a copy or with one.
 pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {

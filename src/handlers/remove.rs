@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
+use stowage_base::activity::Activity;
+use stowage_base::log::chain;
+use stowage_couch::{self as couch, Caller, Document, Revisions};
+use stowage_storage::{Backend, Location};
 
 use super::Gateway;
 use super::asking::Asking;
@@ -11,10 +15,6 @@ use super::operation::Operation;
 use crate::plan::OnDelete;
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
-use stowage_base::activity::Activity;
-use stowage_base::log::chain;
-use stowage_couch::{self as couch, Caller, Document, Revisions};
-use stowage_storage::{Backend, Location};
 
 /// An object that is to go.
 pub(super) struct Object<'a> {

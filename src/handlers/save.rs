@@ -6,6 +6,9 @@ use bytes::Bytes;
 use http::{StatusCode, request};
 use serde::Deserialize;
 use serde_json::json;
+use stowage_base::log::chain;
+use stowage_couch::{self as couch, Caller, Document, Revisions, Save};
+use stowage_http::client;
 use tokio::time::Instant;
 
 use super::Gateway;
@@ -14,9 +17,6 @@ use super::attachment::{generation, rev_query};
 use super::home::{Read, absent, read};
 use crate::pointer::{self, Entry};
 use crate::router::Target;
-use stowage_base::log::chain;
-use stowage_couch::{self as couch, Caller, Document, Revisions, Save};
-use stowage_http::client;
 
 /// What became of a save.
 pub(super) enum Outcome {

@@ -5,6 +5,12 @@ use std::sync::Arc;
 use http_body::Body as _;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value};
+use stowage_base::activity::Activity;
+use stowage_couch::Document;
+use stowage_http::body::{Body, BoxError, cause};
+use stowage_http::client;
+use stowage_http::range::{ByteRange, Cut, Exact};
+use stowage_storage::{self as storage, Backend, Download, Fetch, Served};
 
 use super::Gateway;
 use super::attachment::{couch_digest, plan_for, storage_of};
@@ -13,12 +19,6 @@ use super::operation::Operation;
 use crate::error::Error;
 use crate::pointer::Pointer;
 use crate::router::Target;
-use stowage_base::activity::Activity;
-use stowage_couch::Document;
-use stowage_http::body::{Body, BoxError, cause};
-use stowage_http::client;
-use stowage_http::range::{ByteRange, Cut, Exact};
-use stowage_storage::{self as storage, Backend, Download, Fetch, Served};
 
 /// Where the bytes of one attachment come from.
 pub(super) struct Source {

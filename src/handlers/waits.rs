@@ -6,10 +6,10 @@
 //! request that is given up and sent again begins anew. A CouchDB whose machine is gone is noticed by the connection.
 
 use http::Uri;
-
-use crate::config::Timeouts;
 use stowage_http::client::Patience;
 use stowage_http::target::query_value;
+
+use crate::config::Timeouts;
 
 /// What a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,12 +12,12 @@ use http::header::{HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use stowage_http::body::{Body, BoxError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use crate::error::refusal;
 use crate::handlers::{Answered, Exchange};
-use stowage_http::body::{Body, BoxError};
 
 /// Counts the requests in flight; cheap to clone.
 #[derive(Debug, Clone)]

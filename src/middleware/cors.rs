@@ -16,13 +16,13 @@ use futures_util::future::{BoxFuture, Either};
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SERVER};
 use http::{Method, Request};
 use moka::sync::Cache;
+use stowage_base::activity::Activity;
+use stowage_couch::Couch;
+use stowage_http::body::Body;
 use tower::{Layer, Service};
 
 use super::admit::Admitted;
 use crate::handlers::Exchange;
-use stowage_base::activity::Activity;
-use stowage_couch::Couch;
-use stowage_http::body::Body;
 
 /// Makes [`Cors`].
 #[derive(Debug, Clone)]

@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use futures_util::future::Either;
 use http::header::{CONNECTION, HOST, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
+use stowage_http::body::Body;
+use stowage_http::headers;
 use tower::{Layer, Service};
 
 use super::admit::{Admitted, Permitted};
 use crate::error::refusal;
 use crate::handlers::Exchange;
-use stowage_http::body::Body;
-use stowage_http::headers;
 
 /// Makes [`Guard`].
 #[derive(Debug, Clone, Copy)]

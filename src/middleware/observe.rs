@@ -11,6 +11,12 @@ use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_base::tasks::Tasks;
+use stowage_base::trace::{Tracer, remote};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::forwarded::Arrival;
 use tower::{Layer, Service};
 
 use super::admit::{Admitted, Permitted};
@@ -18,12 +24,6 @@ use super::record::Record;
 use crate::config::AccessLog;
 use crate::handlers::{Exchange, Gateway};
 use crate::metrics::Metrics;
-use stowage_base::activity::Activity;
-use stowage_base::log::RequestId;
-use stowage_base::tasks::Tasks;
-use stowage_base::trace::{Tracer, remote};
-use stowage_http::body::{Body, BoxError};
-use stowage_http::forwarded::Arrival;
 
 /// Makes [`Observe`].
 #[derive(Debug, Clone)]

@@ -8,11 +8,11 @@ use std::task::{Context, Poll, ready};
 use futures_util::FutureExt;
 use futures_util::future::CatchUnwind;
 use pin_project_lite::pin_project;
+use stowage_base::log::RequestId;
 use tower::{Layer, Service};
 
 use crate::error::Error;
 use crate::handlers::{Answered, Exchange};
-use stowage_base::log::RequestId;
 
 /// Makes [`CatchPanic`].
 #[derive(Debug, Clone, Copy)]

@@ -7,13 +7,13 @@ use http::Method;
 use http::uri::PathAndQuery;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TraceId;
+use stowage_base::activity::{Activity, Note};
+use stowage_base::log::RequestId;
+use stowage_base::trace::RequestSpan;
 use tracing::Level;
 
 use crate::config::AccessLog;
 use crate::metrics::Metrics;
-use stowage_base::activity::{Activity, Note};
-use stowage_base::log::RequestId;
-use stowage_base::trace::RequestSpan;
 
 /// What is known of a request; written when it is dropped, which is when the last byte has been handed over.
 #[derive(Debug)]

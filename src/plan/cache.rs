@@ -9,6 +9,8 @@ use std::time::Duration;
 use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
 use serde_json::Value;
+use stowage_couch::{self as couch, Answer, Couch, DocumentPath};
+use stowage_http::target::encode;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -19,8 +21,6 @@ use super::users::Users;
 use crate::config;
 use crate::database::AccountId;
 use crate::metrics::Metrics;
-use stowage_couch::{self as couch, Answer, Couch, DocumentPath};
-use stowage_http::target::encode;
 
 /// The plans of all accounts; cheap to clone.
 #[derive(Debug, Clone)]

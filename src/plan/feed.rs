@@ -7,11 +7,11 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::Value;
+use stowage_base::tasks::Tasks;
+use stowage_http::target::encode;
 use tokio::time::Instant;
 
 use super::cache::Plans;
-use stowage_base::tasks::Tasks;
-use stowage_http::target::encode;
 
 impl Plans {
     /// Follows the feed until the program stops; asks again with growing pauses where there is none.

@@ -1,10 +1,9 @@
 //! Plans without their secrets, for people and answers.
 
 use serde_json::{Map, Value};
-use url::Url;
-
 use stowage_base::settings::{MASK, masked_query};
 use stowage_storage::driver;
+use url::Url;
 
 /// A plan's members with every secret value replaced by [`MASK`]. Whatever the members are: plans are read from documents
 /// that anybody may have written.

@@ -12,11 +12,11 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-
-use self::kazoo::{At, Link, Old};
 use stowage_base::settings::Settings;
 use stowage_couch::Document;
 use stowage_storage::Location;
+
+use self::kazoo::{At, Link, Old};
 
 pub use view::{Outside, Shown, hide, left_of, outside, pointers};
 

@@ -1,6 +1,7 @@
+use stowage_couch::Document;
+
 use super::{Entry, Owner, Place, Pointer, Unreadable, entry, find, objects, put, remove};
 use crate::pointer::kazoo::At;
-use stowage_couch::Document;
 
 fn pointer(revpos: u64) -> Pointer {
     let location = [("path".to_owned(), "a/b".into())].into_iter().collect();

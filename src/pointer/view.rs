@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use stowage_couch::{Document, mentions_pointers};
 
 use super::{Entry, MEMBER, Pointer, Unreadable, entry_of, native_revpos};
 use crate::pointer::kazoo::At;
-use stowage_couch::{Document, mentions_pointers};
 
 /// An entry of `pvt_attachments` that says where an attachment is.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,12 +1,12 @@
 //! From a method and a target to what is to be done. The target is taken apart once, here.
 
 use http::{HeaderMap, Method, Uri};
-
-use crate::database::{AccountId, Class, classify};
-use crate::pointer::kazoo::At;
 use stowage_couch::DocumentPath;
 use stowage_http::method::overridden;
 use stowage_http::target::{BadEscape, decode, encode};
+
+use crate::database::{AccountId, Class, classify};
+use crate::pointer::kazoo::At;
 
 /// What a request asks for.
 #[derive(Debug)]

@@ -4,9 +4,9 @@
 
 use http::{HeaderMap, Method, Request, Uri};
 use proptest::prelude::*;
+use stowage_http::method::take_override;
 
 use super::{DatabaseOperation, DocumentOperation, List, Operation, Route, Target, route};
-use stowage_http::method::take_override;
 
 const MODB: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
 

@@ -10,6 +10,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use stowage_base::activity::Activity;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::Body;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +22,6 @@ use crate::api::Api;
 use crate::handlers::Gateway;
 use crate::metrics::Levels;
 use crate::middleware::Admission;
-use stowage_base::activity::Activity;
-use stowage_base::tasks::Tasks;
-use stowage_http::body::Body;
 
 /// What the admin listener shows; cheap to clone.
 #[derive(Debug, Clone)]

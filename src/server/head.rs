@@ -14,12 +14,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request};
+use stowage_http::stall::Stall;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
-
-use stowage_http::stall::Stall;
 
 /// What has been read of a connection since something was written to it: one head, and perhaps what follows it.
 #[derive(Debug, Clone)]

@@ -19,6 +19,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service as HyperService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
+use stowage_base::tasks::Tasks;
+use stowage_http::forwarded::Arrival;
+use stowage_http::stall::{Stall, bound_send_buffer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -31,9 +34,6 @@ use crate::metrics::Metrics;
 use crate::middleware::{Observed, Stack};
 use deadline::{Deadlines, beat};
 use head::{Head, Socket, Watched};
-use stowage_base::tasks::Tasks;
-use stowage_http::forwarded::Arrival;
-use stowage_http::stall::{Stall, bound_send_buffer};
 use tls::Certificates;
 
 /// What every listener needs; cheap to clone.

@@ -9,11 +9,11 @@ use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+use stowage_http::body::BoxError;
+use stowage_http::trust::certificates;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::ListenTls;
-use stowage_http::body::BoxError;
-use stowage_http::trust::certificates;
 
 /// The certificate that is in use; cheap to clone.
 #[derive(Clone)]

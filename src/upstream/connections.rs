@@ -9,9 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::Instant;
-
-use crate::database::AccountId;
 use stowage_base::secret::Secret;
 use stowage_base::settings::{Settings, WrongSetting};
 use stowage_couch::Couch;
@@ -19,6 +16,9 @@ use stowage_http::client::Client;
 use stowage_http::connect::Reach;
 use stowage_http::pooling::Pooling;
 use stowage_http::target::Origin;
+use tokio::time::Instant;
+
+use crate::database::AccountId;
 
 /// The opened connections.
 #[derive(Debug)]

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use stowage_base::tasks::Tasks;
+use stowage_couch::{Answer, Couch, DocumentPath, Save};
+use stowage_http::target::{encode, query_value};
 
 use super::connections::{Connections, Whose};
 use crate::database::AccountId;
 use crate::error::Error;
 use crate::plan::{LOCAL, Merged, PlanError, Plans};
 use crate::router::Database;
-use stowage_base::tasks::Tasks;
-use stowage_couch::{Answer, Couch, DocumentPath, Save};
-use stowage_http::target::{encode, query_value};
 
 /// Finds the home of each database; cheap to clone.
 #[derive(Debug, Clone)]

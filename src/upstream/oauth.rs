@@ -3,7 +3,6 @@
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::Value;
-
 use stowage_base::secret::Secret;
 use stowage_couch::{Answer, Couch, DocumentPath};
 use stowage_http::target::encode;

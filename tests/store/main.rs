@@ -30,6 +30,7 @@ use stowage_couch_embedded::{Options, Store};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
 use wire::{Answer, Connection, Target};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");

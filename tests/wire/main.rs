@@ -22,11 +22,12 @@ mod support;
 #[path = "../support/wire/mod.rs"]
 mod wire;
 
-use gateway::RENAMED;
-use rules::{DB, rules};
 use stowage_couch_embedded::{Options, Store};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
+
+use gateway::RENAMED;
+use rules::{DB, rules};
 use wire::{Report, Target, replay};
 
 /// The recordings name their databases: one replay at a time where all go to one server.

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rouchdb_core::document::{AttachmentMeta, Document};
 use serde_json::{Map, Value};
+use stowage_http::base64::erlang;
 
 use super::answer::Failure;
-use stowage_http::base64::erlang;
 
 /// The member of a stored document that names its attachments in their order, which the engine does not keep. No client
 /// sees it or may send it.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http_body_util::Full;
 use rouchdb_core::document::{AttachmentMeta, Document, attachment_digest};
+use stowage_http::multipart::{Error, Parts, boundary, media_type};
 
 use super::answer::Failure;
 use super::attachment::unpack;
@@ -11,7 +12,6 @@ use super::body::too_large;
 use super::entries::Following;
 use super::json::parse_head;
 use super::request::{Exchange, from_json};
-use stowage_http::multipart::{Error, Parts, boundary, media_type};
 
 /// Whether the body of a request is one. CouchDB looks no closer: without a parameter it is JSON.
 pub(super) fn is_related(exchange: &Exchange) -> bool {

@@ -6,14 +6,14 @@ use http::{HeaderName, Request, Version, header};
 use hyper::body::Incoming;
 use rouchdb_core::document::Revision;
 use serde_json::Value;
-
-use super::answer::{Answer, Failure};
-use super::attachment::unpack;
-use super::body::{RequestBody, too_large};
 use stowage_couch::canonical;
 use stowage_http::forwarded::base;
 use stowage_http::headers::names_tag;
 use stowage_http::method::overridden;
+
+use super::answer::{Answer, Failure};
+use super::attachment::unpack;
+use super::body::{RequestBody, too_large};
 
 /// The head of a request and its body.
 pub(super) struct Exchange {

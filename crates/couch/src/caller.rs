@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-
-use super::client::{Couch, DocumentPath};
-use super::document::Document;
-use super::error::Error;
 use stowage_base::activity::Activity;
 use stowage_http::body::{Body, collect};
 use stowage_http::target::encode;
 use stowage_http::{forwarded, headers};
+
+use super::client::{Couch, DocumentPath};
+use super::document::Document;
+use super::error::Error;
 
 /// A CouchDB, and on whose behalf it is asked.
 #[derive(Debug, Clone)]

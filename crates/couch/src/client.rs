@@ -7,14 +7,14 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri};
-
-use super::caller::Caller;
-use super::error::Error;
 use stowage_base::activity::Activity;
 use stowage_base::secret::Secret;
 use stowage_http::body::Body;
 use stowage_http::client::{Patience, Server};
 use stowage_http::{forwarded, headers};
+
+use super::caller::Caller;
+use super::error::Error;
 
 /// One CouchDB; cheap to clone.
 #[derive(Debug, Clone)]

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::document::NotADocument;
 use stowage_http::body::BoxError;
 use stowage_http::client;
+
+use super::document::NotADocument;
 
 /// CouchDB could not be asked.
 #[derive(Debug)]

@@ -13,11 +13,11 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+use stowage_base::activity::Activity;
+use stowage_base::tasks::Tasks;
 
 use super::client::ResponseBody;
 use super::idle::IdleTimer;
-use stowage_base::activity::Activity;
-use stowage_base::tasks::Tasks;
 
 /// Any error, as bodies carry them.
 pub type BoxError = Box<dyn StdError + Send + Sync>;

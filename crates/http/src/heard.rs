@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_base::deadline::Deadline;
 use tokio::time::Instant;
 
 use super::body::{Body, BoxError};
-use stowage_base::deadline::Deadline;
 
 /// Sets the clock of a deadline back as its client sends.
 #[derive(Debug)]

@@ -10,7 +10,6 @@ use http::header::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use md5::{Digest, Md5};
 use sha2::Sha256;
-
 use stowage_http::body::{Body, BoxError};
 
 /// A digest of a whole object, as headers announce it.

@@ -8,12 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
+use stowage_base::settings::{Settings, is_secret_parameter};
 use url::Url;
 
 use super::error::Result;
 use super::registry::Driver;
 use super::{Backend, Download, Fetch, Location, Object, Stored, Upload};
-use stowage_base::settings::{Settings, is_secret_parameter};
 
 /// A driver, and what its errors must not say.
 pub(super) struct Discreet {

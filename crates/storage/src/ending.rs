@@ -5,7 +5,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-
 use stowage_http::body::{Body, BoxError};
 
 /// Passes the last frame on only when the body has ended well.

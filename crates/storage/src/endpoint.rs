@@ -1,11 +1,11 @@
 //! Where a vendor's API is: the public service, or what the operator's configuration puts in its place.
 
 use http::Method;
+use stowage_http::target::Origin;
 use url::Url;
 
 use super::api::Call;
 use super::error::{Error, Kind, Result};
-use stowage_http::target::Origin;
 
 /// An address of `storage.endpoints`; it may have a path.
 #[derive(Debug, Clone)]

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
-
 use stowage_base::settings::{MASK, WrongSetting};
 use stowage_http::body::{BoxError, ClientGone, TooLarge, cause};
 use stowage_http::client;

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
+use stowage_base::tasks::Tasks;
 use tokio::sync::oneshot;
 
 use super::error::{Error, Kind, Result};
-use stowage_base::tasks::Tasks;
 
 /// Runs a step to its end even if the caller is dropped meanwhile. What it gives is then dropped too: a value whose
 /// `Drop` cleans up leaves nothing behind.

@@ -36,7 +36,6 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
-
 use stowage_http::body::Body;
 use stowage_http::range::ByteRange;
 

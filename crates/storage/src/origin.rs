@@ -1,10 +1,10 @@
 //! A server from a plan's `host`, `port` and `scheme`.
 
+use stowage_base::settings::Settings;
+use stowage_http::target::Origin;
 use url::{Host, Url};
 
 use super::error::{Error, Result};
-use stowage_base::settings::Settings;
-use stowage_http::target::Origin;
 
 /// The server, and whether it has a name rather than an address. `usual` is the host where the plan has none.
 ///

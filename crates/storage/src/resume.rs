@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-
-use super::error::Result;
 use stowage_http::body::{Body, BoxError, cause};
 use stowage_http::client;
+
+use super::error::Result;
 
 /// Opens the same version of the object again; the body has to begin at this byte of what was announced first.
 pub(super) type Reopen = Box<dyn Fn(u64) -> BoxFuture<'static, Result<Body>> + Send>;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use http_body::Frame;
 use http_body_util::StreamBody;
+use stowage_http::body::Body;
+use stowage_http::range::Exact;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 use crate::{Chunk, Error, Kind, Result, Upload};
-use stowage_http::body::Body;
-use stowage_http::range::Exact;
 
 /// Reads a body to its end, whose first chunk was taken already, and gives it once more, with its length.
 ///

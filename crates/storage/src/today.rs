@@ -2,10 +2,10 @@
 //! settings count and not those of then: keys are rotated, and servers move.
 
 use serde_json::Value;
+use stowage_base::settings::{MASK, Settings, with_secrets_of};
 use url::Url;
 
 use super::Location;
-use stowage_base::settings::{MASK, Settings, with_secrets_of};
 
 /// What a pointer says of its storage.
 #[derive(Debug, Clone, Copy)]

@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
+use stowage_http::body::cause;
+use stowage_http::client::{self, Patience};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::error::{Error, Kind};
-use stowage_http::body::cause;
-use stowage_http::client::{self, Patience};
 
 /// The repeats that one request may still make.
 #[derive(Debug)]

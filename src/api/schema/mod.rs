@@ -6,10 +6,10 @@
 use jsonschema::Validator;
 use jsonschema::error::{TypeKind, ValidationError, ValidationErrorKind};
 use serde_json::{Map, Value, json};
-
-use super::envelope::Errors;
 use stowage_http::body::BoxError;
 use stowage_storage::{DRIVERS, driver};
+
+use super::envelope::Errors;
 
 /// The compiled schemas.
 #[derive(Debug)]

@@ -9,6 +9,10 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
+use stowage_couch::Document;
+use stowage_http::body::{Body, BoxError, TooLarge, collect};
+use stowage_http::gzip::Gunzip;
+use stowage_storage::{self as storage, Kind};
 
 use super::super::attachment::{couch_digest, rev_query};
 use super::super::home::{Read, read};
@@ -19,10 +23,6 @@ use super::{Copy, too_large};
 use crate::error::Error;
 use crate::plan::Decision;
 use crate::pointer::{self, Pointer, objects};
-use stowage_couch::Document;
-use stowage_http::body::{Body, BoxError, TooLarge, collect};
-use stowage_http::gzip::Gunzip;
-use stowage_storage::{self as storage, Kind};
 
 impl Copy {
     /// The destination, with new objects for those that the original names.

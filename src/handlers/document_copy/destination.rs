@@ -1,7 +1,6 @@
 //! `Destination`: where COPY writes (<https://docs.couchdb.org/en/stable/api/document/common.html#copy--db-docid>).
 
 use http::header::HeaderMap;
-
 use stowage_couch::canonical;
 use stowage_http::target::decode;
 

@@ -14,6 +14,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_couch::{Caller, Document};
+use stowage_http::body::Body;
 use tokio::sync::oneshot;
 
 use super::attachment::{DocumentPlan, conflict, decide, on_delete, plan_for, relay, rev_of, rev_query};
@@ -28,11 +32,6 @@ use crate::error::Error;
 use crate::plan::{Decision, OnDelete, Outcome};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
-use stowage_base::activity::Activity;
-use stowage_base::log::RequestId;
-use stowage_couch::{Caller, Document};
-use stowage_http::body::Body;
-
 use destination::Destination;
 
 /// Copies a document, or lets CouchDB copy it. Says which of both was done.

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use stowage_couch::{Caller, Document, Revisions, is_deleted};
+use stowage_http::body::Body;
 
 use super::super::attachment::{generation, relay};
 use super::super::home::Read;
@@ -10,8 +12,6 @@ use super::draft::Draft;
 use super::edit::Edit;
 use crate::error::Error;
 use crate::router::DocumentTarget;
-use stowage_couch::{Caller, Document, Revisions, is_deleted};
-use stowage_http::body::Body;
 
 /// What a write is based on.
 pub(super) enum Found {

@@ -10,11 +10,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-
-use super::super::Gateway;
 use stowage_couch::Finder;
 use stowage_http::body::{Body, BoxError};
 use stowage_storage::{CHUNK_BYTES, Permit};
+
+use super::super::Gateway;
 
 /// A body that has been taken in, as far as it may be.
 pub(super) enum Taken {

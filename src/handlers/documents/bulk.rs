@@ -9,6 +9,8 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::{StatusCode, request};
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
+use stowage_couch::{Couch, Text};
+use stowage_http::body::Body;
 
 use super::super::attachment::conflict;
 use super::super::copy::Copying;
@@ -25,8 +27,6 @@ use super::write::as_json;
 use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
 use crate::error::Error;
 use crate::router::Database;
-use stowage_couch::{Couch, Text};
-use stowage_http::body::Body;
 
 /// Writes the documents of the request.
 pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {

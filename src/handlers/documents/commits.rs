@@ -4,6 +4,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Response, StatusCode, request};
 use serde_json::value::RawValue;
+use stowage_couch::{self as couch, Caller};
+use stowage_http::body::Body;
 use tokio::sync::oneshot;
 
 use super::super::Gateway;
@@ -18,8 +20,6 @@ use super::rows::{self, Answers, Row};
 use crate::error::Error;
 use crate::pointer::Entry;
 use crate::router::DocumentTarget;
-use stowage_couch::{self as couch, Caller};
-use stowage_http::body::Body;
 
 /// A request whose attachments have been stored.
 pub(super) struct Batch {

@@ -6,6 +6,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_http::body::{Body, BoxError, ClientGone};
+use stowage_http::tee::{Twin, tee};
+use stowage_http::written::written;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -16,9 +19,6 @@ use super::base::Base;
 use super::draft::{Draft, Place};
 use super::parts::Following;
 use crate::error::Error;
-use stowage_http::body::{Body, BoxError, ClientGone};
-use stowage_http::tee::{Twin, tee};
-use stowage_http::written::written;
 
 /// Copies of a document's parts, one after the other in a task. Dropped without a word of CouchDB's, they are taken back.
 pub(super) struct CopyingParts(oneshot::Sender<Verdict>);

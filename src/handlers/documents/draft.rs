@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 use serde_json::value::RawValue;
+use stowage_couch::Document;
 
 use super::super::attachment::{DocumentPlan, decide, plan_for};
 use super::Writer;
@@ -13,7 +14,6 @@ use crate::error::Error;
 use crate::plan::{Decision, OnDelete, Outcome, Subject};
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::DocumentTarget;
-use stowage_couch::Document;
 
 /// A document as a client sent it.
 pub(super) struct Draft {

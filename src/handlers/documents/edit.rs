@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 use serde_json::value::RawValue;
+use stowage_couch::{Document, canonical};
 
 use crate::error::Error;
-use stowage_couch::{Document, canonical};
 
 /// The revision that a request names beside its document.
 #[derive(Debug, Clone, PartialEq, Eq)]

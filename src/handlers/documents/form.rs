@@ -13,6 +13,9 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, REFERER};
 use http::{Method, StatusCode, request};
 use multer::Multipart;
 use serde_json::json;
+use stowage_couch::Document;
+use stowage_http::body::Body;
+use stowage_http::forwarded::base;
 
 use super::super::attachment::{OCTETS, conflict, relay, rev_query};
 use super::super::forward::forward;
@@ -25,9 +28,6 @@ use super::{Rules, TOUCHED, Told, UNTOUCHED, Writer, too_long, unread};
 use crate::error::Error;
 use crate::pointer;
 use crate::router::DocumentTarget;
-use stowage_couch::Document;
-use stowage_http::body::Body;
-use stowage_http::forwarded::base;
 
 /// Takes a form where attachments may go elsewhere; what is no form, and all else, is CouchDB's.
 pub(super) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {

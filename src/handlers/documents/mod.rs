@@ -25,6 +25,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body::Body as _;
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_couch::{Couch, Finder, Text};
+use stowage_http::body::{Body, BoxError, ClientGone, cause};
+use stowage_http::gzip::Gunzip;
 
 use super::attachment::relay;
 use super::forward::forward;
@@ -32,12 +37,6 @@ use super::home::Home;
 use super::{Exchange, Gateway};
 use crate::error::Error;
 use crate::router::{Database, DocumentTarget};
-use stowage_base::activity::Activity;
-use stowage_base::log::RequestId;
-use stowage_couch::{Couch, Finder, Text};
-use stowage_http::body::{Body, BoxError, ClientGone, cause};
-use stowage_http::gzip::Gunzip;
-
 use base::Base;
 use body::{Held, Scanned, Taken, take};
 use draft::Draft;

@@ -11,14 +11,14 @@ use std::task::{Context, Poll, ready};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_http::body::{Body, BoxError, ClientGone, cause};
+use stowage_http::multipart::{self, Parts, end_of_first};
+use stowage_storage as storage;
 
 use super::super::Gateway;
 use super::body::{Held, Replay, UNCOUNTED, memory_of};
 use super::too_long;
 use crate::error::Error;
-use stowage_http::body::{Body, BoxError, ClientGone, cause};
-use stowage_http::multipart::{self, Parts, end_of_first};
-use stowage_storage as storage;
 
 /// A request of which the document has been read.
 pub(super) struct Related {

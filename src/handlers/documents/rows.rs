@@ -6,10 +6,10 @@ use http::{Response, StatusCode, response};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use stowage_http::body::Body;
 
 use super::super::attachment::kept_headers;
 use crate::error::{Error, json_response};
-use stowage_http::body::Body;
 
 /// What CouchDB says about one document.
 pub(super) struct Row {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use http::StatusCode;
+use stowage_http::body::Body;
+use stowage_storage::{Budget, CHUNK_BYTES};
 
 use super::super::locks::{self, Turn};
 use super::super::outside::{Outgoing, Unsaved};
@@ -14,8 +16,6 @@ use super::draft::{Draft, Place};
 use super::parts::{Following, told};
 use crate::error::Error;
 use crate::pointer;
-use stowage_http::body::Body;
-use stowage_storage::{Budget, CHUNK_BYTES};
 
 /// Turns at all attachments that drafts have to store.
 pub(super) struct Turns {

@@ -6,6 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{StatusCode, request};
+use stowage_couch::{Couch, Text};
+use stowage_http::body::Body;
+use stowage_http::multipart::boundary;
+use stowage_http::target::query_value;
 use tokio::sync::oneshot;
 
 use super::super::attachment::{conflict, rev_of};
@@ -25,10 +29,6 @@ use super::store::Parts;
 use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
 use crate::error::Error;
 use crate::router::{Database, DocumentTarget};
-use stowage_couch::{Couch, Text};
-use stowage_http::body::Body;
-use stowage_http::multipart::boundary;
-use stowage_http::target::query_value;
 
 /// Writes the document that the target names.
 pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {

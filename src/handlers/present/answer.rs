@@ -7,6 +7,11 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, Heade
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use stowage_couch::{self as couch, Words, mentions_pointers};
+use stowage_http::body::{Body, collect};
+use stowage_http::multipart::Parts;
+use stowage_http::range::Exact;
+use stowage_http::written::written;
 use uuid::Uuid;
 
 use super::accept::accepts;
@@ -17,11 +22,6 @@ use super::rows::Json;
 use super::shape::{Kind, Shape, unpacked};
 use super::view::View;
 use crate::error::Error;
-use stowage_couch::{self as couch, Words, mentions_pointers};
-use stowage_http::body::{Body, collect};
-use stowage_http::multipart::Parts;
-use stowage_http::range::Exact;
-use stowage_http::written::written;
 
 /// The answer for the client.
 pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) -> Result<Response<Body>, Error> {

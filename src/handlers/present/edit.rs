@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use stowage_couch::{self as couch, Document, Event, Fault, Guard, Path, Scanner, mentions_pointers, unquoted};
 
 use super::view::Inline;
 use super::wish::{Wish, Wishes};
 use crate::error::Error;
 use crate::pointer::{self, Outside, Shown};
-use stowage_couch::{self as couch, Document, Event, Fault, Guard, Path, Scanner, mentions_pointers, unquoted};
 
 /// A piece of an answer.
 #[derive(Debug)]

@@ -7,16 +7,16 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame};
-use uuid::Uuid;
-
-use super::related::{Related, boxed, json};
-use super::view::View;
-use crate::error::Error;
 use stowage_couch as couch;
 use stowage_http::body::{Body, BoxError};
 use stowage_http::headers::one_line_text;
 use stowage_http::multipart::{Parts, boundary};
 use stowage_http::written::Out;
+use uuid::Uuid;
+
+use super::related::{Related, boxed, json};
+use super::view::View;
+use crate::error::Error;
 
 /// An answer of many documents.
 pub(super) struct Mixed {

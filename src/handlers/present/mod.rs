@@ -34,17 +34,16 @@ use flate2::read::MultiGzDecoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Uri, request};
+use stowage_couch as couch;
+use stowage_http::body::{Body, BoxError, TooLarge, collect};
+use stowage_http::target::{query_pairs, query_value};
+use stowage_storage as storage;
 
 use super::forward::forward;
 use super::home::Home;
 use super::{Exchange, Gateway};
 use crate::error::Error;
 use crate::router::{Database, DocumentTarget, List};
-use stowage_couch as couch;
-use stowage_http::body::{Body, BoxError, TooLarge, collect};
-use stowage_http::target::{query_pairs, query_value};
-use stowage_storage as storage;
-
 use answer::change;
 use edit::Terms;
 pub(super) use shape::Kind;

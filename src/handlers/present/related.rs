@@ -6,16 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body::Body as HttpBody;
 use serde_json::Value;
-
-use super::edit::{pointers, shown};
-use super::view::{Inline, View};
-use crate::error::Error;
-use crate::pointer::{Outside, Shown};
 use stowage_couch::{self as couch, Document};
 use stowage_http::body::{Body, BoxError, TooLarge};
 use stowage_http::headers::one_line_text;
 use stowage_http::multipart::{self, Parts};
 use stowage_http::written::Out;
+
+use super::edit::{pointers, shown};
+use super::view::{Inline, View};
+use crate::error::Error;
+use crate::pointer::{Outside, Shown};
 
 /// A document whose attachments follow it.
 pub(super) struct Related {

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use http_body_util::BodyExt as _;
-
-use super::edit::{Editor, Piece};
-use super::view::View;
-use crate::error::Error;
 use stowage_couch::{self as couch, Path};
 use stowage_http::body::{Body, BoxError};
 use stowage_http::range::Exact;
 use stowage_http::written::{Out, written};
+
+use super::edit::{Editor, Piece};
+use super::view::View;
+use crate::error::Error;
 
 /// An answer of CouchDB's in JSON, on its way to the client.
 pub(super) struct Json {

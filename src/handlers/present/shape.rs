@@ -2,14 +2,14 @@
 
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
-
-use super::mixed::essence;
-use crate::error::Error;
-use crate::router::List;
 use stowage_couch::{Path, Step};
 use stowage_http::body::Body;
 use stowage_http::gzip::Gunzip;
 use stowage_http::multipart::boundary;
+
+use super::mixed::essence;
+use crate::error::Error;
+use crate::router::List;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

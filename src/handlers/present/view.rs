@@ -7,6 +7,13 @@ use http::uri::PathAndQuery;
 use http::{Request, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use stowage_base::activity::Activity;
+use stowage_couch::{self as couch, Document};
+use stowage_http::base64::{Encode, encoded_length};
+use stowage_http::body::{Body, collect};
+use stowage_http::gzip::Gunzip;
+use stowage_http::headers;
+use stowage_http::target::encode;
 
 use super::super::get::get;
 use super::super::source::Source;
@@ -16,13 +23,6 @@ use crate::error::Error;
 use crate::pointer::{Entry, Outside, Pointer};
 use crate::record::About;
 use crate::router::{Database, Target};
-use stowage_base::activity::Activity;
-use stowage_couch::{self as couch, Document};
-use stowage_http::base64::{Encode, encoded_length};
-use stowage_http::body::{Body, collect};
-use stowage_http::gzip::Gunzip;
-use stowage_http::headers;
-use stowage_http::target::encode;
 
 /// What the documents of one answer share.
 #[derive(Clone)]

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 use serde_json::value::RawValue;
-
-use crate::router::List;
 use stowage_couch::Document;
 use stowage_http::target::query_pairs;
+
+use crate::router::List;
 
 /// What is wanted of the attachments of a document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

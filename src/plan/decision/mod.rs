@@ -5,11 +5,11 @@ mod on_delete;
 mod reaches;
 
 use serde_json::Value;
+use stowage_base::settings::as_flag;
 
 use super::members::{Members, must_be, object, text};
 use super::{Merged, PlanError, Settings};
 use crate::database::{self, Class};
-use stowage_base::settings::as_flag;
 
 pub use on_delete::OnDelete;
 

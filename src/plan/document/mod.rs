@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde_json::{Map, Value, json};
-
 use stowage_base::settings::as_flag;
 
 #[cfg(test)]

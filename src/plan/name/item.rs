@@ -1,9 +1,9 @@
 //! The items of a `field_list`.
 
 use serde_json::Value;
+use stowage_storage::{Naming, driver};
 
 use crate::plan::{PlanError, Settings};
-use stowage_storage::{Naming, driver};
 
 /// One item of a `field_list`.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,13 +7,14 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::{PlanError, Settings};
-use confine::confine;
-use item::{Arg, Item, default_items};
 use stowage_base::settings::WrongSetting;
 use stowage_couch::Document;
 use stowage_http::target::encode;
 use stowage_storage::driver;
+
+use super::{PlanError, Settings};
+use confine::confine;
+use item::{Arg, Item, default_items};
 
 mod confine;
 mod fit;

@@ -22,10 +22,10 @@ mod url;
 mod vendors;
 
 use serde_json::{Map, Value};
-
-use self::term::Term;
 use stowage_base::settings::Settings;
 use stowage_storage::Location;
+
+use self::term::Term;
 
 pub use link::Link;
 

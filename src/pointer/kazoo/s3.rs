@@ -7,11 +7,11 @@
 //! - `{Map, Key}` (since 2018) with the whole key.
 
 use serde_json::{Map, Value};
+use stowage_base::settings::as_flag;
+use stowage_http::target::encode;
 
 use super::term::Term;
 use super::{At, Read, location, pair, term};
-use stowage_base::settings::as_flag;
-use stowage_http::target::encode;
 
 pub(super) fn read(props: &Map<String, Value>, at: At<'_>) -> Option<Read> {
     let (mut settings, key) = match term(props, "S3")? {

@@ -2,9 +2,9 @@
 //! was stored; `handler_props` may hold settings.
 
 use serde_json::{Map, Value};
+use stowage_base::settings::{as_flag, masked_query};
 
 use super::{Read, location};
-use stowage_base::settings::{as_flag, masked_query};
 
 pub(super) fn http(props: &Map<String, Value>) -> Option<Read> {
     let (url, mut settings) = settings(props)?;

@@ -2,7 +2,6 @@
 
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-
 use stowage_http::body::Body;
 
 /// The file at a path, if the page has one there.

@@ -7,15 +7,15 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
-
-use super::{Answer, Fault, Vendor};
-use crate::error::{Error, Kind, Result};
-use crate::tries::retry_after;
 use stowage_base::settings::MASK;
 use stowage_http::body::{Body, BoxError, TooLarge, cause};
 use stowage_http::client;
 use stowage_http::gzip::Gunzip;
 use stowage_http::idle::collect_within;
+
+use super::{Answer, Fault, Vendor};
+use crate::error::{Error, Kind, Result};
+use crate::tries::retry_after;
 
 /// An answer.
 pub(crate) struct Reply {

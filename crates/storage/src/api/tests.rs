@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use stowage_base::tasks::Tasks;
+use stowage_http::body::collect;
+use stowage_http::client::Client;
+use stowage_http::connect::{Connector, Timeouts};
+use stowage_http::egress::Egress;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Api, Call, Fault, Lost, Reply, Vendor};
 use crate::Kind;
-use stowage_base::tasks::Tasks;
-use stowage_http::body::collect;
-use stowage_http::client::Client;
-use stowage_http::connect::{Connector, Timeouts};
-use stowage_http::egress::Egress;
 
 static VENDOR: Vendor = Vendor { name: "the vendor", fault };
 

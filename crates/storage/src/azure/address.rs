@@ -3,9 +3,10 @@
 //! A connection string's `BlobEndpoint` is a whole URL; the settings `host`, `port` and `scheme` are its parts, and whether the
 //! account belongs into the host or into the path follows from them, as Microsoft's SDKs tell an emulator by its host.
 
-use crate::{Error, Kind, Result, origin};
 use stowage_base::settings::Settings;
 use stowage_http::target::{Origin, encode};
+
+use crate::{Error, Kind, Result, origin};
 
 /// An account's server and the container of the plan.
 #[derive(Debug, Clone)]

@@ -15,13 +15,13 @@ use azure_core::http::{
     AsyncRawResponse, Context, ExponentialRetryOptions, PipelineOptions, Request, RetryOptions, StatusCode,
 };
 use azure_core::time::{Duration as AzureDuration, OffsetDateTime};
+use stowage_http::body::cause;
+use stowage_http::client;
 use tokio::time::Instant;
 
 use super::ask::refusal;
 use super::transport::{broken_pipeline, last};
 use crate::{Error, Kind};
-use stowage_http::body::cause;
-use stowage_http::client;
 
 /// What is known of the tries of one call; in the call's context.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::TryFutureExt;
 use md5::{Digest, Md5};
 use serde::Serialize;
+use stowage_http::target::encode;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -21,7 +22,6 @@ use super::put::content_type;
 use crate::finish::to_the_end;
 use crate::session::{self, send_all};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
-use stowage_http::target::encode;
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.
 pub(super) async fn store(account: &Arc<Account>, object: &Object, mut upload: Upload, first: Chunk) -> Result<Stored> {

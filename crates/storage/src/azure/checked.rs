@@ -8,7 +8,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use md5::{Digest, Md5};
-
 use stowage_http::body::{Body, BoxError};
 
 /// Passes bytes on. The last frame is kept back until the MD5 of all is known: a body of the right length that ends in an

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use azure_core::http::{Method, StatusCode};
 use futures_util::FutureExt;
+use stowage_http::body::Body;
+use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::ask::{Account, Call, Reply};
 use super::checked::Checked;
 use super::claim::OWNER;
 use crate::resume::{Reopen, Resumed};
 use crate::{Download, Error, Fetch, Kind, Result, Served};
-use stowage_http::body::Body;
-use stowage_http::range::{ByteRange, Exact, content_range};
 
 /// Opens a blob; `None` is the plan's container.
 pub(super) async fn open(

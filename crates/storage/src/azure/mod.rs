@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use stowage_base::settings::Settings;
 
 use self::address::{Address, blob_name, check_name, is_container, name_fault};
 use self::ask::Account;
@@ -32,7 +33,6 @@ use super::{
     Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
     Stored, Upload,
 };
-use stowage_base::settings::Settings;
 
 /// The `azure` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {

@@ -11,10 +11,10 @@ use http::header::HOST;
 use http::{HeaderName, HeaderValue, Method};
 use http_body::Frame;
 use http_body_util::{BodyDataStream, StreamBody};
-
-use crate::{Error, Kind};
 use stowage_http::body::{Body, BoxError};
 use stowage_http::client::{self, Client, Server};
+
+use crate::{Error, Kind};
 
 /// The connections to one account.
 #[derive(Debug)]

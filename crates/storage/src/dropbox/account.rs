@@ -9,13 +9,13 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use stowage_base::tasks::Tasks;
 
 use crate::Endpoints;
 use crate::api::{Api, Call, Fault, Lost, Reply, Vendor};
 use crate::endpoint::Endpoint;
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Context, Error, Kind, Result};
-use stowage_base::tasks::Tasks;
 
 static DROPBOX: Vendor = Vendor { name: "Dropbox", fault };
 

@@ -8,13 +8,13 @@ use http::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use http_body::Body as _;
 use serde::Deserialize;
 use serde_json::json;
+use stowage_http::body::Body;
+use stowage_http::range::{ByteRange, content_range};
 
 use super::account::Shared;
 use crate::api::{Call, Reply};
 use crate::resume::{Reopen, Resumed};
 use crate::{Download, Error, Fetch, Kind, Result, Served};
-use stowage_http::body::Body;
-use stowage_http::range::{ByteRange, content_range};
 
 /// What `Dropbox-API-Result` says.
 #[derive(Deserialize)]

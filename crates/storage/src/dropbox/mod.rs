@@ -16,13 +16,13 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use stowage_base::settings::Settings;
 
 use self::account::{Account, Shared};
 use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
     Spelling, Stored, Upload,
 };
-use stowage_base::settings::Settings;
 
 /// The `dropbox` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {

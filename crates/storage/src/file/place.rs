@@ -8,8 +8,9 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use crate::{Error, Kind, Result};
 use stowage_base::settings::Settings;
+
+use crate::{Error, Kind, Result};
 
 /// The directory of one storage.
 #[derive(Debug, Clone)]

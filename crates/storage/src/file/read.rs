@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_http::body::{Body, BoxError};
+use stowage_http::range::ByteRange;
 use tokio::task::JoinHandle;
 
 use super::place::Place;
 use super::write::{blocking, etag, is_gone, outside};
 use crate::{Download, Error, Kind, Result, Served};
-use stowage_http::body::{Body, BoxError};
-use stowage_http::range::ByteRange;
 
 /// Opens a file, or a range of it.
 pub(super) async fn open(place: Arc<Place>, path: std::path::PathBuf, range: Option<ByteRange>) -> Result<Download> {

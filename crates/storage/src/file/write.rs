@@ -11,12 +11,12 @@ use http::StatusCode;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
 use serde_json::{Map, Value};
+use stowage_base::tasks::Tasks;
 use uuid::Uuid;
 
 use super::place::{DRAFTS, Place, refused};
 use crate::finish::{clean_up, to_the_end};
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
-use stowage_base::tasks::Tasks;
 
 /// Stores a body.
 pub(super) async fn store(place: &Arc<Place>, tasks: &Tasks, object: &Object, mut upload: Upload) -> Result<Stored> {

@@ -4,12 +4,12 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value};
-use url::Url;
-
-use crate::{Error, Kind, Location, Result};
 use stowage_base::secret::Secret;
 use stowage_base::settings::{Settings, WrongSetting};
 use stowage_http::target::Origin;
+use url::Url;
+
+use crate::{Error, Kind, Location, Result};
 
 /// How a server speaks TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

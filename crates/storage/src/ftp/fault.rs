@@ -8,11 +8,11 @@ use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
+use stowage_http::client;
 use suppaftp::types::FtpError;
 
 use super::address::wire;
 use crate::{Error, Kind};
-use stowage_http::client;
 
 /// Why a command came to nothing.
 #[derive(Debug)]

@@ -6,6 +6,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use stowage_http::body::{Body, BoxError};
+use stowage_http::range::Exact;
 
 use super::Host;
 use super::fault::{Fault, Told, UNKNOWN};
@@ -17,8 +19,6 @@ use crate::finish::clean_up;
 use crate::resume::{Reopen, Resumed};
 use crate::tries::Tries;
 use crate::{Download, Error, Fetch, Kind, Result, Served};
-use stowage_http::body::{Body, BoxError};
-use stowage_http::range::Exact;
 
 /// Opens an object.
 pub(super) async fn open(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Download> {

@@ -30,6 +30,8 @@ mod wire;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use stowage_base::settings::Settings;
+use stowage_base::tasks::Tasks;
 
 use self::address::Address;
 use self::draft::removed;
@@ -41,8 +43,6 @@ use super::{
     Backend, Context, Download, Driver, FILE_NAME, Fetch, Fit, Location, Naming, Object, Result, Server, Spelling,
     Stored, Upload,
 };
-use stowage_base::settings::Settings;
-use stowage_base::tasks::Tasks;
 
 /// The `ftp` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {

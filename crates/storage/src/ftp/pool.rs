@@ -11,14 +11,14 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use stowage_base::tasks::Tasks;
+use stowage_http::client::{self, Client};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::address::Address;
 use super::session::Session;
 use crate::{Error, Kind, Result};
-use stowage_base::tasks::Tasks;
-use stowage_http::client::{self, Client};
 
 /// The sessions with one server.
 #[derive(Debug)]

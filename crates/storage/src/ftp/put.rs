@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
+use stowage_http::body::{Body, BoxError};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -19,7 +20,6 @@ use super::transfer::Transfer;
 use crate::finish::to_the_end;
 use crate::tries::Tries;
 use crate::{Chunk, Error, Kind, Object, Report, Result, Stored, Upload};
-use stowage_http::body::{Body, BoxError};
 
 /// Stores an object.
 pub(super) async fn store(host: &Arc<Host>, object: &Object, mut upload: Upload) -> Result<Stored> {

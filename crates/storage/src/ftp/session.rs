@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustls::HandshakeKind;
+use stowage_http::client::Client;
+use stowage_http::connect::{Connector, Reach, Stream};
 use suppaftp::Status;
 use suppaftp::tokio::AsyncRustlsFtpStream;
 use suppaftp::types::{FileType, Response};
@@ -16,8 +18,6 @@ use super::passive;
 use super::transfer::Transfer;
 use super::wire::{self as control, Tls, Wire};
 use crate::Result;
-use stowage_http::client::Client;
-use stowage_http::connect::{Connector, Reach, Stream};
 
 /// A logged-in session.
 pub(super) struct Session {

@@ -4,10 +4,10 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use stowage_base::settings::Settings;
 
 use super::address::{Address, Security, folder, url_field, wire};
 use crate::{Kind, Location};
-use stowage_base::settings::Settings;
 
 fn settings(members: &Value) -> Settings {
     Settings::new("f1", "ftp", members.as_object().cloned().unwrap())

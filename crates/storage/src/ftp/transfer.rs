@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use stowage_http::connect::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::fault::{Fault, within};
 use super::session::Session;
-use stowage_http::connect::Stream;
 
 /// An open data connection.
 #[derive(Debug)]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls_pki_types::ServerName;
+use stowage_http::connect::{Connector, Reach};
+use stowage_http::race::race;
 use suppaftp::Status;
 use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream};
 use tokio_rustls::TlsConnector;
@@ -13,8 +15,6 @@ use tokio_rustls::TlsConnector;
 use super::address::{Address, Security};
 use super::fault::{Fault, within};
 use super::tickets::Tickets;
-use stowage_http::connect::{Connector, Reach};
-use stowage_http::race::race;
 
 /// An open control connection.
 pub(super) struct Wire {

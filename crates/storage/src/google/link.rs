@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
 use http::{Method, StatusCode};
 use serde_json::Value;
+use stowage_http::body::Body;
+use stowage_http::client::Patience;
 
 use super::claim::PAUSES;
 use super::service::Service;
 use crate::api::{Call, Reply};
 use crate::{Error, Kind, Result};
-use stowage_http::body::Body;
-use stowage_http::client::Patience;
 
 /// A session's URI, which is a secret, and how another session is begun in its place.
 #[derive(Clone)]

@@ -9,14 +9,14 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use http::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use http_body::Body as _;
+use stowage_http::body::Body;
+use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::service::Service;
 use crate::api::{Call, Reply};
 use crate::checked::{Announced, Checked};
 use crate::resume::{Reopen, Resumed};
 use crate::{Download, Error, Kind, Result, Served};
-use stowage_http::body::Body;
-use stowage_http::range::{ByteRange, Exact, content_range};
 
 /// An object that can be read.
 pub(super) trait Source: Clone + Send + Sync + 'static {

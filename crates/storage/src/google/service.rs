@@ -1,17 +1,17 @@
 //! Google's API as one grant may use it.
 
 use http::Method;
+use stowage_base::settings::Settings;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::Body;
+use stowage_http::client::Patience;
+use stowage_http::target::Origin;
 use url::Url;
 
 use super::fault::fault;
 use crate::api::{Api, Call, Lost, Reply, Vendor};
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Context, Error, Kind, Result};
-use stowage_base::settings::Settings;
-use stowage_base::tasks::Tasks;
-use stowage_http::body::Body;
-use stowage_http::client::Patience;
-use stowage_http::target::Origin;
 
 static GOOGLE: Vendor = Vendor { name: "Google", fault };
 

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use futures_util::TryFutureExt;
+use stowage_http::body::Body;
 use tokio::task::JoinHandle;
 
 use super::claim::{Claim, Trace};
@@ -17,7 +18,6 @@ use crate::finish::clean_up;
 use crate::session;
 use crate::tries::Tries;
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Result, Upload};
-use stowage_http::body::Body;
 
 /// A session that has begun; cancelled by `Drop` unless it was finished.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_http::body::{Body, BoxError};
 
 use crate::{CHUNK_BYTES, Chunk, Permit, Result, Upload};
-use stowage_http::body::{Body, BoxError};
 
 /// Bytes of a body: those that were handed out last, and a few that were not yet.
 pub(super) struct Window {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
+use stowage_base::tasks::Tasks;
 
 use super::Http;
 use super::flow::Flow;
@@ -12,7 +13,6 @@ use super::link::Link;
 use super::web::{Web, discard, is_gone, refusal};
 use crate::error::Result;
 use crate::names::Reserved;
-use stowage_base::tasks::Tasks;
 
 /// Watches one upload: where it ends without a certain outcome, what it may have left is removed in the background.
 #[derive(Debug)]

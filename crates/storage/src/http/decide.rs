@@ -10,12 +10,12 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-
-use crate::error::{Error, Kind, Result};
-use crate::{Budget, CHUNK_BYTES, Permit};
 use stowage_http::base64::{Decode, Decoder, is_alphabet, least_encoded_length};
 use stowage_http::body::{Body, BoxError};
 use stowage_http::range::Exact;
+
+use crate::error::{Error, Kind, Result};
+use crate::{Budget, CHUNK_BYTES, Permit};
 
 /// The object's bytes, exactly `length` of them.
 ///

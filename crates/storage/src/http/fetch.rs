@@ -4,6 +4,9 @@ use http::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, RANGE};
 use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use serde_json::Value;
+use stowage_http::base64::Decode;
+use stowage_http::body::Body;
+use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::link::Link;
 use super::query::query;
@@ -12,9 +15,6 @@ use super::{BASE64, Http, URL, decide, resume};
 use crate::checked::{Announced, Checked};
 use crate::error::{Error, Kind, Result};
 use crate::{Download, Fetch, Location, Served};
-use stowage_http::base64::Decode;
-use stowage_http::body::Body;
-use stowage_http::range::{ByteRange, Exact, content_range};
 
 /// The URL in a location, with the secrets of today's settings where it shows the mask.
 ///

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Sleep;
-
 use stowage_http::body::{Body, BoxError};
+use tokio::time::Sleep;
 
 /// The sender's side of a request body; cheap to clone.
 #[derive(Debug, Clone)]

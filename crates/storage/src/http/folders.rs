@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
+use stowage_http::client::Patience;
 
 use super::Http;
 use super::link::Link;
 use super::web::{Web, discard};
 use crate::error::{Error, Kind, Result};
-use stowage_http::client::Patience;
 
 /// Whether a server speaks WebDAV.
 #[derive(Debug, Default)]

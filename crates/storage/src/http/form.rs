@@ -8,11 +8,11 @@ use http::header::HeaderValue;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use stowage_http::base64::Encode;
+use stowage_http::body::{Body, BoxError};
 use uuid::Uuid;
 
 use crate::Object;
-use stowage_http::base64::Encode;
-use stowage_http::body::{Body, BoxError};
 
 /// What the settings say about the form.
 #[derive(Debug, Clone, Copy)]

@@ -9,10 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-use url::Url;
-
 use stowage_base::settings::{with_secrets_of, without_secrets_of};
 use stowage_http::target::Origin;
+use url::Url;
 
 /// An `http` or `https` URL.
 #[derive(Clone)]

@@ -1,9 +1,10 @@
 //! The forms of a body alone, for `benches/micro.rs`.
 
-use super::form::{Form, Subtype};
-use crate::Object;
 use stowage_http::base64::Encode;
 use stowage_http::body::Body;
+
+use super::form::{Form, Subtype};
+use crate::Object;
 
 /// A body in base64.
 #[must_use]

@@ -30,6 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use stowage_base::settings::Settings;
+use stowage_base::tasks::Tasks;
 
 use self::folders::Dav;
 use self::options::Options;
@@ -39,8 +41,6 @@ use super::names::Names;
 use super::{
     Backend, Budget, Context, Download, Driver, Fetch, Fit, Location, Naming, Object, Server, Spelling, Stored, Upload,
 };
-use stowage_base::settings::Settings;
-use stowage_base::tasks::Tasks;
 
 /// The `http` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {

@@ -6,11 +6,11 @@ use http::header::{
 };
 use http::{Method, header};
 use serde_json::Value;
+use stowage_base::settings::Settings;
 
 use super::form::{Form, Subtype};
 use super::link::Base;
 use crate::error::Result;
-use stowage_base::settings::Settings;
 
 /// What the settings say.
 #[derive(Debug)]

@@ -5,6 +5,8 @@ use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use hyper::ext::on_informational;
 use serde_json::{Map, Value};
+use stowage_http::body::Body;
+use stowage_http::client::Patience;
 
 use super::cleanup::Cleanup;
 use super::fetch::etag;
@@ -20,8 +22,6 @@ use crate::names::Reserved;
 use crate::spool::measured;
 use crate::tries::Tries;
 use crate::{Chunk, Object, Report, Stored, Upload};
-use stowage_http::body::Body;
-use stowage_http::client::Patience;
 
 /// Stores an object.
 pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Result<Stored> {

@@ -1,7 +1,6 @@
 //! Metadata as query parameters: `a=1`, `a[b]=c` for objects, `list[]=x` for arrays.
 
 use serde_json::{Map, Value};
-
 use stowage_http::target::encode;
 
 /// The parameters in the order of the members, percent-encoded; nulls are left out.

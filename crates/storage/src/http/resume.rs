@@ -5,14 +5,14 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use http::header::{ACCEPT_RANGES, ETAG, HeaderMap, HeaderValue, IF_MATCH, RANGE};
 use http::{Method, Response, StatusCode};
+use stowage_http::body::Body;
+use stowage_http::range::{ByteRange, Exact};
 
 use super::fetch::is_just;
 use super::link::Link;
 use super::web::Web;
 use crate::error::{Error, Kind, Result};
 use crate::resume::{Reopen, Resumed};
-use stowage_http::body::Body;
-use stowage_http::range::{ByteRange, Exact};
 
 /// The body of an answer that is `range` of an object of `length` bytes as it is stored. Where it breaks, the rest is
 /// asked for as a range of the same version, if the server has told which one it was.

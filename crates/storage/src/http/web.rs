@@ -7,15 +7,15 @@ use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, Heade
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as HttpBody;
+use stowage_http::body::{Body, cause, collect};
+use stowage_http::client::{self, Client, Patience, Server};
+use stowage_http::connect::Reach;
+use stowage_http::target::Origin;
 
 use super::link::{Base, Link};
 use super::redirect::Trail;
 use crate::error::{Error, Kind, Result};
 use crate::tries::{Tries, retry_after};
-use stowage_http::body::{Body, cause, collect};
-use stowage_http::client::{self, Client, Patience, Server};
-use stowage_http::connect::Reach;
-use stowage_http::target::Origin;
 
 /// The storage's server, with the credentials that only it may see.
 #[derive(Debug)]

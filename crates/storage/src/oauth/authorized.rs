@@ -1,11 +1,11 @@
 //! Calls to a vendor's API with a token.
 
 use http::StatusCode;
+use stowage_http::body::Body;
+use stowage_http::client::Patience;
 
 use super::{Key, OAuth};
 use crate::api::{Api, Call, Lost, Reply};
-use stowage_http::body::Body;
-use stowage_http::client::Patience;
 
 /// A vendor's API as one grant may use it.
 #[derive(Debug)]

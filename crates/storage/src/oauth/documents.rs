@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
+use stowage_base::secret::Secret;
 
 use super::papers::{Grant, Papers, REFRESH_TOKEN, ServerKey, missing};
 use super::{Key, Subject};
 use crate::error::{Error, Kind, Result};
-use stowage_base::secret::Secret;
 
 /// The database of OAuth documents (`system_auth` by default), as tokens need it.
 pub trait OAuthDocuments: fmt::Debug + Send + Sync + 'static {

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use http::header::HeaderValue;
 use moka::sync::Cache;
+use stowage_base::secret::Secret;
 
 use super::Key;
 use super::papers::Grant;
 use super::request::Token;
 use crate::error::{Error, Kind};
-use stowage_base::secret::Secret;
 
 /// A token that may be used.
 #[derive(Clone)]

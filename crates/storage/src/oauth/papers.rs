@@ -3,11 +3,11 @@
 use http::header::HeaderValue;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use stowage_base::secret::Secret;
 
 use super::jwt::{Algorithm, Claims};
 use super::{Document, Key};
 use crate::error::{Error, Kind, Result};
-use stowage_base::secret::Secret;
 
 /// How a token is to be had.
 #[derive(Debug)]

@@ -7,6 +7,9 @@ use http::header::{ACCEPT, HeaderValue};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
+use stowage_base::secret::Secret;
+use stowage_http::client::Client;
+use stowage_http::target::Origin;
 use url::Url;
 use url::form_urlencoded::Serializer;
 
@@ -14,9 +17,6 @@ use super::Key;
 use super::papers::{Grant, Way, authorization};
 use crate::api::{Api, Call, Fault, Vendor};
 use crate::error::{Error, Kind, Result};
-use stowage_base::secret::Secret;
-use stowage_http::client::Client;
-use stowage_http::target::Origin;
 
 /// What became of it.
 #[derive(Debug)]

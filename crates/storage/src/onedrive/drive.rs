@@ -8,13 +8,13 @@ use http::header::HeaderValue;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
+use stowage_base::tasks::Tasks;
 
 use super::names;
 use crate::api::{Api, Call, Fault, Lost, Reply, Vendor};
 use crate::endpoint::Endpoint;
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Budget, Context, Error, Kind, Result};
-use stowage_base::tasks::Tasks;
 
 static ONEDRIVE: Vendor = Vendor { name: "OneDrive", fault };
 

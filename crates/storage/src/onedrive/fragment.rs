@@ -4,11 +4,11 @@
 use http::header::CONTENT_RANGE;
 use http::{Method, StatusCode};
 use serde::Deserialize;
+use stowage_http::range::ByteRange;
 
 use super::drive::{Item, Shared, bytes, may_be_taken, value};
 use crate::api::Reply;
 use crate::{Chunk, Error, Kind, Result};
-use stowage_http::range::ByteRange;
 
 /// What came of a fragment.
 pub(super) enum Outcome {

@@ -7,14 +7,14 @@ use futures_util::FutureExt;
 use http::header::{CONTENT_RANGE, ETAG, LOCATION, RANGE};
 use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as _;
+use stowage_http::body::Body;
+use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::claim::tag;
 use super::drive::{Shared, is_missing, value};
 use crate::api::{Call, Reply};
 use crate::resume::{Reopen, Resumed};
 use crate::{Download, Error, Fetch, Kind, Result, Served};
-use stowage_http::body::Body;
-use stowage_http::range::{ByteRange, Exact, content_range};
 
 /// Opens an item.
 pub(super) async fn open(drive: &Shared, place: (&str, &str), fetch: Fetch<'_>) -> Result<Download> {

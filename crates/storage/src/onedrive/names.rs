@@ -1,8 +1,9 @@
 //! Which names OneDrive takes ("Restrictions and limitations in OneDrive and SharePoint", `support.microsoft.com`; "Addressing
 //! resources in a drive", `learn.microsoft.com/graph/onedrive-addressing-driveitems`).
 
-use crate::{Error, Kind, Result};
 use stowage_http::target::encode;
+
+use crate::{Error, Kind, Result};
 
 /// Refuses a name that cannot be a path in a drive.
 ///

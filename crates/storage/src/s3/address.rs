@@ -1,8 +1,9 @@
 //! Where a bucket is: host, region and style of address, from a plan's settings.
 
-use crate::{Error, Kind, Result, origin};
 use stowage_base::settings::Settings;
 use stowage_http::target::Origin;
+
+use crate::{Error, Kind, Result, origin};
 
 /// A server and the bucket of the plan on it.
 #[derive(Debug, Clone)]

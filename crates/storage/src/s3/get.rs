@@ -6,13 +6,13 @@ use futures_util::FutureExt;
 use http::header::{CONTENT_RANGE, HeaderValue, IF_MATCH, RANGE};
 use http::{Method, StatusCode};
 use http_body::Body as _;
+use stowage_http::body::Body;
+use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::ask::{Bucket, Call, Reply};
 use super::put::value;
 use crate::resume::{Reopen, Resumed};
 use crate::{Download, Error, Fetch, Kind, Result, Served};
-use stowage_http::body::Body;
-use stowage_http::range::{ByteRange, Exact, content_range};
 
 /// Opens an object; `None` is the plan's bucket.
 pub(super) async fn open(bucket: &Arc<Bucket>, named: Option<&str>, key: &str, fetch: Fetch<'_>) -> Result<Download> {

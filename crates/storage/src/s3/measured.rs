@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use http::{HeaderMap, Method, Request};
+use stowage_http::body::Body;
+use stowage_http::target::Origin;
 
 use super::sign::{Payload, Signer};
 use crate::Result;
-use stowage_http::body::Body;
-use stowage_http::target::Origin;
 
 /// Signs requests with one pair of keys.
 #[derive(Debug)]

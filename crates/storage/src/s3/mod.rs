@@ -19,6 +19,7 @@ mod xml;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use stowage_base::settings::Settings;
 
 use self::address::{Address, check_name, is_bucket, key_fault};
 use self::ask::Bucket;
@@ -28,7 +29,6 @@ use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
     Spelling, Stored, Upload,
 };
-use stowage_base::settings::Settings;
 
 /// The `s3` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {

@@ -11,6 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderName, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 use md5::Md5;
 use sha2::{Digest, Sha256};
+use stowage_http::target::encode;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -22,7 +23,6 @@ use super::xml;
 use crate::finish::{clean_up, to_the_end};
 use crate::session::{self, send_all};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
-use stowage_http::target::encode;
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.
 pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, mut upload: Upload, first: Chunk) -> Result<Stored> {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ETAG, HeaderMap};
 use http::{Response, StatusCode};
+use stowage_http::body::Body;
+use stowage_http::idle::collect_within;
 
 use super::xml;
 use crate::tries::retry_after;
 use crate::{Error, Kind, Result};
-use stowage_http::body::Body;
-use stowage_http::idle::collect_within;
 
 /// An answer.
 #[derive(Debug)]

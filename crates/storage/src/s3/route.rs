@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use http::header::{DATE, HeaderMap, LOCATION};
 use percent_encoding::percent_decode_str;
+use stowage_http::client::Server;
+use stowage_http::target::{Origin, encode};
 use url::Url;
 
 use super::address::{Address, is_region};
 use super::reply::Reply;
 use super::xml;
-use stowage_http::client::Server;
-use stowage_http::target::{Origin, encode};
 
 /// How a bucket is reached.
 #[derive(Debug, Clone)]

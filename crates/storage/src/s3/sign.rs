@@ -14,10 +14,10 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4::SigningParams;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request};
-
-use crate::{Error, Kind, Result};
 use stowage_http::body::Body;
 use stowage_http::target::Origin;
+
+use crate::{Error, Kind, Result};
 
 /// What the signature says about the body.
 #[derive(Debug, Clone, Copy)]

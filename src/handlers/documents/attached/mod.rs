@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::StatusCode;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
+use stowage_couch::Document;
+use stowage_http::base64::erlang;
 
 use super::super::attachment::OCTETS;
 use super::parts::Unfit;
 use crate::error::Error;
-use stowage_couch::Document;
-use stowage_http::base64::erlang;
 
 /// An attachment of a document that is written.
 #[derive(Debug)]

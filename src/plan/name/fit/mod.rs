@@ -9,10 +9,10 @@
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
+use stowage_storage::{Fit, Spelling};
 
 use super::suffix::is_extension;
 use super::{Name, NameSource};
-use stowage_storage::{Fit, Spelling};
 
 #[cfg(test)]
 mod tests;

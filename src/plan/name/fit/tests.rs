@@ -3,11 +3,11 @@
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 use serde_json::json;
+use stowage_storage::driver;
 
 use super::*;
 use crate::plan::name::tests::{DATABASE, HANDLERS, fields, of, settings, text};
 use crate::plan::{NameSource, compose};
-use stowage_storage::driver;
 
 /// The name of an attachment, and the spare one.
 fn both(handler: &str, document_id: &str, attachment: &str) -> [String; 2] {

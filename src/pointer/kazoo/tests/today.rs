@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
+use stowage_base::settings::Settings;
+use stowage_storage::{Wanted, today};
 
 use super::{expected, fixtures, object, url};
 use crate::pointer::kazoo::Object;
-use stowage_base::settings::Settings;
-use stowage_storage::{Wanted, today};
 
 fn plan(handler: &str, settings: &[Value]) -> Vec<Settings> {
     let all = settings.iter().enumerate();

@@ -11,12 +11,12 @@ use http::{Method, StatusCode};
 use moka::future::Cache;
 use serde::Deserialize;
 use serde_json::json;
+use stowage_http::target::{Origin, encode};
 
 use super::file::Drive;
 use super::name::{FOLDER, is_id, query};
 use crate::google::fault::is_gone;
 use crate::{Error, Kind, Result};
-use stowage_http::target::{Origin, encode};
 
 /// The folders of all Drives that are in use. One for the program: several plans may name the same Drive, and a driver of
 /// its own for each of them would make a folder of its own.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use stowage_base::settings::Settings;
 
 use self::file::Drive;
 use self::name::{Path, is_id};
@@ -25,7 +26,6 @@ use crate::{
     Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
     Stored, Upload,
 };
-use stowage_base::settings::Settings;
 
 /// The `google_drive` driver for [`DRIVERS`](crate::DRIVERS).
 pub(crate) const DRIVER: Driver = Driver {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
+use stowage_http::target::encode;
 
 use crate::google::claim::Trace;
 use crate::google::fault::{is_another_generation, is_gone};
 use crate::google::service::Service;
 use crate::{Error, Kind, Result};
-use stowage_http::target::encode;
 
 /// A bucket of Cloud Storage.
 #[derive(Debug)]

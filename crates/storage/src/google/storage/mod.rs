@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use stowage_base::settings::Settings;
 
 use self::bucket::{Bucket, is_bucket, is_generation, name_fault};
 use super::read;
@@ -20,7 +21,6 @@ use crate::{
     Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
     Stored, Upload,
 };
-use stowage_base::settings::Settings;
 
 /// The `google_storage` driver for [`DRIVERS`](crate::DRIVERS).
 pub(crate) const DRIVER: Driver = Driver {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
+use stowage_http::body::ClientGone;
 
 use super::server::{Reply, Server};
 use super::{BIG, Http, breaking, object, open, recording, store, upload};
 use crate::Backend;
-use stowage_http::body::ClientGone;
 
 #[tokio::test]
 async fn half_an_object_is_removed() {

@@ -8,11 +8,11 @@ use http_body::Body as HttpBody;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use proptest::prelude::*;
+use stowage_http::base64::{Decode, Encode, encoded_length, least_encoded_length};
+use stowage_http::body::{Body, BoxError, collect};
 
 use super::super::form::{Form, Subtype};
 use super::object;
-use stowage_http::base64::{Decode, Encode, encoded_length, least_encoded_length};
-use stowage_http::body::{Body, BoxError, collect};
 
 fn frames(pieces: &[Bytes]) -> Body {
     let frames: Vec<Result<_, BoxError>> = pieces.iter().map(|piece| Ok(Frame::data(piece.clone()))).collect();

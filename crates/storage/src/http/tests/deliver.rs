@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::json;
+use stowage_http::body::{ClientGone, cause};
 
 use super::server::{Reply, Server};
 use super::{BIG, breaking, framed, object, open, recording, status, store, upload};
 use crate::{Backend, Kind};
-use stowage_http::body::{ClientGone, cause};
 
 #[tokio::test]
 async fn redirects_repeat_verb_and_body() {

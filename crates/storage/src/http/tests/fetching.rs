@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::Method;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use stowage_http::body::collect;
+use stowage_http::range::ByteRange;
 
 use super::server::{Reply, Server};
 use super::{BIG, at, open, open_range, open_whole, read, recording, status, store};
 use crate::{Backend, Fetch, Kind, Location, Served};
-use stowage_http::body::collect;
-use stowage_http::range::ByteRange;
 
 fn base64_at(url: &str, key: &str) -> Location {
     json!({"url": url, key: true}).as_object().unwrap().clone()

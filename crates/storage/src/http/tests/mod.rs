@@ -24,12 +24,6 @@ use futures_util::stream;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde_json::{Map, Value, json};
-
-use super::Http;
-use crate::{
-    Backend, Budget, Context, Download, Endpoints, Error, Fetch, Location, OAuth, OAuthDocument, OAuthDocuments,
-    Object, Options, Result, Stored, Upload,
-};
 use stowage_base::secret::Secret;
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
@@ -38,6 +32,12 @@ use stowage_http::client::Client;
 use stowage_http::connect::{Connector, Timeouts};
 use stowage_http::egress::Egress;
 use stowage_http::range::{ByteRange, Exact};
+
+use super::Http;
+use crate::{
+    Backend, Budget, Context, Download, Endpoints, Error, Fetch, Location, OAuth, OAuthDocument, OAuthDocuments,
+    Object, Options, Result, Stored, Upload,
+};
 
 const BIG: usize = (5 << 20) + 100_000;
 

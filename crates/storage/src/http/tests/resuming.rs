@@ -5,11 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use serde_json::json;
+use stowage_http::body::collect;
 
 use super::server::{Reply, Server};
 use super::{at, open, open_range, read, recording};
 use crate::Served;
-use stowage_http::body::collect;
 
 const LENGTH: usize = 100_000;
 
