@@ -28,8 +28,8 @@ mod roles;
 mod s3;
 mod small;
 mod subjects;
-#[path = "../../tests/support/mod.rs"]
-mod support;
+use stowage_testing as support;
+
 mod two_cores;
 mod wire;
 mod workload;

@@ -11,8 +11,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 mod addresses;
 mod bodies;
@@ -28,8 +27,8 @@ mod tokens;
 
 use serde_json::{Map, Value, json};
 
-use support::gateway::{Running, STORAGE, Setup, exchange, json as parsed};
-use support::raw::RawResponse;
+use stowage_testing::gateway::{Running, STORAGE, Setup, exchange, json as parsed};
+use stowage_testing::raw::RawResponse;
 
 /// The token of the operator.
 const OPERATOR: &str = "operator-token";

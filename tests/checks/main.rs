@@ -8,11 +8,10 @@ mod credentials;
 mod drivers;
 mod explain;
 mod records;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 use serde_json::{Value, json};
-use support::gateway::{Running, Setup, exchange, json as parsed};
+use stowage_testing::gateway::{Running, Setup, exchange, json as parsed};
 
 const OPERATOR: &str = "operator-token";
 /// The id of a storage in a plan.

@@ -26,8 +26,8 @@ mod s3;
 mod s3_habits;
 mod secrets;
 mod storing;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
+
 mod tamper;
 mod targets;
 

@@ -18,16 +18,16 @@ mod created;
 mod credentials;
 mod failures;
 mod own;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
+
 mod types;
 mod written;
 
 use serde_json::{Value, json};
 
-use support::gateway::{Couch, Running, STORAGE, Setup, exchange, json as parsed};
-use support::raw::RawResponse;
-use support::spy::Spy;
+use stowage_testing::gateway::{Couch, Running, STORAGE, Setup, exchange, json as parsed};
+use stowage_testing::raw::RawResponse;
+use stowage_testing::spy::Spy;
 
 /// The id of the connection of a class.
 const FIRST: &str = "11111111111111111111111111111111";

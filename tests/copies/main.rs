@@ -20,6 +20,6 @@ mod limits;
 mod older;
 mod pace;
 mod parts;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
+
 mod world;

@@ -23,8 +23,7 @@ mod gate;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../attachments/storages.rs"]
 mod storages;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 mod answers;
 mod branches;

@@ -23,6 +23,6 @@ mod saves;
 mod secrets;
 mod stalls;
 mod storages;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
+
 mod world;

@@ -4,11 +4,10 @@
 #![allow(clippy::expect_used, reason = "a test that cannot set up its world has to stop, saying where")]
 #![allow(clippy::print_stdout, reason = "a measurement is to be seen")]
 
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 use serde_json::json;
-use support::gateway::{Running, Setup, authorization};
+use stowage_testing::gateway::{Running, Setup, authorization};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -15,8 +15,7 @@
 )]
 #![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 mod compare;
 mod features;

@@ -16,8 +16,7 @@
 mod idle;
 #[path = "../commands/program.rs"]
 mod program;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 use std::convert::Infallible;
 
@@ -26,9 +25,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
-use support::gateway::Setup;
-use support::serve::{listen, serve};
-use support::upstream::{Upstream, soon};
+use stowage_testing::gateway::Setup;
+use stowage_testing::serve::{listen, serve};
+use stowage_testing::upstream::{Upstream, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;

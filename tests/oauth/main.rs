@@ -14,6 +14,6 @@ mod refresh;
 mod revoked;
 mod rotation;
 mod service;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
+
 mod world;

@@ -15,8 +15,7 @@
 
 mod running;
 mod schemas;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 /// The description.
 const DESCRIPTION: &str = include_str!("../../docs/openapi.json");

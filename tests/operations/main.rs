@@ -23,6 +23,6 @@ mod exposition;
 mod program;
 mod queries;
 mod scrape;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
+
 mod traces;

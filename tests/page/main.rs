@@ -18,13 +18,12 @@ mod picture;
 mod script;
 mod served;
 mod shown;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 use serde_json::{Value, json};
 
 use browser::Browser;
-use support::gateway::{Running, STORAGE, Setup};
+use stowage_testing::gateway::{Running, STORAGE, Setup};
 
 /// The token of the operator.
 const OPERATOR: &str = "operator-tökén";

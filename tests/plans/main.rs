@@ -10,8 +10,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 mod cache;
 mod classes;
@@ -24,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use support::gateway::{Running, json as parsed};
-use support::raw::RawResponse;
+use stowage_testing::gateway::{Running, json as parsed};
+use stowage_testing::raw::RawResponse;
 
 /// A `file` storage that writes below `directory`.
 fn file(directory: &str) -> Value {

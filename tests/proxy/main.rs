@@ -18,13 +18,13 @@ mod http2;
 mod limits;
 mod shutdown;
 mod streaming;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
+
 mod tls;
 
-use support::gateway::{Running, Setup};
-use support::raw::{RawClient, RawResponse};
-use support::upstream::{Connection, Seen, Upstream, soon};
+use stowage_testing::gateway::{Running, Setup};
+use stowage_testing::raw::{RawClient, RawResponse};
+use stowage_testing::upstream::{Connection, Seen, Upstream, soon};
 
 /// A gateway in front of a scripted server.
 struct World {

@@ -12,8 +12,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 mod clients;
 mod content;

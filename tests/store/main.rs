@@ -19,8 +19,7 @@ mod feeds;
 mod users;
 mod whole;
 
-#[path = "../support/wire/mod.rs"]
-mod wire;
+use stowage_testing::wire;
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use wire::{Answer, Connection, Target};
+use stowage_testing::wire::{Answer, Connection, Target};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 

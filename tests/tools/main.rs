@@ -13,13 +13,12 @@ mod raw;
 mod recorder;
 mod replicator;
 mod s3;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use support::raw::{RawClient, RawResponse};
+use stowage_testing::raw::{RawClient, RawResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

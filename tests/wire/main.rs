@@ -16,11 +16,10 @@
 
 mod gateway;
 mod rules;
-#[path = "../support/mod.rs"]
-mod support;
+use stowage_testing as support;
+
 #[allow(dead_code, reason = "other tests use the rest")]
-#[path = "../support/wire/mod.rs"]
-mod wire;
+use stowage_testing::wire;
 
 use stowage_couch_embedded::{Options, Store};
 use tokio::net::TcpListener;
@@ -28,7 +27,7 @@ use tokio::sync::Mutex;
 
 use gateway::RENAMED;
 use rules::{DB, rules};
-use wire::{Report, Target, replay};
+use stowage_testing::wire::{Report, Target, replay};
 
 /// The recordings name their databases: one replay at a time where all go to one server.
 static ONE_SERVER: Mutex<()> = Mutex::const_new(());

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-use crate::support::gateway::{authorization, exchange};
-use crate::support::raw::RawResponse;
+use crate::gateway::{authorization, exchange};
+use crate::raw::RawResponse;
 
 /// A database behind an address.
 #[derive(Clone, Debug)]

@@ -19,20 +19,35 @@
 //! | [`s3`] | s3s-fs in this process, signatures verified |
 //! | [`trouble`] | how the vendors' doubles misbehave |
 //! | [`upstream`] | a scripted server that shows the bytes that it gets |
+//! | [`wire`] | exchanges with a real CouchDB as they were recorded, and how an answer is compared with them |
 //! | [`serve`] | the loop under these servers |
 //! | [`spool`] | objects of the doubles, in files |
 //! | [`spy`] | a proxy that tells what was asked of the server behind it |
 //! | [`tokens`] | an OAuth provider's token endpoint |
 
-#![allow(dead_code, reason = "each test crate compiles all of this module and uses a part")]
-#![allow(unreachable_pub, reason = "a test crate has no public interface; `pub` here means: for the tests")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations,
+    unnameable_types,
+    clippy::must_use_candidate,
+    reason = "what is here is for the tests of this workspace, and is not published"
+)]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a test that cannot set up its world has to stop, saying where"
 )]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
+
+/// The root of the project.
+pub fn root() -> &'static std::path::Path {
+    std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
 
 /// Whether `./test --long` runs: full counts of what is generated.
 pub fn is_long() -> bool {
@@ -60,3 +75,4 @@ pub mod spy;
 pub mod tokens;
 pub mod trouble;
 pub mod upstream;
+pub mod wire;

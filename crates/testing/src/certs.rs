@@ -1,6 +1,6 @@
 //! Throw-away certificates, made by the same script that people use.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -15,7 +15,7 @@ impl Certs {
     /// Makes them with `certs/make-dev-certs`, the server's certificate for `names` as well.
     pub fn make(names: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make-dev-certs");
+        let script = crate::root().join("certs/make-dev-certs");
         let output = Command::new(&script)
             .arg("--directory")
             .arg(folder.path())

@@ -112,7 +112,7 @@ fn program() -> PathBuf {
     if let Some(named) = std::env::var_os("STOWAGE_TEST_NGINX") {
         return named.into();
     }
-    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/nginx");
+    let unpacked = crate::root().join("target/tools/bin/nginx");
     [unpacked, PathBuf::from("/usr/sbin/nginx")]
         .into_iter()
         .find(|path| path.exists())

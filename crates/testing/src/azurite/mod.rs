@@ -152,8 +152,7 @@ rm -rf "$folder""#;
 
 /// `STOWAGE_TEST_AZURITE`, or what `./test` installed.
 fn program() -> PathBuf {
-    let installed =
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/azurite/node_modules/.bin/azurite-blob");
+    let installed = || crate::root().join("target/tools/azurite/node_modules/.bin/azurite-blob");
     std::env::var_os("STOWAGE_TEST_AZURITE").map_or_else(installed, PathBuf::from)
 }
 

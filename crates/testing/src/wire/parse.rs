@@ -76,7 +76,7 @@ pub fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 
 /// All recordings, in the order in which they were made.
 pub fn recordings() -> Vec<Exchange> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/couchdb-wire");
+    let folder = crate::root().join("tests/fixtures/couchdb-wire");
     let files = std::fs::read_dir(&folder).expect("the recordings").filter_map(Result::ok);
     let mut files: Vec<_> = files.map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|end| end == "txt"));
@@ -174,7 +174,9 @@ fn file_body(name: &str, length: Option<usize>) -> Vec<u8> {
         "big.wav" => recording(3 * 1024 * 1024),
         // Only the first of the three bodies of this name is recorded.
         "mp" => match length {
-            Some(373) => include_bytes!("../../fixtures/couchdb-wire/07-multipart-request-body.bin").to_vec(),
+            Some(373) => {
+                include_bytes!("../../../../tests/fixtures/couchdb-wire/07-multipart-request-body.bin").to_vec()
+            }
             Some(313) => by_order(),
             Some(273) => longer_than_told(),
             other => panic!("no multipart body of {other:?} bytes"),
