@@ -4,7 +4,7 @@
 //! database in one directory. This module is the HTTP front that speaks the part of CouchDB's API that clients of
 //! attachments need (<https://docs.couchdb.org/en/stable/api/index.html>): databases, documents, attachments, `_all_docs`,
 //! `_bulk_docs`, `_bulk_get`, `_revs_diff`, `_changes`, `_local`, `COPY`, Basic auth and cookies. Every answer has the form
-//! that a real server was recorded with; `tests/wire` holds it to that.
+//! that a real server was recorded with; `tests/couchdb/wire` holds it to that.
 //!
 //! It is not for production: a body (an attachment too) is held in memory while it is received and sent, every commit waits
 //! for the disk, and an open database may cache up to 1 GiB of its file. Where it differs from CouchDB on purpose:

@@ -67,7 +67,7 @@ pub const DRIVERS: &[&Driver] = &[
 /// A storage driver, opened with the settings of one entry of a plan's `attachments`.
 ///
 /// # Contract
-/// Every driver passes one conformance suite (`tests/conformance`), whose rules are these:
+/// Every driver passes one conformance suite (`tests/storages/conformance`), whose rules are these:
 ///
 /// 1. `put` is all or nothing: an error or a dropped future leaves nothing that a reader could take for the object.
 /// 2. `put` never writes over an existing object: where [`Object::name`] is taken, or [`Object::taken`] says so, it

@@ -1,4 +1,4 @@
-//! One grant's calls alone, for `tests/oauth`.
+//! One grant's calls alone, for `tests/storages/oauth`.
 
 use http::{HeaderMap, Method, StatusCode};
 

@@ -1,0 +1,85 @@
+//! Generated sequences of requests to a CouchDB directly, and to a gateway that keeps attachments elsewhere: a client must not be
+//! able to tell which is which. A difference is shrunk to the shortest sequence that shows it.
+//!
+//! `PROPTEST_CASES` says how many sequences there are; in `./test --long` there are twenty times as many.
+
+#![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
+
+mod compare;
+mod features;
+mod memory;
+mod operation;
+mod request;
+mod run;
+mod shown;
+
+use std::sync::atomic::Ordering;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRunner};
+use proptest_state_machine::ReferenceStateMachine;
+
+use operation::Operation;
+use run::World;
+
+/// How many sequences each of the tests runs.
+const SEQUENCES: u32 = 100;
+
+/// The longest sequence.
+const STEPS: usize = 40;
+
+/// All that a sequence has to know: what the documents are like is learnt while it runs, from the side without the gateway.
+struct Client;
+
+impl ReferenceStateMachine for Client {
+    type State = ();
+    type Transition = Operation;
+
+    fn init_state() -> BoxedStrategy<()> {
+        Just(()).boxed()
+    }
+
+    fn transitions((): &()) -> BoxedStrategy<Operation> {
+        operation::any()
+    }
+
+    fn apply((): (), _: &Operation) {}
+}
+
+#[test]
+fn a_gateway_answers_as_couchdb_does() {
+    check(SEQUENCES);
+}
+
+#[test]
+fn a_second_crowd_of_sequences_for_the_second_core() {
+    check(SEQUENCES);
+}
+
+fn check(sequences: u32) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let world = runtime.block_on(World::start());
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    let cases = cases.unwrap_or_else(|| if stowage_testing::is_long() { 20 * sequences } else { sequences });
+    let config = Config {
+        cases,
+        max_shrink_iters: 2000,
+        max_shrink_time: 120_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let strategy = Client::sequential_strategy(1..STEPS);
+    let outcome = TestRunner::new(config).run(&strategy, |((), operations, seen)| {
+        let count = || {
+            if let Some(seen) = &seen {
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        runtime.block_on(world.run(&operations, count)).map_err(TestCaseError::fail)
+    });
+    match outcome {
+        Ok(()) => runtime.block_on(world.stop()),
+        Err(TestError::Fail(difference, _)) => panic!("the gateway differs:\n{difference}"),
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}

@@ -1,0 +1,197 @@
+//! One sequence of operations, on both sides.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use super::compare::{About, Names, difference, shown};
+use super::features::Feature;
+use super::memory::{Memory, Side};
+use super::operation::{At, DOCUMENTS, Operation};
+use super::request::{Request, build};
+use stowage_testing::gateway::{Couch, Running, Setup, authorization, exchange};
+use stowage_testing::raw::RawResponse;
+
+/// A server, and a gateway in front of another one. Every sequence has a database of its own on both.
+pub struct World {
+    direct: Couch,
+    gateway: Running,
+    /// The account on the direct side; where both sides are one CouchDB, it must be another one.
+    account: String,
+    sequences: AtomicUsize,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let mut setup = Setup::default();
+        if Feature::PresentStubs.on() {
+            setup = setup.set("couchdb.present_stubs", "true");
+        }
+        let gateway = setup.start().await;
+        gateway.plan("file", json!({ "directory": "recordings" })).await;
+        let account = uuid::Uuid::new_v4().simple().to_string();
+        Self { direct: Couch::start().await, gateway, account, sequences: AtomicUsize::new(0) }
+    }
+
+    pub async fn stop(self) {
+        self.gateway.stop().await;
+    }
+
+    fn names(&self, side: Side, sequence: usize) -> Names {
+        let (account, host) = match side {
+            Side::Direct => (&self.account, self.direct.url.trim_start_matches("http://").to_owned()),
+            Side::Gateway => (&self.gateway.account, self.gateway.address.to_string()),
+        };
+        let (first, rest) = account.split_at(2);
+        let (second, rest) = rest.split_at(2);
+        let (year, month) = (1000 + sequence / 12, 1 + sequence % 12);
+        Names { host, database: format!("account/{first}/{second}/{rest}-{year}{month:02}") }
+    }
+
+    /// Runs a sequence, calling `seen` before each step, and tells the first difference with what led there.
+    pub async fn run(&self, operations: &[Operation], seen: impl Fn()) -> Result<(), String> {
+        let sequence = self.sequences.fetch_add(1, Ordering::Relaxed);
+        let names = [self.names(Side::Direct, sequence), self.names(Side::Gateway, sequence)];
+        let mut run = Run { world: self, names, memory: Memory::default(), log: String::new() };
+        for side in [Side::Direct, Side::Gateway] {
+            // Of one shard: which documents share one decides what CouchDB saves beside a document that it refuses, and how lists are ordered.
+            let made = run.ask(side, &whole("PUT", "?q=1")).await;
+            assert_eq!(made.status, 201, "{made:?}");
+        }
+        let mut outcome = Ok(());
+        for (step, operation) in operations.iter().enumerate() {
+            seen();
+            outcome = run.step(step, operation).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        if outcome.is_ok() {
+            outcome = run.look_at_everything().await;
+        }
+        self.gateway.settled().await;
+        for side in [Side::Direct, Side::Gateway] {
+            run.ask(side, &whole("DELETE", "")).await;
+        }
+        outcome.map_err(|difference| format!("{}\n{difference}", run.log))
+    }
+}
+
+/// A request for the database itself.
+fn whole(method: &'static str, query: &str) -> Request {
+    Request { method, rest: query.to_owned(), headers: Vec::new(), body: Vec::new() }
+}
+
+struct Run<'a> {
+    world: &'a World,
+    names: [Names; 2],
+    memory: Memory,
+    /// What was done so far, one line a step.
+    log: String,
+}
+
+impl Run<'_> {
+    async fn ask(&self, side: Side, request: &Request) -> RawResponse {
+        let (world, [here, there]) = (self.world, &self.names);
+        let (address, account, names) = match side {
+            Side::Direct => (here.host.parse().expect("an address"), &world.direct.admin, here),
+            Side::Gateway => (world.gateway.address, &world.gateway.couch.admin, there),
+        };
+        let mut headers = request.headers.clone();
+        headers.push(authorization(account));
+        let target = format!("/{}{}", names.database.replace('/', "%2F"), request.rest);
+        exchange(address, request.method, &target, &headers, &request.body).await
+    }
+
+    async fn step(&mut self, step: usize, operation: &Operation) -> Result<(), String> {
+        let sides = [Side::Direct, Side::Gateway];
+        let [Some(here), Some(there)] = sides.map(|side| build(operation, &self.memory, side, step)) else {
+            return Ok(());
+        };
+        let (direct, gateway) = (self.ask(Side::Direct, &here).await, self.ask(Side::Gateway, &there).await);
+        let _ = writeln!(self.log, "{step:>3} {operation:?}\n      {} {} -> {}", here.method, here.rest, direct.status);
+        self.learn(operation, &direct, &gateway)?;
+        self.memory.packed |= matches!(operation, Operation::Put { gzip: true, .. });
+        let about = match operation {
+            Operation::Document { .. } => About::Documents,
+            Operation::Database { .. } => About::List,
+            _ => About::Bytes,
+        };
+        self.compare(about, &direct, &gateway)?;
+        for document in operation.touches() {
+            self.look_at(document).await?;
+        }
+        Ok(())
+    }
+
+    fn compare(&self, about: About, direct: &RawResponse, gateway: &RawResponse) -> Result<(), String> {
+        let [here, there] = &self.names;
+        difference(about, (direct, here), (gateway, there), &self.memory).map_or(Ok(()), Err)
+    }
+
+    /// Ties the revisions that the two answers give.
+    fn learn(&mut self, operation: &Operation, direct: &RawResponse, gateway: &RawResponse) -> Result<(), String> {
+        let touched = operation.touches();
+        let [one, other] =
+            [direct, gateway].map(|answer| serde_json::from_slice::<Value>(&answer.body).unwrap_or(Value::Null));
+        let tie = |memory: &mut Memory, document: &str, one: &Value, other: &Value| match (
+            one["rev"].as_str(),
+            other["rev"].as_str(),
+        ) {
+            (Some(one), Some(other)) => memory.learn(document, one, other),
+            _ => Ok(()),
+        };
+        match (&one, &other, touched.as_slice()) {
+            (Value::Array(ones), Value::Array(others), [_, ..]) => {
+                for (one, other) in ones.iter().zip(others) {
+                    tie(&mut self.memory, one["id"].as_str().unwrap_or_default(), one, other)?;
+                }
+                Ok(())
+            }
+            (_, _, [document]) => tie(&mut self.memory, document, &one, &other),
+            _ => Ok(()),
+        }
+    }
+
+    /// Compares all leaves of a document, and remembers them.
+    async fn look_at(&mut self, document: &str) -> Result<(), String> {
+        let read = Operation::Document {
+            document: DOCUMENTS.into_iter().find(|known| *known == document).expect("one of the documents"),
+            query: "?open_revs=all&revs=true",
+            accept: "application/json",
+            head: false,
+        };
+        let request = build(&read, &self.memory, Side::Direct, 0).expect("a read");
+        let (direct, gateway) = (self.ask(Side::Direct, &request).await, self.ask(Side::Gateway, &request).await);
+        let leaves: Value = serde_json::from_slice(&direct.body).unwrap_or(Value::Null);
+        // A replicated revision is in no answer: it is called the same on both sides.
+        for revision in leaves.as_array().into_iter().flatten() {
+            let rev = revision["ok"]["_rev"].as_str().unwrap_or_default();
+            if rev.contains("-0000000000") || rev.contains("-ffffffffff") {
+                self.memory.learn(document, rev, rev)?;
+            }
+        }
+        self.compare(About::Documents, &direct, &gateway)
+            .map_err(|why| format!("afterwards, the leaves of {document:?}: {why}"))?;
+        self.memory.see(document, &shown(leaves));
+        Ok(())
+    }
+
+    /// Compares every attachment of every leaf.
+    async fn look_at_everything(&mut self) -> Result<(), String> {
+        for document in DOCUMENTS {
+            for index in 0..self.memory.leaves(document).len() {
+                let leaf = &self.memory.leaves(document)[index];
+                let names: Vec<_> =
+                    super::operation::NAMES.into_iter().filter(|name| leaf.attachments.contains_key(*name)).collect();
+                for name in names {
+                    let read =
+                        Operation::Read { document, name, at: At::Leaf(index), head: false, headers: Vec::new() };
+                    self.step(999, &read).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! `?rev=` of older revisions: never other bytes under an ETag.
+
+use serde_json::json;
+
+use stowage_testing::gateway::{Running, Setup, rev};
+use stowage_testing::raw::RawResponse;
+
+async fn planned() -> Running {
+    let gateway = Setup::default().start().await;
+    gateway.plan("file", json!({ "directory": "recordings" })).await;
+    gateway
+}
+
+/// Reads an old revision: the bytes that it had, or a 404. By ETag, it is what it was.
+async fn old(gateway: &Running, of: &str, bytes: &[u8], tag: &str) -> RawResponse {
+    let got = gateway.get(&format!("doc/call.mp3?rev={of}")).await;
+    match got.status {
+        200 => assert_eq!((got.body.as_slice(), got.header("etag")), (bytes, Some(tag)), "{of}"),
+        404 => {}
+        status => panic!("{status}: {got:?}"),
+    }
+    got
+}
+
+#[tokio::test]
+async fn an_overwritten_attachment_never_shows_the_new_bytes_as_the_old() {
+    let gateway = planned().await;
+    let first = gateway.put("doc", "call.mp3", "", b"first").await;
+    let tag = gateway.get("doc/call.mp3").await.header("etag").unwrap().to_owned();
+    let second = gateway.put("doc", "call.mp3", &rev(&first), b"other").await;
+    gateway.settled().await;
+    assert_eq!(second.status, 201);
+    old(&gateway, &rev(&first), b"first", &tag).await;
+    assert_eq!(gateway.get(&format!("doc/call.mp3?rev={}", rev(&second))).await.body, b"other");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_deleted_and_made_again_has_nothing_to_do_with_the_first() {
+    let gateway = planned().await;
+    let first = gateway.put("doc", "call.mp3", "", b"first").await;
+    let tag = gateway.get("doc/call.mp3").await.header("etag").unwrap().to_owned();
+    let target = format!("/{}/doc/call.mp3?rev={}", gateway.path(), rev(&first));
+    let removed = gateway.request("DELETE", &target, &[], b"").await;
+    gateway.settled().await;
+    assert_eq!(old(&gateway, &rev(&first), b"first", &tag).await.status, 404, "its object is gone");
+    // The composed name is free again, and the same length is what a careless comparison looks at.
+    let again = gateway.put("doc", "call.mp3", &rev(&removed), b"again").await;
+    assert_eq!(again.status, 201, "{again:?}");
+    assert_eq!(gateway.stored().len(), 1);
+    let got = old(&gateway, &rev(&first), b"first", &tag).await;
+    assert_eq!(got.status, 404, "the object of that name is another one now: {got:?}");
+    for range in ["bytes=0-1", "bytes=0-0,2-3"] {
+        let target = format!("/{}/doc/call.mp3?rev={}", gateway.path(), rev(&first));
+        let got = gateway.request("GET", &target, &[("Range", range)], b"").await;
+        assert_eq!(got.status, 404, "{range}: {got:?}");
+    }
+    assert_eq!(gateway.get("doc/call.mp3").await.body, b"again");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_bytes_again_are_the_old_revisions_bytes_too() {
+    let gateway = planned().await;
+    let first = gateway.put("doc", "call.mp3", "", b"first").await;
+    let target = format!("/{}/doc/call.mp3?rev={}", gateway.path(), rev(&first));
+    let removed = gateway.request("DELETE", &target, &[], b"").await;
+    gateway.settled().await;
+    let again = gateway.put("doc", "call.mp3", &rev(&removed), b"first").await;
+    assert_eq!(again.status, 201);
+    let got = gateway.get(&format!("doc/call.mp3?rev={}", rev(&first))).await;
+    assert_eq!((got.status, got.body.as_slice()), (200, &b"first"[..]), "{got:?}");
+    gateway.stop().await;
+}

@@ -1,0 +1,161 @@
+//! Every storage that a plan can name, running. A new driver needs an arm in [`Storage::start`] and in [`Storage::objects`].
+
+use serde_json::{Value, json};
+
+use stowage_testing::azurite::{self, Container};
+use stowage_testing::dropbox::Dropbox;
+use stowage_testing::ftp::{self, FtpServer};
+use stowage_testing::gateway::{Running, Setup};
+use stowage_testing::google::GoogleServer;
+use stowage_testing::graph::Graph;
+use stowage_testing::nginx::Nginx;
+use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use stowage_testing::tokens::{GRANT, REFRESH, SECRET, TokenServer};
+
+/// The drivers' names.
+pub const ALL: [&str; 9] =
+    ["file", "http", "s3", "azure", "google_storage", "google_drive", "dropbox", "onedrive", "ftp"];
+/// The bucket of those that have one.
+pub const BUCKET: &str = "recordings";
+
+/// A storage, and how a plan names it.
+pub struct Storage {
+    /// The driver.
+    pub handler: &'static str,
+    /// Settings that work.
+    pub settings: Value,
+    /// What neither a document nor an answer may show.
+    pub secrets: Vec<String>,
+    pub server: Server,
+    endpoints: Vec<(&'static str, String)>,
+    tokens: Option<TokenServer>,
+}
+
+/// What is behind the driver.
+pub enum Server {
+    /// The gateway's own folder.
+    Folder,
+    Nginx(Nginx),
+    S3(S3Server),
+    Azure(Container),
+    Google(GoogleServer),
+    Dropbox(Dropbox),
+    Graph(Graph),
+    Ftp(FtpServer),
+}
+
+impl Storage {
+    /// Starts the server of a driver.
+    pub async fn start(handler: &'static str) -> Self {
+        let tokens = match handler {
+            "google_storage" | "google_drive" | "dropbox" | "onedrive" => Some(TokenServer::start().await),
+            _ => None,
+        };
+        let known = tokens.as_ref().map(|server| server.tokens.clone()).unwrap_or_default();
+        let server = match handler {
+            "file" => Server::Folder,
+            "http" => Server::Nginx(Nginx::start().await),
+            "s3" => Server::S3(S3Server::start().await),
+            "azure" => Server::Azure(Container::start()),
+            "google_storage" | "google_drive" => Server::Google(GoogleServer::start(known, BUCKET).await),
+            "dropbox" => Server::Dropbox(Dropbox::start(known).await),
+            "onedrive" => Server::Graph(Graph::start(known).await),
+            "ftp" => Server::Ftp(FtpServer::start().await),
+            _ => panic!("{handler} is no driver"),
+        };
+        let (settings, mut secrets, endpoints) = server.settings(handler);
+        if tokens.is_some() {
+            secrets.extend([SECRET, REFRESH, "canary"].map(str::to_owned));
+        }
+        Self { handler, settings, secrets, server, endpoints, tokens }
+    }
+
+    /// A gateway that finds the server and its tokens; the month database is there.
+    pub async fn gateway(&self) -> Running {
+        let endpoints = self.endpoints.iter();
+        let set = |setup: Setup, (key, url): &(&str, String)| setup.set(&format!("storage.endpoints.{key}"), url);
+        let gateway = endpoints.fold(Setup::default(), set).start().await;
+        if let Some(tokens) = &self.tokens {
+            tokens.documents(&gateway.couch).await;
+        }
+        gateway.make_database().await;
+        gateway
+    }
+
+    /// Everything that is kept there, what is unfinished included.
+    pub fn objects(&self, gateway: &Running) -> Vec<String> {
+        match &self.server {
+            Server::Folder => gateway.stored(),
+            Server::Nginx(server) => files(&server.files()),
+            Server::S3(server) => [server.objects(BUCKET).into_keys().collect(), server.pending()].concat(),
+            Server::Azure(container) => [container.blobs(), container.uncommitted()].concat(),
+            Server::Google(server) => [server.objects(BUCKET), server.files(), server.pending()].concat(),
+            Server::Dropbox(server) => server.paths(),
+            Server::Graph(server) => [server.paths(), server.sessions()].concat(),
+            Server::Ftp(server) => server.files(""),
+        }
+    }
+}
+
+impl Server {
+    /// Settings, secrets, and the vendor's endpoints.
+    fn settings(&self, handler: &str) -> (Value, Vec<String>, Vec<(&'static str, String)>) {
+        let oauth = json!({ "oauth_doc_id": GRANT });
+        match self {
+            Self::Folder => (json!({ "directory": "recordings" }), Vec::new(), Vec::new()),
+            Self::Nginx(server) => {
+                (json!({ "url": format!("http://{}/new", server.address()) }), Vec::new(), Vec::new())
+            }
+            Self::S3(server) => {
+                server.make_bucket(BUCKET);
+                let settings = json!({
+                    "bucket": BUCKET, "key": ACCESS_KEY, "secret": SECRET_KEY, "scheme": "http",
+                    "host": server.address().ip().to_string(), "port": server.address().port(),
+                });
+                (settings, vec![ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()], Vec::new())
+            }
+            Self::Azure(container) => {
+                let settings = json!({
+                    "account": azurite::ACCOUNT, "key": azurite::KEY, "container": container.name, "scheme": "http",
+                    "host": "localhost", "port": container.address().port(),
+                });
+                (settings, vec![azurite::KEY.to_owned()], Vec::new())
+            }
+            Self::Google(server) => {
+                let endpoints = vec![("google_api", format!("http://{}", server.address()))];
+                let with_bucket = json!({ "bucket": BUCKET, "oauth_doc_id": GRANT });
+                (if handler == "google_storage" { with_bucket } else { oauth }, Vec::new(), endpoints)
+            }
+            Self::Dropbox(server) => {
+                let (content, rpc) = (format!("http://{}", server.content()), format!("http://{}", server.rpc()));
+                (oauth, Vec::new(), vec![("dropbox_content", content), ("dropbox_api", rpc)])
+            }
+            Self::Graph(server) => (oauth, Vec::new(), vec![("graph", format!("http://{}", server.address()))]),
+            Self::Ftp(server) => {
+                let url = ftp_url(server, ftp::PASSWORD, "recordings");
+                (json!({ "url": url }), vec![ftp::USER.to_owned(), "canary-pass".to_owned()], Vec::new())
+            }
+        }
+    }
+}
+
+/// The URL of a path on an FTP server.
+pub fn ftp_url(server: &FtpServer, password: &str, path: &str) -> String {
+    let password = password.replace('@', "%40");
+    format!("ftp://{}:{password}@localhost:{}/{path}", ftp::USER, server.address().port())
+}
+
+fn files(root: &std::path::Path) -> Vec<String> {
+    let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(root).unwrap().display().to_string());
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,111 @@
+//! Clients that stop half way leave nothing, in either place; who has sent everything has stored it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::Notify;
+
+use super::gate::Act;
+use super::world::{World, bytes, copies, head, in_chunks, native, outcomes};
+use stowage_testing::gateway::Setup;
+use stowage_testing::raw::RawClient;
+
+/// How a client stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// It says that nothing more comes, and waits for the answer.
+    Fin,
+    /// It is gone, as a process that is killed.
+    Reset,
+    /// It stays and says nothing more.
+    Silence,
+}
+
+/// A PUT of which only the first `sent` bytes of its body, as they are on the wire, are sent.
+async fn half(world: &World, id: &str, rev: &str, body: Vec<u8>, chunked: bool, sent: usize, stop: Stop) {
+    let framing = match chunked {
+        true => "Transfer-Encoding: chunked".to_owned(),
+        false => format!("Content-Length: {}", body.len()),
+    };
+    let wire = if chunked { in_chunks(&body) } else { body.clone() };
+    let mut client = RawClient::connect(world.gateway.address).await.expect("a connection");
+    client.send(head(&world.gateway, id, rev, &[&framing])).await.expect("sent");
+    client.send(&wire[..sent.min(wire.len() - 1)]).await.expect("sent");
+    let answer = match stop {
+        Stop::Reset => return client.reset().expect("reset"),
+        Stop::Fin => {
+            client.finish().await.expect("finished");
+            client.response().await
+        }
+        Stop::Silence => {
+            let answer = tokio::time::timeout(Duration::from_secs(20), client.response()).await;
+            Ok(answer.expect("an answer in time").expect("an answer"))
+        }
+    };
+    if let Ok(answer) = answer {
+        assert_eq!(answer.status, 400, "{id}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_half_way_leaves_nothing_in_either_place() {
+    let world = World::with(Setup::default().set("timeouts.idle_body", "1s")).await;
+    let mut clients = Vec::new();
+    for length in [1000, 300_000, (11 << 20) + 5] {
+        for chunked in [false, true] {
+            let end = if chunked { in_chunks(&bytes(length, 7)).len() } else { length };
+            for sent in [0, 1, length / 2, end - 1] {
+                clients.extend([Stop::Fin, Stop::Reset, Stop::Silence].map(|stop| (length, chunked, sent, stop)));
+            }
+        }
+    }
+    let name = |client: &(usize, bool, usize, Stop)| format!("{client:?}").replace(|c: char| !c.is_alphanumeric(), "-");
+    let ids: Vec<String> = clients.iter().map(name).collect();
+    let revs = join_all(ids.iter().map(|id| world.document(id))).await;
+    let all: Vec<_> = clients.iter().zip(ids.iter().zip(&revs)).collect();
+    // A few at a time: a machine that is busy is silent too.
+    for some in all.chunks(6) {
+        let stopping = some.iter().map(|((length, chunked, sent, stop), (id, rev))| {
+            half(&world, id, rev, bytes(*length, 7), *chunked, *sent, *stop)
+        });
+        join_all(stopping).await;
+    }
+    for (id, rev) in ids.iter().zip(&revs) {
+        world.is_untouched(id, rev).await;
+    }
+    let discarded = copies(&world.gateway, "s3");
+    // Who is gone with a reset before its document was read has begun nothing.
+    let resets = clients.iter().filter(|(.., stop)| *stop == Stop::Reset).count() as u64;
+    let count = discarded.get("discarded").copied().unwrap_or_default();
+    assert_eq!(discarded, outcomes(&[("discarded", count)]));
+    assert!(count + resets >= ids.len() as u64, "{count} of {}", ids.len());
+    assert!(world.gateway.app.gateway.records.last().is_empty(), "a client's doing is no failure of a storage");
+    world.stop().await;
+}
+
+/// The body is whole, CouchDB has not answered yet, and the client is gone: both have it all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_before_the_answer_has_stored_it() {
+    // A client that is gone looks like one that has closed its half of the connection, for this long.
+    let world = World::with(Setup::default().set("timeouts.request_head", "500ms")).await;
+    for (length, count) in [(1000, 1), (200_000, 2)] {
+        let (id, body) = (format!("doc-{length}"), bytes(length, 3));
+        let rev = world.document(&id).await;
+        let hold = Arc::new(Notify::new());
+        world.store.rule("PUT", "/call.mp3?rev=", 1, Act::Hold(Arc::clone(&hold)));
+        let mut client = RawClient::connect(world.gateway.address).await.expect("a connection");
+        client.send(head(&world.gateway, &id, &rev, &[&format!("Content-Length: {length}")])).await.expect("sent");
+        client.send(&body).await.expect("sent");
+        world.store.struck(count).await;
+        super::world::soon("the copy", || world.object(&id).is_some()).await;
+        client.reset().expect("reset");
+        super::world::soon("the client is gone", || world.gateway.app.admission.in_flight() == 0).await;
+        hold.notify_one();
+        world.quiet().await;
+        assert!(native(&world.gateway, &id, "call.mp3").await.body == body, "{id}");
+        assert!(world.object(&id) == Some(body), "{id}");
+        assert_eq!(copies(&world.gateway, "s3"), outcomes(&[("ok", count as u64)]));
+    }
+    world.stop().await;
+}

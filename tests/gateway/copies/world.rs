@@ -1,0 +1,185 @@
+//! A gateway whose plan says `stub`, with gates in front of its store and of its storage.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use stowage::metrics::Levels;
+
+use super::gate::Gate;
+use stowage_testing::gateway::{Couch, Running, STORAGE, Setup, authorization, json, rev};
+use stowage_testing::raw::RawResponse;
+use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+
+/// The bucket of the plan.
+const BUCKET: &str = "copies";
+
+/// A gateway between two gates.
+#[derive(Debug)]
+pub struct World {
+    /// The gateway.
+    pub gateway: Running,
+    /// In front of the store.
+    pub store: Gate,
+    /// In front of the storage.
+    pub storage: Gate,
+    /// Behind it.
+    pub s3: S3Server,
+}
+
+impl World {
+    /// Copies go to S3; deadlines are such that a test can wait for them.
+    pub async fn start() -> Self {
+        Self::with(Setup::default().set("timeouts.response_head", "4s").set("timeouts.idle_body", "5s")).await
+    }
+
+    /// Copies go to S3.
+    pub async fn with(setup: Setup) -> Self {
+        let s3 = S3Server::start().await;
+        s3.make_bucket(BUCKET);
+        let couch = Couch::start().await;
+        let store = Gate::start(couch.address());
+        let gateway = setup.upstream(&store.url()).start_over(couch).await;
+        let storage = Gate::start(s3.address());
+        plan(&gateway, "s3", settings(storage.port())).await;
+        Self { gateway, store, storage, s3 }
+    }
+
+    /// A new document; gives its revision.
+    pub async fn document(&self, id: &str) -> String {
+        self.gateway.document(id, json!({ "pvt_type": "call_recording" })).await
+    }
+
+    /// The document as the store has it, asked past the gateway.
+    pub async fn stored(&self, id: &str) -> Value {
+        json(&self.gateway.couch.request("GET", &format!("/{}/{id}", self.gateway.path()), "", b"").await)
+    }
+
+    /// Every object of the bucket.
+    pub fn objects(&self) -> Vec<Vec<u8>> {
+        objects_of(&self.s3)
+    }
+
+    /// The object of a document's `call.mp3`.
+    pub fn object(&self, id: &str) -> Option<Vec<u8>> {
+        let keys = self.s3.objects(BUCKET).into_keys();
+        let mut of_document = keys.filter(|key| key.ends_with(&format!("{id}_call.mp3")));
+        let key = of_document.next()?;
+        assert_eq!(of_document.next(), None, "one object");
+        self.s3.object(BUCKET, &key)
+    }
+
+    /// Waits until everything is quiet, also in the storage.
+    pub async fn quiet(&self) {
+        self.gateway.settled().await;
+        soon("pending uploads are cleared away", || self.s3.pending().is_empty()).await;
+    }
+
+    /// The document is still its first revision, and the storage is empty.
+    pub async fn is_untouched(&self, id: &str, rev: &str) {
+        self.quiet().await;
+        let document = self.stored(id).await;
+        assert_eq!((&document["_rev"], &document["_attachments"]), (&json!(rev), &Value::Null), "{id}: {document}");
+        assert!(self.objects().is_empty(), "{id}: a copy stays");
+    }
+
+    /// Stops the gateway; nothing may be left.
+    pub async fn stop(self) {
+        self.gateway.stop().await;
+    }
+}
+
+/// Every object of the bucket.
+pub fn objects_of(s3: &S3Server) -> Vec<Vec<u8>> {
+    s3.objects(BUCKET).keys().map(|key| s3.object(BUCKET, key).expect("an object")).collect()
+}
+
+/// The month database's attachments stay in CouchDB, and a copy goes to one storage.
+pub async fn plan(gateway: &Running, handler: &str, settings: Value) {
+    gateway.make_database().await;
+    let plan = json!({
+        "pvt_type": "storage",
+        "attachments": { STORAGE: { "handler": handler, "settings": settings } },
+        "plan": { "modb": { "attachments": { "handler": STORAGE, "stub": true } } },
+    });
+    gateway.save_plan(&gateway.account, plan).await;
+}
+
+/// The settings of an S3 storage on this machine.
+pub fn settings(port: u16) -> Value {
+    json!({
+        "host": "127.0.0.1", "port": port, "scheme": "http", "bucket": BUCKET, "key": ACCESS_KEY,
+        "secret": SECRET_KEY, "bucket_access_method": "path",
+    })
+}
+
+/// The attachment as CouchDB has it, asked past the gateway.
+pub async fn native(gateway: &Running, id: &str, name: &str) -> RawResponse {
+    gateway.couch.request("GET", &format!("/{}/{id}/{name}", gateway.path()), "", b"").await
+}
+
+/// PUTs `call.mp3`: it is saved, by CouchDB, with exactly these bytes; gives the revision.
+pub async fn saved(gateway: &Running, id: &str, rev_before: &str, body: &[u8]) -> String {
+    let put = gateway.put(id, "call.mp3", rev_before, body).await;
+    assert_eq!(put.status, 201, "{id}: {put:?}");
+    let kept = native(gateway, id, "call.mp3").await;
+    assert!(kept.status == 200 && kept.complete && kept.body == body, "{id}: {} bytes", kept.body.len());
+    rev(&put)
+}
+
+/// What became of the copies to a kind of storage so far, without what never happened.
+pub fn copies(gateway: &Running, backend: &str) -> BTreeMap<String, u64> {
+    let text = String::from_utf8(gateway.app.gateway.metrics.text(Levels::default())).expect("a text");
+    let start = format!("stowage_copies_total{{backend=\"{backend}\",outcome=\"");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(&start)?.split_once("\"} "));
+    let counted = lines.map(|(outcome, count)| (outcome.to_owned(), count.parse().expect("a number")));
+    counted.filter(|(_, count)| *count > 0).collect()
+}
+
+/// These outcomes and no others.
+pub fn outcomes(expected: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    expected.iter().filter(|(_, count)| *count > 0).map(|(outcome, count)| ((*outcome).to_owned(), *count)).collect()
+}
+
+/// Waits until a condition holds, which has to be soon.
+pub async fn soon(what: &str, condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), holds).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+/// The head of a PUT of `call.mp3`, with an empty line.
+pub fn head(gateway: &Running, id: &str, rev: &str, headers: &[&str]) -> String {
+    let (name, value) = authorization(&gateway.couch.admin);
+    let target = format!("/{}/{id}/call.mp3?rev={rev}", gateway.path());
+    let mut head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Type: audio/mpeg\r\n");
+    for header in headers {
+        write!(head, "{header}\r\n").expect("a text");
+    }
+    head + "\r\n"
+}
+
+/// A chunked body as it is on the wire.
+pub fn in_chunks(body: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for chunk in body.chunks(100_000) {
+        wire.extend(format!("{:x}\r\n", chunk.len()).as_bytes());
+        wire.extend(chunk);
+        wire.extend(b"\r\n");
+    }
+    wire.extend(b"0\r\n\r\n");
+    wire
+}
+
+/// Bytes that differ from place to place.
+pub fn bytes(length: usize, seed: u8) -> Vec<u8> {
+    let mut state = u32::from(seed) + 1;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(next).collect()
+}

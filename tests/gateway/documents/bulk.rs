@@ -1,0 +1,98 @@
+//! `_bulk_docs`.
+
+use serde_json::{Value, json};
+
+use super::world::{JSON, audit, both, inline, plan, planned, planned_with, put, stored};
+use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, rev};
+use stowage_testing::raw::RawResponse;
+
+async fn bulk(gateway: &Running, body: &Value) -> RawResponse {
+    let target = format!("/{}/_bulk_docs", gateway.path());
+    gateway.request("POST", &target, &[JSON], body.to_string().as_bytes()).await
+}
+
+#[tokio::test]
+async fn every_attachment_is_stored_and_every_row_is_couchdbs() {
+    let gateway = planned().await;
+    let docs = json!({ "docs": [
+        { "_id": "b1", "_attachments": { "a": inline("x/y", b"one"), "b": inline("x/y", b"two") } },
+        { "_id": "b2", "n": 2 },
+        { "_attachments": { "a": inline("x/y", b"three") } },
+    ] });
+    let (saved, _) = both(&gateway, "POST", "/_bulk_docs", &[JSON], docs.to_string().as_bytes()).await;
+    let rows = parsed(&saved);
+    let named = rows[2]["id"].as_str().unwrap();
+    assert_eq!(gateway.get("b1/b").await.body, b"two");
+    assert_eq!(gateway.get(&format!("{named}/a")).await.body, b"three");
+    audit(&gateway, &["b1", "b2", named]).await;
+    // Conflicts are of one document each.
+    let mixed = json!({ "docs": [
+        { "_id": "b1", "_attachments": { "a": inline("x/y", b"new") } },
+        { "_id": "b3", "_attachments": { "a": inline("x/y", b"four") } },
+        { "_id": "b2" },
+    ] });
+    let (saved, _) = both(&gateway, "POST", "/_bulk_docs", &[JSON], mixed.to_string().as_bytes()).await;
+    let rows = parsed(&saved);
+    assert_eq!(
+        (&rows[0]["error"], &rows[1]["ok"], &rows[2]["error"]),
+        (&json!("conflict"), &json!(true), &json!("conflict"))
+    );
+    audit(&gateway, &["b1", "b2", "b3", named]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_couchdb_refuses_as_a_whole_leaves_nothing() {
+    let gateway = planned().await;
+    let fine = json!({ "_id": "fine", "_attachments": { "a": inline("x/y", b"one") } });
+    for docs in [
+        json!({ "docs": [fine, { "_id": "b7", "_attachments": { "a": { "stub": true } } }] }),
+        json!({ "docs": [fine, { "_id": "b6", "_zzz": 1 }] }),
+        json!({ "docs": [fine, { "_id": "b6", "_attachments": { "a": { "data": "***" } } }] }),
+        json!({ "docs": [fine, { "_id": "b6", "_attachments": { "_a": { "data": "" } } }] }),
+        json!({ "docs": { "_attachments": {} } }),
+        json!({ "docs": [] }),
+        json!({ "docs": [fine, 1] }),
+        json!({ "docs": [fine, { "_id": 1 }] }),
+    ] {
+        both(&gateway, "POST", "/_bulk_docs", &[JSON], docs.to_string().as_bytes()).await;
+    }
+    both(&gateway, "POST", "/_bulk_docs", &[JSON], b"{\"docs\":[{\"_attachments\":").await;
+    audit(&gateway, &[]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_failing_storage_refuses_all_before_anything_is_saved() {
+    let gateway = planned_with(Setup::default().set("limits.attachment_bytes", "4")).await;
+    let docs = json!({ "docs": [
+        { "_id": "b1", "_attachments": { "a": inline("x/y", b"one") } },
+        { "_id": "b2", "_attachments": { "a": inline("x/y", b"four") } },
+        { "_id": "b3", "_attachments": { "a": inline("x/y", b"three") } },
+    ] });
+    let refused = bulk(&gateway, &docs).await;
+    assert_eq!(refused.status, 413, "{refused:?}");
+    for id in ["b1", "b2", "b3"] {
+        assert_eq!(stored(&gateway, id).await, json!(null));
+    }
+    audit(&gateway, &[]).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn stubs_and_new_attachments_and_tombstones_together() {
+    let gateway = planned().await;
+    plan(&gateway, json!({ "attachments": { "handler": STORAGE, "on_delete": "delete" } })).await;
+    let one = put(&gateway, "b1", &json!({ "_attachments": { "a": inline("x/y", b"one") } })).await;
+    let two = put(&gateway, "b2", &json!({ "_attachments": { "a": inline("x/y", b"two") } })).await;
+    let docs = json!({ "docs": [
+        { "_id": "b1", "_rev": rev(&one), "_attachments": { "a": { "stub": true }, "b": inline("x/y", b"new") } },
+        { "_id": "b2", "_rev": rev(&two), "_deleted": true },
+    ] });
+    let saved = bulk(&gateway, &docs).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+    assert_eq!(gateway.get("b1/a").await.body, b"one");
+    assert_eq!(gateway.get("b1/b").await.body, b"new");
+    audit(&gateway, &["b1"]).await;
+    gateway.stop().await;
+}

@@ -1,0 +1,158 @@
+//! COPY of documents whose attachments are in several places, and of what the plan sends to CouchDB now.
+
+use serde_json::{Value, json};
+
+use super::world::{copy, delete, planned};
+use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, rev};
+
+/// Puts an attachment into CouchDB, past the gateway; gives the revision.
+async fn put_native(gateway: &Running, id: &str, name: &str, before: &str, body: &[u8]) -> String {
+    let target = format!("/{}/{id}/{name}?rev={before}", gateway.path());
+    let put = gateway.couch.request("PUT", &target, "audio/mpeg", body).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    rev(&put)
+}
+
+/// The storage is still there, and nothing new goes to it.
+async fn send_to_couchdb(gateway: &Running, plan: Value) {
+    let plan = json!({
+        "pvt_type": "storage",
+        "attachments": { STORAGE: { "handler": "file", "settings": { "directory": "recordings" } } },
+        "plan": plan,
+    });
+    gateway.save_plan(&gateway.account.clone(), plan).await;
+}
+
+#[tokio::test]
+async fn attachments_of_couchdb_are_copied_too() {
+    let gateway = planned().await;
+    let first = rev(&gateway.put("doc", "call.mp3", "", b"recording").await);
+    let second = put_native(&gateway, "doc", "native.mp3", &first, b"native").await;
+    // Newer than what the gateway stored: that one must not come back in the copy.
+    let third = rev(&gateway.put("doc", "both.mp3", &second, b"older").await);
+    put_native(&gateway, "doc", "both.mp3", &third, b"newer").await;
+    let copied = copy(&gateway, "doc", "copy").await;
+    assert_eq!(copied.status, 201, "{copied:?}");
+    for (name, body) in [("call.mp3", "recording"), ("native.mp3", "native"), ("both.mp3", "newer")] {
+        let got = gateway.get(&format!("copy/{name}")).await;
+        assert_eq!((got.status, got.text().as_str()), (200, body), "{got:?}");
+        assert_eq!(got.header("content-type"), Some("audio/mpeg"));
+    }
+    let document = gateway.inside("copy").await;
+    assert_eq!(document["_attachments"].as_object().unwrap().len(), 2, "{document}");
+    assert_eq!(document["pvt_attachments"].as_object().unwrap().len(), 1, "{document}");
+    gateway.settled().await;
+    assert_eq!(gateway.stored().len(), 3, "the two of the original, and one");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn an_older_attachment_of_couchdb_does_not_come_back_in_the_copy() {
+    let gateway = planned().await;
+    let first = gateway.document("doc", json!({})).await;
+    let second = put_native(&gateway, "doc", "call.mp3", &first, b"older").await;
+    let third = rev(&gateway.put("doc", "other.mp3", &second, b"other").await);
+    let document = gateway.inside("doc").await;
+    // As a gateway writes it that knows nothing of the native one.
+    let mut pointers = document["pvt_attachments"].clone();
+    pointers["call.mp3"] = pointers["other.mp3"].clone();
+    let both = json!({ "_rev": third, "_attachments": document["_attachments"], "pvt_attachments": pointers });
+    gateway.document("doc", both).await;
+    assert_eq!(gateway.get("doc/call.mp3").await.body, b"other");
+    assert_eq!(copy(&gateway, "doc", "copy").await.status, 201);
+    assert_eq!(gateway.get("copy/call.mp3").await.body, b"other");
+    assert_eq!(gateway.inside("copy").await.get("_attachments"), None);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_plan_sends_to_couchdb_now_is_copied_into_it() {
+    let stub = json!({ "modb": { "attachments": { "handler": STORAGE, "stub": true } } });
+    for plan in [json!({}), stub] {
+        let gateway = planned().await;
+        let first = rev(&gateway.put("doc", "call.mp3", "", b"recording").await);
+        let second = rev(&gateway.put("doc", "other.mp3", &first, b"other").await);
+        send_to_couchdb(&gateway, plan).await;
+        let copied = copy(&gateway, "doc", "copy").await;
+        assert_eq!(copied.status, 201, "{copied:?}");
+        assert!(rev(&copied).starts_with("1-"));
+        let document = gateway.inside("copy").await;
+        assert_eq!(document.get("pvt_attachments"), None, "{document}");
+        assert_eq!(document["_attachments"].as_object().unwrap().len(), 2, "{document}");
+        assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={second}")).await.status, 200);
+        gateway.settled().await;
+        assert_eq!(gateway.get("copy/call.mp3").await.body, b"recording");
+        assert_eq!(gateway.get("copy/other.mp3").await.body, b"other");
+        assert_eq!(gateway.stored().len(), 1);
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_a_document_is_refused_and_nothing_is_saved() {
+    let gateway = Setup::default().set("limits.document_bytes", "64 KiB").start().await;
+    gateway.plan("file", json!({ "directory": "recordings" })).await;
+    let put = gateway.put("doc", "call.mp3", "", &[1; 60_000]).await;
+    assert_eq!(copy(&gateway, "doc", "fits").await.status, 201, "objects of any length are copied");
+    let too_large = |answer: stowage_testing::raw::RawResponse| {
+        assert_eq!(answer.status, 413, "{answer:?}");
+        assert_eq!(parsed(&answer)["error"], "document_too_large", "{answer:?}");
+    };
+    // Each fits; together, in base64, they do not.
+    put_native(&gateway, "doc", "native.mp3", &rev(&put), &[1; 60_000]).await;
+    too_large(copy(&gateway, "doc", "copy").await);
+    send_to_couchdb(&gateway, json!({})).await;
+    too_large(copy(&gateway, "doc", "copy").await);
+    let put = gateway.put("plain", "call.mp3", "", b"x").await;
+    assert_eq!(put.status, 201);
+    too_large(copy(&gateway, "fits", "copy").await);
+    gateway.settled().await;
+    assert_eq!(gateway.get("copy").await.status, 404);
+    assert_eq!(gateway.stored().len(), 2);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn gzip_stays_gzip_in_a_storage_and_is_unpacked_for_couchdb() {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    let gateway = planned().await;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(b"a text that was packed").unwrap();
+    let packed = encoder.finish().unwrap();
+    let target = format!("/{}/doc/a.txt", gateway.path());
+    let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
+    assert_eq!(gateway.request("PUT", &target, &headers, &packed).await.status, 201);
+    assert_eq!(copy(&gateway, "doc", "copy").await.status, 201);
+    send_to_couchdb(&gateway, json!({})).await;
+    assert_eq!(copy(&gateway, "doc", "inside").await.status, 201);
+    for id in ["copy", "inside"] {
+        let got = gateway.get(&format!("{id}/a.txt")).await;
+        assert_eq!(got.text(), "a text that was packed", "{id}: {got:?}");
+    }
+    let target = format!("/{}/copy/a.txt", gateway.path());
+    assert_eq!(gateway.request("GET", &target, &[("Accept-Encoding", "gzip")], b"").await.body, packed);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn links_and_entries_of_others_are_copied_as_they_are() {
+    let gateway = planned().await;
+    let entries = json!({
+        "theirs.mp3": { "handler": { "kz_att_future": { "x": 1.5 } } },
+        "note.mp3": { "length": 1 },
+        "link.mp3": { "handler": { "kz_att_link": { "att_dbname": gateway.database(), "att_docid": "doc", "att_name": "call.mp3" } } },
+    });
+    let first = gateway.document("doc", json!({ "pvt_attachments": entries })).await;
+    assert_eq!(gateway.put("doc", "call.mp3", &first, b"recording").await.status, 201);
+    assert_eq!(copy(&gateway, "doc", "copy").await.status, 201);
+    let copied = gateway.inside("copy").await["pvt_attachments"].clone();
+    for (name, entry) in entries.as_object().unwrap() {
+        assert_eq!(copied[name], *entry, "{name}");
+    }
+    gateway.settled().await;
+    assert_eq!(gateway.stored().len(), 2);
+    gateway.stop().await;
+}

@@ -1,0 +1,180 @@
+//! COPY: the copy has objects of its own, in every storage.
+
+use serde_json::{Value, json};
+
+use super::storages::Storage;
+use super::world::{copy, delete, deleting, planned, set_on_delete};
+use stowage_testing::gateway::{Running, json as parsed, rev};
+
+async fn reads(gateway: &Running, attachment: &str, body: &[u8]) {
+    let got = gateway.get(attachment).await;
+    assert_eq!((got.status, got.complete), (200, true), "{attachment}: {got:?}");
+    assert_eq!(got.body, body, "{attachment}");
+}
+
+/// A document with two attachments; gives its revision.
+async fn original(gateway: &Running) -> String {
+    let first = gateway.document("doc", json!({ "pvt_type": "call_recording", "n": 1.0, "text": "ü" })).await;
+    let second = rev(&gateway.put("doc", "call.mp3", &first, b"recording").await);
+    rev(&gateway.put("doc", "dir%2Fb%20c.mp3", &second, &[7_u8; 300_000]).await)
+}
+
+async fn outlives(handler: &'static str) {
+    let storage = Storage::start(handler).await;
+    let gateway = storage.gateway().await;
+    gateway.plan(handler, storage.settings.clone()).await;
+    let revision = original(&gateway).await;
+    let copied = copy(&gateway, "doc", "copy").await;
+    assert_eq!(copied.status, 201, "{handler}: {copied:?}");
+    gateway.settled().await;
+    assert_eq!(storage.objects(&gateway).len(), 4, "{handler}: {:?}", storage.objects(&gateway));
+
+    let (from, to) = (gateway.inside("doc").await, gateway.inside("copy").await);
+    for member in ["pvt_type", "n", "text"] {
+        assert_eq!(to[member], from[member]);
+    }
+    assert_eq!(to["_rev"], rev(&copied));
+    for name in ["call.mp3", "dir/b c.mp3"] {
+        let (original, copied) = (&from["pvt_attachments"][name], &to["pvt_attachments"][name]);
+        for member in ["content_type", "length", "digest"] {
+            assert_eq!(copied[member], original[member], "{handler} {name}");
+        }
+        assert_eq!(copied["revpos"], original["revpos"]);
+        assert_ne!(copied["stowage"]["location"], original["stowage"]["location"], "{handler} {name}");
+        let owner = json!({ "database": gateway.database(), "document": "copy", "attachment": name });
+        assert_eq!(copied["stowage"]["owner"], owner, "{handler} {name}");
+    }
+
+    // What happens to the original does not touch the copy, and the other way round.
+    let replaced = gateway.put("doc", "call.mp3", &revision, b"another").await;
+    assert_eq!(delete(&gateway, &format!("doc/dir%2Fb%20c.mp3?rev={}", rev(&replaced))).await.status, 200);
+    gateway.settled().await;
+    reads(&gateway, "copy/call.mp3", b"recording").await;
+    reads(&gateway, "copy/dir%2Fb%20c.mp3", &[7_u8; 300_000]).await;
+    assert_eq!(storage.objects(&gateway).len(), 3, "{handler}: {:?}", storage.objects(&gateway));
+    assert_eq!(delete(&gateway, &format!("copy/call.mp3?rev={}", rev(&copied))).await.status, 200);
+    gateway.settled().await;
+    reads(&gateway, "doc/call.mp3", b"another").await;
+    assert_eq!(storage.objects(&gateway).len(), 2, "{handler}: {:?}", storage.objects(&gateway));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_copy_in_a_folder_outlives_its_original() {
+    outlives("file").await;
+}
+
+#[tokio::test]
+async fn a_copy_in_s3_outlives_its_original() {
+    outlives("s3").await;
+}
+
+#[tokio::test]
+async fn a_copy_on_a_web_server_outlives_its_original() {
+    outlives("http").await;
+}
+
+#[tokio::test]
+async fn an_older_revision_is_copied_as_it_was() {
+    let gateway = planned().await;
+    let first = gateway.put("doc", "call.mp3", "", b"recording").await;
+    let other = gateway.put("doc", "other.mp3", &rev(&first), b"other").await;
+    assert_eq!(other.status, 201);
+    let copied = copy(&gateway, &format!("doc?rev={}", rev(&first)), "a%2Fb+c").await;
+    assert_eq!(parsed(&copied)["id"], "a/b c", "{copied:?}");
+    reads(&gateway, "a%2Fb%20c/call.mp3", b"recording").await;
+    assert_eq!(gateway.get("a%2Fb%20c/other.mp3").await.status, 404);
+    let header = format!("\"{}\"", rev(&first));
+    let headers = [("Destination", "second"), ("If-Match", header.as_str())];
+    let copied = gateway.request("COPY", &format!("/{}/doc", gateway.path()), &headers, b"").await;
+    assert_eq!(copied.status, 201, "{copied:?}");
+    assert_eq!(gateway.get("second/other.mp3").await.status, 404);
+    gateway.settled().await;
+    assert_eq!(gateway.stored().len(), 4);
+    gateway.stop().await;
+}
+
+/// Two copies of the attachment that is replaced: the copy's, and the one that had its place.
+#[tokio::test]
+async fn what_a_copy_is_written_over_goes_where_the_plan_says_so() {
+    for (on_delete, left) in [("keep", 3), ("delete", 2)] {
+        let gateway = planned().await;
+        set_on_delete(&gateway, json!(on_delete)).await;
+        assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+        let there = gateway.put("copy", "call.mp3", "", b"in the way").await;
+        let copied = copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await;
+        assert_eq!(copied.status, 201, "{copied:?}");
+        assert!(rev(&copied).starts_with("2-"), "{copied:?}");
+        gateway.settled().await;
+        reads(&gateway, "copy/call.mp3", b"recording").await;
+        assert_eq!(gateway.pointer("copy", "call.mp3").await["revpos"], 1);
+        assert_eq!(gateway.stored().len(), left, "{on_delete}: {:?}", gateway.stored());
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_over_itself_keeps_its_objects() {
+    for on_delete in ["keep", "delete"] {
+        let gateway = deleting(on_delete).await;
+        let put = gateway.put("doc", "call.mp3", "", b"recording").await;
+        let copied = copy(&gateway, "doc", &format!("doc?rev={}", rev(&put))).await;
+        assert_eq!(copied.status, 201, "{copied:?}");
+        gateway.settled().await;
+        reads(&gateway, "doc/call.mp3", b"recording").await;
+        assert_eq!(gateway.stored().len(), 1, "{on_delete}");
+        assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={}", rev(&copied))).await.status, 200);
+        gateway.settled().await;
+        assert_eq!(gateway.stored(), [""; 0]);
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_document_can_be_copied_over() {
+    let gateway = planned().await;
+    assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+    let gone = gateway.document("copy", json!({})).await;
+    assert_eq!(delete(&gateway, &format!("copy?rev={gone}")).await.status, 200);
+    let copied = copy(&gateway, "doc", "copy").await;
+    assert_eq!(copied.status, 201, "{copied:?}");
+    reads(&gateway, "copy/call.mp3", b"recording").await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_with_a_wrong_word_is_refused_by_its_place() {
+    let gateway = planned().await;
+    assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+    let there = gateway.put("copy", "call.mp3", "", b"in the way").await;
+    set_on_delete(&gateway, json!("purge")).await;
+    let copied = copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await;
+    let deleted = delete(&gateway, &format!("copy?rev={}", rev(&there))).await;
+    for answer in [copied, deleted] {
+        assert_eq!(answer.status, 502, "{answer:?}");
+        let reason = parsed(&answer)["reason"].clone();
+        assert!(reason.as_str().is_some_and(|reason| reason.contains("plan.modb.attachments.on_delete")), "{reason}");
+    }
+    gateway.settled().await;
+    assert_eq!((gateway.stored().len(), gateway.get("copy/call.mp3").await.body), (2, b"in the way".to_vec()));
+    set_on_delete(&gateway, Value::Null).await;
+    assert_eq!(copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await.status, 201);
+    gateway.stop().await;
+}
+
+/// CouchDB takes the method of a POST from a header.
+#[tokio::test]
+async fn a_post_that_stands_for_a_copy_is_one() {
+    let gateway = planned().await;
+    let first = gateway.document("doc", json!({ "n": 1 })).await;
+    let second = rev(&gateway.put("doc", "call.mp3", &first, b"recording").await);
+    let target = format!("/{}/doc", gateway.path());
+    let headers = [("X-HTTP-Method-Override", "COPY"), ("Destination", "copy")];
+    let copied = gateway.request("POST", &target, &headers, b"").await;
+    assert_eq!(copied.status, 201, "{copied:?}");
+    assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={second}")).await.status, 200);
+    gateway.settled().await;
+    reads(&gateway, "copy/call.mp3", b"recording").await;
+    assert_eq!(gateway.stored().len(), 1);
+    gateway.stop().await;
+}

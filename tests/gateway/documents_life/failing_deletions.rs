@@ -1,0 +1,125 @@
+//! DELETE, and looks at branches, where something fails: an object goes only when nobody names it for certain.
+
+use serde_json::json;
+
+use super::faulty::{BUCKET, World, settings};
+use super::gate::{Act, End, answer};
+use super::world::delete;
+use stowage_testing::gateway::{STORAGE, exchange};
+use stowage_testing::raw::RawResponse;
+
+const RECORDING: &[u8] = b"a recording";
+
+/// The plan lets objects go with their documents.
+async fn world() -> World {
+    let world = World::start().await;
+    let gateway = &world.gateway;
+    let plan = json!({
+        "pvt_type": "storage",
+        "attachments": { STORAGE: { "handler": "s3", "settings": settings(world.bucket.port()) } },
+        "plan": { "modb": { "attachments": { "handler": STORAGE, "on_delete": "delete" } } },
+    });
+    gateway.save_plan(&gateway.account.clone(), plan).await;
+    world
+}
+
+async fn left(world: &World) -> String {
+    let text = exchange(world.gateway.app.admin.unwrap(), "GET", "/metrics", &[], b"").await.text();
+    let line = text.lines().find(|line| line.starts_with("stowage_objects_left_total ")).unwrap();
+    line.rsplit(' ').next().unwrap().to_owned()
+}
+
+/// Deletes the document with this done to the request.
+async fn deleted(world: &World, id: &str, act: Act) -> RawResponse {
+    let revision = world.with_attachment(id, RECORDING).await;
+    world.store.rule("DELETE", &format!("/{id}?"), 1, act);
+    delete(&world.gateway, &format!("{id}?rev={revision}")).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_whose_answer_is_lost_takes_its_objects_along() {
+    let world = world().await;
+    for (id, act) in [
+        ("fin", Act::CutAnswer(0, End::Fin)),
+        ("reset", Act::CutAnswer(40, End::Reset)),
+        ("silent", Act::CutAnswer(0, End::Silence)),
+    ] {
+        let answer = deleted(&world, id, act).await;
+        assert_eq!(answer.status, 504, "{id}: {answer:?}");
+        world.audit(&[id.to_owned()]).await;
+        assert_eq!(world.s3.objects(BUCKET).len(), 0, "{id}");
+    }
+    assert_eq!(left(&world).await, "0");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_did_not_happen_takes_nothing() {
+    let world = world().await;
+    for (id, act, status) in [("refused", answer(403, "no"), 403), ("conflict", answer(409, "no"), 409)] {
+        let answer = deleted(&world, id, act).await;
+        assert_eq!((answer.status, answer.text().as_str()), (status, "no"), "{id}");
+        assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
+    }
+    // It never arrived; somebody else's change of the document names the object still.
+    let silent = deleted(&world, "silent", Act::CutRequest(5, End::Silence)).await;
+    assert_eq!(silent.status, 504, "{silent:?}");
+    world.touch("silent").await;
+    world.audit(&["refused", "conflict", "silent"].map(str::to_owned)).await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 3);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_branches_name_has_to_be_known() {
+    for act in [answer(403, "no"), answer(503, "no"), answer(200, "[]x"), answer(200, r#"[{"missing":"1-a"}]"#)] {
+        let world = world().await;
+        let first = world.with_attachment("doc", RECORDING).await;
+        world.store.rule("GET", "open_revs=all", 40, act.clone());
+        let put = world.gateway.put("doc", "call.mp3", &first, b"another").await;
+        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.settled().await;
+        assert_eq!((world.s3.objects(BUCKET).len(), left(&world).await.as_str()), (2, "1"), "{act:?}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_that_fails_once_is_taken_again() {
+    let world = world().await;
+    let first = world.with_attachment("doc", RECORDING).await;
+    world.store.rule("GET", "open_revs=all", 1, answer(503, "no"));
+    world.store.rule("GET", "open_revs=all", 1, Act::CutAnswer(0, End::Reset));
+    let put = world.gateway.put("doc", "call.mp3", &first, b"another").await;
+    assert_eq!(put.status, 201, "{put:?}");
+    world.audit(&["doc".to_owned()]).await;
+    assert_eq!(left(&world).await, "0");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_does_not_keep_the_objects() {
+    use std::sync::Arc;
+
+    use tokio::sync::Notify;
+
+    use stowage_testing::gateway::authorization;
+    use stowage_testing::raw::RawClient;
+
+    let world = world().await;
+    let revision = world.with_attachment("doc", RECORDING).await;
+    let held = Arc::new(Notify::new());
+    world.store.rule("DELETE", "/doc?", 1, Act::Hold(Arc::clone(&held)));
+    let (name, value) = authorization(&world.gateway.couch.admin);
+    let path = world.gateway.path();
+    let request = format!("DELETE /{path}/doc?rev={revision} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\n\r\n");
+    let mut client = RawClient::connect(world.gateway.address).await.unwrap();
+    client.send(request).await.unwrap();
+    world.store.struck(1).await;
+    client.reset().unwrap();
+    held.notify_one();
+    world.audit(&["doc".to_owned()]).await;
+    assert_eq!(world.stored("doc").await, serde_json::Value::Null);
+    assert_eq!(world.s3.objects(BUCKET).len(), 0);
+    world.stop().await;
+}

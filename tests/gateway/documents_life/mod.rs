@@ -1,0 +1,14 @@
+//! What becomes of outside attachments when documents branch, are deleted, and are copied.
+
+use crate::attachments::storages;
+use crate::faults::{gate, world as faulty};
+
+mod answers;
+mod branches;
+mod contents;
+mod copies;
+mod deletions;
+mod failing_copies;
+mod failing_deletions;
+mod shared;
+mod world;

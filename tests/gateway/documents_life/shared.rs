@@ -1,0 +1,93 @@
+//! Copies that clients make themselves, pointers and all: they read by them and never delete by them.
+
+use serde_json::{Value, json};
+
+use super::world::{delete, deleting};
+use stowage_testing::gateway::{Running, rev};
+
+/// Another database of the same account.
+fn other_month(gateway: &Running) -> String {
+    gateway.path().replace("-202411", "-202412")
+}
+
+/// Reads `doc` as it is stored and saves it under another id, or in another database; gives target and revision.
+async fn take(gateway: &Running, database: &str, id: &str) -> (String, String) {
+    let mut document = gateway.inside("doc").await;
+    for member in ["_id", "_rev"] {
+        document.as_object_mut().unwrap().remove(member);
+    }
+    let target = format!("/{database}/{id}");
+    let text = document.to_string();
+    let headers = [("Content-Type", "application/json")];
+    let saved = gateway.request("PUT", &target, &headers, text.as_bytes()).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+    (target, rev(&saved))
+}
+
+async fn ask(gateway: &Running, method: &str, target: &str, body: &[u8]) -> stowage_testing::raw::RawResponse {
+    let answer = gateway.request(method, target, &[("Content-Type", "audio/mpeg")], body).await;
+    gateway.settled().await;
+    answer
+}
+
+/// Everything that can be done to a copy leaves the original's object.
+async fn leaves_the_original(gateway: &Running, database: &str) {
+    let undisturbed = async |what: &str| {
+        assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording", "{what}");
+    };
+    let (copy, revision) = take(gateway, database, "deleted").await;
+    assert_eq!(ask(gateway, "GET", &format!("{copy}/call.mp3"), b"").await.body, b"recording");
+    assert_eq!(ask(gateway, "DELETE", &format!("{copy}/call.mp3?rev={revision}"), b"").await.status, 200);
+    assert_eq!(ask(gateway, "GET", &format!("{copy}/call.mp3"), b"").await.status, 404);
+    undisturbed("its attachment was deleted").await;
+
+    let (copy, revision) = take(gateway, database, "replaced").await;
+    assert_eq!(ask(gateway, "PUT", &format!("{copy}/call.mp3?rev={revision}"), b"another").await.status, 201);
+    assert_eq!(ask(gateway, "GET", &format!("{copy}/call.mp3"), b"").await.body, b"another");
+    undisturbed("its attachment was replaced").await;
+
+    let (copy, revision) = take(gateway, database, "gone").await;
+    assert_eq!(ask(gateway, "DELETE", &format!("{copy}?rev={revision}"), b"").await.status, 200);
+    undisturbed("it was deleted").await;
+}
+
+#[tokio::test]
+async fn a_copy_under_another_id_leaves_the_original() {
+    let gateway = deleting("delete").await;
+    assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+    leaves_the_original(&gateway, &gateway.path()).await;
+    assert_eq!(gateway.stored().len(), 2, "the original's, and what replaced a copy's");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn so_does_a_copy_in_another_database() {
+    let gateway = deleting("delete").await;
+    assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+    let database = other_month(&gateway);
+    assert_eq!(gateway.couch.request("PUT", &format!("/{database}"), "", b"").await.status, 201);
+    leaves_the_original(&gateway, &database).await;
+    // The same id in another database is another document.
+    let (copy, revision) = take(&gateway, &database, "doc").await;
+    assert_eq!(ask(&gateway, "DELETE", &format!("{copy}/call.mp3?rev={revision}"), b"").await.status, 200);
+    assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_name_in_the_same_document_does_not_own_the_object() {
+    let gateway = deleting("keep").await;
+    assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+    let mut document = gateway.inside("doc").await;
+    let pointer: Value = document["pvt_attachments"]["call.mp3"].clone();
+    document["pvt_attachments"]["again.mp3"] = pointer;
+    let revision = gateway.document("doc", document).await;
+    let deleted = delete(&gateway, &format!("doc/call.mp3?rev={revision}")).await;
+    gateway.settled().await;
+    assert_eq!(gateway.get("doc/again.mp3").await.body, b"recording", "one entry names it still");
+    assert_eq!(delete(&gateway, &format!("doc/again.mp3?rev={}", rev(&deleted))).await.status, 200);
+    gateway.settled().await;
+    assert_eq!(gateway.stored().len(), 1, "what is not its own is left");
+    assert_eq!(json!(gateway.get("doc/again.mp3").await.status), 404);
+    gateway.stop().await;
+}

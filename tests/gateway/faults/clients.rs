@@ -1,0 +1,164 @@
+//! Clients that stop half way: nothing of what they sent is left.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::world::{World, bytes};
+use stowage_testing::gateway::{Running, Setup, authorization};
+use stowage_testing::raw::RawClient;
+
+/// How a client stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// It says that nothing more comes, and waits for the answer.
+    Fin,
+    /// It is gone, as a process that is killed.
+    Reset,
+    /// It stays and says nothing more.
+    Silence,
+    /// It sends what is no HTTP.
+    Nonsense,
+}
+
+const STOPS: [Stop; 3] = [Stop::Fin, Stop::Reset, Stop::Silence];
+
+/// A PUT of which only the first `sent` bytes of its body, as they are on the wire, are sent.
+async fn half(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool, sent: usize, stop: Stop) {
+    let (name, value) = authorization(&gateway.couch.admin);
+    let target = format!("/{}/{id}/call.mp3?rev={rev}", gateway.path());
+    let framing = match chunked {
+        true => "Transfer-Encoding: chunked".to_owned(),
+        false => format!("Content-Length: {}", body.len()),
+    };
+    let head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\n{framing}\r\n\r\n");
+    let wire = if chunked { in_chunks(body) } else { body.to_vec() };
+    let mut client = RawClient::connect(gateway.address).await.expect("a connection");
+    client.send(head).await.expect("sent");
+    client.send(&wire[..sent.min(wire.len() - 1)]).await.expect("sent");
+    let answer = match stop {
+        Stop::Reset => {
+            client.reset().expect("reset");
+            return;
+        }
+        Stop::Fin => {
+            client.finish().await.expect("finished");
+            client.response().await
+        }
+        Stop::Nonsense => {
+            client.send("no chunk\r\n\r\n").await.expect("sent");
+            client.response().await
+        }
+        Stop::Silence => {
+            let answer = tokio::time::timeout(Duration::from_secs(20), client.response()).await;
+            Ok(answer.expect("an answer in time").expect("an answer"))
+        }
+    };
+    if let Ok(answer) = answer {
+        assert_eq!(answer.status, 400, "{answer:?}");
+    }
+}
+
+fn in_chunks(body: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for chunk in body.chunks(100_000) {
+        wire.extend(format!("{:x}\r\n", chunk.len()).as_bytes());
+        wire.extend(chunk);
+        wire.extend(b"\r\n");
+    }
+    wire.extend(b"0\r\n\r\n");
+    wire
+}
+
+/// Every way of stopping at every place, all at once, each on a document of its own; gives the documents.
+async fn everything(gateway: &Running, lengths: &[usize]) -> Vec<String> {
+    let mut clients = Vec::new();
+    for length in lengths {
+        for chunked in [false, true] {
+            let body = bytes(*length, 7);
+            let end = if chunked { in_chunks(&body).len() } else { *length };
+            for sent in [0, 1, length / 2, end - 1] {
+                for stop in STOPS {
+                    clients.push((body.clone(), chunked, sent, stop));
+                }
+            }
+            if chunked {
+                clients.push((body.clone(), chunked, 0, Stop::Nonsense));
+            }
+        }
+    }
+    let ids: Vec<String> = (0..clients.len()).map(|index| format!("doc-{index:03}")).collect();
+    let revs = join_all(ids.iter().map(|id| gateway.document(id, json!({})))).await;
+    let sending =
+        clients.iter().zip(ids.iter().zip(&revs)).map(|((body, chunked, sent, stop), (id, rev))| async move {
+            half(gateway, id, rev, body, *chunked, *sent, *stop).await;
+        });
+    join_all(sending).await;
+    gateway.settled().await;
+    for (id, rev) in ids.iter().zip(&revs) {
+        let document = gateway.get(id).await;
+        let document = stowage_testing::gateway::json(&document);
+        assert_eq!((&document["_rev"], &document["pvt_attachments"]), (&json!(rev), &json!(null)), "{id}");
+    }
+    ids
+}
+
+fn setup() -> Setup {
+    Setup::default().set("timeouts.idle_body", "300ms")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_half_way_leaves_nothing_in_a_directory() {
+    let gateway = setup().start().await;
+    gateway.plan("file", json!({ "directory": "calls" })).await;
+    everything(&gateway, &[1000, 300_000, (5 << 20) + 1000]).await;
+    assert_eq!(gateway.stored(), [""; 0]);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_half_way_leaves_nothing_in_a_bucket() {
+    let world = World::with(setup()).await;
+    let ids = everything(&world.gateway, &[1000, (5 << 20) + 1000]).await;
+    world.audit(&ids).await;
+    world.stop().await;
+}
+
+/// In the second part of a large upload, with the first one stored already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_multipart_upload_that_is_left_alone_is_aborted() {
+    let world = World::with(setup()).await;
+    let body = bytes(11 << 20, 3);
+    let ids: Vec<String> = (0..4).map(|index| format!("doc-{index}")).collect();
+    for (id, stop) in ids.iter().zip([Stop::Fin, Stop::Reset, Stop::Silence, Stop::Silence]) {
+        let rev = world.document(id).await;
+        half(&world.gateway, id, &rev, &body, id.ends_with('3'), (10 << 20) + 5, stop).await;
+    }
+    world.audit(&ids).await;
+    world.stop().await;
+}
+
+/// The body is whole, and then the client is gone: the attachment is stored, and the document says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_before_the_answer_has_stored_it_or_not() {
+    let world = World::with(setup()).await;
+    let body = bytes(200_000, 3);
+    let ids: Vec<String> = (0..12).map(|index| format!("doc-{index:02}")).collect();
+    let revs = join_all(ids.iter().map(|id| world.document(id))).await;
+    let leaving = ids.iter().zip(&revs).enumerate().map(|(index, (id, rev))| {
+        let (gateway, body) = (&world.gateway, &body);
+        async move {
+            let put = gateway.put(id, "call.mp3", rev, body);
+            // From "before anything" to "after the answer".
+            let _ = tokio::time::timeout(Duration::from_millis(4 * index as u64), put).await;
+        }
+    });
+    join_all(leaving).await;
+    world.gateway.settled().await;
+    for id in &ids {
+        world.whole_or_nothing(id, "call.mp3", &body).await;
+    }
+    world.audit(&ids).await;
+    world.stop().await;
+}

@@ -1,0 +1,219 @@
+//! Many clients at once: one wins, the others hear so, and nobody reads bytes under a tag that is not theirs.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
+use md5::{Digest, Md5};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::gate::{Act, End};
+use super::world::{BUCKET, World, bytes};
+use stowage_testing::gateway::{Running, Setup, authorization, rev};
+use stowage_testing::raw::{RawClient, RawResponse};
+use stowage_testing::s3::Operation;
+
+const CLIENTS: u8 = 20;
+
+/// The answers' statuses: one 201, and 409 for everybody else; gives who won.
+fn one_winner(answers: &[RawResponse]) -> usize {
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), answers.len() - 1, "{statuses:?}");
+    statuses.iter().position(|status| *status == 201).expect("a winner")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_twenty_clients_with_one_revision_one_stores_something() {
+    let world = World::start().await;
+    let bodies: Vec<Vec<u8>> = (0..CLIENTS).map(|seed| bytes(20_000, seed)).collect();
+    let fresh = world.document("fresh").await;
+    let overwritten = world.with_attachment("overwritten", b"old").await;
+    for (id, rev) in [("fresh", fresh), ("overwritten", overwritten), ("unborn", String::new())] {
+        let before = world.s3.count(Operation::Put);
+        let answers = join_all(bodies.iter().map(|body| world.gateway.put(id, "call.mp3", &rev, body))).await;
+        let winner = one_winner(&answers);
+        assert_eq!(world.s3.count(Operation::Put) - before, 1, "{id}: nobody else's bytes reach the storage");
+        assert!(world.whole_or_nothing(id, "call.mp3", &bodies[winner]).await);
+    }
+    world.audit(&["fresh".to_owned(), "overwritten".to_owned(), "unborn".to_owned()]).await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 3);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_twenty_attachments_with_one_revision_one_stays() {
+    let world = World::start().await;
+    let rev = world.document("doc").await;
+    let names: Vec<String> = (0..CLIENTS).map(|index| format!("{index:02}.mp3")).collect();
+    let answers = join_all(names.iter().map(|name| world.gateway.put("doc", name, &rev, name.as_bytes()))).await;
+    let winner = one_winner(&answers);
+    world.gateway.settled().await;
+    for (index, name) in names.iter().enumerate() {
+        assert_eq!(world.whole_or_nothing("doc", name, name.as_bytes()).await, index == winner);
+    }
+    world.audit(&["doc".to_owned()]).await;
+    world.stop().await;
+}
+
+/// A client that stops in the middle of its upload keeps no other client waiting, and hears in the end that it was overtaken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_upload_is_passed() {
+    let gateway = Setup::default().start().await;
+    gateway.plan("file", json!({ "directory": "calls" })).await;
+    let (name, value) = authorization(&gateway.couch.admin);
+    for id in ["put", "inline", "deleted"] {
+        let first = gateway.document(id, json!({})).await;
+        let current = rev(&gateway.put(id, "call.mp3", &first, b"old").await);
+        let target = format!("/{}/{id}/call.mp3?rev={current}", gateway.path());
+        let mut stalled = RawClient::connect(gateway.address).await.expect("a connection");
+        let head = format!("PUT {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Length: 10\r\n\r\nstal");
+        stalled.send(head).await.expect("sent");
+        // It has its turn, and memory for what it will send.
+        while gateway.app.gateway.budget.held() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let answer = match id {
+            "put" => gateway.put(id, "call.mp3", &current, b"second").await,
+            "inline" => {
+                let entry = json!({ "data": STANDARD.encode("second") });
+                let body = json!({ "_rev": current, "_attachments": { "call.mp3": entry } }).to_string();
+                let target = format!("/{}/{id}", gateway.path());
+                gateway.request("PUT", &target, &[("Content-Type", "application/json")], body.as_bytes()).await
+            }
+            _ => gateway.request("DELETE", &target, &[], b"").await,
+        };
+        assert!(matches!(answer.status, 200 | 201), "{id}: {answer:?}");
+        let late = stalled.exchange("led up").await.expect("an answer");
+        assert_eq!(late.status, 409, "{id}: {late:?}");
+        let got = gateway.get(&format!("{id}/call.mp3")).await;
+        if id == "deleted" {
+            assert_eq!(got.status, 404);
+        } else {
+            assert_eq!((got.status, got.body.as_slice()), (200, &b"second"[..]), "{id}");
+            let now = rev(&answer);
+            let gone = format!("/{}/{id}/call.mp3?rev={now}", gateway.path());
+            assert_eq!(gateway.request("DELETE", &gone, &[], b"").await.status, 200);
+        }
+        gateway.settled().await;
+        // A document written whole keeps what it replaced, as plans do unless they say otherwise.
+        let kept: &[&str] = if id == "inline" { &["old"] } else { &[] };
+        let files: Vec<String> = gateway.stored().iter().map(|file| read(&gateway, file)).collect();
+        assert_eq!(files, kept, "{id}");
+        for file in gateway.stored() {
+            std::fs::remove_file(gateway.files().join(file)).expect("removed");
+        }
+    }
+    gateway.stop().await;
+}
+
+fn read(gateway: &Running, file: &str) -> String {
+    std::fs::read_to_string(gateway.files().join(file)).expect("a file")
+}
+
+fn tag(body: &[u8]) -> String {
+    format!("\"{}\"", STANDARD.encode(Md5::digest(body)))
+}
+
+fn assert_own_bytes(got: &RawResponse) {
+    assert_eq!(got.status, 200, "{got:?}");
+    assert!(got.complete);
+    assert_eq!(got.header("etag"), Some(tag(&got.body).as_str()), "bytes under a tag that is not theirs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_during_overwrites_see_old_or_new() {
+    let gateway = Setup::default().start().await;
+    gateway.plan("file", json!({ "directory": "calls" })).await;
+    let first = gateway.document("doc", json!({})).await;
+    let mut current = rev(&gateway.put("doc", "call.mp3", &first, &bytes(300_000, 0)).await);
+    let done = tokio_util::sync::CancellationToken::new();
+    let reader = || async {
+        let mut reads = 0;
+        while !done.is_cancelled() {
+            assert_own_bytes(&gateway.get("doc/call.mp3").await);
+            reads += 1;
+        }
+        reads
+    };
+    let writer = async {
+        for seed in 1..=25 {
+            let put = gateway.put("doc", "call.mp3", &current, &bytes(300_000 - usize::from(seed), seed)).await;
+            assert_eq!(put.status, 201, "{put:?}");
+            current = rev(&put);
+        }
+        done.cancel();
+    };
+    let (first, second, third, ()) = tokio::join!(reader(), reader(), reader(), writer);
+    assert!(first + second + third > 3, "nobody read anything");
+    gateway.settled().await;
+    assert_eq!(gateway.stored().len(), 1);
+    gateway.stop().await;
+}
+
+/// Between reading the document and asking the storage, the attachment is replaced and its old object removed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_who_is_overtaken_gets_what_is_there_now() {
+    let world = World::start().await;
+    let rev = world.with_attachment("doc", b"the old recording").await;
+    let gate = Arc::new(Notify::new());
+    world.bucket.rule("GET", "doc_call", 1, Act::Hold(Arc::clone(&gate)));
+    let (got, ()) = tokio::join!(world.gateway.get("doc/call.mp3"), async {
+        world.bucket.struck(1).await;
+        let put = world.gateway.put("doc", "call.mp3", &rev, b"the new recording").await;
+        assert_eq!(put.status, 201, "{put:?}");
+        while world.s3.objects(BUCKET).len() > 1 {
+            tokio::task::yield_now().await;
+        }
+        gate.notify_one();
+    });
+    assert_own_bytes(&got);
+    assert_eq!(got.body, b"the new recording");
+    world.audit(&["doc".to_owned()]).await;
+    world.stop().await;
+}
+
+/// A reader in the middle of an object that is replaced and removed gets the whole of it, or sees that it does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_outlives_its_object_or_breaks() {
+    let world = World::start().await;
+    let old = bytes(4 << 20, 1);
+    for fault in [None, Some(Act::CutAnswer(1 << 20, End::Reset)), Some(Act::CutAnswer((2 << 20) + 1, End::Fin))] {
+        let id = if fault.is_some() { "broken" } else { "whole" };
+        let document = world.stored(id).await;
+        let rev = match document["_rev"].as_str() {
+            None => world.with_attachment(id, &old).await,
+            Some(rev) => {
+                let put = world.gateway.put(id, "call.mp3", rev, &old).await;
+                stowage_testing::gateway::rev(&put)
+            }
+        };
+        let breaks = fault.is_some();
+        if let Some(fault) = fault {
+            world.bucket.rule("GET", &format!("{id}_call"), 1, fault);
+        }
+        let mut client = RawClient::connect(world.gateway.address).await.expect("a connection");
+        let (name, value) = authorization(&world.gateway.couch.admin);
+        let target = format!("/{}/{id}/call.mp3", world.gateway.path());
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\n\r\n")).await.expect("sent");
+        let head = client.head().await.expect("a head");
+        assert_eq!((head.status, head.header("etag")), (200, Some(tag(&old).as_str())));
+        let put = world.gateway.put(id, "call.mp3", &rev, b"new").await;
+        assert_eq!(put.status, 201, "{put:?}");
+        while world.s3.objects(BUCKET).values().any(|size| *size == old.len() as u64) {
+            tokio::task::yield_now().await;
+        }
+        // A body that ends early ends the connection too; without a break the connection stays.
+        client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
+        let body = client.rest().await.unwrap_or_default();
+        if body.len() >= old.len() {
+            assert!(body.starts_with(&old), "other bytes were mixed in");
+        } else {
+            assert!(breaks && old.starts_with(&body), "{} bytes", body.len());
+        }
+    }
+    world.audit(&["whole".to_owned(), "broken".to_owned()]).await;
+    world.stop().await;
+}

@@ -1,0 +1,85 @@
+//! DELETE: the object goes after the document was saved without it, and never before.
+
+use futures_util::future::join_all;
+
+use super::gate::{Act, End, answer};
+use super::world::{BUCKET, World, cuts};
+use stowage_testing::raw::RawResponse;
+
+const RECORDING: &[u8] = b"a recording";
+
+async fn delete(world: &World, id: &str, rev: &str) -> RawResponse {
+    let target = format!("/{}/{id}/call.mp3?rev={rev}", world.gateway.path());
+    world.gateway.request("DELETE", &target, &[], b"").await
+}
+
+/// DELETEs an attachment with each of these done to the save.
+async fn delete_all(world: &World, acts: Vec<Act>) -> (Vec<String>, Vec<RawResponse>) {
+    let ids: Vec<String> = (0..acts.len()).map(|index| format!("doc-{index:03}")).collect();
+    let revs = join_all(ids.iter().map(|id| world.with_attachment(id, RECORDING))).await;
+    for (id, act) in ids.iter().zip(acts) {
+        world.store.rule("PUT", &format!("/{id} "), 1, act);
+    }
+    let answers = join_all(ids.iter().zip(&revs).map(|(id, rev)| delete(world, id, rev))).await;
+    (ids, answers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_whose_answer_is_lost_is_found_out() {
+    let world = World::start().await;
+    let mut acts = Vec::new();
+    for end in [End::Fin, End::Reset] {
+        acts.extend(cuts(&[0, 1, 60, 250, 310]).into_iter().map(|after| Act::CutAnswer(after, end)));
+        acts.extend(cuts(&[0, 1, 300]).into_iter().map(|after| Act::CutRequest(after, end)));
+    }
+    let (ids, answers) = delete_all(&world, acts).await;
+    for (id, answer) in ids.iter().zip(&answers) {
+        assert_eq!(answer.status, 200, "{id}: {answer:?}");
+        assert!(!world.whole_or_nothing(id, "call.mp3", RECORDING).await);
+    }
+    world.audit(&ids).await;
+    assert!(world.s3.objects(BUCKET).is_empty());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_removal_removes_nothing() {
+    let world = World::start().await;
+    let (ids, answers) = delete_all(&world, vec![answer(403, "no"), answer(409, "no")]).await;
+    for (id, (answer, status)) in ids.iter().zip(answers.iter().zip([403, 409])) {
+        assert_eq!((answer.status, answer.text().as_str()), (status, "no"));
+        assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
+    }
+    world.audit(&ids).await;
+    world.stop().await;
+}
+
+/// The client hears 504; the object goes all the same once it is known that the document was saved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_nobody_heard_of_takes_its_object_along() {
+    let world = World::start().await;
+    let (ids, answers) =
+        delete_all(&world, vec![Act::CutAnswer(0, End::Silence), Act::CutRequest(5, End::Silence)]).await;
+    for answer in &answers {
+        assert_eq!(answer.status, 504, "{answer:?}");
+    }
+    // The second one never arrived; somebody else's change says that it will not any more.
+    world.touch(&ids[1]).await;
+    world.gateway.settled().await;
+    assert!(!world.whole_or_nothing(&ids[0], "call.mp3", RECORDING).await);
+    assert!(world.whole_or_nothing(&ids[1], "call.mp3", RECORDING).await);
+    world.audit(&ids).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_fails_a_while_keeps_nothing() {
+    let world = World::start().await;
+    let rev = world.with_attachment("doc", RECORDING).await;
+    world.bucket.rule("DELETE", "doc_call", 4, answer(503, ""));
+    let deleted = delete(&world, "doc", &rev).await;
+    assert_eq!(deleted.status, 200, "the document is what counts");
+    assert!(!world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
+    world.audit(&["doc".to_owned()]).await;
+    world.stop().await;
+}

@@ -1,0 +1,283 @@
+//! The save of the pointer: conflicts, refusals, lost answers, and a store that goes away in the middle.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use stowage::metrics::Levels;
+use tokio::runtime::Builder;
+use tokio::sync::Notify;
+
+use super::gate::{Act, End, answer};
+use super::world::{BUCKET, World, bytes, cuts};
+use stowage_testing::gateway::{json, rev};
+use stowage_testing::raw::RawResponse;
+
+const RECORDING: &[u8] = b"a recording";
+
+/// PUTs a new attachment into each document at once.
+async fn put_all(world: &World, ids: &[String], revs: &[String]) -> Vec<RawResponse> {
+    let puts = ids.iter().zip(revs).map(|(id, rev)| world.gateway.put(id, "call.mp3", rev, RECORDING));
+    join_all(puts).await
+}
+
+/// One document for each fault, and the fault planned for its save.
+async fn planned(world: &World, acts: Vec<Act>) -> (Vec<String>, Vec<String>) {
+    let ids: Vec<String> = (0..acts.len()).map(|index| format!("doc-{index:03}")).collect();
+    let revs = join_all(ids.iter().map(|id| world.document(id))).await;
+    for (id, act) in ids.iter().zip(acts) {
+        world.store.rule("PUT", &format!("/{id} "), 1, act);
+    }
+    (ids, revs)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_whose_answer_is_lost_is_found_out_and_acknowledged() {
+    let world = World::start().await;
+    let mut acts = Vec::new();
+    for end in [End::Fin, End::Reset] {
+        for after in cuts(&[0, 1, 12, 60, 150, 250, 300, 320]) {
+            acts.push(Act::CutAnswer(after, end));
+        }
+    }
+    let (ids, revs) = planned(&world, acts).await;
+    let answers = put_all(&world, &ids, &revs).await;
+    for (id, answer) in ids.iter().zip(&answers) {
+        assert_eq!(answer.status, 201, "{id}: {answer:?}");
+        assert_eq!(world.stored(id).await["_rev"], rev(answer), "the revision that was acknowledged is the one");
+        assert!(rev(answer).starts_with("2-"), "{answer:?}");
+        assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
+    }
+    world.store.struck(ids.len()).await;
+    world.audit(&ids).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_that_did_not_arrive_is_sent_again() {
+    let world = World::start().await;
+    let mut acts = Vec::new();
+    for end in [End::Fin, End::Reset] {
+        for after in cuts(&[0, 1, 40, 300, 600, 900]) {
+            acts.push(Act::CutRequest(after, end));
+        }
+    }
+    acts.push(answer(500, r#"{"error":"internal_server_error","reason":"passing"}"#));
+    acts.push(answer(503, "not JSON at all"));
+    let (ids, revs) = planned(&world, acts).await;
+    let answers = put_all(&world, &ids, &revs).await;
+    for (id, answer) in ids.iter().zip(&answers) {
+        assert_eq!(answer.status, 201, "{id}: {answer:?}");
+        assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
+        assert_eq!(world.stored(id).await["_rev"], rev(answer));
+    }
+    world.audit(&ids).await;
+    world.stop().await;
+}
+
+/// The client is told 504, which means that nobody knows; in the background it is found out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_falls_silent_costs_no_attachment() {
+    let world = World::start().await;
+    let silent = [0, 30, 200].map(|after| Act::CutAnswer(after, End::Silence));
+    let (ids, revs) = planned(&world, silent.into()).await;
+    for (id, answer) in ids.iter().zip(put_all(&world, &ids, &revs).await) {
+        assert_eq!(answer.status, 504, "{id}: {answer:?}");
+        assert_eq!(json(&answer)["error"], "gateway_timeout");
+        assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await, "it had been saved");
+    }
+    world.audit(&ids).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_save_is_passed_on_and_its_object_goes() {
+    let world = World::start().await;
+    let refusals = [
+        (401, r#"{"error":"unauthorized","reason":"not you"}"#),
+        (403, r#"{"error":"forbidden","reason":"not today"}"#),
+        (404, r#"{"error":"not_found","reason":"no_db_file"}"#),
+        (412, r#"{"error":"missing_stub","reason":"a stub"}"#),
+        (413, r#"{"error":"document_too_large","reason":"doc"}"#),
+    ];
+    let (ids, revs) = planned(&world, refusals.map(|(status, body)| answer(status, body)).into()).await;
+    for ((status, body), got) in refusals.iter().zip(put_all(&world, &ids, &revs).await) {
+        assert_eq!((got.status, got.text().as_str()), (*status, *body));
+    }
+    world.gateway.settled().await;
+    for id in &ids {
+        assert!(!world.whole_or_nothing(id, "call.mp3", RECORDING).await);
+    }
+    world.audit(&ids).await;
+    assert!(world.s3.objects(BUCKET).is_empty());
+    world.stop().await;
+}
+
+/// The first save was written and its answer lost; what the second one hears says nothing about the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_after_a_lost_answer_takes_nothing_away() {
+    let world = World::start().await;
+    let (ids, revs) = planned(&world, vec![Act::CutAnswer(0, End::Fin); 3]).await;
+    for (id, status) in ids.iter().zip([403, 404, 500]) {
+        // The question after the lost answer is lost too, so that the save is sent again; and the one after that.
+        world.store.rule("GET", &format!("/{id}?*revs=true"), 2, Act::CutRequest(0, End::Reset));
+        world.store.rule("PUT", &format!("/{id} "), 1, answer(status, r#"{"error":"x","reason":"x"}"#));
+    }
+    for (id, answer) in ids.iter().zip(put_all(&world, &ids, &revs).await) {
+        assert_eq!(answer.status, 201, "{id}: {answer:?}");
+        assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
+    }
+    world.store.struck(4 * ids.len()).await;
+    world.audit(&ids).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_overtaken_gets_409_and_the_old_attachment_stays() {
+    let world = World::start().await;
+    let old = bytes(10_000, 1);
+    let mut rev = world.with_attachment("doc", &old).await;
+    for size in [10, 6 << 20] {
+        let gate = Arc::new(Notify::new());
+        world.store.rule("PUT", "/doc ", 1, Act::Hold(Arc::clone(&gate)));
+        let new = bytes(size, 2);
+        let (put, ()) = tokio::join!(world.gateway.put("doc", "call.mp3", &rev, &new), async {
+            world.store.struck(if size == 10 { 1 } else { 2 }).await;
+            world.touch("doc").await;
+            gate.notify_one();
+        });
+        assert_eq!((put.status, json(&put)["error"].as_str()), (409, Some("conflict")), "{put:?}");
+        rev = world.stored("doc").await["_rev"].as_str().expect("a revision").to_owned();
+        assert!(world.whole_or_nothing("doc", "call.mp3", &old).await);
+        world.audit(&["doc".to_owned()]).await;
+    }
+    world.stop().await;
+}
+
+/// The save is written, and then the store is gone: nobody knows, so the object has to stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_stays_while_nobody_knows_whether_it_was_saved() {
+    let world = World::start().await;
+    let rev = world.document("doc").await;
+    world.store.rule("PUT", "/doc ", 1, Act::AnswerAndShut);
+    let put = world.gateway.put("doc", "call.mp3", &rev, RECORDING).await;
+    assert_eq!(put.status, 504, "{put:?}");
+    assert_eq!(world.s3.objects(BUCKET).len(), 1, "it may have been saved, and it was");
+    world.store.open();
+    world.gateway.settled().await;
+    assert!(world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
+    world.audit(&["doc".to_owned()]).await;
+    world.stop().await;
+}
+
+/// The save never arrived, and then the document has moved on: the object goes once the store says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_goes_once_it_is_known_that_it_was_not_saved() {
+    let world = World::start().await;
+    let rev = world.document("doc").await;
+    world.store.rule("PUT", "/doc ", 1, Act::CutRequest(10, End::Reset));
+    world.store.rule("GET", "/doc?*revs=true", 1, Act::Shut);
+    let put = world.gateway.put("doc", "call.mp3", &rev, RECORDING).await;
+    assert_eq!(put.status, 504, "{put:?}");
+    assert_eq!(world.s3.objects(BUCKET).len(), 1, "nobody knows yet");
+    world.touch("doc").await;
+    world.store.open();
+    world.gateway.settled().await;
+    assert!(!world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
+    world.audit(&["doc".to_owned()]).await;
+    assert!(world.s3.objects(BUCKET).is_empty());
+    world.stop().await;
+}
+
+/// A store that cannot even be connected to has seen nothing; a connection that breaks at that moment leaves it open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_that_never_left_takes_its_object_along() {
+    let world = World::start().await;
+    let rev = world.document("doc").await;
+    let gate = Arc::new(Notify::new());
+    world.bucket.rule("PUT", "_call", 1, Act::Hold(Arc::clone(&gate)));
+    let (put, ()) = tokio::join!(world.gateway.put("doc", "call.mp3", &rev, RECORDING), async {
+        world.bucket.struck(1).await;
+        world.store.shut();
+        gate.notify_one();
+    });
+    assert_eq!(put.status, 504, "{put:?}");
+    world.touch("doc").await;
+    world.store.open();
+    world.gateway.settled().await;
+    assert!(world.s3.objects(BUCKET).is_empty());
+    assert!(!world.whole_or_nothing("doc", "call.mp3", RECORDING).await);
+    world.audit(&["doc".to_owned()]).await;
+    world.stop().await;
+}
+
+/// An overwrite of which nobody heard: saved or not, one object is left, and it is the document's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overwrite_that_nobody_heard_of_leaves_one_object() {
+    let world = World::start().await;
+    let ids = ["saved".to_owned(), "replaced".to_owned(), "lost".to_owned()];
+    let revs = join_all(ids.iter().map(|id| world.with_attachment(id, b"the old recording"))).await;
+    for id in &ids {
+        let act = if id == "lost" { Act::CutRequest(9, End::Silence) } else { Act::CutAnswer(0, End::Silence) };
+        world.store.rule("PUT", &format!("/{id} "), 1, act);
+    }
+    for answer in put_all(&world, &ids, &revs).await {
+        assert_eq!(answer.status, 504, "{answer:?}");
+    }
+    let newer = world.stored("replaced").await["_rev"].as_str().expect("a revision").to_owned();
+    let put = world.gateway.put("replaced", "call.mp3", &newer, b"the newest").await;
+    assert_eq!(put.status, 201, "{put:?}");
+    world.touch("lost").await;
+    world.gateway.settled().await;
+    assert!(world.whole_or_nothing("saved", "call.mp3", RECORDING).await);
+    assert!(world.whole_or_nothing("replaced", "call.mp3", b"the newest").await);
+    assert!(world.whole_or_nothing("lost", "call.mp3", b"the old recording").await);
+    world.audit(&ids).await;
+    world.stop().await;
+}
+
+/// The revision is a leaf, but not the one that wins: what became of the save is seen on its own branch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_on_a_losing_branch_is_found_out() {
+    let world = World::start().await;
+    let target = format!("/{}/_bulk_docs", world.gateway.path());
+    let branch = |rev: &str| format!(r#"{{"_id":"doc","_rev":"{rev}","pvt_type":"call_recording"}}"#);
+    let (loser, winner) = ("1-11111111111111111111111111111111", "1-99999999999999999999999999999999");
+    let text = format!(r#"{{"new_edits":false,"docs":[{},{}]}}"#, branch(loser), branch(winner));
+    let made = world.gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    // The winning branch is longer than the other one will be.
+    world.touch("doc").await;
+    world.touch("doc").await;
+    world.store.rule("PUT", "/doc ", 1, Act::CutAnswer(0, End::Fin));
+    let put = world.gateway.put("doc", "call.mp3", loser, RECORDING).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let saved = rev(&put);
+    let got = world.gateway.get(&format!("doc/call.mp3?rev={saved}")).await;
+    assert_eq!((got.status, got.body.as_slice()), (200, RECORDING));
+    world.gateway.settled().await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 1);
+    world.stop().await;
+}
+
+/// The program's end drops what is still at work, wherever that is: it says what it leaves, and ends.
+#[test]
+fn a_program_that_ends_during_a_save_leaves_an_object_and_ends() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let (s3, metrics) = runtime.block_on(async {
+        let world = World::start().await;
+        let rev = world.document("doc").await;
+        world.store.rule("PUT", "/doc ", 1, Act::Hold(Arc::new(Notify::new())));
+        tokio::select! {
+            put = world.gateway.put("doc", "call.mp3", &rev, RECORDING) => panic!("it waits: {put:?}"),
+            () = world.store.struck(1) => {}
+        }
+        let kept = (Arc::clone(&world.s3), world.gateway.app.gateway.metrics.clone());
+        // Not stopped in good order: it is still at work when the runtime ends.
+        std::mem::forget(world);
+        kept
+    });
+    drop(runtime);
+    assert_eq!(s3.objects(BUCKET).len(), 1);
+    let metrics = String::from_utf8(metrics.text(Levels::default())).expect("text");
+    assert!(metrics.contains("\nstowage_objects_left_total 1\n"), "{metrics}");
+}

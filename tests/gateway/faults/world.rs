@@ -1,0 +1,155 @@
+//! A gateway whose store and whose S3 server can be made to fail, and the audit of what is left.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::gate::Gate;
+use stowage_testing::gateway::{Couch, Running, STORAGE, Setup, json};
+use stowage_testing::is_long;
+use stowage_testing::raw::RawResponse;
+use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+
+/// The bucket of the plan.
+pub const BUCKET: &str = "recordings";
+
+/// A gateway between two gates.
+#[derive(Debug)]
+pub struct World {
+    /// The gateway.
+    pub gateway: Running,
+    /// Where its attachments go.
+    pub s3: Arc<S3Server>,
+    /// In front of the store.
+    pub store: Gate,
+    /// In front of the S3 server.
+    pub bucket: Gate,
+}
+
+impl World {
+    /// A gateway with deadlines that a test can wait for.
+    pub async fn start() -> Self {
+        Self::with(Setup::default().set("timeouts.response_head", "2s").set("timeouts.idle_body", "1s")).await
+    }
+
+    /// A gateway; its plan sends the month database's attachments to S3.
+    pub async fn with(setup: Setup) -> Self {
+        let couch = Couch::start().await;
+        let store = Gate::start(couch.address());
+        let gateway = setup.upstream(&store.url()).start_over(couch).await;
+        let s3 = Arc::new(S3Server::start().await);
+        s3.make_bucket(BUCKET);
+        let bucket = Gate::start(s3.address());
+        gateway.plan("s3", settings(bucket.port())).await;
+        Self { gateway, s3, store, bucket }
+    }
+
+    /// A new document with an attachment `call.mp3` in S3; gives its revision.
+    pub async fn with_attachment(&self, id: &str, body: &[u8]) -> String {
+        let rev = self.document(id).await;
+        let put = self.gateway.put(id, "call.mp3", &rev, body).await;
+        assert_eq!(put.status, 201, "{put:?}");
+        stowage_testing::gateway::rev(&put)
+    }
+
+    /// A new document; gives its revision.
+    pub async fn document(&self, id: &str) -> String {
+        self.gateway.document(id, json!({ "pvt_type": "call_recording" })).await
+    }
+
+    /// The document as the store has it, asked past the gateway; null where there is none.
+    pub async fn stored(&self, id: &str) -> Value {
+        let answer = self.gateway.couch.request("GET", &format!("/{}/{id}", self.gateway.path()), "", b"").await;
+        if answer.status == 200 { json(&answer) } else { Value::Null }
+    }
+
+    /// Changes a document past the gateway.
+    pub async fn touch(&self, id: &str) {
+        let mut document = self.stored(id).await;
+        document["touched"] = json!(true);
+        let target = format!("/{}/{id}", self.gateway.path());
+        let text = document.to_string();
+        let saved = self.gateway.couch.request("PUT", &target, "application/json", text.as_bytes()).await;
+        assert_eq!(saved.status, 201, "{saved:?}");
+    }
+
+    /// Once everything is quiet: the objects are exactly those that these documents name, and no upload is pending.
+    pub async fn audit(&self, ids: &[String]) {
+        self.gateway.settled().await;
+        let mut named = BTreeSet::new();
+        for id in ids {
+            let document = self.stored(id).await;
+            let pointers = document["pvt_attachments"].as_object().cloned().unwrap_or_default();
+            for pointer in pointers.values() {
+                named.insert(pointer["stowage"]["location"]["key"].as_str().expect("a key").to_owned());
+            }
+        }
+        let there: BTreeSet<String> = self.s3.objects(BUCKET).into_keys().collect();
+        assert_eq!(there, named, "objects, and what documents name");
+        // What was cut off is the server's to clear away.
+        let cleared = async {
+            while !self.s3.pending().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let cleared = tokio::time::timeout(Duration::from_secs(5), cleared).await;
+        assert!(cleared.is_ok(), "pending uploads: {:?}", self.s3.pending());
+    }
+
+    /// An attachment is either there with exactly these bytes, or not at all; says which.
+    pub async fn whole_or_nothing(&self, id: &str, name: &str, body: &[u8]) -> bool {
+        let there = self.stored(id).await["pvt_attachments"][name].is_object();
+        let got = self.gateway.get(&format!("{id}/{name}")).await;
+        if there {
+            assert_eq!(got.status, 200, "{id}/{name}: {got:?}");
+            assert!(got.complete && got.body == body, "{id}/{name}: {} bytes", got.body.len());
+        } else {
+            assert_eq!(got.status, 404, "{id}/{name}: {got:?}");
+        }
+        there
+    }
+
+    /// Stops the gateway; nothing may be left.
+    pub async fn stop(self) {
+        self.gateway.stop().await;
+    }
+}
+
+/// The settings of a storage on this machine.
+pub fn settings(port: u16) -> Value {
+    json!({
+        "host": "127.0.0.1", "port": port, "scheme": "http", "bucket": BUCKET, "key": ACCESS_KEY,
+        "secret": SECRET_KEY, "bucket_access_method": "path",
+    })
+}
+
+/// Where a message is cut: at these bytes, and in `./test --long` at every fifth up to the last of them.
+pub fn cuts(chosen: &[usize]) -> Vec<usize> {
+    let last = chosen.iter().max().copied().unwrap_or_default();
+    let step = if is_long() { 5 } else { last + 1 };
+    let mut all: Vec<usize> = chosen.iter().copied().chain((0..=last).step_by(step)).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Bytes that differ from place to place.
+pub fn bytes(length: usize, seed: u8) -> Vec<u8> {
+    let mut state = u32::from(seed) + 1;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(next).collect()
+}
+
+/// The answer is a refusal in CouchDB's form that tells nothing of the storage but its id and a status.
+pub fn assert_refusal(answer: &RawResponse, status: u16, reason: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    let body = json(answer);
+    let members: Vec<&String> = body.as_object().expect("an object").keys().collect();
+    assert_eq!(members, ["error", "reason"], "{body}");
+    assert_eq!(body["reason"], json!(reason.replace("{id}", STORAGE)), "{body}");
+}

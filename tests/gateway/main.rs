@@ -1,0 +1,26 @@
+//! The gateway as clients of CouchDB see it, and what is stored where.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "a test that cannot go on has failed, and the rules of the programs do not bind their tests"
+)]
+
+mod attachments;
+mod connections;
+mod copies;
+mod documents;
+mod documents_life;
+mod faults;
+mod plans;
+mod present;
+mod proxy;
+mod replication;

@@ -1,0 +1,105 @@
+//! What is asked of CouchDB for a plan, and how often.
+
+use serde_json::json;
+
+use crate::plans::{database, file, goes_to, save, storage};
+use stowage_testing::gateway::{Couch, Running, Setup};
+use stowage_testing::spy::Spy;
+
+/// A gateway whose CouchDB is behind a spy, with the path of its month database.
+async fn spied(setup: Setup) -> (Spy, Running, String) {
+    let couch = Couch::start().await;
+    let spy = Spy::start(&couch.url).await;
+    let gateway = setup.upstream(&spy.url()).start_over(couch).await;
+    spy.wait_for(&format!("GET /{}/_changes", gateway.couch.plans)).await;
+    let path = database(&gateway, &gateway.database()).await;
+    (spy, gateway, path)
+}
+
+fn modb_plan(directory: &str) -> serde_json::Value {
+    storage(json!({ "a": file(directory) }), json!({ "modb": { "attachments": { "handler": "a" } } }))
+}
+
+#[tokio::test]
+async fn without_a_plan_no_document_is_read() {
+    let (spy, gateway, path) = spied(Setup::default()).await;
+    let target = format!("/{path}/doc/call.mp3");
+    for method in ["PUT", "GET", "HEAD"] {
+        let answer = gateway.request(method, &target, &[("Content-Type", "audio/mpeg")], b"").await;
+        assert!(answer.status < 300, "{answer:?}");
+    }
+    let asked: Vec<String> = spy.seen().into_iter().filter(|line| line.contains(&path)).collect();
+    assert_eq!(asked, [format!("PUT {target}"), format!("GET {target}"), format!("HEAD {target}")]);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_asked_for_once() {
+    let (spy, gateway, path) = spied(Setup::default()).await;
+    for _ in 0..20 {
+        assert_eq!(goes_to(&gateway, &path, json!({})).await, None);
+    }
+    let plans = &gateway.couch.plans;
+    assert_eq!(spy.count(&format!("GET /{plans}/system")), 1, "{:?}", spy.seen());
+    assert_eq!(spy.count(&format!("GET /{plans}/{}", gateway.account)), 1);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_is_loaded_once_however_many_wait() {
+    let (spy, gateway, path) = spied(Setup::default()).await;
+    let (plans, account) = (gateway.couch.plans.clone(), gateway.account.clone());
+    let mut own = modb_plan("a");
+    own["pvt_plan_id"] = json!("reseller");
+    save(&gateway, &account, own).await;
+    save(&gateway, "reseller", json!({ "pvt_type": "storage_plan" })).await;
+    spy.hold(&format!("/{plans}/system"));
+    let all = (0..50).map(|index| {
+        let (gateway, target) = (&gateway, format!("/{path}/doc{index}/call.mp3"));
+        async move { gateway.request("PUT", &target, &[], b"bytes").await.status }
+    });
+    let waiting = async {
+        while gateway.app.admission.in_flight() < 50 {
+            tokio::task::yield_now().await;
+        }
+        spy.release();
+    };
+    let (statuses, ()) = tokio::join!(futures_util::future::join_all(all), waiting);
+    assert_eq!(statuses, [201; 50]);
+    for id in ["system", &account, "reseller"] {
+        assert_eq!(spy.count(&format!("GET /{plans}/{id}")), 1, "{id}");
+    }
+    gateway.settled().await;
+    assert_eq!(gateway.stored().len(), 50);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_known_plan_serves_while_the_plans_cannot_be_asked() {
+    let (spy, gateway, path) = spied(Setup::default().set("plans.refresh", "1ms")).await;
+    save(&gateway, &gateway.account, modb_plan("a")).await;
+    crate::plans::within_a_second("the plan", async || goes_to(&gateway, &path, json!({})).await.is_some()).await;
+    let plans = format!("/{}/", gateway.couch.plans);
+    let before = spy.count(&format!("GET {plans}{}", gateway.account));
+    spy.close(&plans);
+    for _ in 0..5 {
+        assert_eq!(goes_to(&gateway, &path, json!({})).await.as_deref(), Some("a"));
+    }
+    assert!(spy.count(&format!("GET {plans}{}", gateway.account)) > before, "its age has made it ask");
+    spy.open();
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_plan_that_is_too_old_is_not_guessed() {
+    let (spy, gateway, path) = spied(Setup::default().set("plans.refresh", "1ms").set("plans.stale", "1ms")).await;
+    save(&gateway, &gateway.account, modb_plan("a")).await;
+    crate::plans::within_a_second("the plan", async || goes_to(&gateway, &path, json!({})).await.is_some()).await;
+    spy.close(&format!("/{}/", gateway.couch.plans));
+    let answer = gateway.put("doc", "call.mp3", "", b"bytes").await;
+    assert_eq!(answer.status, 504, "{answer:?}");
+    assert!(answer.text().contains("plans"), "{answer:?}");
+    assert_eq!(gateway.get("doc").await.status, 404, "nothing is stored in CouchDB instead");
+    spy.open();
+    gateway.stop().await;
+}

@@ -1,0 +1,113 @@
+//! The changes feed of the plans database: what is saved there is used within a second.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::service::service_fn;
+use serde_json::{Value, json};
+
+use crate::plans::{database, file, goes_to, save, storage, within_a_second};
+use stowage_testing::gateway::{Running, Setup, json as parsed};
+use stowage_testing::serve::{listen, serve};
+use stowage_testing::upstream::soon;
+
+async fn start(setup: Setup) -> (Running, String) {
+    let gateway = setup.start().await;
+    let path = database(&gateway, &gateway.database()).await;
+    (gateway, path)
+}
+
+fn modb_plan(directory: &str) -> Value {
+    storage(json!({ "a": file(directory) }), json!({ "modb": { "attachments": { "handler": "a" } } }))
+}
+
+#[tokio::test]
+async fn plans_are_used_changed_and_gone_within_a_second() {
+    let (gateway, path) = start(Setup::default()).await;
+    let account = gateway.account.clone();
+    assert_eq!(goes_to(&gateway, &path, json!({})).await, None);
+    for directory in ["first", "second", "third"] {
+        save(&gateway, &account, modb_plan(directory)).await;
+        within_a_second(directory, async || goes_to(&gateway, &path, json!({})).await.as_deref() == Some(directory))
+            .await;
+    }
+    let target = format!("/{}/{account}", gateway.couch.plans);
+    let rev = parsed(&gateway.couch.request("GET", &target, "", b"").await)["_rev"].clone();
+    let deleted = format!("{target}?rev={}", rev.as_str().unwrap());
+    assert_eq!(gateway.couch.request("DELETE", &deleted, "", b"").await.status, 200);
+    within_a_second("deleted", async || goes_to(&gateway, &path, json!({})).await.is_none()).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_systems_and_a_resellers_plan_too() {
+    let (gateway, path) = start(Setup::default()).await;
+    assert_eq!(goes_to(&gateway, &path, json!({})).await, None);
+    save(&gateway, "system", modb_plan("system")).await;
+    within_a_second("system", async || goes_to(&gateway, &path, json!({})).await.as_deref() == Some("system")).await;
+    let own = json!({ "pvt_type": "storage", "pvt_plan_id": "reseller" });
+    save(&gateway, &gateway.account, own).await;
+    let reseller = json!({ "pvt_type": "storage_plan", "attachments": { "a": file("reseller") } });
+    save(&gateway, "reseller", reseller).await;
+    within_a_second("reseller", async || goes_to(&gateway, &path, json!({})).await.as_deref() == Some("reseller"))
+        .await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_users_plan_that_changes_is_used_and_one_that_is_gone_is_not() {
+    let (gateway, path) = start(Setup::default()).await;
+    let user = format!("user_{}", gateway.account);
+    let mut plan = modb_plan("first");
+    plan["pvt_account_id"] = json!(gateway.account);
+    let owned = json!({ "owner_id": user });
+    for directory in ["first", "second"] {
+        plan["attachments"]["a"] = file(directory);
+        save(&gateway, &user, plan.clone()).await;
+        within_a_second(directory, async || {
+            goes_to(&gateway, &path, owned.clone()).await.as_deref() == Some(directory)
+        })
+        .await;
+    }
+    plan["pvt_deleted"] = json!(true);
+    save(&gateway, &user, plan).await;
+    within_a_second("gone", async || goes_to(&gateway, &path, owned.clone()).await.is_none()).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_without_plans_serves_and_finds_them_when_they_appear() {
+    let plans = format!("plans_{}", uuid::Uuid::new_v4().simple());
+    let (mut gateway, path) = start(Setup::default().set("plans.database", &plans)).await;
+    assert_eq!(goes_to(&gateway, &path, json!({})).await, None, "up and serving without a plans database");
+    gateway.couch.plans = database(&gateway, &plans).await;
+    save(&gateway, &gateway.account, modb_plan("a")).await;
+    within_a_second("the plans", async || goes_to(&gateway, &path, json!({})).await.as_deref() == Some("a")).await;
+    gateway.stop().await;
+}
+
+/// A box in between that ends the feed as soon as it has begun is not asked ten times a second for ever.
+#[tokio::test]
+async fn a_feed_that_is_ended_at_once_is_asked_for_at_growing_pauses() {
+    let (listener, address) = listen().await;
+    let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let _served = serve(listener, move |_| {
+        let sender = sender.clone();
+        service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            if request.uri().path().ends_with("/_changes") {
+                let _ = sender.send(Instant::now());
+            }
+            async { Ok::<_, Infallible>(hyper::Response::new(Full::new(Bytes::from_static(b"\n")))) }
+        })
+    });
+    let gateway = Setup::default().upstream(&format!("http://{address}")).start().await;
+    let mut times = Vec::new();
+    for _ in 0..6 {
+        times.push(soon("the feed to be asked for", asked.recv()).await.expect("the gateway runs"));
+    }
+    let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses[4] > Duration::from_millis(1200) && pauses[4] > pauses[1] * 2, "{pauses:?}");
+    drop(gateway);
+}

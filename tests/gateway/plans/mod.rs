@@ -1,0 +1,81 @@
+//! Storage plans end to end: what the documents of the plans database make of a PUT.
+
+mod cache;
+mod classes;
+mod feed;
+mod merge;
+mod names;
+mod refusals;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use stowage_testing::gateway::{Running, json as parsed};
+use stowage_testing::raw::RawResponse;
+
+/// A `file` storage that writes below `directory`.
+fn file(directory: &str) -> Value {
+    json!({ "handler": "file", "settings": { "directory": directory } })
+}
+
+/// A plan of a system, an account or a user.
+fn storage(attachments: Value, plan: Value) -> Value {
+    json!({ "pvt_type": "storage", "attachments": attachments, "plan": plan })
+}
+
+/// Saves a document of the plans database, and leaves it to the feed to tell the gateway.
+async fn save(gateway: &Running, id: &str, mut document: Value) {
+    let target = format!("/{}/{id}", gateway.couch.plans);
+    let old = gateway.couch.request("GET", &target, "", b"").await;
+    if old.status == 200 {
+        document["_rev"] = parsed(&old)["_rev"].clone();
+    }
+    let text = document.to_string();
+    let saved = gateway.couch.request("PUT", &target, "application/json", text.as_bytes()).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+}
+
+/// Makes a database and gives its name as it stands in a path.
+async fn database(gateway: &Running, name: &str) -> String {
+    let path = name.replace('/', "%2F").replace('+', "%2B");
+    let made = gateway.couch.request("PUT", &format!("/{path}"), "", b"").await;
+    assert!(matches!(made.status, 201 | 412), "{name}: {made:?}");
+    path
+}
+
+/// Makes a new document with an attachment and answers the PUT of that.
+async fn put_as(gateway: &Running, path: &str, id: &str, name: &str, members: Value) -> RawResponse {
+    let headers = [("Content-Type", "application/json")];
+    let target = format!("/{path}/{id}");
+    let made = gateway.request("PUT", &target, &headers, members.to_string().as_bytes()).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let rev = parsed(&made)["rev"].as_str().unwrap().to_owned();
+    gateway.request("PUT", &format!("{target}/{name}?rev={rev}"), &[("Content-Type", "audio/mpeg")], b"bytes").await
+}
+
+/// Where the attachment of a new document goes: the first folder below the root, or nothing where CouchDB has it.
+async fn goes_to(gateway: &Running, path: &str, members: Value) -> Option<String> {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let put = put_as(gateway, path, &id, "call.mp3", members).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let got = gateway.request("GET", &format!("/{path}/{id}/call.mp3"), &[], b"").await;
+    assert_eq!((got.status, got.body.as_slice()), (200, &b"bytes"[..]), "{got:?}");
+    let found = gateway.stored().into_iter().find(|stored| stored.contains(&id));
+    let document = parsed(&gateway.couch.request("GET", &format!("/{path}/{id}"), "", b"").await);
+    assert_eq!(document["_attachments"].is_null(), found.is_some(), "{document}");
+    found.map(|stored| stored.split('/').next().unwrap_or_default().to_owned())
+}
+
+/// Repeats until it is so; a second is what a changed plan may take.
+async fn within_a_second(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !so().await {
+        assert!(began.elapsed() < Duration::from_secs(1), "{what}: not within a second");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn object(members: &[(&str, Value)]) -> Value {
+    Value::Object(members.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect::<Map<_, _>>())
+}

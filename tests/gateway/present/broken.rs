@@ -1,0 +1,167 @@
+//! What cannot be read: its status where it is known before the head of the answer, a broken body after.
+
+use serde_json::json;
+
+use crate::present::twins::Twins;
+use stowage_testing::gateway::{Setup, json as parsed};
+use stowage_testing::raw::RawClient;
+use stowage_testing::recorder::Recorder;
+use stowage_testing::upstream::{Upstream, soon};
+
+const FORMS: [(&str, &str, &str); 5] = [
+    ("GET", "doc?attachments=true", "application/json"),
+    ("GET", "doc?attachments=true", "multipart/related"),
+    ("GET", "doc?open_revs=all", "multipart/mixed"),
+    ("GET", "doc?open_revs=all&attachments=true", "application/json"),
+    ("GET", "_all_docs?include_docs=true&attachments=true&key=%22doc%22", "*/*"),
+];
+
+#[tokio::test]
+async fn an_object_that_is_gone_is_said_before_anything_else() {
+    let twins = Twins::start().await;
+    twins.make("doc", &json!({}), &[("a.mp3", b"sound")]).await;
+    for file in twins.gateway.stored() {
+        std::fs::remove_file(twins.gateway.files().join(file)).unwrap();
+    }
+    for (method, rest, accept) in FORMS {
+        let target = format!("/{}/{rest}", twins.gateway.path());
+        let shown = twins.gateway.request(method, &target, &[("Accept", accept)], b"").await;
+        assert_eq!(shown.status, 404, "{rest} {accept}: {shown:?}");
+        assert!(parsed(&shown)["reason"].as_str().unwrap().contains("gone from storage"), "{shown:?}");
+    }
+    let target = format!("/{}/_bulk_get?attachments=true", twins.gateway.path());
+    let json = [("Content-Type", "application/json")];
+    let shown = twins.gateway.request("POST", &target, &json, br#"{"docs":[{"id":"doc"}]}"#).await;
+    assert_eq!(shown.status, 404, "{shown:?}");
+    assert_eq!(twins.gateway.get("doc").await.status, 200, "stubs ask no storage");
+    let records = twins.gateway.app.gateway.records.last();
+    assert_eq!(
+        (records.len(), &records[0]["operation"], &records[0]["attachment_name"]),
+        (1, &json!("get"), &json!("a.mp3"))
+    );
+    twins.gateway.settled().await;
+    twins.stop().await;
+}
+
+#[tokio::test]
+async fn a_storage_that_is_down_is_504() {
+    let gateway = Setup::default().set("couchdb.present_stubs", "true").start().await;
+    let storage = Recorder::start().await;
+    gateway.plan("http", json!({ "url": storage.url("/objects") })).await;
+    assert_eq!(gateway.put("doc", "a.mp3", "", b"sound").await.status, 201);
+    drop(storage);
+    for (method, rest, accept) in FORMS {
+        let target = format!("/{}/{rest}", gateway.path());
+        let shown = gateway.request(method, &target, &[("Accept", accept)], b"").await;
+        assert_eq!(shown.status, 504, "{rest} {accept}: {shown:?}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn what_breaks_later_breaks_the_body() {
+    let twins = Twins::start().await;
+    // The newest comes first; it is long enough for the head to be on its way.
+    let long = vec![b'x'; 1 << 20];
+    twins.make("doc", &json!({}), &[("a.mp3", b"second"), ("b.mp3", &long)]).await;
+    let second = twins.stored("doc").await["pvt_attachments"]["a.mp3"]["stowage"]["location"].to_string();
+    let file =
+        twins.gateway.stored().into_iter().find(|file| second.contains(file.rsplit('/').next().unwrap())).unwrap();
+    std::fs::remove_file(twins.gateway.files().join(file)).unwrap();
+    for (method, rest, accept) in FORMS {
+        let target = format!("/{}/{rest}", twins.gateway.path());
+        let shown = twins.gateway.request(method, &target, &[("Accept", accept)], b"").await;
+        assert_eq!((shown.status, shown.complete), (200, false), "{rest} {accept}: {shown:?}");
+    }
+    twins.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_that_is_shorter_than_its_document_says_is_no_clean_end() {
+    let twins = Twins::start().await;
+    let long = vec![b'x'; 100_000];
+    twins.make("doc", &json!({}), &[("a.mp3", &long)]).await;
+    let file = twins.gateway.files().join(&twins.gateway.stored()[0]);
+    std::fs::write(file, &long[..50_000]).unwrap();
+    for (method, rest, accept) in FORMS {
+        let target = format!("/{}/{rest}", twins.gateway.path());
+        let shown = twins.gateway.request(method, &target, &[("Accept", accept)], b"").await;
+        assert!(!(shown.status == 200 && shown.complete), "{rest} {accept}");
+    }
+    twins.stop().await;
+}
+
+#[tokio::test]
+async fn a_couchdb_that_breaks_off_breaks_the_answer() {
+    let mut upstream = Upstream::start().await;
+    let gateway = Setup::default().set("couchdb.present_stubs", "true").upstream(&upstream.url()).start().await;
+    upstream.followed().await;
+    let path = gateway.path();
+    for (rest, text, ending) in [
+        ("_all_docs?include_docs=true", r#"{"rows":[{"doc":{"_id":"#, ""),
+        ("_all_docs?include_docs=true", r#"{"rows":[{"doc":{"_id":"#, "0\r\n\r\n"),
+        ("_all_docs?include_docs=true", r#"{"rows":[{"doc":{"_id":"a"}},"#, ""),
+        ("doc", r#"{"_id":"a","_attachments":{"#, "0\r\n\r\n"),
+        ("doc", r#"{"_id":"a","#, ""),
+    ] {
+        let target = format!("/{path}/{rest}");
+        let asking = gateway.request("GET", &target, &[], b"");
+        let answering = async {
+            loop {
+                let (mut connection, seen) = upstream.request().await;
+                if seen.target() == target {
+                    let head =
+                        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+                    connection.send(format!("{head}{:x}\r\n{text}\r\n{ending}", text.len())).await;
+                    drop(connection);
+                } else {
+                    connection.answer("404 Object Not Found", r#"{"error":"not_found","reason":"missing"}"#).await;
+                    upstream.keep(connection);
+                }
+            }
+        };
+        let shown = soon("the answer", async {
+            tokio::select! { shown = asking => shown, () = answering => unreachable!() }
+        })
+        .await;
+        assert!(shown.status == 504 || (shown.status == 200 && !shown.complete), "{rest}: {shown:?}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_too_large_is_not_passed_on() {
+    let twins = Twins::over(Setup::default().set("limits.document_bytes", "64 KiB")).await;
+    twins.make("small", &json!({}), &[("a.mp3", b"sound")]).await;
+    let json = [("Content-Type", "application/json")];
+    let long = json!({"pvt_attachments": {"a.mp3": {"handler": {"kz_att_http": {"url": "http://h/canary"}}}}, "x": "y".repeat(80_000)});
+    let target = format!("/{}/zlong", twins.gateway.path());
+    let saved = twins.couch("PUT", &target, &json, long.to_string().as_bytes()).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+    let shown = twins.gateway.get("zlong").await;
+    assert_eq!((shown.status, parsed(&shown)["error"].as_str()), (413, Some("document_too_large")), "{shown:?}");
+    let rows = twins.gateway.get("_all_docs?include_docs=true").await;
+    assert_eq!((rows.status, rows.complete), (200, false));
+    assert!(rows.text().contains(r#""id":"small""#) && !rows.text().contains("canary"));
+    twins.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_leaves_nothing_behind() {
+    let twins = Twins::start().await;
+    let long = vec![b'x'; 8 << 20];
+    twins.make("doc", &json!({}), &[("a.mp3", &long)]).await;
+    for (_, rest, accept) in FORMS {
+        let (name, value) = stowage_testing::gateway::authorization(&twins.gateway.couch.admin);
+        let mut client = RawClient::connect(twins.gateway.address).await.unwrap();
+        let path = twins.gateway.path();
+        client
+            .send(format!("GET /{path}/{rest} HTTP/1.1\r\nHost: h\r\nAccept: {accept}\r\n{name}: {value}\r\n\r\n"))
+            .await
+            .unwrap();
+        assert_eq!(client.head().await.unwrap().status, 200);
+        drop(client);
+    }
+    // Fails if anything goes on.
+    twins.stop().await;
+}

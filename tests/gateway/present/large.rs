@@ -1,0 +1,33 @@
+//! What is far larger than any buffer, and larger than a document may be.
+
+use serde_json::json;
+
+use crate::present::twins::Twins;
+use stowage_testing::gateway::{Setup, json as parsed};
+
+#[tokio::test]
+async fn inline_data_of_couchdbs_own_may_be_larger_than_a_document() {
+    let twins = Twins::over(Setup::default().set("limits.document_bytes", "64 KiB")).await;
+    let (rev, _) = twins.make("doc", &json!({"n": 1}), &[("a.mp3", b"sound")]).await;
+    let long: Vec<u8> = (0..900_000_u32).map(|index| (index % 253) as u8).collect();
+    let target = format!("/{}/doc/b.mp3?rev={rev}", twins.gateway.path());
+    let put = twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], &long).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(&long);
+    for (rest, pointer) in [
+        ("doc?attachments=true", ""),
+        ("_all_docs?include_docs=true&attachments=true", "/rows/0/doc"),
+        ("doc?open_revs=all&attachments=true", "/0/ok"),
+    ] {
+        let target = format!("/{}/{rest}", twins.gateway.path());
+        let shown = twins.gateway.request("GET", &target, &[("Accept", "application/json")], b"").await;
+        assert!(shown.complete, "{rest}");
+        let shown = parsed(&shown);
+        let document = shown.pointer(pointer).unwrap();
+        assert_eq!(document["_attachments"]["a.mp3"]["data"], "c291bmQ=", "{rest}");
+        assert!(document["_attachments"]["b.mp3"]["data"] == encoded.as_str(), "{rest}");
+        assert_eq!(document.get("pvt_attachments"), None);
+    }
+    twins.stop().await;
+}

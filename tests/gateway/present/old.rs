@@ -1,0 +1,100 @@
+//! Entries of KAZOO's, and links: shown as stubs, inlined, and never with what they hold.
+
+use serde_json::json;
+
+use crate::present::twins::Twins;
+use stowage_testing::gateway::{authorization, exchange, json as parsed};
+use stowage_testing::recorder::Recorder;
+
+async fn save(twins: &Twins, path: &str, document: &serde_json::Value) {
+    let json = [("Content-Type", "application/json")];
+    let saved = twins.couch("PUT", &format!("/{path}"), &json, document.to_string().as_bytes()).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+}
+
+#[tokio::test]
+async fn old_entries_and_links_are_shown_and_inlined() {
+    let twins = Twins::start().await;
+    let storage = Recorder::start().await;
+    storage.store("/far/old.mp3", "old sound");
+    storage.store("/far/bare.mp3", "bare");
+    let path = twins.gateway.path();
+    let native = format!("/{}/far/linked.mp3", twins.native);
+    twins.couch("PUT", &native, &[("Content-Type", "audio/mpeg")], b"linked sound").await;
+    let url = |name: &str| storage.url(&format!("/far/{name}")).replace("http://", "http://me:canary@");
+    let link = json!({"att_dbname": twins.native, "att_docid": "far", "att_name": "linked.mp3"});
+    let entries = json!({
+        "bare.mp3": {"handler": {"kz_att_http": {"url": url("bare.mp3")}}},
+        "link.mp3": {"content_type": "kazoo/dblink", "length": 0, "handler": {"kz_att_link": link}},
+        "old.mp3": {"content_type": "audio/mpeg", "length": 9, "handler": {"kz_att_http": {"url": url("old.mp3")}}},
+    });
+    save(&twins, &format!("{path}/doc"), &json!({ "pvt_attachments": entries })).await;
+    let get = async |rest: &str, accept: &str| {
+        let shown = twins.gateway.request("GET", &format!("/{path}/{rest}"), &[("Accept", accept)], b"").await;
+        assert_eq!(shown.status, 200, "{shown:?}");
+        assert!(!shown.text().contains("canary") && !shown.text().contains("pvt_attachments"), "{}", shown.text());
+        shown
+    };
+    let stubs = parsed(&get("doc", "*/*").await)["_attachments"].clone();
+    assert_eq!(stubs["old.mp3"], json!({"content_type": "audio/mpeg", "revpos": 1, "length": 9, "stub": true}));
+    assert_eq!(stubs["bare.mp3"], json!({"content_type": "application/octet-stream", "revpos": 1, "stub": true}));
+    assert_eq!(stubs["link.mp3"], json!({"content_type": "kazoo/dblink", "revpos": 1, "stub": true}));
+    let inline = parsed(&get("doc?attachments=true", "application/json").await)["_attachments"].clone();
+    let data = |name: &str| inline[name]["data"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (data("old.mp3"), data("bare.mp3"), data("link.mp3")),
+        ("b2xkIHNvdW5k".into(), "YmFyZQ==".into(), "bGlua2VkIHNvdW5k".into())
+    );
+    let parts = get("doc?attachments=true", "multipart/related").await;
+    assert_eq!(parts.header("content-length"), Some(&*parts.body.len().to_string()));
+    for part in [
+        "Content-Length: 9\r\n\r\nold sound\r\n",
+        "Content-Length: 4\r\n\r\nbare\r\n",
+        "Content-Length: 12\r\n\r\nlinked sound\r\n",
+    ] {
+        assert!(parts.text().contains(part), "{}", parts.text());
+    }
+    let rows = get("_all_docs?include_docs=true&attachments=true", "*/*").await;
+    assert_eq!(parsed(&rows)["rows"][0]["doc"]["_attachments"]["link.mp3"]["data"], "bGlua2VkIHNvdW5k");
+    twins.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_is_followed_with_the_clients_rights_only() {
+    let twins = Twins::start().await;
+    let path = twins.gateway.path();
+    let target = format!("/{}/far/linked.mp3", twins.native);
+    twins.couch("PUT", &target, &[("Content-Type", "audio/mpeg")], b"secret sound").await;
+    let link = json!({"att_dbname": twins.native, "att_docid": "far", "att_name": "linked.mp3"});
+    save(&twins, &format!("{path}/doc"), &json!({"pvt_attachments": {"link.mp3": {"handler": {"kz_att_link": link}}}}))
+        .await;
+    let user = twins.gateway.couch.user().await;
+    let anybody = json!({"admins": {"names": [], "roles": []}, "members": {"names": [user.0], "roles": []}});
+    let open = twins.couch("PUT", &format!("/{path}/_security"), &[], anybody.to_string().as_bytes()).await;
+    assert_eq!(open.status, 200, "{open:?}");
+    for accept in ["application/json", "multipart/related"] {
+        let headers = [authorization(&user), ("Accept".to_owned(), accept.to_owned())];
+        let target = format!("/{path}/doc?attachments=true");
+        let shown = exchange(twins.gateway.address, "GET", &target, &headers, b"").await;
+        assert!(matches!(shown.status, 401 | 403), "{shown:?}");
+        assert!(!shown.text().contains("sound"));
+    }
+    twins.stop().await;
+}
+
+#[tokio::test]
+async fn what_nobody_can_read_is_shown_and_refused_with_its_bytes() {
+    let twins = Twins::start().await;
+    let path = twins.gateway.path();
+    let entry = json!({"content_type": "audio/mpeg", "length": 3, "handler": {"kz_att_future": {"key": "canary"}}});
+    save(&twins, &format!("{path}/doc"), &json!({"n": 1, "pvt_attachments": {"a.mp3": entry}})).await;
+    let shown = twins.gateway.get("doc").await;
+    assert!(!shown.text().contains("canary"));
+    assert_eq!(parsed(&shown)["_attachments"]["a.mp3"]["length"], 3);
+    for accept in ["application/json", "multipart/related"] {
+        let target = format!("/{path}/doc?attachments=true");
+        let shown = twins.gateway.request("GET", &target, &[("Accept", accept)], b"").await;
+        assert_eq!(shown.status, 502, "{shown:?}");
+    }
+    twins.stop().await;
+}

@@ -1,0 +1,124 @@
+//! Connections are kept where HTTP allows it, on both sides, and one request is answered after the other.
+
+use super::{OK, World, exchange, get};
+use stowage_testing::upstream::soon;
+
+#[tokio::test]
+async fn both_sides_keep_their_connection() {
+    let mut world = World::start().await;
+    let mut client = world.client().await;
+    client.send(get("/first")).await.expect("sent");
+    let (mut connection, _) = world.upstream.request().await;
+    connection.answer("200 OK", "{}\n").await;
+    soon("an answer", client.response()).await.expect("an answer");
+    for target in ["/a", "/b", "/c"] {
+        assert_eq!(exchange(&mut client, &mut connection, target).await.status, 200);
+    }
+    let mut other = world.client().await;
+    assert_eq!(exchange(&mut other, &mut connection, "/of-another-client").await.status, 200);
+    assert!(!world.upstream.has_more(), "one connection is enough");
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let mut world = World::start().await;
+    let mut client = world.client().await;
+    let put = "PUT /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody";
+    client.send(format!("{}{put}{}", get("/1"), get("/3"))).await.expect("sent");
+    let (mut connection, seen) = world.upstream.request().await;
+    assert_eq!(seen.target(), "/1");
+    connection.answer("200 OK", "one").await;
+    let seen = connection.request().await;
+    assert_eq!((seen.target(), seen.body.as_slice()), ("/2", &b"body"[..]));
+    connection.answer("200 OK", "two").await;
+    assert_eq!(connection.request().await.target(), "/3");
+    connection.answer("200 OK", "three").await;
+    for text in ["one", "two", "three"] {
+        assert_eq!(soon("an answer", client.response()).await.expect("an answer").text(), text);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_wants_its_connection_closed_gets_that_and_the_upstream_keeps_its_own() {
+    let mut world = World::start().await;
+    let mut client = world.client().await;
+    client.send("GET /1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.expect("sent");
+    let (mut connection, seen) = world.upstream.request().await;
+    assert!(!seen.has("connection"), "{seen:?}");
+    connection.answer("200 OK", "{}\n").await;
+    let got = soon("an answer", client.response()).await.expect("an answer");
+    assert_eq!((got.header("connection"), got.text().as_str()), (Some("close"), "{}\n"));
+    assert_eq!(soon("the end", client.rest()).await.expect("a clean end"), b"");
+    let mut client = world.client().await;
+    assert_eq!(exchange(&mut client, &mut connection, "/2").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_upstream_that_closes_does_not_close_the_clients_connection() {
+    let mut world = World::start().await;
+    let mut client = world.client().await;
+    for target in ["/1", "/2"] {
+        client.send(get(target)).await.expect("sent");
+        let (mut connection, _) = world.upstream.request().await;
+        connection.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
+        let got = soon("an answer", client.response()).await.expect("an answer");
+        assert_eq!((got.text().as_str(), got.header("connection")), ("ok", None));
+        connection.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn old_clients_get_what_they_can_read() {
+    let mut world = World::start().await;
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let mut client = world.client().await;
+    client.send("GET /db HTTP/1.0\r\n\r\n").await.expect("sent");
+    let (mut connection, seen) = world.upstream.request().await;
+    assert_eq!(seen.line, "GET /db HTTP/1.1");
+    assert_eq!(seen.all("host"), [world.upstream.url().trim_start_matches("http://")], "CouchDB's own name");
+    connection.send(chunked).await;
+    let got = soon("an answer", client.response()).await.expect("an answer");
+    assert_eq!((got.version.as_str(), got.text().as_str()), ("HTTP/1.0", "abc"), "to the end of the connection");
+    assert_eq!(got.header("transfer-encoding"), None);
+
+    world.upstream.keep(connection);
+
+    let mut client = world.client().await;
+    let kept = "GET /db HTTP/1.0\r\nHost: old\r\nConnection: keep-alive\r\n\r\n";
+    for _ in 0..2 {
+        client.send(kept).await.expect("sent");
+        let (mut connection, seen) = world.upstream.request().await;
+        assert_eq!(seen.all("host"), ["old"]);
+        assert!(!seen.has("connection"));
+        connection.send(OK).await;
+        world.upstream.keep(connection);
+        let got = soon("an answer", client.response()).await.expect("an answer");
+        assert_eq!(got.header("connection").map(str::to_ascii_lowercase).as_deref(), Some("keep-alive"));
+    }
+    let (_, got) = world.pass("GET /db HTTP/1.0\r\n\r\n", OK).await;
+    assert_eq!(got.header("connection").map(str::to_ascii_lowercase).as_deref().unwrap_or("close"), "close");
+}
+
+/// A client that has said everything may close its half of the connection and still be answered.
+#[tokio::test]
+async fn a_client_that_closes_its_half_gets_its_answer() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut world = World::start().await;
+    for request in [
+        get("/db/doc"),
+        "PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody".to_owned(),
+        "POST /db/_find HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n".to_owned(),
+    ] {
+        let mut client = tokio::net::TcpStream::connect(world.gateway.address).await.expect("a connection");
+        client.write_all(request.as_bytes()).await.expect("sent");
+        client.shutdown().await.expect("half closed");
+        let (mut connection, _) = world.upstream.request().await;
+        connection.answer("200 OK", "{\"whole\":true}\n").await;
+        world.upstream.keep(connection);
+        let mut answer = String::new();
+        soon("the answer", client.read_to_string(&mut answer)).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("{\"whole\":true}\n"), "{answer:?}");
+    }
+    world.gateway.stop().await;
+}

@@ -1,0 +1,84 @@
+//! Scripts of other origins see of the gateway's own answers what CouchDB lets them see of its own.
+
+use super::{World, get};
+use stowage_testing::raw::RawResponse;
+use stowage_testing::upstream::soon;
+
+/// What CouchDB adds for an origin that it knows (`chttpd_cors:headers`).
+const RULES: &str = "Access-Control-Allow-Origin: https://app.example\r\nAccess-Control-Allow-Credentials: true\r\n\
+    Access-Control-Expose-Headers: content-type, cache-control, accept-ranges, etag, server\r\n";
+
+fn with_origin(method: &str, target: &str, origin: &str) -> String {
+    format!("{method} {target} HTTP/1.1\r\nHost: couch.example\r\nOrigin: {origin}\r\n\r\n")
+}
+
+fn couchdb(rules: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nServer: CouchDB/3.5.2 (Erlang OTP/26)\r\n{rules}Content-Length: 3\r\n\r\n{{}}\n")
+}
+
+fn rules(answer: &RawResponse) -> (Option<&str>, Option<&str>, bool) {
+    let allows = (answer.header("access-control-allow-origin"), answer.header("access-control-allow-credentials"));
+    (allows.0, allows.1, answer.header("access-control-expose-headers").is_some())
+}
+
+const TIMEOUTS: [(&str, &str); 2] = [("timeouts.response_head", "300ms"), ("timeouts.connect", "300ms")];
+
+/// An answer of the gateway alone, while the upstream is asked for its rules `asked` times and answers with `says`.
+async fn own_answer(world: &mut World, origin: &str, says: &str, asked: usize) -> RawResponse {
+    let mut client = world.client().await;
+    client.send(with_origin("GET", "/db/doc", origin)).await.expect("sent");
+    let (silent, seen) = world.upstream.request().await;
+    assert_eq!(seen.target(), "/db/doc");
+    for _ in 0..asked {
+        let (mut connection, seen) = world.upstream.request().await;
+        assert_eq!((seen.target(), seen.all("origin"), seen.all("host")), ("/", vec![origin], vec!["couch.example"]));
+        assert!(!seen.has("authorization"), "{seen:?}");
+        connection.send(couchdb(says)).await;
+    }
+    let answer = soon("an answer", client.response()).await.expect("an answer");
+    assert_eq!(answer.status, 504, "{answer:?}");
+    drop(silent);
+    answer
+}
+
+#[tokio::test]
+async fn couchdbs_rules_hold_for_the_gateways_own_answers() {
+    let mut world = World::with(&TIMEOUTS).await;
+    let allowed = (Some("https://app.example"), Some("true"), true);
+    let answer = own_answer(&mut world, "https://app.example", RULES, 1).await;
+    assert_eq!(rules(&answer), allowed, "{answer:?}");
+    let answer = own_answer(&mut world, "https://app.example", RULES, 0).await;
+    assert_eq!(rules(&answer), allowed, "it is remembered");
+    let answer = own_answer(&mut world, "https://other.example", "", 1).await;
+    assert_eq!(rules(&answer), (None, None, false), "another origin has other rules");
+    let answer = own_answer(&mut world, "https://other.example", "", 0).await;
+    assert_eq!(rules(&answer), (None, None, false));
+}
+
+#[tokio::test]
+async fn what_couchdb_says_is_passed_on_and_remembered() {
+    let mut world = World::with(&TIMEOUTS).await;
+    let (_, got) = world.pass(with_origin("GET", "/db/doc", "https://app.example"), couchdb(RULES)).await;
+    assert_eq!(got.headers.iter().filter(|(name, _)| name.starts_with("access-control")).count(), 3, "{got:?}");
+    let answer = own_answer(&mut world, "https://app.example", "", 0).await;
+    assert_eq!(rules(&answer), (Some("https://app.example"), Some("true"), true), "{answer:?}");
+    // CouchDB's answers are its own, also those without.
+    let (_, got) = world.pass(with_origin("GET", "/db/doc", "https://app.example"), couchdb("")).await;
+    assert_eq!(rules(&got), (None, None, false));
+    let preflight = with_origin("OPTIONS", "/db/doc", "https://app.example");
+    let (seen, got) = world.pass(preflight, "HTTP/1.1 204 No Content\r\nAccess-Control-Max-Age: 600\r\n\r\n").await;
+    assert_eq!((seen.line.as_str(), seen.has("origin")), ("OPTIONS /db/doc HTTP/1.1", true));
+    assert_eq!((got.status, got.header("access-control-max-age")), (204, Some("600")));
+}
+
+#[tokio::test]
+async fn a_request_without_an_origin_costs_no_question() {
+    let mut world = World::with(&TIMEOUTS).await;
+    let mut client = world.client().await;
+    client.send(get("/db/doc")).await.expect("sent");
+    let (silent, _) = world.upstream.request().await;
+    let answer = soon("an answer", client.response()).await.expect("an answer");
+    assert_eq!((answer.status, rules(&answer)), (504, (None, None, false)));
+    drop(silent);
+    assert!(!world.upstream.has_more());
+}

@@ -1,0 +1,136 @@
+//! Answers that come before the request has ended, and clients that wait to be asked.
+
+use super::{OK, World, get};
+use stowage_testing::upstream::soon;
+
+const CONFLICT: &str = "HTTP/1.1 409 Conflict\r\nContent-Length: 22\r\n\r\n{\"error\":\"conflict\"}\r\n";
+const REASON: &str = "{\"error\":\"conflict\"}\r\n";
+const LARGE: usize = 5 << 20;
+
+fn put(length: usize, more: &str) -> String {
+    format!("PUT /db/doc HTTP/1.1\r\nHost: h\r\n{more}Content-Length: {length}\r\n\r\n")
+}
+
+/// How the upstream ends after its early answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Reads,
+    Closes,
+    Resets,
+}
+
+#[tokio::test]
+async fn a_client_that_sends_on_sees_the_early_answer() {
+    let mut world = World::start().await;
+    let body = vec![b'x'; LARGE];
+    for end in [End::Reads, End::Closes, End::Resets].into_iter().cycle().take(30) {
+        let mut client = world.client().await;
+        client.send(put(LARGE, "")).await.expect("sent");
+        client.send(&body[..100_000]).await.expect("sent");
+        let mut connection = world.upstream.accept().await;
+        connection.head().await;
+        connection.send(CONFLICT).await;
+        let reading = match end {
+            End::Reads => Some(tokio::spawn(connection.closed())),
+            End::Closes => {
+                drop(connection);
+                None
+            }
+            End::Resets => {
+                connection.reset();
+                None
+            }
+        };
+        soon("the rest to be taken", client.send(&body[100_000..]))
+            .await
+            .unwrap_or_else(|error| panic!("{end:?}: {error}"));
+        let got = soon("an answer", client.response()).await.unwrap_or_else(|error| panic!("{end:?}: {error}"));
+        assert_eq!((got.status, got.text().as_str(), got.complete), (409, REASON, true), "{end:?}");
+        drop(client);
+        if let Some(reading) = reading {
+            soon("the upstream's connection to close", reading).await.expect("no panic");
+        }
+    }
+    world.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_looks_sees_the_early_answer_at_once() {
+    let mut world = World::start().await;
+    for end in [End::Reads, End::Closes, End::Resets].into_iter().cycle().take(30) {
+        let mut client = world.client().await;
+        client.send(put(LARGE, "")).await.expect("sent");
+        client.send(vec![b'x'; 100_000]).await.expect("sent");
+        let mut connection = world.upstream.accept().await;
+        connection.head().await;
+        connection.send(CONFLICT).await;
+        let kept = match end {
+            End::Reads => Some(connection),
+            End::Closes => {
+                drop(connection);
+                None
+            }
+            End::Resets => {
+                connection.reset();
+                None
+            }
+        };
+        let got = soon("an answer", client.response()).await.unwrap_or_else(|error| panic!("{end:?}: {error}"));
+        assert_eq!((got.status, got.complete), (409, true), "{end:?}");
+        drop((client, kept));
+    }
+    world.gateway.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_request_follows_an_early_answer_on_the_same_connection() {
+    let mut world = World::start().await;
+    let mut client = world.client().await;
+    client.send(put(LARGE, "")).await.expect("sent");
+    let mut connection = world.upstream.accept().await;
+    connection.head().await;
+    connection.send(CONFLICT).await;
+    let reading = tokio::spawn(connection.closed());
+    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 409);
+    client.send(vec![b'x'; LARGE]).await.expect("sent");
+    client.send(get("/next")).await.expect("sent");
+    let (mut connection, seen) = world.upstream.request().await;
+    assert_eq!(seen.target(), "/next", "on a new connection: the old one was in the middle of a request");
+    connection.send(OK).await;
+    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+    drop(client);
+    soon("the upstream's connection to close", reading).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_client_that_waits_is_told_to_go_on() {
+    let mut world = World::start().await;
+    let mut client = world.client().await;
+    for _ in 0..2 {
+        client.send(put(4, "Expect: 100-continue\r\n")).await.expect("sent");
+        assert_eq!(soon("100", client.response()).await.expect("100").status, 100);
+        client.send("body").await.expect("sent");
+        let (mut connection, seen) = world.upstream.request().await;
+        assert_eq!((seen.body.as_slice(), seen.has("expect")), (&b"body"[..], false));
+        connection.answer("201 Created", "{}\n").await;
+        world.upstream.keep(connection);
+        assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 201);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_is_told_that_it_is_refused() {
+    let mut world = World::start().await;
+    let mut client = world.client().await;
+    client.send(put(LARGE, "Expect: 100-continue\r\n")).await.expect("sent");
+    let mut connection = world.upstream.accept().await;
+    connection.head().await;
+    connection.send(CONFLICT).await;
+    let mut got = soon("an answer", client.response()).await.expect("an answer");
+    if got.status == 100 {
+        got = soon("an answer", client.response()).await.expect("an answer");
+    }
+    assert_eq!(got.status, 409);
+    let refused = "PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
+    assert_eq!(world.refused(refused).await.status, 400, "no 100 before it");
+}

@@ -1,0 +1,115 @@
+//! What is not an attachment of a planned database passes through, byte for byte, whatever either side does.
+
+mod admin;
+mod broken;
+mod connections;
+mod cors;
+mod deadlines;
+mod early;
+mod exact;
+mod forwarded;
+mod framing;
+mod hop;
+mod host;
+mod http2;
+mod limits;
+mod shutdown;
+mod streaming;
+mod tls;
+
+use stowage_testing::gateway::{Running, Setup};
+use stowage_testing::raw::{RawClient, RawResponse};
+use stowage_testing::upstream::{Connection, Seen, Upstream, soon};
+
+/// A gateway in front of a scripted server.
+struct World {
+    gateway: Running,
+    upstream: Upstream,
+}
+
+impl World {
+    async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these keys of the configuration.
+    async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::before(Upstream::start().await, "", settings).await
+    }
+
+    /// In front of this server, below a path.
+    async fn before(upstream: Upstream, path: &str, settings: &[(&str, &str)]) -> Self {
+        let setup = Setup::default().upstream(&format!("{}{path}", upstream.url()));
+        let setup = settings.iter().fold(setup, |setup, (key, value)| setup.set(key, value));
+        let gateway = setup.start().await;
+        upstream.followed().await;
+        Self { gateway, upstream }
+    }
+
+    async fn client(&self) -> RawClient {
+        RawClient::connect(self.gateway.address).await.expect("the gateway accepts")
+    }
+
+    /// Sends bytes on a new connection and gives what the upstream sees and answers with `answer`, and what comes back.
+    async fn pass(&mut self, request: impl AsRef<[u8]>, answer: impl AsRef<[u8]>) -> (Seen, RawResponse) {
+        let request = request.as_ref();
+        let mut client = self.client().await;
+        client.send(request).await.expect("sent");
+        let (mut connection, seen) = tokio::select! {
+            seen = self.upstream.request() => seen,
+            answer = client.response() => panic!("{} got {answer:?}", request.escape_ascii()),
+        };
+        connection.send(answer).await;
+        let bare = request.starts_with(b"HEAD ");
+        let got = soon("an answer", async { if bare { client.head().await } else { client.response().await } }).await;
+        self.upstream.keep(connection);
+        (seen, got.expect("an answer"))
+    }
+
+    /// Waits until the gateway has seen that its connections to the upstream are closed.
+    async fn quiet_upstream(&self) {
+        let seen = async {
+            // One is the feed of the plans.
+            while self.gateway.app.upstream.running() > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("the gateway to see that the upstream has closed", seen).await;
+    }
+
+    /// Sends bytes on a new connection and gives the answer of the gateway alone: nothing may reach the upstream.
+    async fn refused(&mut self, request: impl AsRef<[u8]>) -> RawResponse {
+        let request = request.as_ref();
+        let mut client = self.client().await;
+        client.send(request).await.expect("sent");
+        let answer = tokio::select! {
+            answer = soon("an answer", client.response()) => answer,
+            _ = self.upstream.accept() => panic!("{} reached the upstream", request.escape_ascii()),
+        };
+        answer.unwrap_or_else(|error| panic!("{}: {error}", request.escape_ascii()))
+    }
+}
+
+/// A GET of this target on a connection that stays.
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: couch.example:5984\r\n\r\n")
+}
+
+/// The answer of one exchange on connections that are open already.
+async fn exchange(client: &mut RawClient, connection: &mut Connection, target: &str) -> RawResponse {
+    client.send(get(target)).await.expect("sent");
+    assert_eq!(connection.request().await.target(), target);
+    connection.answer("200 OK", "{}\n").await;
+    soon("an answer", client.response()).await.expect("an answer")
+}
+
+/// Whether the answer is a refusal in CouchDB's form.
+fn assert_refusal(answer: &RawResponse, status: u16) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert!(["error", "reason"].iter().all(|key| body.get(key).is_some_and(|text| text.is_string())), "{body}");
+}
+
+/// An answer without a body.
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";

@@ -1,0 +1,123 @@
+//! Stopping: what runs ends, what waits is closed, what comes is refused.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use super::{OK, World, get};
+use stowage_testing::gateway::exchange;
+use stowage_testing::upstream::soon;
+
+/// Waits until nobody listens there.
+async fn refused(address: SocketAddr) {
+    let refused = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the listener to close", refused).await;
+}
+
+#[tokio::test]
+async fn running_requests_end_and_everything_else_is_closed() {
+    let mut world = World::start().await;
+    let (address, admin) = (world.gateway.address, world.gateway.app.admin.expect("an admin listener"));
+    let (mut idle, mut fresh) = (world.client().await, world.client().await);
+    idle.send(get("/idle")).await.expect("sent");
+    let (mut connection, _) = world.upstream.request().await;
+    connection.send(OK).await;
+    soon("an answer", idle.response()).await.expect("an answer");
+    world.upstream.keep(connection);
+
+    let mut waiting = world.client().await;
+    waiting.send(get("/waiting")).await.expect("sent");
+    let (mut first, _) = world.upstream.request().await;
+    let mut uploading = world.client().await;
+    uploading.send("PUT /uploading HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf").await.expect("sent");
+    let (mut second, _) = {
+        let mut connection = world.upstream.accept().await;
+        let head = connection.head().await;
+        (connection, head)
+    };
+
+    let stopping = tokio::spawn(world.gateway.app.stop());
+    refused(address).await;
+    let ready = exchange(admin, "GET", "/ready", &[], b"").await;
+    assert_eq!(ready.status, 503, "{ready:?}");
+    assert_eq!(exchange(admin, "GET", "/live", &[], b"").await.status, 200);
+    assert_eq!(soon("an idle connection to close", idle.rest()).await.expect("an end"), b"");
+    assert_eq!(soon("a fresh connection to close", fresh.rest()).await.expect("an end"), b"");
+    assert!(!stopping.is_finished());
+
+    first.answer("200 OK", "late").await;
+    let got = soon("an answer", waiting.response()).await.expect("an answer");
+    assert_eq!((got.text().as_str(), got.header("connection"), got.complete), ("late", Some("close"), true));
+    uploading.send("half").await.expect("sent");
+    assert_eq!(second.bytes(8).await, b"halfhalf");
+    second.answer("201 Created", "{}\n").await;
+    assert_eq!(soon("an answer", uploading.response()).await.expect("an answer").status, 201);
+    assert_eq!(soon("the gateway to stop", stopping).await.expect("no panic"), 0);
+    refused(admin).await;
+}
+
+#[tokio::test]
+async fn what_outlives_the_drain_is_cut_and_counted() {
+    let mut world = World::with(&[("timeouts.drain", "300ms")]).await;
+    let mut waiting = world.client().await;
+    waiting.send(get("/waiting")).await.expect("sent");
+    let (connection, _) = world.upstream.request().await;
+    let mut reading = world.client().await;
+    reading.send(get("/reading")).await.expect("sent");
+    let (mut second, _) = world.upstream.request().await;
+    second.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
+    soon("a head", reading.head()).await.expect("a head");
+
+    assert_eq!(soon("the gateway to stop", world.gateway.app.stop()).await, 2);
+    assert!(soon("a cut", waiting.response()).await.is_err());
+    assert_eq!(soon("a cut", reading.rest()).await.unwrap_or_default(), b"half");
+    connection.closed().await;
+    second.closed().await;
+}
+
+#[tokio::test]
+async fn a_full_gateway_stops_too() {
+    let mut world = World::with(&[("limits.connections", "1"), ("timeouts.drain", "20s")]).await;
+    let address = world.gateway.address;
+    let mut client = world.client().await;
+    client.send(get("/waiting")).await.expect("sent");
+    let (mut connection, _) = world.upstream.request().await;
+    let mut next = world.client().await;
+    let stopping = tokio::spawn(world.gateway.app.stop());
+    refused(address).await;
+    assert_eq!(soon("the next one to be closed", next.rest()).await.unwrap_or_default(), b"");
+    connection.send(OK).await;
+    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+    assert_eq!(soon("the gateway to stop", stopping).await.expect("no panic"), 0);
+}
+
+#[tokio::test]
+async fn stopping_with_nothing_to_do_is_quick() {
+    let world = World::start().await;
+    let began = std::time::Instant::now();
+    assert_eq!(world.gateway.app.stop().await, 0);
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_feed_that_would_never_end_ends_with_the_drain() {
+    let mut world = World::start().await;
+    let (mut feed, mut poll) = (world.client().await, world.client().await);
+    feed.send(get("/db/_changes?feed=continuous")).await.expect("sent");
+    let (mut connection, _) = world.upstream.request().await;
+    connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\n\r\n").await;
+    assert_eq!(soon("a head", feed.head()).await.expect("a head").status, 200);
+    assert_eq!(soon("a line", feed.chunk()).await.expect("a line"), b"\n");
+    poll.send(get("/db/_changes?feed=longpoll")).await.expect("sent");
+    let (_unanswered, _) = world.upstream.request().await;
+
+    let stopping = tokio::spawn(world.gateway.app.stop());
+    let answer = soon("an answer", poll.response()).await.expect("an answer");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(soon("the gateway to stop", stopping).await.expect("no panic"), 0, "nothing had to be cut off");
+}

@@ -1,0 +1,165 @@
+//! Floors are crates; the modules of the gateway stand in one total order. Imports lead only downwards.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Source, sources, without_tests};
+
+/// The floors below the gateway, and which of them each one stands on. Cargo refuses all else.
+const FLOORS: [(&str, &[&str]); 5] = [
+    ("base", &[]),
+    ("http", &["base"]),
+    ("couch", &["base", "http"]),
+    ("storage", &["base", "http"]),
+    ("couch-embedded", &["couch", "http"]),
+];
+
+/// Every module of the gateway, highest first: a module may use those after it and none before it.
+const ORDER: [&str; 18] = [
+    "main",
+    "cli",
+    "app",
+    "server",
+    "middleware",
+    "api",
+    "explain",
+    "handlers",
+    "record",
+    "upstream",
+    "router",
+    "error",
+    "pointer",
+    "plan",
+    "database",
+    "export",
+    "metrics",
+    "config",
+];
+
+/// The code without its line comments: a link in a document is no import.
+fn without_comments(text: &str) -> String {
+    let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
+    text.lines().map(code).collect::<Vec<_>>().join("\n")
+}
+
+/// The top-level modules that code names by `crate::`, by `super` chains that reach the root, and in `main` by the crate's name.
+fn imports(code: &str, depth: usize) -> Vec<String> {
+    let to_root = "super::".repeat(depth);
+    let mut found = Vec::new();
+    for start in ["crate::", "stowage::", to_root.as_str()] {
+        if start.is_empty() {
+            continue;
+        }
+        for (at, _) in code.match_indices(start) {
+            let inside_a_word = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
+            // A longer chain of `super` is found by its own start only.
+            let rest = &code[at + start.len()..];
+            if inside_a_word || rest.starts_with("super::") || code[..at].ends_with("super::") {
+                continue;
+            }
+            found.extend(first_names(rest));
+        }
+    }
+    found
+}
+
+/// The first name of a path, or of each path of a `{...}` group.
+fn first_names(rest: &str) -> Vec<String> {
+    let name = |text: &str| {
+        let text = text.trim_start();
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+        text[..end].to_owned()
+    };
+    let Some(group) = rest.strip_prefix('{') else {
+        return vec![name(rest)];
+    };
+    let mut names = Vec::new();
+    let mut depth = 0;
+    let mut begins = 0;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                names.push(name(&group[begins..at]));
+                begins = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// What is wrong with the imports of one file.
+fn disorder(source: &Source) -> Vec<String> {
+    let Some(module) = source.module().filter(|module| *module != "lib" && !source.is_test()) else {
+        return Vec::new();
+    };
+    let rank = |name: &str| ORDER.iter().position(|known| *known == name);
+    let Some(own) = rank(module) else {
+        return vec![format!("{}: {module} is not in the order of modules", source.path)];
+    };
+    let code = without_comments(&without_tests(&source.text));
+    let wrong = imports(&code, source.depth()).into_iter().filter_map(|name| match rank(&name) {
+        Some(used) if used >= own => None,
+        Some(_) => Some(format!("{}: {module} uses {name}, which is above it", source.path)),
+        // `main` names items of the library's root, `stowage::VERSION` for one.
+        None if module == "main" => None,
+        None => Some(format!("{}: {name} is not in the order of modules", source.path)),
+    });
+    wrong.collect()
+}
+
+#[test]
+fn floors_stand_on_those_below_them() {
+    for (floor, below) in FLOORS {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates").join(floor).join("Cargo.toml");
+        let manifest: toml::Table = fs::read_to_string(manifest).expect("a manifest").parse().expect("TOML");
+        let used = manifest["dependencies"].as_table().expect("a table").keys();
+        let mut used: Vec<_> = used.filter_map(|name| name.strip_prefix("stowage-")).collect();
+        used.sort_unstable();
+        assert_eq!(used, below, "{floor}");
+    }
+    let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crates")).expect("a folder");
+    let mut names: Vec<_> = folders.map(|folder| folder.expect("an entry").file_name()).collect();
+    // What is for the tests stands on everything.
+    names.retain(|name| name != "testing");
+    names.sort();
+    let mut known = FLOORS.map(|(floor, _)| floor);
+    known.sort_unstable();
+    assert_eq!(names, known, "every floor has its place");
+}
+
+#[test]
+fn modules_use_only_what_is_below_them() {
+    let wrong: Vec<_> = sources(&["src"]).iter().flat_map(disorder).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn upward_imports_are_found_in_every_form() {
+    let cases = [
+        (0, "src/plan/mod.rs", "use crate::database::Class;\nuse crate::{config, metrics::Metrics};"),
+        (1, "src/plan/mod.rs", "use crate::router::Route;"),
+        (2, "src/plan/mod.rs", "use crate::{\n database::{Class, router},\n pointer::Entry,\n router,\n};"),
+        (1, "src/plan/mod.rs", "use super::router::Route;"),
+        (0, "src/plan/name.rs", "use super::router::Route;"),
+        (1, "src/plan/name.rs", "fn f() { super::super::router::f() }"),
+        (1, "src/plan.rs", "pub(crate) fn f(_: crate::server::Server) {}"),
+        (0, "src/plan.rs", "/// [`crate::server::Server`] calls this.\nfn f() {} // crate::app"),
+        (0, "src/plan.rs", "#[cfg(test)]\nmod tests {\n    use crate::server;\n}\n"),
+        (1, "src/plan.rs", "#[cfg(test)]\nmod tests;\nuse crate::server;\n"),
+        (0, "src/plan/tests.rs", "use crate::server;"),
+        (1, "src/strange.rs", ""),
+        (1, "src/plan.rs", "use crate::strange;"),
+        (0, "src/main.rs", "use stowage::cli;"),
+    ];
+    for (wrong, path, text) in cases {
+        let source = Source { path: path.to_owned(), text: text.to_owned() };
+        assert_eq!(disorder(&source).len(), wrong, "{path}: {text}");
+    }
+}

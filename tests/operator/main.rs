@@ -1,0 +1,22 @@
+//! What operators use: the commands, the storage API, the page, log lines, metrics and traces.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "a test that cannot go on has failed, and the rules of the programs do not bind their tests"
+)]
+
+mod api;
+mod checks;
+mod commands;
+mod openapi;
+mod operations;
+mod page;

@@ -1,0 +1,130 @@
+//! What a driver finds around it: the configuration, and the CouchDB whose OAuth documents it may read.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use stowage::upstream::AuthDatabase;
+use stowage_base::secret::Secret;
+use stowage_base::tasks::Tasks;
+use stowage_couch::Couch;
+use stowage_http::client::{Client, Patience};
+use stowage_http::connect::{Connector, Reach, Timeouts};
+use stowage_http::egress::Egress;
+use stowage_http::target::Origin;
+use stowage_storage::{Budget, Context, Endpoints, OAuth, Options};
+
+use stowage_testing::gateway;
+
+/// What a driver finds around it. By default: no root, no endpoints, and no CouchDB.
+#[derive(Debug, Clone)]
+pub struct Around {
+    pub root: Option<PathBuf>,
+    pub endpoints: Endpoints,
+    /// Networks that plans may reach.
+    pub allow: Vec<String>,
+    /// How long OAuth documents are believed, where not as long as usual.
+    pub looking_every: Option<Duration>,
+    /// The only certificate authority that is trusted, a PEM file; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// How long a server may say nothing.
+    pub silence: Duration,
+    /// URL, name and password of the CouchDB with the OAuth documents.
+    couch: (String, String, String),
+    /// The database of the OAuth documents.
+    auth: String,
+}
+
+impl Default for Around {
+    fn default() -> Self {
+        let none = String::new;
+        let endpoints = Endpoints {
+            google_api: none(),
+            google_oauth: none(),
+            dropbox_content: none(),
+            dropbox_api: none(),
+            graph: none(),
+        };
+        // Nobody listens there.
+        Self {
+            root: None,
+            ca: None,
+            silence: Duration::from_secs(15),
+            endpoints,
+            allow: vec!["127.0.0.0/8".to_owned()],
+            looking_every: None,
+            couch: ("http://127.0.0.1:9".to_owned(), none(), none()),
+            auth: "system_auth".to_owned(),
+        }
+    }
+}
+
+impl Around {
+    /// With a root for `file` storages.
+    pub fn root(path: &Path) -> Self {
+        Self { root: Some(path.to_owned()), ..Self::default() }
+    }
+
+    /// Trusting a certificate authority of the tests.
+    pub fn trusting(ca: PathBuf) -> Self {
+        Self { ca: Some(ca), ..Self::default() }
+    }
+
+    /// With little patience for silence.
+    pub fn impatient(silence: Duration) -> Self {
+        Self { silence, ..Self::default() }
+    }
+
+    /// With a CouchDB that has OAuth documents.
+    #[allow(dead_code, reason = "for drivers that want OAuth")]
+    pub fn couch(couch: &gateway::Couch) -> Self {
+        let (name, password) = couch.admin.clone();
+        Self { couch: (couch.url.clone(), name, password), auth: couch.auth.clone(), ..Self::default() }
+    }
+
+    /// With a CouchDB that wants no password.
+    #[allow(dead_code, reason = "for `tests/storages/oauth`")]
+    pub fn at(url: &str, auth: &str) -> Self {
+        Self { couch: (url.to_owned(), String::new(), String::new()), auth: auth.to_owned(), ..Self::default() }
+    }
+
+    /// What the driver is opened with.
+    pub fn context(&self, tasks: &Tasks, budget: &Budget) -> Context {
+        let allow = self.allow.iter().map(|network| network.parse().expect("a network")).collect();
+        let egress = Egress::new(allow, Vec::new());
+        let second = Duration::from_secs;
+        let timeouts = Timeouts {
+            connect: second(5),
+            tls_handshake: second(5),
+            response_head: self.silence,
+            idle_body: self.silence,
+        };
+        let connector = match &self.ca {
+            None => Connector::new(egress, timeouts),
+            Some(ca) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from_pem_file(ca).expect("a certificate")).expect("a CA");
+                Connector::trusting(roots, egress, timeouts)
+            }
+        };
+        let connector = connector.expect("a connector");
+        let client = Client::new(connector, Tasks::default(), 64 << 10);
+        let (url, name, password) = &self.couch;
+        let origin = url.parse().ok().and_then(|url| Origin::of(&url)).expect("the URL of a server");
+        let server = client.server(origin, Reach::Operator);
+        let patience = Patience { head: Some(second(15)), idle: Some(second(15)) };
+        let account = Secret::new(password.clone());
+        let couch = Couch::new(server, "/", Some((name, &account)), patience, 8 << 20).expect("a CouchDB");
+        let storage = Options { file_root: self.root.clone(), endpoints: self.endpoints.clone() };
+        let (http, background) = (client.clone(), tasks.clone());
+        let documents = Arc::new(AuthDatabase::new(couch, &self.auth));
+        let oauth = match self.looking_every {
+            None => OAuth::new(documents, http, background),
+            Some(pause) => OAuth::looking_every(pause, documents, http, background),
+        };
+        Context { oauth, client, tasks: tasks.clone(), budget: budget.clone(), options: Arc::new(storage) }
+    }
+}

@@ -1,0 +1,174 @@
+//! Lost answers, cut connections, silence: what is left of them, and what is told.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stowage_http::body::{Body, collect};
+use stowage_http::range::ByteRange;
+use stowage_storage::{CHUNK_BYTES, Kind};
+
+use super::super::around::Around;
+use super::super::bodies::bytes;
+use super::super::targets::{LIMIT, kind, object};
+use super::{Gated, LARGE, gated, verbs, with};
+use stowage_testing::fault::{Fault, What};
+use stowage_testing::ftp::gate::Act;
+
+/// Every command's answer is lost once, or the command itself: nothing is left, nothing is written over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_break_at_any_command_lose_and_leave_nothing() {
+    let all = ["USER", "PASS", "TYPE", "MKD", "EPSV", "STOR", "SIZE", "MDTM", "MLST", "RNFR", "RNTO"];
+    for (verb, act) in all.into_iter().flat_map(|verb| [(verb, Act::Lose), (verb, Act::Close)]) {
+        for length in [1000, LARGE] {
+            let what = format!("{verb} {act:?} {length}");
+            let Gated { gate, target } = gated().await;
+            gate.plan(verb, act, 1);
+            match target.put(&object("a/x"), Body::full(bytes(length))).await {
+                Ok(stored) => {
+                    assert_eq!(stored.location["path"], json!("/recordings/a/x"), "{what}");
+                    assert!(target.read(&stored.location, length).await == bytes(length), "{what}");
+                    target.assert_clean(&what).await;
+                    assert_eq!(target.world.objects(), ["a/x"], "{what}");
+                }
+                Err(error) => {
+                    assert_eq!((error.kind(), length), (Kind::Passing, LARGE), "{what}: {error}");
+                    target.assert_empty(&what).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_the_rename_is_found_out() {
+    let Gated { gate, target } = gated().await;
+    gate.plan("RNTO", Act::Lose, 1);
+    let stored = target.put(&object("x"), Body::full(bytes(LARGE))).await.expect("stored");
+    assert_eq!(stored.location["path"], json!("/recordings/x"));
+    assert!(target.read(&stored.location, LARGE).await == bytes(LARGE));
+    assert_eq!(verbs(&gate).iter().filter(|verb| *verb == "STOR").count(), 1);
+    // Nobody is there to be asked: what was renamed is removed once somebody is.
+    gate.plan("RNTO", Act::Lose, 1);
+    gate.plan("USER", Act::Close, 2);
+    assert_eq!(kind(target.put(&object("y"), Body::full(bytes(LARGE))).await), Some(Kind::Passing));
+    target.assert_clean("asked").await;
+    assert_eq!(target.world.objects(), ["x"]);
+}
+
+/// The server's end of a data connection looks the same whether all has come or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_breaks_is_an_error_whatever_the_server_says() {
+    for after in [0, 1, 100_000, CHUNK_BYTES as u64, LARGE as u64 - 1] {
+        for what in [What::Cut, What::Reset, What::Truncate] {
+            let shown = format!("{what:?} after {after}");
+            let Gated { gate, target } = with(|_| {}, Around::impatient(Duration::from_secs(3))).await;
+            gate.fault(Fault::to_server(after, what));
+            gate.plan("STOR", Act::Say("226 fine"), 1);
+            match target.put(&object("x"), Body::full(bytes(LARGE))).await {
+                Err(error) => assert_eq!(error.kind(), Kind::Passing, "{shown}: {error}"),
+                // It was reset before anything went through it: so another one was opened.
+                Ok(stored) => {
+                    assert_eq!((after, what), (0, What::Reset));
+                    assert!(target.read(&stored.location, LARGE).await == bytes(LARGE));
+                    target.backend.delete(&stored.location).await.expect("removed");
+                }
+            }
+            target.assert_empty(&shown).await;
+            // What is in memory is sent again; but libunftp may never answer for a connection that is reset at once.
+            if what == What::Reset {
+                continue;
+            }
+            gate.forget();
+            gate.fault(Fault::to_server(after.min(999), what));
+            let stored = target.put(&object("x"), Body::full(bytes(1000))).await.expect(&shown);
+            assert!(target.read(&stored.location, 1000).await == bytes(1000), "{shown}");
+            target.assert_clean(&shown).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_that_breaks_goes_on_or_is_an_error() {
+    let length = 3 << 20;
+    for what in [What::Cut, What::Reset, What::Truncate] {
+        let Gated { gate, target } = gated().await;
+        let stored = target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
+        for (first, last) in [(0, length - 1), (100, length - 1), (100, length - 100)] {
+            for after in [0, 1, 1_000_000, length as u64 - 200] {
+                gate.fault(Fault::to_client(after, what));
+                gate.plan("RETR", Act::Say("226 fine"), 1);
+                gate.fault(Fault::to_client(after / 4, what));
+                let range = Some(ByteRange { first: first as u64, last: last as u64 });
+                let download = target.get(&stored.location, range, length as u64).await.expect("an object");
+                let read = collect(download.body, LIMIT).await.expect("bytes");
+                assert!(read == bytes(length)[first..=last], "{what:?} after {after}");
+                gate.forget();
+            }
+        }
+        // A third break is one too many.
+        for after in [1000, 2000, 3000] {
+            gate.fault(Fault::to_client(after, what));
+        }
+        let download = target.get(&stored.location, None, length as u64).await.expect("an object");
+        assert!(collect(download.body, LIMIT).await.is_err(), "{what:?}");
+        // Without a version to hold on to, the first one is.
+        gate.plan("MDTM", Act::Answer("502 no"), 1);
+        gate.plan("RETR", Act::Say("226 fine"), 1);
+        gate.fault(Fault::to_client(1_000_000, what));
+        let download = target.get(&stored.location, None, length as u64).await.expect("an object");
+        assert!(collect(download.body, LIMIT).await.is_err(), "{what:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_completion_reply_is_read_after_all_the_bytes() {
+    let Gated { gate, target } = gated().await;
+    let stored = target.put(&object("x"), Body::full(bytes(1000))).await.expect("stored");
+    for act in [Act::Say("426 aborted"), Act::Say("451 disk"), Act::Say("550 no"), Act::Lose] {
+        gate.plan("RETR", act, 3);
+        let download = target.get(&stored.location, None, 1000).await.expect("an object");
+        assert!(collect(download.body, LIMIT).await.is_err(), "{act:?}");
+        gate.forget();
+        gate.plan("RETR", act, 1);
+        assert!(target.read(&stored.location, 1000).await == bytes(1000), "{act:?}: the next try is fine");
+        gate.forget();
+    }
+}
+
+#[tokio::test]
+async fn another_version_is_never_mixed_in() {
+    let Gated { gate, target } = gated().await;
+    let length = 3 << 20;
+    let stored = target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
+    gate.fault(Fault::to_client(100_000, What::Cut));
+    let download = target.get(&stored.location, None, length as u64).await.expect("an object");
+    target.backend.delete(&stored.location).await.expect("removed");
+    target.put(&object("x"), Body::full(vec![9; length + 1])).await.expect("stored");
+    let error = collect(download.body, LIMIT).await.map(|bytes| bytes.len()).expect_err("a mixture");
+    assert!(error.to_string().contains("changed in the middle"), "{error}");
+}
+
+/// Silence has an end, and what it leaves is removed.
+#[tokio::test]
+async fn a_silent_server_is_given_up() {
+    let impatient = || Around::impatient(Duration::from_millis(400));
+    for verb in ["USER", "MKD", "STOR", "SIZE", "RNFR", "RNTO"] {
+        let Gated { gate, target } = with(|_| {}, impatient()).await;
+        gate.plan(verb, Act::Hold, 1);
+        let error = target.put(&object("x"), Body::full(bytes(LARGE))).await.expect_err("silence");
+        assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Passing, "the server says nothing"), "{verb}");
+        target.assert_empty(verb).await;
+    }
+    for fault in [Fault::to_server(100_000, What::Stall), Fault::to_server(0, What::Stall)] {
+        let Gated { gate, target } = with(|_| {}, impatient()).await;
+        gate.fault(fault);
+        let error = target.put(&object("x"), Body::full(bytes(LARGE + (20 << 20)))).await.expect_err("silence");
+        assert_eq!(error.to_string(), "the server says nothing");
+        target.assert_empty("stalled").await;
+    }
+    let Gated { gate, target } = with(|_| {}, impatient()).await;
+    let stored = target.put(&object("x"), Body::full(bytes(LARGE))).await.expect("stored");
+    gate.fault(Fault::to_client(1_000_000, What::Stall));
+    let download = target.get(&stored.location, None, LARGE as u64).await.expect("an object");
+    assert_eq!(collect(download.body, LIMIT).await.expect_err("silence").to_string(), "the server says nothing");
+}

@@ -1,0 +1,89 @@
+//! The rules of the `Backend` trait's contract, each one a test of its own for every target.
+//!
+//! A target is a driver in front of a real server or a real directory (`targets.rs`). A rule that a target cannot keep is
+//! printed as skipped, with the reason. What only one driver does is in a file of its own.
+
+pub mod around;
+mod azure;
+mod bodies;
+mod breaks;
+mod dropbox;
+mod file;
+mod ftp;
+mod google;
+mod http;
+mod memory;
+mod names;
+mod onedrive;
+mod reading;
+mod s3;
+mod s3_habits;
+mod secrets;
+mod storing;
+mod tamper;
+mod targets;
+
+macro_rules! rules {
+    ($($group:ident: $($rule:ident),*;)*) => {$($(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $rule() {
+            crate::conformance::$group::$rule(super::targets::Target::start(module_path!()).await).await;
+        }
+    )*)*};
+}
+/// One module for each target, one test in it for each rule.
+macro_rules! targets {
+    ($($(#[$note:meta])* $target:ident),* $(,)?) => {$(
+        $(#[$note])*
+        mod $target {
+            rules! {
+                storing: bytes_come_back_with_a_length, bytes_come_back_without_a_length, large_bodies_come_back,
+                    digests_are_those_of_the_body, a_second_put_takes_the_spare, a_taken_name_is_left_alone,
+                    twenty_puts_of_one_name_keep_their_bytes, two_chunks_at_most_are_in_memory,
+                    one_chunk_of_budget_is_enough;
+                breaks: a_dropped_put_leaves_nothing, a_put_dropped_at_any_poll_leaves_nothing,
+                    a_broken_body_leaves_nothing, a_short_body_leaves_nothing, a_body_over_the_limit_leaves_nothing;
+                reading: ranges_are_cut_or_whole, a_missing_object_is_missing, deleting_twice_is_fine,
+                    a_malformed_location_is_refused;
+                names: odd_names_come_back, names_do_not_leave_their_folder;
+                secrets: nothing_shows_a_secret;
+            }
+
+            #[test]
+            fn memory_stays_flat() {
+                crate::conformance::memory::alone(module_path!(), || super::targets::Target::start(module_path!()));
+            }
+        }
+    )*};
+}
+
+targets! {
+    /// azurite, with the account in the path.
+    on_azure,
+    /// A directory of its own for each test.
+    on_file,
+    /// libunftp, without TLS.
+    on_ftp,
+    /// libunftp, TLS after `AUTH TLS`.
+    on_ftps_explicit,
+    /// libunftp behind a proxy that speaks TLS from the first byte.
+    on_ftps_implicit,
+    /// s3s-fs, addressed as `host/bucket/key`.
+    on_s3_path,
+    /// s3s-fs, addressed as `bucket.host/key`.
+    on_s3_vhost,
+    /// A double of Cloud Storage.
+    on_google_storage,
+    /// A double of Drive, with folders by name.
+    on_google_drive,
+    /// nginx with DAV, over the `http` driver.
+    on_nginx,
+    /// A web server that gets and gives base64.
+    on_http_base64,
+    /// A web server that gets multipart/mixed.
+    on_http_multipart,
+    /// A double of Dropbox's API v2.
+    on_dropbox,
+    /// A double of Microsoft Graph's files.
+    on_onedrive,
+}

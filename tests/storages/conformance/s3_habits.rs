@@ -1,0 +1,203 @@
+//! The `s3` driver with servers of other makes, buckets of other kinds, and in the wrong place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use stowage_http::body::{Body, collect};
+use stowage_storage::{CHUNK_BYTES, Kind};
+
+use super::around::Around;
+use super::bodies::bytes;
+use super::targets::{BUCKET, BUDGET, Target, kind, object, s3_settings};
+use stowage_testing::s3::{Failure, Habit, Operation, S3Server};
+
+async fn with(habits: &[Habit]) -> (Arc<S3Server>, Target) {
+    let server = Arc::new(S3Server::start().await);
+    server.make_bucket(BUCKET);
+    habits.iter().for_each(|habit| server.has(habit.clone()));
+    let target =
+        Target::open("s3", s3_settings(&server, "path"), &Around::default(), BUDGET, Box::new(Arc::clone(&server)));
+    (server, target)
+}
+
+/// Parts are sent with a digest once one was refused without, and from then on at once.
+#[tokio::test]
+async fn a_bucket_with_a_default_retention_takes_every_length() {
+    let (server, target) = with(&[Habit::Locked]).await;
+    for (index, length) in [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES].into_iter().enumerate() {
+        let data = bytes(length);
+        let stored = target.put(&object(&format!("x{index}")), Body::full(data.clone())).await.expect("stored");
+        assert!(target.read(&stored.location, length).await == data, "{length}");
+    }
+    assert_eq!(server.count(Operation::Part), 1 + 2 + 3);
+}
+
+/// A part that is refused for another reason is refused, and costs no other part a digest.
+#[tokio::test]
+async fn a_part_that_is_refused_is_refused() {
+    let (server, target) = with(&[]).await;
+    server.fail(Operation::Part, 2, Failure { status: 400, code: "EntityTooLarge" });
+    let error = target.put(&object("x"), Body::full(bytes(CHUNK_BYTES + 1))).await.expect_err("refused");
+    assert!(error.to_string().contains("EntityTooLarge"), "{error}");
+    target.assert_empty("refused").await;
+}
+
+/// An empty tag would differ from that of every answer to GET.
+#[tokio::test]
+async fn an_empty_tag_is_looked_up() {
+    let (_server, target) = with(&[Habit::BlankTags]).await;
+    let data = bytes(CHUNK_BYTES + 1);
+    let stored = target.put(&object("x"), Body::full(data.clone())).await.expect("stored");
+    let read = target.get(&stored.location, None, data.len() as u64).await.expect("there");
+    assert!(stored.etag.is_some());
+    assert_eq!(read.etag, stored.etag);
+}
+
+#[tokio::test]
+async fn a_completion_without_a_document_is_looked_into() {
+    let (_server, target) = with(&[Habit::Speechless]).await;
+    let data = bytes(CHUNK_BYTES + 1);
+    let stored = target.put(&object("x"), Body::full(data.clone())).await.expect("it is there");
+    assert!(target.read(&stored.location, data.len()).await == data);
+
+    let (_server, target) = with(&[Habit::Forgetful]).await;
+    assert_eq!(kind(target.put(&object("x"), Body::full(data)).await), Some(Kind::Passing));
+    target.assert_empty("never completed").await;
+}
+
+#[tokio::test]
+async fn the_region_that_an_answer_names_is_used_and_remembered() {
+    let (server, target) = with(&[Habit::Region("eu-south-2")]).await;
+    for length in [10, CHUNK_BYTES + 1] {
+        let data = bytes(length);
+        let stored = target.put(&object(&format!("x{length}")), Body::full(data.clone())).await.expect("stored");
+        assert!(target.read(&stored.location, length).await == data);
+        target.backend.delete(&stored.location).await.expect("removed");
+    }
+    let refused = server.answered().iter().filter(|(_, status)| status.as_u16() == 400).count();
+    assert_eq!(refused, 1, "it was asked once for the wrong region");
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_and_remembered() {
+    for status in [301, 307, 308] {
+        let (there, _) = with(&[]).await;
+        let moved = Habit::Moved(status, format!("http://{}", there.address()));
+        let (here, target) = with(&[moved, Habit::Region("never reached")]).await;
+        for length in [10, CHUNK_BYTES + 1] {
+            let data = bytes(length);
+            let stored =
+                target.put(&object(&format!("a b/x{length}")), Body::full(data.clone())).await.expect("stored");
+            assert_eq!(stored.location["key"], json!(format!("a b/x{length}")));
+            assert!(target.read(&stored.location, length).await == data);
+            target.backend.delete(&stored.location).await.expect("removed");
+        }
+        assert_eq!(here.answered().len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn redirects_that_lead_astray_are_refused() {
+    let (server, target) = with(&[]).await;
+    for location in ["http://127.0.0.1:1/other/key?", "ftp://127.0.0.1", "nonsense", ""] {
+        let (_here, target) = with(&[Habit::Moved(307, location.to_owned())]).await;
+        assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Refused), "{location}");
+    }
+    // In a circle.
+    server.has(Habit::Moved(307, format!("http://localhost:{}", server.address().port())));
+    assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Refused));
+    // To where the egress policy lets nobody go.
+    let (_here, target) = with(&[Habit::Moved(307, "http://10.1.2.3".to_owned())]).await;
+    assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Settings));
+}
+
+#[tokio::test]
+async fn the_servers_clock_is_the_one_that_counts() {
+    let (server, target) = with(&[]).await;
+    let stored = target.put(&object("x"), Body::full("in time")).await.expect("stored");
+    server.has(Habit::Ahead(Duration::from_secs(2 * 3600)));
+    for _ in 0..2 {
+        let download = target.get(&stored.location, None, 7).await.expect("signed for the server's time");
+        assert_eq!(collect(download.body, 99).await.expect("a body"), "in time");
+    }
+    assert_eq!(server.count(Operation::Get), 3);
+}
+
+/// What each code means: for HEAD (is the name free), GET (is it gone), DELETE (is it removed), PUT (is it stored).
+#[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a line for each code")]
+async fn every_code_has_one_meaning() {
+    const CODES: [(u16, &str); 24] = [
+        (400, "ExpiredToken"),
+        (400, "InvalidDigest"),
+        (400, "KMS.DisabledException"),
+        (400, "RequestTimeout"),
+        (403, "AccessDenied"),
+        (403, "AllAccessDisabled"),
+        (403, "InvalidAccessKeyId"),
+        (403, "InvalidObjectState"),
+        (403, "SignatureDoesNotMatch"),
+        (404, "NoSuchBucket"),
+        (404, "NoSuchKey"),
+        (404, "NoSuchUpload"),
+        (404, "NoSuchVersion"),
+        (405, "MethodNotAllowed"),
+        (409, "ConditionalRequestConflict"),
+        (409, "InvalidBucketState"),
+        (409, "OperationAborted"),
+        (410, "Gone"),
+        (411, "MissingContentLength"),
+        (412, "PreconditionFailed"),
+        (429, "TooManyRequests"),
+        (500, "InternalError"),
+        (501, "NotImplemented"),
+        (503, "SlowDown"),
+    ];
+    const PASSING: [&str; 6] = [
+        "RequestTimeout",
+        "ConditionalRequestConflict",
+        "OperationAborted",
+        "TooManyRequests",
+        "InternalError",
+        "SlowDown",
+    ];
+    for (status, code) in CODES {
+        let failure = Failure { status, code };
+        let usual = if PASSING.contains(&code) { Kind::Passing } else { Kind::Refused };
+        let (server, target) = with(&[]).await;
+        let stored = target.put(&object("there"), Body::full("x")).await.expect("stored");
+        server.fail(Operation::Get, 3, failure);
+        let got = kind(target.get(&stored.location, None, 1).await);
+        assert_eq!(got, Some(if code == "NoSuchKey" { Kind::Missing } else { usual }), "GET {code}");
+        server.fail(Operation::Delete, 3, failure);
+        let removed = kind(target.backend.delete(&stored.location).await);
+        assert_eq!(removed, (code != "NoSuchKey").then_some(usual), "DELETE {code}");
+
+        for length in [1, CHUNK_BYTES + 1] {
+            let (server, target) = with(&[]).await;
+            server.fail(Operation::Head, 3, failure);
+            let outcome = target.put(&object("free"), Body::full(bytes(length))).await;
+            // The answer to HEAD has no code, only the status.
+            let expected = match status {
+                404 => Ok("free"),
+                429 | 500 | 503 => Err(Some(Kind::Passing)),
+                _ => Ok("free.1f6c2a9e"),
+            };
+            let stored = outcome.as_ref().map(|stored| stored.location["key"].as_str().expect("a key"));
+            assert_eq!(stored.map_err(|error| Some(error.kind())), expected, "HEAD {status} {length}");
+        }
+
+        let (server, target) = with(&[]).await;
+        server.fail(Operation::Put, 3, failure);
+        let outcome = target.put(&object("put"), Body::full("x")).await;
+        match code {
+            // Something else is there.
+            "PreconditionFailed" => assert_eq!(kind(outcome), Some(Kind::Refused)),
+            "NotImplemented" => assert_eq!(kind(outcome), Some(Kind::Refused)),
+            _ => assert_eq!(kind(outcome), Some(usual), "PUT {code}"),
+        }
+        target.idle().await;
+        assert_eq!(server.objects(BUCKET).len(), 0, "PUT {code}");
+    }
+}

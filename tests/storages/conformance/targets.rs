@@ -1,0 +1,300 @@
+//! What the rules are run against. A new driver needs one arm in [`Target::start`], a [`World`], and its name in `main.rs`.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use stowage_base::settings::Settings;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::Body;
+use stowage_http::range::ByteRange;
+use stowage_storage::{
+    Backend, Budget, Download, Error, Fetch, Kind, Location, Object, Registry, Result, Stored, Upload,
+};
+use tempfile::TempDir;
+
+use super::around::Around;
+use super::google;
+use stowage_testing::nginx::{self, Nginx};
+use stowage_testing::recorder::Recorder;
+use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+
+/// The bucket of the S3 targets.
+pub const BUCKET: &str = "recordings";
+/// More than any rule needs.
+pub const BUDGET: u64 = 64 << 20;
+/// Why a web server may be raced.
+const ASKED_FIRST: &str = "a web server cannot create a name exclusively; it is asked first";
+/// The largest attachment.
+pub const LIMIT: u64 = 1 << 30;
+
+/// What stands behind a driver, seen from its other side.
+pub trait World: Send + Sync {
+    /// What a reader could take for objects.
+    fn objects(&self) -> Vec<String>;
+    /// Temporary files, uploads that were not ended: empty is as it should be.
+    fn leftovers(&self) -> Vec<String>;
+}
+
+/// A driver under test.
+pub struct Target {
+    pub backend: Arc<dyn Backend>,
+    pub tasks: Tasks,
+    pub budget: Budget,
+    pub world: Box<dyn World>,
+    /// What must never be seen.
+    pub secrets: Vec<String>,
+    /// Why twenty puts of one name may meet: the server cannot create exclusively.
+    pub not_exclusive: Option<&'static str>,
+    /// Why an object's name may be another's too: it is found by an id.
+    pub by_id: Option<&'static str>,
+    /// Whether names are parts of a URL: composed names are escaped already, and a server may tell a tag only when it gives.
+    pub by_url: bool,
+    /// Names of `names.rs` that the service does not take, or takes for another.
+    pub unfit: &'static [&'static str],
+}
+
+impl Target {
+    /// The target of a module: the name after `on_`.
+    pub async fn start(module: &str) -> Self {
+        match module.rsplit_once("on_").map(|(_, name)| name) {
+            Some("azure") => super::azure::target(),
+            Some("file") => Self::file(),
+            Some("ftp") => super::ftp::plain().await,
+            Some("ftps_explicit") => super::ftp::explicit().await,
+            Some("ftps_implicit") => super::ftp::implicit().await,
+            Some("s3_path") => Self::s3("path").await,
+            Some("s3_vhost") => Self::s3("vhost").await,
+            Some("google_storage") => google::storage().await.target,
+            Some("google_drive") => google::drive().await.target,
+            Some("nginx") => Self::nginx().await,
+            Some("http_base64") => Self::recorder(json!({"base64_encode_data": true, "verb": "post"})).await,
+            Some("http_multipart") => Self::recorder(json!({"send_multipart": true})).await,
+            Some("dropbox") => super::dropbox::target().await,
+            Some("onedrive") => super::onedrive::target().await,
+            _ => panic!("{module} is no target"),
+        }
+    }
+
+    fn file() -> Self {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let settings = json!({"directory": "recordings"});
+        let around = Around::root(root.path());
+        Self::open("file", settings, &around, BUDGET, Box::new(Files { root }))
+    }
+
+    async fn s3(method: &str) -> Self {
+        let server = S3Server::start().await;
+        server.make_bucket(BUCKET);
+        let mut target = Self::open("s3", s3_settings(&server, method), &Around::default(), BUDGET, Box::new(server));
+        target.secrets = vec![SECRET_KEY.to_owned(), ACCESS_KEY.to_owned()];
+        target
+    }
+
+    /// A real web server, with a password.
+    async fn nginx() -> Self {
+        let (user, password) = ("canary-user".to_owned(), "canary-password".to_owned());
+        let basic = Some((user.clone(), password.clone()));
+        let server = Nginx::with(nginx::Options { basic, tls: None }).await;
+        let url = format!("http://{user}:{password}@{}/recordings", server.address());
+        let mut target = Self::open("http", json!({"url": url}), &Around::default(), BUDGET, Box::new(server));
+        target.secrets = vec![user, password];
+        target.not_exclusive = Some(ASKED_FIRST);
+        target
+    }
+
+    /// A web server of the tests' own, for the forms that nginx does not know.
+    async fn recorder(form: Value) -> Self {
+        let server = Recorder::start().await;
+        let mut settings = form;
+        settings["url"] = server.url("/recordings").into();
+        settings["headers"] = json!({"X-Token": "canary-token"});
+        let mut target = Self::open("http", settings, &Around::default(), BUDGET, Box::new(server));
+        target.secrets = vec!["canary-token".to_owned()];
+        target.not_exclusive = Some(ASKED_FIRST);
+        target
+    }
+
+    /// Opens a driver.
+    pub fn open(handler: &str, settings: Value, around: &Around, budget: u64, world: Box<dyn World>) -> Self {
+        let (tasks, budget) = (Tasks::default(), Budget::new(budget));
+        let backend = try_open(handler, settings, around, &tasks, &budget).expect("settings");
+        Self {
+            backend,
+            tasks,
+            budget,
+            world,
+            secrets: Vec::new(),
+            not_exclusive: None,
+            by_id: None,
+            by_url: handler == "http",
+            unfit: &[],
+        }
+    }
+
+    /// The same, with another budget.
+    pub fn with_budget(mut self, bytes: u64) -> Self {
+        self.budget = Budget::new(bytes);
+        self
+    }
+
+    /// A body on its way.
+    pub fn upload(&self, body: Body) -> Upload {
+        Upload::new(body, LIMIT, self.budget.clone())
+    }
+
+    pub async fn put(&self, object: &Object, body: Body) -> Result<Stored> {
+        self.backend.put(object, self.upload(body)).await
+    }
+
+    pub async fn get(&self, location: &Location, range: Option<ByteRange>, length: u64) -> Result<Download> {
+        self.backend.get(location, Fetch { range, length: Some(length), metadata: &Map::new() }).await
+    }
+
+    /// All bytes of an object.
+    pub async fn read(&self, location: &Location, length: usize) -> Vec<u8> {
+        let download = self.get(location, None, length as u64).await.expect("an object");
+        stowage_http::body::collect(download.body, LIMIT).await.expect("its bytes").to_vec()
+    }
+
+    /// Waits until the driver's own tasks have ended.
+    pub async fn idle(&self) {
+        assert_eq!(self.tasks.drain(Duration::from_secs(60)).await, 0, "tasks that do not end");
+    }
+
+    /// Nothing is to be seen or left, and no memory is held.
+    pub async fn assert_empty(&self, what: &str) {
+        self.idle().await;
+        assert_eq!(self.world.objects(), [""; 0], "{what}");
+        self.assert_clean(what).await;
+    }
+
+    /// Nothing is left but objects, and no memory is held.
+    pub async fn assert_clean(&self, what: &str) {
+        self.idle().await;
+        assert_eq!(self.world.leftovers(), [""; 0], "{what}");
+        // A connection drops the body that it was sending in a task of its own.
+        let released = async {
+            while self.budget.held() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let released = tokio::time::timeout(Duration::from_secs(10), released).await;
+        assert!(released.is_ok(), "{} bytes are held: {what}", self.budget.held());
+    }
+}
+
+/// Opens a driver with settings that may be wrong.
+pub fn try_open(
+    handler: &str,
+    settings: Value,
+    around: &Around,
+    tasks: &Tasks,
+    budget: &Budget,
+) -> Result<Arc<dyn Backend>> {
+    let Value::Object(members) = settings else { panic!("settings are an object") };
+    Registry::new(around.context(tasks, budget)).open(&Settings::new("storage1", handler, members))
+}
+
+/// The settings for a server of `support`.
+pub fn s3_settings(server: &S3Server, method: &str) -> Value {
+    json!({
+        "host": "localhost", "port": server.address().port(), "scheme": "http", "bucket": BUCKET,
+        "key": ACCESS_KEY, "secret": SECRET_KEY, "bucket_access_method": method,
+    })
+}
+
+/// An object of this name.
+pub fn object(name: &str) -> Object {
+    Object {
+        name: name.to_owned(),
+        spare: format!("{name}.1f6c2a9e"),
+        taken: false,
+        content_type: "audio/mpeg".to_owned(),
+        document: Map::new(),
+    }
+}
+
+/// What kind of error it is.
+pub fn kind<T>(outcome: std::result::Result<T, Error>) -> Option<Kind> {
+    outcome.err().map(|error| error.kind())
+}
+
+struct Files {
+    root: TempDir,
+}
+
+impl World for Files {
+    fn objects(&self) -> Vec<String> {
+        files(&self.root.path().join("recordings"))
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        files(&self.root.path().join(".stowage-tmp"))
+    }
+}
+
+impl World for S3Server {
+    fn objects(&self) -> Vec<String> {
+        self.objects(BUCKET).into_keys().collect()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        self.pending()
+    }
+}
+
+impl World for Arc<S3Server> {
+    fn objects(&self) -> Vec<String> {
+        World::objects(&**self)
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        World::leftovers(&**self)
+    }
+}
+
+impl World for Nginx {
+    fn objects(&self) -> Vec<String> {
+        files(&self.files().join("recordings")).into_iter().filter(|name| !name.ends_with(" is empty")).collect()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl World for Recorder {
+    fn objects(&self) -> Vec<String> {
+        let stored = self.stored();
+        stored.iter().map(|target| target.trim_start_matches("/recordings/").to_owned()).collect()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The files below a folder, and folders that are empty.
+pub fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(current) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&current) else { continue };
+        let entries: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        if entries.is_empty() && current != folder {
+            found.push(format!("{} is empty", current.display()));
+        }
+        for path in entries {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).expect("below").to_string_lossy().into_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,126 @@
+//! A CouchDB with OAuth documents, a token endpoint, a vendor, and the gateway's side of it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use stowage_base::tasks::Tasks;
+use stowage_storage::measured::GrantedCalls;
+use stowage_storage::{Budget, Context, Error, Kind};
+
+use super::around::Around;
+use stowage_testing::gateway::Couch;
+use stowage_testing::serve::{Served, listen, serve};
+use stowage_testing::tokens::{GRANT, TokenServer, Tokens};
+
+/// What happens around a driver with a grant.
+pub struct World {
+    pub couch: Couch,
+    pub provider: TokenServer,
+    pub vendor: Vendor,
+    pub tasks: Tasks,
+    pub context: Context,
+}
+
+/// A vendor's API, which admits good tokens.
+pub struct Vendor {
+    served: Served,
+    seen: Arc<AtomicUsize>,
+    refuses: Arc<AtomicBool>,
+}
+
+impl Vendor {
+    pub async fn start(tokens: &Tokens) -> Self {
+        let (listener, _) = listen().await;
+        let (seen, refuses, tokens) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default(), tokens.clone());
+        let (counted, refused) = (Arc::clone(&seen), Arc::clone(&refuses));
+        let served = serve(listener, move |_| {
+            let (tokens, seen, refuses) = (tokens.clone(), Arc::clone(&counted), Arc::clone(&refused));
+            service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                seen.fetch_add(1, Ordering::SeqCst);
+                let admitted = tokens.admit(request.headers()) && !refuses.load(Ordering::SeqCst);
+                let mut response = hyper::Response::new(Full::<Bytes>::default());
+                *response.status_mut() = if admitted { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+                std::future::ready(Ok::<_, Infallible>(response))
+            })
+        });
+        Self { served, seen, refuses }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/files", self.served.address())
+    }
+
+    /// How many requests have come.
+    pub fn seen(&self) -> usize {
+        self.seen.load(Ordering::SeqCst)
+    }
+
+    /// From now on good tokens are refused too.
+    pub fn refuse(&self) {
+        self.refuses.store(true, Ordering::SeqCst);
+    }
+}
+
+impl World {
+    /// With the documents of a grant, which are looked at for every request.
+    pub async fn start() -> Self {
+        Self::looking_every(Duration::ZERO).await
+    }
+
+    pub async fn looking_every(pause: Duration) -> Self {
+        Self::over(Couch::start().await, pause).await
+    }
+
+    /// The same over a CouchDB that runs already.
+    pub async fn over(couch: Couch, pause: Duration) -> Self {
+        let provider = TokenServer::start().await;
+        provider.documents(&couch).await;
+        let vendor = Vendor::start(&provider.tokens).await;
+        let mut around = Around::couch(&couch);
+        around.looking_every = Some(pause);
+        let tasks = Tasks::default();
+        let context = around.context(&tasks, &Budget::new(1 << 20));
+        Self { couch, provider, vendor, tasks, context }
+    }
+
+    pub fn tokens(&self) -> &Tokens {
+        &self.provider.tokens
+    }
+
+    /// Another gateway, or the same after it was started again.
+    pub fn again(&self) -> Context {
+        Around::couch(&self.couch).context(&self.tasks, &Budget::new(1 << 20))
+    }
+
+    /// The calls of the grant.
+    pub fn calls(&self) -> GrantedCalls {
+        GrantedCalls::of_document(&self.context, GRANT, None)
+    }
+
+    /// One call of the grant: its status.
+    pub async fn call(&self) -> Result<u16, Error> {
+        self.calls().get(&self.vendor.url()).await.map(|(status, _)| status.as_u16())
+    }
+
+    /// One call that fails: the kind of failure, and its text.
+    pub async fn failure(&self) -> (Kind, String) {
+        let error = self.call().await.expect_err("no token");
+        (error.kind(), error.to_string())
+    }
+
+    /// Waits until something is as it should be.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(20), waiting).await.is_ok(), "{what}");
+    }
+}
