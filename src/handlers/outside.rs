@@ -142,6 +142,7 @@ impl Outgoing<'_> {
             revpos: self.revpos,
             stub: false,
             stowage: Place {
+                version: pointer::VERSION,
                 storage: self.decision.storage().to_owned(),
                 handler: self.decision.handler().to_owned(),
                 location: stored.location.clone(),

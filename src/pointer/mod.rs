@@ -3,7 +3,7 @@
 //! The platform keeps one entry per attachment in `pvt_attachments`, beside CouchDB's own `_attachments`, and reads both
 //! as one set. The gateway's own entries hold a `stowage` member with the location and never a credential. An entry with
 //! a `handler` is one that KAZOO wrote: it is read, never written. Any other entry says nothing about a place outside.
-//! This is the only place that knows the form.
+//! This is the only place that knows the form; `docs/pointer.md` is its page.
 
 pub mod kazoo;
 mod view;
@@ -72,6 +72,9 @@ pub struct Pointer {
 /// Where the bytes are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Place {
+    /// [`VERSION`] of the release that wrote it; those before 0.2.0 said none, which is 0 here.
+    #[serde(rename = "v", default, deserialize_with = "known_version", skip_serializing_if = "is_unsaid")]
+    pub version: u64,
     /// The key of the storage in the plan's `attachments`.
     pub storage: String,
     /// The driver.
@@ -156,7 +159,7 @@ pub struct Unreadable;
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the document's entry for this attachment cannot be read")
+        f.write_str("the document's entry for this attachment cannot be read by this version of Stowage")
     }
 }
 
@@ -211,6 +214,17 @@ fn entry_of(entries: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable>
     }
 }
 
+/// A form of the future may mean something else by the same members: it is not guessed.
+fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let version = u64::deserialize(deserializer)?;
+    if version > VERSION { Err(serde::de::Error::custom("a newer form")) } else { Ok(version) }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_unsaid(version: &u64) -> bool {
+    *version == 0
+}
+
 /// Ceph's empty tags, which older pointers hold, say nothing.
 fn tag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::deserialize(deserializer)?.filter(|tag: &String| !tag.trim_matches('"').is_empty()))
@@ -232,6 +246,7 @@ fn of_old(entry: &Map<String, Value>, object: kazoo::Object, at: At<'_>) -> Poin
         revpos: entry.get("revpos").and_then(Value::as_u64).unwrap_or_default(),
         stub: false,
         stowage: Place {
+            version: 0,
             storage: object.inside.id().to_owned(),
             handler: object.inside.handler().to_owned(),
             location: object.location,
@@ -320,7 +335,12 @@ fn native_revpos(document: &Document, name: &str) -> Option<u64> {
     document.object(NATIVE)?.object(name)?.value("revpos")?.as_u64()
 }
 
-const MEMBER: &str = "pvt_attachments";
+/// The version of the form that is written: higher once a release before it would misread an entry, not where it may
+/// ignore what is new. `docs/pointer.md` is the form's page.
+pub const VERSION: u64 = 1;
+
+/// The member of a document that holds its pointers.
+pub const MEMBER: &str = "pvt_attachments";
 const NATIVE: &str = "_attachments";
 
 #[cfg(test)]

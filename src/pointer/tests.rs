@@ -1,6 +1,6 @@
 use stowage_couch::Document;
 
-use super::{Entry, Owner, Place, Pointer, Unreadable, entry, find, objects, put, remove};
+use super::{Entry, Owner, Place, Pointer, Unreadable, VERSION, entry, find, objects, put, remove};
 use crate::pointer::kazoo::At;
 
 fn pointer(revpos: u64) -> Pointer {
@@ -13,6 +13,7 @@ fn pointer(revpos: u64) -> Pointer {
         revpos,
         stub: false,
         stowage: Place {
+            version: VERSION,
             storage: "s".into(),
             handler: "file".into(),
             location,
@@ -152,5 +153,37 @@ fn an_empty_tag_is_none() {
         let doc = document(&text.replace(r#""etag":null"#, &format!(r#""etag":{tag}"#)));
         let Some(Entry::Object(found)) = find(&doc, at("a.mp3")).unwrap() else { panic!("no object: {tag}") };
         assert_eq!(found.stowage.etag.as_deref(), known, "{tag}");
+    }
+}
+
+#[test]
+fn every_version_up_to_ones_own_is_read_and_no_later_one() {
+    let entry = serde_json::to_value(pointer(1)).unwrap();
+    let with = |change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let mut entry = entry.clone();
+        change(entry["stowage"].as_object_mut().unwrap());
+        find(&document(&serde_json::json!({ "pvt_attachments": { "a.mp3": entry } }).to_string()), at("a.mp3"))
+    };
+    assert_eq!(entry["stowage"]["v"], VERSION);
+    assert_eq!(with(&|_| {}), Ok(Some(object(1))));
+    // What the releases before 0.2.0 wrote, and what a later one may add without another version.
+    assert!(matches!(with(&|place| drop(place.remove("v"))), Ok(Some(Entry::Object(_)))));
+    assert_eq!(with(&|place| drop(place.insert("new".into(), 1.into()))), Ok(Some(object(1))));
+    for later in [serde_json::json!(VERSION + 1), serde_json::json!("1"), serde_json::json!(null)] {
+        assert_eq!(with(&|place| drop(place.insert("v".into(), later.clone()))), Err(Unreadable), "{later}");
+    }
+}
+
+#[test]
+fn the_page_has_every_member() {
+    let page = include_str!("../../docs/pointer.md");
+    let mut whole = pointer(1);
+    whole.stowage.unpacked = Some(1);
+    let entry = serde_json::to_value(whole).unwrap();
+    let (place, owner) = (&entry["stowage"], &entry["stowage"]["owner"]);
+    for (level, members) in [("", &entry), ("stowage.", place), ("stowage.owner.", owner)] {
+        for member in members.as_object().unwrap().keys() {
+            assert!(page.contains(&format!("| `{level}{member}` |")), "{level}{member}");
+        }
     }
 }
