@@ -80,7 +80,7 @@ impl Error {
         }
     }
 
-    /// Whether nobody but the client is why.
+    /// Whether the client alone is the cause.
     #[must_use]
     pub fn is_client_gone(&self) -> bool {
         match self {

@@ -37,7 +37,7 @@ struct Inner {
     spans: IntCounterVec,
 }
 
-/// What is read when somebody asks.
+/// What is read when the metrics are.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Levels {
     /// Requests that are being answered.

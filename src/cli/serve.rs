@@ -15,7 +15,7 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
     memory::bound();
     log::start(config.log.format, config.log.level);
     runtime()?.block_on(async {
-        // Before anybody is told that the gateway is there: a signal must never find nobody.
+        // Before the gateway says that it is there: a signal must find its handler.
         let signals = Signals::new()?;
         let app = App::start(config).await?;
         announce(&app);
@@ -23,7 +23,7 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
     })
 }
 
-/// Says where the listeners are. Whoever waits for the last line has read all of it.
+/// Says where the listeners are. The last line says that all of them are there.
 pub(super) fn announce(app: &App) {
     if app.admin.is_some() && !app.has_tokens {
         complain("listening without admin.tokens: /v2 on the admin listener answers 401");

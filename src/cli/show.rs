@@ -4,7 +4,7 @@ use std::io::Write;
 
 /// A line on standard error.
 pub(super) fn complain(text: &str) {
-    // Nobody is left to tell where standard error is gone.
+    // Without standard error there is no place to say it.
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 

@@ -3,7 +3,7 @@
 //! | layer | why here |
 //! | --- | --- |
 //! | [`Observe`] | gives every request its id; one count, access line and span each, at the end of its body or when it is dropped |
-//! | [`Guard`] | refuses what HTTP forbids before anybody acts on it |
+//! | [`Guard`] | refuses what HTTP forbids before it has an effect |
 //! | [`Cors`] | says on the gateway's own answers what CouchDB says to scripts of other origins |
 //! | [`Admit`] | the limit on requests in flight; its permit leaves with the last byte of the answer |
 //! | [`CatchPanic`] | turns a bug into a logged 500 |

@@ -68,7 +68,7 @@ impl<S> Observe<S> {
         self
     }
 
-    /// Begins to take note of a request. What nobody will see is not looked for.
+    /// Begins to take note of a request. Only what will be written down is looked for.
     fn record(&self, request: &Request<Incoming>) -> Record {
         let (id, layer) = (RequestId::next(), &self.layer);
         let shown = layer.tracer.is_on() || layer.access.is_on();
@@ -200,7 +200,7 @@ impl HttpBody for Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         if let Some(record) = &mut self.record {
-            // Nobody asks a body for more that has said that it is at its end, or has given all its bytes.
+            // A body that is at its end, or has given all its bytes, is not polled again.
             record.whole |= self.body.is_end_stream() || self.expected == Some(record.sent);
         }
     }

@@ -24,7 +24,7 @@ pub(super) struct Record {
     pub(super) id: RequestId,
     pub(super) method: Method,
     pub(super) client: Option<SocketAddr>,
-    /// Somebody will see a line or a span.
+    /// There will be a line or a span.
     pub(super) shown: bool,
     pub(super) path: Option<PathAndQuery>,
     pub(super) trace: Option<TraceId>,

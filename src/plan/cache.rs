@@ -280,7 +280,7 @@ impl Plans {
         self.0.version.load(Ordering::Acquire)
     }
 
-    /// Marks documents, and only then raises the version: whoever sees the new one sees the marks.
+    /// Marks documents, and only then raises the version: a reader of the new one sees the marks.
     fn changed(&self, ids: impl FnOnce(&HashMap<String, u64>) -> Vec<String>) {
         {
             let mut dirty = self.dirty();
@@ -316,7 +316,7 @@ impl Plans {
         });
     }
 
-    /// Nobody knows what has changed: everything that is held has to be asked for again.
+    /// What has changed is unknown: everything that is held has to be asked for again.
     pub(super) fn everything_may_have_changed(&self) {
         self.changed(|known| {
             let held = self.0.documents.iter().map(|(id, _)| (*id).clone());
@@ -332,7 +332,7 @@ impl Plans {
 
 /// Documents held at once; the least used go first.
 const MOST_DOCUMENTS: u64 = 100_000;
-/// What nobody asked for in this time is dropped.
+/// What was not asked for in this time is dropped.
 const KEEP_UNUSED: Duration = Duration::from_secs(3600);
 /// After a failure, CouchDB is not asked for the same document again before this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use stowage_storage::driver;
 use url::Url;
 
 /// A plan's members with every secret value replaced by [`MASK`]. Whatever the members are: plans are read from documents
-/// that anybody may have written.
+/// of any author.
 #[must_use]
 pub fn redacted(members: &Map<String, Value>) -> Map<String, Value> {
     let mut members = members.clone();
@@ -65,7 +65,7 @@ fn mask_member(key: &str, member: &mut Value, handler: &str) {
 fn is_secret(key: &str, handler: &str) -> bool {
     match key {
         "secret" | "password" => true,
-        // Where nobody knows whose it is.
+        // Where its owner is unknown.
         "key" if driver(handler).is_none() => true,
         key => driver(handler).is_some_and(|driver| driver.secrets.contains(&key)),
     }

@@ -10,7 +10,7 @@ use crate::database::AccountId;
 /// Who has a plan.
 #[derive(Debug, Default)]
 pub(super) enum Users {
-    /// Nobody knows: the feed has not been read. There is no plan either, as far as anybody knows.
+    /// Unknown: the feed has not been read. No plan is known either.
     #[default]
     Unknown,
     /// By account; and whose each user is.
@@ -23,7 +23,7 @@ pub(super) enum Users {
 }
 
 impl Users {
-    /// Nobody has one, as far as is known now.
+    /// No user has one, as far as is known now.
     pub(super) fn none() -> Self {
         Self::Known { accounts: HashMap::new(), account_of: HashMap::new() }
     }

@@ -165,7 +165,7 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// Looks for the entry of an attachment. `None` where CouchDB has it, or nobody: no entry, an entry that says nothing
+/// Looks for the entry of an attachment. `None` where CouchDB may have it: no entry, an entry that says nothing
 /// about a place outside, or one that is older than CouchDB's own attachment of that name.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ pub struct Shown<'a> {
     /// CouchDB's digest. KAZOO's entries have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<&'a str>,
-    /// In bytes; missing where nobody knows it without asking the storage.
+    /// In bytes; missing where only the storage knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
     /// It is not in this answer.

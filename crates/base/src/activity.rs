@@ -11,7 +11,7 @@ use super::log::RequestId;
 use super::trace::{Call, Parent};
 use crate::deadline::Deadline;
 
-/// One request, as the parts of the gateway that work for it tell of it. Cheap to clone; the default is nobody's.
+/// One request, as the parts of the gateway that work for it tell of it. Cheap to clone; the default belongs to no request.
 #[derive(Debug, Clone, Default)]
 pub struct Activity(Option<Arc<Inner>>);
 

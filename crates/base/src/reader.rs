@@ -1,6 +1,6 @@
 //! Takes values out of a parsed TOML table and remembers every problem with its key path.
 //!
-//! Each `take_*` removes the key it reads, so that what is left at the end is what nobody knows.
+//! Each reader removes its key, so that what is left at the end is unknown.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl<'a> Section<'a> {
         self.problems.push(Problem { key, message: message.into() });
     }
 
-    /// Reports every key that nobody took.
+    /// Reports every key that was not read.
     pub fn finish(mut self) {
         let unknown: Vec<String> = self.table.keys().cloned().collect();
         for name in unknown {

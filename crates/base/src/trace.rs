@@ -38,7 +38,7 @@ pub struct Tracer(Option<SdkTracer>);
 
 impl Tracer {
     /// A tracer that traces this share of the requests that come without a sampled trace of their own, and the spans
-    /// that have ended. Where nobody takes these fast enough, they are dropped and counted.
+    /// that have ended. Spans that are not taken fast enough are dropped and counted.
     #[must_use]
     pub fn new(sample: f64, dropped: IntCounter) -> (Self, mpsc::Receiver<SpanData>) {
         let (sender, spans) = mpsc::channel(QUEUE);
@@ -50,7 +50,7 @@ impl Tracer {
         (Self(Some(provider.tracer_with_scope(scope))), spans)
     }
 
-    /// Whether anybody wants spans.
+    /// Whether spans are exported.
     #[must_use]
     pub const fn is_on(&self) -> bool {
         self.0.is_some()
@@ -138,7 +138,7 @@ impl Parent {
     }
 }
 
-/// The span of something that is done for a request; exported when it is dropped. Empty where nobody traces.
+/// The span of something that is done for a request; exported when it is dropped. Empty without a trace.
 #[derive(Debug, Default)]
 pub struct Call(Option<Box<Running>>);
 
@@ -189,7 +189,7 @@ impl Call {
 #[derive(Debug)]
 struct Queue {
     sender: mpsc::Sender<SpanData>,
-    /// Spans that nobody took.
+    /// Counts spans that were dropped.
     dropped: IntCounter,
 }
 

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use super::answer::Failure;
 
-/// How much of a body that nobody wants is still read before the refusal is sent, and for how long: a client that sends
+/// How much of an unwanted body is still read before the refusal is sent, and for how long: a client that sends
 /// first and reads then sees the refusal and not a reset.
 const DRAIN_BYTES: u64 = 4 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);

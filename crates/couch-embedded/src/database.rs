@@ -33,7 +33,7 @@ pub(super) struct Database {
     created: String,
 }
 
-/// CouchDB 3 lets nobody but admins into a new database.
+/// CouchDB 3 lets only admins into a new database.
 fn default_security() -> Value {
     json!({"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}})
 }

@@ -28,7 +28,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the listener is broken. A connection that fails concerns nobody else.
+    /// When the listener is broken. A connection that fails does not concern the others.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
         let closing = CancellationToken::new();
         let mut connections = JoinSet::new();

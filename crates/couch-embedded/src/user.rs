@@ -57,7 +57,7 @@ impl Users {
         account.map(|account| account.user("default")).ok_or_else(|| unauthorized("Name or password is incorrect."))
     }
 
-    /// The client that these headers name; without credentials, or with a cookie that is over, nobody.
+    /// The client that these headers name; without credentials, or with a cookie that is over, none.
     pub(super) fn identify(&self, headers: &HeaderMap) -> Result<User, Failure> {
         let basic = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         if let Some((scheme, token)) = basic.and_then(|value| value.split_once(' '))

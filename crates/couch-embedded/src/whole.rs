@@ -65,7 +65,7 @@ pub(super) fn history(document: &Document) -> Vec<Revision> {
     ids.map(|(id, back)| Revision::new(start.saturating_sub(back), id.to_owned())).collect()
 }
 
-/// The answer to GET of one document that was read with its attachments: `multipart/related` to everybody who takes that.
+/// The answer to GET of one document that was read with its attachments: `multipart/related` to every client that accepts it.
 pub(super) fn answer(exchange: &Exchange, document: Document) -> Answer {
     if document.attachments.is_empty() || !exchange.accepts("multipart/related") {
         return json_answer(StatusCode::OK, &render(document));

@@ -1,4 +1,4 @@
-//! Asking a CouchDB on somebody's behalf.
+//! Asking a CouchDB with the rights of a client, or of the gateway.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};

@@ -97,7 +97,7 @@ impl Couch {
         }
     }
 
-    /// The same CouchDB, asked with its account whoever the client is.
+    /// The same CouchDB, asked with its own account for every client.
     #[must_use]
     pub fn in_place_of_clients(mut self) -> Self {
         self.in_place_of_clients = true;

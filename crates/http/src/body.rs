@@ -137,7 +137,7 @@ impl HttpBody for Body {
     }
 }
 
-/// A body that the client still sends. Where nobody wants the rest of it, it is read and thrown away for a while after
+/// A body that the client still sends. The rest of it, once unwanted, is read and thrown away for a while after
 /// the answer: closing at once would reset the connection, and a client in the middle of sending would never see why.
 struct RequestBody {
     incoming: Option<Incoming>,
@@ -195,7 +195,7 @@ impl Drop for RequestBody {
     }
 }
 
-/// How long a body that nobody wants is read on.
+/// How long an unwanted body is read on.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// Who sends a body, not who takes it, is why it ended early.

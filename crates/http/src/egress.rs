@@ -1,6 +1,6 @@
 //! Which addresses a tenant's backend may have.
 //!
-//! Tenants write plans, and plans name hosts: without this rule anybody with a plan could make the gateway talk to the
+//! Tenants write plans, and plans name hosts: without this rule every tenant could make the gateway talk to the
 //! operator's own network. The rule is applied to the address that is really connected to, after name resolution.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -26,7 +26,7 @@ pub struct Twin {
     pub left_behind: CancellationToken,
 }
 
-/// A body that nobody else reads.
+/// A body with one reader.
 impl From<Body> for Twin {
     fn from(body: Body) -> Self {
         Self { body, left_behind: CancellationToken::new() }
@@ -105,7 +105,7 @@ impl First {
             return Err(TooLarge);
         }
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
-        // There is room: whoever hears nothing of a closed channel now does so before the next frame.
+        // There is room: a closed channel is noticed before the next frame.
         if let Some(twin) = self.twin.as_mut().filter(|_| !data.is_empty())
             && twin.sender.send_item(data.clone()).is_err()
         {

@@ -31,7 +31,7 @@ impl Out {
             return;
         }
         *self.0.piece() = Some(bytes);
-        // Nobody has to be woken: whoever takes the piece polls again for the next one.
+        // No waker is needed: the reader polls again after it has taken the piece.
         std::future::poll_fn(|_| if self.0.piece().is_none() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 

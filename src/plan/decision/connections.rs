@@ -32,7 +32,7 @@ impl Merged {
     }
 
     /// The connections beside its [`home`](Self::home) where documents of a database may be: those that its class and the
-    /// class's types name. Whether they are defined is for whoever asks there to find out.
+    /// class's types name. Whether they are defined shows when one is asked.
     ///
     /// # Errors
     ///

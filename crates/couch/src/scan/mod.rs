@@ -90,7 +90,7 @@ enum Phase {
     Value,
     /// Behind `_attachments`.
     Tail,
-    /// In a document that nobody wants to change.
+    /// In a document that stays as it is.
     Passing,
 }
 

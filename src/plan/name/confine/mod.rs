@@ -9,7 +9,7 @@
 //! - for `http`, what becomes such a segment once decoded: web servers undo `%2F` before they resolve `..`
 //!   (nginx does), so `..%2Fx` would leave the folder there. In a key or a file name `%2F` is literal text.
 //!
-//! In an `http` name, what follows a `?` is a query: `//` in it is nobody's path (`?from=https://...`).
+//! In an `http` name, what follows a `?` is a query: `//` in it is no path (`?from=https://...`).
 
 use percent_encoding::percent_decode_str;
 
