@@ -16,29 +16,9 @@
 //! - no views, no Mango, no replicator, no node configuration, no `eventsource` feed: these answer 501 or 404;
 //! - revisions are not the ones that CouchDB would give, sequences are `number-instance`, `_revs_limit` is fixed.
 
-mod all_docs;
-mod answer;
-mod attachment;
-mod body;
-mod bulk;
-mod changes;
-mod database;
-mod document;
-mod entries;
-mod feed;
-mod json;
-mod multipart;
-mod range;
-mod registry;
-mod related;
-mod request;
-mod revisions;
-mod root;
-mod route;
-mod save;
-mod server;
-mod user;
-mod whole;
+mod contents;
+mod exchange;
+mod routes;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -48,11 +28,11 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-pub use answer::StoreBody;
+pub use exchange::answer::StoreBody;
 
-use registry::Registry;
-use request::Exchange;
-use user::Users;
+use contents::registry::Registry;
+use exchange::request::Exchange;
+use exchange::user::Users;
 
 /// The largest request body that is accepted unless [`Store::with_body_limit`] says otherwise, in bytes.
 pub const DEFAULT_BODY_LIMIT: u64 = 256 * 1024 * 1024;
@@ -146,7 +126,8 @@ impl Store {
     pub async fn handle(&self, request: Request<Incoming>) -> Response<StoreBody> {
         let mut exchange = Exchange::new(request, self.body_limit);
         // As a trait object: the compiler cannot see through the futures of the routes that they are `Send`.
-        let answering: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(route::answer(self, &mut exchange));
+        let answering: Pin<Box<dyn Future<Output = _> + Send + '_>> =
+            Box::pin(routes::route::answer(self, &mut exchange));
         let answer = match answering.await {
             Ok(answer) => answer,
             Err(failure) => failure.answer(),

@@ -1,0 +1,9 @@
+//! What is kept: databases, documents and attachments, between CouchDB's forms and the engine.
+
+pub(crate) mod entries;
+pub(crate) mod json;
+pub(crate) mod multipart;
+pub(crate) mod registry;
+pub(crate) mod related;
+pub(crate) mod save;
+pub(crate) mod whole;

@@ -1,0 +1,138 @@
+//! The databases of a store: their names, their files, and the open ones.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::StatusCode;
+use rouchdb_adapter_redb::RedbAdapter;
+use rouchdb_core::adapter::Adapter as _;
+use tokio::sync::RwLock;
+
+use crate::exchange::answer::Failure;
+use crate::routes::database::Database;
+
+const SUFFIX: &str = ".redb";
+
+/// CouchDB's bound on a name, in bytes.
+const NAME_LIMIT: usize = 238;
+
+/// Names that begin with `_` and are still allowed.
+const SYSTEM: [&str; 3] = ["_users", "_replicator", "_global_changes"];
+
+/// All databases by name; a database is opened when it is first used and stays open.
+pub(crate) struct Registry {
+    data: PathBuf,
+    known: RwLock<BTreeMap<String, Option<Arc<Database>>>>,
+}
+
+impl Registry {
+    /// Lists the database files in `data`, which is made when it is missing.
+    pub(crate) fn open(data: PathBuf) -> io::Result<Self> {
+        std::fs::create_dir_all(&data)?;
+        let mut known = BTreeMap::new();
+        for entry in std::fs::read_dir(&data)? {
+            let file = entry?.file_name();
+            let name = file.to_str().and_then(|file| file.strip_suffix(SUFFIX));
+            if let Some(name) = name.map(|name| name.replace('.', "/"))
+                && check_name(&name).is_ok()
+            {
+                known.insert(name, None);
+            }
+        }
+        Ok(Self { data, known: RwLock::new(known) })
+    }
+
+    /// A `.` stands for the `/` of a name: no name has a `.` itself, so that two names never share a file.
+    fn path(&self, name: &str) -> PathBuf {
+        self.data.join(name.replace('/', ".") + SUFFIX)
+    }
+
+    /// The database called `name`; 404 when there is none.
+    pub(crate) async fn get(&self, name: &[u8]) -> Result<Arc<Database>, Failure> {
+        let name = std::str::from_utf8(name).map_err(|_| Failure::no_database())?;
+        match self.known.read().await.get(name) {
+            None => return Err(Failure::no_database()),
+            Some(Some(database)) => return Ok(Arc::clone(database)),
+            Some(None) => {}
+        }
+        let mut known = self.known.write().await;
+        let slot = known.get_mut(name).ok_or_else(Failure::no_database)?;
+        if let Some(database) = slot {
+            return Ok(Arc::clone(database));
+        }
+        let database = Arc::new(Database::load(name, self.engine(name).await?).await?);
+        *slot = Some(Arc::clone(&database));
+        Ok(database)
+    }
+
+    /// Makes an empty database; 412 when there is one of that name.
+    pub(crate) async fn create(&self, name: &[u8]) -> Result<(), Failure> {
+        let name = String::from_utf8_lossy(name);
+        check_name(&name)?;
+        let mut known = self.known.write().await;
+        if known.contains_key(name.as_ref()) {
+            let reason = "The database could not be created, the file already exists.";
+            return Err(Failure::new(StatusCode::PRECONDITION_FAILED, "file_exists", reason));
+        }
+        let database = Database::create(&name, self.engine(&name).await?).await?;
+        known.insert(name.into_owned(), Some(Arc::new(database)));
+        Ok(())
+    }
+
+    /// Removes a database and its file. Its feeds end.
+    pub(crate) async fn delete(&self, name: &[u8]) -> Result<(), Failure> {
+        let database = self.get(name).await?;
+        let mut known = self.known.write().await;
+        if known.remove(&database.name).is_none() {
+            return Err(Failure::no_database());
+        }
+        database.engine.destroy().await?;
+        tokio::fs::remove_file(self.path(&database.name)).await.map_err(Failure::internal)
+    }
+
+    /// All names, in byte order.
+    pub(crate) async fn names(&self) -> Vec<String> {
+        self.known.read().await.keys().cloned().collect()
+    }
+
+    async fn engine(&self, name: &str) -> Result<RedbAdapter, Failure> {
+        let (path, name) = (self.path(name), name.to_owned());
+        let open = move || RedbAdapter::open(path, &name).map_err(Failure::from);
+        tokio::task::spawn_blocking(open).await.map_err(Failure::internal)?
+    }
+}
+
+/// CouchDB's rule for names: <https://docs.couchdb.org/en/stable/api/database/common.html#put--db>.
+fn check_name(name: &str) -> Result<(), Failure> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_$()+-/".contains(&byte);
+    let lawful = name.bytes().next().is_some_and(|first| first.is_ascii_lowercase()) && name.bytes().all(allowed);
+    if !lawful && !SYSTEM.contains(&name) {
+        let reason = format!(
+            "Name: '{name}'. Only lowercase characters (a-z), digits (0-9), and any of the characters _, $, (, ), \
+             +, -, and / are allowed. Must begin with a letter."
+        );
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "illegal_database_name", reason));
+    }
+    if name.len() > NAME_LIMIT {
+        let reason = format!("At least one path segment of `{name}` is too long.");
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "database_name_too_long", reason));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_to_couchdbs_rule() {
+        for good in ["a", "account/12/34/ab-202011", "a_$()+-/0", "_users"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "A", "1a", "_x", "a.b", "a b", "é", &"a".repeat(239)] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Saving documents: what CouchDB does and the engine does not.
+
+use std::collections::HashMap;
+
+use rouchdb_core::adapter::Adapter as _;
+use rouchdb_core::document::{
+    AllDocsOptions, AttachmentMeta, BulkDocsOptions, DocResult, Document, GetOptions, Revision, generate_rev_hash,
+};
+use rouchdb_core::error::RouchError;
+use serde_json::json;
+
+use crate::contents::whole::history;
+use crate::exchange::answer::Failure;
+use crate::routes::database::Database;
+
+/// Whether there is a document of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Live,
+    Deleted,
+    /// There never was one.
+    Missing,
+}
+
+impl Presence {
+    /// 404 with CouchDB's word for it, unless the document is live.
+    pub(crate) fn require(self) -> Result<(), Failure> {
+        match self {
+            Self::Live => Ok(()),
+            Self::Deleted => Err(Failure::not_found("deleted")),
+            Self::Missing => Err(Failure::not_found("missing")),
+        }
+    }
+}
+
+impl Database {
+    /// Whether the document `id` is there.
+    pub(crate) async fn presence(&self, id: &str) -> Result<Presence, Failure> {
+        if id.starts_with("_local/") {
+            return match self.engine.get(id, GetOptions::default()).await {
+                Ok(_) => Ok(Presence::Live),
+                Err(RouchError::NotFound(_)) => Ok(Presence::Missing),
+                Err(error) => Err(error.into()),
+            };
+        }
+        Ok(match self.winner(id).await? {
+            Some((_, true)) => Presence::Deleted,
+            Some((_, false)) => Presence::Live,
+            None => Presence::Missing,
+        })
+    }
+
+    /// The winning revision of a document, and whether it is a tombstone.
+    async fn winner(&self, id: &str) -> Result<Option<(String, bool)>, Failure> {
+        let keys = Some(vec![id.to_owned()]);
+        let found = self.engine.all_docs(AllDocsOptions { keys, ..AllDocsOptions::new() }).await?;
+        let row = found.rows.first();
+        Ok(row.and_then(|row| Some((row.rev()?.to_owned(), row.is_deleted()))))
+    }
+
+    /// One revision of a document, or its winner; 404 says whether it is missing or deleted.
+    pub(crate) async fn read(&self, id: &str, options: GetOptions) -> Result<Document, Failure> {
+        let by_rev = options.rev.is_some();
+        match self.engine.get(id, options).await {
+            Err(RouchError::NotFound(text)) if !by_rev => {
+                self.presence(id).await?.require()?;
+                // Made between the two looks.
+                Err(RouchError::NotFound(text).into())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// A stored revision to build on, and whether it is a leaf; `None` when this document never had it.
+    pub(crate) async fn base(&self, id: &str, rev: &Revision) -> Result<Option<(Document, bool)>, Failure> {
+        let at = |latest| GetOptions { rev: Some(rev.to_string()), latest, revs: true, ..GetOptions::default() };
+        let found = match self.engine.get(id, at(false)).await {
+            Err(RouchError::NotFound(_) | RouchError::InvalidRev(_)) => return Ok(None),
+            found => found?,
+        };
+        let latest = self.engine.get(id, at(true)).await?;
+        let leaf = latest.rev == found.rev;
+        Ok(Some((found, leaf)))
+    }
+
+    /// Saves new edits in order, each with its own result.
+    ///
+    /// What an edit may follow, and what becomes of attachments, the engine sees in other ways than CouchDB: each is written as the revision that CouchDB
+    /// would make, under the lock that keeps true what was read for it.
+    pub(crate) async fn save(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
+        let _guard = self.saving.lock().await;
+        let mut results = Vec::with_capacity(documents.len());
+        let mut waiting: Vec<Document> = Vec::new();
+        for document in documents {
+            // The second edit of a document follows the first.
+            if document.id.starts_with("_local/") || waiting.iter().any(|other| other.id == document.id) {
+                results.extend(self.write(std::mem::take(&mut waiting)).await?);
+            }
+            if document.id.starts_with("_local/") {
+                results.extend(self.engine.bulk_docs(vec![document], BulkDocsOptions::new()).await?);
+                continue;
+            }
+            match self.next(document, Stubs::OfParent).await? {
+                Ok(revision) => waiting.push(revision),
+                Err(refused) => {
+                    results.extend(self.write(std::mem::take(&mut waiting)).await?);
+                    results.push(refused);
+                }
+            }
+        }
+        results.extend(self.write(waiting).await?);
+        Ok(results)
+    }
+
+    async fn write(&self, revisions: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
+        if revisions.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.engine.bulk_docs(revisions, BulkDocsOptions::replication()).await?)
+    }
+
+    /// The revision that an edit makes, or the conflict that it is (`prep_and_validate_updates` of CouchDB's couch_db.erl, `merge_rev_tree` of its
+    /// couch_db_updater.erl).
+    async fn next(&self, mut document: Document, stubs: Stubs) -> Result<Result<Document, DocResult>, Failure> {
+        let winner = self.winner(&document.id).await?;
+        let parent = match (&document.rev, &winner) {
+            (None, None) => None,
+            // A document that is deleted goes on from its tombstone, and only without naming it.
+            (None, Some((rev, true))) if !document.deleted => {
+                self.base(&document.id, &rev.parse().map_err(|_| Failure::bad_rev())?).await?
+            }
+            (Some(rev), Some((_, false))) => match self.base(&document.id, rev).await? {
+                Some((parent, true)) => Some((parent, true)),
+                _ => return Ok(Err(conflict(document.id))),
+            },
+            _ => return Ok(Err(conflict(document.id))),
+        };
+        // What begins anew is a first revision to its attachments.
+        let generation = document.rev.as_ref().map_or(0, |rev| rev.pos) + 1;
+        let parent = parent.map(|(parent, _)| parent);
+        let known = parent.as_ref().map(|parent| &parent.attachments);
+        for (name, meta) in &mut document.attachments {
+            if meta.data.is_some() {
+                meta.revpos = generation;
+            } else if stubs == Stubs::OfParent {
+                let there = known.and_then(|known| known.get(name));
+                *meta = there.ok_or_else(|| Failure::missing_stub(&document.id, name))?.clone();
+            }
+        }
+        document.rev = parent.as_ref().and_then(|parent| parent.rev.clone());
+        let history = parent.as_ref().map(history).unwrap_or_default();
+        Ok(Ok(with_history(document, history.into_iter().map(|rev| rev.hash).collect())))
+    }
+
+    /// Saves one new edit.
+    pub(crate) async fn save_one(&self, document: Document) -> Result<DocResult, Failure> {
+        self.check_stubs(&document).await?;
+        let result = self.save(vec![document]).await?.pop();
+        let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
+        if result.ok { Ok(result) } else { Err(Failure::refused(&result)) }
+    }
+
+    /// Refuses a document with a stub for an attachment that its parent does not have. CouchDB refuses the whole request for
+    /// one such stub, before anything is saved.
+    pub(crate) async fn check_stubs(&self, document: &Document) -> Result<(), Failure> {
+        if document.attachments.values().all(|meta| meta.data.is_some()) {
+            return Ok(());
+        }
+        let parent = match (&document.rev, self.presence(&document.id).await?) {
+            // Nothing is there that a stub could stand for, whatever revision is named.
+            (_, Presence::Missing) | (None, Presence::Deleted) => HashMap::new(),
+            // A revision that is not there, or that another one follows, is a conflict, which the save finds.
+            (Some(rev), _) => match self.base(&document.id, rev).await? {
+                Some((parent, true)) => parent.attachments,
+                _ => return Ok(()),
+            },
+            (None, Presence::Live) => return Ok(()),
+        };
+        let mut stubs = document.attachments.iter().filter(|(_, meta)| meta.data.is_none());
+        match stubs.find(|(name, stub)| !parent.get(*name).is_some_and(|there| is_stub_of(stub, there))) {
+            Some((name, _)) => Err(Failure::missing_stub(&document.id, name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves documents as the revisions that they say they are. CouchDB refuses all of them for one wrong stub.
+    pub(crate) async fn replicate(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
+        let _guard = self.saving.lock().await;
+        let mut whole = Vec::with_capacity(documents.len());
+        for document in documents {
+            whole.push(self.with_known_attachments(with_own_rev(document)?).await?);
+        }
+        Ok(self.engine.bulk_docs(whole, BulkDocsOptions::replication()).await?)
+    }
+
+    /// A replicated document whose stubs are what they stand for: attachments of the nearest ancestor that is stored here.
+    async fn with_known_attachments(&self, mut document: Document) -> Result<Document, Failure> {
+        if document.attachments.values().all(|meta| meta.data.is_some()) {
+            return Ok(document);
+        }
+        if let Some(rev) = &document.rev
+            && self.base(&document.id, rev).await?.is_some()
+        {
+            // It is here already, and stays as it is.
+            document.attachments.clear();
+            return Ok(document);
+        }
+        let mut known = HashMap::new();
+        for rev in history(&document).iter().skip(1) {
+            if let Some((ancestor, _)) = self.base(&document.id, rev).await? {
+                known = ancestor.attachments;
+                break;
+            }
+        }
+        for (name, stub) in document.attachments.iter_mut().filter(|(_, meta)| meta.data.is_none()) {
+            match known.get(name) {
+                Some(there) if is_stub_of(stub, there) => *stub = there.clone(),
+                _ => return Err(Failure::missing_stub(&document.id, name)),
+            }
+        }
+        Ok(document)
+    }
+
+    /// Saves a document read here under another id. Its attachments stay those of the revision that brought them.
+    pub(crate) async fn save_copy(&self, document: Document) -> Result<DocResult, Failure> {
+        if document.id.starts_with("_local/") {
+            return self.save_one(document).await;
+        }
+        let _guard = self.saving.lock().await;
+        let result = match self.next(document, Stubs::Own).await? {
+            Ok(revision) => self.write(vec![revision]).await?.pop(),
+            Err(refused) => Some(refused),
+        };
+        let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
+        if result.ok { Ok(result) } else { Err(Failure::refused(&result)) }
+    }
+}
+
+/// What the stubs of a document stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stubs {
+    /// Attachments of the revision that it follows.
+    OfParent,
+    /// What they say themselves: it was read here.
+    Own,
+}
+
+fn conflict(id: String) -> DocResult {
+    DocResult::error(id, "conflict", "Document update conflict.")
+}
+
+/// Whether a stub may stand for a stored attachment of its name. One that tells no revision does.
+const fn is_stub_of(stub: &AttachmentMeta, there: &AttachmentMeta) -> bool {
+    stub.revpos == 0 || stub.revpos == there.revpos
+}
+
+/// A replicated document with the revision that its history begins with, if it has one.
+fn with_own_rev(mut document: Document) -> Result<Document, Failure> {
+    let told = document.data.get("_revisions").and_then(|revisions| {
+        let id = revisions.pointer("/ids/0")?.as_str()?;
+        Some(Revision::new(revisions.get("start")?.as_u64()?, id.to_owned()).normalized())
+    });
+    document.rev = told.or(document.rev);
+    if document.rev.is_some() {
+        return Ok(document);
+    }
+    let reason = "When `new_edits: false`, the document needs `_rev` or `_revisions` specified";
+    Err(Failure::bad_request(reason))
+}
+
+/// The next revision of a document as a replicated one; `history` begins with its parent, if it has one.
+fn with_history(mut document: Document, history: Vec<String>) -> Document {
+    let parent = document.rev.take();
+    let text = parent.as_ref().map(Revision::to_string);
+    let hash = generate_rev_hash(&document.data, document.deleted, text.as_deref(), &document.attachments);
+    let mut ids = vec![hash.clone()];
+    ids.extend(history);
+    let start = parent.map_or(0, |parent| parent.pos) + 1;
+    if let Some(members) = document.data.as_object_mut() {
+        members.insert("_revisions".into(), json!({"start": start, "ids": ids}));
+    }
+    document.rev = Some(Revision::new(start, hash));
+    document
+}

@@ -1,0 +1,277 @@
+//! A request, taken apart the way CouchDB does it, and the end of its exchange.
+
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, SERVER};
+use http::request::Parts;
+use http::{HeaderName, Request, Version, header};
+use hyper::body::Incoming;
+use rouchdb_core::document::Revision;
+use serde_json::Value;
+use stowage_couch::canonical;
+use stowage_http::forwarded::base;
+use stowage_http::headers::names_tag;
+use stowage_http::method::overridden;
+
+use crate::exchange::answer::{Answer, Failure};
+use crate::exchange::body::{RequestBody, too_large};
+use crate::routes::attachment::unpack;
+
+/// The head of a request and its body.
+pub(crate) struct Exchange {
+    pub(crate) head: Parts,
+    pub(crate) body: RequestBody,
+    announced: bool,
+}
+
+impl Exchange {
+    pub(crate) fn new(request: Request<Incoming>, limit: u64) -> Self {
+        let (mut head, body) = request.into_parts();
+        head.method = overridden(&head.method, &head.headers).into_owned();
+        let announced =
+            head.headers.contains_key(header::CONTENT_LENGTH) || head.headers.contains_key(header::TRANSFER_ENCODING);
+        Self { head, body: RequestBody::new(body, limit), announced }
+    }
+
+    /// The decoded, non-empty parts of the path; `+` is a space in them, as CouchDB's HTTP library has it.
+    pub(crate) fn path(&self) -> Result<Vec<Vec<u8>>, Failure> {
+        let parts = self.head.uri.path().split('/').filter(|part| !part.is_empty());
+        parts.map(decode).collect()
+    }
+
+    pub(crate) fn query(&self) -> Result<Query, Failure> {
+        Query::parse(self.head.uri.query().unwrap_or_default())
+    }
+
+    /// A header as text; a value that is not text counts as absent.
+    pub(crate) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The revision that `?rev=` and If-Match name, quoted or not; they must not differ.
+    pub(crate) fn rev(&self, query: &Query) -> Result<Option<Revision>, Failure> {
+        let matched = self.header(header::IF_MATCH).map(|tag| tag.trim().trim_matches('"'));
+        match (query.get("rev"), matched) {
+            (Some(rev), Some(matched)) if rev != matched => {
+                Err(Failure::bad_request("Document rev and etag have different values"))
+            }
+            (rev, matched) => rev.or(matched).map(parse_rev).transpose(),
+        }
+    }
+
+    /// Whether If-None-Match names this tag.
+    pub(crate) fn holds(&self, tag: &str) -> bool {
+        names_tag(&self.head.headers, &format!("\"{tag}\""))
+    }
+
+    /// Whether the client takes an answer of this type, as CouchDB's HTTP library has it: one match with a weight is
+    /// enough, unless the type or its group is ruled out.
+    pub(crate) fn accepts(&self, kind: &str) -> bool {
+        accepts(self.header(header::ACCEPT).unwrap_or("*/*"), kind)
+    }
+
+    /// Refuses a body that does not call itself JSON.
+    pub(crate) fn require_json(&self) -> Result<(), Failure> {
+        let kind = self.header(CONTENT_TYPE).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if kind.eq_ignore_ascii_case("application/json") {
+            return Ok(());
+        }
+        Err(Failure::content_type("Content-Type must be application/json"))
+    }
+
+    /// The body as JSON, nested as deep as the engine keeps documents.
+    pub(crate) async fn json(&mut self) -> Result<Value, Failure> {
+        if !self.announced {
+            return Err(Failure::bad_request("Missing request body"));
+        }
+        let encoding = self.header(CONTENT_ENCODING).unwrap_or("identity").to_owned();
+        let body = self.body.read(too_large).await?;
+        match encoding.as_str() {
+            "identity" => from_json(&body),
+            "gzip" => from_json(&unpack(&body, self.body.limit(), "Request body is not properly gzipped.", too_large)?),
+            other => Err(Failure::content_type(format!("{other} is not a supported content encoding."))),
+        }
+    }
+
+    /// The body as a JSON object.
+    pub(crate) async fn object(&mut self) -> Result<serde_json::Map<String, Value>, Failure> {
+        match self.json().await? {
+            Value::Object(members) => Ok(members),
+            _ => Err(Failure::bad_request("Request body must be a JSON object")),
+        }
+    }
+
+    /// The address of `path` on this server as the client calls it.
+    pub(crate) fn address(&self, path: &str) -> String {
+        let base = base(&self.head.headers).unwrap_or_else(|| "http://localhost".to_owned());
+        format!("{base}{path}")
+    }
+
+    /// Adds what every answer carries. A body that was not read ends the connection, as it does with CouchDB.
+    pub(crate) async fn finish(&mut self, mut answer: Answer) -> Answer {
+        if self.body.is_unread() {
+            // A client that waits for 100 Continue has not sent anything yet.
+            if !self.head.headers.contains_key(EXPECT) {
+                self.body.drain().await;
+            }
+            close(&mut answer);
+        } else if self.head.version == Version::HTTP_10 && self.header(CONNECTION).is_none() {
+            // CouchDB says so to old clients; hyper answers those that ask to be kept.
+            close(&mut answer);
+        }
+        let id: String = uuid::Uuid::new_v4().simple().to_string().chars().take(10).collect();
+        let headers: &mut HeaderMap = answer.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            headers.insert(HeaderName::from_static("x-couch-request-id"), id);
+        }
+        headers.insert(HeaderName::from_static("x-couchdb-body-time"), HeaderValue::from_static("0"));
+        let server = concat!("Stowage-Store/", env!("CARGO_PKG_VERSION"));
+        headers.insert(SERVER, HeaderValue::from_static(server));
+        answer
+    }
+}
+
+/// A revision as CouchDB reads it.
+///
+/// # Errors
+///
+/// 400 with CouchDB's reason.
+pub(crate) fn parse_rev(text: &str) -> Result<Revision, Failure> {
+    let text = canonical(text).ok_or_else(Failure::bad_rev)?;
+    let (generation, id) = text.split_once('-').unwrap_or_default();
+    // What does not fit is no revision that is stored.
+    Ok(Revision::new(generation.parse().unwrap_or(u64::MAX), id.to_owned()))
+}
+
+/// A JSON text, nested as deep as the engine keeps documents.
+///
+/// # Errors
+///
+/// 400 for what is none.
+pub(crate) fn from_json(bytes: &[u8]) -> Result<Value, Failure> {
+    // The envelope is `{"docs": [...]}`.
+    rouchdb_core::json::from_input(bytes, 2).map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))
+}
+
+fn accepts(accepted: &str, kind: &str) -> bool {
+    let group = kind.split_once('/').map(|(group, _)| format!("{group}/*")).unwrap_or_default();
+    let weighed = accepted.split(',').map(|one| {
+        let mut parameters = one.split(';').map(str::trim);
+        let range = parameters.next().unwrap_or_default();
+        let weight = parameters.find_map(|parameter| parameter.strip_prefix("q="));
+        (range, weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0)))
+    });
+    let mut matched = false;
+    for (range, wanted) in weighed {
+        if range == kind || range == group {
+            if !wanted {
+                return false;
+            }
+            matched = true;
+        }
+        matched |= wanted && range == "*/*";
+    }
+    matched
+}
+
+fn close(answer: &mut Answer) {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// The decoded query of a request, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+        let mut pairs = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let text = |part| String::from_utf8(decode(part)?).map_err(|_| bad_escape());
+            pairs.push((text(name)?, text(value)?));
+        }
+        Ok(Self(pairs))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it says `new_edits=false`: CouchDB goes by the last that says true or false.
+    pub(crate) fn is_replicated(&self) -> bool {
+        let said = self.0.iter().rev().filter(|(key, _)| key == "new_edits").map(|(_, value)| value.as_str());
+        { said }.find(|value| matches!(*value, "true" | "false")) == Some("false")
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.get(name) == Some("true")
+    }
+
+    /// A JSON value, as keys are given.
+    pub(crate) fn json(&self, name: &str) -> Result<Option<Value>, Failure> {
+        let text = self.get(name);
+        text.map(|text| serde_json::from_str(text).map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))).transpose()
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        let reason = || format!("Invalid value for integer: {}", Value::from(text));
+        text.parse().map(Some).map_err(|_| Failure::new(http::StatusCode::BAD_REQUEST, "query_parse_error", reason()))
+    }
+}
+
+fn bad_escape() -> Failure {
+    Failure::bad_request("invalid_url_encoding")
+}
+
+/// Decodes `%XX` and `+` once.
+pub(crate) fn decode(text: &str) -> Result<Vec<u8>, Failure> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let high = digit().ok_or_else(bad_escape)?;
+                let low = digit().ok_or_else(bad_escape)?;
+                u8::try_from(high * 16 + low).map_err(|_| bad_escape())?
+            }
+            other => other,
+        });
+    }
+    Ok(decoded)
+}
+
+/// Encodes a name the way CouchDB writes it into `Location`: everything but letters, digits and `_.-:`.
+pub(crate) fn encode(name: &str) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b':');
+    utf8_percent_encode(name, NAME).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_is_read_as_couchdb_reads_it() {
+        let cases = [
+            ("*/*", true),
+            ("multipart/related", true),
+            ("multipart/*", true),
+            ("application/json, multipart/related;q=0.5", true),
+            ("application/json, */*", true),
+            ("application/json", false),
+            ("multipart/mixed", false),
+            ("*/*, multipart/related;q=0", false),
+            ("*/*, multipart/*; q=0.0", false),
+            ("*/*;q=0", false),
+            ("", false),
+        ];
+        for (accepted, expected) in cases {
+            assert_eq!(accepts(accepted, "multipart/related"), expected, "{accepted}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The store as a server of its own.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Store;
+
+/// How long to wait for a descriptor to become free.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// In the extensions of a request: when the server goes down, so that a feed that waits for changes can end.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing(pub(crate) CancellationToken);
+
+impl Store {
+    /// Serves HTTP/1.1 on `listener` until `shutdown` is done. Then requests in flight are finished, feeds that wait are
+    /// ended, and the call returns when the last connection is closed.
+    ///
+    /// # Errors
+    ///
+    /// When the listener is broken. A connection that fails does not concern the others.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
+        let closing = CancellationToken::new();
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        let outcome = loop {
+            tokio::select! {
+                () = &mut shutdown => break Ok(()),
+                accepted = listener.accept() => match accepted {
+                    Ok((socket, _)) => {
+                        connections.spawn(connection(self.clone(), socket, closing.clone()));
+                    }
+                    Err(error) if passing(&error) => {}
+                    Err(error) if exhausted(&error) => tokio::time::sleep(EXHAUSTED).await,
+                    Err(error) => break Err(error),
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        };
+        drop(listener);
+        closing.cancel();
+        while connections.join_next().await.is_some() {}
+        outcome
+    }
+}
+
+/// Whether an accept failed for reasons of one client only.
+fn passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// Whether there is no descriptor left for another connection (EMFILE, ENFILE).
+fn exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+async fn connection(store: Store, socket: TcpStream, closing: CancellationToken) {
+    // Without it small answers wait for the client's acknowledgement.
+    let _ = socket.set_nodelay(true);
+    let closed = closing.clone();
+    let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Closing(closing.clone()));
+        let store = store.clone();
+        async move { Ok::<_, Infallible>(store.handle(request).await) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).title_case_headers(true);
+    let mut serving = pin!(http.serve_connection(TokioIo::new(socket), service));
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        () = closed.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection to the embedded store ended");
+    }
+}

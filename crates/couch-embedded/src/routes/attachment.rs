@@ -1,0 +1,193 @@
+//! The routes of one attachment.
+
+use std::io::Read as _;
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, RANGE,
+};
+use http::{Method, StatusCode};
+use rouchdb_core::adapter::Adapter as _;
+use rouchdb_core::document::{AttachmentMeta, Document, GetAttachmentOptions, GetOptions, Revision};
+use serde_json::{Value, json};
+
+use crate::contents::entries::{self, check_attachment_name};
+use crate::contents::json::check_id;
+use crate::contents::multipart::Multipart;
+use crate::contents::save::Presence;
+use crate::exchange::answer::{Answer, Failure, json_answer, json_headers, not_modified, set, set_etag, sized};
+use crate::exchange::range;
+use crate::exchange::request::{Exchange, Query, encode, parse_rev};
+use crate::routes::database::Database;
+
+/// `/{db}/{document}/{name}`.
+pub(crate) async fn attachment(
+    database: &Database,
+    exchange: &mut Exchange,
+    query: &Query,
+    id: &str,
+    name: Vec<u8>,
+) -> Result<Answer, Failure> {
+    let name = String::from_utf8(name).map_err(|_| Failure::bad_request("Attachment name is not UTF-8 encoded"))?;
+    match exchange.head.method {
+        Method::GET | Method::HEAD => get(database, exchange, query, id, &name).await,
+        Method::PUT => put(database, exchange, query, id, &name).await,
+        Method::DELETE => delete(database, exchange, query, id, &name).await,
+        _ => Err(Failure::method("DELETE,GET,HEAD,PUT")),
+    }
+}
+
+fn no_attachment() -> Failure {
+    Failure::not_found("Document is missing attachment")
+}
+
+async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str, name: &str) -> Result<Answer, Failure> {
+    let rev = query.get("rev").map(parse_rev).transpose()?.map(|rev| rev.to_string());
+    let document = database.read(id, GetOptions { rev, ..GetOptions::default() }).await?;
+    let meta = document.attachments.get(name).ok_or_else(no_attachment)?;
+    let tag = meta.digest.trim_start_matches("md5-");
+    if exchange.holds(tag) {
+        return Ok(not_modified(tag));
+    }
+    let ranges = match exchange.header(RANGE) {
+        Some(header) => range::parse(header, meta.length)?,
+        None => None,
+    };
+    let rev = document.rev.as_ref().map(Revision::to_string);
+    let data = database.engine.get_attachment(id, name, GetAttachmentOptions { rev }).await?;
+    Ok(cut(Bytes::from(data), meta, ranges.as_deref()))
+}
+
+/// The answer with the wanted parts of an attachment.
+fn cut(data: Bytes, meta: &AttachmentMeta, ranges: Option<&[(u64, u64)]>) -> Answer {
+    let total = data.len();
+    let place = |value: u64| usize::try_from(value).unwrap_or(usize::MAX).min(total);
+    let part = |&(first, last): &(u64, u64)| data.slice(place(first)..place(last.saturating_add(1)));
+    let mut answer = match ranges {
+        None => sized(StatusCode::OK, data.clone()),
+        Some([range]) => {
+            let mut answer = sized(StatusCode::PARTIAL_CONTENT, part(range));
+            set(&mut answer, CONTENT_RANGE, &content_range(*range, total));
+            answer
+        }
+        Some(ranges) => {
+            let mut parts = Multipart::new();
+            for range in ranges {
+                let headers = format!(
+                    "Content-Type: {}\r\nContent-Range: {}\r\n",
+                    meta.content_type,
+                    content_range(*range, total)
+                );
+                parts.add(&headers, &part(range));
+            }
+            return parts.answer(StatusCode::PARTIAL_CONTENT, "multipart/byteranges");
+        }
+    };
+    json_headers(answer.headers_mut());
+    set(&mut answer, CONTENT_TYPE, &meta.content_type);
+    set_etag(&mut answer, meta.digest.trim_start_matches("md5-"));
+    let headers = answer.headers_mut();
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    answer
+}
+
+fn content_range((first, last): (u64, u64), total: usize) -> String {
+    format!("bytes {first}-{last}/{total}")
+}
+
+/// The document that a change of an attachment builds on: the revision that is named, or nothing for a new document.
+///
+/// # Errors
+///
+/// 409 when the revision is not there. The flag tells whether it is a leaf.
+async fn base(
+    database: &Database,
+    exchange: &Exchange,
+    query: &Query,
+    id: &str,
+) -> Result<Option<(Document, bool)>, Failure> {
+    let Some(rev) = exchange.rev(query)? else {
+        return Ok(None);
+    };
+    let (mut document, leaf) = database.base(id, &rev).await?.ok_or_else(Failure::missing_rev)?;
+    if let Some(members) = document.data.as_object_mut() {
+        members.retain(|name, _| !name.starts_with('_'));
+    }
+    Ok(Some((document, leaf)))
+}
+
+async fn put(
+    database: &Database,
+    exchange: &mut Exchange,
+    query: &Query,
+    id: &str,
+    name: &str,
+) -> Result<Answer, Failure> {
+    check_attachment_name(name)?;
+    let encoding = exchange.header(CONTENT_ENCODING).unwrap_or("identity").to_ascii_lowercase();
+    if !matches!(encoding.as_str(), "gzip" | "identity") {
+        return Err(Failure::content_type("Only gzip and identity content-encodings are supported"));
+    }
+    check_id(id)?;
+    let mut document = match base(database, exchange, query, id).await? {
+        Some((document, true)) => document,
+        Some((_, false)) => return Err(Failure::conflict()),
+        None if database.presence(id).await? == Presence::Live => return Err(Failure::conflict()),
+        None => {
+            let data = Value::Object(serde_json::Map::new());
+            Document { id: id.to_owned(), data, ..Document::default() }
+        }
+    };
+    let kind = exchange.header(CONTENT_TYPE).unwrap_or("application/octet-stream").to_owned();
+    let too_large = || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", name.to_owned());
+    let body = exchange.body.read(too_large).await?;
+    let data = if encoding == "gzip" {
+        unpack(&body, exchange.body.limit(), "The body is not gzip.", too_large)?
+    } else {
+        body.into()
+    };
+    entries::insert(&mut document, name, AttachmentMeta::new(kind, data));
+    let result = database.save_one(document).await?;
+    let body = json!({"ok": true, "id": result.id, "rev": result.rev});
+    let mut answer = json_answer(StatusCode::CREATED, &body);
+    // CouchDB leaves the slashes of the database name as they are here, and only here.
+    let path = format!("/{}/{}/{}", database.name, encode(id), encode(name));
+    set(&mut answer, LOCATION, &exchange.address(&path));
+    Ok(answer)
+}
+
+/// Bytes without their gzip.
+///
+/// # Errors
+///
+/// 400 with this reason when they are not gzipped, `too_large` when they are more than `limit`.
+pub(crate) fn unpack(
+    body: &[u8],
+    limit: u64,
+    not_gzip: &'static str,
+    too_large: impl FnOnce() -> Failure,
+) -> Result<Vec<u8>, Failure> {
+    let mut data = Vec::new();
+    let read = MultiGzDecoder::new(body).take(limit.saturating_add(1)).read_to_end(&mut data);
+    read.map_err(|_| Failure::bad_request(not_gzip))?;
+    if data.len() as u64 > limit { Err(too_large()) } else { Ok(data) }
+}
+
+async fn delete(
+    database: &Database,
+    exchange: &Exchange,
+    query: &Query,
+    id: &str,
+    name: &str,
+) -> Result<Answer, Failure> {
+    let Some((mut document, _)) = base(database, exchange, query, id).await? else {
+        let document = database.read(id, GetOptions::default()).await?;
+        return Err(if document.attachments.contains_key(name) { Failure::conflict() } else { no_attachment() });
+    };
+    entries::remove(&mut document, name).ok_or_else(no_attachment)?;
+    let result = database.save_one(document).await?;
+    let body = json!({"ok": true, "id": result.id, "rev": result.rev});
+    Ok(json_answer(StatusCode::OK, &body))
+}

@@ -1,0 +1,180 @@
+//! One database, and the routes that concern it as a whole.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::header::LOCATION;
+use http::{Method, StatusCode};
+use rouchdb_adapter_redb::{DEFAULT_REV_LIMIT, RedbAdapter};
+use rouchdb_core::adapter::Adapter as _;
+use rouchdb_core::document::SecurityDocument;
+use rouchdb_core::error::RouchError;
+use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+
+use crate::Store;
+use crate::exchange::answer::{Answer, Failure, json_answer, set};
+use crate::exchange::request::{Exchange, encode};
+use crate::exchange::user::User;
+
+/// Where the front keeps its own facts in the engine's security record, which has room for members it does not know. The
+/// engine's own form of the record loses unknown members and their order, so it is not used for `_security`.
+const SECURITY: &str = "stowage_security";
+const CREATED: &str = "stowage_created";
+
+/// An open database.
+pub(crate) struct Database {
+    pub(crate) name: String,
+    pub(crate) engine: RedbAdapter,
+    /// Held from the look at a document's leaf to the save that builds on it.
+    pub(crate) saving: Mutex<()>,
+    /// Marks the sequences of this incarnation of the database.
+    pub(crate) instance: String,
+    created: String,
+}
+
+/// CouchDB 3 lets only admins into a new database.
+fn default_security() -> Value {
+    json!({"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}})
+}
+
+impl Database {
+    /// Sets up a database that was just made.
+    pub(crate) async fn create(name: &str, engine: RedbAdapter) -> Result<Self, RouchError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut record = SecurityDocument::default();
+        record.extra.insert(CREATED.into(), now.as_secs().to_string().into());
+        engine.put_security(record).await?;
+        Self::load(name, engine).await
+    }
+
+    pub(crate) async fn load(name: &str, engine: RedbAdapter) -> Result<Self, RouchError> {
+        let record = engine.get_security().await?;
+        let created = record.extra.get(CREATED).and_then(Value::as_str).unwrap_or("0").to_owned();
+        let instance = engine.id().await?.chars().take(8).collect();
+        Ok(Self { name: name.to_owned(), engine, saving: Mutex::default(), instance, created })
+    }
+
+    /// The `_security` document as it was put.
+    pub(crate) async fn security(&self) -> Result<Value, Failure> {
+        let record = self.engine.get_security().await?;
+        Ok(record.extra.get(SECURITY).cloned().unwrap_or_else(default_security))
+    }
+
+    async fn set_security(&self, document: Map<String, Value>) -> Result<(), Failure> {
+        let mut record = self.engine.get_security().await?;
+        record.extra.insert(SECURITY.into(), document.into());
+        Ok(self.engine.put_security(record).await?)
+    }
+
+    async fn info(&self) -> Result<Value, Failure> {
+        let info = self.engine.info().await?;
+        Ok(json!({
+            "instance_start_time": self.created,
+            "db_name": self.name,
+            "purge_seq": self.seq(0),
+            "update_seq": self.seq(info.update_seq.as_num()),
+            "sizes": {"file": 0, "external": 0, "active": 0},
+            "props": {},
+            "doc_del_count": info.doc_del_count,
+            "doc_count": info.doc_count,
+            "disk_format_version": 8,
+            "compact_running": false,
+            "cluster": {"q": 1, "n": 1, "w": 1, "r": 1},
+        }))
+    }
+
+    /// A sequence as clients see it. It names the incarnation, so that one from a deleted database is noticed.
+    pub(crate) fn seq(&self, number: u64) -> String {
+        format!("{number}-{}", self.instance)
+    }
+}
+
+/// `/{db}` itself.
+pub(crate) async fn database(
+    store: &Store,
+    exchange: &mut Exchange,
+    name: &[u8],
+    user: &User,
+) -> Result<Answer, Failure> {
+    let registry = &store.inner.registry;
+    match exchange.head.method {
+        Method::PUT => {
+            user.require_server_admin()?;
+            registry.create(name).await?;
+            let mut answer = json_answer(StatusCode::CREATED, &json!({"ok": true}));
+            let path = format!("/{}", encode(&String::from_utf8_lossy(name)));
+            set(&mut answer, LOCATION, &exchange.address(&path));
+            Ok(answer)
+        }
+        Method::DELETE => {
+            user.require_server_admin()?;
+            registry.delete(name).await?;
+            Ok(json_answer(StatusCode::OK, &json!({"ok": true})))
+        }
+        Method::GET | Method::HEAD => {
+            let database = enter(store, name, user).await?;
+            Ok(json_answer(StatusCode::OK, &database.info().await?))
+        }
+        Method::POST => {
+            let database = enter(store, name, user).await?;
+            crate::routes::document::post(&database, exchange, user).await
+        }
+        _ => {
+            enter(store, name, user).await?;
+            Err(Failure::method("DELETE,GET,HEAD,POST"))
+        }
+    }
+}
+
+/// The database called `name`, if `user` is a member of it.
+pub(crate) async fn enter(store: &Store, name: &[u8], user: &User) -> Result<Arc<Database>, Failure> {
+    let database = store.inner.registry.get(name).await?;
+    if !user.admin {
+        user.require_member(&database.security().await?)?;
+    }
+    Ok(database)
+}
+
+/// `/{db}/_security`.
+pub(crate) async fn security(database: &Database, exchange: &mut Exchange, user: &User) -> Result<Answer, Failure> {
+    match exchange.head.method {
+        Method::GET | Method::HEAD => Ok(json_answer(StatusCode::OK, &database.security().await?)),
+        Method::PUT => {
+            user.require_admin(&database.security().await?)?;
+            let document = exchange.object().await?;
+            database.set_security(document).await?;
+            Ok(json_answer(StatusCode::OK, &json!({"ok": true})))
+        }
+        _ => Err(Failure::method("GET,HEAD,PUT")),
+    }
+}
+
+/// `/{db}/_revs_limit`: the engine's fixed limit.
+pub(crate) fn revs_limit(exchange: &Exchange) -> Result<Answer, Failure> {
+    match exchange.head.method {
+        Method::GET | Method::HEAD => Ok(json_answer(StatusCode::OK, &json!(DEFAULT_REV_LIMIT))),
+        _ => Err(Failure::not_offered("another _revs_limit")),
+    }
+}
+
+/// `/{db}/_compact`, which is done when the answer comes.
+pub(crate) async fn compact(database: &Database, exchange: &Exchange, user: &User) -> Result<Answer, Failure> {
+    if exchange.head.method != Method::POST {
+        return Err(Failure::method("POST"));
+    }
+    exchange.require_json()?;
+    user.require_admin(&database.security().await?)?;
+    database.engine.compact().await?;
+    Ok(json_answer(StatusCode::ACCEPTED, &json!({"ok": true})))
+}
+
+/// `/{db}/_ensure_full_commit`: every save has been committed already.
+pub(crate) fn ensure_full_commit(database: &Database, exchange: &Exchange) -> Result<Answer, Failure> {
+    if exchange.head.method != Method::POST {
+        return Err(Failure::method("POST"));
+    }
+    exchange.require_json()?;
+    let body = json!({"ok": true, "instance_start_time": database.created});
+    Ok(json_answer(StatusCode::CREATED, &body))
+}

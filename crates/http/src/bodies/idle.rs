@@ -1,0 +1,57 @@
+//! A deadline on silence: how long a body may wait for its next bytes.
+//!
+//! Never a limit on a whole transfer. The timer exists only once something had to be waited for, so a body that is
+//! already there costs nothing.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, Sleep};
+
+use crate::body::{Body, BoxError, collect};
+use crate::outgoing::fault::{Error, Kind};
+
+/// Counts the time since the last progress of something that is polled.
+#[derive(Debug)]
+pub struct IdleTimer {
+    limit: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+    armed: bool,
+}
+
+impl IdleTimer {
+    /// `None` never fires.
+    #[must_use]
+    pub const fn new(limit: Option<Duration>) -> Self {
+        Self { limit, timer: None, armed: false }
+    }
+
+    /// To be called when there was progress.
+    pub const fn progress(&mut self) {
+        self.armed = false;
+    }
+
+    /// To be called when the thing is pending: ready once it has been silent for the limit.
+    pub fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(limit) = self.limit else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !self.armed {
+            timer.as_mut().reset(Instant::now() + limit);
+            self.armed = true;
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+/// A whole body of at most `most` bytes, in `limit` altogether: what comes a byte at a time is no silence, and would be waited
+/// for without end.
+///
+/// # Errors
+/// Those of the body, `TooLarge`, and [`Kind::Silent`] where it takes longer.
+pub async fn collect_within(limit: Option<Duration>, body: Body, most: u64) -> Result<Bytes, BoxError> {
+    let reading = collect(body, most);
+    let Some(limit) = limit else { return reading.await };
+    tokio::time::timeout(limit, reading).await.unwrap_or_else(|_| Err(Error::from(Kind::Silent).into()))
+}

@@ -1,0 +1,7 @@
+//! Heads: methods, targets, headers and ranges as CouchDB and HTTP read them.
+
+pub mod forwarded;
+pub mod headers;
+pub mod method;
+pub mod range;
+pub mod target;

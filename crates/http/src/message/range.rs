@@ -1,0 +1,290 @@
+//! `Range` as CouchDB reads it, `Content-Range`, and cutting a whole body to a range.
+//!
+//! CouchDB takes what mochiweb parses: `bytes=` and a list of `a-b`, `a-`, `-n` (and `a`, meant as `a-`); anything else is
+//! ignored and the whole attachment is sent, as RFC 9110 section 14.2 allows. A suffix never reaches the first byte, which
+//! is a fault of `chttpd_db:parse_ranges/3`: the answer says which bytes it has, so that clients come to no harm.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::body::{Body, BoxError};
+
+/// Bytes `first` to `last`, both included, of something that is longer than `last`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The first byte.
+    pub first: u64,
+    /// The last byte, included.
+    pub last: u64,
+}
+
+impl ByteRange {
+    /// How many bytes it spans.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a range is never empty")]
+    pub const fn len(self) -> u64 {
+        self.last - self.first + 1
+    }
+
+    /// The value of a `Range` header that asks for it.
+    #[must_use]
+    pub fn header(self) -> String {
+        format!("bytes={}-{}", self.first, self.last)
+    }
+}
+
+/// What a `Range` header asks of something with a known length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of it, with a 200.
+    Whole,
+    /// One part, with a 206.
+    Part(ByteRange),
+    /// Several parts, with a 206 `multipart/byteranges`.
+    Parts(Vec<ByteRange>),
+    /// Nothing that exists: 416.
+    Unsatisfiable,
+}
+
+/// Reads a `Range` header for a body of `total` bytes.
+#[must_use]
+pub fn wanted(header: Option<&str>, total: u64) -> Wanted {
+    let Some(specs) = header.and_then(parse) else { return Wanted::Whole };
+    let mut parts = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let range = match spec {
+            Spec::From(0) => return Wanted::Whole,
+            Spec::From(first) => span(first, total.checked_sub(1), total),
+            Spec::Between(first, last) => span(first, Some(last), total),
+            Spec::Suffix(0) => None,
+            // CouchDB first clips the count to `total - 1` as if it were a last byte, and counts back with that.
+            Spec::Suffix(count) => span(total.saturating_sub(count).max(1), total.checked_sub(1), total),
+        };
+        let Some(range) = range else { return Wanted::Unsatisfiable };
+        parts.push(range);
+    }
+    match parts.as_slice() {
+        [] => Wanted::Whole,
+        [one] => Wanted::Part(*one),
+        many if many.len() >= MOST_PARTS => Wanted::Whole,
+        _ => Wanted::Parts(parts),
+    }
+}
+
+/// Reads `Content-Range: bytes first-last/total`; the total is `None` where the server does not know it.
+#[must_use]
+pub fn content_range(value: &str) -> Option<(ByteRange, Option<u64>)> {
+    let (range, total) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.trim().split_once('-')?;
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    let total = match total.trim() {
+        "*" => None,
+        total => Some(total.parse::<u64>().ok()?),
+    };
+    let sound = first <= last && total.is_none_or(|total| last < total);
+    sound.then_some((ByteRange { first, last }, total))
+}
+
+enum Spec {
+    From(u64),
+    Between(u64, u64),
+    Suffix(u64),
+}
+
+fn parse(header: &str) -> Option<Vec<Spec>> {
+    let list = header.strip_prefix("bytes=")?;
+    list.split(',').map(str::trim).filter(|spec| !spec.is_empty()).map(parse_one).collect()
+}
+
+fn parse_one(spec: &str) -> Option<Spec> {
+    if let Some(count) = spec.strip_prefix('-') {
+        return count.parse().ok().map(Spec::Suffix);
+    }
+    match spec.split_once('-') {
+        None | Some((_, "")) => spec.trim_end_matches('-').parse().ok().map(Spec::From),
+        Some((first, last)) => Some(Spec::Between(first.parse().ok()?, last.parse().ok()?)),
+    }
+}
+
+fn span(first: u64, last: Option<u64>, total: u64) -> Option<ByteRange> {
+    let last = last?.min(total.checked_sub(1)?);
+    (first <= last).then_some(ByteRange { first, last })
+}
+
+/// CouchDB sends the whole attachment where more parts than this are asked for.
+const MOST_PARTS: usize = 10;
+
+/// Passes on only the bytes of a range of a whole body, and ends without reading what follows.
+#[derive(Debug)]
+pub struct Cut {
+    body: Body,
+    skip: u64,
+    left: u64,
+}
+
+impl Cut {
+    /// Cuts `body`, which begins at byte 0, to `range`.
+    #[must_use]
+    pub const fn new(body: Body, range: ByteRange) -> Self {
+        Self { body, skip: range.first, left: range.len() }
+    }
+}
+
+impl HttpBody for Cut {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        while this.left > 0 {
+            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)) else {
+                return Poll::Ready(Some(Err("the body ended before the end of the range".into())));
+            };
+            let Ok(mut data) = frame?.into_data() else { continue };
+            let skipped = this.skip.min(data.len() as u64);
+            this.skip -= skipped;
+            let rest = data.split_off(usize::try_from(skipped).unwrap_or(usize::MAX));
+            if rest.is_empty() {
+                continue;
+            }
+            let taken = rest.slice(..usize::try_from(this.left).unwrap_or(usize::MAX).min(rest.len()));
+            this.left -= taken.len() as u64;
+            return Poll::Ready(Some(Ok(Frame::data(taken))));
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Passes a body on and fails if it is not exactly as long as announced: a short body must never look whole.
+#[derive(Debug)]
+pub struct Exact {
+    body: Body,
+    left: u64,
+    ended: bool,
+}
+
+impl Exact {
+    /// `length` is what was announced, in bytes.
+    #[must_use]
+    pub const fn new(body: Body, length: u64) -> Self {
+        Self { body, left: length, ended: false }
+    }
+}
+
+impl HttpBody for Exact {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        loop {
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)) else {
+                this.ended = true;
+                if this.left > 0 {
+                    return Poll::Ready(Some(Err("the stored object is shorter than its document says".into())));
+                }
+                continue;
+            };
+            let Ok(data) = frame?.into_data() else { continue };
+            let Some(left) = this.left.checked_sub(data.len() as u64) else {
+                this.ended = true;
+                return Poll::Ready(Some(Err("the stored object is longer than its document says".into())));
+            };
+            this.left = left;
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || (self.left == 0 && self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, ByteRange, Cut, Exact, Wanted, content_range, wanted};
+    use crate::body::collect;
+
+    const fn part(first: u64, last: u64) -> Wanted {
+        Wanted::Part(ByteRange { first, last })
+    }
+
+    #[test]
+    fn as_couchdb_reads_them() {
+        let cases = [
+            ("bytes=0-9", part(0, 9)),
+            ("bytes=10-19", part(10, 19)),
+            ("bytes=2040-", part(2040, 2047)),
+            ("bytes=2040", part(2040, 2047)),
+            ("bytes=-5", part(2043, 2047)),
+            ("bytes=-2047", part(1, 2047)),
+            ("bytes=-2048", part(1, 2047)),
+            ("bytes=-5000", part(1, 2047)),
+            ("bytes=0-", Wanted::Whole),
+            ("bytes=0-999999", part(0, 2047)),
+            ("bytes=2048-", Wanted::Unsatisfiable),
+            ("bytes=99999-", Wanted::Unsatisfiable),
+            ("bytes=9-0", Wanted::Unsatisfiable),
+            ("bytes=-0", Wanted::Unsatisfiable),
+            ("items=0-1", Wanted::Whole),
+            ("bytes=x", Wanted::Whole),
+            ("bytes=", Wanted::Whole),
+            ("bytes=1-2,x", Wanted::Whole),
+            ("bytes=0-1, 9-3", Wanted::Unsatisfiable),
+            ("bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8,9-9", Wanted::Whole),
+        ];
+        for (header, expected) in cases {
+            assert_eq!(wanted(Some(header), 2048), expected, "{header}");
+        }
+        let two = vec![ByteRange { first: 0, last: 1 }, ByteRange { first: 4, last: 5 }];
+        assert_eq!(wanted(Some("bytes=0-1,4-5"), 2048), Wanted::Parts(two));
+        assert_eq!(wanted(Some("bytes=0-9"), 0), Wanted::Unsatisfiable);
+        assert_eq!(wanted(Some("bytes=-2"), 1), Wanted::Unsatisfiable);
+        assert_eq!(wanted(None, 2048), Wanted::Whole);
+    }
+
+    #[test]
+    fn content_ranges_are_checked() {
+        assert_eq!(content_range("bytes 0-9/2048"), Some((ByteRange { first: 0, last: 9 }, Some(2048))));
+        assert_eq!(content_range("bytes 5-9/*"), Some((ByteRange { first: 5, last: 9 }, None)));
+        for nonsense in ["bytes 9-0/10", "bytes 0-10/10", "bytes */10", "0-9/10", "bytes a-b/c", ""] {
+            assert_eq!(content_range(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cut_gives_the_range_and_fails_on_a_short_body() {
+        let range = ByteRange { first: 2, last: 4 };
+        let cut = |text: &'static str| Cut::new(Body::full(text), range);
+        assert_eq!(collect(cut("0123456"), 99).await.unwrap(), "234");
+        assert_eq!(collect(cut("01234"), 99).await.unwrap(), "234");
+        assert!(collect(cut("0123"), 99).await.is_err());
+        assert!(collect(cut(""), 99).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_exact_body_is_neither_short_nor_long() {
+        assert_eq!(collect(Exact::new(Body::full("abc"), 3), 99).await.unwrap(), "abc");
+        assert!(collect(Exact::new(Body::full("abc"), 4), 99).await.is_err());
+        assert!(collect(Exact::new(Body::full("abc"), 2), 99).await.is_err());
+        assert_eq!(collect(Exact::new(Body::empty(), 0), 99).await.unwrap(), "");
+    }
+}

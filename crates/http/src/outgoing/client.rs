@@ -1,0 +1,349 @@
+//! The one HTTP client: hyper's own connections in a small last-in-first-out pool per server.
+//!
+//! A pool belongs to a [`Server`]: CouchDB has one, every opened backend has its own. An answer whose framing cannot be
+//! believed is refused, and its connection is not used again. A request is sent a second time only where it surely was
+//! not seen, or where it has no body, changes nothing, and met a connection that had been lying idle.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, Sleep};
+
+use crate::body::{Body, BoxError};
+use crate::connect::{Connector, Reach, Stream};
+use crate::headers;
+use crate::idle::IdleTimer;
+pub use crate::outgoing::fault::{Error, Kind};
+use crate::outgoing::progress::{self, Progress};
+use crate::pooling::{KEEP_IDLE, Pooling, Rest};
+use crate::stall::Stall;
+use crate::target::Origin;
+use stowage_base::tasks::Tasks;
+
+/// Opens servers; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    connector: Connector,
+    connections: Tasks,
+    header_bytes: usize,
+}
+
+impl Client {
+    /// `connections` tracks the connection tasks: they end when their pool is dropped.
+    #[must_use]
+    pub fn new(connector: Connector, connections: Tasks, header_bytes: usize) -> Self {
+        Self(Arc::new(Shared { connector, connections, header_bytes }))
+    }
+
+    /// A pool of connections to one server.
+    #[must_use]
+    pub fn server(&self, origin: Origin, reach: Reach) -> Server {
+        self.pooled(origin, reach, Pooling::default())
+    }
+
+    /// The same, where something is said about the connections.
+    #[must_use]
+    pub fn pooled(&self, origin: Origin, reach: Reach, pooling: Pooling) -> Server {
+        let pool = Pool { client: self.clone(), origin, reach, pooling, idle: Mutex::new(Vec::new()) };
+        Server(Arc::new(pool))
+    }
+
+    /// What opens connections, for protocols that are not HTTP.
+    #[must_use]
+    pub fn connector(&self) -> &Connector {
+        &self.0.connector
+    }
+
+    /// The deadlines of an exchange where nothing special holds.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        let timeouts = self.0.connector.timeouts();
+        Patience { head: Some(timeouts.response_head), idle: Some(timeouts.idle_body) }
+    }
+}
+
+/// How long to wait for a server that says nothing; `None` waits for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the head of its answer, once it has the whole request.
+    pub head: Option<Duration>,
+    /// For the next bytes of its body.
+    pub idle: Option<Duration>,
+}
+
+/// One server and the connections to it; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Server(Arc<Pool>);
+
+struct Pool {
+    client: Client,
+    origin: Origin,
+    reach: Reach,
+    pooling: Pooling,
+    idle: Mutex<Vec<Idle>>,
+}
+
+/// A connection and the timer that watches its answers.
+struct Wire {
+    sender: SendRequest<Body>,
+    rest: Rest,
+    timer: Pin<Box<Sleep>>,
+}
+
+struct Idle {
+    wire: Wire,
+    since: Instant,
+}
+
+struct Checkout {
+    wire: Wire,
+    /// How long the connection had been idle; `None` for a new one.
+    idle: Option<Duration>,
+}
+
+impl Server {
+    /// Whether both are the same pool.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The server's scheme, host and port.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.0.origin
+    }
+
+    /// Sends a request whose target is in origin form and gives the answer once its head is there.
+    ///
+    /// # Errors
+    /// See [`Kind`]. A fault of the request's own body is in the chain of causes.
+    pub async fn send(&self, mut request: Request<Body>, patience: Patience) -> Result<Response<Body>, Error> {
+        let progress = progress::watch(&mut request);
+        *request.version_mut() = Version::HTTP_11;
+        loop {
+            let Checkout { mut wire, idle } = self.0.checkout().await?;
+            let spare = repeatable(&request, idle).then(|| Box::new(copy_head(&request)));
+            let sending = wire.sender.try_send_request(request);
+            match progress::head_deadline(sending, patience.head, progress.as_deref(), &mut wire.timer).await {
+                None => return Err(Error::from(Kind::Silent)),
+                Some(Ok(response)) => return self.0.accept(response, wire, patience, progress),
+                Some(Err(mut failed)) => match (failed.take_message(), spare) {
+                    (Some(unsent), _) if idle.is_some() => request = unsent,
+                    (None, Some(copy)) => request = *copy,
+                    _ => return Err(Error::from(Kind::Broken).because(failed.into_error())),
+                },
+            }
+        }
+    }
+}
+
+/// A request that may be sent again although a server may have seen it: no body, no effect, and the connection had been
+/// idle for so long that the server probably closed it at the same moment.
+fn repeatable(request: &Request<Body>, idle: Option<Duration>) -> bool {
+    idle.is_some_and(|idle| idle > LONG_IDLE)
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && request.body().is_end_stream()
+}
+
+fn copy_head(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+impl Pool {
+    async fn checkout(self: &Arc<Self>) -> Result<Checkout, Error> {
+        loop {
+            let Some(Idle { mut wire, since }) = self.pop() else { break };
+            if wire.sender.is_closed() || wire.sender.ready().await.is_err() {
+                continue;
+            }
+            return Ok(Checkout { wire, idle: Some(since.elapsed()) });
+        }
+        self.open().await.map(|wire| Checkout { wire, idle: None })
+    }
+
+    async fn open(self: &Arc<Self>) -> Result<Wire, Error> {
+        let shared = &self.client.0;
+        let stream = self.connect().await?;
+        // hyper ends a connection only after what it has begun to write is written.
+        let stream = Stall::new(stream, shared.connector.timeouts().idle_body);
+        let (sender, connection) = http1::Builder::new()
+            // CouchDB sends a media type as its client wrote it, a folded mail header too; it is unfolded here (RFC 9112 section 5.2).
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .max_header_size(shared.header_bytes)
+            .max_buf_size(shared.header_bytes.max(READ_BUFFER))
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| Error::from(Kind::Connect).because(error))?;
+        let (origin, rest) = (self.origin.clone(), Rest::default());
+        let (resting, pool) = (rest.clone(), Arc::downgrade(self));
+        drop(shared.connections.spawn("client connection", async move {
+            tokio::select! {
+                outcome = connection => if let Err(error) = outcome {
+                    tracing::debug!(server = %origin, %error, "a connection ended");
+                },
+                () = resting.is_long() => {}
+            }
+            Self::forget_closed(&pool);
+        }));
+        Ok(Wire { sender, rest, timer: Box::pin(tokio::time::sleep(KEEP_IDLE)) })
+    }
+
+    fn forget_closed(pool: &Weak<Self>) {
+        if let Some(pool) = pool.upgrade() {
+            pool.idle().retain(|idle| !idle.wire.sender.is_closed());
+        }
+    }
+
+    async fn connect(&self) -> Result<Stream, Error> {
+        let opening = self.client.0.connector.connect(&self.origin, self.reach);
+        match self.pooling.connect {
+            None => opening.await,
+            Some(patience) => tokio::time::timeout(patience, opening)
+                .await
+                .map_err(|_| Error::from(Kind::Connect).because(io::Error::from(io::ErrorKind::TimedOut)))?,
+        }
+    }
+
+    fn accept(
+        self: &Arc<Self>,
+        response: Response<Incoming>,
+        wire: Wire,
+        patience: Patience,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<Response<Body>, Error> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::from(Kind::BadAnswer("an upgrade that nobody asked for")));
+        }
+        if let Some(fault) = headers::framing_fault(response.headers()) {
+            return Err(Error::from(Kind::BadAnswer(fault)));
+        }
+        let (mut parts, incoming) = response.into_parts();
+        // Each hop speaks its own version (RFC 9110 section 6.2): an old one would cost the client its framing.
+        parts.version = Version::HTTP_11;
+        let lease = Lease { pool: Arc::clone(self), wire, progress };
+        let mut body = ResponseBody { incoming, lease: Some(lease), idle: IdleTimer::new(patience.idle) };
+        body.settle();
+        Ok(Response::from_parts(parts, body.into()))
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pop(&self) -> Option<Idle> {
+        let mut idle = self.idle();
+        let newest = idle.pop()?;
+        newest.wire.rest.ends();
+        if newest.since.elapsed() < KEEP_IDLE {
+            return Some(newest);
+        }
+        idle.clear();
+        None
+    }
+
+    fn push(&self, wire: Wire) {
+        wire.rest.begins();
+        let mut idle = self.idle();
+        if idle.len() >= self.pooling.most_idle {
+            idle.remove(0);
+        }
+        idle.push(Idle { wire, since: Instant::now() });
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("origin", &self.origin).field("reach", &self.reach).finish_non_exhaustive()
+    }
+}
+
+/// An answer's body; gives the connection back when it has been read to its end, and closes it when it is dropped before.
+pub struct ResponseBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    idle: IdleTimer,
+}
+
+struct Lease {
+    pool: Arc<Pool>,
+    wire: Wire,
+    progress: Option<Arc<Progress>>,
+}
+
+impl ResponseBody {
+    /// Gives the connection back if everything has been read and the request was sent whole.
+    fn settle(&mut self) {
+        if self.incoming.is_end_stream()
+            && let Some(lease) = self.lease.take()
+            && lease.progress.is_none_or(|progress| progress.is_sent())
+        {
+            lease.pool.push(lease.wire);
+        }
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("size", &self.incoming.size_hint()).finish_non_exhaustive()
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.idle.progress();
+                this.settle();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.lease = None;
+                Poll::Ready(Some(Err(Error::from(Kind::Broken).because(error).into())))
+            }
+            Poll::Ready(None) => {
+                this.settle();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(this.idle.poll_silence(cx));
+                this.lease = None;
+                Poll::Ready(Some(Err(Error::from(Kind::Silent).into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// Idle for longer than this, a connection may be closing at this very moment.
+const LONG_IDLE: Duration = Duration::from_millis(500);
+/// How much of a body hyper may read at once.
+const READ_BUFFER: usize = 256 << 10;

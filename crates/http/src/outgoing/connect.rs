@@ -1,0 +1,299 @@
+//! Opening connections: resolve, check the address, connect, TLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::body::BoxError;
+use crate::client::{Error, Kind};
+use crate::egress::Egress;
+use crate::race::{by_turns, race};
+use crate::stall::bound_send_buffer;
+use crate::target::Origin;
+use crate::trust::Trust;
+
+/// Whose choice an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// The operator's configuration: any address.
+    Operator,
+    /// A plan's: only what the egress policy permits.
+    Tenant,
+}
+
+/// How long the steps of an exchange may take.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// To connect.
+    pub connect: Duration,
+    /// For a TLS handshake.
+    pub tls_handshake: Duration,
+    /// For the head of an answer.
+    pub response_head: Duration,
+    /// For the next bytes of a body, in either direction.
+    pub idle_body: Duration,
+}
+
+/// Opens connections.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    tls: TlsSettings,
+    egress: Egress,
+    timeouts: Timeouts,
+}
+
+#[derive(Clone)]
+struct TlsSettings(Arc<ClientConfig>);
+
+impl std::fmt::Debug for TlsSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsSettings")
+    }
+}
+
+impl Connector {
+    /// Trusts the system's certificate authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
+    ///
+    /// # Errors
+    /// Where the TLS library refuses its own defaults.
+    pub fn new(egress: Egress, timeouts: Timeouts) -> Result<Self, BoxError> {
+        Self::with_named(Vec::new(), egress, timeouts)
+    }
+
+    /// Trusts these certificates besides: as authorities, and as servers' own.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), and for a certificate that cannot be understood.
+    pub fn with_named(
+        named: Vec<CertificateDer<'static>>,
+        egress: Egress,
+        timeouts: Timeouts,
+    ) -> Result<Self, BoxError> {
+        let mut roots = rustls::RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        let (added, _) = roots.add_parsable_certificates(found.certs);
+        if added == 0 && named.is_empty() {
+            tracing::warn!("no certificate authorities were found: every https backend will be refused");
+        }
+        Self::verifying(roots, named, egress, timeouts)
+    }
+
+    /// Trusts these certificate authorities and no others.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn trusting(roots: rustls::RootCertStore, egress: Egress, timeouts: Timeouts) -> Result<Self, BoxError> {
+        Self::verifying(roots, Vec::new(), egress, timeouts)
+    }
+
+    fn verifying(
+        roots: rustls::RootCertStore,
+        named: Vec<CertificateDer<'static>>,
+        egress: Egress,
+        timeouts: Timeouts,
+    ) -> Result<Self, BoxError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let tls = if named.is_empty() {
+            tls.with_root_certificates(roots)
+        } else {
+            let trust = Trust::new(roots, named, provider)?;
+            tls.dangerous().with_custom_certificate_verifier(Arc::new(trust))
+        };
+        let tls = tls.with_no_client_auth();
+        Ok(Self { tls: TlsSettings(Arc::new(tls)), egress, timeouts })
+    }
+
+    /// How long its connections may take.
+    #[must_use]
+    pub const fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// Connects, checking the very address that is connected to.
+    ///
+    /// # Errors
+    /// Of kind `Resolve`, `Refused`, `Connect` or `Tls`.
+    pub async fn connect(&self, origin: &Origin, reach: Reach) -> Result<Stream, Error> {
+        let tcp = self.connect_tcp(origin, reach).await?;
+        if !origin.tls {
+            return Ok(Stream::Plain(tcp));
+        }
+        let name = ServerName::try_from(origin.host.clone()).map_err(|error| Error::from(Kind::Tls).because(error))?;
+        let handshake = TlsConnector::from(Arc::clone(&self.tls.0)).connect(name, tcp);
+        match tokio::time::timeout(self.timeouts.tls_handshake, handshake).await {
+            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(Err(error)) => Err(Error::from(Kind::Tls).because(error)),
+            Err(_) => Err(Error::from(Kind::Tls).because(io::Error::from(io::ErrorKind::TimedOut))),
+        }
+    }
+
+    /// Connects without TLS, whatever the origin says: for protocols that are not HTTP.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub async fn connect_tcp(&self, origin: &Origin, reach: Reach) -> Result<TcpStream, Error> {
+        self.in_time(async {
+            let addresses = self.addresses(origin, reach).await?;
+            let connected = race(addresses, self.timeouts.connect, TcpStream::connect).await;
+            let failed = |error| match error {
+                None => Error::from(Kind::Resolve),
+                Some(error) => Error::from(Kind::Connect).because(error),
+            };
+            connected.map_err(failed).and_then(tuned)
+        })
+        .await
+    }
+
+    /// Connects to an address that a server named, without TLS.
+    ///
+    /// # Errors
+    /// Of kind `Refused` or `Connect`.
+    pub async fn connect_address(&self, address: SocketAddr, reach: Reach) -> Result<TcpStream, Error> {
+        if !self.permits(address, reach) {
+            return Err(Error::from(Kind::Refused));
+        }
+        let opening =
+            async { TcpStream::connect(address).await.map_err(|error| Error::from(Kind::Connect).because(error)) };
+        self.in_time(opening).await.and_then(tuned)
+    }
+
+    /// The addresses of a server that may be connected to, in the order in which they are tried; at least one.
+    ///
+    /// # Errors
+    /// Of kind `Resolve` or `Refused`.
+    pub async fn addresses(&self, origin: &Origin, reach: Reach) -> Result<Vec<SocketAddr>, Error> {
+        let found = resolve(&origin.host, origin.port).await;
+        let found = found.map_err(|error| Error::from(Kind::Resolve).because(error))?;
+        let mut refused = false;
+        let mut permitted = Vec::new();
+        for address in found {
+            if self.permits(address, reach) {
+                permitted.push(address);
+            } else {
+                refused = true;
+            }
+        }
+        match permitted.is_empty() {
+            false => Ok(by_turns(permitted)),
+            true if refused => Err(Error::from(Kind::Refused)),
+            true => Err(Error::from(Kind::Resolve)),
+        }
+    }
+
+    /// What TLS connections are made with.
+    #[must_use]
+    pub fn tls(&self) -> &ClientConfig {
+        &self.tls.0
+    }
+
+    fn permits(&self, address: SocketAddr, reach: Reach) -> bool {
+        reach == Reach::Operator || self.egress.permits(address.ip())
+    }
+
+    async fn in_time<T>(&self, opening: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let late = |_| Error::from(Kind::Connect).because(io::Error::from(io::ErrorKind::TimedOut));
+        tokio::time::timeout(self.timeouts.connect, opening).await.map_err(late)?
+    }
+}
+
+fn tuned(stream: TcpStream) -> Result<TcpStream, Error> {
+    let tuned = stream.set_nodelay(true).and_then(|()| bound_send_buffer(&stream)).and_then(|()| keep_alive(&stream));
+    tuned.map(|()| stream).map_err(|error| Error::from(Kind::Connect).because(error))
+}
+
+/// Has the system ask whether the other end is still there (RFC 9293 section 3.8.4): an answer may be waited for without a
+/// deadline, and a machine that is gone says nothing either.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
+    set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
+    set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
+    set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    Ok(set_socket_keepalive(stream, true)?)
+}
+
+/// How long a connection is silent before it is asked.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+/// The pause between two questions.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+/// After so many without an answer it is broken.
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// The addresses of a host.
+///
+/// # Errors
+/// Where the system's resolver finds none.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    // RFC 6761 section 6.3: these names are the loopback's, but not every system's resolver knows.
+    let host = if host.ends_with(".localhost") { "localhost" } else { host };
+    Ok(tokio::net::lookup_host((host, port)).await?.collect())
+}
+
+/// A connection, with or without TLS.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP alone.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

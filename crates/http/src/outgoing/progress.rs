@@ -1,0 +1,122 @@
+//! Knowing who is silent while a request is sent.
+//!
+//! The deadline for an answer's head runs only while the server is the one to move: it has everything, or it does not
+//! read. While the body waits for its own source, the source's deadline counts.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use crate::body::{Body, BoxError};
+
+/// How far the body of a request has got.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    state: AtomicU8,
+    began: Instant,
+    /// When it moved last, in milliseconds from its beginning on.
+    moved: AtomicU64,
+}
+
+const FLOWING: u8 = 0;
+const WAITING_FOR_SOURCE: u8 = 1;
+const SENT: u8 = 2;
+
+impl Progress {
+    fn new() -> Self {
+        Self { state: AtomicU8::new(FLOWING), began: Instant::now(), moved: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn is_sent(&self) -> bool {
+        self.state.load(Ordering::Acquire) == SENT
+    }
+
+    fn waits_for_source(&self) -> bool {
+        self.state.load(Ordering::Acquire) == WAITING_FOR_SOURCE
+    }
+
+    fn moved_at(&self) -> Instant {
+        self.began + Duration::from_millis(self.moved.load(Ordering::Acquire))
+    }
+}
+
+/// Watches the body of a request; a request without one needs no watching.
+pub(crate) fn watch(request: &mut Request<Body>) -> Option<Arc<Progress>> {
+    if request.body().is_end_stream() {
+        return None;
+    }
+    let progress = Arc::new(Progress::new());
+    let body = std::mem::take(request.body_mut());
+    *request.body_mut() = Body::boxed(Watched { body, progress: Arc::clone(&progress) });
+    Some(progress)
+}
+
+/// Waits for `answer`, but only for `limit` from when the request moved last, while the server is the one that is silent.
+/// `None`: it was.
+///
+/// The timer belongs to the connection and is only ever moved on: that takes no lock, and it is cheap to have.
+pub(crate) async fn head_deadline<F: Future>(
+    answer: F,
+    limit: Option<Duration>,
+    progress: Option<&Progress>,
+    timer: &mut Pin<Box<Sleep>>,
+) -> Option<F::Output> {
+    let Some(limit) = limit else { return Some(answer.await) };
+    let mut answer = std::pin::pin!(answer);
+    let mut deadline = Instant::now() + limit;
+    loop {
+        timer.as_mut().reset(deadline);
+        tokio::select! {
+            biased;
+            output = &mut answer => return Some(output),
+            () = timer.as_mut() => {}
+        }
+        deadline = match progress? {
+            progress if progress.waits_for_source() => Instant::now() + limit,
+            progress => progress.moved_at() + limit,
+        };
+        if deadline <= Instant::now() {
+            return None;
+        }
+    }
+}
+
+struct Watched {
+    body: Body,
+    progress: Arc<Progress>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let state = match &polled {
+            Poll::Pending => WAITING_FOR_SOURCE,
+            Poll::Ready(None) => SENT,
+            Poll::Ready(Some(_)) if this.body.is_end_stream() => SENT,
+            Poll::Ready(Some(_)) => FLOWING,
+        };
+        let moved = u64::try_from(this.progress.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        this.progress.moved.store(moved, Ordering::Release);
+        this.progress.state.store(state, Ordering::Release);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
