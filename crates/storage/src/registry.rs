@@ -8,10 +8,10 @@ use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
 use stowage_http::client::Client;
 
-use super::discreet::{Discreet, secrets};
 use super::error::{Error, Kind, Result};
 use super::oauth::OAuth;
 use super::{Backend, Budget, DRIVERS, Options};
+use crate::engine::discreet::{Discreet, secrets};
 
 /// What the rest of the gateway knows of a driver; each driver's folder has one, and [`DRIVERS`] lists them.
 #[derive(Debug)]

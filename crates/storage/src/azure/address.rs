@@ -6,7 +6,8 @@
 use stowage_base::settings::Settings;
 use stowage_http::target::{Origin, encode};
 
-use crate::{Error, Kind, Result, origin};
+use crate::engine::origin;
+use crate::{Error, Kind, Result};
 
 /// An account's server and the container of the plan.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 //! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
 //! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
 
-pub(super) use crate::lost::Lost;
+pub(super) use crate::engine::lost::Lost;
 
 use std::sync::Arc;
 use std::time::Duration;

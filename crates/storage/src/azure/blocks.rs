@@ -19,8 +19,8 @@ use uuid::Uuid;
 use super::ask::{Account, Call};
 use super::claim::{Claim, OWNER};
 use super::put::content_type;
-use crate::finish::to_the_end;
-use crate::session::{self, send_all};
+use crate::engine::finish::to_the_end;
+use crate::engine::session::{self, send_all};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.

@@ -7,7 +7,7 @@ use azure_core::http::{Method, StatusCode};
 use serde_json::{Map, Value};
 
 use super::ask::{Account, Reply};
-use crate::finish::clean_up;
+use crate::engine::finish::clean_up;
 use crate::{Kind, Result, Stored};
 
 /// The metadata header that tells our blob from another put's: unique for each put. Metadata's names are identifiers.

@@ -10,7 +10,7 @@ use stowage_http::range::{ByteRange, Exact, content_range};
 use super::ask::{Account, Call, Reply};
 use super::checked::Checked;
 use super::claim::OWNER;
-use crate::resume::{Reopen, Resumed};
+use crate::engine::resume::{Reopen, Resumed};
 use crate::{Download, Error, Fetch, Kind, Result, Served};
 
 /// Opens a blob; `None` is the plan's container.

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use stowage_base::tasks::Tasks;
 
 use crate::Endpoints;
-use crate::api::{Api, Call, Fault, Lost, Reply, Vendor};
-use crate::endpoint::Endpoint;
+use crate::engine::api::{Api, Call, Fault, Lost, Reply, Vendor};
+use crate::engine::endpoint::Endpoint;
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Context, Error, Kind, Result};
 

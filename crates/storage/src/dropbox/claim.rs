@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::account::{File, Shared};
-use crate::finish::clean_up;
+use crate::engine::finish::clean_up;
 use crate::{Error, Kind, Result, Stored};
 
 /// What tells our file from everybody else's: its bytes, and a time of its own.

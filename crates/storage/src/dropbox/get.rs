@@ -12,8 +12,8 @@ use stowage_http::body::Body;
 use stowage_http::range::{ByteRange, content_range};
 
 use super::account::Shared;
-use crate::api::{Call, Reply};
-use crate::resume::{Reopen, Resumed};
+use crate::engine::api::{Call, Reply};
+use crate::engine::resume::{Reopen, Resumed};
 use crate::{Download, Error, Fetch, Kind, Result, Served};
 
 /// What `Dropbox-API-Result` says.

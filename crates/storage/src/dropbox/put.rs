@@ -8,8 +8,8 @@ use super::account::Shared;
 use super::claim::{Claim, Mark};
 use super::hash::ContentHash;
 use super::path_of;
-use crate::api::{Lost, Reply};
-use crate::finish::to_the_end;
+use crate::engine::api::{Lost, Reply};
+use crate::engine::finish::to_the_end;
 use crate::{Chunk, Error, Kind, Object, Result, Stored};
 
 /// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether

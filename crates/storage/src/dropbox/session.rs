@@ -14,9 +14,9 @@ use super::claim::{Claim, Mark};
 use super::hash::ContentHash;
 use super::path_of;
 use super::put::{judge, not_unique};
-use crate::api::Reply;
-use crate::finish::to_the_end;
-use crate::session::{self, send_all};
+use crate::engine::api::Reply;
+use crate::engine::finish::to_the_end;
+use crate::engine::session::{self, send_all};
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.

@@ -15,7 +15,7 @@ use stowage_base::tasks::Tasks;
 use uuid::Uuid;
 
 use super::place::{DRAFTS, Place, refused};
-use crate::finish::{clean_up, to_the_end};
+use crate::engine::finish::{clean_up, to_the_end};
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body.

@@ -10,8 +10,8 @@ use super::address::folder;
 use super::fault::{Fault, Told};
 use super::look::Found;
 use super::session::Session;
-use crate::finish::clean_up;
-use crate::names::Reserved;
+use crate::engine::finish::clean_up;
+use crate::engine::names::Reserved;
 use crate::{Result, Stored};
 
 /// A file of ours, or perhaps one: removed by `Drop` unless it is kept or was removed.

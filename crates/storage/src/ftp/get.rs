@@ -15,9 +15,9 @@ use super::look::Found;
 use super::pool::Lease;
 use super::session::Session;
 use super::transfer::Transfer;
-use crate::finish::clean_up;
-use crate::resume::{Reopen, Resumed};
-use crate::tries::Tries;
+use crate::engine::finish::clean_up;
+use crate::engine::resume::{Reopen, Resumed};
+use crate::engine::tries::Tries;
 use crate::{Download, Error, Fetch, Kind, Result, Served};
 
 /// Opens an object.

@@ -37,9 +37,9 @@ use self::address::Address;
 use self::draft::removed;
 use self::fault::Told;
 use self::pool::Pool;
-use super::names::Names;
-use super::tries::Tries;
-use super::{
+use crate::engine::names::Names;
+use crate::engine::tries::Tries;
+use crate::{
     Backend, Context, Download, Driver, FILE_NAME, Fetch, Fit, Location, Naming, Object, Result, Server, Spelling,
     Stored, Upload,
 };

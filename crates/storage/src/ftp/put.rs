@@ -17,8 +17,8 @@ use super::fault::{Fault, Told};
 use super::look::Found;
 use super::session::Session;
 use super::transfer::Transfer;
-use crate::finish::to_the_end;
-use crate::tries::Tries;
+use crate::engine::finish::to_the_end;
+use crate::engine::tries::Tries;
 use crate::{Chunk, Error, Kind, Object, Report, Result, Stored, Upload};
 
 /// Stores an object.

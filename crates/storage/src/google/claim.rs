@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::service::Service;
 use crate::Result;
-use crate::finish::clean_up;
+use crate::engine::finish::clean_up;
 
 /// An object of ours, or perhaps one: removed by `Drop` unless it is kept.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::api::{Fault, Reply};
+use crate::engine::api::{Fault, Reply};
 
 #[derive(Deserialize)]
 struct Envelope {

@@ -12,7 +12,7 @@ use stowage_http::client::Patience;
 
 use super::claim::PAUSES;
 use super::service::Service;
-use crate::api::{Call, Reply};
+use crate::engine::api::{Call, Reply};
 use crate::{Error, Kind, Result};
 
 /// A session's URI, which is a secret, and how another session is begun in its place.

@@ -13,9 +13,9 @@ use stowage_http::body::Body;
 use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::service::Service;
-use crate::api::{Call, Reply};
-use crate::checked::{Announced, Checked};
-use crate::resume::{Reopen, Resumed};
+use crate::engine::api::{Call, Reply};
+use crate::engine::checked::{Announced, Checked};
+use crate::engine::resume::{Reopen, Resumed};
 use crate::{Download, Error, Kind, Result, Served};
 
 /// An object that can be read.

@@ -9,7 +9,7 @@ use stowage_http::target::Origin;
 use url::Url;
 
 use super::fault::fault;
-use crate::api::{Api, Call, Lost, Reply, Vendor};
+use crate::engine::api::{Api, Call, Lost, Reply, Vendor};
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Context, Error, Kind, Result};
 

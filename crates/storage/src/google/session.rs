@@ -13,10 +13,10 @@ use tokio::task::JoinHandle;
 use super::claim::{Claim, Trace};
 use super::link::{Link, Said, nonsense};
 use super::stream;
-use crate::api::{Call, Reply};
-use crate::finish::clean_up;
-use crate::session;
-use crate::tries::Tries;
+use crate::engine::api::{Call, Reply};
+use crate::engine::finish::clean_up;
+use crate::engine::session;
+use crate::engine::tries::Tries;
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Result, Upload};
 
 /// A session that has begun; cancelled by `Drop` unless it was finished.

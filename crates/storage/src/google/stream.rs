@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::link::{Link, Said, nonsense};
 use super::session::{MOST_STANDSTILLS, lost, stands_still};
 use super::window::Window;
-use crate::tries::Tries;
+use crate::engine::tries::Tries;
 use crate::{Chunk, Result, Upload};
 
 /// Sends the whole body; the object's resource. Dropped, it breaks the request off.

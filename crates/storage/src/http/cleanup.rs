@@ -11,8 +11,8 @@ use super::Http;
 use super::flow::Flow;
 use super::link::Link;
 use super::web::{Web, discard, is_gone, refusal};
+use crate::engine::names::Reserved;
 use crate::error::Result;
-use crate::names::Reserved;
 
 /// Watches one upload: where it ends without a certain outcome, what it may have left is removed in the background.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use super::link::Link;
 use super::query::query;
 use super::web::{discard, is_encoded, is_gone, refusal};
 use super::{BASE64, Http, URL, decide, resume};
-use crate::checked::{Announced, Checked};
+use crate::engine::checked::{Announced, Checked};
 use crate::error::{Error, Kind, Result};
 use crate::{Download, Fetch, Location, Served};
 

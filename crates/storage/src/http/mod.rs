@@ -37,10 +37,10 @@ use self::folders::Dav;
 use self::options::Options;
 use self::web::Web;
 use super::error::Result;
-use super::names::Names;
 use super::{
     Backend, Budget, Context, Download, Driver, Fetch, Fit, Location, Naming, Object, Server, Spelling, Stored, Upload,
 };
+use crate::engine::names::Names;
 
 /// The `http` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {

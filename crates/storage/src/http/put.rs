@@ -17,10 +17,10 @@ use super::link::Link;
 use super::redirect::Trail;
 use super::web::{discard, is_gone, is_unreachable, refused};
 use super::{BASE64, CONTINUE_WAIT, Http, URL};
+use crate::engine::names::Reserved;
+use crate::engine::spool::measured;
+use crate::engine::tries::Tries;
 use crate::error::{Error, Kind, Result};
-use crate::names::Reserved;
-use crate::spool::measured;
-use crate::tries::Tries;
 use crate::{Chunk, Object, Report, Stored, Upload};
 
 /// Stores an object.

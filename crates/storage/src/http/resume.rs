@@ -11,8 +11,8 @@ use stowage_http::range::{ByteRange, Exact};
 use super::fetch::is_just;
 use super::link::Link;
 use super::web::Web;
+use crate::engine::resume::{Reopen, Resumed};
 use crate::error::{Error, Kind, Result};
-use crate::resume::{Reopen, Resumed};
 
 /// The body of an answer that is `range` of an object of `length` bytes as it is stored. Where it breaks, the rest is
 /// asked for as a range of the same version, if the server has told which one it was.

@@ -14,8 +14,8 @@ use stowage_http::target::Origin;
 
 use super::link::{Base, Link};
 use super::redirect::Trail;
+use crate::engine::tries::{Tries, retry_after};
 use crate::error::{Error, Kind, Result};
-use crate::tries::{Tries, retry_after};
 
 /// The storage's server, with the credentials that only it may see.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use stowage_http::body::Body;
 use stowage_http::client::Patience;
 
 use super::{Key, OAuth};
-use crate::api::{Api, Call, Lost, Reply};
+use crate::engine::api::{Api, Call, Lost, Reply};
 
 /// A vendor's API as one grant may use it.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{Authorized, Key, Subject};
-use crate::api::{Api, Call, Fault, Vendor};
+use crate::engine::api::{Api, Call, Fault, Vendor};
 use crate::error::Result;
 use crate::registry::Context;
 

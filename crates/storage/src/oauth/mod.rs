@@ -33,7 +33,7 @@ pub use self::documents::{Document, OAuthDocuments};
 use self::known::{Failure, Granted, Memory};
 use self::papers::Way;
 use super::error::{Kind, Result};
-use super::finish::to_the_end;
+use crate::engine::finish::to_the_end;
 use stowage_base::tasks::Tasks;
 use stowage_http::client::Client;
 

@@ -15,7 +15,7 @@ use url::form_urlencoded::Serializer;
 
 use super::Key;
 use super::papers::{Grant, Way, authorization};
-use crate::api::{Api, Call, Fault, Vendor};
+use crate::engine::api::{Api, Call, Fault, Vendor};
 use crate::error::{Error, Kind, Result};
 
 /// What became of it.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::drive::{Item, Shared};
 use super::hash::{self, QuickXor};
-use crate::finish::clean_up;
+use crate::engine::finish::clean_up;
 use crate::{Error, Kind, Result, Stored};
 
 /// What is known of the bytes that were sent.

@@ -11,8 +11,8 @@ use serde_json::Value;
 use stowage_base::tasks::Tasks;
 
 use super::names;
-use crate::api::{Api, Call, Fault, Lost, Reply, Vendor};
-use crate::endpoint::Endpoint;
+use crate::engine::api::{Api, Call, Fault, Lost, Reply, Vendor};
+use crate::engine::endpoint::Endpoint;
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Budget, Context, Error, Kind, Result};
 

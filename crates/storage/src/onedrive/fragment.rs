@@ -7,7 +7,7 @@ use serde::Deserialize;
 use stowage_http::range::ByteRange;
 
 use super::drive::{Item, Shared, bytes, may_be_taken, value};
-use crate::api::Reply;
+use crate::engine::api::Reply;
 use crate::{Chunk, Error, Kind, Result};
 
 /// What came of a fragment.

@@ -12,8 +12,8 @@ use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::claim::tag;
 use super::drive::{Shared, is_missing, value};
-use crate::api::{Call, Reply};
-use crate::resume::{Reopen, Resumed};
+use crate::engine::api::{Call, Reply};
+use crate::engine::resume::{Reopen, Resumed};
 use crate::{Download, Error, Fetch, Kind, Result, Served};
 
 /// Opens an item.

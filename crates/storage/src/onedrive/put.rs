@@ -7,7 +7,7 @@ use http::Method;
 use super::claim::{Claim, Name, Sum};
 use super::drive::{Shared, bytes, may_be_taken};
 use super::hash::QuickXor;
-use crate::finish::to_the_end;
+use crate::engine::finish::to_the_end;
 use crate::{Chunk, Error, Kind, Object, Result, Stored};
 
 /// The largest body of a single PUT, in bytes. Graph's page says 250 MB and OneDrive's own 4 MB; this is little enough for

@@ -14,9 +14,9 @@ use super::drive::{Item, Shared, json, may_be_taken};
 use super::fragment::{self, Outcome};
 use super::hash::QuickXor;
 use super::put::{candidates, not_unique};
-use crate::finish::{clean_up, to_the_end};
-use crate::session::{self, send_all};
-use crate::spool::measured;
+use crate::engine::finish::{clean_up, to_the_end};
+use crate::engine::session::{self, send_all};
+use crate::engine::spool::measured;
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body that is too large for a single PUT, whose first chunk was taken already.

@@ -3,7 +3,8 @@
 use stowage_base::settings::Settings;
 use stowage_http::target::Origin;
 
-use crate::{Error, Kind, Result, origin};
+use crate::engine::origin;
+use crate::{Error, Kind, Result};
 
 /// A server and the bucket of the plan on it.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 //! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
 
 pub(super) use super::reply::Reply;
-pub(super) use crate::lost::Lost;
+pub(super) use crate::engine::lost::Lost;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -17,7 +17,7 @@ use super::address::Address;
 use super::route::{Route, skew, time_there};
 use super::sign::{Payload, Signer};
 use super::tags::Tags;
-use crate::tries::Tries;
+use crate::engine::tries::Tries;
 use crate::{Error, Kind};
 use stowage_base::tasks::Tasks;
 use stowage_http::body::Body;

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value};
 
 use super::ask::{Bucket, Call};
-use crate::finish::clean_up;
+use crate::engine::finish::clean_up;
 use crate::{Error, Kind, Location, Result, Stored};
 
 /// The metadata header that tells our object from another put's: unique for each put.

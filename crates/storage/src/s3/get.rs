@@ -11,7 +11,7 @@ use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::ask::{Bucket, Call, Reply};
 use super::put::value;
-use crate::resume::{Reopen, Resumed};
+use crate::engine::resume::{Reopen, Resumed};
 use crate::{Download, Error, Fetch, Kind, Result, Served};
 
 /// Opens an object; `None` is the plan's bucket.

@@ -20,8 +20,8 @@ use super::claim::{Claim, OWNER, PAUSES};
 use super::put::{ANY, MD5, content_type, value};
 use super::sign::Payload;
 use super::xml;
-use crate::finish::{clean_up, to_the_end};
-use crate::session::{self, send_all};
+use crate::engine::finish::{clean_up, to_the_end};
+use crate::engine::session::{self, send_all};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.

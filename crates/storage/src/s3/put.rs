@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::ask::{Bucket, Call};
 use super::claim::{Claim, Found, OWNER};
 use super::sign::Payload;
-use crate::finish::to_the_end;
+use crate::engine::finish::to_the_end;
 use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored};
 
 /// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether

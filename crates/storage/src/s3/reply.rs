@@ -9,7 +9,7 @@ use stowage_http::body::Body;
 use stowage_http::idle::collect_within;
 
 use super::xml;
-use crate::tries::retry_after;
+use crate::engine::tries::retry_after;
 use crate::{Error, Kind, Result};
 
 /// An answer.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use super::file::Drive;
-use crate::api::{Call, Reply};
+use crate::engine::api::{Call, Reply};
 use crate::google::fault::is_gone;
 use crate::google::read::Source;
 use crate::google::service::Service;

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 
 use super::bucket::Bucket;
 use crate::Result;
-use crate::api::{Call, Reply};
+use crate::engine::api::{Call, Reply};
 use crate::google::fault::{is_another_generation, is_gone};
 use crate::google::read::Source;
 use crate::google::service::Service;

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::bucket::{Bucket, Made, OWNER, Resource, changed};
-use crate::api::Reply;
-use crate::finish::to_the_end;
+use crate::engine::api::Reply;
+use crate::engine::finish::to_the_end;
 use crate::google::claim::Claim;
 use crate::google::fault::is_another_generation;
 use crate::google::link;

@@ -14,8 +14,8 @@ use stowage_http::gzip::Gunzip;
 use stowage_http::idle::collect_within;
 
 use super::{Answer, Fault, Vendor};
+use crate::engine::tries::retry_after;
 use crate::error::{Error, Kind, Result};
-use crate::tries::retry_after;
 
 /// An answer.
 pub(crate) struct Reply {

@@ -11,18 +11,18 @@ use serde_json::{Map, Value};
 use stowage_base::settings::{Settings, is_secret_parameter};
 use url::Url;
 
-use super::error::Result;
-use super::registry::Driver;
-use super::{Backend, Download, Fetch, Location, Object, Stored, Upload};
+use crate::error::Result;
+use crate::registry::Driver;
+use crate::{Backend, Download, Fetch, Location, Object, Stored, Upload};
 
 /// A driver, and what its errors must not say.
-pub(super) struct Discreet {
+pub(crate) struct Discreet {
     driver: Arc<dyn Backend>,
     secrets: Vec<String>,
 }
 
 impl Discreet {
-    pub(super) const fn new(driver: Arc<dyn Backend>, secrets: Vec<String>) -> Self {
+    pub(crate) const fn new(driver: Arc<dyn Backend>, secrets: Vec<String>) -> Self {
         Self { driver, secrets }
     }
 }
@@ -52,7 +52,7 @@ impl Backend for Discreet {
 }
 
 /// Every secret of a storage's settings, in the forms in which it travels; the longest first.
-pub(super) fn secrets(settings: &Settings, driver: &Driver) -> Vec<String> {
+pub(crate) fn secrets(settings: &Settings, driver: &Driver) -> Vec<String> {
     let mut found = Vec::new();
     of_members(settings.members(), driver, &mut found);
     found.retain(|secret: &String| !secret.is_empty());

@@ -8,18 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Shared by everything that one backend does.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names(Arc<Mutex<HashSet<String>>>);
+pub(crate) struct Names(Arc<Mutex<HashSet<String>>>);
 
 /// A name that nobody else has; free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Reserved {
+pub(crate) struct Reserved {
     names: Names,
     name: String,
 }
 
 impl Names {
     /// `None` while somebody else has it.
-    pub(super) fn reserve(&self, name: &str) -> Option<Reserved> {
+    pub(crate) fn reserve(&self, name: &str) -> Option<Reserved> {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let reserved = names.insert(name.to_owned());
         reserved.then(|| Reserved { names: self.clone(), name: name.to_owned() })

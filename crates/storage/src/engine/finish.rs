@@ -5,14 +5,14 @@ use std::future::Future;
 use stowage_base::tasks::Tasks;
 use tokio::sync::oneshot;
 
-use super::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Runs a step to its end even if the caller is dropped meanwhile. What it gives is then dropped too: a value whose
 /// `Drop` cleans up leaves nothing behind.
 ///
 /// # Errors
 /// The step's own; `Passing` if it panicked.
-pub(super) async fn to_the_end<T, F>(tasks: &Tasks, what: &'static str, step: F) -> Result<T>
+pub(crate) async fn to_the_end<T, F>(tasks: &Tasks, what: &'static str, step: F) -> Result<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
@@ -26,7 +26,7 @@ where
 }
 
 /// Starts clean-up from a `Drop`, where nothing can be awaited. Without a runtime the program is over already.
-pub(super) fn clean_up<F>(tasks: &Tasks, what: &'static str, step: F)
+pub(crate) fn clean_up<F>(tasks: &Tasks, what: &'static str, step: F)
 where
     F: Future<Output = ()> + Send + 'static,
 {

@@ -12,14 +12,14 @@ use stowage_http::body::{Body, BoxError};
 /// A connection stops reading a body once it has as many bytes as were announced. Without this the end of an upload, and
 /// with it its digests and the check of its length, would never be reached.
 #[derive(Debug)]
-pub(super) struct ToTheEnd {
+pub(crate) struct ToTheEnd {
     body: Body,
     last: Option<Bytes>,
     ended: bool,
 }
 
 impl ToTheEnd {
-    pub(super) const fn new(body: Body) -> Self {
+    pub(crate) const fn new(body: Body) -> Self {
         Self { body, last: None, ended: false }
     }
 }

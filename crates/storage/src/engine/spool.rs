@@ -21,7 +21,7 @@ use crate::{Chunk, Error, Kind, Result, Upload};
 ///
 /// # Errors
 /// Those of the body; `Passing` where the file cannot be written.
-pub(super) async fn measured(mut upload: Upload, first: Chunk) -> Result<(Body, u64)> {
+pub(crate) async fn measured(mut upload: Upload, first: Chunk) -> Result<(Body, u64)> {
     let file = Arc::new(blocking(create).await?);
     let (mut next, mut length) = (Some(first), 0);
     while let Some(chunk) = next {

@@ -5,8 +5,8 @@
 
 mod reply;
 
-pub(super) use self::reply::Reply;
-pub(super) use super::lost::Lost;
+pub(crate) use self::reply::Reply;
+pub(crate) use super::lost::Lost;
 
 use std::fmt;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use http_body::Body as _;
 use moka::sync::Cache;
 use url::Url;
 
-use super::error::{Error, Kind, Result};
 use super::tries::Tries;
+use crate::error::{Error, Kind, Result};
 use stowage_http::body::Body;
 use stowage_http::client::{Client, Patience, Server};
 use stowage_http::connect::Reach;
@@ -28,7 +28,7 @@ use stowage_http::target::Origin;
 
 /// A vendor's API, with the connections to its servers.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(crate) struct Api {
     vendor: &'static Vendor,
     client: Client,
     /// The servers that the operator's configuration names; all others have to be public.
@@ -38,33 +38,33 @@ pub(super) struct Api {
 
 /// What is particular about a vendor.
 #[derive(Debug)]
-pub(super) struct Vendor {
+pub(crate) struct Vendor {
     /// For people.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// What a failure says: its status, and its body.
-    pub(super) fault: fn(StatusCode, &[u8]) -> Fault,
+    pub(crate) fault: fn(StatusCode, &[u8]) -> Fault,
 }
 
 /// What a failure says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// The vendor's own word for it; empty where there is none. No secret, and nothing of the client's.
-    pub(super) code: String,
+    pub(crate) code: String,
     /// Whether the same call may succeed later, where the status alone does not say so.
-    pub(super) passes: bool,
+    pub(crate) passes: bool,
     /// How long the vendor asks to be left alone, where its words say so and no `Retry-After` does.
-    pub(super) pause: Option<Duration>,
+    pub(crate) pause: Option<Duration>,
 }
 
 /// What is to be asked.
 #[derive(Clone)]
-pub(super) struct Call {
+pub(crate) struct Call {
     method: Method,
     origin: Origin,
     /// Path and query, sent as they are.
     target: String,
-    pub(super) headers: HeaderMap,
-    pub(super) data: Bytes,
+    pub(crate) headers: HeaderMap,
+    pub(crate) data: Bytes,
     answer: Answer,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Debug for Call {
 
 impl Call {
     /// A call without a body, whose answer is a document. `target` is path and query.
-    pub(super) fn new(method: Method, origin: &Origin, target: impl Into<String>) -> Self {
+    pub(crate) fn new(method: Method, origin: &Origin, target: impl Into<String>) -> Self {
         let (origin, target) = (origin.clone(), target.into());
         Self { method, origin, target, headers: HeaderMap::new(), data: Bytes::new(), answer: Answer::Document }
     }
@@ -95,7 +95,7 @@ impl Call {
     ///
     /// # Errors
     /// `Refused` for anything but `http` and `https`.
-    pub(super) fn to(method: Method, url: &str) -> Result<Self> {
+    pub(crate) fn to(method: Method, url: &str) -> Result<Self> {
         let wrong = || Error::new(Kind::Refused, "the storage gave an address that is no URL");
         let url: Url = url.parse().map_err(|_| wrong())?;
         let origin = Origin::of(&url).ok_or_else(wrong)?;
@@ -108,7 +108,7 @@ impl Call {
     /// # Errors
     /// Like [`to`](Self::to); `Refused` too where it is without TLS and `from` is not: what is sent must not leave TLS
     /// because an answer says so.
-    pub(super) fn given(method: Method, url: &str, from: &Origin) -> Result<Self> {
+    pub(crate) fn given(method: Method, url: &str, from: &Origin) -> Result<Self> {
         let call = Self::to(method, url)?;
         if from.tls && !call.origin.tls {
             return Err(Error::new(Kind::Refused, "the storage gave an address without TLS"));
@@ -117,24 +117,24 @@ impl Call {
     }
 
     /// Where it goes.
-    pub(super) const fn origin(&self) -> &Origin {
+    pub(crate) const fn origin(&self) -> &Origin {
         &self.origin
     }
 
     /// The same call; its answer is an object.
-    pub(super) fn object(mut self) -> Self {
+    pub(crate) fn object(mut self) -> Self {
         self.answer = Answer::Object;
         self
     }
 
     /// The same call with another header.
-    pub(super) fn header(mut self, name: impl http::header::IntoHeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn header(mut self, name: impl http::header::IntoHeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
     /// The same call with a body.
-    pub(super) fn body(mut self, media_type: HeaderValue, data: impl Into<Bytes>) -> Self {
+    pub(crate) fn body(mut self, media_type: HeaderValue, data: impl Into<Bytes>) -> Self {
         self.headers.insert(http::header::CONTENT_TYPE, media_type);
         self.data = data.into();
         self
@@ -143,7 +143,7 @@ impl Call {
 
 impl Api {
     /// `trusted` are servers that the operator chose.
-    pub(super) fn new(vendor: &'static Vendor, client: Client, trusted: Vec<Origin>) -> Self {
+    pub(crate) fn new(vendor: &'static Vendor, client: Client, trusted: Vec<Origin>) -> Self {
         Self { vendor, client, trusted, servers: Cache::new(MOST_SERVERS) }
     }
 
@@ -151,7 +151,7 @@ impl Api {
     ///
     /// # Errors
     /// Where there is no answer.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         call: &Call,
         authorization: Option<&HeaderValue>,
@@ -182,7 +182,7 @@ impl Api {
     ///
     /// # Errors
     /// Where there is no answer.
-    pub(super) async fn once(
+    pub(crate) async fn once(
         &self,
         call: &Call,
         authorization: Option<&HeaderValue>,
@@ -193,7 +193,7 @@ impl Api {
     }
 
     /// How long an answer is waited for.
-    pub(super) fn patience(&self) -> Patience {
+    pub(crate) fn patience(&self) -> Patience {
         self.client.patience()
     }
 

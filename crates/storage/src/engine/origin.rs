@@ -4,13 +4,13 @@ use stowage_base::settings::Settings;
 use stowage_http::target::Origin;
 use url::{Host, Url};
 
-use super::error::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The server, and whether it has a name rather than an address. `usual` is the host where the plan has none.
 ///
 /// # Errors
 /// `Settings`, naming the storage's id and the key.
-pub(super) fn read(settings: &Settings, usual: impl FnOnce() -> String) -> Result<(Origin, bool)> {
+pub(crate) fn read(settings: &Settings, usual: impl FnOnce() -> String) -> Result<(Origin, bool)> {
     let scheme = settings.text("scheme")?.filter(|scheme| !scheme.is_empty());
     // KAZOO takes `http://` as well.
     let scheme = scheme.as_deref().map_or("https", |scheme| scheme.strip_suffix("://").unwrap_or(scheme));
@@ -37,6 +37,6 @@ pub(super) fn read(settings: &Settings, usual: impl FnOnce() -> String) -> Resul
 ///
 /// # Errors
 /// `Settings` for anything but a text.
-pub(super) fn host(settings: &Settings) -> Result<Option<String>> {
+pub(crate) fn host(settings: &Settings) -> Result<Option<String>> {
     Ok(settings.text("host")?.filter(|host| !host.is_empty()))
 }

@@ -1,13 +1,13 @@
 //! A call that has no answer.
 
-use super::error::Error;
+use crate::error::Error;
 
 /// There is no answer, or only ones that pass.
 #[derive(Debug)]
-pub(super) struct Lost {
-    pub(super) error: Error,
+pub(crate) struct Lost {
+    pub(crate) error: Error,
     /// Whether the call may have had its effect.
-    pub(super) seen: bool,
+    pub(crate) seen: bool,
 }
 
 impl From<Lost> for Error {

@@ -5,12 +5,12 @@ use stowage_http::target::Origin;
 use url::Url;
 
 use super::api::Call;
-use super::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// An address of `storage.endpoints`; it may have a path.
 #[derive(Debug, Clone)]
-pub(super) struct Endpoint {
-    pub(super) origin: Origin,
+pub(crate) struct Endpoint {
+    pub(crate) origin: Origin,
     /// Without a slash at its end.
     path: String,
 }
@@ -18,7 +18,7 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// # Errors
     /// `Settings` for what is no `http` or `https` URL.
-    pub(super) fn read(text: &str) -> Result<Self> {
+    pub(crate) fn read(text: &str) -> Result<Self> {
         let url: Option<Url> = text.parse().ok();
         let read = url.and_then(|url| Some((Origin::of(&url)?, url.path().trim_end_matches('/').to_owned())));
         let (origin, path) =
@@ -27,12 +27,12 @@ impl Endpoint {
     }
 
     /// A call; `target` is the path below the endpoint, and the query.
-    pub(super) fn call(&self, method: Method, target: &str) -> Call {
+    pub(crate) fn call(&self, method: Method, target: &str) -> Call {
         Call::new(method, &self.origin, format!("{}{target}", self.path))
     }
 
     /// A URL, for people.
-    pub(super) fn url(&self, target: &str) -> String {
+    pub(crate) fn url(&self, target: &str) -> String {
         format!("{}{}{target}", self.origin, self.path)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::future::Future;
 
-use super::error::Result;
 use super::upload::{Chunk, Upload};
+use crate::error::Result;
 
 /// An upload session of a vendor.
-pub(super) trait Session: Send {
+pub(crate) trait Session: Send {
     /// Begins to send the next chunk. It is sent to its end even if the caller is dropped.
     ///
     /// # Errors
@@ -21,7 +21,7 @@ pub(super) trait Session: Send {
 ///
 /// # Errors
 /// Those of the body and of the session.
-pub(super) async fn send_all(session: &mut impl Session, upload: &mut Upload, first: Chunk) -> Result<()> {
+pub(crate) async fn send_all(session: &mut impl Session, upload: &mut Upload, first: Chunk) -> Result<()> {
     let mut next = Some(first);
     while let Some(chunk) = next {
         let last = chunk.last;

@@ -14,7 +14,7 @@ use stowage_http::body::{Body, BoxError};
 
 /// A digest of a whole object, as headers announce it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Announced {
+pub(crate) enum Announced {
     Sha256([u8; 32]),
     Md5([u8; 16]),
 }
@@ -22,7 +22,7 @@ pub(super) enum Announced {
 impl Announced {
     /// `Repr-Digest` (RFC 9530 section 3), `Digest` (RFC 3230) or `Content-MD5` (RFC 1864) of an answer with the whole
     /// object; what is none of these or cannot be read says nothing.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let text = |name: &str| headers.get(name)?.to_str().ok();
         let listed = |text: &str, algorithm: &str| {
             let mut items = text.split(',').filter_map(|item| item.trim().split_once('='));
@@ -44,7 +44,7 @@ impl Announced {
 
 /// Passes the last frame on only when all bytes together have the announced digest.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     body: Body,
     hasher: Option<Hasher>,
     last: Option<Bytes>,
@@ -73,7 +73,7 @@ impl Hasher {
 }
 
 impl Checked {
-    pub(super) fn new(body: Body, announced: Announced) -> Self {
+    pub(crate) fn new(body: Body, announced: Announced) -> Self {
         let hasher = match announced {
             Announced::Sha256(digest) => Hasher::Sha256(Sha256::new(), digest),
             Announced::Md5(digest) => Hasher::Md5(Md5::new(), digest),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use stowage_base::settings::{MASK, Settings, with_secrets_of};
 use url::Url;
 
-use super::Location;
+use crate::Location;
 
 /// What a pointer says of its storage.
 #[derive(Debug, Clone, Copy)]

@@ -9,11 +9,11 @@ use stowage_http::client::{self, Patience};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::error::{Error, Kind};
+use crate::error::{Error, Kind};
 
 /// The repeats that one request may still make.
 #[derive(Debug)]
-pub(super) struct Tries {
+pub(crate) struct Tries {
     began: Instant,
     made: u32,
     time: Duration,
@@ -21,14 +21,14 @@ pub(super) struct Tries {
 
 impl Tries {
     /// For a request with this many bytes. Sending at 512 KiB/s does not count as silence.
-    pub(super) fn start(bytes: usize) -> Self {
+    pub(crate) fn start(bytes: usize) -> Self {
         let time = TIME_TO_REPEAT + Duration::from_secs(bytes as u64 >> 19);
         Self { began: Instant::now(), made: 1, time }
     }
 
     /// Waits and says yes, where the failure may pass and there is time for another try: not where the server asks for a
     /// longer pause than a client waits, or used up all the time by saying nothing.
-    pub(super) async fn again(&mut self, error: &Error) -> bool {
+    pub(crate) async fn again(&mut self, error: &Error) -> bool {
         let silent = cause::<client::Error>(error).is_some_and(|error| error.kind() == client::Kind::Silent);
         if error.kind() != Kind::Passing || silent {
             return false;
@@ -39,7 +39,7 @@ impl Tries {
     }
 
     /// Later tries wait only for what is left of the time in which a client hears nothing.
-    pub(super) fn patience(&self, usual: Patience) -> Patience {
+    pub(crate) fn patience(&self, usual: Patience) -> Patience {
         if self.made == 1 {
             return usual;
         }
@@ -57,7 +57,7 @@ impl Tries {
 }
 
 /// How long a server asks to be left alone (RFC 9110 section 10.2.3): seconds or a date; at most [`LONGEST_PAUSE`].
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds).min(LONGEST_PAUSE));

@@ -13,7 +13,7 @@ use stowage_http::body::{Body, BoxError, TooLarge};
 use super::budget::{Budget, Permit};
 use super::digest::{Digests, Hasher};
 use super::ending::ToTheEnd;
-use super::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// One chunk: the size of an S3 part, 20 units of Google's and 16 of OneDrive's. Bodies up to one chunk go in one request.
 pub const CHUNK_BYTES: usize = 5 << 20;

@@ -24,7 +24,7 @@ pub struct Digests {
 
 /// Hashes what passes.
 #[derive(Debug)]
-pub(super) struct Hasher {
+pub(crate) struct Hasher {
     length: u64,
     mode: Mode,
 }
@@ -54,17 +54,17 @@ impl State {
 }
 
 impl Hasher {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { length: 0, mode: Mode::Here(Box::default()) }
     }
 
     /// How many bytes have passed.
-    pub(super) const fn length(&self) -> u64 {
+    pub(crate) const fn length(&self) -> u64 {
         self.length
     }
 
     /// Takes the next bytes. Waits where the other core is behind, so that at most a few frames queue.
-    pub(super) async fn update(&mut self, data: &Bytes) {
+    pub(crate) async fn update(&mut self, data: &Bytes) {
         self.length += data.len() as u64;
         if self.length > INLINE_BYTES
             && let Mode::Here(state) = &mut self.mode
@@ -84,7 +84,7 @@ impl Hasher {
     }
 
     /// The digests of all that passed; `None` only if the hashing thread died.
-    pub(super) async fn finish(self) -> Option<Digests> {
+    pub(crate) async fn finish(self) -> Option<Digests> {
         let state = match self.mode {
             Mode::Here(state) => *state,
             Mode::Elsewhere(sender, worker) => {

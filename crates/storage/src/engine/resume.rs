@@ -10,13 +10,13 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use stowage_http::body::{Body, BoxError, cause};
 use stowage_http::client;
 
-use super::error::Result;
+use crate::error::Result;
 
 /// Opens the same version of the object again; the body has to begin at this byte of what was announced first.
-pub(super) type Reopen = Box<dyn Fn(u64) -> BoxFuture<'static, Result<Body>> + Send>;
+pub(crate) type Reopen = Box<dyn Fn(u64) -> BoxFuture<'static, Result<Body>> + Send>;
 
 /// Passes on exactly the announced number of bytes, reopening a few times where the connection breaks.
-pub(super) struct Resumed {
+pub(crate) struct Resumed {
     body: Body,
     opening: Option<BoxFuture<'static, Result<Body>>>,
     reopen: Reopen,
@@ -27,7 +27,7 @@ pub(super) struct Resumed {
 
 impl Resumed {
     /// `length` is what was announced, in bytes.
-    pub(super) fn new(body: Body, length: u64, reopen: Reopen) -> Self {
+    pub(crate) fn new(body: Body, length: u64, reopen: Reopen) -> Self {
         Self { body, opening: None, reopen, passed: 0, left: length, tries: MOST_TRIES }
     }
 
