@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::ask::{Account, Call};
-use super::claim::{Claim, OWNER};
-use super::put::content_type;
+use super::claim::{Claim, Made, OWNER};
+use super::put::{answer, content_type};
+use crate::engine::claim::Attempt;
 use crate::engine::finish::to_the_end;
 use crate::engine::session::{self, send_all};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
@@ -40,7 +41,7 @@ pub(super) async fn store(account: &Arc<Account>, object: &Object, mut upload: U
     send_all(&mut session, &mut upload, first).await?;
     let digests = report.digests().ok_or_else(|| Error::new(Kind::Passing, "the body could not be hashed"))?;
     let commit = session.commit(content_type(&object.content_type), STANDARD.encode(digests.md5));
-    to_the_end(&account.tasks, "azure block list", commit).await.map(Claim::keep)
+    to_the_end(&account.tasks, "azure block list", commit).await?.keep()
 }
 
 /// Blocks on their way to become a blob.
@@ -76,33 +77,19 @@ impl Session {
             .header("if-none-match", "*")
             .header(OWNER, &self.owner)
             .data(list);
-        let mut claim = Claim::doubtful(Arc::clone(&self.account), &self.blob, &self.owner);
-        let reply = match self.account.ask(&call).await {
-            Ok(reply) => reply,
-            Err(lost) if !lost.seen => {
-                claim.give_up();
-                return Err(lost.error);
-            }
-            Err(lost) => return if claim.settle().await.unwrap_or(false) { Ok(claim) } else { Err(lost.error) },
-        };
-        if reply.is_done() {
-            claim.confirm(&reply);
-            return reply.check(&list_md5).map(|()| claim);
-        }
-        // The first try may have made the very blob that the second one met, or may still be at it: then the claim stays.
-        if reply.doubtful && claim.settle().await.unwrap_or(false) {
-            return Ok(claim);
-        }
-        if !reply.doubtful {
-            claim.give_up();
-        }
+        let (account, blob, owner) = (Arc::clone(&self.account), self.blob.clone(), self.owner.clone());
+        let claim = Claim::doubtful(Made { account, blob, owner });
+        let reply = self.account.ask(&call).await;
         // Whoever stores a blob of that name throws the blocks of all others away.
-        let overtaken = reply.status == StatusCode::BadRequest && reply.code() == "InvalidBlockList";
-        Err(if reply.is_taken() || overtaken {
-            Error::new(Kind::Passing, "another object took the name during the upload")
-        } else {
-            reply.refusal()
-        })
+        let overtaken = reply
+            .as_ref()
+            .is_ok_and(|reply| reply.status == StatusCode::BadRequest && reply.code() == "InvalidBlockList");
+        match claim.judge(answer(reply, &list_md5)).await {
+            Ok(Attempt::Made(claim)) => Ok(claim),
+            Ok(Attempt::Taken(_)) => Err(taken_meanwhile()),
+            Err(_) if overtaken => Err(taken_meanwhile()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -143,6 +130,10 @@ async fn block(account: Arc<Account>, call: Call, chunk: Chunk) -> Result<()> {
 /// All ids of a blob have to be of one length, and those of two uploads of one name must differ.
 fn block_id(owner: &str, index: usize) -> String {
     STANDARD.encode(format!("{owner}{index:05}"))
+}
+
+fn taken_meanwhile() -> Error {
+    Error::new(Kind::Passing, "another object took the name during the upload")
 }
 
 fn too_many_blocks() -> Error {

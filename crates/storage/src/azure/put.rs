@@ -7,80 +7,59 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 
-use super::ask::{Account, Call};
-use super::claim::{Claim, OWNER};
+use super::ask::{Account, Call, Lost, Reply};
+use super::claim::{Claim, Made, OWNER, known};
+use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
 use crate::engine::finish::to_the_end;
-use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored};
+use crate::{Chunk, Digests, Object, Result, Stored};
 
 /// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
 /// there is a blob to be removed.
 pub(super) async fn store(account: &Arc<Account>, object: &Object, chunk: Chunk, digests: &Digests) -> Result<Stored> {
     let single = Single {
         account: Arc::clone(account),
-        name: (!object.taken).then(|| object.name.clone()),
-        spare: object.spare.clone(),
         owner: Uuid::new_v4().simple().to_string(),
         content_type: content_type(&object.content_type),
         md5: STANDARD.encode(digests.md5),
         chunk,
     };
-    to_the_end(&account.tasks, "azure put", single.store()).await.map(Claim::keep)
+    to_the_end(&account.tasks, "azure put", create(names(object), single)).await?.keep()
 }
 
 struct Single {
     account: Arc<Account>,
-    /// `None`: it is taken.
-    name: Option<String>,
-    spare: String,
     owner: String,
     content_type: String,
     md5: String,
     chunk: Chunk,
 }
 
+impl Create for Single {
+    type Made = Claim;
+
+    async fn create(&mut self, name: &Name) -> Result<Attempt<Claim>> {
+        let call = self.call(&name.text)?;
+        let (account, blob, owner) = (Arc::clone(&self.account), name.text.clone(), self.owner.clone());
+        let claim = Claim::doubtful(Made { account, blob, owner });
+        claim.judge(answer(self.account.ask(&call).await, &self.md5)).await
+    }
+}
+
+/// What an answer to a request that makes a blob says; `md5` is that of the request's body.
+pub(super) fn answer(answer: std::result::Result<Reply, Lost>, md5: &str) -> Answer<Option<String>> {
+    match answer {
+        Err(lost) => lost.into(),
+        Ok(reply) if reply.is_done() => match reply.check(md5) {
+            Ok(()) => Answer::Created(known(&reply)),
+            Err(error) => Answer::Spoilt(known(&reply), error),
+        },
+        Ok(reply) if reply.is_taken() => Answer::Taken(reply.refusal(), reply.doubtful),
+        Ok(reply) if reply.doubtful => Answer::Unknown(reply.refusal()),
+        Ok(reply) => Answer::Refused(reply.refusal(), false),
+    }
+}
+
 impl Single {
-    async fn store(self) -> Result<Claim> {
-        if let Some(name) = &self.name
-            && let Some(claim) = self.create(name).await?
-        {
-            return Ok(claim);
-        }
-        let claim = self.create(&self.spare).await?;
-        claim.ok_or_else(|| Error::new(Kind::Refused, "Azure says that a unique name is taken"))
-    }
-
-    /// `None`: something else is there.
-    async fn create(&self, name: &str) -> Result<Option<Claim>> {
-        let call = self.call(name)?;
-        let mut claim = Claim::doubtful(Arc::clone(&self.account), name, &self.owner);
-        let reply = match self.account.ask(&call).await {
-            Ok(reply) => reply,
-            Err(lost) if !lost.seen => {
-                claim.give_up();
-                return Err(lost.error);
-            }
-            Err(lost) => return if claim.settle().await.unwrap_or(false) { Ok(Some(claim)) } else { Err(lost.error) },
-        };
-        if reply.is_done() {
-            claim.confirm(&reply);
-            return reply.check(&self.md5).map(|()| Some(claim));
-        }
-        if reply.is_taken() {
-            // The first try may have made the very blob that the second one met, or may still be at it: then the claim stays.
-            if reply.doubtful && claim.settle().await.unwrap_or(false) {
-                return Ok(Some(claim));
-            }
-            if !reply.doubtful {
-                claim.give_up();
-            }
-            return Ok(None);
-        }
-        if !reply.doubtful {
-            claim.give_up();
-        }
-        Err(reply.refusal())
-    }
-
     fn call(&self, name: &str) -> Result<Call> {
         let call = self.account.call("store an object", Method::Put, None, name)?;
         Ok(call

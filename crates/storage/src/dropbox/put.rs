@@ -4,98 +4,71 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::account::Shared;
-use super::claim::{Claim, Mark};
+use super::account::{File, Shared};
+use super::claim::{Claim, Made, Mark};
 use super::hash::ContentHash;
 use super::path_of;
 use crate::engine::api::{Lost, Reply};
+use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
 use crate::engine::finish::to_the_end;
 use crate::{Chunk, Error, Kind, Object, Result, Stored};
 
 /// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
 /// there is a file to be removed.
 pub(super) async fn store(account: &Shared, object: &Object, chunk: Chunk) -> Result<Stored> {
-    let single = Single {
-        account: Arc::clone(account),
-        name: (!object.taken).then(|| path_of(&object.name)),
-        spare: path_of(&object.spare),
-        chunk,
-    };
-    to_the_end(&account.tasks, "dropbox upload", single.store()).await?.keep()
+    let data = chunk.data.clone();
+    let hash = tokio::task::spawn_blocking(move || {
+        let mut hash = ContentHash::default();
+        hash.update(&data);
+        hash.finish()
+    });
+    let hash = hash.await.map_err(|_| Error::new(Kind::Passing, "the body could not be hashed"))?;
+    let mark = Mark::new(hash, chunk.data.len() as u64);
+    let single = Single { account: Arc::clone(account), mark, chunk };
+    to_the_end(&account.tasks, "dropbox upload", create(names(object), single)).await?.keep()
 }
 
 struct Single {
     account: Shared,
-    /// `None`: it is taken.
-    name: Option<String>,
-    spare: String,
+    mark: Mark,
     chunk: Chunk,
 }
 
-impl Single {
-    async fn store(self) -> Result<Claim> {
-        let data = self.chunk.data.clone();
-        let hash = tokio::task::spawn_blocking(move || {
-            let mut hash = ContentHash::default();
-            hash.update(&data);
-            hash.finish()
-        });
-        let hash = hash.await.map_err(|_| Error::new(Kind::Passing, "the body could not be hashed"))?;
-        let mark = Mark::new(hash, self.chunk.data.len() as u64);
-        if let Some(name) = &self.name
-            && let Some(claim) = self.send(name, &mark).await?
-        {
-            return Ok(claim);
-        }
-        self.send(&self.spare, &mark).await?.ok_or_else(not_unique)
-    }
+impl Create for Single {
+    type Made = Claim;
 
-    /// `None`: something else is there.
-    async fn send(&self, path: &str, mark: &Mark) -> Result<Option<Claim>> {
-        let claim = Claim::doubtful(Arc::clone(&self.account), path, mark.clone());
-        let mut argument = mark.commit(path);
+    async fn create(&mut self, name: &Name) -> Result<Attempt<Claim>> {
+        let made = Made { account: Arc::clone(&self.account), path: path_of(&name.text), mark: self.mark.clone() };
+        let mut argument = self.mark.commit(&made.path);
         if let Some(argument) = argument.as_object_mut() {
-            argument.insert("content_hash".to_owned(), Value::String(mark.hash.clone()));
+            argument.insert("content_hash".to_owned(), Value::String(self.mark.hash.clone()));
         }
+        let claim = Claim::doubtful(made);
         let answer = self.account.upload("upload", &argument, self.chunk.data.clone()).await;
-        judge(claim, answer, "store an object").await
+        claim.judge(said(answer, &self.mark, "store an object")).await
     }
 }
 
-/// What came of a request that saves a file; `None`: something else is there.
-pub(super) async fn judge(
-    mut claim: Claim,
-    answer: std::result::Result<Reply, Lost>,
-    what: &str,
-) -> Result<Option<Claim>> {
+/// What an answer to a request that saves a file says.
+pub(super) fn said(answer: std::result::Result<Reply, Lost>, mark: &Mark, what: &str) -> Answer<File> {
     let reply = match answer {
         Ok(reply) => reply,
-        Err(lost) if !lost.seen => {
-            claim.give_up();
-            return Err(lost.error);
-        }
-        Err(lost) => return if claim.settle().await? { Ok(Some(claim)) } else { Err(lost.error) },
+        Err(lost) => return lost.into(),
     };
     if reply.is_done() {
-        claim.confirm(reply.json()?)?;
-        return Ok(Some(claim));
+        return match reply.json() {
+            Ok(file) if mark.fits(&file) => Answer::Created(file),
+            Ok(file) => Answer::Spoilt(file, Error::new(Kind::Refused, "Dropbox stored other bytes than it was sent")),
+            Err(error) => Answer::Refused(error, true),
+        };
     }
-    // An earlier try may have made the very file that this one met, and have closed its session.
-    if reply.doubtful && claim.settle().await? {
-        return Ok(Some(claim));
+    let error = reply.refusal(what);
+    match reply.doubtful {
+        doubtful if TAKEN.contains(&reply.code()) => Answer::Taken(error, doubtful),
+        // An earlier try may have made the very file that this one met, and have closed its session.
+        true => Answer::Unknown(error),
+        false => Answer::Refused(error, !reply.had_no_effect()),
     }
-    if TAKEN.contains(&reply.code()) {
-        claim.give_up();
-        return Ok(None);
-    }
-    if reply.had_no_effect() {
-        claim.give_up();
-    }
-    Err(reply.refusal(what))
-}
-
-pub(super) fn not_unique() -> Error {
-    Error::new(Kind::Refused, "Dropbox says that a unique name is taken")
 }
 
 /// `WriteConflictError`, but for a file where a folder would have to be: there the spare has no place either.

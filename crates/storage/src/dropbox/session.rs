@@ -10,11 +10,12 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::account::Shared;
-use super::claim::{Claim, Mark};
+use super::claim::{Claim, Made, Mark};
 use super::hash::ContentHash;
 use super::path_of;
-use super::put::{judge, not_unique};
+use super::put::said;
 use crate::engine::api::Reply;
+use crate::engine::claim::{Attempt, Create, Name, create, names};
 use crate::engine::finish::to_the_end;
 use crate::engine::session::{self, send_all};
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
@@ -25,13 +26,16 @@ pub(super) async fn store(account: &Shared, object: &Object, mut upload: Upload,
         return Err(Error::new(Kind::Refused, "Dropbox takes no file of more than 2 TiB"));
     }
     // A commit that meets another file may be repeated under another name; asked first, that is for races only.
-    let name = path_of(&object.name);
-    let name = if object.taken || !account.is_free(&name).await? { None } else { Some(name) };
+    let mut names = names(object);
+    if !object.taken && !account.is_free(&path_of(&object.name)).await? {
+        names.remove(0);
+    }
     let mut session = Session { account: Arc::clone(account), progress: Some(Progress::default()), sending: None };
     send_all(&mut session, &mut upload, first).await?;
     let Some(progress) = session.progress.take() else { return Err(broke_off()) };
-    let commit = commit(Arc::clone(account), progress, name, path_of(&object.spare));
-    to_the_end(&account.tasks, "dropbox commit", commit).await?.keep()
+    let Progress { id, offset, hash } = progress;
+    let commit = Commit { account: Arc::clone(account), id, mark: Mark::new(hash.finish(), offset) };
+    to_the_end(&account.tasks, "dropbox commit", create(names, commit)).await?.keep()
 }
 
 /// An upload session.
@@ -123,21 +127,26 @@ async fn append(account: &Shared, progress: &Progress, chunk: &Chunk) -> Result<
 }
 
 /// Saves what the session holds.
-async fn commit(account: Shared, progress: Progress, name: Option<String>, spare: String) -> Result<Claim> {
-    let Progress { id, offset, hash } = progress;
-    let mark = Mark::new(hash.finish(), offset);
-    for path in name.iter().chain([&spare]) {
-        let claim = Claim::doubtful(Arc::clone(&account), path, mark.clone());
-        let argument = json!({ "cursor": { "session_id": id, "offset": offset }, "commit": mark.commit(path) });
-        let answer = account.upload("upload_session/finish", &argument, bytes::Bytes::new()).await;
+struct Commit {
+    account: Shared,
+    /// The session's id.
+    id: String,
+    mark: Mark,
+}
+
+impl Create for Commit {
+    type Made = Claim;
+
+    async fn create(&mut self, name: &Name) -> Result<Attempt<Claim>> {
+        let made = Made { account: Arc::clone(&self.account), path: path_of(&name.text), mark: self.mark.clone() };
+        let cursor = json!({ "session_id": self.id, "offset": self.mark.size });
+        let argument = json!({ "cursor": cursor, "commit": self.mark.commit(&made.path) });
+        let claim = Claim::doubtful(made);
+        let answer = self.account.upload("upload_session/finish", &argument, bytes::Bytes::new()).await;
         let lookup = answer.as_ref().ok().and_then(gone);
-        match judge(claim, answer, "finish an upload session").await {
-            Ok(Some(claim)) => return Ok(claim),
-            Ok(None) => {}
-            Err(error) => return Err(lookup.unwrap_or(error)),
-        }
+        let judged = claim.judge(said(answer, &self.mark, "finish an upload session")).await;
+        judged.map_err(|error| lookup.unwrap_or(error))
     }
-    Err(not_unique())
 }
 
 /// `incorrect_offset`, with the right one (`UploadSessionOffsetError`).

@@ -1,6 +1,7 @@
 //! Steps that a dropped future must not leave half done.
 
 use std::future::Future;
+use std::time::Duration;
 
 use stowage_base::tasks::Tasks;
 use tokio::sync::oneshot;
@@ -34,3 +35,38 @@ where
         drop(tasks.spawn(what, step));
     }
 }
+
+/// The tries of a clean-up: until it has done its work, a few times.
+///
+/// One that finds nothing to do has not failed, but it is tried again: a request whose answer was lost may still be at work
+/// on the server.
+#[derive(Debug, Default)]
+pub(crate) struct CleanUp {
+    made: usize,
+    done: bool,
+    failure: Option<Error>,
+}
+
+impl CleanUp {
+    /// Waits for the next try, if there is to be one.
+    pub(crate) async fn again(&mut self) -> bool {
+        let Some(pause) = PAUSES.get(self.made).filter(|_| !self.done) else { return false };
+        self.made += 1;
+        tokio::time::sleep(*pause).await;
+        true
+    }
+
+    /// What came of a try: whether it has done its work.
+    pub(crate) fn note(&mut self, outcome: Result<bool>) {
+        self.done = outcome.as_ref().is_ok_and(|done| *done);
+        self.failure = outcome.err();
+    }
+
+    /// Why the last try failed, if it did.
+    pub(crate) fn failure(self) -> Option<Error> {
+        self.failure
+    }
+}
+
+/// As long as a server may take to notice that a connection is gone.
+const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];

@@ -7,6 +7,7 @@
 //! | `digest` | the digests of an upload, computed beside the receiving |
 //! | `spool` | a body of unknown length, in a file, for storages that want the length first |
 //! | `session` | a long upload: the next chunk fills while the last one is sent |
+//! | `claim` | a free name for an object, and whose the object is that a lost answer may have left |
 //! | `names` | the names that are being written or cleaned up at this moment |
 //! | `finish` | steps that a dropped future must not leave half done, and clean-up |
 //! | `tries` | when an exact request is repeated, and for how long |
@@ -21,6 +22,7 @@
 pub(crate) mod api;
 pub(crate) mod budget;
 pub(crate) mod checked;
+pub(crate) mod claim;
 pub(crate) mod digest;
 pub(crate) mod discreet;
 pub(crate) mod ending;

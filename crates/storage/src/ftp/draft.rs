@@ -1,7 +1,6 @@
 //! A file under a name of its own until all of it is there, and what is to be removed where nothing came of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -10,7 +9,7 @@ use super::address::folder;
 use super::fault::{Fault, Told};
 use super::look::Found;
 use super::session::Session;
-use crate::engine::finish::clean_up;
+use crate::engine::finish::{CleanUp, clean_up};
 use crate::engine::names::Reserved;
 use crate::{Result, Stored};
 
@@ -133,16 +132,11 @@ impl Drop for Placed {
 
 /// Removes a file, under whichever of its names it is; a server may still be at work on what broke, so more than once.
 async fn scrub(host: &Host, path: &str, goal: Option<&str>) {
-    let mut failure = None;
-    for pause in PAUSES {
-        tokio::time::sleep(pause).await;
-        match scrub_once(host, path, goal).await {
-            Ok(true) => return,
-            Ok(false) => failure = None,
-            Err(error) => failure = Some(error),
-        }
+    let mut tries = CleanUp::default();
+    while tries.again().await {
+        tries.note(scrub_once(host, path, goal).await);
     }
-    if let Some(error) = failure {
+    if let Some(error) = tries.failure() {
         tracing::warn!(storage = %host.id, %path, %error, "an unfinished file may be left");
     }
 }
@@ -181,6 +175,3 @@ pub(super) async fn removed(session: &mut Session, path: &str) -> std::result::R
         Err(fault) => Err(fault),
     }
 }
-
-/// As long as a server may take to notice that a connection is gone.
-const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];

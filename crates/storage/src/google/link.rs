@@ -10,9 +10,9 @@ use serde_json::Value;
 use stowage_http::body::Body;
 use stowage_http::client::Patience;
 
-use super::claim::PAUSES;
 use super::service::Service;
 use crate::engine::api::{Call, Reply};
+use crate::engine::finish::CleanUp;
 use crate::{Error, Kind, Result};
 
 /// A session's URI, which is a secret, and how another session is begun in its place.
@@ -139,14 +139,17 @@ impl Link {
     /// the same, and one that cannot be cancelled is forgotten after a week.
     pub(super) async fn cancel(&self) {
         let Ok(call) = Call::to(Method::DELETE, &self.place().uri) else { return };
-        for pause in PAUSES {
-            tokio::time::sleep(pause).await;
-            match self.service.api().ask(&call, None).await {
-                Ok(reply) if reply.status.is_success() || reply.status.is_client_error() => return,
-                Ok(_) | Err(_) => {}
-            }
+        let mut tries = CleanUp::default();
+        while tries.again().await {
+            tries.note(match self.service.api().ask(&call, None).await {
+                Ok(reply) if reply.status.is_success() || reply.status.is_client_error() => Ok(true),
+                Ok(reply) => Err(reply.refusal("cancel an upload")),
+                Err(lost) => Err(lost.error),
+            });
         }
-        tracing::warn!(storage = %self.service.id, "an upload session that could not be cancelled may be left");
+        if let Some(error) = tries.failure() {
+            tracing::warn!(storage = %self.service.id, %error, "an upload session that could not be cancelled may be left");
+        }
     }
 
     fn call(&self, range: &str) -> Result<(Call, bool)> {

@@ -7,10 +7,8 @@
 //! | `related` | metadata and bytes in one request |
 //! | `session`, `link` | resumable uploads: the chunks, and what a session answers |
 //! | `stream`, `window` | a long upload in one request, its last bytes kept |
-//! | `claim` | what an upload may have left |
 //! | `read` | downloads, resumed under the same version |
 
-mod claim;
 pub(super) mod drive;
 mod fault;
 mod link;

@@ -5,15 +5,19 @@
 //! was sent. After a failure the session is asked (`Content-Range: bytes */...`), and only what it lacks is sent again.
 //! A session lasts a week; one that is gone answers 404 or 410. Its URI carries its own authorisation.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::TryFutureExt;
+use serde::de::DeserializeOwned;
 use stowage_http::body::Body;
 use tokio::task::JoinHandle;
 
-use super::claim::{Claim, Trace};
 use super::link::{Link, Said, nonsense};
+use super::service::Service;
 use super::stream;
 use crate::engine::api::{Call, Reply};
+use crate::engine::claim::{Claim, Target};
 use crate::engine::finish::clean_up;
 use crate::engine::session;
 use crate::engine::tries::Tries;
@@ -21,7 +25,7 @@ use crate::{CHUNK_BYTES, Chunk, Error, Kind, Result, Upload};
 
 /// A session that has begun; cancelled by `Drop` unless it was finished.
 #[derive(Debug)]
-pub(super) struct Session<T: Trace> {
+pub(super) struct Session<T: Target> {
     link: Link,
     sent: u64,
     sending: Option<JoinHandle<Option<Result<Option<Bytes>>>>>,
@@ -31,21 +35,21 @@ pub(super) struct Session<T: Trace> {
     claim: Option<Claim<T>>,
 }
 
-impl<T: Trace> Session<T> {
+impl<T: Target<Known: DeserializeOwned>> Session<T> {
     /// The session that the answer to `begin` names.
     ///
     /// # Errors
     /// `Refused` where it names none that can be used.
-    pub(super) fn of(begin: &Call, reply: &Reply, trace: T) -> Result<Self> {
-        let link = Link::of(trace.service(), begin, reply)?;
-        Ok(Self { link, sent: 0, sending: None, resource: None, claim: Some(Claim::new(trace)) })
+    pub(super) fn of(service: &Arc<Service>, begin: &Call, reply: &Reply, target: T) -> Result<Self> {
+        let link = Link::of(service, begin, reply)?;
+        Ok(Self { link, sent: 0, sending: None, resource: None, claim: Some(Claim::new(target)) })
     }
 
-    /// Sends a whole body, whose first chunk was taken already; the stored object's resource, and the object.
+    /// Sends a whole body, whose first chunk was taken already; the stored object, as its resource says.
     ///
     /// # Errors
     /// Those of the body; `Refused` where the server did not make an object.
-    pub(super) async fn store(mut self, upload: &mut Upload, first: Chunk) -> Result<(Bytes, Claim<T>)> {
+    pub(super) async fn store(mut self, upload: &mut Upload, first: Chunk) -> Result<Claim<T>> {
         match upload.length() {
             Some(total) if total > MOST_IN_CHUNKS => {
                 if let Some(claim) = &mut self.claim {
@@ -56,11 +60,15 @@ impl<T: Trace> Session<T> {
             _ => session::send_all(&mut self, upload, first).await?,
         }
         let finished = self.resource.take().and_then(|resource| Some((resource, self.claim.take()?)));
-        finished.ok_or_else(|| Error::new(Kind::Refused, "Google did not end an upload"))
+        let (resource, mut claim) =
+            finished.ok_or_else(|| Error::new(Kind::Refused, "Google did not end an upload"))?;
+        let nonsense = |_| Error::new(Kind::Refused, "Google ended an upload with an answer that makes no sense");
+        claim.confirm(serde_json::from_slice(&resource).map_err(nonsense)?);
+        Ok(claim)
     }
 }
 
-impl<T: Trace> session::Session for Session<T> {
+impl<T: Target> session::Session for Session<T> {
     fn send(&mut self, chunk: Chunk) -> Result<()> {
         if let Some(claim) = self.claim.as_mut().filter(|_| chunk.last) {
             claim.doubt();
@@ -81,7 +89,7 @@ impl<T: Trace> session::Session for Session<T> {
     }
 }
 
-impl<T: Trace> Drop for Session<T> {
+impl<T: Target> Drop for Session<T> {
     fn drop(&mut self) {
         let Some(claim) = self.claim.take() else { return };
         let (link, sending) = (self.link.clone(), self.sending.take());

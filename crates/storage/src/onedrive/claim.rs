@@ -1,12 +1,11 @@
-//! What a put may have left at a name, until the caller has taken it over.
-
-use std::time::Duration;
+//! What tells an item that a put made from all others.
 
 use serde_json::Value;
+use stowage_base::tasks::Tasks;
 
 use super::drive::{Item, Shared};
 use super::hash::{self, QuickXor};
-use crate::engine::finish::clean_up;
+use crate::engine::claim::{self, Answer, Found, Name, Target};
 use crate::{Error, Kind, Result, Stored};
 
 /// What is known of the bytes that were sent.
@@ -31,88 +30,56 @@ impl Sum {
     }
 }
 
-/// Where a put wants to create an item.
+/// An item that a put makes.
 #[derive(Debug, Clone)]
-pub(super) struct Name {
-    pub(super) text: String,
-    /// Whether nobody else has this name: what is there is ours.
-    pub(super) unique: bool,
+pub(super) struct Made {
+    pub(super) drive: Shared,
+    pub(super) name: Name,
+    pub(super) sum: Sum,
 }
 
-/// An item of ours, or perhaps one: removed by `Drop` unless it is kept.
-#[derive(Debug)]
-pub(super) struct Claim(Trace);
+pub(super) type Claim = claim::Claim<Made>;
 
-/// What is known of the item. Not what removes it when dropped: a clean-up that never ran must not start another.
-#[derive(Debug, Clone)]
-struct Trace {
-    drive: Shared,
-    name: Name,
-    sum: Sum,
-    state: State,
-}
+impl Target for Made {
+    type Known = Item;
 
-#[derive(Debug, Clone)]
-enum State {
-    /// Nothing of ours is there.
-    Nothing,
-    /// A request was sent, and what came of it is not known.
-    Doubtful,
-    /// The item is ours.
-    Ours(Item),
-    /// An item is there that has our bytes and a name that others may use too: it cannot be known whose it is.
-    Anybodys,
-}
-
-impl Claim {
-    /// For a request that is about to be sent.
-    pub(super) fn doubtful(drive: Shared, name: Name, sum: Sum) -> Self {
-        Self(Trace { drive, name, sum, state: State::Doubtful })
+    fn tasks(&self) -> &Tasks {
+        &self.drive.tasks
     }
 
-    /// The item was stored.
-    ///
-    /// # Errors
-    /// `Refused` where it has other bytes than ours; it goes.
-    pub(super) fn confirm(&mut self, item: Item) -> Result<()> {
-        let fits = self.0.sum.fits(&item);
-        self.0.state = State::Ours(item);
-        if fits { Ok(()) } else { Err(Error::new(Kind::Refused, "OneDrive stored other bytes than it was sent")) }
+    fn shown(&self) -> (&str, &str) {
+        (&self.drive.id, &self.name.text)
     }
 
-    /// Nothing was stored.
-    pub(super) fn give_up(&mut self) {
-        self.0.state = State::Nothing;
+    async fn find(&self) -> Result<Found<Item>> {
+        Ok(match self.drive.look(&self.name.text).await? {
+            Some(item) if self.name.unique => Found::Ours(item),
+            Some(item) if self.sum.fits(&item) => Found::Anybodys,
+            Some(_) | None => Found::Nothing,
+        })
     }
 
-    /// Finds out whether the item at the name is ours.
-    ///
-    /// # Errors
-    /// Where that cannot be found out; the claim stays doubtful.
-    pub(super) async fn settle(&mut self) -> Result<bool> {
-        self.0.settle().await?;
-        Ok(matches!(self.0.state, State::Ours(_)))
+    async fn remove(&self, item: &Item) -> Result<bool> {
+        self.drive.remove(item.place()?).await.map(|()| true)
     }
 
-    /// Leaves what is at the name alone: if it is ours after all, the operator is told.
-    pub(super) fn leave(mut self) {
-        self.0.tell();
-        self.give_up();
-    }
-
-    /// Takes the item over: it stays.
-    pub(super) fn keep(mut self) -> Result<Stored> {
-        let State::Ours(item) = &self.0.state else {
-            return Err(Error::new(Kind::Passing, "what became of the item is not known"));
-        };
-        let nowhere = || Error::new(Kind::Refused, "OneDrive did not say where it stored an object");
-        let drive = item.parent_reference.drive_id.clone().ok_or_else(nowhere)?;
+    fn stored(&self, item: &Item) -> Result<Stored> {
+        let (drive, id) = item.place()?;
         let mut stored = Stored { etag: item.e_tag.as_deref().map(tag), ..Stored::default() };
-        stored.location.insert("drive".to_owned(), Value::String(drive));
-        stored.location.insert("item".to_owned(), Value::String(item.id.clone()));
-        stored.location.insert("path".to_owned(), Value::String(format!("/{}", self.0.name.text)));
-        self.give_up();
+        stored.location.insert("drive".to_owned(), Value::String(drive.to_owned()));
+        stored.location.insert("item".to_owned(), Value::String(id.to_owned()));
+        stored.location.insert("path".to_owned(), Value::String(format!("/{}", self.name.text)));
         Ok(stored)
+    }
+}
+
+impl Made {
+    /// What is known once an answer has given the item.
+    pub(super) fn answer(&self, item: Item) -> Answer<Item> {
+        match self.sum.fits(&item) {
+            true => Answer::Created(item),
+            false => Answer::Spoilt(item, Error::new(Kind::Refused, "OneDrive stored other bytes than it was sent")),
+        }
     }
 }
 
@@ -120,65 +87,3 @@ impl Claim {
 pub(super) fn tag(text: &str) -> String {
     text.trim_start_matches("W/").trim_matches('"').to_owned()
 }
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if !matches!(self.0.state, State::Nothing) {
-            clean_up(&self.0.drive.tasks, "onedrive clean-up", self.0.clone().remove());
-        }
-    }
-}
-
-impl Trace {
-    async fn settle(&mut self) -> Result<()> {
-        let found = self.drive.look(&self.name.text).await?;
-        self.state = match found {
-            Some(item) if self.name.unique => State::Ours(item),
-            Some(item) if self.sum.fits(&item) => State::Anybodys,
-            _ => State::Doubtful,
-        };
-        Ok(())
-    }
-
-    fn tell(&self) {
-        if matches!(self.state, State::Anybodys) {
-            let (storage, name) = (&self.drive.id, &self.name.text);
-            tracing::warn!(%storage, %name, "the answer to an upload was lost: a file that no document names may be left");
-        }
-    }
-
-    /// Removes what is ours, if anything is.
-    async fn remove(mut self) {
-        let mut failure = None;
-        for pause in PAUSES {
-            tokio::time::sleep(pause).await;
-            match self.remove_once().await {
-                Ok(true) => return self.tell(),
-                Ok(false) => failure = None,
-                Err(error) => failure = Some(error),
-            }
-        }
-        if let Some(error) = failure {
-            let (storage, name) = (&self.drive.id, &self.name.text);
-            tracing::warn!(%storage, %name, %error, "a file that no document names may be left");
-        }
-    }
-
-    /// `false`: nothing of ours is there, as yet.
-    async fn remove_once(&mut self) -> Result<bool> {
-        if matches!(self.state, State::Doubtful) {
-            self.settle().await?;
-        }
-        match &self.state {
-            State::Ours(item) => match &item.parent_reference.drive_id {
-                Some(drive) => self.drive.remove((drive, &item.id)).await.map(|()| true),
-                None => Err(Error::new(Kind::Refused, "OneDrive did not say where it stored an object")),
-            },
-            State::Anybodys => Ok(true),
-            State::Nothing | State::Doubtful => Ok(false),
-        }
-    }
-}
-
-/// A request whose answer was lost may still be at work on the server: look more than once.
-const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];

@@ -65,6 +65,14 @@ pub(super) struct Hashes {
     pub(super) quick_xor_hash: Option<String>,
 }
 
+impl Item {
+    /// Its drive's id and its own.
+    pub(super) fn place(&self) -> Result<(&str, &str)> {
+        let nowhere = || Error::new(Kind::Refused, "OneDrive did not say where it stored an object");
+        Ok((self.parent_reference.drive_id.as_deref().ok_or_else(nowhere)?, &self.id))
+    }
+}
+
 impl Drive {
     pub(super) fn open(id: &str, grant: String, context: &Context) -> Result<Self> {
         let graph = Endpoint::read(&context.options.endpoints.graph)?;

@@ -1,7 +1,6 @@
 //! Bodies of more than 4 MB: an upload session, the next fragment filling while the last one is sent.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::TryFutureExt;
 use http::Method;
@@ -9,12 +8,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::claim::{Claim, Name, Sum};
+use super::claim::{Claim, Made, Sum};
 use super::drive::{Item, Shared, json, may_be_taken};
 use super::fragment::{self, Outcome};
 use super::hash::QuickXor;
-use super::put::{candidates, not_unique};
-use crate::engine::finish::{clean_up, to_the_end};
+use crate::engine::claim::{Attempt, Create, Name, create, names};
+use crate::engine::finish::{CleanUp, clean_up, to_the_end};
 use crate::engine::session::{self, send_all};
 use crate::engine::spool::measured;
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
@@ -31,10 +30,10 @@ pub(super) async fn store(drive: &Shared, object: &Object, mut upload: Upload, m
             length
         }
     };
-    let begin = begin(Arc::clone(drive), candidates(object), total);
+    let begin = create(names(object), Begin { drive: Arc::clone(drive), total });
     let mut session = to_the_end(&drive.tasks, "onedrive upload session", begin).await?;
     send_all(&mut session, &mut upload, first).await?;
-    session.finish()?.keep()
+    session.finish().await?.keep()
 }
 
 /// A session that has begun; ended by `Drop` unless it was completed. Not for `Debug`: its address is a key.
@@ -81,23 +80,34 @@ struct Begun {
     upload_url: String,
 }
 
-async fn begin(drive: Shared, names: Vec<Name>, total: u64) -> Result<Session> {
-    let mut taken = not_unique();
-    for name in names {
+/// A session that is to begin.
+struct Begin {
+    drive: Shared,
+    total: u64,
+}
+
+impl Create for Begin {
+    type Made = Session;
+
+    async fn create(&mut self, name: &Name) -> Result<Attempt<Session>> {
         // Not every drive has heeded `fail` for sessions (microsoftgraph/microsoft-graph-docs, issue 3276): ask first.
-        if !name.unique && !is_free(&drive, &name.text).await? {
-            continue;
+        if !name.unique && !is_free(&self.drive, &name.text).await? {
+            return Ok(Attempt::Taken(Error::new(Kind::Refused, "something else is at the name")));
         }
-        match open(&drive, &name.text).await? {
-            Ok(url) => {
-                let progress = Some(Progress::default());
-                let address = Address(Arc::new(Mutex::new(url)));
-                return Ok(Session { drive, name, address, total, progress, sending: None, open: true });
-            }
-            Err(error) => taken = error,
-        }
+        let url = match open(&self.drive, &name.text).await? {
+            Attempt::Made(url) => url,
+            Attempt::Taken(error) => return Ok(Attempt::Taken(error)),
+        };
+        Ok(Attempt::Made(Session {
+            drive: Arc::clone(&self.drive),
+            name: name.clone(),
+            address: Address(Arc::new(Mutex::new(url))),
+            total: self.total,
+            progress: Some(Progress::default()),
+            sending: None,
+            open: true,
+        }))
     }
-    Err(taken)
 }
 
 /// Whether nothing is at a name, for certain: what Graph does not say is not free.
@@ -111,31 +121,35 @@ async fn is_free(drive: &Shared, name: &str) -> Result<bool> {
     }
 }
 
-/// Begins a session: its address. The inner error: the name may be taken.
-async fn open(drive: &Shared, name: &str) -> Result<Result<String>> {
+/// Begins a session: its address.
+async fn open(drive: &Shared, name: &str) -> Result<Attempt<String>> {
     let call = drive.at(Method::POST, name, ":/createUploadSession");
     let call = json(call, &json!({ "item": { "@microsoft.graph.conflictBehavior": "fail" } }));
     let reply = drive.ask(&call).await?;
     if may_be_taken(&reply) {
-        return Ok(Err(reply.refusal("begin an upload session")));
+        return Ok(Attempt::Taken(reply.refusal("begin an upload session")));
     }
     if !reply.is_done() {
         return Err(reply.refusal("begin an upload session"));
     }
     let Begun { upload_url } = reply.json()?;
     drive.given(Method::PUT, &upload_url)?;
-    Ok(Ok(upload_url))
+    Ok(Attempt::Made(upload_url))
 }
 
 impl Session {
     /// The file that the last fragment made.
-    fn finish(mut self) -> Result<Claim> {
+    async fn finish(mut self) -> Result<Claim> {
         let progress = self.progress.take().ok_or_else(broke_off)?;
         let item = progress.item.ok_or_else(|| Error::new(Kind::Refused, "OneDrive has all bytes and made no file"))?;
         self.open = false;
-        let mut claim = Claim::doubtful(Arc::clone(&self.drive), self.name.clone(), Sum::from(&progress.hash));
-        claim.confirm(item)?;
-        Ok(claim)
+        let sum = Sum::from(&progress.hash);
+        let made = Made { drive: Arc::clone(&self.drive), name: self.name.clone(), sum };
+        let answer = made.answer(item);
+        match Claim::doubtful(made).judge(answer).await? {
+            Attempt::Made(claim) => Ok(claim),
+            Attempt::Taken(error) => Err(error),
+        }
     }
 }
 
@@ -214,7 +228,7 @@ async fn after_the_end(
     if progress.offset > chunk.data.len() as u64 {
         return Ok(Outcome::Gone(error));
     }
-    let Ok(url) = open(drive, name).await? else { return Ok(Outcome::Gone(error)) };
+    let Attempt::Made(url) = open(drive, name).await? else { return Ok(Outcome::Gone(error)) };
     address.set(url.clone());
     fragment::send(drive, &url, 0, chunk, total).await
 }
@@ -239,15 +253,11 @@ impl Drop for Session {
                 Some(sending) => sending.await.ok().flatten().map(|(progress, _)| progress),
                 None => progress,
             };
-            let mut failure = None;
-            for pause in PAUSES {
-                tokio::time::sleep(pause).await;
-                match end(&drive, &name, &address.get(), progress.as_ref(), total).await {
-                    Ok(()) => return,
-                    Err(error) => failure = Some(error),
-                }
+            let mut tries = CleanUp::default();
+            while tries.again().await {
+                tries.note(end(&drive, &name, &address.get(), progress.as_ref(), total).await.map(|()| true));
             }
-            if let Some(error) = failure {
+            if let Some(error) = tries.failure() {
                 tracing::warn!(storage = %drive.id, %name, %error, "an upload session, or the file that it made, may be left");
             }
         });
@@ -264,13 +274,9 @@ async fn end(drive: &Shared, name: &str, url: &str, progress: Option<&Progress>,
         made = completed(drive, name, progress).await?;
     }
     let Some(item) = made else { return Ok(()) };
-    let nowhere = || Error::new(Kind::Refused, "OneDrive did not say where it stored an object");
-    let parent = item.parent_reference.drive_id.as_deref().ok_or_else(nowhere)?;
-    drive.remove((parent, &item.id)).await
+    drive.remove(item.place()?).await
 }
 
 fn broke_off() -> Error {
     Error::new(Kind::Passing, "the upload of a fragment broke off")
 }
-
-const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];

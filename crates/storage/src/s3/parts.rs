@@ -16,11 +16,11 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::ask::{Bucket, Call};
-use super::claim::{Claim, OWNER, PAUSES};
+use super::claim::{Claim, Made, OWNER, with_tag};
 use super::put::{ANY, MD5, content_type, value};
 use super::sign::Payload;
 use super::xml;
-use crate::engine::finish::{clean_up, to_the_end};
+use crate::engine::finish::{CleanUp, clean_up, to_the_end};
 use crate::engine::session::{self, send_all};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
@@ -34,7 +34,7 @@ pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, mut upload: Upl
     let begin = begin(Arc::clone(bucket), key.clone(), object.content_type.clone());
     let mut session = to_the_end(&bucket.tasks, "s3 multipart upload", begin).await?;
     send_all(&mut session, &mut upload, first).await?;
-    to_the_end(&bucket.tasks, "s3 multipart upload", session.complete(exclusive)).await.map(Claim::keep)
+    to_the_end(&bucket.tasks, "s3 multipart upload", session.complete(exclusive)).await?.keep()
 }
 
 /// A multipart upload that has begun; aborted by `Drop` unless it was completed.
@@ -73,7 +73,8 @@ impl Session {
         if exclusive {
             call.headers.insert(IF_NONE_MATCH, ANY);
         }
-        let mut claim = Claim::doubtful(Arc::clone(&self.bucket), &self.key, &self.owner);
+        let (bucket, key, owner) = (Arc::clone(&self.bucket), self.key.clone(), self.owner.clone());
+        let mut claim = Claim::doubtful(Made { bucket, key, owner });
         loop {
             let reply = match self.bucket.ask(&call).await {
                 Ok(reply) => reply,
@@ -115,8 +116,7 @@ impl Session {
         // Ceph sends an empty tag.
         let tag = xml::text(&document, "ETag").map(|tag| tag.trim_matches('"').to_owned());
         claim.confirm(tag.filter(|tag| !tag.is_empty()));
-        claim.look_for_tag().await?;
-        Ok(claim)
+        with_tag(claim).await
     }
 
     /// After an answer that does not say it: was the upload completed?
@@ -219,16 +219,15 @@ async fn md5(data: Bytes) -> Result<String> {
 
 async fn abort(bucket: &Bucket, key: &str, upload: &str) {
     let call = Call::new(Method::DELETE, key, format!("uploadId={}", encode(upload)));
-    let mut failure = None;
-    for pause in PAUSES {
-        tokio::time::sleep(pause).await;
-        match bucket.ask(&call).await {
-            Ok(reply) if reply.is_done() || reply.code() == "NoSuchUpload" => return,
-            Ok(reply) => failure = Some(reply.refusal("abort a multipart upload")),
-            Err(lost) => failure = Some(lost.error),
-        }
+    let mut tries = CleanUp::default();
+    while tries.again().await {
+        tries.note(match bucket.ask(&call).await {
+            Ok(reply) if reply.is_done() || reply.code() == "NoSuchUpload" => Ok(true),
+            Ok(reply) => Err(reply.refusal("abort a multipart upload")),
+            Err(lost) => Err(lost.error),
+        });
     }
-    if let Some(error) = failure {
+    if let Some(error) = tries.failure() {
         tracing::warn!(storage = %bucket.id, %key, %error, "parts of a multipart upload may be left");
     }
 }

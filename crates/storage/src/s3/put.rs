@@ -8,9 +8,10 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MAT
 use http::{Method, StatusCode};
 use uuid::Uuid;
 
-use super::ask::{Bucket, Call};
-use super::claim::{Claim, Found, OWNER};
+use super::ask::{Bucket, Call, Lost, Reply};
+use super::claim::{Claim, Made, OWNER, with_tag};
 use super::sign::Payload;
+use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
 use crate::engine::finish::to_the_end;
 use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored};
 
@@ -19,22 +20,17 @@ use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored};
 pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, chunk: Chunk, digests: &Digests) -> Result<Stored> {
     let single = Single {
         bucket: Arc::clone(bucket),
-        name: (!object.taken).then(|| object.name.clone()),
-        spare: object.spare.clone(),
         owner: Uuid::new_v4().simple().to_string(),
         headers: headers(&object.content_type, digests)?,
         md5: digests.md5,
         sha256: digests.sha256,
         chunk,
     };
-    to_the_end(&bucket.tasks, "s3 put", single.store()).await.map(Claim::keep)
+    to_the_end(&bucket.tasks, "s3 put", create(names(object), single)).await?.keep()
 }
 
 struct Single {
     bucket: Arc<Bucket>,
-    /// `None`: it is taken.
-    name: Option<String>,
-    spare: String,
     owner: String,
     headers: HeaderMap,
     md5: [u8; 16],
@@ -42,79 +38,61 @@ struct Single {
     chunk: Chunk,
 }
 
+impl Create for Single {
+    type Made = Claim;
+
+    async fn create(&mut self, name: &Name) -> Result<Attempt<Claim>> {
+        let key = &name.text;
+        let mut call = self.call(key)?;
+        if !name.unique {
+            // Another server than Amazon's may ignore the condition below.
+            if self.bucket.address.custom && !self.bucket.is_free(key).await? {
+                return Ok(Attempt::Taken(taken()));
+            }
+            call.headers.insert(IF_NONE_MATCH, ANY);
+        }
+        let made = Made { bucket: Arc::clone(&self.bucket), key: key.clone(), owner: self.owner.clone() };
+        let claim = Claim::doubtful(made);
+        let answer = self.send(call).await?;
+        match claim.judge(answer).await? {
+            Attempt::Made(claim) => with_tag(claim).await.map(Attempt::Made),
+            taken @ Attempt::Taken(_) => Ok(taken),
+        }
+    }
+}
+
 impl Single {
-    async fn store(self) -> Result<Claim> {
-        if let Some(name) = &self.name
-            && let Some(claim) = self.create(name).await?
-        {
-            return Ok(claim);
-        }
-        let call = self.call(&self.spare)?;
-        self.send(call).await?.ok_or_else(|| Error::new(Kind::Refused, "S3 says that a unique name is taken"))
-    }
-
-    /// Stores under the composed name; `None`: it is taken.
-    async fn create(&self, name: &str) -> Result<Option<Claim>> {
-        // Another server than Amazon's may ignore the condition below.
-        if self.bucket.address.custom && !self.bucket.is_free(name).await? {
-            return Ok(None);
-        }
-        let mut call = self.call(name)?;
-        call.headers.insert(IF_NONE_MATCH, ANY);
-        self.send(call).await
-    }
-
-    /// `None`: something else is there.
-    async fn send(&self, mut call: Call) -> Result<Option<Claim>> {
-        let mut claim = Claim::doubtful(Arc::clone(&self.bucket), &call.key, &self.owner);
+    async fn send(&self, mut call: Call) -> Result<Answer<Option<String>>> {
         // Whether any try before the last one may have had its effect.
         let mut doubtful = false;
         loop {
             let reply = match self.bucket.ask(&call).await {
                 Ok(reply) => reply,
-                Err(lost) if !lost.seen && !doubtful => {
-                    claim.give_up();
-                    return Err(lost.error);
-                }
-                Err(lost) => {
-                    return if claim.settle().await.unwrap_or(false) { Ok(Some(claim)) } else { Err(lost.error) };
-                }
+                Err(lost) => return Ok(Lost { seen: lost.seen || doubtful, ..lost }.into()),
             };
             doubtful |= reply.doubtful;
-            if reply.is_done() {
-                let etag = reply.etag();
-                let wrong = self.bucket.tags.contradict(&reply.headers, etag.as_deref(), &self.md5);
-                claim.confirm(etag);
-                if wrong {
-                    // What was stored is removed with the claim.
-                    return Err(other_bytes());
-                }
-                claim.look_for_tag().await?;
-                return Ok(Some(claim));
-            }
-            if reply.is(StatusCode::PRECONDITION_FAILED) {
-                // The first try may have made the very object that the second one met, or may still be at it: then the claim stays.
-                if doubtful && claim.settle().await.unwrap_or(false) {
-                    return Ok(Some(claim));
-                }
-                if !doubtful {
-                    claim.give_up();
-                }
-                return Ok(None);
-            }
             if reply.is(StatusCode::NOT_IMPLEMENTED) && call.headers.remove(IF_NONE_MATCH).is_some() {
                 if self.bucket.address.custom || self.bucket.is_free(&call.key).await? {
                     continue;
                 }
-                if !doubtful {
-                    claim.give_up();
-                }
-                return Ok(None);
+                return Ok(Answer::Taken(reply.refusal("store an object"), doubtful));
             }
-            if reply.status.is_client_error() && !doubtful {
-                claim.give_up();
-            }
-            return Err(reply.refusal("store an object"));
+            return Ok(self.read(&reply, doubtful));
+        }
+    }
+
+    fn read(&self, reply: &Reply, doubtful: bool) -> Answer<Option<String>> {
+        if reply.is_done() {
+            let etag = reply.etag();
+            return match self.bucket.tags.contradict(&reply.headers, etag.as_deref(), &self.md5) {
+                false => Answer::Created(etag),
+                true => Answer::Spoilt(etag, other_bytes()),
+            };
+        }
+        let error = reply.refusal("store an object");
+        match reply.status {
+            StatusCode::PRECONDITION_FAILED => Answer::Taken(error, doubtful),
+            status => Answer::Refused(error, doubtful || !status.is_client_error()),
         }
     }
 
@@ -125,13 +103,6 @@ impl Single {
         call.data = self.chunk.data.clone();
         call.payload = Payload::Sha256(self.sha256);
         Ok(call)
-    }
-}
-
-impl Bucket {
-    /// Whether the server says that nothing is at a key.
-    pub(super) async fn is_free(&self, key: &str) -> Result<bool> {
-        Ok(matches!(self.look(key).await?, Found::Nothing))
     }
 }
 
@@ -152,6 +123,10 @@ fn headers(given: &str, digests: &Digests) -> Result<HeaderMap> {
     headers.insert(CONTENT_TYPE, content_type(given));
     headers.insert(MD5, value(&STANDARD.encode(digests.md5))?);
     Ok(headers)
+}
+
+fn taken() -> Error {
+    Error::new(Kind::Refused, "something else is at the key")
 }
 
 fn other_bytes() -> Error {

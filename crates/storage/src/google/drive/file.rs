@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use http::Method;
 use serde::Deserialize;
+use serde_json::Value;
+use stowage_base::tasks::Tasks;
 
 use super::ids::Ids;
-use crate::google::claim::Trace;
+use crate::engine::claim::{Found, Target};
 use crate::google::fault::is_gone;
 use crate::google::service::Service;
-use crate::{Digests, Result};
+use crate::{Digests, Location, Result, Stored};
 
 /// A Drive as one grant may use it.
 #[derive(Debug)]
@@ -43,7 +45,6 @@ pub(super) struct Resource {
 pub(super) struct Made {
     pub(super) drive: Arc<Drive>,
     pub(super) id: String,
-    pub(super) revision: Option<String>,
 }
 
 impl Drive {
@@ -62,13 +63,12 @@ impl Drive {
         }
     }
 
-    /// Removes a file for good; whether it was there.
-    pub(super) async fn remove(&self, id: &str) -> Result<bool> {
+    /// Removes a file for good, also one that is gone.
+    pub(super) async fn remove(&self, id: &str) -> Result<()> {
         let target = format!("/drive/v3/files/{id}?supportsAllDrives=true");
         let reply = self.service.ask(&self.service.call(Method::DELETE, &target)).await?;
         match reply.status {
-            _ if is_gone(&reply) => Ok(false),
-            status if status.is_success() => Ok(true),
+            status if status.is_success() || is_gone(&reply) => Ok(()),
             _ => Err(reply.refusal("remove a file")),
         }
     }
@@ -84,18 +84,30 @@ impl Resource {
     }
 }
 
-impl Trace for Made {
-    fn service(&self) -> &Arc<Service> {
-        &self.drive.service
+impl Target for Made {
+    type Known = Resource;
+
+    fn tasks(&self) -> &Tasks {
+        &self.drive.service.tasks
     }
 
-    fn shown(&self) -> &str {
-        &self.id
+    fn shown(&self) -> (&str, &str) {
+        (&self.drive.service.id, &self.id)
     }
 
-    async fn remove(&mut self, certain: bool) -> Result<bool> {
-        // Nothing else can have the id.
-        self.drive.remove(&self.id).await.map(|was_there| was_there || certain)
+    /// Nothing else can have the id.
+    async fn find(&self) -> Result<Found<Resource>> {
+        Ok(self.drive.look(&self.id).await?.map_or(Found::Nothing, Found::Ours))
+    }
+
+    async fn remove(&self, file: &Resource) -> Result<bool> {
+        self.drive.remove(&file.id).await.map(|()| true)
+    }
+
+    fn stored(&self, file: &Resource) -> Result<Stored> {
+        let mut location = Location::new();
+        location.insert("id".to_owned(), Value::String(file.id.clone()));
+        Ok(Stored { location, etag: file.head_revision_id.clone(), ..Stored::default() })
     }
 }
 

@@ -90,7 +90,7 @@ impl Backend for GoogleDrive {
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.drive.remove(id(location)?).await.map(drop) })
+        Box::pin(async move { self.drive.remove(id(location)?).await })
     }
 }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::file::{Drive, FIELDS, Made, Resource};
+use super::file::{Drive, FIELDS, Made};
 use super::folders::{self, gone};
 use super::name::Path;
 use crate::engine::api::Reply;
+use crate::engine::claim::{Answer, Attempt, Claim};
 use crate::engine::finish::to_the_end;
-use crate::google::claim::Claim;
 use crate::google::fault::is_gone;
 use crate::google::link;
 use crate::google::related::{media_type, related};
@@ -34,7 +34,7 @@ pub(super) async fn single(
     digests: Digests,
 ) -> Result<Stored> {
     let wanted = Wanted::new(drive, path, object);
-    to_the_end(&drive.service.tasks, "google_drive put", wanted.store(chunk, digests)).await.map(kept)
+    to_the_end(&drive.service.tasks, "google_drive put", wanted.store(chunk, digests)).await?.keep()
 }
 
 /// Stores a larger body, whose first chunk was taken already.
@@ -48,17 +48,14 @@ pub(super) async fn resumable(
     let wanted = Wanted::new(drive, path.clone(), object);
     let begin = wanted.begin(upload.length());
     let session = to_the_end(&drive.service.tasks, "google_drive upload", begin).await?;
-    let ended = session.store(&mut upload, first).await.and_then(|(resource, claim)| {
-        let nonsense = |_| Error::new(Kind::Refused, "Google ended an upload with an answer that makes no sense");
-        let resource = serde_json::from_slice(&resource).map_err(nonsense)?;
-        confirm(claim, resource, &upload.report().digests().ok_or_else(changed)?)
-    });
+    let ended = session.store(&mut upload, first).await;
+    let ended = ended.and_then(|claim| sound(claim, &upload.report().digests().ok_or_else(changed)?));
     if let Err(error) = &ended
         && error.status() == Some(StatusCode::NOT_FOUND)
     {
         folders::forget(drive, &path.folders).await;
     }
-    ended.map(kept)
+    ended?.keep()
 }
 
 impl Wanted {
@@ -74,7 +71,7 @@ impl Wanted {
         };
         let id = self.drive.ids.take(&self.drive.service).await?;
         let metadata = json!({ "id": id, "name": self.path.name, "parents": [parent], "mimeType": self.media_type });
-        Ok((Made { drive: Arc::clone(&self.drive), id, revision: None }, metadata))
+        Ok((Made { drive: Arc::clone(&self.drive), id }, metadata))
     }
 
     async fn store(self, mut chunk: Chunk, digests: Digests) -> Result<Claim<Made>> {
@@ -90,28 +87,22 @@ impl Wanted {
         let (made, metadata) = self.prepare().await?;
         let (kind, body) = related(&metadata, &self.media_type, &mut chunk.data)?;
         let call = service.call(Method::POST, &target("multipart")).body(kind, body);
-        let mut claim = Claim::new(made);
-        claim.doubt();
-        let reply = match service.ask(&call).await {
-            Ok(reply) => reply,
-            Err(lost) if !lost.seen => {
-                claim.give_up();
-                return Err(lost.error);
-            }
-            Err(lost) => return look(claim, digests, lost.error).await,
-        };
-        match reply.status {
-            status if status.is_success() => confirm(claim, reply.json()?, digests),
+        let claim = Claim::doubtful(made);
+        let answer = match service.ask(&call).await {
+            Err(lost) => lost.into(),
+            Ok(reply) if reply.status.is_success() => match reply.json() {
+                Ok(file) => Answer::Created(file),
+                Err(error) => Answer::Refused(error, true),
+            },
             // The first try has made the very file that the second one met.
-            StatusCode::CONFLICT if reply.doubtful => {
-                let error = reply.refusal("store a file");
-                look(claim, digests, error).await
+            Ok(reply) if reply.status == StatusCode::CONFLICT && reply.doubtful => {
+                Answer::Unknown(reply.refusal("store a file"))
             }
-            _ if reply.had_no_effect() => {
-                claim.give_up();
-                Err(self.refusal(&reply))
-            }
-            _ => Err(self.refusal(&reply)),
+            Ok(reply) => Answer::Refused(self.refusal(&reply), !reply.had_no_effect()),
+        };
+        match claim.judge(answer).await? {
+            Attempt::Made(claim) => sound(claim, digests),
+            Attempt::Taken(error) => Err(error),
         }
     }
 
@@ -138,7 +129,7 @@ impl Wanted {
         let begin = link::begin(call, &metadata, &self.media_type, length);
         let reply = service.ask(&begin).await?;
         match reply.status {
-            status if status.is_success() => Session::of(&begin, &reply, made),
+            status if status.is_success() => Session::of(service, &begin, &reply, made),
             _ => Err(self.refusal(&reply)),
         }
     }
@@ -158,34 +149,16 @@ fn target(kind: &str) -> String {
     format!("/upload/drive/v3/files?uploadType={kind}&supportsAllDrives=true&fields={FIELDS}")
 }
 
-/// After an answer that does not say it: is the file there?
-async fn look(claim: Claim<Made>, digests: &Digests, error: Error) -> Result<Claim<Made>> {
-    let resource = claim.trace.drive.look(&claim.trace.id).await?.ok_or(error)?;
-    confirm(claim, resource, digests)
-}
-
 /// A file whose bytes are those that were sent, in a folder that is not in the trash; any other is dropped, and removed
 /// with its claim.
-fn confirm(mut claim: Claim<Made>, resource: Resource, digests: &Digests) -> Result<Claim<Made>> {
-    claim.confirm();
-    if !resource.is(digests) {
-        return Err(changed());
+fn sound(claim: Claim<Made>, digests: &Digests) -> Result<Claim<Made>> {
+    match claim.known() {
+        Some(file) if !file.is(digests) => Err(changed()),
+        Some(file) if file.trashed => Err(gone()),
+        _ => Ok(claim),
     }
-    if resource.trashed {
-        return Err(gone());
-    }
-    claim.trace.id = resource.id;
-    claim.trace.revision = resource.head_revision_id;
-    Ok(claim)
 }
 
 fn changed() -> Error {
     Error::new(Kind::Passing, "Google stored other bytes than were sent")
-}
-
-fn kept(claim: Claim<Made>) -> Stored {
-    let made = claim.keep();
-    let mut location = Map::new();
-    location.insert("id".to_owned(), Value::String(made.id));
-    Stored { location, etag: made.revision, ..Stored::default() }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
+use stowage_base::tasks::Tasks;
 use stowage_http::target::encode;
 
-use crate::google::claim::Trace;
+use crate::engine::claim::{Found, Target};
 use crate::google::fault::{is_another_generation, is_gone};
 use crate::google::service::Service;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Location, Result, Stored};
 
 /// A bucket of Cloud Storage.
 #[derive(Debug)]
@@ -41,7 +42,6 @@ pub(super) struct Made {
     pub(super) name: String,
     /// Stands in the object's metadata and in no other's.
     pub(super) owner: String,
-    pub(super) generation: Option<String>,
 }
 
 impl Bucket {
@@ -68,39 +68,42 @@ impl Bucket {
     }
 }
 
-impl Made {
-    /// Looks whether the object at the name is ours.
-    pub(super) async fn look(&self) -> Result<Option<Resource>> {
+impl Target for Made {
+    type Known = Resource;
+
+    fn tasks(&self) -> &Tasks {
+        &self.bucket.service.tasks
+    }
+
+    fn shown(&self) -> (&str, &str) {
+        (&self.bucket.service.id, &self.name)
+    }
+
+    async fn find(&self) -> Result<Found<Resource>> {
         let service = &self.bucket.service;
         let path = format!("{}?fields={FIELDS}", self.bucket.path(&self.name));
         let reply = service.ask(&service.call(Method::GET, &path)).await?;
         if is_gone(&reply) {
-            return Ok(None);
+            return Ok(Found::Nothing);
         }
         if !reply.status.is_success() {
             return Err(reply.refusal("say what an object is"));
         }
         let resource: Resource = reply.json()?;
         let ours = resource.metadata.get(OWNER).and_then(Value::as_str) == Some(&self.owner);
-        Ok(Some(resource).filter(|_| ours))
-    }
-}
-
-impl Trace for Made {
-    fn service(&self) -> &Arc<Service> {
-        &self.bucket.service
+        Ok(if ours { Found::Ours(resource) } else { Found::Nothing })
     }
 
-    fn shown(&self) -> &str {
-        &self.name
+    async fn remove(&self, resource: &Resource) -> Result<bool> {
+        self.bucket.remove(&self.name, Some(&resource.generation)).await.map(|()| true)
     }
 
-    async fn remove(&mut self, _certain: bool) -> Result<bool> {
-        if self.generation.is_none() {
-            let Some(resource) = self.look().await? else { return Ok(false) };
-            self.generation = Some(resource.generation);
-        }
-        self.bucket.remove(&self.name, self.generation.as_deref()).await.map(|()| true)
+    fn stored(&self, resource: &Resource) -> Result<Stored> {
+        let mut location = Location::new();
+        location.insert("bucket".to_owned(), Value::String(self.bucket.name.clone()));
+        location.insert("name".to_owned(), Value::String(self.name.clone()));
+        location.insert("generation".to_owned(), Value::String(resource.generation.clone()));
+        Ok(Stored { location, etag: Some(resource.generation.clone()), ..Stored::default() })
     }
 }
 
