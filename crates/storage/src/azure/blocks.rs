@@ -9,19 +9,18 @@ use std::sync::Arc;
 use azure_core::http::{Method, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::TryFutureExt;
 use md5::{Digest, Md5};
 use serde::Serialize;
+use stowage_base::tasks::Tasks;
 use stowage_http::target::encode;
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::ask::{Account, Call};
+use super::ask::Account;
 use super::claim::{Claim, Made, OWNER};
 use super::put::{answer, content_type};
 use crate::engine::claim::Attempt;
 use crate::engine::finish::to_the_end;
-use crate::engine::session::{self, send_all};
+use crate::engine::session::{Open, Session, broke_off};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.
@@ -30,28 +29,26 @@ pub(super) async fn store(account: &Arc<Account>, object: &Object, mut upload: U
         return Err(too_many_blocks());
     }
     let free = !object.taken && account.is_free(&object.name).await?;
-    let mut session = Session {
+    let blocks = Blocks {
         account: Arc::clone(account),
         blob: if free { object.name.clone() } else { object.spare.clone() },
         owner: Uuid::new_v4().simple().to_string(),
-        ids: Vec::new(),
-        sending: None,
     };
+    let mut session = Open::new(blocks, Vec::new());
     let report = upload.report();
-    send_all(&mut session, &mut upload, first).await?;
+    session.send_all(&mut upload, first).await?;
     let digests = report.digests().ok_or_else(|| Error::new(Kind::Passing, "the body could not be hashed"))?;
-    let commit = session.commit(content_type(&object.content_type), STANDARD.encode(digests.md5));
+    let (blocks, ids) = session.close()?;
+    let commit = commit(blocks, ids, content_type(&object.content_type), STANDARD.encode(digests.md5));
     to_the_end(&account.tasks, "azure block list", commit).await?.keep()
 }
 
 /// Blocks on their way to become a blob.
 #[derive(Debug)]
-struct Session {
+struct Blocks {
     account: Arc<Account>,
     blob: String,
     owner: String,
-    ids: Vec<String>,
-    sending: Option<JoinHandle<Option<Result<()>>>>,
 }
 
 /// The body of `Put Block List`. A block is looked for among those that no blob has yet.
@@ -62,69 +59,58 @@ struct List<'a> {
     ids: &'a [String],
 }
 
-impl Session {
-    async fn commit(self, content_type: String, md5: String) -> Result<Claim> {
-        let list = azure_core::xml::to_xml(&List { ids: &self.ids })
-            .map_err(|_| Error::new(Kind::Refused, "a list of blocks cannot be made"))?;
-        let list_md5 = STANDARD.encode(Md5::digest(&list));
-        let call = self.account.call("make an object of its blocks", Method::Put, None, &self.blob)?;
-        let call = call
-            .query("comp=blocklist")
-            .header("content-type", "application/xml")
-            .header("content-md5", &list_md5)
-            .header("x-ms-blob-content-type", content_type)
-            .header("x-ms-blob-content-md5", md5)
-            .header("if-none-match", "*")
-            .header(OWNER, &self.owner)
-            .data(list);
-        let (account, blob, owner) = (Arc::clone(&self.account), self.blob.clone(), self.owner.clone());
-        let claim = Claim::doubtful(Made { account, blob, owner });
-        let reply = self.account.ask(&call).await;
-        // Whoever stores a blob of that name throws the blocks of all others away.
-        let overtaken = reply
-            .as_ref()
-            .is_ok_and(|reply| reply.status == StatusCode::BadRequest && reply.code() == "InvalidBlockList");
-        match claim.judge(answer(reply, &list_md5)).await {
-            Ok(Attempt::Made(claim)) => Ok(claim),
-            Ok(Attempt::Taken(_)) => Err(taken_meanwhile()),
-            Err(_) if overtaken => Err(taken_meanwhile()),
-            Err(error) => Err(error),
-        }
+async fn commit(blocks: Arc<Blocks>, ids: Vec<String>, content_type: String, md5: String) -> Result<Claim> {
+    let list = azure_core::xml::to_xml(&List { ids: &ids })
+        .map_err(|_| Error::new(Kind::Refused, "a list of blocks cannot be made"))?;
+    let list_md5 = STANDARD.encode(Md5::digest(&list));
+    let call = blocks.account.call("make an object of its blocks", Method::Put, None, &blocks.blob)?;
+    let call = call
+        .query("comp=blocklist")
+        .header("content-type", "application/xml")
+        .header("content-md5", &list_md5)
+        .header("x-ms-blob-content-type", content_type)
+        .header("x-ms-blob-content-md5", md5)
+        .header("if-none-match", "*")
+        .header(OWNER, &blocks.owner)
+        .data(list);
+    let (account, blob, owner) = (Arc::clone(&blocks.account), blocks.blob.clone(), blocks.owner.clone());
+    let claim = Claim::doubtful(Made { account, blob, owner });
+    let reply = blocks.account.ask(&call).await;
+    // Whoever stores a blob of that name throws the blocks of all others away.
+    let overtaken =
+        reply.as_ref().is_ok_and(|reply| reply.status == StatusCode::BadRequest && reply.code() == "InvalidBlockList");
+    match claim.judge(answer(reply, &list_md5)).await {
+        Ok(Attempt::Made(claim)) => Ok(claim),
+        Ok(Attempt::Taken(_)) => Err(taken_meanwhile()),
+        Err(_) if overtaken => Err(taken_meanwhile()),
+        Err(error) => Err(error),
     }
 }
+impl Session for Blocks {
+    /// The blocks' ids.
+    type Progress = Vec<String>;
 
-impl session::Session for Session {
-    /// Begins to send a block.
-    fn send(&mut self, chunk: Chunk) -> Result<()> {
-        if self.ids.len() >= MOST_BLOCKS {
+    fn tasks(&self) -> &Tasks {
+        &self.account.tasks
+    }
+
+    async fn send(&self, ids: &mut Vec<String>, chunk: &Chunk) -> Result<()> {
+        if ids.len() >= MOST_BLOCKS {
             return Err(too_many_blocks());
         }
-        let id = block_id(&self.owner, self.ids.len());
+        let id = block_id(&self.owner, ids.len());
         let call = self.account.call("store a block", Method::Put, None, &self.blob)?;
         let call = call.query(&format!("comp=block&blockid={}", encode(&id)));
-        self.ids.push(id);
-        self.sending = Some(self.account.tasks.spawn("azure block", block(Arc::clone(&self.account), call, chunk)));
-        Ok(())
+        ids.push(id);
+        let data = chunk.data.clone();
+        let md5 = tokio::task::spawn_blocking(move || STANDARD.encode(Md5::digest(&data)));
+        let md5 = md5.await.map_err(|_| broke_off())?;
+        let reply = self.account.ask(&call.header("content-md5", &md5).data(chunk.data.clone())).await?;
+        if !reply.is_done() {
+            return Err(reply.refusal());
+        }
+        reply.check(&md5)
     }
-
-    /// Waits for the block that is being sent.
-    async fn sent(&mut self) -> Result<()> {
-        let Some(sending) = &mut self.sending else { return Ok(()) };
-        let outcome = sending.map_err(|_| broke_off()).await;
-        self.sending = None;
-        outcome?.ok_or_else(broke_off)?
-    }
-}
-
-async fn block(account: Arc<Account>, call: Call, chunk: Chunk) -> Result<()> {
-    let data = chunk.data.clone();
-    let md5 =
-        tokio::task::spawn_blocking(move || STANDARD.encode(Md5::digest(&data))).await.map_err(|_| broke_off())?;
-    let reply = account.ask(&call.header("content-md5", &md5).data(chunk.data.clone())).await?;
-    if !reply.is_done() {
-        return Err(reply.refusal());
-    }
-    reply.check(&md5)
 }
 
 /// All ids of a blob have to be of one length, and those of two uploads of one name must differ.
@@ -138,10 +124,6 @@ fn taken_meanwhile() -> Error {
 
 fn too_many_blocks() -> Error {
     Error::new(Kind::Refused, "Azure takes no more than 50,000 blocks, which are 244 GiB here")
-}
-
-fn broke_off() -> Error {
-    Error::new(Kind::Passing, "the upload of a block broke off")
 }
 
 /// "Scalability and performance targets for Blob storage".

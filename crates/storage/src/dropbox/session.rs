@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::TryFutureExt;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::task::JoinHandle;
+use stowage_base::tasks::Tasks;
 
 use super::account::Shared;
 use super::claim::{Claim, Made, Mark};
@@ -17,7 +17,7 @@ use super::put::said;
 use crate::engine::api::Reply;
 use crate::engine::claim::{Attempt, Create, Name, create, names};
 use crate::engine::finish::to_the_end;
-use crate::engine::session::{self, send_all};
+use crate::engine::session::{Open, Session, broke_off};
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.
@@ -30,20 +30,16 @@ pub(super) async fn store(account: &Shared, object: &Object, mut upload: Upload,
     if !object.taken && !account.is_free(&path_of(&object.name)).await? {
         names.remove(0);
     }
-    let mut session = Session { account: Arc::clone(account), progress: Some(Progress::default()), sending: None };
-    send_all(&mut session, &mut upload, first).await?;
-    let Some(progress) = session.progress.take() else { return Err(broke_off()) };
-    let Progress { id, offset, hash } = progress;
+    let mut session = Open::new(Chunks { account: Arc::clone(account) }, Progress::default());
+    session.send_all(&mut upload, first).await?;
+    let (_, Progress { id, offset, hash }) = session.close()?;
     let commit = Commit { account: Arc::clone(account), id, mark: Mark::new(hash.finish(), offset) };
     to_the_end(&account.tasks, "dropbox commit", create(names, commit)).await?.keep()
 }
 
 /// An upload session.
-struct Session {
+struct Chunks {
     account: Shared,
-    /// `None` while a chunk is being sent.
-    progress: Option<Progress>,
-    sending: Option<JoinHandle<Option<Result<Progress>>>>,
 }
 
 /// How far a session is.
@@ -55,35 +51,30 @@ struct Progress {
     hash: ContentHash,
 }
 
-impl session::Session for Session {
-    fn send(&mut self, chunk: Chunk) -> Result<()> {
-        let progress = self.progress.take().ok_or_else(broke_off)?;
-        let sending = advance(Arc::clone(&self.account), progress, chunk);
-        self.sending = Some(self.account.tasks.spawn("dropbox chunk", sending));
-        Ok(())
+impl Session for Chunks {
+    type Progress = Progress;
+
+    fn tasks(&self) -> &Tasks {
+        &self.account.tasks
     }
 
-    async fn sent(&mut self) -> Result<()> {
-        let Some(sending) = &mut self.sending else { return Ok(()) };
-        let outcome = sending.map_err(|_| broke_off()).await;
-        self.sending = None;
-        self.progress = Some(outcome?.ok_or_else(broke_off)??);
+    /// Sends a chunk, and hashes it meanwhile.
+    async fn send(&self, progress: &mut Progress, chunk: &Chunk) -> Result<()> {
+        let (mut hash, data) = (std::mem::take(&mut progress.hash), chunk.data.clone());
+        let hashing = tokio::task::spawn_blocking(move || {
+            hash.update(&data);
+            hash
+        });
+        let sending = async {
+            match progress.id.is_empty() {
+                true => begin(&self.account, chunk).await,
+                false => append(&self.account, progress, chunk).await,
+            }
+        };
+        let (hash, id) = tokio::try_join!(hashing.map_err(|_| broke_off()), sending)?;
+        *progress = Progress { id, offset: progress.offset + chunk.data.len() as u64, hash };
         Ok(())
     }
-}
-
-/// Sends a chunk, and hashes it meanwhile.
-async fn advance(account: Shared, mut progress: Progress, chunk: Chunk) -> Result<Progress> {
-    let (mut hash, data) = (std::mem::take(&mut progress.hash), chunk.data.clone());
-    let hashing = tokio::task::spawn_blocking(move || {
-        hash.update(&data);
-        hash
-    });
-    let sending = async {
-        if progress.id.is_empty() { begin(&account, &chunk).await } else { append(&account, &progress, &chunk).await }
-    };
-    let (hash, id) = tokio::try_join!(hashing.map_err(|_| broke_off()), sending)?;
-    Ok(Progress { id, offset: progress.offset + chunk.data.len() as u64, hash })
 }
 
 /// Begins a session with the first chunk; its id.
@@ -165,10 +156,6 @@ fn gone(reply: &Reply) -> Option<Error> {
         _ => return None,
     };
     Some(Error::new(Kind::Passing, text).with_status(reply.status))
-}
-
-fn broke_off() -> Error {
-    Error::new(Kind::Passing, "the upload of a chunk broke off")
 }
 
 /// `upload_session/start` in `files.stone`: "The maximum size of a file one can upload".

@@ -1,41 +1,135 @@
 //! Bodies of more than one chunk: a vendor's upload session, the next chunk filling while the last one is sent.
 
 use std::future::Future;
+use std::sync::Arc;
 
+use stowage_base::tasks::Tasks;
+use tokio::task::JoinHandle;
+
+use super::finish::clean_up;
 use super::upload::{Chunk, Upload};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// An upload session of a vendor.
-pub(crate) trait Session: Send {
-    /// Begins to send the next chunk. It is sent to its end even if the caller is dropped.
-    ///
-    /// # Errors
-    /// Where the vendor takes no more chunks.
-    fn send(&mut self, chunk: Chunk) -> Result<()>;
+pub(crate) trait Session: Send + Sync + 'static {
+    /// How far it is.
+    type Progress: Send + 'static;
 
-    /// Waits for the chunk that is being sent, if there is one.
-    fn sent(&mut self) -> impl Future<Output = Result<()>> + Send;
+    fn tasks(&self) -> &Tasks;
+
+    /// Sends the next chunk.
+    fn send(&self, progress: &mut Self::Progress, chunk: &Chunk) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends a session that is not wanted any more, when no chunk is on its way. There is no progress after a panic. What is
+    /// in it and cleans up when it is dropped has to be dropped here, once nothing can come of the session.
+    fn abort(&self, progress: Option<Self::Progress>) -> impl Future<Output = ()> + Send {
+        drop(progress);
+        std::future::ready(())
+    }
 }
 
-/// Sends a whole body, whose first chunk was taken already.
-///
-/// # Errors
-/// Those of the body and of the session.
-pub(crate) async fn send_all(session: &mut impl Session, upload: &mut Upload, first: Chunk) -> Result<()> {
-    let mut next = Some(first);
-    while let Some(chunk) = next {
-        let last = chunk.last;
-        session.send(chunk)?;
-        if last {
-            return session.sent().await;
+/// A session that has begun; aborted by `Drop` unless it was closed.
+pub(crate) struct Open<S: Session> {
+    session: Arc<S>,
+    /// `None` while a chunk is being sent, and after a panic.
+    progress: Option<S::Progress>,
+    sending: Option<JoinHandle<Option<Sent<S>>>>,
+    closed: bool,
+}
+
+/// How far a session is after a chunk, and what came of that.
+type Sent<S> = (<S as Session>::Progress, Result<()>);
+
+impl<S: Session> Open<S> {
+    pub(crate) fn new(session: S, progress: S::Progress) -> Self {
+        Self { session: Arc::new(session), progress: Some(progress), sending: None, closed: false }
+    }
+
+    pub(crate) fn session(&self) -> &S {
+        &self.session
+    }
+
+    /// How far the session is.
+    ///
+    /// # Errors
+    /// `Passing` after a panic.
+    pub(crate) fn progress(&mut self) -> Result<&mut S::Progress> {
+        self.progress.as_mut().ok_or_else(broke_off)
+    }
+
+    /// Sends a whole body, whose first chunk was taken already.
+    ///
+    /// # Errors
+    /// Those of the body and of the session.
+    pub(crate) async fn send_all(&mut self, upload: &mut Upload, first: Chunk) -> Result<()> {
+        let mut next = Some(first);
+        while let Some(chunk) = next {
+            let last = chunk.last;
+            self.send(chunk)?;
+            if last {
+                return self.sent().await;
+            }
+            let filling = async { upload.another_chunk().await.transpose() };
+            let (filled, ()) = tokio::try_join!(filling, self.sent())?;
+            // Without a second share, the first has to be given back before another is waited for.
+            next = Some(match filled {
+                Some(chunk) => chunk,
+                None => upload.chunk().await?,
+            });
         }
-        let filling = async { upload.another_chunk().await.transpose() };
-        let (filled, ()) = tokio::try_join!(filling, session.sent())?;
-        // Without a second share, the first has to be given back before another is waited for.
-        next = Some(match filled {
-            Some(chunk) => chunk,
-            None => upload.chunk().await?,
+        Ok(())
+    }
+
+    /// The session has come to its end: it is not aborted.
+    ///
+    /// # Errors
+    /// `Passing` after a panic; then it is.
+    pub(crate) fn close(mut self) -> Result<(Arc<S>, S::Progress)> {
+        let progress = self.progress.take().ok_or_else(broke_off)?;
+        self.closed = true;
+        Ok((Arc::clone(&self.session), progress))
+    }
+
+    /// Begins to send a chunk. It is sent to its end even if the caller is dropped: an abort that overtakes a chunk may leave
+    /// it behind (`AbortMultipartUpload` in the S3 API reference), or leave what the last one made.
+    fn send(&mut self, chunk: Chunk) -> Result<()> {
+        let (session, mut progress) = (Arc::clone(&self.session), self.progress.take().ok_or_else(broke_off)?);
+        self.sending = Some(self.session.tasks().spawn("upload of a chunk", async move {
+            let outcome = session.send(&mut progress, &chunk).await;
+            (progress, outcome)
+        }));
+        Ok(())
+    }
+
+    /// Waits for the chunk that is being sent.
+    async fn sent(&mut self) -> Result<()> {
+        let Some(sending) = &mut self.sending else { return Ok(()) };
+        let sent = sending.await;
+        self.sending = None;
+        let (progress, outcome) = sent.ok().flatten().ok_or_else(broke_off)?;
+        self.progress = Some(progress);
+        outcome
+    }
+}
+
+impl<S: Session> Drop for Open<S> {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        let (session, progress, sending) = (Arc::clone(&self.session), self.progress.take(), self.sending.take());
+        clean_up(self.session.tasks(), "abort of an upload", async move {
+            let progress = match sending {
+                // Whatever came of it: the chunk is not on its way any more.
+                Some(sending) => sending.await.ok().flatten().map(|(progress, _)| progress),
+                None => progress,
+            };
+            session.abort(progress).await;
         });
     }
-    Ok(())
+}
+
+/// The error for an upload of which a step came to nothing by a fault of ours.
+pub(crate) fn broke_off() -> Error {
+    Error::new(Kind::Passing, "the upload of a chunk broke off")
 }

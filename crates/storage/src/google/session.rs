@@ -5,115 +5,106 @@
 //! was sent. After a failure the session is asked (`Content-Range: bytes */...`), and only what it lacks is sent again.
 //! A session lasts a week; one that is gone answers 404 or 410. Its URI carries its own authorisation.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::TryFutureExt;
 use serde::de::DeserializeOwned;
+use stowage_base::tasks::Tasks;
 use stowage_http::body::Body;
-use tokio::task::JoinHandle;
 
 use super::link::{Link, Said, nonsense};
 use super::service::Service;
 use super::stream;
 use crate::engine::api::{Call, Reply};
 use crate::engine::claim::{Claim, Target};
-use crate::engine::finish::clean_up;
-use crate::engine::session;
+use crate::engine::session::{self, Open};
 use crate::engine::tries::Tries;
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Result, Upload};
 
-/// A session that has begun; cancelled by `Drop` unless it was finished.
-#[derive(Debug)]
-pub(super) struct Session<T: Target> {
+/// A session that has begun.
+pub(super) type Session<T> = Open<Resumable<T>>;
+
+/// What a session is known by; `T` is the object that it makes.
+pub(super) struct Resumable<T> {
     link: Link,
+    target: PhantomData<fn() -> T>,
+}
+
+/// How far a session is.
+pub(super) struct Progress<T: Target> {
     sent: u64,
-    sending: Option<JoinHandle<Option<Result<Option<Bytes>>>>>,
     /// What the last chunk was answered.
     resource: Option<Bytes>,
-    /// `None`: the session is finished.
-    claim: Option<Claim<T>>,
+    claim: Claim<T>,
 }
 
-impl<T: Target<Known: DeserializeOwned>> Session<T> {
-    /// The session that the answer to `begin` names.
-    ///
-    /// # Errors
-    /// `Refused` where it names none that can be used.
-    pub(super) fn of(service: &Arc<Service>, begin: &Call, reply: &Reply, target: T) -> Result<Self> {
-        let link = Link::of(service, begin, reply)?;
-        Ok(Self { link, sent: 0, sending: None, resource: None, claim: Some(Claim::new(target)) })
-    }
-
-    /// Sends a whole body, whose first chunk was taken already; the stored object, as its resource says.
-    ///
-    /// # Errors
-    /// Those of the body; `Refused` where the server did not make an object.
-    pub(super) async fn store(mut self, upload: &mut Upload, first: Chunk) -> Result<Claim<T>> {
-        match upload.length() {
-            Some(total) if total > MOST_IN_CHUNKS => {
-                if let Some(claim) = &mut self.claim {
-                    claim.doubt();
-                }
-                self.resource = Some(stream::send(&self.link, upload, first, total).await?);
-            }
-            _ => session::send_all(&mut self, upload, first).await?,
-        }
-        let finished = self.resource.take().and_then(|resource| Some((resource, self.claim.take()?)));
-        let (resource, mut claim) =
-            finished.ok_or_else(|| Error::new(Kind::Refused, "Google did not end an upload"))?;
-        let nonsense = |_| Error::new(Kind::Refused, "Google ended an upload with an answer that makes no sense");
-        claim.confirm(serde_json::from_slice(&resource).map_err(nonsense)?);
-        Ok(claim)
-    }
+/// The session that the answer to `begin` names.
+///
+/// # Errors
+/// `Refused` where it names none that can be used.
+pub(super) fn begun<T: Target>(service: &Arc<Service>, begin: &Call, reply: &Reply, target: T) -> Result<Session<T>> {
+    let session = Resumable { link: Link::of(service, begin, reply)?, target: PhantomData };
+    Ok(Open::new(session, Progress { sent: 0, resource: None, claim: Claim::new(target) }))
 }
 
-impl<T: Target> session::Session for Session<T> {
-    fn send(&mut self, chunk: Chunk) -> Result<()> {
-        if let Some(claim) = self.claim.as_mut().filter(|_| chunk.last) {
-            claim.doubt();
+/// Sends a whole body, whose first chunk was taken already; the stored object, as its resource says.
+///
+/// # Errors
+/// Those of the body; `Refused` where the server did not make an object.
+pub(super) async fn store<T>(mut session: Session<T>, upload: &mut Upload, first: Chunk) -> Result<Claim<T>>
+where
+    T: Target<Known: DeserializeOwned>,
+{
+    match upload.length() {
+        Some(total) if total > MOST_IN_CHUNKS => {
+            session.progress()?.claim.doubt();
+            let resource = stream::send(&session.session().link, upload, first, total).await?;
+            session.progress()?.resource = Some(resource);
         }
-        let part = Part { link: self.link.clone(), first: self.sent, chunk };
-        self.sent = part.end();
-        self.sending = Some(self.link.service.tasks.spawn("google chunk", part.deliver()));
+        _ => session.send_all(upload, first).await?,
+    }
+    let resource = session.progress()?.resource.take();
+    let resource = resource.ok_or_else(|| Error::new(Kind::Refused, "Google did not end an upload"))?;
+    let (_, Progress { mut claim, .. }) = session.close()?;
+    let nonsense = |_| Error::new(Kind::Refused, "Google ended an upload with an answer that makes no sense");
+    claim.confirm(serde_json::from_slice(&resource).map_err(nonsense)?);
+    Ok(claim)
+}
+
+impl<T: Target> session::Session for Resumable<T> {
+    type Progress = Progress<T>;
+
+    fn tasks(&self) -> &Tasks {
+        &self.link.service.tasks
+    }
+
+    async fn send(&self, progress: &mut Progress<T>, chunk: &Chunk) -> Result<()> {
+        if chunk.last {
+            progress.claim.doubt();
+        }
+        let part = Part { link: &self.link, first: progress.sent, chunk };
+        progress.sent = part.end();
+        progress.resource = part.deliver().await?;
         Ok(())
     }
 
-    async fn sent(&mut self) -> Result<()> {
-        let Some(sending) = &mut self.sending else { return Ok(()) };
-        let broke_off = || Error::new(Kind::Passing, "the upload of a chunk broke off");
-        let outcome = sending.map_err(|_| broke_off()).await;
-        self.sending = None;
-        self.resource = outcome?.ok_or_else(broke_off)??;
-        Ok(())
-    }
-}
-
-impl<T: Target> Drop for Session<T> {
-    fn drop(&mut self) {
-        let Some(claim) = self.claim.take() else { return };
-        let (link, sending) = (self.link.clone(), self.sending.take());
-        clean_up(&self.link.service.tasks, "google cancel", async move {
-            if let Some(sending) = sending {
-                // Whatever came of it: the chunk is not on its way any more.
-                let _ = sending.await;
-            }
-            link.cancel().await;
-            // Once it is cancelled, nothing can be finished any more, so the claim is looked at after that.
-            drop(claim);
-        });
+    async fn abort(&self, progress: Option<Progress<T>>) {
+        self.link.cancel().await;
+        // Once it is cancelled, nothing can be finished any more, so the claim is looked at after that.
+        drop(progress);
     }
 }
 
 /// A chunk on its way.
-struct Part {
-    link: Link,
+struct Part<'a> {
+    link: &'a Link,
     /// Where it begins in the object.
     first: u64,
-    chunk: Chunk,
+    chunk: &'a Chunk,
 }
 
-impl Part {
+impl Part<'_> {
     const fn end(&self) -> u64 {
         self.first + self.chunk.data.len() as u64
     }

@@ -6,13 +6,12 @@ use std::sync::atomic::Ordering;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::TryFutureExt;
 use http::header::{CONTENT_TYPE, HeaderName, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 use md5::Md5;
 use sha2::{Digest, Sha256};
+use stowage_base::tasks::Tasks;
 use stowage_http::target::encode;
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::ask::{Bucket, Call};
@@ -20,8 +19,8 @@ use super::claim::{Claim, Made, OWNER, with_tag};
 use super::put::{ANY, MD5, content_type, value};
 use super::sign::Payload;
 use super::xml;
-use crate::engine::finish::{CleanUp, clean_up, to_the_end};
-use crate::engine::session::{self, send_all};
+use crate::engine::finish::{CleanUp, to_the_end};
+use crate::engine::session::{Open, Session, broke_off};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.
@@ -33,23 +32,28 @@ pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, mut upload: Upl
     let key = if exclusive { &object.name } else { &object.spare };
     let begin = begin(Arc::clone(bucket), key.clone(), object.content_type.clone());
     let mut session = to_the_end(&bucket.tasks, "s3 multipart upload", begin).await?;
-    send_all(&mut session, &mut upload, first).await?;
-    to_the_end(&bucket.tasks, "s3 multipart upload", session.complete(exclusive)).await?.keep()
+    session.send_all(&mut upload, first).await?;
+    to_the_end(&bucket.tasks, "s3 multipart upload", complete(session, exclusive)).await?.keep()
 }
 
-/// A multipart upload that has begun; aborted by `Drop` unless it was completed.
+/// A multipart upload that has begun.
 #[derive(Debug)]
-struct Session {
+struct Multipart {
     bucket: Arc<Bucket>,
     key: String,
     upload: String,
     owner: String,
-    tags: Vec<String>,
-    sending: Option<JoinHandle<Option<Result<String>>>>,
-    open: bool,
 }
 
-async fn begin(bucket: Arc<Bucket>, key: String, media_type: String) -> Result<Session> {
+/// The parts that were sent.
+#[derive(Debug, Default)]
+struct Parts {
+    tags: Vec<String>,
+    /// Where the upload may have been completed.
+    claim: Option<Claim>,
+}
+
+async fn begin(bucket: Arc<Bucket>, key: String, media_type: String) -> Result<Open<Multipart>> {
     let owner = Uuid::new_v4().simple().to_string();
     let mut call = Call::new(Method::POST, &key, "uploads=");
     call.document = true;
@@ -61,128 +65,109 @@ async fn begin(bucket: Arc<Bucket>, key: String, media_type: String) -> Result<S
     }
     let upload = xml::text(&reply.document, "UploadId").filter(|id| !id.is_empty());
     let upload = upload.ok_or_else(|| Error::new(Kind::Refused, "S3 began a multipart upload without an id"))?;
-    Ok(Session { bucket, key, upload, owner, tags: Vec::new(), sending: None, open: true })
+    Ok(Open::new(Multipart { bucket, key, upload, owner }, Parts::default()))
 }
 
-impl Session {
-    async fn complete(self, exclusive: bool) -> Result<Claim> {
-        let mut call = Call::new(Method::POST, &self.key, format!("uploadId={}", encode(&self.upload)));
-        call.document = true;
-        call.data = xml::complete(&self.tags).into();
-        call.payload = Payload::Sha256(Sha256::digest(&call.data).into());
-        if exclusive {
-            call.headers.insert(IF_NONE_MATCH, ANY);
-        }
-        let (bucket, key, owner) = (Arc::clone(&self.bucket), self.key.clone(), self.owner.clone());
-        let mut claim = Claim::doubtful(Made { bucket, key, owner });
-        loop {
-            let reply = match self.bucket.ask(&call).await {
-                Ok(reply) => reply,
-                Err(lost) => {
-                    let done = lost.seen && claim.settle().await.unwrap_or(false);
-                    return self.decide(claim, done, lost.seen, lost.error);
-                }
-            };
-            if reply.is_done() {
-                return self.completed(claim, reply.document).await;
-            }
-            if reply.is(StatusCode::NOT_IMPLEMENTED) && call.headers.remove(IF_NONE_MATCH).is_some() {
-                if self.bucket.is_free(&self.key).await? {
-                    continue;
-                }
-                claim.give_up();
-                return Err(taken_meanwhile());
-            }
-            let error = if reply.is(StatusCode::PRECONDITION_FAILED) {
-                taken_meanwhile()
-            } else {
-                reply.refusal("complete a multipart upload")
-            };
-            let doubtful = reply.doubtful || !reply.status.is_client_error();
-            let done = doubtful && claim.settle().await.unwrap_or(false);
-            return self.decide(claim, done, doubtful, error);
-        }
+async fn complete(mut session: Open<Multipart>, exclusive: bool) -> Result<Claim> {
+    let list = xml::complete(&session.progress()?.tags);
+    let Multipart { bucket, key, upload, owner } = session.session();
+    let mut call = Call::new(Method::POST, key, format!("uploadId={}", encode(upload)));
+    call.document = true;
+    call.data = list.into();
+    call.payload = Payload::Sha256(Sha256::digest(&call.data).into());
+    if exclusive {
+        call.headers.insert(IF_NONE_MATCH, ANY);
     }
-
-    /// After an answer with a status of success. Its document comes after white space that may have gone on for minutes; where
-    /// it does not come, the upload may have failed.
-    async fn completed(mut self, mut claim: Claim, document: Bytes) -> Result<Claim> {
-        if !xml::is_root(&document, "CompleteMultipartUploadResult") {
-            let error = Error::new(Kind::Passing, "S3 does not say what became of a multipart upload");
-            let done = claim.settle().await.unwrap_or(false);
-            return self.decide(claim, done, true, error);
+    let bucket = Arc::clone(bucket);
+    let made = Made { bucket: Arc::clone(&bucket), key: key.clone(), owner: owner.clone() };
+    let mut claim = Claim::doubtful(made);
+    loop {
+        let reply = match bucket.ask(&call).await {
+            Ok(reply) => reply,
+            Err(lost) => return decide(session, claim, lost.seen, lost.error).await,
+        };
+        if reply.is_done() {
+            return completed(session, claim, &reply.document).await;
         }
-        self.open = false;
-        // Ceph sends an empty tag.
-        let tag = xml::text(&document, "ETag").map(|tag| tag.trim_matches('"').to_owned());
-        claim.confirm(tag.filter(|tag| !tag.is_empty()));
-        with_tag(claim).await
-    }
-
-    /// After an answer that does not say it: was the upload completed?
-    fn decide(mut self, mut claim: Claim, done: bool, doubtful: bool, error: Error) -> Result<Claim> {
-        if done {
-            self.open = false;
-            return Ok(claim);
-        }
-        // Once it has been aborted, nothing can be completed any more, so the claim is looked at after that.
-        if doubtful {
-            self.abort_then(Some(claim));
-        } else {
+        if reply.is(StatusCode::NOT_IMPLEMENTED) && call.headers.remove(IF_NONE_MATCH).is_some() {
+            if bucket.is_free(&call.key).await? {
+                continue;
+            }
             claim.give_up();
-            self.abort_then(None);
+            return Err(taken_meanwhile());
         }
-        Err(error)
-    }
-
-    fn abort_then(&mut self, claim: Option<Claim>) {
-        if !std::mem::take(&mut self.open) {
-            return;
-        }
-        let (bucket, key) = (Arc::clone(&self.bucket), std::mem::take(&mut self.key));
-        let (upload, sending) = (std::mem::take(&mut self.upload), self.sending.take());
-        clean_up(&self.bucket.tasks, "s3 abort", async move {
-            if let Some(sending) = sending {
-                // Whatever came of it: the part is not on its way any more.
-                let _ = sending.await;
-            }
-            abort(&bucket, &key, &upload).await;
-            drop(claim);
-        });
+        let error = match reply.is(StatusCode::PRECONDITION_FAILED) {
+            true => taken_meanwhile(),
+            false => reply.refusal("complete a multipart upload"),
+        };
+        return decide(session, claim, reply.doubtful || !reply.status.is_client_error(), error).await;
     }
 }
 
-impl session::Session for Session {
-    /// Begins to send a part. It is sent to its end even if the caller is dropped: an abort that overtakes a part leaves
-    /// the part behind (`AbortMultipartUpload` in the S3 API reference).
-    fn send(&mut self, chunk: Chunk) -> Result<()> {
-        let number = self.tags.len() + 1;
+/// After an answer with a status of success. Its document comes after white space that may have gone on for minutes; where
+/// it does not come, the upload may have failed.
+async fn completed(session: Open<Multipart>, mut claim: Claim, document: &[u8]) -> Result<Claim> {
+    if !xml::is_root(document, "CompleteMultipartUploadResult") {
+        let error = Error::new(Kind::Passing, "S3 does not say what became of a multipart upload");
+        return decide(session, claim, true, error).await;
+    }
+    session.close()?;
+    // Ceph sends an empty tag.
+    let tag = xml::text(document, "ETag").map(|tag| tag.trim_matches('"').to_owned());
+    claim.confirm(tag.filter(|tag| !tag.is_empty()));
+    with_tag(claim).await
+}
+
+/// After an answer that does not say it: was the upload completed?
+async fn decide(mut session: Open<Multipart>, mut claim: Claim, doubtful: bool, error: Error) -> Result<Claim> {
+    if !doubtful {
+        claim.give_up();
+    } else if claim.settle().await.unwrap_or(false) {
+        session.close()?;
+        return Ok(claim);
+    } else {
+        session.progress()?.claim = Some(claim);
+    }
+    Err(error)
+}
+
+impl Session for Multipart {
+    type Progress = Parts;
+
+    fn tasks(&self) -> &Tasks {
+        &self.bucket.tasks
+    }
+
+    async fn send(&self, parts: &mut Parts, chunk: &Chunk) -> Result<()> {
+        let number = parts.tags.len() + 1;
         if number > MOST_PARTS {
             return Err(too_many_parts());
         }
         let query = format!("partNumber={number}&uploadId={}", encode(&self.upload));
-        let call = Call::new(Method::PUT, &self.key, query);
-        self.sending = Some(self.bucket.tasks.spawn("s3 part", part(Arc::clone(&self.bucket), call, chunk)));
+        parts.tags.push(part(&self.bucket, Call::new(Method::PUT, &self.key, query), chunk).await?);
         Ok(())
     }
 
-    /// Waits for the part that is being sent.
-    async fn sent(&mut self) -> Result<()> {
-        let Some(sending) = &mut self.sending else { return Ok(()) };
-        let outcome = sending.map_err(|_| broke_off()).await;
-        self.sending = None;
-        self.tags.push(outcome?.ok_or_else(broke_off)??);
-        Ok(())
+    async fn abort(&self, parts: Option<Parts>) {
+        let call = Call::new(Method::DELETE, &self.key, format!("uploadId={}", encode(&self.upload)));
+        let mut tries = CleanUp::default();
+        while tries.again().await {
+            tries.note(match self.bucket.ask(&call).await {
+                Ok(reply) if reply.is_done() || reply.code() == "NoSuchUpload" => Ok(true),
+                Ok(reply) => Err(reply.refusal("abort a multipart upload")),
+                Err(lost) => Err(lost.error),
+            });
+        }
+        if let Some(error) = tries.failure() {
+            let (storage, key) = (&self.bucket.id, &self.key);
+            tracing::warn!(%storage, %key, %error, "parts of a multipart upload may be left");
+        }
+        // Once it has been aborted, nothing can be completed any more, so the claim is looked at after that.
+        drop(parts);
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.abort_then(None);
-    }
-}
-
-async fn part(bucket: Arc<Bucket>, mut call: Call, chunk: Chunk) -> Result<String> {
+async fn part(bucket: &Bucket, mut call: Call, chunk: &Chunk) -> Result<String> {
     call.data = chunk.data.clone();
     call.payload = if bucket.address.is_tls() {
         // TLS guards the bytes; a second SHA-256 would cost as much as sending them.
@@ -217,31 +202,12 @@ async fn md5(data: Bytes) -> Result<String> {
     tokio::task::spawn_blocking(move || STANDARD.encode(Md5::digest(&data))).await.map_err(|_| broke_off())
 }
 
-async fn abort(bucket: &Bucket, key: &str, upload: &str) {
-    let call = Call::new(Method::DELETE, key, format!("uploadId={}", encode(upload)));
-    let mut tries = CleanUp::default();
-    while tries.again().await {
-        tries.note(match bucket.ask(&call).await {
-            Ok(reply) if reply.is_done() || reply.code() == "NoSuchUpload" => Ok(true),
-            Ok(reply) => Err(reply.refusal("abort a multipart upload")),
-            Err(lost) => Err(lost.error),
-        });
-    }
-    if let Some(error) = tries.failure() {
-        tracing::warn!(storage = %bucket.id, %key, %error, "parts of a multipart upload may be left");
-    }
-}
-
 fn taken_meanwhile() -> Error {
     Error::new(Kind::Passing, "another object took the name during the upload")
 }
 
 fn too_many_parts() -> Error {
     Error::new(Kind::Refused, "S3 takes no more than 10,000 parts, which are 48 GiB here")
-}
-
-fn broke_off() -> Error {
-    Error::new(Kind::Passing, "the upload of a part broke off")
 }
 
 /// "Amazon S3 multipart upload limits" in the S3 user guide.

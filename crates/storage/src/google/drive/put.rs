@@ -14,7 +14,7 @@ use crate::engine::finish::to_the_end;
 use crate::google::fault::is_gone;
 use crate::google::link;
 use crate::google::related::{media_type, related};
-use crate::google::session::Session;
+use crate::google::session::{self, Session};
 use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored, Upload};
 
 /// A file that is to be made.
@@ -48,7 +48,7 @@ pub(super) async fn resumable(
     let wanted = Wanted::new(drive, path.clone(), object);
     let begin = wanted.begin(upload.length());
     let session = to_the_end(&drive.service.tasks, "google_drive upload", begin).await?;
-    let ended = session.store(&mut upload, first).await;
+    let ended = session::store(session, &mut upload, first).await;
     let ended = ended.and_then(|claim| sound(claim, &upload.report().digests().ok_or_else(changed)?));
     if let Err(error) = &ended
         && error.status() == Some(StatusCode::NOT_FOUND)
@@ -129,7 +129,7 @@ impl Wanted {
         let begin = link::begin(call, &metadata, &self.media_type, length);
         let reply = service.ask(&begin).await?;
         match reply.status {
-            status if status.is_success() => Session::of(service, &begin, &reply, made),
+            status if status.is_success() => session::begun(service, &begin, &reply, made),
             _ => Err(self.refusal(&reply)),
         }
     }

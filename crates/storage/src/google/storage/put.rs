@@ -15,7 +15,7 @@ use crate::engine::finish::to_the_end;
 use crate::google::fault::is_another_generation;
 use crate::google::link;
 use crate::google::related::{media_type, related};
-use crate::google::session::Session;
+use crate::google::session::{self, Session};
 use crate::{Chunk, Digests, Object, Result, Stored, Upload};
 
 /// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
@@ -39,7 +39,7 @@ pub(super) async fn resumable(
     let (media_type, length) = (media_type(&object.content_type), upload.length());
     let begin = create(names(object), Begin { bucket: Arc::clone(bucket), media_type, length });
     let session = to_the_end(&bucket.service.tasks, "google_storage upload", begin).await?;
-    let claim = session.store(&mut upload, first).await?;
+    let claim = session::store(session, &mut upload, first).await?;
     sound(claim, &upload.report().digests().ok_or_else(changed)?)?.keep()
 }
 
@@ -131,7 +131,7 @@ impl Create for Begin {
         let reply = service.ask(&begin).await?;
         match reply.status {
             _ if is_taken(&reply) => Ok(Attempt::Taken(reply.refusal("begin an upload"))),
-            status if status.is_success() => Session::of(service, &begin, &reply, made).map(Attempt::Made),
+            status if status.is_success() => session::begun(service, &begin, &reply, made).map(Attempt::Made),
             _ => Err(reply.refusal("begin an upload")),
         }
     }
