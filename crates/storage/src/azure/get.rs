@@ -8,8 +8,8 @@ use stowage_http::body::Body;
 use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::ask::{Account, Call, Reply};
-use super::checked::Checked;
 use super::claim::OWNER;
+use crate::engine::checked::Announced;
 use crate::engine::resume::{Reopen, Resumed};
 use crate::{Download, Error, Fetch, Kind, Result, Served};
 
@@ -39,7 +39,8 @@ pub(super) async fn open(
     };
     // The MD5 of a blob is what its writer said: only ours can be relied on.
     let body = match reply.header("content-md5").filter(|_| served == Served::Whole && reply.header(OWNER).is_some()) {
-        Some(md5) => Body::boxed(Checked::new(body, md5.to_owned())),
+        // One that cannot be read is not the one that was written.
+        Some(md5) => Announced::md5(md5).ok_or_else(unreadable)?.check(body),
         None => body,
     };
     Ok(Download { served, etag: reply.etag(), body })
@@ -61,6 +62,10 @@ fn served(reply: &Reply, wanted: Option<ByteRange>) -> Result<Served> {
         (Some((given, _)), Some(wanted)) if given == wanted && fits(reply, given) => Ok(Served::Part(given)),
         _ => Err(Error::new(Kind::Refused, "Azure sent another range than the one that was asked for")),
     }
+}
+
+fn unreadable() -> Error {
+    Error::new(Kind::Refused, "the object's checksum is none")
 }
 
 /// Whether the length of the body is that of the range, where it is known.

@@ -13,7 +13,6 @@ mod address;
 mod ask;
 mod attempt;
 mod blocks;
-mod checked;
 mod claim;
 mod get;
 mod put;

@@ -1,16 +1,14 @@
 //! A download compared with the digest that its storage announced.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::header::HeaderMap;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use md5::digest::Output;
 use md5::{Digest, Md5};
 use sha2::Sha256;
 use stowage_http::body::{Body, BoxError};
+
+use super::ending::{ToTheEnd, Verdict};
 
 /// A digest of a whole object, as headers announce it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,85 +35,43 @@ impl Announced {
             return Some(Self::Sha256(digest));
         }
         let md5 = text("digest").and_then(|text| listed(text, "md5"));
-        let md5 = md5.or_else(|| text("content-md5").map(|text| text.trim().to_owned()));
-        Some(Self::Md5(STANDARD.decode(md5?).ok()?.try_into().ok()?))
+        Self::md5(md5.as_deref().or_else(|| text("content-md5"))?)
     }
 }
 
-/// Passes the last frame on only when all bytes together have the announced digest.
-#[derive(Debug)]
-pub(crate) struct Checked {
-    body: Body,
-    hasher: Option<Hasher>,
-    last: Option<Bytes>,
+impl Announced {
+    /// The body; its last frame passes only when all bytes together have this digest.
+    pub(crate) fn check(self, body: Body) -> Body {
+        match self {
+            Self::Sha256(announced) => Body::boxed(ToTheEnd::new(body, Checked(Sha256::new(), announced))),
+            Self::Md5(announced) => Body::boxed(ToTheEnd::new(body, Checked(Md5::new(), announced))),
+        }
+    }
+
+    /// An MD5 in base64, as in `Content-MD5`.
+    pub(crate) fn md5(text: &str) -> Option<Self> {
+        Some(Self::Md5(STANDARD.decode(text.trim()).ok()?.try_into().ok()?))
+    }
 }
 
+/// A digest on its way, and the one that was announced.
 #[derive(Debug)]
-enum Hasher {
-    Sha256(Sha256, [u8; 32]),
-    Md5(Md5, [u8; 16]),
-}
+struct Checked<D, const BYTES: usize>(D, [u8; BYTES]);
 
-impl Hasher {
+impl<D, const BYTES: usize> Verdict for Checked<D, BYTES>
+where
+    D: Digest + Send + Unpin + 'static,
+    [u8; BYTES]: From<Output<D>>,
+{
     fn update(&mut self, data: &[u8]) {
-        match self {
-            Self::Sha256(hasher, _) => hasher.update(data),
-            Self::Md5(hasher, _) => hasher.update(data),
+        self.0.update(data);
+    }
+
+    fn end(self) -> Result<(), BoxError> {
+        match <[u8; BYTES]>::from(self.0.finalize()) == self.1 {
+            true => Ok(()),
+            false => Err("the storage's digest does not fit what it sent".into()),
         }
-    }
-
-    fn fits(self) -> bool {
-        match self {
-            Self::Sha256(hasher, announced) => <[u8; 32]>::from(hasher.finalize()) == announced,
-            Self::Md5(hasher, announced) => <[u8; 16]>::from(hasher.finalize()) == announced,
-        }
-    }
-}
-
-impl Checked {
-    pub(crate) fn new(body: Body, announced: Announced) -> Self {
-        let hasher = match announced {
-            Announced::Sha256(digest) => Hasher::Sha256(Sha256::new(), digest),
-            Announced::Md5(digest) => Hasher::Md5(Md5::new(), digest),
-        };
-        Self { body, hasher: Some(hasher), last: None }
-    }
-}
-
-impl HttpBody for Checked {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        while let Some(hasher) = &mut this.hasher {
-            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)) else {
-                if this.hasher.take().is_some_and(|hasher| !hasher.fits()) {
-                    this.last = None;
-                    return Poll::Ready(Some(Err("the storage's digest does not fit what it sent".into())));
-                }
-                break;
-            };
-            let Ok(data) = frame?.into_data() else { continue };
-            if data.is_empty() {
-                continue;
-            }
-            hasher.update(&data);
-            if let Some(before) = this.last.replace(data) {
-                return Poll::Ready(Some(Ok(Frame::data(before))));
-            }
-        }
-        Poll::Ready(this.last.take().map(|data| Ok(Frame::data(data))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.hasher.is_none() && self.last.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let held = self.last.as_ref().map_or(0, Bytes::len) as u64;
-        let rest = self.body.size_hint();
-        rest.exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + held))
     }
 }
 
@@ -128,7 +84,7 @@ mod tests {
     use md5::{Digest, Md5};
     use sha2::Sha256;
 
-    use super::{Announced, Checked};
+    use super::Announced;
     use stowage_http::body::{Body, collect};
 
     fn announced(headers: &[(&'static str, String)]) -> Option<Announced> {
@@ -146,7 +102,7 @@ mod tests {
             ("content-md5", md5.clone()),
         ] {
             let announced = announced(&[(name, value.clone())]).expect("a digest");
-            let body = |text: &'static str| collect(Body::boxed(Checked::new(Body::full(text), announced.clone())), 99);
+            let body = |text: &'static str| collect(announced.clone().check(Body::full(text)), 99);
             assert_eq!(body("abc").await.unwrap(), "abc", "{name}: {value}");
             for wrong in ["abd", "ab", "", "abcd"] {
                 assert!(body(wrong).await.is_err(), "{name}: {value} {wrong}");

@@ -14,7 +14,7 @@
 //! | `lost` | a call without an answer: may it have had its effect? |
 //! | `api` | calls to a vendor's HTTP API, and its answers |
 //! | `resume` | a download that goes on where its connection broke |
-//! | `ending`, `checked` | the last frame waits for the end of an upload, or for the digest of a download |
+//! | `ending`, `checked` | the last frame waits for the end of a body, and for its digest |
 //! | `options`, `endpoint`, `origin` | where a vendor's servers are: the operator's word, the plan's word |
 //! | `today` | which storage of today's plan a pointer means |
 //! | `discreet` | errors without secrets, around every driver |

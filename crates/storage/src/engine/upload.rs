@@ -129,7 +129,8 @@ impl Upload {
         let ended = first.as_ref().is_some_and(|chunk| chunk.last);
         let source = Source { first, sent: None, rest: (!ended).then_some(self) };
         let stream = stream::unfold(source, |mut source| async { source.next().await.map(|bytes| (bytes, source)) });
-        Body::boxed(ToTheEnd::new(Body::boxed(Stream { stream: stream.boxed(), left })))
+        // Without this a connection that has all the announced bytes would never come to the end, and so to the report.
+        Body::boxed(ToTheEnd::new(Body::boxed(Stream { stream: stream.boxed(), left }), ()))
     }
 
     fn next_size(&self) -> usize {

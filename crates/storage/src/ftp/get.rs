@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{FutureExt, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use stowage_http::body::{Body, BoxError};
@@ -15,6 +15,7 @@ use super::look::Found;
 use super::pool::Lease;
 use super::session::Session;
 use super::transfer::Transfer;
+use crate::engine::ending::ToTheEnd;
 use crate::engine::finish::clean_up;
 use crate::engine::resume::{Reopen, Resumed};
 use crate::engine::tries::Tries;
@@ -156,45 +157,47 @@ struct Reading {
 
 impl Reading {
     fn body(self) -> Body {
-        let pieces = stream::unfold(Some((self, Bytes::new())), |state| async {
-            let (mut reading, held) = state?;
+        let to_the_end = self.to_the_end;
+        let pieces = stream::unfold(Some(self), |reading| async {
+            let mut reading = reading?;
             match reading.next().await {
-                // One piece is held back: the last one goes only with the server's word that it was the last.
-                Ok(Next::Piece(piece)) if held.is_empty() && reading.to_the_end => Some((None, Some((reading, piece)))),
-                Ok(Next::Piece(piece)) if reading.to_the_end => Some((Some(Ok(held)), Some((reading, piece)))),
-                Ok(Next::Piece(piece)) => Some((Some(Ok(piece)), Some((reading, Bytes::new())))),
-                Ok(Next::Cut) => None,
-                Ok(Next::End) => {
-                    let Open { mut session, transfer } = reading.open.take()?;
-                    match transfer.finish(&mut session).await.told("read an object") {
-                        Ok(_) => {
-                            session.leave();
-                            Some((Some(Ok(held)), None))
-                        }
-                        Err(error) => Some((Some(Err(BoxError::from(error))), None)),
-                    }
-                }
-                Err(fault) => {
-                    reading.open = None;
-                    Some((Some(Err(fault.because("read an object").into())), None))
-                }
+                Ok(Some(piece)) => Some((Ok(Frame::data(piece)), Some(reading))),
+                Ok(None) => None,
+                Err(error) => Some((Err(BoxError::from(error)), None)),
             }
         });
-        let frames = pieces.filter_map(std::future::ready).map(|piece| piece.map(Frame::data));
-        Body::boxed(StreamBody::new(frames))
+        let body = Body::boxed(StreamBody::new(pieces));
+        // The last piece goes only with the server's word that it was the last.
+        if to_the_end { Body::boxed(ToTheEnd::new(body, ())) } else { body }
     }
 
-    async fn next(&mut self) -> std::result::Result<Next, Fault> {
+    /// The next piece; `None` at the end, and where no more is wanted of an object that goes on.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
         if self.left == 0 && !self.to_the_end {
-            return Ok(Next::Cut);
+            return Ok(None);
         }
-        let Some(open) = &mut self.open else { return Ok(Next::Cut) };
+        match self.read().await {
+            Ok(None) => {}
+            Ok(piece) => return Ok(piece),
+            Err(fault) => {
+                self.open = None;
+                return Err(fault.because("read an object"));
+            }
+        }
+        let Some(Open { mut session, transfer }) = self.open.take() else { return Ok(None) };
+        transfer.finish(&mut session).await.told("read an object")?;
+        session.leave();
+        Ok(None)
+    }
+
+    async fn read(&mut self) -> std::result::Result<Option<Bytes>, Fault> {
+        let Some(open) = &mut self.open else { return Ok(None) };
         let mut piece = BytesMut::new();
         match open.transfer.read(&mut piece).await {
-            Ok(0) => return Ok(Next::End),
+            Ok(0) => return Ok(None),
             // Not every server ends TLS before it closes; the length and the completion reply say enough.
             Err(Fault::Broken(error)) if self.left == 0 && error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Ok(Next::End);
+                return Ok(None);
             }
             other => other?,
         };
@@ -202,7 +205,7 @@ impl Reading {
             piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         }
         self.left = self.left.saturating_sub(piece.len() as u64);
-        Ok(Next::Piece(piece.freeze()))
+        Ok(Some(piece.freeze()))
     }
 }
 
@@ -215,11 +218,4 @@ impl Drop for Reading {
             });
         }
     }
-}
-
-enum Next {
-    Piece(Bytes),
-    /// The object goes on, but no more of it is wanted.
-    Cut,
-    End,
 }

@@ -3,8 +3,6 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use http::StatusCode;
 use http::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
@@ -14,7 +12,7 @@ use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::service::Service;
 use crate::engine::api::{Call, Reply};
-use crate::engine::checked::{Announced, Checked};
+use crate::engine::checked::Announced;
 use crate::engine::resume::{Reopen, Resumed};
 use crate::{Download, Error, Kind, Result, Served};
 
@@ -48,7 +46,7 @@ pub(super) async fn open(source: &impl Source, wanted: Option<ByteRange>) -> Res
         (None, _) => body,
     };
     let body = match announced(&reply.headers).filter(|_| served == Served::Whole) {
-        Some(md5) => Body::boxed(Checked::new(body, md5)),
+        Some(md5) => md5.check(body),
         None => body,
     };
     Ok(Download { served, etag: version, body })
@@ -61,8 +59,7 @@ fn announced(headers: &HeaderMap) -> Option<Announced> {
         return None;
     }
     let hashes = headers.get_all("x-goog-hash").iter().filter_map(|value| value.to_str().ok());
-    let md5 = hashes.flat_map(|value| value.split(',')).find_map(|hash| hash.trim().strip_prefix("md5="))?;
-    Some(Announced::Md5(STANDARD.decode(md5).ok()?.try_into().ok()?))
+    hashes.flat_map(|value| value.split(',')).find_map(|hash| Announced::md5(hash.trim().strip_prefix("md5=")?))
 }
 
 fn ranged(source: &impl Source, range: Option<ByteRange>) -> Result<Call> {

@@ -12,7 +12,7 @@ use super::link::Link;
 use super::query::query;
 use super::web::{discard, is_encoded, is_gone, refusal};
 use super::{BASE64, Http, URL, decide, resume};
-use crate::engine::checked::{Announced, Checked};
+use crate::engine::checked::Announced;
 use crate::error::{Error, Kind, Result};
 use crate::{Download, Fetch, Location, Served};
 
@@ -144,7 +144,7 @@ async fn whole(
             let announced = Announced::of(response.headers());
             let body = resume::whatever_breaks(&http.web, link, response, all, length);
             match announced {
-                Some(announced) => Body::boxed(Checked::new(body, announced)),
+                Some(announced) => announced.check(body),
                 None => body,
             }
         }
