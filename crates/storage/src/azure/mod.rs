@@ -32,6 +32,7 @@ use super::{
     Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
     Stored, Upload,
 };
+use crate::engine::read;
 
 /// The `azure` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
@@ -80,7 +81,8 @@ impl Backend for Azure {
     fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
         Box::pin(async move {
             let (container, blob) = place(location)?;
-            get::open(&self.account, container, blob, fetch).await
+            let (container, blob) = (container.map(str::to_owned), blob.to_owned());
+            read::open(get::Stored { account: Arc::clone(&self.account), container, blob }, fetch.range).await
         })
     }
 

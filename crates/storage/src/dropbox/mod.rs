@@ -23,6 +23,7 @@ use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
     Spelling, Stored, Upload,
 };
+use crate::engine::read;
 
 /// The `dropbox` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
@@ -67,7 +68,10 @@ impl Backend for Dropbox {
     }
 
     fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move { get::open(&self.account, id_of(location)?, fetch).await })
+        Box::pin(async move {
+            let id = id_of(location)?.to_owned();
+            read::open(get::Stored { account: Arc::clone(&self.account), id }, fetch.range).await
+        })
     }
 
     fn url(&self, name: &str) -> String {

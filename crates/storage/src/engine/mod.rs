@@ -13,7 +13,7 @@
 //! | `tries` | when an exact request is repeated, and for how long |
 //! | `lost` | a call without an answer: may it have had its effect? |
 //! | `api` | calls to a vendor's HTTP API, and its answers |
-//! | `resume` | a download that goes on where its connection broke |
+//! | `read`, `resume` | a download: the whole object or a range of it, going on where its connection broke |
 //! | `ending`, `checked` | the last frame waits for the end of a body, and for its digest |
 //! | `options`, `endpoint`, `origin` | where a vendor's servers are: the operator's word, the plan's word |
 //! | `today` | which storage of today's plan a pointer means |
@@ -32,6 +32,7 @@ pub(crate) mod lost;
 pub(crate) mod names;
 pub(crate) mod options;
 pub(crate) mod origin;
+pub(crate) mod read;
 pub(crate) mod resume;
 pub(crate) mod session;
 pub(crate) mod spool;

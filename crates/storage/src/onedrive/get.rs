@@ -1,39 +1,37 @@
 //! Reading an item, or a range of it: Graph answers with an address that is good for a short time and takes no token
 //! (`learn.microsoft.com/graph/api/driveitem-get-content`).
 
-use std::sync::Arc;
-
-use futures_util::FutureExt;
-use http::header::{CONTENT_RANGE, ETAG, LOCATION, RANGE};
-use http::{HeaderValue, Method, StatusCode};
-use http_body::Body as _;
-use stowage_http::body::Body;
-use stowage_http::range::{ByteRange, Exact, content_range};
+use http::header::{ETAG, LOCATION, RANGE};
+use http::{Method, StatusCode};
+use stowage_http::range::ByteRange;
 
 use super::claim::tag;
-use super::drive::{Shared, is_missing, value};
+use super::drive::{Shared, is_missing};
 use crate::engine::api::{Call, Reply};
-use crate::engine::resume::{Reopen, Resumed};
-use crate::{Download, Error, Fetch, Kind, Result, Served};
+use crate::engine::read::{self, Given, Source};
+use crate::{Error, Kind, Result};
 
-/// Opens an item.
-pub(super) async fn open(drive: &Shared, place: (&str, &str), fetch: Fetch<'_>) -> Result<Download> {
-    let call = drive.item(Method::GET, place, "/content").object();
-    let mut reply = follow(drive, &call, fetch.range).await?;
-    let served = served(&reply, fetch.range)?;
-    let body = std::mem::take(&mut reply.body);
-    let (first, length) = match served {
-        Served::Part(range) => (range.first, Some(range.len())),
-        Served::Whole => (0, body.size_hint().exact()),
-    };
-    let version = reply.headers.get(ETAG).cloned();
-    let etag = version.as_ref().and_then(|version| version.to_str().ok()).map(tag);
-    let body = match (length, version) {
-        (Some(length), Some(version)) => resumed(Arc::clone(drive), call, body, (first, length), version),
-        (Some(length), None) => Body::boxed(Exact::new(body, length)),
-        (None, _) => body,
-    };
-    Ok(Download { served, etag, body })
+/// An item that a pointer names: its drive's id and its own.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) drive: Shared,
+    pub(super) place: (String, String),
+}
+
+impl Source for Stored {
+    const VENDOR: &'static str = "OneDrive";
+
+    async fn ask(&self, range: Option<ByteRange>, _: Option<&str>) -> Result<Given> {
+        let (drive, item) = &self.place;
+        let call = self.drive.item(Method::GET, (drive, item), "/content").object();
+        let reply = follow(&self.drive, &call, range).await?;
+        if !matches!(reply.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+            return Err(reply.refusal("send an object"));
+        }
+        let version = reply.headers.get(ETAG).and_then(|version| version.to_str().ok()).map(str::to_owned);
+        let etag = version.as_deref().map(tag);
+        Ok(Given { version, etag, ..Given::of(reply.status, &reply.headers, reply.body) })
+    }
 }
 
 /// Asks where the bytes are, and for the bytes. An address is good for a short time: one that is good no more is asked for
@@ -64,7 +62,7 @@ async fn ask(drive: &Shared, call: &Call, range: Option<ByteRange>) -> Result<Re
             address.ok_or_else(|| Error::new(Kind::Refused, "OneDrive did not say where an object can be read"))?;
         let mut call = drive.given(Method::GET, address)?.object();
         if let Some(range) = range {
-            call.headers.insert(RANGE, value(&range.header())?);
+            call.headers.insert(RANGE, read::header(range)?);
         }
         reply = drive.ask_without_token(&call).await?;
     }
@@ -73,45 +71,3 @@ async fn ask(drive: &Shared, call: &Call, range: Option<ByteRange>) -> Result<Re
 
 /// Addresses that lead to others.
 const MOST_HOPS: u32 = 4;
-
-fn served(reply: &Reply, wanted: Option<ByteRange>) -> Result<Served> {
-    if !reply.is_done() {
-        return Err(reply.refusal("send an object"));
-    }
-    match reply.status {
-        StatusCode::OK => return Ok(Served::Whole),
-        StatusCode::PARTIAL_CONTENT => {}
-        _ => return Err(reply.refusal("send an object")),
-    }
-    let given = reply.headers.get(CONTENT_RANGE).and_then(|header| content_range(header.to_str().ok()?));
-    match (given, wanted) {
-        (Some((given, _)), Some(wanted))
-            if given == wanted && reply.body.size_hint().exact().is_none_or(|length| length == given.len()) =>
-        {
-            Ok(Served::Part(given))
-        }
-        _ => Err(Error::new(Kind::Refused, "OneDrive sent another range than the one that was asked for")),
-    }
-}
-
-/// Wraps a body so that a break in the middle is mended by asking for the rest of the same version, at a new address.
-fn resumed(drive: Shared, call: Call, body: Body, (first, length): (u64, u64), version: HeaderValue) -> Body {
-    if length == 0 {
-        return body;
-    }
-    let last = first + length - 1;
-    let reopen: Reopen = Box::new(move |passed| {
-        let (drive, call, version) = (Arc::clone(&drive), call.clone(), version.clone());
-        let rest = ByteRange { first: first + passed, last };
-        async move {
-            let mut reply = follow(&drive, &call, Some(rest)).await?;
-            let same = reply.headers.get(ETAG) == Some(&version);
-            match served(&reply, Some(rest))? {
-                Served::Part(_) if same => Ok(std::mem::take(&mut reply.body)),
-                _ => Err(Error::new(Kind::Refused, "OneDrive sent another version in the middle of an object")),
-            }
-        }
-        .boxed()
-    });
-    Body::boxed(Resumed::new(body, length, reopen))
-}

@@ -25,6 +25,7 @@ use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
     Spelling, Stored, Upload,
 };
+use crate::engine::read;
 
 /// The `onedrive` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
@@ -69,7 +70,11 @@ impl Backend for OneDrive {
     }
 
     fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
-        Box::pin(async move { get::open(&self.drive, place(location)?, fetch).await })
+        Box::pin(async move {
+            let (drive, item) = place(location)?;
+            let place = (drive.to_owned(), item.to_owned());
+            read::open(get::Stored { drive: Arc::clone(&self.drive), place }, fetch.range).await
+        })
     }
 
     fn url(&self, name: &str) -> String {

@@ -29,6 +29,7 @@ use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
     Spelling, Stored, Upload,
 };
+use crate::engine::read;
 
 /// The `s3` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
@@ -79,7 +80,8 @@ impl Backend for S3 {
     fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
         Box::pin(async move {
             let (bucket, key) = place(location)?;
-            get::open(&self.bucket, bucket, key, fetch).await
+            let (named, key) = (bucket.map(str::to_owned), key.to_owned());
+            read::open(get::Stored { bucket: Arc::clone(&self.bucket), named, key }, fetch.range).await
         })
     }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::Method;
+use stowage_http::range::ByteRange;
 
 use super::file::Drive;
-use crate::engine::api::{Call, Reply};
+use crate::engine::read::{Given, Source};
 use crate::google::fault::is_gone;
-use crate::google::read::Source;
-use crate::google::service::Service;
+use crate::google::read::{VENDOR, ask, given};
 use crate::{Error, Kind, Result};
 
 /// A file that a pointer names.
@@ -19,24 +19,16 @@ pub(super) struct File {
 }
 
 impl Source for File {
-    fn service(&self) -> &Arc<Service> {
-        &self.drive.service
-    }
+    const VENDOR: &'static str = VENDOR;
 
-    fn call(&self) -> Call {
+    async fn ask(&self, range: Option<ByteRange>, _: Option<&str>) -> Result<Given> {
+        let service = &self.drive.service;
         let target = format!("/drive/v3/files/{}?alt=media&supportsAllDrives=true", self.id);
-        self.drive.service.call(Method::GET, &target)
-    }
-
-    fn is_gone(&self, reply: &Reply) -> bool {
-        is_gone(reply)
-    }
-
-    /// Downloads have no tag, so the file is asked for its revision. It is asked after the bytes have begun to come: a file
-    /// that has an old revision then had it before.
-    async fn version(&self, _: &HeaderMap) -> Result<Option<String>> {
-        let resource = self.drive.look(&self.id).await?;
-        let resource = resource.ok_or_else(|| Error::new(Kind::Missing, "the file is gone"))?;
-        Ok(resource.head_revision_id)
+        let reply = ask(service, service.call(Method::GET, &target), range, is_gone).await?;
+        // Downloads have no tag, so the file is asked for its revision. It is asked after the bytes have begun to come: a
+        // file that has an old revision then had it before.
+        let file = self.drive.look(&self.id).await?;
+        let file = file.ok_or_else(|| Error::new(Kind::Missing, "the file is gone"))?;
+        Ok(given(reply, file.head_revision_id))
     }
 }

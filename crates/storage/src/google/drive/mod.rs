@@ -19,8 +19,8 @@ use stowage_base::settings::Settings;
 
 use self::file::Drive;
 use self::name::{Path, is_id};
-use super::read;
 use super::service::Service;
+use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
     Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
@@ -75,7 +75,7 @@ impl Backend for GoogleDrive {
     fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
         Box::pin(async move {
             let file = get::File { drive: Arc::clone(&self.drive), id: id(location)?.to_owned() };
-            read::open(&file, fetch.range).await
+            read::open(file, fetch.range).await
         })
     }
 

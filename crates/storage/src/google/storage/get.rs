@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::Method;
+use stowage_http::range::ByteRange;
 
 use super::bucket::Bucket;
 use crate::Result;
-use crate::engine::api::{Call, Reply};
+use crate::engine::api::Reply;
+use crate::engine::read::{Given, Source};
 use crate::google::fault::{is_another_generation, is_gone};
-use crate::google::read::Source;
-use crate::google::service::Service;
+use crate::google::read::{VENDOR, ask, given};
 
 /// An object that a pointer names. Those of KAZOO's pointers have no generation.
 #[derive(Debug, Clone)]
@@ -20,23 +21,17 @@ pub(super) struct Stored {
 }
 
 impl Source for Stored {
-    fn service(&self) -> &Arc<Service> {
-        &self.bucket.service
-    }
+    const VENDOR: &'static str = VENDOR;
 
-    /// With the condition rather than `generation=`: an object that was removed from a bucket with versions is gone.
-    fn call(&self) -> Call {
+    async fn ask(&self, range: Option<ByteRange>, _: Option<&str>) -> Result<Given> {
+        // With the condition rather than `generation=`: an object that was removed from a bucket with versions is gone.
         let generation = self.generation.as_deref();
         let condition = generation.map(|generation| format!("&ifGenerationMatch={generation}")).unwrap_or_default();
         let target = format!("{}?alt=media{condition}", self.bucket.path(&self.name));
-        self.bucket.service.call(Method::GET, &target)
-    }
-
-    fn is_gone(&self, reply: &Reply) -> bool {
-        is_gone(reply) || (self.generation.is_some() && is_another_generation(reply))
-    }
-
-    async fn version(&self, headers: &HeaderMap) -> Result<Option<String>> {
-        Ok(headers.get("x-goog-generation").and_then(|value| Some(value.to_str().ok()?.to_owned())))
+        let service = &self.bucket.service;
+        let is_gone = |reply: &Reply| is_gone(reply) || (generation.is_some() && is_another_generation(reply));
+        let reply = ask(service, service.call(Method::GET, &target), range, is_gone).await?;
+        let version = reply.headers.get("x-goog-generation").and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        Ok(given(reply, version))
     }
 }

@@ -14,8 +14,8 @@ use serde_json::Value;
 use stowage_base::settings::Settings;
 
 use self::bucket::{Bucket, is_bucket, is_generation, name_fault};
-use super::read;
 use super::service::Service;
+use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
     Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
@@ -76,7 +76,7 @@ impl Backend for GoogleStorage {
     fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>> {
         Box::pin(async move {
             let (bucket, name, generation) = self.place(location)?;
-            read::open(&get::Stored { bucket, name, generation }, fetch.range).await
+            read::open(get::Stored { bucket, name, generation }, fetch.range).await
         })
     }
 

@@ -1,0 +1,133 @@
+//! Downloads: the whole object or a range of it, going on where the connection breaks, under the same version only.
+
+use std::future::Future;
+
+use futures_util::FutureExt;
+use http::StatusCode;
+use http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
+use http_body::Body as _;
+use stowage_http::body::Body;
+use stowage_http::range::{ByteRange, Exact, content_range};
+
+use super::checked::Announced;
+use super::resume::{Reopen, Resumed};
+use crate::{Download, Error, Kind, Result, Served};
+
+/// An object that can be read.
+pub(crate) trait Source: Clone + Send + Sync + 'static {
+    /// The vendor, for people.
+    const VENDOR: &'static str;
+
+    /// Asks for all of it, or for a range. With `version` a download goes on, and the answer has to be of that version: a
+    /// vendor that takes a condition is told.
+    ///
+    /// # Errors
+    /// Every failure; `Missing` where the object is gone.
+    fn ask(&self, range: Option<ByteRange>, version: Option<&str>) -> impl Future<Output = Result<Given>> + Send;
+}
+
+/// What a vendor has begun to give.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) extent: Extent,
+    pub(crate) body: Body,
+    /// The body's length in bytes, where it is known.
+    pub(crate) length: Option<u64>,
+    /// What names these very bytes; without it nothing can be asked for after a break.
+    pub(crate) version: Option<String>,
+    /// The storage's tag, as pointers have it.
+    pub(crate) etag: Option<String>,
+    /// The digest of the whole object, where it can be relied on.
+    pub(crate) digest: Option<Announced>,
+}
+
+/// How much of an object an answer has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Extent {
+    Whole,
+    /// A range; `None` where the answer does not say which.
+    Part(Option<ByteRange>),
+}
+
+impl Extent {
+    /// As a `Content-Range` says.
+    pub(crate) fn part(header: Option<&str>) -> Self {
+        Self::Part(header.and_then(content_range).map(|(range, _)| range))
+    }
+}
+
+impl Given {
+    /// An answer with a status of success.
+    pub(crate) fn of(status: StatusCode, headers: &HeaderMap, body: Body) -> Self {
+        let extent = match status {
+            StatusCode::PARTIAL_CONTENT => {
+                Extent::part(headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok()))
+            }
+            _ => Extent::Whole,
+        };
+        let length = body.size_hint().exact();
+        Self { extent, body, length, version: None, etag: None, digest: None }
+    }
+
+    /// What was served, which has to be what was asked for, or all.
+    fn served(&self, wanted: Option<ByteRange>, vendor: &str) -> Result<Served> {
+        let fits = |range: ByteRange| self.length.is_none_or(|length| length == range.len());
+        match (self.extent, wanted) {
+            (Extent::Whole, _) => Ok(Served::Whole),
+            (Extent::Part(Some(given)), Some(wanted)) if given == wanted && fits(given) => Ok(Served::Part(given)),
+            (Extent::Part(_), _) => {
+                let text = format!("{vendor} sent another range than the one that was asked for");
+                Err(Error::new(Kind::Refused, text))
+            }
+        }
+    }
+}
+
+/// Opens an object.
+pub(crate) async fn open<S: Source>(source: S, wanted: Option<ByteRange>) -> Result<Download> {
+    let given = source.ask(wanted, None).await?;
+    let served = given.served(wanted, S::VENDOR)?;
+    let Given { body, length, version, etag, digest, .. } = given;
+    let range = match served {
+        Served::Part(range) => Some(range),
+        Served::Whole => length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last }),
+    };
+    let body = match (range, version) {
+        (Some(range), Some(version)) => resumed(source, body, range, version),
+        (Some(range), None) => Body::boxed(Exact::new(body, range.len())),
+        // Of unknown length, or empty.
+        (None, _) => body,
+    };
+    let body = match digest.filter(|_| served == Served::Whole) {
+        Some(digest) => digest.check(body),
+        None => body,
+    };
+    Ok(Download { served, etag, body })
+}
+
+/// Wraps a body so that a break in the middle is mended by asking for the rest of the same version.
+fn resumed<S: Source>(source: S, body: Body, range: ByteRange, version: String) -> Body {
+    let reopen: Reopen = Box::new(move |passed| {
+        let (source, version) = (source.clone(), version.clone());
+        let rest = ByteRange { first: range.first + passed, last: range.last };
+        async move {
+            let given = source.ask(Some(rest), Some(&version)).await?;
+            match given.served(Some(rest), S::VENDOR)? {
+                Served::Part(_) if given.version == Some(version) => Ok(given.body),
+                Served::Part(_) | Served::Whole => Err(changed(S::VENDOR)),
+            }
+        }
+        .boxed()
+    });
+    Body::boxed(Resumed::new(body, range.len(), reopen))
+}
+
+/// The error for an object that is not any more what it was when its download began.
+pub(crate) fn changed(vendor: &str) -> Error {
+    Error::new(Kind::Refused, format!("{vendor} sent another version in the middle of an object"))
+}
+
+/// The value of a `Range` header.
+pub(crate) fn header(range: ByteRange) -> Result<HeaderValue> {
+    HeaderValue::try_from(range.header()).map_err(|_| Error::new(Kind::Refused, "a range that cannot be asked for"))
+}
