@@ -3,20 +3,15 @@
 use std::path::PathBuf;
 
 use stowage_base::reader::Section;
-use stowage_storage::{Endpoints, Options};
+use stowage_storage::{Options, endpoints};
 use url::Url;
 
 /// Reads the section.
 pub(super) fn read(mut section: Section<'_>) -> Options {
     let root = section.text("file_root", "");
     let mut inner = section.section("endpoints");
-    let endpoints = Endpoints {
-        google_api: endpoint(&mut inner, "google_api", "https://www.googleapis.com"),
-        google_oauth: endpoint(&mut inner, "google_oauth", ""),
-        dropbox_content: endpoint(&mut inner, "dropbox_content", "https://content.dropboxapi.com"),
-        dropbox_api: endpoint(&mut inner, "dropbox_api", "https://api.dropboxapi.com"),
-        graph: endpoint(&mut inner, "graph", "https://graph.microsoft.com"),
-    };
+    let endpoints = endpoints().into_iter();
+    let endpoints = endpoints.map(|(key, default)| (key, endpoint(&mut inner, key, default))).collect();
     inner.finish();
     section.finish();
     Options { file_root: (!root.is_empty()).then(|| PathBuf::from(root)), endpoints }

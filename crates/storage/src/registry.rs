@@ -1,5 +1,6 @@
 //! From a plan's `handler` text and settings to an opened [`Backend`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub struct Driver {
     pub server: Server,
     /// Settings that nobody gets to see, besides `secret`, `password`, the values of `headers` and what a URL hides.
     pub secrets: &'static [&'static str],
+    /// The keys of `[storage.endpoints]` that say where the vendor's servers are, with their defaults. Drivers of one vendor
+    /// may name the same ones.
+    pub endpoints: &'static [(&'static str, &'static str)],
     /// Opens it; nothing is sent. Fails with `Settings`.
     pub open: fn(&Settings, &Context) -> Result<Arc<dyn Backend>>,
 }
@@ -85,6 +89,12 @@ pub(super) const FILE_NAME: usize = 255;
 #[must_use]
 pub fn driver(handler: &str) -> Option<&'static Driver> {
     DRIVERS.iter().copied().find(|driver| driver.handler == handler)
+}
+
+/// The keys of `[storage.endpoints]` with their defaults, each once.
+#[must_use]
+pub fn endpoints() -> BTreeMap<&'static str, &'static str> {
+    DRIVERS.iter().flat_map(|driver| driver.endpoints).copied().collect()
 }
 
 /// What drivers need of the rest of the program; cheap to clone.

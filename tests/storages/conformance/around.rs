@@ -40,23 +40,15 @@ pub struct Around {
 
 impl Default for Around {
     fn default() -> Self {
-        let none = String::new;
-        let endpoints = Endpoints {
-            google_api: none(),
-            google_oauth: none(),
-            dropbox_content: none(),
-            dropbox_api: none(),
-            graph: none(),
-        };
         // Nobody listens there.
         Self {
             root: None,
             ca: None,
             silence: Duration::from_secs(15),
-            endpoints,
+            endpoints: Endpoints::default(),
             allow: vec!["127.0.0.0/8".to_owned()],
             looking_every: None,
-            couch: ("http://127.0.0.1:9".to_owned(), none(), none()),
+            couch: ("http://127.0.0.1:9".to_owned(), String::new(), String::new()),
             auth: "system_auth".to_owned(),
         }
     }

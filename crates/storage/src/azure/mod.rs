@@ -43,6 +43,7 @@ pub(super) const DRIVER: Driver = Driver {
     schema: include_str!("schema.json"),
     server: Server::Host(&["account", "host", "scheme", "port"]),
     secrets: &["key"],
+    endpoints: &[],
     open: |settings, context| Ok(Arc::new(Azure::open(settings, context)?)),
 };
 

@@ -11,11 +11,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stowage_base::tasks::Tasks;
 
-use crate::Endpoints;
 use crate::engine::api::{Api, Call, Fault, Lost, Reply, Vendor};
 use crate::engine::endpoint::Endpoint;
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Context, Error, Kind, Result};
+
+/// For uploads and downloads, and for all other calls.
+pub(super) const ENDPOINTS: &[(&str, &str)] =
+    &[(CONTENT, "https://content.dropboxapi.com"), (API, "https://api.dropboxapi.com")];
+const CONTENT: &str = "dropbox_content";
+const API: &str = "dropbox_api";
 
 static DROPBOX: Vendor = Vendor { name: "Dropbox", fault };
 
@@ -43,8 +48,8 @@ pub(super) struct File {
 
 impl Account {
     pub(super) fn open(id: &str, grant: String, context: &Context) -> Result<Self> {
-        let Endpoints { dropbox_content, dropbox_api, .. } = &context.options.endpoints;
-        let (content, rpc) = (Endpoint::read(dropbox_content)?, Endpoint::read(dropbox_api)?);
+        let endpoints = &context.options.endpoints;
+        let (content, rpc) = (Endpoint::read(endpoints.get(CONTENT))?, Endpoint::read(endpoints.get(API))?);
         let api = Api::new(&DROPBOX, context.client.clone(), vec![content.origin.clone(), rpc.origin.clone()]);
         let key = Key { subject: Subject::Document(grant), scope: SCOPE, endpoint: None };
         let authorized = Authorized::new(api, context.oauth.clone(), key);

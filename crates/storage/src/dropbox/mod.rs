@@ -34,6 +34,7 @@ pub(super) const DRIVER: Driver = Driver {
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],
+    endpoints: account::ENDPOINTS,
     open: |settings, context| Ok(Arc::new(Dropbox::open(settings, context)?)),
 };
 

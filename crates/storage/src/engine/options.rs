@@ -1,5 +1,6 @@
 //! What the operator says of storages.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// `[storage]`: what the operator says of every storage.
@@ -11,17 +12,24 @@ pub struct Options {
     pub endpoints: Endpoints,
 }
 
-/// `[storage.endpoints]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoints {
-    /// Google Storage and Drive.
-    pub google_api: String,
-    /// Google's token endpoint; empty: what the provider document says.
-    pub google_oauth: String,
-    /// Dropbox uploads and downloads.
-    pub dropbox_content: String,
-    /// Dropbox calls.
-    pub dropbox_api: String,
-    /// Microsoft Graph.
-    pub graph: String,
+/// `[storage.endpoints]`: an address for every key that the drivers name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoints(BTreeMap<&'static str, String>);
+
+impl FromIterator<(&'static str, String)> for Endpoints {
+    fn from_iter<T: IntoIterator<Item = (&'static str, String)>>(addresses: T) -> Self {
+        Self(addresses.into_iter().collect())
+    }
+}
+
+impl Endpoints {
+    /// Puts an address in place of the one that a key has.
+    pub fn set(&mut self, key: &'static str, address: impl Into<String>) {
+        self.0.insert(key, address.into());
+    }
+
+    /// The address of a key; empty where there is none.
+    pub(crate) fn get(&self, key: &str) -> &str {
+        self.0.get(key).map_or("", String::as_str)
+    }
 }

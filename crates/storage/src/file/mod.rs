@@ -28,6 +28,7 @@ pub(super) const DRIVER: Driver = Driver {
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],
+    endpoints: &[],
     open: |settings, context| Ok(Arc::new(Directory::open(settings, context)?)),
 };
 

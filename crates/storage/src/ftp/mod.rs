@@ -53,6 +53,7 @@ pub(super) const DRIVER: Driver = Driver {
     schema: include_str!("schema.json"),
     server: Server::Url,
     secrets: &[],
+    endpoints: &[],
     open: |settings, context| Ok(Arc::new(Ftp::open(settings, context)?)),
 };
 

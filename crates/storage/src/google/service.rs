@@ -13,6 +13,11 @@ use crate::engine::api::{Api, Call, Lost, Reply, Vendor};
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Context, Error, Kind, Result};
 
+/// Of both storages. Without a token endpoint, what the provider document says.
+pub(super) const ENDPOINTS: &[(&str, &str)] = &[(API, "https://www.googleapis.com"), (OAUTH, "")];
+const API: &str = "google_api";
+const OAUTH: &str = "google_oauth";
+
 static GOOGLE: Vendor = Vendor { name: "Google", fault };
 
 /// Google's API as one grant may use it.
@@ -35,11 +40,11 @@ impl Service {
     pub(super) fn open(settings: &Settings, context: &Context, subject: Subject, scope: &'static str) -> Result<Self> {
         let endpoints = &context.options.endpoints;
         let wrong = || Error::new(Kind::Settings, "the configured endpoint google_api is no http or https URL");
-        let url: Url = endpoints.google_api.parse().map_err(|_| wrong())?;
+        let url: Url = endpoints.get(API).parse().map_err(|_| wrong())?;
         let origin = Origin::of(&url).ok_or_else(wrong)?;
         let api = Api::new(&GOOGLE, context.client.clone(), vec![origin.clone()]);
         let grant = subject.to_string();
-        let endpoint = Some(endpoints.google_oauth.clone()).filter(|endpoint| !endpoint.is_empty());
+        let endpoint = Some(endpoints.get(OAUTH).to_owned()).filter(|endpoint| !endpoint.is_empty());
         let authorized = Authorized::new(api, context.oauth.clone(), Key { subject, scope, endpoint });
         let prefix = url.path().trim_end_matches('/').to_owned();
         Ok(Self { id: settings.id().to_owned(), origin, grant, tasks: context.tasks.clone(), prefix, authorized })

@@ -51,6 +51,7 @@ pub(super) const DRIVER: Driver = Driver {
     schema: include_str!("schema.json"),
     server: Server::Url,
     secrets: &[],
+    endpoints: &[],
     open: |settings, context| Ok(Arc::new(Http::open(settings, context)?)),
 };
 

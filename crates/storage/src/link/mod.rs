@@ -14,6 +14,7 @@ pub(super) const DRIVER: Driver = Driver {
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],
+    endpoints: &[],
     open: |settings, _| {
         Err(settings.wrong("handler", "is link: links are read, but nothing can be stored in one").into())
     },

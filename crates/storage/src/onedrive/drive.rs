@@ -16,6 +16,9 @@ use crate::engine::endpoint::Endpoint;
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Budget, Context, Error, Kind, Result};
 
+pub(super) const ENDPOINTS: &[(&str, &str)] = &[(GRAPH, "https://graph.microsoft.com")];
+const GRAPH: &str = "graph";
+
 static ONEDRIVE: Vendor = Vendor { name: "OneDrive", fault };
 
 /// The drive of whoever gave the grant.
@@ -75,7 +78,7 @@ impl Item {
 
 impl Drive {
     pub(super) fn open(id: &str, grant: String, context: &Context) -> Result<Self> {
-        let graph = Endpoint::read(&context.options.endpoints.graph)?;
+        let graph = Endpoint::read(context.options.endpoints.get(GRAPH))?;
         let api = Api::new(&ONEDRIVE, context.client.clone(), vec![graph.origin.clone()]);
         let key = Key { subject: Subject::Document(grant), scope: SCOPE, endpoint: None };
         Ok(Self {

@@ -36,6 +36,7 @@ pub(super) const DRIVER: Driver = Driver {
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],
+    endpoints: drive::ENDPOINTS,
     open: |settings, context| Ok(Arc::new(OneDrive::open(settings, context)?)),
 };
 

@@ -40,6 +40,7 @@ pub(super) const DRIVER: Driver = Driver {
     schema: include_str!("schema.json"),
     server: Server::Host(&[]),
     secrets: &[],
+    endpoints: &[],
     open: |settings, context| Ok(Arc::new(S3::open(settings, context)?)),
 };
 

@@ -36,8 +36,8 @@ impl Double {
 
     fn open(self: &Arc<Self>, content: std::net::SocketAddr) -> Target {
         let mut around = Around::couch(&self.couch);
-        around.endpoints.dropbox_content = format!("http://{content}");
-        around.endpoints.dropbox_api = format!("http://{}", self.vendor.rpc());
+        around.endpoints.set("dropbox_content", format!("http://{content}"));
+        around.endpoints.set("dropbox_api", format!("http://{}", self.vendor.rpc()));
         let settings = json!({"oauth_doc_id": GRANT});
         let mut target = Target::open("dropbox", settings, &around, BUDGET, Box::new(Arc::clone(self)));
         target.secrets = vec![SECRET.to_owned(), REFRESH.to_owned(), "canary-access".to_owned()];

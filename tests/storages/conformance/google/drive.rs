@@ -22,7 +22,7 @@ fn wrong_settings_name_the_storage_and_the_key() {
         (json!({"oauth_doc_id": "d", "folder_id": "a'b"}), "folder_id"),
     ];
     let mut around = Around::default();
-    around.endpoints.google_api = "https://www.googleapis.com".to_owned();
+    around.endpoints.set("google_api", "https://www.googleapis.com");
     for (settings, key) in cases {
         let opened = try_open("google_drive", settings.clone(), &around, &Tasks::default(), &Budget::new(1));
         let text = opened.expect_err("wrong").to_string();

@@ -68,8 +68,8 @@ async fn start(is_drive: bool, settings: Value) -> Google {
     tokens.documents(&couch).await;
     let server = Arc::new(GoogleServer::start(tokens.tokens.clone(), BUCKET).await);
     let mut around = Around::couch(&couch);
-    around.endpoints.google_api = format!("http://{}", server.address());
-    around.endpoints.google_oauth = tokens.url();
+    around.endpoints.set("google_api", format!("http://{}", server.address()));
+    around.endpoints.set("google_oauth", tokens.url());
     open(Parts { is_drive, server, tokens, couch, around }, settings)
 }
 

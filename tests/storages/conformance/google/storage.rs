@@ -27,7 +27,7 @@ fn wrong_settings_name_the_storage_and_the_key() {
         (json!({"bucket": "abc", "oauth_app_id": {"canary": 1}}), "oauth_app_id"),
     ];
     let mut around = Around::default();
-    around.endpoints.google_api = "https://www.googleapis.com".to_owned();
+    around.endpoints.set("google_api", "https://www.googleapis.com");
     for (settings, key) in cases {
         let opened = try_open("google_storage", settings.clone(), &around, &Tasks::default(), &Budget::new(1));
         let error = opened.expect_err("wrong");

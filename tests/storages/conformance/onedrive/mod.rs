@@ -36,7 +36,7 @@ impl Double {
 
     fn open(self: &Arc<Self>, graph: std::net::SocketAddr) -> Target {
         let mut around = Around::couch(&self.couch);
-        around.endpoints.graph = format!("http://{graph}");
+        around.endpoints.set("graph", format!("http://{graph}"));
         let settings = json!({"oauth_doc_id": GRANT});
         let mut target = Target::open("onedrive", settings, &around, BUDGET, Box::new(Arc::clone(self)));
         let canaries = ["canary-access", "canary-upload", "canary-download", "canary message"];

@@ -19,7 +19,7 @@ use stowage_base::settings::Settings;
 
 use self::file::Drive;
 use self::name::{Path, is_id};
-use super::service::Service;
+use super::service::{ENDPOINTS, Service};
 use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
@@ -36,6 +36,7 @@ pub(crate) const DRIVER: Driver = Driver {
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],
+    endpoints: ENDPOINTS,
     open: |settings, context| Ok(Arc::new(GoogleDrive::open(settings, context)?)),
 };
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use stowage_base::settings::Settings;
 
 use self::bucket::{Bucket, is_bucket, is_generation, name_fault};
-use super::service::Service;
+use super::service::{ENDPOINTS, Service};
 use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
@@ -31,6 +31,7 @@ pub(crate) const DRIVER: Driver = Driver {
     schema: include_str!("schema.json"),
     server: Server::Fixed,
     secrets: &[],
+    endpoints: ENDPOINTS,
     open: |settings, context| Ok(Arc::new(GoogleStorage::open(settings, context)?)),
 };
 

@@ -67,14 +67,7 @@ fn context(networks: &[&str]) -> Context {
     let egress = Egress::new(allow, Vec::new());
     let tasks = Tasks::default();
     let client = Client::new(Connector::new(egress, timeouts).unwrap(), tasks.clone(), 64 << 10);
-    let endpoints = Endpoints {
-        google_api: String::new(),
-        google_oauth: String::new(),
-        dropbox_content: String::new(),
-        dropbox_api: String::new(),
-        graph: String::new(),
-    };
-    let options = Arc::new(Options { file_root: None, endpoints });
+    let options = Arc::new(Options { file_root: None, endpoints: Endpoints::default() });
     let oauth = OAuth::new(Arc::new(NoDocuments), client.clone(), tasks.clone());
     Context { client, tasks, budget: Budget::new(64 << 20), options, oauth }
 }
