@@ -17,9 +17,10 @@ use uuid::Uuid;
 
 use super::ask::Account;
 use super::claim::{Claim, Made, OWNER};
-use super::put::{answer, content_type};
-use crate::engine::claim::Attempt;
+use super::put::answer;
+use crate::engine::claim::{Attempt, taken_meanwhile};
 use crate::engine::finish::to_the_end;
+use crate::engine::media::media_type;
 use crate::engine::session::{Open, Session, broke_off};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
@@ -39,7 +40,7 @@ pub(super) async fn store(account: &Arc<Account>, object: &Object, mut upload: U
     session.send_all(&mut upload, first).await?;
     let digests = report.digests().ok_or_else(|| Error::new(Kind::Passing, "the body could not be hashed"))?;
     let (blocks, ids) = session.close()?;
-    let commit = commit(blocks, ids, content_type(&object.content_type), STANDARD.encode(digests.md5));
+    let commit = commit(blocks, ids, media_type(&object.content_type), STANDARD.encode(digests.md5));
     to_the_end(&account.tasks, "azure block list", commit).await?.keep()
 }
 
@@ -116,10 +117,6 @@ impl Session for Blocks {
 /// All ids of a blob have to be of one length, and those of two uploads of one name must differ.
 fn block_id(owner: &str, index: usize) -> String {
     STANDARD.encode(format!("{owner}{index:05}"))
-}
-
-fn taken_meanwhile() -> Error {
-    Error::new(Kind::Passing, "another object took the name during the upload")
 }
 
 fn too_many_blocks() -> Error {

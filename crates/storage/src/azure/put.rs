@@ -11,6 +11,7 @@ use super::ask::{Account, Call, Lost, Reply};
 use super::claim::{Claim, Made, OWNER, known};
 use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
 use crate::engine::finish::to_the_end;
+use crate::engine::media::media_type;
 use crate::{Chunk, Digests, Object, Result, Stored};
 
 /// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
@@ -19,7 +20,7 @@ pub(super) async fn store(account: &Arc<Account>, object: &Object, chunk: Chunk,
     let single = Single {
         account: Arc::clone(account),
         owner: Uuid::new_v4().simple().to_string(),
-        content_type: content_type(&object.content_type),
+        content_type: media_type(&object.content_type),
         md5: STANDARD.encode(digests.md5),
         chunk,
     };
@@ -69,27 +70,5 @@ impl Single {
             .header("if-none-match", "*")
             .header(OWNER, &self.owner)
             .data(self.chunk.data.clone()))
-    }
-}
-
-/// The media type for a header; what cannot stand in one is left out.
-pub(super) fn content_type(given: &str) -> String {
-    // What is signed has single spaces.
-    let text = given.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-    let fits = !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    if fits { text } else { "application/octet-stream".to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::content_type;
-
-    #[test]
-    fn media_types_fit_into_a_header() {
-        assert_eq!(content_type("audio/mpeg;  charset=x"), "audio/mpeg; charset=x");
-        for unfit in ["", " ", "a\u{7f}", "ü"] {
-            assert_eq!(content_type(unfit), "application/octet-stream", "{unfit}");
-        }
-        assert_eq!(content_type("a\r\nb: c"), "a b: c");
     }
 }

@@ -256,3 +256,8 @@ pub(crate) async fn create<C: Create>(names: Vec<Name>, mut creation: C) -> Resu
     }
     Err(taken)
 }
+
+/// The error for a name that was free when a long upload began; a new upload may succeed.
+pub(crate) fn taken_meanwhile() -> Error {
+    Error::new(Kind::Passing, "another object took the name during the upload")
+}

@@ -12,6 +12,7 @@ use stowage_http::client::Patience;
 
 use super::service::Service;
 use crate::engine::api::{Call, Reply};
+use crate::engine::claim::taken_meanwhile;
 use crate::engine::finish::CleanUp;
 use crate::{Error, Kind, Result};
 
@@ -71,10 +72,7 @@ fn said(reply: &Reply) -> Result<Said> {
         status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
             Ok(Said::Gone(Error::new(Kind::Passing, "the upload session is gone").with_status(status)))
         }
-        status @ StatusCode::PRECONDITION_FAILED => {
-            let text = "another object took the name during the upload";
-            Ok(Said::Over(Error::new(Kind::Passing, text).with_status(status)))
-        }
+        status @ StatusCode::PRECONDITION_FAILED => Ok(Said::Over(taken_meanwhile().with_status(status))),
         StatusCode::UNAUTHORIZED => Ok(Said::Unauthorized(reply.refusal("store a chunk"))),
         _ => Err(reply.refusal("store a chunk")),
     }

@@ -16,10 +16,12 @@ use uuid::Uuid;
 
 use super::ask::{Bucket, Call};
 use super::claim::{Claim, Made, OWNER, with_tag};
-use super::put::{ANY, MD5, content_type, value};
+use super::put::{ANY, MD5, value};
 use super::sign::Payload;
 use super::xml;
+use crate::engine::claim::taken_meanwhile;
 use crate::engine::finish::{CleanUp, to_the_end};
+use crate::engine::media::media_type;
 use crate::engine::session::{Open, Session, broke_off};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
@@ -53,11 +55,11 @@ struct Parts {
     claim: Option<Claim>,
 }
 
-async fn begin(bucket: Arc<Bucket>, key: String, media_type: String) -> Result<Open<Multipart>> {
+async fn begin(bucket: Arc<Bucket>, key: String, given: String) -> Result<Open<Multipart>> {
     let owner = Uuid::new_v4().simple().to_string();
     let mut call = Call::new(Method::POST, &key, "uploads=");
     call.document = true;
-    call.headers.insert(CONTENT_TYPE, content_type(&media_type));
+    call.headers.insert(CONTENT_TYPE, value(&media_type(&given))?);
     call.headers.insert(HeaderName::from_static(OWNER), value(&owner)?);
     let reply = bucket.ask(&call).await?;
     if !reply.is_done() {
@@ -200,10 +202,6 @@ async fn part(bucket: &Bucket, mut call: Call, chunk: &Chunk) -> Result<String> 
 
 async fn md5(data: Bytes) -> Result<String> {
     tokio::task::spawn_blocking(move || STANDARD.encode(Md5::digest(&data))).await.map_err(|_| broke_off())
-}
-
-fn taken_meanwhile() -> Error {
-    Error::new(Kind::Passing, "another object took the name during the upload")
 }
 
 fn too_many_parts() -> Error {
