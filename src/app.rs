@@ -293,7 +293,8 @@ fn gateway(
     };
     let plans = Plans::new(couch.clone(), config.plans.clone(), metrics.clone());
     let connections = Connections::new(client.clone(), document_bytes, config.couchdb.connection_credentials);
-    let homes = Homes::new(couch.clone(), connections, plans.clone());
+    let (timeouts, local) = (config.timeouts.clone(), couch.clone());
+    let homes = Homes::new(local, connections, plans.clone(), timeouts, stopping.clone());
     Ok(Gateway {
         records: Records::new(homes.clone(), tasks.clone()),
         homes,
@@ -308,7 +309,6 @@ fn gateway(
         metrics,
         tasks,
         locks: Locks::default(),
-        stopping: stopping.clone(),
     })
 }
 

@@ -18,7 +18,7 @@ use stowage_storage::{Backend, Wanted, today};
 
 use super::Gateway;
 use crate::error::{Error, set_reason};
-use crate::plan::{Merged, OnDelete, Outcome, Subject};
+use crate::plan::{Merged, OnDelete, Outcome, Plans, Subject};
 use crate::pointer::Pointer;
 use crate::router::{Database, Target};
 
@@ -65,13 +65,9 @@ impl Deref for DocumentPlan {
 }
 
 /// The plan that holds for a document: the account's, or its owner's where the document has one.
-pub(super) async fn plan_for(
-    gateway: &Gateway,
-    database: &Database,
-    document: &Document,
-) -> Result<DocumentPlan, Error> {
+pub(super) async fn plan_for(plans: &Plans, database: &Database, document: &Document) -> Result<DocumentPlan, Error> {
     let owner = document.text("owner_id");
-    let merged = gateway.plans.effective(database.account.as_ref(), owner.as_deref()).await?;
+    let merged = plans.effective(database.account.as_ref(), owner.as_deref()).await?;
     Ok(DocumentPlan { merged, document_type: document.text("pvt_type") })
 }
 

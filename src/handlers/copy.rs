@@ -74,7 +74,7 @@ pub(super) async fn forward_with_copy(
     let (answer, answered) = oneshot::channel();
     let tasks = gateway.tasks.clone();
     drop(tasks.spawn("attachment with a copy", async move {
-        let outcome = forward(&gateway, &couch, exchange).await;
+        let outcome = forward(&gateway.homes, &couch, exchange).await;
         copying.end(Verdict::of(&outcome));
         let outcome = outcome.map_err(|error| if is_too_large(&error) { too_large } else { error });
         drop(answer.send(outcome));

@@ -6,23 +6,24 @@ use http::{Method, Response, StatusCode, Uri};
 use stowage_couch::Caller;
 use stowage_http::body::Body;
 
+use super::Exchange;
 use super::attachment::relay;
 use super::forward::forward;
 use super::home::Home;
-use super::{Exchange, Gateway};
 use crate::error::Error;
 use crate::router::Database;
+use crate::upstream::Homes;
 
 /// Makes a database, with what the plan says about that besides the client's own query.
 pub(super) async fn create(
-    gateway: &Gateway,
+    homes: &Homes,
     database: &Database,
     mut exchange: Exchange,
 ) -> Result<Response<Body>, Error> {
-    if gateway.plans.all_is_local() {
-        return forward(gateway, &gateway.couch, exchange).await;
+    if homes.plans().all_is_local() {
+        return forward(homes, homes.local(), exchange).await;
     }
-    let home = Home::of(gateway, database).await?;
+    let home = homes.of(database).await?;
     let uri = exchange.request.uri();
     let query = home.create_query(database, uri.query())?;
     if query != uri.query().unwrap_or_default() {
@@ -34,25 +35,21 @@ pub(super) async fn create(
     let others = Others::of(&home, database, &exchange)?;
     match others.ask(Method::PUT, there).await? {
         Some(refusal) => Ok(relay(refusal)),
-        None => forward(gateway, &home.couch, exchange).await,
+        None => forward(homes, &home.couch, exchange).await,
     }
 }
 
 /// Deletes a database.
-pub(super) async fn delete(
-    gateway: &Gateway,
-    database: &Database,
-    exchange: Exchange,
-) -> Result<Response<Body>, Error> {
-    if gateway.plans.all_is_local() {
-        return forward(gateway, &gateway.couch, exchange).await;
+pub(super) async fn delete(homes: &Homes, database: &Database, exchange: Exchange) -> Result<Response<Body>, Error> {
+    if homes.plans().all_is_local() {
+        return forward(homes, homes.local(), exchange).await;
     }
-    let home = Home::of(gateway, database).await?;
+    let home = homes.of(database).await?;
     let gone = |status: StatusCode| status.is_success() || status == StatusCode::NOT_FOUND;
     let others = Others::of(&home, database, &exchange)?;
     match others.ask(Method::DELETE, gone).await? {
         Some(refusal) => Ok(relay(refusal)),
-        None => forward(gateway, &home.couch, exchange).await,
+        None => forward(homes, &home.couch, exchange).await,
     }
 }
 

@@ -29,10 +29,10 @@ pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
     let rev = requested_rev(&target, exchange.request.headers())?;
     let headers = exchange.request.headers().clone();
     let activity = exchange.activity.clone();
-    let home = Home::of(&gateway, &target.database).await?;
+    let home = gateway.homes.of(&target.database).await?;
     let asked = Asked { home: &home, target: &target, rev: rev.as_deref(), headers: &headers, activity: &activity };
     if !home.may_be_outside() && home.plan.storages().next().is_none() {
-        let answer = forward(&gateway, &home.couch, exchange).await?;
+        let answer = forward(&gateway.homes, &home.couch, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
             return Ok(answer);
         }
@@ -49,7 +49,7 @@ pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
         Found::Outside(document, entry, caller) => {
             remove(gateway, target, caller, document, entry, Some(turn), activity).await
         }
-        Found::Native(couch) => forward(&gateway, &couch, exchange).await,
+        Found::Native(couch) => forward(&gateway.homes, &couch, exchange).await,
         Found::Answer(answer) => Ok(answer),
     }
 }
@@ -99,7 +99,7 @@ async fn remove(
     turn: Option<Turn>,
     activity: Activity,
 ) -> Result<Response<Body>, Error> {
-    let plan = plan_for(&gateway, &target.database, &document).await?;
+    let plan = plan_for(&gateway.plans, &target.database, &document).await?;
     if let Entry::Object(pointer) = &entry {
         activity.uses(&pointer.stowage.handler, &pointer.stowage.storage);
         // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.

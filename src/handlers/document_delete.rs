@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::attachment::{DocumentPlan, on_delete, plan_for, rev_of, rev_query};
 use super::forward::forward;
-use super::home::{Home, Read};
+use super::home::Read;
 use super::remove::{remove_once_gone, remove_unnamed};
 use super::save::never_left;
 use super::{Exchange, Gateway, to_holder};
@@ -28,7 +28,7 @@ pub(super) async fn delete_document(
 ) -> (&'static str, Result<Response<Body>, Error>) {
     let headers = exchange.request.headers().clone();
     match Deletion::of(&gateway, target.clone(), &headers, &exchange.activity).await {
-        Ok(None) => ("forward", to_holder(&gateway, &target, exchange).await),
+        Ok(None) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
         Ok(Some(deletion)) => ("document", deletion.send(exchange).await),
         Err(error) => ("document", Err(error)),
     }
@@ -63,7 +63,7 @@ impl Deletion {
     ) -> Result<Option<Self>, Error> {
         // Without a revision, or with two, CouchDB deletes nothing.
         let Ok(Some(rev)) = rev_of(target.query.as_deref(), headers) else { return Ok(None) };
-        let home = Home::of(gateway, &target.database).await?;
+        let home = gateway.homes.of(&target.database).await?;
         let may_delete = home.plan.may_delete(target.database.class, &target.database.name);
         if !may_delete && !gateway.plans.has_user_plans(target.database.account.as_ref()) {
             return Ok(None);
@@ -74,7 +74,7 @@ impl Deletion {
         if objects.is_empty() {
             return Ok(None);
         }
-        let plan = plan_for(gateway, &target.database, &document).await?;
+        let plan = plan_for(&gateway.plans, &target.database, &document).await?;
         match on_delete(&plan, &target.database, &document)? {
             OnDelete::Keep => Ok(None),
             OnDelete::Delete => Ok(Some(Self { gateway: Arc::clone(gateway), target, caller, plan, rev, objects })),
@@ -87,7 +87,7 @@ impl Deletion {
         let tasks = gateway.tasks.clone();
         let (answer, answered) = oneshot::channel();
         drop(tasks.spawn("deletion", async move {
-            let outcome = forward(&gateway, caller.couch(), exchange).await;
+            let outcome = forward(&gateway.homes, caller.couch(), exchange).await;
             let fate = fate(&outcome);
             drop(answer.send(outcome));
             match fate {

@@ -16,13 +16,14 @@ use stowage_http::body::{Body, BoxError};
 use stowage_http::headers;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::Exchange;
 use super::documents::body::{Replay, joined};
 use super::waits::Waits;
-use super::{Exchange, Gateway};
 use crate::error::Error;
+use crate::upstream::Homes;
 
 /// Sends a request on to a CouchDB.
-pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange) -> Result<Response<Body>, Error> {
+pub(super) async fn forward(homes: &Homes, couch: &Couch, exchange: Exchange) -> Result<Response<Body>, Error> {
     let mut request = exchange.request;
     if request.version() == Version::HTTP_2 {
         headers::join_cookies(request.headers_mut());
@@ -35,15 +36,15 @@ pub(super) async fn forward(gateway: &Gateway, couch: &Couch, exchange: Exchange
     let call = exchange.activity.couch(request.method());
     call.propagate(request.headers_mut());
     let waits = Waits::of(request.uri());
-    let patience = waits.patience(&gateway.timeouts);
+    let patience = waits.patience(homes.timeouts());
     if waits != Waits::ForEver {
         return ended(&exchange.activity, call, couch.forward(request, patience).await);
     }
     let answer = tokio::select! {
         answer = couch.forward(request, patience) => ended(&exchange.activity, call, answer)?,
-        () = gateway.stopping.cancelled() => return Err(stopping()),
+        () = homes.stopping().cancelled() => return Err(stopping()),
     };
-    let stopping = Box::pin(gateway.stopping.clone().cancelled_owned());
+    let stopping = Box::pin(homes.stopping().clone().cancelled_owned());
     Ok(answer.map(|body| Body::boxed(Endless { body, stopping })))
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn get(
         };
         (target, exchange) = match trail.follow(&gateway, &target, link).await? {
             Next::Outside(next) => *next,
-            Next::Native(exchange) => return forward(&gateway, &gateway.couch, *exchange).await,
+            Next::Native(exchange) => return forward(&gateway.homes, &gateway.couch, *exchange).await,
             Next::Answer(answer) => return Ok(relay(answer)),
         };
     }
@@ -58,11 +58,11 @@ enum Step {
 async fn look(gateway: &Arc<Gateway>, target: &Target, exchange: Exchange, wants_body: bool) -> Result<Step, Error> {
     let asked = Asked { headers: exchange.request.headers().clone(), wants_body, activity: exchange.activity.clone() };
     let rev = rev_of_get(target);
-    let home = Home::of(gateway, &target.database).await?;
+    let home = gateway.homes.of(&target.database).await?;
     let (found, native) = if home.may_be_outside() {
         (find(&home, target, &asked, rev.as_deref()).await?, Native::Unasked(exchange))
     } else {
-        let answer = forward(gateway, &home.couch, exchange).await?;
+        let answer = forward(&gateway.homes, &home.couch, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
             return Ok(Step::Answer(answer));
         }
@@ -71,7 +71,9 @@ async fn look(gateway: &Arc<Gateway>, target: &Target, exchange: Exchange, wants
     Ok(match (found, native) {
         (Found::Outside(found), _) => Step::Answer(outside(gateway, &home, target, &asked, found).await?),
         (Found::Link(link), _) => Step::Link(link),
-        (Found::Native(couch), Native::Unasked(exchange)) => Step::Answer(forward(gateway, &couch, exchange).await?),
+        (Found::Native(couch), Native::Unasked(exchange)) => {
+            Step::Answer(forward(&gateway.homes, &couch, exchange).await?)
+        }
         (Found::Answer(answer), Native::Unasked(_)) => Step::Answer(relay(answer)),
         (Found::Native(_) | Found::Answer(_), Native::Answer(answer)) => Step::Answer(answer),
     })

@@ -5,7 +5,6 @@ use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::Gateway;
 use super::attachment::{decide, plan_for};
 use crate::error::Error;
 use crate::plan::Outcome;
@@ -28,10 +27,6 @@ pub(super) enum Read {
 }
 
 impl Home {
-    pub(super) async fn of(gateway: &Gateway, database: &Database) -> Result<Self, Error> {
-        gateway.homes.of(database).await
-    }
-
     /// Whether an attachment may be elsewhere than in the class's CouchDB: if not, its document need not be read.
     pub(super) fn may_be_outside(&self) -> bool {
         self.stores || self.has_others()
@@ -121,16 +116,11 @@ impl Home {
     }
 
     /// The CouchDB that the plan of a document's owner names for its type.
-    pub(super) async fn of_type(
-        &self,
-        gateway: &Gateway,
-        database: &Database,
-        document: &Document,
-    ) -> Result<Couch, Error> {
+    pub(super) async fn of_type(&self, database: &Database, document: &Document) -> Result<Couch, Error> {
         if !self.has_others() {
             return Ok(self.couch.clone());
         }
-        let plan = plan_for(gateway, database, document).await?;
+        let plan = plan_for(self.plans(), database, document).await?;
         let connection = match decide(&plan, database, document)? {
             Outcome::PassThrough { connection } => connection,
             Outcome::Store(decision) => decision.connection,

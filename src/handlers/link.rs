@@ -11,7 +11,7 @@ use stowage_couch::DocumentPath;
 use stowage_http::body::Body;
 use stowage_http::target::encode;
 
-use super::home::{Home, Read, read};
+use super::home::{Read, read};
 use super::{Exchange, Gateway};
 use crate::error::Error;
 use crate::pointer;
@@ -87,7 +87,7 @@ impl Trail {
         let path = DocumentPath { database: encode(database), document: encode(document) };
         let headers = &self.head.headers;
         let read = match Database::of(database) {
-            Some(database) => Home::of(gateway, &database).await?.read(&path, "", headers, &self.activity).await?.0,
+            Some(database) => gateway.homes.of(&database).await?.read(&path, "", headers, &self.activity).await?.0,
             None => read(&path, "", &gateway.couch.client(headers, &self.activity)).await?,
         };
         let document = match read {

@@ -39,7 +39,6 @@ use stowage_http::egress::Egress;
 use stowage_http::method::take_override;
 use stowage_http::target::query_value;
 use stowage_storage::{Budget, Registry};
-use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Present};
 use crate::error::Error;
@@ -85,8 +84,6 @@ pub struct Gateway {
     pub tasks: Tasks,
     /// One writer at a time for each attachment.
     pub locks: Locks,
-    /// Raised when the program begins to drain: what would never end by itself ends then.
-    pub stopping: CancellationToken,
 }
 
 impl Gateway {
@@ -106,7 +103,7 @@ impl Gateway {
             Present::Planned if self.plans.nothing_is_stored() => return Ok(None),
             Present::Planned | Present::Always => {}
         }
-        let home = Home::of(self, database).await?;
+        let home = self.homes.of(database).await?;
         Ok(self.presents(database, &home).then_some(home))
     }
 
@@ -148,7 +145,7 @@ pub async fn handle(gateway: Arc<Gateway>, mut exchange: Exchange) -> Answered {
         take_override(&mut exchange.request);
     }
     let (route, outcome) = match route {
-        Route::Forward => ("forward", forward::forward(&gateway, &gateway.couch, exchange).await),
+        Route::Forward => ("forward", forward::forward(&gateway.homes, &gateway.couch, exchange).await),
         Route::Document(target, operation) => {
             Box::pin(document(Arc::clone(&gateway), *target, operation, exchange)).await
         }
@@ -205,7 +202,7 @@ async fn document(
                 let shown = Box::pin(present::document(gateway, home, target, exchange));
                 ("document", in_time(limit, &activity, shown).await)
             }
-            Ok(None) => ("forward", to_holder(&gateway, &target, exchange).await),
+            Ok(None) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
             Err(error) => ("forward", Err(error)),
         },
         // Each in a box of its own: a read is not to carry a write along.
@@ -235,9 +232,9 @@ async fn within(
             shown(gateway, database, Kind::List(list), label, exchange).await
         }
         DatabaseOperation::Other => shown(gateway, database, Kind::Other, "forward", exchange).await,
-        DatabaseOperation::Create => ("forward", create::create(&gateway, &database, exchange).await),
-        DatabaseOperation::Delete => ("forward", create::delete(&gateway, &database, exchange).await),
-        DatabaseOperation::Bytes => ("forward", to_home(&gateway, &database, exchange).await),
+        DatabaseOperation::Create => ("forward", create::create(&gateway.homes, &database, exchange).await),
+        DatabaseOperation::Delete => ("forward", create::delete(&gateway.homes, &database, exchange).await),
+        DatabaseOperation::Bytes => ("forward", to_home(&gateway.homes, &database, exchange).await),
     }
 }
 
@@ -252,29 +249,29 @@ async fn shown(
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match gateway.presented(&database).await {
         Ok(Some(home)) => (label, Box::pin(present::within(gateway, home, database, kind, exchange)).await),
-        Ok(None) => ("forward", to_home(&gateway, &database, exchange).await),
+        Ok(None) => ("forward", to_home(&gateway.homes, &database, exchange).await),
         Err(error) => ("forward", Err(error)),
     }
 }
 
 /// Sends a request on to the CouchDB that has the database.
-async fn to_home(gateway: &Gateway, database: &Database, exchange: Exchange) -> Result<Response<Body>, Error> {
-    if gateway.plans.all_is_local() {
-        return forward::forward(gateway, &gateway.couch, exchange).await;
+async fn to_home(homes: &Homes, database: &Database, exchange: Exchange) -> Result<Response<Body>, Error> {
+    if homes.plans().all_is_local() {
+        return forward::forward(homes, homes.local(), exchange).await;
     }
-    let home = Home::of(gateway, database).await?;
-    forward::forward(gateway, &home.couch, exchange).await
+    let home = homes.of(database).await?;
+    forward::forward(homes, &home.couch, exchange).await
 }
 
 /// Sends a request on to the CouchDB that has the document. A plain read goes to the class's at once, and on only where
 /// that does not have it.
-async fn to_holder(gateway: &Gateway, target: &DocumentTarget, exchange: Exchange) -> Result<Response<Body>, Error> {
-    if gateway.plans.all_is_local() {
-        return forward::forward(gateway, &gateway.couch, exchange).await;
+async fn to_holder(homes: &Homes, target: &DocumentTarget, exchange: Exchange) -> Result<Response<Body>, Error> {
+    if homes.plans().all_is_local() {
+        return forward::forward(homes, homes.local(), exchange).await;
     }
-    let home = Home::of(gateway, &target.database).await?;
+    let home = homes.of(&target.database).await?;
     if !home.has_others() {
-        return forward::forward(gateway, &home.couch, exchange).await;
+        return forward::forward(homes, &home.couch, exchange).await;
     }
     let headers = exchange.request.headers().clone();
     let activity = exchange.activity.clone();
@@ -282,14 +279,14 @@ async fn to_holder(gateway: &Gateway, target: &DocumentTarget, exchange: Exchang
     // To a list of revisions CouchDB answers 200 also where it has none of them.
     let Some(again) = again.filter(|_| query_value(target.query.as_deref(), "open_revs").is_none()) else {
         let couch = home.holder(&target.path, &headers, &activity).await?;
-        return forward::forward(gateway, &couch, exchange).await;
+        return forward::forward(homes, &couch, exchange).await;
     };
-    let answer = forward::forward(gateway, &home.couch, exchange).await?;
+    let answer = forward::forward(homes, &home.couch, exchange).await?;
     if answer.status() != StatusCode::NOT_FOUND {
         return Ok(answer);
     }
     match home.other_holder(&target.path, &headers, &activity).await? {
-        Some(other) => forward::forward(gateway, &other, again).await,
+        Some(other) => forward::forward(homes, &other, again).await,
         None => Ok(answer),
     }
 }

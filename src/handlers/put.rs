@@ -26,9 +26,9 @@ use crate::router::Target;
 
 /// Stores an attachment where the plan says, or lets CouchDB store it: without a copy or with one.
 pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
-    let home = Home::of(&gateway, &target.database).await?;
+    let home = gateway.homes.of(&target.database).await?;
     if !home.may_be_outside() {
-        return forward(&gateway, &home.couch, exchange).await;
+        return forward(&gateway.homes, &home.couch, exchange).await;
     }
     let headers = exchange.request.headers().clone();
     let gzip = is_gzip(&headers)?;
@@ -39,10 +39,10 @@ pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         Base::Document(document, caller) => (document, caller),
         Base::Refused(answer) => return Ok(answer),
     };
-    let plan = plan_for(&gateway, &target.database, &base).await?;
+    let plan = plan_for(&gateway.plans, &target.database, &base).await?;
     let decision = match decide(&plan, &target.database, &base)? {
         Outcome::Store(decision) => decision,
-        Outcome::PassThrough { .. } => return forward(&gateway, caller.couch(), exchange).await,
+        Outcome::PassThrough { .. } => return forward(&gateway.homes, caller.couch(), exchange).await,
     };
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or(OCTETS);
     if decision.stub {

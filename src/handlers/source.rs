@@ -40,7 +40,7 @@ impl Source {
         document: &Document,
         pointer: Pointer,
     ) -> Result<Self, Error> {
-        let plan = plan_for(&gateway, &target.database, document).await?;
+        let plan = plan_for(&gateway.plans, &target.database, document).await?;
         let backend = storage_of(&gateway, &plan, &target.database, &pointer)?;
         let length = pointer.length;
         let mut source =

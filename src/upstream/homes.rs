@@ -8,8 +8,10 @@ use http::{Method, StatusCode};
 use stowage_base::tasks::Tasks;
 use stowage_couch::{Answer, Couch, DocumentPath, Save};
 use stowage_http::target::{encode, query_value};
+use tokio_util::sync::CancellationToken;
 
 use super::connections::{Connections, Whose};
+use crate::config::Timeouts;
 use crate::database::AccountId;
 use crate::error::Error;
 use crate::plan::{LOCAL, Merged, PlanError, Plans};
@@ -24,6 +26,8 @@ struct Inner {
     local: Couch,
     connections: Connections,
     plans: Plans,
+    timeouts: Timeouts,
+    stopping: CancellationToken,
 }
 
 /// The home of one database.
@@ -49,10 +53,40 @@ struct Beside {
 }
 
 impl Homes {
-    /// `local` is the configured CouchDB.
+    /// `local` is the configured CouchDB; `stopping` is raised when the program begins to drain.
     #[must_use]
-    pub fn new(local: Couch, connections: Connections, plans: Plans) -> Self {
-        Self(Arc::new(Inner { local, connections, plans }))
+    pub fn new(
+        local: Couch,
+        connections: Connections,
+        plans: Plans,
+        timeouts: Timeouts,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Inner { local, connections, plans, timeouts, stopping }))
+    }
+
+    /// The configured CouchDB.
+    #[must_use]
+    pub fn local(&self) -> &Couch {
+        &self.0.local
+    }
+
+    /// The plans of all accounts.
+    #[must_use]
+    pub fn plans(&self) -> &Plans {
+        &self.0.plans
+    }
+
+    /// `[timeouts]`
+    #[must_use]
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.0.timeouts
+    }
+
+    /// Raised when the program begins to drain: what would never end by itself ends then.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
     }
 
     /// The home of a database that plans speak of.
@@ -163,6 +197,12 @@ impl Home {
     #[must_use]
     pub fn has_others(&self) -> bool {
         self.beside.as_ref().map_or(true, |beside| !beside.is_empty())
+    }
+
+    /// The plans of all accounts.
+    #[must_use]
+    pub fn plans(&self) -> &Plans {
+        self.homes.plans()
     }
 
     /// The other CouchDB servers that documents of the database may be in.

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use super::attachment::{DocumentPlan, conflict, decide, on_delete, plan_for, relay, rev_of, rev_query};
 use super::commit::{Commit, Form, commit};
-use super::home::{Home, Read, read_leaf};
+use super::home::{Read, read_leaf};
 use super::locks::{Turn, Writer};
 use super::outside::Unsaved;
 use super::remove::remove_once_gone;
@@ -42,7 +42,7 @@ pub(super) async fn copy_document(
 ) -> (&'static str, Result<Response<Body>, Error>) {
     let headers = exchange.request.headers().clone();
     match Copy::of(&gateway, &target, &headers, &exchange.activity, exchange.id).await {
-        Ok(Who::CouchDb) => ("forward", to_holder(&gateway, &target, exchange).await),
+        Ok(Who::CouchDb) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
         Ok(Who::Gateway(copy)) => ("document", Box::pin(copy.run()).await),
         Ok(Who::Nobody(answer)) => ("document", Ok(relay(answer))),
         Err(error) => ("document", Err(error)),
@@ -91,7 +91,7 @@ impl Copy {
         // Of a document that is written over itself the pointers stay its own.
         let destination = Destination::of(headers).filter(|destination| destination.document != from.document);
         let Some(destination) = destination else { return Ok(Who::CouchDb) };
-        let home = Home::of(gateway, &from.database).await?;
+        let home = gateway.homes.of(&from.database).await?;
         let (found, caller) = home.read(&from.path, &rev_query(rev.as_deref()), headers, activity).await?;
         let source = match found {
             Read::Document(source, _) => source,
@@ -108,7 +108,7 @@ impl Copy {
             Ok(over) => over,
             Err(answer) => return Ok(Who::Nobody(answer)),
         };
-        let plan = plan_for(gateway, &to.database, &source).await?;
+        let plan = plan_for(&gateway.plans, &to.database, &source).await?;
         let decision = match decide(&plan, &to.database, &source)? {
             Outcome::Store(decision) if !decision.stub => Some(decision),
             Outcome::Store(_) | Outcome::PassThrough { .. } => None,

@@ -32,7 +32,7 @@ use crate::router::Database;
 pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
     let rules = Rules::of(&gateway, &database).await?;
     if !rules.look() || !is_json(exchange.request.headers()) {
-        return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
+        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
     }
     let writer = Writer::new(gateway, database, rules, &exchange);
     let (head, body) = exchange.request.into_parts();

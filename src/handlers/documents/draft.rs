@@ -113,7 +113,7 @@ impl Draft {
         if self.is_beside() || !self.carries() {
             return Ok(());
         }
-        let plan = plan_for(&writer.gateway, &writer.database, &self.document).await?;
+        let plan = plan_for(&writer.gateway.plans, &writer.database, &self.document).await?;
         self.goes = match decide(&plan, &writer.database, &self.document)? {
             Outcome::PassThrough { .. } => Goes { plan: Some(plan), place: Place::Couch },
             Outcome::Store(decision) => {
@@ -191,7 +191,7 @@ impl Draft {
             Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
         let plan = match &self.goes.plan {
             Some(plan) => plan.clone(),
-            None => plan_for(&writer.gateway, database, &base.document).await?,
+            None => plan_for(&writer.gateway.plans, database, &base.document).await?,
         };
         Ok((plan.on_delete(&subject)? == OnDelete::Delete).then_some(Dropped { plan, objects }))
     }

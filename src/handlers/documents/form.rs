@@ -34,7 +34,7 @@ pub(super) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, mut exch
     let rules = Rules::of(&gateway, &target.database).await?;
     let kind = exchange.request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("multipart/form-data") || !rules.home.may_be_outside() {
-        return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
+        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
     }
     let boundary = multer::parse_boundary(kind);
     let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());

@@ -107,7 +107,7 @@ struct Rules {
 
 impl Rules {
     async fn of(gateway: &Gateway, database: &Database) -> Result<Self, Error> {
-        let home = Home::of(gateway, database).await?;
+        let home = gateway.homes.of(database).await?;
         let deletes = home.plan.may_delete(database.class, &database.name);
         Ok(Self { home, deletes })
     }
@@ -144,7 +144,7 @@ impl Writer {
             None => drop(head.headers.remove(CONTENT_LENGTH)),
         }
         let request = Request::from_parts(head, body);
-        forward(&self.gateway, couch, Exchange { request, id: self.id, activity: self.activity.clone() }).await
+        forward(&self.gateway.homes, couch, Exchange { request, id: self.id, activity: self.activity.clone() }).await
     }
 
     /// Refuses a request, as far as its client may be here at all: what CouchDB says to that comes first.
@@ -163,7 +163,7 @@ impl Writer {
         if base.exists || !self.home.has_others() {
             return Ok(base.caller.couch().clone());
         }
-        self.home.of_type(&self.gateway, &draft.target.database, &draft.document).await
+        self.home.of_type(&draft.target.database, &draft.document).await
     }
 
     /// Takes a JSON body in, out of its gzip. One that is too long flows on, and its answer is given.

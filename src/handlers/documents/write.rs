@@ -34,7 +34,7 @@ use crate::router::{Database, DocumentTarget};
 pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {
     let rules = Rules::of(&gateway, &target.database).await?;
     if !rules.look() {
-        return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
+        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
     }
     let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
     hear(limit, &mut exchange);
@@ -64,7 +64,7 @@ async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body
 pub(super) async fn post(gateway: Arc<Gateway>, database: Database, mut exchange: Exchange) -> Told {
     let rules = Rules::of(&gateway, &database).await?;
     if !rules.look() || !is_json(exchange.request.headers()) {
-        return Ok((UNTOUCHED, forward(&gateway, &rules.home.couch, exchange).await?));
+        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
     }
     let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
     hear(limit, &mut exchange);

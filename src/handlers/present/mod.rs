@@ -88,14 +88,14 @@ pub(super) async fn document(
     if sends_no_data {
         let request = Request::from_parts(head, Body::empty());
         let exchange = Exchange { request, id: exchange.id, activity: exchange.activity };
-        return change(view, forward(&gateway, &couch, exchange).await?, kind).await;
+        return change(view, forward(&gateway.homes, &couch, exchange).await?, kind).await;
     }
     let (mut looks, mut seen) = (MOST_LOOKS, None);
     loop {
         looks -= 1;
         let request = Request::from_parts(head.clone(), Body::empty());
         let exchange = Exchange { request, id: exchange.id, activity: exchange.activity.clone() };
-        let answer = forward(&gateway, &couch, exchange).await?;
+        let answer = forward(&gateway.homes, &couch, exchange).await?;
         let told = answer.headers().get(ETAG).cloned();
         match change(Arc::clone(&view), answer, kind).await {
             // The attachment was replaced after the document had been read: then that is another one by now.
@@ -145,7 +145,7 @@ pub(super) async fn within(
     };
     adjust(&mut head, hides_history)?;
     let exchange = Exchange { request: Request::from_parts(head, body), id, activity };
-    let answer = forward(&gateway, &home.couch, exchange).await?;
+    let answer = forward(&gateway.homes, &home.couch, exchange).await?;
     change(Arc::new(view), answer, kind).await
 }
 
