@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod database;
 pub mod error;
+pub mod exchange;
 pub mod explain;
 pub mod export;
 pub mod handlers;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::database::{AccountId, month, month_database};
 use crate::error::Error;
-use crate::router::Database;
+use crate::router::{Database, Operation, Target};
 use crate::upstream::Homes;
 
 /// `pvt_type` of a record.
@@ -35,6 +35,21 @@ pub struct About {
     pub attachment: String,
     /// `get`, `put` or `delete`.
     pub operation: &'static str,
+}
+
+/// What a record of a failure would say.
+pub(crate) fn about(target: &Target, operation: Operation) -> About {
+    About {
+        account: target.database.account.clone(),
+        database: target.database.name.clone(),
+        document: target.document.clone(),
+        attachment: target.attachment.clone(),
+        operation: match operation {
+            Operation::Get { .. } => "get",
+            Operation::Put => "put",
+            Operation::Delete => "delete",
+        },
+    }
 }
 
 /// Writes records with the gateway's own account; cheap to clone.

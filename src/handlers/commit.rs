@@ -14,14 +14,15 @@ use stowage_http::body::Body;
 use tokio::sync::oneshot;
 
 use super::Gateway;
-use super::attachment::{DocumentPlan, conflict, kept_headers};
 use super::locks::Turn;
 use super::outside::Unsaved;
 use super::remove::remove_unnamed;
 use super::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 use crate::error::{Error, json_response};
+use crate::plan::DocumentPlan;
 use crate::pointer::{Entry, Pointer};
 use crate::router::{DocumentTarget, Target};
+use crate::upstream::answer::{conflict, kept_headers};
 
 /// Objects that have been stored and are not yet in their document. There is one at least.
 pub(super) struct Commit {

@@ -18,12 +18,14 @@ use stowage_http::tee::{Twin, tee};
 use stowage_storage::{self as storage, Kind, driver};
 use tokio::sync::oneshot;
 
-use super::forward::forward;
+use super::Gateway;
 use super::outside::{NewObject, Outgoing, next_generation};
-use super::{Exchange, Gateway, Operation, about};
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::plan::Decision;
-use crate::router::Target;
+use crate::record::about;
+use crate::router::{Operation, Target};
+use crate::upstream::forward::forward;
 
 /// A copy that is to be made.
 pub(super) struct OutgoingCopy {

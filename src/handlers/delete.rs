@@ -10,19 +10,23 @@ use stowage_couch::{Caller, Couch, Document};
 use stowage_http::body::Body;
 use tokio::sync::oneshot;
 
-use super::attachment::{
-    DocumentPlan, conflict, kept_headers, missing_rev, plan_for, relay, requested_rev, rev_query, storage_of,
-};
+use super::Gateway;
 use super::commit::ok_text;
-use super::forward::forward;
-use super::home::{Home, Read};
 use super::locks::{Turn, Writer};
 use super::remove::remove_unnamed;
 use super::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
-use super::{Exchange, Gateway};
+use super::storages::storage_of;
 use crate::error::{Error, json_response};
-use crate::pointer::{self, Entry};
+use crate::exchange::Exchange;
+use crate::plan::{DocumentPlan, plan_for};
+use crate::pointer;
+use crate::pointer::Entry;
 use crate::router::Target;
+use crate::upstream::Home;
+use crate::upstream::answer::{conflict, kept_headers, missing_rev, relay};
+use crate::upstream::forward::forward;
+use crate::upstream::read::Read;
+use crate::upstream::revision::{requested_rev, rev_query};
 
 /// Removes an attachment, or lets CouchDB remove its own.
 pub(super) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {

@@ -9,16 +9,17 @@ use stowage_couch::Caller;
 use stowage_http::body::Body;
 use tokio::sync::oneshot;
 
-use super::attachment::{DocumentPlan, on_delete, plan_for, rev_of, rev_query};
-use super::forward::forward;
-use super::home::Read;
+use super::Gateway;
 use super::remove::{remove_once_gone, remove_unnamed};
 use super::save::never_left;
-use super::{Exchange, Gateway, to_holder};
 use crate::error::Error;
-use crate::plan::OnDelete;
+use crate::exchange::Exchange;
+use crate::plan::{DocumentPlan, OnDelete, on_delete, plan_for};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
+use crate::upstream::forward::{forward, to_holder};
+use crate::upstream::read::Read;
+use crate::upstream::revision::{rev_of, rev_query};
 
 /// Sends the request on, and removes what the deletion leaves without a document. Says which of both was done.
 pub(super) async fn delete_document(

@@ -16,16 +16,20 @@ use stowage_http::headers::{names_tag, one_line};
 use stowage_http::range::{ByteRange, Wanted, wanted};
 use stowage_storage as storage;
 
-use super::attachment::{empty, kept_headers, relay, requested_rev, rev_query};
-use super::forward::forward;
-use super::home::{Home, Read};
 use super::link::{Next, Trail};
 use super::source::Source;
-use super::{Exchange, Gateway, parts};
+use super::{Gateway, parts};
 use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::pointer;
 use crate::pointer::kazoo::Link;
-use crate::pointer::{self, Entry, Pointer};
+use crate::pointer::{Entry, Pointer};
 use crate::router::Target;
+use crate::upstream::Home;
+use crate::upstream::answer::{empty, kept_headers, relay};
+use crate::upstream::forward::forward;
+use crate::upstream::read::Read;
+use crate::upstream::revision::{requested_rev, rev_query};
 
 /// Answers a GET, or a HEAD where no body is wanted. Links are followed with the client's own rights.
 pub(super) async fn get(

@@ -11,12 +11,13 @@ use stowage_couch::DocumentPath;
 use stowage_http::body::Body;
 use stowage_http::target::encode;
 
-use super::home::{Read, read};
-use super::{Exchange, Gateway};
+use super::Gateway;
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::pointer;
 use crate::pointer::kazoo::Link;
 use crate::router::{Database, Target};
+use crate::upstream::read::{Read, read};
 
 /// The way from the attachment that was asked for.
 pub(super) struct Trail {

@@ -1,19 +1,15 @@
 //! What is done with a request: forwarding it, or one function per operation on an attachment.
 
-mod answering;
 mod asking;
-mod attachment;
 mod commit;
 mod copy;
 mod counted;
-mod create;
 mod delete;
 mod document_copy;
 mod document_delete;
 mod documents;
-mod forward;
 mod get;
-mod home;
+mod storages;
 
 mod link;
 mod locks;
@@ -25,32 +21,31 @@ mod put;
 mod remove;
 mod save;
 mod source;
-mod waits;
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
-use stowage_base::activity::Activity;
-use stowage_base::log::RequestId;
+use http::{Method, Response, StatusCode};
 use stowage_base::tasks::Tasks;
 use stowage_couch::Couch;
 use stowage_http::body::Body;
 use stowage_http::egress::Egress;
 use stowage_http::method::take_override;
-use stowage_http::target::query_value;
 use stowage_storage::{Budget, Registry};
 
 use crate::config::{self, Present};
 use crate::error::Error;
+use crate::exchange::deadline::{hear, in_time};
+use crate::exchange::{Answered, Exchange};
 use crate::metrics::Metrics;
 use crate::plan::Plans;
-use crate::record::{About, Records};
+use crate::record::Records;
+use crate::record::about;
 use crate::router::{
     Database, DatabaseOperation, DocumentOperation, DocumentTarget, Operation, Route, Target, is_plain, route,
 };
 use crate::upstream::Homes;
-use answering::{hear, in_time};
-use home::Home;
+use crate::upstream::forward::{forward, to_holder, to_home};
+use crate::upstream::{Home, create};
 pub use locks::Locks;
 use present::Kind;
 pub use present::shown_text;
@@ -113,26 +108,6 @@ impl Gateway {
     }
 }
 
-/// A request on its way through the gateway.
-#[derive(Debug)]
-pub struct Exchange {
-    /// The request.
-    pub request: Request<Body>,
-    /// Names it in every log line.
-    pub id: RequestId,
-    /// Takes note of what is done for it.
-    pub activity: Activity,
-}
-
-/// An answer, and what kind of request it was, for the metrics.
-#[derive(Debug)]
-pub struct Answered {
-    /// The answer.
-    pub response: Response<Body>,
-    /// The label of the route.
-    pub route: &'static str,
-}
-
 /// Answers a request.
 pub async fn handle(gateway: Arc<Gateway>, mut exchange: Exchange) -> Answered {
     let id = exchange.id;
@@ -145,7 +120,7 @@ pub async fn handle(gateway: Arc<Gateway>, mut exchange: Exchange) -> Answered {
         take_override(&mut exchange.request);
     }
     let (route, outcome) = match route {
-        Route::Forward => ("forward", forward::forward(&gateway.homes, &gateway.couch, exchange).await),
+        Route::Forward => ("forward", forward(&gateway.homes, &gateway.couch, exchange).await),
         Route::Document(target, operation) => {
             Box::pin(document(Arc::clone(&gateway), *target, operation, exchange)).await
         }
@@ -172,21 +147,6 @@ pub async fn handle(gateway: Arc<Gateway>, mut exchange: Exchange) -> Answered {
         error.into_response()
     });
     Answered { response, route }
-}
-
-/// What a record of a failure would say.
-fn about(target: &Target, operation: Operation) -> About {
-    About {
-        account: target.database.account.clone(),
-        database: target.database.name.clone(),
-        document: target.document.clone(),
-        attachment: target.attachment.clone(),
-        operation: match operation {
-            Operation::Get { .. } => "get",
-            Operation::Put => "put",
-            Operation::Delete => "delete",
-        },
-    }
 }
 
 async fn document(
@@ -251,43 +211,6 @@ async fn shown(
         Ok(Some(home)) => (label, Box::pin(present::within(gateway, home, database, kind, exchange)).await),
         Ok(None) => ("forward", to_home(&gateway.homes, &database, exchange).await),
         Err(error) => ("forward", Err(error)),
-    }
-}
-
-/// Sends a request on to the CouchDB that has the database.
-async fn to_home(homes: &Homes, database: &Database, exchange: Exchange) -> Result<Response<Body>, Error> {
-    if homes.plans().all_is_local() {
-        return forward::forward(homes, homes.local(), exchange).await;
-    }
-    let home = homes.of(database).await?;
-    forward::forward(homes, &home.couch, exchange).await
-}
-
-/// Sends a request on to the CouchDB that has the document. A plain read goes to the class's at once, and on only where
-/// that does not have it.
-async fn to_holder(homes: &Homes, target: &DocumentTarget, exchange: Exchange) -> Result<Response<Body>, Error> {
-    if homes.plans().all_is_local() {
-        return forward::forward(homes, homes.local(), exchange).await;
-    }
-    let home = homes.of(&target.database).await?;
-    if !home.has_others() {
-        return forward::forward(homes, &home.couch, exchange).await;
-    }
-    let headers = exchange.request.headers().clone();
-    let activity = exchange.activity.clone();
-    let again = forward::again(&exchange);
-    // To a list of revisions CouchDB answers 200 also where it has none of them.
-    let Some(again) = again.filter(|_| query_value(target.query.as_deref(), "open_revs").is_none()) else {
-        let couch = home.holder(&target.path, &headers, &activity).await?;
-        return forward::forward(homes, &couch, exchange).await;
-    };
-    let answer = forward::forward(homes, &home.couch, exchange).await?;
-    if answer.status() != StatusCode::NOT_FOUND {
-        return Ok(answer);
-    }
-    match home.other_holder(&target.path, &headers, &activity).await? {
-        Some(other) => forward::forward(homes, &other, again).await,
-        None => Ok(answer),
     }
 }
 

@@ -13,15 +13,17 @@ use stowage_http::headers::one_line_text;
 use stowage_storage::{self as storage, Backend, Budget, Digests, Object, Stored, Upload};
 use tokio::runtime::Handle;
 
-use super::Gateway;
-use super::attachment::{OCTETS, couch_digest, generation, open};
 use super::counted::Counted;
 use super::operation::Operation;
-use super::remove::{self, remove_object};
+use super::remove::remove_object;
+use super::storages::{OCTETS, couch_digest, open};
+use super::{Gateway, remove};
 use crate::error::Error;
 use crate::plan::{Decision, NameSource, compose};
-use crate::pointer::{self, Entry, Owner, Place, Pointer};
+use crate::pointer;
+use crate::pointer::{Entry, Owner, Place, Pointer};
 use crate::router::Target;
+use crate::upstream::revision::generation;
 
 /// An attachment on its way to its storage.
 pub(super) struct Outgoing<'a> {

@@ -11,9 +11,9 @@ use stowage_http::body::{Body, BoxError};
 use stowage_http::headers::one_line_text;
 use stowage_http::range::ByteRange;
 
-use super::attachment::empty;
 use super::source::Source;
 use crate::error::Error;
+use crate::upstream::answer::empty;
 
 /// A text that stands between the parts.
 pub(super) fn boundary() -> String {

@@ -8,21 +8,24 @@ use stowage_base::activity::Activity;
 use stowage_couch::{Caller, Document};
 use stowage_http::body::Body;
 
-use super::attachment::{
-    DocumentPlan, OCTETS, conflict, decide, missing_rev, plan_for, relay, requested_rev, rev_query,
-};
+use super::Gateway;
 use super::commit::{Commit, Form, commit};
 use super::copy::{OutgoingCopy, forward_with_copy};
-use super::forward::forward;
-use super::home::{Home, Read};
 use super::locks::{Turn, Writer};
 use super::outside::{Outgoing, Unsaved, next_generation};
 use super::save::Write;
-use super::{Exchange, Gateway};
+use super::storages::OCTETS;
 use crate::error::Error;
-use crate::plan::Outcome;
-use crate::pointer::{self, Entry, Pointer};
+use crate::exchange::Exchange;
+use crate::plan::{DocumentPlan, Outcome, decide, plan_for};
+use crate::pointer;
+use crate::pointer::{Entry, Pointer};
 use crate::router::Target;
+use crate::upstream::Home;
+use crate::upstream::answer::{conflict, missing_rev, relay};
+use crate::upstream::forward::forward;
+use crate::upstream::read::Read;
+use crate::upstream::revision::{requested_rev, rev_query};
 
 /// Stores an attachment where the plan says, or lets CouchDB store it: without a copy or with one.
 pub(super) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {

@@ -10,9 +10,9 @@ use stowage_storage::{Backend, Location};
 
 use super::Gateway;
 use super::asking::Asking;
-use super::attachment::{DocumentPlan, on_delete, storage_of};
 use super::operation::Operation;
-use crate::plan::OnDelete;
+use super::storages::storage_of;
+use crate::plan::{DocumentPlan, OnDelete, on_delete};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
 

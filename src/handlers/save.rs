@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use super::Gateway;
 use super::asking::Asking;
-use super::attachment::{generation, rev_query};
-use super::home::{Read, absent, read};
-use crate::pointer::{self, Entry};
+use crate::pointer;
+use crate::pointer::Entry;
 use crate::router::Target;
+use crate::upstream::read::{Read, absent, read};
+use crate::upstream::revision::{generation, rev_query};
 
 /// What became of a save.
 pub(super) enum Outcome {

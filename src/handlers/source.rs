@@ -13,10 +13,11 @@ use stowage_http::range::{ByteRange, Cut, Exact};
 use stowage_storage::{self as storage, Backend, Download, Fetch, Served};
 
 use super::Gateway;
-use super::attachment::{couch_digest, plan_for, storage_of};
 use super::counted::Counted;
 use super::operation::Operation;
+use super::storages::{couch_digest, storage_of};
 use crate::error::Error;
+use crate::plan::plan_for;
 use crate::pointer::Pointer;
 use crate::router::Target;
 

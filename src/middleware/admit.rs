@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use crate::error::refusal;
-use crate::handlers::{Answered, Exchange};
+use crate::exchange::{Answered, Exchange};
 
 /// Counts the requests in flight; cheap to clone.
 #[derive(Debug, Clone)]

@@ -22,7 +22,7 @@ use stowage_http::body::Body;
 use tower::{Layer, Service};
 
 use super::admit::Admitted;
-use crate::handlers::Exchange;
+use crate::exchange::Exchange;
 
 /// Makes [`Cors`].
 #[derive(Debug, Clone)]

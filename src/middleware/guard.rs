@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 
 use super::admit::{Admitted, Permitted};
 use crate::error::refusal;
-use crate::handlers::Exchange;
+use crate::exchange::Exchange;
 
 /// Makes [`Guard`].
 #[derive(Debug, Clone, Copy)]

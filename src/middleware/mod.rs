@@ -32,7 +32,8 @@ pub use observe::{Observe, ObserveLayer, Observed};
 pub use panic::{CatchPanic, CatchPanicLayer};
 
 use crate::config::AccessLog;
-use crate::handlers::{Answered, Exchange, Gateway, handle};
+use crate::exchange::{Answered, Exchange};
+use crate::handlers::{Gateway, handle};
 use stowage_base::trace::Tracer;
 
 /// The whole stack.

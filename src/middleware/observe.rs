@@ -22,7 +22,8 @@ use tower::{Layer, Service};
 use super::admit::{Admitted, Permitted};
 use super::record::Record;
 use crate::config::AccessLog;
-use crate::handlers::{Exchange, Gateway};
+use crate::exchange::Exchange;
+use crate::handlers::Gateway;
 use crate::metrics::Metrics;
 
 /// Makes [`Observe`].

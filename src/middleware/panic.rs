@@ -12,7 +12,7 @@ use stowage_base::log::RequestId;
 use tower::{Layer, Service};
 
 use crate::error::Error;
-use crate::handlers::{Answered, Exchange};
+use crate::exchange::{Answered, Exchange};
 
 /// Makes [`CatchPanic`].
 #[derive(Debug, Clone, Copy)]

@@ -15,6 +15,7 @@ mod local;
 mod lookup;
 mod members;
 mod name;
+mod of_document;
 mod redact;
 mod users;
 
@@ -25,4 +26,5 @@ pub use decision::{Decision, LOCAL, OnDelete, Outcome, Subject};
 pub use document::{Documents, Merged, default_plan, merge, plan_id};
 pub use error::{Fault, PlanError};
 pub use name::{Fields, Name, NameError, NameSource, compose};
+pub(crate) use of_document::{DocumentPlan, decide, on_delete, plan_for};
 pub use stowage_base::settings::Settings;

@@ -1,9 +1,16 @@
 //! The CouchDB servers behind the gateway: which database lives where, the connections that plans name, and what the
 //! gateway itself keeps there.
 
+pub(crate) mod answer;
 mod connections;
+pub(crate) mod create;
+pub(crate) mod forward;
 mod homes;
 mod oauth;
+pub(crate) mod read;
+pub(crate) mod replay;
+pub(crate) mod revision;
+mod waits;
 
 pub use connections::{Connections, Named, Whose, check, origin_of};
 pub use homes::{Home, Homes};

@@ -14,15 +14,18 @@ use stowage_http::body::{Body, BoxError, TooLarge, collect};
 use stowage_http::gzip::Gunzip;
 use stowage_storage::{self as storage, Kind};
 
-use super::super::attachment::{couch_digest, rev_query};
-use super::super::home::{Read, read};
 use super::super::outside::{NewObject, Outgoing, Unsaved};
 use super::super::source::Source;
-use super::super::{Operation, about};
+use super::super::storages::couch_digest;
 use super::{Copy, too_large};
 use crate::error::Error;
 use crate::plan::Decision;
-use crate::pointer::{self, Pointer, objects};
+use crate::pointer;
+use crate::pointer::{Pointer, objects};
+use crate::record::about;
+use crate::router::Operation;
+use crate::upstream::read::{Read, read};
+use crate::upstream::revision::rev_query;
 
 impl Copy {
     /// The destination, with new objects for those that the original names.

@@ -20,18 +20,21 @@ use stowage_couch::{Caller, Document};
 use stowage_http::body::Body;
 use tokio::sync::oneshot;
 
-use super::attachment::{DocumentPlan, conflict, decide, on_delete, plan_for, relay, rev_of, rev_query};
+use super::Gateway;
 use super::commit::{Commit, Form, commit};
-use super::home::{Read, read_leaf};
 use super::locks::{Turn, Writer};
 use super::outside::Unsaved;
 use super::remove::remove_once_gone;
 use super::save::Write;
-use super::{Exchange, Gateway, to_holder};
 use crate::error::Error;
-use crate::plan::{Decision, OnDelete, Outcome};
+use crate::exchange::Exchange;
+use crate::plan::{Decision, DocumentPlan, OnDelete, Outcome, decide, on_delete, plan_for};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
+use crate::upstream::answer::{conflict, relay};
+use crate::upstream::forward::to_holder;
+use crate::upstream::read::{Read, read_leaf};
+use crate::upstream::revision::{rev_of, rev_query};
 use destination::Destination;
 
 /// Copies a document, or lets CouchDB copy it. Says which of both was done.

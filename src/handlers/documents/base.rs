@@ -5,13 +5,14 @@ use http::{Response, StatusCode};
 use stowage_couch::{Caller, Document, Revisions, is_deleted};
 use stowage_http::body::Body;
 
-use super::super::attachment::{generation, relay};
-use super::super::home::Read;
 use super::Writer;
 use super::draft::Draft;
 use super::edit::Edit;
 use crate::error::Error;
 use crate::router::DocumentTarget;
+use crate::upstream::answer::relay;
+use crate::upstream::read::Read;
+use crate::upstream::revision::generation;
 
 /// What a write is based on.
 pub(super) enum Found {

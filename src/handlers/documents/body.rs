@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use stowage_couch::Finder;
@@ -15,6 +15,7 @@ use stowage_http::body::{Body, BoxError};
 use stowage_storage::{CHUNK_BYTES, Permit};
 
 use super::super::Gateway;
+use crate::upstream::replay::{Replay, joined};
 
 /// A body that has been taken in, as far as it may be.
 pub(super) enum Taken {
@@ -58,55 +59,6 @@ pub(super) async fn take(gateway: &Gateway, mut body: Body) -> Result<Taken, Box
 /// their upload are in it as well: who holds a share must not wait for another one.
 pub(super) fn memory_of(length: u64) -> usize {
     usize::try_from(length.saturating_mul(3)).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
-}
-
-/// One piece of many.
-pub(in crate::handlers) fn joined(mut frames: VecDeque<Bytes>) -> Bytes {
-    if frames.len() <= 1 {
-        return frames.pop_front().unwrap_or_default();
-    }
-    let mut whole = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
-    for frame in frames {
-        whole.extend_from_slice(&frame);
-    }
-    whole.freeze()
-}
-
-/// Bytes that were read already, and the rest of their body.
-pub(in crate::handlers) struct Replay {
-    pub(in crate::handlers) frames: VecDeque<Bytes>,
-    pub(in crate::handlers) body: Body,
-    /// Given back with the last of the bytes.
-    pub(in crate::handlers) share: Option<Permit>,
-}
-
-impl HttpBody for Replay {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        if let Some(data) = this.frames.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        this.share = None;
-        Pin::new(&mut this.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.frames.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let held: u64 = self.frames.iter().map(|frame| frame.len() as u64).sum();
-        let rest = self.body.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(held));
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(held));
-        }
-        hint
-    }
 }
 
 /// A body that breaks off where its scanner finds what must not be in it.

@@ -12,21 +12,22 @@ use serde_json::value::RawValue;
 use stowage_couch::{Couch, Text};
 use stowage_http::body::Body;
 
-use super::super::attachment::conflict;
+use super::super::Gateway;
 use super::super::copy::Copying;
-use super::super::forward::forward;
 use super::super::outside::Unsaved;
-use super::super::{Exchange, Gateway};
 use super::base::{Base, Found};
 use super::commits::{Batch, Group, One, send};
 use super::draft::{Draft, Named, Place, no_object};
 use super::edit::Edit;
-use super::rows::{self, Answers};
+use super::rows::Answers;
 use super::store::Turns;
 use super::write::as_json;
-use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
+use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json, rows};
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::router::Database;
+use crate::upstream::answer::conflict;
+use crate::upstream::forward::forward;
 
 /// Writes the documents of the request.
 pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {

@@ -5,14 +5,14 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use stowage_couch::Document;
 
-use super::super::attachment::{DocumentPlan, decide, plan_for};
-use super::Writer;
-use super::attached::{self, Attached, Content};
+use super::attached::{Attached, Content};
 use super::base::Base;
 use super::edit::{Edit, NamedRev};
+use super::{Writer, attached};
 use crate::error::Error;
-use crate::plan::{Decision, OnDelete, Outcome, Subject};
-use crate::pointer::{self, Entry, Pointer};
+use crate::plan::{Decision, DocumentPlan, OnDelete, Outcome, Subject, decide, plan_for};
+use crate::pointer;
+use crate::pointer::{Entry, Pointer};
 use crate::router::DocumentTarget;
 
 /// A document as a client sent it.

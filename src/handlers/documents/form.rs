@@ -17,17 +17,21 @@ use stowage_couch::Document;
 use stowage_http::body::Body;
 use stowage_http::forwarded::base;
 
-use super::super::attachment::{OCTETS, conflict, relay, rev_query};
-use super::super::forward::forward;
-use super::super::home::Read;
-use super::super::{Exchange, Gateway, hear, in_time};
+use super::super::Gateway;
+use super::super::storages::OCTETS;
 use super::attached::MEMBER;
 use super::body::{Held, Taken, take};
 use super::write::{Source, as_json, single};
 use super::{Rules, TOUCHED, Told, UNTOUCHED, Writer, too_long, unread};
 use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::exchange::deadline::{hear, in_time};
 use crate::pointer;
 use crate::router::DocumentTarget;
+use crate::upstream::answer::{conflict, relay};
+use crate::upstream::forward::forward;
+use crate::upstream::read::Read;
+use crate::upstream::revision::rev_query;
 
 /// Takes a form where attachments may go elsewhere; what is no form, and all else, is CouchDB's.
 pub(super) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {

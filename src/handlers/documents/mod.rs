@@ -31,12 +31,13 @@ use stowage_couch::{Couch, Finder, Text};
 use stowage_http::body::{Body, BoxError, ClientGone, cause};
 use stowage_http::gzip::Gunzip;
 
-use super::attachment::relay;
-use super::forward::forward;
-use super::home::Home;
-use super::{Exchange, Gateway};
+use super::Gateway;
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::router::{Database, DocumentTarget};
+use crate::upstream::Home;
+use crate::upstream::answer::relay;
+use crate::upstream::forward::forward;
 use base::Base;
 use body::{Held, Scanned, Taken, take};
 use draft::Draft;

@@ -16,9 +16,10 @@ use stowage_http::multipart::{self, Parts, end_of_first};
 use stowage_storage as storage;
 
 use super::super::Gateway;
-use super::body::{Held, Replay, UNCOUNTED, memory_of};
+use super::body::{Held, UNCOUNTED, memory_of};
 use super::too_long;
 use crate::error::Error;
+use crate::upstream::replay::Replay;
 
 /// A request of which the document has been read.
 pub(super) struct Related {

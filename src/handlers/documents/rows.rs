@@ -8,8 +8,8 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use stowage_http::body::Body;
 
-use super::super::attachment::kept_headers;
 use crate::error::{Error, json_response};
+use crate::upstream::answer::kept_headers;
 
 /// What CouchDB says about one document.
 pub(super) struct Row {

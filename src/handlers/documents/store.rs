@@ -6,9 +6,9 @@ use http::StatusCode;
 use stowage_http::body::Body;
 use stowage_storage::{Budget, CHUNK_BYTES};
 
-use super::super::locks::{self, Turn};
+use super::super::locks;
+use super::super::locks::Turn;
 use super::super::outside::{Outgoing, Unsaved};
-use super::super::{Operation, about};
 use super::Writer;
 use super::attached::{Content, MEMBER};
 use super::base::Base;
@@ -16,6 +16,8 @@ use super::draft::{Draft, Place};
 use super::parts::{Following, told};
 use crate::error::Error;
 use crate::pointer;
+use crate::record::about;
+use crate::router::Operation;
 
 /// Turns at all attachments that drafts have to store.
 pub(super) struct Turns {

@@ -12,13 +12,11 @@ use stowage_http::multipart::boundary;
 use stowage_http::target::query_value;
 use tokio::sync::oneshot;
 
-use super::super::attachment::{conflict, rev_of};
+use super::super::Gateway;
 use super::super::commit::{Commit, Form, commit};
 use super::super::copy::Verdict;
-use super::super::forward::forward;
 use super::super::remove::remove_unnamed;
 use super::super::save::Write;
-use super::super::{Exchange, Gateway, hear, in_time};
 use super::base::{Base, Found};
 use super::body::Held;
 use super::copies::CopyingParts;
@@ -28,7 +26,12 @@ use super::parts::{Following, Related};
 use super::store::Parts;
 use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
 use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::exchange::deadline::{hear, in_time};
 use crate::router::{Database, DocumentTarget};
+use crate::upstream::answer::conflict;
+use crate::upstream::forward::forward;
+use crate::upstream::revision::rev_of;
 
 /// Writes the document that the target names.
 pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {

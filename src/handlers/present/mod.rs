@@ -39,11 +39,12 @@ use stowage_http::body::{Body, BoxError, TooLarge, collect};
 use stowage_http::target::{query_pairs, query_value};
 use stowage_storage as storage;
 
-use super::forward::forward;
-use super::home::Home;
-use super::{Exchange, Gateway};
+use super::Gateway;
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::router::{Database, DocumentTarget, List};
+use crate::upstream::Home;
+use crate::upstream::forward::forward;
 use answer::change;
 use edit::Terms;
 pub(super) use shape::Kind;

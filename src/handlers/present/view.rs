@@ -15,11 +15,12 @@ use stowage_http::gzip::Gunzip;
 use stowage_http::headers;
 use stowage_http::target::encode;
 
+use super::super::Gateway;
 use super::super::get::get;
 use super::super::source::Source;
-use super::super::{Exchange, Gateway};
 use super::edit::Terms;
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::pointer::{Entry, Outside, Pointer};
 use crate::record::About;
 use crate::router::{Database, Target};

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use stowage_couch::Document;
 use stowage_http::base64::erlang;
 
-use super::super::attachment::OCTETS;
+use super::super::storages::OCTETS;
 use super::parts::Unfit;
 use crate::error::Error;
 

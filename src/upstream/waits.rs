@@ -13,7 +13,7 @@ use crate::config::Timeouts;
 
 /// What a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waits {
+pub(crate) enum Waits {
     /// An answer that CouchDB has at hand.
     Shortly,
     /// An answer that CouchDB may have to work for.
@@ -26,7 +26,7 @@ pub(super) enum Waits {
 
 impl Waits {
     /// What a request to this target waits for.
-    pub(super) fn of(uri: &Uri) -> Self {
+    pub(crate) fn of(uri: &Uri) -> Self {
         let mut parts = uri.path().split('/').filter(|part| !part.is_empty()).map(Part::of);
         let Some(database) = parts.next() else { return Self::Shortly };
         let parts: Vec<Part<'_>> = parts.collect();
@@ -50,7 +50,7 @@ impl Waits {
     }
 
     /// The deadlines.
-    pub(super) fn patience(self, timeouts: &Timeouts) -> Patience {
+    pub(crate) fn patience(self, timeouts: &Timeouts) -> Patience {
         let (head, idle) = (Some(timeouts.http.response_head), Some(timeouts.http.idle_body));
         match self {
             Self::Shortly => Patience { head, idle },

@@ -5,12 +5,11 @@ use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::attachment::{decide, plan_for};
+pub(crate) use super::Home;
+use super::Whose;
 use crate::error::Error;
-use crate::plan::Outcome;
+use crate::plan::{Outcome, decide, plan_for};
 use crate::router::Database;
-pub(super) use crate::upstream::Home;
-use crate::upstream::Whose;
 use stowage_base::activity::Activity;
 use stowage_couch::{
     self as couch, Answer, Caller, Couch, Document, DocumentPath, Revisions, is_deleted, is_missing_database,
@@ -18,7 +17,7 @@ use stowage_couch::{
 use stowage_http::body::{TooLarge, cause};
 
 /// A document as CouchDB gave it to the client's credentials, or CouchDB's own word why not.
-pub(super) enum Read {
+pub(crate) enum Read {
     Document(Document, http::response::Parts),
     /// There is no such document, or no such revision of it; with CouchDB's answer.
     Missing(Response<Bytes>),
@@ -28,13 +27,13 @@ pub(super) enum Read {
 
 impl Home {
     /// Whether an attachment may be elsewhere than in the class's CouchDB: if not, its document need not be read.
-    pub(super) fn may_be_outside(&self) -> bool {
+    pub(crate) fn may_be_outside(&self) -> bool {
         self.stores || self.has_others()
     }
 
     /// Reads a document, first where its class lives, and says who gave it. `query` is raw. Where nobody has it, it is
     /// the class's CouchDB that says so; one that refuses to say is believed to have it.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &self,
         path: &DocumentPath,
         query: &str,
@@ -45,7 +44,7 @@ impl Home {
     }
 
     /// Reads the leaf that a revision has led to, the revision itself if it is one; without a revision the document.
-    pub(super) async fn read_leaf(
+    pub(crate) async fn read_leaf(
         &self,
         path: &DocumentPath,
         rev: Option<&str>,
@@ -79,7 +78,7 @@ impl Home {
     }
 
     /// The CouchDB that has a document, or has had it: the class's where nobody has.
-    pub(super) async fn holder(
+    pub(crate) async fn holder(
         &self,
         path: &DocumentPath,
         headers: &HeaderMap,
@@ -98,7 +97,7 @@ impl Home {
     }
 
     /// The CouchDB beside the class's that has a document, or has had it.
-    pub(super) async fn other_holder(
+    pub(crate) async fn other_holder(
         &self,
         path: &DocumentPath,
         headers: &HeaderMap,
@@ -116,7 +115,7 @@ impl Home {
     }
 
     /// The CouchDB that the plan of a document's owner names for its type.
-    pub(super) async fn of_type(&self, database: &Database, document: &Document) -> Result<Couch, Error> {
+    pub(crate) async fn of_type(&self, database: &Database, document: &Document) -> Result<Couch, Error> {
         if !self.has_others() {
             return Ok(self.couch.clone());
         }
@@ -174,7 +173,7 @@ impl Wanted<'_> {
 }
 
 /// Reads the leaf that a revision has led to, the revision itself if it is one; without a revision the document.
-pub(super) async fn read_leaf(path: &DocumentPath, rev: Option<&str>, caller: &Caller) -> Result<Read, Error> {
+pub(crate) async fn read_leaf(path: &DocumentPath, rev: Option<&str>, caller: &Caller) -> Result<Read, Error> {
     let Some(rev) = rev else { return read(path, "", caller).await };
     let (leaves, head) = match caller.open_revs(path, &json!([rev]).to_string(), "&latest=true").await? {
         Revisions::There(leaves, head) => (leaves, head),
@@ -188,7 +187,7 @@ pub(super) async fn read_leaf(path: &DocumentPath, rev: Option<&str>, caller: &C
 }
 
 /// CouchDB's word for a document that it does not give.
-pub(super) fn absent(answer: Response<Bytes>) -> Read {
+pub(crate) fn absent(answer: Response<Bytes>) -> Read {
     if answer.status() == StatusCode::NOT_FOUND && !is_missing_database(answer.body()) {
         Read::Missing(answer)
     } else {
@@ -197,7 +196,7 @@ pub(super) fn absent(answer: Response<Bytes>) -> Read {
 }
 
 /// Reads a document. `query` is raw.
-pub(super) async fn read(path: &DocumentPath, query: &str, caller: &Caller) -> Result<Read, Error> {
+pub(crate) async fn read(path: &DocumentPath, query: &str, caller: &Caller) -> Result<Read, Error> {
     Ok(match caller.read(path, query).await? {
         Answer::Document(document, head) => Read::Document(document, head),
         Answer::Other(answer) => absent(answer),

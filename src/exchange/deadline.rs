@@ -14,7 +14,7 @@ use super::Exchange;
 use crate::error::Error;
 
 /// Begins the request's deadline, and waits for its body on the client's time.
-pub(super) fn hear(limit: Duration, exchange: &mut Exchange) {
+pub(crate) fn hear(limit: Duration, exchange: &mut Exchange) {
     let deadline = exchange.activity.answer_within(limit);
     let body = exchange.request.body_mut();
     if !body.is_end_stream() {
@@ -23,7 +23,7 @@ pub(super) fn hear(limit: Duration, exchange: &mut Exchange) {
 }
 
 /// Answers before the deadline of the request. What is under way then is dropped, and undone as when the client leaves.
-pub(super) async fn in_time<T>(
+pub(crate) async fn in_time<T>(
     limit: Duration,
     activity: &Activity,
     answer: impl Future<Output = Result<T, Error>>,

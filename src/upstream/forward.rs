@@ -14,16 +14,18 @@ use stowage_base::trace::Call;
 use stowage_couch::{self as couch, Couch};
 use stowage_http::body::{Body, BoxError};
 use stowage_http::headers;
+use stowage_http::target::query_value;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::Exchange;
-use super::documents::body::{Replay, joined};
+use super::Homes;
+use super::replay::{Replay, joined};
 use super::waits::Waits;
 use crate::error::Error;
-use crate::upstream::Homes;
+use crate::exchange::Exchange;
+use crate::router::{Database, DocumentTarget};
 
 /// Sends a request on to a CouchDB.
-pub(super) async fn forward(homes: &Homes, couch: &Couch, exchange: Exchange) -> Result<Response<Body>, Error> {
+pub(crate) async fn forward(homes: &Homes, couch: &Couch, exchange: Exchange) -> Result<Response<Body>, Error> {
     let mut request = exchange.request;
     if request.version() == Version::HTTP_2 {
         headers::join_cookies(request.headers_mut());
@@ -89,6 +91,47 @@ async fn again_at_once() {
     .await;
 }
 
+/// Sends a request on to the CouchDB that has the database.
+pub(crate) async fn to_home(homes: &Homes, database: &Database, exchange: Exchange) -> Result<Response<Body>, Error> {
+    if homes.plans().all_is_local() {
+        return forward(homes, homes.local(), exchange).await;
+    }
+    let home = homes.of(database).await?;
+    forward(homes, &home.couch, exchange).await
+}
+
+/// Sends a request on to the CouchDB that has the document. A plain read goes to the class's at once, and on only where
+/// that does not have it.
+pub(crate) async fn to_holder(
+    homes: &Homes,
+    target: &DocumentTarget,
+    exchange: Exchange,
+) -> Result<Response<Body>, Error> {
+    if homes.plans().all_is_local() {
+        return forward(homes, homes.local(), exchange).await;
+    }
+    let home = homes.of(&target.database).await?;
+    if !home.has_others() {
+        return forward(homes, &home.couch, exchange).await;
+    }
+    let headers = exchange.request.headers().clone();
+    let activity = exchange.activity.clone();
+    let again = again(&exchange);
+    // To a list of revisions CouchDB answers 200 also where it has none of them.
+    let Some(again) = again.filter(|_| query_value(target.query.as_deref(), "open_revs").is_none()) else {
+        let couch = home.holder(&target.path, &headers, &activity).await?;
+        return forward(homes, &couch, exchange).await;
+    };
+    let answer = forward(homes, &home.couch, exchange).await?;
+    if answer.status() != StatusCode::NOT_FOUND {
+        return Ok(answer);
+    }
+    match home.other_holder(&target.path, &headers, &activity).await? {
+        Some(other) => forward(homes, &other, again).await,
+        None => Ok(answer),
+    }
+}
+
 /// The client did not send the body to its end.
 fn ended_early(activity: &Activity, error: BoxError) -> Error {
     activity.ended("interrupted");
@@ -96,7 +139,7 @@ fn ended_early(activity: &Activity, error: BoxError) -> Error {
 }
 
 /// The same request once more, where that can be asked twice.
-pub(super) fn again(exchange: &Exchange) -> Option<Exchange> {
+fn again(exchange: &Exchange) -> Option<Exchange> {
     let request = &exchange.request;
     if !matches!(*request.method(), Method::GET | Method::HEAD) || !request.body().is_end_stream() {
         return None;

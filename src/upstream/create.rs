@@ -6,16 +6,15 @@ use http::{Method, Response, StatusCode, Uri};
 use stowage_couch::Caller;
 use stowage_http::body::Body;
 
-use super::Exchange;
-use super::attachment::relay;
+use super::answer::relay;
 use super::forward::forward;
-use super::home::Home;
+use super::{Home, Homes};
 use crate::error::Error;
+use crate::exchange::Exchange;
 use crate::router::Database;
-use crate::upstream::Homes;
 
 /// Makes a database, with what the plan says about that besides the client's own query.
-pub(super) async fn create(
+pub(crate) async fn create(
     homes: &Homes,
     database: &Database,
     mut exchange: Exchange,
@@ -40,7 +39,7 @@ pub(super) async fn create(
 }
 
 /// Deletes a database.
-pub(super) async fn delete(homes: &Homes, database: &Database, exchange: Exchange) -> Result<Response<Body>, Error> {
+pub(crate) async fn delete(homes: &Homes, database: &Database, exchange: Exchange) -> Result<Response<Body>, Error> {
     if homes.plans().all_is_local() {
         return forward(homes, homes.local(), exchange).await;
     }
