@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use crate::database::{class_of, classify};
 use crate::error::Error;
-use crate::handlers::Gateway;
+use crate::gateway::Gateway;
 use crate::plan::{Decision, LOCAL, Merged, NameSource, Outcome, Subject, compose, redacted};
 use crate::upstream;
 

@@ -7,18 +7,25 @@
 
 pub mod api;
 pub mod app;
+mod attachment;
 pub mod cli;
+mod commit;
 pub mod config;
 pub mod database;
+pub mod dispatch;
+mod document;
 pub mod error;
 pub mod exchange;
 pub mod explain;
 pub mod export;
-pub mod handlers;
+pub mod gateway;
+pub mod locks;
 pub mod metrics;
 pub mod middleware;
+mod object;
 pub mod plan;
 pub mod pointer;
+pub mod present;
 pub mod record;
 pub mod router;
 pub mod server;

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use stowage::handlers::shown_text as shown;
+use stowage::present::shown_text as shown;
 
 const PLANTED: &[u8] = br#""pvt_attachments":{"a":{"content_type":"x/y","handler":{"kz_att_s3":{"S3":"canary"}}}}"#;
 /// The place of the answers that are not known to hold documents: within a document's members everything is its own.

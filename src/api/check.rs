@@ -21,7 +21,7 @@ use super::envelope::{Errors, Failure, refused};
 use super::route::Scope;
 use crate::database::{AccountId, month_database};
 use crate::error::Error;
-use crate::handlers::Gateway;
+use crate::gateway::Gateway;
 use crate::plan::{Merged, NameSource, Settings, compose};
 use crate::router::Database;
 

@@ -47,7 +47,7 @@ use self::envelope::{Failure, Success};
 use self::route::Operation;
 use self::schema::Schemas;
 use crate::config::Config;
-use crate::handlers::Gateway;
+use crate::gateway::Gateway;
 use stowage_base::log::RequestId;
 use stowage_http::body::{Body, BoxError};
 

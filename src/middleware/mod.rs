@@ -32,8 +32,9 @@ pub use observe::{Observe, ObserveLayer, Observed};
 pub use panic::{CatchPanic, CatchPanicLayer};
 
 use crate::config::AccessLog;
+use crate::dispatch::handle;
 use crate::exchange::{Answered, Exchange};
-use crate::handlers::{Gateway, handle};
+use crate::gateway::Gateway;
 use stowage_base::trace::Tracer;
 
 /// The whole stack.

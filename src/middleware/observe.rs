@@ -23,7 +23,7 @@ use super::admit::{Admitted, Permitted};
 use super::record::Record;
 use crate::config::AccessLog;
 use crate::exchange::Exchange;
-use crate::handlers::Gateway;
+use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 
 /// Makes [`Observe`].

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::page;
 use super::status::Standing;
 use crate::api::Api;
-use crate::handlers::Gateway;
+use crate::gateway::Gateway;
 use crate::metrics::Levels;
 use crate::middleware::Admission;
 

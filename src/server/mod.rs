@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::config::{Limits, Timeouts};
-use crate::handlers::Gateway;
+use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::middleware::{Observed, Stack};
 use deadline::{Deadlines, beat};

@@ -15,7 +15,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
 ];
 
 /// Every module of the gateway, highest first: a module may use those after it and none before it.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 26] = [
     "main",
     "cli",
     "app",
@@ -23,7 +23,14 @@ const ORDER: [&str; 19] = [
     "middleware",
     "api",
     "explain",
-    "handlers",
+    "dispatch",
+    "document",
+    "present",
+    "attachment",
+    "commit",
+    "object",
+    "gateway",
+    "locks",
     "record",
     "upstream",
     "exchange",

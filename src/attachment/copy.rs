@@ -1,0 +1,251 @@
+//! Copies: CouchDB keeps an attachment, and a storage gets it as well, from the same pass over its body.
+//!
+//! The client's answer is CouchDB's, and a copy that fails never changes it: it is logged, recorded and counted. A copy of
+//! what CouchDB refuses, or of what a client does not send to its end, is taken back.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::future::{Either, select};
+use http::Response;
+use http_body::Body as _;
+use serde_json::json;
+use stowage_base::activity::Activity;
+use stowage_base::log::chain;
+use stowage_couch::{self as couch, Couch, Document};
+use stowage_http::body::{Body, TooLarge, cause};
+use stowage_http::tee::{Twin, tee};
+use stowage_storage::{self as storage, Kind, driver};
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::object::outgoing::{NewObject, Outgoing, next_generation};
+use crate::plan::Decision;
+use crate::record::about;
+use crate::router::{Operation, Target};
+use crate::upstream::forward::forward;
+
+/// A copy that is to be made.
+pub(crate) struct OutgoingCopy {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) target: Target,
+    pub(crate) decision: Decision,
+    /// The document that the attachment will belong to: its fields are in the object's name.
+    pub(crate) document: Document,
+    /// The document as it is saved now, where it is.
+    pub(crate) saved: Document,
+    pub(crate) content_type: String,
+    /// Whether the bytes are gzip that the client named as `Content-Encoding`.
+    pub(crate) gzip: bool,
+    pub(crate) activity: Activity,
+}
+
+/// A copy that is being made, in a task of its own. Dropped without a word of CouchDB's, it is taken back.
+#[must_use]
+pub(crate) struct Copying(oneshot::Sender<Verdict>);
+
+/// What became of the attachment in CouchDB.
+#[derive(Debug, Clone)]
+pub(crate) enum Verdict {
+    Saved,
+    Refused,
+    /// CouchDB did not say.
+    Unknown,
+}
+
+/// Sends an attachment on to CouchDB, exactly as the client sends it, and a copy of it to its storage.
+///
+/// CouchDB's answer is waited for in a task: it decides about the copy also where the client does not wait.
+pub(crate) async fn forward_with_copy(
+    couch: Couch,
+    mut exchange: Exchange,
+    copy: OutgoingCopy,
+) -> Result<Response<Body>, Error> {
+    let gateway = Arc::clone(&copy.gateway);
+    let too_large = Error::TooLarge(copy.target.attachment.as_str().into());
+    let limit = gateway.limits.attachment_bytes;
+    if exchange.request.body().size_hint().lower() > limit {
+        return Err(too_large);
+    }
+    let body = std::mem::take(exchange.request.body_mut());
+    let (body, twin) = tee(body, limit, gateway.timeouts.http.response_head);
+    *exchange.request.body_mut() = body;
+    let copying = copy.begin(twin);
+    let (answer, answered) = oneshot::channel();
+    let tasks = gateway.tasks.clone();
+    drop(tasks.spawn("attachment with a copy", async move {
+        let outcome = forward(&gateway.homes, &couch, exchange).await;
+        copying.end(Verdict::of(&outcome));
+        let outcome = outcome.map_err(|error| if is_too_large(&error) { too_large } else { error });
+        drop(answer.send(outcome));
+    }));
+    answered.await.unwrap_or(Err(Error::Bug("an attachment's way to CouchDB ended without an answer")))
+}
+
+fn is_too_large(error: &Error) -> bool {
+    matches!(error, Error::Couch(error) if cause::<TooLarge>(&**error).is_some())
+}
+
+impl Verdict {
+    /// A server that fails may have saved it all the same.
+    pub(crate) fn of(outcome: &Result<Response<Body>, Error>) -> Self {
+        match outcome {
+            Ok(answer) if answer.status().is_success() => Self::Saved,
+            Ok(answer) if answer.status().is_server_error() => Self::Unknown,
+            Err(Error::Couch(error)) => match &**error {
+                _ if cause::<TooLarge>(&**error).is_some() => Self::Refused,
+                couch::Error::Client(inner) if inner.may_be_seen() => Self::Unknown,
+                _ => Self::Refused,
+            },
+            Ok(_) | Err(_) => Self::Refused,
+        }
+    }
+}
+
+impl Copying {
+    /// Tells what became of the attachment in CouchDB. Waits for nothing.
+    pub(crate) fn end(self, verdict: Verdict) {
+        drop(self.0.send(verdict));
+    }
+}
+
+impl OutgoingCopy {
+    /// Begins to make it, of a body that flows to CouchDB too or of one that is there already.
+    pub(crate) fn begin(self, source: Twin) -> Copying {
+        let (sender, verdict) = oneshot::channel();
+        let tasks = self.gateway.tasks.clone();
+        drop(tasks.spawn("copy of an attachment", async move {
+            let outcome = self.make(source, verdict).await;
+            // What a plan makes up must not become a label.
+            let backend = driver(self.decision.handler()).map_or("unknown", |driver| driver.handler);
+            self.gateway.metrics.copy_done(backend, outcome);
+        }));
+        Copying(sender)
+    }
+
+    /// Makes it; gives what became of it in one word.
+    async fn make(&self, source: Twin, mut verdict: oneshot::Receiver<Verdict>) -> &'static str {
+        let (stored, told) = match select(pin!(self.store(source)), &mut verdict).await {
+            Either::Left((stored, _)) => (stored, None),
+            Either::Right((Ok(told @ (Verdict::Saved | Verdict::Unknown)), storing)) => (storing.await, Some(told)),
+            // What is half stored goes with the future that stores it.
+            Either::Right((Ok(Verdict::Refused) | Err(_), _)) => return "discarded",
+        };
+        let is_cut = matches!(&stored, Err(Error::Storage(_, error)) if error.kind() == Kind::Interrupted);
+        let object = match stored {
+            Err(error) if !is_cut => return self.failed(&error),
+            stored => stored,
+        };
+        let verdict = match told {
+            Some(verdict) => verdict,
+            None => verdict.await.unwrap_or(Verdict::Refused),
+        };
+        match (object, verdict) {
+            (Ok(_), Verdict::Saved) => "ok",
+            (Ok(object), Verdict::Unknown) => self.doubtful(&object),
+            (Ok(object), Verdict::Refused) => {
+                object.discard(&self.gateway, &self.activity).await;
+                "discarded"
+            }
+            (Err(_), Verdict::Saved) => {
+                self.failed(&self.storage(Kind::Passing, "CouchDB had enough of the body before its end"))
+            }
+            (Err(_), Verdict::Refused | Verdict::Unknown) => "discarded",
+        }
+    }
+
+    async fn store(&self, source: Twin) -> Result<NewObject, Error> {
+        let Twin { body, left_behind } = source;
+        self.activity.uses(self.decision.handler(), self.decision.storage());
+        let outgoing = Outgoing {
+            gateway: &self.gateway,
+            target: &self.target,
+            decision: &self.decision,
+            document: &self.document,
+            saved: &self.saved,
+            revpos: next_generation(&self.saved),
+            content_type: &self.content_type,
+            gzip: self.gzip,
+            shared: false,
+            activity: &self.activity,
+        };
+        let object = tokio::select! {
+            biased;
+            stored = outgoing.store_copy(body) => stored?,
+            () = left_behind.cancelled() => return Err(self.storage(Kind::Passing, "the storage takes nothing more")),
+        };
+        if object.pointer.is_none() {
+            object.discard(&self.gateway, &self.activity).await;
+            return Err(self.storage(Kind::Refused, "the storage acknowledged a body that it had not read"));
+        }
+        Ok(object)
+    }
+
+    fn storage(&self, kind: Kind, text: impl Into<String>) -> Error {
+        Error::Storage(self.decision.storage().into(), storage::Error::new(kind, text))
+    }
+
+    /// Only CouchDB has the attachment.
+    fn failed(&self, error: &Error) -> &'static str {
+        let text = match error {
+            Error::Storage(_, error) => chain(error),
+            other => other.to_string(),
+        };
+        let (request, storage) = (self.activity.id(), self.decision.storage());
+        tracing::warn!(%request, storage, error = %text, "an attachment has no copy: only CouchDB has it");
+        let about = about(&self.target, Operation::Put);
+        match error {
+            // A client would be told so; for a copy nobody but the plan is why.
+            Error::Name(_) => self.gateway.records.failed(about, &self.storage(Kind::Refused, text), &request),
+            _ => self.gateway.records.failed(about, error, &request),
+        }
+        "failed"
+    }
+
+    /// It stays: the attachment may be there.
+    fn doubtful(&self, object: &NewObject) -> &'static str {
+        tracing::warn!(
+            request = %self.activity.id(),
+            storage = %object.storage,
+            location = %json!(object.stored.location),
+            "CouchDB never said whether it saved an attachment: its copy stays in the storage"
+        );
+        "unknown"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stowage_http::body::ClientGone;
+    use stowage_http::client;
+
+    #[test]
+    fn only_what_couchdb_may_have_keeps_its_copy() {
+        let answered = |status: u16| {
+            let mut answer = Response::new(Body::empty());
+            *answer.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            Verdict::of(&Ok(answer))
+        };
+        let failed = |error: couch::Error| Verdict::of(&Err(Error::from(error)));
+        let client = |kind: client::Kind| failed(couch::Error::Client(client::Error::from(kind)));
+        for (status, expected) in
+            [(201, "Saved"), (202, "Saved"), (301, "Refused"), (409, "Refused"), (500, "Unknown"), (503, "Unknown")]
+        {
+            assert_eq!(format!("{:?}", answered(status)), expected, "{status}");
+        }
+        for kind in [client::Kind::Resolve, client::Kind::Refused, client::Kind::Connect, client::Kind::Tls] {
+            assert!(matches!(client(kind), Verdict::Refused), "{kind:?}");
+        }
+        for kind in [client::Kind::Silent, client::Kind::Broken, client::Kind::BadAnswer("x")] {
+            assert!(matches!(client(kind), Verdict::Unknown), "{kind:?}");
+        }
+        for cause in [TooLarge.into(), ClientGone::Silent.into()] {
+            let cause: stowage_http::body::BoxError = cause;
+            assert!(matches!(failed(couch::Error::Body(cause)), Verdict::Refused));
+        }
+        assert!(matches!(Verdict::of(&Err(Error::Bug("x"))), Verdict::Refused));
+    }
+}

@@ -1,0 +1,8 @@
+//! One attachment: GET, PUT and DELETE of it, and copies of what CouchDB keeps.
+
+pub(crate) mod copy;
+pub(crate) mod delete;
+pub(crate) mod get;
+mod link;
+mod parts;
+pub(crate) mod put;

@@ -1,0 +1,166 @@
+//! PUT of an attachment: to the storage first, into the document last.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use http::{Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_couch::{Caller, Document};
+use stowage_http::body::Body;
+
+use super::copy::{OutgoingCopy, forward_with_copy};
+use crate::commit::save::Write;
+use crate::commit::{Commit, Form, commit};
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::locks::{Turn, Writer};
+use crate::object::OCTETS;
+use crate::object::outgoing::{Outgoing, next_generation};
+use crate::object::unsaved::Unsaved;
+use crate::plan::{DocumentPlan, Outcome, decide, plan_for};
+use crate::pointer::{self, Entry, Pointer};
+use crate::router::Target;
+use crate::upstream::Home;
+use crate::upstream::answer::{conflict, missing_rev, relay};
+use crate::upstream::forward::forward;
+use crate::upstream::read::Read;
+use crate::upstream::revision::{requested_rev, rev_query};
+
+/// Stores an attachment where the plan says, or lets CouchDB store it: without a copy or with one.
+pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
+    let home = gateway.homes.of(&target.database).await?;
+    if !home.may_be_outside() {
+        return forward(&gateway.homes, &home.couch, exchange).await;
+    }
+    let headers = exchange.request.headers().clone();
+    let gzip = is_gzip(&headers)?;
+    let rev = requested_rev(&target, &headers)?;
+    let activity = exchange.activity.clone();
+    let place = gateway.locks.place(&target);
+    let (base, caller) = match base(&home, &target, rev.as_deref(), &headers, &activity).await? {
+        Base::Document(document, caller) => (document, caller),
+        Base::Refused(answer) => return Ok(answer),
+    };
+    let plan = plan_for(&gateway.plans, &target.database, &base).await?;
+    let decision = match decide(&plan, &target.database, &base)? {
+        Outcome::Store(decision) => decision,
+        Outcome::PassThrough { .. } => return forward(&gateway.homes, caller.couch(), exchange).await,
+    };
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or(OCTETS);
+    if decision.stub {
+        let (content_type, saved) = (content_type.to_owned(), base.clone());
+        let copy = OutgoingCopy { gateway, target, decision, document: base, saved, content_type, gzip, activity };
+        return forward_with_copy(caller.couch().clone(), exchange, copy).await;
+    }
+    let writer = Writer::default();
+    let turn = place.turn(&writer).await;
+    let (base, caller) = match turn.overtaken {
+        false => (base, caller),
+        true => match self::base(&home, &target, rev.as_deref(), &headers, &activity).await? {
+            Base::Document(document, caller) => (document, caller),
+            Base::Refused(answer) => return Ok(answer),
+        },
+    };
+    let outgoing = Outgoing {
+        gateway: &gateway,
+        target: &target,
+        decision: &decision,
+        document: &base,
+        saved: &base,
+        revpos: next_generation(&base),
+        content_type,
+        gzip,
+        shared: turn.shared,
+        activity: &activity,
+    };
+    // From here on nothing may be cut off by a client that leaves: no await before the object is taken care of.
+    let object = outgoing.store(writer.watch(exchange.request.into_body())).await?;
+    let mut objects = Unsaved::new(&gateway, &activity);
+    let pointer = objects.push(&target.attachment, object)?;
+    save(Ready { gateway, target, caller, base, plan, objects, pointer, turn }).await
+}
+
+/// An attachment that has been stored.
+struct Ready {
+    gateway: Arc<Gateway>,
+    target: Target,
+    caller: Caller,
+    base: Document,
+    plan: DocumentPlan,
+    objects: Unsaved,
+    pointer: Pointer,
+    turn: Turn,
+}
+
+/// Saves the document with the pointer in it.
+async fn save(ready: Ready) -> Result<Response<Body>, Error> {
+    let Ready { gateway, target, caller, base, plan, objects, pointer, turn } = ready;
+    let replaced = pointer::entry(&base, target.at()).ok().flatten().and_then(Entry::object);
+    let (rev, mut document) = (base.rev(), base);
+    pointer::put(&mut document, &target.attachment, &pointer)?;
+    pointer::arrange(&mut document, [&*target.attachment])?;
+    for (key, value) in objects.fields() {
+        document.set(key, value)?;
+    }
+    commit(Commit {
+        gateway,
+        target: target.of_document(),
+        caller,
+        write: Write::Document(document.to_bytes()?.into()),
+        base: rev,
+        rev: None,
+        objects,
+        plan,
+        replaced: replaced.map(|replaced| (target.attachment.clone(), replaced)).into_iter().collect(),
+        turns: vec![turn],
+        answer: Form::Attachment(target.attachment),
+    })
+    .await
+}
+
+enum Base {
+    Document(Document, Caller),
+    Refused(Response<Body>),
+}
+
+/// The document that the new revision follows; an empty one where there is none.
+///
+/// Where the revision that is asked for has led to another leaf, it is old.
+async fn base(
+    home: &Home,
+    target: &Target,
+    rev: Option<&str>,
+    headers: &HeaderMap,
+    activity: &Activity,
+) -> Result<Base, Error> {
+    let (found, caller) = home.read_leaf(&target.path, rev, headers, activity).await?;
+    match (found, rev) {
+        (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
+            Ok(Base::Document(document, caller))
+        }
+        // CouchDB says something else of a revision that it has only the name of.
+        (Read::Document(..), Some(_)) => match home.read(&target.path, &rev_query(rev), headers, activity).await?.0 {
+            Read::Document(..) => Err(conflict()),
+            Read::Missing(_) => Err(missing_rev()),
+            Read::Refused(answer) => Ok(Base::Refused(relay(answer))),
+        },
+        (Read::Document(..), None) => Err(conflict()),
+        (Read::Missing(_), Some(_)) => Err(missing_rev()),
+        (Read::Missing(_), None) => Ok(Base::Document(Document::default(), caller)),
+        (Read::Refused(answer), _) => Ok(Base::Refused(relay(answer))),
+    }
+}
+
+/// Whether the client sends gzip. CouchDB takes nothing else.
+fn is_gzip(headers: &HeaderMap) -> Result<bool, Error> {
+    match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
+        None => Ok(false),
+        Some(encoding) if encoding == b"identity" => Ok(false),
+        Some(encoding) if encoding == b"gzip" => Ok(true),
+        Some(_) => {
+            let reason = "Only gzip and identity content-encodings are supported".to_owned();
+            Err(Error::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type", reason))
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Saving a document, and finding out whether that happened where no answer came.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{StatusCode, request};
+use serde::Deserialize;
+use serde_json::json;
+use stowage_base::log::chain;
+use stowage_couch::{self as couch, Caller, Document, Revisions, Save};
+use stowage_http::client;
+use tokio::time::Instant;
+
+use super::asking::Asking;
+use crate::gateway::Gateway;
+use crate::pointer::{self, Entry};
+use crate::router::Target;
+use crate::upstream::read::{Read, absent, read};
+use crate::upstream::revision::{generation, rev_query};
+
+/// What became of a save.
+pub(crate) enum Outcome {
+    Saved(Saved),
+    /// CouchDB's own refusal, to be passed on.
+    Refused(Save),
+    Conflict,
+    /// The document surely was not written.
+    Failed(couch::Error),
+    /// Perhaps it was.
+    Unknown(couch::Error),
+}
+
+/// A new revision.
+pub(crate) struct Saved {
+    pub(crate) status: StatusCode,
+    pub(crate) head: http::response::Parts,
+    /// Empty where CouchDB has taken the document without saying it (`batch=ok`).
+    pub(crate) rev: String,
+    /// CouchDB's answer to the save itself; `None` where that was lost.
+    pub(crate) body: Option<Bytes>,
+}
+
+/// How a document is written.
+pub(crate) enum Write {
+    /// By the gateway; the revision that it follows stands in it.
+    Document(Bytes),
+    /// By the client's own request, with another body.
+    Request(Box<request::Parts>, Bytes),
+}
+
+impl Write {
+    async fn send(&self, target: &Target, caller: &Caller) -> Result<Save, couch::Error> {
+        match self {
+            Self::Document(bytes) => caller.save(&target.path, bytes).await,
+            Self::Request(head, bytes) => caller.write(head, bytes).await,
+        }
+    }
+}
+
+/// What a document has to say for a save to have happened.
+#[derive(Clone, Copy)]
+pub(crate) struct Expected<'a> {
+    /// What was put into the document, or taken out of it.
+    pub(crate) entry: &'a Entry,
+    /// Whether it was put in.
+    pub(crate) present: bool,
+    /// Where it was taken out: whether the document was deleted before, so that a tombstone can be what was saved.
+    pub(crate) deleted: bool,
+    /// The revision that the save follows; `None` for a new document.
+    pub(crate) base: Option<&'a str>,
+    /// The revision itself, where the writer says it (`new_edits=false`).
+    pub(crate) rev: Option<&'a str>,
+}
+
+/// Saves a document. CouchDB makes the same revision of the same bytes, so that a repeat is harmless: either it is the
+/// first to arrive, or it meets a conflict with itself.
+pub(crate) async fn save_surely(
+    gateway: &Gateway,
+    target: &Target,
+    write: &Write,
+    caller: &Caller,
+    expected: Expected<'_>,
+) -> Outcome {
+    let (now, answer_by) = (Instant::now(), caller.activity().deadline().at());
+    let deadline = answer_by
+        .map_or(now + gateway.timeouts.http.response_head, |at| at.min(now + gateway.timeouts.http.response_head));
+    if now + SAVE_TAKES > deadline {
+        return Outcome::Failed(silent());
+    }
+    let mut tried = false;
+    loop {
+        let error = match tokio::time::timeout_at(deadline, write.send(target, caller)).await {
+            Ok(Ok(save)) if save.head.status.is_success() => return saved(save),
+            Ok(Ok(save)) if save.head.status.is_server_error() => {
+                let text = format!("saving the document answered {}", save.head.status.as_u16());
+                couch::Error::Body(text.into())
+            }
+            Ok(Ok(save)) if !tried => return Outcome::Refused(save),
+            // An earlier try may have been written all the same: the refusal is about this one.
+            Ok(Ok(save)) => {
+                return match look_again(target, caller, expected).await {
+                    Look::Ours(found) => Outcome::Saved(found.0),
+                    Look::NotOurs { moved: true, .. } if save.head.status == StatusCode::CONFLICT => Outcome::Conflict,
+                    Look::NotOurs { moved: true, .. } => Outcome::Refused(save),
+                    Look::NotOurs { moved: false, .. } | Look::Unknown => Outcome::Unknown(silent()),
+                };
+            }
+            // Only the first try can say so: of an earlier one nobody knows whether it arrived.
+            Ok(Err(error)) if !tried && never_left(&error) => return Outcome::Failed(error),
+            Ok(Err(error)) => error,
+            Err(_) => return Outcome::Unknown(silent()),
+        };
+        tried = true;
+        tracing::debug!(error = %chain(&error), "a save has no answer");
+        match tokio::time::timeout_at(deadline, look(target, caller, expected)).await {
+            Ok(Look::Ours(found)) => return Outcome::Saved(found.0),
+            Ok(Look::NotOurs { .. } | Look::Unknown) => {}
+            Err(_) => return Outcome::Unknown(error),
+        }
+        if Instant::now() + SAVE_AGAIN_AFTER >= deadline {
+            return Outcome::Unknown(error);
+        }
+        tokio::time::sleep(SAVE_AGAIN_AFTER).await;
+    }
+}
+
+fn saved(save: Save) -> Outcome {
+    #[derive(Deserialize)]
+    struct Answer {
+        rev: Option<String>,
+    }
+    let status = save.head.status;
+    match serde_json::from_slice::<Answer>(&save.body) {
+        Ok(Answer { rev }) if rev.is_some() || status == StatusCode::ACCEPTED => {
+            Outcome::Saved(Saved { status, head: save.head, rev: rev.unwrap_or_default(), body: Some(save.body) })
+        }
+        Ok(_) | Err(_) => Outcome::Unknown(couch::Error::Body("CouchDB's answer to a save makes no sense".into())),
+    }
+}
+
+/// No connection was made: CouchDB has seen nothing.
+pub(crate) fn never_left(error: &couch::Error) -> bool {
+    use client::Kind;
+    match error.itself() {
+        couch::Error::Client(error) => {
+            matches!(error.kind(), Kind::Resolve | Kind::Refused | Kind::Connect | Kind::Tls)
+        }
+        couch::Error::Request(_) => true,
+        couch::Error::Body(_) | couch::Error::Nonsense(_) | couch::Error::At(..) => false,
+    }
+}
+
+fn silent() -> couch::Error {
+    couch::Error::Client(client::Error::from(client::Kind::Silent))
+}
+
+enum Look {
+    /// It happened; with the document as it stands.
+    Ours(Box<(Saved, Document)>),
+    /// The document says something else; `moved` if it has another revision than the one that was read.
+    NotOurs {
+        moved: bool,
+        document: Option<Document>,
+    },
+    Unknown,
+}
+
+/// Reads the document again to see whether a save happened: the leaves that the revision before has led to, tombstones too, and
+/// also where another branch of the document wins.
+async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
+    if expected.rev.is_some() {
+        return match read(&target.path, &rev_query(expected.rev), caller).await {
+            Ok(Read::Document(document, head)) => expected.judge(target, document, &head),
+            Ok(Read::Missing(_)) => Look::NotOurs { moved: false, document: None },
+            Ok(Read::Refused(_)) | Err(_) => Look::Unknown,
+        };
+    }
+    let (revs, query) = match expected.base {
+        Some(base) => (json!([base]).to_string(), "&latest=true&revs=true"),
+        None => ("all".to_owned(), "&revs=true"),
+    };
+    // A revision that CouchDB knows nothing of any more has been deleted with its document's database.
+    let mut found = Look::NotOurs { moved: expected.base.is_some(), document: None };
+    let (leaves, head) = match caller.open_revs(&target.path, &revs, query).await {
+        Ok(Revisions::There(leaves, head)) => (leaves, head),
+        Ok(Revisions::Other(answer)) => {
+            let is_missing = expected.base.is_none() && matches!(absent(answer), Read::Missing(_));
+            return if is_missing { found } else { Look::Unknown };
+        }
+        Err(_) => return Look::Unknown,
+    };
+    for leaf in leaves.into_iter().flatten() {
+        let is_tombstone = leaf.is_deleted();
+        // A tombstone lacks what was to be taken out, whoever deleted the document.
+        if is_tombstone && !expected.present && !expected.deleted {
+            continue;
+        }
+        let judged = expected.judge(target, leaf, &head);
+        if matches!(judged, Look::Ours(_)) {
+            return judged;
+        }
+        // A new document may follow a tombstone still.
+        if !is_tombstone || expected.base.is_some() {
+            found = judged;
+        }
+    }
+    found
+}
+
+impl Expected<'_> {
+    /// What a leaf says about a save.
+    fn judge(&self, target: &Target, document: Document, head: &http::response::Parts) -> Look {
+        let there = pointer::find(&document, target.at()).ok().flatten();
+        let is_there = there.is_some_and(|there| there.is_same(self.entry));
+        match self.rev.map(str::to_owned).or_else(|| rev_after(&document, self.base)) {
+            Some(rev) if is_there == self.present => {
+                // CouchDB's own answer to a tombstone is 200.
+                let is_tombstone = document.is_deleted() && document.rev().as_deref() == Some(&rev);
+                let status = if is_tombstone { StatusCode::OK } else { StatusCode::CREATED };
+                let saved = Saved { status, head: head.clone(), rev, body: None };
+                Look::Ours(Box::new((saved, document)))
+            }
+            moved => Look::NotOurs { moved: moved.is_some(), document: Some(document) },
+        }
+    }
+}
+
+/// Looks a few times where no answer comes: CouchDB may close the connection that its refusal came on at this very moment.
+async fn look_again(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
+    for _ in 1..LOOKS {
+        match look(target, caller, expected).await {
+            Look::Unknown => tokio::time::sleep(SAVE_AGAIN_AFTER).await,
+            told => return told,
+        }
+    }
+    look(target, caller, expected).await
+}
+
+/// The revision in the document's history that follows `base`, the newest where that is not told; `None` where the
+/// document has not moved on.
+fn rev_after(document: &Document, base: Option<&str>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Revisions {
+        start: u64,
+        ids: Vec<String>,
+    }
+    let current = document.rev()?;
+    let Some(base) = base else { return Some(current) };
+    let before = generation(Some(base));
+    if generation(Some(&current)) <= before {
+        return None;
+    }
+    let told = document.raw("_revisions").and_then(|raw| serde_json::from_str::<Revisions>(raw.get()).ok());
+    let id = told.and_then(|told| {
+        let index = usize::try_from(told.start.checked_sub(before + 1)?).ok()?;
+        told.ids.get(index).cloned()
+    });
+    Some(id.map_or(current, |id| format!("{}-{id}", before + 1)))
+}
+
+/// What became of a save after all.
+pub(crate) enum Fate {
+    /// It happened, or it did not and never will; with the document as it stands, where there is one.
+    Known { saved: bool, document: Option<Document> },
+    /// CouchDB did not say.
+    Unknown,
+}
+
+/// Asks what became of a save, after the client has been told that nobody knows. Ends early if the program stops.
+pub(crate) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Fate {
+    let mut asking = Asking::begin();
+    while asking.go_on(&gateway.tasks).await {
+        match look(target, caller, expected).await {
+            Look::Ours(found) => return Fate::Known { saved: true, document: Some(found.1) },
+            Look::NotOurs { moved, document } if moved || asking.is_settled() => {
+                return Fate::Known { saved: false, document };
+            }
+            Look::NotOurs { .. } | Look::Unknown => {}
+        }
+    }
+    Fate::Unknown
+}
+
+/// A save that has less time than this before its client is answered is not begun: its outcome would be unknown.
+const SAVE_TAKES: Duration = Duration::from_millis(100);
+/// The pause before a save that got no answer is sent again.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How often a client's answer waits for what became of a save that was doubtful and then refused.
+const LOOKS: usize = 3;

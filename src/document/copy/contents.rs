@@ -1,0 +1,164 @@
+//! What the copy of a document says, and the objects that it gets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use md5::{Digest, Md5};
+use serde_json::{Value, json};
+use stowage_couch::Document;
+use stowage_http::body::{Body, BoxError, TooLarge, collect};
+use stowage_http::gzip::Gunzip;
+use stowage_storage::{self as storage, Kind};
+
+use super::{Copy, too_large};
+use crate::error::Error;
+use crate::object::couch_digest;
+use crate::object::outgoing::{NewObject, Outgoing};
+use crate::object::source::Source;
+use crate::object::unsaved::Unsaved;
+use crate::plan::Decision;
+use crate::pointer::{self, Pointer, objects};
+use crate::record::about;
+use crate::router::Operation;
+use crate::upstream::read::{Read, read};
+use crate::upstream::revision::rev_query;
+
+impl Copy {
+    /// The destination, with new objects for those that the original names.
+    pub(super) async fn document(&self, made: &mut Unsaved) -> Result<Document, Error> {
+        let mut document = self.source.clone();
+        document.set("_id", &json!(self.to.document))?;
+        match self.over.rev() {
+            Some(rev) => document.set("_rev", &json!(rev))?,
+            None => drop(document.remove("_rev")),
+        }
+        let mut inline = self.natives().await?;
+        let used = inline.to_bytes()?.len() as u64;
+        let mut room = self.gateway.limits.document_bytes.saturating_sub(used);
+        document.remove(NATIVE);
+        for (name, original) in objects(&self.source, &self.from.database.name, &self.from.document) {
+            if pointer::find(&self.source, self.from.attachment(&name).at())?.is_none() {
+                // A newer attachment of CouchDB's hides it.
+                pointer::forget(&mut document, &name)?;
+                continue;
+            }
+            inline.remove(&name);
+            match &self.decision {
+                Some(decision) => {
+                    let object = self.store(&name, &original, decision).await;
+                    let pointer = made.push(&name, object.map_err(|error| self.noted(&name, error))?)?;
+                    pointer::put(&mut document, &name, &pointer)?;
+                    if original.digest.as_ref().is_some_and(|digest| pointer.digest.as_ref() != Some(digest)) {
+                        return Err(gone(&original));
+                    }
+                }
+                None => {
+                    let value =
+                        self.inline(&name, &original, &mut room).await.map_err(|error| self.noted(&name, error))?;
+                    inline.set(&name, &value)?;
+                    pointer::forget(&mut document, &name)?;
+                }
+            }
+        }
+        for (key, value) in made.fields() {
+            document.set(key, value)?;
+        }
+        if !inline.is_empty() {
+            document.set_object(NATIVE, &inline)?;
+        }
+        Ok(document)
+    }
+
+    /// CouchDB's own attachments of the original, with their bytes.
+    async fn natives(&self) -> Result<Document, Error> {
+        let mut natives = Document::default();
+        if self.source.object(NATIVE).is_none_or(|natives| natives.is_empty()) {
+            return Ok(natives);
+        }
+        let query = format!("{}&attachments=true", rev_query(self.source.rev().as_deref()));
+        let Read::Document(whole, _) = read(&self.from.path, &query, &self.caller).await? else {
+            return Err(Error::refused(StatusCode::CONFLICT, "conflict", "Document update conflict."));
+        };
+        let whole = whole.object(NATIVE).unwrap_or_default();
+        for name in whole.keys() {
+            let entry = whole.object(name).unwrap_or_default();
+            let members = ["content_type", "data"].map(|key| (key, entry.value(key).unwrap_or_default()));
+            natives.set(name, &members.into_iter().collect())?;
+        }
+        Ok(natives)
+    }
+
+    async fn source(&self, name: &str, original: &Pointer) -> Result<Source, Error> {
+        let (gateway, target) = (Arc::clone(&self.gateway), self.from.attachment(name));
+        Source::of(gateway, self.activity.clone(), &target, &self.source, original.clone()).await
+    }
+
+    /// Stores an attachment once more, for the destination.
+    async fn store(&self, name: &str, original: &Pointer, decision: &Decision) -> Result<NewObject, Error> {
+        let body = self.source(name, original).await?.open(None).await?;
+        let broken = Arc::new(AtomicBool::new(false));
+        let breaks = Arc::clone(&broken);
+        let body = Body::boxed(body.map_err(move |error| {
+            breaks.store(true, Ordering::Release);
+            error
+        }));
+        let outgoing = Outgoing {
+            gateway: &self.gateway,
+            target: &self.to.attachment(name),
+            decision,
+            document: &self.source,
+            saved: &self.over,
+            // CouchDB leaves a copied attachment the generation that it came with.
+            revpos: original.generation(),
+            content_type: &original.content_type,
+            gzip: original.is_gzip(),
+            shared: self.turns.iter().any(|turn| turn.shared),
+            activity: &self.activity,
+        };
+        let stored = outgoing.store(body).await;
+        // No await here: what has been stored is to be taken care of.
+        match stored {
+            Err(_) if broken.load(Ordering::Acquire) => {
+                let error = storage::Error::new(Kind::Passing, "the object broke off while it was copied");
+                Err(Error::Storage(original.stowage.storage.as_str().into(), error))
+            }
+            stored => stored,
+        }
+    }
+
+    /// An attachment as CouchDB takes it in a document; it takes its share of the `room` in bytes that is left.
+    async fn inline(&self, name: &str, original: &Pointer, room: &mut u64) -> Result<Value, Error> {
+        let failed = |error: BoxError| match error.is::<TooLarge>() {
+            true => too_large(),
+            false => Error::Storage(original.stowage.storage.as_str().into(), storage::Error::of_body(error)),
+        };
+        let body = self.source(name, original).await?.open(None).await?;
+        let mut bytes = collect(body, *room).await.map_err(failed)?;
+        if original.digest.as_ref().is_some_and(|digest| couch_digest(&Md5::digest(&bytes)) != *digest) {
+            return Err(gone(original));
+        }
+        if original.is_gzip() {
+            bytes = collect(Gunzip::tolerant(Body::full(bytes)), *room).await.map_err(failed)?;
+        }
+        let data = STANDARD.encode(bytes);
+        *room = room.checked_sub(data.len() as u64).ok_or_else(too_large)?;
+        Ok(json!({ "content_type": original.content_type, "data": data }))
+    }
+
+    /// Leaves a record of a failure.
+    fn noted(&self, name: &str, error: Error) -> Error {
+        self.gateway.records.failed(about(&self.to.attachment(name), Operation::Put), &error, &self.id);
+        error
+    }
+}
+
+fn gone(original: &Pointer) -> Error {
+    let error = storage::Error::new(Kind::Missing, "the object is another one now");
+    Error::Storage(original.stowage.storage.as_str().into(), error)
+}
+
+const NATIVE: &str = "_attachments";

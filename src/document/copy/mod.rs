@@ -1,0 +1,205 @@
+//! COPY of a document: its outside attachments get objects of their own, so that the copy outlives the original.
+//!
+//! A document without such attachments is CouchDB's to copy. Of any other the gateway writes the copy: every object is read
+//! and stored again where the plan sends the destination's attachments, and then the document is saved in one piece, with
+//! CouchDB's own attachments inline. What the plan sends to CouchDB now goes inline too. All that is inline has to fit into
+//! `limits.document_bytes`; a copy that does not is refused, because one that shares its original's objects would lose them.
+
+mod contents;
+mod destination;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::{Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_couch::{Caller, Document};
+use stowage_http::body::Body;
+use tokio::sync::oneshot;
+
+use crate::commit::cleanup::remove_once_gone;
+use crate::commit::save::Write;
+use crate::commit::{Commit, Form, commit};
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::locks::{Turn, Writer};
+use crate::object::unsaved::Unsaved;
+use crate::plan::{Decision, DocumentPlan, OnDelete, Outcome, decide, on_delete, plan_for};
+use crate::pointer::{Pointer, objects};
+use crate::router::DocumentTarget;
+use crate::upstream::answer::{conflict, relay};
+use crate::upstream::forward::to_holder;
+use crate::upstream::read::{Read, read_leaf};
+use crate::upstream::revision::{rev_of, rev_query};
+use destination::Destination;
+
+/// Copies a document, or lets CouchDB copy it. Says which of both was done.
+pub(crate) async fn copy_document(
+    gateway: Arc<Gateway>,
+    target: DocumentTarget,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    let headers = exchange.request.headers().clone();
+    match Copy::of(&gateway, &target, &headers, &exchange.activity, exchange.id).await {
+        Ok(Who::CouchDb) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
+        Ok(Who::Gateway(copy)) => ("document", Box::pin(copy.run()).await),
+        Ok(Who::Nobody(answer)) => ("document", Ok(relay(answer))),
+        Err(error) => ("document", Err(error)),
+    }
+}
+
+/// Who makes a copy.
+enum Who {
+    CouchDb,
+    Gateway(Box<Copy>),
+    /// CouchDB refused to show a document. If it made the copy a moment later, that would share the original's objects.
+    Nobody(Response<Bytes>),
+}
+
+/// A copy that the gateway makes.
+struct Copy {
+    gateway: Arc<Gateway>,
+    from: DocumentTarget,
+    to: DocumentTarget,
+    caller: Caller,
+    /// The original.
+    source: Document,
+    /// The destination as it is saved now; an empty document where there is none.
+    over: Document,
+    plan: DocumentPlan,
+    /// Where the attachments go; `None`: into CouchDB.
+    decision: Option<Decision>,
+    /// What goes once the destination is saved without it.
+    replaced: Vec<(String, Pointer)>,
+    turns: Vec<Turn>,
+    activity: Activity,
+    id: RequestId,
+}
+
+impl Copy {
+    /// Reads both documents with the client's rights. CouchDB copies what has no outside attachments, and says what is wrong with a request that
+    /// it does not understand.
+    async fn of(
+        gateway: &Arc<Gateway>,
+        from: &DocumentTarget,
+        headers: &HeaderMap,
+        activity: &Activity,
+        id: RequestId,
+    ) -> Result<Who, Error> {
+        let Ok(rev) = rev_of(from.query.as_deref(), headers) else { return Ok(Who::CouchDb) };
+        // Of a document that is written over itself the pointers stay its own.
+        let destination = Destination::of(headers).filter(|destination| destination.document != from.document);
+        let Some(destination) = destination else { return Ok(Who::CouchDb) };
+        let home = gateway.homes.of(&from.database).await?;
+        let (found, caller) = home.read(&from.path, &rev_query(rev.as_deref()), headers, activity).await?;
+        let source = match found {
+            Read::Document(source, _) => source,
+            Read::Missing(_) => return Ok(Who::CouchDb),
+            Read::Refused(answer) => return Ok(Who::Nobody(answer)),
+        };
+        if source.raw("_deleted").is_some() || objects(&source, &from.database.name, &from.document).is_empty() {
+            return Ok(Who::CouchDb);
+        }
+        let to = from.database.document(&destination.document);
+        // Who comes second reads what the first has written.
+        let turns = turns(gateway, &to, &source).await;
+        let over = match overwritten(&caller, &to, destination.rev.as_deref()).await? {
+            Ok(over) => over,
+            Err(answer) => return Ok(Who::Nobody(answer)),
+        };
+        let plan = plan_for(&gateway.plans, &to.database, &source).await?;
+        let decision = match decide(&plan, &to.database, &source)? {
+            Outcome::Store(decision) if !decision.stub => Some(decision),
+            Outcome::Store(_) | Outcome::PassThrough { .. } => None,
+        };
+        let mut replaced = objects(&over, &to.database.name, &to.document);
+        if !replaced.is_empty() && on_delete(&plan, &to.database, &over)? == OnDelete::Keep {
+            replaced.clear();
+        }
+        let (gateway, from, activity) = (Arc::clone(gateway), from.clone(), activity.clone());
+        let copy = Self { gateway, from, to, caller, source, over, plan, decision, replaced, turns, activity, id };
+        Ok(Who::Gateway(Box::new(copy)))
+    }
+
+    async fn run(self) -> Result<Response<Body>, Error> {
+        // Dropped, with this future or after a failure, the new objects go.
+        let mut made = Unsaved::new(&self.gateway, &self.activity);
+        let document = self.document(&mut made).await?;
+        let bytes = document.to_bytes()?;
+        if bytes.len() as u64 > self.gateway.limits.document_bytes {
+            return Err(too_large());
+        }
+        if made.first().is_none() {
+            return self.save(bytes).await;
+        }
+        commit(Commit {
+            target: self.to,
+            caller: self.caller,
+            write: Write::Document(bytes.into()),
+            base: self.over.rev(),
+            rev: None,
+            objects: made,
+            plan: self.plan,
+            replaced: self.replaced,
+            turns: self.turns,
+            answer: Form::Document,
+            gateway: self.gateway,
+        })
+        .await
+    }
+
+    /// Saves a document that came without new objects; CouchDB's answer is the client's, whatever it is.
+    async fn save(self, bytes: Vec<u8>) -> Result<Response<Body>, Error> {
+        let tasks = self.gateway.tasks.clone();
+        let (answer, answered) = oneshot::channel();
+        drop(tasks.spawn("copy", async move {
+            let Self { gateway, to, caller, over, plan, replaced, .. } = self;
+            let (status, outcome) = match caller.save(&to.path, &bytes.into()).await {
+                Ok(save) => (save.head.status, Ok(Response::from_parts(save.head, Body::full(save.body)))),
+                Err(error) => (StatusCode::GATEWAY_TIMEOUT, Err(Error::from(error))),
+            };
+            drop(answer.send(outcome));
+            let before = over.rev().filter(|_| !replaced.is_empty() && !status.is_client_error());
+            if let Some(before) = before {
+                remove_once_gone(&gateway, &caller, &to, &plan, (&before, replaced)).await;
+            }
+        }));
+        answered.await.unwrap_or(Err(Error::Bug("a copy ended without an answer")))
+    }
+}
+
+/// The right to write the destination's attachments, taken in the order of their names.
+async fn turns(gateway: &Gateway, to: &DocumentTarget, source: &Document) -> Vec<Turn> {
+    let names: BTreeSet<String> =
+        objects(source, &to.database.name, &to.document).into_iter().map(|(name, _)| name).collect();
+    let (writer, mut turns) = (Writer::default(), Vec::with_capacity(names.len()));
+    for name in names {
+        turns.push(gateway.locks.place(&to.attachment(&name)).turn(&writer).await);
+    }
+    turns
+}
+
+/// The revision that the copy replaces; an empty document where there is none. `Err` is CouchDB's refusal to show it.
+///
+/// Over a document that is not there CouchDB may take any revision (that depends on what else is in the shard), unless the copy has attachments.
+async fn overwritten(
+    caller: &Caller,
+    to: &DocumentTarget,
+    rev: Option<&str>,
+) -> Result<Result<Document, Response<Bytes>>, Error> {
+    match (read_leaf(&to.path, rev, caller).await?, rev) {
+        (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => Ok(Ok(document)),
+        (Read::Missing(_), None) => Ok(Ok(Document::default())),
+        (Read::Document(..) | Read::Missing(_), _) => Err(conflict()),
+        (Read::Refused(answer), _) => Ok(Err(answer)),
+    }
+}
+
+fn too_large() -> Error {
+    let reason = "the copy, with the attachments that CouchDB keeps, is larger than limits.document_bytes";
+    Error::refused(StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", reason)
+}

@@ -1,0 +1,112 @@
+//! DELETE of a document: CouchDB's to do and to answer. Where the plan says so, the document's objects go after it.
+
+use std::sync::Arc;
+
+use http::header::HeaderMap;
+use http::{Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_couch::Caller;
+use stowage_http::body::Body;
+use tokio::sync::oneshot;
+
+use crate::commit::cleanup::{remove_once_gone, remove_unnamed};
+use crate::commit::save::never_left;
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::plan::{DocumentPlan, OnDelete, on_delete, plan_for};
+use crate::pointer::{Pointer, objects};
+use crate::router::DocumentTarget;
+use crate::upstream::forward::{forward, to_holder};
+use crate::upstream::read::Read;
+use crate::upstream::revision::{rev_of, rev_query};
+
+/// Sends the request on, and removes what the deletion leaves without a document. Says which of both was done.
+pub(crate) async fn delete_document(
+    gateway: Arc<Gateway>,
+    target: DocumentTarget,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    let headers = exchange.request.headers().clone();
+    match Deletion::of(&gateway, target.clone(), &headers, &exchange.activity).await {
+        Ok(None) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
+        Ok(Some(deletion)) => ("document", deletion.send(exchange).await),
+        Err(error) => ("document", Err(error)),
+    }
+}
+
+/// A deletion that objects go with.
+struct Deletion {
+    gateway: Arc<Gateway>,
+    target: DocumentTarget,
+    caller: Caller,
+    plan: DocumentPlan,
+    /// The revision that is deleted.
+    rev: String,
+    /// What it names.
+    objects: Vec<(String, Pointer)>,
+}
+
+/// What CouchDB did.
+enum Fate {
+    Deleted,
+    Refused,
+    Unknown,
+}
+
+impl Deletion {
+    /// Looks at the revision that is to be deleted, with the client's rights; `None` where no object goes with it.
+    async fn of(
+        gateway: &Arc<Gateway>,
+        target: DocumentTarget,
+        headers: &HeaderMap,
+        activity: &Activity,
+    ) -> Result<Option<Self>, Error> {
+        // Without a revision, or with two, CouchDB deletes nothing.
+        let Ok(Some(rev)) = rev_of(target.query.as_deref(), headers) else { return Ok(None) };
+        let home = gateway.homes.of(&target.database).await?;
+        let may_delete = home.plan.may_delete(target.database.class, &target.database.name);
+        if !may_delete && !gateway.plans.has_user_plans(target.database.account.as_ref()) {
+            return Ok(None);
+        }
+        let (read, caller) = home.read(&target.path, &rev_query(Some(&rev)), headers, activity).await?;
+        let Read::Document(document, _) = read else { return Ok(None) };
+        let objects = objects(&document, &target.database.name, &target.document);
+        if objects.is_empty() {
+            return Ok(None);
+        }
+        let plan = plan_for(&gateway.plans, &target.database, &document).await?;
+        match on_delete(&plan, &target.database, &document)? {
+            OnDelete::Keep => Ok(None),
+            OnDelete::Delete => Ok(Some(Self { gateway: Arc::clone(gateway), target, caller, plan, rev, objects })),
+        }
+    }
+
+    /// Sends the request on in a task that ends even if the client is gone.
+    async fn send(self, exchange: Exchange) -> Result<Response<Body>, Error> {
+        let Self { gateway, target, caller, plan, rev, objects } = self;
+        let tasks = gateway.tasks.clone();
+        let (answer, answered) = oneshot::channel();
+        drop(tasks.spawn("deletion", async move {
+            let outcome = forward(&gateway.homes, caller.couch(), exchange).await;
+            let fate = fate(&outcome);
+            drop(answer.send(outcome));
+            match fate {
+                Fate::Deleted => remove_unnamed(&gateway, &caller, &target, &plan, objects).await,
+                Fate::Refused => {}
+                Fate::Unknown => remove_once_gone(&gateway, &caller, &target, &plan, (&rev, objects)).await,
+            }
+        }));
+        answered.await.unwrap_or(Err(Error::Bug("a deletion ended without an answer")))
+    }
+}
+
+/// Anything but a plain success or a refusal leaves open what was done; with a 202 it may still fail.
+fn fate(outcome: &Result<Response<Body>, Error>) -> Fate {
+    match outcome {
+        Ok(answer) if answer.status() == StatusCode::OK => Fate::Deleted,
+        Ok(answer) if answer.status().is_client_error() => Fate::Refused,
+        Err(Error::Couch(error)) if never_left(error) => Fate::Refused,
+        Ok(_) | Err(_) => Fate::Unknown,
+    }
+}

@@ -1,0 +1,125 @@
+//! Taking a body in, or letting one that is too long flow on under a scanner.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use stowage_couch::Finder;
+use stowage_http::body::{Body, BoxError};
+use stowage_storage::{CHUNK_BYTES, Permit};
+
+use crate::gateway::Gateway;
+use crate::upstream::replay::{Replay, joined};
+
+/// A body that has been taken in, as far as it may be.
+pub(super) enum Taken {
+    Whole(Held),
+    /// More than a document may have: what has come of it, and the rest.
+    Long(Body),
+}
+
+/// Bytes with their share of the memory that all uploads may hold.
+pub(super) struct Held {
+    pub(super) bytes: Bytes,
+    pub(super) share: Option<Permit>,
+}
+
+/// Reads a body of at most `limits.document_bytes`.
+pub(super) async fn take(gateway: &Gateway, mut body: Body) -> Result<Taken, BoxError> {
+    let limit = gateway.limits.document_bytes;
+    let announced = body.size_hint();
+    if announced.lower() > limit {
+        return Ok(Taken::Long(body));
+    }
+    let most = announced.upper().map_or(limit, |upper| upper.min(limit));
+    let mut share = None;
+    let mut frames: VecDeque<Bytes> = VecDeque::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        length += data.len() as u64;
+        frames.push_back(data);
+        if length > limit {
+            return Ok(Taken::Long(Body::boxed(Replay { frames, body, share })));
+        }
+        if length > UNCOUNTED && share.is_none() {
+            share = gateway.budget.share(memory_of(most)).await;
+        }
+    }
+    Ok(Taken::Whole(Held { bytes: joined(frames), share }))
+}
+
+/// What a document of so many bytes takes: its text, its members, and its attachments without their base64. The chunks of
+/// their upload are in it as well: who holds a share must not wait for another one.
+pub(super) fn memory_of(length: u64) -> usize {
+    usize::try_from(length.saturating_mul(3)).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
+}
+
+/// A body that breaks off where its scanner finds what must not be in it.
+pub(super) struct Scanned {
+    body: Body,
+    finder: Finder,
+    found: Arc<AtomicBool>,
+}
+
+/// Whether the scanner has found something.
+pub(super) struct Finding(Arc<AtomicBool>);
+
+impl Finding {
+    pub(super) fn is_made(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Scanned {
+    pub(super) fn new(body: Body, finder: Finder) -> (Self, Finding) {
+        let found = Arc::new(AtomicBool::new(false));
+        (Self { body, finder, found: Arc::clone(&found) }, Finding(found))
+    }
+}
+
+impl HttpBody for Scanned {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && frame.data_ref().is_some_and(|data| this.finder.finds(data))
+        {
+            this.found.store(true, Ordering::Release);
+            return Poll::Ready(Some(Err(TooLong.into())));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Attachments turned up in a document that is too long to be read.
+#[derive(Debug)]
+struct TooLong;
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the document has attachments and is larger than limits.document_bytes")
+    }
+}
+
+impl std::error::Error for TooLong {}
+
+/// Up to this a body is not counted.
+pub(super) const UNCOUNTED: u64 = 64 << 10;

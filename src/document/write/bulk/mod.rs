@@ -1,0 +1,260 @@
+//! `POST /db/_bulk_docs`: every attachment is stored before any document is saved, and each CouchDB gets its documents.
+
+mod commits;
+mod rows;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use http::{StatusCode, request};
+use indexmap::IndexMap;
+use serde_json::value::RawValue;
+use stowage_couch::{Couch, Text};
+use stowage_http::body::Body;
+
+use super::base::{Base, Found};
+use super::draft::edit::Edit;
+use super::draft::{Draft, Named, Place, no_object};
+use super::single::as_json;
+use super::store::Turns;
+use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
+use crate::attachment::copy::Copying;
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::object::unsaved::Unsaved;
+use crate::router::Database;
+use crate::upstream::answer::conflict;
+use crate::upstream::forward::forward;
+use commits::{Batch, Group, One, send};
+use rows::Answers;
+
+/// Writes the documents of the request.
+pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
+    let rules = Rules::of(&gateway, &database).await?;
+    if !rules.look() || !is_json(exchange.request.headers()) {
+        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
+    }
+    let writer = Writer::new(gateway, database, rules, &exchange);
+    let (head, body) = exchange.request.into_parts();
+    let (head, held) = match writer.take(head, body, Text::Bulk).await? {
+        Input::Whole(head, held) => (head, held),
+        Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
+    };
+    let bytes = held.bytes.clone();
+    if !writer.reads_all() && !Writer::finder(Text::Bulk).finds(&bytes) {
+        return writer.send_on(&writer.home.couch, head, Body::full(bytes)).await;
+    }
+    match Bulk::read(&writer, &bytes) {
+        Ok((bulk, drafts)) => write(writer, head, &bytes, bulk, drafts).await,
+        // CouchDB refuses all for one, before anything is saved.
+        Err(error) => writer.refuse(error).await,
+    }
+}
+
+/// The body of the request as it stands.
+struct Bulk<'a> {
+    members: IndexMap<String, &'a RawValue>,
+    documents: Vec<&'a RawValue>,
+    replicated: bool,
+}
+
+impl<'a> Bulk<'a> {
+    fn read(writer: &Writer, bytes: &'a [u8]) -> Result<(Self, Vec<Draft>), Error> {
+        let wrong = |reason| Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason);
+        let members = serde_json::from_slice::<IndexMap<String, &'a RawValue>>(bytes);
+        let members = members.map_err(|_| no_object(bytes, "Request body must be a JSON object"))?;
+        let documents = members.get("docs").ok_or_else(|| wrong("POST body must include `docs` parameter."))?;
+        let documents = serde_json::from_str::<Vec<&'a RawValue>>(documents.get());
+        let documents = documents.map_err(|_| wrong("`docs` parameter must be an array."))?;
+        let replicated = match members.get("new_edits").map(|member| member.get()) {
+            None | Some("true") => false,
+            Some("false") => true,
+            Some(_) => return Err(wrong("`new_edits` parameter must be a boolean.")),
+        };
+        let named = || Named { replicated, ..Named::default() };
+        let read = |text: &&RawValue| Draft::read(writer, text.get().as_bytes(), named());
+        let drafts = documents.iter().map(read).collect::<Result<_, _>>()?;
+        Ok((Self { members, documents, replicated }, drafts))
+    }
+
+    /// The body with these documents.
+    fn with(&self, documents: &[&RawValue]) -> Result<Bytes, Error> {
+        let documents = serde_json::value::to_raw_value(documents)?;
+        let members: IndexMap<&str, &RawValue> = self
+            .members
+            .iter()
+            .map(|(name, value)| (name.as_str(), if name == "docs" { &*documents } else { *value }))
+            .collect();
+        Ok(serde_json::to_vec(&members)?.into())
+    }
+}
+
+/// A document on its way.
+struct Item {
+    draft: Draft,
+    base: Option<Base>,
+    couch: Couch,
+    changed: bool,
+    /// It must not be sent: it would meet a conflict, and its attachments have not been stored.
+    conflicts: bool,
+    objects: Unsaved,
+    copies: Vec<Copying>,
+}
+
+async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'_>, mut drafts: Vec<Draft>) -> Told {
+    for draft in &mut drafts {
+        draft.decide(&writer).await?;
+    }
+    find_twins(&mut drafts);
+    let (turns, mut found) = writer.turns(&drafts, find_all(&writer, &drafts)).await?;
+    if turns.overtaken {
+        found = find_all(&writer, &drafts).await?;
+    }
+    let mut items = Vec::with_capacity(drafts.len());
+    for (draft, found) in drafts.into_iter().zip(found) {
+        match Item::of(&writer, draft, found).await? {
+            Judged::Item(item) => items.push(*item),
+            Judged::Refused(answer) => return Ok((TOUCHED, *answer)),
+            // CouchDB refuses all for one, but not before it has saved documents that are in other shards.
+            Judged::NoStub(error) => return Err(error),
+        }
+    }
+    for item in &mut items {
+        item.store(&writer, &turns).await?;
+    }
+    let batch = batch(&writer, &head, &bulk, items).await?;
+    match batch {
+        Some(batch) => Ok((TOUCHED, send(writer, batch, turns.turns).await?)),
+        None => writer.send_on(&writer.home.couch, head, Body::full(bytes.clone())).await,
+    }
+}
+
+/// Notes which drafts come once more with attachments. `couch_db:update_docs/4` judges all by what was there before where one of them
+/// has attachments, which CouchDB will not see.
+fn find_twins(drafts: &mut [Draft]) {
+    let id = |draft: &Draft| draft.target.document.clone();
+    let with: HashSet<String> = drafts.iter().filter(|draft| !draft.attached.is_empty()).map(id).collect();
+    for draft in drafts {
+        let is_without = draft.attached.is_empty() && matches!(draft.edit, Edit::New(_));
+        draft.has_twin = is_without && with.contains(&draft.target.document);
+    }
+}
+
+/// What each draft follows, where that has to be known.
+async fn find_all(writer: &Writer, drafts: &[Draft]) -> Result<Vec<Option<Found>>, Error> {
+    let finds: Vec<BoxFuture<'_, _>> = drafts.iter().map(|draft| find(writer, draft).boxed()).collect();
+    stream::iter(finds).buffered(AT_ONCE).try_collect().await
+}
+
+async fn find(writer: &Writer, draft: &Draft) -> Result<Option<Found>, Error> {
+    if draft.needs_base(writer) { writer.find(draft).await.map(Some) } else { Ok(None) }
+}
+
+enum Judged {
+    Item(Box<Item>),
+    Refused(Box<http::Response<Body>>),
+    NoStub(Error),
+}
+
+impl Item {
+    async fn of(writer: &Writer, draft: Draft, found: Option<Found>) -> Result<Judged, Error> {
+        let objects = Unsaved::new(&writer.gateway, &writer.activity);
+        let couch = writer.home.couch.clone();
+        let mut item = Self { draft, base: None, couch, changed: false, conflicts: false, objects, copies: Vec::new() };
+        match found {
+            None => {}
+            Some(Found::Answer(answer)) => return Ok(Judged::Refused(Box::new(answer))),
+            Some(Found::Conflict(caller)) => {
+                item.conflicts = item.draft.has_twin || item.stores();
+                item.couch = caller.couch().clone();
+            }
+            Some(Found::Known(caller)) => item.couch = caller.couch().clone(),
+            Some(Found::Base(base)) => {
+                item.couch = writer.couch_of(&item.draft, &base).await?;
+                match item.draft.revise(&base)? {
+                    Ok(changed) => item.changed = changed,
+                    Err(name) => return Ok(Judged::NoStub(item.draft.no_stub(&name))),
+                }
+                item.base = Some(*base);
+            }
+        }
+        Ok(Judged::Item(Box::new(item)))
+    }
+
+    fn stores(&self) -> bool {
+        matches!(self.draft.goes.place, Place::Storage(_)) && self.draft.carries()
+    }
+
+    async fn store(&mut self, writer: &Writer, turns: &Turns) -> Result<(), Error> {
+        let Some(base) = &self.base else { return Ok(()) };
+        if self.stores() {
+            self.objects = writer.store(&mut self.draft, base, turns, None).await?;
+            self.draft.name()?;
+            self.changed = true;
+        } else {
+            self.copies = writer.copies(&self.draft, base);
+        }
+        Ok(())
+    }
+}
+
+/// A document and its text.
+type Sent = (One, Box<RawValue>);
+
+/// Who gets what; `None` where the request can go on as it came.
+async fn batch(
+    writer: &Writer,
+    head: &request::Parts,
+    bulk: &Bulk<'_>,
+    items: Vec<Item>,
+) -> Result<Option<Batch>, Error> {
+    let mut answers = Answers::default();
+    let mut groups: Vec<(Couch, Vec<Sent>)> = Vec::new();
+    let mut is_plain = true;
+    for (place, (item, text)) in items.into_iter().zip(&bulk.documents).enumerate() {
+        let id = item.draft.target.document.clone();
+        if item.conflicts {
+            is_plain = false;
+            answers.rows.push((place, rows::refusal(&id, &conflict())?));
+            continue;
+        }
+        let text =
+            if item.changed { serde_json::value::to_raw_value(&item.draft.document)? } else { (*text).to_owned() };
+        let dropped = match &item.base {
+            Some(base) => item.draft.dropped(writer, base).await?,
+            None => None,
+        };
+        is_plain &= !item.changed && item.copies.is_empty() && dropped.is_none();
+        let one = One {
+            place,
+            base: item.draft.follows(),
+            rev: item.draft.rev(),
+            target: item.draft.target,
+            objects: item.objects,
+            copies: item.copies,
+            dropped,
+        };
+        match groups.iter_mut().find(|(couch, _)| couch.is(&item.couch)) {
+            Some((_, ones)) => ones.push((one, text)),
+            None => groups.push((item.couch, vec![(one, text)])),
+        }
+    }
+    if is_plain && groups.iter().all(|(couch, _)| couch.is(&writer.home.couch)) {
+        return Ok(None);
+    }
+    let group = |(couch, sent): (Couch, Vec<Sent>)| {
+        let (ones, texts): (Vec<One>, Vec<Box<RawValue>>) = sent.into_iter().unzip();
+        let texts: Vec<&RawValue> = texts.iter().map(|text| &**text).collect();
+        let caller = couch.client(&writer.headers, &writer.activity);
+        Ok(Group { caller, body: bulk.with(&texts)?, ones })
+    };
+    let groups = groups.into_iter().map(group).collect::<Result<Vec<_>, Error>>()?;
+    Ok(Some(Batch { head: as_json(head.clone()), groups, answers, replicated: bulk.replicated }))
+}
+
+/// How many documents are asked for at the same time.
+const AT_ONCE: usize = 8;

@@ -1,0 +1,167 @@
+//! Copies of what a document carries while CouchDB keeps it: of text inside the document, and of the parts that follow it.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_http::body::{Body, BoxError, ClientGone};
+use stowage_http::tee::{Twin, tee};
+use stowage_http::written::written;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::Writer;
+use super::base::Base;
+use super::draft::attached::{Attached, Content, MEMBER};
+use super::draft::{Draft, Place};
+use super::parts::Following;
+use crate::attachment::copy::{Copying, OutgoingCopy, Verdict};
+use crate::error::Error;
+
+/// Copies of a document's parts, one after the other in a task. Dropped without a word of CouchDB's, they are taken back.
+pub(super) struct CopyingParts(oneshot::Sender<Verdict>);
+
+impl CopyingParts {
+    /// Tells what became of the document in CouchDB. Waits for nothing.
+    pub(super) fn end(self, verdict: Verdict) {
+        drop(self.0.send(verdict));
+    }
+}
+
+impl Writer {
+    /// Begins the copies of what is inside a document.
+    pub(super) fn copies(&self, draft: &Draft, base: &Base) -> Vec<Copying> {
+        let inside = draft.attached.iter().filter_map(|one| match &one.content {
+            Content::Data(data) => Some((one, data.clone())),
+            Content::Stub | Content::Follows(_) => None,
+        });
+        inside
+            .filter_map(|(one, data)| Some(self.copy(draft, base, one)?.begin(Twin::from(Body::full(data)))))
+            .collect()
+    }
+
+    /// Splits a multipart request, so that the parts that follow its document have copies too.
+    ///
+    /// # Errors
+    /// A part that is larger than an attachment may be.
+    pub(super) fn copies_of_parts(
+        &self,
+        draft: &Draft,
+        base: &Base,
+        body: Body,
+        boundary: &str,
+    ) -> Result<(Body, Option<CopyingParts>), Error> {
+        let mut parts = Vec::new();
+        for one in &draft.attached {
+            let Content::Follows(follows) = &one.content else { continue };
+            let Some(copy) = self.copy(draft, base, one) else { continue };
+            if follows.length > self.gateway.limits.attachment_bytes {
+                return Err(Error::TooLarge(one.name.as_str().into()));
+            }
+            parts.push((copy, follows.length));
+        }
+        if parts.is_empty() {
+            return Ok((body, None));
+        }
+        let (body, twin) = tee(body, u64::MAX, self.gateway.timeouts.http.response_head);
+        let (sender, verdict) = oneshot::channel();
+        let copies = Parts { parts, following: Following::of(twin.body, boundary), left_behind: twin.left_behind };
+        drop(self.gateway.tasks.spawn("copies of parts", copies.make(verdict)));
+        Ok((body, Some(CopyingParts(sender))))
+    }
+
+    fn copy(&self, draft: &Draft, base: &Base, one: &Attached) -> Option<OutgoingCopy> {
+        let Place::Both(decision) = &draft.goes.place else { return None };
+        let mut document = draft.document.clone();
+        document.remove(MEMBER);
+        Some(OutgoingCopy {
+            gateway: self.gateway.clone(),
+            target: draft.target.attachment(&one.name),
+            decision: (**decision).clone(),
+            document,
+            saved: base.saved.clone(),
+            content_type: one.content_type.clone(),
+            gzip: matches!(&one.content, Content::Follows(follows) if follows.gzip),
+            activity: self.activity.clone(),
+        })
+    }
+}
+
+/// The parts of a request of which copies are made.
+struct Parts {
+    /// With their lengths in bytes.
+    parts: Vec<(OutgoingCopy, u64)>,
+    following: Following,
+    left_behind: CancellationToken,
+}
+
+impl Parts {
+    /// Makes them, and tells each what became of the document.
+    async fn make(self, mut verdict: oneshot::Receiver<Verdict>) {
+        let mut begun = Vec::new();
+        let told = match select(pin!(self.begin_each(&mut begun)), &mut verdict).await {
+            Either::Left(((), _)) => None,
+            Either::Right((Ok(told @ (Verdict::Saved | Verdict::Unknown)), beginning)) => {
+                beginning.await;
+                Some(told)
+            }
+            // Those that have begun are taken back.
+            Either::Right((Ok(Verdict::Refused) | Err(_), _)) => return,
+        };
+        let verdict = match told {
+            Some(told) => told,
+            None => verdict.await.unwrap_or(Verdict::Refused),
+        };
+        begun.into_iter().for_each(|copying: Copying| copying.end(verdict.clone()));
+    }
+
+    /// Begins one copy after the other, each when the part before it has been read. Where the parts end too early, what is left
+    /// has copies that fail, so that they are known.
+    async fn begin_each(self, begun: &mut Vec<Copying>) {
+        let Self { parts, following, left_behind } = self;
+        let has_document = following.document().await.is_ok();
+        for (copy, length) in parts {
+            let (sender, read) = oneshot::channel();
+            let body = match has_document {
+                true => following.next(length),
+                false => written(|_| async { Err(ClientGone::Withdrawn.into()) }),
+            };
+            let body = Body::boxed(Watched { body, unread: Some(sender) });
+            begun.push(copy.begin(Twin { body, left_behind: left_behind.clone() }));
+            // Its sender is dropped, never used.
+            drop(read.await);
+        }
+        // The main reader waits for its twin, also at the end.
+        drop(following.end().await);
+    }
+}
+
+/// A body that drops a sender once it has been read to its end, or nobody wants the rest.
+struct Watched {
+    body: Body,
+    unread: Option<oneshot::Sender<()>>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            this.unread = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,265 @@
+//! A document that a client writes, from what it says to what is saved.
+
+pub(super) mod attached;
+pub(super) mod edit;
+
+use http::StatusCode;
+use serde_json::json;
+use serde_json::value::RawValue;
+use stowage_couch::Document;
+
+use super::Writer;
+use super::base::Base;
+use crate::error::Error;
+use crate::plan::{Decision, DocumentPlan, OnDelete, Outcome, Subject, decide, plan_for};
+use crate::pointer::{self, Entry, Pointer};
+use crate::router::DocumentTarget;
+use attached::{Attached, Content};
+use edit::{Edit, NamedRev};
+
+/// A document as a client sent it.
+pub(super) struct Draft {
+    pub(super) target: DocumentTarget,
+    pub(super) document: Document,
+    pub(super) attached: Vec<Attached>,
+    pub(super) edit: Edit,
+    /// Whether the gateway chose the id.
+    pub(super) named: bool,
+    pub(super) goes: Goes,
+    /// The batch has the document once more, with attachments, and this draft has none.
+    pub(super) has_twin: bool,
+}
+
+/// Where its attachments go.
+pub(super) struct Goes {
+    pub(super) plan: Option<DocumentPlan>,
+    pub(super) place: Place,
+}
+
+/// Who gets the attachments that the document carries.
+pub(super) enum Place {
+    Couch,
+    /// CouchDB, and a storage gets a copy.
+    Both(Box<Decision>),
+    Storage(Box<Decision>),
+}
+
+/// Objects that go once a document is saved, by their attachments' names, and the plan that says so.
+pub(super) struct Dropped {
+    pub(super) plan: DocumentPlan,
+    pub(super) objects: Vec<(String, Pointer)>,
+}
+
+/// What a request says about its document beside the document's text.
+#[derive(Default)]
+pub(super) struct Named {
+    /// The document's place, where the target of the request names it.
+    pub(super) target: Option<DocumentTarget>,
+    /// The revision in the query or in `If-Match`.
+    pub(super) rev: Option<NamedRev>,
+    /// Whether it is a replicated revision (`new_edits=false`).
+    pub(super) replicated: bool,
+    /// Whether parts may follow it.
+    pub(super) follows: bool,
+}
+
+impl Draft {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// CouchDB's refusal of what it does not understand either.
+    pub(super) fn read(writer: &Writer, text: &[u8], named: Named) -> Result<Self, Error> {
+        let Named { target, rev, replicated, follows } = named;
+        let document = Document::parse(text).map_err(|_| no_object(text, "Document must be a JSON object"))?;
+        let attached = attached::read(&document, follows)?;
+        let edit = Edit::of(&document, rev, replicated)?;
+        let named = target.is_none() && document.raw("_id").is_none();
+        let target = match target {
+            Some(target) => target,
+            None if named => writer.database.document(&uuid::Uuid::new_v4().simple().to_string()),
+            None => writer.database.document(&id(&document)?),
+        };
+        let goes = Goes { plan: None, place: Place::Couch };
+        Ok(Self { target, document, attached, edit, named, goes, has_twin: false })
+    }
+
+    /// Whether the request, not CouchDB or the revision before, has bytes of an attachment.
+    pub(super) fn carries(&self) -> bool {
+        self.attached.iter().any(|one| !matches!(one.content, Content::Stub))
+    }
+
+    /// Documents beside the others (`_design/...`) are CouchDB's own.
+    fn is_beside(&self) -> bool {
+        self.target.document.starts_with('_')
+    }
+
+    pub(super) fn has_stubs(&self) -> bool {
+        self.attached.iter().any(|one| matches!(one.content, Content::Stub))
+    }
+
+    /// The names of the attachments that are to be stored.
+    pub(super) fn stored(&self) -> impl Iterator<Item = &str> {
+        let stored = matches!(self.goes.place, Place::Storage(_));
+        self.attached.iter().filter(move |one| stored && !matches!(one.content, Content::Stub)).map(|one| &*one.name)
+    }
+
+    /// Whether the revision before has to be known.
+    pub(super) fn needs_base(&self, writer: &Writer) -> bool {
+        let has_place = !matches!(self.goes.place, Place::Couch);
+        let here = writer.home.has_others() || self.has_stubs() || (self.carries() && has_place) || writer.deletes;
+        self.has_twin || (here && !self.is_beside())
+    }
+
+    /// Asks the plan where the attachments go. The document is the one that is written, not the one before.
+    pub(super) async fn decide(&mut self, writer: &Writer) -> Result<(), Error> {
+        if self.is_beside() || !self.carries() {
+            return Ok(());
+        }
+        let plan = plan_for(&writer.gateway.plans, &writer.database, &self.document).await?;
+        self.goes = match decide(&plan, &writer.database, &self.document)? {
+            Outcome::PassThrough { .. } => Goes { plan: Some(plan), place: Place::Couch },
+            Outcome::Store(decision) => {
+                let decision = Box::new(decision);
+                let place = if decision.stub { Place::Both(decision) } else { Place::Storage(decision) };
+                Goes { plan: Some(plan), place }
+            }
+        };
+        Ok(())
+    }
+
+    /// Puts back what stubs stand for. A pointer that the client sends itself stays: it knows better where the attachment is, be
+    /// it KAZOO that has stored it anew, or one that read the document before stubs were shown. Gives whether anything has
+    /// changed, or the name of a stub of nothing.
+    pub(super) fn revise(&mut self, base: &Base) -> Result<Result<bool, String>, Error> {
+        let mut natives = self.document.object(attached::MEMBER).unwrap_or_default();
+        let mut pointers = self.document.object(POINTERS).unwrap_or_default();
+        let before = base.document.object(POINTERS).unwrap_or_default();
+        let mut changed = false;
+        for one in self.attached.iter().filter(|one| matches!(one.content, Content::Stub)) {
+            let target = self.target.attachment(&one.name);
+            let entry = match pointer::find(&base.document, target.at()) {
+                // What nobody here can read is kept as it is.
+                Err(pointer::Unreadable) => None,
+                Ok(Some(entry)) => Some(entry),
+                Ok(None) if is_native(&base.document, &one.name) => continue,
+                Ok(None) => return Ok(Err(one.name.clone())),
+            };
+            if !entry.as_ref().is_none_or(|entry| fits(entry, one.revpos)) {
+                return Ok(Err(one.name.clone()));
+            }
+            if let Some(raw) = before.raw(&one.name) {
+                if matches!(pointer::entry(&self.document, target.at()), Ok(None)) {
+                    pointers.set_raw(&one.name, raw);
+                }
+                natives.remove(&one.name);
+                changed = true;
+            }
+        }
+        if changed {
+            for (member, object) in [(attached::MEMBER, &natives), (POINTERS, &pointers)] {
+                if object.is_empty() {
+                    self.document.remove(member);
+                } else {
+                    self.document.set_object(member, object)?;
+                }
+            }
+            pointer::arrange(&mut self.document, self.attached.iter().map(|one| &*one.name))?;
+        }
+        Ok(Ok(changed))
+    }
+
+    /// CouchDB's refusal of a stub that stands for nothing.
+    pub(super) fn no_stub(&self, name: &str) -> Error {
+        let reason = format!("Invalid attachment stub in {} for {name}", self.target.document);
+        Error::refused(StatusCode::PRECONDITION_FAILED, "missing_stub", reason)
+    }
+
+    /// What the plan wants removed once the document is saved: objects that the revision before names and this one does
+    /// not.
+    pub(super) async fn dropped(&self, writer: &Writer, base: &Base) -> Result<Option<Dropped>, Error> {
+        if !writer.deletes {
+            return Ok(None);
+        }
+        let (database, id) = (&writer.database, &self.target.document);
+        let now = pointer::objects(&self.document, &database.name, id);
+        let mut objects = pointer::objects(&base.document, &database.name, id);
+        objects.retain(|(_, old)| !now.iter().any(|(_, new)| new.stowage.is_same(&old.stowage)));
+        if objects.is_empty() {
+            return Ok(None);
+        }
+        // A tombstone says nothing of its type any more.
+        let document_type = self.document.text("pvt_type").or_else(|| base.document.text("pvt_type"));
+        let subject =
+            Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
+        let plan = match &self.goes.plan {
+            Some(plan) => plan.clone(),
+            None => plan_for(&writer.gateway.plans, database, &base.document).await?,
+        };
+        Ok((plan.on_delete(&subject)? == OnDelete::Delete).then_some(Dropped { plan, objects }))
+    }
+
+    /// The generation that the attachments of the document are told to have come with.
+    pub(super) fn revpos(&self, one: &Attached, base: &Base) -> u64 {
+        match self.edit {
+            Edit::New(_) => base.generation,
+            Edit::Replicated(_) => one.revpos.unwrap_or_default(),
+        }
+    }
+
+    /// Puts the id that the gateway chose into the document.
+    pub(super) fn name(&mut self) -> Result<(), Error> {
+        if self.named {
+            self.document.set("_id", &json!(self.target.document))?;
+        }
+        Ok(())
+    }
+
+    /// The revision that a new one follows.
+    pub(super) fn follows(&self) -> Option<String> {
+        match &self.edit {
+            Edit::New(rev) => rev.clone(),
+            Edit::Replicated(_) => None,
+        }
+    }
+
+    /// The revision that a replicated document is.
+    pub(super) fn rev(&self) -> Option<String> {
+        match &self.edit {
+            Edit::New(_) => None,
+            Edit::Replicated(revs) => revs.first().cloned(),
+        }
+    }
+}
+
+/// The id that a document says itself.
+fn id(document: &Document) -> Result<String, Error> {
+    let reason = match document.text("_id") {
+        Some(id) if !id.is_empty() => return Ok(id),
+        Some(_) => "Document id must not be empty",
+        None => "Document id must be a string",
+    };
+    Err(Error::refused(StatusCode::BAD_REQUEST, "illegal_docid", reason))
+}
+
+/// CouchDB's word for a text that is no object, or no JSON at all.
+pub(super) fn no_object(text: &[u8], reason: &'static str) -> Error {
+    let is_json = serde_json::from_slice::<&RawValue>(text).is_ok();
+    Error::refused(StatusCode::BAD_REQUEST, "bad_request", if is_json { reason } else { "invalid UTF-8 JSON" })
+}
+
+/// CouchDB takes a stub only for the attachment of the same generation, where it names one. Entries of KAZOO's have none.
+fn fits(entry: &Entry, revpos: Option<u64>) -> bool {
+    match (entry, revpos) {
+        (Entry::Object(pointer), Some(revpos)) if pointer.stowage.inside.is_none() => {
+            // Clients are never shown a 0.
+            pointer.revpos == revpos || pointer.revpos == 0
+        }
+        _ => true,
+    }
+}
+
+fn is_native(document: &Document, name: &str) -> bool {
+    document.object(attached::MEMBER).is_some_and(|natives| natives.raw(name).is_some())
+}
+
+const POINTERS: &str = "pvt_attachments";

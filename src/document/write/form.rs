@@ -1,0 +1,150 @@
+//! `POST /db/doc` with a browser's form (`multipart/form-data`, RFC 7578): its files become attachments of the document.
+//!
+//! CouchDB does this (`chttpd_db:db_doc_req/3`): a field `_doc` is the document, or `_rev` names the revision that gets the files of
+//! the fields `_attachments`. A form with the same content as JSON goes the way of every other document.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, REFERER};
+use http::{Method, StatusCode, request};
+use multer::Multipart;
+use serde_json::json;
+use stowage_couch::Document;
+use stowage_http::body::Body;
+use stowage_http::forwarded::base;
+
+use super::body::{Held, Taken, take};
+use super::draft::attached::MEMBER;
+use super::single::{Source, as_json, single};
+use super::{Rules, TOUCHED, Told, UNTOUCHED, Writer, too_long, unread};
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::exchange::deadline::{hear, in_time};
+use crate::gateway::Gateway;
+use crate::object::OCTETS;
+use crate::pointer;
+use crate::router::DocumentTarget;
+use crate::upstream::answer::{conflict, relay};
+use crate::upstream::forward::forward;
+use crate::upstream::read::Read;
+use crate::upstream::revision::rev_query;
+
+/// Takes a form where attachments may go elsewhere; what is no form, and all else, is CouchDB's.
+pub(super) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {
+    let rules = Rules::of(&gateway, &target.database).await?;
+    let kind = exchange.request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.starts_with("multipart/form-data") || !rules.home.may_be_outside() {
+        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
+    }
+    let boundary = multer::parse_boundary(kind);
+    let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
+    hear(limit, &mut exchange);
+    let writer = Writer::new(gateway, target.database.clone(), rules, &exchange);
+    let (head, body) = exchange.request.into_parts();
+    let answering = async {
+        let refusal = match (same_site(&head.headers), boundary) {
+            (Ok(()), Ok(boundary)) => return Box::pin(save(writer, target, head, body, boundary)).await,
+            (Err(error), _) => error,
+            (Ok(()), Err(_)) => malformed("Content-Type has no boundary"),
+        };
+        writer.refuse(refusal).await
+    };
+    in_time(limit, &activity, Box::pin(answering)).await
+}
+
+/// A page of another site must not send its reader's rights along (`couch_httpd:validate_referer/1`).
+fn same_site(headers: &HeaderMap) -> Result<(), Error> {
+    let Some(referer) = headers.get(REFERER).and_then(|value| value.to_str().ok()) else {
+        return Err(malformed("Referer header required."));
+    };
+    let host_of = |url: &str| Some(url.split_once("://")?.1.split(['/', '?', '#']).next()?.to_owned());
+    let asked = base(headers).and_then(|base| host_of(&base));
+    match host_of(referer) {
+        Some(host) if Some(&host) == asked.as_ref() => Ok(()),
+        _ => Err(malformed("Referer header must match host.")),
+    }
+}
+
+async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body, boundary: String) -> Told {
+    let held = match take(&writer.gateway, body).await.map_err(unread)? {
+        Taken::Whole(held) => held,
+        Taken::Long(_) => return Err(too_long()),
+    };
+    let Ok(form) = Form::read(held.bytes.clone(), boundary).await else {
+        return writer.refuse(malformed("Invalid multipart/form-data")).await;
+    };
+    let mut document = match (form.document, form.rev) {
+        (Some(text), _) => match Document::parse(&text) {
+            Ok(document) => document,
+            Err(_) => return writer.refuse(malformed("invalid_json")).await,
+        },
+        (None, Some(rev)) => {
+            let query = rev_query(Some(&rev));
+            match writer.home.read(&target.path, &query, &writer.headers, &writer.activity).await?.0 {
+                Read::Document(document, _) => document,
+                Read::Missing(_) => return Err(conflict()),
+                Read::Refused(answer) => return Ok((TOUCHED, relay(answer))),
+            }
+        }
+        (None, None) => return writer.refuse(malformed("the form has neither _doc nor _rev")).await,
+    };
+    let mut attachments = document.object(MEMBER).unwrap_or_default();
+    let names: Vec<String> = form.files.iter().map(|file| file.name.clone()).collect();
+    for File { name, kind, data } in form.files {
+        if name.starts_with('_') {
+            let reason = format!("Attachment name '{name}' starts with prohibited character '_'");
+            return writer.refuse(malformed(&reason)).await;
+        }
+        attachments.set(&name, &json!({ "content_type": kind, "data": STANDARD.encode(data) }))?;
+        pointer::remove(&mut document, &name)?;
+    }
+    attachments.begin_with(names.iter().map(|name| &**name));
+    document.set_object(MEMBER, &attachments)?;
+    let bytes = Bytes::from(document.to_bytes()?);
+    let mut head = as_json(head);
+    head.method = Method::PUT;
+    let held = Held { bytes: bytes.clone(), share: held.share };
+    single(writer, Some(target), head, &held, Source::Json(bytes)).await
+}
+
+/// What a form says.
+#[derive(Default)]
+struct Form {
+    document: Option<Bytes>,
+    rev: Option<String>,
+    files: Vec<File>,
+}
+
+struct File {
+    name: String,
+    kind: String,
+    data: Bytes,
+}
+
+impl Form {
+    /// Reads a form that is held already, so that its parts are neither unbounded nor waited for.
+    async fn read(bytes: Bytes, boundary: String) -> Result<Self, multer::Error> {
+        let mut parts = Multipart::new(stream::iter([Ok::<_, std::convert::Infallible>(bytes)]), boundary);
+        let mut form = Self::default();
+        while let Some(part) = parts.next_field().await? {
+            let (field, file) = (part.name().map(str::to_owned), part.file_name().map(str::to_owned));
+            let kind = part.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or(OCTETS.as_bytes());
+            let kind = String::from_utf8_lossy(kind).into_owned();
+            match (field.as_deref(), file) {
+                (Some("_doc"), _) => form.document = Some(part.bytes().await?),
+                (Some("_rev"), _) => form.rev = Some(part.text().await?),
+                (Some("_attachments"), Some(name)) => form.files.push(File { name, kind, data: part.bytes().await? }),
+                _ => {}
+            }
+        }
+        Ok(form)
+    }
+}
+
+fn malformed(reason: &str) -> Error {
+    Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason)
+}

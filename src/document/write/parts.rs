@@ -1,0 +1,275 @@
+//! The parts of a multipart/related request: the document first, then the bytes of its attachments in the order of the
+//! entries that say `follows`, whatever the parts' own headers say. To CouchDB (`couch_httpd_multipart`) the parts are one
+//! stream of bytes, of which each attachment takes as many as its entry says.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::StatusCode;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_http::body::{Body, BoxError, ClientGone, cause};
+use stowage_http::multipart::{self, Parts, end_of_first};
+use stowage_storage as storage;
+
+use super::body::{Held, UNCOUNTED, memory_of};
+use super::too_long;
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::upstream::replay::Replay;
+
+/// A request of which the document has been read.
+pub(super) struct Related {
+    parts: Parts<Tape>,
+    boundary: String,
+}
+
+impl Related {
+    /// What stands between the parts.
+    pub(super) fn boundary(&self) -> &str {
+        &self.boundary
+    }
+
+    /// Reads the document, which is the first part.
+    ///
+    /// # Errors
+    /// CouchDB's refusal of anything else, and of a document that is longer than `limits.document_bytes`.
+    pub(super) async fn open(gateway: &Gateway, body: Body, boundary: &str) -> Result<(Held, Box<Self>), Error> {
+        let limit = gateway.limits.document_bytes;
+        let most = body.size_hint().upper().map_or(limit, |upper| upper.min(limit));
+        let mut parts = Parts::of_request(Tape { body, kept: Some(VecDeque::new()) }, boundary);
+        let headers = parts.next().await.map_err(failed)?.ok_or(Unfit::Cut)?;
+        if multipart::media_type(&headers) != "application/json" {
+            let reason = "Content-Type must be application/json";
+            return Err(Error::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_content_type", reason));
+        }
+        let (mut text, mut share) = (BytesMut::new(), None);
+        while let Some(data) = parts.data().await.map_err(failed)? {
+            if text.len() as u64 + data.len() as u64 > limit {
+                return Err(too_long());
+            }
+            text.put(data);
+            if text.len() as u64 > UNCOUNTED && share.is_none() {
+                share = gateway.budget.share(memory_of(most)).await;
+            }
+        }
+        let related = Box::new(Self { parts, boundary: boundary.to_owned() });
+        Ok((Held { bytes: text.freeze(), share }, related))
+    }
+
+    /// The request as it came.
+    pub(super) fn rewound(self) -> Body {
+        self.parts.into_body().rewound()
+    }
+
+    /// The request with another document, and the rest as it comes.
+    pub(super) fn with_document(self, document: &[u8]) -> Body {
+        let head = format!("--{}\r\nContent-Type: application/json\r\n\r\n", self.boundary);
+        let tape = self.parts.into_body();
+        let kept: Bytes = tape.kept.into_iter().flatten().flatten().collect();
+        let rest = end_of_first(&kept, &self.boundary).map(|end| kept.slice(end..)).unwrap_or_default();
+        let frames = [head.into(), Bytes::copy_from_slice(document), rest];
+        Body::boxed(Replay { frames: frames.into(), body: tape.body, share: None })
+    }
+
+    /// The parts that follow; what was read is forgotten.
+    pub(super) fn following(mut self) -> Following {
+        self.parts.change_body(|tape| tape.kept = None);
+        Following(Arc::new(Mutex::new(self.parts)))
+    }
+}
+
+/// A body that remembers what was read of it.
+struct Tape {
+    body: Body,
+    kept: Option<VecDeque<Bytes>>,
+}
+
+impl Tape {
+    fn rewound(self) -> Body {
+        Body::boxed(Replay { frames: self.kept.unwrap_or_default(), body: self.body, share: None })
+    }
+}
+
+impl HttpBody for Tape {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let (Some(kept), Some(Ok(frame))) = (&mut this.kept, &frame) {
+            kept.extend(frame.data_ref().cloned());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The attachments' parts, taken one after the other.
+#[derive(Clone)]
+pub(super) struct Following(Arc<Mutex<Parts<Tape>>>);
+
+impl Following {
+    fn parts(&self) -> MutexGuard<'_, Parts<Tape>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The parts of a whole request, from before its document.
+    pub(super) fn of(body: Body, boundary: &str) -> Self {
+        Self(Arc::new(Mutex::new(Parts::of_request(Tape { body, kept: None }, boundary))))
+    }
+
+    /// Passes over the document.
+    pub(super) async fn document(&self) -> Result<(), Error> {
+        let head = std::future::poll_fn(|cx| self.parts().poll_next(cx)).await.map_err(failed)?;
+        if head.is_none() {
+            return Err(Unfit::Cut.into());
+        }
+        while std::future::poll_fn(|cx| self.parts().poll_data(cx)).await.map_err(failed)?.is_some() {}
+        Ok(())
+    }
+
+    /// The next attachment, which has so many bytes. It takes them from as many parts as they are in.
+    pub(super) fn next(&self, length: u64) -> Body {
+        Body::boxed(Attachment { following: self.clone(), left: length, ended: length == 0 })
+    }
+
+    /// Reads the rest of the request. CouchDB passes over parts that no entry asks for, and does not mind how they end.
+    pub(super) async fn end(&self) -> Result<(), Error> {
+        loop {
+            match std::future::poll_fn(|cx| self.parts().poll_next(cx)).await {
+                Ok(Some(_)) => {}
+                Err(multipart::Error::Body(error)) => return Err(broken(error)),
+                Ok(None) | Err(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// The bytes of one attachment: exactly as many as its entry says, and up to the end of a part.
+struct Attachment {
+    following: Following,
+    left: u64,
+    ended: bool,
+}
+
+impl Attachment {
+    /// What comes next of the parts; `None` at the end of one.
+    fn poll_parts(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, multipart::Error<BoxError>>> {
+        self.following.parts().poll_data(cx)
+    }
+}
+
+impl HttpBody for Attachment {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        while !this.ended {
+            match ready!(this.poll_parts(cx)) {
+                Ok(Some(data)) => {
+                    let left = this.left.checked_sub(data.len() as u64);
+                    this.left = left.unwrap_or_default();
+                    return Poll::Ready(Some(left.map(|_| Frame::data(data)).ok_or_else(|| Unfit::Longer.into())));
+                }
+                Err(multipart::Error::Body(error)) => return Poll::Ready(Some(Err(error))),
+                // CouchDB reads no further than the last byte.
+                Ok(None) | Err(_) if this.left == 0 => this.ended = true,
+                Ok(None) => match ready!(this.following.parts().poll_next(cx)) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Poll::Ready(Some(Err(Unfit::Shorter.into()))),
+                    Err(error) => return Poll::Ready(Some(Err(boxed(error)))),
+                },
+                Err(error) => return Poll::Ready(Some(Err(boxed(error)))),
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// A part does not fit its entry.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unfit {
+    Longer,
+    Shorter,
+    /// The request ended before its last delimiter.
+    Cut,
+    /// What should be a part's headers has no end.
+    Headers,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Longer => "attachment longer than expected",
+            Self::Shorter => "attachment shorter than expected",
+            Self::Cut => "the multipart body ended before its last delimiter",
+            Self::Headers => "bad part header",
+        })
+    }
+}
+
+impl std::error::Error for Unfit {
+    /// The client's doing, not the storage's that the part was on its way to.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&ClientGone::Unfit)
+    }
+}
+
+impl From<Unfit> for Error {
+    fn from(unfit: Unfit) -> Self {
+        Self::refused(StatusCode::BAD_REQUEST, "bad_request", unfit.to_string())
+    }
+}
+
+/// CouchDB's word for a storage's failure that the parts are the cause of.
+pub(super) fn told(error: Error) -> Error {
+    match &error {
+        Error::Storage(_, inner) => cause::<Unfit>(inner).copied().map_or(error, Error::from),
+        _ => error,
+    }
+}
+
+fn boxed(error: multipart::Error<BoxError>) -> BoxError {
+    match error {
+        multipart::Error::Body(error) => error,
+        multipart::Error::Cut => Unfit::Cut.into(),
+        multipart::Error::Headers => Unfit::Headers.into(),
+    }
+}
+
+fn failed(error: multipart::Error<BoxError>) -> Error {
+    match error {
+        multipart::Error::Body(error) => broken(error),
+        multipart::Error::Cut => Unfit::Cut.into(),
+        multipart::Error::Headers => Unfit::Headers.into(),
+    }
+}
+
+/// The client's body failed while the gateway read it.
+pub(super) fn broken(error: BoxError) -> Error {
+    if cause::<ClientGone>(&*error).is_some() {
+        return Error::from(stowage_couch::Error::Body(error));
+    }
+    Error::Storage("".into(), storage::Error::of_body(error))
+}

@@ -1,0 +1,259 @@
+//! One document: `PUT /db/doc` and `POST /db`.
+
+use std::slice;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{StatusCode, request};
+use stowage_couch::{Couch, Text};
+use stowage_http::body::Body;
+use stowage_http::multipart::boundary;
+use stowage_http::target::query_value;
+use tokio::sync::oneshot;
+
+use super::base::{Base, Found};
+use super::body::Held;
+use super::copies::CopyingParts;
+use super::draft::edit::NamedRev;
+use super::draft::{Draft, Named, Place};
+use super::parts::{Following, Related};
+use super::store::Parts;
+use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
+use crate::attachment::copy::Verdict;
+use crate::commit::cleanup::remove_unnamed;
+use crate::commit::save::Write;
+use crate::commit::{Commit, Form, commit};
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::exchange::deadline::{hear, in_time};
+use crate::gateway::Gateway;
+use crate::router::{Database, DocumentTarget};
+use crate::upstream::answer::conflict;
+use crate::upstream::forward::forward;
+use crate::upstream::revision::rev_of;
+
+/// Writes the document that the target names.
+pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {
+    let rules = Rules::of(&gateway, &target.database).await?;
+    if !rules.look() {
+        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
+    }
+    let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
+    hear(limit, &mut exchange);
+    let writer = Writer::new(gateway, target.database.clone(), rules, &exchange);
+    let (head, body) = exchange.request.into_parts();
+    in_time(limit, &activity, Box::pin(read(writer, target, head, body))).await
+}
+
+async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body) -> Told {
+    match related(&head) {
+        None => Box::pin(json(writer, Some(target), head, body)).await,
+        Some(None) => {
+            let reason = "Content-Type has no boundary";
+            writer.refuse(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason)).await
+        }
+        Some(Some(boundary)) => match Related::open(&writer.gateway, body, &boundary).await {
+            Ok((held, related)) => {
+                let source = Source::Related(related, held.share.is_some());
+                single(writer, Some(target), head, &held, source).await
+            }
+            Err(error) => writer.refuse(error).await,
+        },
+    }
+}
+
+/// Writes the document that the body names, or a new one.
+pub(super) async fn post(gateway: Arc<Gateway>, database: Database, mut exchange: Exchange) -> Told {
+    let rules = Rules::of(&gateway, &database).await?;
+    if !rules.look() || !is_json(exchange.request.headers()) {
+        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
+    }
+    let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
+    hear(limit, &mut exchange);
+    let writer = Writer::new(gateway, database, rules, &exchange);
+    let (head, body) = exchange.request.into_parts();
+    in_time(limit, &activity, Box::pin(json(writer, None, head, body))).await
+}
+
+/// The boundary, if there is one, where CouchDB takes a request for multipart/related.
+fn related(head: &request::Parts) -> Option<Option<String>> {
+    let kind = String::from_utf8_lossy(head.headers.get(CONTENT_TYPE)?.as_bytes());
+    kind.starts_with("multipart/related;").then(|| boundary(&kind))
+}
+
+async fn json(writer: Writer, target: Option<DocumentTarget>, head: request::Parts, body: Body) -> Told {
+    let (head, held) = match writer.take(head, body, Text::Document).await? {
+        Input::Whole(head, held) => (head, held),
+        Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
+    };
+    if !writer.reads_all() && !Writer::finder(Text::Document).finds(&held.bytes) {
+        return writer.send_on(&writer.home.couch, head, Body::full(held.bytes)).await;
+    }
+    let source = Source::Json(held.bytes.clone());
+    single(writer, target, head, &held, source).await
+}
+
+/// The request that a document came in.
+pub(super) enum Source {
+    Json(Bytes),
+    /// Whether the memory of its parts is counted with the document's.
+    Related(Box<Related>, bool),
+}
+
+impl Source {
+    fn untouched(self) -> Body {
+        match self {
+            Self::Json(bytes) => Body::full(bytes),
+            Self::Related(related, _) => related.rewound(),
+        }
+    }
+
+    /// With another document.
+    fn with(self, document: Vec<u8>) -> Body {
+        match self {
+            Self::Json(_) => Body::full(document),
+            Self::Related(related, _) => related.with_document(&document),
+        }
+    }
+
+    fn boundary(&self) -> Option<String> {
+        match self {
+            Self::Json(_) => None,
+            Self::Related(related, _) => Some(related.boundary().to_owned()),
+        }
+    }
+
+    fn following(self) -> (Option<Following>, bool) {
+        match self {
+            Self::Json(_) => (None, true),
+            Self::Related(related, counted) => (Some(related.following()), counted),
+        }
+    }
+}
+
+pub(super) async fn single(
+    writer: Writer,
+    target: Option<DocumentTarget>,
+    head: request::Parts,
+    held: &Held,
+    source: Source,
+) -> Told {
+    let named = named(&head, target, matches!(source, Source::Related(..)))?;
+    let mut draft = match Draft::read(&writer, &held.bytes, named) {
+        Ok(draft) => draft,
+        Err(error) => return writer.refuse(error).await,
+    };
+    draft.decide(&writer).await?;
+    if !draft.needs_base(&writer) {
+        return writer.send_on(&writer.home.couch, head, source.untouched()).await;
+    }
+    let (turns, found) = writer.turns(slice::from_ref(&draft), writer.find(&draft)).await?;
+    let found = if turns.overtaken { writer.find(&draft).await? } else { found };
+    let stores = matches!(draft.goes.place, Place::Storage(_)) && draft.carries();
+    let base = match found {
+        Found::Base(base) => *base,
+        Found::Answer(answer) => return Ok((TOUCHED, answer)),
+        Found::Conflict(_) if stores => return Err(conflict()),
+        // Nothing will change: CouchDB says why.
+        Found::Conflict(caller) | Found::Known(caller) => {
+            return writer.send_on(caller.couch(), head, source.untouched()).await;
+        }
+    };
+    let couch = writer.couch_of(&draft, &base).await?;
+    let changed = draft.revise(&base)?.map_err(|name| draft.no_stub(&name))?;
+    if !stores {
+        let boundary = source.boundary();
+        let body = if changed { source.with(draft.document.to_bytes()?) } else { source.untouched() };
+        let (body, parts) = match boundary {
+            Some(boundary) => writer.copies_of_parts(&draft, &base, body, &boundary)?,
+            None => (body, None),
+        };
+        return passed_on(writer, couch, head, (body, parts), &draft, &base, changed).await;
+    }
+    let (following, counted) = source.following();
+    let parts = following.as_ref().map(|following| Parts { following, counted });
+    let objects = writer.store(&mut draft, &base, &turns, parts).await?;
+    draft.name()?;
+    let write = Write::Request(Box::new(as_json(head)), draft.document.to_bytes()?.into());
+    let plan = draft.goes.plan.clone().ok_or(Error::Bug("attachments were stored without a plan"))?;
+    let dropped = draft.dropped(&writer, &base).await?.map(|dropped| dropped.objects);
+    let answer = commit(Commit {
+        caller: couch.client(&writer.headers, &writer.activity),
+        gateway: Arc::clone(&writer.gateway),
+        write,
+        base: draft.follows(),
+        rev: draft.rev(),
+        target: draft.target,
+        objects,
+        plan,
+        replaced: dropped.unwrap_or_default(),
+        turns: turns.turns,
+        answer: Form::Document,
+    })
+    .await?;
+    Ok((TOUCHED, answer))
+}
+
+/// What a request says of its document beside it.
+fn named(head: &request::Parts, target: Option<DocumentTarget>, follows: bool) -> Result<Named, Error> {
+    let query = head.uri.query();
+    let is_put = target.is_some();
+    let rev = if is_put { rev_of(query, &head.headers)? } else { None };
+    let in_query = query_value(query, "rev").is_some();
+    let rev = rev.map(|rev| NamedRev { rev, in_query });
+    Ok(Named { target, rev, replicated: is_put && is_replicated(query), follows })
+}
+
+/// Sends a document on that nothing was stored for. Where copies or what it lets go of depend on CouchDB's answer, that is
+/// waited for in a task.
+async fn passed_on(
+    writer: Writer,
+    couch: Couch,
+    head: request::Parts,
+    (body, parts): (Body, Option<CopyingParts>),
+    draft: &Draft,
+    base: &Base,
+    changed: bool,
+) -> Told {
+    let label = if changed { TOUCHED } else { UNTOUCHED };
+    let dropped = draft.dropped(&writer, base).await?;
+    let copies = writer.copies(draft, base);
+    if dropped.is_none() && copies.is_empty() && parts.is_none() {
+        return Ok((label, writer.send(&couch, head, body).await?));
+    }
+    let (answer, answered) = oneshot::channel();
+    let (tasks, target) = (writer.gateway.tasks.clone(), draft.target.clone());
+    drop(tasks.spawn("document", async move {
+        let outcome = writer.send(&couch, head, body).await;
+        let verdict = Verdict::of(&outcome);
+        copies.into_iter().for_each(|copy| copy.end(verdict.clone()));
+        if let Some(parts) = parts {
+            parts.end(verdict);
+        }
+        let saved = outcome.as_ref().is_ok_and(|answer| answer.status().is_success());
+        drop(answer.send(outcome));
+        if let Some(dropped) = dropped.filter(|_| saved) {
+            let caller = couch.client(&writer.headers, &writer.activity);
+            remove_unnamed(&writer.gateway, &caller, &target, &dropped.plan, dropped.objects).await;
+        }
+    }));
+    let outcome = answered.await.unwrap_or(Err(Error::Bug("a document's way to CouchDB ended without an answer")));
+    Ok((TOUCHED, outcome?))
+}
+
+/// Whether a query says `new_edits=false`: CouchDB goes by the last that says true or false.
+fn is_replicated(query: Option<&str>) -> bool {
+    let pairs = query.unwrap_or_default().split('&').rev().map(Some);
+    let said = pairs.filter_map(|pair| query_value(pair, "new_edits")).find(|said| matches!(&**said, "true" | "false"));
+    said.as_deref() == Some("false")
+}
+
+/// The head of a request whose body is now a document of another length.
+pub(super) fn as_json(mut head: request::Parts) -> request::Parts {
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.remove(CONTENT_ENCODING);
+    head.headers.remove("content-md5");
+    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    head
+}

@@ -1,0 +1,146 @@
+//! Storing the attachments that drafts carry: turns first, in one order for all requests, then one after the other.
+
+use std::collections::BTreeSet;
+
+use http::StatusCode;
+use stowage_http::body::Body;
+use stowage_storage::{Budget, CHUNK_BYTES};
+
+use super::Writer;
+use super::base::Base;
+use super::draft::attached::{Content, MEMBER};
+use super::draft::{Draft, Place};
+use super::parts::{Following, told};
+use crate::error::Error;
+use crate::locks::Turn;
+use crate::object::outgoing::Outgoing;
+use crate::object::unsaved::Unsaved;
+use crate::record::about;
+use crate::router::Operation;
+use crate::{locks, pointer};
+
+/// Turns at all attachments that drafts have to store.
+pub(super) struct Turns {
+    pub(super) turns: Vec<Turn>,
+    /// Whether another request wrote one of them since the places were taken: what was read before may be old.
+    pub(super) overtaken: bool,
+    /// Whether another request may still be writing one of them.
+    pub(super) shared: bool,
+    /// This request.
+    pub(super) writer: locks::Writer,
+}
+
+/// The parts of the request that is stored.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) following: &'a Following,
+    /// Whether their memory is counted with the document's.
+    pub(super) counted: bool,
+}
+
+impl Writer {
+    /// Waits for the turns of all drafts. The order is the same for everybody, so that nobody waits for who waits for him;
+    /// `meanwhile` is done between taking the places and waiting.
+    pub(super) async fn turns<T>(
+        &self,
+        drafts: &[Draft],
+        meanwhile: impl Future<Output = Result<T, Error>>,
+    ) -> Result<(Turns, T), Error> {
+        let names: BTreeSet<_> =
+            drafts.iter().flat_map(|draft| draft.stored().map(|name| (&*draft.target.document, name))).collect();
+        let target = |(document, name): &(&str, &str)| self.database.document(document).attachment(name);
+        let places: Vec<_> = names.iter().map(|name| self.gateway.locks.place(&target(name))).collect();
+        let done = meanwhile.await?;
+        let writer = locks::Writer::default();
+        let mut turns: Vec<Turn> = Vec::with_capacity(places.len());
+        for place in places {
+            turns.push(place.turn(&writer).await);
+        }
+        let overtaken = turns.iter().any(|turn| turn.overtaken);
+        let shared = turns.iter().any(|turn| turn.shared);
+        Ok((Turns { turns, overtaken, shared, writer }, done))
+    }
+
+    /// Stores what a draft carries and puts the pointers into its document. After an error everything that was stored for
+    /// it is removed.
+    pub(super) async fn store(
+        &self,
+        draft: &mut Draft,
+        base: &Base,
+        turns: &Turns,
+        parts: Option<Parts<'_>>,
+    ) -> Result<Unsaved, Error> {
+        let mut objects = Unsaved::new(&self.gateway, &self.activity);
+        let Place::Storage(decision) = &draft.goes.place else { return Ok(objects) };
+        let decision = decision.clone();
+        strip(draft)?;
+        let names: Vec<String> = draft.attached.iter().map(|one| one.name.clone()).collect();
+        for one in std::mem::take(&mut draft.attached) {
+            let target = draft.target.attachment(&one.name);
+            let outgoing = Outgoing {
+                gateway: &self.gateway,
+                target: &target,
+                decision: &decision,
+                document: &draft.document,
+                saved: &base.saved,
+                revpos: draft.revpos(&one, base),
+                content_type: &one.content_type,
+                gzip: matches!(&one.content, Content::Follows(follows) if follows.gzip),
+                shared: turns.shared,
+                activity: &self.activity,
+            };
+            // An attachment of a document that is held is held already: it waits for no share of the memory.
+            let own = || Budget::new(2 * CHUNK_BYTES as u64);
+            let (stored, follows) = match one.content {
+                Content::Stub => continue,
+                Content::Data(data) => (outgoing.store_within(Body::full(data), own()).await, None),
+                Content::Follows(follows) => {
+                    let Parts { following, counted } = parts.ok_or(Error::Bug("nothing follows"))?;
+                    let body = turns.writer.watch(following.next(follows.length));
+                    let budget = if counted { own() } else { self.gateway.budget.clone() };
+                    (outgoing.store_within(body, budget).await, Some(follows))
+                }
+            };
+            let object = stored.map_err(told).inspect_err(|error| {
+                self.gateway.records.failed(about(&target, Operation::Put), error, &self.id);
+            })?;
+            let mut pointer = objects.push(&one.name, object)?;
+            if let Some(follows) = follows {
+                if follows.digest.is_some() && follows.digest != pointer.digest {
+                    return Err(corrupt());
+                }
+                pointer.stowage.unpacked = follows.unpacked;
+            }
+            pointer::put(&mut draft.document, &one.name, &pointer)?;
+        }
+        pointer::arrange(&mut draft.document, names.iter().map(|name| &**name))?;
+        if let Some(Parts { following, .. }) = parts {
+            turns.writer.waiting(following.end()).await?;
+        }
+        for (key, value) in objects.fields() {
+            draft.document.set(key, value)?;
+        }
+        Ok(objects)
+    }
+}
+
+/// Takes the entries out of the document that are to be stored; stubs of CouchDB's own stay.
+fn strip(draft: &mut Draft) -> Result<(), Error> {
+    let Some(mut natives) = draft.document.object(MEMBER) else { return Ok(()) };
+    for one in &draft.attached {
+        if !matches!(one.content, Content::Stub) {
+            natives.remove(&one.name);
+        }
+    }
+    if natives.is_empty() {
+        draft.document.remove(MEMBER);
+    } else {
+        draft.document.set_object(MEMBER, &natives)?;
+    }
+    Ok(())
+}
+
+/// CouchDB's word for bytes that are not those of their digest.
+fn corrupt() -> Error {
+    Error::refused(StatusCode::BAD_REQUEST, "content_md5_mismatch", "Possible message corruption.")
+}

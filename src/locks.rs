@@ -1,0 +1,319 @@
+//! One writer at a time for each attachment, so that of several with the same revision only the first stores anything.
+//!
+//! A writer whose client has stopped sending is passed: whatever comes next goes ahead, under a name of its own in the storage,
+//! and the document's revision decides in the end which of them was first.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_http::body::{Body, BoxError};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::router::Target;
+
+/// The attachments that requests write or are about to write.
+#[derive(Debug, Default)]
+pub struct Locks {
+    entries: Mutex<HashMap<Key, Weak<Entry>>>,
+    patience: Patience,
+}
+
+/// How long requests wait for each other.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// How long a client may send nothing before other requests pass it.
+    stalled: Duration,
+    /// How long a request waits for one whose client sends, however it does: its own client is gone after 20 seconds.
+    longest: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { stalled: Duration::from_secs(2), longest: Duration::from_secs(8) }
+    }
+}
+
+type Key = (String, String, String);
+
+#[derive(Debug, Default)]
+struct Entry {
+    now: Mutex<Now>,
+    freed: Notify,
+    /// How many have had their turn.
+    turns: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Now {
+    /// Whose turn it is.
+    writer: Option<Writer>,
+    /// How many have been passed and are still there.
+    passed: usize,
+}
+
+/// A request that writes attachments, and how far its client is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Writer(Arc<Mutex<Sending>>);
+
+#[derive(Debug, Clone, Copy, Default)]
+enum Sending {
+    /// The client has nothing to send, or nothing any more.
+    #[default]
+    Over,
+    /// The gateway takes what comes.
+    Moving,
+    /// The gateway waits for the client.
+    Waiting(Instant),
+}
+
+/// A place in the queue for one attachment: to be taken before its document is read.
+#[derive(Debug)]
+pub(crate) struct Place {
+    entry: Arc<Entry>,
+    turns: u64,
+    patience: Patience,
+}
+
+/// The right to write, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    entry: Arc<Entry>,
+    writer: Writer,
+    /// Whether another request wrote between taking the place and having the turn: what was read before may be old.
+    pub(crate) overtaken: bool,
+    /// Whether another request may still be writing: the object needs a name of its own.
+    pub(crate) shared: bool,
+}
+
+impl Locks {
+    pub(crate) fn place(&self, target: &Target) -> Place {
+        let key = (target.database.name.clone(), target.document.clone(), target.attachment.clone());
+        let mut entries = lock(&self.entries);
+        if entries.len() > SWEEP_ABOVE {
+            entries.retain(|_, entry| entry.strong_count() > 0);
+        }
+        let known = entries.get(&key).and_then(Weak::upgrade);
+        let entry = known.unwrap_or_else(|| {
+            let entry = Arc::new(Entry::default());
+            entries.insert(key, Arc::downgrade(&entry));
+            entry
+        });
+        let turns = entry.turns.load(Ordering::Acquire);
+        Place { entry, turns, patience: self.patience }
+    }
+}
+
+impl Place {
+    /// Waits for the turn of a request.
+    pub(crate) async fn turn(self, writer: &Writer) -> Turn {
+        let Self { entry, turns, patience } = self;
+        let latest = Instant::now() + patience.longest;
+        let shared = loop {
+            let freed = entry.freed.notified();
+            let mut freed = std::pin::pin!(freed);
+            freed.as_mut().enable();
+            let until = {
+                let mut now = lock(&entry.now);
+                let until = now.writer.as_ref().map(|writing| writing.until(latest, patience.stalled));
+                match until {
+                    Some(until) if until > Instant::now() => until,
+                    before => {
+                        now.passed += usize::from(before.is_some());
+                        now.writer = Some(writer.clone());
+                        break now.passed > 0;
+                    }
+                }
+            };
+            drop(tokio::time::timeout_at(until, freed).await);
+        };
+        let overtaken = entry.turns.load(Ordering::Acquire) != turns;
+        Turn { entry, writer: writer.clone(), overtaken, shared }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.entry.turns.fetch_add(1, Ordering::AcqRel);
+        let mut now = lock(&self.entry.now);
+        if now.writer.as_ref().is_some_and(|writer| Arc::ptr_eq(&writer.0, &self.writer.0)) {
+            now.writer = None;
+            self.entry.freed.notify_one();
+        } else {
+            now.passed = now.passed.saturating_sub(1);
+        }
+    }
+}
+
+impl Writer {
+    /// The body of the request, whose flow is watched from now on.
+    pub(crate) fn watch(&self, body: Body) -> Body {
+        *lock(&self.0) = Sending::Moving;
+        Body::boxed(Watched { body, writer: self.clone() })
+    }
+
+    /// Waits for something else that the client has to send.
+    pub(crate) async fn waiting<T>(&self, client: impl Future<Output = T>) -> T {
+        *lock(&self.0) = Sending::Waiting(Instant::now());
+        let sent = client.await;
+        *lock(&self.0) = Sending::Over;
+        sent
+    }
+
+    /// Until when other requests wait for this one at most, before they look again. One that has all it needs of its client ends
+    /// by its own deadlines.
+    fn until(&self, latest: Instant, stalled: Duration) -> Instant {
+        match *lock(&self.0) {
+            Sending::Over => Instant::now() + stalled,
+            Sending::Moving => latest.min(Instant::now() + stalled),
+            Sending::Waiting(since) => latest.min(since + stalled),
+        }
+    }
+}
+
+/// A body that says when the gateway waits for more of it.
+struct Watched {
+    body: Body,
+    writer: Writer,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let mut sending = lock(&this.writer.0);
+        *sending = match (&polled, *sending) {
+            (Poll::Pending, Sending::Waiting(since)) => Sending::Waiting(since),
+            (Poll::Pending, _) => Sending::Waiting(Instant::now()),
+            (Poll::Ready(Some(Ok(_))), _) if !this.body.is_end_stream() => Sending::Moving,
+            (Poll::Ready(_), _) => Sending::Over,
+        };
+        Poll::Ready(ready!(polled))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        *lock(&self.writer.0) = Sending::Over;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgotten entries are swept above this; living ones are as many as requests.
+const SWEEP_ABOVE: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks do not bind its tests")]
+
+    use http_body_util::StreamBody;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use stowage_http::body::collect;
+
+    const STALLED: Duration = Duration::from_millis(400);
+    const LONGEST: Duration = Duration::from_millis(1600);
+
+    fn locks() -> Locks {
+        Locks { patience: Patience { stalled: STALLED, longest: LONGEST }, ..Locks::default() }
+    }
+
+    fn target() -> Target {
+        Target::of("account/12/34/567890abcdef1234567890abcdef-202011", "doc", "a").unwrap()
+    }
+
+    /// A body that the test sends.
+    fn sent() -> (mpsc::UnboundedSender<&'static str>, Body) {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let frames = futures_util::stream::poll_fn(move |cx| {
+            receiver.poll_recv(cx).map(|data| data.map(|data: &str| Ok::<_, BoxError>(Frame::data(Bytes::from(data)))))
+        });
+        (sender, Body::boxed(StreamBody::new(frames)))
+    }
+
+    #[tokio::test]
+    async fn writers_come_one_after_the_other() {
+        let locks = locks();
+        let (first, second) = (locks.place(&target()), locks.place(&target()));
+        let turn = first.turn(&Writer::default()).await;
+        assert!(!turn.overtaken && !turn.shared);
+        let writer = Writer::default();
+        let mut waiting = std::pin::pin!(second.turn(&writer));
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        // Whatever it does now, it is not its client that it waits for.
+        tokio::time::sleep(LONGEST + STALLED).await;
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        drop(turn);
+        let turn = waiting.await;
+        assert!(turn.overtaken && !turn.shared);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stalls_is_passed_and_one_that_sends_is_not() {
+        let locks = locks();
+        let (writer, (sender, body)) = (Writer::default(), sent());
+        let slow = locks.place(&target()).turn(&writer).await;
+        let read = tokio::spawn(collect(writer.watch(body), 99));
+        let began = Instant::now();
+        let place = locks.place(&target());
+        let next = tokio::spawn(async move { place.turn(&Writer::default()).await });
+        for _ in 0..3 {
+            tokio::time::sleep(STALLED / 2).await;
+            sender.send("x").unwrap();
+        }
+        assert!(!next.is_finished());
+        let next = next.await.unwrap();
+        assert!(next.shared && !next.overtaken);
+        assert!(began.elapsed() >= STALLED * 5 / 2, "{:?}", began.elapsed());
+        // It has no turn to give back any more, but as long as it writes, names are not shared.
+        drop(sender);
+        assert_eq!(read.await.unwrap().unwrap(), "xxx");
+        let (third, writer) = (locks.place(&target()), Writer::default());
+        let mut third = std::pin::pin!(third.turn(&writer));
+        assert!(futures_util::poll!(third.as_mut()).is_pending());
+        drop(next);
+        let third = third.await;
+        assert!(third.overtaken && third.shared);
+        drop((slow, third));
+        assert!(!locks.place(&target()).turn(&Writer::default()).await.shared);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_drips_is_passed_too() {
+        let locks = locks();
+        let (writer, (sender, body)) = (Writer::default(), sent());
+        let _slow = locks.place(&target()).turn(&writer).await;
+        let began = Instant::now();
+        let drip = tokio::spawn(async move {
+            while sender.send("x").is_ok() {
+                tokio::time::sleep(STALLED / 2).await;
+            }
+        });
+        let read = tokio::spawn(collect(writer.watch(body), 9999));
+        assert!(locks.place(&target()).turn(&Writer::default()).await.shared);
+        assert!(began.elapsed() >= LONGEST);
+        drip.abort();
+        read.abort();
+    }
+}

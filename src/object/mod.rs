@@ -1,0 +1,20 @@
+//! Objects in storages, where attachments are that CouchDB does not keep: stored, fetched, removed.
+
+pub(crate) mod counted;
+pub(crate) mod operation;
+pub(crate) mod outgoing;
+pub(crate) mod remove;
+pub(crate) mod source;
+pub(crate) mod storages;
+pub(crate) mod unsaved;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// CouchDB's form of an MD5.
+pub(crate) fn couch_digest(md5: &[u8]) -> String {
+    format!("md5-{}", STANDARD.encode(md5))
+}
+
+/// The media type of what has none.
+pub(crate) const OCTETS: &str = "application/octet-stream";

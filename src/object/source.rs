@@ -1,0 +1,136 @@
+//! Where the bytes of an attachment come from: its storage, opened with the settings of today's plan.
+
+use std::sync::Arc;
+
+use http_body::Body as _;
+use md5::{Digest, Md5};
+use serde_json::{Map, Value};
+use stowage_base::activity::Activity;
+use stowage_couch::Document;
+use stowage_http::body::{Body, BoxError, cause};
+use stowage_http::client;
+use stowage_http::range::{ByteRange, Cut, Exact};
+use stowage_storage::{self as storage, Backend, Download, Fetch, Served};
+
+use super::couch_digest;
+use super::counted::Counted;
+use super::operation::Operation;
+use super::storages::storage_of;
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::plan::plan_for;
+use crate::pointer::Pointer;
+use crate::router::Target;
+
+/// Where the bytes of one attachment come from.
+pub(crate) struct Source {
+    gateway: Arc<Gateway>,
+    activity: Activity,
+    backend: Arc<dyn Backend>,
+    metadata: Map<String, Value>,
+    pub(crate) pointer: Pointer,
+    /// In bytes; `None` where neither the document nor the storage says it.
+    pub(crate) length: Option<u64>,
+}
+
+impl Source {
+    /// The source of a pointer's attachment. Where the document does not say how long that is, the storage is asked.
+    pub(crate) async fn of(
+        gateway: Arc<Gateway>,
+        activity: Activity,
+        target: &Target,
+        document: &Document,
+        pointer: Pointer,
+    ) -> Result<Self, Error> {
+        let plan = plan_for(&gateway.plans, &target.database, document).await?;
+        let backend = storage_of(&gateway, &plan, &target.database, &pointer)?;
+        let length = pointer.length;
+        let mut source =
+            Self { gateway, activity, backend, metadata: metadata(document, &target.document), pointer, length };
+        if length.is_none() {
+            source.length = source.fetch(None).await?.body.size_hint().exact();
+        }
+        Ok(source)
+    }
+
+    /// Opens the attachment, or a range of it: a body that is exactly as long as announced, or breaks.
+    pub(crate) async fn open(&self, range: Option<ByteRange>) -> Result<Body, Error> {
+        let mut download = self.fetch(range).await?;
+        let given = download.etag.as_ref().filter(|tag| !tag.is_empty());
+        let known = self.pointer.stowage.etag.as_ref();
+        if known.is_some() && given.is_some() && known != given {
+            self.verify().await?;
+            download = self.fetch(range).await?;
+        }
+        let body = match (range, download.served) {
+            (Some(range), Served::Whole) => Body::boxed(Cut::new(download.body, range)),
+            _ => download.body,
+        };
+        let bytes = self.gateway.metrics.attachment_bytes(&self.pointer.stowage.handler, "out");
+        let Some(length) = range.map(ByteRange::len).or(self.length) else {
+            return Ok(Body::boxed(Counted::new(body, bytes)));
+        };
+        if body.size_hint().exact().is_some_and(|announced| announced != length) {
+            let error =
+                storage::Error::new(storage::Kind::Refused, "the object has another length than its document says");
+            return Err(self.failed(error));
+        }
+        Ok(Body::boxed(Counted::new(Exact::new(body, length), bytes)))
+    }
+
+    async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {
+        let place = &self.pointer.stowage;
+        let operation = Operation::of_request(&self.gateway, &self.activity, &place.handler, &place.storage, "get");
+        let fetch = Fetch { range, length: self.length, metadata: &self.metadata };
+        let getting = self.activity.deadline();
+        let outcome = getting.bound(self.backend.get(&place.location, fetch)).await;
+        let outcome = outcome.unwrap_or_else(|| Err(storage::Error::late()));
+        operation.done(&outcome);
+        let download = outcome.map_err(|error| self.failed(error))?;
+        if let Served::Part(served) = download.served
+            && Some(served) != range
+        {
+            let error = storage::Error::new(storage::Kind::Refused, "it served another range than asked for");
+            return Err(self.failed(error));
+        }
+        Ok(download)
+    }
+
+    /// Reads the whole object and compares it with the pointer: what is no longer the attachment's is gone.
+    pub(crate) async fn verify(&self) -> Result<(), Error> {
+        use http_body_util::BodyExt;
+        let (Some(length), Some(digest)) = (self.length, &self.pointer.digest) else { return Ok(()) };
+        let mut body = Exact::new(self.fetch(None).await?.body, length);
+        let mut md5 = Md5::new();
+        let gone = || self.failed(storage::Error::new(storage::Kind::Missing, "the object is another one now"));
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| broken(error).map_or_else(gone, |error| self.failed(error)))?;
+            self.activity.deadline().restart();
+            if let Ok(data) = frame.into_data() {
+                md5.update(&data);
+            }
+        }
+        if couch_digest(&md5.finalize()) == *digest { Ok(()) } else { Err(gone()) }
+    }
+
+    fn failed(&self, error: storage::Error) -> Error {
+        Error::Storage(self.pointer.stowage.storage.as_str().into(), error)
+    }
+}
+
+/// The fault of the storage or of the way to it, which says nothing about whose the bytes are; `None` for any other error.
+fn broken(error: BoxError) -> Option<storage::Error> {
+    if let Some(inner) = cause::<storage::Error>(&*error) {
+        let passes = inner.kind() == storage::Kind::Passing;
+        return passes.then(|| error.downcast().map_or_else(storage::Error::of_body, |error| *error));
+    }
+    cause::<client::Error>(&*error).is_some().then(|| storage::Error::of_body(error))
+}
+
+/// What servers want in the query of a fetch: the document's `metadata`, or its public fields and its `id` where it has none.
+fn metadata(document: &Document, id: &str) -> Map<String, Value> {
+    match document.value("metadata") {
+        Some(Value::Object(metadata)) => metadata,
+        _ => document.public_fields(id),
+    }
+}

@@ -1,0 +1,258 @@
+//! From CouchDB's answer to the client's: which form it has, and its head. Every answer of a database whose documents are shown
+//! goes through [`change`], whatever was asked for: what it says of pointers is hidden in each form, or the answer is refused.
+
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use stowage_couch::{self as couch, Words, mentions_pointers};
+use stowage_http::body::{Body, collect};
+use stowage_http::multipart::Parts;
+use stowage_http::range::Exact;
+use stowage_http::written::written;
+use uuid::Uuid;
+
+use super::accept::accepts;
+use super::mixed::{Form, Mixed, Recorded};
+use super::related::Related;
+use super::rows::Json;
+use super::shape::{Kind, Shape, unpacked};
+use super::view::View;
+use super::{broken, mixed, related};
+use crate::error::Error;
+
+/// The answer for the client.
+pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) -> Result<Response<Body>, Error> {
+    // Only what CouchDB answered with success holds the documents that were asked for.
+    let kind = if answer.status() == StatusCode::OK { kind } else { Kind::Other };
+    if answer.body().is_end_stream() && (kind == Kind::Other || !view.wants_body) {
+        return Ok(answer);
+    }
+    if kind != Kind::Other && view.terms.wishes.unclear {
+        let reason = "the request says in a form that cannot be read what is wanted of attachments";
+        return Err(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason));
+    }
+    let (mut head, upstream) = answer.into_parts();
+    let headers = &mut head.headers;
+    let upstream = unpacked(headers, upstream)?;
+    let body = match (Shape::of(headers, kind)?, kind) {
+        (Shape::Related(boundary), _) => with_parts(view, headers, upstream, boundary).await?,
+        (Shape::Mixed(boundary), _) => many(view, headers, upstream, boundary, kind).await?,
+        (Shape::Text, _) => text(headers, upstream).await?,
+        (Shape::Json, Kind::Document)
+            if view.terms.wishes.any_data() && accepts(&view.headers, "multipart/related") =>
+        {
+            without_parts(view, headers, upstream).await?
+        }
+        (Shape::Json, Kind::Document) => one(view, headers, upstream).await?,
+        (Shape::Json, kind) => list(view, headers, upstream, kind).await?,
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// Lists of documents in JSON, and whatever else is JSON.
+async fn list(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, kind: Kind) -> Result<Body, Error> {
+    let inlines = view.terms.wishes.any_data() && kind.waits();
+    let mut json = Json::new(view, upstream, kind.paths());
+    if kind == Kind::Other {
+        // What cannot be passed on is refused in time where the answer is short, as most are.
+        let length = json.read(SHORT as u64).await?.filter(|_| headers.contains_key(CONTENT_LENGTH));
+        set_length(headers, length);
+        return Ok(json.body(length));
+    }
+    headers.remove(CONTENT_LENGTH);
+    if inlines {
+        json.first().await?;
+        json.open().await?;
+    }
+    Ok(match kind {
+        Kind::BulkGet => settled(json.body(None), headers).await,
+        _ => json.body(None),
+    })
+}
+
+/// Documents in parts.
+async fn many(
+    view: Arc<View>,
+    headers: &mut HeaderMap,
+    mut upstream: Body,
+    boundary: String,
+    kind: Kind,
+) -> Result<Body, Error> {
+    let form = if kind == Kind::BulkGet { Form::BulkGet } else { Form::OpenRevs };
+    headers.remove(CONTENT_LENGTH);
+    // To a list of no documents CouchDB answers without any part.
+    let first = loop {
+        match upstream.frame().await {
+            None => return Ok(Body::empty()),
+            Some(frame) => {
+                let data = frame.map_err(broken)?.into_data().unwrap_or_default();
+                if !data.is_empty() {
+                    break data;
+                }
+            }
+        }
+    };
+    let whole = written(|mut out| async move {
+        out.send(first).await;
+        out.send_all(upstream).await
+    });
+    let mixed = Mixed::new(view.with_data(), whole, boundary, form).await?;
+    Ok(written(|out| mixed.write(out)))
+}
+
+/// What is neither JSON nor parts: functions of design documents make such, and nothing in it can be changed.
+async fn text(headers: &HeaderMap, mut upstream: Body) -> Result<Body, Error> {
+    let (mut words, mut frames, mut held) = (Words::default(), Vec::new(), 0);
+    while held <= SHORT {
+        let Some(frame) = upstream.frame().await else { break };
+        let data = frame.map_err(broken)?.into_data().unwrap_or_default();
+        words.feed(&data)?;
+        held += data.len();
+        frames.push(data);
+    }
+    let body = written(|mut out| async move {
+        out.send_each(frames).await;
+        while let Some(frame) = upstream.frame().await {
+            let data = frame?.into_data().unwrap_or_default();
+            words.feed(&data)?;
+            out.send(data).await;
+        }
+        Ok(())
+    });
+    Ok(announced(headers, body))
+}
+
+/// A body of the length that CouchDB announced, where it did.
+fn announced(headers: &HeaderMap, body: Body) -> Body {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) => Body::boxed(Exact::new(body, length)),
+        None => body,
+    }
+}
+
+/// CouchDB announces the length of its answer to `_bulk_get`; of a short one it is known here before the answer begins.
+async fn settled(mut body: Body, headers: &mut HeaderMap) -> Body {
+    let (mut frames, mut length) = (Vec::new(), 0);
+    while length <= SHORT {
+        let Some(frame) = body.frame().await else {
+            headers.insert(CONTENT_LENGTH, length.into());
+            return Body::full(frames.concat());
+        };
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(error) => {
+                return written(|mut out| async move {
+                    out.send_each(frames).await;
+                    Err(error)
+                });
+            }
+        };
+        length += data.len();
+        frames.push(data);
+    }
+    written(|mut out| async move {
+        out.send_each(frames).await;
+        out.send_all(body).await
+    })
+}
+
+/// One document as JSON.
+async fn one(view: Arc<View>, headers: &mut HeaderMap, upstream: Body) -> Result<Body, Error> {
+    let wants_body = view.wants_body;
+    let known = upstream.size_hint().exact().filter(|length| *length <= view.limit());
+    let upstream = match known {
+        // Most documents have no pointer, and are in one piece already.
+        Some(_) => {
+            let text = collect(upstream, view.limit()).await.map_err(broken)?;
+            if !mentions_pointers(&text) && !view.terms.hides_history {
+                return Ok(if wants_body { Body::full(text) } else { Body::empty() });
+            }
+            Body::full(text)
+        }
+        None => upstream,
+    };
+    let mut json = Json::new(view, upstream, Kind::Document.paths());
+    if !wants_body {
+        set_length(headers, json.measured().await?);
+        return Ok(Body::empty());
+    }
+    let length = json.one().await?;
+    json.open().await?;
+    set_length(headers, length);
+    Ok(json.body(length))
+}
+/// One document that CouchDB sends as JSON, because it has no attachment of its own, to a client that takes parts.
+async fn without_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body) -> Result<Body, Error> {
+    let text = collect(upstream, view.limit()).await.map_err(broken)?;
+    let Some(mut related) = Related::of(&view, &text).await? else { return Ok(Body::full(text)) };
+    if related.is_alone() {
+        let text = if related.has_attachments {
+            // CouchDB meant to send parts: it leaves out what its other answers in JSON have.
+            headers.remove(CACHE_CONTROL);
+            related.json
+        } else {
+            [&*related.json, b"\n"].concat().into()
+        };
+        set_length(headers, Some(text.len() as u64));
+        return Ok(Body::full(text));
+    }
+    let boundary = Uuid::new_v4().simple().to_string();
+    headers.remove(CACHE_CONTROL);
+    let media_type = HeaderValue::try_from(format!("multipart/related; boundary=\"{boundary}\""));
+    headers.insert(CONTENT_TYPE, media_type.map_err(|_| Error::Bug("a boundary is no header value"))?);
+    let length = related.length(&boundary);
+    set_length(headers, Some(length));
+    if !view.wants_body {
+        return Ok(Body::empty());
+    }
+    related.open().await?;
+    let body = written(|mut out| async move { related.write::<Body>(&mut out, &boundary, None).await });
+    Ok(Body::boxed(Exact::new(body, length)))
+}
+
+/// One document that CouchDB sends with attachments of its own.
+async fn with_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, boundary: String) -> Result<Body, Error> {
+    let (upstream, tape) = Recorded::new(upstream);
+    let mut parts = Parts::new(upstream, &boundary);
+    if parts.next().await.map_err(mixed::broken)?.is_none() {
+        return Err(couch::Error::Body("CouchDB sent no document".into()).into());
+    }
+    let text = related::json(&mut parts, view.limit()).await?;
+    let Some(mut related) = Related::of(&view, &text).await? else {
+        let body = parts.into_body().into_inner();
+        let frames = tape.stop();
+        if !view.wants_body {
+            return Ok(Body::empty());
+        }
+        let body = written(|mut out| async move {
+            for bytes in frames {
+                out.send(bytes).await;
+            }
+            out.send_all(body).await
+        });
+        return Ok(announced(headers, body));
+    };
+    tape.stop();
+    let length = related.length(&boundary);
+    set_length(headers, Some(length));
+    if !view.wants_body {
+        return Ok(Body::empty());
+    }
+    related.open().await?;
+    let body = written(|mut out| async move { related.write(&mut out, &boundary, Some(&mut parts)).await });
+    Ok(Body::boxed(Exact::new(body, length)))
+}
+
+fn set_length(headers: &mut HeaderMap, length: Option<u64>) {
+    match length {
+        Some(length) => headers.insert(CONTENT_LENGTH, length.into()),
+        None => headers.remove(CONTENT_LENGTH),
+    };
+}
+
+/// In bytes: an answer of up to this many has its length announced.
+const SHORT: usize = 64 << 10;

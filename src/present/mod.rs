@@ -1,0 +1,205 @@
+//! Documents with their outside attachments as CouchDB's own, where `couchdb.present_stubs` says so.
+//!
+//! CouchDB is asked the client's own question, with the client's rights, and its answer is changed as it passes: pointers go
+//! out of `pvt_attachments`, stubs or bytes into `_attachments`. `docs/documents.md` tells clients about it.
+//!
+//! What an answer has in it is told by the answer, not by what was asked: every answer of such a database goes through
+//! `answer::change`, and what says where attachments are never leaves, whether the question was understood or not. Only what is
+//! wanted *beside* that, stubs or bytes, is read from the request.
+//!
+//! | file | is |
+//! |---|---|
+//! | `shape`, `answer` | which form an answer of CouchDB's has; its head, and who takes its body |
+//! | `wish`, `accept` | what is wanted: queries, bodies with options, `Accept` |
+//! | `view` | what the documents of one answer share; opening an attachment |
+//! | `edit`, `rows` | JSON: one document, rows, feeds |
+//! | `related`, `mixed` | multipart: one document with its attachments, and many of them |
+
+mod accept;
+mod answer;
+mod edit;
+mod mixed;
+mod related;
+mod rows;
+mod shape;
+mod trial;
+mod view;
+mod wish;
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, Uri, request};
+use stowage_couch as couch;
+use stowage_http::body::{Body, BoxError, TooLarge, collect};
+use stowage_http::target::{query_pairs, query_value};
+use stowage_storage as storage;
+
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::router::{Database, DocumentTarget, List};
+use crate::upstream::Home;
+use crate::upstream::forward::forward;
+use answer::change;
+use edit::Terms;
+pub(crate) use shape::Kind;
+pub use trial::shown_text;
+use view::View;
+use wish::Wishes;
+
+/// GET and HEAD of a document.
+pub(crate) async fn document(
+    gateway: Arc<Gateway>,
+    home: Home,
+    target: DocumentTarget,
+    exchange: Exchange,
+) -> Result<Response<Body>, Error> {
+    let (mut head, _) = exchange.request.into_parts();
+    let couch = home.holder(&target.path, &head.headers, &exchange.activity).await?;
+    let query = target.query.as_deref();
+    let wishes = Wishes::of_document_query(query);
+    let hides_history = hides_history(query, &wishes);
+    let limit = gateway.limits.document_bytes;
+    let terms = Terms { database: target.database.name.clone(), wishes, hides_history, limit };
+    let kind = if query_value(query, "open_revs").is_some() { Kind::OpenRevs } else { Kind::Document };
+    let sends_no_data = kind == Kind::Document && !terms.wishes.any_data();
+    adjust(&mut head, hides_history)?;
+    // A read has no body.
+    for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
+        head.headers.remove(name);
+    }
+    let view = Arc::new(View {
+        gateway: Arc::clone(&gateway),
+        terms: Arc::new(terms),
+        by_rev: kind == Kind::OpenRevs || query_value(query, "rev").is_some(),
+        database: target.database,
+        headers: if sends_no_data { HeaderMap::new() } else { head.headers.clone() },
+        activity: exchange.activity.clone(),
+        wants_body: head.method != Method::HEAD,
+    });
+    // The length of a document has to be made, that of many is not announced.
+    if kind == Kind::Document {
+        head.method = Method::GET;
+    }
+    if sends_no_data {
+        let request = Request::from_parts(head, Body::empty());
+        let exchange = Exchange { request, id: exchange.id, activity: exchange.activity };
+        return change(view, forward(&gateway.homes, &couch, exchange).await?, kind).await;
+    }
+    let (mut looks, mut seen) = (MOST_LOOKS, None);
+    loop {
+        looks -= 1;
+        let request = Request::from_parts(head.clone(), Body::empty());
+        let exchange = Exchange { request, id: exchange.id, activity: exchange.activity.clone() };
+        let answer = forward(&gateway.homes, &couch, exchange).await?;
+        let told = answer.headers().get(ETAG).cloned();
+        match change(Arc::clone(&view), answer, kind).await {
+            // The attachment was replaced after the document had been read: then that is another one by now.
+            Err(error) if looks > 0 && is_missing(&error) && told.is_some() && told != seen => seen = told,
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Storage(_, error) if error.kind() == storage::Kind::Missing)
+}
+
+/// Anything in the database but a document: `POST /db/_bulk_get`, lists and feeds, and what is not known to hold documents.
+pub(crate) async fn within(
+    gateway: Arc<Gateway>,
+    home: Home,
+    database: Database,
+    kind: Kind,
+    exchange: Exchange,
+) -> Result<Response<Body>, Error> {
+    let Exchange { request, id, activity } = exchange;
+    let (mut head, mut body) = request.into_parts();
+    let (query, limit) = (head.uri.query(), gateway.limits.document_bytes);
+    let mut options = None;
+    if head.method == Method::POST && matches!(kind, Kind::BulkGet | Kind::List(List::Rows | List::Queries)) {
+        let bytes = collect(body, limit).await.map_err(broken)?;
+        options = Some(as_read(&head.headers, &bytes, limit)?);
+        body = Body::full(bytes);
+    }
+    let options = options.as_ref().map(Option::as_deref);
+    let wishes = match kind {
+        Kind::BulkGet => Wishes::of_bulk_get(query, options.flatten()),
+        Kind::List(list) => Wishes::of_list(list, query, options),
+        Kind::Document | Kind::OpenRevs | Kind::Other => Wishes::default(),
+    };
+    let hides_history = kind == Kind::BulkGet && hides_history(query, &wishes);
+    let terms = Terms { database: database.name.clone(), wishes, hides_history, limit };
+    let view = View {
+        gateway: Arc::clone(&gateway),
+        database,
+        headers: head.headers.clone(),
+        activity: activity.clone(),
+        terms: Arc::new(terms),
+        by_rev: kind == Kind::BulkGet,
+        wants_body: head.method != Method::HEAD,
+    };
+    adjust(&mut head, hides_history)?;
+    let exchange = Exchange { request: Request::from_parts(head, body), id, activity };
+    let answer = forward(&gateway.homes, &home.couch, exchange).await?;
+    change(Arc::new(view), answer, kind).await
+}
+
+/// The body of a request as CouchDB reads it (`chttpd:maybe_decompress`); `None` where it refuses to.
+fn as_read(headers: &HeaderMap, body: &Bytes, limit: u64) -> Result<Option<Bytes>, Error> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    match (codings.next(), codings.next()) {
+        (None | Some(b"identity"), None) => Ok(Some(body.clone())),
+        (Some(b"gzip"), None) => {
+            let (mut plain, most) = (Vec::new(), limit.saturating_add(1));
+            match MultiGzDecoder::new(&**body).take(most).read_to_end(&mut plain) {
+                Ok(_) if plain.len() as u64 > limit => Err(broken(TooLarge.into())),
+                Ok(_) => Ok(Some(plain.into())),
+                Err(_) => Ok(None),
+            }
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether the rows of a list are asked for with their documents. What the body of a POST says is not known yet.
+pub(crate) fn asks_for_documents(list: List, request: &Request<Body>) -> bool {
+    match list {
+        List::Found | List::Queries => true,
+        List::Rows if *request.method() == Method::POST => true,
+        List::Rows | List::Changes => query_pairs(request.uri().query())
+            .any(|(name, value)| name.eq_ignore_ascii_case("include_docs") && value.eq_ignore_ascii_case("true")),
+    }
+}
+
+/// Whether the gateway, and not the client, has to know what led to a document.
+fn hides_history(query: Option<&str>, wishes: &Wishes) -> bool {
+    wishes.need_history() && !query_pairs(query).any(|(name, value)| name == "revs" && value == "true")
+}
+
+/// CouchDB's answer is to be read here.
+fn adjust(head: &mut request::Parts, with_history: bool) -> Result<(), Error> {
+    head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if with_history {
+        let mark = if head.uri.query().is_some() { '&' } else { '?' };
+        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let target = format!("{target}{mark}revs=true");
+        let target = PathAndQuery::try_from(target).map_err(|_| Error::Bug("a longer query is none"))?;
+        let mut parts = std::mem::take(&mut head.uri).into_parts();
+        parts.path_and_query = Some(target);
+        head.uri = Uri::from_parts(parts).map_err(|_| Error::Bug("a longer query is none"))?;
+    }
+    Ok(())
+}
+
+fn broken(error: BoxError) -> Error {
+    couch::Error::Body(error).into()
+}
+
+/// How often a document is read for one answer.
+const MOST_LOOKS: u32 = 4;
