@@ -21,7 +21,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::api::Api;
+use crate::admin::Admin;
+use crate::admin::api::Api;
+use crate::admin::status::Standing;
 use crate::config::{Config, CouchTarget};
 use crate::export::Exporter;
 use crate::gateway::Gateway;
@@ -31,8 +33,6 @@ use crate::middleware::{Admission, stack};
 use crate::plan::Plans;
 use crate::record::Records;
 use crate::server::Server;
-use crate::server::admin::Admin;
-use crate::server::status::Standing;
 use crate::server::tls::Certificates;
 use crate::upstream::{AuthDatabase, Connections, Homes};
 

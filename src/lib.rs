@@ -5,7 +5,7 @@
 // The futures that write documents with their attachments are nested deeper than the compiler looks by itself.
 #![recursion_limit = "256"]
 
-pub mod api;
+pub mod admin;
 pub mod app;
 mod attachment;
 pub mod cli;
@@ -16,7 +16,6 @@ pub mod dispatch;
 mod document;
 pub mod error;
 pub mod exchange;
-pub mod explain;
 pub mod export;
 pub mod gateway;
 pub mod locks;

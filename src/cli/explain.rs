@@ -11,9 +11,9 @@ use stowage_http::target::encode;
 
 use super::serve::runtime;
 use super::show::say;
+use crate::admin::explain::{Question, explain};
 use crate::app::gateway_of;
 use crate::config::Config;
-use crate::explain::{Question, explain};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {

@@ -1,10 +1,7 @@
 //! Accepting connections: a permit for each, HTTP/1.1 (and HTTP/2 over TLS), and a drain at the end.
 
-pub mod admin;
 mod deadline;
 mod head;
-mod page;
-pub mod status;
 pub mod tls;
 
 use std::cell::RefCell;
@@ -251,6 +248,6 @@ where
 /// The length of the client's connection preface (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
 /// The pause after a failed accept.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How much of a body hyper may read at once. It is outside the upload budget.
 const READ_BUFFER: usize = 64 << 10;

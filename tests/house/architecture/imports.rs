@@ -15,14 +15,13 @@ const FLOORS: [(&str, &[&str]); 5] = [
 ];
 
 /// Every module of the gateway, highest first: a module may use those after it and none before it.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 25] = [
     "main",
     "cli",
     "app",
+    "admin",
     "server",
     "middleware",
-    "api",
-    "explain",
     "dispatch",
     "document",
     "present",

@@ -1,4 +1,4 @@
-//! Each documented key, right and wrong, through the listener. `src/api/schema/tests.rs` has every rule of the schemas.
+//! Each documented key, right and wrong, through the listener. `src/admin/api/schema/tests.rs` has every rule of the schemas.
 
 use serde_json::{Value, json};
 use stowage_storage::driver;

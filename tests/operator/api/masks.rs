@@ -1,4 +1,4 @@
-//! Secrets go in and do not come out. `src/api/secrets.rs` has the rules one by one.
+//! Secrets go in and do not come out. `src/admin/api/secrets.rs` has the rules one by one.
 
 use serde_json::{Value, json};
 

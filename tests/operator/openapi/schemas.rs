@@ -7,9 +7,9 @@ use super::DESCRIPTION;
 
 /// Name and text of the schemas that all storages share; each driver has its own.
 const FILES: [(&str, &str); 3] = [
-    ("connection", include_str!("../../../src/api/schema/schemas/connection.json")),
-    ("defs", include_str!("../../../src/api/schema/schemas/defs.json")),
-    ("storage", include_str!("../../../src/api/schema/schemas/storage.json")),
+    ("connection", include_str!("../../../src/admin/api/schema/schemas/connection.json")),
+    ("defs", include_str!("../../../src/admin/api/schema/schemas/defs.json")),
+    ("storage", include_str!("../../../src/admin/api/schema/schemas/storage.json")),
 ];
 
 /// A schema with its references as the description has them.
@@ -48,7 +48,7 @@ fn the_schemas_are_the_servers() {
 
 #[test]
 fn every_schema_file_is_looked_at() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api/schema/schemas");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin/api/schema/schemas");
     let names = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").file_name());
     let mut names: Vec<String> = names.map(|name| name.to_string_lossy().replace(".json", "")).collect();
     names.sort();

@@ -2,7 +2,7 @@
 
 use stowage_storage::{OAuth, driver};
 
-use super::envelope::{Errors, Failure};
+use super::super::envelope::{Errors, Failure};
 use super::references::Ground;
 use crate::error::Error;
 
@@ -10,7 +10,11 @@ use crate::error::Error;
 ///
 /// # Errors
 /// 503 where CouchDB does not say.
-pub(super) async fn check_grants(ground: &Ground, oauth: &OAuth, errors: &mut Errors) -> Result<(), Failure> {
+pub(in crate::admin::api) async fn check_grants(
+    ground: &Ground,
+    oauth: &OAuth,
+    errors: &mut Errors,
+) -> Result<(), Failure> {
     for id in ground.own_ids("attachments") {
         let Some(settings) = ground.merged.storage(id) else { continue };
         let named = driver(settings.handler()).and_then(|driver| driver.grant(&settings));

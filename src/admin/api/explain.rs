@@ -5,12 +5,12 @@ use serde_json::json;
 use stowage_couch::{Answer, Document, DocumentPath};
 use stowage_http::target::encode;
 
+use super::super::explain::{Question, explain};
 use super::Api;
 use super::envelope::{Errors, Failure, Success, refused};
 use super::request::Query;
 use crate::database::{AccountId, class_of};
 use crate::error::Error;
-use crate::explain::{Question, explain};
 
 impl Api {
     pub(super) async fn explain(&self, account: Option<&AccountId>, query: &Query) -> Result<Success, Failure> {

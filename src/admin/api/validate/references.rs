@@ -7,30 +7,30 @@ use serde_json::{Map, Value};
 use stowage_couch::Document;
 use stowage_storage::Registry;
 
-use super::envelope::Errors;
+use super::super::envelope::Errors;
 use crate::plan::{LOCAL, Merged, NameSource, Settings, compose, redacted};
 use crate::upstream;
 
 /// A plan and what it stands on.
 #[derive(Debug)]
-pub(super) struct Ground {
+pub(in crate::admin::api) struct Ground {
     /// The plan's own members.
-    pub(super) own: Map<String, Value>,
+    pub(in crate::admin::api) own: Map<String, Value>,
     /// The documents below it, merged.
     below: Merged,
     /// All of it, merged.
-    pub(super) merged: Merged,
+    pub(in crate::admin::api) merged: Merged,
 }
 
 impl Ground {
     /// `members` over what is below.
-    pub(super) fn new(below: Merged, members: &Map<String, Value>) -> Self {
+    pub(in crate::admin::api) fn new(below: Merged, members: &Map<String, Value>) -> Self {
         let merged = below.clone().under(&Value::Object(members.clone()));
         Self { own: members.clone(), below, merged }
     }
 
     /// The ids that the plan itself defines in `attachments` or `connections`.
-    pub(super) fn own_ids(&self, part: &str) -> impl Iterator<Item = &String> {
+    pub(in crate::admin::api) fn own_ids(&self, part: &str) -> impl Iterator<Item = &String> {
         let entries = self.own.get(part).and_then(Value::as_object);
         entries.into_iter().flatten().filter(|(_, entry)| entry.is_object()).map(|(id, _)| id)
     }
@@ -45,7 +45,7 @@ fn defines(plan: &Merged, part: &str, id: &str) -> bool {
 }
 
 /// Every handler and connection that the plan names has to be there, and secrets of documents below stay theirs.
-pub(super) fn check_references(ground: &Ground, errors: &mut Errors) {
+pub(in crate::admin::api) fn check_references(ground: &Ground, errors: &mut Errors) {
     for path in places(&ground.own) {
         for (part, field, id) in named(&ground.own, &path) {
             if !ground.defines(part, id) {
@@ -69,7 +69,7 @@ pub(super) fn check_references(ground: &Ground, errors: &mut Errors) {
 }
 
 /// What the drivers themselves say about the settings, alone and with each `params` of the plan.
-pub(super) fn check_settings(ground: &Ground, storages: &Registry, errors: &mut Errors) {
+pub(in crate::admin::api) fn check_settings(ground: &Ground, storages: &Registry, errors: &mut Errors) {
     for id in ground.own_ids("attachments") {
         if let Some(settings) = ground.merged.storage(id) {
             let place = ["attachments", id, "settings"].map(str::to_owned);

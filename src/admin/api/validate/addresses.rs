@@ -13,7 +13,7 @@ use stowage_http::egress::Egress;
 use stowage_storage::{Registry, Server, driver};
 use url::Url;
 
-use super::envelope::Errors;
+use super::super::envelope::Errors;
 use super::references::Ground;
 use crate::plan::Settings;
 use crate::upstream::origin_of;
@@ -26,7 +26,7 @@ struct Address {
 }
 
 /// Looks up all addresses of the plan's own storages and connections.
-pub(super) async fn check_addresses(
+pub(in crate::admin::api) async fn check_addresses(
     ground: &Ground,
     storages: &Registry,
     egress: &Egress,

@@ -8,12 +8,12 @@ use stowage_base::settings::as_flag;
 use uuid::Uuid;
 
 use super::Api;
-use super::connections::check_connections;
 use super::documents::Stored;
 use super::envelope::{Failure, Success};
 use super::request::{Data, Query};
 use super::route::Scope;
 use super::secrets::{masked, public, unmasked};
+use super::validate::connections::check_connections;
 use crate::record::GREGORIAN_EPOCH;
 
 /// `pvt_type` of plans of the system, of accounts and of users.

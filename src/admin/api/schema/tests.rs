@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
+use super::super::envelope::Errors;
 use super::Schemas;
-use crate::api::envelope::Errors;
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 

@@ -1,18 +1,23 @@
 //! What a plan has to be before it is saved: schema, then references and settings, then addresses.
 
+mod addresses;
+pub(super) mod connections;
+mod grants;
+mod references;
+
 use serde_json::{Map, Value};
 use stowage_base::log::RequestId;
 
 use super::Api;
-use super::addresses::check_addresses;
 use super::documents::Stored;
 use super::envelope::{Errors, Failure};
-use super::grants::check_grants;
-use super::references::{Ground, check_references, check_settings};
 use super::request::{Data, Query};
 use super::route::Scope;
 use super::secrets::public;
 use crate::plan::{Documents, Merged, plan_id};
+use addresses::check_addresses;
+use grants::check_grants;
+use references::{Ground, check_references, check_settings};
 
 impl Api {
     /// The plan as it is to be saved.

@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_description_has_every_path_and_method_and_no_other() {
-        let description: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+        let description: Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
         let mut described = BTreeSet::new();
         for (path, item) in description["paths"].as_object().unwrap() {
             let methods = item.as_object().unwrap().keys().filter(|key| *key != "parameters");

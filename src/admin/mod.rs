@@ -1,5 +1,10 @@
 //! The admin listener: health, metrics, the storage API and the operator's page.
 
+pub mod api;
+pub mod explain;
+mod page;
+pub mod status;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -16,12 +21,12 @@ use stowage_http::body::Body;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::page;
-use super::status::Standing;
-use crate::api::Api;
 use crate::gateway::Gateway;
 use crate::metrics::Levels;
 use crate::middleware::Admission;
+use crate::server::ACCEPT_AGAIN_AFTER;
+use api::Api;
+use status::Standing;
 
 /// What the admin listener shows; cheap to clone.
 #[derive(Debug, Clone)]
@@ -54,7 +59,7 @@ impl Admin {
                 () = closing.cancelled() => return,
             };
             let Ok((stream, _)) = accepted else {
-                tokio::time::sleep(super::ACCEPT_AGAIN_AFTER).await;
+                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
                 continue;
             };
             let (admin, closing) = (self.clone(), closing.clone());

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::documents::Stored;
-use super::envelope::{Errors, Failure};
+use super::super::documents::Stored;
+use super::super::envelope::{Errors, Failure};
 use crate::plan::LOCAL;
 
 /// Refuses connections that are new or changed, for everybody but the operator. What the operator has put into an account's
@@ -11,7 +11,7 @@ use crate::plan::LOCAL;
 ///
 /// # Errors
 /// 400 with each of them.
-pub(super) fn check_connections(
+pub(in crate::admin::api) fn check_connections(
     members: &Map<String, Value>,
     old: Option<&Stored>,
     is_operator: bool,

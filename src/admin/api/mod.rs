@@ -11,23 +11,19 @@
 //! | `secrets` | masks, and what stands behind them |
 //! | `validate` | what a plan has to be before it is saved: its steps |
 //! | `schema`, `schemas/` | each member for itself |
-//! | `references` | what the plan names, and what drivers say about settings |
-//! | `connections` | who may define them |
-//! | `addresses` | what the egress policy says |
+//! | `validate::references` | what the plan names, and what drivers say about settings |
+//! | `validate::connections` | who may define them |
+//! | `validate::addresses` | what the egress policy says |
 //! | `check` | the credential check |
 //! | `explain` | what a plan says of an attachment |
 //! | `records` | failure records, newest first |
 
-mod addresses;
 mod check;
-mod connections;
 mod documents;
 mod edit;
 mod envelope;
 mod explain;
-mod grants;
 mod records;
-mod references;
 mod request;
 mod route;
 mod schema;
