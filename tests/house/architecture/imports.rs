@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Source, sources, without_tests};
 
 /// The floors below the gateway, and which of them each one stands on. Cargo refuses all else.
-const FLOORS: [(&str, &[&str]); 5] = [
+pub const FLOORS: [(&str, &[&str]); 5] = [
     ("base", &[]),
     ("http", &["base"]),
     ("couch", &["base", "http"]),
@@ -15,7 +15,7 @@ const FLOORS: [(&str, &[&str]); 5] = [
 ];
 
 /// Every module of the gateway, highest first: a module may use those after it and none before it.
-const ORDER: [&str; 25] = [
+pub const ORDER: [&str; 25] = [
     "main",
     "cli",
     "app",

@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod imports;
+mod pages;
 
 use std::fs;
 use std::path::{Path, PathBuf};

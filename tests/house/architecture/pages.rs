@@ -1,0 +1,53 @@
+//! Pages name files and modules that exist.
+
+use std::fs;
+use std::path::Path;
+
+use super::imports::{FLOORS, ORDER};
+
+/// Every page at the top of the project and below `docs`, with its text.
+fn pages() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for folder in ["", "docs", "docs/backends"] {
+        let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("a folder");
+        for path in entries.map(|entry| entry.expect("an entry").path()) {
+            if path.extension().is_some_and(|extension| extension == "md") {
+                let text = fs::read_to_string(&path).expect("a page");
+                found.push((path.display().to_string(), text));
+            }
+        }
+    }
+    found
+}
+
+/// The texts in backquotes that are paths of the project's own.
+fn paths(text: &str) -> Vec<&str> {
+    let quoted = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let is_path = |word: &&str| {
+        let ours = ["src/", "crates/", "tests/", "benches/", "config/", "certs/", "docs/", "fuzz/", "examples/"];
+        ours.iter().any(|folder| word.starts_with(folder)) && !word.contains(['<', '*', ' ', '{'])
+    };
+    quoted.filter(is_path).collect()
+}
+
+#[test]
+fn paths_in_pages_exist() {
+    let pages = pages();
+    let missing: Vec<_> = pages
+        .iter()
+        .flat_map(|(page, text)| paths(text).into_iter().map(move |path| (page, path)))
+        .filter(|(_, path)| !Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists())
+        .collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(pages.iter().map(|(_, text)| paths(text).len()).sum::<usize>() > 30, "paths are found");
+}
+
+#[test]
+fn the_architecture_page_has_every_floor_and_module() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).expect("a page");
+    let table: String = page.lines().filter(|line| line.starts_with("| `")).map(|line| format!("{line}\n")).collect();
+    let floors = FLOORS.iter().map(|(floor, _)| format!("`crates/{floor}`"));
+    let modules = ORDER.iter().filter(|module| **module != "main").map(|module| format!("`{module}`"));
+    let missing: Vec<_> = floors.chain(modules).filter(|name| !table.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
