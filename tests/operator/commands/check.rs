@@ -20,6 +20,17 @@ fn a_sound_configuration_is_0() {
 }
 
 #[test]
+fn the_examples_configuration_is_sound() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/compose/stowage.toml");
+    let folder = tempfile::tempdir().unwrap();
+    let check = |password: Option<&str>| {
+        let mut command = command(folder.path(), &["check", "--config", file]);
+        code(&command.envs(password.map(|password| ("COUCHDB_PASSWORD", password))).output().unwrap())
+    };
+    assert_eq!((check(Some("a password")), check(None)), (0, 64));
+}
+
+#[test]
 fn every_problem_is_printed_with_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let configuration = "nonsense = 1\n[couchdb]\npassword = { env = \"NOT_SET\" }\n[limits]\nattachment_bytes = \"canary\"\n\
