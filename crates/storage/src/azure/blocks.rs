@@ -87,6 +87,7 @@ async fn commit(blocks: Arc<Blocks>, ids: Vec<String>, content_type: String, md5
         Err(error) => Err(error),
     }
 }
+
 impl Session for Blocks {
     /// The blocks' ids.
     type Progress = Vec<String>;

@@ -26,8 +26,8 @@ impl Verdict for () {}
 
 /// Passes the last frame on only when the body has ended well, and the verdict on it is good.
 ///
-/// Who reads as many bytes as were announced stops there: a connection that sends a body, or a client that counts. An end
-/// behind the last frame would never be reached, and a failure behind it never be seen.
+/// A connection that sends a body, or a client that counts, stops at as many bytes as were announced: the end behind the last
+/// frame would never be reached, and a failure there never be seen.
 #[derive(Debug)]
 pub(crate) struct ToTheEnd<V = ()> {
     body: Body,
