@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::object::outgoing::{NewObject, Outgoing, next_generation};
 use crate::plan::Decision;
@@ -73,15 +74,13 @@ pub(crate) async fn forward_with_copy(
     let (body, twin) = tee(body, limit, gateway.timeouts.http.response_head);
     *exchange.request.body_mut() = body;
     let copying = copy.begin(twin);
-    let (answer, answered) = oneshot::channel();
-    let tasks = gateway.tasks.clone();
-    drop(tasks.spawn("attachment with a copy", async move {
+    outlive(gateway.tasks.clone(), "attachment with a copy", |reply| async move {
         let outcome = forward(&gateway.homes, &couch, exchange).await;
         copying.end(Verdict::of(&outcome));
         let outcome = outcome.map_err(|error| if is_too_large(&error) { too_large } else { error });
-        drop(answer.send(outcome));
-    }));
-    answered.await.unwrap_or(Err(Error::Bug("an attachment's way to CouchDB ended without an answer")))
+        reply.give(outcome);
+    })
+    .await
 }
 
 fn is_too_large(error: &Error) -> bool {

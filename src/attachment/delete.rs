@@ -8,13 +8,13 @@ use serde_json::json;
 use stowage_base::activity::Activity;
 use stowage_couch::{Caller, Couch, Document};
 use stowage_http::body::Body;
-use tokio::sync::oneshot;
 
 use crate::commit::cleanup::remove_unnamed;
 use crate::commit::ok_text;
 use crate::commit::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 use crate::error::{Error, json_response};
 use crate::exchange::Exchange;
+use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::locks::{Turn, Writer};
 use crate::object::storages::storage_of;
@@ -111,20 +111,19 @@ async fn remove(
     let (base, deleted) = (document.rev(), document.is_deleted());
     pointer::remove(&mut document, &target.attachment)?;
     let write = Write::Document(document.to_bytes()?.into());
-    let (answer, answered) = oneshot::channel();
-    let tasks = gateway.tasks.clone();
-    drop(tasks.spawn("removal", async move {
+    outlive(gateway.tasks.clone(), "removal", |reply| async move {
         let expected = Expected { entry: &entry, present: false, deleted, base: base.as_deref(), rev: None };
         match save_surely(&gateway, &target, &write, &caller, expected).await {
             Outcome::Saved(saved) => {
-                drop(answer.send(Ok(removed(&target, &saved))));
+                reply.give(Ok(removed(&target, &saved)));
                 clean_up(&gateway, &target, &caller, &plan, entry).await;
             }
-            Outcome::Refused(save) => drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body))))),
-            Outcome::Conflict => drop(answer.send(Err(conflict()))),
-            Outcome::Failed(error) => drop(answer.send(Err(Error::from(error)))),
+            Outcome::Refused(save) => reply.give(Ok(Response::from_parts(save.head, Body::full(save.body)))),
+            Outcome::Conflict => reply.give(Err(conflict())),
+            Outcome::Failed(error) => reply.give(Err(Error::from(error))),
             Outcome::Unknown(error) => {
-                drop((turn, answer.send(Err(Error::from(error)))));
+                drop(turn);
+                reply.give(Err(Error::from(error)));
                 match find_out(&gateway, &target, &caller, expected).await {
                     Fate::Known { document: Some(_), .. } => clean_up(&gateway, &target, &caller, &plan, entry).await,
                     Fate::Known { document: None, .. } => {}
@@ -142,8 +141,8 @@ async fn remove(
                 }
             }
         }
-    }));
-    answered.await.unwrap_or(Err(Error::Bug("a removal ended without an answer")))
+    })
+    .await
 }
 
 /// The object goes; what a link leads to stays.

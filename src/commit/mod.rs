@@ -15,9 +15,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use stowage_couch::Caller;
 use stowage_http::body::Body;
-use tokio::sync::oneshot;
 
 use crate::error::{Error, json_response};
+use crate::exchange::outlive::{Reply, outlive};
 use crate::gateway::Gateway;
 use crate::locks::Turn;
 use crate::object::unsaved::Unsaved;
@@ -59,16 +59,13 @@ pub(crate) enum Form {
 
 /// Saves the document and answers.
 pub(crate) async fn commit(job: Commit) -> Result<Response<Body>, Error> {
-    let tasks = job.gateway.tasks.clone();
-    let (answer, answered) = oneshot::channel();
-    drop(tasks.spawn("commit", job.run(answer)));
-    answered.await.unwrap_or(Err(Error::Bug("a commit ended without an answer")))
+    outlive(job.gateway.tasks.clone(), "commit", |reply| job.run(reply)).await
 }
 
 impl Commit {
-    async fn run(mut self, answer: oneshot::Sender<Result<Response<Body>, Error>>) {
+    async fn run(mut self, reply: Reply) {
         let Some((name, pointer)) = self.objects.first() else {
-            return drop(answer.send(Err(Error::Bug("there is nothing to commit"))));
+            return reply.give(Err(Error::Bug("there is nothing to commit")));
         };
         let target = self.target.attachment(name);
         let entry = Entry::Object(Box::new(pointer.clone()));
@@ -78,25 +75,25 @@ impl Commit {
         match save_surely(&self.gateway, &target, &self.write, &self.caller, expected).await {
             Outcome::Saved(saved) => {
                 self.turns.clear();
-                drop(answer.send(self.answer.tell(&self.target, saved, &self.caller)));
+                reply.give(self.answer.tell(&self.target, saved, &self.caller));
                 self.objects.saved();
                 remove_unnamed(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
             }
             Outcome::Refused(save) => {
-                drop(answer.send(Ok(Response::from_parts(save.head, Body::full(save.body)))));
+                reply.give(Ok(Response::from_parts(save.head, Body::full(save.body))));
                 self.objects.discard().await;
             }
             Outcome::Conflict => {
-                drop(answer.send(Err(conflict())));
+                reply.give(Err(conflict()));
                 self.objects.discard().await;
             }
             Outcome::Failed(error) => {
-                drop(answer.send(Err(Error::from(error))));
+                reply.give(Err(Error::from(error)));
                 self.objects.discard().await;
             }
             Outcome::Unknown(error) => {
                 self.turns.clear();
-                drop(answer.send(Err(Error::from(error))));
+                reply.give(Err(Error::from(error)));
                 self.find_out(&target, expected).await;
             }
         }

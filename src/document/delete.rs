@@ -7,12 +7,12 @@ use http::{Response, StatusCode};
 use stowage_base::activity::Activity;
 use stowage_couch::Caller;
 use stowage_http::body::Body;
-use tokio::sync::oneshot;
 
 use crate::commit::cleanup::{remove_once_gone, remove_unnamed};
 use crate::commit::save::never_left;
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::plan::{DocumentPlan, OnDelete, on_delete, plan_for};
 use crate::pointer::{Pointer, objects};
@@ -85,19 +85,17 @@ impl Deletion {
     /// Sends the request on in a task that ends even if the client is gone.
     async fn send(self, exchange: Exchange) -> Result<Response<Body>, Error> {
         let Self { gateway, target, caller, plan, rev, objects } = self;
-        let tasks = gateway.tasks.clone();
-        let (answer, answered) = oneshot::channel();
-        drop(tasks.spawn("deletion", async move {
+        outlive(gateway.tasks.clone(), "deletion", |reply| async move {
             let outcome = forward(&gateway.homes, caller.couch(), exchange).await;
             let fate = fate(&outcome);
-            drop(answer.send(outcome));
+            reply.give(outcome);
             match fate {
                 Fate::Deleted => remove_unnamed(&gateway, &caller, &target, &plan, objects).await,
                 Fate::Refused => {}
                 Fate::Unknown => remove_once_gone(&gateway, &caller, &target, &plan, (&rev, objects)).await,
             }
-        }));
-        answered.await.unwrap_or(Err(Error::Bug("a deletion ended without an answer")))
+        })
+        .await
     }
 }
 

@@ -1,6 +1,7 @@
 //! A request on its way through the gateway, and its answer.
 
 pub(crate) mod deadline;
+pub(crate) mod outlive;
 
 use http::{Request, Response};
 use stowage_base::activity::Activity;

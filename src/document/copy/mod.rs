@@ -18,13 +18,13 @@ use stowage_base::activity::Activity;
 use stowage_base::log::RequestId;
 use stowage_couch::{Caller, Document};
 use stowage_http::body::Body;
-use tokio::sync::oneshot;
 
 use crate::commit::cleanup::remove_once_gone;
 use crate::commit::save::Write;
 use crate::commit::{Commit, Form, commit};
 use crate::error::Error;
 use crate::exchange::Exchange;
+use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::locks::{Turn, Writer};
 use crate::object::unsaved::Unsaved;
@@ -154,21 +154,19 @@ impl Copy {
 
     /// Saves a document that came without new objects; CouchDB's answer is the client's, whatever it is.
     async fn save(self, bytes: Vec<u8>) -> Result<Response<Body>, Error> {
-        let tasks = self.gateway.tasks.clone();
-        let (answer, answered) = oneshot::channel();
-        drop(tasks.spawn("copy", async move {
+        outlive(self.gateway.tasks.clone(), "copy", |reply| async move {
             let Self { gateway, to, caller, over, plan, replaced, .. } = self;
             let (status, outcome) = match caller.save(&to.path, &bytes.into()).await {
                 Ok(save) => (save.head.status, Ok(Response::from_parts(save.head, Body::full(save.body)))),
                 Err(error) => (StatusCode::GATEWAY_TIMEOUT, Err(Error::from(error))),
             };
-            drop(answer.send(outcome));
+            reply.give(outcome);
             let before = over.rev().filter(|_| !replaced.is_empty() && !status.is_client_error());
             if let Some(before) = before {
                 remove_once_gone(&gateway, &caller, &to, &plan, (&before, replaced)).await;
             }
-        }));
-        answered.await.unwrap_or(Err(Error::Bug("a copy ended without an answer")))
+        })
+        .await
     }
 }
 

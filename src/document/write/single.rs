@@ -10,7 +10,6 @@ use stowage_couch::{Couch, Text};
 use stowage_http::body::Body;
 use stowage_http::multipart::boundary;
 use stowage_http::target::query_value;
-use tokio::sync::oneshot;
 
 use super::base::{Base, Found};
 use super::body::Held;
@@ -27,6 +26,7 @@ use crate::commit::{Commit, Form, commit};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::exchange::deadline::{hear, in_time};
+use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::router::{Database, DocumentTarget};
 use crate::upstream::answer::conflict;
@@ -222,9 +222,8 @@ async fn passed_on(
     if dropped.is_none() && copies.is_empty() && parts.is_none() {
         return Ok((label, writer.send(&couch, head, body).await?));
     }
-    let (answer, answered) = oneshot::channel();
-    let (tasks, target) = (writer.gateway.tasks.clone(), draft.target.clone());
-    drop(tasks.spawn("document", async move {
+    let target = draft.target.clone();
+    let outcome = outlive(writer.gateway.tasks.clone(), "document", |reply| async move {
         let outcome = writer.send(&couch, head, body).await;
         let verdict = Verdict::of(&outcome);
         copies.into_iter().for_each(|copy| copy.end(verdict.clone()));
@@ -232,14 +231,13 @@ async fn passed_on(
             parts.end(verdict);
         }
         let saved = outcome.as_ref().is_ok_and(|answer| answer.status().is_success());
-        drop(answer.send(outcome));
+        reply.give(outcome);
         if let Some(dropped) = dropped.filter(|_| saved) {
             let caller = couch.client(&writer.headers, &writer.activity);
             remove_unnamed(&writer.gateway, &caller, &target, &dropped.plan, dropped.objects).await;
         }
-    }));
-    let outcome = answered.await.unwrap_or(Err(Error::Bug("a document's way to CouchDB ended without an answer")));
-    Ok((TOUCHED, outcome?))
+    });
+    Ok((TOUCHED, outcome.await?))
 }
 
 /// Whether a query says `new_edits=false`: CouchDB goes by the last that says true or false.

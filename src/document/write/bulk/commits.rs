@@ -6,7 +6,6 @@ use http::{Response, StatusCode, request};
 use serde_json::value::RawValue;
 use stowage_couch::{self as couch, Caller};
 use stowage_http::body::Body;
-use tokio::sync::oneshot;
 
 use super::super::Writer;
 use super::super::draft::Dropped;
@@ -15,6 +14,7 @@ use crate::attachment::copy::{Copying, Verdict};
 use crate::commit::cleanup::remove_unnamed;
 use crate::commit::save::{Expected, Fate, find_out, never_left};
 use crate::error::Error;
+use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::locks::Turn;
 use crate::object::unsaved::Unsaved;
@@ -61,15 +61,13 @@ type After = Vec<(Caller, One, Became)>;
 
 /// Saves the documents and answers.
 pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Result<Response<Body>, Error> {
-    let tasks = writer.gateway.tasks.clone();
-    let (answer, answered) = oneshot::channel();
-    drop(tasks.spawn("commit of documents", async move {
+    outlive(writer.gateway.tasks.clone(), "commit of documents", |reply| async move {
         let (outcome, after) = batch.save().await;
         drop(turns);
-        drop(answer.send(outcome));
+        reply.give(outcome);
         join_all(after.into_iter().map(|(caller, one, became)| one.settle(&writer.gateway, caller, became))).await;
-    }));
-    answered.await.unwrap_or(Err(Error::Bug("a commit ended without an answer")))
+    })
+    .await
 }
 
 impl Batch {
