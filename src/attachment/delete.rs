@@ -4,25 +4,22 @@ use std::sync::Arc;
 
 use http::header::HeaderMap;
 use http::{Response, StatusCode};
-use serde_json::json;
 use stowage_base::activity::Activity;
 use stowage_couch::{Caller, Couch, Document};
 use stowage_http::body::Body;
 
-use crate::commit::cleanup::remove_unnamed;
-use crate::commit::ok_text;
-use crate::commit::save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
-use crate::error::{Error, json_response};
+use crate::commit::save::Write;
+use crate::commit::{Change, Commit, Form, commit};
+use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::locks::{Turn, Writer};
 use crate::object::storages::storage_of;
-use crate::plan::{DocumentPlan, plan_for};
+use crate::plan::plan_for;
 use crate::pointer::{self, Entry};
 use crate::router::Target;
 use crate::upstream::Home;
-use crate::upstream::answer::{conflict, kept_headers, missing_rev, relay};
+use crate::upstream::answer::{conflict, missing_rev, relay};
 use crate::upstream::forward::forward;
 use crate::upstream::read::Read;
 use crate::upstream::revision::{requested_rev, rev_query};
@@ -92,7 +89,7 @@ impl Asked<'_> {
     }
 }
 
-/// Saves the document without the pointer, in a task that ends even if the client is gone; then the object goes.
+/// Saves the document without the pointer; then the object goes. What a link leads to stays.
 async fn remove(
     gateway: Arc<Gateway>,
     target: Target,
@@ -110,48 +107,19 @@ async fn remove(
     }
     let (base, deleted) = (document.rev(), document.is_deleted());
     pointer::remove(&mut document, &target.attachment)?;
-    let write = Write::Document(document.to_bytes()?.into());
-    outlive(gateway.tasks.clone(), "removal", |reply| async move {
-        let expected = Expected { entry: &entry, present: false, deleted, base: base.as_deref(), rev: None };
-        match save_surely(&gateway, &target, &write, &caller, expected).await {
-            Outcome::Saved(saved) => {
-                reply.give(Ok(removed(&target, &saved)));
-                clean_up(&gateway, &target, &caller, &plan, entry).await;
-            }
-            Outcome::Refused(save) => reply.give(Ok(Response::from_parts(save.head, Body::full(save.body)))),
-            Outcome::Conflict => reply.give(Err(conflict())),
-            Outcome::Failed(error) => reply.give(Err(Error::from(error))),
-            Outcome::Unknown(error) => {
-                drop(turn);
-                reply.give(Err(Error::from(error)));
-                match find_out(&gateway, &target, &caller, expected).await {
-                    Fate::Known { document: Some(_), .. } => clean_up(&gateway, &target, &caller, &plan, entry).await,
-                    Fate::Known { document: None, .. } => {}
-                    Fate::Unknown => {
-                        if let Entry::Object(pointer) = &entry {
-                            gateway.metrics.object_left();
-                            tracing::error!(
-                                request = %activity.id(),
-                                storage = %pointer.stowage.storage,
-                                location = %json!(pointer.stowage.location),
-                                "CouchDB never said whether it removed an attachment: its object stays in the storage, perhaps without a document"
-                            );
-                        }
-                    }
-                }
-            }
-        }
+    let gone = entry.clone().object().map(|pointer| (target.attachment.clone(), pointer));
+    commit(Commit {
+        gateway,
+        target: target.of_document(),
+        caller,
+        write: Write::Document(document.to_bytes()?.into()),
+        base,
+        rev: None,
+        change: Change::Removed { name: target.attachment, entry, deleted },
+        plan,
+        replaced: gone.into_iter().collect(),
+        turns: turn.into_iter().collect(),
+        answer: Form::Removal,
     })
     .await
-}
-
-/// The object goes; what a link leads to stays.
-async fn clean_up(gateway: &Gateway, target: &Target, caller: &Caller, plan: &DocumentPlan, entry: Entry) {
-    let dropped = entry.object().map(|pointer| (target.attachment.clone(), pointer));
-    remove_unnamed(gateway, caller, &target.of_document(), plan, dropped.into_iter().collect()).await;
-}
-
-/// CouchDB's 200.
-fn removed(target: &Target, saved: &Saved) -> Response<Body> {
-    json_response(StatusCode::OK, kept_headers(&saved.head), ok_text(&target.document, &saved.rev))
 }

@@ -10,7 +10,7 @@ use stowage_http::body::Body;
 
 use super::copy::{OutgoingCopy, forward_with_copy};
 use crate::commit::save::Write;
-use crate::commit::{Commit, Form, commit};
+use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
@@ -110,7 +110,7 @@ async fn save(ready: Ready) -> Result<Response<Body>, Error> {
         write: Write::Document(document.to_bytes()?.into()),
         base: rev,
         rev: None,
-        objects,
+        change: Change::Stored(objects),
         plan,
         replaced: replaced.map(|replaced| (target.attachment.clone(), replaced)).into_iter().collect(),
         turns: vec![turn],

@@ -1,7 +1,9 @@
-//! From the storages' acknowledgement to the saved pointers, in a task that ends even if the client is gone.
+//! From the storages' acknowledgement to the saved pointers, in a task that ends even if the client is gone; and from a
+//! document without a pointer to the object that goes.
 //!
 //! The save decides: saved, the attachments are acknowledged and what they replaced is removed; refused, the new objects
-//! are removed. Where nobody knows, the document is read again, never guessed.
+//! are removed. Where nobody knows, the document is read again, never guessed. To take an attachment out is the same
+//! with nothing that is new.
 
 pub(crate) mod asking;
 pub(crate) mod cleanup;
@@ -28,18 +30,18 @@ use crate::upstream::answer::{conflict, kept_headers};
 use cleanup::remove_unnamed;
 use save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 
-/// Objects that have been stored and are not yet in their document. There is one at least.
+/// A document with other outside attachments than before, which is to be saved.
 pub(crate) struct Commit {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) target: DocumentTarget,
     pub(crate) caller: Caller,
-    /// The document with its pointers.
+    /// The document as it is to be.
     pub(crate) write: Write,
     /// The revision that it follows; `None` for a new document.
     pub(crate) base: Option<String>,
     /// The revision that it is, where the client says that.
     pub(crate) rev: Option<String>,
-    pub(crate) objects: Unsaved,
+    pub(crate) change: Change,
     pub(crate) plan: DocumentPlan,
     /// What goes once the document is saved, by the attachments' names.
     pub(crate) replaced: Vec<(String, Pointer)>,
@@ -48,48 +50,75 @@ pub(crate) struct Commit {
     pub(crate) answer: Form,
 }
 
+/// What becomes of a document's attachments.
+pub(crate) enum Change {
+    /// Objects that have been stored are put in. There is one at least.
+    Stored(Unsaved),
+    /// An attachment is taken out.
+    Removed {
+        /// Its name.
+        name: String,
+        entry: Entry,
+        /// Whether the document was deleted before.
+        deleted: bool,
+    },
+}
+
 /// Whose answer the client gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {
     /// That to the PUT of an attachment of this name.
     Attachment(String),
+    /// That to the DELETE of an attachment.
+    Removal,
     /// CouchDB's own.
     Document,
 }
 
 /// Saves the document and answers.
 pub(crate) async fn commit(job: Commit) -> Result<Response<Body>, Error> {
-    outlive(job.gateway.tasks.clone(), "commit", |reply| job.run(reply)).await
+    let what = match &job.change {
+        Change::Stored(_) => "commit",
+        Change::Removed { .. } => "removal",
+    };
+    outlive(job.gateway.tasks.clone(), what, |reply| job.run(reply)).await
 }
 
 impl Commit {
     async fn run(mut self, reply: Reply) {
-        let Some((name, pointer)) = self.objects.first() else {
+        let Some((name, entry)) = self.change.told_by() else {
             return reply.give(Err(Error::Bug("there is nothing to commit")));
         };
-        let target = self.target.attachment(name);
-        let entry = Entry::Object(Box::new(pointer.clone()));
+        let target = self.target.attachment(&name);
         let (base, rev) = (self.base.take(), self.rev.take());
         let (base, rev) = (base.as_deref(), rev.as_deref());
-        let expected = Expected { entry: &entry, present: true, deleted: false, base, rev };
+        let (present, deleted) = match self.change {
+            Change::Stored(_) => (true, false),
+            Change::Removed { deleted, .. } => (false, deleted),
+        };
+        let expected = Expected { entry: &entry, present, deleted, base, rev };
         match save_surely(&self.gateway, &target, &self.write, &self.caller, expected).await {
             Outcome::Saved(saved) => {
-                self.turns.clear();
+                // An attachment that is put in again would be stored under the name of the one that goes: until that is gone
+                // the turn stays taken.
+                if present {
+                    self.turns.clear();
+                }
                 reply.give(self.answer.tell(&self.target, saved, &self.caller));
-                self.objects.saved();
+                self.change.saved();
                 remove_unnamed(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
             }
             Outcome::Refused(save) => {
                 reply.give(Ok(Response::from_parts(save.head, Body::full(save.body))));
-                self.objects.discard().await;
+                self.change.discard().await;
             }
             Outcome::Conflict => {
                 reply.give(Err(conflict()));
-                self.objects.discard().await;
+                self.change.discard().await;
             }
             Outcome::Failed(error) => {
                 reply.give(Err(Error::from(error)));
-                self.objects.discard().await;
+                self.change.discard().await;
             }
             Outcome::Unknown(error) => {
                 self.turns.clear();
@@ -101,21 +130,67 @@ impl Commit {
 
     /// The client has been told that nobody knows. All objects stay until the document says whose they are.
     async fn find_out(self, target: &Target, expected: Expected<'_>) {
-        let Self { gateway, caller, objects, plan, replaced, .. } = self;
+        let Self { gateway, caller, change, plan, replaced, .. } = self;
         match find_out(&gateway, target, &caller, expected).await {
             Fate::Known { saved, document } => {
                 if saved {
-                    tracing::info!(request = %caller.activity().id(), "the document was saved after all");
-                    objects.saved();
+                    if matches!(change, Change::Stored(_)) {
+                        tracing::info!(request = %caller.activity().id(), "the document was saved after all");
+                    }
+                    change.saved();
                 } else {
-                    objects.discard().await;
+                    change.discard().await;
                 }
                 // Also where it was not saved: it may have been, and have been replaced since.
                 if document.is_some() {
                     remove_unnamed(&gateway, &caller, &self.target, &plan, replaced).await;
                 }
             }
-            Fate::Unknown => objects.leave(),
+            Fate::Unknown => change.leave(&gateway, &caller),
+        }
+    }
+}
+
+impl Change {
+    /// The attachment by which a document tells whether it was saved.
+    fn told_by(&self) -> Option<(String, Entry)> {
+        match self {
+            Self::Stored(objects) => {
+                let (name, pointer) = objects.first()?;
+                Some((name.to_owned(), Entry::Object(Box::new(pointer.clone()))))
+            }
+            Self::Removed { name, entry, .. } => Some((name.clone(), entry.clone())),
+        }
+    }
+
+    /// The document has been saved.
+    fn saved(self) {
+        if let Self::Stored(objects) = self {
+            objects.saved();
+        }
+    }
+
+    /// The document has not been saved, and will not be.
+    async fn discard(self) {
+        if let Self::Stored(objects) = self {
+            objects.discard().await;
+        }
+    }
+
+    /// Nobody knows whether the document was saved.
+    fn leave(self, gateway: &Gateway, caller: &Caller) {
+        match self {
+            Self::Stored(objects) => objects.leave(),
+            Self::Removed { entry: Entry::Object(pointer), .. } => {
+                gateway.metrics.object_left();
+                tracing::error!(
+                    request = %caller.activity().id(),
+                    storage = %pointer.stowage.storage,
+                    location = %json!(pointer.stowage.location),
+                    "CouchDB never said whether it removed an attachment: its object stays in the storage, perhaps without a document"
+                );
+            }
+            Self::Removed { entry: Entry::Link(_), .. } => {}
         }
     }
 }
@@ -123,6 +198,10 @@ impl Commit {
 impl Form {
     fn tell(&self, target: &DocumentTarget, saved: Saved, caller: &Caller) -> Result<Response<Body>, Error> {
         match (self, saved.body) {
+            (Self::Removal, _) => {
+                let text = ok_text(&target.document, &saved.rev);
+                Ok(json_response(StatusCode::OK, kept_headers(&saved.head), text))
+            }
             (Self::Document, Some(body)) => Ok(Response::from_parts(saved.head, Body::full(body))),
             (Self::Document, None) => created(target, None, &saved.head, saved.status, &saved.rev, caller),
             (Self::Attachment(name), _) => {
@@ -164,7 +243,7 @@ fn created(
 }
 
 /// `{"ok":true,"id":...,"rev":...}` with a line feed.
-pub(crate) fn ok_text(id: &str, rev: &str) -> String {
+fn ok_text(id: &str, rev: &str) -> String {
     format!("{}\n", json!({ "ok": true, "id": id, "rev": rev }))
 }
 

@@ -21,7 +21,7 @@ use stowage_http::body::Body;
 
 use crate::commit::cleanup::remove_once_gone;
 use crate::commit::save::Write;
-use crate::commit::{Commit, Form, commit};
+use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::exchange::outlive::outlive;
@@ -142,7 +142,7 @@ impl Copy {
             write: Write::Document(bytes.into()),
             base: self.over.rev(),
             rev: None,
-            objects: made,
+            change: Change::Stored(made),
             plan: self.plan,
             replaced: self.replaced,
             turns: self.turns,

@@ -22,7 +22,7 @@ use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
 use crate::attachment::copy::Verdict;
 use crate::commit::cleanup::remove_unnamed;
 use crate::commit::save::Write;
-use crate::commit::{Commit, Form, commit};
+use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::exchange::deadline::{hear, in_time};
@@ -185,7 +185,7 @@ pub(super) async fn single(
         base: draft.follows(),
         rev: draft.rev(),
         target: draft.target,
-        objects,
+        change: Change::Stored(objects),
         plan,
         replaced: dropped.unwrap_or_default(),
         turns: turns.turns,
