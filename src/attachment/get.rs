@@ -16,7 +16,7 @@ use stowage_http::headers::{names_tag, one_line};
 use stowage_http::range::{ByteRange, Wanted, wanted};
 use stowage_storage as storage;
 
-use super::link::{Next, Trail};
+use super::link::{Asked, Next, Trail};
 use super::parts;
 use crate::error::Error;
 use crate::exchange::Exchange;
@@ -32,69 +32,90 @@ use crate::upstream::forward::forward;
 use crate::upstream::read::Read;
 use crate::upstream::revision::{requested_rev, rev_query};
 
-/// Answers a GET, or a HEAD where no body is wanted. Links are followed with the client's own rights.
+/// Answers a GET, or a HEAD where no body is wanted.
 pub(crate) async fn get(
     gateway: Arc<Gateway>,
     target: Target,
     exchange: Exchange,
     wants_body: bool,
 ) -> Result<Response<Body>, Error> {
-    let mut trail = Trail::new(&target, &exchange);
-    let (mut target, mut exchange) = (target, exchange);
-    loop {
-        let link = match look(&gateway, &target, exchange, wants_body).await? {
-            Step::Answer(answer) => return Ok(answer),
-            Step::Link(link) => link,
-        };
-        (target, exchange) = match trail.follow(&gateway, &target, link).await? {
-            Next::Outside(next) => *next,
-            Next::Native(exchange) => return forward(&gateway.homes, &gateway.couch, *exchange).await,
-            Next::Answer(answer) => return Ok(relay(answer)),
-        };
+    let asked = Asked::by(&exchange, wants_body);
+    let opened = match look(&gateway, &target, &asked, exchange).await? {
+        Step::Opened(opened) => opened,
+        Step::Link(link) => open(&gateway, target, link, &asked).await?,
+    };
+    match opened {
+        Opened::Couch(answer) => Ok(answer),
+        Opened::Outside(stored) => stored.answer(&gateway, &asked).await,
     }
 }
 
+/// Opens what the link at an attachment leads to. Links are followed with the client's own rights.
+pub(crate) async fn open(
+    gateway: &Arc<Gateway>,
+    mut from: Target,
+    mut link: Link,
+    asked: &Asked,
+) -> Result<Opened, Error> {
+    let mut trail = Trail::new(&from);
+    loop {
+        let (target, exchange) = match trail.follow(gateway, &from, link, asked).await? {
+            Next::Outside(next) => *next,
+            Next::Native(exchange) => {
+                return forward(&gateway.homes, &gateway.couch, *exchange).await.map(Opened::Couch);
+            }
+            Next::Answer(answer) => return Ok(Opened::Couch(relay(answer))),
+        };
+        link = match look(gateway, &target, asked, exchange).await? {
+            Step::Opened(opened) => return Ok(opened),
+            Step::Link(link) => link,
+        };
+        from = target;
+    }
+}
+
+/// An attachment, or why there is none.
+pub(crate) enum Opened {
+    /// It is in a storage.
+    Outside(Box<Stored>),
+    /// It is CouchDB's, with its answer: the attachment, or a refusal.
+    Couch(Response<Body>),
+}
+
 enum Step {
-    Answer(Response<Body>),
+    Opened(Opened),
     Link(Link),
 }
 
-/// Answers for one attachment, or says where it leads.
-async fn look(gateway: &Arc<Gateway>, target: &Target, exchange: Exchange, wants_body: bool) -> Result<Step, Error> {
-    let asked = Asked { headers: exchange.request.headers().clone(), wants_body, activity: exchange.activity.clone() };
+/// Finds one attachment, or where it leads.
+async fn look(gateway: &Arc<Gateway>, target: &Target, asked: &Asked, exchange: Exchange) -> Result<Step, Error> {
     let rev = rev_of_get(target);
     let home = gateway.homes.of(&target.database).await?;
     let (found, native) = if home.may_be_outside() {
-        (find(&home, target, &asked, rev.as_deref()).await?, Native::Unasked(exchange))
+        (find(&home, target, asked, rev.as_deref()).await?, Native::Unasked(exchange))
     } else {
         let answer = forward(&gateway.homes, &home.couch, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
-            return Ok(Step::Answer(answer));
+            return Ok(Step::Opened(Opened::Couch(answer)));
         }
-        (find(&home, target, &asked, rev.as_deref()).await?, Native::Answer(answer))
+        (find(&home, target, asked, rev.as_deref()).await?, Native::Answer(answer))
     };
-    Ok(match (found, native) {
-        (Found::Outside(found), _) => Step::Answer(outside(gateway, &home, target, &asked, found).await?),
-        (Found::Link(link), _) => Step::Link(link),
-        (Found::Native(couch), Native::Unasked(exchange)) => {
-            Step::Answer(forward(&gateway.homes, &couch, exchange).await?)
+    let answer = match (found, native) {
+        (Found::Outside(found), _) => {
+            return Ok(Step::Opened(Opened::Outside(Box::new(Stored { home, target: target.clone(), found }))));
         }
-        (Found::Answer(answer), Native::Unasked(_)) => Step::Answer(relay(answer)),
-        (Found::Native(_) | Found::Answer(_), Native::Answer(answer)) => Step::Answer(answer),
-    })
+        (Found::Link(link), _) => return Ok(Step::Link(link)),
+        (Found::Native(couch), Native::Unasked(exchange)) => forward(&gateway.homes, &couch, exchange).await?,
+        (Found::Answer(answer), Native::Unasked(_)) => relay(answer),
+        (Found::Native(_) | Found::Answer(_), Native::Answer(answer)) => answer,
+    };
+    Ok(Step::Opened(Opened::Couch(answer)))
 }
 
 /// What CouchDB says about its own attachment of that name.
 enum Native {
     Unasked(Exchange),
     Answer(Response<Body>),
-}
-
-/// What the client asked for.
-struct Asked {
-    headers: HeaderMap,
-    wants_body: bool,
-    activity: Activity,
 }
 
 /// Only `?rev=` counts here: `If-Match` on a GET is about something else.
@@ -122,7 +143,7 @@ struct Outside {
 }
 
 async fn find(home: &Home, target: &Target, asked: &Asked, rev: Option<&str>) -> Result<Found, Error> {
-    let (found, caller) = home.read(&target.path, &rev_query(rev), &asked.headers, &asked.activity).await?;
+    let (found, caller) = home.read(&target.path, &rev_query(rev), &asked.head.headers, &asked.activity).await?;
     Ok(match found {
         Read::Document(document, head) => match pointer::find(&document, target.at())? {
             Some(Entry::Object(pointer)) => {
@@ -135,26 +156,30 @@ async fn find(home: &Home, target: &Target, asked: &Asked, rev: Option<&str>) ->
     })
 }
 
-/// Answers from the storage. Where the object is gone because the attachment was replaced after its document had been
-/// read, the document is read again.
-async fn outside(
-    gateway: &Arc<Gateway>,
-    home: &Home,
-    target: &Target,
-    asked: &Asked,
-    mut found: Box<Outside>,
-) -> Result<Response<Body>, Error> {
-    let mut looks = MOST_LOOKS;
-    loop {
-        looks -= 1;
-        let location = found.pointer.stowage.location.clone();
-        let gone = match found.answer(Arc::clone(gateway), target, asked).await {
-            Err(error) if looks > 0 && is_missing(&error) => error,
-            other => return other,
-        };
-        match find(home, target, asked, rev_of_get(target).as_deref()).await? {
-            Found::Outside(now) if now.pointer.stowage.location != location => found = now,
-            _ => return Err(gone),
+/// An attachment in a storage, and where its document is.
+pub(crate) struct Stored {
+    home: Home,
+    target: Target,
+    found: Box<Outside>,
+}
+
+impl Stored {
+    /// Answers from the storage. Where the object is gone because the attachment was replaced after its document had been
+    /// read, the document is read again.
+    pub(crate) async fn answer(self, gateway: &Arc<Gateway>, asked: &Asked) -> Result<Response<Body>, Error> {
+        let Self { home, target, mut found } = self;
+        let mut looks = MOST_LOOKS;
+        loop {
+            looks -= 1;
+            let location = found.pointer.stowage.location.clone();
+            let gone = match found.answer(Arc::clone(gateway), &target, asked).await {
+                Err(error) if looks > 0 && is_missing(&error) => error,
+                other => return other,
+            };
+            match find(&home, &target, asked, rev_of_get(&target).as_deref()).await? {
+                Found::Outside(now) if now.pointer.stowage.location != location => found = now,
+                _ => return Err(gone),
+            }
         }
     }
 }
@@ -165,7 +190,7 @@ fn is_missing(error: &Error) -> bool {
 
 impl Outside {
     async fn answer(self, gateway: Arc<Gateway>, target: &Target, asked: &Asked) -> Result<Response<Body>, Error> {
-        let headers = &asked.headers;
+        let headers = &asked.head.headers;
         let kept = kept_headers(&self.head);
         let etag = self.pointer.etag();
         if let Some(etag) = &etag

@@ -3,6 +3,6 @@
 pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod get;
-mod link;
+pub(crate) mod link;
 mod parts;
 pub(crate) mod put;

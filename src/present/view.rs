@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use http::header::HeaderMap;
-use http::uri::PathAndQuery;
-use http::{Request, StatusCode, Uri};
+use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use stowage_base::activity::Activity;
@@ -12,15 +11,14 @@ use stowage_couch::{self as couch, Document};
 use stowage_http::base64::{Encode, encoded_length};
 use stowage_http::body::{Body, collect};
 use stowage_http::gzip::Gunzip;
-use stowage_http::headers;
-use stowage_http::target::encode;
 
 use super::edit::Terms;
-use crate::attachment::get::get;
+use crate::attachment::get::{self, Opened};
+use crate::attachment::link::Asked;
 use crate::error::Error;
-use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::object::source::Source;
+use crate::pointer::kazoo::Link;
 use crate::pointer::{Entry, Outside, Pointer};
 use crate::record::About;
 use crate::router::{Database, Target};
@@ -131,46 +129,18 @@ impl View {
                 }
                 source.open(None).await
             }
-            Entry::Link(_) => self.follow(inline, target).await,
+            Entry::Link(link) => self.linked(target, link).await,
         }
     }
 
-    /// What a GET of the attachment answers, which follows links with the client's rights.
-    async fn follow(&self, inline: &Inline, target: &Target) -> Result<Body, Error> {
-        let query = inline.document.rev().map(|rev| format!("rev={}", encode(&rev)));
-        let path = format!(
-            "/{}/{}/{}?{}",
-            target.path.database,
-            target.path.document,
-            encode(&target.attachment),
-            query.as_deref().unwrap_or_default()
-        );
-        let path = PathAndQuery::try_from(path).map_err(|_| Error::Bug("an encoded path is no path"))?;
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = Uri::from(path);
-        *request.headers_mut() = self.headers.clone();
-        headers::forget_message(request.headers_mut());
-        let exchange = Exchange { request, id: self.activity.id(), activity: self.activity.clone() };
-        let target = Target { query, ..target.clone() };
-        let answer = Box::pin(get(Arc::clone(&self.gateway), target, exchange, true)).await?;
-        let status = answer.status();
-        if status == StatusCode::OK {
-            return Ok(answer.into_body());
+    /// What a link leads to, with the client's rights.
+    async fn linked(&self, target: &Target, link: Link) -> Result<Body, Error> {
+        let asked = Asked::whole(&self.headers, &self.activity);
+        match Box::pin(get::open(&self.gateway, target.clone(), link, &asked)).await? {
+            Opened::Outside(stored) => Ok(Box::pin(stored.answer(&self.gateway, &asked)).await?.into_body()),
+            Opened::Couch(answer) if answer.status() == StatusCode::OK => Ok(answer.into_body()),
+            Opened::Couch(answer) => Err(refusal(answer).await),
         }
-        #[derive(serde::Deserialize)]
-        struct Refusal {
-            reason: String,
-        }
-        let text = collect(answer.into_body(), MOST_REASON).await.unwrap_or_default();
-        let reason = serde_json::from_slice::<Refusal>(&text).map(|refusal| refusal.reason);
-        let error = match status {
-            StatusCode::UNAUTHORIZED => "unauthorized",
-            StatusCode::FORBIDDEN => "forbidden",
-            StatusCode::NOT_FOUND => "not_found",
-            _ => "bad_gateway",
-        };
-        let status = if error == "bad_gateway" { StatusCode::BAD_GATEWAY } else { status };
-        Err(Error::refused(status, error, reason.unwrap_or_else(|_| "a linked attachment cannot be read".to_owned())))
     }
 
     fn record(&self, target: &Target, error: &Error) {
@@ -183,6 +153,23 @@ impl View {
         };
         self.gateway.records.failed(about, error, &self.activity.id());
     }
+}
+
+/// Why CouchDB does not give a linked attachment, in its own words.
+async fn refusal(answer: Response<Body>) -> Error {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        reason: String,
+    }
+    let (status, error) = match answer.status() {
+        status @ StatusCode::UNAUTHORIZED => (status, "unauthorized"),
+        status @ StatusCode::FORBIDDEN => (status, "forbidden"),
+        status @ StatusCode::NOT_FOUND => (status, "not_found"),
+        _ => (StatusCode::BAD_GATEWAY, "bad_gateway"),
+    };
+    let text = collect(answer.into_body(), MOST_REASON).await.unwrap_or_default();
+    let reason = serde_json::from_slice::<Refusal>(&text).map(|refusal| refusal.reason);
+    Error::refused(status, error, reason.unwrap_or_else(|_| "a linked attachment cannot be read".to_owned()))
 }
 
 /// The most bytes of a refusal that are read.
