@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use stowage_base::activity::Activity;
 use stowage_couch::{Caller, Couch, Document};
@@ -11,7 +10,7 @@ use stowage_http::body::Body;
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
 use crate::locks::{Turn, Writer};
 use crate::object::storages::storage_of;
@@ -30,7 +29,8 @@ pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
     let headers = exchange.request.headers().clone();
     let activity = exchange.activity.clone();
     let home = gateway.homes.of(&target.database).await?;
-    let asked = Asked { home: &home, target: &target, rev: rev.as_deref(), headers: &headers, activity: &activity };
+    let requester = Requester::new(&headers, &activity, exchange.id);
+    let asked = Asked { home: &home, target: &target, rev: rev.as_deref(), requester };
     if !home.may_be_outside() && home.plan.storages().next().is_none() {
         let answer = forward(&gateway.homes, &home.couch, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
@@ -67,14 +67,13 @@ struct Asked<'a> {
     home: &'a Home,
     target: &'a Target,
     rev: Option<&'a str>,
-    headers: &'a HeaderMap,
-    activity: &'a Activity,
+    requester: Requester<'a>,
 }
 
 impl Asked<'_> {
     async fn find(self) -> Result<Found, Error> {
-        let Self { home, target, rev, headers, activity } = self;
-        let (read, caller) = home.read(&target.path, &rev_query(rev), headers, activity).await?;
+        let Self { home, target, rev, requester } = self;
+        let (read, caller) = home.read(&target.path, &rev_query(rev), requester).await?;
         let entry = match &read {
             Read::Document(document, _) => pointer::entry(document, target.at())?,
             Read::Missing(_) | Read::Refused(_) => None,

@@ -143,7 +143,7 @@ struct Outside {
 }
 
 async fn find(home: &Home, target: &Target, asked: &Asked, rev: Option<&str>) -> Result<Found, Error> {
-    let (found, caller) = home.read(&target.path, &rev_query(rev), &asked.head.headers, &asked.activity).await?;
+    let (found, caller) = home.read(&target.path, &rev_query(rev), asked.requester()).await?;
     Ok(match found {
         Read::Document(document, head) => match pointer::find(&document, target.at())? {
             Some(Entry::Object(pointer)) => {

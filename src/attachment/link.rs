@@ -14,7 +14,7 @@ use stowage_http::headers::forget_message;
 use stowage_http::target::encode;
 
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
 use crate::pointer;
 use crate::pointer::kazoo::Link;
@@ -49,6 +49,11 @@ impl Asked {
         forget_message(request.headers_mut());
         let (head, ()) = request.into_parts();
         Self { head, wants_body: true, id: activity.id(), activity: activity.clone() }
+    }
+
+    /// In whose name CouchDB is asked.
+    pub(super) fn requester(&self) -> Requester<'_> {
+        Requester::new(&self.head.headers, &self.activity, self.id)
     }
 
     /// The client's request, for another attachment.
@@ -125,10 +130,9 @@ async fn named(
     name: &str,
 ) -> Result<Result<String, Response<Bytes>>, Error> {
     let path = DocumentPath { database: encode(database), document: encode(document) };
-    let headers = &asked.head.headers;
     let read = match Database::of(database) {
-        Some(database) => gateway.homes.of(&database).await?.read(&path, "", headers, &asked.activity).await?.0,
-        None => read(&path, "", &gateway.couch.client(headers, &asked.activity)).await?,
+        Some(database) => gateway.homes.of(&database).await?.read(&path, "", asked.requester()).await?.0,
+        None => read(&path, "", &asked.requester().at(&gateway.couch)).await?,
     };
     let document = match read {
         Read::Document(document, _) => document,

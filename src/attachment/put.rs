@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
-use stowage_base::activity::Activity;
 use stowage_couch::{Caller, Document};
 use stowage_http::body::Body;
 
@@ -12,7 +11,7 @@ use super::copy::{OutgoingCopy, forward_with_copy};
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
 use crate::locks::{Turn, Writer};
 use crate::object::OCTETS;
@@ -37,8 +36,9 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let gzip = is_gzip(&headers)?;
     let rev = requested_rev(&target, &headers)?;
     let activity = exchange.activity.clone();
+    let requester = Requester::new(&headers, &activity, exchange.id);
     let place = gateway.locks.place(&target);
-    let (base, caller) = match base(&home, &target, rev.as_deref(), &headers, &activity).await? {
+    let (base, caller) = match base(&home, &target, rev.as_deref(), requester).await? {
         Base::Document(document, caller) => (document, caller),
         Base::Refused(answer) => return Ok(answer),
     };
@@ -57,7 +57,7 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let turn = place.turn(&writer).await;
     let (base, caller) = match turn.overtaken {
         false => (base, caller),
-        true => match self::base(&home, &target, rev.as_deref(), &headers, &activity).await? {
+        true => match self::base(&home, &target, rev.as_deref(), requester).await? {
             Base::Document(document, caller) => (document, caller),
             Base::Refused(answer) => return Ok(answer),
         },
@@ -127,20 +127,14 @@ enum Base {
 /// The document that the new revision follows; an empty one where there is none.
 ///
 /// Where the revision that is asked for has led to another leaf, it is old.
-async fn base(
-    home: &Home,
-    target: &Target,
-    rev: Option<&str>,
-    headers: &HeaderMap,
-    activity: &Activity,
-) -> Result<Base, Error> {
-    let (found, caller) = home.read_leaf(&target.path, rev, headers, activity).await?;
+async fn base(home: &Home, target: &Target, rev: Option<&str>, requester: Requester<'_>) -> Result<Base, Error> {
+    let (found, caller) = home.read_leaf(&target.path, rev, requester).await?;
     match (found, rev) {
         (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
             Ok(Base::Document(document, caller))
         }
         // CouchDB says something else of a revision that it has only the name of.
-        (Read::Document(..), Some(_)) => match home.read(&target.path, &rev_query(rev), headers, activity).await?.0 {
+        (Read::Document(..), Some(_)) => match home.read(&target.path, &rev_query(rev), requester).await?.0 {
             Read::Document(..) => Err(conflict()),
             Read::Missing(_) => Err(missing_rev()),
             Read::Refused(answer) => Ok(Base::Refused(relay(answer))),

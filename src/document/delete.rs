@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use http::header::HeaderMap;
 use http::{Response, StatusCode};
-use stowage_base::activity::Activity;
 use stowage_couch::Caller;
 use stowage_http::body::Body;
 
 use crate::commit::cleanup::{remove_once_gone, remove_unnamed};
 use crate::commit::save::never_left;
 use crate::error::Error;
-use crate::exchange::Exchange;
 use crate::exchange::outlive::outlive;
+use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
 use crate::plan::{DocumentPlan, OnDelete, on_delete, plan_for};
 use crate::pointer::{Pointer, objects};
@@ -27,8 +25,8 @@ pub(crate) async fn delete_document(
     target: DocumentTarget,
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
-    let headers = exchange.request.headers().clone();
-    match Deletion::of(&gateway, target.clone(), &headers, &exchange.activity).await {
+    let requester = Requester::new(exchange.request.headers(), &exchange.activity, exchange.id);
+    match Deletion::of(&gateway, target.clone(), requester).await {
         Ok(None) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
         Ok(Some(deletion)) => ("document", deletion.send(exchange).await),
         Err(error) => ("document", Err(error)),
@@ -59,17 +57,16 @@ impl Deletion {
     async fn of(
         gateway: &Arc<Gateway>,
         target: DocumentTarget,
-        headers: &HeaderMap,
-        activity: &Activity,
+        requester: Requester<'_>,
     ) -> Result<Option<Self>, Error> {
         // Without a revision, or with two, CouchDB deletes nothing.
-        let Ok(Some(rev)) = rev_of(target.query.as_deref(), headers) else { return Ok(None) };
+        let Ok(Some(rev)) = rev_of(target.query.as_deref(), requester.headers) else { return Ok(None) };
         let home = gateway.homes.of(&target.database).await?;
         let may_delete = home.plan.may_delete(target.database.class, &target.database.name);
         if !may_delete && !gateway.plans.has_user_plans(target.database.account.as_ref()) {
             return Ok(None);
         }
-        let (read, caller) = home.read(&target.path, &rev_query(Some(&rev)), headers, activity).await?;
+        let (read, caller) = home.read(&target.path, &rev_query(Some(&rev)), requester).await?;
         let Read::Document(document, _) = read else { return Ok(None) };
         let objects = objects(&document, &target.database.name, &target.document);
         if objects.is_empty() {

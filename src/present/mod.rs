@@ -40,7 +40,7 @@ use stowage_http::target::{query_pairs, query_value};
 use stowage_storage as storage;
 
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
 use crate::router::{Database, DocumentTarget, List};
 use crate::upstream::Home;
@@ -60,7 +60,7 @@ pub(crate) async fn document(
     exchange: Exchange,
 ) -> Result<Response<Body>, Error> {
     let (mut head, _) = exchange.request.into_parts();
-    let couch = home.holder(&target.path, &head.headers, &exchange.activity).await?;
+    let couch = home.holder(&target.path, Requester::new(&head.headers, &exchange.activity, exchange.id)).await?;
     let query = target.query.as_deref();
     let wishes = Wishes::of_document_query(query);
     let hides_history = hides_history(query, &wishes);

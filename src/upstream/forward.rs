@@ -21,7 +21,7 @@ use super::Homes;
 use super::replay::{Replay, joined};
 use super::waits::Waits;
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Requester};
 use crate::router::{Database, DocumentTarget};
 
 /// Sends a request on to a CouchDB.
@@ -116,17 +116,18 @@ pub(crate) async fn to_holder(
     }
     let headers = exchange.request.headers().clone();
     let activity = exchange.activity.clone();
+    let requester = Requester::new(&headers, &activity, exchange.id);
     let again = again(&exchange);
     // To a list of revisions CouchDB answers 200 also where it has none of them.
     let Some(again) = again.filter(|_| query_value(target.query.as_deref(), "open_revs").is_none()) else {
-        let couch = home.holder(&target.path, &headers, &activity).await?;
+        let couch = home.holder(&target.path, requester).await?;
         return forward(homes, &couch, exchange).await;
     };
     let answer = forward(homes, &home.couch, exchange).await?;
     if answer.status() != StatusCode::NOT_FOUND {
         return Ok(answer);
     }
-    match home.other_holder(&target.path, &headers, &activity).await? {
+    match home.other_holder(&target.path, requester).await? {
         Some(other) => forward(homes, &other, again).await,
         None => Ok(answer),
     }

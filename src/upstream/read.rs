@@ -1,16 +1,15 @@
 //! Where a document is: in the CouchDB of its class, or in one beside it. The client's own rights decide what is found.
 
 use bytes::Bytes;
-use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use serde_json::json;
 
 pub(crate) use super::Home;
 use super::Whose;
 use crate::error::Error;
+use crate::exchange::Requester;
 use crate::plan::{Outcome, decide, plan_for};
 use crate::router::Database;
-use stowage_base::activity::Activity;
 use stowage_couch::{
     self as couch, Answer, Caller, Couch, Document, DocumentPath, Revisions, is_deleted, is_missing_database,
 };
@@ -37,10 +36,9 @@ impl Home {
         &self,
         path: &DocumentPath,
         query: &str,
-        headers: &HeaderMap,
-        activity: &Activity,
+        requester: Requester<'_>,
     ) -> Result<(Read, Caller), Error> {
-        self.find(path, Wanted::Query(query), headers, activity).await
+        self.find(path, Wanted::Query(query), requester).await
     }
 
     /// Reads the leaf that a revision has led to, the revision itself if it is one; without a revision the document.
@@ -48,26 +46,24 @@ impl Home {
         &self,
         path: &DocumentPath,
         rev: Option<&str>,
-        headers: &HeaderMap,
-        activity: &Activity,
+        requester: Requester<'_>,
     ) -> Result<(Read, Caller), Error> {
-        self.find(path, rev.map_or(Wanted::Query(""), Wanted::Leaf), headers, activity).await
+        self.find(path, rev.map_or(Wanted::Query(""), Wanted::Leaf), requester).await
     }
 
     async fn find(
         &self,
         path: &DocumentPath,
         wanted: Wanted<'_>,
-        headers: &HeaderMap,
-        activity: &Activity,
+        requester: Requester<'_>,
     ) -> Result<(Read, Caller), Error> {
-        let caller = self.couch.client(headers, activity);
+        let caller = requester.at(&self.couch);
         let first = wanted.read(path, &caller).await?;
         if !matches!(first, Read::Missing(_)) || !self.has_others() {
             return Ok((first, caller));
         }
         for other in self.others()? {
-            let there = other.client(headers, activity);
+            let there = requester.at(&other);
             match wanted.read(path, &there).await? {
                 Read::Missing(_) => {}
                 Read::Refused(answer) if answer.status() == StatusCode::NOT_FOUND => {}
@@ -78,19 +74,14 @@ impl Home {
     }
 
     /// The CouchDB that has a document, or has had it: the class's where nobody has.
-    pub(crate) async fn holder(
-        &self,
-        path: &DocumentPath,
-        headers: &HeaderMap,
-        activity: &Activity,
-    ) -> Result<Couch, Error> {
+    pub(crate) async fn holder(&self, path: &DocumentPath, requester: Requester<'_>) -> Result<Couch, Error> {
         if !self.has_others() {
             return Ok(self.couch.clone());
         }
-        match presence(path, &self.couch.client(headers, activity)).await? {
+        match presence(path, &requester.at(&self.couch)).await? {
             Presence::There => Ok(self.couch.clone()),
             Presence::Gone | Presence::Unknown => {
-                let other = self.other_holder(path, headers, activity).await?;
+                let other = self.other_holder(path, requester).await?;
                 Ok(other.unwrap_or_else(|| self.couch.clone()))
             }
         }
@@ -100,12 +91,11 @@ impl Home {
     pub(crate) async fn other_holder(
         &self,
         path: &DocumentPath,
-        headers: &HeaderMap,
-        activity: &Activity,
+        requester: Requester<'_>,
     ) -> Result<Option<Couch>, Error> {
         let mut gone = None;
         for other in self.others()? {
-            match presence(path, &other.client(headers, activity)).await? {
+            match presence(path, &requester.at(&other)).await? {
                 Presence::There => return Ok(Some(other)),
                 Presence::Gone => gone = gone.or(Some(other)),
                 Presence::Unknown => {}

@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::HeaderMap;
 use http::{Response, StatusCode};
 use stowage_base::activity::Activity;
 use stowage_base::log::RequestId;
@@ -23,8 +22,8 @@ use crate::commit::cleanup::remove_once_gone;
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
-use crate::exchange::Exchange;
 use crate::exchange::outlive::outlive;
+use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
 use crate::locks::{Turn, Writer};
 use crate::object::unsaved::Unsaved;
@@ -43,8 +42,8 @@ pub(crate) async fn copy_document(
     target: DocumentTarget,
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
-    let headers = exchange.request.headers().clone();
-    match Copy::of(&gateway, &target, &headers, &exchange.activity, exchange.id).await {
+    let requester = Requester::new(exchange.request.headers(), &exchange.activity, exchange.id);
+    match Copy::of(&gateway, &target, requester).await {
         Ok(Who::CouchDb) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
         Ok(Who::Gateway(copy)) => ("document", Box::pin(copy.run()).await),
         Ok(Who::Nobody(answer)) => ("document", Ok(relay(answer))),
@@ -83,19 +82,14 @@ struct Copy {
 impl Copy {
     /// Reads both documents with the client's rights. CouchDB copies what has no outside attachments, and says what is wrong with a request that
     /// it does not understand.
-    async fn of(
-        gateway: &Arc<Gateway>,
-        from: &DocumentTarget,
-        headers: &HeaderMap,
-        activity: &Activity,
-        id: RequestId,
-    ) -> Result<Who, Error> {
-        let Ok(rev) = rev_of(from.query.as_deref(), headers) else { return Ok(Who::CouchDb) };
+    async fn of(gateway: &Arc<Gateway>, from: &DocumentTarget, requester: Requester<'_>) -> Result<Who, Error> {
+        let Ok(rev) = rev_of(from.query.as_deref(), requester.headers) else { return Ok(Who::CouchDb) };
         // Of a document that is written over itself the pointers stay its own.
-        let destination = Destination::of(headers).filter(|destination| destination.document != from.document);
+        let destination =
+            Destination::of(requester.headers).filter(|destination| destination.document != from.document);
         let Some(destination) = destination else { return Ok(Who::CouchDb) };
         let home = gateway.homes.of(&from.database).await?;
-        let (found, caller) = home.read(&from.path, &rev_query(rev.as_deref()), headers, activity).await?;
+        let (found, caller) = home.read(&from.path, &rev_query(rev.as_deref()), requester).await?;
         let source = match found {
             Read::Document(source, _) => source,
             Read::Missing(_) => return Ok(Who::CouchDb),
@@ -120,7 +114,8 @@ impl Copy {
         if !replaced.is_empty() && on_delete(&plan, &to.database, &over)? == OnDelete::Keep {
             replaced.clear();
         }
-        let (gateway, from, activity) = (Arc::clone(gateway), from.clone(), activity.clone());
+        let (gateway, from) = (Arc::clone(gateway), from.clone());
+        let (activity, id) = (requester.activity.clone(), requester.id);
         let copy = Self { gateway, from, to, caller, source, over, plan, decision, replaced, turns, activity, id };
         Ok(Who::Gateway(Box::new(copy)))
     }

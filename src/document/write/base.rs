@@ -51,7 +51,7 @@ impl Writer {
     /// Where the revision that is named has led to another leaf, it is old.
     async fn newest(&self, draft: &Draft, rev: Option<&str>) -> Result<Found, Error> {
         let target = &draft.target;
-        let (read, caller) = self.home.read_leaf(&target.path, rev, &self.headers, &self.activity).await?;
+        let (read, caller) = self.home.read_leaf(&target.path, rev, self.requester()).await?;
         Ok(match (read, rev) {
             (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
                 let generation = generation(Some(rev)) + 1;
@@ -80,7 +80,7 @@ impl Writer {
     /// The nearest revision of those that a replicated one says it comes from.
     async fn ancestor(&self, draft: &Draft, revs: &[String]) -> Result<Found, Error> {
         let target = &draft.target;
-        let (read, caller) = self.home.read(&target.path, "", &self.headers, &self.activity).await?;
+        let (read, caller) = self.home.read(&target.path, "", self.requester()).await?;
         let (saved, mut exists) = match read {
             Read::Document(document, _) => (document, true),
             Read::Missing(answer) => (Document::default(), self.home.has_others() || is_deleted(answer.body())),
@@ -88,11 +88,7 @@ impl Writer {
         };
         // Of a deleted document, which a plain read does not give away.
         let caller = match self.home.has_others() && saved.is_empty() {
-            true => self
-                .home
-                .holder(&target.path, &self.headers, &self.activity)
-                .await?
-                .client(&self.headers, &self.activity),
+            true => self.requester().at(&self.home.holder(&target.path, self.requester()).await?),
             false => caller,
         };
         let generation = generation(revs.first().map(String::as_str));

@@ -84,7 +84,7 @@ async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body
         },
         (None, Some(rev)) => {
             let query = rev_query(Some(&rev));
-            match writer.home.read(&target.path, &query, &writer.headers, &writer.activity).await?.0 {
+            match writer.home.read(&target.path, &query, writer.requester()).await?.0 {
                 Read::Document(document, _) => document,
                 Read::Missing(_) => return Err(conflict()),
                 Read::Refused(answer) => return Ok((TOUCHED, relay(answer))),

@@ -28,7 +28,7 @@ use stowage_http::body::{Body, BoxError, ClientGone, cause};
 use stowage_http::gzip::Gunzip;
 
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
 use crate::router::{Database, DocumentTarget};
 use crate::upstream::Home;
@@ -122,6 +122,11 @@ impl Writer {
         Self { gateway, database, home, headers, activity, id: exchange.id, deletes }
     }
 
+    /// In whose name CouchDB is asked.
+    fn requester(&self) -> Requester<'_> {
+        Requester::new(&self.headers, &self.activity, self.id)
+    }
+
     /// Whether each has to be read, whatever is in it.
     fn reads_all(&self) -> bool {
         self.home.has_others() || self.deletes
@@ -146,7 +151,7 @@ impl Writer {
 
     /// Refuses a request, as far as its client may be here at all: what CouchDB says to that comes first.
     async fn refuse(&self, error: Error) -> Told {
-        let caller = self.home.couch.client(&self.headers, &self.activity);
+        let caller = self.requester().at(&self.home.couch);
         let answer = caller.send(Method::GET, &self.database.path, Bytes::new()).await?;
         if answer.status().is_success() { Err(error) } else { Ok((TOUCHED, relay(answer))) }
     }

@@ -179,7 +179,7 @@ pub(super) async fn single(
     let plan = draft.goes.plan.clone().ok_or(Error::Bug("attachments were stored without a plan"))?;
     let dropped = draft.dropped(&writer, &base).await?.map(|dropped| dropped.objects);
     let answer = commit(Commit {
-        caller: couch.client(&writer.headers, &writer.activity),
+        caller: writer.requester().at(&couch),
         gateway: Arc::clone(&writer.gateway),
         write,
         base: draft.follows(),
@@ -233,7 +233,7 @@ async fn passed_on(
         let saved = outcome.as_ref().is_ok_and(|answer| answer.status().is_success());
         reply.give(outcome);
         if let Some(dropped) = dropped.filter(|_| saved) {
-            let caller = couch.client(&writer.headers, &writer.activity);
+            let caller = writer.requester().at(&couch);
             remove_unnamed(&writer.gateway, &caller, &target, &dropped.plan, dropped.objects).await;
         }
     });

@@ -249,7 +249,7 @@ async fn batch(
     let group = |(couch, sent): (Couch, Vec<Sent>)| {
         let (ones, texts): (Vec<One>, Vec<Box<RawValue>>) = sent.into_iter().unzip();
         let texts: Vec<&RawValue> = texts.iter().map(|text| &**text).collect();
-        let caller = couch.client(&writer.headers, &writer.activity);
+        let caller = writer.requester().at(&couch);
         Ok(Group { caller, body: bulk.with(&texts)?, ones })
     };
     let groups = groups.into_iter().map(group).collect::<Result<Vec<_>, Error>>()?;
