@@ -4,5 +4,6 @@ pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod link;
+mod outside;
 mod parts;
 pub(crate) mod put;

@@ -1,0 +1,165 @@
+//! An attachment that is outside, answered from its storage as CouchDB answers.
+
+use std::sync::Arc;
+
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, RANGE,
+};
+use http::{Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_couch::Document;
+use stowage_http::body::{Body, BoxError};
+use stowage_http::gzip::{Damaged, Gunzip};
+use stowage_http::headers::{names_tag, one_line};
+use stowage_http::range::{ByteRange, Wanted, wanted};
+use stowage_storage as storage;
+
+use super::link::Asked;
+use super::parts;
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::object::source::Source;
+use crate::pointer::{self, Pointer};
+use crate::router::Target;
+use crate::upstream::answer::{empty, kept_headers};
+
+/// An attachment that is outside.
+pub(super) struct Outside {
+    pub(super) document: Document,
+    pub(super) head: http::response::Parts,
+    pub(super) pointer: Pointer,
+    /// An older revision was asked for: its object may have been replaced.
+    pub(super) by_rev: bool,
+}
+
+impl Outside {
+    pub(super) async fn answer(
+        self,
+        gateway: Arc<Gateway>,
+        target: &Target,
+        asked: &Asked,
+    ) -> Result<Response<Body>, Error> {
+        let headers = &asked.head.headers;
+        let kept = kept_headers(&self.head);
+        let etag = self.pointer.etag();
+        if let Some(etag) = &etag
+            && names_tag(headers, etag)
+        {
+            return not_modified(kept, etag);
+        }
+        let unzip = self.pointer.is_gzip() && !accepts_gzip(headers);
+        let range = headers.get(RANGE).filter(|_| !unzip).and_then(|value| value.to_str().ok());
+        let mut source = None;
+        let length = match self.pointer.length {
+            Some(length) => Some(length),
+            None => source.insert(self.source(&gateway, target, &asked.activity).await?).length,
+        };
+        let wanted = match length.map_or(Wanted::Whole, |length| wanted(range, length)) {
+            // CouchDB cuts nothing out of gzip, and still refuses what lies outside of it.
+            Wanted::Part(_) | Wanted::Parts(_) if self.pointer.is_gzip() => Wanted::Whole,
+            wanted => wanted,
+        };
+        let part = match &wanted {
+            Wanted::Unsatisfiable => return Err(unsatisfiable()),
+            Wanted::Part(range) => Some(*range),
+            Wanted::Whole | Wanted::Parts(_) => None,
+        };
+        let boundary = parts::boundary();
+        let mut answer = match &wanted {
+            Wanted::Parts(_) => parts::head(&boundary)?,
+            _ => self.head_of(kept, length, part, unzip)?,
+        };
+        if !asked.wants_body {
+            return Ok(answer);
+        }
+        let source = match source {
+            Some(source) => source,
+            None => self.source(&gateway, target, &asked.activity).await?,
+        };
+        if self.by_rev && source.pointer.stowage.etag.is_none() {
+            source.verify().await?;
+        }
+        *answer.body_mut() = match wanted {
+            Wanted::Parts(ranges) => parts::body(source, ranges, boundary).await?,
+            _ => source.open(part).await?,
+        };
+        if unzip {
+            let body = Gunzip::tolerant(std::mem::take(answer.body_mut()));
+            *answer.body_mut() = Body::boxed(body.begun().await.map_err(|error| self.packed(error))?);
+        }
+        Ok(answer)
+    }
+
+    /// What cannot be unpacked is there as it came, for clients that take it so.
+    fn packed(&self, error: BoxError) -> Error {
+        if error.is::<Damaged>() {
+            let reason = format!("{error}; it can be read with Accept-Encoding: gzip");
+            return Error::refused(StatusCode::NOT_ACCEPTABLE, "not_acceptable", reason);
+        }
+        Error::Storage(self.pointer.stowage.storage.as_str().into(), storage::Error::of_body(error))
+    }
+
+    async fn source(&self, gateway: &Arc<Gateway>, target: &Target, activity: &Activity) -> Result<Source, Error> {
+        Source::of(Arc::clone(gateway), activity.clone(), target, &self.document, self.pointer.clone()).await
+    }
+
+    fn head_of(
+        &self,
+        mut headers: HeaderMap,
+        length: Option<u64>,
+        part: Option<ByteRange>,
+        unzip: bool,
+    ) -> Result<Response<Body>, Error> {
+        let pointer = &self.pointer;
+        let ranges = if pointer.is_gzip() || length.is_none() { "none" } else { "bytes" };
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static(ranges));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("must-revalidate"));
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+        headers.insert(CONTENT_TYPE, header(&pointer.content_type)?);
+        if let Some(etag) = pointer.etag() {
+            headers.insert(ETAG, header(&etag)?);
+        }
+        if pointer.is_gzip() && !unzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if let Some(length) = part.map(ByteRange::len).or(length)
+            && !unzip
+        {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        let mut status = StatusCode::OK;
+        if let (Some(part), Some(length)) = (part, length) {
+            let value = format!("bytes {}-{}/{length}", part.first, part.last);
+            headers.insert(CONTENT_RANGE, header(&value)?);
+            status = StatusCode::PARTIAL_CONTENT;
+        }
+        Ok(empty(status, headers))
+    }
+}
+
+fn not_modified(mut headers: HeaderMap, etag: &str) -> Result<Response<Body>, Error> {
+    headers.remove(CACHE_CONTROL);
+    headers.insert(ETAG, header(etag)?);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    Ok(empty(StatusCode::NOT_MODIFIED, headers))
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+        matches!(name.trim().to_ascii_lowercase().as_str(), "gzip" | "x-gzip" | "*")
+            && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+    })
+}
+
+fn unsatisfiable() -> Error {
+    let reason = "Requested range not satisfiable".to_owned();
+    Error::refused(StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable", reason)
+}
+
+/// A text that a document says, as one line.
+fn header(text: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_bytes(&one_line(text.as_bytes())).map_err(|_| Error::Pointer(pointer::Unreadable))
+}
