@@ -1,5 +1,6 @@
 //! GET and HEAD of an attachment.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,8 +33,8 @@ pub(crate) async fn get(
 ) -> Result<Response<Body>, Error> {
     let asked = Asked::by(&exchange, wants_body);
     let opened = match look(&gateway, &target, &asked, exchange).await? {
-        Step::Opened(opened) => opened,
-        Step::Link(link) => open(&gateway, target, link, &asked).await?,
+        ControlFlow::Break(opened) => opened,
+        ControlFlow::Continue(link) => open(&gateway, target, link, &asked).await?,
     };
     match opened {
         Opened::Couch(answer) => Ok(answer),
@@ -58,8 +59,8 @@ pub(crate) async fn open(
             Next::Answer(answer) => return Ok(Opened::Couch(relay(answer))),
         };
         link = match look(gateway, &target, asked, exchange).await? {
-            Step::Opened(opened) => return Ok(opened),
-            Step::Link(link) => link,
+            ControlFlow::Break(opened) => return Ok(opened),
+            ControlFlow::Continue(link) => link,
         };
         from = target;
     }
@@ -68,18 +69,18 @@ pub(crate) async fn open(
 /// An attachment, or why there is none.
 pub(crate) enum Opened {
     /// It is in a storage.
-    Outside(Box<Stored>),
+    Outside(Stored),
     /// It is CouchDB's, with its answer: the attachment, or a refusal.
     Couch(Response<Body>),
 }
 
-enum Step {
-    Opened(Opened),
-    Link(Link),
-}
-
-/// Finds one attachment, or where it leads.
-async fn look(gateway: &Arc<Gateway>, target: &Target, asked: &Asked, exchange: Exchange) -> Result<Step, Error> {
+/// Finds one attachment, or where the way goes on.
+async fn look(
+    gateway: &Arc<Gateway>,
+    target: &Target,
+    asked: &Asked,
+    exchange: Exchange,
+) -> Result<ControlFlow<Opened, Link>, Error> {
     let rev = rev_of_get(target);
     let home = gateway.homes.of(&target.database).await?;
     let (found, native) = if home.may_be_outside() {
@@ -87,20 +88,20 @@ async fn look(gateway: &Arc<Gateway>, target: &Target, asked: &Asked, exchange: 
     } else {
         let answer = forward(&gateway.homes, &home.couch, exchange).await?;
         if answer.status() != StatusCode::NOT_FOUND {
-            return Ok(Step::Opened(Opened::Couch(answer)));
+            return Ok(ControlFlow::Break(Opened::Couch(answer)));
         }
         (find(&home, target, asked, rev.as_deref()).await?, Native::Answer(answer))
     };
     let answer = match (found, native) {
         (Found::Outside(found), _) => {
-            return Ok(Step::Opened(Opened::Outside(Box::new(Stored { home, target: target.clone(), found }))));
+            return Ok(ControlFlow::Break(Opened::Outside(Stored { home, target: target.clone(), found })));
         }
-        (Found::Link(link), _) => return Ok(Step::Link(link)),
+        (Found::Link(link), _) => return Ok(ControlFlow::Continue(link)),
         (Found::Native(couch), Native::Unasked(exchange)) => forward(&gateway.homes, &couch, exchange).await?,
         (Found::Answer(answer), Native::Unasked(_)) => relay(answer),
         (Found::Native(_) | Found::Answer(_), Native::Answer(answer)) => answer,
     };
-    Ok(Step::Opened(Opened::Couch(answer)))
+    Ok(ControlFlow::Break(Opened::Couch(answer)))
 }
 
 /// What CouchDB says about its own attachment of that name.
