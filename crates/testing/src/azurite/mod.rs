@@ -92,15 +92,7 @@ impl Azurite {
             .args(["-c", SHELL, "sh"])
             .arg(&folder)
             .arg(program())
-            .args([
-                "--silent",
-                "--disableTelemetry",
-                "--skipApiVersionCheck",
-                "--blobHost",
-                "127.0.0.1",
-                "--blobPort",
-                "0",
-            ])
+            .args("--silent --disableTelemetry --skipApiVersionCheck --blobHost 127.0.0.1 --blobPort 0".split(' '))
             .arg("--location")
             .arg(&folder)
             .env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{KEY}"))
@@ -143,9 +135,11 @@ impl Drop for Azurite {
     }
 }
 
-/// Runs the server until the standard input ends, then removes its folder.
+/// Runs the server until the standard input ends, then removes its folder. Standard output is the server's alone, so that it
+/// ends with a server that does not start.
 const SHELL: &str = r#"folder=$1; shift
 "$@" & server=$!
+exec >/dev/null
 cat >/dev/null
 kill -KILL "$server"; wait "$server"
 rm -rf "$folder""#;
@@ -153,7 +147,9 @@ rm -rf "$folder""#;
 /// `STOWAGE_TEST_AZURITE`, or what `./test` installed.
 fn program() -> PathBuf {
     let installed = || crate::root().join("target/tools/azurite/node_modules/.bin/azurite-blob");
-    std::env::var_os("STOWAGE_TEST_AZURITE").map_or_else(installed, PathBuf::from)
+    let program = std::env::var_os("STOWAGE_TEST_AZURITE").map_or_else(installed, PathBuf::from);
+    assert!(program.exists(), "azurite is missing: {} (./test installs it; it needs node)", program.display());
+    program
 }
 
 /// The `Name` elements of a listing's blobs.
