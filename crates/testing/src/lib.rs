@@ -50,6 +50,13 @@ pub fn root() -> &'static std::path::Path {
     std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
+/// The same bytes, packed.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut packer, bytes).expect("in memory");
+    packer.finish().expect("in memory")
+}
+
 /// Whether `./test --long` runs: full counts of what is generated.
 pub fn is_long() -> bool {
     std::env::var_os("STOWAGE_TEST_LONG").is_some()

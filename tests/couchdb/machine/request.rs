@@ -1,7 +1,5 @@
 //! Operations as requests.
 
-use std::io::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -33,7 +31,7 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
             let mut body = payload.bytes();
             if *gzip {
                 headers.push(("Content-Encoding".to_owned(), "gzip".to_owned()));
-                body = packed(&body);
+                body = stowage_testing::gzip(&body);
             }
             let rest = format!("{}/{}{query}", path(document), attachment_path(name));
             Some(Request { method: "PUT", rest, headers, body })
@@ -295,12 +293,6 @@ fn multipart(document: &Value, payloads: &[(&str, Payload)]) -> Vec<u8> {
 fn posted(rest: &str, body: &Value) -> Request {
     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
     Request { method: "POST", rest: rest.to_owned(), headers, body: body.to_string().into_bytes() }
-}
-
-fn packed(bytes: &[u8]) -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    packer.write_all(bytes).expect("in memory");
-    packer.finish().expect("in memory")
 }
 
 fn path(document: &str) -> String {

@@ -22,10 +22,8 @@ async fn bodies_over_the_limit_are_refused_and_nothing_is_kept() {
     connection.send(&chunked).await;
     assert_eq!(connection.answer(false).await.unwrap().status, 413);
     // Packed it is small, unpacked it is not.
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    std::io::Write::write_all(&mut packer, &long).unwrap();
     let gzip = [("Content-Encoding", "gzip")];
-    let packed = store.target.ask("PUT", "/db/d/x.mp3", &gzip, &packer.finish().unwrap()).await;
+    let packed = store.target.ask("PUT", "/db/d/x.mp3", &gzip, &stowage_testing::gzip(&long)).await;
     assert_eq!(packed.status, 413);
     assert_eq!(store.get("/db/d").await.status, 404);
     store.stop().await;

@@ -1,7 +1,5 @@
 //! Documents with their attachments: what goes in and comes out in one request, beyond what was recorded.
 
-use std::io::Write as _;
-
 use serde_json::{Value, json};
 
 use super::wire::Answer;
@@ -109,9 +107,7 @@ async fn parts_fill_the_entries_in_their_order_whatever_their_headers_say() {
 #[tokio::test]
 async fn a_gzipped_part_is_unpacked_and_a_wrong_digest_refused() {
     let (_data, store) = small().await;
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    packer.write_all(b"hello").unwrap();
-    let packed = packer.finish().unwrap();
+    let packed = stowage_testing::gzip(b"hello");
     let digest = rouchdb_core::document::attachment_digest(&packed);
     let entry = json!({"follows": true, "content_type": "text/plain", "length": 5, "digest": digest,
         "encoding": "gzip", "encoded_length": packed.len()});

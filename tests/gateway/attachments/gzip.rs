@@ -1,7 +1,5 @@
 //! `Content-Encoding: gzip`: stored as it came, unpacked for clients that do not take it.
 
-use std::io::Write;
-
 use serde_json::json;
 
 use stowage_testing::gateway::{Running, Setup, authorization};
@@ -10,9 +8,7 @@ use stowage_testing::raw::RawClient;
 const PLAIN: &[u8] = b"a transcript, a transcript, a transcript, a transcript\n";
 
 fn packed() -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    packer.write_all(PLAIN).unwrap();
-    packer.finish().unwrap()
+    stowage_testing::gzip(PLAIN)
 }
 
 async fn with_gzip() -> Running {

@@ -1,9 +1,5 @@
 //! The same bytes in both places, whatever their number and however they come.
 
-use std::io::Write as _;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use super::world::{World, bytes, copies, head, in_chunks, native, outcomes, plan};
@@ -82,9 +78,7 @@ async fn what_comes_gzipped_is_copied_as_it_comes() {
     plan(&gateway, "file", json!({ "directory": "copies", "field_list": [{ "arg": "id" }] })).await;
     for (id, chunked) in [("one", false), ("two", true)] {
         let body = bytes(300_000, 2).repeat(3);
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        gzip.write_all(&body).expect("in memory");
-        let gzip = gzip.finish().expect("in memory");
+        let gzip = stowage_testing::gzip(&body);
         let rev = gateway.document(id, json!({})).await;
         let saved = put(&gateway, id, &rev, &gzip, chunked, "Content-Encoding: gzip").await;
         assert_eq!(saved.status, 201, "{saved:?}");

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::world::{JSON, audit, both, inline, planned_with, stored};
 use stowage_testing::gateway::{Running, Setup, json as parsed};
+use stowage_testing::gzip;
 use stowage_testing::raw::RawResponse;
 
 async fn small() -> Running {
@@ -82,20 +83,15 @@ async fn without_a_length_it_is_the_same() {
 #[tokio::test]
 async fn a_gzipped_document_is_looked_into() {
     let gateway = small().await;
-    let pack = |text: &[u8]| {
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        packer.write_all(text).unwrap();
-        packer.finish().unwrap()
-    };
     let headers = [JSON, ("Content-Encoding", "gzip")];
     let document = json!({ "_attachments": { "a": inline("x/y", b"packed") } }).to_string();
     let target = |id: &str| format!("/{}/{id}", gateway.path());
-    let saved = gateway.request("PUT", &target("doc"), &headers, &pack(document.as_bytes())).await;
+    let saved = gateway.request("PUT", &target("doc"), &headers, &gzip(document.as_bytes())).await;
     assert_eq!(saved.status, 201, "{saved:?}");
     assert_eq!(gateway.get("doc/a").await.body, b"packed");
-    let saved = gateway.request("PUT", &target("long"), &headers, &pack(&long(""))).await;
+    let saved = gateway.request("PUT", &target("long"), &headers, &gzip(&long(""))).await;
     assert_eq!(saved.status, 201, "{saved:?}");
-    let refused = gateway.request("PUT", &target("other"), &headers, &pack(&long(r#","_attachments":{}"#))).await;
+    let refused = gateway.request("PUT", &target("other"), &headers, &gzip(&long(r#","_attachments":{}"#))).await;
     assert_eq!(refused.status, 413, "{refused:?}");
     let refused = gateway.request("PUT", &target("other"), &headers, b"no gzip at all").await;
     assert_eq!(

@@ -154,12 +154,8 @@ async fn what_the_gateway_does_not_understand_is_couchdbs_to_refuse() {
 
 #[tokio::test]
 async fn a_part_that_is_packed_stays_packed() {
-    use std::io::Write as _;
-
     let gateway = planned().await;
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    packer.write_all(b"hello hello hello hello").unwrap();
-    let packed = packer.finish().unwrap();
+    let packed = stowage_testing::gzip(b"hello hello hello hello");
     let entry = json!({ "content_type": "text/plain", "follows": true, "encoding": "gzip", "length": 23,
         "encoded_length": packed.len(), "digest": digest(&packed), "revpos": 1 });
     let body = multipart("abc123", &json!({ "_attachments": { "a.txt": entry } }), &[&packed]);

@@ -114,14 +114,8 @@ async fn what_does_not_fit_into_a_document_is_refused_and_nothing_is_saved() {
 
 #[tokio::test]
 async fn gzip_stays_gzip_in_a_storage_and_is_unpacked_for_couchdb() {
-    use std::io::Write;
-
-    use flate2::{Compression, write::GzEncoder};
-
     let gateway = planned().await;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(b"a text that was packed").unwrap();
-    let packed = encoder.finish().unwrap();
+    let packed = stowage_testing::gzip(b"a text that was packed");
     let target = format!("/{}/doc/a.txt", gateway.path());
     let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
     assert_eq!(gateway.request("PUT", &target, &headers, &packed).await.status, 201);

@@ -1,19 +1,12 @@
 //! Attachments of CouchDB's own beside those outside.
 
-use std::io::Write as _;
-
 use serde_json::{Value, json};
 
 use crate::present::twins::Twins;
 use stowage_testing::gateway::{Setup, json as parsed, rev};
+use stowage_testing::gzip;
 use stowage_testing::recorder::Recorder;
 use stowage_testing::upstream::{Upstream, soon};
-
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
 
 /// A document with `out.mp3` outside and an older `nat.mp3` in CouchDB; on the other side both are in CouchDB.
 async fn mixed(twins: &Twins) {

@@ -63,7 +63,7 @@ async fn the_words_of_couchdb_are_used() {
 #[tokio::test]
 async fn what_came_as_gzip_is_plain_in_json_and_packed_in_parts() {
     let twins = Twins::start().await;
-    let packed = crate::present::both::gzip(b"hello attachment");
+    let packed = stowage_testing::gzip(b"hello attachment");
     let target = format!("/{}/doc/hello.txt", twins.gateway.path());
     let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
     assert_eq!(twins.gateway.request("PUT", &target, &headers, &packed).await.status, 201);

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::present::both::gzip;
 use crate::present::twins::Twins;
 use stowage_testing::gateway::{Setup, exchange, json as parsed};
+use stowage_testing::gzip;
 use stowage_testing::raw::RawResponse;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");

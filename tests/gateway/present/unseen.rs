@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::present::both::gzip;
 use stowage_testing::gateway::{Running, Setup, json as parsed};
+use stowage_testing::gzip;
 use stowage_testing::raw::RawResponse;
 use stowage_testing::recorder::Recorder;
 use stowage_testing::upstream::{Upstream, soon};
