@@ -1,7 +1,7 @@
 //! Bodies for uploads: of known and unknown length, that wait, that break.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,9 +15,13 @@ pub fn byte(at: u64) -> u8 {
     u8::try_from(mixed >> 56).unwrap_or_default()
 }
 
-/// The first bytes of the pattern.
+/// The first bytes of the pattern, each computed once: without optimisation that takes longer than what is tested.
 pub fn bytes(length: usize) -> Vec<u8> {
-    (0..length as u64).map(byte).collect()
+    static KNOWN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    let mut known = KNOWN.lock().expect("the pattern");
+    let first = known.len();
+    known.extend((first..length).map(|at| byte(at as u64)));
+    known[..length].to_vec()
 }
 
 /// What a body does after its last byte.
