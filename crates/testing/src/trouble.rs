@@ -4,13 +4,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full};
-use hyper::{Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 
+use super::serve::{Served, listen, serve};
 use super::spool::{Reader, Spool, Sum};
 
 /// What the doubles answer with.
 pub type Answer = Response<Either<Full<Bytes>, Reader>>;
+
+/// A vendor's double, as the tests of its driver have it.
+pub trait Double: Send + Sync {
+    /// What goes wrong, and what was asked, by route.
+    fn troubles(&self) -> &Troubles;
+
+    /// The paths of all that is stored.
+    fn paths(&self) -> Vec<String>;
+
+    /// Upload sessions that were neither completed nor ended, where the vendor can end one.
+    fn sessions(&self) -> Vec<String>;
+
+    /// Stores something past the API; its id.
+    fn place(&self, path: &str, data: &[u8]) -> String;
+
+    /// Makes a new version of what is stored there, past the API.
+    fn revise(&self, path: &str, data: &[u8]);
+
+    /// Forgets every upload session, as the vendor does when they expire.
+    fn expire_sessions(&self);
+}
 
 /// What goes wrong.
 #[derive(Clone, Debug)]
@@ -99,8 +124,48 @@ pub fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
     answer
 }
 
+/// The connection is closed instead of an answer.
+const CLOSED: &str = "closed as the test asked";
+
+/// A server whose requests have the effect and the answer of `act`, but for the troubles that are planned for their route.
+pub async fn double<R, A>(troubles: &Troubles, route: R, act: A) -> Served
+where
+    R: Fn(&Parts) -> String + Clone + Send + 'static,
+    A: Fn(&str, &Parts, &Bytes) -> Answer + Clone + Send + 'static,
+{
+    let (listener, _) = listen().await;
+    let all = (troubles.clone(), route, act);
+    serve(listener, move |_| {
+        let all = all.clone();
+        service_fn(move |request: Request<Incoming>| {
+            let (troubles, route, act) = all.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let data = body.collect().await.map_err(|_| "the request is cut")?.to_bytes();
+                let route = route(&head);
+                let trouble = troubles.next(&route);
+                if let Some(answer) = trouble.as_ref().and_then(refusal) {
+                    return Ok(answer);
+                }
+                let data = match &trouble {
+                    Some(Trouble::Breaks) => return Err(CLOSED),
+                    Some(Trouble::Keeps(bytes)) => data.slice(..*bytes),
+                    Some(Trouble::Damages) => damaged(&data),
+                    _ => data,
+                };
+                let answer = act(&route, &head, &data);
+                match trouble {
+                    Some(Trouble::LosesAnswer | Trouble::Keeps(_)) => Err(CLOSED),
+                    Some(Trouble::FailsAfter(status, value)) => Ok(document(status, &value)),
+                    _ => Ok(answer),
+                }
+            }
+        })
+    })
+}
+
 /// What a trouble answers in place of an effect; `None`: not with an answer.
-pub fn refusal(trouble: &Trouble) -> Option<Answer> {
+fn refusal(trouble: &Trouble) -> Option<Answer> {
     if let Trouble::Says(status, said) = trouble {
         return Some(text(*status, said));
     }
@@ -112,13 +177,8 @@ pub fn refusal(trouble: &Trouble) -> Option<Answer> {
     })
 }
 
-/// Reads a request's body, whole or not at all.
-pub async fn read(body: hyper::body::Incoming) -> Option<Bytes> {
-    Some(body.collect().await.ok()?.to_bytes())
-}
-
 /// The same bytes, but for the first.
-pub fn damaged(data: &Bytes) -> Bytes {
+fn damaged(data: &Bytes) -> Bytes {
     data.iter().enumerate().map(|(at, byte)| if at == 0 { !byte } else { *byte }).collect()
 }
 

@@ -11,6 +11,7 @@ use stowage_testing::graph::Graph;
 use stowage_testing::nginx::Nginx;
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use stowage_testing::tokens::{GRANT, REFRESH, SECRET, TokenServer};
+use stowage_testing::trouble::Double as _;
 
 /// The drivers' names.
 pub const ALL: [&str; 9] =

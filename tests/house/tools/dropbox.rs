@@ -4,6 +4,7 @@ use super::ask;
 use stowage_testing::dropbox::Dropbox;
 use stowage_testing::raw::RawResponse;
 use stowage_testing::tokens::Tokens;
+use stowage_testing::trouble::Double as _;
 
 /// Sends something to the content server with a good token.
 async fn content(dropbox: &Dropbox, token: &str, route: &str, argument: &str, more: &str, body: &[u8]) -> RawResponse {
@@ -40,7 +41,7 @@ async fn requests_of_another_form_are_refused() {
 async fn conflicts_offsets_and_hashes_are_told_by_tags() {
     let tokens = Tokens::default();
     let (token, dropbox) = (tokens.issue(), Dropbox::start(tokens.clone()).await);
-    dropbox.place("/a", "x");
+    dropbox.place("a", b"x");
     let lax = ADD.replace("true", "false");
     for (route, argument, told) in [
         ("upload", ADD, r#""conflict":{".tag":"file"}"#),

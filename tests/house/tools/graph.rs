@@ -3,6 +3,7 @@
 use super::ask;
 use stowage_testing::graph::Graph;
 use stowage_testing::tokens::Tokens;
+use stowage_testing::trouble::Double as _;
 
 const FAIL: &str = "?@microsoft.graph.conflictBehavior=fail";
 

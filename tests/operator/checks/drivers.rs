@@ -11,6 +11,7 @@ use stowage_testing::gateway::{Couch, Running};
 use stowage_testing::google::GoogleServer;
 use stowage_testing::graph::Graph;
 use stowage_testing::tokens::{GRANT, REFRESH, SECRET, TokenServer};
+use stowage_testing::trouble::Double as _;
 
 /// Nothing is saved, nothing is left in CouchDB, and what the server said is told without a secret.
 async fn is_told(gateway: &Running, handler: &str, settings: Value, code: u16, secrets: &[&str]) -> Value {

@@ -7,14 +7,12 @@ pub mod around;
 mod azure;
 mod bodies;
 mod breaks;
-mod dropbox;
 mod file;
 mod ftp;
 mod google;
-mod http;
 mod memory;
 mod names;
-mod onedrive;
+mod proxied;
 mod reading;
 mod s3;
 mod s3_habits;
@@ -22,6 +20,7 @@ mod secrets;
 mod storing;
 mod tamper;
 mod targets;
+mod vendors;
 
 macro_rules! rules {
     ($($group:ident: $($rule:ident),*;)*) => {$($(

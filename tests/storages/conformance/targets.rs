@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::around::Around;
 use super::google;
+use super::vendors::{Dropbox, OneDrive};
 use stowage_testing::nginx::{self, Nginx};
 use stowage_testing::recorder::Recorder;
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
@@ -72,8 +73,8 @@ impl Target {
             Some("nginx") => Self::nginx().await,
             Some("http_base64") => Self::recorder(json!({"base64_encode_data": true, "verb": "post"})).await,
             Some("http_multipart") => Self::recorder(json!({"send_multipart": true})).await,
-            Some("dropbox") => super::dropbox::target().await,
-            Some("onedrive") => super::onedrive::target().await,
+            Some("dropbox") => super::vendors::target::<Dropbox>().await,
+            Some("onedrive") => super::vendors::target::<OneDrive>().await,
             _ => panic!("{module} is no target"),
         }
     }
@@ -246,13 +247,13 @@ impl World for S3Server {
     }
 }
 
-impl World for Arc<S3Server> {
+impl<W: World> World for Arc<W> {
     fn objects(&self) -> Vec<String> {
-        World::objects(&**self)
+        (**self).objects()
     }
 
     fn leftovers(&self) -> Vec<String> {
-        World::leftovers(&**self)
+        (**self).leftovers()
     }
 }
 

@@ -12,15 +12,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Method, Request};
+use hyper::Method;
+use hyper::http::request::Parts;
 use serde_json::{Value, json};
 
 use self::files::{Data, Files, Refusal, tagged};
-use super::serve::{Served, listen, serve};
+use super::serve::Served;
 use super::tokens::Tokens;
-use super::trouble::{Answer, Trouble, Troubles, damaged, document, download, read, refusal, text, with};
+use super::trouble::{Answer, Double, Troubles, document, double, download, text, with};
 
 /// Which of the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,18 +43,6 @@ struct Shared {
     troubles: Troubles,
 }
 
-/// The connection is closed instead of an answer.
-#[derive(Debug)]
-struct Closed;
-
-impl std::fmt::Display for Closed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("closed as the test asked")
-    }
-}
-
-impl std::error::Error for Closed {}
-
 impl Dropbox {
     /// Starts an empty one that accepts these tokens.
     pub async fn start(tokens: Tokens) -> Self {
@@ -74,84 +61,61 @@ impl Dropbox {
         self.rpc.address()
     }
 
-    /// Routes: `upload`, `upload_session/start`, ..., `download`, `get_metadata`, `delete_v2`.
-    pub fn troubles(&self) -> &Troubles {
-        &self.shared.troubles
-    }
-
-    /// The paths of all files, without the first slash.
-    pub fn paths(&self) -> Vec<String> {
-        self.files().paths()
-    }
-
-    /// Puts a file there past the API; its id.
-    pub fn place(&self, path: &str, data: impl AsRef<[u8]>) -> String {
-        self.files().place(path, data.as_ref())
-    }
-
-    /// Makes a new version of a file past the API.
-    pub fn revise(&self, path: &str, data: impl AsRef<[u8]>) {
-        self.files().revise(path, data.as_ref());
-    }
-
-    /// Forgets every upload session, as Dropbox does after a week.
-    pub fn expire_sessions(&self) {
-        self.files().sessions.clear();
-    }
-
     fn files(&self) -> MutexGuard<'_, Files> {
         self.shared.files()
     }
 }
 
+/// Routes: `upload`, `upload_session/start`, ..., `download`, `get_metadata`, `delete_v2`. Paths are without the first slash.
+impl Double for Dropbox {
+    fn troubles(&self) -> &Troubles {
+        &self.shared.troubles
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.files().paths()
+    }
+
+    /// They show nowhere, and cannot be ended.
+    fn sessions(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn place(&self, path: &str, data: &[u8]) -> String {
+        self.files().place(&format!("/{path}"), data)
+    }
+
+    fn revise(&self, path: &str, data: &[u8]) {
+        self.files().revise(&format!("/{path}"), data);
+    }
+
+    fn expire_sessions(&self) {
+        self.files().sessions.clear();
+    }
+}
+
 impl Shared {
     async fn serve(&self, host: Host) -> Served {
-        let (listener, _) = listen().await;
         let shared = self.clone();
-        serve(listener, move |_| {
-            let shared = shared.clone();
-            service_fn(move |request| {
-                let shared = shared.clone();
-                async move { shared.answer(host, request).await }
-            })
-        })
+        let route = |head: &Parts| head.uri.path().strip_prefix("/2/files/").unwrap_or_default().to_owned();
+        double(&self.troubles, route, move |route, head, data| shared.answer(host, route, head, data)).await
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, host: Host, request: Request<Incoming>) -> Result<Answer, Closed> {
-        let (head, body) = request.into_parts();
-        let data = read(body).await.ok_or(Closed)?;
-        let route = head.uri.path().strip_prefix("/2/files/").unwrap_or_default().to_owned();
-        let trouble = self.troubles.next(&route);
-        if let Some(answer) = trouble.as_ref().and_then(refusal) {
-            return Ok(answer);
-        }
-        let (data, keeps) = match &trouble {
-            Some(Trouble::Breaks) => return Err(Closed),
-            Some(Trouble::Keeps(bytes)) => (data.slice(..*bytes), true),
-            Some(Trouble::Damages) => (damaged(&data), false),
-            _ => (data, false),
-        };
+    fn answer(&self, host: Host, route: &str, head: &Parts, data: &Bytes) -> Answer {
         if !self.tokens.admit(&head.headers) {
-            let error =
-                json!({ "error_summary": "expired_access_token/..", "error": {".tag": "expired_access_token"} });
-            return Ok(document(401, &error));
+            let error = json!({ ".tag": "expired_access_token" });
+            return document(401, &json!({ "error_summary": "expired_access_token/..", "error": error }));
         }
-        let argument = match argument(host, &route, &head.method, &head.headers, &data) {
+        let argument = match argument(host, route, &head.method, &head.headers, data) {
             Ok(argument) => argument,
-            Err(what) => return Ok(text(400, &format!("Error in call to API function \"files/{route}\": {what}"))),
+            Err(what) => return text(400, &format!("Error in call to API function \"files/{route}\": {what}")),
         };
         let range = head.headers.get("range").and_then(|range| range.to_str().ok());
-        let answer = self.act(&route, &argument, &data, range);
-        match trouble {
-            Some(Trouble::LosesAnswer) => Err(Closed),
-            Some(Trouble::FailsAfter(status, value)) => Ok(document(status, &value)),
-            _ if keeps => Err(Closed),
-            _ => Ok(answer.unwrap_or_else(|error| error)),
-        }
+        self.act(route, &argument, data, range).unwrap_or_else(|error| error)
     }
 
     fn act(&self, route: &str, argument: &Value, data: &[u8], range: Option<&str>) -> Result<Answer, Answer> {

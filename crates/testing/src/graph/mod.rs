@@ -9,17 +9,16 @@ mod drive;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::Method;
 use hyper::http::request::Parts;
-use hyper::service::service_fn;
-use hyper::{Method, Request};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use self::drive::{Drive, Refusal};
-use super::serve::{Served, listen, serve};
+use super::serve::Served;
 use super::tokens::Tokens;
-use super::trouble::{Answer, Trouble, Troubles, damaged, document, download, read, refusal, text, with};
+use super::trouble::{Answer, Double, Troubles, document, double, download, text, with};
 
 /// A running double.
 #[derive(Debug)]
@@ -37,18 +36,6 @@ struct Shared {
     /// `http://host:port` of the addresses that are given.
     edge: Arc<OnceLock<String>>,
 }
-
-/// The connection is closed instead of an answer.
-#[derive(Debug)]
-struct Closed;
-
-impl std::fmt::Display for Closed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("closed as the test asked")
-    }
-}
-
-impl std::error::Error for Closed {}
 
 impl Graph {
     /// Starts an empty one that accepts these tokens.
@@ -74,37 +61,6 @@ impl Graph {
         self.drive().given = Some(format!("http://{proxy}"));
     }
 
-    /// Routes: `content`, `createUploadSession`, `fragment`, `status`, `cancel`, `item`, `download`, `bytes`, `delete`.
-    pub fn troubles(&self) -> &Troubles {
-        &self.shared.troubles
-    }
-
-    /// The paths of all items.
-    pub fn paths(&self) -> Vec<String> {
-        self.drive().paths()
-    }
-
-    /// Sessions that were neither completed nor ended.
-    pub fn sessions(&self) -> Vec<String> {
-        self.drive().sessions.keys().cloned().collect()
-    }
-
-    /// Puts an item there past the API; its id.
-    pub fn place(&self, path: &str, data: impl AsRef<[u8]>) -> String {
-        let made = self.drive().place(path, data.as_ref().into());
-        made["id"].as_str().expect("an id").to_owned()
-    }
-
-    /// Makes a new version of an item past the API.
-    pub fn revise(&self, path: &str, data: impl AsRef<[u8]>) {
-        self.drive().revise(path, data.as_ref());
-    }
-
-    /// Forgets every upload session, as the service does when they expire.
-    pub fn expire_sessions(&self) {
-        self.drive().sessions.clear();
-    }
-
     /// Answers without hashes, as some drives do.
     pub fn without_hashes(&self) {
         self.drive().hashless = true;
@@ -115,49 +71,54 @@ impl Graph {
     }
 }
 
+/// Routes: `content`, `createUploadSession`, `fragment`, `status`, `cancel`, `item`, `download`, `bytes`, `delete`.
+impl Double for Graph {
+    fn troubles(&self) -> &Troubles {
+        &self.shared.troubles
+    }
+
+    fn paths(&self) -> Vec<String> {
+        self.drive().paths()
+    }
+
+    fn sessions(&self) -> Vec<String> {
+        self.drive().sessions.keys().cloned().collect()
+    }
+
+    fn place(&self, path: &str, data: &[u8]) -> String {
+        let made = self.drive().place(path, data.into());
+        made["id"].as_str().expect("an id").to_owned()
+    }
+
+    fn revise(&self, path: &str, data: &[u8]) {
+        self.drive().revise(path, data);
+    }
+
+    fn expire_sessions(&self) {
+        self.drive().sessions.clear();
+    }
+}
+
 impl Shared {
     async fn serve(&self, edge: bool) -> Served {
-        let (listener, _) = listen().await;
         let shared = self.clone();
-        serve(listener, move |_| {
-            let shared = shared.clone();
-            service_fn(move |request| {
-                let shared = shared.clone();
-                async move { shared.answer(edge, request).await }
-            })
-        })
+        let act = move |route: &str, head: &Parts, data: &Bytes| shared.answer(edge, route, head, data);
+        double(&self.troubles, move |head: &Parts| route(edge, head).to_owned(), act).await
     }
 
     fn drive(&self) -> MutexGuard<'_, Drive> {
         self.drive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, edge: bool, request: Request<Incoming>) -> Result<Answer, Closed> {
-        let (head, body) = request.into_parts();
-        let data = read(body).await.ok_or(Closed)?;
-        let route = route(edge, &head);
-        let trouble = self.troubles.next(route);
-        if let Some(answer) = trouble.as_ref().and_then(refusal) {
-            return Ok(answer);
-        }
-        let data = match &trouble {
-            Some(Trouble::Breaks) => return Err(Closed),
-            Some(Trouble::Damages) => damaged(&data),
-            _ => data,
-        };
+    fn answer(&self, edge: bool, route: &str, head: &Parts, data: &[u8]) -> Answer {
         // "Including the Authorization header when issuing the PUT call may result in a HTTP 401"; the same for downloads.
         let admitted =
             if edge { !head.headers.contains_key("authorization") } else { self.tokens.admit(&head.headers) };
-        let answer = match route {
+        match route {
             _ if !admitted => refuse(&Refusal(401, "InvalidAuthenticationToken")),
             "unknown" => refuse(&Refusal(400, "invalidRequest")),
-            _ if edge => self.at_edge(route, &head, &data),
-            _ => self.at_graph(route, &head, &data),
-        };
-        match trouble {
-            Some(Trouble::LosesAnswer) => Err(Closed),
-            Some(Trouble::FailsAfter(status, value)) => Ok(document(status, &value)),
-            _ => Ok(answer),
+            _ if edge => self.at_edge(route, head, data),
+            _ => self.at_graph(route, head, data),
         }
     }
 

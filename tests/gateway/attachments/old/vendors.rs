@@ -9,6 +9,7 @@ use super::{NAME, Row, Rule, Secrets, binary, kept, map, tuple};
 use crate::attachments::storages::{BUCKET, Server, Storage, ftp_url};
 use stowage_testing::azurite;
 use stowage_testing::ftp;
+use stowage_testing::trouble::Double as _;
 
 /// A storage, and the id of the object that was put there last.
 pub struct Vendor {
@@ -109,7 +110,7 @@ impl Row for Vendor {
                 String::new()
             }
             Server::Google(server) => server.place(&Self::file(document), bytes),
-            Server::Dropbox(server) => server.place(&format!("/{path}"), bytes),
+            Server::Dropbox(server) => server.place(&path, bytes),
             Server::Graph(server) => server.place(&path, bytes),
             Server::Ftp(server) => {
                 let file = server.root().join(path);

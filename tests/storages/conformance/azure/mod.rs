@@ -11,7 +11,6 @@ use crate::conformance::around::Around;
 use crate::conformance::bodies::bytes;
 use crate::conformance::targets::{BUDGET, Target, World, kind, object};
 use stowage_testing::azurite::{ACCOUNT, Container, Failure, Gate, KEY, Operation};
-use stowage_testing::fault::FaultProxy;
 
 impl World for Container {
     /// By the composed names: azurite, like Azure, takes a backslash for a slash, so the driver writes it as `%5C`.
@@ -31,7 +30,7 @@ pub fn target() -> Target {
     open(&container, container.address().port(), |_| {})
 }
 
-fn open(container: &Container, port: u16, change: impl FnOnce(&mut Value)) -> Target {
+pub fn open(container: &Container, port: u16, change: impl FnOnce(&mut Value)) -> Target {
     let mut settings = json!({
         "host": "localhost", "port": port, "scheme": "http", "account": ACCOUNT, "key": KEY, "container": container.name,
     });
@@ -42,19 +41,11 @@ fn open(container: &Container, port: u16, change: impl FnOnce(&mut Value)) -> Ta
 }
 
 /// A driver that reaches the server through a gate.
-async fn gated() -> (Container, Gate, Target) {
+pub async fn gated() -> (Container, Gate, Target) {
     let container = Container::start();
     let gate = Gate::start(container.address()).await;
     let target = open(&container, gate.address().port(), |_| {});
     (container, gate, target)
-}
-
-/// A driver that reaches the server through a proxy that breaks connections.
-async fn behind_proxy() -> (Container, FaultProxy, Target) {
-    let container = Container::start();
-    let proxy = FaultProxy::start(container.address()).await;
-    let target = open(&container, proxy.address().port(), |_| {});
-    (container, proxy, target)
 }
 
 #[tokio::test]

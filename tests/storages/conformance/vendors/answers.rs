@@ -1,0 +1,51 @@
+//! What answers mean: which of them say that an object is gone, that a name is taken.
+
+use stowage_http::body::Body;
+use stowage_storage::Kind;
+
+use super::{Vendor, length, path, start, stored};
+use crate::conformance::bodies::bytes;
+use crate::conformance::targets::{kind, object};
+
+pub async fn only_what_is_said_to_be_gone_is_missing_or_removed<V: Vendor>() {
+    for ([reading, removing], failure) in V::gone() {
+        let (scene, target, location) = stored::<V>(1).await;
+        scene.plan("download", 3, reading.clone());
+        let got = kind(target.get(&location, None, 1).await);
+        assert_eq!(got, Some(failure.unwrap_or(Kind::Missing)), "{reading:?}");
+        scene.plan(V::DELETE, 3, removing.clone());
+        assert_eq!(kind(target.backend.delete(&location).await), failure, "{removing:?}");
+        assert_eq!(scene.vendor.paths(), ["x"]);
+    }
+}
+
+/// What is found at the name before a session is begun: only what surely is not there leaves it free.
+pub async fn a_name_that_cannot_be_looked_up_is_left_alone<V: Vendor>() {
+    for (trouble, outcome) in V::looks() {
+        let (scene, target) = start::<V>().await;
+        scene.plan(V::SESSION[0], 3, trouble.clone());
+        let stored = target.put(&object("x"), Body::full(bytes(V::LARGE))).await;
+        let found = stored.map(|stored| stored.location["path"].clone()).map_err(|error| error.kind());
+        assert_eq!(found, outcome.map(|is_free| path("x", is_free)), "{trouble:?}");
+        target.assert_clean("after all").await;
+    }
+}
+
+pub async fn a_name_that_may_be_taken_is_left_alone<V: Vendor>() {
+    for (routes, trouble, failure) in V::conflicts() {
+        for route in routes {
+            let (scene, target) = start::<V>().await;
+            scene.plan(route, if failure == Some(Kind::Passing) { 3 } else { 1 }, trouble.clone());
+            let outcome = target.put(&object("x"), Body::full(bytes(length::<V>(route)))).await;
+            match failure {
+                Some(failure) => {
+                    assert_eq!(kind(outcome), Some(failure), "{route} {trouble:?}");
+                    target.assert_empty(route).await;
+                }
+                None => {
+                    assert_eq!(outcome.expect("stored").location["path"], path("x", false), "{route} {trouble:?}");
+                }
+            }
+        }
+    }
+}

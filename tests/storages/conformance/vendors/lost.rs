@@ -1,0 +1,80 @@
+//! Answers that are lost, sessions that end, bytes that are damaged.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use stowage_http::body::Body;
+use stowage_storage::{CHUNK_BYTES, Kind};
+
+use super::{Vendor, path, start, stored};
+use crate::conformance::bodies::{Frames, bytes};
+use crate::conformance::targets::{kind, object};
+use stowage_testing::trouble::Trouble;
+
+pub async fn a_lost_answer_is_found_out<V: Vendor>() {
+    for (route, length) in V::LOST {
+        for trouble in
+            [Trouble::LosesAnswer, Trouble::FailsAfter(500, Value::Null), Trouble::FailsAfter(503, Value::Null)]
+        {
+            let (scene, target) = start::<V>().await;
+            scene.plan(route, 1, trouble.clone());
+            let stored = target.put(&object("x"), Body::full(bytes(*length))).await.expect("stored");
+            assert_eq!(stored.location["path"], path("x", true), "its own was not known: {route} {trouble:?}");
+            assert!(target.read(&stored.location, *length).await == bytes(*length));
+            assert_eq!(scene.vendor.paths(), ["x"]);
+            target.assert_clean(route).await;
+            target.backend.delete(&stored.location).await.expect("removed");
+            target.assert_empty(route).await;
+        }
+    }
+}
+
+/// Every answer is lost, and then the storage cannot be asked: what was stored goes later.
+pub async fn what_is_in_doubt_is_removed_later<V: Vendor>() {
+    let (routes, asked) = V::DOUBTED;
+    for (route, length) in routes {
+        let (scene, target) = start::<V>().await;
+        scene.plan(route, 3, Trouble::LosesAnswer);
+        if *length >= V::LARGE {
+            scene.plan(V::SESSION[0], 1, V::nothing());
+        }
+        asked.iter().for_each(|route| scene.plan(route, 3, Trouble::Breaks));
+        assert_eq!(kind(target.put(&object("x"), Body::full(bytes(*length))).await), Some(Kind::Passing));
+        assert_eq!(scene.count(route), 3);
+        target.assert_empty("removed later").await;
+    }
+}
+
+pub async fn a_session_that_has_expired_is_passing<V: Vendor>() {
+    let (scene, target) = start::<V>().await;
+    let (vendor, length, mut frames) = (Arc::clone(&scene), 3 * CHUNK_BYTES, 0);
+    let body = Frames::new(bytes(length)).announcing(length as u64).watched(move || {
+        frames += 1;
+        if frames > 2 * (CHUNK_BYTES >> 16) + 10 {
+            vendor.vendor.expire_sessions();
+        }
+    });
+    let error = target.put(&object("x"), body.body()).await.expect_err("expired");
+    assert_eq!(error.kind(), Kind::Passing, "{error}");
+    target.assert_empty("expired").await;
+}
+
+pub async fn damaged_bytes_are_noticed_and_go<V: Vendor>() {
+    for (route, length) in V::DAMAGED {
+        let (scene, target) = start::<V>().await;
+        scene.plan(route, 1, Trouble::Damages);
+        let error = target.put(&object("x"), Body::full(bytes(*length))).await.expect_err("damaged");
+        assert_eq!(error.kind(), Kind::Refused, "{error}");
+        let told = error.to_string();
+        assert!(told.contains("content_hash_mismatch") || told.contains("other bytes"), "{told}");
+        target.assert_empty(route).await;
+    }
+}
+
+pub async fn what_kazoo_kept_is_a_location<V: Vendor>() {
+    let (_scene, target, mut location) = stored::<V>(3).await;
+    V::kazoo(&mut location);
+    assert_eq!(target.read(&location, 3).await, bytes(3));
+    target.backend.delete(&location).await.expect("removed");
+    target.assert_empty("removed").await;
+}

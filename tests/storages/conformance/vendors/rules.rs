@@ -1,0 +1,89 @@
+//! Tokens, repeats and refusals.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::Body;
+use stowage_storage::{Budget, Kind};
+
+use super::{Vendor, length, path, routes, start};
+use crate::conformance::around::Around;
+use crate::conformance::bodies::bytes;
+use crate::conformance::targets::{BUDGET, kind, object, try_open};
+use stowage_testing::trouble::Trouble;
+
+pub async fn a_grant_is_needed<V: Vendor>() {
+    for (settings, what) in [(json!({}), "is required"), (json!({"oauth_doc_id": 7}), "must be a text")] {
+        let opened = try_open(V::DRIVER, settings, &Around::default(), &Tasks::default(), &Budget::new(BUDGET));
+        let error = opened.expect_err("an error");
+        assert!(error.kind() == Kind::Settings && error.to_string().contains("oauth_doc_id"), "{error}");
+        assert!(error.to_string().contains(what) && error.to_string().contains("storage1"), "{error}");
+    }
+}
+
+pub async fn an_expired_token_is_renewed_once<V: Vendor>() {
+    for length in [10, V::LARGE] {
+        let (scene, target) = start::<V>().await;
+        let tokens = &scene.provider.tokens;
+        let stored = target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
+        tokens.expire();
+        assert!(target.read(&stored.location, length).await == bytes(length));
+        tokens.expire();
+        target.put(&object("y"), Body::full(bytes(length))).await.expect("stored");
+        tokens.expire();
+        target.backend.delete(&stored.location).await.expect("removed");
+        assert_eq!(tokens.asked(), 4);
+        tokens.revoke();
+        assert_eq!(kind(target.put(&object("z"), Body::full("x")).await), Some(Kind::Refused));
+        assert_eq!(scene.vendor.paths(), ["y"]);
+    }
+}
+
+pub async fn what_passes_is_tried_again<V: Vendor>() {
+    for trouble in [V::busy(), V::too_many(1), V::unavailable(), Trouble::Breaks] {
+        let (scene, target) = start::<V>().await;
+        for length in [10, V::LARGE] {
+            let name = length.to_string();
+            routes::<V>(length).iter().for_each(|route| scene.plan(route, 1, trouble.clone()));
+            let stored = target.put(&object(&name), Body::full(bytes(length))).await.expect("stored");
+            assert_eq!(stored.location["path"], path(&name, true), "{trouble:?}");
+            scene.plan("download", 1, trouble.clone());
+            assert!(target.read(&stored.location, length).await == bytes(length));
+            scene.plan(V::DELETE, 1, trouble.clone());
+            target.backend.delete(&stored.location).await.expect("removed");
+        }
+        target.assert_empty(&format!("{trouble:?}")).await;
+    }
+}
+
+pub async fn what_does_not_pass_in_time_is_told_as_passing<V: Vendor>() {
+    for length in [10, V::LARGE] {
+        for route in routes::<V>(length) {
+            let (scene, target) = start::<V>().await;
+            scene.plan(route, 3, V::busy());
+            let error = target.put(&object("x"), Body::full(bytes(length))).await.expect_err("an error");
+            assert_eq!(error.kind(), Kind::Passing, "{route}: {error}");
+            assert!(error.to_string().contains(V::BUSY), "{error}");
+            let before = scene.count(route);
+            scene.plan(route, 1, V::too_many(300));
+            let error = target.put(&object("x"), Body::full(bytes(length))).await.expect_err("an error");
+            assert_eq!((error.kind(), error.retry_after()), (Kind::Passing, Some(Duration::from_secs(300))));
+            assert_eq!(scene.count(route) - before, 1, "a wait of 300 s");
+            target.assert_empty(route).await;
+        }
+    }
+}
+
+pub async fn a_real_refusal_is_not_repeated<V: Vendor>() {
+    let (trouble, routes, words) = V::full();
+    for route in routes {
+        let (scene, target) = start::<V>().await;
+        scene.plan(route, 9, trouble.clone());
+        let refused = target.put(&object("x"), Body::full(bytes(length::<V>(route)))).await.expect_err("refused");
+        assert_eq!(refused.kind(), Kind::Refused);
+        assert!(refused.to_string().ends_with(words), "{refused}");
+        assert_eq!(scene.count(route), 1);
+        target.assert_empty("refused").await;
+    }
+}
