@@ -64,6 +64,13 @@ impl RawClient {
     pub fn reset(self) -> io::Result<()> {
         self.stream.set_zero_linger()
     }
+
+    /// Closes, with or without a reset.
+    pub fn leave(self, reset: bool) {
+        if reset {
+            self.reset().expect("a socket option");
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {

@@ -263,7 +263,14 @@ impl Connection {
 
     /// Closes with a reset.
     pub fn reset(self) {
-        self.stream.set_zero_linger().expect("a socket option");
+        self.leave(true);
+    }
+
+    /// Closes, with or without a reset.
+    pub fn leave(self, reset: bool) {
+        if reset {
+            self.stream.set_zero_linger().expect("a socket option");
+        }
     }
 
     async fn fill(&mut self) -> io::Result<usize> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Setup, World, assert_refusal, get};
+use super::{Setup, World, answered, assert_refusal, get};
 use stowage_testing::upstream::soon;
 
 #[tokio::test]
@@ -29,11 +29,9 @@ async fn answers_that_contradict_themselves_are_not_passed_on() {
         "garbage\r\n\r\n",
         "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\r\n\r\n",
     ] {
-        let mut client = world.client().await;
-        client.send(get("/db/doc")).await.expect("sent");
-        let (mut connection, _) = world.upstream.request().await;
+        let (mut client, mut connection, _) = world.ask(get("/db/doc")).await;
         connection.send(head).await;
-        let got = soon("an answer", client.response()).await.expect("an answer");
+        let got = answered(&mut client).await;
         assert!(matches!(got.status, 502 | 504), "{head:?}: {got:?}");
         assert_refusal(&got, got.status);
         // The connection is not used again.
@@ -48,14 +46,12 @@ async fn a_head_that_is_too_large_or_cut_is_a_failure() {
     for answer in
         [large.as_str(), "", "HTT", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"]
     {
-        let mut client = world.client().await;
-        client.send(get("/db/doc")).await.expect("sent");
-        let (mut connection, _) = world.upstream.request().await;
+        let (mut client, mut connection, _) = world.ask(get("/db/doc")).await;
         connection.send(answer).await;
         if answer.len() < 9000 {
             drop(connection);
         }
-        let got = soon("an answer", client.response()).await.expect("an answer");
+        let got = answered(&mut client).await;
         assert_refusal(&got, 504);
     }
 }
@@ -72,17 +68,11 @@ async fn a_body_that_is_cut_breaks_the_clients_connection() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
     ] {
         for reset in [false, true] {
-            let mut client = world.client().await;
-            client.send(get("/db/doc")).await.expect("sent");
-            let (mut connection, _) = world.upstream.request().await;
+            let (mut client, mut connection, _) = world.ask(get("/db/doc")).await;
             connection.send(answer).await;
             let head = soon("a head", client.head()).await.expect("the head was whole");
             assert_eq!(head.status, 200, "{answer:?}");
-            if reset {
-                connection.reset()
-            } else {
-                drop(connection)
-            }
+            connection.leave(reset);
             let rest = soon("an end", client.rest()).await.unwrap_or_default();
             let rest = String::from_utf8(rest).expect("text");
             let whole = if answer.contains("chunked") { rest.ends_with("0\r\n\r\n") } else { rest.len() >= 10 };
@@ -94,9 +84,7 @@ async fn a_body_that_is_cut_breaks_the_clients_connection() {
 #[tokio::test]
 async fn a_body_to_the_end_of_the_connection_that_is_reset_is_no_whole_one() {
     let mut world = World::start().await;
-    let mut client = world.client().await;
-    client.send(get("/db/doc")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut client, mut connection, _) = world.ask(get("/db/doc")).await;
     connection.send("HTTP/1.1 200 OK\r\n\r\nabc").await;
     soon("a head", client.head()).await.expect("a head");
     assert_eq!(soon("a chunk", client.chunk()).await.expect("a chunk"), b"abc");
@@ -107,18 +95,16 @@ async fn a_body_to_the_end_of_the_connection_that_is_reset_is_no_whole_one() {
 #[tokio::test]
 async fn bytes_after_an_answer_are_not_the_next_answer() {
     let mut world = World::start().await;
-    let mut client = world.client().await;
-    client.send(get("/first")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut client, mut connection, _) = world.ask(get("/first")).await;
     connection
         .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
         .await;
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").text(), "ok");
+    assert_eq!(answered(&mut client).await.text(), "ok");
     client.send(get("/second")).await.expect("sent");
     let (mut second, seen) = world.upstream.request().await;
     assert_eq!(seen.target(), "/second");
     second.answer("200 OK", "good").await;
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").text(), "good");
+    assert_eq!(answered(&mut client).await.text(), "good");
     connection.closed().await;
 }
 
@@ -130,19 +116,15 @@ async fn a_connection_that_was_closed_while_idle_costs_nothing() {
         client.send(get("/db/doc")).await.expect("sent");
         let (mut connection, _) = world.upstream.request().await;
         connection.answer("200 OK", "{}\n").await;
-        assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
-        if reset {
-            connection.reset()
-        } else {
-            drop(connection)
-        }
+        assert_eq!(answered(&mut client).await.status, 200);
+        connection.leave(reset);
         world.quiet_upstream().await;
     }
     client.send("PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody").await.expect("sent");
     let (mut connection, seen) = world.upstream.request().await;
     assert_eq!(seen.body, b"body");
     connection.answer("201 Created", "{}\n").await;
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 201);
+    assert_eq!(answered(&mut client).await.status, 201);
 }
 
 /// Long enough idle that the upstream may be closing at the very moment of the next request.
@@ -151,11 +133,9 @@ const LONG_IDLE: Duration = Duration::from_millis(600);
 #[tokio::test]
 async fn a_read_that_meets_a_closing_connection_is_sent_once_more() {
     let mut world = World::start().await;
-    let mut client = world.client().await;
-    client.send(get("/first")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut client, mut connection, _) = world.ask(get("/first")).await;
     connection.answer("200 OK", "{}\n").await;
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+    assert_eq!(answered(&mut client).await.status, 200);
     // The pause is what the test is about.
     tokio::time::sleep(LONG_IDLE).await;
     client.send(get("/second")).await.expect("sent");
@@ -165,7 +145,7 @@ async fn a_read_that_meets_a_closing_connection_is_sent_once_more() {
     assert_eq!(first, second);
     // Once only.
     drop(connection);
-    assert_refusal(&soon("an answer", client.response()).await.expect("an answer"), 504);
+    assert_refusal(&answered(&mut client).await, 504);
     assert!(!world.upstream.has_more());
 }
 
@@ -179,17 +159,15 @@ async fn a_write_that_was_seen_is_never_sent_again() {
         "PUT /db HTTP/1.1\r\nHost: h\r\n\r\n",
         "COPY /db/doc HTTP/1.1\r\nHost: h\r\nDestination: b\r\n\r\n",
     ] {
-        let mut client = world.client().await;
-        client.send(get("/first")).await.expect("sent");
-        let (mut connection, _) = world.upstream.request().await;
+        let (mut client, mut connection, _) = world.ask(get("/first")).await;
         connection.answer("200 OK", "{}\n").await;
-        assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+        assert_eq!(answered(&mut client).await.status, 200);
         // The pause is what the test is about.
         tokio::time::sleep(LONG_IDLE).await;
         client.send(request).await.expect("sent");
         connection.request().await;
         drop(connection);
-        let got = soon("an answer", client.response()).await.expect("an answer");
+        let got = answered(&mut client).await;
         assert_refusal(&got, 504);
         assert!(!world.upstream.has_more(), "{request:?} was sent twice");
     }

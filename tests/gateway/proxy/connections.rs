@@ -1,16 +1,14 @@
 //! Connections are kept where HTTP allows it, on both sides, and one request is answered after the other.
 
-use super::{OK, World, exchange, get};
+use super::{OK, World, answered, exchange, get};
 use stowage_testing::upstream::soon;
 
 #[tokio::test]
 async fn both_sides_keep_their_connection() {
     let mut world = World::start().await;
-    let mut client = world.client().await;
-    client.send(get("/first")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut client, mut connection, _) = world.ask(get("/first")).await;
     connection.answer("200 OK", "{}\n").await;
-    soon("an answer", client.response()).await.expect("an answer");
+    answered(&mut client).await;
     for target in ["/a", "/b", "/c"] {
         assert_eq!(exchange(&mut client, &mut connection, target).await.status, 200);
     }
@@ -34,19 +32,17 @@ async fn pipelined_requests_are_answered_in_order() {
     assert_eq!(connection.request().await.target(), "/3");
     connection.answer("200 OK", "three").await;
     for text in ["one", "two", "three"] {
-        assert_eq!(soon("an answer", client.response()).await.expect("an answer").text(), text);
+        assert_eq!(answered(&mut client).await.text(), text);
     }
 }
 
 #[tokio::test]
 async fn a_client_that_wants_its_connection_closed_gets_that_and_the_upstream_keeps_its_own() {
     let mut world = World::start().await;
-    let mut client = world.client().await;
-    client.send("GET /1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.expect("sent");
-    let (mut connection, seen) = world.upstream.request().await;
+    let (mut client, mut connection, seen) = world.ask("GET /1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
     assert!(!seen.has("connection"), "{seen:?}");
     connection.answer("200 OK", "{}\n").await;
-    let got = soon("an answer", client.response()).await.expect("an answer");
+    let got = answered(&mut client).await;
     assert_eq!((got.header("connection"), got.text().as_str()), (Some("close"), "{}\n"));
     assert_eq!(soon("the end", client.rest()).await.expect("a clean end"), b"");
     let mut client = world.client().await;
@@ -61,7 +57,7 @@ async fn an_upstream_that_closes_does_not_close_the_clients_connection() {
         client.send(get(target)).await.expect("sent");
         let (mut connection, _) = world.upstream.request().await;
         connection.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
-        let got = soon("an answer", client.response()).await.expect("an answer");
+        let got = answered(&mut client).await;
         assert_eq!((got.text().as_str(), got.header("connection")), ("ok", None));
         connection.closed().await;
     }
@@ -71,13 +67,11 @@ async fn an_upstream_that_closes_does_not_close_the_clients_connection() {
 async fn old_clients_get_what_they_can_read() {
     let mut world = World::start().await;
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
-    let mut client = world.client().await;
-    client.send("GET /db HTTP/1.0\r\n\r\n").await.expect("sent");
-    let (mut connection, seen) = world.upstream.request().await;
+    let (mut client, mut connection, seen) = world.ask("GET /db HTTP/1.0\r\n\r\n").await;
     assert_eq!(seen.line, "GET /db HTTP/1.1");
     assert_eq!(seen.all("host"), [world.upstream.url().trim_start_matches("http://")], "CouchDB's own name");
     connection.send(chunked).await;
-    let got = soon("an answer", client.response()).await.expect("an answer");
+    let got = answered(&mut client).await;
     assert_eq!((got.version.as_str(), got.text().as_str()), ("HTTP/1.0", "abc"), "to the end of the connection");
     assert_eq!(got.header("transfer-encoding"), None);
 
@@ -92,7 +86,7 @@ async fn old_clients_get_what_they_can_read() {
         assert!(!seen.has("connection"));
         connection.send(OK).await;
         world.upstream.keep(connection);
-        let got = soon("an answer", client.response()).await.expect("an answer");
+        let got = answered(&mut client).await;
         assert_eq!(got.header("connection").map(str::to_ascii_lowercase).as_deref(), Some("keep-alive"));
     }
     let (_, got) = world.pass("GET /db HTTP/1.0\r\n\r\n", OK).await;

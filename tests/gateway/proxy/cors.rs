@@ -1,8 +1,7 @@
 //! Scripts of other origins see of the gateway's own answers what CouchDB lets them see of its own.
 
-use super::{World, get};
+use super::{World, answered, get};
 use stowage_testing::raw::RawResponse;
-use stowage_testing::upstream::soon;
 
 /// What CouchDB adds for an origin that it knows (`chttpd_cors:headers`).
 const RULES: &str = "Access-Control-Allow-Origin: https://app.example\r\nAccess-Control-Allow-Credentials: true\r\n\
@@ -35,7 +34,7 @@ async fn own_answer(world: &mut World, origin: &str, says: &str, asked: usize) -
         assert!(!seen.has("authorization"), "{seen:?}");
         connection.send(couchdb(says)).await;
     }
-    let answer = soon("an answer", client.response()).await.expect("an answer");
+    let answer = answered(&mut client).await;
     assert_eq!(answer.status, 504, "{answer:?}");
     drop(silent);
     answer
@@ -77,7 +76,7 @@ async fn a_request_without_an_origin_costs_no_question() {
     let mut client = world.client().await;
     client.send(get("/db/doc")).await.expect("sent");
     let (silent, _) = world.upstream.request().await;
-    let answer = soon("an answer", client.response()).await.expect("an answer");
+    let answer = answered(&mut client).await;
     assert_eq!((answer.status, rules(&answer)), (504, (None, None, false)));
     drop(silent);
     assert!(!world.upstream.has_more());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{OK, World, assert_refusal, get};
+use super::{OK, World, answered, assert_refusal, get};
 use stowage_testing::upstream::{Upstream, soon};
 
 /// Every deadline on silence is this short.
@@ -39,10 +39,8 @@ async fn a_head_a_byte_at_a_time_is_cut_off() {
 async fn an_upstream_that_says_nothing_is_answered_for() {
     let mut world = World::with(&SHORT).await;
     for request in [get("/db/doc"), "PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody".to_owned()] {
-        let mut client = world.client().await;
-        client.send(request).await.expect("sent");
-        let (connection, _) = world.upstream.request().await;
-        let got = soon("an answer", client.response()).await.expect("an answer");
+        let (mut client, connection, _) = world.ask(request).await;
+        let got = answered(&mut client).await;
         assert_refusal(&got, 504);
         connection.closed().await;
     }
@@ -56,12 +54,11 @@ async fn a_request_with_a_body_waits_no_longer_than_one_without() {
     let mut waits = Vec::new();
     for framing in ["Content-Length: 4\r\n\r\nbody", "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"] {
         for method in ["PUT", "POST"] {
-            let mut client = world.client().await;
-            client.send(format!("{method} /db/doc HTTP/1.1\r\nHost: h\r\n{framing}")).await.expect("sent");
-            let (connection, _) = world.upstream.request().await;
+            let (mut client, connection, _) =
+                world.ask(format!("{method} /db/doc HTTP/1.1\r\nHost: h\r\n{framing}")).await;
             let began = Instant::now();
             waits.push(async move {
-                let got = soon("an answer", client.response()).await.expect("an answer");
+                let got = answered(&mut client).await;
                 assert_refusal(&got, 504);
                 drop(connection);
                 began.elapsed()
@@ -103,7 +100,7 @@ async fn what_takes_long_to_think_about_may_take_long() {
     tokio::time::sleep(PAUSE).await;
     for (target, client, connection) in &mut thinking {
         connection.answer("200 OK", "{}\n").await;
-        assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200, "{target}");
+        assert_eq!(answered(client).await.status, 200, "{target}");
     }
 }
 
@@ -124,7 +121,7 @@ async fn an_upstream_that_does_not_read_is_answered_for() {
     connection.head().await;
     drop(soon("the body to be taken or refused", &mut sending).await);
     drop(sending);
-    let got = soon("an answer", client.response()).await.expect("an answer");
+    let got = answered(&mut client).await;
     assert_refusal(&got, 504);
     drop(client);
     world.gateway.stop().await;
@@ -137,9 +134,7 @@ async fn an_answer_that_stops_in_the_middle_is_broken_off() {
         "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
     ] {
-        let mut client = world.client().await;
-        client.send(get("/db/_changes")).await.expect("sent");
-        let (mut connection, _) = world.upstream.request().await;
+        let (mut client, mut connection, _) = world.ask(get("/db/_changes")).await;
         connection.send(answer).await;
         let got = soon("a broken answer", client.response()).await.expect("a head");
         assert_eq!((got.status, got.text().as_str(), got.complete), (200, "half", false));
@@ -154,7 +149,7 @@ async fn a_client_that_stops_in_the_middle_is_told_and_closed() {
         let mut client = world.client().await;
         client.send(format!("PUT /db/doc HTTP/1.1\r\nHost: h\r\n{framing}")).await.expect("sent");
         let connection = world.upstream.accept().await;
-        let got = soon("an answer", client.response()).await.expect("an answer");
+        let got = answered(&mut client).await;
         assert_refusal(&got, 400);
         assert_eq!(soon("an end", client.rest()).await.unwrap_or_default(), b"");
         let seen = connection.closed().await.escape_ascii().to_string();
@@ -165,9 +160,7 @@ async fn a_client_that_stops_in_the_middle_is_told_and_closed() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off() {
     let mut world = World::with(&SHORT).await;
-    let mut client = world.client().await;
-    client.send(get("/db/doc")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (client, mut connection, _) = world.ask(get("/db/doc")).await;
     connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     while connection.try_send(&chunk).await.is_ok() {}
@@ -187,9 +180,7 @@ async fn feeds_may_be_silent() {
         "/db/_changes?filter=app/rare",
         "/db/_design/x/_view/y?key=1",
     ] {
-        let mut client = world.client().await;
-        client.send(get(target)).await.expect("sent");
-        let (connection, _) = world.upstream.request().await;
+        let (client, connection, _) = world.ask(get(target)).await;
         feeds.push((target, client, connection));
     }
     // The pauses are what the test is about.

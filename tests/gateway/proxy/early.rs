@@ -1,7 +1,7 @@
 //! Answers that come before the request has ended, and clients that wait to be asked.
 
-use super::{OK, World, get};
-use stowage_testing::upstream::soon;
+use super::{OK, World, answered, get};
+use stowage_testing::upstream::{Connection, soon};
 
 const CONFLICT: &str = "HTTP/1.1 409 Conflict\r\nContent-Length: 22\r\n\r\n{\"error\":\"conflict\"}\r\n";
 const REASON: &str = "{\"error\":\"conflict\"}\r\n";
@@ -19,6 +19,18 @@ enum End {
     Resets,
 }
 
+/// The upstream reads a head and answers; then it ends, or gives its connection.
+async fn refuse(world: &mut World, end: End) -> Option<Connection> {
+    let mut connection = world.upstream.accept().await;
+    connection.head().await;
+    connection.send(CONFLICT).await;
+    if end == End::Reads {
+        return Some(connection);
+    }
+    connection.leave(end == End::Resets);
+    None
+}
+
 #[tokio::test]
 async fn a_client_that_sends_on_sees_the_early_answer() {
     let mut world = World::start().await;
@@ -27,20 +39,7 @@ async fn a_client_that_sends_on_sees_the_early_answer() {
         let mut client = world.client().await;
         client.send(put(LARGE, "")).await.expect("sent");
         client.send(&body[..100_000]).await.expect("sent");
-        let mut connection = world.upstream.accept().await;
-        connection.head().await;
-        connection.send(CONFLICT).await;
-        let reading = match end {
-            End::Reads => Some(tokio::spawn(connection.closed())),
-            End::Closes => {
-                drop(connection);
-                None
-            }
-            End::Resets => {
-                connection.reset();
-                None
-            }
-        };
+        let reading = refuse(&mut world, end).await.map(|connection| tokio::spawn(connection.closed()));
         soon("the rest to be taken", client.send(&body[100_000..]))
             .await
             .unwrap_or_else(|error| panic!("{end:?}: {error}"));
@@ -61,20 +60,7 @@ async fn a_client_that_looks_sees_the_early_answer_at_once() {
         let mut client = world.client().await;
         client.send(put(LARGE, "")).await.expect("sent");
         client.send(vec![b'x'; 100_000]).await.expect("sent");
-        let mut connection = world.upstream.accept().await;
-        connection.head().await;
-        connection.send(CONFLICT).await;
-        let kept = match end {
-            End::Reads => Some(connection),
-            End::Closes => {
-                drop(connection);
-                None
-            }
-            End::Resets => {
-                connection.reset();
-                None
-            }
-        };
+        let kept = refuse(&mut world, end).await;
         let got = soon("an answer", client.response()).await.unwrap_or_else(|error| panic!("{end:?}: {error}"));
         assert_eq!((got.status, got.complete), (409, true), "{end:?}");
         drop((client, kept));
@@ -87,17 +73,14 @@ async fn the_next_request_follows_an_early_answer_on_the_same_connection() {
     let mut world = World::start().await;
     let mut client = world.client().await;
     client.send(put(LARGE, "")).await.expect("sent");
-    let mut connection = world.upstream.accept().await;
-    connection.head().await;
-    connection.send(CONFLICT).await;
-    let reading = tokio::spawn(connection.closed());
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 409);
+    let reading = tokio::spawn(refuse(&mut world, End::Reads).await.expect("a connection").closed());
+    assert_eq!(answered(&mut client).await.status, 409);
     client.send(vec![b'x'; LARGE]).await.expect("sent");
     client.send(get("/next")).await.expect("sent");
     let (mut connection, seen) = world.upstream.request().await;
     assert_eq!(seen.target(), "/next", "on a new connection: the old one was in the middle of a request");
     connection.send(OK).await;
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+    assert_eq!(answered(&mut client).await.status, 200);
     drop(client);
     soon("the upstream's connection to close", reading).await.expect("no panic");
 }
@@ -114,7 +97,7 @@ async fn a_client_that_waits_is_told_to_go_on() {
         assert_eq!((seen.body.as_slice(), seen.has("expect")), (&b"body"[..], false));
         connection.answer("201 Created", "{}\n").await;
         world.upstream.keep(connection);
-        assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 201);
+        assert_eq!(answered(&mut client).await.status, 201);
     }
 }
 
@@ -123,12 +106,10 @@ async fn a_client_that_waits_is_told_that_it_is_refused() {
     let mut world = World::start().await;
     let mut client = world.client().await;
     client.send(put(LARGE, "Expect: 100-continue\r\n")).await.expect("sent");
-    let mut connection = world.upstream.accept().await;
-    connection.head().await;
-    connection.send(CONFLICT).await;
-    let mut got = soon("an answer", client.response()).await.expect("an answer");
+    let _connection = refuse(&mut world, End::Reads).await;
+    let mut got = answered(&mut client).await;
     if got.status == 100 {
-        got = soon("an answer", client.response()).await.expect("an answer");
+        got = answered(&mut client).await;
     }
     assert_eq!(got.status, 409);
     let refused = "PUT / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";

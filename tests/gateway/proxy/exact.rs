@@ -1,6 +1,6 @@
 //! Requests and answers arrive as they were sent.
 
-use super::{OK, World, get};
+use super::{OK, World, answered, get};
 use stowage_testing::upstream::{Upstream, soon};
 
 #[tokio::test]
@@ -139,12 +139,10 @@ async fn an_older_upstream_does_not_make_the_gateway_older() {
     let mut world = World::start().await;
     let (_, got) = world.pass(get("/"), "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nab").await;
     assert_eq!((got.version.as_str(), got.text().as_str()), ("HTTP/1.1", "ab"), "RFC 9110 section 6.2");
-    let mut client = world.client().await;
-    client.send(get("/")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut client, mut connection, _) = world.ask(get("/")).await;
     connection.send("HTTP/1.0 200 OK\r\n\r\nto the end").await;
     drop(connection);
-    let got = soon("an answer", client.response()).await.expect("an answer");
+    let got = answered(&mut client).await;
     assert_eq!((got.version.as_str(), got.text().as_str(), got.complete), ("HTTP/1.1", "to the end", true));
     assert_eq!(got.header("transfer-encoding"), Some("chunked"), "the end is told from a break");
 }
@@ -172,9 +170,7 @@ async fn methods_and_their_bodies_pass() {
 #[tokio::test]
 async fn answers_without_a_body_keep_their_headers_and_the_connection() {
     let mut world = World::start().await;
-    let mut client = world.client().await;
-    client.send("HEAD /db/doc HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut client, mut connection, _) = world.ask("HEAD /db/doc HTTP/1.1\r\nHost: h\r\n\r\n").await;
     connection.send("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nETag: \"1-a\"\r\n\r\n").await;
     let got = soon("a head", client.head()).await.expect("a head");
     assert_eq!((got.status, got.header("content-length"), got.header("etag")), (200, Some("1234"), Some("\"1-a\"")));

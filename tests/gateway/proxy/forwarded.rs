@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::tls::{Secured, open};
-use super::{OK, RawClient, World};
+use super::{OK, RawClient, World, answered};
 use stowage_testing::gateway::{Setup, json as parsed};
-use stowage_testing::upstream::{Connection, Seen, soon};
+use stowage_testing::upstream::{Connection, Seen};
 
 /// What a client would like CouchDB to believe.
 const SAID: &str = "X-Forwarded-For: 1.1.1.1\r\nx-forwarded-for: 2.2.2.2, 3.3.3.3\r\nX-Forwarded-Proto: https\r\n\
@@ -71,7 +71,7 @@ async fn over_tls(secured: &mut Secured, more: &str) -> Seen {
     let (mut connection, seen): (Connection, Seen) = secured.world.upstream.request().await;
     connection.send(OK).await;
     secured.world.upstream.keep(connection);
-    soon("an answer", client.response()).await.expect("an answer");
+    answered(&mut client).await;
     seen
 }
 

@@ -1,6 +1,6 @@
 //! One request in is one request out: nothing hides in a body, and no two framings travel together.
 
-use super::{OK, World, assert_refusal, get};
+use super::{OK, World, answered, assert_refusal, get};
 use stowage_testing::upstream::soon;
 
 #[tokio::test]
@@ -113,11 +113,9 @@ async fn a_length_beside_chunks_is_refused() {
         }
     }
     // The same in the second request of a connection, and in pieces.
-    let mut client = world.client().await;
-    client.send(get("/first")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut client, mut connection, _) = world.ask(get("/first")).await;
     connection.send(OK).await;
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+    assert_eq!(answered(&mut client).await.status, 200);
     for piece in [
         "PUT /se",
         "cond HTTP/1.1\r\nHost: h\r\nTransfer-Enco",
@@ -127,7 +125,7 @@ async fn a_length_beside_chunks_is_refused() {
         client.send(piece).await.expect("sent");
         tokio::task::yield_now().await;
     }
-    assert_refusal(&soon("an answer", client.response()).await.expect("an answer"), 400);
+    assert_refusal(&answered(&mut client).await, 400);
     assert!(!world.upstream.has_more());
 }
 
@@ -144,12 +142,12 @@ async fn a_length_in_the_body_before_is_no_length_of_the_next_request() {
     let mut connection = world.upstream.accept().await;
     connection.head().await;
     connection.send("HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n").await;
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 409);
+    assert_eq!(answered(&mut client).await.status, 409);
     client.send(format!("{body}{second}")).await.expect("sent");
     let (mut connection, seen) = world.upstream.request().await;
     assert_eq!((seen.target(), seen.body.as_slice()), ("/2", &b"body"[..]));
     connection.send(OK).await;
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+    assert_eq!(answered(&mut client).await.status, 200);
 }
 
 #[tokio::test]
@@ -161,7 +159,7 @@ async fn broken_chunks_end_the_request() {
             .send(smuggling("Transfer-Encoding: chunked", &format!("{body}{}", get("/smuggled"))))
             .await
             .expect("sent");
-        let got = soon("an answer", client.response()).await.expect("an answer");
+        let got = answered(&mut client).await;
         assert_refusal(&got, 400);
         // The upstream may have seen the beginning, but never an end.
         if let Some(connection) = world.upstream.try_accept() {
@@ -182,15 +180,13 @@ async fn one_framing_that_is_clear_is_passed_on_as_one() {
         // A bare line feed ends a line (RFC 9112 section 2.2): read as such, and sent on as CR LF.
         ("POST /first HTTP/1.1\nHost: h\nContent-Length: 4\n\nbody".to_owned(), "body"),
     ] {
-        let mut client = world.client().await;
-        client.send(format!("{request}{}", get("/second"))).await.expect("sent");
-        let (mut connection, seen) = world.upstream.request().await;
+        let (mut client, mut connection, seen) = world.ask(format!("{request}{}", get("/second"))).await;
         assert_eq!((seen.target(), seen.body.as_slice()), ("/first", body.as_bytes()), "{request:?}");
         connection.send(OK).await;
-        assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+        assert_eq!(answered(&mut client).await.status, 200);
         assert_eq!(connection.request().await.target(), "/second");
         connection.send(OK).await;
-        assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+        assert_eq!(answered(&mut client).await.status, 200);
         drop(connection);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{OK, World, assert_refusal, get};
+use super::{OK, World, answered, assert_refusal, get};
 use stowage_testing::upstream::soon;
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn requests_beyond_the_limit_are_shed_until_others_have_ended() {
     let (mut to_third, seen) = world.upstream.request().await;
     assert_eq!(seen.target(), "/third");
     to_third.send(OK).await;
-    assert_eq!(soon("an answer", third.response()).await.expect("an answer").status, 200);
+    assert_eq!(answered(&mut third).await.status, 200);
     drop(second);
     to_second.closed().await;
     world.gateway.stop().await;
@@ -64,18 +64,14 @@ async fn requests_beyond_the_limit_are_shed_until_others_have_ended() {
 #[tokio::test]
 async fn connections_beyond_the_limit_wait() {
     let mut world = World::with(&[("limits.connections", "2")]).await;
-    let mut first = world.client().await;
-    first.send(get("/first")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut first, mut connection, _) = world.ask(get("/first")).await;
     connection.send(OK).await;
     world.upstream.keep(connection);
-    assert_eq!(soon("an answer", first.response()).await.expect("an answer").status, 200);
-    let mut second = world.client().await;
-    second.send(get("/second")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    assert_eq!(answered(&mut first).await.status, 200);
+    let (mut second, mut connection, _) = world.ask(get("/second")).await;
     connection.send(OK).await;
     world.upstream.keep(connection);
-    assert_eq!(soon("an answer", second.response()).await.expect("an answer").status, 200);
+    assert_eq!(answered(&mut second).await.status, 200);
 
     let mut third = world.client().await;
     third.send(get("/third")).await.expect("sent");
@@ -85,5 +81,5 @@ async fn connections_beyond_the_limit_wait() {
     let mut connection = world.upstream.accept().await;
     assert_eq!(connection.request().await.target(), "/third");
     connection.send(OK).await;
-    assert_eq!(soon("an answer", third.response()).await.expect("an answer").status, 200);
+    assert_eq!(answered(&mut third).await.status, 200);
 }

@@ -17,6 +17,8 @@ mod shutdown;
 mod streaming;
 mod tls;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use stowage_testing::gateway::{Running, Setup};
 use stowage_testing::raw::{RawClient, RawResponse};
 use stowage_testing::upstream::{Connection, Seen, Upstream, soon};
@@ -48,6 +50,14 @@ impl World {
 
     async fn client(&self) -> RawClient {
         RawClient::connect(self.gateway.address).await.expect("the gateway accepts")
+    }
+
+    /// Sends a request on a new connection; gives that, and the upstream's with what came on it.
+    async fn ask(&mut self, request: impl AsRef<[u8]>) -> (RawClient, Connection, Seen) {
+        let mut client = self.client().await;
+        client.send(request).await.expect("sent");
+        let (connection, seen) = self.upstream.request().await;
+        (client, connection, seen)
     }
 
     /// Sends bytes on a new connection and gives what the upstream sees and answers with `answer`, and what comes back.
@@ -95,12 +105,17 @@ fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: couch.example:5984\r\n\r\n")
 }
 
+/// What is answered.
+async fn answered<S: AsyncRead + AsyncWrite + Unpin>(client: &mut RawClient<S>) -> RawResponse {
+    soon("an answer", client.response()).await.expect("an answer")
+}
+
 /// The answer of one exchange on connections that are open already.
 async fn exchange(client: &mut RawClient, connection: &mut Connection, target: &str) -> RawResponse {
     client.send(get(target)).await.expect("sent");
     assert_eq!(connection.request().await.target(), target);
     connection.answer("200 OK", "{}\n").await;
-    soon("an answer", client.response()).await.expect("an answer")
+    answered(client).await
 }
 
 /// Whether the answer is a refusal in CouchDB's form.

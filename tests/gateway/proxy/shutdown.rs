@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use super::{OK, World, get};
+use super::{OK, World, answered, get};
 use stowage_testing::gateway::exchange;
 use stowage_testing::upstream::soon;
 
@@ -27,7 +27,7 @@ async fn running_requests_end_and_everything_else_is_closed() {
     idle.send(get("/idle")).await.expect("sent");
     let (mut connection, _) = world.upstream.request().await;
     connection.send(OK).await;
-    soon("an answer", idle.response()).await.expect("an answer");
+    answered(&mut idle).await;
     world.upstream.keep(connection);
 
     let mut waiting = world.client().await;
@@ -51,12 +51,12 @@ async fn running_requests_end_and_everything_else_is_closed() {
     assert!(!stopping.is_finished());
 
     first.answer("200 OK", "late").await;
-    let got = soon("an answer", waiting.response()).await.expect("an answer");
+    let got = answered(&mut waiting).await;
     assert_eq!((got.text().as_str(), got.header("connection"), got.complete), ("late", Some("close"), true));
     uploading.send("half").await.expect("sent");
     assert_eq!(second.bytes(8).await, b"halfhalf");
     second.answer("201 Created", "{}\n").await;
-    assert_eq!(soon("an answer", uploading.response()).await.expect("an answer").status, 201);
+    assert_eq!(answered(&mut uploading).await.status, 201);
     assert_eq!(soon("the gateway to stop", stopping).await.expect("no panic"), 0);
     refused(admin).await;
 }
@@ -64,9 +64,7 @@ async fn running_requests_end_and_everything_else_is_closed() {
 #[tokio::test]
 async fn what_outlives_the_drain_is_cut_and_counted() {
     let mut world = World::with(&[("timeouts.drain", "300ms")]).await;
-    let mut waiting = world.client().await;
-    waiting.send(get("/waiting")).await.expect("sent");
-    let (connection, _) = world.upstream.request().await;
+    let (mut waiting, connection, _) = world.ask(get("/waiting")).await;
     let mut reading = world.client().await;
     reading.send(get("/reading")).await.expect("sent");
     let (mut second, _) = world.upstream.request().await;
@@ -84,15 +82,13 @@ async fn what_outlives_the_drain_is_cut_and_counted() {
 async fn a_full_gateway_stops_too() {
     let mut world = World::with(&[("limits.connections", "1"), ("timeouts.drain", "20s")]).await;
     let address = world.gateway.address;
-    let mut client = world.client().await;
-    client.send(get("/waiting")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut client, mut connection, _) = world.ask(get("/waiting")).await;
     let mut next = world.client().await;
     let stopping = tokio::spawn(world.gateway.app.stop());
     refused(address).await;
     assert_eq!(soon("the next one to be closed", next.rest()).await.unwrap_or_default(), b"");
     connection.send(OK).await;
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+    assert_eq!(answered(&mut client).await.status, 200);
     assert_eq!(soon("the gateway to stop", stopping).await.expect("no panic"), 0);
 }
 
@@ -117,7 +113,7 @@ async fn a_feed_that_would_never_end_ends_with_the_drain() {
     let (_unanswered, _) = world.upstream.request().await;
 
     let stopping = tokio::spawn(world.gateway.app.stop());
-    let answer = soon("an answer", poll.response()).await.expect("an answer");
+    let answer = answered(&mut poll).await;
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(soon("the gateway to stop", stopping).await.expect("no panic"), 0, "nothing had to be cut off");
 }

@@ -6,15 +6,13 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::{OK, Setup, World, get};
+use super::{OK, Setup, World, answered, get};
 use stowage_testing::upstream::{Upstream, soon};
 
 #[tokio::test]
 async fn each_line_of_a_feed_arrives_before_the_next_is_sent() {
     let mut world = World::start().await;
-    let mut client = world.client().await;
-    client.send(get("/db/_changes?feed=continuous")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut client, mut connection, _) = world.ask(get("/db/_changes?feed=continuous")).await;
     connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     assert_eq!(soon("a head", client.head()).await.expect("a head").status, 200);
     for number in 0..50 {
@@ -62,7 +60,7 @@ async fn each_part_of_a_request_arrives_before_the_next_is_sent() {
     client.send("0\r\n\r\n").await.expect("sent");
     assert_eq!(connection.bytes(5).await, b"0\r\n\r\n");
     connection.send(OK).await;
-    assert_eq!(soon("an answer", client.response()).await.expect("an answer").status, 200);
+    assert_eq!(answered(&mut client).await.status, 200);
 }
 
 /// How long a peer must take nothing until it counts as full.
@@ -103,9 +101,7 @@ async fn a_request_waits_for_an_upstream_that_does_not_read() {
 #[tokio::test]
 async fn an_answer_waits_for_a_client_that_does_not_read() {
     let mut world = World::start().await;
-    let mut client = world.client().await;
-    client.send(get("/db/doc")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (client, mut connection, _) = world.ask(get("/db/doc")).await;
     connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 256 << 20)).await;
     let chunk = vec![b'x'; 256 << 10];
     let mut taken = 0;
@@ -122,26 +118,14 @@ async fn a_client_that_goes_away_takes_the_upstreams_request_with_it() {
     // Of a client without its half of the connection CouchDB waits for a while as well.
     let mut world = World::with(&[("timeouts.request_head", "500ms")]).await;
     for reset in [false, true] {
-        let mut before = world.client().await;
-        before.send(get("/db/_changes?feed=longpoll")).await.expect("sent");
-        let (connection, _) = world.upstream.request().await;
-        if reset {
-            before.reset().expect("reset")
-        } else {
-            drop(before)
-        }
+        let (before, connection, _) = world.ask(get("/db/_changes?feed=longpoll")).await;
+        before.leave(reset);
         connection.closed().await;
 
-        let mut within = world.client().await;
-        within.send(get("/db/_changes?feed=continuous")).await.expect("sent");
-        let (mut connection, _) = world.upstream.request().await;
+        let (mut within, mut connection, _) = world.ask(get("/db/_changes?feed=continuous")).await;
         connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\n\r\n").await;
         soon("a head", within.head()).await.expect("a head");
-        if reset {
-            within.reset().expect("reset")
-        } else {
-            drop(within)
-        }
+        within.leave(reset);
         connection.closed().await;
 
         let mut sending = world.client().await;
@@ -149,11 +133,7 @@ async fn a_client_that_goes_away_takes_the_upstreams_request_with_it() {
         let mut connection = world.upstream.accept().await;
         connection.head().await;
         assert_eq!(connection.bytes(4).await, b"half");
-        if reset {
-            sending.reset().expect("reset")
-        } else {
-            drop(sending)
-        }
+        sending.leave(reset);
         assert_eq!(connection.closed().await, b"");
     }
     world.gateway.stop().await;

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{OK, World, get};
+use super::{OK, World, answered, get};
 use stowage_testing::certs::Certs;
 use stowage_testing::gateway::Running;
 use stowage_testing::raw::RawClient;
@@ -131,7 +131,7 @@ async fn the_client_chooses_the_protocol() {
         assert_eq!(seen.target(), "/db/doc");
         connection.answer("200 OK", "{}\n").await;
         secured.world.upstream.keep(connection);
-        assert_eq!(soon("an answer", client.response()).await.expect("an answer").text(), "{}\n");
+        assert_eq!(answered(&mut client).await.text(), "{}\n");
     }
     assert!(secured.connect(&secured.certs.ca(), None, &["spdy/3"]).await.is_err(), "no common protocol");
 }
