@@ -14,7 +14,7 @@ const PUTS: &str = "/call.mp3?rev=";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_couchdb_refuses_has_no_copy() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let mut count = 0;
     for status in [401, 403, 404, 409, 412, 413, 415] {
         for length in [0, 1000, 6 << 20] {
@@ -35,7 +35,7 @@ async fn what_couchdb_refuses_has_no_copy() {
 /// The client hears it at once, not only when everything has been sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_couchdb_refuses_early_has_no_copy() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let (rev, text) = (world.document("doc").await, r#"{"error":"conflict","reason":"Document update conflict."}"#);
     world.store.rule("PUT", PUTS, 1, early(409, text));
     let put = world.gateway.put("doc", "call.mp3", &rev, &bytes(30 << 20, 1)).await;
@@ -48,7 +48,7 @@ async fn what_couchdb_refuses_early_has_no_copy() {
 /// Somebody else changes the document meanwhile; the copy is there before CouchDB has said a word.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_there_already_goes_when_couchdb_refuses() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let rev = world.document("doc").await;
     let hold = Arc::new(Notify::new());
     world.store.rule("PUT", PUTS, 1, Act::Hold(Arc::clone(&hold)));
@@ -73,7 +73,7 @@ async fn a_copy_that_is_there_already_goes_when_couchdb_refuses() {
 /// An old revision and a stranger are refused before anything is sent anywhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_write_copies_nothing() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let old = world.document("doc").await;
     let rev = super::world::saved(&world.gateway, "doc", &old, b"first").await;
     let put = world.gateway.put("doc", "call.mp3", &old, b"second").await;
@@ -89,7 +89,7 @@ async fn who_may_not_write_copies_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_fails_may_have_saved_it() {
-    let world = World::start().await;
+    let world = World::copying().await;
     for (index, status) in [500, 503].into_iter().enumerate() {
         let id = format!("doc-{status}");
         let rev = world.document(&id).await;
@@ -106,7 +106,7 @@ async fn a_server_that_fails_may_have_saved_it() {
 /// What CouchDB cannot have got to its end it does not have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_way_to_couchdb_that_breaks_in_the_body_leaves_no_copy() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let body = bytes(30 << 20, 1);
     let mut count = 0;
     for after in [0, 10, 100_000, 3 << 20, 12 << 20] {
@@ -125,7 +125,7 @@ async fn a_way_to_couchdb_that_breaks_in_the_body_leaves_no_copy() {
 /// Nobody knows what became of the attachment: here CouchDB has saved it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_stays_where_couchdbs_answer_is_lost() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let mut count = 0;
     for (after, end) in [(0, End::Fin), (0, End::Reset), (0, End::Silence), (9, End::Fin), (40, End::Reset)] {
         for length in [1000, 6 << 20] {

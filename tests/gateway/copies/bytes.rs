@@ -57,7 +57,7 @@ async fn couchdb_and_a_directory_have_the_same_bytes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn couchdb_and_a_bucket_have_the_same_bytes() {
-    let world = World::with(Setup::default()).await;
+    let world = World::copying_with(Setup::default()).await;
     all_arrive(&world.gateway, "s3", |id| world.object(id)).await;
     world.stop().await;
 }
@@ -97,7 +97,7 @@ async fn what_comes_gzipped_is_copied_as_it_comes() {
 /// Reading, ranges and deletion are CouchDB's own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn couchdb_answers_for_what_it_keeps() {
-    let world = World::with(Setup::default()).await;
+    let world = World::copying_with(Setup::default()).await;
     let (gateway, body) = (&world.gateway, bytes(100_000, 9));
     let rev = world.document("doc").await;
     let rev = super::world::saved(gateway, "doc", &rev, &body).await;

@@ -50,8 +50,8 @@ async fn a_storage_that_breaks_fails_only_the_copy() {
     ];
     for end in [End::Fin, End::Reset, End::Silence] {
         let break_off = async |(part, after, length)| {
-            let world = World::start().await;
-            world.storage.rule("PUT", part, 99, Act::CutRequest(after, end));
+            let world = World::copying().await;
+            world.bucket.rule("PUT", part, 99, Act::CutRequest(after, end));
             fails(&world, &format!("doc-{end:?}-{after}-{length}"), &bytes(length, 1), "gateway_timeout").await;
             world.stop().await;
         };
@@ -65,8 +65,8 @@ async fn a_storage_that_breaks_fails_only_the_copy() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_is_down_or_refuses_fails_only_the_copy() {
     for length in [0, 1000, 30 << 20] {
-        let world = World::start().await;
-        world.storage.shut();
+        let world = World::copying().await;
+        world.bucket.shut();
         fails(&world, "down", &bytes(length, 1), "gateway_timeout").await;
         world.stop().await;
     }
@@ -76,14 +76,14 @@ async fn a_storage_that_is_down_or_refuses_fails_only_the_copy() {
         ("PUT", "partNumber=2", 30 << 20),
         ("POST", "uploadId=", 6 << 20),
     ] {
-        let world = World::start().await;
-        world.storage.rule(method, part, 99, answer(403, "<Error><Code>AccessDenied</Code></Error>"));
+        let world = World::copying().await;
+        world.bucket.rule(method, part, 99, answer(403, "<Error><Code>AccessDenied</Code></Error>"));
         fails(&world, "refused", &bytes(length, 1), "request_error").await;
         let record = record(&world, "refused");
         assert_eq!(record["resp_code"], 403, "{record}");
         world.stop().await;
     }
-    let world = World::start().await;
+    let world = World::copying().await;
     let failure = Failure { status: 503, code: "SlowDown" };
     world.s3.fail(Operation::Put, 99, failure);
     fails(&world, "busy", b"abc", "gateway_timeout").await;
@@ -101,7 +101,7 @@ async fn a_storage_that_cannot_be_used_fails_only_the_copy() {
         ("file", "file", json!({ "directory": "../outside" }), "invalid_settings"),
         ("file", "file", json!({ "directory": "d", "field_list": ["..", { "arg": "id" }] }), "request_error"),
     ] {
-        let world = World::start().await;
+        let world = World::copying().await;
         plan(&world.gateway, handler, settings.clone()).await;
         let rev = world.document("doc").await;
         saved(&world.gateway, "doc", &rev, &bytes(100_000, 1)).await;
@@ -122,7 +122,7 @@ async fn a_storage_that_cannot_be_used_fails_only_the_copy() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_does_not_read_what_it_acknowledges_has_no_copy() {
     let server = Recorder::start().await;
-    let world = World::start().await;
+    let world = World::copying().await;
     plan(&world.gateway, "http", json!({ "url": server.url("/c") })).await;
     server.next(hyper::Method::PUT, 1, Answer::Early(Box::new(Answer::Status(201, ""))));
     let rev = world.document("doc").await;
@@ -136,10 +136,10 @@ async fn a_storage_that_does_not_read_what_it_acknowledges_has_no_copy() {
 /// A later attachment is copied again, as if nothing had been.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_is_back_gets_copies_again() {
-    let world = World::start().await;
-    world.storage.shut();
+    let world = World::copying().await;
+    world.bucket.shut();
     fails(&world, "down", &bytes(1000, 1), "gateway_timeout").await;
-    world.storage.open();
+    world.bucket.open();
     let rev = world.document("up").await;
     saved(&world.gateway, "up", &rev, &bytes(1000, 2)).await;
     world.quiet().await;
@@ -181,8 +181,8 @@ impl Log {
 async fn a_failed_copy_is_one_line_that_names_the_request() {
     let log = Log::default();
     let guard = log.begin();
-    let world = World::start().await;
-    world.storage.shut();
+    let world = World::copying().await;
+    world.bucket.shut();
     fails(&world, "doc", &bytes(1000, 1), "gateway_timeout").await;
     world.stop().await;
     drop(guard);
@@ -204,7 +204,7 @@ async fn a_failed_copy_is_one_line_that_names_the_request() {
 async fn a_doubtful_copy_is_one_line_that_names_its_place() {
     let log = Log::default();
     let guard = log.begin();
-    let world = World::start().await;
+    let world = World::copying().await;
     let rev = world.document("doc").await;
     world.store.rule("PUT", "/call.mp3?rev=", 1, Act::CutAnswer(0, End::Fin));
     assert_eq!(world.gateway.put("doc", "call.mp3", &rev, b"abc").await.status, 504);

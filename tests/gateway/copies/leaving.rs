@@ -50,7 +50,7 @@ async fn half(world: &World, id: &str, rev: &str, body: Vec<u8>, chunked: bool, 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_half_way_leaves_nothing_in_either_place() {
-    let world = World::with(Setup::default().set("timeouts.idle_body", "1s")).await;
+    let world = World::copying_with(Setup::default().set("timeouts.idle_body", "1s")).await;
     let mut clients = Vec::new();
     for length in [1000, 300_000, (11 << 20) + 5] {
         for chunked in [false, true] {
@@ -88,7 +88,7 @@ async fn who_stops_half_way_leaves_nothing_in_either_place() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_before_the_answer_has_stored_it() {
     // A client that is gone looks like one that has closed its half of the connection, for this long.
-    let world = World::with(Setup::default().set("timeouts.request_head", "500ms")).await;
+    let world = World::copying_with(Setup::default().set("timeouts.request_head", "500ms")).await;
     for (length, count) in [(1000, 1), (200_000, 2)] {
         let (id, body) = (format!("doc-{length}"), bytes(length, 3));
         let rev = world.document(&id).await;

@@ -8,7 +8,7 @@ use stowage_testing::raw::RawClient;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_is_kept_nowhere() {
-    let world = World::with(Setup::default().set("limits.attachment_bytes", "6291456")).await;
+    let world = World::copying_with(Setup::default().set("limits.attachment_bytes", "6291456")).await;
     let rev = world.document("doc").await;
     for (length, chunked) in [((6 << 20) + 1, false), ((6 << 20) + 1, true), (30 << 20, false), (30 << 20, true)] {
         let body = bytes(length, 1);
@@ -31,7 +31,7 @@ async fn what_is_too_large_is_kept_nowhere() {
 /// Not the copy is wrong here, but what the plan's author wanted: nobody knows what that was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_names_no_storage_is_refused() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let rev = world.document("doc").await;
     for (place, attachments) in [
         ("unknown", json!({ "handler": "gone", "stub": true })),
@@ -54,7 +54,7 @@ async fn a_plan_that_names_no_storage_is_refused() {
 /// A client that waits for `100 Continue` gets it when CouchDB wants the body, and not before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_is_told_to_go_on_where_couchdb_is() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let (old, body) = (world.document("doc").await, bytes(100_000, 4));
     let length = format!("Content-Length: {}", body.len());
     let headers = [length.as_str(), "Expect: 100-continue"];

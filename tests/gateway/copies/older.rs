@@ -9,7 +9,7 @@ use stowage_testing::recorder::{Answer, Recorder};
 /// Every copy gets a name of its own; replacing and deleting the attachment leave them all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_is_never_written_over() {
-    let world = World::with(Setup::default()).await;
+    let world = World::copying_with(Setup::default()).await;
     let mut rev = world.document("doc").await;
     let mut all = Vec::new();
     for version in 0..3 {
@@ -52,15 +52,15 @@ async fn a_server_that_tells_nothing_keeps_the_older_copy() {
 /// older one does not come back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_pointer_of_that_name_is_hidden_and_goes_with_the_attachment() {
-    let world = World::with(Setup::default()).await;
+    let world = World::copying_with(Setup::default()).await;
     let gateway = &world.gateway;
-    gateway.plan("s3", settings(world.storage.port())).await;
+    gateway.plan("s3", settings(world.bucket.port())).await;
     let rev = world.document("doc").await;
     let put = gateway.put("doc", "call.mp3", &rev, b"outside").await;
     assert_eq!(put.status, 201, "{put:?}");
     assert_eq!(world.objects(), [b"outside"]);
 
-    super::world::plan(gateway, "s3", settings(world.storage.port())).await;
+    super::world::plan(gateway, "s3", settings(world.bucket.port())).await;
     let rev = saved(gateway, "doc", &rev_of(&put), b"inside").await;
     world.quiet().await;
     assert_eq!(gateway.get("doc/call.mp3").await.text(), "inside");
@@ -81,7 +81,7 @@ async fn an_older_pointer_of_that_name_is_hidden_and_goes_with_the_attachment() 
     assert_eq!(world.objects(), [b"inside"], "the object goes, the copy stays");
 
     // And back again: what is sent away hides nothing.
-    gateway.plan("s3", settings(world.storage.port())).await;
+    gateway.plan("s3", settings(world.bucket.port())).await;
     let put = gateway.put("doc", "call.mp3", &rev_of(&gone), b"outside again").await;
     assert_eq!(put.status, 201, "{put:?}");
     assert_eq!(gateway.get("doc/call.mp3").await.text(), "outside again");

@@ -14,10 +14,10 @@ use stowage_testing::raw::RawClient;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_storage_slows_the_client_and_gets_everything() {
-    let world = World::with(Setup::default()).await;
+    let world = World::copying_with(Setup::default()).await;
     let (rev, body) = (world.document("doc").await, bytes(64 << 20, 6));
     let hold = Arc::new(Notify::new());
-    world.storage.rule("PUT", "partNumber=1", 1, Act::Hold(Arc::clone(&hold)));
+    world.bucket.rule("PUT", "partNumber=1", 1, Act::Hold(Arc::clone(&hold)));
     let mut client = TcpStream::connect(world.gateway.address).await.expect("a connection");
     let head = head(&world.gateway, "doc", &rev, &[&format!("Content-Length: {}", body.len())]);
     client.write_all(head.as_bytes()).await.expect("sent");
@@ -28,7 +28,7 @@ async fn a_slow_storage_slows_the_client_and_gets_everything() {
     }
     // Two chunks of the storage's, a few frames, and what sockets hold.
     assert!(sent < 32 << 20, "{sent} bytes were taken");
-    world.storage.struck(1).await;
+    world.bucket.struck(1).await;
     assert_eq!(world.stored("doc").await["_rev"], rev);
 
     hold.notify_one();
@@ -45,13 +45,13 @@ async fn a_slow_storage_slows_the_client_and_gets_everything() {
 /// CouchDB has answered: the client does not wait for the copy, the program's end does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_client_has_its_answer_before_the_copy_is_made_and_the_end_waits_for_that() {
-    let world = World::with(Setup::default()).await;
+    let world = World::copying_with(Setup::default()).await;
     let (rev, body) = (world.document("doc").await, bytes(1000, 6));
     let hold = Arc::new(Notify::new());
-    world.storage.rule("PUT", "call.mp3", 1, Act::Hold(Arc::clone(&hold)));
+    world.bucket.rule("PUT", "call.mp3", 1, Act::Hold(Arc::clone(&hold)));
     saved(&world.gateway, "doc", &rev, &body).await;
     assert!(native(&world.gateway, "doc", "call.mp3").await.body == body);
-    world.storage.struck(1).await;
+    world.bucket.struck(1).await;
     assert!(world.objects().is_empty());
     let World { gateway, s3, .. } = world;
     let mut stopping = Box::pin(gateway.app.stop());

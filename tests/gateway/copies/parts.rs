@@ -35,7 +35,7 @@ fn borrowed<'a>(parts: &'a [(&'static str, Vec<u8>)]) -> Vec<(&'a str, &'a [u8])
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_part_has_a_copy() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let parts = three();
     let saved = put(&world, "doc", &borrowed(&parts)).await;
     assert_eq!(saved.status, 201, "{saved:?}");
@@ -53,9 +53,9 @@ async fn each_part_has_a_copy() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_without_a_copy_is_known_and_the_others_have_theirs() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let parts = three();
-    world.storage.rule("PUT", "a.mp3", 99, answer(403, "no"));
+    world.bucket.rule("PUT", "a.mp3", 99, answer(403, "no"));
     let saved = put(&world, "doc", &borrowed(&parts)).await;
     assert_eq!(saved.status, 201, "{saved:?}");
     assert!(native(&world.gateway, "doc", "a.mp3").await.body == parts[0].1);
@@ -68,7 +68,7 @@ async fn a_part_without_a_copy_is_known_and_the_others_have_theirs() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_couchdb_refuses_has_no_copies() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let parts = three();
     world.document("doc").await;
     let refused = put(&world, "doc", &borrowed(&parts)).await;
@@ -83,9 +83,9 @@ async fn what_couchdb_refuses_has_no_copies() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_takes_nothing_leaves_no_client_waiting() {
-    let world = World::start().await;
+    let world = World::copying().await;
     let parts = three();
-    world.storage.rule("PUT", "a.mp3", 99, Act::CutRequest(1000, End::Silence));
+    world.bucket.rule("PUT", "a.mp3", 99, Act::CutRequest(1000, End::Silence));
     let saved = put(&world, "doc", &borrowed(&parts)).await;
     assert_eq!(saved.status, 201, "{saved:?}");
     for (name, bytes) in &parts {

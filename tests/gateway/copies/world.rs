@@ -1,4 +1,4 @@
-//! A gateway whose plan says `stub`, with gates in front of its store and of its storage.
+//! The world of the fault tests with a plan that says `stub`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,53 +6,22 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use stowage::metrics::Levels;
 
-use super::gate::Gate;
-use stowage_testing::gateway::{Couch, Running, STORAGE, Setup, authorization, json, rev};
+use crate::faults::world::BUCKET;
+pub use crate::faults::world::{World, bytes, settings};
+use stowage_testing::gateway::{Running, STORAGE, Setup, authorization, rev};
 use stowage_testing::raw::RawResponse;
-use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
-
-/// The bucket of the plan.
-const BUCKET: &str = "copies";
-
-/// A gateway between two gates.
-#[derive(Debug)]
-pub struct World {
-    /// The gateway.
-    pub gateway: Running,
-    /// In front of the store.
-    pub store: Gate,
-    /// In front of the storage.
-    pub storage: Gate,
-    /// Behind it.
-    pub s3: S3Server,
-}
+use stowage_testing::s3::S3Server;
 
 impl World {
-    /// Copies go to S3; deadlines are such that a test can wait for them.
-    pub async fn start() -> Self {
-        Self::with(Setup::default().set("timeouts.response_head", "4s").set("timeouts.idle_body", "5s")).await
+    /// A gateway whose plan keeps attachments in CouchDB and copies them to S3; deadlines are such that a test can wait for them.
+    pub async fn copying() -> Self {
+        Self::copying_with(Setup::default().set("timeouts.response_head", "4s").set("timeouts.idle_body", "5s")).await
     }
 
-    /// Copies go to S3.
-    pub async fn with(setup: Setup) -> Self {
-        let s3 = S3Server::start().await;
-        s3.make_bucket(BUCKET);
-        let couch = Couch::start().await;
-        let store = Gate::start(couch.address());
-        let gateway = setup.upstream(&store.url()).start_over(couch).await;
-        let storage = Gate::start(s3.address());
-        plan(&gateway, "s3", settings(storage.port())).await;
-        Self { gateway, store, storage, s3 }
-    }
-
-    /// A new document; gives its revision.
-    pub async fn document(&self, id: &str) -> String {
-        self.gateway.document(id, json!({ "pvt_type": "call_recording" })).await
-    }
-
-    /// The document as the store has it, asked past the gateway.
-    pub async fn stored(&self, id: &str) -> Value {
-        json(&self.gateway.couch.request("GET", &format!("/{}/{id}", self.gateway.path()), "", b"").await)
+    pub async fn copying_with(setup: Setup) -> Self {
+        let world = Self::unplanned(setup).await;
+        plan(&world.gateway, "s3", settings(world.bucket.port())).await;
+        world
     }
 
     /// Every object of the bucket.
@@ -82,11 +51,6 @@ impl World {
         assert_eq!((&document["_rev"], &document["_attachments"]), (&json!(rev), &Value::Null), "{id}: {document}");
         assert!(self.objects().is_empty(), "{id}: a copy stays");
     }
-
-    /// Stops the gateway; nothing may be left.
-    pub async fn stop(self) {
-        self.gateway.stop().await;
-    }
 }
 
 /// Every object of the bucket.
@@ -103,14 +67,6 @@ pub async fn plan(gateway: &Running, handler: &str, settings: Value) {
         "plan": { "modb": { "attachments": { "handler": STORAGE, "stub": true } } },
     });
     gateway.save_plan(&gateway.account, plan).await;
-}
-
-/// The settings of an S3 storage on this machine.
-pub fn settings(port: u16) -> Value {
-    json!({
-        "host": "127.0.0.1", "port": port, "scheme": "http", "bucket": BUCKET, "key": ACCESS_KEY,
-        "secret": SECRET_KEY, "bucket_access_method": "path",
-    })
 }
 
 /// The attachment as CouchDB has it, asked past the gateway.
@@ -172,14 +128,4 @@ pub fn in_chunks(body: &[u8]) -> Vec<u8> {
     }
     wire.extend(b"0\r\n\r\n");
     wire
-}
-
-/// Bytes that differ from place to place.
-pub fn bytes(length: usize, seed: u8) -> Vec<u8> {
-    let mut state = u32::from(seed) + 1;
-    let next = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    (0..length).map(next).collect()
 }

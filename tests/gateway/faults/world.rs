@@ -36,13 +36,19 @@ impl World {
 
     /// A gateway; its plan sends the month database's attachments to S3.
     pub async fn with(setup: Setup) -> Self {
+        let world = Self::unplanned(setup).await;
+        world.gateway.plan("s3", settings(world.bucket.port())).await;
+        world
+    }
+
+    /// Without a plan.
+    pub async fn unplanned(setup: Setup) -> Self {
         let couch = Couch::start().await;
         let store = Gate::start(couch.address());
         let gateway = setup.upstream(&store.url()).start_over(couch).await;
         let s3 = Arc::new(S3Server::start().await);
         s3.make_bucket(BUCKET);
         let bucket = Gate::start(s3.address());
-        gateway.plan("s3", settings(bucket.port())).await;
         Self { gateway, s3, store, bucket }
     }
 
