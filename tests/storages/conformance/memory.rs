@@ -1,6 +1,7 @@
 //! Memory stays flat in the body's size, both directions, on every target: each alone in a process of its own, because the
 //! process is what is measured. Nothing is to be added here for a new target.
 
+use crate::conformance::prelude::*;
 use std::future::Future;
 use std::pin::Pin;
 use std::process::Command;
@@ -9,14 +10,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use stowage_http::body::{Body, BoxError};
+use stowage_http::body::BoxError;
 
-use super::targets::{Target, object};
-
-/// Far more than any buffer.
-const LENGTH: u64 = 192 << 20;
-/// How much the process may grow meanwhile, in KiB.
-const GROWTH: u64 = 64 << 10;
+/// Twelve chunks, and far more than any buffer.
+const LENGTH: u64 = 64 << 20;
+/// How much the process may grow meanwhile, in KiB: more than two chunks and the sockets, a good deal less than the body.
+const GROWTH: u64 = 40 << 10;
 /// Set in the process that measures.
 const ALONE: &str = "STOWAGE_TEST_ALONE";
 /// One frame of every body.
