@@ -1,21 +1,19 @@
 //! What a driver finds around it: the configuration, and the CouchDB whose OAuth documents it may read.
 
+use crate::conformance::prelude::*;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use stowage::upstream::AuthDatabase;
 use stowage_base::secret::Secret;
-use stowage_base::tasks::Tasks;
 use stowage_couch::Couch;
 use stowage_http::client::{Client, Patience};
 use stowage_http::connect::{Connector, Reach, Timeouts};
 use stowage_http::egress::Egress;
 use stowage_http::target::Origin;
-use stowage_storage::{Budget, Context, Endpoints, OAuth, Options};
+use stowage_storage::{Context, Endpoints, OAuth, Options};
 
 use stowage_testing::gateway;
 

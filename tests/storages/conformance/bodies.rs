@@ -1,12 +1,13 @@
 //! Bodies for uploads: of known and unknown length, that wait, that break.
 
+use crate::conformance::prelude::*;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use stowage_http::body::{Body, BoxError};
+use stowage_http::body::BoxError;
 use tokio::sync::Notify;
 
 /// The byte at a position: no period that a chunk or a frame could hide.

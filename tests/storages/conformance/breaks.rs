@@ -1,15 +1,14 @@
 //! Rules 1 and 4: a put that does not come to its end leaves nothing.
 
+use crate::conformance::prelude::*;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Poll;
 
-use stowage_http::body::{Body, TooLarge, cause};
-use stowage_storage::{CHUNK_BYTES, Kind, Upload};
+use stowage_http::body::{TooLarge, cause};
+use stowage_storage::Upload;
 use tokio::sync::Notify;
 
-use super::bodies::{End, Frames, bytes};
-use super::targets::{BUDGET, Target, kind, object};
+use super::bodies::End;
 
 /// Where a body stops: around everything that changes with the length.
 const POSITIONS: [usize; 8] =

@@ -1,16 +1,13 @@
 //! What only the `file` driver does: folders, links, what a crash leaves.
 
+use crate::conformance::prelude::*;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use serde_json::json;
-use stowage_base::tasks::Tasks;
-use stowage_http::body::Body;
-use stowage_storage::{Budget, Kind, sweep_files};
+use stowage_storage::sweep_files;
 
-use super::around::Around;
-use super::targets::{BUDGET, Target, World, files, kind, object, try_open};
+use super::targets::{World, files, try_open};
 
 struct Nothing;
 

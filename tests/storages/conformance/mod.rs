@@ -22,6 +22,21 @@ mod tamper;
 mod targets;
 mod vendors;
 
+/// What most files here use.
+mod prelude {
+    pub use crate::conformance::around::Around;
+    pub use crate::conformance::bodies::{Frames, bytes};
+    pub use crate::conformance::targets::{BUDGET, LIMIT, Target, kind, object};
+    pub use serde_json::{Value, json};
+    pub use std::sync::Arc;
+    pub use std::time::Duration;
+    pub use stowage_base::tasks::Tasks;
+    pub use stowage_http::body::{Body, collect};
+    pub use stowage_http::range::ByteRange;
+    pub use stowage_storage::{Budget, CHUNK_BYTES, Kind, Location};
+    pub use stowage_testing::trouble::Trouble;
+}
+
 macro_rules! rules {
     ($($group:ident: $($rule:ident),*;)*) => {$($(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

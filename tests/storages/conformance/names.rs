@@ -1,10 +1,7 @@
 //! Names are literal: whatever stands in one, the object is found again, and no other.
 
-use stowage_http::body::Body;
+use crate::conformance::prelude::*;
 use stowage_http::target::encode;
-use stowage_storage::Kind;
-
-use super::targets::{Target, kind, object};
 
 /// Names that differ, and must stay different.
 const ODD: [&str; 18] = [

@@ -1,16 +1,8 @@
 //! Connections that break, bytes that change, servers that are busy: rules for drivers behind a TCP proxy, each with its server.
 
+use crate::conformance::prelude::*;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use serde_json::json;
-use stowage_http::body::{Body, collect};
-use stowage_http::range::ByteRange;
-use stowage_storage::{CHUNK_BYTES, Kind};
-
-use super::around::Around;
-use super::bodies::bytes;
-use super::targets::{BUDGET, LIMIT, Target, object};
 use super::vendors::{Dropbox, OneDrive, Scene, Vendor};
 use super::{azure, s3, tamper};
 use stowage_testing::azurite::Container;

@@ -1,13 +1,9 @@
 //! Rules 5 to 8: ranges, missing objects, deletion.
 
+use crate::conformance::prelude::*;
 use http_body::Body as _;
-use serde_json::{Map, Value, json};
-use stowage_http::body::{Body, collect};
-use stowage_http::range::ByteRange;
-use stowage_storage::{Kind, Location, Served};
-
-use super::bodies::bytes;
-use super::targets::{LIMIT, Target, kind, object};
+use serde_json::Map;
+use stowage_storage::Served;
 
 pub async fn ranges_are_cut_or_whole(target: Target) {
     let length = 600_000;

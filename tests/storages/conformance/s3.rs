@@ -1,15 +1,7 @@
 //! What only the `s3` driver does: signatures, retries, lost answers, multipart uploads that fail, broken downloads.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use serde_json::{Value, json};
-use stowage_http::body::Body;
-use stowage_storage::{CHUNK_BYTES, Kind};
-
-use super::around::Around;
-use super::bodies::bytes;
-use super::targets::{BUDGET, Target, kind, object, s3_settings};
+use super::targets::s3_settings;
+use crate::conformance::prelude::*;
 use stowage_testing::fault::{Fault, FaultProxy, What};
 use stowage_testing::s3::{Failure, Operation, S3Server};
 

@@ -1,15 +1,7 @@
 //! The `s3` driver with servers of other makes, buckets of other kinds, and in the wrong place.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use serde_json::json;
-use stowage_http::body::{Body, collect};
-use stowage_storage::{CHUNK_BYTES, Kind};
-
-use super::around::Around;
-use super::bodies::bytes;
-use super::targets::{BUCKET, BUDGET, Target, kind, object, s3_settings};
+use super::targets::{BUCKET, s3_settings};
+use crate::conformance::prelude::*;
 use stowage_testing::s3::{Failure, Habit, Operation, S3Server};
 
 async fn with(habits: &[Habit]) -> (Arc<S3Server>, Target) {

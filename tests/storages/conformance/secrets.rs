@@ -1,11 +1,7 @@
 //! Rule 10: nothing that leaves a driver shows a secret.
 
-use serde_json::Value;
-use stowage_http::body::Body;
-use stowage_http::range::ByteRange;
-
-use super::bodies::{End, Frames};
-use super::targets::{Target, object};
+use super::bodies::End;
+use crate::conformance::prelude::*;
 
 pub async fn nothing_shows_a_secret(target: Target) {
     let mut shown = vec![format!("{:?} {:#?}", target.backend, target.backend)];

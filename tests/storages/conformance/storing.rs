@@ -1,6 +1,6 @@
 //! Rules 2 and 3: what was put comes back, nothing is written over, two chunks are in memory.
 
-use std::sync::Arc;
+use crate::conformance::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -8,11 +8,7 @@ use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use md5::{Digest, Md5};
 use sha2::Sha256;
-use stowage_http::body::Body;
-use stowage_storage::{CHUNK_BYTES, Served};
-
-use super::bodies::{Frames, bytes};
-use super::targets::{Target, object};
+use stowage_storage::Served;
 
 /// Lengths around everything that changes with the length.
 pub const LENGTHS: [usize; 8] =

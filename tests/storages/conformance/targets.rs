@@ -1,21 +1,14 @@
 //! What the rules are run against. A new driver needs one arm in [`Target::start`], a [`World`], and its name in `main.rs`.
 
+use crate::conformance::prelude::*;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 use stowage_base::settings::Settings;
-use stowage_base::tasks::Tasks;
-use stowage_http::body::Body;
-use stowage_http::range::ByteRange;
-use stowage_storage::{
-    Backend, Budget, Download, Error, Fetch, Kind, Location, Object, Registry, Result, Stored, Upload,
-};
+use stowage_storage::{Backend, Download, Error, Fetch, Object, Registry, Result, Stored, Upload};
 use tempfile::TempDir;
 
-use super::around::Around;
 use super::google;
 use super::vendors::{Dropbox, OneDrive};
 use stowage_testing::nginx::{self, Nginx};
@@ -157,7 +150,7 @@ impl Target {
     /// All bytes of an object.
     pub async fn read(&self, location: &Location, length: usize) -> Vec<u8> {
         let download = self.get(location, None, length as u64).await.expect("an object");
-        stowage_http::body::collect(download.body, LIMIT).await.expect("its bytes").to_vec()
+        collect(download.body, LIMIT).await.expect("its bytes").to_vec()
     }
 
     /// Waits until the driver's own tasks have ended.

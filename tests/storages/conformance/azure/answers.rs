@@ -1,14 +1,9 @@
 //! Answers of Azure that are failures, that are lost, or that say something else than was sent.
 
+use crate::conformance::prelude::*;
 use std::time::Instant;
 
-use serde_json::json;
-use stowage_http::body::Body;
-use stowage_storage::{CHUNK_BYTES, Kind};
-
 use super::gated;
-use crate::conformance::bodies::bytes;
-use crate::conformance::targets::{kind, object};
 use stowage_testing::azurite::{Failure, Operation};
 
 const BUSY: Failure = Failure::Answer(503, "ServerBusy", None);

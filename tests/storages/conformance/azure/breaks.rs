@@ -1,11 +1,7 @@
 //! Connections that break, bytes that change.
 
-use stowage_http::body::{Body, collect};
-use stowage_storage::{CHUNK_BYTES, Kind};
-
 use super::{gated, open};
-use crate::conformance::bodies::bytes;
-use crate::conformance::targets::{LIMIT, kind, object};
+use crate::conformance::prelude::*;
 use stowage_testing::azurite::Container;
 use stowage_testing::fault::{Fault, FaultProxy, What};
 

@@ -3,13 +3,8 @@
 mod answers;
 mod breaks;
 
-use serde_json::{Value, json};
-use stowage_http::body::Body;
-use stowage_storage::{CHUNK_BYTES, Kind};
-
-use crate::conformance::around::Around;
-use crate::conformance::bodies::bytes;
-use crate::conformance::targets::{BUDGET, Target, World, kind, object};
+use crate::conformance::prelude::*;
+use crate::conformance::targets::World;
 use stowage_testing::azurite::{ACCOUNT, Container, Failure, Gate, KEY, Operation};
 
 impl World for Container {
@@ -159,7 +154,7 @@ async fn addresses_are_the_tenants() {
 #[tokio::test]
 async fn a_key_that_is_no_base64_is_a_wrong_setting() {
     let settings = json!({"account": "acme", "container": "calls", "key": "canary, not base64"});
-    let (tasks, budget) = (Default::default(), stowage_storage::Budget::new(BUDGET));
+    let (tasks, budget) = (Default::default(), Budget::new(BUDGET));
     let error = crate::conformance::targets::try_open("azure", settings, &Around::default(), &tasks, &budget)
         .expect_err("wrong");
     assert_eq!(error.to_string(), "the setting key of storage storage1 must be base64");

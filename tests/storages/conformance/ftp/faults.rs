@@ -1,16 +1,7 @@
 //! Lost answers, cut connections, silence: what is left of them, and what is told.
 
-use std::time::Duration;
-
-use serde_json::json;
-use stowage_http::body::{Body, collect};
-use stowage_http::range::ByteRange;
-use stowage_storage::{CHUNK_BYTES, Kind};
-
-use super::super::around::Around;
-use super::super::bodies::bytes;
-use super::super::targets::{LIMIT, kind, object};
 use super::{Gated, LARGE, gated, verbs, with};
+use crate::conformance::prelude::*;
 use stowage_testing::fault::{Fault, What};
 use stowage_testing::ftp::gate::Act;
 

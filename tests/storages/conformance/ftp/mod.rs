@@ -5,16 +5,10 @@ mod faults;
 mod sessions;
 mod unsure;
 
-use std::sync::Arc;
+use crate::conformance::prelude::*;
+use stowage_storage::Served;
 
-use serde_json::{Value, json};
-use stowage_http::body::{Body, collect};
-use stowage_http::range::ByteRange;
-use stowage_storage::{CHUNK_BYTES, Kind, Served};
-
-use super::around::Around;
-use super::bodies::bytes;
-use super::targets::{BUDGET, LIMIT, Target, World, kind, object};
+use super::targets::World;
 use stowage_testing::certs::Certs;
 use stowage_testing::ftp::gate::{Act, Gate};
 use stowage_testing::ftp::{FtpServer, PASSWORD, USER};

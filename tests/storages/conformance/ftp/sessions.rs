@@ -1,14 +1,8 @@
 //! Control connections are kept, few logins run at once, and what breaks while it is idle disturbs no operation.
 
-use std::time::Duration;
-
+use crate::conformance::prelude::*;
 use futures_util::future::join_all;
-use stowage_http::body::{Body, collect};
-use stowage_http::range::ByteRange;
-use stowage_storage::Kind;
 
-use super::super::bodies::bytes;
-use super::super::targets::{LIMIT, Target, kind, object};
 use super::{Gated, gated, verbs};
 use stowage_testing::ftp::gate::{Act, Form, Gate};
 
@@ -43,7 +37,7 @@ async fn operations_after_one_another_share_a_login() {
     assert_eq!(verbs(&gate).iter().filter(|verb| *verb == "TYPE").count(), 1);
 }
 
-fn location(of: &stowage_storage::Location, name: &str) -> stowage_storage::Location {
+fn location(of: &Location, name: &str) -> Location {
     let mut location = of.clone();
     location.insert("path".to_owned(), format!("/recordings/{name}").into());
     location

@@ -1,11 +1,7 @@
 //! Answers that do not say whether a file is there: nothing is taken for gone or free that may be there.
 
-use stowage_http::body::{Body, collect};
-use stowage_storage::{Kind, Location};
-
-use super::super::bodies::bytes;
-use super::super::targets::{Target, kind, object};
 use super::{Gated, gated};
+use crate::conformance::prelude::*;
 use stowage_testing::ftp::gate::Act;
 
 /// What a server may answer to a question about a file that is there.

@@ -1,11 +1,7 @@
 //! What Google's answers mean: which of them say that an object is gone, that a name is taken, that something was done.
 
-use stowage_http::body::Body;
-use stowage_storage::Kind;
-
-use super::super::bodies::bytes;
-use super::super::targets::{kind, object};
 use super::{Google, LARGE, drive, each, storage};
+use crate::conformance::prelude::*;
 use stowage_testing::google::{Step, Trouble};
 
 /// An answer of the JSON API with this code and reason.
@@ -53,7 +49,7 @@ const ANSWERS: [(u16, &str, Option<Kind>); 22] = [
     (599, HTML, Some(Kind::Passing)),
 ];
 
-async fn stored(google: &Google) -> stowage_storage::Location {
+async fn stored(google: &Google) -> Location {
     google.target.put(&object("x"), Body::full("x")).await.expect("stored").location
 }
 

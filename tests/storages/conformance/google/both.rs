@@ -1,11 +1,7 @@
 //! What both drivers do: limits, tokens, chunks, hashes, broken downloads.
 
-use stowage_http::body::{Body, collect};
-use stowage_storage::Kind;
-
-use super::super::bodies::{Frames, bytes};
-use super::super::targets::{LIMIT, kind, object};
 use super::{Google, LARGE, drive, each, storage};
+use crate::conformance::prelude::*;
 use stowage_testing::google::{Step, Trouble};
 
 const UNIT: usize = 256 << 10;

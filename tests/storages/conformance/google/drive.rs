@@ -1,14 +1,9 @@
 //! What only `google_drive` does: ids, folders by name.
 
+use crate::conformance::prelude::*;
 use futures_util::future::join_all;
-use serde_json::{Value, json};
-use stowage_base::tasks::Tasks;
-use stowage_http::body::Body;
-use stowage_storage::{Budget, CHUNK_BYTES, Kind};
 
-use super::super::around::Around;
-use super::super::bodies::bytes;
-use super::super::targets::{kind, object, try_open};
+use super::super::targets::try_open;
 use super::drive;
 use stowage_testing::google::{Step, Trouble};
 use stowage_testing::tokens::GRANT;

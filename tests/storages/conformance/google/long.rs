@@ -1,13 +1,9 @@
 //! Long bodies of known length: one request, and what comes of it when it breaks.
 
-use std::sync::Arc;
-
-use stowage_http::body::Body;
-use stowage_storage::{CHUNK_BYTES, Kind};
+use crate::conformance::prelude::*;
 use tokio::sync::Notify;
 
-use super::super::bodies::{End, Frames, bytes};
-use super::super::targets::{kind, object};
+use super::super::bodies::End;
 use super::{each, storage};
 use stowage_testing::google::{Step, Trouble};
 

@@ -1,11 +1,7 @@
 //! Answers that are lost at every step: what was done is found out, and never done twice.
 
-use stowage_http::body::Body;
-use stowage_storage::{CHUNK_BYTES, Kind};
-
-use super::super::bodies::bytes;
-use super::super::targets::object;
 use super::{drive, each, storage};
+use crate::conformance::prelude::*;
 use stowage_testing::google::{Step, Trouble};
 
 const LARGE: usize = CHUNK_BYTES + 70_000;

@@ -7,13 +7,8 @@ mod long;
 mod lost;
 mod storage;
 
-use std::sync::Arc;
-
-use serde_json::{Value, json};
-use stowage_storage::CHUNK_BYTES;
-
-use super::around::Around;
-use super::targets::{BUCKET, BUDGET, Target, World};
+use super::targets::{BUCKET, World};
+use crate::conformance::prelude::*;
 use stowage_testing::gateway::Couch;
 use stowage_testing::google::GoogleServer;
 use stowage_testing::tokens::{GRANT, REFRESH, SECRET, TokenServer};

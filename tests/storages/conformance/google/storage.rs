@@ -1,15 +1,8 @@
 //! What only `google_storage` does.
 
-use serde_json::{Value, json};
-use stowage_base::tasks::Tasks;
-use stowage_http::body::{Body, collect};
-use stowage_http::range::ByteRange;
-use stowage_storage::{Budget, CHUNK_BYTES, Kind};
-
-use super::super::around::Around;
-use super::super::bodies::bytes;
-use super::super::targets::{BUCKET, LIMIT, kind, object, try_open};
+use super::super::targets::{BUCKET, try_open};
 use super::storage;
+use crate::conformance::prelude::*;
 use stowage_testing::google::{Step, Trouble};
 use stowage_testing::tokens::GRANT;
 

@@ -1,11 +1,7 @@
 //! What answers mean: which of them say that an object is gone, that a name is taken.
 
-use stowage_http::body::Body;
-use stowage_storage::Kind;
-
 use super::{Vendor, length, path, start, stored};
-use crate::conformance::bodies::bytes;
-use crate::conformance::targets::{kind, object};
+use crate::conformance::prelude::*;
 
 pub async fn only_what_is_said_to_be_gone_is_missing_or_removed<V: Vendor>() {
     for ([reading, removing], failure) in V::gone() {

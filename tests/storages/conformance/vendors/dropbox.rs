@@ -1,17 +1,14 @@
 //! Dropbox: its row of the table, and what only the `dropbox` driver does.
 
+use crate::conformance::prelude::*;
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
-use stowage_http::body::Body;
-use stowage_storage::{CHUNK_BYTES, Endpoints, Kind, Location};
+use stowage_storage::Endpoints;
 
 use super::{Vendor, start};
-use crate::conformance::bodies::bytes;
-use crate::conformance::targets::{kind, object};
 pub use stowage_testing::dropbox::Dropbox;
 use stowage_testing::tokens::TokenServer;
-use stowage_testing::trouble::{Double as _, Trouble};
+use stowage_testing::trouble::Double as _;
 
 const LARGE: usize = CHUNK_BYTES + 1;
 pub const APPEND: &str = "upload_session/append_v2";

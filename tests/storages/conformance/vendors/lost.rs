@@ -1,15 +1,7 @@
 //! Answers that are lost, sessions that end, bytes that are damaged.
 
-use std::sync::Arc;
-
-use serde_json::Value;
-use stowage_http::body::Body;
-use stowage_storage::{CHUNK_BYTES, Kind};
-
 use super::{Vendor, path, start, stored};
-use crate::conformance::bodies::{Frames, bytes};
-use crate::conformance::targets::{kind, object};
-use stowage_testing::trouble::Trouble;
+use crate::conformance::prelude::*;
 
 pub async fn a_lost_answer_is_found_out<V: Vendor>() {
     for (route, length) in V::LOST {

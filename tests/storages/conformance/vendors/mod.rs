@@ -9,19 +9,15 @@ mod onedrive;
 mod rules;
 mod sessions;
 
+use crate::conformance::prelude::*;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use serde_json::json;
-use stowage_http::body::Body;
-use stowage_storage::{Endpoints, Kind, Location};
+use stowage_storage::Endpoints;
 
-use super::around::Around;
-use super::bodies::bytes;
-use super::targets::{BUDGET, Target, World, object};
+use super::targets::World;
 use stowage_testing::gateway::Couch;
 use stowage_testing::tokens::{GRANT, REFRESH, SECRET, TokenServer};
-use stowage_testing::trouble::{Double, Trouble};
+use stowage_testing::trouble::Double;
 
 pub use self::dropbox::Dropbox;
 pub use self::onedrive::OneDrive;
@@ -150,7 +146,7 @@ fn length<V: Vendor>(route: &str) -> usize {
 }
 
 /// Where the object went: the composed name or the spare.
-fn path(name: &str, is_free: bool) -> serde_json::Value {
+fn path(name: &str, is_free: bool) -> Value {
     json!(format!("/{name}{}", if is_free { "" } else { ".1f6c2a9e" }))
 }
 

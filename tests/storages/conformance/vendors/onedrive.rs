@@ -1,18 +1,14 @@
 //! OneDrive: its row of the table, and what only the `onedrive` driver does.
 
+use crate::conformance::prelude::*;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use serde_json::{Value, json};
-use stowage_http::body::Body;
-use stowage_storage::{CHUNK_BYTES, Endpoints, Kind, Location};
+use stowage_storage::Endpoints;
 
 use super::{Vendor, start};
-use crate::conformance::bodies::{Frames, bytes};
-use crate::conformance::targets::{kind, object};
 pub use stowage_testing::graph::Graph as OneDrive;
 use stowage_testing::tokens::TokenServer;
-use stowage_testing::trouble::{Double as _, Trouble};
+use stowage_testing::trouble::Double as _;
 
 pub const LARGE: usize = 4_000_001;
 

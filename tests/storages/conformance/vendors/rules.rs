@@ -1,17 +1,8 @@
 //! Tokens, repeats and refusals.
 
-use std::time::Duration;
-
-use serde_json::json;
-use stowage_base::tasks::Tasks;
-use stowage_http::body::Body;
-use stowage_storage::{Budget, Kind};
-
 use super::{Vendor, length, path, routes, start};
-use crate::conformance::around::Around;
-use crate::conformance::bodies::bytes;
-use crate::conformance::targets::{BUDGET, kind, object, try_open};
-use stowage_testing::trouble::Trouble;
+use crate::conformance::prelude::*;
+use crate::conformance::targets::try_open;
 
 pub async fn a_grant_is_needed<V: Vendor>() {
     for (settings, what) in [(json!({}), "is required"), (json!({"oauth_doc_id": 7}), "must be a text")] {

@@ -1,15 +1,9 @@
 //! What the vendors' upload sessions say, each in its own way.
 
-use serde_json::json;
-use stowage_http::body::Body;
-use stowage_storage::{CHUNK_BYTES, Kind};
-
 use super::dropbox::{APPEND, Dropbox, FINISH, error};
 use super::onedrive::{LARGE, OneDrive, refusal};
 use super::start;
-use crate::conformance::bodies::bytes;
-use crate::conformance::targets::{kind, object};
-use stowage_testing::trouble::Trouble;
+use crate::conformance::prelude::*;
 
 /// What a session has is what it says, whoever lost count.
 #[tokio::test]
