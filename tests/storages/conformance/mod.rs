@@ -22,8 +22,17 @@ mod tamper;
 mod targets;
 mod vendors;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+/// Checks cases of which each has a world of its own, eight at a time: most of them wait.
+pub async fn together<I: IntoIterator>(cases: I, check: impl AsyncFn(I::Item)) {
+    stream::iter(cases).map(|case| Box::pin(check(case))).buffer_unordered(8).collect::<()>().await;
+}
+
 /// What most files here use.
 mod prelude {
+    pub use super::together;
     pub use crate::conformance::around::Around;
     pub use crate::conformance::bodies::{Frames, bytes};
     pub use crate::conformance::targets::{BUDGET, LIMIT, Target, kind, object};

@@ -95,25 +95,29 @@ drivers! {
 
 async fn connections_that_break_anywhere_lose_and_leave_nothing(start: impl AsyncFn() -> Behind) {
     let length = CHUNK_BYTES + 70_000;
-    for after in [0, 100, 700, 3000, 1 << 20, 5 << 20, (5 << 20) + 40_000, (5 << 20) + 72_000, (5 << 20) + 72_500] {
-        for what in [What::Cut, What::Reset] {
-            let behind = start().await;
-            let (proxy, target) = behind.proxy().await;
-            proxy.plan(Fault::to_server(after, what));
-            let shown = format!("{what:?} after {after}");
-            match target.put(&object("x"), Body::full(bytes(length))).await {
-                Ok(stored) => {
-                    assert!(target.read(&stored.location, length).await == bytes(length), "{shown}");
-                    target.assert_clean(&shown).await;
-                    assert_eq!(target.world.objects(), ["x"], "{shown}");
-                }
-                Err(error) => {
-                    assert!(!behind.is_sure && error.kind() == Kind::Passing, "{shown}: {error}");
-                    target.assert_empty(&shown).await;
+    together(
+        [0, 100, 700, 3000, 1 << 20, 5 << 20, (5 << 20) + 40_000, (5 << 20) + 72_000, (5 << 20) + 72_500],
+        async |after| {
+            for what in [What::Cut, What::Reset] {
+                let behind = start().await;
+                let (proxy, target) = behind.proxy().await;
+                proxy.plan(Fault::to_server(after, what));
+                let shown = format!("{what:?} after {after}");
+                match target.put(&object("x"), Body::full(bytes(length))).await {
+                    Ok(stored) => {
+                        assert!(target.read(&stored.location, length).await == bytes(length), "{shown}");
+                        target.assert_clean(&shown).await;
+                        assert_eq!(target.world.objects(), ["x"], "{shown}");
+                    }
+                    Err(error) => {
+                        assert!(!behind.is_sure && error.kind() == Kind::Passing, "{shown}: {error}");
+                        target.assert_empty(&shown).await;
+                    }
                 }
             }
-        }
-    }
+        },
+    )
+    .await;
 }
 
 async fn a_broken_download_goes_on_where_it_broke(start: impl AsyncFn() -> Behind) {

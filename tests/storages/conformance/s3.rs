@@ -75,15 +75,19 @@ async fn slow_down_twice_is_no_failure() {
 
 #[tokio::test]
 async fn slow_down_for_ever_is_passing_and_leaves_nothing() {
-    for operation in [Operation::Head, Operation::Put, Operation::Begin, Operation::Part, Operation::Complete] {
-        let (server, target) = start(|_| {}).await;
-        server.fail(operation, 3, SLOW_DOWN);
-        let length = if operation == Operation::Put { 10 } else { CHUNK_BYTES + 1 };
-        let error = target.put(&object("x"), Body::full(bytes(length))).await.expect_err("an error");
-        assert_eq!(error.kind(), Kind::Passing, "{operation:?}");
-        assert!(error.to_string().contains("SlowDown") || operation == Operation::Head, "{error}");
-        target.assert_empty(&format!("{operation:?}")).await;
-    }
+    together(
+        [Operation::Head, Operation::Put, Operation::Begin, Operation::Part, Operation::Complete],
+        async |operation| {
+            let (server, target) = start(|_| {}).await;
+            server.fail(operation, 3, SLOW_DOWN);
+            let length = if operation == Operation::Put { 10 } else { CHUNK_BYTES + 1 };
+            let error = target.put(&object("x"), Body::full(bytes(length))).await.expect_err("an error");
+            assert_eq!(error.kind(), Kind::Passing, "{operation:?}");
+            assert!(error.to_string().contains("SlowDown") || operation == Operation::Head, "{error}");
+            target.assert_empty(&format!("{operation:?}")).await;
+        },
+    )
+    .await;
 }
 
 #[tokio::test]

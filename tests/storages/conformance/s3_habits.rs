@@ -154,7 +154,7 @@ async fn every_code_has_one_meaning() {
         "InternalError",
         "SlowDown",
     ];
-    for (status, code) in CODES {
+    together(CODES, async |(status, code)| {
         let failure = Failure { status, code };
         let usual = if PASSING.contains(&code) { Kind::Passing } else { Kind::Refused };
         let (server, target) = with(&[]).await;
@@ -191,5 +191,6 @@ async fn every_code_has_one_meaning() {
         }
         target.idle().await;
         assert_eq!(server.objects(BUCKET).len(), 0, "PUT {code}");
-    }
+    })
+    .await;
 }

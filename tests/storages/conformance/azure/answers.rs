@@ -32,7 +32,7 @@ async fn busy_twice_is_no_failure() {
 async fn busy_for_ever_is_passing_and_leaves_nothing() {
     let passing = [(500, "InternalError"), (503, "ServerBusy"), (429, "TooManyRequests"), (500, "OperationTimedOut")];
     let operations = [Operation::Head, Operation::Put, Operation::Block, Operation::List];
-    for (operation, (status, code)) in operations.into_iter().zip(passing) {
+    together(operations.into_iter().zip(passing), async |(operation, (status, code))| {
         let (_container, gate, target) = gated().await;
         gate.fail(operation, 3, Failure::Answer(status, code, None));
         let length = if operation == Operation::Put { 10 } else { CHUNK_BYTES + 1 };
@@ -41,7 +41,8 @@ async fn busy_for_ever_is_passing_and_leaves_nothing() {
         assert!(error.to_string().contains(code), "{error}");
         assert_eq!(gate.count(operation), 3, "{operation:?}");
         target.assert_empty(&format!("{operation:?}")).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

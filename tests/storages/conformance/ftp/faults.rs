@@ -9,7 +9,7 @@ use stowage_testing::ftp::gate::Act;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_break_at_any_command_lose_and_leave_nothing() {
     let all = ["USER", "PASS", "TYPE", "MKD", "EPSV", "STOR", "SIZE", "MDTM", "MLST", "RNFR", "RNTO"];
-    for (verb, act) in all.into_iter().flat_map(|verb| [(verb, Act::Lose), (verb, Act::Close)]) {
+    together(all.into_iter().flat_map(|verb| [(verb, Act::Lose), (verb, Act::Close)]), async |(verb, act)| {
         for length in [1000, LARGE] {
             let what = format!("{verb} {act:?} {length}");
             let Gated { gate, target } = gated().await;
@@ -27,7 +27,8 @@ async fn connections_that_break_at_any_command_lose_and_leave_nothing() {
                 }
             }
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -49,7 +50,7 @@ async fn a_lost_answer_to_the_rename_is_found_out() {
 /// The server's end of a data connection looks the same whether all has come or not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_breaks_is_an_error_whatever_the_server_says() {
-    for after in [0, 1, 100_000, CHUNK_BYTES as u64, LARGE as u64 - 1] {
+    together([0, 1, 100_000, CHUNK_BYTES as u64, LARGE as u64 - 1], async |after| {
         for what in [What::Cut, What::Reset, What::Truncate] {
             let shown = format!("{what:?} after {after}");
             let Gated { gate, target } = with(|_| {}, Around::impatient(Duration::from_secs(3))).await;
@@ -75,13 +76,14 @@ async fn an_upload_that_breaks_is_an_error_whatever_the_server_says() {
             assert!(target.read(&stored.location, 1000).await == bytes(1000), "{shown}");
             target.assert_clean(&shown).await;
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_that_breaks_goes_on_or_is_an_error() {
     let length = 3 << 20;
-    for what in [What::Cut, What::Reset, What::Truncate] {
+    together([What::Cut, What::Reset, What::Truncate], async |what| {
         let Gated { gate, target } = gated().await;
         let stored = target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
         for (first, last) in [(0, length - 1), (100, length - 1), (100, length - 100)] {
@@ -108,7 +110,8 @@ async fn a_download_that_breaks_goes_on_or_is_an_error() {
         gate.fault(Fault::to_client(1_000_000, what));
         let download = target.get(&stored.location, None, length as u64).await.expect("an object");
         assert!(collect(download.body, LIMIT).await.is_err(), "{what:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -143,13 +146,14 @@ async fn another_version_is_never_mixed_in() {
 #[tokio::test]
 async fn a_silent_server_is_given_up() {
     let impatient = || Around::impatient(Duration::from_millis(400));
-    for verb in ["USER", "MKD", "STOR", "SIZE", "RNFR", "RNTO"] {
+    together(["USER", "MKD", "STOR", "SIZE", "RNFR", "RNTO"], async |verb| {
         let Gated { gate, target } = with(|_| {}, impatient()).await;
         gate.plan(verb, Act::Hold, 1);
         let error = target.put(&object("x"), Body::full(bytes(LARGE))).await.expect_err("silence");
         assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Passing, "the server says nothing"), "{verb}");
         target.assert_empty(verb).await;
-    }
+    })
+    .await;
     for fault in [Fault::to_server(100_000, What::Stall), Fault::to_server(0, What::Stall)] {
         let Gated { gate, target } = with(|_| {}, impatient()).await;
         gate.fault(fault);

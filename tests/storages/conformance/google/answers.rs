@@ -60,7 +60,7 @@ fn plan(google: &Google, step: Step, status: u16, text: &'static str) {
 
 #[tokio::test]
 async fn only_what_is_said_to_be_gone_is_missing_or_removed() {
-    for (status, text, failure) in ANSWERS {
+    together(ANSWERS, async |(status, text, failure)| {
         for google in each().await {
             let location = stored(&google).await;
             plan(&google, Step::Media, status, text);
@@ -71,7 +71,8 @@ async fn only_what_is_said_to_be_gone_is_missing_or_removed() {
             assert_eq!(removed, failure, "{status} {text}");
             assert_eq!(google.target.world.objects(), ["x"]);
         }
-    }
+    })
+    .await;
 }
 
 /// Of another generation is gone; without a generation it is nothing that was asked for.
@@ -98,57 +99,65 @@ async fn a_condition_that_does_not_hold_is_one_that_was_made() {
 /// Status and text of the answer to a new object, and whether the spare name is tried.
 #[tokio::test]
 async fn a_name_that_may_be_taken_is_left_alone() {
-    for (status, text, failure) in [
-        (412, envelope!("412", "conditionNotMet", "m"), None),
-        (412, "", None),
-        (409, envelope!("409", "conflict", "m"), None),
-        (403, envelope!("403", "retentionPolicyNotMet", "m"), None),
-        (403, envelope!("403", "objectUnderActiveHold", "m"), None),
-        (412, envelope!("412", "orgPolicyConstraintFailed", "m"), Some(Kind::Refused)),
-        (403, envelope!("403", "forbidden", "m"), Some(Kind::Refused)),
-        (404, envelope!("404", "notFound", "The specified bucket does not exist."), Some(Kind::Refused)),
-        (404, HTML, Some(Kind::Refused)),
-        (413, "", Some(Kind::Refused)),
-    ] {
-        for (step, length) in [(Step::Create, 10), (Step::Begin, LARGE)] {
-            let google = storage().await;
-            google.server.plan(step, Trouble::Says(status, text));
-            let outcome = google.target.put(&object("x"), Body::full(bytes(length))).await;
-            match failure {
-                Some(failure) => {
-                    assert_eq!(kind(outcome), Some(failure), "{status} {text}");
-                    google.target.assert_empty(text).await;
-                }
-                None => {
-                    assert_eq!(outcome.expect("stored").location["name"], "x.1f6c2a9e", "{status} {text}");
-                    google.target.assert_clean(text).await;
+    together(
+        [
+            (412, envelope!("412", "conditionNotMet", "m"), None),
+            (412, "", None),
+            (409, envelope!("409", "conflict", "m"), None),
+            (403, envelope!("403", "retentionPolicyNotMet", "m"), None),
+            (403, envelope!("403", "objectUnderActiveHold", "m"), None),
+            (412, envelope!("412", "orgPolicyConstraintFailed", "m"), Some(Kind::Refused)),
+            (403, envelope!("403", "forbidden", "m"), Some(Kind::Refused)),
+            (404, envelope!("404", "notFound", "The specified bucket does not exist."), Some(Kind::Refused)),
+            (404, HTML, Some(Kind::Refused)),
+            (413, "", Some(Kind::Refused)),
+        ],
+        async |(status, text, failure)| {
+            for (step, length) in [(Step::Create, 10), (Step::Begin, LARGE)] {
+                let google = storage().await;
+                google.server.plan(step, Trouble::Says(status, text));
+                let outcome = google.target.put(&object("x"), Body::full(bytes(length))).await;
+                match failure {
+                    Some(failure) => {
+                        assert_eq!(kind(outcome), Some(failure), "{status} {text}");
+                        google.target.assert_empty(text).await;
+                    }
+                    None => {
+                        assert_eq!(outcome.expect("stored").location["name"], "x.1f6c2a9e", "{status} {text}");
+                        google.target.assert_clean(text).await;
+                    }
                 }
             }
-        }
-    }
+        },
+    )
+    .await;
 }
 
 /// A list that fails, is none, is not complete or goes on says nothing about a folder: no second one is made.
 #[tokio::test]
 async fn a_folder_that_cannot_be_looked_for_is_not_made() {
-    for (status, text, failure) in [
-        (503, "", Kind::Passing),
-        (403, envelope!("403", "forbidden", "m"), Kind::Refused),
-        (404, HTML, Kind::Refused),
-        (200, "{}", Kind::Refused),
-        (200, HTML, Kind::Refused),
-        (200, r#"{"files":[],"incompleteSearch":true}"#, Kind::Passing),
-    ] {
-        let google = drive().await;
-        google.server.make_folder("calls");
-        plan(&google, Step::List, status, text);
-        assert_eq!(
-            kind(google.target.put(&object("calls/x"), Body::full("x")).await),
-            Some(failure),
-            "{status} {text}"
-        );
-        assert_eq!((google.server.folders(), google.server.count(Step::Folder)), (vec!["calls".to_owned()], 0));
-    }
+    together(
+        [
+            (503, "", Kind::Passing),
+            (403, envelope!("403", "forbidden", "m"), Kind::Refused),
+            (404, HTML, Kind::Refused),
+            (200, "{}", Kind::Refused),
+            (200, HTML, Kind::Refused),
+            (200, r#"{"files":[],"incompleteSearch":true}"#, Kind::Passing),
+        ],
+        async |(status, text, failure)| {
+            let google = drive().await;
+            google.server.make_folder("calls");
+            plan(&google, Step::List, status, text);
+            assert_eq!(
+                kind(google.target.put(&object("calls/x"), Body::full("x")).await),
+                Some(failure),
+                "{status} {text}"
+            );
+            assert_eq!((google.server.folders(), google.server.count(Step::Folder)), (vec!["calls".to_owned()], 0));
+        },
+    )
+    .await;
     let google = drive().await;
     google.server.make_folder("calls");
     google.server.plan(Step::List, Trouble::EmptyPage);

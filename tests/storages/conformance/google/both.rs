@@ -20,7 +20,7 @@ fn steps(google: &Google) -> Vec<Step> {
 
 #[tokio::test]
 async fn rate_limits_that_pass_are_no_failure() {
-    for (status, reason) in LIMITS {
+    together(LIMITS, async |(status, reason)| {
         for google in each().await {
             for step in steps(&google) {
                 google.server.plan(step, Trouble::Refuse(status, reason, None));
@@ -39,12 +39,13 @@ async fn rate_limits_that_pass_are_no_failure() {
                 assert_eq!(refused, 2, "{step:?}");
             }
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn limits_for_ever_are_passing_and_leave_nothing() {
-    for step in [Step::Create, Step::Begin, Step::Chunk] {
+    together([Step::Create, Step::Begin, Step::Chunk], async |step| {
         for google in each().await {
             for _ in 0..3 {
                 google.server.plan(step, Trouble::Refuse(403, "userRateLimitExceeded", None));
@@ -56,7 +57,8 @@ async fn limits_for_ever_are_passing_and_leave_nothing() {
             assert_eq!(google.server.count(step), 3);
             google.target.assert_empty(&format!("{step:?}")).await;
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -75,7 +77,7 @@ async fn a_pause_that_is_asked_for_is_respected() {
 
 #[tokio::test]
 async fn real_refusals_are_told_once_and_leave_nothing() {
-    for reason in ["dailyLimitExceeded", "storageQuotaExceeded", "forbidden"] {
+    together(["dailyLimitExceeded", "storageQuotaExceeded", "forbidden"], async |reason| {
         for step in [Step::Create, Step::Begin, Step::Chunk] {
             for google in each().await {
                 google.server.plan(step, Trouble::Refuse(403, reason, None));
@@ -88,12 +90,13 @@ async fn real_refusals_are_told_once_and_leave_nothing() {
                 google.target.assert_empty(reason).await;
             }
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_expired_token_is_refreshed_once() {
-    for step in [Step::Create, Step::Begin, Step::Media, Step::Delete] {
+    together([Step::Create, Step::Begin, Step::Media, Step::Delete], async |step| {
         for google in each().await {
             let target = &google.target;
             google.server.plan(step, Trouble::Expire);
@@ -104,7 +107,8 @@ async fn an_expired_token_is_refreshed_once() {
             assert_eq!(google.tokens.tokens.asked(), 2, "{step:?}");
             target.assert_empty("expired").await;
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]

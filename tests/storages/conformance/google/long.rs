@@ -37,7 +37,7 @@ async fn a_long_body_is_one_request_inside_two_chunks_of_memory() {
 /// What is still on its way when a request breaks is inside the last two chunks.
 #[tokio::test]
 async fn a_request_that_breaks_goes_on_where_the_session_is() {
-    for lacks in [300_000, 2 << 20, 7 << 20] {
+    together([300_000, 2 << 20, 7 << 20], async |lacks| {
         for google in each().await {
             google.server.plan(Step::Chunk, Trouble::Take(LONG - lacks));
             google.server.plan(Step::Chunk, Trouble::Take(lacks / 2));
@@ -45,12 +45,13 @@ async fn a_request_that_breaks_goes_on_where_the_session_is() {
             assert!(google.target.read(&stored.location, LONG).await == bytes(LONG), "{lacks}");
             google.target.assert_clean("stored").await;
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_answer_that_is_lost_is_asked_for() {
-    for trouble in [Trouble::LoseAnswer, Trouble::Refuse(503, "backendError", None)] {
+    together([Trouble::LoseAnswer, Trouble::Refuse(503, "backendError", None)], async |trouble| {
         for google in each().await {
             if trouble != Trouble::LoseAnswer {
                 google.server.plan(Step::Chunk, Trouble::Take(LONG - (1 << 20)));
@@ -60,25 +61,27 @@ async fn an_answer_that_is_lost_is_asked_for() {
             assert!(google.target.read(&stored.location, LONG).await == bytes(LONG));
             google.target.assert_clean("stored").await;
         }
-    }
+    })
+    .await;
 }
 
 /// What is gone cannot be sent again: the client does.
 #[tokio::test]
 async fn bytes_that_a_session_loses_are_passing_and_leave_nothing() {
-    for trouble in [Trouble::Break, Trouble::Take(0), Trouble::Take(CHUNK_BYTES), Trouble::Forget(410)] {
+    together([Trouble::Break, Trouble::Take(0), Trouble::Take(CHUNK_BYTES), Trouble::Forget(410)], async |trouble| {
         for google in each().await {
             google.server.plan(Step::Chunk, trouble.clone());
             let error = google.target.put(&object("x"), body()).await.expect_err("lost");
             assert_eq!(error.kind(), Kind::Passing, "{trouble:?}: {error}");
             google.target.assert_empty(&format!("{trouble:?}")).await;
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_client_that_leaves_or_breaks_leaves_nothing() {
-    for sent in [CHUNK_BYTES + 1, 3 * CHUNK_BYTES, LONG - 1] {
+    together([CHUNK_BYTES + 1, 3 * CHUNK_BYTES, LONG - 1], async |sent| {
         for google in each().await {
             let frames = Frames::new(bytes(sent)).announcing(LONG as u64).then(End::Breaks);
             assert!(google.target.put(&object("x"), frames.body()).await.is_err());
@@ -92,19 +95,24 @@ async fn a_client_that_leaves_or_breaks_leaves_nothing() {
             }
             google.target.assert_empty("left").await;
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_refusal_of_a_long_body_is_told_and_leaves_nothing() {
-    for (status, reason, expected) in [
-        (403, "storageQuotaExceeded", Kind::Refused),
-        (412, "conditionNotMet", Kind::Passing),
-        (400, "invalid", Kind::Refused),
-    ] {
-        let google = storage().await;
-        google.server.plan(Step::Chunk, Trouble::Refuse(status, reason, None));
-        assert_eq!(kind(google.target.put(&object("x"), body()).await), Some(expected), "{reason}");
-        google.target.assert_empty(reason).await;
-    }
+    together(
+        [
+            (403, "storageQuotaExceeded", Kind::Refused),
+            (412, "conditionNotMet", Kind::Passing),
+            (400, "invalid", Kind::Refused),
+        ],
+        async |(status, reason, expected)| {
+            let google = storage().await;
+            google.server.plan(Step::Chunk, Trouble::Refuse(status, reason, None));
+            assert_eq!(kind(google.target.put(&object("x"), body()).await), Some(expected), "{reason}");
+            google.target.assert_empty(reason).await;
+        },
+    )
+    .await;
 }

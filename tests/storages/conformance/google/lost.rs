@@ -8,7 +8,7 @@ const LARGE: usize = CHUNK_BYTES + 70_000;
 
 #[tokio::test]
 async fn a_lost_answer_is_found_out() {
-    for trouble in [Trouble::LoseAnswer, Trouble::Break] {
+    together([Trouble::LoseAnswer, Trouble::Break], async |trouble| {
         for google in each().await {
             let target = &google.target;
             google.server.plan(Step::Create, trouble.clone());
@@ -32,7 +32,8 @@ async fn a_lost_answer_is_found_out() {
             target.assert_clean("after all").await;
             assert_eq!(target.world.objects(), ["a/first", "a/last"]);
         }
-    }
+    })
+    .await;
 }
 
 /// What a chunk's answer would have said is asked of the session, and nothing that it has is sent again.

@@ -4,7 +4,7 @@ use super::{Vendor, length, path, start, stored};
 use crate::conformance::prelude::*;
 
 pub async fn only_what_is_said_to_be_gone_is_missing_or_removed<V: Vendor>() {
-    for ([reading, removing], failure) in V::gone() {
+    together(V::gone(), async |([reading, removing], failure)| {
         let (scene, target, location) = stored::<V>(1).await;
         scene.plan("download", 3, reading.clone());
         let got = kind(target.get(&location, None, 1).await);
@@ -12,23 +12,25 @@ pub async fn only_what_is_said_to_be_gone_is_missing_or_removed<V: Vendor>() {
         scene.plan(V::DELETE, 3, removing.clone());
         assert_eq!(kind(target.backend.delete(&location).await), failure, "{removing:?}");
         assert_eq!(scene.vendor.paths(), ["x"]);
-    }
+    })
+    .await;
 }
 
 /// What is found at the name before a session is begun: only what surely is not there leaves it free.
 pub async fn a_name_that_cannot_be_looked_up_is_left_alone<V: Vendor>() {
-    for (trouble, outcome) in V::looks() {
+    together(V::looks(), async |(trouble, outcome)| {
         let (scene, target) = start::<V>().await;
         scene.plan(V::SESSION[0], 3, trouble.clone());
         let stored = target.put(&object("x"), Body::full(bytes(V::LARGE))).await;
         let found = stored.map(|stored| stored.location["path"].clone()).map_err(|error| error.kind());
         assert_eq!(found, outcome.map(|is_free| path("x", is_free)), "{trouble:?}");
         target.assert_clean("after all").await;
-    }
+    })
+    .await;
 }
 
 pub async fn a_name_that_may_be_taken_is_left_alone<V: Vendor>() {
-    for (routes, trouble, failure) in V::conflicts() {
+    together(V::conflicts(), async |(routes, trouble, failure)| {
         for route in routes {
             let (scene, target) = start::<V>().await;
             scene.plan(route, if failure == Some(Kind::Passing) { 3 } else { 1 }, trouble.clone());
@@ -43,5 +45,6 @@ pub async fn a_name_that_may_be_taken_is_left_alone<V: Vendor>() {
                 }
             }
         }
-    }
+    })
+    .await;
 }

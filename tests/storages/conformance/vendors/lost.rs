@@ -4,7 +4,7 @@ use super::{Vendor, path, start, stored};
 use crate::conformance::prelude::*;
 
 pub async fn a_lost_answer_is_found_out<V: Vendor>() {
-    for (route, length) in V::LOST {
+    together(V::LOST, async |(route, length)| {
         for trouble in
             [Trouble::LosesAnswer, Trouble::FailsAfter(500, Value::Null), Trouble::FailsAfter(503, Value::Null)]
         {
@@ -18,13 +18,14 @@ pub async fn a_lost_answer_is_found_out<V: Vendor>() {
             target.backend.delete(&stored.location).await.expect("removed");
             target.assert_empty(route).await;
         }
-    }
+    })
+    .await;
 }
 
 /// Every answer is lost, and then the storage cannot be asked: what was stored goes later.
 pub async fn what_is_in_doubt_is_removed_later<V: Vendor>() {
     let (routes, asked) = V::DOUBTED;
-    for (route, length) in routes {
+    together(routes, async |(route, length)| {
         let (scene, target) = start::<V>().await;
         scene.plan(route, 3, Trouble::LosesAnswer);
         if *length >= V::LARGE {
@@ -34,7 +35,8 @@ pub async fn what_is_in_doubt_is_removed_later<V: Vendor>() {
         assert_eq!(kind(target.put(&object("x"), Body::full(bytes(*length))).await), Some(Kind::Passing));
         assert_eq!(scene.count(route), 3);
         target.assert_empty("removed later").await;
-    }
+    })
+    .await;
 }
 
 pub async fn a_session_that_has_expired_is_passing<V: Vendor>() {
@@ -52,7 +54,7 @@ pub async fn a_session_that_has_expired_is_passing<V: Vendor>() {
 }
 
 pub async fn damaged_bytes_are_noticed_and_go<V: Vendor>() {
-    for (route, length) in V::DAMAGED {
+    together(V::DAMAGED, async |(route, length)| {
         let (scene, target) = start::<V>().await;
         scene.plan(route, 1, Trouble::Damages);
         let error = target.put(&object("x"), Body::full(bytes(*length))).await.expect_err("damaged");
@@ -60,7 +62,8 @@ pub async fn damaged_bytes_are_noticed_and_go<V: Vendor>() {
         let told = error.to_string();
         assert!(told.contains("content_hash_mismatch") || told.contains("other bytes"), "{told}");
         target.assert_empty(route).await;
-    }
+    })
+    .await;
 }
 
 pub async fn what_kazoo_kept_is_a_location<V: Vendor>() {

@@ -14,7 +14,7 @@ pub async fn a_grant_is_needed<V: Vendor>() {
 }
 
 pub async fn an_expired_token_is_renewed_once<V: Vendor>() {
-    for length in [10, V::LARGE] {
+    together([10, V::LARGE], async |length| {
         let (scene, target) = start::<V>().await;
         let tokens = &scene.provider.tokens;
         let stored = target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
@@ -28,11 +28,12 @@ pub async fn an_expired_token_is_renewed_once<V: Vendor>() {
         tokens.revoke();
         assert_eq!(kind(target.put(&object("z"), Body::full("x")).await), Some(Kind::Refused));
         assert_eq!(scene.vendor.paths(), ["y"]);
-    }
+    })
+    .await;
 }
 
 pub async fn what_passes_is_tried_again<V: Vendor>() {
-    for trouble in [V::busy(), V::too_many(1), V::unavailable(), Trouble::Breaks] {
+    together([V::busy(), V::too_many(1), V::unavailable(), Trouble::Breaks], async |trouble| {
         let (scene, target) = start::<V>().await;
         for length in [10, V::LARGE] {
             let name = length.to_string();
@@ -45,11 +46,12 @@ pub async fn what_passes_is_tried_again<V: Vendor>() {
             target.backend.delete(&stored.location).await.expect("removed");
         }
         target.assert_empty(&format!("{trouble:?}")).await;
-    }
+    })
+    .await;
 }
 
 pub async fn what_does_not_pass_in_time_is_told_as_passing<V: Vendor>() {
-    for length in [10, V::LARGE] {
+    together([10, V::LARGE], async |length| {
         for route in routes::<V>(length) {
             let (scene, target) = start::<V>().await;
             scene.plan(route, 3, V::busy());
@@ -63,12 +65,13 @@ pub async fn what_does_not_pass_in_time_is_told_as_passing<V: Vendor>() {
             assert_eq!(scene.count(route) - before, 1, "a wait of 300 s");
             target.assert_empty(route).await;
         }
-    }
+    })
+    .await;
 }
 
 pub async fn a_real_refusal_is_not_repeated<V: Vendor>() {
     let (trouble, routes, words) = V::full();
-    for route in routes {
+    together(routes, async |route| {
         let (scene, target) = start::<V>().await;
         scene.plan(route, 9, trouble.clone());
         let refused = target.put(&object("x"), Body::full(bytes(length::<V>(route)))).await.expect_err("refused");
@@ -76,5 +79,6 @@ pub async fn a_real_refusal_is_not_repeated<V: Vendor>() {
         assert!(refused.to_string().ends_with(words), "{refused}");
         assert_eq!(scene.count(route), 1);
         target.assert_empty("refused").await;
-    }
+    })
+    .await;
 }

@@ -59,22 +59,26 @@ async fn a_fragment_that_was_received_is_not_sent_again() {
         let error = json!({"error": {"code": code, "message": "m", "innererror": {"code": inner}}});
         Trouble::FailsAfter(status, error)
     };
-    for trouble in [
-        overlap(416, "invalidRange", "fragmentOverlap"),
-        overlap(400, "invalidRequest", "fragmentOverlap"),
-        overlap(409, "invalidRange", "fragmentOutOfOrder"),
-        overlap(416, "", ""),
-        Trouble::FailsAfter(500, json!({"error": {"code": "generalException"}})),
-    ] {
-        for length in [LARGE, CHUNK_BYTES + 1] {
-            let (scene, target) = start::<OneDrive>().await;
-            scene.plan("fragment", 1, trouble.clone());
-            let stored = target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
-            assert_eq!(stored.location["path"], json!("/x"), "{trouble:?}");
-            assert!(target.read(&stored.location, length).await == bytes(length));
-            target.assert_clean(&format!("{trouble:?}")).await;
-        }
-    }
+    together(
+        [
+            overlap(416, "invalidRange", "fragmentOverlap"),
+            overlap(400, "invalidRequest", "fragmentOverlap"),
+            overlap(409, "invalidRange", "fragmentOutOfOrder"),
+            overlap(416, "", ""),
+            Trouble::FailsAfter(500, json!({"error": {"code": "generalException"}})),
+        ],
+        async |trouble| {
+            for length in [LARGE, CHUNK_BYTES + 1] {
+                let (scene, target) = start::<OneDrive>().await;
+                scene.plan("fragment", 1, trouble.clone());
+                let stored = target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
+                assert_eq!(stored.location["path"], json!("/x"), "{trouble:?}");
+                assert!(target.read(&stored.location, length).await == bytes(length));
+                target.assert_clean(&format!("{trouble:?}")).await;
+            }
+        },
+    )
+    .await;
 }
 
 /// Every answer to the last fragment is a failure, and the file is there.
@@ -121,7 +125,7 @@ async fn a_session_may_want_several_ranges_or_say_nonsense() {
 /// The first fragment is all that was ever sent, so another session can take it.
 #[tokio::test]
 async fn a_session_that_is_gone_at_its_first_fragment_is_begun_anew() {
-    for (status, code) in [(404, "itemNotFound"), (410, "gone"), (401, "unauthenticated")] {
+    together([(404, "itemNotFound"), (410, "gone"), (401, "unauthenticated")], async |(status, code)| {
         for length in [LARGE, CHUNK_BYTES + 1] {
             let (scene, target) = start::<OneDrive>().await;
             scene.plan("fragment", 1, refusal(status, code, None));
@@ -129,5 +133,6 @@ async fn a_session_that_is_gone_at_its_first_fragment_is_begun_anew() {
             assert!(target.read(&stored.location, length).await == bytes(length));
             assert_eq!(scene.count("createUploadSession"), 2, "{status}");
         }
-    }
+    })
+    .await;
 }
