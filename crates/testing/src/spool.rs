@@ -56,6 +56,11 @@ impl<S: Sum> Spool<S> {
         self.length as usize
     }
 
+    /// Whether there are no bytes.
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// All bytes, in memory.
     pub fn bytes(&self) -> Bytes {
         let mut data = vec![0; self.len()];

@@ -86,7 +86,7 @@ pub fn act(state: &mut State, step: Step, asked: &Asked, trouble: Option<&Troubl
 impl Session {
     fn status(&mut self, state: &mut State, asked: &Asked) -> Reply {
         let total = asked.header("content-range").strip_prefix("bytes */").unwrap_or_default();
-        if asked.chunk.len() > 0 || (total != "*" && total.parse::<usize>().is_err()) {
+        if !asked.chunk.is_empty() || (total != "*" && total.parse::<usize>().is_err()) {
             return failure(400, "badRequest");
         }
         if let Some(resource) = &self.finished {
