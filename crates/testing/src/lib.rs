@@ -30,7 +30,6 @@
     unreachable_pub,
     missing_debug_implementations,
     unnameable_types,
-    clippy::len_without_is_empty,
     clippy::must_use_candidate,
     reason = "what is here is for the tests of this workspace, and is not published"
 )]
