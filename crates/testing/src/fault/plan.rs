@@ -20,7 +20,7 @@ pub enum What {
     Reset,
     /// The receiver sees an orderly end, the sender sees nothing and its bytes are dropped; the other direction lives on.
     Truncate,
-    /// Nothing more is read or forwarded until [`FaultProxy::resume`].
+    /// Nothing more is read or forwarded until `FaultProxy::resume`.
     Stall,
     /// Every further byte is a write of its own.
     Trickle,

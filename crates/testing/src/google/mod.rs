@@ -5,10 +5,10 @@
 //!
 //! | module | is | pages |
 //! |---|---|---|
-//! | [`wire`] | requests taken apart, answers put together | "HTTP status and error codes for JSON", "Resolve errors" |
-//! | [`session`] | resumable uploads | "Perform resumable uploads", "Upload file data" |
-//! | [`storage`] | buckets | "Objects" in the JSON API reference, "Request preconditions" |
-//! | [`drive`] | files and folders | "Files" in the Drive API reference, "Search for files and folders" |
+//! | `wire` | requests taken apart, answers put together | "HTTP status and error codes for JSON", "Resolve errors" |
+//! | `session` | resumable uploads | "Perform resumable uploads", "Upload file data" |
+//! | `storage` | buckets | "Objects" in the JSON API reference, "Request preconditions" |
+//! | `drive` | files and folders | "Files" in the Drive API reference, "Search for files and folders" |
 
 mod drive;
 mod query;
