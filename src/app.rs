@@ -53,7 +53,7 @@ pub struct App {
     pub admission: Admission,
     /// Connections of clients, apart from the tasks that have to end.
     pub connections: Tasks,
-    /// Whether anybody may use the storage API.
+    /// Whether the storage API can be used.
     pub has_tokens: bool,
     certificates: Option<Certificates>,
     background: Tasks,
@@ -321,5 +321,5 @@ async fn listen(address: Option<SocketAddr>, key: &str) -> Result<Option<TcpList
     }
 }
 
-/// How long what nobody waits for may take to end.
+/// How long background work may take to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);

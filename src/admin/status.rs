@@ -1,4 +1,4 @@
-//! What anybody who reaches the admin listener may know: no account, no name, no credential.
+//! What every client of the admin listener may know: no account, no name, no credential.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -14,7 +14,7 @@ pub struct Standing {
     pub listeners: Vec<(&'static str, String)>,
     /// Where CouchDB is, without credentials.
     pub upstream: String,
-    /// Whether anybody may use the storage API.
+    /// Whether the storage API can be used.
     pub storage_api: bool,
     /// When the program began to serve.
     pub began: Instant,

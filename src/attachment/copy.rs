@@ -196,7 +196,7 @@ impl OutgoingCopy {
         tracing::warn!(%request, storage, error = %text, "an attachment has no copy: only CouchDB has it");
         let about = about(&self.target, Operation::Put);
         match error {
-            // A client would be told so; for a copy nobody but the plan is why.
+            // A client would be told so; for a copy the plan alone is the cause.
             Error::Name(_) => self.gateway.records.failed(about, &self.storage(Kind::Refused, text), &request),
             _ => self.gateway.records.failed(about, error, &request),
         }

@@ -56,7 +56,7 @@ pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
 
 enum Found {
     Outside(Document, Entry, Caller),
-    /// The CouchDB that has the document has it, or nobody.
+    /// The CouchDB that has the document has it, if any.
     Native(Couch),
     Answer(Response<Body>),
 }
@@ -101,7 +101,7 @@ async fn remove(
     let plan = plan_for(&gateway.plans, &target.database, &document).await?;
     if let Entry::Object(pointer) = &entry {
         activity.uses(&pointer.stowage.handler, &pointer.stowage.storage);
-        // Before anything is changed: a storage that nobody can reach must not cost the document its pointer.
+        // Before anything is changed: a storage that cannot be reached must not cost the document its pointer.
         storage_of(&gateway, &plan, &target.database, pointer)?;
     }
     let (base, deleted) = (document.rev(), document.is_deleted());

@@ -119,7 +119,7 @@ enum Found {
     Outside(Box<Outside>),
     /// Another document has it.
     Link(Link),
-    /// The CouchDB that has the document has it, or nobody.
+    /// The CouchDB that has the document has it, if any.
     Native(Couch),
     /// CouchDB's refusal of the document.
     Answer(Response<Bytes>),

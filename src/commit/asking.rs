@@ -1,4 +1,4 @@
-//! Asking CouchDB what became of a write, after the client has been told that nobody knows.
+//! Asking CouchDB what became of a write, after the client has been told that it is unknown.
 
 use std::time::Duration;
 

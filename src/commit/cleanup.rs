@@ -52,7 +52,7 @@ pub(crate) async fn remove_unnamed(
     }
 }
 
-/// The same, where nobody knows whether the revision that names the objects has been replaced or deleted: asks until it is
+/// The same, where it is unknown whether the revision that names the objects has been replaced or deleted: asks until it is
 /// no leaf any more, or nothing will change that.
 pub(crate) async fn remove_once_gone(
     gateway: &Gateway,

@@ -2,7 +2,7 @@
 //! document without a pointer to the object that goes.
 //!
 //! The save decides: saved, the attachments are acknowledged and what they replaced is removed; refused, the new objects
-//! are removed. Where nobody knows, the document is read again, never guessed. To take an attachment out is the same
+//! are removed. Where that is unknown, the document is read again, never guessed. To take an attachment out is the same
 //! with nothing that is new.
 
 pub(crate) mod asking;
@@ -128,7 +128,7 @@ impl Commit {
         }
     }
 
-    /// The client has been told that nobody knows. All objects stay until the document says whose they are.
+    /// The client has been told that it is unknown. All objects stay until the document says whose they are.
     async fn find_out(self, target: &Target, expected: Expected<'_>) {
         let Self { gateway, caller, change, plan, replaced, .. } = self;
         match find_out(&gateway, target, &caller, expected).await {
@@ -177,7 +177,7 @@ impl Change {
         }
     }
 
-    /// Nobody knows whether the document was saved.
+    /// It is unknown whether the document was saved.
     fn leave(self, gateway: &Gateway, caller: &Caller) {
         match self {
             Self::Stored(objects) => objects.leave(),

@@ -105,7 +105,7 @@ pub(crate) async fn save_surely(
                     Look::NotOurs { moved: false, .. } | Look::Unknown => Outcome::Unknown(silent()),
                 };
             }
-            // Only the first try can say so: of an earlier one nobody knows whether it arrived.
+            // Only the first try can say so: of an earlier one it is unknown whether it arrived.
             Ok(Err(error)) if !tried && never_left(&error) => return Outcome::Failed(error),
             Ok(Err(error)) => error,
             Err(_) => return Outcome::Unknown(silent()),
@@ -191,7 +191,7 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
     };
     for leaf in leaves.into_iter().flatten() {
         let is_tombstone = leaf.is_deleted();
-        // A tombstone lacks what was to be taken out, whoever deleted the document.
+        // A tombstone lacks what was to be taken out, also where another has deleted the document.
         if is_tombstone && !expected.present && !expected.deleted {
             continue;
         }
@@ -266,7 +266,7 @@ pub(crate) enum Fate {
     Unknown,
 }
 
-/// Asks what became of a save, after the client has been told that nobody knows. Ends early if the program stops.
+/// Asks what became of a save, after the client has been told that it is unknown. Ends early if the program stops.
 pub(crate) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Fate {
     let mut asking = Asking::begin();
     while asking.go_on(&gateway.tasks).await {

@@ -58,7 +58,7 @@ impl Unsaved {
         }
     }
 
-    /// Nobody knows whether a document points at them.
+    /// It is unknown whether a document points at them.
     pub(crate) fn leave(mut self) {
         let text = "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document";
         self.tell(text);

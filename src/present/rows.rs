@@ -43,7 +43,7 @@ impl Json {
         Ok(if self.whole { length(&self.editor.pieces) } else { None })
     }
 
-    /// The length of an answer whose bytes nobody wants.
+    /// The length of an answer without its bytes.
     pub(super) async fn measured(mut self) -> Result<Option<u64>, Error> {
         let mut all = Some(0);
         loop {

@@ -31,7 +31,7 @@ pub(super) fn beat(deadline: Duration) -> Interval {
     interval
 }
 
-/// Over once it is late. It wakes nobody: whoever serves the connection polls it again at every [`beat`].
+/// Over once it is late. It wakes no task: the server of the connection polls it again at every [`beat`].
 #[derive(Debug)]
 struct Deadline(Instant);
 

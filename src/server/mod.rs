@@ -78,7 +78,7 @@ impl Server {
                     continue;
                 }
             };
-            // After accepting, so that a listener that nobody uses holds no permit of the other's.
+            // After accepting, so that an idle listener holds no permit of the other's.
             let permit = tokio::select! {
                 permit = Arc::clone(&self.connections).acquire_owned() => permit,
                 () = self.stopping.cancelled() => return,

@@ -1,6 +1,6 @@
 //! The CouchDB servers that plans name beside the configured one.
 //!
-//! Each is opened when it is first asked for, and closed when nobody's plan names it any more. What a connection may say is
+//! Each is opened when it is first asked for, and closed when no plan names it any more. What a connection may say is
 //! in KAZOO's schema `storage.connection`; `ip` and `port` say where it is.
 
 use std::collections::{HashMap, HashSet};
@@ -69,7 +69,7 @@ impl Connections {
         Self { client, document_bytes, own_credentials, open: Mutex::default() }
     }
 
-    /// The CouchDB that somebody's plan names.
+    /// The CouchDB that a plan names.
     ///
     /// # Errors
     /// Settings that name no server, and a driver that does not exist.
@@ -101,7 +101,7 @@ impl Connections {
         self.opened().iter().map(named).collect()
     }
 
-    /// These plans do not name a connection any more. It is closed if they were the last, or if nobody has used it for
+    /// These plans do not name a connection any more. It is closed if they were the last, or if it was not used for
     /// long; requests that are on their way end as they would have.
     pub fn unnamed(&self, fingerprint: &str, by: &[Whose]) {
         let mut opened = self.opened();
@@ -205,7 +205,7 @@ fn pooling(settings: &Settings) -> Result<Pooling, WrongSetting> {
 const DRIVER: &str = "kazoo_couch";
 /// CouchDB's.
 const DEFAULT_PORT: u64 = 5984;
-/// A connection that nobody used for this long is closed, and opened again when somebody does.
+/// A connection that was not used for this long is closed, and opened again at its next use.
 const KEEP_UNUSED: Duration = Duration::from_secs(600);
 
 #[cfg(test)]

@@ -38,13 +38,13 @@ pub struct Home {
     pub plan: Arc<Merged>,
     /// The CouchDB of the database: its class's.
     pub couch: Couch,
-    /// Whether the plan, or one of the account's users' plans, may send attachments elsewhere, or nobody knows.
+    /// Whether the plan, or one of the account's users' plans, may send attachments elsewhere, or that is unknown.
     pub stores: bool,
     /// Where else documents may be. What is wrong there is no matter for those that are found at home.
     beside: Result<Vec<Beside>, PlanError>,
 }
 
-/// A connection that somebody's plan names for documents of some type.
+/// A connection that a plan names for documents of some type.
 #[derive(Debug)]
 struct Beside {
     plan: Arc<Merged>,
@@ -139,7 +139,7 @@ impl Homes {
         }
     }
 
-    /// The CouchDB of a connection that somebody's plan names.
+    /// The CouchDB of a connection that a plan names.
     ///
     /// # Errors
     /// Where the plan does not define it, or it cannot be used.
@@ -170,7 +170,7 @@ impl Homes {
             let mut gone = Vec::new();
             for whose in &named.by {
                 let plan = self.0.plans.effective(whose.account.as_ref(), whose.user.as_deref()).await;
-                // Where nobody can tell, it stays.
+                // Where that is unknown, it stays.
                 let names = |plan: &Merged| {
                     let settings = plan.connection_in_use(&named.id);
                     settings.is_some_and(|settings| settings.fingerprint() == named.fingerprint)

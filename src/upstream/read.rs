@@ -30,7 +30,7 @@ impl Home {
         self.stores || self.has_others()
     }
 
-    /// Reads a document, first where its class lives, and says who gave it. `query` is raw. Where nobody has it, it is
+    /// Reads a document, first where its class lives, and says who gave it. `query` is raw. Where no server has it, it is
     /// the class's CouchDB that says so; one that refuses to say is believed to have it.
     pub(crate) async fn read(
         &self,
@@ -73,7 +73,7 @@ impl Home {
         Ok((first, caller))
     }
 
-    /// The CouchDB that has a document, or has had it: the class's where nobody has.
+    /// The CouchDB that has a document, or has had it: the class's where none has.
     pub(crate) async fn holder(&self, path: &DocumentPath, requester: Requester<'_>) -> Result<Couch, Error> {
         if !self.has_others() {
             return Ok(self.couch.clone());
@@ -114,7 +114,7 @@ impl Home {
             Outcome::PassThrough { connection } => connection,
             Outcome::Store(decision) => decision.connection,
         };
-        // Only where the owner has a plan: everybody else's is the account's.
+        // Only where the owner has a plan: that of all others is the account's.
         let user = document.text("owner_id").filter(|owner| plan.sources().contains(owner));
         self.connect(&plan, &connection, &Whose { account: database.account.clone(), user })
     }

@@ -39,7 +39,7 @@ pub enum Kind {
     Settings,
     /// The pointer's location cannot be understood: 502.
     Location,
-    /// The client stopped sending: nobody is there to answer.
+    /// The client stopped sending: there is no one to answer.
     Interrupted,
     /// The body is larger than `limits.attachment_bytes`: 413.
     TooLarge,
@@ -130,7 +130,7 @@ impl Error {
         self
     }
 
-    /// The same failure for somebody else who waited for the same thing; without its cause.
+    /// The same failure for another who waited for the same thing; without its cause.
     #[must_use]
     pub(super) fn again(&self) -> Self {
         let Inner { kind, status, retry_after, message, setting, said, .. } = &*self.0;

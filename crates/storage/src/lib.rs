@@ -64,7 +64,7 @@ pub const DRIVERS: &[&Driver] = &[
 /// 3. `put` holds at most two chunks of [`CHUNK_BYTES`] in memory, inside the budget; an unknown length is fine.
 /// 4. `put` fails if the body ends early; a fault of the client's body stays in the chain of causes.
 /// 5. `get` yields exactly the bytes that it announces, or an error in the body: a short clean end is a bug.
-/// 6. A driver that cannot serve the range answers [`Served::Whole`]; nobody cuts inside a driver.
+/// 6. A driver that cannot serve the range answers [`Served::Whole`]; a driver never cuts.
 /// 7. `get` of an object that is gone is [`Kind::Missing`].
 /// 8. `delete` of an object that is gone is success.
 /// 9. A driver does not log failures: it returns them. Clean-up that outlives a dropped future runs on the tracked tasks.
@@ -77,7 +77,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Opens an object, or a range of it where the driver can.
     fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>>;
 
-    /// Where an object of this name would be, for people: a URL or path without credentials. Asks nobody.
+    /// Where an object of this name would be, for people: a URL or path without credentials. Asks no server.
     fn url(&self, name: &str) -> String;
 
     /// Removes an object.

@@ -27,7 +27,7 @@ pub struct Driver {
     pub schema: &'static str,
     /// Who chooses the server.
     pub server: Server,
-    /// Settings that nobody gets to see, besides `secret`, `password`, the values of `headers` and what a URL hides.
+    /// Settings that are never shown, besides `secret`, `password`, the values of `headers` and what a URL hides.
     pub secrets: &'static [&'static str],
     /// The keys of `[storage.endpoints]` that say where the vendor's servers are, with their defaults. Drivers of one vendor
     /// may name the same ones.
@@ -167,5 +167,5 @@ impl Registry {
 
 /// Opened drivers with their idle connections; the least used go first.
 const MOST_OPENED: u64 = 1000;
-/// A driver that nobody used for this long is dropped.
+/// A driver that was not used for this long is dropped.
 const KEEP_OPENED: Duration = Duration::from_secs(600);

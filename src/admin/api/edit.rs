@@ -111,7 +111,7 @@ impl Api {
         Ok(Success::new(shown(&members), Some(rev)))
     }
 
-    /// Validates, checks the storages, and saves: whoever asks next is answered by the new plan.
+    /// Validates, checks the storages, and saves: the next request is answered by the new plan.
     async fn save(
         &self,
         scope: &Scope,
@@ -156,14 +156,14 @@ fn may_be_named(scope: &Scope) -> bool {
     !matches!(scope, Scope::User(account, user) if user == "system" || user == account.as_str())
 }
 
-/// Whether somebody else's user plan has an account's own id, which no user of the platform ever gets.
+/// Whether another user's plan has an account's own id, which no user of the platform ever gets.
 fn is_squatted(scope: &Scope, stored: &Stored) -> bool {
     let Scope::Account(own) = scope else { return false };
     stored.text("pvt_type") == Some(STORAGE)
         && stored.text("pvt_account_id").is_some_and(|account| account != own.as_str())
 }
 
-/// Whether a document is what a scope speaks of: an id alone must not lead to somebody else's document.
+/// Whether a document is what a scope speaks of: an id alone must not lead to another's document.
 fn fits(scope: &Scope, stored: &Stored) -> bool {
     let kind = stored.text("pvt_type");
     let account = stored.text("pvt_account_id");

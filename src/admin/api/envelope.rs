@@ -71,7 +71,7 @@ impl Failure {
         Self(Box::new(Inner { status, message, data, header: None, cause: None }))
     }
 
-    /// 401: there is no token, or one that nobody knows.
+    /// 401: there is no token, or an unknown one.
     pub(super) fn unauthorized() -> Self {
         let mut failure =
             Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", json!({ "message": "invalid credentials" }));
@@ -98,7 +98,7 @@ impl Failure {
         failure
     }
 
-    /// 409: the document is there already, or somebody else has changed it meanwhile.
+    /// 409: the document is there already, or another request has changed it meanwhile.
     pub(super) fn conflict() -> Self {
         let data = json!({ "message": "conflicting documents" });
         Self::new(StatusCode::CONFLICT, "datastore_conflict", data)

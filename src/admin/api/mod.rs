@@ -85,7 +85,7 @@ impl Api {
         path == "/v2" || path.starts_with("/v2/")
     }
 
-    /// Whether anybody may use it.
+    /// Whether it can be used.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.0.tokens.is_empty()

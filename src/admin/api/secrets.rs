@@ -1,6 +1,6 @@
 //! Secrets go in and never come out: answers show a mask, and a mask that is sent back keeps what is stored.
 //!
-//! It keeps it for the same server only. Otherwise whoever may change a plan could have the gateway send him what he may
+//! It keeps it for the same server only. Otherwise who may change a plan could have the gateway send him what he may
 //! not see.
 
 use serde_json::{Map, Value};

@@ -27,7 +27,7 @@ impl std::fmt::Debug for Known {
 pub(super) enum Holder {
     /// An operator, who reaches everything.
     Operator,
-    /// Somebody who reaches this account alone.
+    /// A holder who reaches this account alone.
     Account(String),
 }
 
@@ -56,7 +56,7 @@ impl Tokens {
         Self(known.collect())
     }
 
-    /// Whether there is none: then nobody may do anything.
+    /// Whether there is none: then nothing is allowed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

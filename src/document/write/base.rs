@@ -33,7 +33,7 @@ pub(super) struct Base {
     pub(super) saved: Document,
     /// Who has it; for a new document who has its class.
     pub(super) caller: Caller,
-    /// Whether somebody has it.
+    /// Whether a CouchDB has it.
     pub(super) exists: bool,
     /// The generation of the revision that is written.
     pub(super) generation: u64,

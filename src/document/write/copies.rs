@@ -138,7 +138,7 @@ impl Parts {
     }
 }
 
-/// A body that drops a sender once it has been read to its end, or nobody wants the rest.
+/// A body that drops a sender once it has been read to its end, or the rest is not wanted.
 struct Watched {
     body: Body,
     unread: Option<oneshot::Sender<()>>,

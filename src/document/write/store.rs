@@ -39,7 +39,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl Writer {
-    /// Waits for the turns of all drafts. The order is the same for everybody, so that nobody waits for who waits for him;
+    /// Waits for the turns of all drafts. The order is the same for all, so that no two wait for each other;
     /// `meanwhile` is done between taking the places and waiting.
     pub(super) async fn turns<T>(
         &self,

@@ -77,7 +77,7 @@ async fn commit(blocks: Arc<Blocks>, ids: Vec<String>, content_type: String, md5
     let (account, blob, owner) = (Arc::clone(&blocks.account), blocks.blob.clone(), blocks.owner.clone());
     let claim = Claim::doubtful(Made { account, blob, owner });
     let reply = blocks.account.ask(&call).await;
-    // Whoever stores a blob of that name throws the blocks of all others away.
+    // Storing a blob of that name throws the blocks of all others away.
     let overtaken =
         reply.as_ref().is_ok_and(|reply| reply.status == StatusCode::BadRequest && reply.code() == "InvalidBlockList");
     match claim.judge(answer(reply, &list_md5)).await {

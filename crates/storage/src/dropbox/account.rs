@@ -24,7 +24,7 @@ const API: &str = "dropbox_api";
 
 static DROPBOX: Vendor = Vendor { name: "Dropbox", fault };
 
-/// Somebody's Dropbox, as a grant may use it.
+/// A user's Dropbox, as a grant may use it.
 #[derive(Debug)]
 pub(super) struct Account {
     /// The storage's id in the plan.

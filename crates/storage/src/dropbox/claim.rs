@@ -10,7 +10,7 @@ use super::account::{File, Shared};
 use crate::engine::claim::{self, Found, Target};
 use crate::{Result, Stored};
 
-/// What tells our file from everybody else's: its bytes, and a time of its own.
+/// What tells our file from those of others: its bytes, and a time of its own.
 ///
 /// Dropbox keeps no data of ours with a file, but it stores the time of the last change exactly as it was sent
 /// (`CommitInfo.client_modified`). A second of the last hour, drawn by lot for every put, tells two puts of the same bytes

@@ -1,4 +1,4 @@
-//! The `dropbox` driver: files of somebody's Dropbox, over API v2.
+//! The `dropbox` driver: files of a user's Dropbox, over API v2.
 //!
 //! Facts are from `files.stone` and `auth.stone` of `dropbox/dropbox-api-spec` and from
 //! `dropbox.com/developers/documentation/http/documentation`. Bodies of up to one chunk are one `/2/files/upload`, larger

@@ -18,7 +18,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    // Not by the task's own handle: that drops what nobody waits for after the task has ceased to count as running, and
+    // Not by the task's own handle: that drops what is not waited for after the task has ceased to count as running, and
     // the clean-up that begins then would be overlooked in between.
     let (sender, receiver) = oneshot::channel();
     drop(tasks.spawn(what, async move { drop(sender.send(step.await)) }));

@@ -1,6 +1,6 @@
 //! The names that are being written or cleaned up at this moment.
 //!
-//! Between asking whether a name is free and storing under it, and while a broken object is being removed, nobody else
+//! Between asking whether a name is free and storing under it, and while a broken object is being removed, no other upload
 //! may take the name: what they store would be overwritten or removed.
 
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names(Arc<Mutex<HashSet<String>>>);
 
-/// A name that nobody else has; free again when it is dropped.
+/// A name that no other upload has; free again when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     names: Names,
@@ -18,7 +18,7 @@ pub(crate) struct Reserved {
 }
 
 impl Names {
-    /// `None` while somebody else has it.
+    /// `None` while another upload has it.
     pub(crate) fn reserve(&self, name: &str) -> Option<Reserved> {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let reserved = names.insert(name.to_owned());

@@ -33,7 +33,7 @@ impl Resumed {
 
     /// Begins to open the rest after a break, or gives the break back.
     fn go_on(&mut self, broken: BoxError) -> std::result::Result<(), BoxError> {
-        // Whoever said nothing for `timeouts.idle_body` has used up the client's patience.
+        // A server that was silent for `timeouts.idle_body` has used up the client's patience.
         let silent = cause::<client::Error>(&*broken).is_some_and(|error| error.kind() == client::Kind::Silent);
         if self.tries == 0 || silent {
             self.left = 0;

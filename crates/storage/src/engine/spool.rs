@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// Nobody but the process that made it can open it.
+    /// Only the process that made it can open it.
     #[test]
     fn the_file_has_no_name() {
         use std::os::unix::fs::MetadataExt;

@@ -78,7 +78,7 @@ fn backoff(made: u32) -> Duration {
 const MOST_TRIES: u32 = 3;
 /// A request is repeated only this long after it began.
 const TIME_TO_REPEAT: Duration = Duration::from_secs(8);
-/// Nobody waits longer than this for anything.
+/// No wait is longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 /// The least time that a later try gives the server.
 const LEAST_WAIT: Duration = Duration::from_secs(5);
@@ -127,7 +127,7 @@ mod tests {
         let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
         assert!(asked(&date).is_some_and(|pause| pause > Duration::from_secs(90)));
         assert_eq!(asked("soon"), None);
-        // Whoever adds it to a point in time must not overflow.
+        // Added to a point in time it must not overflow.
         assert_eq!(asked("18446744073709551615"), Some(LONGEST_PAUSE));
         assert_eq!(asked("Fri, 31 Dec 9999 23:59:59 GMT"), Some(LONGEST_PAUSE));
         assert_eq!(retry_after(&HeaderMap::new()), None);

@@ -99,7 +99,7 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
     loop {
         match existing.canonicalize() {
             Ok(resolved) => return Ok(rest.iter().rev().fold(resolved, |path, name| path.join(name))),
-            // A link that leads nowhere would be followed by whoever creates a file through it.
+            // A link that leads nowhere would be followed when a file is created through it.
             Err(error) if error.kind() != io::ErrorKind::NotFound || existing.is_symlink() => return Err(error),
             Err(error) => {
                 let (Some(parent), Some(name)) = (existing.parent(), existing.file_name()) else { return Err(error) };

@@ -61,7 +61,7 @@ impl Draft {
                 fs::create_dir_all(folder)?;
             }
             let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-            // Tells `sweep` that somebody is at work; where there are no locks it goes without.
+            // Tells `sweep` that the file is in use; where there are no locks it goes without.
             let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
             Ok(file)
         });

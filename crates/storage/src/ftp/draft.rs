@@ -58,7 +58,7 @@ impl Draft {
         }
     }
 
-    /// Whether the rename was done although nobody said so: the unique name is gone, and nobody else could have removed it.
+    /// Whether the rename was done although no answer said so: the unique name is gone, and only the rename could have removed it.
     async fn was_renamed(&self) -> Result<bool> {
         let Some(goal) = &self.goal else { return Ok(false) };
         let mut session = self.host.pool.take(&self.path).await?;
@@ -102,7 +102,7 @@ pub(super) struct Placed {
     host: Arc<Host>,
     path: String,
     etag: Option<String>,
-    /// Kept until the outcome is known to whoever waits for it.
+    /// Kept until the outcome has been told.
     reserved: Option<Reserved>,
     kept: bool,
 }

@@ -1,7 +1,7 @@
 //! Why a command came to nothing, before it is said in the gateway's terms.
 //!
 //! A server's texts are its own and may quote anything: messages and logs have the three digits of an answer alone (RFC 959
-//! section 4.2), the words are what the storage *said*, for whoever owns the plan.
+//! section 4.2), the words are what the storage *said*, for the plan's owner.
 
 use std::future::Future;
 use std::io;

@@ -30,7 +30,7 @@ pub(super) async fn store(host: &Arc<Host>, object: &Object, mut upload: Upload)
     let (here, gone) = oneshot::channel();
     let job = Job { host: Arc::clone(host), name: (!object.taken).then_some(name), spare, source, report, gone };
     let placed = to_the_end(&host.tasks, "ftp upload", job.run()).await;
-    // Until now: it is how the task knows that somebody waits.
+    // Until now: it is how the task knows that it is waited for.
     drop::<oneshot::Sender<()>>(here);
     placed.map(Placed::keep)
 }
@@ -42,7 +42,7 @@ struct Job {
     spare: String,
     source: Source,
     report: Report,
-    /// Closed once nobody waits any more.
+    /// Closed once it is not waited for any more.
     gone: oneshot::Receiver<()>,
 }
 

@@ -90,7 +90,7 @@ const NO_BUCKET: &str = "The specified bucket does not exist";
 /// A word of ours.
 const NO_BUCKET_WORD: &str = "bucketNotFound";
 /// Reasons of a 403 that pass within seconds. Not `dailyLimitExceeded`, which lasts until midnight in California, nor
-/// `quotaExceeded` and `storageQuotaExceeded`, which last until somebody makes room.
+/// `quotaExceeded` and `storageQuotaExceeded`, which last until there is room again.
 const RATE_LIMITS: [&str; 3] = ["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"];
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ async fn whole(
         return Err(Error::new(Kind::Refused, "an answer in a form that was not asked for").with_status(status));
     }
     let etag = etag(response.headers());
-    // An object whose length nobody knows is as long as its server says.
+    // An object of unknown length is as long as its server says.
     let length = length.or_else(|| response.body().size_hint().exact().filter(|_| !base64_stored));
     let all = length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last });
     let body = match (length, all.filter(|_| response.body().size_hint().exact() == length)) {

@@ -87,7 +87,7 @@ impl Flow {
         self.0.finished.load(Ordering::Acquire)
     }
 
-    /// Whether the body has to wait; whoever asks is woken when that changes.
+    /// Whether the body has to wait; the task that asks is woken when that changes.
     fn is_held(&self, cx: &Context<'_>) -> bool {
         match &mut *self.state() {
             State::Held(_, waker) => {

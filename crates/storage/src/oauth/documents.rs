@@ -1,4 +1,4 @@
-//! CouchDB's OAuth documents: the grant of somebody, the app that it was given to, the app's provider and key.
+//! CouchDB's OAuth documents: a user's grant, the app that it was given to, the app's provider and key.
 
 use std::fmt;
 use std::sync::Arc;

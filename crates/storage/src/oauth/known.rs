@@ -30,7 +30,7 @@ impl fmt::Debug for Granted {
     }
 }
 
-/// Why there is no token, for everybody who asks.
+/// Why there is no token, for all who ask.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     kind: Kind,
@@ -143,7 +143,7 @@ impl Memory {
         let known = self.of(key);
         let mut facts = known.facts();
         if facts.token.as_ref().is_none_or(|(_, granted)| granted.value != *refused) {
-            // Somebody else has done so already.
+            // Another request has done so already.
             return true;
         }
         if !facts.renewals.one_more(Instant::now()) {

@@ -14,7 +14,7 @@ pub struct GrantedCalls(Authorized);
 static ANY: Vendor = Vendor { name: "the vendor", fault: |_, _| Fault::default() };
 
 impl GrantedCalls {
-    /// For somebody's grant. `endpoint` is the configured token endpoint.
+    /// For a user's grant. `endpoint` is the configured token endpoint.
     #[must_use]
     pub fn of_document(context: &Context, id: &str, endpoint: Option<String>) -> Self {
         Self::new(context, Subject::Document(id.to_owned()), endpoint)

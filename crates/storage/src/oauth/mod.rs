@@ -66,7 +66,7 @@ pub(super) struct Key {
 /// Which document says how a token is to be had.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
-    /// `oauth_doc_id`: somebody's grant.
+    /// `oauth_doc_id`: a user's grant.
     Document(String),
     /// `oauth_app_id`: a service account.
     App(String),
@@ -131,7 +131,7 @@ impl OAuth {
         timed.outcome.map(|granted| granted.value).map_err(|failure| failure.error())
     }
 
-    /// Looks at the documents, and asks for a token where there is no good one; once for all who wait. Whoever gives up
+    /// Looks at the documents, and asks for a token where there is no good one; once for all who wait. One who gives up
     /// waiting leaves the others' token alone: the provider may have changed the refresh token already.
     async fn look(&self, key: &Key) -> Result<Timed> {
         let (this, key) = (self.clone(), key.clone());
@@ -189,7 +189,7 @@ impl OAuth {
             }
             Err(error) => {
                 let failure = Failure::passing(key, &error);
-                // What a provider asks for holds for everybody who would ask it.
+                // What a provider asks for holds for all who would ask it.
                 let until = Instant::now() + error.retry_after().unwrap_or_default().min(LONGEST_REST);
                 // An answer that makes no sense is no refusal either.
                 match known.usable_for(&grant) {

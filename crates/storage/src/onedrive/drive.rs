@@ -21,7 +21,7 @@ const GRAPH: &str = "graph";
 
 static ONEDRIVE: Vendor = Vendor { name: "OneDrive", fault };
 
-/// The drive of whoever gave the grant.
+/// The drive of the user who gave the grant.
 #[derive(Debug)]
 pub(super) struct Drive {
     /// The storage's id in the plan.

@@ -1,4 +1,4 @@
-//! The `onedrive` driver: files of somebody's OneDrive, over Microsoft Graph v1.0.
+//! The `onedrive` driver: files of a user's OneDrive, over Microsoft Graph v1.0.
 //!
 //! Facts are from `learn.microsoft.com/graph/api/resources/onedrive` and the older `OneDrive/onedrive-api-docs`. Bodies of up
 //! to 4 MB are one PUT, larger ones an upload session in fragments of one chunk, which is 16 of the 320 KiB that a fragment

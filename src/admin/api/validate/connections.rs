@@ -6,8 +6,8 @@ use super::super::documents::Stored;
 use super::super::envelope::{Errors, Failure};
 use crate::plan::LOCAL;
 
-/// Refuses connections that are new or changed, for everybody but the operator. What the operator has put into an account's
-/// plan stays in it, whoever changes the rest.
+/// Refuses connections that are new or changed, for all but the operator. What the operator has put into an account's
+/// plan stays in it when the rest is changed.
 ///
 /// # Errors
 /// 400 with each of them.

@@ -96,7 +96,7 @@ impl Batch {
             after.extend(ones.into_iter().zip(became).map(|(one, became)| (caller.clone(), one, became)));
             let Some(told) = told else { continue };
             if answers.is_empty() {
-                // Nobody has saved anything: what is left is not sent, and its objects go as they are dropped.
+                // Nothing was saved: what is left is not sent, and its objects go as they are dropped.
                 return (told.whole(), after);
             }
             own = true;
@@ -111,7 +111,7 @@ impl Batch {
     }
 }
 
-/// What CouchDB, or nobody, said to a whole group.
+/// What CouchDB said to a whole group, if anything.
 enum Told {
     Answer(couch::Save),
     Error(couch::Error),
@@ -169,7 +169,7 @@ fn judged(answer: &[u8], ones: &[One], replicated: bool) -> Option<Judged> {
             match rows.iter().filter(mine).count() {
                 0 => Became::Saved,
                 refused if refused == alike => Became::Refused,
-                // Several revisions of one document, and nobody says which was refused.
+                // Several revisions of one document, and it is not said which was refused.
                 _ => Became::Unknown,
             }
         });

@@ -1,4 +1,4 @@
-//! The rows of an answer to `_bulk_docs`: put together in the order of the documents, whoever gave them.
+//! The rows of an answer to `_bulk_docs`: put together in the order of the documents, from every CouchDB.
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -72,7 +72,7 @@ impl Answers {
         }
     }
 
-    /// Whether nobody has answered with rows yet.
+    /// Whether no CouchDB has answered with rows yet.
     pub(super) const fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -138,7 +138,7 @@ impl Draft {
         for one in self.attached.iter().filter(|one| matches!(one.content, Content::Stub)) {
             let target = self.target.attachment(&one.name);
             let entry = match pointer::find(&base.document, target.at()) {
-                // What nobody here can read is kept as it is.
+                // What cannot be read is kept as it is.
                 Err(pointer::Unreadable) => None,
                 Ok(Some(entry)) => Some(entry),
                 Ok(None) if is_native(&base.document, &one.name) => continue,

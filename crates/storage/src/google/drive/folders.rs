@@ -1,7 +1,7 @@
 //! Folders by name: found, or made where there is none, once however many want the same one.
 //!
 //! Drive permits folders of the same name. Where there are several, which two gateways may make at the same moment, the
-//! oldest one is everybody's.
+//! oldest one is shared by all.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -143,5 +143,5 @@ const ROOT: &str = "root";
 /// Of 100 folders of one name each.
 const MOST_PAGES: u32 = 20;
 const MOST_KNOWN: u64 = 10_000;
-/// Somebody may move a folder to the trash, where files would follow it.
+/// A user may move a folder to the trash, where files would follow it.
 const KNOWN_FOR: Duration = Duration::from_secs(300);

@@ -1,4 +1,4 @@
-//! The `google_drive` driver: files of somebody's Google Drive, by version 3 of its API.
+//! The `google_drive` driver: files of a user's Google Drive, by version 3 of its API.
 //!
 //! A file is found by its id, so names need not be unique: each put makes a new file of the composed name, and the gateway
 //! removes the one that a save replaced by its id. Ids are fetched beforehand, which makes every creation exact: a repeat
@@ -40,7 +40,7 @@ pub(crate) const DRIVER: Driver = Driver {
     open: |settings, context| Ok(Arc::new(GoogleDrive::open(settings, context)?)),
 };
 
-/// Somebody's Drive, or a folder of it.
+/// A user's Drive, or a folder of it.
 #[derive(Debug)]
 struct GoogleDrive {
     drive: Arc<Drive>,

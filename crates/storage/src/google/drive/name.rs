@@ -14,7 +14,7 @@ impl Path {
     /// Takes a composed name apart at its slashes; parts without a character count for nothing, as in KAZOO.
     ///
     /// # Errors
-    /// `Refused` for no name, and for `.` and `..`: in Drive they would be names as any other, which nobody means.
+    /// `Refused` for no name, and for `.` and `..`: in Drive they would be names as any other, which is never meant.
     pub(super) fn of(name: &str) -> Result<Self> {
         let mut parts: Vec<String> = name.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         if parts.iter().any(|part| part == "." || part == "..") {

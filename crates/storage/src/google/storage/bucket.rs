@@ -55,7 +55,7 @@ impl Bucket {
         format!("/upload/storage/v1/b/{}/o?uploadType={kind}&ifGenerationMatch=0&fields={FIELDS}", encode(&self.name))
     }
 
-    /// Removes an object, also one that is gone. Of another generation: somebody else's, which stays.
+    /// Removes an object, also one that is gone. Of another generation: another writer's, which stays.
     pub(super) async fn remove(&self, name: &str, generation: Option<&str>) -> Result<()> {
         let condition = generation.map(|generation| format!("?ifGenerationMatch={generation}")).unwrap_or_default();
         let call = self.service.call(Method::DELETE, &format!("{}{condition}", self.path(name)));
