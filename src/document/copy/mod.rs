@@ -45,10 +45,19 @@ pub(crate) async fn copy_document(
     let requester = Requester::new(exchange.request.headers(), &exchange.activity, exchange.id);
     match Copy::of(&gateway, &target, requester).await {
         Ok(Who::CouchDb) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
-        Ok(Who::Gateway(copy)) => ("document", Box::pin(copy.run()).await),
+        Ok(Who::Gateway(copy)) => ("document", Box::pin(copy.run()).await.map(of_copy)),
         Ok(Who::Nobody(answer)) => ("document", Ok(relay(answer))),
         Err(error) => ("document", Err(error)),
     }
+}
+
+/// COPY of a deleted revision makes a deleted one and is 201 all the same; the PUT that made it was answered with 200 (both in
+/// `chttpd_db:db_doc_req`).
+fn of_copy(mut answer: Response<Body>) -> Response<Body> {
+    if answer.status() == StatusCode::OK {
+        *answer.status_mut() = StatusCode::CREATED;
+    }
+    answer
 }
 
 /// Who makes a copy.
@@ -95,7 +104,7 @@ impl Copy {
             Read::Missing(_) => return Ok(Who::CouchDb),
             Read::Refused(answer) => return Ok(Who::Nobody(answer)),
         };
-        if source.raw("_deleted").is_some() || objects(&source, &from.database.name, &from.document).is_empty() {
+        if objects(&source, &from.database.name, &from.document).is_empty() {
             return Ok(Who::CouchDb);
         }
         let to = from.database.document(&destination.document);

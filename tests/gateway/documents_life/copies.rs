@@ -143,6 +143,27 @@ async fn a_deleted_document_can_be_copied_over() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_deleted_revision_outlives_it() {
+    let gateway = planned().await;
+    gateway.document("doc", json!({})).await;
+    let gone = "2-00000000000000000000000000000003";
+    let inline = json!({ "call.mp3": { "content_type": "audio/mpeg", "data": "cmVjb3JkaW5n" } });
+    let document = json!({ "_id": "doc", "_rev": gone, "_deleted": true, "_attachments": inline }).to_string();
+    let target = format!("/{}/doc?new_edits=false", gateway.path());
+    let json = [("Content-Type", "application/json")];
+    assert_eq!(gateway.request("PUT", &target, &json, document.as_bytes()).await.status, 200);
+    let copied = copy(&gateway, &format!("doc?rev={gone}"), "copy").await;
+    assert_eq!(copied.status, 201, "{copied:?}");
+    let attachment = format!("copy/call.mp3?rev={}", rev(&copied));
+    reads(&gateway, &attachment, b"recording").await;
+    assert_eq!(gateway.get("copy").await.status, 404, "the copy is deleted like the original");
+    assert_eq!(gateway.put("doc", "call.mp3", gone, b"another").await.status, 201);
+    gateway.settled().await;
+    reads(&gateway, &attachment, b"recording").await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn a_plan_with_a_wrong_word_is_refused_by_its_place() {
     let gateway = planned().await;
     assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
