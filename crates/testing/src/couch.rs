@@ -76,7 +76,7 @@ impl Couch {
         self.url.trim_start_matches("http://").parse().expect("host and port")
     }
 
-    /// Name and password of somebody who is a member of no database; in a CouchDB another one at each call.
+    /// Name and password of a user who is a member of no database; in a CouchDB another one at each call.
     pub async fn user(&self) -> (String, String) {
         if self.made.is_none() {
             return (USER.to_owned(), USER.to_owned());

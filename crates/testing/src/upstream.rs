@@ -42,7 +42,7 @@ impl Upstream {
         Self::over(TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port"))
     }
 
-    /// Takes at most about this many bytes that nobody has read.
+    /// Takes at most about this many bytes before they are read.
     pub fn start_narrow(bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a receive buffer");
@@ -240,7 +240,7 @@ impl Connection {
         self.try_send(bytes).await.expect("the gateway reads");
     }
 
-    /// Sends bytes to somebody who may have gone.
+    /// Sends bytes to a client that may have gone.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         soon("the gateway to read", self.stream.write_all(bytes.as_ref())).await
     }

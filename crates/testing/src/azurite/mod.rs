@@ -36,7 +36,7 @@ pub struct Azurite {
     folder: PathBuf,
 }
 
-/// A container that nobody else has.
+/// A container of one test alone.
 #[derive(Debug, Clone)]
 pub struct Container {
     server: &'static Azurite,
@@ -45,7 +45,7 @@ pub struct Container {
 }
 
 impl Container {
-    /// Makes an empty container, and starts the server if nobody has.
+    /// Makes an empty container; the first call starts the server.
     pub fn start() -> Self {
         static SERVER: OnceLock<Azurite> = OnceLock::new();
         let server = SERVER.get_or_init(Azurite::start);

@@ -42,7 +42,7 @@ pub enum Step {
     Chunk,
     /// How much a session has.
     Status,
-    /// The end of a session that nobody wants.
+    /// The end of a session that the gateway cancels.
     Cancel,
     /// What is known of an object.
     Look,
@@ -158,7 +158,7 @@ impl GoogleServer {
         lock(&self.state).storage.names(bucket)
     }
 
-    /// Puts an object of somebody else's in a bucket, over whatever is there.
+    /// Puts an object of another writer in a bucket, over whatever is there.
     pub fn overwrite(&self, bucket: &str, name: &str, data: Vec<u8>) {
         let mut state = lock(&self.state);
         let generation = state.next();
@@ -175,14 +175,14 @@ impl GoogleServer {
         lock(&self.state).drive.paths(true)
     }
 
-    /// Makes a folder in the uppermost one, as somebody else would, and gives its id.
+    /// Makes a folder in the uppermost one, as another writer would, and gives its id.
     pub fn make_folder(&self, name: &str) -> String {
         let mut state = lock(&self.state);
         let number = state.next();
         state.drive.make_folder(name, number)
     }
 
-    /// Puts a file into the uppermost folder, as somebody else would, and gives its id.
+    /// Puts a file into the uppermost folder, as another writer would, and gives its id.
     pub fn place(&self, name: &str, data: &[u8]) -> String {
         let mut state = lock(&self.state);
         let number = state.next();

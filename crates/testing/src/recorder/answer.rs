@@ -82,7 +82,7 @@ pub(super) async fn respond(
     if let Answer::Early(inner) = answer {
         answer = *inner;
     } else {
-        // The client left in the middle of its body: nobody is there to answer.
+        // The client left in the middle of its body: there is no client to answer.
         received = receive(&state.requests, index, body).await.ok_or(Answered)?;
     }
     while let Answer::Held(gate, inner) = answer {

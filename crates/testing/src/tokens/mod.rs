@@ -33,7 +33,7 @@ pub const SECRET: &str = "canary-client-secret";
 pub const REFRESH: &str = "canary-refresh-token";
 /// The id of the provider's document.
 pub const PROVIDER: &str = "oauth-provider";
-/// The id of a service account's app, and of the grant that it has on somebody's behalf.
+/// The id of a service account's app, and of the grant that it has on a user's behalf.
 pub const SERVICE: &str = "oauth-service";
 /// The name of the service account.
 pub const ISSUER: &str = "canary-robot@project.example";
@@ -118,7 +118,7 @@ impl Tokens {
         issued.good.clear();
     }
 
-    /// From now on grants are good again, but refresh tokens only if they are this one: somebody has consented anew.
+    /// From now on grants are good again, but refresh tokens only if they are this one: the user has consented anew.
     pub fn consent(&self, refresh_token: &str) {
         let mut issued = self.lock();
         issued.revoked = false;
@@ -130,7 +130,7 @@ impl Tokens {
         self.lock().asked
     }
 
-    /// A token that is good without anybody having asked for it.
+    /// A token that is good although none was asked for.
     pub fn give(&self) -> String {
         self.issue()
     }

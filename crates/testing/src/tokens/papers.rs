@@ -31,7 +31,7 @@ impl TokenServer {
         save(couch, SERVICE, &app).await;
     }
 
-    /// Saves a grant ([`GRANT`]) that the service account has on somebody's behalf.
+    /// Saves a grant ([`GRANT`]) that the service account has on a user's behalf.
     pub async fn on_behalf(&self, couch: &Couch) {
         change(couch, GRANT, |grant| {
             *grant = json!({
