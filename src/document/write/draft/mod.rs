@@ -132,8 +132,8 @@ impl Draft {
     /// changed, or the name of a stub of nothing.
     pub(super) fn revise(&mut self, base: &Base) -> Result<Result<bool, String>, Error> {
         let mut natives = self.document.object(attached::MEMBER).unwrap_or_default();
-        let mut pointers = self.document.object(POINTERS).unwrap_or_default();
-        let before = base.document.object(POINTERS).unwrap_or_default();
+        let mut pointers = self.document.object(pointer::MEMBER).unwrap_or_default();
+        let before = base.document.object(pointer::MEMBER).unwrap_or_default();
         let mut changed = false;
         for one in self.attached.iter().filter(|one| matches!(one.content, Content::Stub)) {
             let target = self.target.attachment(&one.name);
@@ -156,7 +156,7 @@ impl Draft {
             }
         }
         if changed {
-            for (member, object) in [(attached::MEMBER, &natives), (POINTERS, &pointers)] {
+            for (member, object) in [(attached::MEMBER, &natives), (pointer::MEMBER, &pointers)] {
                 if object.is_empty() {
                     self.document.remove(member);
                 } else {
@@ -261,5 +261,3 @@ fn fits(entry: &Entry, revpos: Option<u64>) -> bool {
 fn is_native(document: &Document, name: &str) -> bool {
     document.object(attached::MEMBER).is_some_and(|natives| natives.raw(name).is_some())
 }
-
-const POINTERS: &str = "pvt_attachments";
