@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use super::raw::RawClient;
+use super::upstream::soon;
 
 /// How the server is set up; the default is open and plain.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +76,16 @@ impl Nginx {
     /// The lines of its access log so far: method, target, status and received body bytes of each request that was answered.
     pub fn access_log(&self) -> String {
         fs::read_to_string(self.prefix.path().join("access.log")).unwrap_or_default()
+    }
+
+    /// Waits until its access log has this text: nginx writes down what it has answered.
+    pub async fn logged(&self, text: &str) {
+        let written = async {
+            while !self.access_log().contains(text) {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(text, written).await;
     }
 
     /// Its error log so far.

@@ -35,9 +35,7 @@ async fn stored(tls: (PathBuf, PathBuf), ca: Option<PathBuf>) -> (u16, String, S
 async fn asked(server: &Nginx) -> String {
     let mut last = RawClient::connect(server.address()).await.unwrap();
     last.exchange("GET /last HTTP/1.0\r\n\r\n").await.unwrap();
-    while !server.access_log().contains("/last") {
-        tokio::task::yield_now().await;
-    }
+    server.logged("/last").await;
     let all = server.access_log();
     all.lines().filter(|line| !line.contains(" 400 ")).map(|line| format!("{line}\n")).collect()
 }

@@ -35,10 +35,7 @@ async fn asks_for_a_password_and_dies_when_killed() {
     let address = nginx.address();
     assert_eq!(ask(address, "PUT", "/a", "", b"x").await.status, 401);
     assert_eq!(ask(address, "PUT", "/a", "Authorization: Basic dXNlcjpwYXNz\r\n", b"x").await.status, 201);
-    // It writes down what it has answered.
-    while !nginx.access_log().contains("PUT /a 201") {
-        tokio::task::yield_now().await;
-    }
+    nginx.logged("PUT /a 201").await;
     nginx.kill();
     assert_eq!(RawClient::connect(address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
