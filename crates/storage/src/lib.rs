@@ -30,7 +30,7 @@ pub use error::{Error, Kind, Result};
 pub use file::sweep as sweep_files;
 pub use oauth::{Document as OAuthDocument, OAuth, OAuthDocuments};
 use registry::FILE_NAME;
-pub use registry::{Context, Driver, Fit, Naming, Registry, Server, Spelling, driver, endpoints};
+pub use registry::{Context, Driver, Fit, Identity, Naming, Registry, Server, Spelling, driver, endpoints};
 
 /// Single steps of the drivers, as `benches/micro.rs` and `tests/storages/oauth` want them. Nothing else needs them.
 pub mod measured {

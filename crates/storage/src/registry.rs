@@ -27,6 +27,8 @@ pub struct Driver {
     pub schema: &'static str,
     /// Who chooses the server.
     pub server: Server,
+    /// Which storages of a plan are the one that a pointer names.
+    pub identity: Identity,
     /// Settings that are never shown, besides `secret`, `password`, the values of `headers` and what a URL hides.
     pub secrets: &'static [&'static str],
     /// The keys of `[storage.endpoints]` that say where the vendor's servers are, with their defaults. Drivers of one vendor
@@ -46,6 +48,24 @@ pub enum Server {
     Url,
     /// The plan, by the setting `host` and others; where secrets travel nowhere but to it, those that name it.
     Host(&'static [&'static str]),
+}
+
+/// What a storage is known by: what a pointer says of it and the settings of a plan say too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// Its id alone.
+    Id,
+    /// The server of its `url`.
+    Url,
+    /// What these settings say.
+    Settings {
+        /// Named by every pointer.
+        all: &'static [&'static str],
+        /// Named by KAZOO's besides.
+        kazoo: &'static [&'static str],
+        /// What ends the names of hosts that are all one; the first is meant where `host` names none.
+        hosts: &'static [&'static str],
+    },
 }
 
 /// How objects are named where a plan has no `field_list`.

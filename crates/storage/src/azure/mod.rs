@@ -29,8 +29,8 @@ use self::address::{Address, blob_name, check_name, is_container, name_fault};
 use self::ask::Account;
 use self::shared_key::SharedKey;
 use super::{
-    Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
-    Stored, Upload,
+    Backend, Context, Download, Driver, Error, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
 };
 use crate::engine::read;
 
@@ -42,6 +42,7 @@ pub(super) const DRIVER: Driver = Driver {
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Host(&["account", "host", "scheme", "port"]),
+    identity: Identity::Settings { all: &["container"], kazoo: &["account"], hosts: &[] },
     secrets: &["key"],
     endpoints: &[],
     open: |settings, context| Ok(Arc::new(Azure::open(settings, context)?)),

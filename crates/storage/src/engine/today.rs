@@ -5,7 +5,7 @@ use serde_json::Value;
 use stowage_base::settings::{MASK, Settings, with_secrets_of};
 use url::Url;
 
-use crate::Location;
+use crate::{Identity, Location, driver};
 
 /// What a pointer says of its storage.
 #[derive(Debug, Clone, Copy)]
@@ -53,13 +53,12 @@ impl Wanted<'_> {
     }
 
     fn is_same_place(&self, today: &Settings) -> bool {
-        let told = |key| text(today, key).is_some() && text(today, key) == self.said(key);
-        match self.handler {
-            "s3" | "google_storage" => told("bucket"),
-            // Pointers of the gateway's own do not name the account.
-            "azure" => told("container") && (self.inside.is_none() || told("account")),
-            "google_drive" | "dropbox" | "onedrive" => told("oauth_doc_id"),
-            _ => false,
+        let same = |key: &&str| text(today, key).is_some() && text(today, key) == self.said(key);
+        match identity(self.handler) {
+            Identity::Settings { all, kazoo, .. } => {
+                all.iter().all(same) && (self.inside.is_none() || kazoo.iter().all(same))
+            }
+            Identity::Id | Identity::Url => false,
         }
     }
 
@@ -72,25 +71,21 @@ impl Wanted<'_> {
     /// Whether a URL of the plan is of the server that the pointer's URL names, and how much of the path both have. Nothing
     /// else is the same place: a URL says all of it.
     fn common(&self, today: &Settings) -> Option<usize> {
-        let member = match self.handler {
-            "http" => "url",
-            "ftp" if self.inside.is_some() => "url",
-            "ftp" => "server",
-            _ => return None,
-        };
-        same_server(text(today, "url")?, self.location.get(member)?.as_str()?)
+        let url = ["server", "url"].iter().find_map(|member| self.location.get(*member));
+        let url = url.filter(|_| identity(self.handler) == Identity::Url)?;
+        same_server(text(today, "url")?, url.as_str()?)
     }
 }
 
-/// Host and port, as far as settings name them. Buckets of Amazon have one name all over the world, whatever host they are
-/// reached by.
+/// Host and port, as far as settings name them.
 fn server(settings: &Settings) -> String {
-    let usual = match settings.handler() {
-        "s3" => AMAZON,
-        _ => "",
+    let hosts = match identity(settings.handler()) {
+        Identity::Settings { hosts, .. } => hosts,
+        Identity::Id | Identity::Url => &[],
     };
+    let usual = hosts.first().copied().unwrap_or_default();
     let host = text(settings, "host").unwrap_or(usual).to_ascii_lowercase();
-    if host == usual || host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn") {
+    if host == usual || hosts.iter().any(|end| host.ends_with(end)) {
         return usual.to_owned();
     }
     let port = settings.number("port").ok().flatten();
@@ -114,8 +109,11 @@ fn same_server(today: &str, old: &str) -> Option<usize> {
     Some(server.path().bytes().zip(other.path().bytes()).take_while(|(one, other)| one == other).count())
 }
 
+/// A driver that does not exist knows no storage but by its id.
+fn identity(handler: &str) -> Identity {
+    driver(handler).map_or(Identity::Id, |driver| driver.identity)
+}
+
 fn text<'a>(settings: &'a Settings, key: &str) -> Option<&'a str> {
     settings.members().get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
-
-const AMAZON: &str = "s3.amazonaws.com";

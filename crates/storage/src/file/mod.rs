@@ -13,8 +13,8 @@ use serde_json::Value;
 use self::place::Place;
 pub use self::write::sweep;
 use super::{
-    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
-    Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
+    Server, Spelling, Stored, Upload,
 };
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
@@ -27,6 +27,7 @@ pub(super) const DRIVER: Driver = Driver {
     fit: Fit { part: FILE_NAME, whole: 2048, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
+    identity: Identity::Id,
     secrets: &[],
     endpoints: &[],
     open: |settings, context| Ok(Arc::new(Directory::open(settings, context)?)),

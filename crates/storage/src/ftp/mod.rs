@@ -40,8 +40,8 @@ use self::pool::Pool;
 use crate::engine::names::Names;
 use crate::engine::tries::Tries;
 use crate::{
-    Backend, Context, Download, Driver, FILE_NAME, Fetch, Fit, Location, Naming, Object, Result, Server, Spelling,
-    Stored, Upload,
+    Backend, Context, Download, Driver, FILE_NAME, Fetch, Fit, Identity, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
 };
 
 /// The `ftp` driver for [`DRIVERS`](super::DRIVERS).
@@ -52,6 +52,7 @@ pub(super) const DRIVER: Driver = Driver {
     fit: Fit { part: FILE_NAME, whole: 400, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),
     server: Server::Url,
+    identity: Identity::Url,
     secrets: &[],
     endpoints: &[],
     open: |settings, context| Ok(Arc::new(Ftp::open(settings, context)?)),

@@ -38,7 +38,8 @@ use self::options::Options;
 use self::web::Web;
 use super::error::Result;
 use super::{
-    Backend, Budget, Context, Download, Driver, Fetch, Fit, Location, Naming, Object, Server, Spelling, Stored, Upload,
+    Backend, Budget, Context, Download, Driver, Fetch, Fit, Identity, Location, Naming, Object, Server, Spelling,
+    Stored, Upload,
 };
 use crate::engine::names::Names;
 
@@ -50,6 +51,7 @@ pub(super) const DRIVER: Driver = Driver {
     fit: Fit { part: 220, whole: 2048, spelling: Spelling::Url },
     schema: include_str!("schema.json"),
     server: Server::Url,
+    identity: Identity::Url,
     secrets: &[],
     endpoints: &[],
     open: |settings, context| Ok(Arc::new(Http::open(settings, context)?)),

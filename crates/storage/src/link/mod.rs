@@ -4,7 +4,7 @@
 //! no such options, and bytes that were acknowledged may not be dropped. So a plan that sends attachments to a link is
 //! refused before a byte is read. Links in documents are read without any plan (`handlers::link`).
 
-use super::{Driver, Fit, Naming, Server, Spelling};
+use super::{Driver, Fit, Identity, Naming, Server, Spelling};
 
 /// The `link` driver for [`DRIVERS`](super::DRIVERS).
 pub(super) const DRIVER: Driver = Driver {
@@ -13,6 +13,7 @@ pub(super) const DRIVER: Driver = Driver {
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
+    identity: Identity::Id,
     secrets: &[],
     endpoints: &[],
     open: |settings, _| {

@@ -22,8 +22,8 @@ use stowage_base::settings::Settings;
 
 use self::drive::{Drive, Shared};
 use super::{
-    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
-    Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
+    Server, Spelling, Stored, Upload,
 };
 use crate::engine::read;
 
@@ -35,6 +35,7 @@ pub(super) const DRIVER: Driver = Driver {
     fit: Fit { part: FILE_NAME, whole: 280, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
+    identity: Identity::Settings { all: &["oauth_doc_id"], kazoo: &[], hosts: &[] },
     secrets: &[],
     endpoints: drive::ENDPOINTS,
     open: |settings, context| Ok(Arc::new(OneDrive::open(settings, context)?)),

@@ -26,8 +26,8 @@ use self::ask::Bucket;
 use self::claim::text;
 use self::sign::Signer;
 use super::{
-    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Kind, Location, Naming, Object, Result, Server,
-    Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
+    Server, Spelling, Stored, Upload,
 };
 use crate::engine::read;
 
@@ -39,6 +39,8 @@ pub(super) const DRIVER: Driver = Driver {
     fit: Fit { part: FILE_NAME, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Host(&[]),
+    // Buckets have one name all over the world, whatever host they are reached by.
+    identity: Identity::Settings { all: &["bucket"], kazoo: &[], hosts: AMAZON },
     secrets: &[],
     endpoints: &[],
     open: |settings, context| Ok(Arc::new(S3::open(settings, context)?)),
@@ -115,3 +117,6 @@ fn place(location: &Location) -> Result<(Option<&str>, &str)> {
         Some(_) => Err(wrong("has a key that cannot be")),
     }
 }
+
+/// "Amazon Simple Storage Service endpoints and quotas".
+const AMAZON: &[&str] = &["s3.amazonaws.com", ".amazonaws.com", ".amazonaws.com.cn"];

@@ -18,8 +18,8 @@ use super::service::{ENDPOINTS, Service};
 use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
-    Backend, Context, Download, Driver, Error, Fetch, Fit, Kind, Location, Naming, Object, Result, Server, Spelling,
-    Stored, Upload,
+    Backend, Context, Download, Driver, Error, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result, Server,
+    Spelling, Stored, Upload,
 };
 
 /// The `google_storage` driver for [`DRIVERS`](crate::DRIVERS).
@@ -30,6 +30,7 @@ pub(crate) const DRIVER: Driver = Driver {
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
+    identity: Identity::Settings { all: &["bucket"], kazoo: &[], hosts: &[] },
     secrets: &[],
     endpoints: ENDPOINTS,
     open: |settings, context| Ok(Arc::new(GoogleStorage::open(settings, context)?)),
