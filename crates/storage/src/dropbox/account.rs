@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stowage_base::tasks::Tasks;
 
-use crate::engine::api::{Api, Call, Fault, Lost, Reply, Vendor};
+use crate::engine::api::{Api, Call, Fault, Lost, Reply, Vendor, by_status};
 use crate::engine::endpoint::Endpoint;
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Context, Error, Kind, Result};
@@ -22,7 +22,7 @@ pub(super) const ENDPOINTS: &[(&str, &str)] =
 const CONTENT: &str = "dropbox_content";
 const API: &str = "dropbox_api";
 
-static DROPBOX: Vendor = Vendor { name: "Dropbox", fault };
+static DROPBOX: Vendor = Vendor { name: "Dropbox", fails: by_status, fault, header: None };
 
 /// A user's Dropbox, as a grant may use it.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Account {
 
     /// Sends bytes; the arguments go into a header.
     pub(super) async fn upload(&self, route: &str, argument: &Value, data: Bytes) -> std::result::Result<Reply, Lost> {
-        let call = self.content_call(Method::POST, route, argument).map_err(|error| Lost { error, seen: false })?;
+        let call = self.content_call(Method::POST, route, argument)?;
         self.authorized.ask(&call.body(HeaderValue::from_static("application/octet-stream"), data)).await
     }
 

@@ -15,3 +15,10 @@ impl From<Lost> for Error {
         lost.error
     }
 }
+
+/// Before anything was sent.
+impl From<Error> for Lost {
+    fn from(error: Error) -> Self {
+        Self { error, seen: false }
+    }
+}

@@ -116,7 +116,7 @@ impl Link {
     /// Whether the same may go better with the token, which is sent from now on: to the API's own server, and no other.
     pub(super) fn use_token(&self) -> bool {
         let mut place = self.place();
-        let own = Call::to(Method::PUT, &place.uri).is_ok_and(|call| *call.origin() == self.service.origin);
+        let own = Call::to(Method::PUT, &place.uri).is_ok_and(|call| call.origin == self.service.origin);
         own && !std::mem::replace(&mut place.token, true)
     }
 

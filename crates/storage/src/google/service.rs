@@ -9,7 +9,7 @@ use stowage_http::target::Origin;
 use url::Url;
 
 use super::fault::fault;
-use crate::engine::api::{Api, Call, Lost, Reply, Vendor};
+use crate::engine::api::{Api, Call, Lost, Reply, Vendor, by_status};
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Context, Error, Kind, Result};
 
@@ -18,7 +18,7 @@ pub(super) const ENDPOINTS: &[(&str, &str)] = &[(API, "https://www.googleapis.co
 const API: &str = "google_api";
 const OAUTH: &str = "google_oauth";
 
-static GOOGLE: Vendor = Vendor { name: "Google", fault };
+static GOOGLE: Vendor = Vendor { name: "Google", fails: by_status, fault, header: None };
 
 /// Google's API as one grant may use it.
 #[derive(Debug)]

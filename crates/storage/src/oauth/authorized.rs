@@ -30,8 +30,7 @@ impl Authorized {
     /// # Errors
     /// Where there is no token, or no answer.
     pub(crate) async fn ask(&self, call: &Call) -> Result<Reply, Lost> {
-        let unsent = |error| Lost { error, seen: false };
-        let first = self.oauth.authorization(&self.key).await.map_err(unsent)?;
+        let first = self.oauth.authorization(&self.key).await?;
         let reply = self.api.ask(call, Some(&first)).await?;
         let hopeless = reply.status != StatusCode::UNAUTHORIZED || NOT_OF_THE_TOKEN.contains(&reply.code());
         if hopeless || !self.oauth.renew(&self.key, &first).await {
@@ -39,7 +38,7 @@ impl Authorized {
         }
         let doubtful = reply.doubtful;
         let seen_before = |lost: Lost| Lost { seen: lost.seen || doubtful, ..lost };
-        let second = self.oauth.authorization(&self.key).await.map_err(unsent).map_err(seen_before)?;
+        let second = self.oauth.authorization(&self.key).await.map_err(Lost::from).map_err(seen_before)?;
         if second == first {
             return Ok(reply);
         }
@@ -53,7 +52,7 @@ impl Authorized {
     /// # Errors
     /// Where there is no token, or no answer.
     pub(crate) async fn once(&self, call: &Call, body: Body, patience: Patience) -> Result<Reply, Lost> {
-        let token = self.oauth.authorization(&self.key).await.map_err(|error| Lost { error, seen: false })?;
+        let token = self.oauth.authorization(&self.key).await?;
         self.api.once(call, Some(&token), body, patience).await
     }
 }

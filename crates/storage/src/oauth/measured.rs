@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{Authorized, Key, Subject};
-use crate::engine::api::{Api, Call, Fault, Vendor};
+use crate::engine::api::{Api, Call, Fault, Vendor, by_status};
 use crate::error::Result;
 use crate::registry::Context;
 
@@ -11,7 +11,7 @@ use crate::registry::Context;
 #[derive(Debug)]
 pub struct GrantedCalls(Authorized);
 
-static ANY: Vendor = Vendor { name: "the vendor", fault: |_, _| Fault::default() };
+static ANY: Vendor = Vendor { name: "the vendor", fails: by_status, fault: |_, _| Fault::default(), header: None };
 
 impl GrantedCalls {
     /// For a user's grant. `endpoint` is the configured token endpoint.

@@ -15,7 +15,7 @@ use url::form_urlencoded::Serializer;
 
 use super::Key;
 use super::papers::{Grant, Way, authorization};
-use crate::engine::api::{Api, Call, Fault, Vendor};
+use crate::engine::api::{Api, Call, Fault, Vendor, by_status};
 use crate::error::{Error, Kind, Result};
 
 /// What became of it.
@@ -41,7 +41,7 @@ impl fmt::Debug for Token {
     }
 }
 
-static PROVIDER: Vendor = Vendor { name: "the OAuth provider", fault };
+static PROVIDER: Vendor = Vendor { name: "the OAuth provider", fails: by_status, fault, header: None };
 
 #[derive(Deserialize)]
 struct Answer {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use stowage_base::tasks::Tasks;
 
 use super::names;
-use crate::engine::api::{Api, Call, Fault, Lost, Reply, Vendor};
+use crate::engine::api::{Api, Call, Fault, Lost, Reply, Vendor, by_status};
 use crate::engine::endpoint::Endpoint;
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Budget, Context, Error, Kind, Result};
@@ -19,7 +19,7 @@ use crate::{Budget, Context, Error, Kind, Result};
 pub(super) const ENDPOINTS: &[(&str, &str)] = &[(GRAPH, "https://graph.microsoft.com")];
 const GRAPH: &str = "graph";
 
-static ONEDRIVE: Vendor = Vendor { name: "OneDrive", fault };
+static ONEDRIVE: Vendor = Vendor { name: "OneDrive", fails: by_status, fault, header: None };
 
 /// The drive of the user who gave the grant.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 use stowage_base::tasks::Tasks;
 
-use super::ask::{Bucket, Call, Reply};
+use super::bucket::{Bucket, Call, Reply, is_no_key};
 use crate::engine::claim::{self, Found, Target};
 use crate::{Error, Kind, Location, Result, Stored};
 
@@ -99,7 +99,7 @@ impl Bucket {
         let mut call = Call::new(Method::DELETE, key, "");
         call.bucket = bucket.map(str::to_owned);
         let reply = self.ask(&call).await?;
-        if reply.is_done() || reply.is_no_key() {
+        if reply.is_done() || is_no_key(&reply) {
             return Ok(());
         }
         Err(reply.refusal("remove an object"))

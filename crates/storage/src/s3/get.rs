@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use http::Method;
-use http::header::{ETAG, IF_MATCH, RANGE};
+use http::header::{IF_MATCH, RANGE};
 use stowage_http::range::ByteRange;
 
-use super::ask::{Bucket, Call};
+use super::bucket::{Bucket, Call, is_no_key};
 use super::put::value;
 use crate::engine::read::{self, Given, Source};
 use crate::{Error, Kind, Result};
@@ -24,6 +24,7 @@ impl Source for Stored {
 
     async fn ask(&self, range: Option<ByteRange>, version: Option<&str>) -> Result<Given> {
         let mut call = Call::new(Method::GET, &self.key, "");
+        call.object = true;
         call.bucket.clone_from(&self.named);
         if let Some(range) = range {
             call.headers.insert(RANGE, read::header(range)?);
@@ -32,13 +33,13 @@ impl Source for Stored {
             call.headers.insert(IF_MATCH, value(version)?);
         }
         let reply = self.bucket.ask(&call).await?;
-        if reply.is_no_key() {
+        if is_no_key(&reply) {
             return Err(Error::new(Kind::Missing, "the object is not in the bucket").with_status(reply.status));
         }
         if !reply.is_done() {
             return Err(reply.refusal("read an object"));
         }
-        let version = reply.headers.get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let version = reply.header("etag").map(str::to_owned);
         let etag = reply.etag();
         Ok(Given { version, etag, ..Given::of(reply.status, &reply.headers, reply.body) })
     }

@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, Method, Request};
-use stowage_http::body::Body;
+use http::{HeaderMap, Method};
 use stowage_http::target::Origin;
 
 use super::sign::{Payload, Signer};
 use crate::Result;
+use crate::engine::api::Call;
 
 /// Signs requests with one pair of keys.
 #[derive(Debug)]
@@ -24,8 +24,9 @@ impl Signing {
     ///
     /// # Errors
     /// A target that cannot stand in a request.
-    pub fn put(&self, origin: &Origin, target: &str, sha256: [u8; 32]) -> Result<Request<Body>> {
-        let place = (origin, target, "us-east-1");
-        self.0.request(&Method::PUT, place, &HeaderMap::new(), Payload::Sha256(sha256), SystemTime::now())
+    pub fn put(&self, origin: &Origin, target: &str, sha256: [u8; 32]) -> Result<HeaderMap> {
+        let mut call = Call::new(Method::PUT, origin, target);
+        self.0.sign(&mut call, "us-east-1", Payload::Sha256(sha256), SystemTime::now())?;
+        Ok(call.headers)
     }
 }

@@ -4,13 +4,12 @@
 //! `If-None-Match: *`; servers other than Amazon's are asked first, because they may ignore it.
 
 mod address;
-mod ask;
+mod bucket;
 mod claim;
 mod get;
 pub(super) mod measured;
 mod parts;
 mod put;
-mod reply;
 mod route;
 mod sign;
 mod tags;
@@ -22,7 +21,7 @@ use futures_util::future::BoxFuture;
 use stowage_base::settings::Settings;
 
 use self::address::{Address, check_name, is_bucket, key_fault};
-use self::ask::Bucket;
+use self::bucket::Bucket;
 use self::claim::text;
 use self::sign::Signer;
 use super::{
@@ -91,7 +90,7 @@ impl Backend for S3 {
     fn url(&self, name: &str) -> String {
         let bucket = &self.bucket.address.bucket;
         let route = self.bucket.usual(bucket);
-        format!("{}{}", route.server.origin(), route.target(bucket, name, ""))
+        format!("{}{}", route.origin, route.target(bucket, name, ""))
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {

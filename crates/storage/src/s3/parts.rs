@@ -14,7 +14,7 @@ use stowage_base::tasks::Tasks;
 use stowage_http::target::encode;
 use uuid::Uuid;
 
-use super::ask::{Bucket, Call};
+use super::bucket::{Bucket, Call};
 use super::claim::{Claim, Made, OWNER, with_tag};
 use super::put::{ANY, MD5, value};
 use super::sign::Payload;
@@ -58,7 +58,6 @@ struct Parts {
 async fn begin(bucket: Arc<Bucket>, key: String, given: String) -> Result<Open<Multipart>> {
     let owner = Uuid::new_v4().simple().to_string();
     let mut call = Call::new(Method::POST, &key, "uploads=");
-    call.document = true;
     call.headers.insert(CONTENT_TYPE, value(&media_type(&given))?);
     call.headers.insert(HeaderName::from_static(OWNER), value(&owner)?);
     let reply = bucket.ask(&call).await?;
@@ -74,7 +73,6 @@ async fn complete(mut session: Open<Multipart>, exclusive: bool) -> Result<Claim
     let list = xml::complete(&session.progress()?.tags);
     let Multipart { bucket, key, upload, owner } = session.session();
     let mut call = Call::new(Method::POST, key, format!("uploadId={}", encode(upload)));
-    call.document = true;
     call.data = list.into();
     call.payload = Payload::Sha256(Sha256::digest(&call.data).into());
     if exclusive {
@@ -91,14 +89,14 @@ async fn complete(mut session: Open<Multipart>, exclusive: bool) -> Result<Claim
         if reply.is_done() {
             return completed(session, claim, &reply.document).await;
         }
-        if reply.is(StatusCode::NOT_IMPLEMENTED) && call.headers.remove(IF_NONE_MATCH).is_some() {
+        if reply.status == StatusCode::NOT_IMPLEMENTED && call.headers.remove(IF_NONE_MATCH).is_some() {
             if bucket.is_free(&call.key).await? {
                 continue;
             }
             claim.give_up();
             return Err(taken_meanwhile());
         }
-        let error = match reply.is(StatusCode::PRECONDITION_FAILED) {
+        let error = match reply.status == StatusCode::PRECONDITION_FAILED {
             true => taken_meanwhile(),
             false => reply.refusal("complete a multipart upload"),
         };
@@ -191,12 +189,12 @@ async fn part(bucket: &Bucket, mut call: Call, chunk: &Chunk) -> Result<String> 
         }
         // A bucket with a default retention refuses parts without a digest ("Object Lock considerations" in the S3 user
         // guide): Amazon says InvalidRequest, MinIO MissingContentMD5.
-        if with_md5 || !reply.is(StatusCode::BAD_REQUEST) {
+        if with_md5 || reply.status != StatusCode::BAD_REQUEST {
             return Err(reply.refusal("store a part"));
         }
         with_md5 = true;
     };
-    let tag = reply.headers.get(http::header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let tag = reply.header("etag").map(str::to_owned);
     tag.ok_or_else(|| Error::new(Kind::Refused, "S3 stored a part without a tag"))
 }
 

@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MAT
 use http::{Method, StatusCode};
 use uuid::Uuid;
 
-use super::ask::{Bucket, Call, Lost, Reply};
+use super::bucket::{Bucket, Call, Lost, Reply};
 use super::claim::{Claim, Made, OWNER, with_tag};
 use super::sign::Payload;
 use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
@@ -72,7 +72,7 @@ impl Single {
                 Err(lost) => return Ok(Lost { seen: lost.seen || doubtful, ..lost }.into()),
             };
             doubtful |= reply.doubtful;
-            if reply.is(StatusCode::NOT_IMPLEMENTED) && call.headers.remove(IF_NONE_MATCH).is_some() {
+            if reply.status == StatusCode::NOT_IMPLEMENTED && call.headers.remove(IF_NONE_MATCH).is_some() {
                 if self.bucket.address.custom || self.bucket.is_free(&call.key).await? {
                     continue;
                 }

@@ -7,31 +7,21 @@
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
-use http::header::{DATE, HeaderMap, LOCATION};
 use percent_encoding::percent_decode_str;
-use stowage_http::client::Server;
 use stowage_http::target::{Origin, encode};
 use url::Url;
 
 use super::address::{Address, is_region};
-use super::reply::Reply;
 use super::xml;
+use crate::engine::api::Reply;
 
 /// How a bucket is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
-    pub(super) server: Server,
+    pub(super) origin: Origin,
     /// The region that requests are signed for.
     pub(super) region: String,
     /// Whether the bucket is in the path, and not in the host.
-    pub(super) in_path: bool,
-}
-
-/// Where an answer leads.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) origin: Origin,
-    pub(super) region: String,
     pub(super) in_path: bool,
 }
 
@@ -45,37 +35,36 @@ impl Route {
     }
 
     /// Where the answer to a request for a key leads; `None` where it is the last one.
-    pub(super) fn next(&self, address: &Address, bucket: &str, key: &str, reply: &Reply) -> Option<Step> {
+    pub(super) fn next(&self, address: &Address, bucket: &str, key: &str, reply: &Reply) -> Option<Self> {
         let step = match reply.status.as_u16() {
-            301 | 302 | 307 | 308 => self.elsewhere(bucket, key, &reply.headers),
+            301 | 302 | 307 | 308 => reply.header("location").and_then(|there| self.elsewhere(bucket, key, there)),
             _ => None,
         };
         step.or_else(|| self.in_region(address, bucket, reply))
     }
 
     /// The server of a `Location`, if that is the same object there, and no less guarded.
-    fn elsewhere(&self, bucket: &str, key: &str, headers: &HeaderMap) -> Option<Step> {
-        let here = self.server.origin();
+    fn elsewhere(&self, bucket: &str, key: &str, location: &str) -> Option<Self> {
+        let here = &self.origin;
         let base: Url = here.to_string().parse().ok()?;
-        let there = base.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;
+        let there = base.join(location).ok()?;
         let origin = Origin::of(&there)?;
         let path = percent_decode_str(there.path()).decode_utf8().ok()?;
         let in_path = *path == format!("/{bucket}/{key}");
         if !(in_path || *path == format!("/{key}")) || (here.tls && !origin.tls) || origin == *here {
             return None;
         }
-        Some(Step { origin, region: self.region.clone(), in_path })
+        Some(Self { origin, region: self.region.clone(), in_path })
     }
 
     /// The region that an answer names, if it is another one than was signed for.
-    fn in_region(&self, address: &Address, bucket: &str, reply: &Reply) -> Option<Step> {
+    fn in_region(&self, address: &Address, bucket: &str, reply: &Reply) -> Option<Self> {
         if !matches!(reply.status, StatusCode::MOVED_PERMANENTLY | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN)
             && reply.status != StatusCode::TEMPORARY_REDIRECT
         {
             return None;
         }
-        let header = reply.headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
-        let region = match header {
+        let region = match reply.header("x-amz-bucket-region") {
             Some(region) => region.to_owned(),
             None if MISDIRECTED.contains(&reply.code()) => xml::text(reply.said(), "Region")?,
             None => return None,
@@ -83,8 +72,8 @@ impl Route {
         if region.is_empty() || !is_region(&region) || region == self.region {
             return None;
         }
-        let origin = address.origin_in(bucket, &region).unwrap_or_else(|| self.server.origin().clone());
-        Some(Step { origin, region, in_path: self.in_path })
+        let origin = address.origin_in(bucket, &region).unwrap_or_else(|| self.origin.clone());
+        Some(Self { origin, region, in_path: self.in_path })
     }
 }
 
@@ -93,7 +82,7 @@ pub(super) fn skew(reply: &Reply) -> Option<i64> {
     if reply.code() != "RequestTimeTooSkewed" {
         return None;
     }
-    let theirs = httpdate::parse_http_date(reply.headers.get(DATE)?.to_str().ok()?).ok()?;
+    let theirs = httpdate::parse_http_date(reply.header("date")?).ok()?;
     let ours = SystemTime::now();
     let seconds = |ahead: Duration| i64::try_from(ahead.as_secs()).ok();
     match theirs.duration_since(ours) {

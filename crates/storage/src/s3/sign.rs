@@ -12,11 +12,9 @@ use aws_sigv4::http_request::{
     sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request};
-use stowage_http::body::Body;
-use stowage_http::target::Origin;
+use http::header::{HOST, HeaderName, HeaderValue};
 
+use crate::engine::api::Call;
 use crate::{Error, Kind, Result};
 
 /// What the signature says about the body.
@@ -47,34 +45,23 @@ impl Signer {
         Self { credentials: Credentials::new(key, secret, None, None, "storage plan") }
     }
 
-    /// A request without a body, whose head is signed for what `payload` says, for a target at a server in a region.
+    /// Signs a call to a region, for what `payload` says of its body.
     ///
     /// # Errors
     /// `Refused` for what cannot stand in a request.
-    pub(super) fn request(
-        &self,
-        method: &Method,
-        (origin, target, region): (&Origin, &str, &str),
-        headers: &HeaderMap,
-        payload: Payload,
-        time: SystemTime,
-    ) -> Result<Request<Body>> {
-        let mut request = Request::new(Body::empty());
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = target.parse().map_err(unsignable)?;
-        *request.headers_mut() = headers.clone();
-        let host = HeaderValue::from_str(&origin.authority()).map_err(unsignable)?;
-        request.headers_mut().insert(HOST, host);
-        for (name, value) in self.signature(&request, (origin, region), payload, time)? {
-            request.headers_mut().insert(name, value);
+    pub(super) fn sign(&self, call: &mut Call, region: &str, payload: Payload, time: SystemTime) -> Result<()> {
+        let host = HeaderValue::from_str(&call.origin.authority()).map_err(unsignable)?;
+        call.headers.insert(HOST, host);
+        for (name, value) in self.signature(call, region, payload, time)? {
+            call.headers.insert(name, value);
         }
-        Ok(request)
+        Ok(())
     }
 
     fn signature(
         &self,
-        request: &Request<Body>,
-        (origin, region): (&Origin, &str),
+        call: &Call,
+        region: &str,
         payload: Payload,
         time: SystemTime,
     ) -> Result<Vec<(HeaderName, HeaderValue)>> {
@@ -96,12 +83,12 @@ impl Signer {
             Payload::Sha256(hash) => SignableBody::Precomputed(hex::encode(hash)),
             Payload::Unsigned => SignableBody::UnsignedPayload,
         };
-        let mut headers = Vec::with_capacity(request.headers().len());
-        for (name, value) in request.headers() {
+        let mut headers = Vec::with_capacity(call.headers.len());
+        for (name, value) in &call.headers {
             headers.push((name.as_str(), value.to_str().map_err(unsignable)?));
         }
-        let url = format!("{origin}{}", request.uri());
-        let signable = SignableRequest::new(request.method().as_str(), url, headers.into_iter(), body);
+        let url = format!("{}{}", call.origin, call.target);
+        let signable = SignableRequest::new(call.method.as_str(), url, headers.into_iter(), body);
         let (instructions, _) =
             sign(signable.map_err(unsignable)?, &parameters.into()).map_err(unsignable)?.into_parts();
         instructions.headers().map(|(name, value)| header(name, value)).collect()
@@ -123,11 +110,11 @@ fn unsignable<E>(_: E) -> Error {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use http::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RANGE};
+    use http::header::{AUTHORIZATION, DATE, HeaderValue, RANGE};
     use http::{HeaderName, Method};
     use sha2::{Digest, Sha256};
 
-    use super::{Payload, Signer};
+    use super::{Call, Payload, Signer};
     use stowage_http::target::Origin;
 
     /// 2013-05-24T00:00:00Z, the time of Amazon's examples.
@@ -145,14 +132,12 @@ mod tests {
         payload: Payload,
     ) -> String {
         let origin = Origin { tls: true, host: "examplebucket.s3.amazonaws.com".to_owned(), port: 443 };
-        let mut map = HeaderMap::new();
+        let mut call = Call::new(method.clone(), &origin, target);
         for (name, value) in headers {
-            map.insert(name, HeaderValue::from_static(value));
+            call.headers.insert(name, HeaderValue::from_static(value));
         }
-        let time = SystemTime::UNIX_EPOCH + TIME;
-        let request = signer().request(method, (&origin, target, "us-east-1"), &map, payload, time).unwrap();
-        assert_eq!(request.uri(), target, "what is sent is what was signed");
-        request.headers().get(AUTHORIZATION).unwrap().to_str().unwrap().to_owned()
+        signer().sign(&mut call, "us-east-1", payload, SystemTime::UNIX_EPOCH + TIME).unwrap();
+        call.headers.get(AUTHORIZATION).unwrap().to_str().unwrap().to_owned()
     }
 
     /// The four examples of "Signature Calculations for the Authorization Header: Transferring Payload in a Single
@@ -179,10 +164,9 @@ mod tests {
     #[test]
     fn an_unsigned_payload_says_so() {
         let origin = Origin { tls: true, host: "h".to_owned(), port: 443 };
-        let request = signer()
-            .request(&Method::PUT, (&origin, "/b/k", "r"), &HeaderMap::new(), Payload::Unsigned, SystemTime::now())
-            .unwrap();
-        assert_eq!(request.headers().get("x-amz-content-sha256").unwrap(), "UNSIGNED-PAYLOAD");
+        let mut call = Call::new(Method::PUT, &origin, "/b/k");
+        signer().sign(&mut call, "r", Payload::Unsigned, SystemTime::now()).unwrap();
+        assert_eq!(call.headers.get("x-amz-content-sha256").unwrap(), "UNSIGNED-PAYLOAD");
     }
 
     #[test]

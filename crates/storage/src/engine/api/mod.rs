@@ -41,8 +41,17 @@ pub(crate) struct Api {
 pub(crate) struct Vendor {
     /// For people.
     pub(crate) name: &'static str,
+    /// Whether an answer is a failure, by its status and its document; of an object, and at first, the document is empty.
+    pub(crate) fails: fn(StatusCode, &[u8]) -> bool,
     /// What a failure says: its status, and its body.
     pub(crate) fault: fn(StatusCode, &[u8]) -> Fault,
+    /// The header in place of the body, where that is what says it.
+    pub(crate) header: Option<&'static str>,
+}
+
+/// For most vendors: a redirect is no failure, for the caller knows what it means.
+pub(crate) fn by_status(status: StatusCode, _: &[u8]) -> bool {
+    status.is_client_error() || status.is_server_error()
 }
 
 /// What a failure says.
@@ -59,10 +68,10 @@ pub(crate) struct Fault {
 /// What is to be asked.
 #[derive(Clone)]
 pub(crate) struct Call {
-    method: Method,
-    origin: Origin,
+    pub(crate) method: Method,
+    pub(crate) origin: Origin,
     /// Path and query, sent as they are.
-    target: String,
+    pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) data: Bytes,
     answer: Answer,
@@ -116,11 +125,6 @@ impl Call {
         Ok(call)
     }
 
-    /// Where it goes.
-    pub(crate) const fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
     /// The same call; its answer is an object.
     pub(crate) fn object(mut self) -> Self {
         self.answer = Answer::Object;
@@ -131,6 +135,15 @@ impl Call {
     pub(crate) fn header(mut self, name: impl http::header::IntoHeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
+    }
+
+    /// The same call with a header of this text.
+    ///
+    /// # Errors
+    /// `Refused` for a text that cannot stand in a header.
+    pub(crate) fn text(self, name: impl http::header::IntoHeaderName, text: &str) -> Result<Self> {
+        let value = HeaderValue::from_str(text);
+        Ok(self.header(name, value.map_err(|_| Error::new(Kind::Refused, "a text that cannot stand in a header"))?))
     }
 
     /// The same call with a body.
@@ -156,11 +169,22 @@ impl Api {
         call: &Call,
         authorization: Option<&HeaderValue>,
     ) -> std::result::Result<Reply, Lost> {
+        let once = |patience| self.once(call, authorization, Body::full(call.data.clone()), patience);
+        self.repeat(call.data.len(), once).await
+    }
+
+    /// Makes tries of one call of so many bytes, each of which may be signed afresh, while the failure may pass.
+    ///
+    /// # Errors
+    /// Where there is no answer.
+    pub(crate) async fn repeat<F>(&self, bytes: usize, once: impl Fn(Patience) -> F) -> std::result::Result<Reply, Lost>
+    where
+        F: Future<Output = std::result::Result<Reply, Lost>>,
+    {
         let mut seen = false;
-        let mut tries = Tries::start(call.data.len());
+        let mut tries = Tries::start(bytes);
         loop {
-            let body = Body::full(call.data.clone());
-            match self.send(call, authorization, body, tries.patience(self.client.patience())).await {
+            match once(tries.patience(self.client.patience())).await {
                 Ok(mut reply) => {
                     if !reply.passes() || !tries.again(&reply.refusal("answer")).await {
                         reply.doubtful = seen;
@@ -189,22 +213,7 @@ impl Api {
         body: Body,
         patience: Patience,
     ) -> std::result::Result<Reply, Lost> {
-        self.send(call, authorization, body, patience).await
-    }
-
-    /// How long an answer is waited for.
-    pub(crate) fn patience(&self) -> Patience {
-        self.client.patience()
-    }
-
-    async fn send(
-        &self,
-        call: &Call,
-        authorization: Option<&HeaderValue>,
-        body: Body,
-        patience: Patience,
-    ) -> std::result::Result<Reply, Lost> {
-        let request = call.request(authorization, body).map_err(|error| Lost { error, seen: false })?;
+        let request = call.request(authorization, body)?;
         let response = self.server(&call.origin).send(request, patience).await;
         let response = response.map_err(|error| Lost { seen: error.may_be_seen(), error: error.into() })?;
         let reply = Reply::read(self.vendor, response, call.answer, patience.head).await;
@@ -213,6 +222,11 @@ impl Api {
             reply.conceal(authorization);
         }
         Ok(reply)
+    }
+
+    /// How long an answer is waited for.
+    pub(crate) fn patience(&self) -> Patience {
+        self.client.patience()
     }
 
     fn server(&self, origin: &Origin) -> Server {

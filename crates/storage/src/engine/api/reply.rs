@@ -58,7 +58,7 @@ impl Reply {
             said: Bytes::new(),
             doubtful: false,
         };
-        let failed = head.status.is_client_error() || head.status.is_server_error();
+        let failed = (vendor.fails)(head.status, b"");
         if !failed && answer == Answer::Object && head.status.is_success() {
             reply.body = body;
             return Ok(reply);
@@ -70,6 +70,9 @@ impl Reply {
             reply.fail(collect_within(limit, body, LONGEST_ERROR).await)?;
         } else {
             reply.document = collect_within(limit, body, LONGEST_DOCUMENT).await.map_err(Error::of_body)?;
+            if (vendor.fails)(reply.status, &reply.document) {
+                reply.fail(Ok(reply.document.clone()))?;
+            }
         }
         Ok(reply)
     }
@@ -82,17 +85,22 @@ impl Reply {
         let passes = Error::answered(self.status, "").kind() == Kind::Passing;
         match text {
             Ok(text) => {
-                self.fault = Some((self.vendor.fault)(self.status, &text));
+                self.fault = Some(self.fault(&text));
                 self.said = text;
             }
             // Of a proxy in between, or no document at all: then the status has to do.
             Err(error) if passes || cause::<TooLarge>(&*error).is_some() || is_silent(&error) => {
-                self.fault = Some((self.vendor.fault)(self.status, b""));
+                self.fault = Some(self.fault(b""));
                 self.said = Bytes::from_static(b"(an answer that could not be read)");
             }
             Err(error) => return Err(Error::of_body(error)),
         }
         Ok(())
+    }
+
+    fn fault(&self, text: &[u8]) -> Fault {
+        let text = self.vendor.header.map_or(text, |name| self.header(name).unwrap_or_default().as_bytes());
+        (self.vendor.fault)(self.status, text)
     }
 
     /// Takes a token out of what a failure says: some servers repeat what they were sent.
@@ -112,6 +120,21 @@ impl Reply {
     /// The vendor's word for a failure.
     pub(crate) fn code(&self) -> &str {
         self.fault.as_ref().map_or("", |fault| &fault.code)
+    }
+
+    /// A header of the answer, where it is a text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The object's tag without its quotes; an empty one is none.
+    pub(crate) fn etag(&self) -> Option<String> {
+        Some(self.header("etag")?.trim_matches('"').to_owned()).filter(|tag| !tag.is_empty())
+    }
+
+    /// What a failure says, as it was answered.
+    pub(crate) fn said(&self) -> &[u8] {
+        &self.said
     }
 
     /// Whether a failure came without a word.
@@ -167,7 +190,7 @@ fn is_silent(error: &BoxError) -> bool {
 
 /// Whether a request that was answered with this status may have had its effect all the same.
 pub(super) fn may_have_acted(status: StatusCode) -> bool {
-    status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
+    !status.is_client_error() || status == StatusCode::REQUEST_TIMEOUT
 }
 
 /// In bytes. Vendors repeat names in their words, Google twice, and a name of 1024 bytes takes six times as much in JSON.

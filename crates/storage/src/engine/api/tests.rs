@@ -15,10 +15,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Api, Call, Fault, Lost, Reply, Vendor};
+use super::{Api, Call, Fault, Lost, Reply, Vendor, by_status};
 use crate::Kind;
 
-static VENDOR: Vendor = Vendor { name: "the vendor", fault };
+static VENDOR: Vendor = Vendor { name: "the vendor", fails: by_status, fault, header: None };
 
 fn fault(status: StatusCode, text: &[u8]) -> Fault {
     let code = String::from_utf8_lossy(text).into_owned();

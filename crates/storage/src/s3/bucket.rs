@@ -1,28 +1,38 @@
-//! One call to S3: signed, sent, and repeated where that is exact.
-//!
-//! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
-//! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
+//! Calls to S3: each try is signed, and sent to wherever the bucket is.
 
-pub(super) use super::reply::Reply;
-pub(super) use crate::engine::lost::Lost;
+pub(super) use crate::engine::api::{Lost, Reply};
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::StatusCode;
+use http::header::HeaderMap;
 use moka::sync::Cache;
 
 use super::address::Address;
 use super::route::{Route, skew, time_there};
 use super::sign::{Payload, Signer};
 use super::tags::Tags;
-use crate::engine::tries::Tries;
+use super::xml;
+use crate::engine::api::{self, Api, Fault, Vendor};
 use crate::{Error, Kind};
 use stowage_base::tasks::Tasks;
 use stowage_http::body::Body;
 use stowage_http::client::{Client, Patience};
-use stowage_http::connect::Reach;
+
+/// What `CompleteMultipartUpload` answers with a status of success may be a failure all the same.
+static S3: Vendor = Vendor {
+    name: "S3",
+    fails: |status, document| !status.is_success() || xml::error_code(document).is_some(),
+    fault,
+    header: None,
+};
+
+fn fault(_: StatusCode, text: &[u8]) -> Fault {
+    let code = xml::error_code(text).unwrap_or_default();
+    Fault { passes: PASSING_CODES.contains(&code.as_str()), code, pause: None }
+}
 
 /// An opened bucket.
 #[derive(Debug)]
@@ -38,7 +48,7 @@ pub(super) struct Bucket {
     routes: Cache<String, Route>,
     /// How far the server's clock is ahead of ours, in seconds.
     skew: AtomicI64,
-    client: Client,
+    api: Api,
     signer: Signer,
 }
 
@@ -53,8 +63,8 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     pub(super) data: Bytes,
     pub(super) payload: Payload,
-    /// Whether the answer is a document to be read, not an object.
-    pub(super) document: bool,
+    /// Whether the answer is an object.
+    pub(super) object: bool,
 }
 
 impl Call {
@@ -68,7 +78,7 @@ impl Call {
             headers: HeaderMap::new(),
             data: Bytes::new(),
             payload: Payload::Empty,
-            document: false,
+            object: false,
         }
     }
 }
@@ -83,32 +93,14 @@ impl Bucket {
             parts_need_md5: AtomicBool::default(),
             routes: Cache::new(MOST_BUCKETS),
             skew: AtomicI64::default(),
-            client,
+            api: Api::new(&S3, client, Vec::new()),
             signer,
         }
     }
 
     /// Sends a call, a few times where the failure may pass.
     pub(super) async fn ask(&self, call: &Call) -> Result<Reply, Lost> {
-        let mut seen = false;
-        let mut tries = Tries::start(call.data.len());
-        loop {
-            match self.send(call, tries.patience(self.client.patience())).await {
-                Ok(mut reply) => {
-                    if !reply.passes() || !tries.again(&reply.refusal("answer")).await {
-                        reply.doubtful = seen;
-                        return Ok(reply);
-                    }
-                    seen |= reply.status.is_server_error() || reply.status.is_success();
-                }
-                Err(lost) => {
-                    seen |= lost.seen;
-                    if !tries.again(&lost.error).await {
-                        return Err(Lost { error: lost.error, seen });
-                    }
-                }
-            }
-        }
+        self.api.repeat(call.data.len(), |patience| self.send(call, patience)).await
     }
 
     /// Sends a call to wherever the bucket is, and remembers where that was.
@@ -136,42 +128,74 @@ impl Bucket {
                 }
                 return Ok(reply);
             };
-            let server = match next.origin == *route.server.origin() {
-                true => route.server,
-                false => self.client.server(next.origin, Reach::Tenant),
-            };
-            route = Route { server, region: next.region, in_path: next.in_path };
+            route = next;
             learned = true;
         }
         self.routes.invalidate(bucket);
-        let error = Error::new(Kind::Refused, "S3 redirects a request again and again");
-        Err(Lost { error, seen: false })
+        Err(Error::new(Kind::Refused, "S3 redirects a request again and again").into())
     }
 
     /// How a bucket is reached, as the settings say.
     pub(super) fn usual(&self, bucket: &str) -> Route {
-        let server = self.client.server(self.address.origin(bucket), Reach::Tenant);
-        Route { server, region: self.address.region.clone(), in_path: !self.address.in_host(bucket) }
+        let region = self.address.region.clone();
+        Route { origin: self.address.origin(bucket), region, in_path: !self.address.in_host(bucket) }
     }
 
     async fn send_by(&self, route: &Route, bucket: &str, call: &Call, patience: Patience) -> Result<Reply, Lost> {
-        let unsent = |error: Error| Lost { error, seen: false };
         let target = route.target(bucket, &call.key, &call.query);
+        let mut signed = api::Call::new(call.method.clone(), &route.origin, target);
+        signed.headers = call.headers.clone();
         let time = time_there(self.skew.load(Ordering::Relaxed));
-        let place = (route.server.origin(), target.as_str(), route.region.as_str());
-        let request = self.signer.request(&call.method, place, &call.headers, call.payload, time).map_err(unsent)?;
-        let mut request = request.map(|_| Body::full(call.data.clone()));
-        if call.data.is_empty() && matches!(call.method, Method::PUT | Method::POST) {
-            // hyper leaves it out where there is no body, and S3 answers 411.
-            request.headers_mut().insert(CONTENT_LENGTH, 0.into());
-        }
-        let response = route.server.send(request, patience).await;
-        let response = response.map_err(|error| Lost { seen: error.may_be_seen(), error: error.into() })?;
-        Reply::read(response, call.document, patience.head).await.map_err(|error| Lost { error, seen: true })
+        self.signer.sign(&mut signed, &route.region, call.payload, time)?;
+        let signed = if call.object { signed.object() } else { signed };
+        self.api.once(&signed, None, Body::full(call.data.clone()), patience).await
     }
+}
+
+/// Whether the object is not there. Any other 404 says something else: of the bucket, of an upload, or of a proxy.
+pub(super) fn is_no_key(reply: &Reply) -> bool {
+    reply.status == StatusCode::NOT_FOUND && reply.code() == "NoSuchKey"
 }
 
 /// Of one plan: its own, and those that pointers name.
 const MOST_BUCKETS: u64 = 16;
 /// From one server or region to the next, for one request.
 const MOST_STEPS: usize = 5;
+/// Codes of failures that pass, besides what their status says ("Error responses" in the S3 API reference; the second half
+/// are those that Amazon's SDKs know as throttling).
+const PASSING_CODES: [&str; 16] = [
+    "ConditionalRequestConflict",
+    "InternalError",
+    "OperationAborted",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "SlowDown",
+    "BandwidthLimitExceeded",
+    "PriorRequestNotComplete",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{S3, fault};
+    use http::StatusCode;
+
+    #[test]
+    fn failures_are_told_by_their_codes_whatever_the_status() {
+        let answer = |code: &str| format!("<Error><Code>{code}</Code></Error>").into_bytes();
+        for (code, passes) in [("ConditionalRequestConflict", true), ("InternalError", true), ("Other", false)] {
+            let fault = fault(StatusCode::CONFLICT, &answer(code));
+            assert_eq!((fault.code.as_str(), fault.passes), (code, passes));
+            assert!((S3.fails)(StatusCode::OK, &answer(code)));
+        }
+        assert!((S3.fails)(StatusCode::MOVED_PERMANENTLY, b""));
+        assert!(!(S3.fails)(StatusCode::OK, b"<Fine/>") && !(S3.fails)(StatusCode::NO_CONTENT, b""));
+    }
+}
