@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use azure_core::http::{Method, StatusCode};
+use http::header::{IF_MATCH, RANGE};
+use http::{Method, StatusCode};
 use stowage_http::range::ByteRange;
 
-use super::ask::Account;
+use super::account::{Account, is_no_blob};
 use super::claim::OWNER;
 use crate::engine::checked::Announced;
-use crate::engine::read::{self, Extent, Given, Source};
+use crate::engine::read::{self, Given, Source};
 use crate::{Error, Kind, Result};
 
 /// A blob that a pointer names; a container of `None` is the plan's.
@@ -23,38 +24,27 @@ impl Source for Stored {
     const VENDOR: &'static str = "Azure";
 
     async fn ask(&self, range: Option<ByteRange>, version: Option<&str>) -> Result<Given> {
-        let mut call = self.account.call("read an object", Method::Get, self.container.as_deref(), &self.blob)?;
+        let mut call = self.account.call(Method::GET, self.container.as_deref(), &self.blob, "").object();
         if let Some(range) = range {
-            call = call.header("range", range.header());
+            call = call.header(RANGE, read::header(range)?);
         }
         if let Some(version) = version {
-            call = call.header("if-match", version);
+            call = call.text(IF_MATCH, version)?;
         }
-        let mut reply = self.account.ask(&call).await?;
+        let reply = self.account.ask(&call).await?;
         match reply.status {
             _ if reply.is_done() => {}
-            _ if reply.is_no_blob() => {
-                let error = Error::new(Kind::Missing, "the object is not in the container");
-                return Err(error.with_status(http::StatusCode::NOT_FOUND));
+            _ if is_no_blob(&reply) => {
+                return Err(Error::new(Kind::Missing, "the object is not in the container").with_status(reply.status));
             }
-            StatusCode::PreconditionFailed if version.is_some() => return Err(read::changed(Self::VENDOR)),
-            _ => return Err(reply.refusal()),
+            StatusCode::PRECONDITION_FAILED if version.is_some() => return Err(read::changed(Self::VENDOR)),
+            _ => return Err(reply.refusal("read an object")),
         }
-        let extent = match reply.status {
-            StatusCode::PartialContent => Extent::part(reply.header("content-range")),
-            _ => Extent::Whole,
-        };
         // The MD5 of a blob is what its writer said: only ours can be relied on.
         let md5 = reply.header("content-md5").filter(|_| reply.header(OWNER).is_some());
         let digest = md5.map(|md5| Announced::md5(md5).ok_or_else(unreadable)).transpose()?;
-        Ok(Given {
-            extent,
-            body: std::mem::take(&mut reply.body),
-            length: reply.header("content-length").and_then(|length| length.parse().ok()),
-            version: reply.tag().map(str::to_owned),
-            etag: reply.etag(),
-            digest,
-        })
+        let (version, etag) = (reply.header("etag").map(str::to_owned), reply.etag());
+        Ok(Given { version, etag, digest, ..Given::of(reply.status, &reply.headers, reply.body) })
     }
 }
 
