@@ -1,20 +1,23 @@
 //! Opening an object, or a range of it.
 
-use http::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, RANGE};
+use std::sync::Arc;
+
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, RANGE};
 use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use serde_json::Value;
 use stowage_http::base64::Decode;
 use stowage_http::body::Body;
-use stowage_http::range::{ByteRange, Exact, content_range};
+use stowage_http::range::{ByteRange, content_range};
 
 use super::link::Link;
 use super::query::query;
-use super::web::{discard, is_encoded, is_gone, refusal};
-use super::{BASE64, Http, URL, decide, resume};
+use super::web::{Web, discard, is_encoded, is_gone, refusal};
+use super::{BASE64, Http, URL, decide};
 use crate::engine::checked::Announced;
+use crate::engine::read::{self, Extent, Given, Source};
 use crate::error::{Error, Kind, Result};
-use crate::{Download, Fetch, Location, Served};
+use crate::{Budget, Download, Fetch, Location};
 
 /// The URL in a location, with the secrets of today's settings where it shows the mask.
 ///
@@ -32,34 +35,56 @@ pub(super) async fn get(http: &Http, location: &Location, fetch: Fetch<'_>) -> R
     if query.len() > LONGEST_QUERY {
         query.clear();
     }
-    let place = Place { link: link(http, location)?, query };
-    let base64_stored = [BASE64, KAZOO_BASE64].iter().any(|key| location.get(*key).is_some_and(is_true));
-    if let Some(range) = fetch.range.filter(|_| !base64_stored) {
-        let (part, link, response) = part(http, &place, range, fetch.length).await?;
-        match (part, response) {
-            (Some(served), response) => return Ok(served_part(http, &link, served, response, fetch.length)),
-            (None, response) if response.status() != StatusCode::PARTIAL_CONTENT && response.status().is_success() => {
-                return whole(http, &link, response, fetch.length, base64_stored).await;
+    let base64 = [BASE64, KAZOO_BASE64].iter().any(|key| location.get(*key).is_some_and(is_true));
+    let (web, budget, link) = (Arc::clone(&http.web), http.budget.clone(), link(http, location)?);
+    read::open(Page { web, budget, link, query, length: fetch.length, base64 }, fetch.range).await
+}
+
+/// An object of a server.
+#[derive(Clone)]
+struct Page {
+    web: Arc<Web>,
+    budget: Budget,
+    link: Link,
+    /// The document's metadata.
+    query: String,
+    /// As the document says.
+    length: Option<u64>,
+    /// Whether base64 was stored.
+    base64: bool,
+}
+
+impl Source for Page {
+    const VENDOR: &'static str = "the server";
+
+    async fn ask(&self, range: Option<ByteRange>, version: Option<&str>) -> Result<Given> {
+        let response = self.send(range.filter(|_| !self.base64), version).await?;
+        match range {
+            Some(range) if is_just(range, self.length, &response) => Ok(self.part(response)),
+            _ if version.is_some() => {
+                let text = "the connection broke, and the server does not give the rest of the same version";
+                Err(Error::new(Kind::Passing, text).with_status(response.status()))
             }
-            (None, response) => discard(response).await,
+            Some(_) if matches!(response.status().as_u16(), 206 | 416) => {
+                discard(response).await;
+                self.whole(self.send(None, None).await?).await
+            }
+            _ => self.whole(response).await,
         }
     }
-    let (link, response) = place.ask(http, &HeaderMap::new()).await?;
-    whole(http, &link, response, fetch.length, base64_stored).await
 }
 
-/// An object's URL, and the document's metadata as a query.
-struct Place {
-    link: Link,
-    query: String,
-}
-
-impl Place {
-    /// Asks for the object with the metadata, and without it where the server may have refused it for its length. Gives
-    /// the URL that was asked for, too.
-    async fn ask(&self, http: &Http, extra: &HeaderMap) -> Result<(Link, Response<Body>)> {
-        let long = self.link.with_query(&self.query);
-        let (_, response) = http.web.ask(&Method::GET, &long, extra).await?;
+impl Page {
+    /// Asks for the object with the metadata, and without it where the server may have refused it for its length.
+    async fn send(&self, range: Option<ByteRange>, version: Option<&str>) -> Result<Response<Body>> {
+        let mut extra = HeaderMap::new();
+        if let Some(range) = range {
+            extra.insert(RANGE, read::header(range)?);
+        }
+        if let Some(version) = version.and_then(|version| version.parse().ok()) {
+            extra.insert(IF_MATCH, version);
+        }
+        let (_, response) = self.web.ask(&Method::GET, &self.link.with_query(&self.query), &extra).await?;
         let too_long = match response.status() {
             StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => !self.query.is_empty(),
             // nginx says 400, IIS 404 (404.15 in "HTTP status codes in IIS").
@@ -69,40 +94,51 @@ impl Place {
             _ => false,
         };
         if !too_long {
-            return Ok((long, response));
+            return Ok(response);
         }
         discard(response).await;
-        let (_, response) = http.web.ask(&Method::GET, &self.link, extra).await?;
-        Ok((self.link.clone(), response))
+        Ok(self.web.ask(&Method::GET, &self.link, &extra).await?.1)
     }
-}
 
-/// Asks for a range; `Some` where the answer is just that.
-async fn part(
-    http: &Http,
-    place: &Place,
-    range: ByteRange,
-    length: Option<u64>,
-) -> Result<(Option<ByteRange>, Link, Response<Body>)> {
-    let mut extra = HeaderMap::new();
-    let header = HeaderValue::try_from(range.header()).map_err(|_| Error::new(Kind::Refused, "no such range"))?;
-    extra.insert(RANGE, header);
-    let (link, response) = place.ask(http, &extra).await?;
-    let status = response.status();
-    if status == StatusCode::PARTIAL_CONTENT {
-        return Ok((is_just(range, length, &response).then_some(range), link, response));
+    /// A part can go on after a break where it is known of how long an object it is.
+    fn part(&self, response: Response<Body>) -> Given {
+        let total = self.length.or_else(|| given(&response).and_then(|(_, total)| total));
+        let (head, body) = response.into_parts();
+        let version = total.and_then(|_| strong(&head.headers));
+        Given { version, etag: etag(&head.headers), ..Given::of(head.status, &head.headers, body) }
     }
-    if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
-        return Ok((None, link, response));
+
+    async fn whole(&self, response: Response<Body>) -> Result<Given> {
+        let status = response.status();
+        if !status.is_success() {
+            discard(response).await;
+            return Err(failure(status));
+        }
+        if status == StatusCode::PARTIAL_CONTENT || is_encoded(response.headers()) {
+            return Err(Error::new(Kind::Refused, "an answer in a form that was not asked for").with_status(status));
+        }
+        let (head, body) = response.into_parts();
+        let announced = body.size_hint().exact();
+        // An object of unknown length is as long as its server says.
+        let length = self.length.or_else(|| announced.filter(|_| !self.base64));
+        // As it is stored: what the server says of the version and the digest is said of these bytes.
+        let raw = announced.is_some_and(|announced| announced > 0 && length == Some(announced));
+        let body = match length {
+            _ if raw => body,
+            Some(length) => decide::object(body, length, self.base64, &self.budget).await?,
+            None if self.base64 => Body::boxed(Decode::new(body)),
+            None => body,
+        };
+        let (version, digest) = if raw { (strong(&head.headers), Announced::of(&head.headers)) } else { (None, None) };
+        Ok(Given { extent: Extent::Whole, body, length, version, etag: etag(&head.headers), digest })
     }
-    Err(failure(status))
 }
 
 /// Whether an answer is this range of an object of this length, and nothing else.
-pub(super) fn is_just(range: ByteRange, length: Option<u64>, response: &Response<Body>) -> bool {
+fn is_just(range: ByteRange, length: Option<u64>, response: &Response<Body>) -> bool {
     let given = given(response).is_some_and(|(given, total)| given == range && (length.is_none() || total == length));
     let sized = response.body().size_hint().exact().is_none_or(|size| size == range.len());
-    given && sized && !is_encoded(response.headers())
+    response.status() == StatusCode::PARTIAL_CONTENT && given && sized && !is_encoded(response.headers())
 }
 
 /// The range of an answer, and the object's length where the answer says it.
@@ -110,49 +146,11 @@ fn given(response: &Response<Body>) -> Option<(ByteRange, Option<u64>)> {
     response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range)
 }
 
-fn served_part(http: &Http, link: &Link, range: ByteRange, response: Response<Body>, length: Option<u64>) -> Download {
-    let etag = etag(response.headers());
-    let total = length.or_else(|| given(&response).and_then(|(_, total)| total));
-    let body = match total {
-        Some(total) => resume::whatever_breaks(&http.web, link, response, range, total),
-        None => Body::boxed(Exact::new(response.into_body(), range.len())),
-    };
-    Download { served: Served::Part(range), etag, body }
-}
-
-async fn whole(
-    http: &Http,
-    link: &Link,
-    response: Response<Body>,
-    length: Option<u64>,
-    base64_stored: bool,
-) -> Result<Download> {
-    let status = response.status();
-    if !status.is_success() {
-        discard(response).await;
-        return Err(failure(status));
-    }
-    if status == StatusCode::PARTIAL_CONTENT || is_encoded(response.headers()) {
-        return Err(Error::new(Kind::Refused, "an answer in a form that was not asked for").with_status(status));
-    }
-    let etag = etag(response.headers());
-    // An object of unknown length is as long as its server says.
-    let length = length.or_else(|| response.body().size_hint().exact().filter(|_| !base64_stored));
-    let all = length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last });
-    let body = match (length, all.filter(|_| response.body().size_hint().exact() == length)) {
-        (Some(length), Some(all)) => {
-            let announced = Announced::of(response.headers());
-            let body = resume::whatever_breaks(&http.web, link, response, all, length);
-            match announced {
-                Some(announced) => announced.check(body),
-                None => body,
-            }
-        }
-        (Some(length), None) => decide::object(response.into_body(), length, base64_stored, &http.budget).await?,
-        (None, _) if base64_stored => Body::boxed(Decode::new(response.into_body())),
-        (None, _) => response.into_body(),
-    };
-    Ok(Download { served: Served::Whole, etag, body })
+/// The validator that names the very bytes (RFC 9110 section 8.8.1), where ranges may be asked for.
+fn strong(headers: &HeaderMap) -> Option<String> {
+    let tag = headers.get(ETAG)?.to_str().ok()?;
+    let no_ranges = headers.get(ACCEPT_RANGES).is_some_and(|unit| unit.as_bytes().eq_ignore_ascii_case(b"none"));
+    (tag.starts_with('"') && !no_ranges).then(|| tag.to_owned())
 }
 
 fn failure(status: StatusCode) -> Error {

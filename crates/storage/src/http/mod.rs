@@ -6,7 +6,7 @@
 //! | `link` | URLs that nothing normalises; where a name goes |
 //! | `web`, `redirect` | requests, credentials only for their own server, redirects |
 //! | `put`, `flow`, `form`, `folders`, `cleanup` | storing: a free name, a body that can be held back, its form, WebDAV's folders, what a failure leaves |
-//! | `fetch`, `resume`, `query`, `decide` | fetching: ranges, breaks, metadata, raw or base64 |
+//! | `fetch`, `query`, `decide` | fetching: ranges, breaks, metadata, raw or base64 |
 
 mod cleanup;
 mod decide;
@@ -21,7 +21,6 @@ mod options;
 mod put;
 mod query;
 mod redirect;
-mod resume;
 #[cfg(test)]
 mod tests;
 mod web;
