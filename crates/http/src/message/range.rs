@@ -180,6 +180,15 @@ impl Exact {
     pub const fn new(body: Body, length: u64) -> Self {
         Self { body, left: length, ended: false }
     }
+
+    /// The body, which is checked where a length was announced.
+    #[must_use]
+    pub fn announced(body: Body, length: Option<u64>) -> Body {
+        match length {
+            Some(length) => Body::boxed(Self::new(body, length)),
+            None => body,
+        }
+    }
 }
 
 impl HttpBody for Exact {

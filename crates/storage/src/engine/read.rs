@@ -2,7 +2,6 @@
 
 use std::future::Future;
 
-use futures_util::FutureExt;
 use http::StatusCode;
 use http::header::{CONTENT_RANGE, HeaderMap, HeaderValue};
 use http_body::Body as _;
@@ -10,7 +9,7 @@ use stowage_http::body::Body;
 use stowage_http::range::{ByteRange, Exact, content_range};
 
 use super::checked::Announced;
-use super::resume::{Reopen, Resumed};
+use super::resume::resumed;
 use crate::{Download, Error, Kind, Result, Served};
 
 /// An object that can be read.
@@ -93,7 +92,7 @@ pub(crate) async fn open<S: Source>(source: S, wanted: Option<ByteRange>) -> Res
         Served::Whole => length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last }),
     };
     let body = match (range, version) {
-        (Some(range), Some(version)) => resumed(source, body, range, version),
+        (Some(range), Some(version)) => mended(source, body, range, version),
         (Some(range), None) => Body::boxed(Exact::new(body, range.len())),
         // Of unknown length, or empty.
         (None, _) => body,
@@ -105,9 +104,9 @@ pub(crate) async fn open<S: Source>(source: S, wanted: Option<ByteRange>) -> Res
     Ok(Download { served, etag, body })
 }
 
-/// Wraps a body so that a break in the middle is mended by asking for the rest of the same version.
-fn resumed<S: Source>(source: S, body: Body, range: ByteRange, version: String) -> Body {
-    let reopen: Reopen = Box::new(move |passed| {
+/// Mends a break in the middle of a body by asking for the rest of the same version.
+fn mended<S: Source>(source: S, body: Body, range: ByteRange, version: String) -> Body {
+    resumed(body, range.len(), move |passed| {
         let (source, version) = (source.clone(), version.clone());
         let rest = ByteRange { first: range.first + passed, last: range.last };
         async move {
@@ -117,9 +116,7 @@ fn resumed<S: Source>(source: S, body: Body, range: ByteRange, version: String) 
                 Served::Part(_) | Served::Whole => Err(changed(S::VENDOR)),
             }
         }
-        .boxed()
-    });
-    Body::boxed(Resumed::new(body, range.len(), reopen))
+    })
 }
 
 /// The error for an object that is not any more what it was when its download began.

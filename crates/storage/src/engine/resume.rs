@@ -1,106 +1,47 @@
 //! A download that goes on where it broke: the rest is asked for as a range of the same version.
 
-use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use stowage_http::body::{Body, BoxError, cause};
+use http_body_util::BodyExt;
+use stowage_http::body::{Body, cause};
 use stowage_http::client;
+use stowage_http::range::Exact;
+use stowage_http::written::written;
 
 use crate::error::Result;
 
-/// Opens the same version of the object again; the body has to begin at this byte of what was announced first.
-pub(crate) type Reopen = Box<dyn Fn(u64) -> BoxFuture<'static, Result<Body>> + Send>;
-
-/// Passes on exactly the announced number of bytes, reopening a few times where the connection breaks.
-pub(crate) struct Resumed {
-    body: Body,
-    opening: Option<BoxFuture<'static, Result<Body>>>,
-    reopen: Reopen,
-    passed: u64,
-    left: u64,
-    tries: u8,
-}
-
-impl Resumed {
-    /// `length` is what was announced, in bytes.
-    pub(crate) fn new(body: Body, length: u64, reopen: Reopen) -> Self {
-        Self { body, opening: None, reopen, passed: 0, left: length, tries: MOST_TRIES }
-    }
-
-    /// Begins to open the rest after a break, or gives the break back.
-    fn go_on(&mut self, broken: BoxError) -> std::result::Result<(), BoxError> {
-        // A server that was silent for `timeouts.idle_body` has used up the client's patience.
-        let silent = cause::<client::Error>(&*broken).is_some_and(|error| error.kind() == client::Kind::Silent);
-        if self.tries == 0 || silent {
-            self.left = 0;
-            return Err(broken);
-        }
-        self.tries -= 1;
-        self.body = Body::empty();
-        self.opening = Some((self.reopen)(self.passed));
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Resumed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resumed").field("left", &self.left).field("tries", &self.tries).finish_non_exhaustive()
-    }
-}
-
-impl HttpBody for Resumed {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        while this.left > 0 {
-            if let Some(opening) = &mut this.opening {
-                let opened = ready!(opening.as_mut().poll(cx));
-                this.opening = None;
-                match opened {
-                    Ok(body) => this.body = body,
-                    Err(error) => {
-                        this.left = 0;
-                        return Poll::Ready(Some(Err(error.into())));
-                    }
-                }
-            }
-            let broken = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+/// Passes on exactly the announced number of bytes, reopening a few times where the connection breaks. `reopen` opens the same
+/// version again, from this byte of what was announced on.
+pub(crate) fn resumed<F>(mut body: Body, length: u64, reopen: impl Fn(u64) -> F + Send + 'static) -> Body
+where
+    F: Future<Output = Result<Body>> + Send + 'static,
+{
+    let resumed = written(move |mut out| async move {
+        let (mut passed, mut tries) = (0, MOST_TRIES);
+        while passed < length {
+            let broken = match body.frame().await {
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    let Some(left) = this.left.checked_sub(data.len() as u64) else {
-                        this.left = 0;
-                        return Poll::Ready(Some(Err("the storage sent more than it announced".into())));
-                    };
-                    this.left = left;
-                    this.passed += data.len() as u64;
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                    passed += data.len() as u64;
+                    if passed > length {
+                        return Err("the storage sent more than it announced".into());
+                    }
+                    out.send(data).await;
+                    continue;
                 }
                 Some(Err(error)) => error,
                 None => "the storage sent less than it announced".into(),
             };
-            if let Err(broken) = this.go_on(broken) {
-                return Poll::Ready(Some(Err(broken)));
+            // A server that was silent for `timeouts.idle_body` has used up the client's patience.
+            let silent = cause::<client::Error>(&*broken).is_some_and(|error| error.kind() == client::Kind::Silent);
+            if tries == 0 || silent {
+                return Err(broken);
             }
+            tries -= 1;
+            drop(std::mem::take(&mut body));
+            body = reopen(passed).await?;
         }
-        Poll::Ready(None)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
+        Ok(())
+    });
+    Body::boxed(Exact::new(resumed, length))
 }
 
 /// How often a download is opened again.
@@ -108,21 +49,22 @@ const MOST_TRIES: u8 = 2;
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{FutureExt, StreamExt, stream};
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http_body::{Body as _, Frame};
     use http_body_util::StreamBody;
 
-    use super::*;
-    use stowage_http::body::collect;
+    use super::Body;
+    use stowage_http::body::{BoxError, collect};
 
     /// `text`, and then a broken connection instead of the rest.
     fn breaking(text: &'static str) -> Body {
         let frames = [Ok(Frame::data(Bytes::from_static(text.as_bytes()))), Err(BoxError::from("broken"))];
-        Body::boxed(StreamBody::new(stream::iter(frames).boxed()))
+        Body::boxed(StreamBody::new(stream::iter(frames)))
     }
 
-    fn resumed(first: Body, length: u64, rest: impl Fn(u64) -> Body + Send + 'static) -> Resumed {
-        let reopen: Reopen = Box::new(move |from| std::future::ready(Ok(rest(from))).boxed());
-        Resumed::new(first, length, reopen)
+    fn resumed(first: Body, length: u64, rest: impl Fn(u64) -> Body + Send + 'static) -> Body {
+        super::resumed(first, length, move |from| std::future::ready(Ok(rest(from))))
     }
 
     #[tokio::test]

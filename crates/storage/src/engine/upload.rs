@@ -1,14 +1,13 @@
 //! A body on its way to a storage: counted, bounded, hashed once, and taken in chunks or as a stream.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::{self, BoxStream, StreamExt};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use http_body_util::BodyExt;
-use stowage_http::body::{Body, BoxError, TooLarge};
+use stowage_http::body::{Body, TooLarge};
+use stowage_http::range::Exact;
+use stowage_http::written::written;
 
 use super::budget::{Budget, Permit};
 use super::digest::{Digests, Hasher};
@@ -124,13 +123,21 @@ impl Upload {
     /// The body as a stream, behind a chunk that was taken already; for storages that take a body as it comes. Once its
     /// last frame is there, the report is too.
     #[must_use]
-    pub fn into_stream(self, first: Option<Chunk>) -> Body {
-        let left = self.length;
-        let ended = first.as_ref().is_some_and(|chunk| chunk.last);
-        let source = Source { first, sent: None, rest: (!ended).then_some(self) };
-        let stream = stream::unfold(source, |mut source| async { source.next().await.map(|bytes| (bytes, source)) });
+    pub fn into_stream(mut self, first: Option<Chunk>) -> Body {
+        let length = self.length;
+        let stream = written(move |mut out| async move {
+            let ended = first.as_ref().is_some_and(|chunk| chunk.last);
+            if let Some(chunk) = first {
+                // It keeps its share of the budget until what follows it is wanted: only then it has been sent.
+                out.send(chunk.data.clone()).await;
+            }
+            while !ended && let Some(bytes) = self.take(usize::MAX).await? {
+                out.send(bytes).await;
+            }
+            Ok(())
+        });
         // Without this a connection that has all the announced bytes would never come to the end, and so to the report.
-        Body::boxed(ToTheEnd::new(Body::boxed(Stream { stream: stream.boxed(), left }), ()))
+        Body::boxed(ToTheEnd::new(Exact::announced(stream, length), ()))
     }
 
     fn next_size(&self) -> usize {
@@ -194,65 +201,6 @@ impl Upload {
         }
         self.report.set(digests);
         Ok(())
-    }
-}
-
-/// What a stream is made of.
-struct Source {
-    first: Option<Chunk>,
-    /// The first chunk keeps its share of the budget until what follows it is wanted: only then it has been sent.
-    sent: Option<Chunk>,
-    rest: Option<Upload>,
-}
-
-impl Source {
-    async fn next(&mut self) -> Option<Result<Bytes>> {
-        self.sent = None;
-        if let Some(chunk) = self.first.take().filter(|chunk| !chunk.data.is_empty()) {
-            let data = chunk.data.clone();
-            self.sent = Some(chunk);
-            return Some(Ok(data));
-        }
-        match self.rest.as_mut()?.take(usize::MAX).await {
-            Ok(Some(bytes)) => Some(Ok(bytes)),
-            Ok(None) => {
-                self.rest = None;
-                None
-            }
-            Err(error) => {
-                self.rest = None;
-                Some(Err(error))
-            }
-        }
-    }
-}
-
-struct Stream {
-    stream: BoxStream<'static, Result<Bytes>>,
-    left: Option<u64>,
-}
-
-impl HttpBody for Stream {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let Some(next) = ready!(this.stream.poll_next_unpin(cx)) else { return Poll::Ready(None) };
-        Poll::Ready(Some(match next {
-            Ok(data) => {
-                this.left = this.left.map(|left| left.saturating_sub(data.len() as u64));
-                Ok(Frame::data(data))
-            }
-            Err(error) => Err(error.into()),
-        }))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

@@ -2,15 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use stowage_http::body::{Body, BoxError};
-use stowage_http::range::ByteRange;
-use tokio::task::JoinHandle;
+use stowage_http::body::Body;
+use stowage_http::range::{ByteRange, Exact};
+use stowage_http::written::written;
 
 use super::place::Place;
 use super::write::{blocking, etag, is_gone, outside};
@@ -47,75 +44,32 @@ pub(super) async fn open(place: Arc<Place>, path: std::path::PathBuf, range: Opt
         return Err(Error::new(Kind::Missing, "there is no such file"));
     };
     let served = range.map_or(Served::Whole, Served::Part);
-    let mut body = Pieces { file: Arc::new(file), ready: Some(piece), reading: None, unread: length, left: length };
-    body.account();
-    Ok(Download { served, etag: Some(etag), body: Body::boxed(body) })
+    Ok(Download { served, etag: Some(etag), body: pieces(file, piece, length) })
 }
 
-/// A file's bytes from where it stands.
-struct Pieces {
-    file: Arc<File>,
-    ready: Option<Bytes>,
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
-    /// What is neither read nor being read.
-    unread: u64,
-    /// What has not been passed on.
-    left: u64,
-}
-
-impl Pieces {
-    /// Takes note of the piece that is ready, and begins to read the next one.
-    fn account(&mut self) {
-        self.unread = self.unread.saturating_sub(self.ready.as_ref().map_or(0, Bytes::len) as u64);
-        let complete = self.ready.as_ref().is_some_and(|piece| !piece.is_empty());
-        if complete && self.unread > 0 {
-            let (file, unread) = (Arc::clone(&self.file), self.unread);
-            self.reading = Some(tokio::task::spawn_blocking(move || read(&file, unread)));
-        }
+/// So many bytes of a file, of which the first piece is here.
+fn pieces(file: File, first: Bytes, length: u64) -> Body {
+    if first.len() as u64 == length {
+        return Body::full(first);
     }
-}
-
-impl HttpBody for Pieces {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        if this.left == 0 {
-            return Poll::Ready(None);
-        }
-        if this.ready.is_none()
-            && let Some(reading) = &mut this.reading
-        {
-            let outcome = ready!(Pin::new(reading).poll(cx));
-            this.reading = None;
-            match outcome.map_err(BoxError::from).and_then(|outcome| outcome.map_err(BoxError::from)) {
-                Ok(piece) => this.ready = Some(piece),
-                Err(error) => {
-                    this.left = 0;
-                    return Poll::Ready(Some(Err(error)));
-                }
+    let pieces = written(move |mut out| async move {
+        let (file, mut piece, mut unread) = (Arc::new(file), first, length);
+        loop {
+            unread = unread.saturating_sub(piece.len() as u64);
+            if piece.is_empty() {
+                return Err("the file became shorter while it was read".into());
             }
-            this.account();
+            if unread == 0 {
+                out.send(piece).await;
+                return Ok(());
+            }
+            let file = Arc::clone(&file);
+            let next = tokio::task::spawn_blocking(move || read(&file, unread));
+            out.send(piece).await;
+            piece = next.await??;
         }
-        let Some(piece) = this.ready.take().filter(|piece| !piece.is_empty()) else {
-            this.left = 0;
-            return Poll::Ready(Some(Err("the file became shorter while it was read".into())));
-        };
-        this.left = this.left.saturating_sub(piece.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
+    });
+    Body::boxed(Exact::new(pieces, length))
 }
 
 /// The next piece of a file, at most `most` bytes; empty only at its end.

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, stream};
-use http_body::Frame;
-use http_body_util::StreamBody;
-use stowage_http::body::{Body, BoxError};
+use stowage_http::body::Body;
 use stowage_http::range::Exact;
+use stowage_http::written::written;
 
 use super::Host;
 use super::fault::{Fault, Told, UNKNOWN};
@@ -17,7 +15,7 @@ use super::session::Session;
 use super::transfer::Transfer;
 use crate::engine::ending::ToTheEnd;
 use crate::engine::finish::clean_up;
-use crate::engine::resume::{Reopen, Resumed};
+use crate::engine::resume::resumed;
 use crate::engine::tries::Tries;
 use crate::{Download, Error, Fetch, Kind, Result, Served};
 
@@ -71,7 +69,7 @@ async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Dow
     let body = match &etag {
         Some(etag) => {
             let rest = Rest { host: Arc::clone(host), path: path.to_owned(), etag: etag.clone(), first, length, last };
-            Body::boxed(Resumed::new(reading.body(), length, rest.reopen()))
+            resumed(reading.body(), length, move |passed| rest.clone().open(passed))
         }
         None => Body::boxed(Exact::new(reading.body(), length)),
     };
@@ -109,13 +107,6 @@ struct Rest {
 }
 
 impl Rest {
-    fn reopen(self) -> Reopen {
-        Box::new(move |passed| {
-            let rest = self.clone();
-            async move { rest.open(passed).await }.boxed()
-        })
-    }
-
     async fn open(self, passed: u64) -> Result<Body> {
         let mut tries = Tries::start(0);
         loop {
@@ -157,16 +148,13 @@ struct Reading {
 
 impl Reading {
     fn body(self) -> Body {
-        let to_the_end = self.to_the_end;
-        let pieces = stream::unfold(Some(self), |reading| async {
-            let mut reading = reading?;
-            match reading.next().await {
-                Ok(Some(piece)) => Some((Ok(Frame::data(piece)), Some(reading))),
-                Ok(None) => None,
-                Err(error) => Some((Err(BoxError::from(error)), None)),
+        let (to_the_end, mut reading) = (self.to_the_end, self);
+        let body = written(move |mut out| async move {
+            while let Some(piece) = reading.next().await? {
+                out.send(piece).await;
             }
+            Ok(())
         });
-        let body = Body::boxed(StreamBody::new(pieces));
         // The last piece goes only with the server's word that it was the last.
         if to_the_end { Body::boxed(ToTheEnd::new(body, ())) } else { body }
     }

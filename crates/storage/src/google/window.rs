@@ -1,13 +1,15 @@
 //! The last bytes of a body that flows, so that a request that breaks can be followed by one that begins before the break.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use stowage_http::body::{Body, BoxError};
+use stowage_http::range::Exact;
 
 use crate::{CHUNK_BYTES, Chunk, Permit, Result, Upload};
 
@@ -85,7 +87,8 @@ impl Window {
         state.taken = from;
         let request = state.request;
         state.wake();
-        Some(Body::boxed(Rest { state: Arc::clone(&self.state), request, left: total - from }))
+        drop(state);
+        Some(rest(Arc::clone(&self.state), request, total - from))
     }
 }
 
@@ -151,48 +154,25 @@ impl State {
     }
 }
 
-/// The body of one request.
-struct Rest {
-    state: Arc<Mutex<State>>,
-    request: u64,
-    left: u64,
-}
-
-impl HttpBody for Rest {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        if this.left == 0 {
+/// The body of one request, which has so many bytes.
+fn rest(state: Arc<Mutex<State>>, request: u64, length: u64) -> Body {
+    let mut left = length;
+    let pieces = stream::poll_fn(move |cx| {
+        if left == 0 {
             return Poll::Ready(None);
         }
-        let mut state = lock(&this.state);
-        if state.closed || state.request != this.request {
-            return Poll::Ready(Some(Err("the upload was broken off".into())));
+        let mut state = lock(&state);
+        if state.closed || state.request != request {
+            return Poll::Ready(Some(Err(BoxError::from("the upload was broken off"))));
         }
-        match state.next() {
-            Some(data) => {
-                this.left = this.left.saturating_sub(data.len() as u64);
-                Poll::Ready(Some(Ok(Frame::data(data))))
-            }
-            None => {
-                state.request_waits = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
+        let Some(data) = state.next() else {
+            state.request_waits = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        left = left.saturating_sub(data.len() as u64);
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    });
+    Body::boxed(Exact::new(Body::boxed(StreamBody::new(pieces)), length))
 }
 
 /// How many bytes are read before the request wants them.
@@ -202,6 +182,7 @@ const PIECE: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
+    use http_body::Body as _;
     use http_body_util::BodyExt;
 
     use super::*;

@@ -4,15 +4,13 @@
 //! yet, the first chunk of it is read: what cannot be base64 is raw, and only what could be both is taken for what was
 //! stored.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::{Bytes, BytesMut};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use stowage_http::base64::{Decode, Decoder, is_alphabet, least_encoded_length};
-use stowage_http::body::{Body, BoxError};
+use stowage_http::body::Body;
 use stowage_http::range::Exact;
+use stowage_http::written::written;
 
 use crate::error::{Error, Kind, Result};
 use crate::{Budget, CHUNK_BYTES, Permit};
@@ -31,7 +29,7 @@ pub(super) async fn object(body: Body, length: u64, base64_stored: bool, budget:
     }
     let start = Start::read(body, announced, budget).await?;
     if start.ended {
-        return start.whole(length);
+        return Ok(Body::boxed(Exact::new(start.whole(length)?, length)));
     }
     let may_be_raw = announced.is_none() && start.bytes.len() as u64 <= length;
     let may_be_base64 = is_alphabet(&start.bytes);
@@ -77,13 +75,18 @@ impl Start {
 
     /// The object, where all of the answer is here.
     fn whole(self, length: u64) -> Result<Body> {
-        let bytes = if self.bytes.len() as u64 == length { Some(self.bytes) } else { decoded(&self.bytes) };
+        let bytes = if self.bytes.len() as u64 == length { Some(self.bytes.clone()) } else { decoded(&self.bytes) };
         let bytes = bytes.filter(|bytes| bytes.len() as u64 == length).ok_or_else(neither)?;
-        Ok(Body::boxed(Joined { first: Some((bytes, self.permit)), rest: Body::empty() }))
+        Ok(Self { bytes, rest: Body::empty(), ..self }.onwards())
     }
 
     fn onwards(self) -> Body {
-        Body::boxed(Joined { first: Some((self.bytes, self.permit)), rest: self.rest })
+        let Self { bytes, rest, permit, .. } = self;
+        written(move |mut out| async move {
+            out.send(bytes).await;
+            drop(permit);
+            out.send_all(rest).await
+        })
     }
 }
 
@@ -96,36 +99,4 @@ fn decoded(text: &[u8]) -> Option<Bytes> {
 
 fn neither() -> Error {
     Error::new(Kind::Refused, "the server's answer is neither the stored object nor base64 of it")
-}
-
-/// Bytes in memory and the body that follows them.
-struct Joined {
-    first: Option<(Bytes, Option<Permit>)>,
-    rest: Body,
-}
-
-impl HttpBody for Joined {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        match this.first.take() {
-            Some((bytes, _)) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            _ => Pin::new(&mut this.rest).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.first.as_ref().is_none_or(|(bytes, _)| bytes.is_empty()) && self.rest.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let first = self.first.as_ref().map_or(0, |(bytes, _)| bytes.len()) as u64;
-        let rest = self.rest.size_hint().exact();
-        rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(first + rest))
-    }
 }

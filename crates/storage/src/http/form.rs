@@ -1,15 +1,14 @@
 //! The forms in which a body goes out: as it is, in base64, alone or as a part of a multipart body.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use stowage_http::base64::Encode;
-use stowage_http::body::{Body, BoxError};
+use stowage_http::body::Body;
+use stowage_http::range::Exact;
+use stowage_http::written::written;
 use uuid::Uuid;
 
 use crate::Object;
@@ -80,10 +79,15 @@ impl Wire {
     /// The body as it is sent, with an exact length where the given one has one.
     pub(super) fn wrap(&self, body: Body) -> Body {
         let body = if self.base64 && !body.is_end_stream() { Body::boxed(Encode::new(body)) } else { body };
-        match &self.envelope {
-            None => body,
-            Some((head, tail)) => Body::boxed(Between { head: head.clone(), body, tail: tail.clone() }),
-        }
+        let Some((head, tail)) = self.envelope.clone() else { return body };
+        let length = body.size_hint().exact().map(|length| length + (head.len() + tail.len()) as u64);
+        let whole = written(move |mut out| async move {
+            out.send(head).await;
+            out.send_all(body).await?;
+            out.send(tail).await;
+            Ok(())
+        });
+        Exact::announced(whole, length)
     }
 }
 
@@ -108,38 +112,4 @@ fn disposition(subtype: Subtype, name: &str) -> String {
 fn attachment(name: &str) -> String {
     let last = name.rsplit(['/', '=']).next().filter(|last| !last.is_empty()).unwrap_or("attachment");
     percent_decode_str(last).decode_utf8_lossy().into_owned()
-}
-
-/// A body with something before and behind it.
-struct Between {
-    head: Bytes,
-    body: Body,
-    tail: Bytes,
-}
-
-impl HttpBody for Between {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        if !this.head.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.head)))));
-        }
-        if let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-            return Poll::Ready(Some(frame));
-        }
-        let tail = std::mem::take(&mut this.tail);
-        Poll::Ready((!tail.is_empty()).then(|| Ok(Frame::data(tail))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.tail.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let around = (self.head.len() + self.tail.len()) as u64;
-        let body = self.body.size_hint().exact();
-        body.map_or_else(SizeHint::default, |body| SizeHint::with_exact(body + around))
-    }
 }
