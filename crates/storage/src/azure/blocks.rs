@@ -19,9 +19,10 @@ use super::account::{Account, check};
 use super::claim::{Claim, Made, OWNER};
 use super::put::{ANY, answer};
 use crate::engine::claim::{Attempt, taken_meanwhile};
+use crate::engine::digest::computed;
 use crate::engine::finish::to_the_end;
 use crate::engine::media::media_type;
-use crate::engine::session::{Open, Session, broke_off};
+use crate::engine::session::{Open, Session};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.
@@ -99,8 +100,7 @@ impl Session for Blocks {
         let query = format!("?comp=block&blockid={}", encode(&id));
         ids.push(id);
         let data = chunk.data.clone();
-        let md5 = tokio::task::spawn_blocking(move || STANDARD.encode(Md5::digest(&data)));
-        let md5 = md5.await.map_err(|_| broke_off())?;
+        let md5 = computed(move || STANDARD.encode(Md5::digest(&data))).await?;
         let mut call = self.account.call(Method::PUT, None, &self.blob, &query).text("content-md5", &md5)?;
         call.data = chunk.data.clone();
         let reply = self.account.ask(&call).await?;

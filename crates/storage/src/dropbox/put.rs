@@ -10,6 +10,7 @@ use super::hash::ContentHash;
 use super::path_of;
 use crate::engine::api::{Lost, Reply};
 use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
+use crate::engine::digest::computed;
 use crate::engine::finish::to_the_end;
 use crate::{Chunk, Error, Kind, Object, Result, Stored};
 
@@ -17,13 +18,12 @@ use crate::{Chunk, Error, Kind, Object, Result, Stored};
 /// there is a file to be removed.
 pub(super) async fn store(account: &Shared, object: &Object, chunk: Chunk) -> Result<Stored> {
     let data = chunk.data.clone();
-    let hash = tokio::task::spawn_blocking(move || {
+    let hash = computed(move || {
         let mut hash = ContentHash::default();
         hash.update(&data);
         hash.finish()
     });
-    let hash = hash.await.map_err(|_| Error::new(Kind::Passing, "the body could not be hashed"))?;
-    let mark = Mark::new(hash, chunk.data.len() as u64);
+    let mark = Mark::new(hash.await?, chunk.data.len() as u64);
     let single = Single { account: Arc::clone(account), mark, chunk };
     to_the_end(&account.tasks, "dropbox upload", create(names(object), single)).await?.keep()
 }

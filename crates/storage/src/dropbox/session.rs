@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use futures_util::TryFutureExt;
 use serde::Deserialize;
 use serde_json::json;
 use stowage_base::tasks::Tasks;
@@ -16,6 +15,7 @@ use super::path_of;
 use super::put::said;
 use crate::engine::api::Reply;
 use crate::engine::claim::{Attempt, Create, Name, create, names};
+use crate::engine::digest::computed;
 use crate::engine::finish::to_the_end;
 use crate::engine::session::{Open, Session, broke_off};
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
@@ -61,7 +61,7 @@ impl Session for Chunks {
     /// Sends a chunk, and hashes it meanwhile.
     async fn send(&self, progress: &mut Progress, chunk: &Chunk) -> Result<()> {
         let (mut hash, data) = (std::mem::take(&mut progress.hash), chunk.data.clone());
-        let hashing = tokio::task::spawn_blocking(move || {
+        let hashing = computed(move || {
             hash.update(&data);
             hash
         });
@@ -71,7 +71,7 @@ impl Session for Chunks {
                 false => append(&self.account, progress, chunk).await,
             }
         };
-        let (hash, id) = tokio::try_join!(hashing.map_err(|_| broke_off()), sending)?;
+        let (hash, id) = tokio::try_join!(hashing, sending)?;
         *progress = Progress { id, offset: progress.offset + chunk.data.len() as u64, hash };
         Ok(())
     }

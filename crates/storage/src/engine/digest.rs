@@ -11,6 +11,8 @@ use sha2::Sha256;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::error::{Error, Kind, Result};
+
 /// What is known of a body that has passed whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digests {
@@ -107,6 +109,12 @@ fn elsewhere(state: Box<State>) -> Mode {
         state
     });
     Mode::Elsewhere(sender, worker)
+}
+
+/// What is computed on another thread: hashes of a chunk.
+pub(crate) async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let failed = |_| Error::new(Kind::Passing, "the body could not be hashed");
+    tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
 /// Asked once: the standard library looks through the files of the control groups each time.

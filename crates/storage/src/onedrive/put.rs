@@ -8,8 +8,9 @@ use super::claim::{Claim, Made, Sum};
 use super::drive::{Shared, bytes, may_be_taken};
 use super::hash::QuickXor;
 use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
+use crate::engine::digest::computed;
 use crate::engine::finish::to_the_end;
-use crate::{Chunk, Error, Kind, Object, Result, Stored};
+use crate::{Chunk, Object, Result, Stored};
 
 /// The largest body of a single PUT, in bytes. Graph's page says 250 MB and OneDrive's own 4 MB; this is little enough for
 /// both, and for those who count in powers of ten.
@@ -19,12 +20,12 @@ pub(super) const LARGEST: usize = 4_000_000;
 /// there is an item to be removed.
 pub(super) async fn store(drive: &Shared, object: &Object, chunk: Chunk) -> Result<Stored> {
     let data = chunk.data.clone();
-    let hash = tokio::task::spawn_blocking(move || {
+    let hash = computed(move || {
         let mut hash = QuickXor::default();
         hash.update(&data);
         hash
     });
-    let sum = Sum::from(&hash.await.map_err(|_| Error::new(Kind::Passing, "the body could not be hashed"))?);
+    let sum = Sum::from(&hash.await?);
     let single = create(names(object), Single { drive: Arc::clone(drive), sum, chunk });
     to_the_end(&drive.tasks, "onedrive upload", single).await?.keep()
 }

@@ -12,8 +12,9 @@ use super::drive::{Item, Shared, json, may_be_taken};
 use super::fragment::{self, Outcome};
 use super::hash::QuickXor;
 use crate::engine::claim::{Attempt, Create, Name, create, names};
+use crate::engine::digest::computed;
 use crate::engine::finish::{CleanUp, to_the_end};
-use crate::engine::session::{Open, Session, broke_off};
+use crate::engine::session::{Open, Session};
 use crate::engine::spool::measured;
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
@@ -135,14 +136,14 @@ impl Session for Fragments {
     /// Sends a fragment, and hashes it meanwhile.
     async fn send(&self, progress: &mut Progress, chunk: &Chunk) -> Result<()> {
         let (mut hash, data) = (std::mem::take(&mut progress.hash), chunk.data.clone());
-        let hashing = tokio::task::spawn_blocking(move || {
+        let hashing = computed(move || {
             hash.update(&data);
             hash
         });
         let url = self.url();
         let sending = fragment::send(&self.drive, &url, progress.offset, chunk, self.total);
         let (hashed, outcome) = tokio::join!(hashing, sending);
-        progress.hash = hashed.map_err(|_| broke_off())?;
+        progress.hash = hashed?;
         progress.offset += chunk.data.len() as u64;
         let outcome = match outcome? {
             Outcome::Gone(error) => self.after_the_end(progress, chunk, error).await?,

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 use md5::Md5;
@@ -20,9 +19,10 @@ use super::put::{ANY, MD5, value};
 use super::sign::Payload;
 use super::xml;
 use crate::engine::claim::taken_meanwhile;
+use crate::engine::digest::computed;
 use crate::engine::finish::{CleanUp, to_the_end};
 use crate::engine::media::media_type;
-use crate::engine::session::{Open, Session, broke_off};
+use crate::engine::session::{Open, Session};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.
@@ -174,13 +174,13 @@ async fn part(bucket: &Bucket, mut call: Call, chunk: &Chunk) -> Result<String> 
         Payload::Unsigned
     } else {
         let data = chunk.data.clone();
-        let hash = tokio::task::spawn_blocking(move || Sha256::digest(&data).into()).await;
-        Payload::Sha256(hash.map_err(|_| broke_off())?)
+        Payload::Sha256(computed(move || Sha256::digest(&data).into()).await?)
     };
     let mut with_md5 = bucket.parts_need_md5.load(Ordering::Relaxed);
     let reply = loop {
         if with_md5 {
-            call.headers.insert(MD5, value(&md5(call.data.clone()).await?)?);
+            let data = call.data.clone();
+            call.headers.insert(MD5, value(&computed(move || STANDARD.encode(Md5::digest(&data))).await?)?);
         }
         let reply = bucket.ask(&call).await?;
         if reply.is_done() {
@@ -196,10 +196,6 @@ async fn part(bucket: &Bucket, mut call: Call, chunk: &Chunk) -> Result<String> 
     };
     let tag = reply.header("etag").map(str::to_owned);
     tag.ok_or_else(|| Error::new(Kind::Refused, "S3 stored a part without a tag"))
-}
-
-async fn md5(data: Bytes) -> Result<String> {
-    tokio::task::spawn_blocking(move || STANDARD.encode(Md5::digest(&data))).await.map_err(|_| broke_off())
 }
 
 fn too_many_parts() -> Error {
