@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::header::IF_MATCH;
 use http::{Method, StatusCode};
-use serde_json::{Map, Value};
 use stowage_base::tasks::Tasks;
 
 use super::account::{Account, is_gone, is_no_blob};
 use crate::engine::api::Reply;
-use crate::engine::claim::{self, Found, Target};
-use crate::{Kind, Result, Stored};
+use crate::engine::claim::{self, Found, Target, is_free};
+use crate::engine::location::location;
+use crate::{Result, Stored};
 
 /// The metadata header that tells our blob from another put's: unique for each put. Metadata's names are identifiers.
 pub(super) const OWNER: &str = "x-ms-meta-stowageid";
@@ -57,9 +57,7 @@ impl Target for Made {
     }
 
     fn stored(&self, tag: &Option<String>) -> Result<Stored> {
-        let mut location = Map::new();
-        location.insert("container".to_owned(), Value::String(self.account.address.container.clone()));
-        location.insert("blob".to_owned(), Value::String(self.blob.clone()));
+        let location = location([("container", &self.account.address.container), ("blob", &self.blob)]);
         let etag = tag.as_ref().map(|tag| tag.trim_matches('"').to_owned());
         Ok(Stored { location, etag, ..Stored::default() })
     }
@@ -89,11 +87,7 @@ impl Account {
     /// # Errors
     /// Where it says nothing for now.
     pub(super) async fn is_free(&self, blob: &str) -> Result<bool> {
-        match self.look(blob).await {
-            Ok(found) => Ok(found.is_none()),
-            Err(error) if error.kind() == Kind::Refused => Ok(false),
-            Err(error) => Err(error),
-        }
+        is_free(self.look(blob).await)
     }
 
     /// Removes a blob, also one that is gone, be it with its whole container: Azure says so only to the account's own key.

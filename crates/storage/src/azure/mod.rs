@@ -18,7 +18,6 @@ mod shared_key;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use stowage_base::settings::Settings;
 
 use self::account::Account;
@@ -28,6 +27,7 @@ use super::{
     Backend, Context, Download, Driver, Error, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result, Server,
     Spelling, Stored, Upload,
 };
+use crate::engine::location::text;
 use crate::engine::read;
 
 /// The `azure` driver for [`DRIVERS`](super::DRIVERS).
@@ -100,14 +100,13 @@ impl Backend for Azure {
 /// Container (`None`: the plan's) and blob of a location.
 fn place(location: &Location) -> Result<(Option<&str>, &str)> {
     let wrong = |what: &str| Error::new(Kind::Location, format!("the location of a blob {what}"));
-    let text = |member: &str| location.get(member).and_then(Value::as_str);
     let container = match location.get("container") {
         None => None,
-        Some(_) => {
-            Some(text("container").filter(|name| is_container(name)).ok_or_else(|| wrong("names no container"))?)
-        }
+        Some(_) => Some(
+            text(location, "container").filter(|name| is_container(name)).ok_or_else(|| wrong("names no container"))?,
+        ),
     };
-    let blob = text("blob").ok_or_else(|| wrong("has no name"))?;
+    let blob = text(location, "blob").ok_or_else(|| wrong("has no name"))?;
     match name_fault(blob) {
         None => Ok((container, blob)),
         Some(_) => Err(wrong("has a name that cannot be")),

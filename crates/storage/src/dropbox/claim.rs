@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::account::{File, Shared};
 use crate::engine::claim::{self, Found, Target};
+use crate::engine::location::location;
 use crate::{Result, Stored};
 
 /// What tells our file from those of others: its bytes, and a time of its own.
@@ -82,10 +83,8 @@ impl Target for Made {
     }
 
     fn stored(&self, file: &File) -> Result<Stored> {
-        let mut stored = Stored { etag: Some(file.rev.clone()), ..Stored::default() };
-        stored.location.insert("id".to_owned(), Value::String(file.id.clone()));
-        stored.location.insert("path".to_owned(), Value::String(self.path.clone()));
-        Ok(stored)
+        let location = location([("id", &file.id), ("path", &self.path)]);
+        Ok(Stored { location, etag: Some(file.rev.clone()), ..Stored::default() })
     }
 }
 

@@ -15,7 +15,6 @@ mod session;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use stowage_base::settings::Settings;
 
 use self::account::{Account, Shared};
@@ -23,6 +22,7 @@ use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
     Server, Spelling, Stored, Upload,
 };
+use crate::engine::location::text;
 use crate::engine::read;
 
 /// The `dropbox` driver for [`DRIVERS`](super::DRIVERS).
@@ -104,7 +104,7 @@ fn id_of(location: &Location) -> Result<&str> {
     if location.get("path").is_some_and(|path| !path.as_str().is_some_and(|path| path.starts_with('/'))) {
         return Err(wrong("has a path that is none"));
     }
-    let id = location.get("id").and_then(Value::as_str).filter(|id| is_id(id));
+    let id = text(location, "id").filter(|id| is_id(id));
     id.ok_or_else(|| wrong("has no id"))
 }
 

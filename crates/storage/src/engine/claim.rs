@@ -257,6 +257,18 @@ pub(crate) async fn create<C: Create>(names: Vec<Name>, mut creation: C) -> Resu
     Err(taken)
 }
 
+/// Whether a look says that nothing is at a name: a refusal does not say it.
+///
+/// # Errors
+/// Where nothing is said for now.
+pub(crate) fn is_free<T>(found: Result<Option<T>>) -> Result<bool> {
+    match found {
+        Ok(found) => Ok(found.is_none()),
+        Err(error) if error.kind() == Kind::Refused => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// The error for a name that was free when a long upload began; a new upload may succeed.
 pub(crate) fn taken_meanwhile() -> Error {
     Error::new(Kind::Passing, "another object took the name during the upload")

@@ -8,6 +8,7 @@
 //! | `spool` | a body of unknown length, in a file, for storages that want the length first |
 //! | `session` | a long upload: the next chunk fills while the last one is sent |
 //! | `claim` | a free name for an object, and whose the object is that a lost answer may have left |
+//! | `location` | the members of a location |
 //! | `media` | the media type of an object |
 //! | `names` | the names that are being written or cleaned up at this moment |
 //! | `finish` | steps that a dropped future must not leave half done, and clean-up |
@@ -29,6 +30,7 @@ pub(crate) mod discreet;
 pub(crate) mod ending;
 pub(crate) mod endpoint;
 pub(crate) mod finish;
+pub(crate) mod location;
 pub(crate) mod lost;
 pub(crate) mod media;
 pub(crate) mod names;

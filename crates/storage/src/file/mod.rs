@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 
 use self::place::Place;
 pub use self::write::sweep;
@@ -16,6 +15,7 @@ use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
     Server, Spelling, Stored, Upload,
 };
+use crate::engine::location::text;
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
 
@@ -51,7 +51,7 @@ impl Directory {
     }
 
     fn path(&self, location: &Location) -> Result<PathBuf> {
-        let name = location.get("path").and_then(Value::as_str);
+        let name = text(location, "path");
         let name = name.ok_or_else(|| Error::new(Kind::Location, "the location of a file has no path"))?;
         self.place.path(name).map_err(|fault| Error::new(Kind::Location, fault))
     }

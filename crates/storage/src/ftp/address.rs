@@ -3,12 +3,12 @@
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde_json::{Map, Value};
 use stowage_base::secret::Secret;
 use stowage_base::settings::{Settings, WrongSetting};
 use stowage_http::target::Origin;
 use url::Url;
 
+use crate::engine::location::{location, text};
 use crate::{Error, Kind, Location, Result};
 
 /// How a server speaks TLS.
@@ -103,10 +103,7 @@ impl Address {
 
     /// The location of a path.
     pub(super) fn location(&self, path: &str) -> Location {
-        let mut location = Map::new();
-        location.insert(SERVER.to_owned(), self.server().into());
-        location.insert(PATH.to_owned(), path.into());
-        location
+        location([(SERVER, &self.server()), (PATH, path)])
     }
 
     /// The path in a location: one of our own, or the `url` that KAZOO kept, whose path is the server's byte for byte.
@@ -115,7 +112,7 @@ impl Address {
     /// `Location` where there is none, or one on another server.
     pub(super) fn find<'a>(&self, location: &'a Location) -> Result<&'a str> {
         let wrong = |what: &str| Error::new(Kind::Location, format!("the location of an object on FTP {what}"));
-        let text = |member: &str| location.get(member).and_then(Value::as_str);
+        let text = |member: &str| text(location, member);
         let (server, path) = match (location.get(SERVER), location.get("url")) {
             (None, Some(_)) => {
                 let path = text("url").and_then(Parts::of).map(|parts| parts.path);
@@ -171,7 +168,7 @@ pub(super) fn url_field(settings: &Settings) -> std::result::Result<Option<Strin
 
 /// The path in a location of our own.
 pub(super) fn path(location: &Location) -> &str {
-    location.get(PATH).and_then(Value::as_str).unwrap_or_default()
+    text(location, PATH).unwrap_or_default()
 }
 
 /// The folder of a path, without the slash at its end.

@@ -1,11 +1,11 @@
 //! What tells an item that a put made from all others.
 
-use serde_json::Value;
 use stowage_base::tasks::Tasks;
 
 use super::drive::{Item, Shared};
 use super::hash::{self, QuickXor};
 use crate::engine::claim::{self, Answer, Found, Name, Target};
+use crate::engine::location::location;
 use crate::{Error, Kind, Result, Stored};
 
 /// What is known of the bytes that were sent.
@@ -65,11 +65,8 @@ impl Target for Made {
 
     fn stored(&self, item: &Item) -> Result<Stored> {
         let (drive, id) = item.place()?;
-        let mut stored = Stored { etag: item.e_tag.as_deref().map(tag), ..Stored::default() };
-        stored.location.insert("drive".to_owned(), Value::String(drive.to_owned()));
-        stored.location.insert("item".to_owned(), Value::String(id.to_owned()));
-        stored.location.insert("path".to_owned(), Value::String(format!("/{}", self.name.text)));
-        Ok(stored)
+        let location = location([("drive", drive), ("item", id), ("path", &format!("/{}", self.name.text))]);
+        Ok(Stored { location, etag: item.e_tag.as_deref().map(tag), ..Stored::default() })
     }
 }
 

@@ -17,7 +17,6 @@ mod session;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use stowage_base::settings::Settings;
 
 use self::drive::{Drive, Shared};
@@ -25,6 +24,7 @@ use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
     Server, Spelling, Stored, Upload,
 };
+use crate::engine::location::text;
 use crate::engine::read;
 
 /// The `onedrive` driver for [`DRIVERS`](super::DRIVERS).
@@ -94,7 +94,7 @@ fn place(location: &Location) -> Result<(&str, &str)> {
     if location.get("path").is_some_and(|path| !path.as_str().is_some_and(|path| path.starts_with('/'))) {
         return Err(wrong("has a path that is none"));
     }
-    let id = |member| location.get(member).and_then(Value::as_str).filter(|id| is_id(id));
+    let id = |member| text(location, member).filter(|id| is_id(id));
     Ok((id("drive").ok_or_else(|| wrong("names no drive"))?, id("item").ok_or_else(|| wrong("names no item"))?))
 }
 

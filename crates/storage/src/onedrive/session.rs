@@ -11,7 +11,7 @@ use super::claim::{Claim, Made, Sum};
 use super::drive::{Item, Shared, json, may_be_taken};
 use super::fragment::{self, Outcome};
 use super::hash::QuickXor;
-use crate::engine::claim::{Attempt, Create, Name, create, names};
+use crate::engine::claim::{Attempt, Create, Name, create, is_free, names};
 use crate::engine::digest::computed;
 use crate::engine::finish::{CleanUp, to_the_end};
 use crate::engine::session::{Open, Session};
@@ -71,7 +71,7 @@ impl Create for Begin {
 
     async fn create(&mut self, name: &Name) -> Result<Attempt<Open<Fragments>>> {
         // Not every drive has heeded `fail` for sessions (microsoftgraph/microsoft-graph-docs, issue 3276): ask first.
-        if !name.unique && !is_free(&self.drive, &name.text).await? {
+        if !name.unique && !is_free(self.drive.look(&name.text).await)? {
             return Ok(Attempt::Taken(Error::new(Kind::Refused, "something else is at the name")));
         }
         let url = match open(&self.drive, &name.text).await? {
@@ -81,17 +81,6 @@ impl Create for Begin {
         let (drive, name, address) = (Arc::clone(&self.drive), name.clone(), Mutex::new(url));
         let fragments = Fragments { drive, name, address, total: self.total };
         Ok(Attempt::Made(Open::new(fragments, Progress::default())))
-    }
-}
-
-/// Whether nothing is at a name, for certain: what Graph does not say is not free.
-///
-/// # Errors
-/// Where it cannot be asked now.
-async fn is_free(drive: &Shared, name: &str) -> Result<bool> {
-    match drive.look(name).await {
-        Err(error) if error.kind() == Kind::Passing => Err(error),
-        found => Ok(matches!(found, Ok(None))),
     }
 }
 

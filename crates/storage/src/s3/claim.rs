@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use serde_json::Value;
 use stowage_base::tasks::Tasks;
 
 use super::bucket::{Bucket, Call, Reply, is_no_key};
-use crate::engine::claim::{self, Found, Target};
-use crate::{Error, Kind, Location, Result, Stored};
+use crate::engine::claim::{self, Found, Target, is_free};
+use crate::engine::location::location;
+use crate::{Error, Kind, Result, Stored};
 
 /// The metadata header that tells our object from another put's: unique for each put.
 pub(super) const OWNER: &str = "x-amz-meta-stowage-id";
@@ -46,9 +46,7 @@ impl Target for Made {
     }
 
     fn stored(&self, etag: &Option<String>) -> Result<Stored> {
-        let mut location = Location::new();
-        location.insert("bucket".to_owned(), Value::String(self.bucket.address.bucket.clone()));
-        location.insert("key".to_owned(), Value::String(self.key.clone()));
+        let location = location([("bucket", &self.bucket.address.bucket), ("key", &self.key)]);
         Ok(Stored { location, etag: etag.clone(), ..Stored::default() })
     }
 }
@@ -87,11 +85,7 @@ impl Bucket {
     /// # Errors
     /// Where it says nothing for now.
     pub(super) async fn is_free(&self, key: &str) -> Result<bool> {
-        match self.look(key).await {
-            Ok(found) => Ok(found.is_none()),
-            Err(error) if error.kind() == Kind::Refused => Ok(false),
-            Err(error) => Err(error),
-        }
+        is_free(self.look(key).await)
     }
 
     /// Removes an object, also one that is gone; `None` is the plan's bucket.
@@ -104,9 +98,4 @@ impl Bucket {
         }
         Err(reply.refusal("remove an object"))
     }
-}
-
-/// What a location says, for the rest of the driver.
-pub(super) fn text<'a>(location: &'a Location, member: &str) -> Option<&'a str> {
-    location.get(member).and_then(Value::as_str)
 }

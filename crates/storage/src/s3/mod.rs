@@ -22,12 +22,12 @@ use stowage_base::settings::Settings;
 
 use self::address::{Address, check_name, is_bucket, key_fault};
 use self::bucket::Bucket;
-use self::claim::text;
 use self::sign::Signer;
 use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
     Server, Spelling, Stored, Upload,
 };
+use crate::engine::location::text;
 use crate::engine::read;
 
 /// The `s3` driver for [`DRIVERS`](super::DRIVERS).

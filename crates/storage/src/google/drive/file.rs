@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use http::Method;
 use serde::Deserialize;
-use serde_json::Value;
 use stowage_base::tasks::Tasks;
 
 use super::ids::Ids;
 use crate::engine::claim::{Found, Target};
+use crate::engine::location::location;
 use crate::google::fault::is_gone;
 use crate::google::service::Service;
-use crate::{Digests, Location, Result, Stored};
+use crate::{Digests, Result, Stored};
 
 /// A Drive as one grant may use it.
 #[derive(Debug)]
@@ -105,8 +105,7 @@ impl Target for Made {
     }
 
     fn stored(&self, file: &Resource) -> Result<Stored> {
-        let mut location = Location::new();
-        location.insert("id".to_owned(), Value::String(file.id.clone()));
+        let location = location([("id", &file.id)]);
         Ok(Stored { location, etag: file.head_revision_id.clone(), ..Stored::default() })
     }
 }

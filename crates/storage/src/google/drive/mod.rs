@@ -14,12 +14,12 @@ mod put;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use stowage_base::settings::Settings;
 
 use self::file::Drive;
 use self::name::{Path, is_id};
 use super::service::{ENDPOINTS, Service};
+use crate::engine::location::text;
 use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
@@ -97,7 +97,7 @@ impl Backend for GoogleDrive {
 }
 
 fn id(location: &Location) -> Result<&str> {
-    let id = location.get("id").and_then(Value::as_str).filter(|id| is_id(id));
+    let id = text(location, "id").filter(|id| is_id(id));
     id.ok_or_else(|| Error::new(Kind::Location, "the location of a Google Drive file has no id"))
 }
 

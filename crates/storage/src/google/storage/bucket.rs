@@ -9,9 +9,10 @@ use stowage_base::tasks::Tasks;
 use stowage_http::target::encode;
 
 use crate::engine::claim::{Found, Target};
+use crate::engine::location::location;
 use crate::google::fault::{is_another_generation, is_gone};
 use crate::google::service::Service;
-use crate::{Error, Kind, Location, Result, Stored};
+use crate::{Error, Kind, Result, Stored};
 
 /// A bucket of Cloud Storage.
 #[derive(Debug)]
@@ -99,10 +100,8 @@ impl Target for Made {
     }
 
     fn stored(&self, resource: &Resource) -> Result<Stored> {
-        let mut location = Location::new();
-        location.insert("bucket".to_owned(), Value::String(self.bucket.name.clone()));
-        location.insert("name".to_owned(), Value::String(self.name.clone()));
-        location.insert("generation".to_owned(), Value::String(resource.generation.clone()));
+        let location =
+            location([("bucket", &self.bucket.name), ("name", &self.name), ("generation", &resource.generation)]);
         Ok(Stored { location, etag: Some(resource.generation.clone()), ..Stored::default() })
     }
 }

@@ -15,6 +15,7 @@ use stowage_base::settings::Settings;
 
 use self::bucket::{Bucket, is_bucket, is_generation, name_fault};
 use super::service::{ENDPOINTS, Service};
+use crate::engine::location::text;
 use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
@@ -49,8 +50,8 @@ impl GoogleStorage {
             let what = "must be 3 to 222 lower-case letters, digits, dots, hyphens and underscores";
             return Err(settings.wrong("bucket", what).into());
         }
-        let text = |key| settings.text(key).map(|text| text.filter(|text| !text.is_empty()));
-        let subject = match (text("oauth_doc_id")?, text("oauth_app_id")?) {
+        let named = |key| settings.text(key).map(|id| id.filter(|id| !id.is_empty()));
+        let subject = match (named("oauth_doc_id")?, named("oauth_app_id")?) {
             (Some(document), _) => Subject::Document(document),
             (None, Some(app)) => Subject::App(app),
             (None, None) => return Err(settings.wrong("oauth_doc_id", "or oauth_app_id is required").into()),
@@ -106,7 +107,7 @@ impl GoogleStorage {
             }
             Some(_) => return Err(wrong("names no bucket")),
         };
-        let name = location.get("name").and_then(Value::as_str).filter(|name| name_fault(name).is_none());
+        let name = text(location, "name").filter(|name| name_fault(name).is_none());
         let name = name.ok_or_else(|| wrong("has no name"))?.to_owned();
         let generation = match location.get("generation") {
             None => None,

@@ -1,0 +1,15 @@
+//! The members of a location.
+
+use serde_json::Value;
+
+use crate::Location;
+
+/// A location with these members.
+pub(crate) fn location<const N: usize>(members: [(&str, &str); N]) -> Location {
+    members.into_iter().map(|(name, text)| (name.to_owned(), Value::String(text.to_owned()))).collect()
+}
+
+/// A member that is a text.
+pub(crate) fn text<'a>(location: &'a Location, member: &str) -> Option<&'a str> {
+    location.get(member).and_then(Value::as_str)
+}
