@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
-use stowage_http::body::ClientGone;
 
 use super::server::{Reply, Server};
-use super::{BIG, Http, breaking, object, open, recording, store, upload};
+use super::{BIG, Http, object, open, recording, store, upload};
 use crate::Backend;
 
 #[tokio::test]
@@ -22,39 +21,6 @@ async fn half_an_object_is_removed() {
     server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
     assert_eq!(server.targets(&Method::DELETE), ["/p/n"]);
     assert_eq!(server.object("/p/n"), None);
-}
-
-#[tokio::test]
-async fn an_upload_that_its_client_breaks_is_removed() {
-    let server = Server::normal().await;
-    let storage = open(json!({"url": server.url("/p")}));
-    let upload = breaking(&storage, vec![recording(100_000); 80], ClientGone::Silent.into());
-    storage.put(&object("n"), upload).await.unwrap_err();
-    server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
-    ended(storage).await;
-    assert_eq!(server.object("/p/n"), None);
-}
-
-#[tokio::test]
-async fn a_dropped_upload_is_removed() {
-    let server = Server::start(|method, _, _| match *method {
-        Method::PUT => Reply::Silence,
-        _ => Reply::Normal,
-    })
-    .await;
-    for length in [10, BIG] {
-        let storage = open(json!({"url": server.url("/p")}));
-        let object = object(&format!("n{length}"));
-        let putting = storage.put(&object, upload(&storage, recording(length)));
-        let arrived =
-            server.until(|seen| seen.iter().any(|seen| seen.method == Method::PUT && seen.body.len() == length));
-        tokio::select! {
-            _ = putting => panic!("no answer was given"),
-            () = arrived => {}
-        }
-        let removed = format!("/p/n{length}");
-        server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE && seen.target == removed)).await;
-    }
 }
 
 #[tokio::test]

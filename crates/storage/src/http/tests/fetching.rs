@@ -10,7 +10,7 @@ use stowage_http::body::collect;
 use stowage_http::range::ByteRange;
 
 use super::server::{Reply, Server};
-use super::{BIG, at, open, open_range, open_whole, read, recording, status, store};
+use super::{BIG, at, open, open_range, open_whole, read, recording, store};
 use crate::{Backend, Fetch, Kind, Location, Served};
 
 fn base64_at(url: &str, key: &str) -> Location {
@@ -189,26 +189,6 @@ async fn a_server_without_ranges_gives_the_whole_at_once() {
     let download = open_range(&storage, &base64_at(&server.url("/n"), "base64"), (10, 19), 1000).await.unwrap();
     assert_eq!(download.served, Served::Whole);
     assert_eq!(server.seen()[1].header("range"), None);
-}
-
-#[tokio::test]
-async fn failures_of_a_get_are_classed() {
-    for (code, kind, gets) in [
-        (404, Kind::Missing, 1),
-        (410, Kind::Missing, 1),
-        (401, Kind::Refused, 1),
-        (416, Kind::Refused, 1),
-        (206, Kind::Refused, 1),
-        (304, Kind::Refused, 1),
-        (502, Kind::Passing, 3),
-        (429, Kind::Passing, 3),
-    ] {
-        let server = Server::start(move |_, _, _| Reply::Status(code)).await;
-        let storage = open(json!({"url": server.url("/p")}));
-        let error = open_whole(&storage, &at(&server.url("/n")), 5).await.unwrap_err();
-        assert_eq!((error.kind(), status(&error)), (kind, Some(code)));
-        assert_eq!(server.seen().len(), gets, "{code}");
-    }
 }
 
 /// A server that refuses a long query gives the object all the same; one that has nothing is not asked in vain.

@@ -105,14 +105,6 @@ async fn without_a_strong_tag_a_break_is_a_break() {
 }
 
 #[tokio::test]
-async fn a_server_that_breaks_every_time_is_asked_three_times() {
-    let server = breaking(10, &[("etag", "\"v1\"")], |index| part(index * 10, index * 10 + 10, "\"v1\"")).await;
-    let storage = open(json!({"url": server.url("/p")}));
-    assert!(read(&storage, &at(&server.url("/p/n")), LENGTH).await.is_err());
-    assert_eq!(server.seen().len(), 3);
-}
-
-#[tokio::test]
 async fn an_announced_digest_has_to_fit() {
     let digest = |body: &Bytes| vec![("content-md5", STANDARD.encode(Md5::digest(body)))];
     for (said, fits) in [(recording(LENGTH), true), (recording(LENGTH - 1), false)] {
