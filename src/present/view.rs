@@ -8,7 +8,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use stowage_base::activity::Activity;
 use stowage_couch::{self as couch, Document};
-use stowage_http::base64::{Encode, encoded_length};
+use stowage_http::base64::{encoded, encoded_length};
 use stowage_http::body::{Body, collect};
 use stowage_http::gzip::Gunzip;
 
@@ -96,7 +96,7 @@ impl View {
     pub(super) async fn open_encoded(&self, inline: &Inline) -> Result<Body, Error> {
         let body = self.open(inline).await?;
         let body = if inline.is_gzip() { Body::boxed(Gunzip::tolerant(body)) } else { body };
-        Ok(Body::boxed(Encode::new(body)))
+        Ok(encoded(body))
     }
 
     /// How long an attachment is of which the document does not say so: the storage is asked, or it is read once.

@@ -1,15 +1,15 @@
 //! base64 (RFC 4648 section 4): encoding a body as it passes, decoding one with white space ignored, and a text as CouchDB does.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, alphabet};
 use bytes::{Bytes, BytesMut};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 
 use crate::body::{Body, BoxError};
+use crate::range::Exact;
+use crate::written::written;
 
 /// How long `bytes` become, padded.
 #[must_use]
@@ -47,58 +47,25 @@ const ERLANG: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-/// Encodes a body.
-#[derive(Debug)]
-pub struct Encode {
-    body: Body,
-    /// Bytes that wait: at the end of a frame fewer than three, within one the rest of it.
-    rest: Bytes,
-    ended: bool,
-}
-
-impl Encode {
-    /// The base64 of `body`.
-    #[must_use]
-    pub const fn new(body: Body) -> Self {
-        Self { body, rest: Bytes::new(), ended: false }
-    }
-}
-
-impl HttpBody for Encode {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        while this.rest.len() < 3 && !this.ended {
-            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)) else {
-                this.ended = true;
-                break;
-            };
+/// The base64 of a body.
+#[must_use]
+pub fn encoded(mut body: Body) -> Body {
+    let length = body.size_hint().exact().map(encoded_length);
+    let encoded = written(move |mut out| async move {
+        // Between frames, fewer than three bytes.
+        let mut rest = Bytes::new();
+        while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
-            if this.rest.is_empty() {
-                this.rest = data;
-            } else {
-                this.rest = [&*this.rest, &*data].concat().into();
+            rest = if rest.is_empty() { data } else { [&*rest, &*data].concat().into() };
+            while rest.len() >= 3 {
+                let whole = rest.len() - rest.len() % 3;
+                out.send(STANDARD.encode(rest.split_to(whole.min(PIECE_BYTES)))).await;
             }
         }
-        if this.rest.is_empty() {
-            return Poll::Ready(None);
-        }
-        let whole = this.rest.len() - this.rest.len() % 3;
-        let taken = if whole == 0 { this.rest.len() } else { whole.min(PIECE_BYTES) };
-        let piece = this.rest.split_to(taken);
-        Poll::Ready(Some(Ok(Frame::data(STANDARD.encode(&piece).into()))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && (self.ended || self.body.is_end_stream())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let length = self.body.size_hint().exact().map(|length| length + self.rest.len() as u64);
-        length.map_or_else(SizeHint::default, |length| SizeHint::with_exact(encoded_length(length)))
-    }
+        out.send(STANDARD.encode(rest)).await;
+        Ok(())
+    });
+    Exact::announced(encoded, length)
 }
 
 /// Undoes base64, piece by piece.
@@ -147,54 +114,19 @@ impl Decoder {
     }
 }
 
-/// Decodes a body.
-#[derive(Debug)]
-pub struct Decode {
-    body: Body,
-    decoder: Option<Decoder>,
-}
-
-impl Decode {
-    /// What `body` is the base64 of.
-    #[must_use]
-    pub fn new(body: Body) -> Self {
-        Self { body, decoder: Some(Decoder::default()) }
-    }
-}
-
-impl HttpBody for Decode {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        while let Some(decoder) = &mut this.decoder {
-            let decoded = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(frame) => {
-                    let Ok(data) = frame?.into_data() else { continue };
-                    decoder.decode(&data)
-                }
-                None => {
-                    let last = decoder.finish();
-                    this.decoder = None;
-                    last
-                }
-            };
-            match decoded {
-                Ok(data) if data.is_empty() => {}
-                Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Err(NotBase64) => {
-                    this.decoder = None;
-                    return Poll::Ready(Some(Err("the stored object is not base64".into())));
-                }
-            }
+/// What a body is the base64 of.
+#[must_use]
+pub fn decoded(mut body: Body) -> Body {
+    written(move |mut out| async move {
+        let not_base64 = |_| BoxError::from("the stored object is not base64");
+        let mut decoder = Decoder::default();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            out.send(decoder.decode(&data).map_err(not_base64)?).await;
         }
-        Poll::Ready(None)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.decoder.is_none()
-    }
+        out.send(decoder.finish().map_err(not_base64)?).await;
+        Ok(())
+    })
 }
 
 /// What is encoded at once; a multiple of three, so that pieces join without padding.

@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use stowage_http::base64::{Decode, Decoder, is_alphabet, least_encoded_length};
+use stowage_http::base64::{self, Decoder, is_alphabet, least_encoded_length};
 use stowage_http::body::Body;
 use stowage_http::range::Exact;
 use stowage_http::written::written;
@@ -40,7 +40,7 @@ pub(super) async fn object(body: Body, length: u64, base64_stored: bool, budget:
         (false, false) => return Err(neither()),
     };
     let body = start.onwards();
-    let body = if raw { body } else { Body::boxed(Decode::new(body)) };
+    let body = if raw { body } else { base64::decoded(body) };
     Ok(Body::boxed(Exact::new(body, length)))
 }
 

@@ -6,7 +6,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, IF_MATCH, RANG
 use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use serde_json::Value;
-use stowage_http::base64::Decode;
+use stowage_http::base64;
 use stowage_http::body::Body;
 use stowage_http::range::{ByteRange, content_range};
 
@@ -126,7 +126,7 @@ impl Page {
         let body = match length {
             _ if raw => body,
             Some(length) => decide::object(body, length, self.base64, &self.budget).await?,
-            None if self.base64 => Body::boxed(Decode::new(body)),
+            None if self.base64 => base64::decoded(body),
             None => body,
         };
         let (version, digest) = if raw { (strong(&head.headers), Announced::of(&head.headers)) } else { (None, None) };

@@ -5,7 +5,7 @@ use http::header::HeaderValue;
 use http_body::Body as _;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use stowage_http::base64::Encode;
+use stowage_http::base64::encoded;
 use stowage_http::body::Body;
 use stowage_http::range::Exact;
 use stowage_http::written::written;
@@ -78,7 +78,7 @@ impl Form {
 impl Wire {
     /// The body as it is sent, with an exact length where the given one has one.
     pub(super) fn wrap(&self, body: Body) -> Body {
-        let body = if self.base64 && !body.is_end_stream() { Body::boxed(Encode::new(body)) } else { body };
+        let body = if self.base64 && !body.is_end_stream() { encoded(body) } else { body };
         let Some((head, tail)) = self.envelope.clone() else { return body };
         let length = body.size_hint().exact().map(|length| length + (head.len() + tail.len()) as u64);
         let whole = written(move |mut out| async move {

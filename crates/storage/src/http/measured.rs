@@ -1,6 +1,6 @@
 //! The forms of a body alone, for `benches/micro.rs`.
 
-use stowage_http::base64::Encode;
+use stowage_http::base64::encoded;
 use stowage_http::body::Body;
 
 use super::form::{Form, Subtype};
@@ -9,7 +9,7 @@ use crate::Object;
 /// A body in base64.
 #[must_use]
 pub fn base64(body: Body) -> Body {
-    Body::boxed(Encode::new(body))
+    encoded(body)
 }
 
 /// A body behind its document, as `multipart/mixed`.

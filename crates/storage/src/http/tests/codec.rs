@@ -8,7 +8,7 @@ use http_body::Body as HttpBody;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use proptest::prelude::*;
-use stowage_http::base64::{Decode, Encode, encoded_length, least_encoded_length};
+use stowage_http::base64::{decoded, encoded, encoded_length, least_encoded_length};
 use stowage_http::body::{Body, BoxError, collect};
 
 use super::super::form::{Form, Subtype};
@@ -36,9 +36,9 @@ fn run<F: Future>(future: F) -> F::Output {
 proptest! {
     #[test]
     fn encoding_does_not_depend_on_frames(bytes: Vec<u8>, sizes in prop::collection::vec(0_usize..9, 0..20)) {
-        let encoded = run(collect(Encode::new(frames(&split(&bytes, &sizes))), 1 << 30)).unwrap();
-        prop_assert_eq!(&encoded, &STANDARD.encode(&bytes));
-        prop_assert_eq!(encoded.len() as u64, encoded_length(bytes.len() as u64));
+        let text = run(collect(encoded(frames(&split(&bytes, &sizes))), 1 << 30)).unwrap();
+        prop_assert_eq!(&text, &STANDARD.encode(&bytes));
+        prop_assert_eq!(text.len() as u64, encoded_length(bytes.len() as u64));
         let bare = STANDARD.encode(&bytes).trim_end_matches('=').len() as u64;
         prop_assert_eq!(bare, least_encoded_length(bytes.len() as u64));
     }
@@ -57,8 +57,8 @@ proptest! {
         for (place, blank) in blanks {
             text.insert(place.index(text.len() + 1), blank);
         }
-        let decoded = run(collect(Decode::new(frames(&split(text.as_bytes(), &sizes))), 1 << 30)).unwrap();
-        prop_assert_eq!(decoded, bytes);
+        let bytes_again = run(collect(decoded(frames(&split(text.as_bytes(), &sizes))), 1 << 30)).unwrap();
+        prop_assert_eq!(bytes_again, bytes);
     }
 
     #[test]
@@ -110,7 +110,7 @@ async fn parts(boundary: String, body: Bytes) -> Vec<Part> {
 #[test]
 fn text_that_is_not_base64_is_an_error() {
     for text in ["a", "abcde", "ab=c", "abc==", "ab===", "a\u{1}bc", "<html>", "=", "abcd=", "-_-_"] {
-        let outcome = run(collect(Decode::new(Body::full(text)), 1 << 30));
+        let outcome = run(collect(decoded(Body::full(text)), 1 << 30));
         assert!(outcome.is_err(), "{text:?}");
     }
 }
@@ -118,6 +118,6 @@ fn text_that_is_not_base64_is_an_error() {
 #[test]
 fn large_frames_are_encoded_in_pieces() {
     let bytes = super::recording(200_001);
-    let encoded = run(collect(Encode::new(Body::full(bytes.clone())), 1 << 30)).unwrap();
-    assert_eq!(encoded, STANDARD.encode(&bytes));
+    let text = run(collect(encoded(Body::full(bytes.clone())), 1 << 30)).unwrap();
+    assert_eq!(text, STANDARD.encode(&bytes));
 }
