@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE};
+use http::header::{CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE};
 use http::{Method, StatusCode};
 use serde_json::Value;
 use stowage_http::body::Body;
@@ -152,9 +152,8 @@ impl Link {
 
     fn call(&self, range: &str) -> Result<(Call, bool)> {
         let Place { uri, token } = self.place().clone();
-        let range =
-            HeaderValue::from_str(&format!("bytes {range}")).map_err(|_| nonsense("a position that is none"))?;
-        Ok((Call::given(Method::PUT, &uri, &self.service.origin)?.header(CONTENT_RANGE, range), token))
+        let call = Call::given(Method::PUT, &uri, &self.service.origin)?;
+        Ok((call.text(CONTENT_RANGE, &format!("bytes {range}"))?, token))
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
@@ -163,8 +162,9 @@ impl Link {
 }
 
 fn uri(service: &Service, reply: &Reply) -> Result<String> {
-    let uri = reply.headers.get(LOCATION).and_then(|uri| uri.to_str().ok());
-    let uri = uri.ok_or_else(|| Error::new(Kind::Refused, "Google began an upload without a session"))?;
+    let uri = reply
+        .header("location")
+        .ok_or_else(|| Error::new(Kind::Refused, "Google began an upload without a session"))?;
     Call::given(Method::PUT, uri, &service.origin)?;
     Ok(uri.to_owned())
 }

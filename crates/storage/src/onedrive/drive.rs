@@ -169,10 +169,6 @@ pub(super) fn bytes(call: Call, data: Bytes) -> Call {
     call.body(HeaderValue::from_static("application/octet-stream"), data)
 }
 
-pub(super) fn value(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(|_| Error::new(Kind::Refused, "a header for OneDrive cannot be made"))
-}
-
 /// `error.code` ("Microsoft Graph error responses"), and behind it the innermost one, which says more ("Error responses" of
 /// OneDrive's API: `invalidRange/fragmentOverlap`). 500, 502, 503, 504 and 509, a limit, pass; 501, 507 (no room) do not.
 fn fault(status: StatusCode, text: &[u8]) -> Fault {

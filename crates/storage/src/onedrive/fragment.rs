@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use stowage_http::range::ByteRange;
 
-use super::drive::{Item, Shared, bytes, may_be_taken, value};
+use super::drive::{Item, Shared, bytes, may_be_taken};
 use crate::engine::api::Reply;
 use crate::{Chunk, Error, Kind, Result};
 
@@ -41,7 +41,7 @@ pub(super) async fn send(drive: &Shared, url: &str, from: u64, chunk: &Chunk, to
     for _ in 0..MOST_PIECES {
         let range = ByteRange { first: from, last: end.saturating_sub(1) };
         let range = format!("bytes {}-{}/{total}", range.first, range.last);
-        let call = bytes(drive.given(Method::PUT, url)?.header(CONTENT_RANGE, value(&range)?), data.clone());
+        let call = bytes(drive.given(Method::PUT, url)?.text(CONTENT_RANGE, &range)?, data.clone());
         let (status, lost) = match drive.ask_without_token(&call).await {
             Err(lost) if lost.seen => (status(drive, url, total).await?, Some(lost.error)),
             Err(lost) => return Err(lost.error),

@@ -1,7 +1,7 @@
 //! Reading an item, or a range of it: Graph answers with an address that is good for a short time and takes no token
 //! (`learn.microsoft.com/graph/api/driveitem-get-content`).
 
-use http::header::{ETAG, LOCATION, RANGE};
+use http::header::RANGE;
 use http::{Method, StatusCode};
 use stowage_http::range::ByteRange;
 
@@ -28,7 +28,7 @@ impl Source for Stored {
         if !matches!(reply.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             return Err(reply.refusal("send an object"));
         }
-        let version = reply.headers.get(ETAG).and_then(|version| version.to_str().ok()).map(str::to_owned);
+        let version = reply.header("etag").map(str::to_owned);
         let etag = version.as_deref().map(tag);
         Ok(Given { version, etag, ..Given::of(reply.status, &reply.headers, reply.body) })
     }
@@ -57,7 +57,7 @@ async fn ask(drive: &Shared, call: &Call, range: Option<ByteRange>) -> Result<Re
         if !reply.status.is_redirection() {
             break;
         }
-        let address = reply.headers.get(LOCATION).and_then(|address| address.to_str().ok());
+        let address = reply.header("location");
         let address =
             address.ok_or_else(|| Error::new(Kind::Refused, "OneDrive did not say where an object can be read"))?;
         let mut call = drive.given(Method::GET, address)?.object();

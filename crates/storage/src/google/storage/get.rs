@@ -31,7 +31,7 @@ impl Source for Stored {
         let service = &self.bucket.service;
         let is_gone = |reply: &Reply| is_gone(reply) || (generation.is_some() && is_another_generation(reply));
         let reply = ask(service, service.call(Method::GET, &target), range, is_gone).await?;
-        let version = reply.headers.get("x-goog-generation").and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        let version = reply.header("x-goog-generation").map(str::to_owned);
         Ok(given(reply, version))
     }
 }
