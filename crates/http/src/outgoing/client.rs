@@ -230,7 +230,7 @@ impl Pool {
         progress: Option<Arc<Progress>>,
     ) -> Result<Response<Body>, Error> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Error::from(Kind::BadAnswer("an upgrade that nobody asked for")));
+            return Err(Error::from(Kind::BadAnswer("an upgrade that was not asked for")));
         }
         if let Some(fault) = headers::framing_fault(response.headers()) {
             return Err(Error::from(Kind::BadAnswer(fault)));

@@ -180,5 +180,5 @@ fn of_body(error: BoxError) -> Error {
 }
 
 fn abandoned() -> Error {
-    Error::new(Kind::Interrupted, "nobody waits for the upload any more")
+    Error::new(Kind::Interrupted, "the upload is not waited for any more")
 }
