@@ -182,8 +182,12 @@ impl Upload {
                 Some(Err(error)) => return Err(Error::of_body(error)),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    if hasher.length() + data.len() as u64 > self.limit {
+                    let length = hasher.length() + data.len() as u64;
+                    if length > self.limit {
                         return Err(Error::of_body(TooLarge.into()));
+                    }
+                    if self.length.is_some_and(|announced| length > announced) {
+                        return Err(unfit());
                     }
                     hasher.update(&data).await;
                     self.rest = data;
@@ -197,11 +201,15 @@ impl Upload {
         let Some(hasher) = self.hasher.take() else { return Ok(()) };
         let digests = hasher.finish().await.ok_or_else(|| Error::new(Kind::Passing, "the body could not be hashed"))?;
         if self.length.is_some_and(|length| length != digests.length) {
-            return Err(Error::new(Kind::Interrupted, "the body is not as long as announced"));
+            return Err(unfit());
         }
         self.report.set(digests);
         Ok(())
     }
+}
+
+fn unfit() -> Error {
+    Error::new(Kind::Interrupted, "the body is not as long as announced")
 }
 
 /// What a chunk of unknown length begins with; it grows by doubling.
