@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use stowage_http::body::{Body, BoxError};
 
-use super::ending::{ToTheEnd, Verdict};
+use super::ending::{Verdict, verified};
 
 /// A digest of a whole object, as headers announce it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +43,8 @@ impl Announced {
     /// The body; its last frame passes only when all bytes together have this digest.
     pub(crate) fn check(self, body: Body) -> Body {
         match self {
-            Self::Sha256(announced) => Body::boxed(ToTheEnd::new(body, Checked(Sha256::new(), announced))),
-            Self::Md5(announced) => Body::boxed(ToTheEnd::new(body, Checked(Md5::new(), announced))),
+            Self::Sha256(announced) => verified(body, Checked(Sha256::new(), announced)),
+            Self::Md5(announced) => verified(body, Checked(Md5::new(), announced)),
         }
     }
 
@@ -60,7 +60,7 @@ struct Checked<D, const BYTES: usize>(D, [u8; BYTES]);
 
 impl<D, const BYTES: usize> Verdict for Checked<D, BYTES>
 where
-    D: Digest + Send + Unpin + 'static,
+    D: Digest + Send + 'static,
     [u8; BYTES]: From<Output<D>>,
 {
     fn update(&mut self, data: &[u8]) {

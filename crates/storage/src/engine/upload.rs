@@ -11,7 +11,7 @@ use stowage_http::written::written;
 
 use super::budget::{Budget, Permit};
 use super::digest::{Digests, Hasher};
-use super::ending::ToTheEnd;
+use super::ending::verified;
 use crate::error::{Error, Kind, Result};
 
 /// One chunk: the size of an S3 part, 20 units of Google's and 16 of OneDrive's. Bodies up to one chunk go in one request.
@@ -137,7 +137,7 @@ impl Upload {
             Ok(())
         });
         // Without this a connection that has all the announced bytes would never come to the end, and so to the report.
-        Body::boxed(ToTheEnd::new(Exact::announced(stream, length), ()))
+        verified(Exact::announced(stream, length), ())
     }
 
     fn next_size(&self) -> usize {

@@ -13,7 +13,7 @@ use super::look::Found;
 use super::pool::Lease;
 use super::session::Session;
 use super::transfer::Transfer;
-use crate::engine::ending::ToTheEnd;
+use crate::engine::ending::verified;
 use crate::engine::finish::clean_up;
 use crate::engine::resume::resumed;
 use crate::engine::tries::Tries;
@@ -156,7 +156,7 @@ impl Reading {
             Ok(())
         });
         // The last piece goes only with the server's word that it was the last.
-        if to_the_end { Body::boxed(ToTheEnd::new(body, ())) } else { body }
+        if to_the_end { verified(body, ()) } else { body }
     }
 
     /// The next piece; `None` at the end, and where no more is wanted of an object that goes on.
