@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use stowage_http::body::{Body, BoxError};
 
-use super::ending::{Verdict, verified};
+use super::verified::{Verdict, verified};
 
 /// A digest of a whole object, as headers announce it.
 #[derive(Debug, Clone, PartialEq, Eq)]

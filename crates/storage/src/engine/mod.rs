@@ -16,9 +16,9 @@
 //! | `lost` | a call without an answer: may it have had its effect? |
 //! | `api` | calls to a vendor's HTTP API, and its answers |
 //! | `read`, `resume` | a download: the whole object or a range of it, going on where its connection broke |
-//! | `ending`, `checked` | the last frame waits for the end of a body, and for its digest |
+//! | `verified`, `checked` | the last frame waits for the end of a body, and for its digest |
 //! | `options`, `endpoint`, `origin` | where a vendor's servers are: the operator's word, the plan's word |
-//! | `today` | which storage of today's plan a pointer means |
+//! | `resolve` | which storage of today's plan a pointer means |
 //! | `discreet` | errors without secrets, around every driver |
 
 pub(crate) mod api;
@@ -27,7 +27,6 @@ pub(crate) mod checked;
 pub(crate) mod claim;
 pub(crate) mod digest;
 pub(crate) mod discreet;
-pub(crate) mod ending;
 pub(crate) mod endpoint;
 pub(crate) mod finish;
 pub(crate) mod location;
@@ -37,9 +36,10 @@ pub(crate) mod names;
 pub(crate) mod options;
 pub(crate) mod origin;
 pub(crate) mod read;
+pub(crate) mod resolve;
 pub(crate) mod resume;
 pub(crate) mod session;
 pub(crate) mod spool;
-pub(crate) mod today;
 pub(crate) mod tries;
 pub(crate) mod upload;
+pub(crate) mod verified;

@@ -11,7 +11,7 @@ use stowage_http::written::written;
 
 use super::budget::{Budget, Permit};
 use super::digest::{Digests, Hasher};
-use super::ending::verified;
+use super::verified::verified;
 use crate::error::{Error, Kind, Result};
 
 /// One chunk: the size of an S3 part, 20 units of Google's and 16 of OneDrive's. Bodies up to one chunk go in one request.

@@ -9,14 +9,14 @@ use stowage_http::written::written;
 
 use super::Host;
 use super::fault::{Fault, Told, UNKNOWN};
-use super::look::Found;
 use super::pool::Lease;
 use super::session::Session;
+use super::stat::Found;
 use super::transfer::Transfer;
-use crate::engine::ending::verified;
 use crate::engine::finish::clean_up;
 use crate::engine::resume::resumed;
 use crate::engine::tries::Tries;
+use crate::engine::verified::verified;
 use crate::{Download, Error, Fetch, Kind, Result, Served};
 
 /// Opens an object.

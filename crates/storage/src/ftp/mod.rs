@@ -7,7 +7,7 @@
 //! | `fault` | what a command came to nothing for |
 //! | `pool` | the control connections that are kept |
 //! | `wire`, `tickets`, `session` | one control connection: opening it, and one method for each thing asked |
-//! | `look` | whether something is at a path |
+//! | `stat` | whether something is at a path |
 //! | `passive`, `transfer` | one data connection: where it goes, and to its completion reply |
 //! | `put`, `draft` | storing: a name of its own, then the composed one; what a failure may have left |
 //! | `get` | reading: ranges, going on after a break |
@@ -16,11 +16,11 @@ mod address;
 mod draft;
 mod fault;
 mod get;
-mod look;
 mod passive;
 mod pool;
 mod put;
 mod session;
+mod stat;
 #[cfg(test)]
 mod tests;
 mod tickets;

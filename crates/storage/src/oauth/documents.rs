@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use stowage_base::secret::Secret;
 
-use super::papers::{Grant, Papers, REFRESH_TOKEN, ServerKey, missing};
+use super::grant::{Grant, Papers, REFRESH_TOKEN, ServerKey, missing};
 use super::{Key, Subject};
 use crate::error::{Error, Kind, Result};
 

@@ -10,7 +10,7 @@ use moka::sync::Cache;
 use stowage_base::secret::Secret;
 
 use super::Key;
-use super::papers::Grant;
+use super::grant::Grant;
 use super::request::Token;
 use crate::error::{Error, Kind};
 

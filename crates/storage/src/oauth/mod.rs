@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `authorized` | calls to a vendor's API with a token, repeated once with a new one |
 //! | `documents` | what is asked of CouchDB's OAuth documents |
-//! | `papers` | what they say: how a token is to be had |
+//! | `grant` | what they say: how a token is to be had |
 //! | `jwt` | the assertion of a service account |
 //! | `request` | asking the provider's token endpoint |
 //! | `known` | what is remembered of a grant between the looks at its documents |
@@ -13,10 +13,10 @@
 
 mod authorized;
 mod documents;
+mod grant;
 mod jwt;
 mod known;
 pub(super) mod measured;
-mod papers;
 mod request;
 
 use std::fmt;
@@ -30,8 +30,8 @@ use moka::future::Cache;
 pub(super) use self::authorized::Authorized;
 use self::documents::Documents;
 pub use self::documents::{Document, OAuthDocuments};
+use self::grant::Way;
 use self::known::{Failure, Granted, Memory};
-use self::papers::Way;
 use super::error::{Kind, Result};
 use crate::engine::finish::to_the_end;
 use stowage_base::tasks::Tasks;

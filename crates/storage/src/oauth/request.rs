@@ -14,7 +14,7 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::Key;
-use super::papers::{Grant, Way, authorization};
+use super::grant::{Grant, Way, authorization};
 use crate::engine::api::{Api, Call, Fault, Vendor, by_status};
 use crate::error::{Error, Kind, Result};
 
