@@ -20,7 +20,7 @@ use super::claim::{Claim, Made, OWNER};
 use super::put::{ANY, answer};
 use crate::engine::claim::{Attempt, taken_meanwhile};
 use crate::engine::digest::computed;
-use crate::engine::finish::to_the_end;
+use crate::engine::finish::to_completion;
 use crate::engine::media::media_type;
 use crate::engine::session::{Open, Session};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
@@ -42,7 +42,7 @@ pub(super) async fn store(account: &Arc<Account>, object: &Object, mut upload: U
     let digests = report.digests().ok_or_else(|| Error::new(Kind::Passing, "the body could not be hashed"))?;
     let (blocks, ids) = session.close()?;
     let commit = commit(blocks, ids, media_type(&object.content_type), STANDARD.encode(digests.md5));
-    to_the_end(&account.tasks, "azure block list", commit).await?.keep()
+    to_completion(&account.tasks, "azure block list", commit).await?.keep()
 }
 
 /// Blocks on their way to become a blob.

@@ -38,7 +38,7 @@ impl Target for Made {
     }
 
     async fn find(&self) -> Result<Found<Option<String>>> {
-        let found = self.account.look(&self.blob).await?;
+        let found = self.account.head(&self.blob).await?;
         let ours = found.filter(|reply| reply.header(OWNER) == Some(self.owner.as_str()));
         Ok(ours.map_or(Found::Nothing, |reply| Found::Ours(known(&reply))))
     }
@@ -73,7 +73,7 @@ impl Account {
     ///
     /// # Errors
     /// Where the answer does not say it, or there is none.
-    pub(super) async fn look(&self, blob: &str) -> Result<Option<Reply>> {
+    pub(super) async fn head(&self, blob: &str) -> Result<Option<Reply>> {
         let reply = self.ask(&self.call(Method::HEAD, None, blob, "")).await?;
         match () {
             () if reply.is_done() => Ok(Some(reply)),
@@ -87,7 +87,7 @@ impl Account {
     /// # Errors
     /// Where it says nothing for now.
     pub(super) async fn is_free(&self, blob: &str) -> Result<bool> {
-        is_free(self.look(blob).await)
+        is_free(self.head(blob).await)
     }
 
     /// Removes a blob, also one that is gone, be it with its whole container: Azure says so only to the account's own key.

@@ -12,7 +12,7 @@ use super::account::{Account, check, is_taken};
 use super::claim::{Claim, Made, OWNER, known};
 use crate::engine::api::{Call, Lost, Reply};
 use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
-use crate::engine::finish::to_the_end;
+use crate::engine::finish::to_completion;
 use crate::engine::media::media_type;
 use crate::{Chunk, Digests, Object, Result, Stored};
 
@@ -26,7 +26,7 @@ pub(super) async fn store(account: &Arc<Account>, object: &Object, chunk: Chunk,
         md5: STANDARD.encode(digests.md5),
         chunk,
     };
-    to_the_end(&account.tasks, "azure put", create(names(object), single)).await?.keep()
+    to_completion(&account.tasks, "azure put", create(names(object), single)).await?.keep()
 }
 
 struct Single {
@@ -54,7 +54,7 @@ pub(super) fn answer(answer: std::result::Result<Reply, Lost>, md5: &str, what: 
         Err(lost) => lost.into(),
         Ok(reply) if reply.is_done() => match check(&reply, md5) {
             Ok(()) => Answer::Created(known(&reply)),
-            Err(error) => Answer::Spoilt(known(&reply), error),
+            Err(error) => Answer::Corrupted(known(&reply), error),
         },
         Ok(reply) if is_taken(&reply) => Answer::Taken(reply.refusal(what), reply.doubtful),
         Ok(reply) if reply.had_no_effect() => Answer::Refused(reply.refusal(what), false),

@@ -74,7 +74,7 @@ impl Account {
     }
 
     /// What is at a path; `None` where nothing is, or a folder.
-    pub(super) async fn look(&self, path: &str) -> Result<Option<File>> {
+    pub(super) async fn head(&self, path: &str) -> Result<Option<File>> {
         let reply = self.rpc("get_metadata", &json!({ "path": path })).await?;
         if reply.code() == "path/not_found" {
             return Ok(None);

@@ -74,7 +74,7 @@ impl Target for Made {
     }
 
     async fn find(&self) -> Result<Found<File>> {
-        let ours = self.account.look(&self.path).await?.filter(|file| self.mark.is_on(file));
+        let ours = self.account.head(&self.path).await?.filter(|file| self.mark.is_on(file));
         Ok(ours.map_or(Found::Nothing, Found::Ours))
     }
 

@@ -11,7 +11,7 @@ use super::path_of;
 use crate::engine::api::{Lost, Reply};
 use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
 use crate::engine::digest::computed;
-use crate::engine::finish::to_the_end;
+use crate::engine::finish::to_completion;
 use crate::{Chunk, Error, Kind, Object, Result, Stored};
 
 /// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
@@ -25,7 +25,7 @@ pub(super) async fn store(account: &Shared, object: &Object, chunk: Chunk) -> Re
     });
     let mark = Mark::new(hash.await?, chunk.data.len() as u64);
     let single = Single { account: Arc::clone(account), mark, chunk };
-    to_the_end(&account.tasks, "dropbox upload", create(names(object), single)).await?.keep()
+    to_completion(&account.tasks, "dropbox upload", create(names(object), single)).await?.keep()
 }
 
 struct Single {
@@ -45,12 +45,12 @@ impl Create for Single {
         }
         let claim = Claim::doubtful(made);
         let answer = self.account.upload("upload", &argument, self.chunk.data.clone()).await;
-        claim.judge(said(answer, &self.mark, "store an object")).await
+        claim.judge(read_answer(answer, &self.mark, "store an object")).await
     }
 }
 
 /// What an answer to a request that saves a file says.
-pub(super) fn said(answer: std::result::Result<Reply, Lost>, mark: &Mark, what: &str) -> Answer<File> {
+pub(super) fn read_answer(answer: std::result::Result<Reply, Lost>, mark: &Mark, what: &str) -> Answer<File> {
     let reply = match answer {
         Ok(reply) => reply,
         Err(lost) => return lost.into(),
@@ -58,7 +58,9 @@ pub(super) fn said(answer: std::result::Result<Reply, Lost>, mark: &Mark, what: 
     if reply.is_done() {
         return match reply.json() {
             Ok(file) if mark.fits(&file) => Answer::Created(file),
-            Ok(file) => Answer::Spoilt(file, Error::new(Kind::Refused, "Dropbox stored other bytes than it was sent")),
+            Ok(file) => {
+                Answer::Corrupted(file, Error::new(Kind::Refused, "Dropbox stored other bytes than it was sent"))
+            }
             Err(error) => Answer::Refused(error, true),
         };
     }

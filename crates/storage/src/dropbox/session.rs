@@ -12,11 +12,11 @@ use super::account::Shared;
 use super::claim::{Claim, Made, Mark};
 use super::hash::ContentHash;
 use super::path_of;
-use super::put::said;
+use super::put::read_answer;
 use crate::engine::api::Reply;
 use crate::engine::claim::{Attempt, Create, Name, create, names};
 use crate::engine::digest::computed;
-use crate::engine::finish::to_the_end;
+use crate::engine::finish::to_completion;
 use crate::engine::session::{Open, Session, broke_off};
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
@@ -34,7 +34,7 @@ pub(super) async fn store(account: &Shared, object: &Object, mut upload: Upload,
     session.send_all(&mut upload, first).await?;
     let (_, Progress { id, offset, hash }) = session.close()?;
     let commit = Commit { account: Arc::clone(account), id, mark: Mark::new(hash.finish(), offset) };
-    to_the_end(&account.tasks, "dropbox commit", create(names, commit)).await?.keep()
+    to_completion(&account.tasks, "dropbox commit", create(names, commit)).await?.keep()
 }
 
 /// An upload session.
@@ -135,7 +135,7 @@ impl Create for Commit {
         let claim = Claim::doubtful(made);
         let answer = self.account.upload("upload_session/finish", &argument, bytes::Bytes::new()).await;
         let lookup = answer.as_ref().ok().and_then(gone);
-        let judged = claim.judge(said(answer, &self.mark, "finish an upload session")).await;
+        let judged = claim.judge(read_answer(answer, &self.mark, "finish an upload session")).await;
         judged.map_err(|error| lookup.unwrap_or(error))
     }
 }

@@ -40,7 +40,7 @@ pub(crate) enum Found<K> {
     /// The object.
     Ours(K),
     /// An object that has our bytes and a name that others may use too: it cannot be known whose it is, and it stays.
-    Anybodys,
+    Ambiguous,
 }
 
 /// What a request that creates an object was answered.
@@ -49,7 +49,7 @@ pub(crate) enum Answer<K> {
     /// The object is there.
     Created(K),
     /// It is there with other bytes than were sent, so it goes.
-    Spoilt(K, Error),
+    Corrupted(K, Error),
     /// Something has the name; `true`: perhaps what an earlier try made.
     Taken(Error, bool),
     /// It was refused; `true`: the request may have had its effect all the same.
@@ -132,7 +132,7 @@ impl<T: Target> Claim<T> {
     pub(crate) async fn judge(mut self, answer: Answer<T::Known>) -> Result<Attempt<Self>> {
         match answer {
             Answer::Created(known) => self.confirm(known),
-            Answer::Spoilt(known, error) => {
+            Answer::Corrupted(known, error) => {
                 self.confirm(known);
                 return Err(error);
             }
@@ -189,7 +189,7 @@ async fn remove<T: Target>(target: T, mut state: State<T::Known>) {
     let (storage, object) = target.shown();
     if let Some(error) = tries.failure() {
         tracing::warn!(%storage, %object, %error, "an object that no document names may be left");
-    } else if matches!(state, State::Seen(Found::Anybodys)) {
+    } else if matches!(state, State::Seen(Found::Ambiguous)) {
         tracing::warn!(%storage, %object, "the answer to an upload was lost: an object that no document names may be left");
     }
 }
@@ -208,7 +208,7 @@ async fn remove_once<T: Target>(target: &T, state: &mut State<T::Known>) -> Resu
             }
             Ok(removed)
         }
-        State::Seen(Found::Anybodys) => Ok(true),
+        State::Seen(Found::Ambiguous) => Ok(true),
         State::Nothing | State::Doubtful | State::Seen(Found::Nothing) => Ok(false),
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 ///
 /// # Errors
 /// The step's own; `Passing` if it panicked.
-pub(crate) async fn to_the_end<T, F>(tasks: &Tasks, what: &'static str, step: F) -> Result<T>
+pub(crate) async fn to_completion<T, F>(tasks: &Tasks, what: &'static str, step: F) -> Result<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,

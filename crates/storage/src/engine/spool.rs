@@ -21,7 +21,7 @@ use crate::{Chunk, Error, Kind, Result, Upload};
 ///
 /// # Errors
 /// Those of the body; `Passing` where the file cannot be written.
-pub(crate) async fn measured(mut upload: Upload, first: Chunk) -> Result<(Body, u64)> {
+pub(crate) async fn spooled(mut upload: Upload, first: Chunk) -> Result<(Body, u64)> {
     let file = Arc::new(blocking(create).await?);
     let (mut next, mut length) = (Some(first), 0);
     while let Some(chunk) = next {
@@ -82,7 +82,7 @@ mod tests {
             let budget = Budget::new(CHUNK_BYTES as u64);
             let mut upload = Upload::new(Body::boxed(StreamBody::new(stream::iter(frames))), 1 << 30, budget.clone());
             let (report, first) = (upload.report(), upload.chunk().await.unwrap());
-            let (again, total) = measured(upload, first).await.unwrap();
+            let (again, total) = spooled(upload, first).await.unwrap();
             assert_eq!((total, again.size_hint().exact()), (length as u64, Some(length as u64)));
             assert_eq!(report.digests().map(|digests| digests.length), Some(length as u64));
             assert!(collect(again, 1 << 30).await.unwrap() == data);

@@ -15,7 +15,7 @@ use stowage_base::tasks::Tasks;
 use uuid::Uuid;
 
 use super::place::{DRAFTS, Place, refused};
-use crate::engine::finish::{clean_up, to_the_end};
+use crate::engine::finish::{clean_up, to_completion};
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body.
@@ -25,7 +25,7 @@ pub(super) async fn store(place: &Arc<Place>, tasks: &Tasks, object: &Object, mu
         names.push((name.clone(), place.path(name).map_err(refused)?));
     }
     let mut next = Some(upload.chunk().await?);
-    let draft = to_the_end(tasks, "file creation", Draft::create(Arc::clone(place), tasks.clone())).await?;
+    let draft = to_completion(tasks, "file creation", Draft::create(Arc::clone(place), tasks.clone())).await?;
     while let Some(chunk) = next {
         next = if chunk.last {
             draft.write(chunk).await?;
@@ -41,7 +41,7 @@ pub(super) async fn store(place: &Arc<Place>, tasks: &Tasks, object: &Object, mu
         };
     }
     let place = Arc::clone(place);
-    to_the_end(tasks, "file commit", draft.commit(place, names)).await.map(Placed::keep)
+    to_completion(tasks, "file commit", draft.commit(place, names)).await.map(Placed::keep)
 }
 
 /// A file that has no name of its own yet; removed by `Drop`.

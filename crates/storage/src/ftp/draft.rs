@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Host;
 use super::address::folder;
-use super::fault::{Fault, Told};
+use super::fault::{Fault, ResultExt};
 use super::session::Session;
 use super::stat::Found;
 use crate::engine::finish::{CleanUp, clean_up};
@@ -62,8 +62,8 @@ impl Draft {
     async fn was_renamed(&self) -> Result<bool> {
         let Some(goal) = &self.goal else { return Ok(false) };
         let mut session = self.host.pool.take(&self.path).await?;
-        let here = session.look(&self.path, None).await.told("look for an object")?;
-        let there = session.look(goal, None).await.told("look for an object")?;
+        let here = session.stat(&self.path, None).await.context("look for an object")?;
+        let there = session.stat(goal, None).await.context("look for an object")?;
         session.leave();
         Ok(here == Found::Nothing && matches!(there, Found::File(_)))
     }
@@ -148,7 +148,9 @@ async fn scrub_once(host: &Host, path: &str, goal: Option<&str>) -> Result<bool>
         (Ok(Removed::Now), _) => Ok(true),
         (Ok(Removed::Before), None) => Ok(false),
         // The unique name was there when the rename was asked for: so that has been done, and what has the name is ours.
-        (Ok(Removed::Before), Some(goal)) => removed(&mut session, goal).await.map(|_| true).told("remove an object"),
+        (Ok(Removed::Before), Some(goal)) => {
+            removed(&mut session, goal).await.map(|_| true).context("remove an object")
+        }
         (Err(fault), _) => Err(fault.because("remove a file")),
     };
     session.leave();
@@ -168,7 +170,7 @@ pub(super) async fn removed(session: &mut Session, path: &str) -> std::result::R
     match session.remove(path).await {
         Ok(()) => Ok(Removed::Now),
         Err(fault) if fault.says_gone(path) => Ok(Removed::Before),
-        Err(fault) if fault.leaves_it_open() => match session.look(path, None).await? {
+        Err(fault) if fault.leaves_it_open() => match session.stat(path, None).await? {
             Found::Nothing => Ok(Removed::Before),
             Found::File(_) | Found::Unknown => Err(fault),
         },

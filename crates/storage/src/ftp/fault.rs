@@ -118,13 +118,13 @@ impl From<FtpError> for Fault {
 }
 
 /// Says what a command was for, where it came to nothing.
-pub(super) trait Told<T> {
+pub(super) trait ResultExt<T> {
     /// `what` reads on after "to".
-    fn told(self, what: &str) -> crate::Result<T>;
+    fn context(self, what: &str) -> crate::Result<T>;
 }
 
-impl<T> Told<T> for Result<T, Fault> {
-    fn told(self, what: &str) -> crate::Result<T> {
+impl<T> ResultExt<T> for Result<T, Fault> {
+    fn context(self, what: &str) -> crate::Result<T> {
         self.map_err(|fault| fault.because(what))
     }
 }

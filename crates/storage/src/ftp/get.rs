@@ -8,7 +8,7 @@ use stowage_http::range::Exact;
 use stowage_http::written::written;
 
 use super::Host;
-use super::fault::{Fault, Told, UNKNOWN};
+use super::fault::{Fault, ResultExt, UNKNOWN};
 use super::pool::Lease;
 use super::session::Session;
 use super::stat::Found;
@@ -64,7 +64,7 @@ async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Dow
     let (first, length, last) =
         part.map_or((0, length, true), |range| (range.first, range.len(), range.last + 1 == length));
     let open = Some(Open { session, transfer });
-    let reading = Reading { host: Arc::clone(host), open, left: length, to_the_end: last };
+    let reading = Reading { host: Arc::clone(host), open, left: length, reads_to_end: last };
     let served = part.map_or(Served::Whole, Served::Part);
     let body = match &etag {
         Some(etag) => {
@@ -78,9 +78,9 @@ async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Dow
 
 /// Length and tag of what is there now, as far as the server tells them.
 async fn version(session: &mut Session, path: &str) -> Result<(Option<u64>, Option<String>)> {
-    match session.look(path, None).await.told("look for an object")? {
+    match session.stat(path, None).await.context("look for an object")? {
         Found::Nothing => Err(missing()),
-        Found::File(Some(size)) => Ok((Some(size), session.tag(path, size).await.told("look for an object")?)),
+        Found::File(Some(size)) => Ok((Some(size), session.tag(path, size).await.context("look for an object")?)),
         Found::File(None) | Found::Unknown => Ok((None, None)),
     }
 }
@@ -123,10 +123,10 @@ impl Rest {
             session.leave();
             return Err(Error::new(Kind::Refused, "the file was changed in the middle of a download"));
         }
-        let transfer = session.retrieve(&self.path, self.first + passed).await.told("read an object")?;
+        let transfer = session.retrieve(&self.path, self.first + passed).await.context("read an object")?;
         let left = self.length - passed;
         let host = Arc::clone(&self.host);
-        Ok(Reading { host, open: Some(Open { session, transfer }), left, to_the_end: self.last }.body())
+        Ok(Reading { host, open: Some(Open { session, transfer }), left, reads_to_end: self.last }.body())
     }
 }
 
@@ -143,12 +143,12 @@ struct Reading {
     open: Option<Open>,
     left: u64,
     /// Whether the object ends with it. If not, the connection is closed in the middle.
-    to_the_end: bool,
+    reads_to_end: bool,
 }
 
 impl Reading {
     fn body(self) -> Body {
-        let (to_the_end, mut reading) = (self.to_the_end, self);
+        let (reads_to_end, mut reading) = (self.reads_to_end, self);
         let body = written(move |mut out| async move {
             while let Some(piece) = reading.next().await? {
                 out.send(piece).await;
@@ -156,12 +156,12 @@ impl Reading {
             Ok(())
         });
         // The last piece goes only with the server's word that it was the last.
-        if to_the_end { verified(body, ()) } else { body }
+        if reads_to_end { verified(body, ()) } else { body }
     }
 
     /// The next piece; `None` at the end, and where no more is wanted of an object that goes on.
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        if self.left == 0 && !self.to_the_end {
+        if self.left == 0 && !self.reads_to_end {
             return Ok(None);
         }
         match self.read().await {
@@ -173,7 +173,7 @@ impl Reading {
             }
         }
         let Some(Open { mut session, transfer }) = self.open.take() else { return Ok(None) };
-        transfer.finish(&mut session).await.told("read an object")?;
+        transfer.finish(&mut session).await.context("read an object")?;
         session.leave();
         Ok(None)
     }
@@ -189,7 +189,7 @@ impl Reading {
             }
             other => other?,
         };
-        if !self.to_the_end {
+        if !self.reads_to_end {
             piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         }
         self.left = self.left.saturating_sub(piece.len() as u64);

@@ -35,7 +35,7 @@ use stowage_base::tasks::Tasks;
 
 use self::address::Address;
 use self::draft::removed;
-use self::fault::Told;
+use self::fault::ResultExt;
 use self::pool::Pool;
 use crate::engine::names::Names;
 use crate::engine::tries::Tries;
@@ -135,6 +135,6 @@ impl Host {
         let mut session = self.pool.take(path).await?;
         let outcome = removed(&mut session, path).await;
         session.leave();
-        outcome.map(drop).told("remove an object")
+        outcome.map(drop).context("remove an object")
     }
 }

@@ -13,11 +13,11 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::Host;
 use super::address::folder;
 use super::draft::{Draft, Placed};
-use super::fault::{Fault, Told};
+use super::fault::{Fault, ResultExt};
 use super::session::Session;
 use super::stat::Found;
 use super::transfer::Transfer;
-use crate::engine::finish::to_the_end;
+use crate::engine::finish::to_completion;
 use crate::engine::tries::Tries;
 use crate::{Chunk, Error, Kind, Object, Report, Result, Stored, Upload};
 
@@ -29,7 +29,7 @@ pub(super) async fn store(host: &Arc<Host>, object: &Object, mut upload: Upload)
     let source = if first.last { Source::Memory(first) } else { Source::Once(Some(upload.into_stream(Some(first)))) };
     let (here, gone) = oneshot::channel();
     let job = Job { host: Arc::clone(host), name: (!object.taken).then_some(name), spare, source, report, gone };
-    let placed = to_the_end(&host.tasks, "ftp upload", job.run()).await;
+    let placed = to_completion(&host.tasks, "ftp upload", job.run()).await;
     // Until now: it is how the task knows that it is waited for.
     drop::<oneshot::Sender<()>>(here);
     placed.map(Placed::keep)
@@ -92,7 +92,7 @@ impl Job {
         }
         let target = self.name.clone().unwrap_or_else(|| self.spare.clone());
         let mut session = self.host.pool.take(&target).await?;
-        session.make_folders(folder(&target)).await.told("make a folder")?;
+        session.make_folders(folder(&target)).await.context("make a folder")?;
         let mut draft = Draft::beside(&self.host, &target);
         let outcome = match self.fill(&mut session, &mut draft).await {
             Ok(()) => Ok(draft.placed()),
@@ -112,7 +112,7 @@ impl Job {
 
     /// Sends the body and makes sure of its length; gives the tag.
     async fn send(&mut self, session: &mut Session, path: &str) -> Result<Option<String>> {
-        let mut transfer = session.store(path).await.told("store an object")?;
+        let mut transfer = session.store(path).await.context("store an object")?;
         let mut body = self.source.body()?;
         let sent = tokio::select! {
             biased;
@@ -121,7 +121,7 @@ impl Job {
         };
         drop(body);
         match sent {
-            Ok(()) => transfer.end(session).await.told("store an object")?,
+            Ok(()) => transfer.end(session).await.context("store an object")?,
             Err(Stopped::Body(error)) => {
                 transfer.abandon(session).await;
                 return Err(error);
@@ -132,7 +132,7 @@ impl Job {
             }
         }
         let digests = self.report.digests().ok_or_else(|| Error::new(Kind::Passing, "the body did not end"))?;
-        let size = match session.measure(path).await.told("look for an object")? {
+        let size = match session.measure(path).await.context("look for an object")? {
             Found::Nothing => return Err(Error::new(Kind::Passing, "the FTP server has lost what it stored")),
             Found::File(Some(size)) if size != digests.length => {
                 return Err(Error::new(Kind::Passing, "the FTP server stored another length than it was sent"));
@@ -140,22 +140,22 @@ impl Job {
             Found::File(Some(size)) => size,
             Found::File(None) | Found::Unknown => return Ok(None),
         };
-        session.tag(path, size).await.told("look for an object")
+        session.tag(path, size).await.context("look for an object")
     }
 
     /// Gives the file the composed name where that is free, else the spare one.
     async fn settle(&mut self, session: &mut Session, draft: &mut Draft) -> Result<()> {
         if let Some(name) = &self.name
             && let Some(reserved) = self.host.names.reserve(name)
-            && session.look(name, Some(&draft.path)).await.told("look for an object")? == Found::Nothing
+            && session.stat(name, Some(&draft.path)).await.context("look for an object")? == Found::Nothing
         {
             match draft.rename(session, name, Some(reserved)).await {
                 // Another was faster, on a server that does not write over files; or it does not take the name.
                 Err(fault) if fault.leaves_it_open() => {}
-                outcome => return outcome.told("rename an object"),
+                outcome => return outcome.context("rename an object"),
             }
         }
-        draft.rename(session, &self.spare, None).await.told("rename an object")
+        draft.rename(session, &self.spare, None).await.context("rename an object")
     }
 }
 

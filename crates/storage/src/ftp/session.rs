@@ -13,7 +13,7 @@ use suppaftp::types::{FileType, Response};
 use tokio::net::TcpStream;
 
 use super::address::{Address, wire};
-use super::fault::{Fault, Told, UNKNOWN, within};
+use super::fault::{Fault, ResultExt, UNKNOWN, within};
 use super::passive;
 use super::transfer::Transfer;
 use super::wire::{self as control, Tls, Wire};
@@ -71,7 +71,7 @@ impl Session {
             session.ftp.transfer_type(FileType::Binary).await?;
             Ok(session)
         };
-        within::<_, Fault>(connector.timeouts().response_head, opening).await.told("log in")
+        within::<_, Fault>(connector.timeouts().response_head, opening).await.context("log in")
     }
 
     fn over(connector: &Connector, wire: Wire) -> Self {

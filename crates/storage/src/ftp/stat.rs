@@ -37,9 +37,9 @@ enum Listed {
 impl Session {
     /// Looks whether something is at a path. `witness` is a file that is known to be in the same folder: a listing without it
     /// is none.
-    pub(super) async fn look(&mut self, path: &str, witness: Option<&str>) -> Result<Found, Fault> {
+    pub(super) async fn stat(&mut self, path: &str, witness: Option<&str>) -> Result<Found, Fault> {
         match self.ask_about(path).await? {
-            (Found::Unknown, denied) => self.look_in_folder(path, witness, denied).await,
+            (Found::Unknown, denied) => self.stat_in_folder(path, witness, denied).await,
             (found, _) => Ok(found),
         }
     }
@@ -71,7 +71,7 @@ impl Session {
 
     /// Looks into the folder, and where there may be none, into those above it. An empty folder says nothing of what may not be
     /// touched.
-    async fn look_in_folder(&mut self, path: &str, witness: Option<&str>, denied: bool) -> Result<Found, Fault> {
+    async fn stat_in_folder(&mut self, path: &str, witness: Option<&str>, denied: bool) -> Result<Found, Fault> {
         let mut entry = path;
         let mut was_empty = false;
         loop {

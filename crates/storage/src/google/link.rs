@@ -38,7 +38,7 @@ impl fmt::Debug for Link {
 }
 
 /// What a session says of itself.
-pub(super) enum Said {
+pub(super) enum SessionState {
     /// It has this many bytes.
     Stored(u64),
     /// The object is there, and this is its resource.
@@ -65,15 +65,15 @@ pub(super) fn begin(call: Call, metadata: &Value, media_type: &str, length: Opti
     }
 }
 
-fn said(reply: &Reply) -> Result<Said> {
+fn state(reply: &Reply) -> Result<SessionState> {
     match reply.status {
-        StatusCode::PERMANENT_REDIRECT => stored(&reply.headers).map(Said::Stored),
-        status if status.is_success() => Ok(Said::Finished(reply.document.clone())),
+        StatusCode::PERMANENT_REDIRECT => stored(&reply.headers).map(SessionState::Stored),
+        status if status.is_success() => Ok(SessionState::Finished(reply.document.clone())),
         status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => {
-            Ok(Said::Gone(Error::new(Kind::Passing, "the upload session is gone").with_status(status)))
+            Ok(SessionState::Gone(Error::new(Kind::Passing, "the upload session is gone").with_status(status)))
         }
-        status @ StatusCode::PRECONDITION_FAILED => Ok(Said::Over(taken_meanwhile().with_status(status))),
-        StatusCode::UNAUTHORIZED => Ok(Said::Unauthorized(reply.refusal("store a chunk"))),
+        status @ StatusCode::PRECONDITION_FAILED => Ok(SessionState::Over(taken_meanwhile().with_status(status))),
+        StatusCode::UNAUTHORIZED => Ok(SessionState::Unauthorized(reply.refusal("store a chunk"))),
         _ => Err(reply.refusal("store a chunk")),
     }
 }
@@ -101,16 +101,16 @@ impl Link {
     }
 
     /// Sends a part of the object once. `range` is what `Content-Range` says.
-    pub(super) async fn send(&self, range: &str, data: Body, patience: Patience) -> Result<Said> {
+    pub(super) async fn send(&self, range: &str, data: Body, patience: Patience) -> Result<SessionState> {
         let (call, token) = self.call(range)?;
-        said(&self.service.once(&call, token, data, patience).await?)
+        state(&self.service.once(&call, token, data, patience).await?)
     }
 
     /// Asks how much the session has. `total` is the object's length, or `*`.
-    pub(super) async fn ask(&self, total: &str) -> Result<Said> {
+    pub(super) async fn ask(&self, total: &str) -> Result<SessionState> {
         let (call, token) = self.call(&format!("*/{total}"))?;
         let reply = if token { self.service.ask(&call).await } else { self.service.api().ask(&call, None).await };
-        said(&reply?)
+        state(&reply?)
     }
 
     /// Whether the same may go better with the token, which is sent from now on: to the API's own server, and no other.

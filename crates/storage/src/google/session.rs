@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use stowage_base::tasks::Tasks;
 use stowage_http::body::Body;
 
-use super::link::{Link, Said, nonsense};
+use super::link::{Link, SessionState, nonsense};
 use super::service::Service;
 use super::stream;
 use crate::engine::api::{Call, Reply};
@@ -122,23 +122,25 @@ impl Part<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            if let Said::Unauthorized(error) = said {
+            if let SessionState::Unauthorized(error) = said {
                 if !self.link.use_token() {
                     return Err(error);
                 }
                 said = self.ask().await?;
             }
             let now = match said {
-                Said::Finished(resource) if self.chunk.last => return Ok(Some(resource)),
-                Said::Finished(_) => return Err(nonsense("an object was finished before its end")),
+                SessionState::Finished(resource) if self.chunk.last => return Ok(Some(resource)),
+                SessionState::Finished(_) => return Err(nonsense("an object was finished before its end")),
                 // All that was ever sent is still here; but a last chunk without an answer may have made the object.
-                Said::Gone(_) if self.first == 0 && (sure || !self.chunk.last) => {
+                SessionState::Gone(_) if self.first == 0 && (sure || !self.chunk.last) => {
                     standstills += 1;
                     self.link.begin_anew().await?;
                     0
                 }
-                Said::Gone(error) | Said::Over(error) | Said::Unauthorized(error) => return Err(error),
-                Said::Stored(now) => now,
+                SessionState::Gone(error) | SessionState::Over(error) | SessionState::Unauthorized(error) => {
+                    return Err(error);
+                }
+                SessionState::Stored(now) => now,
             };
             if now < self.first {
                 return Err(lost());
@@ -158,7 +160,7 @@ impl Part<'_> {
     }
 
     /// Sends what the session lacks.
-    async fn send_from(&self, stored: u64, tries: &Tries) -> Result<Said> {
+    async fn send_from(&self, stored: u64, tries: &Tries) -> Result<SessionState> {
         let from = usize::try_from(stored - self.first).unwrap_or(usize::MAX).min(self.chunk.data.len());
         let rest = self.chunk.data.slice(from..);
         let range = match rest.is_empty() {
@@ -170,7 +172,7 @@ impl Part<'_> {
     }
 
     /// Asks how much the session has.
-    async fn ask(&self) -> Result<Said> {
+    async fn ask(&self) -> Result<SessionState> {
         self.link.ask(&self.total()).await
     }
 

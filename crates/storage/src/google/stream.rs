@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::link::{Link, Said, nonsense};
+use super::link::{Link, SessionState, nonsense};
 use super::session::{MOST_STANDSTILLS, lost, stands_still};
 use super::window::Window;
 use crate::engine::tries::Tries;
@@ -36,21 +36,23 @@ async fn deliver(link: &Link, window: &Window, total: u64) -> Result<Bytes> {
                 link.ask(&length).await?
             }
         };
-        if let Said::Unauthorized(error) = said {
+        if let SessionState::Unauthorized(error) = said {
             if !link.use_token() {
                 return Err(error);
             }
             said = link.ask(&length).await?;
         }
         let now = match said {
-            Said::Finished(resource) => return Ok(resource),
-            Said::Gone(_) if window.has(0) && sure && !restarted => {
+            SessionState::Finished(resource) => return Ok(resource),
+            SessionState::Gone(_) if window.has(0) && sure && !restarted => {
                 restarted = true;
                 link.begin_anew().await?;
                 0
             }
-            Said::Gone(error) | Said::Over(error) | Said::Unauthorized(error) => return Err(error),
-            Said::Stored(now) => now,
+            SessionState::Gone(error) | SessionState::Over(error) | SessionState::Unauthorized(error) => {
+                return Err(error);
+            }
+            SessionState::Stored(now) => now,
         };
         if now > total {
             return Err(nonsense("another number of bytes than was sent"));
@@ -68,7 +70,13 @@ async fn deliver(link: &Link, window: &Window, total: u64) -> Result<Bytes> {
 }
 
 /// Sends all that the session lacks, as far as it comes.
-async fn send_from(link: &Link, window: &Window, stored: u64, total: u64, tries: Option<&Tries>) -> Result<Said> {
+async fn send_from(
+    link: &Link,
+    window: &Window,
+    stored: u64,
+    total: u64,
+    tries: Option<&Tries>,
+) -> Result<SessionState> {
     if stored == total {
         return link.ask(&total.to_string()).await;
     }

@@ -18,7 +18,7 @@ use super::redirect::Trail;
 use super::web::{discard, is_gone, is_unreachable, refused};
 use super::{BASE64, CONTINUE_WAIT, Http, URL};
 use crate::engine::names::Reserved;
-use crate::engine::spool::measured;
+use crate::engine::spool::spooled;
 use crate::engine::tries::Tries;
 use crate::error::{Error, Kind, Result};
 use crate::{Chunk, Object, Report, Stored, Upload};
@@ -35,7 +35,7 @@ pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Res
         // A CGI sees no body where there is no length (RFC 3875 section 4.1.2), and other servers refuse it with 411.
         let body = match upload.length() {
             Some(_) => upload.into_stream(Some(first)),
-            None => measured(upload, first).await?.0,
+            None => spooled(upload, first).await?.0,
         };
         folders::make_before(http, &place.link).await;
         Source::Once(Some(wire.wrap(body)))

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use stowage_base::secret::Secret;
 
-use super::grant::{Grant, Papers, REFRESH_TOKEN, ServerKey, missing};
+use super::grant::{Grant, GrantDocuments, REFRESH_TOKEN, ServerKey, missing};
 use super::{Key, Subject};
 use crate::error::{Error, Kind, Result};
 
@@ -84,14 +84,14 @@ impl Documents {
             }
         };
         let app = self.document(&app_id).await?;
-        let mut papers = Papers { auth, app, app_id, provider: None, server_key: None };
-        if let Some(id) = papers.app.text("pvt_auth_provider").filter(|id| !id.is_empty()) {
-            papers.provider = Some((id.clone(), self.document(&id).await?));
+        let mut documents = GrantDocuments { auth, app, app_id, provider: None, server_key: None };
+        if let Some(id) = documents.app.text("pvt_auth_provider").filter(|id| !id.is_empty()) {
+            documents.provider = Some((id.clone(), self.document(&id).await?));
         }
-        if let Some(id) = papers.wants_key() {
-            papers.server_key = Some(self.server_key(id).await?);
+        if let Some(id) = documents.wants_key() {
+            documents.server_key = Some(self.server_key(id).await?);
         }
-        papers.grant(key)
+        documents.grant(key)
     }
 
     /// Puts a refresh token that came in place of an older one (RFC 6749 section 6) where the older one stands, unless

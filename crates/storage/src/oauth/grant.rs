@@ -33,7 +33,7 @@ pub(super) enum Way {
 }
 
 /// What is read for one grant.
-pub(super) struct Papers {
+pub(super) struct GrantDocuments {
     pub(super) auth: Option<(String, Document)>,
     pub(super) app: Document,
     pub(super) app_id: String,
@@ -84,7 +84,7 @@ pub(super) fn authorization(kind: &str, token: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-impl Papers {
+impl GrantDocuments {
     /// The document with the private key, where one is needed and does not stand in the app's document.
     pub(super) fn wants_key(&self) -> Option<String> {
         let none = self.refresh_token().is_none() && self.private_key().is_none();

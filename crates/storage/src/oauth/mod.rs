@@ -33,7 +33,7 @@ pub use self::documents::{Document, OAuthDocuments};
 use self::grant::Way;
 use self::known::{Failure, Granted, Memory};
 use super::error::{Kind, Result};
-use crate::engine::finish::to_the_end;
+use crate::engine::finish::to_completion;
 use stowage_base::tasks::Tasks;
 use stowage_http::client::Client;
 
@@ -87,9 +87,9 @@ struct Timed {
     until: Instant,
 }
 
-struct AsTheySay;
+struct UntilItEnds;
 
-impl Expiry<Key, Timed> for AsTheySay {
+impl Expiry<Key, Timed> for UntilItEnds {
     fn expire_after_create(&self, _: &Key, timed: &Timed, now: Instant) -> Option<Duration> {
         Some(timed.until.saturating_duration_since(now))
     }
@@ -109,7 +109,7 @@ impl OAuth {
     /// The same, believing what the documents said for this long only.
     #[must_use]
     pub fn looking_every(pause: Duration, documents: Arc<dyn OAuthDocuments>, client: Client, tasks: Tasks) -> Self {
-        let answers = Cache::builder().max_capacity(MOST_GRANTS).expire_after(AsTheySay).build();
+        let answers = Cache::builder().max_capacity(MOST_GRANTS).expire_after(UntilItEnds).build();
         let documents = Documents(documents);
         Self(Arc::new(Shared { documents, client, tasks, pause, answers, memory: Memory::new(MOST_GRANTS) }))
     }
@@ -126,16 +126,16 @@ impl OAuth {
     async fn authorization(&self, key: &Key) -> Result<HeaderValue> {
         let timed = match self.0.answers.get(key).await {
             Some(timed) => timed,
-            None => self.look(key).await?,
+            None => self.refresh(key).await?,
         };
         timed.outcome.map(|granted| granted.value).map_err(|failure| failure.error())
     }
 
     /// Looks at the documents, and asks for a token where there is no good one; once for all who wait. One who gives up
     /// waiting leaves the others' token alone: the provider may have changed the refresh token already.
-    async fn look(&self, key: &Key) -> Result<Timed> {
+    async fn refresh(&self, key: &Key) -> Result<Timed> {
         let (this, key) = (self.clone(), key.clone());
-        to_the_end(&self.0.tasks, "OAuth token", async move {
+        to_completion(&self.0.tasks, "OAuth token", async move {
             let looked = this.0.answers.try_get_with_by_ref(&key, this.find(&key)).await;
             looked.map_err(|error| error.again())
         })

@@ -52,9 +52,9 @@ impl Target for Made {
     }
 
     async fn find(&self) -> Result<Found<Item>> {
-        Ok(match self.drive.look(&self.name.text).await? {
+        Ok(match self.drive.head(&self.name.text).await? {
             Some(item) if self.name.unique => Found::Ours(item),
-            Some(item) if self.sum.fits(&item) => Found::Anybodys,
+            Some(item) if self.sum.fits(&item) => Found::Ambiguous,
             Some(_) | None => Found::Nothing,
         })
     }
@@ -75,7 +75,7 @@ impl Made {
     pub(super) fn answer(&self, item: Item) -> Answer<Item> {
         match self.sum.fits(&item) {
             true => Answer::Created(item),
-            false => Answer::Spoilt(item, Error::new(Kind::Refused, "OneDrive stored other bytes than it was sent")),
+            false => Answer::Corrupted(item, Error::new(Kind::Refused, "OneDrive stored other bytes than it was sent")),
         }
     }
 }

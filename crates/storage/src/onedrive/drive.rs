@@ -121,7 +121,7 @@ impl Drive {
     }
 
     /// What is at a name.
-    pub(super) async fn look(&self, name: &str) -> Result<Option<Item>> {
+    pub(super) async fn head(&self, name: &str) -> Result<Option<Item>> {
         let reply = self.ask(&self.at(Method::GET, name, "")).await?;
         if is_missing(&reply) {
             return Ok(None);

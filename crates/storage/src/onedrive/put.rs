@@ -9,7 +9,7 @@ use super::drive::{Shared, bytes, may_be_taken};
 use super::hash::QuickXor;
 use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
 use crate::engine::digest::computed;
-use crate::engine::finish::to_the_end;
+use crate::engine::finish::to_completion;
 use crate::{Chunk, Object, Result, Stored};
 
 /// The largest body of a single PUT, in bytes. Graph's page says 250 MB and OneDrive's own 4 MB; this is little enough for
@@ -27,7 +27,7 @@ pub(super) async fn store(drive: &Shared, object: &Object, chunk: Chunk) -> Resu
     });
     let sum = Sum::from(&hash.await?);
     let single = create(names(object), Single { drive: Arc::clone(drive), sum, chunk });
-    to_the_end(&drive.tasks, "onedrive upload", single).await?.keep()
+    to_completion(&drive.tasks, "onedrive upload", single).await?.keep()
 }
 
 struct Single {

@@ -13,9 +13,9 @@ use super::fragment::{self, Outcome};
 use super::hash::QuickXor;
 use crate::engine::claim::{Attempt, Create, Name, create, is_free, names};
 use crate::engine::digest::computed;
-use crate::engine::finish::{CleanUp, to_the_end};
+use crate::engine::finish::{CleanUp, to_completion};
 use crate::engine::session::{Open, Session};
-use crate::engine::spool::measured;
+use crate::engine::spool::spooled;
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body that is too large for a single PUT, whose first chunk was taken already.
@@ -24,14 +24,14 @@ pub(super) async fn store(drive: &Shared, object: &Object, mut upload: Upload, m
         Some(length) => length,
         None if first.last => first.data.len() as u64,
         None => {
-            let (body, length) = measured(upload, first).await?;
+            let (body, length) = spooled(upload, first).await?;
             upload = Upload::new(body, length, drive.budget.clone());
             first = upload.chunk().await?;
             length
         }
     };
     let begin = create(names(object), Begin { drive: Arc::clone(drive), total });
-    let mut session = to_the_end(&drive.tasks, "onedrive upload session", begin).await?;
+    let mut session = to_completion(&drive.tasks, "onedrive upload session", begin).await?;
     session.send_all(&mut upload, first).await?;
     finish(session).await?.keep()
 }
@@ -71,7 +71,7 @@ impl Create for Begin {
 
     async fn create(&mut self, name: &Name) -> Result<Attempt<Open<Fragments>>> {
         // Not every drive has heeded `fail` for sessions (microsoftgraph/microsoft-graph-docs, issue 3276): ask first.
-        if !name.unique && !is_free(self.drive.look(&name.text).await)? {
+        if !name.unique && !is_free(self.drive.head(&name.text).await)? {
             return Ok(Attempt::Taken(Error::new(Kind::Refused, "something else is at the name")));
         }
         let url = match open(&self.drive, &name.text).await? {
@@ -186,7 +186,7 @@ impl Fragments {
     /// The file of a session that got its last fragment and is gone. A session whose commit fails stays ("Handle upload
     /// errors"), so one that is gone was completed: what is at its name, with our bytes, is ours.
     async fn completed(&self, progress: &Progress) -> Result<Option<Item>> {
-        let item = self.drive.look(&self.name.text).await?;
+        let item = self.drive.head(&self.name.text).await?;
         Ok(item.filter(|item| Sum::from(&progress.hash).fits(item)))
     }
 

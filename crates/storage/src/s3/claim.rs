@@ -36,7 +36,7 @@ impl Target for Made {
     }
 
     async fn find(&self) -> Result<Found<Option<String>>> {
-        let found = self.bucket.look(&self.key).await?;
+        let found = self.bucket.head(&self.key).await?;
         let ours = found.filter(|reply| reply.headers.get(OWNER).is_some_and(|owner| owner == self.owner.as_str()));
         Ok(ours.map_or(Found::Nothing, |reply| Found::Ours(reply.etag())))
     }
@@ -70,7 +70,7 @@ impl Bucket {
     /// # Errors
     /// Where the answer does not say it, or there is none. Amazon answers 403 for missing objects too, where
     /// `s3:ListBucket` is not granted.
-    pub(super) async fn look(&self, key: &str) -> Result<Option<Reply>> {
+    pub(super) async fn head(&self, key: &str) -> Result<Option<Reply>> {
         let reply = self.ask(&Call::new(Method::HEAD, key, "")).await?;
         match reply.status {
             _ if reply.is_done() => Ok(Some(reply)),
@@ -85,7 +85,7 @@ impl Bucket {
     /// # Errors
     /// Where it says nothing for now.
     pub(super) async fn is_free(&self, key: &str) -> Result<bool> {
-        is_free(self.look(key).await)
+        is_free(self.head(key).await)
     }
 
     /// Removes an object, also one that is gone; `None` is the plan's bucket.

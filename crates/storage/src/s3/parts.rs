@@ -20,7 +20,7 @@ use super::sign::Payload;
 use super::xml;
 use crate::engine::claim::taken_meanwhile;
 use crate::engine::digest::computed;
-use crate::engine::finish::{CleanUp, to_the_end};
+use crate::engine::finish::{CleanUp, to_completion};
 use crate::engine::media::media_type;
 use crate::engine::session::{Open, Session};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
@@ -33,9 +33,9 @@ pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, mut upload: Upl
     let exclusive = !object.taken && bucket.is_free(&object.name).await?;
     let key = if exclusive { &object.name } else { &object.spare };
     let begin = begin(Arc::clone(bucket), key.clone(), object.content_type.clone());
-    let mut session = to_the_end(&bucket.tasks, "s3 multipart upload", begin).await?;
+    let mut session = to_completion(&bucket.tasks, "s3 multipart upload", begin).await?;
     session.send_all(&mut upload, first).await?;
-    to_the_end(&bucket.tasks, "s3 multipart upload", complete(session, exclusive)).await?.keep()
+    to_completion(&bucket.tasks, "s3 multipart upload", complete(session, exclusive)).await?.keep()
 }
 
 /// A multipart upload that has begun.

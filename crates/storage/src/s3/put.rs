@@ -12,7 +12,7 @@ use super::bucket::{Bucket, Call, Lost, Reply};
 use super::claim::{Claim, Made, OWNER, with_tag};
 use super::sign::Payload;
 use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
-use crate::engine::finish::to_the_end;
+use crate::engine::finish::to_completion;
 use crate::engine::media::media_type;
 use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored};
 
@@ -27,7 +27,7 @@ pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, chunk: Chunk, d
         sha256: digests.sha256,
         chunk,
     };
-    to_the_end(&bucket.tasks, "s3 put", create(names(object), single)).await?.keep()
+    to_completion(&bucket.tasks, "s3 put", create(names(object), single)).await?.keep()
 }
 
 struct Single {
@@ -87,7 +87,7 @@ impl Single {
             let etag = reply.etag();
             return match self.bucket.tags.contradict(&reply.headers, etag.as_deref(), &self.md5) {
                 false => Answer::Created(etag),
-                true => Answer::Spoilt(etag, other_bytes()),
+                true => Answer::Corrupted(etag, other_bytes()),
             };
         }
         let error = reply.refusal("store an object");

@@ -53,7 +53,7 @@ impl Drive {
     }
 
     /// What is known of a file; `None` where there is none.
-    pub(super) async fn look(&self, id: &str) -> Result<Option<Resource>> {
+    pub(super) async fn head(&self, id: &str) -> Result<Option<Resource>> {
         let target = format!("/drive/v3/files/{id}?fields={FIELDS}&supportsAllDrives=true");
         let reply = self.service.ask(&self.service.call(Method::GET, &target)).await?;
         match reply.status {
@@ -97,7 +97,7 @@ impl Target for Made {
 
     /// Nothing else can have the id.
     async fn find(&self) -> Result<Found<Resource>> {
-        Ok(self.drive.look(&self.id).await?.map_or(Found::Nothing, Found::Ours))
+        Ok(self.drive.head(&self.id).await?.map_or(Found::Nothing, Found::Ours))
     }
 
     async fn remove(&self, file: &Resource) -> Result<bool> {

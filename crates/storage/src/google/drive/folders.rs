@@ -79,7 +79,7 @@ fn key(drive: &Drive, parent: &str, name: &str) -> Key {
 }
 
 async fn find_or_make(drive: &Drive, parent: &str, name: &str) -> Result<String> {
-    match look(drive, parent, name).await? {
+    match search(drive, parent, name).await? {
         Some(id) => Ok(id),
         None => make(drive, parent, name).await,
     }
@@ -87,7 +87,7 @@ async fn find_or_make(drive: &Drive, parent: &str, name: &str) -> Result<String>
 
 /// A page may be empty and not be the last one ("files.list": `nextPageToken`), and a search may have left files out
 /// (`incompleteSearch`): neither says that there is no such folder, which would make a second one.
-async fn look(drive: &Drive, parent: &str, name: &str) -> Result<Option<String>> {
+async fn search(drive: &Drive, parent: &str, name: &str) -> Result<Option<String>> {
     let query = encode(&query(parent, name));
     let (mut page, mut complete) = (String::new(), true);
     for _ in 0..MOST_PAGES {

@@ -27,7 +27,7 @@ impl Source for File {
         let reply = ask(service, service.call(Method::GET, &target), range, is_gone).await?;
         // Downloads have no tag, so the file is asked for its revision. It is asked after the bytes have begun to come: a
         // file that has an old revision then had it before.
-        let file = self.drive.look(&self.id).await?;
+        let file = self.drive.head(&self.id).await?;
         let file = file.ok_or_else(|| Error::new(Kind::Missing, "the file is gone"))?;
         Ok(given(reply, file.head_revision_id))
     }

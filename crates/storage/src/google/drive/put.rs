@@ -10,7 +10,7 @@ use super::folders::{self, gone};
 use super::name::Path;
 use crate::engine::api::Reply;
 use crate::engine::claim::{Answer, Attempt, Claim};
-use crate::engine::finish::to_the_end;
+use crate::engine::finish::to_completion;
 use crate::google::fault::is_gone;
 use crate::google::link;
 use crate::google::related::{media_type, related};
@@ -18,7 +18,7 @@ use crate::google::session::{self, Session};
 use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored, Upload};
 
 /// A file that is to be made.
-struct Wanted {
+struct NewFile {
     drive: Arc<Drive>,
     path: Path,
     media_type: String,
@@ -33,8 +33,8 @@ pub(super) async fn single(
     chunk: Chunk,
     digests: Digests,
 ) -> Result<Stored> {
-    let wanted = Wanted::new(drive, path, object);
-    to_the_end(&drive.service.tasks, "google_drive put", wanted.store(chunk, digests)).await?.keep()
+    let file = NewFile::new(drive, path, object);
+    to_completion(&drive.service.tasks, "google_drive put", file.store(chunk, digests)).await?.keep()
 }
 
 /// Stores a larger body, whose first chunk was taken already.
@@ -45,9 +45,9 @@ pub(super) async fn resumable(
     mut upload: Upload,
     first: Chunk,
 ) -> Result<Stored> {
-    let wanted = Wanted::new(drive, path.clone(), object);
-    let begin = wanted.begin(upload.length());
-    let session = to_the_end(&drive.service.tasks, "google_drive upload", begin).await?;
+    let file = NewFile::new(drive, path.clone(), object);
+    let begin = file.begin(upload.length());
+    let session = to_completion(&drive.service.tasks, "google_drive upload", begin).await?;
     let ended = session::store(session, &mut upload, first).await;
     let ended = ended.and_then(|claim| sound(claim, &upload.report().digests().ok_or_else(changed)?));
     if let Err(error) = &ended
@@ -58,7 +58,7 @@ pub(super) async fn resumable(
     ended?.keep()
 }
 
-impl Wanted {
+impl NewFile {
     fn new(drive: &Arc<Drive>, path: Path, object: &Object) -> Self {
         Self { drive: Arc::clone(drive), path, media_type: media_type(&object.content_type) }
     }
@@ -76,7 +76,7 @@ impl Wanted {
 
     async fn store(self, mut chunk: Chunk, digests: Digests) -> Result<Claim<Made>> {
         let first = self.create(&mut chunk, &digests).await;
-        if !self.may_look_again(&first).await {
+        if !self.may_find_again(&first).await {
             return first;
         }
         self.create(&mut chunk, &digests).await
@@ -116,7 +116,7 @@ impl Wanted {
 
     async fn begin(self, length: Option<u64>) -> Result<Session<Made>> {
         let first = self.open(length).await;
-        if !self.may_look_again(&first).await {
+        if !self.may_find_again(&first).await {
             return first;
         }
         self.open(length).await
@@ -135,7 +135,7 @@ impl Wanted {
     }
 
     /// Whether a folder of the path is gone, which is looked for anew then.
-    async fn may_look_again<T: Send + Sync>(&self, outcome: &Result<T>) -> bool {
+    async fn may_find_again<T: Send + Sync>(&self, outcome: &Result<T>) -> bool {
         let gone = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::NOT_FOUND));
         if !gone || self.drive.folder.is_some() || self.path.folders.is_empty() {
             return false;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::bucket::{Bucket, Made, OWNER, Resource, changed};
 use crate::engine::api::Reply;
 use crate::engine::claim::{Answer, Attempt, Claim, Create, Name, create, names};
-use crate::engine::finish::to_the_end;
+use crate::engine::finish::to_completion;
 use crate::google::fault::is_another_generation;
 use crate::google::link;
 use crate::google::related::{media_type, related};
@@ -26,7 +26,7 @@ pub(super) async fn single(bucket: &Arc<Bucket>, object: &Object, chunk: Chunk, 
         names(object),
         Single { bucket: Arc::clone(&bucket), media_type, md5: STANDARD.encode(digests.md5), chunk },
     );
-    sound(to_the_end(&bucket.service.tasks, "google_storage put", single).await?, &digests)?.keep()
+    sound(to_completion(&bucket.service.tasks, "google_storage put", single).await?, &digests)?.keep()
 }
 
 /// Stores a body of more than one chunk, whose first chunk was taken already.
@@ -38,7 +38,7 @@ pub(super) async fn resumable(
 ) -> Result<Stored> {
     let (media_type, length) = (media_type(&object.content_type), upload.length());
     let begin = create(names(object), Begin { bucket: Arc::clone(bucket), media_type, length });
-    let session = to_the_end(&bucket.service.tasks, "google_storage upload", begin).await?;
+    let session = to_completion(&bucket.service.tasks, "google_storage upload", begin).await?;
     let claim = session::store(session, &mut upload, first).await?;
     sound(claim, &upload.report().digests().ok_or_else(changed)?)?.keep()
 }
