@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stowage_base::settings::Settings;
-use stowage_storage::{Backend, Wanted, today};
+use stowage_storage::{Backend, Reference, resolve};
 
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -21,10 +21,10 @@ pub(crate) fn storage_of(
 ) -> Result<Arc<dyn Backend>, Error> {
     let place = &pointer.stowage;
     let inside = place.inside.as_ref();
-    let wanted = Wanted { handler: &place.handler, id: &place.storage, inside, location: &place.location };
+    let reference = Reference { handler: &place.handler, id: &place.storage, inside, location: &place.location };
     let document_type = plan.document_type.as_deref();
     let subject = Subject { class: database.class, database: &database.name, document_type };
-    let known = today(wanted, plan.reaches(&subject)).or_else(|| inside.cloned());
+    let known = resolve(reference, plan.reaches(&subject)).or_else(|| inside.cloned());
     let settings = known.or_else(|| fetched_simply(pointer));
     open(gateway, &settings.ok_or_else(|| Error::Forgotten(place.storage.as_str().into()))?)
 }

@@ -24,7 +24,7 @@ use stowage_http::range::ByteRange;
 pub use engine::budget::{Budget, Permit};
 pub use engine::digest::Digests;
 pub use engine::options::{Endpoints, Options};
-pub use engine::resolve::{Wanted, today};
+pub use engine::resolve::{Reference, resolve};
 pub use engine::upload::{CHUNK_BYTES, Chunk, Report, Upload};
 pub use error::{Error, Kind, Result};
 pub use file::sweep as sweep_files;

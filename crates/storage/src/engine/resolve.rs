@@ -9,7 +9,7 @@ use crate::{Identity, Location, driver};
 
 /// What a pointer says of its storage.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct Reference<'a> {
     /// The driver.
     pub handler: &'a str,
     /// The storage's id when the object was stored.
@@ -32,14 +32,14 @@ struct Fit {
 }
 
 /// The settings to reach an object with; of several that fit as well, the first. `None` where the plan has no such storage.
-pub fn today(wanted: Wanted<'_>, plan: impl Iterator<Item = Settings>) -> Option<Settings> {
-    let same = plan.filter(|settings| settings.handler() == wanted.handler);
-    let fitting = same.filter_map(|settings| Some((wanted.fit(&settings)?, settings)));
+pub fn resolve(reference: Reference<'_>, plan: impl Iterator<Item = Settings>) -> Option<Settings> {
+    let same = plan.filter(|settings| settings.handler() == reference.handler);
+    let fitting = same.filter_map(|settings| Some((reference.fit(&settings)?, settings)));
     let best = fitting.reduce(|best, next| if next.0 > best.0 { next } else { best });
     best.map(|(_, settings)| settings)
 }
 
-impl Wanted<'_> {
+impl Reference<'_> {
     /// `None` if it is another place. A pointer of the gateway's own has its storage's id, and need not say more.
     fn fit(&self, today: &Settings) -> Option<Fit> {
         let common = self.common(today);

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 use stowage_base::settings::Settings;
-use stowage_storage::{Wanted, today};
+use stowage_storage::{Reference, resolve};
 
 use super::{expected, fixtures, object, url};
 use crate::pointer::kazoo::Object;
@@ -14,16 +14,16 @@ fn plan(handler: &str, settings: &[Value]) -> Vec<Settings> {
 /// The id of the storage that is chosen for an entry of KAZOO's; where the plan has none, that of the entry.
 fn chosen(old: &Object, handler: &str, settings: &[Value]) -> String {
     let inside = Some(&old.inside);
-    let wanted = Wanted { handler: old.inside.handler(), id: old.inside.id(), inside, location: &old.location };
-    let today = today(wanted, plan(handler, settings).into_iter());
+    let reference = Reference { handler: old.inside.handler(), id: old.inside.id(), inside, location: &old.location };
+    let today = resolve(reference, plan(handler, settings).into_iter());
     today.as_ref().unwrap_or(&old.inside).id().to_owned()
 }
 
 /// The same for a pointer of the gateway's own, of the storage `plan1`; `-` where the plan has none.
 fn chosen_for_own(handler: &str, location: &Value, settings: &[Value]) -> String {
     let location = location.as_object().unwrap();
-    let wanted = Wanted { handler, id: "plan1", inside: None, location };
-    today(wanted, plan(handler, settings).into_iter())
+    let reference = Reference { handler, id: "plan1", inside: None, location };
+    resolve(reference, plan(handler, settings).into_iter())
         .map_or_else(|| "-".to_owned(), |settings| settings.id().to_owned())
 }
 
