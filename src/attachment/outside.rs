@@ -12,7 +12,7 @@ use stowage_couch::Document;
 use stowage_http::body::{Body, BoxError};
 use stowage_http::gzip::{Damaged, Gunzip};
 use stowage_http::headers::{names_tag, one_line};
-use stowage_http::range::{ByteRange, Wanted, wanted};
+use stowage_http::range::{ByteRange, Requested, requested};
 use stowage_storage as storage;
 
 use super::link::Asked;
@@ -55,19 +55,19 @@ impl Outside {
             Some(length) => Some(length),
             None => source.insert(self.source(&gateway, target, &asked.activity).await?).length,
         };
-        let wanted = match length.map_or(Wanted::Whole, |length| wanted(range, length)) {
+        let requested = match length.map_or(Requested::Whole, |length| requested(range, length)) {
             // CouchDB cuts nothing out of gzip, and still refuses what lies outside of it.
-            Wanted::Part(_) | Wanted::Parts(_) if self.pointer.is_gzip() => Wanted::Whole,
-            wanted => wanted,
+            Requested::Part(_) | Requested::Parts(_) if self.pointer.is_gzip() => Requested::Whole,
+            requested => requested,
         };
-        let part = match &wanted {
-            Wanted::Unsatisfiable => return Err(unsatisfiable()),
-            Wanted::Part(range) => Some(*range),
-            Wanted::Whole | Wanted::Parts(_) => None,
+        let part = match &requested {
+            Requested::Unsatisfiable => return Err(unsatisfiable()),
+            Requested::Part(range) => Some(*range),
+            Requested::Whole | Requested::Parts(_) => None,
         };
         let boundary = parts::boundary();
-        let mut answer = match &wanted {
-            Wanted::Parts(_) => parts::head(&boundary)?,
+        let mut answer = match &requested {
+            Requested::Parts(_) => parts::head(&boundary)?,
             _ => self.head_of(kept, length, part, unzip)?,
         };
         if !asked.wants_body {
@@ -80,8 +80,8 @@ impl Outside {
         if self.by_rev && source.pointer.stowage.etag.is_none() {
             source.verify().await?;
         }
-        *answer.body_mut() = match wanted {
-            Wanted::Parts(ranges) => parts::body(source, ranges, boundary).await?,
+        *answer.body_mut() = match requested {
+            Requested::Parts(ranges) => parts::body(source, ranges, boundary).await?,
             _ => source.open(part).await?,
         };
         if unzip {

@@ -38,7 +38,7 @@ impl ByteRange {
 
 /// What a `Range` header asks of something with a known length.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Requested {
     /// All of it, with a 200.
     Whole,
     /// One part, with a 206.
@@ -51,26 +51,26 @@ pub enum Wanted {
 
 /// Reads a `Range` header for a body of `total` bytes.
 #[must_use]
-pub fn wanted(header: Option<&str>, total: u64) -> Wanted {
-    let Some(specs) = header.and_then(parse) else { return Wanted::Whole };
+pub fn requested(header: Option<&str>, total: u64) -> Requested {
+    let Some(specs) = header.and_then(parse) else { return Requested::Whole };
     let mut parts = Vec::with_capacity(specs.len());
     for spec in specs {
         let range = match spec {
-            Spec::From(0) => return Wanted::Whole,
+            Spec::From(0) => return Requested::Whole,
             Spec::From(first) => span(first, total.checked_sub(1), total),
             Spec::Between(first, last) => span(first, Some(last), total),
             Spec::Suffix(0) => None,
             // CouchDB first clips the count to `total - 1` as if it were a last byte, and counts back with that.
             Spec::Suffix(count) => span(total.saturating_sub(count).max(1), total.checked_sub(1), total),
         };
-        let Some(range) = range else { return Wanted::Unsatisfiable };
+        let Some(range) = range else { return Requested::Unsatisfiable };
         parts.push(range);
     }
     match parts.as_slice() {
-        [] => Wanted::Whole,
-        [one] => Wanted::Part(*one),
-        many if many.len() >= MOST_PARTS => Wanted::Whole,
-        _ => Wanted::Parts(parts),
+        [] => Requested::Whole,
+        [one] => Requested::Part(*one),
+        many if many.len() >= MOST_PARTS => Requested::Whole,
+        _ => Requested::Parts(parts),
     }
 }
 
@@ -229,11 +229,11 @@ impl HttpBody for Exact {
 
 #[cfg(test)]
 mod tests {
-    use super::{Body, ByteRange, Cut, Exact, Wanted, content_range, wanted};
+    use super::{Body, ByteRange, Cut, Exact, Requested, content_range, requested};
     use crate::body::collect;
 
-    const fn part(first: u64, last: u64) -> Wanted {
-        Wanted::Part(ByteRange { first, last })
+    const fn part(first: u64, last: u64) -> Requested {
+        Requested::Part(ByteRange { first, last })
     }
 
     #[test]
@@ -247,27 +247,27 @@ mod tests {
             ("bytes=-2047", part(1, 2047)),
             ("bytes=-2048", part(1, 2047)),
             ("bytes=-5000", part(1, 2047)),
-            ("bytes=0-", Wanted::Whole),
+            ("bytes=0-", Requested::Whole),
             ("bytes=0-999999", part(0, 2047)),
-            ("bytes=2048-", Wanted::Unsatisfiable),
-            ("bytes=99999-", Wanted::Unsatisfiable),
-            ("bytes=9-0", Wanted::Unsatisfiable),
-            ("bytes=-0", Wanted::Unsatisfiable),
-            ("items=0-1", Wanted::Whole),
-            ("bytes=x", Wanted::Whole),
-            ("bytes=", Wanted::Whole),
-            ("bytes=1-2,x", Wanted::Whole),
-            ("bytes=0-1, 9-3", Wanted::Unsatisfiable),
-            ("bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8,9-9", Wanted::Whole),
+            ("bytes=2048-", Requested::Unsatisfiable),
+            ("bytes=99999-", Requested::Unsatisfiable),
+            ("bytes=9-0", Requested::Unsatisfiable),
+            ("bytes=-0", Requested::Unsatisfiable),
+            ("items=0-1", Requested::Whole),
+            ("bytes=x", Requested::Whole),
+            ("bytes=", Requested::Whole),
+            ("bytes=1-2,x", Requested::Whole),
+            ("bytes=0-1, 9-3", Requested::Unsatisfiable),
+            ("bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8,9-9", Requested::Whole),
         ];
         for (header, expected) in cases {
-            assert_eq!(wanted(Some(header), 2048), expected, "{header}");
+            assert_eq!(requested(Some(header), 2048), expected, "{header}");
         }
         let two = vec![ByteRange { first: 0, last: 1 }, ByteRange { first: 4, last: 5 }];
-        assert_eq!(wanted(Some("bytes=0-1,4-5"), 2048), Wanted::Parts(two));
-        assert_eq!(wanted(Some("bytes=0-9"), 0), Wanted::Unsatisfiable);
-        assert_eq!(wanted(Some("bytes=-2"), 1), Wanted::Unsatisfiable);
-        assert_eq!(wanted(None, 2048), Wanted::Whole);
+        assert_eq!(requested(Some("bytes=0-1,4-5"), 2048), Requested::Parts(two));
+        assert_eq!(requested(Some("bytes=0-9"), 0), Requested::Unsatisfiable);
+        assert_eq!(requested(Some("bytes=-2"), 1), Requested::Unsatisfiable);
+        assert_eq!(requested(None, 2048), Requested::Whole);
     }
 
     #[test]
