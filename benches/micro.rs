@@ -17,7 +17,7 @@ use stowage_couch::Document;
 use stowage_http::body::Body;
 use stowage_http::target::Origin;
 use stowage_storage::Object;
-use stowage_storage::measured::{self, Signing};
+use stowage_storage::steps::{self, Signing};
 
 const ACCOUNT: &str = "1234567890abcdef1234567890abcdef";
 const DATABASE: &str = "account/12/34/567890abcdef1234567890abcdef-202011";
@@ -48,7 +48,7 @@ fn forms(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("1 MiB");
     group.throughput(Throughput::Bytes(MIB as u64));
     group.bench_function("base64", |bencher| {
-        bencher.iter(|| drained(measured::base64(Body::full(data.clone()))));
+        bencher.iter(|| drained(steps::base64(Body::full(data.clone()))));
     });
     let object = Object {
         name: "account/doc/call.mp3".to_owned(),
@@ -58,7 +58,7 @@ fn forms(criterion: &mut Criterion) {
         document: recording().public_fields("doc"),
     };
     group.bench_function("multipart", |bencher| {
-        bencher.iter(|| drained(measured::multipart(black_box(&object), Body::full(data.clone()))));
+        bencher.iter(|| drained(steps::multipart(black_box(&object), Body::full(data.clone()))));
     });
     group.finish();
 }

@@ -33,10 +33,10 @@ use registry::FILE_NAME;
 pub use registry::{Context, Driver, Fit, Identity, Naming, Registry, Server, Spelling, driver, endpoints};
 
 /// Single steps of the drivers, as `benches/micro.rs` and `tests/storages/oauth` want them. Nothing else needs them.
-pub mod measured {
-    pub use super::http::measured::{base64, multipart};
-    pub use super::oauth::measured::GrantedCalls;
-    pub use super::s3::measured::Signing;
+pub mod steps {
+    pub use super::http::steps::{base64, multipart};
+    pub use super::oauth::steps::GrantedCalls;
+    pub use super::s3::steps::Signing;
 }
 
 /// Every driver. A new one is a folder with a `DRIVER`, its `mod` line above, and its place here.

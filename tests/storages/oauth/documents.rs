@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use stowage_storage::Kind;
-use stowage_storage::measured::GrantedCalls;
+use stowage_storage::steps::GrantedCalls;
 
 use super::world::World;
 use stowage_testing::tokens::papers::change;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use stowage_storage::measured::GrantedCalls;
+use stowage_storage::steps::GrantedCalls;
 use stowage_storage::{Budget, Kind};
 
 use super::around::Around;

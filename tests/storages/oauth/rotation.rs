@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use serde_json::json;
 use stowage_base::tasks::Tasks;
-use stowage_storage::measured::GrantedCalls;
+use stowage_storage::steps::GrantedCalls;
 use stowage_storage::{Budget, Kind};
 
 use super::around::Around;

@@ -10,7 +10,7 @@ use http::StatusCode;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use stowage_base::tasks::Tasks;
-use stowage_storage::measured::GrantedCalls;
+use stowage_storage::steps::GrantedCalls;
 use stowage_storage::{Budget, Context, Error, Kind};
 
 use super::around::Around;

@@ -15,12 +15,11 @@ mod flow;
 mod folders;
 mod form;
 mod link;
-pub(super) mod measured;
-
 mod options;
 mod put;
 mod query;
 mod redirect;
+pub(super) mod steps;
 #[cfg(test)]
 mod tests;
 mod web;

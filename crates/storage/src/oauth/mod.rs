@@ -16,8 +16,8 @@ mod documents;
 mod grant;
 mod jwt;
 mod known;
-pub(super) mod measured;
 mod request;
+pub(super) mod steps;
 
 use std::fmt;
 use std::sync::Arc;

@@ -7,11 +7,11 @@ mod address;
 mod bucket;
 mod claim;
 mod get;
-pub(super) mod measured;
 mod parts;
 mod put;
 mod route;
 mod sign;
+pub(super) mod steps;
 mod tags;
 mod xml;
 
