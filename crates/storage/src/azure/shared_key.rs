@@ -41,10 +41,9 @@ impl SharedKey {
         let call = call.clone().text("x-ms-date", &httpdate::fmt_http_date(now))?;
         let signature = STANDARD.encode(hmac::sign(&self.key, text_to_sign(&call, &self.account).as_bytes()));
         let mut call = call.text(AUTHORIZATION, &format!("SharedKey {}:{signature}", self.account))?;
-        call.headers
-            .iter_mut()
-            .filter(|(name, _)| *name == AUTHORIZATION)
-            .for_each(|(_, value)| value.set_sensitive(true));
+        if let Some(value) = call.headers.get_mut(AUTHORIZATION) {
+            value.set_sensitive(true);
+        }
         Ok(call)
     }
 }
