@@ -4,15 +4,13 @@
 //! and the document's revision decides in the end which of them was first.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use stowage_http::body::{Body, BoxError};
+use stowage_http::body::Body;
+use stowage_http::inspect::{Polled, inspected};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -155,7 +153,11 @@ impl Writer {
     /// The body of the request, whose flow is watched from now on.
     pub(crate) fn watch(&self, body: Body) -> Body {
         *lock(&self.0) = Sending::Moving;
-        Body::boxed(Watched { body, writer: self.clone() })
+        let watching = Watching(self.clone());
+        inspected(body, move |_, polled, is_end| {
+            watching.polled(&polled, is_end);
+            polled
+        })
     }
 
     /// Waits for something else that the client has to send.
@@ -177,41 +179,24 @@ impl Writer {
     }
 }
 
-/// A body that says when the gateway waits for more of it.
-struct Watched {
-    body: Body,
-    writer: Writer,
-}
+/// A client that sends, until its body is read or dropped.
+struct Watching(Writer);
 
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        let mut sending = lock(&this.writer.0);
-        *sending = match (&polled, *sending) {
+impl Watching {
+    fn polled(&self, polled: &Polled, is_end: bool) {
+        let mut sending = lock(&self.0.0);
+        *sending = match (polled, *sending) {
             (Poll::Pending, Sending::Waiting(since)) => Sending::Waiting(since),
             (Poll::Pending, _) => Sending::Waiting(Instant::now()),
-            (Poll::Ready(Some(Ok(_))), _) if !this.body.is_end_stream() => Sending::Moving,
+            (Poll::Ready(Some(Ok(_))), _) if !is_end => Sending::Moving,
             (Poll::Ready(_), _) => Sending::Over,
         };
-        Poll::Ready(ready!(polled))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
-impl Drop for Watched {
+impl Drop for Watching {
     fn drop(&mut self) {
-        *lock(&self.writer.0) = Sending::Over;
+        *lock(&self.0.0) = Sending::Over;
     }
 }
 
@@ -226,11 +211,13 @@ const SWEEP_ABOVE: usize = 4096;
 mod tests {
     #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks do not bind its tests")]
 
+    use bytes::Bytes;
+    use http_body::Frame;
     use http_body_util::StreamBody;
     use tokio::sync::mpsc;
 
     use super::*;
-    use stowage_http::body::collect;
+    use stowage_http::body::{BoxError, collect};
 
     const STALLED: Duration = Duration::from_millis(400);
     const LONGEST: Duration = Duration::from_millis(1600);

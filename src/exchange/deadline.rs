@@ -5,9 +5,8 @@ use std::time::Duration;
 use http_body::Body as _;
 use stowage_base::activity::Activity;
 use stowage_couch as couch;
-use stowage_http::body::Body;
 use stowage_http::client;
-use stowage_http::heard::Heard;
+use stowage_http::heard::heard;
 use stowage_storage as storage;
 
 use super::Exchange;
@@ -18,7 +17,7 @@ pub(crate) fn hear(limit: Duration, exchange: &mut Exchange) {
     let deadline = exchange.activity.answer_within(limit);
     let body = exchange.request.body_mut();
     if !body.is_end_stream() {
-        *body = Body::boxed(Heard::new(std::mem::take(body), deadline));
+        *body = heard(std::mem::take(body), deadline);
     }
 }
 

@@ -3,25 +3,28 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use stowage_couch::{self as couch, Words, mentions_pointers};
 use stowage_http::body::{Body, collect};
+use stowage_http::inspect::Recorded;
 use stowage_http::multipart::Parts;
 use stowage_http::range::Exact;
 use stowage_http::written::written;
 use uuid::Uuid;
 
 use super::accept::accepts;
-use super::mixed::{Form, Mixed, Recorded};
+use super::mixed::{Form, Mixed};
 use super::related::Related;
 use super::rows::Json;
 use super::shape::{Kind, Shape, unpacked};
 use super::view::View;
 use super::{broken, mixed, related};
 use crate::error::Error;
+use crate::upstream::replay::Replay;
 
 /// The answer for the client.
 pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) -> Result<Response<Body>, Error> {
@@ -95,11 +98,7 @@ async fn many(
             }
         }
     };
-    let whole = written(|mut out| async move {
-        out.send(first).await;
-        out.send_all(upstream).await
-    });
-    let mixed = Mixed::new(view.with_data(), whole, boundary, form).await?;
+    let mixed = Mixed::new(view.with_data(), replayed(vec![first], upstream), boundary, form).await?;
     Ok(written(|out| mixed.write(out)))
 }
 
@@ -154,10 +153,12 @@ async fn settled(mut body: Body, headers: &mut HeaderMap) -> Body {
         length += data.len();
         frames.push(data);
     }
-    written(|mut out| async move {
-        out.send_each(frames).await;
-        out.send_all(body).await
-    })
+    replayed(frames, body)
+}
+
+/// What has been read of a body, and the rest.
+fn replayed(frames: Vec<Bytes>, body: Body) -> Body {
+    Body::boxed(Replay { frames: frames.into(), body, share: None })
 }
 
 /// One document as JSON.
@@ -185,6 +186,7 @@ async fn one(view: Arc<View>, headers: &mut HeaderMap, upstream: Body) -> Result
     set_length(headers, length);
     Ok(json.body(length))
 }
+
 /// One document that CouchDB sends as JSON, because it has no attachment of its own, to a client that takes parts.
 async fn without_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body) -> Result<Body, Error> {
     let text = collect(upstream, view.limit()).await.map_err(broken)?;
@@ -216,27 +218,16 @@ async fn without_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body)
 
 /// One document that CouchDB sends with attachments of its own.
 async fn with_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, boundary: String) -> Result<Body, Error> {
-    let (upstream, tape) = Recorded::new(upstream);
-    let mut parts = Parts::new(upstream, &boundary);
+    let mut parts = Parts::new(Recorded::new(upstream), &boundary);
     if parts.next().await.map_err(mixed::broken)?.is_none() {
         return Err(couch::Error::Body("CouchDB sent no document".into()).into());
     }
     let text = related::json(&mut parts, view.limit()).await?;
     let Some(mut related) = Related::of(&view, &text).await? else {
-        let body = parts.into_body().into_inner();
-        let frames = tape.stop();
-        if !view.wants_body {
-            return Ok(Body::empty());
-        }
-        let body = written(|mut out| async move {
-            for bytes in frames {
-                out.send(bytes).await;
-            }
-            out.send_all(body).await
-        });
-        return Ok(announced(headers, body));
+        let (frames, body) = parts.into_body().into_parts();
+        return Ok(if view.wants_body { announced(headers, replayed(frames, body)) } else { Body::empty() });
     };
-    tape.stop();
+    parts.change_body(Recorded::forget);
     let length = related.length(&boundary);
     set_length(headers, Some(length));
     if !view.wants_body {

@@ -1,7 +1,7 @@
 //! Several documents as `multipart/mixed`: each part a document alone, or `multipart/related` with its attachments.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame};
 use stowage_couch as couch;
 use stowage_http::body::{Body, BoxError};
 use stowage_http::headers::one_line_text;
+use stowage_http::inspect::Recorded;
 use stowage_http::multipart::{Parts, boundary};
 use stowage_http::written::Out;
 use uuid::Uuid;
@@ -88,16 +89,18 @@ async fn read(view: &Arc<View>, mut parts: Parts<Body>) -> Result<Next, Error> {
     let content = match &*essence(&content_type) {
         "multipart/related" => {
             let boundary = boundary(&content_type).ok_or_else(|| broken_text("a part without a boundary"))?;
-            let (body, tape) = Recorded::new(Inside(parts));
-            let mut inner = Parts::new(body, &boundary);
+            let mut inner = Parts::new(Recorded::new(Inside(parts)), &boundary);
             inner.next().await.map_err(broken)?.ok_or_else(|| broken_text("a part without a document"))?;
             let text = json(&mut inner, view.limit()).await?;
             match Related::of(view, &text).await? {
                 Some(related) => {
-                    tape.stop();
+                    inner.change_body(Recorded::forget);
                     Content::Related(Box::new(related), boundary, Box::new(inner))
                 }
-                None => Content::Untouched(tape.stop(), outer(inner)?),
+                None => {
+                    let (read, Inside(parts)) = inner.into_body().into_parts();
+                    Content::Untouched(read, parts)
+                }
             }
         }
         // A document, or why there is none.
@@ -119,9 +122,7 @@ impl Ready {
         match self.content {
             Content::Untouched(read, mut parts) => {
                 out.send(head(&self.headers)).await;
-                for bytes in read {
-                    out.send(bytes).await;
-                }
+                out.send_each(read).await;
                 while let Some(data) = parts.data().await.map_err(boxed)? {
                     out.send(data).await;
                 }
@@ -149,7 +150,8 @@ impl Ready {
                 if inner.next().await.map_err(boxed)?.is_some() {
                     return Err("CouchDB sent more attachments than it announced".into());
                 }
-                Ok(outer(*inner)?)
+                let (_, Inside(parts)) = inner.into_body().into_parts();
+                Ok(parts)
             }
         }
     }
@@ -180,11 +182,6 @@ fn related_type(boundary: &str, form: Form) -> Result<HeaderValue, BoxError> {
     Ok(HeaderValue::try_from(format!("multipart/related; boundary={quote}{boundary}{quote}"))?)
 }
 
-/// The answer that a part is in.
-fn outer(inner: Parts<Recorded<Inside>>) -> Result<Parts<Body>, Error> {
-    Ok(inner.into_body().into_inner().0)
-}
-
 pub(super) fn broken(error: stowage_http::multipart::Error<BoxError>) -> Error {
     couch::Error::Body(boxed(error)).into()
 }
@@ -208,53 +205,5 @@ impl HttpBody for Inside {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let data = ready!(self.get_mut().0.poll_data(cx)).map_err(boxed).transpose();
         Poll::Ready(data.map(|data| data.map(Frame::data)))
-    }
-}
-
-/// A body that keeps what was read of it, until that is not wanted any more.
-pub(super) struct Recorded<B> {
-    body: B,
-    tape: Tape,
-}
-
-/// What was read of a body.
-#[derive(Clone)]
-pub(super) struct Tape(Arc<Mutex<Option<Vec<Bytes>>>>);
-
-impl Tape {
-    /// Gives what was read; from now on nothing is kept.
-    pub(super) fn stop(&self) -> Vec<Bytes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
-    }
-}
-
-impl<B> Recorded<B> {
-    pub(super) fn new(body: B) -> (Self, Tape) {
-        let tape = Tape(Arc::new(Mutex::new(Some(Vec::new()))));
-        (Self { body, tape: tape.clone() }, tape)
-    }
-
-    pub(super) fn into_inner(self) -> B {
-        self.body
-    }
-}
-
-impl<B> HttpBody for Recorded<B>
-where
-    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let polled = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &polled
-            && let Some(data) = frame.data_ref()
-            && let Some(tape) = &mut *this.tape.0.lock().unwrap_or_else(PoisonError::into_inner)
-        {
-            tape.push(data.clone());
-        }
-        Poll::Ready(polled)
     }
 }

@@ -3,19 +3,18 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode, Version};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use stowage_base::activity::Activity;
 use stowage_base::trace::Call;
 use stowage_couch::{self as couch, Couch};
 use stowage_http::body::{Body, BoxError};
 use stowage_http::headers;
+use stowage_http::inspect::{Polled, inspected};
 use stowage_http::target::query_value;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::Homes;
 use super::replay::{Replay, joined};
@@ -46,8 +45,13 @@ pub(crate) async fn forward(homes: &Homes, couch: &Couch, exchange: Exchange) ->
         answer = couch.forward(request, patience) => ended(&exchange.activity, call, answer)?,
         () = homes.stopping().cancelled() => return Err(stopping()),
     };
-    let stopping = Box::pin(homes.stopping().clone().cancelled_owned());
-    Ok(answer.map(|body| Body::boxed(Endless { body, stopping })))
+    // It may never end by itself: it breaks off when the program drains, and its client asks again elsewhere.
+    let mut stopping = Box::pin(homes.stopping().clone().cancelled_owned());
+    let breaks = move |cx: &mut Context<'_>, polled: Polled, _| match polled {
+        Poll::Pending => stopping.as_mut().poll(cx).map(|()| Some(Err("the gateway is stopping".into()))),
+        polled => polled,
+    };
+    Ok(answer.map(|body| inspected(body, breaks)))
 }
 
 /// Whether a body may go to CouchDB in one piece with its head. A client that asks for `100 Continue` wants CouchDB's word first.
@@ -177,34 +181,6 @@ fn ended(
 
 fn stopping() -> Error {
     Error::refused(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "the gateway is stopping")
-}
-
-/// A body that may never end by itself: it breaks off when the program drains, and its client asks again elsewhere.
-struct Endless {
-    body: Body,
-    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-impl HttpBody for Endless {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            return Poll::Ready(frame);
-        }
-        ready!(this.stopping.as_mut().poll(cx));
-        Poll::Ready(Some(Err("the gateway is stopping".into())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// In bytes. hyper reads a first buffer of 8 KiB, the head with it.

@@ -4,6 +4,6 @@ mod bodies;
 mod message;
 mod outgoing;
 
-pub use bodies::{base64, body, gzip, heard, idle, multipart, tee, written};
+pub use bodies::{base64, body, gzip, heard, idle, inspect, multipart, tee, written};
 pub use message::{forwarded, headers, method, range, target};
 pub use outgoing::{client, connect, egress, pooling, race, stall, trust};

@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use stowage_couch::Finder;
 use stowage_http::body::{Body, BoxError};
+use stowage_http::inspect::inspected;
 use stowage_storage::{CHUNK_BYTES, Permit};
 
 use crate::gateway::Gateway;
@@ -61,52 +61,18 @@ pub(super) fn memory_of(length: u64) -> usize {
     usize::try_from(length.saturating_mul(3)).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
 }
 
-/// A body that breaks off where its scanner finds what must not be in it.
-pub(super) struct Scanned {
-    body: Body,
-    finder: Finder,
-    found: Arc<AtomicBool>,
-}
-
-/// Whether the scanner has found something.
-pub(super) struct Finding(Arc<AtomicBool>);
-
-impl Finding {
-    pub(super) fn is_made(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-impl Scanned {
-    pub(super) fn new(body: Body, finder: Finder) -> (Self, Finding) {
-        let found = Arc::new(AtomicBool::new(false));
-        (Self { body, finder, found: Arc::clone(&found) }, Finding(found))
-    }
-}
-
-impl HttpBody for Scanned {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && frame.data_ref().is_some_and(|data| this.finder.finds(data))
-        {
-            this.found.store(true, Ordering::Release);
-            return Poll::Ready(Some(Err(TooLong.into())));
+/// A body that breaks off where its scanner finds what must not be in it, and whether it did.
+pub(super) fn scanned(body: Body, mut finder: Finder) -> (Body, Arc<AtomicBool>) {
+    let found = Arc::new(AtomicBool::new(false));
+    let finding = Arc::clone(&found);
+    let body = inspected(body, move |_, polled, _| match &polled {
+        Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(|data| finder.finds(data)) => {
+            finding.store(true, Ordering::Release);
+            Poll::Ready(Some(Err(TooLong.into())))
         }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+        _ => polled,
+    });
+    (body, found)
 }
 
 /// Attachments turned up in a document that is too long to be read.

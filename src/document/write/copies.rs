@@ -1,12 +1,11 @@
 //! Copies of what a document carries while CouchDB keeps it: of text inside the document, and of the parts that follow it.
 
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
+use std::task::Poll;
 
-use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use stowage_http::body::{Body, BoxError, ClientGone};
+use stowage_http::body::{Body, ClientGone};
+use stowage_http::inspect::inspected;
 use stowage_http::tee::{Twin, tee};
 use stowage_http::written::written;
 use tokio::sync::oneshot;
@@ -123,45 +122,21 @@ impl Parts {
         let Self { parts, following, left_behind } = self;
         let has_document = following.document().await.is_ok();
         for (copy, length) in parts {
-            let (sender, read) = oneshot::channel();
+            let (sender, read) = oneshot::channel::<()>();
             let body = match has_document {
                 true => following.next(length),
                 false => written(|_| async { Err(ClientGone::Withdrawn.into()) }),
             };
-            let body = Body::boxed(Watched { body, unread: Some(sender) });
+            // The sender is dropped, never used: once the part has been read to its end, or the rest is not wanted.
+            let mut unread = Some(sender);
+            let body = inspected(body, move |_, polled, _| {
+                unread = unread.take().filter(|_| matches!(polled, Poll::Pending | Poll::Ready(Some(Ok(_)))));
+                polled
+            });
             begun.push(copy.begin(Twin { body, left_behind: left_behind.clone() }));
-            // Its sender is dropped, never used.
             drop(read.await);
         }
         // The main reader waits for its twin, also at the end.
         drop(following.end().await);
-    }
-}
-
-/// A body that drops a sender once it has been read to its end, or the rest is not wanted.
-struct Watched {
-    body: Body,
-    unread: Option<oneshot::Sender<()>>,
-}
-
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) {
-            this.unread = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -16,6 +16,7 @@ mod single;
 mod store;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -35,7 +36,7 @@ use crate::upstream::Home;
 use crate::upstream::answer::relay;
 use crate::upstream::forward::forward;
 use base::Base;
-use body::{Held, Scanned, Taken, take};
+use body::{Held, Taken, scanned, take};
 use draft::Draft;
 
 /// The answer, and whether the gateway did something to the document: the metrics' label of the route.
@@ -186,9 +187,9 @@ impl Writer {
             // Where it goes stands in it.
             Taken::Long(_) if self.home.has_others() => Err(too_long()),
             Taken::Long(body) => {
-                let (body, finding) = Scanned::new(body, Self::finder(text));
-                match self.send(&self.home.couch, head, Body::boxed(body)).await {
-                    Err(_) if finding.is_made() => Err(too_long()),
+                let (body, found) = scanned(body, Self::finder(text));
+                match self.send(&self.home.couch, head, body).await {
+                    Err(_) if found.load(Ordering::Acquire) => Err(too_long()),
                     outcome => Ok(Input::Answered(outcome?)),
                 }
             }

@@ -2,7 +2,6 @@
 //! entries that say `follows`, whatever the parts' own headers say. To CouchDB (`couch_httpd_multipart`) the parts are one
 //! stream of bytes, of which each attachment takes as many as its entry says.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use stowage_http::body::{Body, BoxError, ClientGone, cause};
+use stowage_http::inspect::Recorded;
 use stowage_http::multipart::{self, Parts, end_of_first};
 use stowage_storage as storage;
 
@@ -19,11 +19,11 @@ use super::body::{Held, UNCOUNTED, memory_of};
 use super::too_long;
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::upstream::replay::Replay;
+use crate::upstream::replay::{Replay, joined};
 
 /// A request of which the document has been read.
 pub(super) struct Related {
-    parts: Parts<Tape>,
+    parts: Parts<Recorded<Body>>,
     boundary: String,
 }
 
@@ -40,7 +40,7 @@ impl Related {
     pub(super) async fn open(gateway: &Gateway, body: Body, boundary: &str) -> Result<(Held, Box<Self>), Error> {
         let limit = gateway.limits.document_bytes;
         let most = body.size_hint().upper().map_or(limit, |upper| upper.min(limit));
-        let mut parts = Parts::of_request(Tape { body, kept: Some(VecDeque::new()) }, boundary);
+        let mut parts = Parts::of_request(Recorded::new(body), boundary);
         let headers = parts.next().await.map_err(failed)?.ok_or(Unfit::Cut)?;
         if multipart::media_type(&headers) != "application/json" {
             let reason = "Content-Type must be application/json";
@@ -62,72 +62,41 @@ impl Related {
 
     /// The request as it came.
     pub(super) fn rewound(self) -> Body {
-        self.parts.into_body().rewound()
+        let (frames, body) = self.parts.into_body().into_parts();
+        Body::boxed(Replay { frames: frames.into(), body, share: None })
     }
 
     /// The request with another document, and the rest as it comes.
     pub(super) fn with_document(self, document: &[u8]) -> Body {
         let head = format!("--{}\r\nContent-Type: application/json\r\n\r\n", self.boundary);
-        let tape = self.parts.into_body();
-        let kept: Bytes = tape.kept.into_iter().flatten().flatten().collect();
+        let (kept, body) = self.parts.into_body().into_parts();
+        let kept = joined(kept.into());
         let rest = end_of_first(&kept, &self.boundary).map(|end| kept.slice(end..)).unwrap_or_default();
         let frames = [head.into(), Bytes::copy_from_slice(document), rest];
-        Body::boxed(Replay { frames: frames.into(), body: tape.body, share: None })
+        Body::boxed(Replay { frames: frames.into(), body, share: None })
     }
 
     /// The parts that follow; what was read is forgotten.
     pub(super) fn following(mut self) -> Following {
-        self.parts.change_body(|tape| tape.kept = None);
+        self.parts.change_body(Recorded::forget);
         Following(Arc::new(Mutex::new(self.parts)))
-    }
-}
-
-/// A body that remembers what was read of it.
-struct Tape {
-    body: Body,
-    kept: Option<VecDeque<Bytes>>,
-}
-
-impl Tape {
-    fn rewound(self) -> Body {
-        Body::boxed(Replay { frames: self.kept.unwrap_or_default(), body: self.body, share: None })
-    }
-}
-
-impl HttpBody for Tape {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        if let (Some(kept), Some(Ok(frame))) = (&mut this.kept, &frame) {
-            kept.extend(frame.data_ref().cloned());
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
 /// The attachments' parts, taken one after the other.
 #[derive(Clone)]
-pub(super) struct Following(Arc<Mutex<Parts<Tape>>>);
+pub(super) struct Following(Arc<Mutex<Parts<Recorded<Body>>>>);
 
 impl Following {
-    fn parts(&self) -> MutexGuard<'_, Parts<Tape>> {
+    fn parts(&self) -> MutexGuard<'_, Parts<Recorded<Body>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The parts of a whole request, from before its document.
     pub(super) fn of(body: Body, boundary: &str) -> Self {
-        Self(Arc::new(Mutex::new(Parts::of_request(Tape { body, kept: None }, boundary))))
+        let mut parts = Parts::of_request(Recorded::new(body), boundary);
+        parts.change_body(Recorded::forget);
+        Self(Arc::new(Mutex::new(parts)))
     }
 
     /// Passes over the document.

@@ -1,68 +1,46 @@
 //! A request's body, whose client is waited for: what the gateway waits for does not count against its own deadline.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Frame;
 use stowage_base::deadline::Deadline;
 use tokio::time::Instant;
 
-use crate::body::{Body, BoxError};
+use crate::body::Body;
+use crate::inspect::inspected;
 
-/// Sets the clock of a deadline back as its client sends.
-#[derive(Debug)]
-pub struct Heard {
-    body: Body,
+/// The same body, which sets the clock of a deadline back as its client sends.
+#[must_use]
+pub fn heard(body: Body, deadline: Deadline) -> Body {
+    let (mut clock, mut waiting) = (Clock { deadline, taken: 0 }, None);
+    inspected(body, move |_, polled, _| {
+        match &polled {
+            Poll::Pending => drop(waiting.get_or_insert_with(Instant::now)),
+            Poll::Ready(Some(Ok(frame))) => clock.took(waiting.take(), frame),
+            Poll::Ready(_) => {}
+        }
+        polled
+    })
+}
+
+struct Clock {
     deadline: Deadline,
-    waiting: Option<Instant>,
     /// In bytes.
     taken: u64,
 }
 
-impl Heard {
-    /// The same body.
-    #[must_use]
-    pub const fn new(body: Body, deadline: Deadline) -> Self {
-        Self { body, deadline, waiting: None, taken: 0 }
-    }
-
+impl Clock {
     /// What the client had sent long before it is read must not set the clock back: the sockets and hyper may hold the
     /// beginning of a body while the gateway waits for CouchDB. Beyond what these hold, what is read has just been sent.
-    fn took(&mut self, bytes: usize) {
-        let waited = self.waiting.take().map(|since| since.elapsed()).unwrap_or_default();
+    fn took(&mut self, waiting: Option<Instant>, frame: &Frame<Bytes>) {
+        let waited = waiting.map(|since| since.elapsed()).unwrap_or_default();
         match waited >= NOTICEABLE || self.taken >= BUFFERED {
             true => self.deadline.restart(),
             false => self.deadline.extend(waited),
         }
-        self.taken += bytes as u64;
-    }
-}
-
-impl HttpBody for Heard {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if polled.is_pending() {
-            this.waiting.get_or_insert_with(Instant::now);
-        }
-        let frame = ready!(polled);
-        if let Some(Ok(data)) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
-            this.took(data.map_or(0, Bytes::len));
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.taken += frame.data_ref().map_or(0, |data| data.len() as u64);
     }
 }
 
@@ -77,6 +55,7 @@ mod tests {
     use http_body_util::{BodyExt, StreamBody};
 
     use super::*;
+    use crate::body::BoxError;
 
     /// A body of pieces, each of which comes so many milliseconds after it was asked for.
     fn body(pieces: &'static [(u64, usize)]) -> Body {
@@ -95,7 +74,7 @@ mod tests {
     async fn deadline(wait: u64, pieces: &'static [(u64, usize)]) -> f64 {
         let began = Instant::now();
         let deadline = Deadline::begin(Duration::from_secs(18));
-        let mut body = Heard::new(body(pieces), deadline.clone());
+        let mut body = heard(body(pieces), deadline.clone());
         tokio::time::sleep(Duration::from_secs(wait)).await;
         while let Some(frame) = body.frame().await {
             drop(frame.unwrap());

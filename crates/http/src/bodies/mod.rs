@@ -5,6 +5,7 @@ pub mod body;
 pub mod gzip;
 pub mod heard;
 pub mod idle;
+pub mod inspect;
 pub mod multipart;
 pub mod tee;
 pub mod written;

@@ -1,0 +1,97 @@
+//! Bodies that pass as they are while something looks on.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::body::{Body, BoxError};
+
+/// What a poll of a body gives.
+pub type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+/// The same body, of the same length. `look` sees what each poll gives, and whether nothing follows it, and may put something
+/// else in its place; it is dropped with the body.
+pub fn inspected<F>(body: Body, look: F) -> Body
+where
+    F: FnMut(&mut Context<'_>, Polled, bool) -> Polled + Send + Unpin + 'static,
+{
+    Body::boxed(Inspected { body, look })
+}
+
+struct Inspected<F> {
+    body: Body,
+    look: F,
+}
+
+impl<F> HttpBody for Inspected<F>
+where
+    F: FnMut(&mut Context<'_>, Polled, bool) -> Polled + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        (this.look)(cx, polled, this.body.is_end_stream())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body that keeps what is read of it, until that is not wanted any more.
+#[derive(Debug)]
+pub struct Recorded<B> {
+    body: B,
+    kept: Option<Vec<Bytes>>,
+}
+
+impl<B> Recorded<B> {
+    /// Keeps what is read from now on.
+    pub const fn new(body: B) -> Self {
+        Self { body, kept: Some(Vec::new()) }
+    }
+
+    /// Keeps nothing any more.
+    pub fn forget(&mut self) {
+        self.kept = None;
+    }
+
+    /// What is kept, and the rest of the body.
+    pub fn into_parts(self) -> (Vec<Bytes>, B) {
+        (self.kept.unwrap_or_default(), self.body)
+    }
+}
+
+impl<B> HttpBody for Recorded<B>
+where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let (Some(kept), Some(Ok(frame))) = (&mut this.kept, &frame) {
+            kept.extend(frame.data_ref().cloned());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
