@@ -20,7 +20,7 @@ use crate::router::Target;
 use crate::upstream::Home;
 use crate::upstream::answer::{conflict, missing_rev, relay};
 use crate::upstream::forward::forward;
-use crate::upstream::read::Read;
+use crate::upstream::read::Answer;
 use crate::upstream::revision::{requested_rev, rev_query};
 
 /// Removes an attachment, or lets CouchDB remove its own.
@@ -75,15 +75,15 @@ impl Asked<'_> {
         let Self { home, target, rev, requester } = self;
         let (read, caller) = home.read(&target.path, &rev_query(rev), requester).await?;
         let entry = match &read {
-            Read::Document(document, _) => pointer::entry(document, target.at())?,
-            Read::Missing(_) | Read::Refused(_) => None,
+            Answer::Found(document, _) => pointer::entry(document, target.at())?,
+            Answer::Missing(_) | Answer::Refused(_) => None,
         };
         Ok(match (read, entry, rev) {
-            (Read::Document(document, _), Some(entry), Some(_)) => Found::Outside(document, entry, caller),
-            (Read::Document(..), Some(_), None) => return Err(conflict()),
-            (Read::Document(..), None, _) => Found::Native(caller.couch().clone()),
-            (Read::Missing(_), _, Some(_)) => return Err(missing_rev()),
-            (Read::Missing(answer), _, None) | (Read::Refused(answer), ..) => Found::Answer(relay(answer)),
+            (Answer::Found(document, _), Some(entry), Some(_)) => Found::Outside(document, entry, caller),
+            (Answer::Found(..), Some(_), None) => return Err(conflict()),
+            (Answer::Found(..), None, _) => Found::Native(caller.couch().clone()),
+            (Answer::Missing(_), _, Some(_)) => return Err(missing_rev()),
+            (Answer::Missing(answer), _, None) | (Answer::Refused(answer), ..) => Found::Answer(relay(answer)),
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::router::Target;
 use crate::upstream::Home;
 use crate::upstream::answer::relay;
 use crate::upstream::forward::forward;
-use crate::upstream::read::Read;
+use crate::upstream::read::Answer;
 use crate::upstream::revision::{requested_rev, rev_query};
 
 /// Answers a GET, or a HEAD where no body is wanted.
@@ -128,14 +128,14 @@ enum Found {
 async fn find(home: &Home, target: &Target, asked: &Asked, rev: Option<&str>) -> Result<Found, Error> {
     let (found, caller) = home.read(&target.path, &rev_query(rev), asked.requester()).await?;
     Ok(match found {
-        Read::Document(document, head) => match pointer::find(&document, target.at())? {
+        Answer::Found(document, head) => match pointer::find(&document, target.at())? {
             Some(Entry::Object(pointer)) => {
                 Found::Outside(Box::new(Outside { document, head, pointer: *pointer, by_rev: rev.is_some() }))
             }
             Some(Entry::Link(link)) => Found::Link(link),
             None => Found::Native(caller.couch().clone()),
         },
-        Read::Missing(answer) | Read::Refused(answer) => Found::Answer(answer),
+        Answer::Missing(answer) | Answer::Refused(answer) => Found::Answer(answer),
     })
 }
 

@@ -19,7 +19,7 @@ use crate::gateway::Gateway;
 use crate::pointer;
 use crate::pointer::kazoo::Link;
 use crate::router::{Database, Target};
-use crate::upstream::read::{Read, read};
+use crate::upstream::read::{Answer, read};
 
 /// What a client asked for, as far as an attachment behind a link is asked for in the same way.
 pub(crate) struct Asked {
@@ -135,8 +135,8 @@ async fn named(
         None => read(&path, "", &asked.requester().at(&gateway.couch)).await?,
     };
     let document = match read {
-        Read::Document(document, _) => document,
-        Read::Missing(answer) | Read::Refused(answer) => return Ok(Err(answer)),
+        Answer::Found(document, _) => document,
+        Answer::Missing(answer) | Answer::Refused(answer) => return Ok(Err(answer)),
     };
     let names = pointer::names(&document);
     let same = names.iter().any(|other| other == name);

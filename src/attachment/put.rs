@@ -23,7 +23,7 @@ use crate::router::Target;
 use crate::upstream::Home;
 use crate::upstream::answer::{conflict, missing_rev, relay};
 use crate::upstream::forward::forward;
-use crate::upstream::read::Read;
+use crate::upstream::read::Answer;
 use crate::upstream::revision::{requested_rev, rev_query};
 
 /// Stores an attachment where the plan says, or lets CouchDB store it: without a copy or with one.
@@ -130,19 +130,19 @@ enum Base {
 async fn base(home: &Home, target: &Target, rev: Option<&str>, requester: Requester<'_>) -> Result<Base, Error> {
     let (found, caller) = home.read_leaf(&target.path, rev, requester).await?;
     match (found, rev) {
-        (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
+        (Answer::Found(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
             Ok(Base::Document(document, caller))
         }
         // CouchDB says something else of a revision that it has only the name of.
-        (Read::Document(..), Some(_)) => match home.read(&target.path, &rev_query(rev), requester).await?.0 {
-            Read::Document(..) => Err(conflict()),
-            Read::Missing(_) => Err(missing_rev()),
-            Read::Refused(answer) => Ok(Base::Refused(relay(answer))),
+        (Answer::Found(..), Some(_)) => match home.read(&target.path, &rev_query(rev), requester).await?.0 {
+            Answer::Found(..) => Err(conflict()),
+            Answer::Missing(_) => Err(missing_rev()),
+            Answer::Refused(answer) => Ok(Base::Refused(relay(answer))),
         },
-        (Read::Document(..), None) => Err(conflict()),
-        (Read::Missing(_), Some(_)) => Err(missing_rev()),
-        (Read::Missing(_), None) => Ok(Base::Document(Document::default(), caller)),
-        (Read::Refused(answer), _) => Ok(Base::Refused(relay(answer))),
+        (Answer::Found(..), None) => Err(conflict()),
+        (Answer::Missing(_), Some(_)) => Err(missing_rev()),
+        (Answer::Missing(_), None) => Ok(Base::Document(Document::default(), caller)),
+        (Answer::Refused(answer), _) => Ok(Base::Refused(relay(answer))),
     }
 }
 

@@ -49,8 +49,8 @@ impl Explain {
                 Some(id) => {
                     let path = DocumentPath { database: encode(&self.db), document: encode(id) };
                     match gateway.homes.of_name(&self.db).await?.own_document(&path).await? {
-                        Answer::Document(document, _) => document,
-                        Answer::Other(answer) => {
+                        Answer::Found(document, _) => document,
+                        Answer::Missing(answer) | Answer::Refused(answer) => {
                             let code = answer.status().as_u16();
                             return Err(format!("CouchDB answered {code} to the document").into());
                         }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use stowage_base::log::chain;
-use stowage_couch::{self as couch, Caller, Document, Revisions};
+use stowage_couch::{self as couch, Answer, Caller, Document};
 
 use super::asking::Asking;
 use crate::gateway::Gateway;
@@ -92,11 +92,13 @@ async fn leaves(caller: &Caller, target: &DocumentTarget) -> Result<Vec<Document
     loop {
         tries -= 1;
         match caller.open_revs(&target.path, "all", "").await {
-            Ok(Revisions::There(leaves, _)) => {
+            Ok(Answer::Found(leaves, _)) => {
                 let leaves: Option<Vec<_>> = leaves.into_iter().collect();
                 return leaves.ok_or_else(|| "a revision is missing".to_owned());
             }
-            Ok(Revisions::Other(answer)) if tries == 0 || !answer.status().is_server_error() => {
+            Ok(Answer::Missing(answer) | Answer::Refused(answer))
+                if tries == 0 || !answer.status().is_server_error() =>
+            {
                 return Err(format!("CouchDB answered {}", answer.status().as_u16()));
             }
             Err(error) if tries == 0 || !matches!(error, couch::Error::Client(_)) => return Err(chain(&error)),

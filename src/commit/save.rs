@@ -7,7 +7,7 @@ use http::{StatusCode, request};
 use serde::Deserialize;
 use serde_json::json;
 use stowage_base::log::chain;
-use stowage_couch::{self as couch, Caller, Document, Revisions, Save};
+use stowage_couch::{self as couch, Caller, Document, Save};
 use stowage_http::client;
 use tokio::time::Instant;
 
@@ -15,7 +15,7 @@ use super::asking::Asking;
 use crate::gateway::Gateway;
 use crate::pointer::{self, Entry};
 use crate::router::Target;
-use crate::upstream::read::{Read, absent, read};
+use crate::upstream::read::{Answer, read};
 use crate::upstream::revision::{generation, rev_query};
 
 /// What became of a save.
@@ -170,9 +170,9 @@ enum Look {
 async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
     if expected.rev.is_some() {
         return match read(&target.path, &rev_query(expected.rev), caller).await {
-            Ok(Read::Document(document, head)) => expected.judge(target, document, &head),
-            Ok(Read::Missing(_)) => Look::NotOurs { moved: false, document: None },
-            Ok(Read::Refused(_)) | Err(_) => Look::Unknown,
+            Ok(Answer::Found(document, head)) => expected.judge(target, document, &head),
+            Ok(Answer::Missing(_)) => Look::NotOurs { moved: false, document: None },
+            Ok(Answer::Refused(_)) | Err(_) => Look::Unknown,
         };
     }
     let (revs, query) = match expected.base {
@@ -182,9 +182,9 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
     // A revision that CouchDB knows nothing of any more has been deleted with its document's database.
     let mut found = Look::NotOurs { moved: expected.base.is_some(), document: None };
     let (leaves, head) = match caller.open_revs(&target.path, &revs, query).await {
-        Ok(Revisions::There(leaves, head)) => (leaves, head),
-        Ok(Revisions::Other(answer)) => {
-            let is_missing = expected.base.is_none() && matches!(absent(answer), Read::Missing(_));
+        Ok(Answer::Found(leaves, head)) => (leaves, head),
+        Ok(answer) => {
+            let is_missing = expected.base.is_none() && matches!(answer, Answer::Missing(_));
             return if is_missing { found } else { Look::Unknown };
         }
         Err(_) => return Look::Unknown,

@@ -16,7 +16,7 @@ use crate::plan::{DocumentPlan, OnDelete, on_delete, plan_for};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
 use crate::upstream::forward::{forward, to_holder};
-use crate::upstream::read::Read;
+use crate::upstream::read::Answer;
 use crate::upstream::revision::{rev_of, rev_query};
 
 /// Sends the request on, and removes what the deletion leaves without a document. Says which of both was done.
@@ -67,7 +67,7 @@ impl Deletion {
             return Ok(None);
         }
         let (read, caller) = home.read(&target.path, &rev_query(Some(&rev)), requester).await?;
-        let Read::Document(document, _) = read else { return Ok(None) };
+        let Answer::Found(document, _) = read else { return Ok(None) };
         let objects = objects(&document, &target.database.name, &target.document);
         if objects.is_empty() {
             return Ok(None);

@@ -234,11 +234,11 @@ impl Home {
     /// Where one of them cannot be asked.
     pub async fn own_document(&self, path: &DocumentPath) -> Result<Answer, Error> {
         let answer = self.couch.own_account().read(path, "").await?;
-        if !self.has_others() || !is_missing(&answer) {
+        if !self.has_others() || !answer.is_missing() {
             return Ok(answer);
         }
         for other in self.others()? {
-            if let found @ Answer::Document(..) = other.own_account().read(path, "").await? {
+            if let found @ Answer::Found(..) = other.own_account().read(path, "").await? {
                 return Ok(found);
             }
         }
@@ -280,10 +280,6 @@ impl Home {
         }
         Ok(pairs.join("&"))
     }
-}
-
-fn is_missing(answer: &Answer) -> bool {
-    matches!(answer, Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND)
 }
 
 /// How long a connection stays open at most that no plan names.

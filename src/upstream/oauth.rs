@@ -30,11 +30,13 @@ impl AuthDatabase {
     async fn document(&self, id: &str) -> Result<Option<stowage_couch::Document>> {
         let answer = self.couch.own_account().read(&self.path(id), "").await;
         match answer.map_err(|error| unasked(id, error))? {
-            Answer::Document(document, _) => Ok(Some(document)),
-            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND && is_of_couchdb(answer.body()) => {
+            Answer::Found(document, _) => Ok(Some(document)),
+            Answer::Missing(answer) | Answer::Refused(answer)
+                if answer.status() == StatusCode::NOT_FOUND && is_of_couchdb(answer.body()) =>
+            {
                 Ok(None)
             }
-            Answer::Other(answer) => {
+            Answer::Missing(answer) | Answer::Refused(answer) => {
                 let status = answer.status();
                 Err(Error::answered(status, format!("CouchDB does not give OAuth document {id}")))
             }

@@ -10,19 +10,9 @@ use crate::error::Error;
 use crate::exchange::Requester;
 use crate::plan::{Outcome, decide, plan_for};
 use crate::router::Database;
-use stowage_couch::{
-    self as couch, Answer, Caller, Couch, Document, DocumentPath, Revisions, is_deleted, is_missing_database,
-};
+pub(crate) use stowage_couch::Answer;
+use stowage_couch::{self as couch, Caller, Couch, Document, DocumentPath, is_deleted};
 use stowage_http::body::{TooLarge, cause};
-
-/// A document as CouchDB gave it to the client's credentials, or CouchDB's own word why not.
-pub(crate) enum Read {
-    Document(Document, http::response::Parts),
-    /// There is no such document, or no such revision of it; with CouchDB's answer.
-    Missing(Response<Bytes>),
-    /// To be passed on as it is.
-    Refused(Response<Bytes>),
-}
 
 impl Home {
     /// Whether an attachment may be elsewhere than in the class's CouchDB: if not, its document need not be read.
@@ -37,7 +27,7 @@ impl Home {
         path: &DocumentPath,
         query: &str,
         requester: Requester<'_>,
-    ) -> Result<(Read, Caller), Error> {
+    ) -> Result<(Answer, Caller), Error> {
         self.find(path, Wanted::Query(query), requester).await
     }
 
@@ -47,7 +37,7 @@ impl Home {
         path: &DocumentPath,
         rev: Option<&str>,
         requester: Requester<'_>,
-    ) -> Result<(Read, Caller), Error> {
+    ) -> Result<(Answer, Caller), Error> {
         self.find(path, rev.map_or(Wanted::Query(""), Wanted::Leaf), requester).await
     }
 
@@ -56,17 +46,16 @@ impl Home {
         path: &DocumentPath,
         wanted: Wanted<'_>,
         requester: Requester<'_>,
-    ) -> Result<(Read, Caller), Error> {
+    ) -> Result<(Answer, Caller), Error> {
         let caller = requester.at(&self.couch);
         let first = wanted.read(path, &caller).await?;
-        if !matches!(first, Read::Missing(_)) || !self.has_others() {
+        if !matches!(first, Answer::Missing(_)) || !self.has_others() {
             return Ok((first, caller));
         }
         for other in self.others()? {
             let there = requester.at(&other);
             match wanted.read(path, &there).await? {
-                Read::Missing(_) => {}
-                Read::Refused(answer) if answer.status() == StatusCode::NOT_FOUND => {}
+                answer if answer.is_missing() => {}
                 found => return Ok((found, there)),
             }
         }
@@ -133,7 +122,7 @@ enum Presence {
 
 async fn presence(path: &DocumentPath, caller: &Caller) -> Result<Presence, Error> {
     let answer = match caller.read(path, "").await {
-        Ok(Answer::Other(answer)) if answer.status() == StatusCode::NOT_FOUND => answer,
+        Ok(Answer::Missing(answer) | Answer::Refused(answer)) if answer.status() == StatusCode::NOT_FOUND => answer,
         Ok(_) => return Ok(Presence::There),
         Err(error) if is_too_large(&error) => return Ok(Presence::There),
         Err(error) => return Err(error.into()),
@@ -154,7 +143,7 @@ enum Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    async fn read(self, path: &DocumentPath, caller: &Caller) -> Result<Read, Error> {
+    async fn read(self, path: &DocumentPath, caller: &Caller) -> Result<Answer, Error> {
         match self {
             Self::Query(query) => read(path, query, caller).await,
             Self::Leaf(rev) => read_leaf(path, Some(rev), caller).await,
@@ -163,32 +152,21 @@ impl Wanted<'_> {
 }
 
 /// Reads the leaf that a revision has led to, the revision itself if it is one; without a revision the document.
-pub(crate) async fn read_leaf(path: &DocumentPath, rev: Option<&str>, caller: &Caller) -> Result<Read, Error> {
+pub(crate) async fn read_leaf(path: &DocumentPath, rev: Option<&str>, caller: &Caller) -> Result<Answer, Error> {
     let Some(rev) = rev else { return read(path, "", caller).await };
     let (leaves, head) = match caller.open_revs(path, &json!([rev]).to_string(), "&latest=true").await? {
-        Revisions::There(leaves, head) => (leaves, head),
-        Revisions::Other(answer) => return Ok(absent(answer)),
+        Answer::Found(leaves, head) => (leaves, head),
+        Answer::Missing(answer) => return Ok(Answer::Missing(answer)),
+        Answer::Refused(answer) => return Ok(Answer::Refused(answer)),
     };
     let is_itself = |leaf: &Document| leaf.rev().as_deref() == Some(rev);
     Ok(match leaves.into_iter().flatten().max_by_key(is_itself) {
-        Some(leaf) => Read::Document(leaf, head),
-        None => Read::Missing(Response::from_parts(head, Bytes::new())),
+        Some(leaf) => Answer::Found(leaf, head),
+        None => Answer::Missing(Response::from_parts(head, Bytes::new())),
     })
-}
-
-/// CouchDB's word for a document that it does not give.
-pub(crate) fn absent(answer: Response<Bytes>) -> Read {
-    if answer.status() == StatusCode::NOT_FOUND && !is_missing_database(answer.body()) {
-        Read::Missing(answer)
-    } else {
-        Read::Refused(answer)
-    }
 }
 
 /// Reads a document. `query` is raw.
-pub(crate) async fn read(path: &DocumentPath, query: &str, caller: &Caller) -> Result<Read, Error> {
-    Ok(match caller.read(path, query).await? {
-        Answer::Document(document, head) => Read::Document(document, head),
-        Answer::Other(answer) => absent(answer),
-    })
+pub(crate) async fn read(path: &DocumentPath, query: &str, caller: &Caller) -> Result<Answer, Error> {
+    Ok(caller.read(path, query).await?)
 }

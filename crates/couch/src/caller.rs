@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use stowage_base::activity::Activity;
+use stowage_base::trace::Call;
 use stowage_http::body::{Body, collect};
 use stowage_http::target::encode;
 use stowage_http::{forwarded, headers};
@@ -29,22 +30,48 @@ pub(super) fn of_client(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// What CouchDB answered to a request for a document.
+/// What CouchDB answered to a request for a document, or for several revisions of one.
 #[derive(Debug)]
-pub enum Answer {
-    /// The document, with the head of the answer.
-    Document(Document, http::response::Parts),
-    /// Anything else, to be judged or passed on.
-    Other(Response<Bytes>),
+pub enum Answer<T = Document> {
+    /// What was asked for, with the head of the answer.
+    Found(T, http::response::Parts),
+    /// There is no such document, or no such revision of it; with CouchDB's answer.
+    Missing(Response<Bytes>),
+    /// Anything else, to be judged or passed on; also that the database is missing.
+    Refused(Response<Bytes>),
 }
 
-/// What CouchDB answered to a request for several revisions of a document.
-#[derive(Debug)]
-pub enum Revisions {
-    /// What it has of them, `None` for one that it does not have, and the head of the answer.
-    There(Vec<Option<Document>>, http::response::Parts),
-    /// Anything else, to be judged or passed on.
-    Other(Response<Bytes>),
+impl<T> Answer<T> {
+    fn without(answer: Response<Bytes>) -> Self {
+        let is_about_database = || reason(answer.body()).is_some_and(|reason| reason.starts_with(NO_DATABASE));
+        if answer.status() == StatusCode::NOT_FOUND && !is_about_database() {
+            Self::Missing(answer)
+        } else {
+            Self::Refused(answer)
+        }
+    }
+
+    /// Whether there is nothing, be it that there is no database.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Found(..) => false,
+            Self::Missing(_) => true,
+            Self::Refused(answer) => answer.status() == StatusCode::NOT_FOUND,
+        }
+    }
+
+    /// What was asked for, if it is there.
+    ///
+    /// # Errors
+    /// CouchDB's refusal to say.
+    pub fn found(self) -> Result<Option<T>, Response<Bytes>> {
+        match self {
+            Self::Found(found, _) => Ok(Some(found)),
+            answer if answer.is_missing() => Ok(None),
+            Self::Missing(answer) | Self::Refused(answer) => Err(answer),
+        }
+    }
 }
 
 /// What CouchDB answered to a save.
@@ -54,6 +81,18 @@ pub struct Save {
     pub head: http::response::Parts,
     /// Its body.
     pub body: Bytes,
+}
+
+impl Save {
+    /// The new revision, where CouchDB names it.
+    #[must_use]
+    pub fn rev(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Saved {
+            rev: String,
+        }
+        serde_json::from_slice::<Saved>(&self.body).ok().map(|saved| saved.rev)
+    }
 }
 
 impl Caller {
@@ -88,23 +127,28 @@ impl Caller {
         let target = format!("{}/{}{mark}{query}", path.database, path.document);
         let answer = self.send(Method::GET, &target, Bytes::new()).await?;
         if answer.status() != StatusCode::OK {
-            return Ok(Answer::Other(answer));
+            return Ok(Answer::without(answer));
         }
         let (head, bytes) = answer.into_parts();
-        Ok(Answer::Document(self.parsed(&bytes)?, head))
+        Ok(Answer::Found(self.parsed(&bytes)?, head))
     }
 
     fn parsed(&self, bytes: &[u8]) -> Result<Document, Error> {
         Document::parse(bytes).map_err(|error| self.couch.failed(Error::Nonsense(error)))
     }
 
-    /// Reads revisions of a document: `all` leaves, or a JSON list of revisions, not encoded yet. `more` is the rest of the
+    /// Reads revisions of a document, `None` for one that is not there: `all` leaves, or a JSON list of revisions, not encoded yet. `more` is the rest of the
     /// raw query: `&latest=true` gives the leaves that each of them has led to. (With a plain `?rev=` it would give the
     /// winner, whatever the revision: `chttpd_db:db_doc_req`.)
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn open_revs(&self, path: &DocumentPath, revs: &str, more: &str) -> Result<Revisions, Error> {
+    pub async fn open_revs(
+        &self,
+        path: &DocumentPath,
+        revs: &str,
+        more: &str,
+    ) -> Result<Answer<Vec<Option<Document>>>, Error> {
         #[derive(serde::Deserialize)]
         struct Leaf {
             ok: Option<Box<serde_json::value::RawValue>>,
@@ -112,17 +156,17 @@ impl Caller {
         let target = format!("{}/{}?open_revs={}{more}", path.database, path.document, encode(revs));
         let answer = self.send(Method::GET, &target, Bytes::new()).await?;
         if answer.status() != StatusCode::OK {
-            return Ok(Revisions::Other(answer));
+            return Ok(Answer::without(answer));
         }
         let (head, bytes) = answer.into_parts();
         let Ok(leaves) = serde_json::from_slice::<Vec<Leaf>>(&bytes) else {
             // What does not know `open_revs` gives the document.
             let document = Document::parse(&bytes).map_err(Error::Nonsense)?;
-            return Ok(Revisions::There(vec![Some(document)], head));
+            return Ok(Answer::Found(vec![Some(document)], head));
         };
         let parse = |leaf: Leaf| leaf.ok.map(|text| Document::parse(text.get().as_bytes())).transpose();
         let leaves = leaves.into_iter().map(parse).collect::<Result<_, _>>().map_err(Error::Nonsense)?;
-        Ok(Revisions::There(leaves, head))
+        Ok(Answer::Found(leaves, head))
     }
 
     /// Reads an attachment that CouchDB itself keeps. Its name is not encoded yet.
@@ -154,24 +198,9 @@ impl Caller {
         let mut request = Request::from_parts(head.clone(), Body::full(body.clone()));
         let call = self.activity.couch(request.method());
         call.propagate(request.headers_mut());
-        let answer = match self.couch.forward(request, self.couch.patience).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                call.ended(error.reason());
-                return Err(error);
-            }
-        };
-        let (head, body) = answer.into_parts();
-        match collect(body, self.couch.document_bytes).await {
-            Ok(body) => {
-                call.answered(head.status);
-                Ok(Save { head, body })
-            }
-            Err(error) => {
-                call.ended("broken");
-                Err(Error::Body(error))
-            }
-        }
+        let answer = self.couch.forward(request, self.couch.patience).await;
+        let (head, body) = self.collected(call, answer).await?.into_parts();
+        Ok(Save { head, body })
     }
 
     /// Sends a request with a JSON body, or none. `target` is a path below the root of this CouchDB, encoded and without a
@@ -186,24 +215,32 @@ impl Caller {
     async fn exchange(&self, mut request: Request<Body>) -> Result<Response<Bytes>, Error> {
         let call = self.activity.couch(request.method());
         call.propagate(request.headers_mut());
-        let answer = self.couch.server.send(request, self.couch.patience).await.map_err(Error::Client);
-        let (mut head, body) = match answer {
+        let answer = self.couch.server.send(request, self.couch.patience).await;
+        let answer = answer.map_err(|error| self.couch.failed(Error::Client(error)));
+        let mut answer = self.collected(call, answer).await?;
+        headers::strip_response(answer.headers_mut());
+        Ok(answer)
+    }
+
+    /// An answer with its whole body.
+    async fn collected(&self, call: Call, answer: Result<Response<Body>, Error>) -> Result<Response<Bytes>, Error> {
+        let (head, body) = match answer {
             Ok(answer) => answer.into_parts(),
             Err(error) => {
                 call.ended(error.reason());
-                return Err(self.couch.failed(error));
+                return Err(error);
             }
         };
-        let bytes = match collect(body, self.couch.document_bytes).await {
-            Ok(bytes) => bytes,
+        match collect(body, self.couch.document_bytes).await {
+            Ok(body) => {
+                call.answered(head.status);
+                Ok(Response::from_parts(head, body))
+            }
             Err(error) => {
                 call.ended("broken");
-                return Err(self.couch.failed(Error::Body(error)));
+                Err(self.couch.failed(Error::Body(error)))
             }
-        };
-        call.answered(head.status);
-        headers::strip_response(&mut head.headers);
-        Ok(Response::from_parts(head, bytes))
+        }
     }
 
     pub(super) fn request(&self, method: Method, target: &str, body: Body) -> Result<Request<Body>, Error> {
@@ -216,12 +253,6 @@ impl Caller {
         headers.entry(HOST).or_insert_with(|| self.couch.authority.clone());
         Ok(request)
     }
-}
-
-/// Whether a 404 says that the database, not the document, is missing.
-#[must_use]
-pub fn is_missing_database(body: &[u8]) -> bool {
-    reason(body).is_some_and(|reason| reason.starts_with("Database does not exist"))
 }
 
 /// Whether a 404 is about a document that was deleted.
@@ -237,3 +268,6 @@ fn reason(body: &[u8]) -> Option<String> {
     }
     serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.reason)
 }
+
+/// What CouchDB says of a database that is missing begins so.
+const NO_DATABASE: &str = "Database does not exist";

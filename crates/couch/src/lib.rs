@@ -8,7 +8,7 @@ mod finder;
 mod rev;
 mod scan;
 
-pub use caller::{Answer, Caller, Revisions, Save, is_deleted, is_missing_database};
+pub use caller::{Answer, Caller, Save, is_deleted};
 pub use client::{Couch, DocumentPath};
 pub use document::{Document, NotADocument};
 pub use error::Error;

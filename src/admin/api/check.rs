@@ -255,9 +255,8 @@ impl Paper {
         let home = gateway.homes.of_name(&place.database).await?;
         let save = home.save_own(Database::of(&place.database).as_ref(), &path, &bytes).await?;
         let couch = home.couch;
-        let answer: Map<String, Value> = serde_json::from_slice(&save.body).unwrap_or_default();
-        match answer.get("rev").and_then(Value::as_str) {
-            Some(rev) if save.head.status.is_success() => Ok(Self { couch, id, path, rev: rev.to_owned(), document }),
+        match save.rev() {
+            Some(rev) if save.head.status.is_success() => Ok(Self { couch, id, path, rev, document }),
             _ => Err(refused(save.head.status, "save the document of a credential check")),
         }
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use stowage_base::settings::as_flag;
-use stowage_couch::{self as couch, Answer, Couch, Document, DocumentPath};
+use stowage_couch::{self as couch, Couch, Document, DocumentPath};
 use stowage_http::body::{TooLarge, cause};
 use stowage_http::target::encode;
 
@@ -59,11 +59,9 @@ impl PlanDocuments {
     /// # Errors
     /// Where CouchDB cannot be asked, or refuses.
     pub(super) async fn read(&self, id: &str) -> Result<Option<Stored>, Failure> {
-        match self.couch.own_account().read(&self.path(id), "").await? {
-            Answer::Document(document, _) => Ok(Stored::of(members(&document)?)),
-            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(None),
-            Answer::Other(answer) => Err(refused(answer.status(), "give the plan")),
-        }
+        let answer = self.couch.own_account().read(&self.path(id), "").await?;
+        let found = answer.found().map_err(|answer| refused(answer.status(), "give the plan"))?;
+        Ok(found.as_ref().map(members).transpose()?.and_then(Stored::of))
     }
 
     /// Writes a document; the revision that it follows stands in it. Gives the new revision.
@@ -79,11 +77,7 @@ impl PlanDocuments {
             save = self.couch.own_account().save(&path, &bytes).await?;
         }
         match save.head.status {
-            status if status.is_success() => {
-                let answer: Map<String, Value> = serde_json::from_slice(&save.body).unwrap_or_default();
-                let rev = answer.get("rev").and_then(Value::as_str).map(str::to_owned);
-                rev.ok_or_else(|| refused(status, "name the revision of the plan"))
-            }
+            status if status.is_success() => save.rev().ok_or_else(|| refused(status, "name the revision of the plan")),
             StatusCode::CONFLICT => Err(Failure::conflict()),
             status => Err(refused(status, "save the plan")),
         }
@@ -121,35 +115,28 @@ impl PlanDocuments {
         let start = after.map(|id| format!("&startkey={}&skip=1", encode(&Value::from(id).to_string())));
         let query = format!("include_docs=true&limit={limit}{}", start.unwrap_or_default());
         let path = DocumentPath { database: self.database.clone(), document: "_all_docs".to_owned() };
-        match self.couch.own_account().read(&path, &query).await? {
-            Answer::Document(page, _) => {
+        Ok(match self.couch.own_account().read(&path, &query).await?.found() {
+            Ok(Some(page)) => {
                 let rows = page.raw("rows").and_then(|rows| serde_json::from_str(rows.get()).ok());
-                Ok(rows.ok_or(StatusCode::OK))
+                rows.ok_or(StatusCode::OK)
             }
-            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(Ok(Vec::new())),
-            Answer::Other(answer) => Ok(Err(answer.status())),
-        }
+            Ok(None) => Ok(Vec::new()),
+            Err(answer) => Err(answer.status()),
+        })
     }
 
+    /// Makes the database, which may be there already.
     async fn make_database(&self) -> Result<(), Failure> {
-        make_database(&self.couch, &self.database).await
+        let path = DocumentPath { database: self.database.clone(), document: String::new() };
+        let made = self.couch.own_account().save(&path, &Bytes::new()).await?;
+        match made.head.status {
+            status if status.is_success() || status == StatusCode::PRECONDITION_FAILED => Ok(()),
+            status => Err(refused(status, "make the database")),
+        }
     }
 
     fn path(&self, id: &str) -> DocumentPath {
         DocumentPath { database: self.database.clone(), document: encode(id) }
-    }
-}
-
-/// Makes a database that may be there already. `database` is percent-encoded.
-///
-/// # Errors
-/// Where CouchDB cannot be asked, or refuses.
-async fn make_database(couch: &Couch, database: &str) -> Result<(), Failure> {
-    let path = DocumentPath { database: database.to_owned(), document: String::new() };
-    let made = couch.own_account().save(&path, &Bytes::new()).await?;
-    match made.head.status {
-        status if status.is_success() || status == StatusCode::PRECONDITION_FAILED => Ok(()),
-        status => Err(refused(status, "make the database")),
     }
 }
 

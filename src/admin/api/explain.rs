@@ -51,12 +51,11 @@ impl Api {
         }
         let path = DocumentPath { database: encode(database), document: encode(id) };
         match self.0.gateway.homes.of_name(database).await?.own_document(&path).await? {
-            Answer::Document(document, _) => Ok(document),
+            Answer::Found(document, _) => Ok(document),
             // 400 for the name of a database that cannot be.
-            Answer::Other(answer) if matches!(answer.status(), StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST) => {
-                Err(Failure::bad_identifier(id))
-            }
-            Answer::Other(answer) => Err(refused(answer.status(), "give the document")),
+            Answer::Refused(answer) if answer.status() == StatusCode::BAD_REQUEST => Err(Failure::bad_identifier(id)),
+            answer if answer.is_missing() => Err(Failure::bad_identifier(id)),
+            Answer::Missing(answer) | Answer::Refused(answer) => Err(refused(answer.status(), "give the document")),
         }
     }
 }

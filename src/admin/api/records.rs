@@ -2,9 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::StatusCode;
 use serde_json::Value;
-use stowage_couch::{Answer, DocumentPath};
+use stowage_couch::DocumentPath;
 use stowage_http::target::encode;
 
 use super::Api;
@@ -61,12 +60,9 @@ impl Api {
         let key = |id: &str| encode(&Value::from(id).to_string());
         let (from, to) = (key(from), key(prefix));
         let query = format!("include_docs=true&descending=true&limit={wanted}&startkey={from}&endkey={to}");
-        let rows = match caller.read(&path, &query).await? {
-            Answer::Document(page, _) => page.value("rows"),
-            Answer::Other(answer) if answer.status() == StatusCode::NOT_FOUND => None,
-            Answer::Other(answer) => return Err(refused(answer.status(), "list the failure records")),
-        };
-        let Some(Value::Array(rows)) = rows else { return Ok(Vec::new()) };
+        let answer = caller.read(&path, &query).await?;
+        let page = answer.found().map_err(|answer| refused(answer.status(), "list the failure records"))?;
+        let Some(Value::Array(rows)) = page.and_then(|page| page.value("rows")) else { return Ok(Vec::new()) };
         Ok(rows.iter().filter_map(|row| shown(row.get("doc")?)).collect())
     }
 }

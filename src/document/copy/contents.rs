@@ -24,7 +24,7 @@ use crate::plan::Decision;
 use crate::pointer::{self, Pointer, objects};
 use crate::record::about;
 use crate::router::Operation;
-use crate::upstream::read::{Read, read};
+use crate::upstream::read::{Answer, read};
 use crate::upstream::revision::rev_query;
 
 impl Copy {
@@ -80,7 +80,7 @@ impl Copy {
             return Ok(natives);
         }
         let query = format!("{}&attachments=true", rev_query(self.source.rev().as_deref()));
-        let Read::Document(whole, _) = read(&self.from.path, &query, &self.caller).await? else {
+        let Answer::Found(whole, _) = read(&self.from.path, &query, &self.caller).await? else {
             return Err(Error::refused(StatusCode::CONFLICT, "conflict", "Document update conflict."));
         };
         let whole = whole.object(NATIVE).unwrap_or_default();

@@ -32,7 +32,7 @@ use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
 use crate::upstream::answer::{conflict, relay};
 use crate::upstream::forward::to_holder;
-use crate::upstream::read::{Read, read_leaf};
+use crate::upstream::read::{Answer, read_leaf};
 use crate::upstream::revision::{rev_of, rev_query};
 use destination::Destination;
 
@@ -100,9 +100,9 @@ impl Copy {
         let home = gateway.homes.of(&from.database).await?;
         let (found, caller) = home.read(&from.path, &rev_query(rev.as_deref()), requester).await?;
         let source = match found {
-            Read::Document(source, _) => source,
-            Read::Missing(_) => return Ok(Who::CouchDb),
-            Read::Refused(answer) => return Ok(Who::Nobody(answer)),
+            Answer::Found(source, _) => source,
+            Answer::Missing(_) => return Ok(Who::CouchDb),
+            Answer::Refused(answer) => return Ok(Who::Nobody(answer)),
         };
         if objects(&source, &from.database.name, &from.document).is_empty() {
             return Ok(Who::CouchDb);
@@ -194,10 +194,10 @@ async fn overwritten(
     rev: Option<&str>,
 ) -> Result<Result<Document, Response<Bytes>>, Error> {
     match (read_leaf(&to.path, rev, caller).await?, rev) {
-        (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => Ok(Ok(document)),
-        (Read::Missing(_), None) => Ok(Ok(Document::default())),
-        (Read::Document(..) | Read::Missing(_), _) => Err(conflict()),
-        (Read::Refused(answer), _) => Ok(Err(answer)),
+        (Answer::Found(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => Ok(Ok(document)),
+        (Answer::Missing(_), None) => Ok(Ok(Document::default())),
+        (Answer::Found(..) | Answer::Missing(_), _) => Err(conflict()),
+        (Answer::Refused(answer), _) => Ok(Err(answer)),
     }
 }
 

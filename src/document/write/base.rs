@@ -1,8 +1,8 @@
 //! The revision that a write follows, read with the client's rights before anything is stored.
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
-use stowage_couch::{Caller, Document, Revisions, is_deleted};
+use http::Response;
+use stowage_couch::{Caller, Document, is_deleted};
 use stowage_http::body::Body;
 
 use super::Writer;
@@ -11,7 +11,7 @@ use super::draft::edit::Edit;
 use crate::error::Error;
 use crate::router::DocumentTarget;
 use crate::upstream::answer::relay;
-use crate::upstream::read::Read;
+use crate::upstream::read::Answer;
 use crate::upstream::revision::generation;
 
 /// What a write is based on.
@@ -53,12 +53,12 @@ impl Writer {
         let target = &draft.target;
         let (read, caller) = self.home.read_leaf(&target.path, rev, self.requester()).await?;
         Ok(match (read, rev) {
-            (Read::Document(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
+            (Answer::Found(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
                 let generation = generation(Some(rev)) + 1;
                 Found::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
             }
             // Where there is no document at all, CouchDB looks at stubs before it looks at the revision.
-            (Read::Missing(_), Some(_)) if draft.has_stubs() => match open_revs(&caller, target, "all").await? {
+            (Answer::Missing(_), Some(_)) if draft.has_stubs() => match open_revs(&caller, target, "all").await? {
                 Ok(leaves) if leaves.is_empty() => {
                     let (document, saved) = Default::default();
                     let generation = generation(rev) + 1;
@@ -67,13 +67,13 @@ impl Writer {
                 Ok(_) => Found::Conflict(caller),
                 Err(answer) => Found::Answer(relay(answer)),
             },
-            (Read::Document(..), _) | (Read::Missing(_), Some(_)) => Found::Conflict(caller),
+            (Answer::Found(..), _) | (Answer::Missing(_), Some(_)) => Found::Conflict(caller),
             // Also over a tombstone, whose revision CouchDB lets it follow only once the attachments have theirs.
-            (Read::Missing(_), None) => {
+            (Answer::Missing(_), None) => {
                 let (document, saved) = Default::default();
                 Found::Base(Box::new(Base { document, saved, caller, exists: false, generation: 1 }))
             }
-            (Read::Refused(answer), _) => Found::Answer(relay(answer)),
+            (Answer::Refused(answer), _) => Found::Answer(relay(answer)),
         })
     }
 
@@ -82,9 +82,9 @@ impl Writer {
         let target = &draft.target;
         let (read, caller) = self.home.read(&target.path, "", self.requester()).await?;
         let (saved, mut exists) = match read {
-            Read::Document(document, _) => (document, true),
-            Read::Missing(answer) => (Document::default(), self.home.has_others() || is_deleted(answer.body())),
-            Read::Refused(answer) => return Ok(Found::Answer(relay(answer))),
+            Answer::Found(document, _) => (document, true),
+            Answer::Missing(answer) => (Document::default(), self.home.has_others() || is_deleted(answer.body())),
+            Answer::Refused(answer) => return Ok(Found::Answer(relay(answer))),
         };
         // Of a deleted document, which a plain read does not give away.
         let caller = match self.home.has_others() && saved.is_empty() {
@@ -121,11 +121,8 @@ async fn open_revs(
     target: &DocumentTarget,
     revs: &str,
 ) -> Result<Result<Vec<Document>, Response<Bytes>>, Error> {
-    Ok(match caller.open_revs(&target.path, revs, "").await? {
-        Revisions::There(leaves, _) => Ok(leaves.into_iter().flatten().collect()),
-        Revisions::Other(answer) if answer.status() == StatusCode::NOT_FOUND => Ok(Vec::new()),
-        Revisions::Other(answer) => Err(answer),
-    })
+    let answer = caller.open_revs(&target.path, revs, "").await?;
+    Ok(answer.found().map(|leaves| leaves.unwrap_or_default().into_iter().flatten().collect()))
 }
 
 /// How many revisions are asked for at once: the target of a request has to stay short.

@@ -30,7 +30,7 @@ use crate::pointer;
 use crate::router::DocumentTarget;
 use crate::upstream::answer::{conflict, relay};
 use crate::upstream::forward::forward;
-use crate::upstream::read::Read;
+use crate::upstream::read::Answer;
 use crate::upstream::revision::rev_query;
 
 /// Takes a form where attachments may go elsewhere; what is no form, and all else, is CouchDB's.
@@ -85,9 +85,9 @@ async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body
         (None, Some(rev)) => {
             let query = rev_query(Some(&rev));
             match writer.home.read(&target.path, &query, writer.requester()).await?.0 {
-                Read::Document(document, _) => document,
-                Read::Missing(_) => return Err(conflict()),
-                Read::Refused(answer) => return Ok((TOUCHED, relay(answer))),
+                Answer::Found(document, _) => document,
+                Answer::Missing(_) => return Err(conflict()),
+                Answer::Refused(answer) => return Ok((TOUCHED, relay(answer))),
             }
         }
         (None, None) => return writer.refuse(malformed("the form has neither _doc nor _rev")).await,
