@@ -42,7 +42,7 @@ pub enum Error {
     /// A connection of the plan has settings that cannot be used; with its id.
     Connection(Box<str>, WrongSetting),
     /// The request is refused as it is: status, CouchDB's error word, reason.
-    Refused(Box<(StatusCode, &'static str, String)>),
+    Refused(Box<Answer>),
     /// Something that cannot happen did.
     Bug(&'static str),
 }
@@ -53,27 +53,32 @@ impl Error {
         Self::Refused(Box::new((status, error, reason.into())))
     }
 
+    /// CouchDB's 400.
+    pub fn bad_request(reason: impl Into<String>) -> Self {
+        Self::refused(StatusCode::BAD_REQUEST, "bad_request", reason)
+    }
+
+    /// A 502: what a server said, or a plan, cannot be followed.
+    pub fn bad_gateway(reason: impl Into<String>) -> Self {
+        Self::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason)
+    }
+
     /// The status, CouchDB's error word, and the reason.
     #[must_use]
-    pub fn answer(&self) -> (StatusCode, &'static str, String) {
+    pub fn answer(&self) -> Answer {
         match self {
             Self::Couch(error) => couch_answer(error),
-            Self::Plans(error) => (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", error.to_string()),
-            Self::Plan(error) => (StatusCode::BAD_GATEWAY, "bad_gateway", error.to_string()),
-            Self::Name(reason) => {
-                let reason = format!("the attachment's name in its storage would have {reason}");
-                (StatusCode::BAD_REQUEST, "bad_request", reason)
-            }
+            Self::Plans(error) => gateway_timeout(error.to_string()),
+            Self::Plan(error) => bad_gateway(error.to_string()),
+            Self::Name(reason) => bad_request(format!("the attachment's name in its storage would have {reason}")),
             Self::Storage(id, error) => storage_answer(id, error),
-            Self::Pointer(error) => (StatusCode::BAD_GATEWAY, "bad_gateway", error.to_string()),
+            Self::Pointer(error) => bad_gateway(error.to_string()),
             Self::Forgotten(id) => {
-                let reason = format!("the attachment is in storage {id}, which no storage plan names any more");
-                (StatusCode::BAD_GATEWAY, "bad_gateway", reason)
+                bad_gateway(format!("the attachment is in storage {id}, which no storage plan names any more"))
             }
             Self::TooLarge(name) => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", name.to_string()),
             Self::Connection(id, error) => {
-                let reason = format!("connection {id} cannot be used: its {} {}", error.key(), error.what());
-                (StatusCode::BAD_GATEWAY, "bad_gateway", reason)
+                bad_gateway(format!("connection {id} cannot be used: its {} {}", error.key(), error.what()))
             }
             Self::Refused(refused) => (**refused).clone(),
             Self::Bug(what) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", (*what).to_owned()),
@@ -120,9 +125,24 @@ impl Error {
     }
 }
 
-fn couch_answer(error: &couch::Error) -> (StatusCode, &'static str, String) {
+/// The status, CouchDB's error word, and the reason.
+pub type Answer = (StatusCode, &'static str, String);
+
+fn bad_request(reason: impl Into<String>) -> Answer {
+    (StatusCode::BAD_REQUEST, "bad_request", reason.into())
+}
+
+fn bad_gateway(reason: impl Into<String>) -> Answer {
+    (StatusCode::BAD_GATEWAY, "bad_gateway", reason.into())
+}
+
+fn gateway_timeout(reason: impl Into<String>) -> Answer {
+    (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", reason.into())
+}
+
+fn couch_answer(error: &couch::Error) -> Answer {
     if cause::<ClientGone>(error).is_some() {
-        return (StatusCode::BAD_REQUEST, "bad_request", "the body broke off".to_owned());
+        return bad_request("the body broke off");
     }
     if let Some(id) = error.connection() {
         let (status, word, reason) = couch_answer(error.itself());
@@ -130,45 +150,32 @@ fn couch_answer(error: &couch::Error) -> (StatusCode, &'static str, String) {
     }
     match error {
         couch::Error::Client(inner) => match inner.kind() {
-            client::Kind::BadAnswer(_) | client::Kind::Tls => {
-                (StatusCode::BAD_GATEWAY, "bad_gateway", "CouchDB's answer makes no sense".to_owned())
-            }
-            client::Kind::Refused => {
-                let reason = "its address is one that this system does not connect to";
-                (StatusCode::BAD_GATEWAY, "bad_gateway", reason.to_owned())
-            }
-            _ => (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", "CouchDB does not answer".to_owned()),
+            client::Kind::BadAnswer(_) | client::Kind::Tls => bad_gateway("CouchDB's answer makes no sense"),
+            client::Kind::Refused => bad_gateway("its address is one that this system does not connect to"),
+            _ => gateway_timeout("CouchDB does not answer"),
         },
         couch::Error::Body(inner) if inner.is::<TooLarge>() => {
             let reason = "the document is larger than limits.document_bytes";
             (StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", reason.to_owned())
         }
-        couch::Error::Body(_) | couch::Error::At(..) => {
-            (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", error.to_string())
-        }
-        couch::Error::Nonsense(_) => (StatusCode::BAD_GATEWAY, "bad_gateway", error.to_string()),
-        couch::Error::Request(_) => (StatusCode::BAD_REQUEST, "bad_request", error.to_string()),
+        couch::Error::Body(_) | couch::Error::At(..) => gateway_timeout(error.to_string()),
+        couch::Error::Nonsense(_) => bad_gateway(error.to_string()),
+        couch::Error::Request(_) => bad_request(error.to_string()),
     }
 }
 
-fn storage_answer(id: &str, error: &storage::Error) -> (StatusCode, &'static str, String) {
+fn storage_answer(id: &str, error: &storage::Error) -> Answer {
     use storage::Kind;
     let code = error.status().map(|status| format!(" ({})", status.as_u16())).unwrap_or_default();
     match error.kind() {
         Kind::Missing => {
             (StatusCode::NOT_FOUND, "not_found", format!("the attachment is gone from storage {id}{code}"))
         }
-        Kind::Passing => {
-            (StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", format!("storage {id} cannot be used now{code}"))
-        }
-        Kind::Refused => (StatusCode::BAD_GATEWAY, "bad_gateway", format!("storage {id} refused{code}")),
-        Kind::Settings => {
-            (StatusCode::BAD_GATEWAY, "bad_gateway", format!("storage {id} has settings that cannot be used: {error}"))
-        }
-        Kind::Location => {
-            (StatusCode::BAD_GATEWAY, "bad_gateway", format!("the pointer into storage {id} cannot be understood"))
-        }
-        Kind::Interrupted => (StatusCode::BAD_REQUEST, "bad_request", "the body broke off".to_owned()),
+        Kind::Passing => gateway_timeout(format!("storage {id} cannot be used now{code}")),
+        Kind::Refused => bad_gateway(format!("storage {id} refused{code}")),
+        Kind::Settings => bad_gateway(format!("storage {id} has settings that cannot be used: {error}")),
+        Kind::Location => bad_gateway(format!("the pointer into storage {id} cannot be understood")),
+        Kind::Interrupted => bad_request("the body broke off"),
         Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "attachment_too_large", "the body is too large".to_owned()),
     }
 }
@@ -192,7 +199,7 @@ impl From<couch::Fault> for Error {
         let error = match fault {
             couch::Fault::TooLarge => TooLarge.into(),
             couch::Fault::Pointers => {
-                return Self::refused(StatusCode::BAD_GATEWAY, "bad_gateway", fault.to_string());
+                return Self::bad_gateway(fault.to_string());
             }
             couch::Fault::Order | couch::Fault::Cut => fault.into(),
         };

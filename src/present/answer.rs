@@ -35,7 +35,7 @@ pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) 
     }
     if kind != Kind::Other && view.terms.wishes.unclear {
         let reason = "the request says in a form that cannot be read what is wanted of attachments";
-        return Err(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason));
+        return Err(Error::bad_request(reason));
     }
     let (mut head, upstream) = answer.into_parts();
     let headers = &mut head.headers;

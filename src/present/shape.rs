@@ -1,6 +1,5 @@
 //! What was asked for, and the form in which CouchDB answers.
 
-use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use stowage_couch::{Path, Step};
 use stowage_http::body::Body;
@@ -63,7 +62,7 @@ pub(super) enum Shape {
 impl Shape {
     /// Reads it from the head of an answer.
     pub(super) fn of(headers: &HeaderMap, kind: Kind) -> Result<Self, Error> {
-        let unreadable = || refused("CouchDB's answer has a Content-Type that cannot be read");
+        let unreadable = || Error::bad_gateway("CouchDB's answer has a Content-Type that cannot be read");
         let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(Self::Json) };
         let content_type = content_type.to_str().map_err(|_| unreadable())?;
         let essence = essence(content_type);
@@ -94,10 +93,6 @@ pub(super) fn unpacked(headers: &mut HeaderMap, upstream: Body) -> Result<Body, 
             headers.remove(CONTENT_LENGTH);
             Ok(Body::boxed(Gunzip::strict(upstream)))
         }
-        _ => Err(refused("CouchDB's answer is packed although nobody asked for that")),
+        _ => Err(Error::bad_gateway("CouchDB's answer is packed although nobody asked for that")),
     }
-}
-
-fn refused(reason: &'static str) -> Error {
-    Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason)
 }

@@ -1,6 +1,5 @@
 //! The revisions that requests name.
 
-use http::StatusCode;
 use http::header::{HeaderMap, IF_MATCH};
 use stowage_couch::canonical;
 use stowage_http::target::{encode, query_value};
@@ -23,8 +22,7 @@ pub(crate) fn rev_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<
     let (query, header) = (query.map(read), header.map(read));
     match (query, header) {
         (Some(query), Some(header)) if query != header => {
-            let reason = "Document rev and etag have different values";
-            Err(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason.to_owned()))
+            Err(Error::bad_request("Document rev and etag have different values"))
         }
         (query, header) => Ok(query.or(header)),
     }

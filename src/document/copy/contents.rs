@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::StatusCode;
 use http_body_util::BodyExt;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
@@ -24,6 +23,7 @@ use crate::plan::Decision;
 use crate::pointer::{self, Pointer, objects};
 use crate::record::about;
 use crate::router::Operation;
+use crate::upstream::answer::conflict;
 use crate::upstream::read::{Answer, read};
 use crate::upstream::revision::rev_query;
 
@@ -81,7 +81,7 @@ impl Copy {
         }
         let query = format!("{}&attachments=true", rev_query(self.source.rev().as_deref()));
         let Answer::Found(whole, _) = read(&self.from.path, &query, &self.caller).await? else {
-            return Err(Error::refused(StatusCode::CONFLICT, "conflict", "Document update conflict."));
+            return Err(conflict());
         };
         let whole = whole.object(NATIVE).unwrap_or_default();
         for name in whole.keys() {

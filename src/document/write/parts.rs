@@ -207,7 +207,7 @@ impl std::error::Error for Unfit {
 
 impl From<Unfit> for Error {
     fn from(unfit: Unfit) -> Self {
-        Self::refused(StatusCode::BAD_REQUEST, "bad_request", unfit.to_string())
+        Self::bad_request(unfit.to_string())
     }
 }
 

@@ -46,7 +46,7 @@ impl Edit {
                 true => "Document rev from request body and query string have different values",
                 false => "Document rev and etag have different values",
             };
-            return Err(refused("bad_request", reason));
+            return Err(Error::bad_request(reason));
         }
         let named = named.map(|named| named.rev);
         match (replicated, history.is_empty()) {
@@ -54,19 +54,19 @@ impl Edit {
             (true, false) => Ok(Self::Replicated(history)),
             (true, true) => named.map(|named| Self::Replicated(vec![named])).ok_or_else(|| {
                 let reason = "When `new_edits: false`, the document needs `_rev` or `_revisions` specified";
-                refused("bad_request", reason)
+                Error::bad_request(reason)
             }),
         }
     }
 }
 
 fn rev(raw: &RawValue) -> Result<String, Error> {
-    text(raw).and_then(|rev| canonical(&rev)).ok_or_else(|| refused("bad_request", "Invalid rev format"))
+    text(raw).and_then(|rev| canonical(&rev)).ok_or_else(|| Error::bad_request("Invalid rev format"))
 }
 
 /// The revisions of `_revisions`, the newest first.
 fn history(raw: &RawValue) -> Result<Vec<String>, Error> {
-    let wrong = |reason| refused("doc_validation", reason);
+    let wrong = |reason: &str| Error::refused(StatusCode::BAD_REQUEST, "doc_validation", reason);
     let said = Document::parse(raw.get().as_bytes()).map_err(|_| wrong("Bad special document member: _revisions"))?;
     let start = said.raw("start").and_then(|start| start.get().parse::<i128>().ok());
     let start = start.ok_or_else(|| wrong("_revisions.start isn't an integer."))?;
@@ -89,10 +89,6 @@ fn text(raw: &RawValue) -> Option<String> {
         Ok(text) => Some(text),
         Err(_) => String::from_utf8(serde_json::from_str(raw.get()).ok()?).ok(),
     }
-}
-
-fn refused(word: &'static str, reason: &'static str) -> Error {
-    Error::refused(StatusCode::BAD_REQUEST, word, reason)
 }
 
 #[cfg(test)]

@@ -244,7 +244,7 @@ fn id(document: &Document) -> Result<String, Error> {
 /// CouchDB's word for a text that is no object, or no JSON at all.
 pub(super) fn no_object(text: &[u8], reason: &'static str) -> Error {
     let is_json = serde_json::from_slice::<&RawValue>(text).is_ok();
-    Error::refused(StatusCode::BAD_REQUEST, "bad_request", if is_json { reason } else { "invalid UTF-8 JSON" })
+    Error::bad_request(if is_json { reason } else { "invalid UTF-8 JSON" })
 }
 
 /// CouchDB takes a stub only for the attachment of the same generation, where it names one. Entries of KAZOO's have none.

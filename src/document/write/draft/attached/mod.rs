@@ -56,7 +56,8 @@ pub(in crate::document::write) struct Follows {
 pub(in crate::document::write) fn read(document: &Document, follows: bool) -> Result<Vec<Attached>, Error> {
     let Some(raw) = document.raw(MEMBER) else { return Ok(Vec::new()) };
     let Ok(entries) = serde_json::from_str::<IndexMap<String, &RawValue>>(raw.get()) else {
-        return Err(refused("doc_validation", format!("Bad special document member: {MEMBER}")));
+        let reason = format!("Bad special document member: {MEMBER}");
+        return Err(Error::refused(StatusCode::BAD_REQUEST, "doc_validation", reason));
     };
     let mut attached = Vec::with_capacity(entries.len());
     for (name, raw) in entries {
@@ -68,7 +69,7 @@ pub(in crate::document::write) fn read(document: &Document, follows: bool) -> Re
         None => Ok(attached),
         Some(one) => {
             let reason = format!("Attachment name '{}' starts with prohibited character '_'", one.name);
-            Err(refused("bad_request", reason))
+            Err(Error::bad_request(reason))
         }
     }
 }
@@ -88,7 +89,7 @@ impl Entry<'_> {
             Content::Follows(self.follows(may_follow)?)
         } else {
             let data = self.get("data").and_then(decode);
-            let invalid = || refused("bad_request", format!("Invalid attachment data for {}", self.name));
+            let invalid = || Error::bad_request(format!("Invalid attachment data for {}", self.name));
             Content::Data(data.ok_or_else(invalid)?.into())
         };
         let is_stub = matches!(content, Content::Stub);
@@ -114,7 +115,7 @@ impl Entry<'_> {
     fn follows(&self, may_follow: bool) -> Result<Follows, Error> {
         if !may_follow {
             let reason = format!("Attachment {} is said to follow, and the request has no parts", self.name);
-            return Err(refused("bad_request", reason));
+            return Err(Error::bad_request(reason));
         }
         let length = |key: &str| self.get(key).map(|said| self.length(key, said)).transpose();
         let gzip = match self.get("encoding") {
@@ -149,7 +150,7 @@ impl Entry<'_> {
     }
 
     fn wrong(&self, key: &str) -> Error {
-        refused("bad_request", format!("Invalid {key} for attachment {}", self.name))
+        Error::bad_request(format!("Invalid {key} for attachment {}", self.name))
     }
 }
 
@@ -168,10 +169,6 @@ fn decode(raw: &str) -> Option<Vec<u8>> {
         Some(_) => erlang(serde_json::from_str::<String>(raw).ok()?.as_bytes()),
         None => erlang(&serde_json::from_str::<Vec<u8>>(raw).ok()?),
     }
-}
-
-fn refused(word: &'static str, reason: String) -> Error {
-    Error::refused(StatusCode::BAD_REQUEST, word, reason)
 }
 
 /// CouchDB's own attachments.
