@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 use stowage_http::body::Body;
 use stowage_http::method::take_override;
 
@@ -41,7 +41,7 @@ pub async fn handle(gateway: Arc<Gateway>, mut exchange: Exchange) -> Answered {
         Route::Database(database, operation) => {
             Box::pin(within(Arc::clone(&gateway), *database, operation, exchange)).await
         }
-        Route::Malformed => ("attachment", Err(malformed())),
+        Route::Malformed => ("attachment", Err(Error::bad_request("invalid_url_encoding"))),
         Route::Attachment(target, operation) => {
             let about = about(&target, operation);
             let (route, outcome) = attachment(Arc::clone(&gateway), target, operation, exchange).await;
@@ -80,11 +80,11 @@ async fn document(
             Err(error) => ("forward", Err(error)),
         },
         // Each in a box of its own: a read is not to carry a write along.
-        DocumentOperation::Put => Box::pin(write::put(gateway, target, exchange)).await,
+        DocumentOperation::Put => write::labelled(Box::pin(write::put(gateway, target, exchange)).await),
         DocumentOperation::Delete => Box::pin(delete_document(gateway, target, exchange)).await,
         DocumentOperation::Copy => Box::pin(copy_document(gateway, target, exchange)).await,
         DocumentOperation::Other if *exchange.request.method() == Method::POST => {
-            write::form(gateway, target, exchange).await
+            write::labelled(Box::pin(write::form(gateway, target, exchange)).await)
         }
         DocumentOperation::Other => shown(gateway, target.database, Kind::Other, "forward", exchange).await,
     }
@@ -97,8 +97,8 @@ async fn within(
     exchange: Exchange,
 ) -> (&'static str, Result<Response<Body>, Error>) {
     match operation {
-        DatabaseOperation::Post => Box::pin(write::post(gateway, database, exchange)).await,
-        DatabaseOperation::BulkDocs => Box::pin(write::bulk_docs(gateway, database, exchange)).await,
+        DatabaseOperation::Post => write::labelled(Box::pin(write::post(gateway, database, exchange)).await),
+        DatabaseOperation::BulkDocs => write::labelled(Box::pin(write::bulk_docs(gateway, database, exchange)).await),
         DatabaseOperation::BulkGet => shown(gateway, database, Kind::BulkGet, "document", exchange).await,
         DatabaseOperation::List(list) => {
             let asks = present::asks_for_documents(list, &exchange.request);
@@ -147,8 +147,4 @@ async fn attachment(
             ("attachment_delete", in_time(limit, &activity, Box::pin(delete::delete(gateway, *target, exchange))).await)
         }
     }
-}
-
-fn malformed() -> Error {
-    Error::refused(StatusCode::BAD_REQUEST, "bad_request", "invalid_url_encoding".to_owned())
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, REFERER};
-use http::{Method, StatusCode, request};
+use http::{Method, request};
 use multer::Multipart;
 use serde_json::json;
 use stowage_couch::Document;
@@ -20,52 +20,50 @@ use stowage_http::forwarded::base;
 use super::body::{Held, Taken, take};
 use super::draft::attached::MEMBER;
 use super::single::{Source, as_json, single};
-use super::{Rules, TOUCHED, Told, UNTOUCHED, Writer, too_long, unread};
+use super::{TOUCHED, Told, Writer, begin, too_long, unread};
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::exchange::deadline::{hear, in_time};
 use crate::gateway::Gateway;
 use crate::object::OCTETS;
 use crate::pointer;
 use crate::router::DocumentTarget;
+use crate::upstream::Home;
 use crate::upstream::answer::{conflict, relay};
-use crate::upstream::forward::forward;
 use crate::upstream::read::Answer;
 use crate::upstream::revision::rev_query;
 
-/// Takes a form where attachments may go elsewhere; what is no form, and all else, is CouchDB's.
-pub(super) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {
-    let rules = Rules::of(&gateway, &target.database).await?;
-    let kind = exchange.request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.starts_with("multipart/form-data") || !rules.home.may_be_outside() {
-        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
-    }
-    let boundary = multer::parse_boundary(kind);
-    let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
-    hear(limit, &mut exchange);
-    let writer = Writer::new(gateway, target.database.clone(), rules, &exchange);
-    let (head, body) = exchange.request.into_parts();
-    let answering = async {
+/// `POST /db/doc`, where CouchDB takes a browser's form; what is no form, and all else, is CouchDB's.
+pub(crate) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Told {
+    let is_form = |home: &Home, headers: &HeaderMap| {
+        home.may_be_outside() && media_type(headers).starts_with("multipart/form-data")
+    };
+    let database = target.database.clone();
+    let write = |writer: Writer, head: request::Parts, body| async move {
+        let boundary = multer::parse_boundary(media_type(&head.headers));
         let refusal = match (same_site(&head.headers), boundary) {
             (Ok(()), Ok(boundary)) => return Box::pin(save(writer, target, head, body, boundary)).await,
             (Err(error), _) => error,
-            (Ok(()), Err(_)) => malformed("Content-Type has no boundary"),
+            (Ok(()), Err(_)) => Error::bad_request("Content-Type has no boundary"),
         };
         writer.refuse(refusal).await
     };
-    in_time(limit, &activity, Box::pin(answering)).await
+    begin(gateway, database, exchange, true, is_form, write).await
+}
+
+fn media_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
 }
 
 /// A page of another site must not send its reader's rights along (`couch_httpd:validate_referer/1`).
 fn same_site(headers: &HeaderMap) -> Result<(), Error> {
     let Some(referer) = headers.get(REFERER).and_then(|value| value.to_str().ok()) else {
-        return Err(malformed("Referer header required."));
+        return Err(Error::bad_request("Referer header required."));
     };
     let host_of = |url: &str| Some(url.split_once("://")?.1.split(['/', '?', '#']).next()?.to_owned());
     let asked = base(headers).and_then(|base| host_of(&base));
     match host_of(referer) {
         Some(host) if Some(&host) == asked.as_ref() => Ok(()),
-        _ => Err(malformed("Referer header must match host.")),
+        _ => Err(Error::bad_request("Referer header must match host.")),
     }
 }
 
@@ -75,12 +73,12 @@ async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body
         Taken::Long(_) => return Err(too_long()),
     };
     let Ok(form) = Form::read(held.bytes.clone(), boundary).await else {
-        return writer.refuse(malformed("Invalid multipart/form-data")).await;
+        return writer.refuse(Error::bad_request("Invalid multipart/form-data")).await;
     };
     let mut document = match (form.document, form.rev) {
         (Some(text), _) => match Document::parse(&text) {
             Ok(document) => document,
-            Err(_) => return writer.refuse(malformed("invalid_json")).await,
+            Err(_) => return writer.refuse(Error::bad_request("invalid_json")).await,
         },
         (None, Some(rev)) => {
             let query = rev_query(Some(&rev));
@@ -90,14 +88,14 @@ async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body
                 Answer::Refused(answer) => return Ok((TOUCHED, relay(answer))),
             }
         }
-        (None, None) => return writer.refuse(malformed("the form has neither _doc nor _rev")).await,
+        (None, None) => return writer.refuse(Error::bad_request("the form has neither _doc nor _rev")).await,
     };
     let mut attachments = document.object(MEMBER).unwrap_or_default();
     let names: Vec<String> = form.files.iter().map(|file| file.name.clone()).collect();
     for File { name, kind, data } in form.files {
         if name.starts_with('_') {
             let reason = format!("Attachment name '{name}' starts with prohibited character '_'");
-            return writer.refuse(malformed(&reason)).await;
+            return writer.refuse(Error::bad_request(reason)).await;
         }
         attachments.set(&name, &json!({ "content_type": kind, "data": STANDARD.encode(data) }))?;
         pointer::remove(&mut document, &name)?;
@@ -143,8 +141,4 @@ impl Form {
         }
         Ok(form)
     }
-}
-
-fn malformed(reason: &str) -> Error {
-    Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason)
 }

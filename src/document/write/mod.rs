@@ -20,18 +20,19 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, StatusCode, request};
+use http::{Method, Request, Response, request};
 use http_body::Body as _;
 use stowage_base::activity::Activity;
 use stowage_base::log::RequestId;
 use stowage_couch::{Couch, Finder, Text};
-use stowage_http::body::{Body, BoxError, ClientGone, cause};
+use stowage_http::body::{Body, BoxError, ClientGone, TooLarge, cause};
 use stowage_http::gzip::Gunzip;
 
 use crate::error::Error;
+use crate::exchange::deadline::{hear, in_time};
 use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
-use crate::router::{Database, DocumentTarget};
+use crate::router::Database;
 use crate::upstream::Home;
 use crate::upstream::answer::relay;
 use crate::upstream::forward::forward;
@@ -39,46 +40,15 @@ use base::Base;
 use body::{Held, Taken, scanned, take};
 use draft::Draft;
 
+pub(crate) use bulk::bulk_docs;
+pub(crate) use form::post as form;
+pub(crate) use single::{post, put};
+
 /// The answer, and whether the gateway did something to the document: the metrics' label of the route.
 type Told = Result<(&'static str, Response<Body>), Error>;
 
-/// `PUT /db/doc`, as JSON or as multipart/related.
-pub(crate) async fn put(
-    gateway: Arc<Gateway>,
-    target: DocumentTarget,
-    exchange: Exchange,
-) -> (&'static str, Result<Response<Body>, Error>) {
-    labelled(Box::pin(single::put(gateway, target, exchange)).await)
-}
-
-/// `POST /db`: a document that says its own id, or none.
-pub(crate) async fn post(
-    gateway: Arc<Gateway>,
-    database: Database,
-    exchange: Exchange,
-) -> (&'static str, Result<Response<Body>, Error>) {
-    labelled(Box::pin(single::post(gateway, database, exchange)).await)
-}
-
-/// `POST /db/_bulk_docs`.
-pub(crate) async fn bulk_docs(
-    gateway: Arc<Gateway>,
-    database: Database,
-    exchange: Exchange,
-) -> (&'static str, Result<Response<Body>, Error>) {
-    labelled(Box::pin(bulk::bulk_docs(gateway, database, exchange)).await)
-}
-
-/// `POST /db/doc`, where CouchDB takes a browser's form with files in it.
-pub(crate) async fn form(
-    gateway: Arc<Gateway>,
-    target: DocumentTarget,
-    exchange: Exchange,
-) -> (&'static str, Result<Response<Body>, Error>) {
-    labelled(Box::pin(form::post(gateway, target, exchange)).await)
-}
-
-fn labelled(told: Told) -> (&'static str, Result<Response<Body>, Error>) {
+/// What a write is counted as, and its answer.
+pub(crate) fn labelled(told: Told) -> (&'static str, Result<Response<Body>, Error>) {
     match told {
         Ok((label, answer)) => (label, Ok(answer)),
         Err(error) => (TOUCHED, Err(error)),
@@ -97,32 +67,37 @@ struct Writer {
     deletes: bool,
 }
 
-/// What holds for a database.
-struct Rules {
-    home: Home,
-    deletes: bool,
-}
-
-impl Rules {
-    async fn of(gateway: &Gateway, database: &Database) -> Result<Self, Error> {
-        let home = gateway.homes.of(database).await?;
-        let deletes = home.plan.may_delete(database.class, &database.name);
-        Ok(Self { home, deletes })
+/// Takes a write apart that is the gateway's business; any other goes on to CouchDB as it came. `concerns` says whether its
+/// form is one that has to be looked at.
+async fn begin<F>(
+    gateway: Arc<Gateway>,
+    database: Database,
+    mut exchange: Exchange,
+    has_deadline: bool,
+    concerns: impl FnOnce(&Home, &HeaderMap) -> bool + Send,
+    write: impl FnOnce(Writer, request::Parts, Body) -> F + Send,
+) -> Told
+where
+    F: Future<Output = Told> + Send,
+{
+    let home = gateway.homes.of(&database).await?;
+    let deletes = home.plan.may_delete(database.class, &database.name);
+    if !(home.may_be_outside() || deletes) || !concerns(&home, exchange.request.headers()) {
+        return Ok((UNTOUCHED, forward(&gateway.homes, &home.couch, exchange).await?));
     }
-
-    /// Whether documents of the database have to be looked at.
-    fn look(&self) -> bool {
-        self.home.may_be_outside() || self.deletes
+    let limit = gateway.timeouts.answer;
+    if has_deadline {
+        hear(limit, &mut exchange);
     }
+    let Exchange { request, id, activity } = exchange;
+    let (head, body) = request.into_parts();
+    let headers = head.headers.clone();
+    let writer = Writer { gateway, database, home, headers, activity: activity.clone(), id, deletes };
+    let writing = Box::pin(write(writer, head, body));
+    if has_deadline { in_time(limit, &activity, writing).await } else { writing.await }
 }
 
 impl Writer {
-    fn new(gateway: Arc<Gateway>, database: Database, rules: Rules, exchange: &Exchange) -> Self {
-        let Rules { home, deletes } = rules;
-        let (headers, activity) = (exchange.request.headers().clone(), exchange.activity.clone());
-        Self { gateway, database, home, headers, activity, id: exchange.id, deletes }
-    }
-
     /// In whose name CouchDB is asked.
     fn requester(&self) -> Requester<'_> {
         Requester::new(&self.headers, &self.activity, self.id)
@@ -215,12 +190,11 @@ fn unread(error: BoxError) -> Error {
     if cause::<ClientGone>(&*error).is_some() {
         return Error::from(stowage_couch::Error::Body(error));
     }
-    Error::refused(StatusCode::BAD_REQUEST, "bad_request", "Request body is not properly gzipped.")
+    Error::bad_request("Request body is not properly gzipped.")
 }
 
 fn too_long() -> Error {
-    let reason = "the document is larger than limits.document_bytes";
-    Error::refused(StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", reason)
+    stowage_couch::Error::Body(TooLarge.into()).into()
 }
 
 /// The request went on as it came.

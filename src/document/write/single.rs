@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use http::{StatusCode, request};
+use http::request;
 use stowage_couch::{Couch, Text};
 use stowage_http::body::Body;
 use stowage_http::multipart::boundary;
@@ -18,41 +18,30 @@ use super::draft::edit::NamedRev;
 use super::draft::{Draft, Named, Place};
 use super::parts::{Following, Related};
 use super::store::Parts;
-use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
+use super::{Input, TOUCHED, Told, UNTOUCHED, Writer, begin, is_json};
 use crate::attachment::copy::Verdict;
 use crate::commit::cleanup::remove_unnamed;
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
 use crate::exchange::Exchange;
-use crate::exchange::deadline::{hear, in_time};
 use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::router::{Database, DocumentTarget};
 use crate::upstream::answer::conflict;
-use crate::upstream::forward::forward;
 use crate::upstream::revision::rev_of;
 
-/// Writes the document that the target names.
-pub(super) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, mut exchange: Exchange) -> Told {
-    let rules = Rules::of(&gateway, &target.database).await?;
-    if !rules.look() {
-        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
-    }
-    let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
-    hear(limit, &mut exchange);
-    let writer = Writer::new(gateway, target.database.clone(), rules, &exchange);
-    let (head, body) = exchange.request.into_parts();
-    in_time(limit, &activity, Box::pin(read(writer, target, head, body))).await
+/// `PUT /db/doc`, as JSON or as multipart/related.
+pub(crate) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Told {
+    let database = target.database.clone();
+    let write = |writer, head, body| read(writer, target, head, body);
+    begin(gateway, database, exchange, true, |_, _| true, write).await
 }
 
 async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body) -> Told {
     match related(&head) {
         None => Box::pin(json(writer, Some(target), head, body)).await,
-        Some(None) => {
-            let reason = "Content-Type has no boundary";
-            writer.refuse(Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason)).await
-        }
+        Some(None) => writer.refuse(Error::bad_request("Content-Type has no boundary")).await,
         Some(Some(boundary)) => match Related::open(&writer.gateway, body, &boundary).await {
             Ok((held, related)) => {
                 let source = Source::Related(related, held.share.is_some());
@@ -63,17 +52,10 @@ async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body
     }
 }
 
-/// Writes the document that the body names, or a new one.
-pub(super) async fn post(gateway: Arc<Gateway>, database: Database, mut exchange: Exchange) -> Told {
-    let rules = Rules::of(&gateway, &database).await?;
-    if !rules.look() || !is_json(exchange.request.headers()) {
-        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
-    }
-    let (limit, activity) = (gateway.timeouts.answer, exchange.activity.clone());
-    hear(limit, &mut exchange);
-    let writer = Writer::new(gateway, database, rules, &exchange);
-    let (head, body) = exchange.request.into_parts();
-    in_time(limit, &activity, Box::pin(json(writer, None, head, body))).await
+/// `POST /db`: a document that says its own id, or none.
+pub(crate) async fn post(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
+    let write = |writer, head, body| json(writer, None, head, body);
+    begin(gateway, database, exchange, true, |_, headers| is_json(headers), write).await
 }
 
 /// The boundary, if there is one, where CouchDB takes a request for multipart/related.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use http::{StatusCode, request};
+use http::request;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 use stowage_couch::{Couch, Text};
@@ -20,7 +20,7 @@ use super::draft::edit::Edit;
 use super::draft::{Draft, Named, Place, no_object};
 use super::single::as_json;
 use super::store::Turns;
-use super::{Input, Rules, TOUCHED, Told, UNTOUCHED, Writer, is_json};
+use super::{Input, TOUCHED, Told, UNTOUCHED, Writer, begin, is_json};
 use crate::attachment::copy::Copying;
 use crate::error::Error;
 use crate::exchange::Exchange;
@@ -28,18 +28,15 @@ use crate::gateway::Gateway;
 use crate::object::unsaved::Unsaved;
 use crate::router::Database;
 use crate::upstream::answer::conflict;
-use crate::upstream::forward::forward;
 use commits::{Batch, Group, One, send};
 use rows::Answers;
 
-/// Writes the documents of the request.
-pub(super) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
-    let rules = Rules::of(&gateway, &database).await?;
-    if !rules.look() || !is_json(exchange.request.headers()) {
-        return Ok((UNTOUCHED, forward(&gateway.homes, &rules.home.couch, exchange).await?));
-    }
-    let writer = Writer::new(gateway, database, rules, &exchange);
-    let (head, body) = exchange.request.into_parts();
+/// `POST /db/_bulk_docs`.
+pub(crate) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
+    begin(gateway, database, exchange, false, |_, headers| is_json(headers), read).await
+}
+
+async fn read(writer: Writer, head: request::Parts, body: Body) -> Told {
     let (head, held) = match writer.take(head, body, Text::Bulk).await? {
         Input::Whole(head, held) => (head, held),
         Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
@@ -64,16 +61,16 @@ struct Bulk<'a> {
 
 impl<'a> Bulk<'a> {
     fn read(writer: &Writer, bytes: &'a [u8]) -> Result<(Self, Vec<Draft>), Error> {
-        let wrong = |reason| Error::refused(StatusCode::BAD_REQUEST, "bad_request", reason);
         let members = serde_json::from_slice::<IndexMap<String, &'a RawValue>>(bytes);
         let members = members.map_err(|_| no_object(bytes, "Request body must be a JSON object"))?;
-        let documents = members.get("docs").ok_or_else(|| wrong("POST body must include `docs` parameter."))?;
+        let documents =
+            members.get("docs").ok_or_else(|| Error::bad_request("POST body must include `docs` parameter."))?;
         let documents = serde_json::from_str::<Vec<&'a RawValue>>(documents.get());
-        let documents = documents.map_err(|_| wrong("`docs` parameter must be an array."))?;
+        let documents = documents.map_err(|_| Error::bad_request("`docs` parameter must be an array."))?;
         let replicated = match members.get("new_edits").map(|member| member.get()) {
             None | Some("true") => false,
             Some("false") => true,
-            Some(_) => return Err(wrong("`new_edits` parameter must be a boolean.")),
+            Some(_) => return Err(Error::bad_request("`new_edits` parameter must be a boolean.")),
         };
         let named = || Named { replicated, ..Named::default() };
         let read = |text: &&RawValue| Draft::read(writer, text.get().as_bytes(), named());
