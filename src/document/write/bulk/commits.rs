@@ -50,14 +50,7 @@ pub(super) struct One {
     pub(super) dropped: Option<Dropped>,
 }
 
-/// What became of one document.
-enum Became {
-    Saved,
-    Refused,
-    Unknown,
-}
-
-type After = Vec<(Caller, One, Became)>;
+type After = Vec<(Caller, One, Verdict)>;
 
 /// Saves the documents and answers.
 pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Result<Response<Body>, Error> {
@@ -76,32 +69,32 @@ impl Batch {
         let mut own = !answers.rows.is_empty();
         let mut after = After::new();
         for Group { caller, body, ones } in groups {
-            let (became, told) = match caller.write(&head, &body).await {
+            let (became, said) = match caller.write(&head, &body).await {
                 Ok(save) if save.head.status.is_success() => match judged(&save.body, &ones, replicated) {
                     Some((rows, became)) => {
                         answers.rows.extend(rows);
                         answers.take(save.head, save.body);
                         (became, None)
                     }
-                    None => (Fates::All(Became::Unknown), Some(Told::Error(nonsense()))),
+                    None => (vec![Verdict::Unknown; ones.len()], Some(Err(nonsense()))),
                 },
                 Ok(save) => {
-                    let became = if save.head.status.is_server_error() { Became::Unknown } else { Became::Refused };
-                    (Fates::All(became), Some(Told::Answer(save)))
+                    let became = if save.head.status.is_server_error() { Verdict::Unknown } else { Verdict::Refused };
+                    (vec![became; ones.len()], Some(Ok(save)))
                 }
-                Err(error) if never_left(&error) => (Fates::All(Became::Refused), Some(Told::Error(error))),
-                Err(error) => (Fates::All(Became::Unknown), Some(Told::Error(error))),
+                Err(error) if never_left(&error) => (vec![Verdict::Refused; ones.len()], Some(Err(error))),
+                Err(error) => (vec![Verdict::Unknown; ones.len()], Some(Err(error))),
             };
             let places: Vec<_> = ones.iter().map(|one| (one.place, one.target.document.clone())).collect();
             after.extend(ones.into_iter().zip(became).map(|(one, became)| (caller.clone(), one, became)));
-            let Some(told) = told else { continue };
+            let Some(said) = said else { continue };
             if answers.is_empty() {
                 // Nothing was saved: what is left is not sent, and its objects go as they are dropped.
-                return (told.whole(), after);
+                return (whole(said), after);
             }
             own = true;
             for (place, id) in places {
-                match told.row(&id) {
+                match row_of(&said, &id) {
                     Ok(row) => answers.rows.push((place, row)),
                     Err(error) => return (Err(error), after),
                 }
@@ -111,52 +104,28 @@ impl Batch {
     }
 }
 
-/// What CouchDB said to a whole group, if anything.
-enum Told {
-    Answer(couch::Save),
-    Error(couch::Error),
+/// What CouchDB said to a whole group, or why it said nothing.
+type Said = Result<couch::Save, couch::Error>;
+
+/// The answer to a request of which nothing else was saved.
+fn whole(said: Said) -> Result<Response<Body>, Error> {
+    let save = said?;
+    Ok(Response::from_parts(save.head, Body::full(save.body)))
 }
 
-impl Told {
-    fn whole(self) -> Result<Response<Body>, Error> {
-        match self {
-            Self::Answer(save) => Ok(Response::from_parts(save.head, Body::full(save.body))),
-            Self::Error(error) => Err(error.into()),
-        }
-    }
-
-    fn row(&self, id: &str) -> Result<Box<RawValue>, Error> {
-        match self {
-            Self::Answer(save) => rows::refused_with(id, &save.body),
-            Self::Error(error) => {
-                let text = error.reason();
-                let reason = format!("CouchDB did not say whether it saved the document ({text})");
-                rows::refusal(id, &Error::refused(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", reason))
-            }
+/// The row of one of the group's documents.
+fn row_of(said: &Said, id: &str) -> Result<Box<RawValue>, Error> {
+    match said {
+        Ok(save) => rows::refused_with(id, &save.body),
+        Err(error) => {
+            let text = error.reason();
+            let reason = format!("CouchDB did not say whether it saved the document ({text})");
+            rows::refusal(id, &Error::refused(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", reason))
         }
     }
 }
 
-/// The same for all documents of a group, or one each.
-enum Fates {
-    All(Became),
-    Each(std::vec::IntoIter<Became>),
-}
-
-impl Iterator for Fates {
-    type Item = Became;
-
-    fn next(&mut self) -> Option<Became> {
-        match self {
-            Self::All(Became::Unknown) => Some(Became::Unknown),
-            Self::All(Became::Refused) => Some(Became::Refused),
-            Self::All(Became::Saved) => Some(Became::Saved),
-            Self::Each(each) => each.next(),
-        }
-    }
-}
-
-type Judged = (Vec<(usize, Box<RawValue>)>, Fates);
+type Judged = (Vec<(usize, Box<RawValue>)>, Vec<Verdict>);
 
 /// Whose rows an answer has. CouchDB gives one for each document, but for replicated ones only where they were refused.
 fn judged(answer: &[u8], ones: &[One], replicated: bool) -> Option<Judged> {
@@ -167,24 +136,24 @@ fn judged(answer: &[u8], ones: &[One], replicated: bool) -> Option<Judged> {
             let mine = |row: &&Row| !row.ok && row.id == *id;
             let alike = ones.iter().filter(|other| other.target.document == *id).count();
             match rows.iter().filter(mine).count() {
-                0 => Became::Saved,
-                refused if refused == alike => Became::Refused,
+                0 => Verdict::Saved,
+                refused if refused == alike => Verdict::Refused,
                 // Several revisions of one document, and it is not said which was refused.
-                _ => Became::Unknown,
+                _ => Verdict::Unknown,
             }
         });
-        let became = became.collect::<Vec<_>>().into_iter();
+        let became = became.collect();
         let place =
             |row: &Row| ones.iter().find(|one| one.target.document == row.id).map_or(usize::MAX, |one| one.place);
         let rows = rows.into_iter().map(|row| (place(&row), row.text)).collect();
-        return Some((rows, Fates::Each(became)));
+        return Some((rows, became));
     }
     if rows.len() != ones.len() {
         return None;
     }
-    let became = rows.iter().map(|row| if row.ok { Became::Saved } else { Became::Refused }).collect::<Vec<_>>();
+    let became = rows.iter().map(|row| if row.ok { Verdict::Saved } else { Verdict::Refused }).collect();
     let rows = rows.into_iter().zip(ones).map(|(row, one)| (one.place, row.text)).collect();
-    Some((rows, Fates::Each(became.into_iter())))
+    Some((rows, became))
 }
 
 fn nonsense() -> couch::Error {
@@ -192,19 +161,15 @@ fn nonsense() -> couch::Error {
 }
 
 impl One {
-    async fn settle(self, gateway: &Gateway, caller: Caller, became: Became) {
+    async fn settle(self, gateway: &Gateway, caller: Caller, became: Verdict) {
         let Self { target, base, rev, objects, copies, dropped, .. } = self;
         for copy in copies {
-            copy.end(match became {
-                Became::Saved => Verdict::Saved,
-                Became::Refused => Verdict::Refused,
-                Became::Unknown => Verdict::Unknown,
-            });
+            copy.end(became.clone());
         }
         let saved = match became {
-            Became::Saved => true,
-            Became::Refused => false,
-            Became::Unknown => {
+            Verdict::Saved => true,
+            Verdict::Refused => false,
+            Verdict::Unknown => {
                 let Some((name, pointer)) = objects.first() else { return };
                 let attachment = target.attachment(name);
                 let entry = Entry::Object(Box::new(pointer.clone()));
