@@ -20,8 +20,8 @@ use crate::gateway::Gateway;
 use crate::object::source::Source;
 use crate::pointer::kazoo::Link;
 use crate::pointer::{Entry, Outside, Pointer};
-use crate::record::About;
-use crate::router::{Database, Target};
+use crate::record::about;
+use crate::router::{Database, Operation, Target};
 
 /// What the documents of one answer share.
 #[derive(Clone)]
@@ -144,13 +144,7 @@ impl View {
     }
 
     fn record(&self, target: &Target, error: &Error) {
-        let about = About {
-            account: target.database.account.clone(),
-            database: target.database.name.clone(),
-            document: target.document.clone(),
-            attachment: target.attachment.clone(),
-            operation: "get",
-        };
+        let about = about(target, Operation::Get { body: true });
         self.gateway.records.failed(about, error, &self.activity.id());
     }
 }
