@@ -8,7 +8,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, Heade
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use stowage_couch::{self as couch, Words, mentions_pointers};
+use stowage_couch::{self as couch, Words, accepts, mentions_pointers};
 use stowage_http::body::{Body, collect};
 use stowage_http::inspect::Recorded;
 use stowage_http::multipart::Parts;
@@ -16,7 +16,6 @@ use stowage_http::range::Exact;
 use stowage_http::written::written;
 use uuid::Uuid;
 
-use super::accept::accepts;
 use super::mixed::{Form, Mixed};
 use super::related::Related;
 use super::rows::Json;

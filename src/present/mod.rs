@@ -10,12 +10,11 @@
 //! | file | is |
 //! |---|---|
 //! | `shape`, `answer` | which form an answer of CouchDB's has; its head, and who takes its body |
-//! | `wish`, `accept` | what is wanted: queries, bodies with options, `Accept` |
+//! | `wish` | what is wanted: queries, and bodies with options |
 //! | `view` | what the documents of one answer share; opening an attachment |
 //! | `edit`, `rows` | JSON: one document, rows, feeds |
 //! | `related`, `mixed` | multipart: one document with its attachments, and many of them |
 
-mod accept;
 mod answer;
 mod edit;
 mod mixed;

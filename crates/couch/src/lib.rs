@@ -1,5 +1,6 @@
 //! CouchDB as the gateway talks to it: documents with the client's rights, plans with its own, and plain forwarding.
 
+mod accept;
 mod caller;
 mod client;
 mod document;
@@ -8,6 +9,7 @@ mod finder;
 mod rev;
 mod scan;
 
+pub use accept::accepts;
 pub use caller::{Answer, Caller, Save, is_deleted};
 pub use client::{Couch, DocumentPath};
 pub use document::{Document, NotADocument};

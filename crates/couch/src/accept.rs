@@ -4,7 +4,8 @@ use http::header::{ACCEPT, HeaderMap};
 
 /// Whether the client takes a media type, as CouchDB sees it (`mochiweb_request:accepts_content_type`): without an `Accept` it
 /// takes everything.
-pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+#[must_use]
+pub fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     if values.peek().is_none() {
         return true;
