@@ -45,10 +45,14 @@ mod tests {
             (Some("multipart/related"), true),
             (Some("multipart/*;q=0.5"), true),
             (Some("application/json, */*;q=0.1"), true),
+            (Some("application/json, */*"), true),
+            (Some("application/json, multipart/related;q=0.5"), true),
             (Some("application/json"), false),
             (Some("multipart/mixed"), false),
             (Some("*/*;q=0"), false),
             (Some("*/*, multipart/related;q=0"), false),
+            (Some("*/*, multipart/*; q=0.0"), false),
+            (Some(""), false),
         ] {
             assert_eq!(related(accept), expected, "{accept:?}");
         }

@@ -155,9 +155,7 @@ impl Database {
     /// Saves one new edit.
     pub(crate) async fn save_one(&self, document: Document) -> Result<DocResult, Failure> {
         self.check_stubs(&document).await?;
-        let result = self.save(vec![document]).await?.pop();
-        let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
-        if result.ok { Ok(result) } else { Err(Failure::refused(&result)) }
+        saved(self.save(vec![document]).await?.pop())
     }
 
     /// Refuses a document with a stub for an attachment that its parent does not have. CouchDB refuses the whole request for
@@ -227,12 +225,19 @@ impl Database {
             return self.save_one(document).await;
         }
         let _guard = self.saving.lock().await;
-        let result = match self.next(document, Stubs::Own).await? {
+        saved(match self.next(document, Stubs::Own).await? {
             Ok(revision) => self.write(vec![revision]).await?.pop(),
             Err(refused) => Some(refused),
-        };
-        let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
-        if result.ok { Ok(result) } else { Err(Failure::refused(&result)) }
+        })
+    }
+}
+
+/// What the engine said to a document that came alone.
+pub(crate) fn saved(result: Option<DocResult>) -> Result<DocResult, Failure> {
+    match result {
+        Some(result) if result.ok => Ok(result),
+        Some(result) => Err(Failure::refused(&result)),
+        None => Err(Failure::internal("no result for a saved document")),
     }
 }
 

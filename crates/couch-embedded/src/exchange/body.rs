@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use stowage_http::body::{TooLarge, collect};
 
 use crate::exchange::answer::Failure;
 
@@ -43,28 +44,16 @@ impl RequestBody {
     ///
     /// 413 with `too_large` when it is over the limit, 400 when the client breaks off.
     pub(crate) async fn read(&mut self, too_large: impl FnOnce() -> Failure) -> Result<Bytes, Failure> {
-        let announced = self.unread.as_ref().map_or(0, |body| body.size_hint().lower());
-        if announced > self.limit {
-            return Err(too_large());
-        }
         let Some(mut body) = self.unread.take() else {
             return Ok(Bytes::new());
         };
-        // The announced length is a claim: no more than a piece of it is reserved ahead of the bytes.
-        let reserve = usize::try_from(announced.min(1024 * 1024)).unwrap_or_default();
-        let mut whole = BytesMut::with_capacity(reserve);
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Failure::bad_request("The request body broke off."))?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            if (whole.len() as u64).saturating_add(data.len() as u64) > self.limit {
-                self.unread = Some(body);
-                return Err(too_large());
+        collect(&mut body, self.limit).await.map_err(|error| {
+            if !error.is::<TooLarge>() {
+                return Failure::bad_request("The request body broke off.");
             }
-            whole.extend_from_slice(&data);
-        }
-        Ok(whole.freeze())
+            self.unread = Some(body);
+            too_large()
+        })
     }
 
     /// Throws away what a client is about to send, up to a bound.

@@ -2,7 +2,6 @@
 
 pub(crate) mod answer;
 pub(crate) mod body;
-pub(crate) mod range;
 pub(crate) mod request;
 pub(crate) mod server;
 pub(crate) mod user;

@@ -1,12 +1,14 @@
 //! A request, taken apart the way CouchDB does it, and the end of its exchange.
 
+use std::borrow::Cow;
+
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, SERVER};
 use http::request::Parts;
-use http::{HeaderName, Request, Version, header};
+use http::{HeaderName, Method, Request, Version, header};
 use hyper::body::Incoming;
 use rouchdb_core::document::Revision;
 use serde_json::Value;
-use stowage_couch::canonical;
+use stowage_couch::{accepts, canonical};
 use stowage_http::forwarded::base;
 use stowage_http::headers::names_tag;
 use stowage_http::method::overridden;
@@ -62,10 +64,9 @@ impl Exchange {
         names_tag(&self.head.headers, &format!("\"{tag}\""))
     }
 
-    /// Whether the client takes an answer of this type, as CouchDB's HTTP library has it: one match with a weight is
-    /// enough, unless the type or its group is ruled out.
+    /// Whether the client takes an answer of this type.
     pub(crate) fn accepts(&self, kind: &str) -> bool {
-        accepts(self.header(header::ACCEPT).unwrap_or("*/*"), kind)
+        accepts(&self.head.headers, kind)
     }
 
     /// Refuses a body that does not call itself JSON.
@@ -76,6 +77,26 @@ impl Exchange {
             return Ok(());
         }
         Err(Failure::content_type("Content-Type must be application/json"))
+    }
+
+    /// Refuses what is no POST of JSON.
+    pub(crate) fn require_post(&self) -> Result<(), Failure> {
+        if self.head.method != Method::POST {
+            return Err(Failure::method("POST"));
+        }
+        self.require_json()
+    }
+
+    /// The options that a POST has in its body; none of a GET.
+    pub(crate) async fn options(&mut self) -> Result<serde_json::Map<String, Value>, Failure> {
+        match self.head.method {
+            Method::GET | Method::HEAD => Ok(serde_json::Map::new()),
+            Method::POST => {
+                self.require_json()?;
+                self.object().await
+            }
+            _ => Err(Failure::method("GET,HEAD,POST")),
+        }
     }
 
     /// The body as JSON, nested as deep as the engine keeps documents.
@@ -152,27 +173,6 @@ pub(crate) fn from_json(bytes: &[u8]) -> Result<Value, Failure> {
     rouchdb_core::json::from_input(bytes, 2).map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))
 }
 
-fn accepts(accepted: &str, kind: &str) -> bool {
-    let group = kind.split_once('/').map(|(group, _)| format!("{group}/*")).unwrap_or_default();
-    let weighed = accepted.split(',').map(|one| {
-        let mut parameters = one.split(';').map(str::trim);
-        let range = parameters.next().unwrap_or_default();
-        let weight = parameters.find_map(|parameter| parameter.strip_prefix("q="));
-        (range, weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0)))
-    });
-    let mut matched = false;
-    for (range, wanted) in weighed {
-        if range == kind || range == group {
-            if !wanted {
-                return false;
-            }
-            matched = true;
-        }
-        matched |= wanted && range == "*/*";
-    }
-    matched
-}
-
 fn close(answer: &mut Answer) {
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
@@ -227,21 +227,7 @@ fn bad_escape() -> Failure {
 
 /// Decodes `%XX` and `+` once.
 pub(crate) fn decode(text: &str) -> Result<Vec<u8>, Failure> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                let high = digit().ok_or_else(bad_escape)?;
-                let low = digit().ok_or_else(bad_escape)?;
-                u8::try_from(high * 16 + low).map_err(|_| bad_escape())?
-            }
-            other => other,
-        });
-    }
-    Ok(decoded)
+    stowage_http::target::decode(text).map(Cow::into_owned).map_err(|_| bad_escape())
 }
 
 /// Encodes a name the way CouchDB writes it into `Location`: everything but letters, digits and `_.-:`.
@@ -249,29 +235,4 @@ pub(crate) fn encode(name: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b':');
     utf8_percent_encode(name, NAME).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_accepted_is_read_as_couchdb_reads_it() {
-        let cases = [
-            ("*/*", true),
-            ("multipart/related", true),
-            ("multipart/*", true),
-            ("application/json, multipart/related;q=0.5", true),
-            ("application/json, */*", true),
-            ("application/json", false),
-            ("multipart/mixed", false),
-            ("*/*, multipart/related;q=0", false),
-            ("*/*, multipart/*; q=0.0", false),
-            ("*/*;q=0", false),
-            ("", false),
-        ];
-        for (accepted, expected) in cases {
-            assert_eq!(accepts(accepted, "multipart/related"), expected, "{accepted}");
-        }
-    }
 }

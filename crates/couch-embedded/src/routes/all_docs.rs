@@ -1,6 +1,5 @@
 //! `_all_docs`.
 
-use http::Method;
 use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{AllDocsOptions, AllDocsRow, GetOptions};
 use serde_json::{Map, Value, json};
@@ -12,14 +11,7 @@ use crate::routes::database::Database;
 
 /// `/{db}/_all_docs`.
 pub(crate) async fn all_docs(database: &Database, exchange: &mut Exchange, query: &Query) -> Result<Answer, Failure> {
-    let body = match exchange.head.method {
-        Method::GET | Method::HEAD => Map::new(),
-        Method::POST => {
-            exchange.require_json()?;
-            exchange.object().await?
-        }
-        _ => return Err(Failure::method("GET,HEAD,POST")),
-    };
+    let body = exchange.options().await?;
     let wanted = Wanted { query, body };
     let options = wanted.options()?;
     let offset = if options.keys.is_some() { Value::Null } else { offset(database, &options).await?.into() };

@@ -11,13 +11,13 @@ use http::{Method, StatusCode};
 use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{AttachmentMeta, Document, GetAttachmentOptions, GetOptions, Revision};
 use serde_json::{Value, json};
+use stowage_http::range::{ByteRange, Wanted, wanted};
 
 use crate::contents::entries::{self, check_attachment_name};
 use crate::contents::json::check_id;
 use crate::contents::multipart::Multipart;
 use crate::contents::save::Presence;
 use crate::exchange::answer::{Answer, Failure, json_answer, json_headers, not_modified, set, set_etag, sized};
-use crate::exchange::range;
 use crate::exchange::request::{Exchange, Query, encode, parse_rev};
 use crate::routes::database::Database;
 
@@ -50,28 +50,29 @@ async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str, 
     if exchange.holds(tag) {
         return Ok(not_modified(tag));
     }
-    let ranges = match exchange.header(RANGE) {
-        Some(header) => range::parse(header, meta.length)?,
-        None => None,
-    };
+    let wanted = wanted(exchange.header(RANGE), meta.length);
+    if wanted == Wanted::Unsatisfiable {
+        let reason = "Requested range not satisfiable";
+        return Err(Failure::new(StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable", reason));
+    }
     let rev = document.rev.as_ref().map(Revision::to_string);
     let data = database.engine.get_attachment(id, name, GetAttachmentOptions { rev }).await?;
-    Ok(cut(Bytes::from(data), meta, ranges.as_deref()))
+    Ok(cut(Bytes::from(data), meta, &wanted))
 }
 
 /// The answer with the wanted parts of an attachment.
-fn cut(data: Bytes, meta: &AttachmentMeta, ranges: Option<&[(u64, u64)]>) -> Answer {
+fn cut(data: Bytes, meta: &AttachmentMeta, wanted: &Wanted) -> Answer {
     let total = data.len();
     let place = |value: u64| usize::try_from(value).unwrap_or(usize::MAX).min(total);
-    let part = |&(first, last): &(u64, u64)| data.slice(place(first)..place(last.saturating_add(1)));
-    let mut answer = match ranges {
-        None => sized(StatusCode::OK, data.clone()),
-        Some([range]) => {
+    let part = |range: &ByteRange| data.slice(place(range.first)..place(range.last.saturating_add(1)));
+    let mut answer = match wanted {
+        Wanted::Whole | Wanted::Unsatisfiable => sized(StatusCode::OK, data.clone()),
+        Wanted::Part(range) => {
             let mut answer = sized(StatusCode::PARTIAL_CONTENT, part(range));
             set(&mut answer, CONTENT_RANGE, &content_range(*range, total));
             answer
         }
-        Some(ranges) => {
+        Wanted::Parts(ranges) => {
             let mut parts = Multipart::new();
             for range in ranges {
                 let headers = format!(
@@ -93,8 +94,8 @@ fn cut(data: Bytes, meta: &AttachmentMeta, ranges: Option<&[(u64, u64)]>) -> Ans
     answer
 }
 
-fn content_range((first, last): (u64, u64), total: usize) -> String {
-    format!("bytes {first}-{last}/{total}")
+fn content_range(range: ByteRange, total: usize) -> String {
+    format!("bytes {}-{}/{total}", range.first, range.last)
 }
 
 /// The document that a change of an attachment builds on: the revision that is named, or nothing for a new document.

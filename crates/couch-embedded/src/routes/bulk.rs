@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{DocResult, Document, GetOptions, RevsDiffResult};
 use serde_json::{Map, Value, json};
@@ -16,16 +16,9 @@ use crate::routes::database::Database;
 use crate::routes::document::get_options;
 use crate::routes::revisions::open;
 
-fn require_post(exchange: &Exchange) -> Result<(), Failure> {
-    if exchange.head.method != Method::POST {
-        return Err(Failure::method("POST"));
-    }
-    exchange.require_json()
-}
-
 /// `/{db}/_bulk_docs`.
 pub(crate) async fn bulk_docs(database: &Database, exchange: &mut Exchange, user: &User) -> Result<Answer, Failure> {
-    require_post(exchange)?;
+    exchange.require_post()?;
     let mut members = exchange.object().await?;
     let listed = match members.get_mut("docs").map(Value::take) {
         Some(Value::Array(listed)) => listed,
@@ -90,7 +83,7 @@ fn result_json(result: DocResult) -> Value {
 
 /// `/{db}/_bulk_get`.
 pub(crate) async fn bulk_get(database: &Database, exchange: &mut Exchange, query: &Query) -> Result<Answer, Failure> {
-    require_post(exchange)?;
+    exchange.require_post()?;
     let members = exchange.object().await?;
     let Some(wanted) = members.get("docs").and_then(Value::as_array) else {
         return Err(Failure::bad_request("Missing JSON list of 'docs'."));
@@ -141,7 +134,7 @@ async fn find(database: &Database, wanted: &Value, options: &GetOptions) -> Resu
 
 /// The ids and revisions of a request, in its order, and which of them the engine does not have.
 async fn differences(database: &Database, exchange: &mut Exchange) -> Result<Vec<(String, RevsDiffResult)>, Failure> {
-    require_post(exchange)?;
+    exchange.require_post()?;
     let mut asked = HashMap::new();
     let mut order = Vec::new();
     for (id, revs) in exchange.object().await? {

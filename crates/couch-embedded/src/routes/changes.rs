@@ -7,7 +7,7 @@ use http::Method;
 use md5::{Digest as _, Md5};
 use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::ChangesStyle;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::exchange::answer::{Answer, Failure, set_etag, streamed};
 use crate::exchange::request::{Exchange, Query};
@@ -24,14 +24,7 @@ pub(crate) async fn changes(
     exchange: &mut Exchange,
     query: &Query,
 ) -> Result<Answer, Failure> {
-    let body = match exchange.head.method {
-        Method::GET | Method::HEAD => Value::Null,
-        Method::POST => {
-            exchange.require_json()?;
-            exchange.object().await?.into()
-        }
-        _ => return Err(Failure::method("GET,HEAD,POST")),
-    };
+    let body = exchange.options().await?;
     // Subscribed before anything is read: no change falls between the two.
     let notices = database.engine.subscribe();
     let wanted = wanted(database, query, &body).await?;
@@ -50,7 +43,7 @@ pub(crate) async fn changes(
     Ok(answer)
 }
 
-async fn wanted(database: &Database, query: &Query, body: &Value) -> Result<Wanted, Failure> {
+async fn wanted(database: &Database, query: &Query, body: &Map<String, Value>) -> Result<Wanted, Failure> {
     let kind = match query.get("feed").unwrap_or("normal") {
         "normal" => Kind::Normal,
         "longpoll" => Kind::Longpoll,

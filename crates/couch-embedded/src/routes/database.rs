@@ -160,10 +160,7 @@ pub(crate) fn revs_limit(exchange: &Exchange) -> Result<Answer, Failure> {
 
 /// `/{db}/_compact`, which is done when the answer comes.
 pub(crate) async fn compact(database: &Database, exchange: &Exchange, user: &User) -> Result<Answer, Failure> {
-    if exchange.head.method != Method::POST {
-        return Err(Failure::method("POST"));
-    }
-    exchange.require_json()?;
+    exchange.require_post()?;
     user.require_admin(&database.security().await?)?;
     database.engine.compact().await?;
     Ok(json_answer(StatusCode::ACCEPTED, &json!({"ok": true})))
@@ -171,10 +168,7 @@ pub(crate) async fn compact(database: &Database, exchange: &Exchange, user: &Use
 
 /// `/{db}/_ensure_full_commit`: every save has been committed already.
 pub(crate) fn ensure_full_commit(database: &Database, exchange: &Exchange) -> Result<Answer, Failure> {
-    if exchange.head.method != Method::POST {
-        return Err(Failure::method("POST"));
-    }
-    exchange.require_json()?;
+    exchange.require_post()?;
     let body = json!({"ok": true, "instance_start_time": database.created});
     Ok(json_answer(StatusCode::CREATED, &body))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::revisions;
 pub(crate) use crate::contents::json::illegal_id;
 use crate::contents::json::{check_id, parse, render};
-use crate::contents::{related, whole};
+use crate::contents::{related, save, whole};
 use crate::exchange::answer::{Answer, Failure, json_answer, not_modified, set, set_etag};
 use crate::exchange::request::{Exchange, Query, decode, encode, parse_rev};
 use crate::exchange::user::User;
@@ -99,9 +99,7 @@ async fn store_document(database: &Database, query: &Query, document: Document) 
     if !query.is_replicated() {
         return database.save_one(document).await;
     }
-    let result = database.replicate(vec![document]).await?.pop();
-    let result = result.ok_or_else(|| Failure::internal("no result for a saved document"))?;
-    if result.ok { Ok(result) } else { Err(Failure::refused(&result)) }
+    save::saved(database.replicate(vec![document]).await?.pop())
 }
 
 /// The answer to a save. `batch=ok` changes only how it looks: the save is done.

@@ -228,7 +228,10 @@ impl HttpBody for Exact {
 }
 
 #[cfg(test)]
+#[expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{Body, ByteRange, Cut, Exact, Requested, content_range, requested};
     use crate::body::collect;
 
@@ -255,6 +258,10 @@ mod tests {
             ("bytes=-0", Requested::Unsatisfiable),
             ("items=0-1", Requested::Whole),
             ("bytes=x", Requested::Whole),
+            ("bytes=x-y", Requested::Whole),
+            ("bytes=1 - 2", Requested::Whole),
+            ("bytes=-", Requested::Whole),
+            ("bytes=0-1,2048-", Requested::Unsatisfiable),
             ("bytes=", Requested::Whole),
             ("bytes=1-2,x", Requested::Whole),
             ("bytes=0-1, 9-3", Requested::Unsatisfiable),
@@ -264,10 +271,24 @@ mod tests {
             assert_eq!(requested(Some(header), 2048), expected, "{header}");
         }
         let two = vec![ByteRange { first: 0, last: 1 }, ByteRange { first: 4, last: 5 }];
-        assert_eq!(requested(Some("bytes=0-1,4-5"), 2048), Requested::Parts(two));
+        for header in ["bytes=0-1,4-5", "bytes=0-1, 4-5"] {
+            assert_eq!(requested(Some(header), 2048), Requested::Parts(two.clone()));
+        }
         assert_eq!(requested(Some("bytes=0-9"), 0), Requested::Unsatisfiable);
         assert_eq!(requested(Some("bytes=-2"), 1), Requested::Unsatisfiable);
         assert_eq!(requested(None, 2048), Requested::Whole);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cut_lies_inside(header in "(bytes=)?[-0-9, x]{0,20}", length in 0_u64..50) {
+            let parts = match requested(Some(&header), length) {
+                Requested::Part(part) => vec![part],
+                Requested::Parts(parts) => parts,
+                Requested::Whole | Requested::Unsatisfiable => Vec::new(),
+            };
+            prop_assert!(parts.iter().all(|part| part.first <= part.last && part.last < length));
+        }
     }
 
     #[test]
