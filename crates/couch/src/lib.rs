@@ -5,7 +5,6 @@ mod caller;
 mod client;
 mod document;
 mod error;
-mod finder;
 mod rev;
 mod scan;
 
@@ -14,6 +13,5 @@ pub use caller::{Answer, Caller, Save, is_deleted};
 pub use client::{Couch, DocumentPath};
 pub use document::{Document, NotADocument};
 pub use error::Error;
-pub use finder::{Finder, Text};
 pub use rev::canonical;
-pub use scan::{Event, Fault, Guard, Path, Scanner, Step, Words, mentions_pointers, unquoted};
+pub use scan::{Event, Fault, Finder, Guard, Path, Scanner, Step, Text, Words, mentions_pointers, unquoted};

@@ -4,6 +4,7 @@
 //! its `_attachments`, which CouchDB always prints last (`couch_doc:to_json_obj`): what stands in there may be inline data
 //! of any size, so it comes entry by entry and value by value. Nothing else is ever held, and nothing recurses.
 
+mod finder;
 mod guard;
 mod place;
 mod walk;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+pub use finder::{Finder, Text};
 pub use guard::Guard;
 use place::Place;
 pub use place::{Path, Step};
