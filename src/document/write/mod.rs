@@ -109,7 +109,7 @@ impl Writer {
     }
 
     /// Looks for what makes a document the gateway's business.
-    const fn finder(text: Text) -> Finder {
+    fn finder(text: Text) -> Finder {
         Finder::new(text, &["_attachments"])
     }
 

@@ -2,6 +2,8 @@
 //!
 //! The text is never taken apart: it may come in any pieces, and what is no JSON is CouchDB's to refuse.
 
+use super::walk::{Skip, Token, Walker};
+
 /// Which text it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
@@ -11,145 +13,61 @@ pub enum Text {
     Bulk,
 }
 
-/// Finds members by their names (RFC 8259), also where these are written with escapes, and never inside of strings.
-#[derive(Debug, Clone)]
-pub struct Finder {
-    names: &'static [&'static str],
-    text: Text,
-    /// Whether each of the outermost containers is an object.
-    objects: [bool; 3],
-    depth: u64,
-    /// The next string is a member's name, if it is in an object.
-    name_next: bool,
-    state: State,
-    name: Vec<u8>,
+impl Text {
+    /// What the containers that lead to the members begin with, those of the members themselves last.
+    const fn levels(self) -> &'static [u8] {
+        match self {
+            Self::Document => b"{",
+            Self::Bulk => b"{[{",
+        }
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Between,
-    /// In a string that does not matter.
-    Text,
-    TextEscape,
-    Name,
-    NameEscape,
-    /// In the digits of an escape in a name, with what they say so far.
-    Unicode {
-        digits: u8,
-        value: u32,
-    },
+/// Finds members by their names (RFC 8259), also where these are written with escapes, and never inside of strings.
+#[derive(Debug)]
+pub struct Finder {
+    names: &'static [&'static str],
+    levels: &'static [u8],
+    /// How many of the levels have been entered.
+    depth: usize,
+    walker: Walker,
 }
 
 impl Finder {
     /// Looks for members of these names.
     #[must_use]
-    pub const fn new(text: Text, names: &'static [&'static str]) -> Self {
-        let objects = [false; 3];
-        Self { names, text, objects, depth: 0, name_next: false, state: State::Between, name: Vec::new() }
+    pub fn new(text: Text, names: &'static [&'static str]) -> Self {
+        Self { names, levels: text.levels(), depth: 0, walker: Walker::behind_value() }
     }
 
     /// Whether one of the members turned up in these bytes, which follow those of the calls before.
     pub fn finds(&mut self, bytes: &[u8]) -> bool {
-        let mut rest = bytes;
-        while let Some((byte, after)) = rest.split_first() {
-            rest = after;
-            match self.state {
-                State::Between => self.structure(*byte),
-                State::Text => match byte {
-                    b'"' => self.state = State::Between,
-                    b'\\' => self.state = State::TextEscape,
-                    _ => rest = skip_text(after),
-                },
-                State::TextEscape => self.state = State::Text,
-                State::Name => match byte {
-                    b'"' => {
-                        self.state = State::Between;
-                        if self.names.iter().any(|name| name.as_bytes() == self.name) {
-                            return true;
-                        }
+        let mut next = 0;
+        loop {
+            let index = next + self.walker.idle(bytes.get(next..).unwrap_or_default());
+            let Some(byte) = bytes.get(index).copied() else { return false };
+            next = index + 1;
+            let is_object = self.depth > 0 && self.levels.get(self.depth - 1) == Some(&b'{');
+            match self.walker.eat(byte, !is_object) {
+                Token::Key if self.depth == self.levels.len() => {
+                    if self.names.iter().any(|name| self.walker.key_is(name)) {
+                        return true;
                     }
-                    b'\\' => self.state = State::NameEscape,
-                    byte => self.push(*byte),
-                },
-                State::NameEscape => self.escape(*byte),
-                State::Unicode { digits, value } => self.unicode(*byte, digits, value),
-            }
-        }
-        false
-    }
-
-    fn structure(&mut self, byte: u8) {
-        match byte {
-            b'"' if self.name_next && self.is_watched() => {
-                self.name.clear();
-                self.state = State::Name;
-                self.name_next = false;
-            }
-            b'"' => self.state = State::Text,
-            b'{' | b'[' => {
-                let index = usize::try_from(self.depth).unwrap_or(usize::MAX);
-                if let Some(object) = self.objects.get_mut(index) {
-                    *object = byte == b'{';
                 }
-                self.depth = self.depth.saturating_add(1);
-                self.name_next = byte == b'{';
+                Token::Open if self.levels.get(self.depth) == Some(&byte) => {
+                    self.depth += 1;
+                    self.walker = if byte == b'{' { Walker::in_object() } else { Walker::behind_value() };
+                }
+                Token::Open => self.walker.skip(Skip::container()),
+                Token::Close => {
+                    self.depth = self.depth.saturating_sub(1);
+                    self.walker = Walker::behind_value();
+                }
+                Token::Key | Token::KeyBegins | Token::Comma | Token::Nothing => {}
             }
-            b'}' | b']' => {
-                self.depth = self.depth.saturating_sub(1);
-                self.name_next = false;
-            }
-            b',' => self.name_next = true,
-            b':' => self.name_next = false,
-            _ => {}
-        }
-    }
-
-    /// Whether the members of the container that begins here last are looked at.
-    fn is_watched(&self) -> bool {
-        match self.text {
-            Text::Document => self.depth == 1 && matches!(self.objects, [true, ..]),
-            Text::Bulk => self.depth == 3 && matches!(self.objects, [true, false, true]),
-        }
-    }
-
-    fn escape(&mut self, byte: u8) {
-        self.state = State::Name;
-        match byte {
-            b'u' => self.state = State::Unicode { digits: 0, value: 0 },
-            byte @ (b'"' | b'\\' | b'/') => self.push(byte),
-            // A control character: in none of the names.
-            _ => self.push(0),
-        }
-    }
-
-    fn unicode(&mut self, byte: u8, digits: u8, value: u32) {
-        let value = value * 16 + char::from(byte).to_digit(16).unwrap_or_default();
-        if digits < 3 {
-            self.state = State::Unicode { digits: digits + 1, value };
-            return;
-        }
-        self.state = State::Name;
-        match char::from_u32(value) {
-            Some(char) => char.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| self.push(byte)),
-            None => self.push(0),
-        }
-    }
-
-    /// Longer names than any that is looked for need not be known.
-    fn push(&mut self, byte: u8) {
-        if self.name.len() <= LONGEST_NAME {
-            self.name.push(byte);
         }
     }
 }
-
-/// What follows the part of a text that says nothing.
-fn skip_text(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(bytes.len());
-    bytes.get(end..).unwrap_or_default()
-}
-
-const LONGEST_NAME: usize = 32;
 
 #[cfg(test)]
 #[expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]

@@ -181,6 +181,14 @@ impl Scanner {
         Some(Event::Pass(std::mem::take(&mut self.input)))
     }
 
+    /// The next byte of a document from `next` on that has to be looked at, and where it is.
+    fn seek(&self, next: &mut usize) -> Option<(usize, u8)> {
+        let index = *next + self.walker.idle(self.input.get(*next..).unwrap_or_default());
+        let byte = self.input.get(index).copied()?;
+        *next = index + 1;
+        Some((index, byte))
+    }
+
     fn hold(&mut self, count: usize) -> Result<(), Fault> {
         let bytes = self.input.split_to(count);
         if self.held.len() + bytes.len() > self.limit {
@@ -192,10 +200,7 @@ impl Scanner {
 
     fn head(&mut self) -> Result<Option<Event>, Fault> {
         let mut next = 0;
-        loop {
-            let index = next + self.walker.idle(self.input.get(next..).unwrap_or_default());
-            let Some(byte) = self.input.get(index).copied() else { break };
-            next = index + 1;
+        while let Some((index, byte)) = self.seek(&mut next) {
             match self.walker.eat(byte, false) {
                 Token::KeyBegins => self.key_at = self.held.len() + index,
                 Token::Open if byte == b'{' && self.walker.key_is(ATTACHMENTS) => {
@@ -246,10 +251,7 @@ impl Scanner {
 
     fn value(&mut self) -> Option<Event> {
         let mut next = 0;
-        loop {
-            let index = next + self.walker.idle(self.input.get(next..).unwrap_or_default());
-            let Some(byte) = self.input.get(index).copied() else { break };
-            next = index + 1;
+        while let Some((index, byte)) = self.seek(&mut next) {
             // A number or a word ends where the next thing begins.
             if self.walker.is_at_value() && matches!(byte, b',' | b'}' | b' ' | b'\t' | b'\r' | b'\n') {
                 self.phase = Phase::Entries;
@@ -265,10 +267,7 @@ impl Scanner {
 
     fn tail(&mut self) -> Result<Option<Event>, Fault> {
         let mut next = 0;
-        loop {
-            let index = next + self.walker.idle(self.input.get(next..).unwrap_or_default());
-            let Some(byte) = self.input.get(index).copied() else { break };
-            next = index + 1;
+        while let Some((index, byte)) = self.seek(&mut next) {
             if self.behind(byte)? {
                 self.hold(index + 1)?;
                 self.leave();
@@ -281,10 +280,7 @@ impl Scanner {
 
     fn passing(&mut self) -> Result<Event, Fault> {
         let mut next = 0;
-        loop {
-            let index = next + self.walker.idle(self.input.get(next..).unwrap_or_default());
-            let Some(byte) = self.input.get(index).copied() else { break };
-            next = index + 1;
+        while let Some((index, byte)) = self.seek(&mut next) {
             if self.behind(byte)? {
                 self.leave();
                 return Ok(Event::Pass(self.input.split_to(index + 1)));
