@@ -26,6 +26,20 @@ pub struct Question {
     pub attachment: Option<String>,
 }
 
+/// What stands for a document of which at most type and owner are known.
+///
+/// # Errors
+/// Never.
+pub fn stand_in(document_type: Option<&str>, owner: Option<&str>) -> Result<Document, serde_json::Error> {
+    let mut document = Document::default();
+    for (key, value) in [("pvt_type", document_type), ("owner_id", owner)] {
+        if let Some(value) = value {
+            document.set(key, &json!(value))?;
+        }
+    }
+    Ok(document)
+}
+
 /// The answer, as `interface.md` of the storage API has it. Secrets are masked.
 ///
 /// # Errors

@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
-use serde_json::json;
 use stowage_base::log;
-use stowage_couch::{Answer, Document, DocumentPath};
+use stowage_couch::{Answer, DocumentPath};
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;
 
 use super::serve::runtime;
 use super::show::say;
-use crate::admin::explain::{Question, explain};
+use crate::admin::explain::{Question, explain, stand_in};
 use crate::app::gateway_of;
 use crate::config::Config;
 
@@ -45,7 +44,7 @@ impl Explain {
         let text = runtime()?.block_on(async {
             let gateway = gateway_of(&config)?;
             let document = match &self.doc {
-                None => self.stand_in()?,
+                None => stand_in(self.document_type.as_deref(), self.owner.as_deref())?,
                 Some(id) => {
                     let path = DocumentPath { database: encode(&self.db), document: encode(id) };
                     match gateway.homes.of_name(&self.db).await?.own_document(&path).await? {
@@ -62,15 +61,5 @@ impl Explain {
             serde_json::to_string_pretty(&answer).map_err(BoxError::from)
         })?;
         Ok(say(&text)?)
-    }
-
-    fn stand_in(&self) -> Result<Document, BoxError> {
-        let mut document = Document::default();
-        for (key, value) in [("pvt_type", &self.document_type), ("owner_id", &self.owner)] {
-            if let Some(value) = value {
-                document.set(key, &json!(value))?;
-            }
-        }
-        Ok(document)
     }
 }

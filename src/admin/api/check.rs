@@ -68,29 +68,12 @@ impl Api {
 
 /// Changes whenever a public field of the storage does.
 fn signature(entry: &Value) -> String {
-    let public: Map<String, Value> = match entry {
-        Value::Object(members) => members
-            .iter()
-            .filter(|(key, _)| !key.starts_with('_'))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
-        _ => Map::new(),
-    };
-    hex::encode(Sha256::digest(canonical(&Value::Object(public))))
-}
-
-/// The same text for the same value, whatever the order of its members.
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(members) => {
-            let mut members: Vec<_> =
-                members.iter().map(|(key, value)| format!("{}:{}", json!(key), canonical(value))).collect();
-            members.sort();
-            format!("{{{}}}", members.join(","))
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        other => other.to_string(),
+    let mut public = entry.clone();
+    if let Some(members) = public.as_object_mut() {
+        members.retain(|key, _| !key.starts_with('_'));
     }
+    public.sort_all_objects();
+    hex::encode(Sha256::digest(public.to_string()))
 }
 
 /// Where the document of a probe goes.

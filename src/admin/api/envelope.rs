@@ -71,17 +71,30 @@ impl Failure {
         Self(Box::new(Inner { status, message, data, header: None, cause: None }))
     }
 
+    /// One whose data is a text.
+    fn told(status: StatusCode, message: &'static str, text: &str) -> Self {
+        Self::new(status, message, json!({ "message": text }))
+    }
+
+    fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.0.header = Some((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    fn because(mut self, cause: String) -> Self {
+        self.0.cause = Some(cause);
+        self
+    }
+
     /// 401: there is no token, or an unknown one.
     pub(super) fn unauthorized() -> Self {
-        let mut failure =
-            Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", json!({ "message": "invalid credentials" }));
-        failure.0.header = Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
-        failure
+        Self::told(StatusCode::UNAUTHORIZED, "invalid_credentials", "invalid credentials")
+            .with_header(WWW_AUTHENTICATE, "Bearer")
     }
 
     /// 403: the token is bound to another account.
     pub(super) fn forbidden() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", json!({ "message": "forbidden" }))
+        Self::told(StatusCode::FORBIDDEN, "forbidden", "forbidden")
     }
 
     /// 404: nothing has this name.
@@ -92,36 +105,39 @@ impl Failure {
 
     /// 405, with the methods that there are.
     pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
-        let data = json!({ "message": "method not allowed" });
-        let mut failure = Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_method", data);
-        failure.0.header = Some((ALLOW, HeaderValue::from_static(allowed)));
-        failure
+        Self::told(StatusCode::METHOD_NOT_ALLOWED, "invalid_method", "method not allowed").with_header(ALLOW, allowed)
     }
 
     /// 409: the document is there already, or another request has changed it meanwhile.
     pub(super) fn conflict() -> Self {
-        let data = json!({ "message": "conflicting documents" });
-        Self::new(StatusCode::CONFLICT, "datastore_conflict", data)
+        Self::told(StatusCode::CONFLICT, "datastore_conflict", "conflicting documents")
     }
 
     /// 400: the body is no JSON object.
     pub(super) fn unreadable() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "parse_error", json!({ "message": "failed to parse request body" }))
+        Self::told(StatusCode::BAD_REQUEST, "parse_error", "failed to parse request body")
     }
 
     /// 408: the body stopped coming.
     pub(super) fn too_slow() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", json!({ "message": "the body stopped coming" }))
+        Self::told(StatusCode::REQUEST_TIMEOUT, "timeout", "the body stopped coming")
     }
 
     /// 413: the body is larger than `limits.document_bytes`.
     pub(super) fn too_large() -> Self {
-        let data = json!({ "message": "the body is larger than limits.document_bytes" });
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_entity_too_large", data)
+        let text = "the body is larger than limits.document_bytes";
+        Self::told(StatusCode::PAYLOAD_TOO_LARGE, "request_entity_too_large", text)
+    }
+
+    /// 400, with what is wrong with one field.
+    pub(super) fn wrong(field: &str, rule: &str, message: impl Into<String>) -> Self {
+        let mut errors = Errors::default();
+        errors.say(&[field], rule, message);
+        Self::invalid(errors)
     }
 
     /// 400, with what is wrong with each field.
-    pub(super) fn invalid(errors: Errors) -> Self {
+    fn invalid(errors: Errors) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "validation error", Value::Object(errors.fields))
     }
 
@@ -159,10 +175,7 @@ impl Failure {
 
 impl From<couch::Error> for Failure {
     fn from(error: couch::Error) -> Self {
-        let data = json!({ "message": "datastore timeout" });
-        let mut failure = Self::new(StatusCode::SERVICE_UNAVAILABLE, "datastore_unreachable", data);
-        failure.0.cause = Some(chain(&error));
-        failure
+        Self::told(StatusCode::SERVICE_UNAVAILABLE, "datastore_unreachable", "datastore timeout").because(chain(&error))
     }
 }
 
@@ -173,18 +186,15 @@ impl From<Error> for Failure {
             Error::Bug(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "datastore_fault"),
         };
-        let mut failure = Self::new(status, message, json!({ "message": reason }));
-        failure.0.cause = Some(error.to_string());
-        failure
+        Self::told(status, message, &reason).because(error.to_string())
     }
 }
 
 /// A refusal of CouchDB that nothing explains: `what` reads on after "CouchDB refused to".
 pub(super) fn refused(status: StatusCode, what: &str) -> Failure {
-    let data = json!({ "message": format!("the datastore refused to {what}") });
-    let mut failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "datastore_fault", data);
-    failure.0.cause = Some(format!("CouchDB refused to {what} (status {})", status.as_u16()));
-    failure
+    let text = format!("the datastore refused to {what}");
+    Failure::told(StatusCode::SERVICE_UNAVAILABLE, "datastore_fault", &text)
+        .because(format!("CouchDB refused to {what} (status {})", status.as_u16()))
 }
 
 /// What is wrong with each field: `{"attachments": {"<id>": {"settings": {"bucket": {"required": {"message": ...}}}}}}`.

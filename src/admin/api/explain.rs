@@ -1,11 +1,10 @@
 //! `GET .../storage/explain`: what the plan says of an attachment.
 
 use http::StatusCode;
-use serde_json::json;
 use stowage_couch::{Answer, Document, DocumentPath};
 use stowage_http::target::encode;
 
-use super::super::explain::{Question, explain};
+use super::super::explain::{Question, explain, stand_in};
 use super::Api;
 use super::envelope::{Errors, Failure, Success, refused};
 use super::request::Query;
@@ -33,7 +32,7 @@ impl Api {
         }
         let document = match id {
             Some(id) => self.document_of(&database, id).await?,
-            None => stand_in(query)?,
+            None => stand_in(query.get("type"), query.get("owner")).map_err(Error::from)?,
         };
         let question = Question {
             database,
@@ -58,15 +57,4 @@ impl Api {
             Answer::Missing(answer) | Answer::Refused(answer) => Err(refused(answer.status(), "give the document")),
         }
     }
-}
-
-/// A document of which at most type and owner are known.
-fn stand_in(query: &Query) -> Result<Document, Failure> {
-    let mut document = Document::default();
-    for (key, name) in [("pvt_type", "type"), ("owner_id", "owner")] {
-        if let Some(value) = query.get(name) {
-            document.set(key, &json!(value)).map_err(Error::from)?;
-        }
-    }
-    Ok(document)
 }

@@ -7,7 +7,7 @@ use stowage_couch::DocumentPath;
 use stowage_http::target::encode;
 
 use super::Api;
-use super::envelope::{Errors, Failure, Success, refused};
+use super::envelope::{Failure, Success, refused};
 use super::request::Query;
 use crate::database::{AccountId, month_database};
 use crate::record::{id_prefix, shown};
@@ -68,16 +68,14 @@ impl Api {
 }
 
 fn page(query: &Query) -> Result<(usize, Option<String>), Failure> {
-    let mut errors = Errors::default();
     let size = match query.get("page_size").map(str::parse::<usize>) {
         None => USUAL_PAGE,
         Some(Ok(size @ 1..=LARGEST_PAGE)) => size,
         Some(_) => {
-            errors.say(&["page_size"], "invalid", format!("Must be a number from 1 to {LARGEST_PAGE}"));
-            USUAL_PAGE
+            let message = format!("Must be a number from 1 to {LARGEST_PAGE}");
+            return Err(Failure::wrong("page_size", "invalid", message));
         }
     };
-    errors.check()?;
     Ok((size, query.get("start_key").filter(|key| !key.is_empty()).map(str::to_owned)))
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use stowage_http::body::{Body, ClientGone, TooLarge, cause, collect};
 
-use super::envelope::{Errors, Failure};
+use super::envelope::Failure;
 
 /// Parameters of the query, decoded.
 #[derive(Debug, Default)]
@@ -57,11 +57,11 @@ pub(super) async fn data(body: Body, limit: u64) -> Result<Data, Failure> {
     };
     match envelope.remove("data") {
         Some(plan) if depth(&plan) > DEEPEST => {
-            Err(wrong("data", "invalid", &format!("Value is nested deeper than {DEEPEST} levels")))
+            Err(Failure::wrong("data", "invalid", format!("Value is nested deeper than {DEEPEST} levels")))
         }
         Some(Value::Object(plan)) => Ok(Data { plan, unvalidated }),
-        Some(_) => Err(wrong("data", "type", "Value did not match type(s): object")),
-        None => Err(wrong("data", "required", "Field is required but missing")),
+        Some(_) => Err(Failure::wrong("data", "type", "Value did not match type(s): object")),
+        None => Err(Failure::wrong("data", "required", "Field is required but missing")),
     }
 }
 
@@ -76,9 +76,3 @@ fn depth(value: &Value) -> usize {
 
 /// Half of what readers of JSON take (serde_json: 128), so that the plan can stand in a list in an answer.
 const DEEPEST: usize = 64;
-
-fn wrong(field: &str, rule: &str, message: &str) -> Failure {
-    let mut errors = Errors::default();
-    errors.say(&[field], rule, message);
-    Failure::invalid(errors)
-}

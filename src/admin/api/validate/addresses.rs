@@ -13,7 +13,7 @@ use stowage_http::egress::Egress;
 use stowage_storage::{Registry, Server, driver};
 use url::Url;
 
-use super::super::envelope::Errors;
+use super::super::envelope::{Errors, Failure};
 use super::references::Ground;
 use crate::plan::Settings;
 use crate::upstream::origin_of;
@@ -26,23 +26,27 @@ struct Address {
 }
 
 /// Looks up all addresses of the plan's own storages and connections.
+///
+/// # Errors
+/// 400 with each that is refused.
 pub(in crate::admin::api) async fn check_addresses(
     ground: &Ground,
     storages: &Registry,
     egress: &Egress,
     patience: Duration,
-    errors: &mut Errors,
-) {
+) -> Result<(), Failure> {
     let found = ground.own_ids("attachments").filter_map(|id| of_storage(&ground.merged.storage(id)?, storages));
     let couches = ground.own_ids("connections").filter(|id| *id != crate::plan::LOCAL);
     let found = found.chain(couches.filter_map(|id| Some(of_connection(&ground.merged.connection(id).ok()??))));
     let found: Vec<Address> = found.collect();
     let looked_up = stream::iter(found).map(|address| fault(address, egress, patience));
     let wrong: Vec<_> = looked_up.buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
+    let mut errors = Errors::default();
     for (field, what) in wrong {
         let [.., key] = &field;
         errors.say(&field, "invalid", format!("{key} {what}"));
     }
+    errors.check()
 }
 
 /// The field and what is wrong with it, if anything is.

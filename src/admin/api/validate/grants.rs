@@ -9,12 +9,9 @@ use crate::error::Error;
 /// Refuses a storage that names an OAuth document which is not there.
 ///
 /// # Errors
-/// 503 where CouchDB does not say.
-pub(in crate::admin::api) async fn check_grants(
-    ground: &Ground,
-    oauth: &OAuth,
-    errors: &mut Errors,
-) -> Result<(), Failure> {
+/// 400 with each of them, 503 where CouchDB does not say.
+pub(in crate::admin::api) async fn check_grants(ground: &Ground, oauth: &OAuth) -> Result<(), Failure> {
+    let mut errors = Errors::default();
     for id in ground.own_ids("attachments") {
         let Some(settings) = ground.merged.storage(id) else { continue };
         let named = driver(settings.handler()).and_then(|driver| driver.grant(&settings));
@@ -25,5 +22,5 @@ pub(in crate::admin::api) async fn check_grants(
             errors.say(&["attachments", id, "settings", key], "invalid", message);
         }
     }
-    Ok(())
+    errors.check()
 }

@@ -17,7 +17,7 @@ use super::secrets::public;
 use crate::plan::{Documents, Merged, plan_id};
 use addresses::check_addresses;
 use grants::check_grants;
-use references::{Ground, check_references, check_settings};
+use references::{Ground, check_references};
 
 impl Api {
     /// The plan as it is to be saved.
@@ -36,9 +36,10 @@ impl Api {
         self.check_schema(&members, data)?;
         let below = self.below(scope, &members).await?;
         let ground = Ground::new(below, &members);
-        self.check_references(&ground)?;
-        self.check_grants(&ground).await?;
-        self.check_addresses(&ground).await?;
+        let gateway = &self.0.gateway;
+        check_references(&ground, &gateway.storages)?;
+        check_grants(&ground, gateway.storages.oauth()).await?;
+        check_addresses(&ground, &gateway.storages, &gateway.egress, gateway.timeouts.http.connect).await?;
         if !self.may_skip_the_check(data, query)? {
             self.check(scope, &ground.merged, &mut members, old, request).await?;
         }
@@ -53,35 +54,13 @@ impl Api {
         errors.check()
     }
 
-    fn check_references(&self, ground: &Ground) -> Result<(), Failure> {
-        let mut errors = Errors::default();
-        check_references(ground, &mut errors);
-        check_settings(ground, &self.0.gateway.storages, &mut errors);
-        errors.check()
-    }
-
-    async fn check_grants(&self, ground: &Ground) -> Result<(), Failure> {
-        let mut errors = Errors::default();
-        check_grants(ground, self.0.gateway.storages.oauth(), &mut errors).await?;
-        errors.check()
-    }
-
-    async fn check_addresses(&self, ground: &Ground) -> Result<(), Failure> {
-        let mut errors = Errors::default();
-        let gateway = &self.0.gateway;
-        check_addresses(ground, &gateway.storages, &gateway.egress, gateway.timeouts.http.connect, &mut errors).await;
-        errors.check()
-    }
-
     /// Whether the caller asks for the storages not to be tried.
     fn may_skip_the_check(&self, data: &Data, query: &Query) -> Result<bool, Failure> {
         let skip = data.unvalidated || query.is_off("validate_settings");
-        let mut errors = Errors::default();
         if skip && !self.0.allow_unvalidated {
             let message = "The system does not allow bypassing settings validation";
-            errors.say(&["validate_settings"], "forbidden", message);
+            return Err(Failure::wrong("validate_settings", "forbidden", message));
         }
-        errors.check()?;
         Ok(skip)
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use stowage_couch::Document;
 use stowage_storage::Registry;
 
-use super::super::envelope::Errors;
+use super::super::envelope::{Errors, Failure};
 use crate::plan::{LOCAL, Merged, NameSource, Settings, compose, redacted};
 use crate::upstream;
 
@@ -44,8 +44,19 @@ fn defines(plan: &Merged, part: &str, id: &str) -> bool {
     plan.members().get(part).and_then(|entries| entries.get(id)).is_some_and(Value::is_object)
 }
 
+/// Refuses a plan that names what is not there, borrows secrets, or has settings that a driver does not take.
+///
+/// # Errors
+/// 400 with each of them.
+pub(in crate::admin::api) fn check_references(ground: &Ground, storages: &Registry) -> Result<(), Failure> {
+    let mut errors = Errors::default();
+    check_names(ground, &mut errors);
+    check_settings(ground, storages, &mut errors);
+    errors.check()
+}
+
 /// Every handler and connection that the plan names has to be there, and secrets of documents below stay theirs.
-pub(in crate::admin::api) fn check_references(ground: &Ground, errors: &mut Errors) {
+fn check_names(ground: &Ground, errors: &mut Errors) {
     for path in places(&ground.own) {
         for (part, field, id) in named(&ground.own, &path) {
             if !ground.defines(part, id) {
@@ -69,7 +80,7 @@ pub(in crate::admin::api) fn check_references(ground: &Ground, errors: &mut Erro
 }
 
 /// What the drivers themselves say about the settings, alone and with each `params` of the plan.
-pub(in crate::admin::api) fn check_settings(ground: &Ground, storages: &Registry, errors: &mut Errors) {
+fn check_settings(ground: &Ground, storages: &Registry, errors: &mut Errors) {
     for id in ground.own_ids("attachments") {
         if let Some(settings) = ground.merged.storage(id) {
             let place = ["attachments", id, "settings"].map(str::to_owned);
