@@ -39,32 +39,30 @@ impl Local {
 
     /// A document has changed, or is gone where there is no value.
     pub(super) fn changed(&self, id: &str, document: Option<&Value>) {
-        let speaks = document.is_some_and(|document| connections(document) || create_options(document));
-        let stores = document.is_some_and(attachments);
-        self.change(|told| {
-            for (speaks, speakers) in [(speaks, &mut told.speakers), (stores, &mut told.storers)] {
-                if speaks {
-                    speakers.insert(id.to_owned());
-                } else {
-                    speakers.remove(id);
-                }
-            }
-        });
+        self.say(id, document, true);
     }
 
     /// A document was read that the feed may not have told of yet: what it speaks of counts. That it speaks of something no more
     /// is for the feed to tell.
     pub(super) fn noticed(&self, id: &str, document: &Value) {
-        let (speaks, stores) = (connections(document) || create_options(document), attachments(document));
-        if speaks || stores {
-            self.change(|told| {
-                for (_, speakers) in
-                    [(speaks, &mut told.speakers), (stores, &mut told.storers)].into_iter().filter(|one| one.0)
-                {
-                    speakers.insert(id.to_owned());
-                }
-            });
+        self.say(id, Some(document), false);
+    }
+
+    fn say(&self, id: &str, document: Option<&Value>, forgets: bool) {
+        let speaks = document.is_some_and(|document| connections(document) || create_options(document));
+        let stores = document.is_some_and(attachments);
+        if !(forgets || speaks || stores) {
+            return;
         }
+        self.change(|told| {
+            for (speaks, speakers) in [(speaks, &mut told.speakers), (stores, &mut told.storers)] {
+                if speaks {
+                    speakers.insert(id.to_owned());
+                } else if forgets {
+                    speakers.remove(id);
+                }
+            }
+        });
     }
 
     /// There is nothing more to tell at the moment, be it that there is no database of plans. Who has spoken is not

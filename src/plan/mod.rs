@@ -25,6 +25,6 @@ pub use cache::{Plans, Unavailable};
 pub use decision::{Decision, LOCAL, OnDelete, Outcome, Subject};
 pub use document::{Documents, Merged, default_plan, merge, plan_id};
 pub use error::{Fault, PlanError};
-pub use name::{Fields, Name, NameError, NameSource, compose};
+pub use name::{Name, NameError, NameSource, compose};
 pub(crate) use of_document::{DocumentPlan, decide, on_delete, plan_for};
 pub use stowage_base::settings::Settings;

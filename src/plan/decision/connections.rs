@@ -14,8 +14,7 @@ impl Merged {
     ///
     /// Where the plan names a connection that it does not define, or is malformed where it would name one.
     pub fn home(&self, class: Class, database: &str) -> Result<&str, PlanError> {
-        let (key, entry) = self.class_entry(class, database)?;
-        let place = format!("plan.{key}");
+        let (place, entry) = self.class_entry(class, database)?;
         let own = match class {
             Class::System | Class::Aggregate => {
                 let (place, itself) = type_entry(entry, &place, &Subject { class, database, document_type: None })?;
@@ -39,8 +38,7 @@ impl Merged {
     /// Where the plan is malformed where it would name one.
     pub fn beside(&self, class: Class, database: &str) -> Result<Vec<&str>, PlanError> {
         let home = self.home(class, database)?;
-        let (key, entry) = self.class_entry(class, database)?;
-        let place = format!("plan.{key}");
+        let (place, entry) = self.class_entry(class, database)?;
         let mut beside = Vec::new();
         let mut add = |id| {
             if id != home && !beside.contains(&id) {
@@ -77,8 +75,7 @@ impl Merged {
     ///
     /// Where the plan is malformed there.
     pub fn create_options(&self, class: Class, database: &str) -> Result<Vec<(&str, String)>, PlanError> {
-        let (key, entry) = self.class_entry(class, database)?;
-        let place = format!("plan.{key}");
+        let (place, entry) = self.class_entry(class, database)?;
         let settings = object(entry, &place, "database")?;
         let place = format!("{place}.database");
         let options = object(settings, &place, "create_options")?;

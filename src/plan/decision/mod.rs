@@ -75,8 +75,7 @@ impl Merged {
     /// Where the plan names a backend or connection that it does not define, or a part that the decision needs is
     /// malformed: then nothing may be stored anywhere, because the plan's author wanted something else.
     pub fn decide(&self, subject: &Subject<'_>) -> Result<Outcome, PlanError> {
-        let (class_key, class) = self.class_entry(subject.class, subject.database)?;
-        let class_place = format!("plan.{class_key}");
+        let (class_place, class) = self.class_entry(subject.class, subject.database)?;
         let (type_place, of_type) = type_entry(class, &class_place, subject)?;
 
         let connection = match text(of_type, &type_place, "connection")? {
@@ -132,17 +131,14 @@ impl Merged {
             }
     }
 
-    /// The entry that speaks of a database, with its key.
-    fn class_entry(&self, class: Class, database: &str) -> Result<(&'static str, Option<&Members>), PlanError> {
+    /// The entry that speaks of a database, and where it stands.
+    fn class_entry(&self, class: Class, database: &str) -> Result<(String, Option<&Members>), PlanError> {
         let plan = self.part("plan")?;
-        if class == Class::Aggregate {
-            let aggregate = object(plan, "plan", class.as_str())?;
-            if aggregate.is_some() && takes_database(aggregate, database)? {
-                return Ok((class.as_str(), aggregate));
-            }
+        let entry = object(plan, "plan", class.as_str())?;
+        if class == Class::Aggregate && !(entry.is_some() && takes_database(entry, database)?) {
             return self.class_entry(Class::System, database);
         }
-        Ok((class.as_str(), object(plan, "plan", class.as_str())?))
+        Ok((format!("plan.{}", class.as_str()), entry))
     }
 }
 

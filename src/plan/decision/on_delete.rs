@@ -39,8 +39,7 @@ impl Merged {
     /// # Errors
     /// Where it is another word, or a part of the plan on the way to it is malformed.
     pub fn on_delete(&self, subject: &Subject<'_>) -> Result<OnDelete, PlanError> {
-        let (class_key, class) = self.class_entry(subject.class, subject.database)?;
-        let class_place = format!("plan.{class_key}");
+        let (class_place, class) = self.class_entry(subject.class, subject.database)?;
         let (type_place, of_type) = type_entry(class, &class_place, subject)?;
         for (place, entry) in [(type_place, of_type), (class_place, class)] {
             let inside = object(entry, &place, "attachments")?;
@@ -53,9 +52,7 @@ impl Merged {
         }
         Ok(OnDelete::Keep)
     }
-}
 
-impl Merged {
     /// Whether objects of some document of this database may go with it. `false` is certain and saves looking at documents.
     #[must_use]
     pub fn may_delete(&self, class: Class, database: &str) -> bool {

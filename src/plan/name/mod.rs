@@ -28,18 +28,6 @@ mod tests;
 /// Stands for the account of a document that belongs to none.
 const UNKNOWN_ACCOUNT: &str = "unknown_account";
 
-/// A document's members, as raw JSON text.
-pub trait Fields {
-    /// The JSON text of a top-level member.
-    fn raw(&self, key: &str) -> Option<&str>;
-}
-
-impl Fields for Document {
-    fn raw(&self, key: &str) -> Option<&str> {
-        Self::raw(self, key).map(serde_json::value::RawValue::get)
-    }
-}
-
 /// What a name is made of.
 #[derive(Clone, Copy)]
 pub struct NameSource<'a> {
@@ -51,8 +39,8 @@ pub struct NameSource<'a> {
     pub document_id: &'a str,
     /// The attachment's name, decoded.
     pub attachment: &'a str,
-    /// The document's members.
-    pub document: &'a dyn Fields,
+    /// The document.
+    pub document: &'a Document,
 }
 
 impl fmt::Debug for NameSource<'_> {
@@ -219,7 +207,7 @@ impl NameSource<'_> {
         if key.starts_with('_') || key.starts_with("pvt_") {
             return None;
         }
-        match self.document.raw(key)?.trim() {
+        match self.document.raw(key)?.get() {
             "" | "null" => None,
             raw if raw.starts_with(['{', '[']) => None,
             raw if raw.starts_with('"') => self.text(key),
@@ -229,8 +217,7 @@ impl NameSource<'_> {
 
     /// A member that is a text and not empty.
     fn text(&self, key: &str) -> Option<String> {
-        let text: String = serde_json::from_str(self.document.raw(key)?).ok()?;
-        (!text.is_empty()).then_some(text)
+        self.document.text(key).filter(|text| !text.is_empty())
     }
 }
 
