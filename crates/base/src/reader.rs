@@ -72,16 +72,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A value; the default where there is none, or one that `read` does not take.
+    fn value<T>(&mut self, name: &str, default: T, must: &str, read: impl FnOnce(&Value) -> Option<T>) -> T {
+        let Some(value) = self.table.remove(name) else { return default };
+        read(&value).unwrap_or_else(|| {
+            self.problem(name, must);
+            default
+        })
+    }
+
     /// A text.
     pub fn text(&mut self, name: &str, default: &str) -> String {
-        match self.table.remove(name) {
-            None => default.to_owned(),
-            Some(Value::String(text)) => text,
-            Some(_) => {
-                self.problem(name, "must be a text");
-                default.to_owned()
-            }
-        }
+        self.value(name, default.to_owned(), "must be a text", |value| value.as_str().map(str::to_owned))
     }
 
     /// A flag.
@@ -91,79 +93,55 @@ impl<'a> Section<'a> {
 
     /// A flag that may be left out.
     pub fn optional_flag(&mut self, name: &str) -> Option<bool> {
-        match self.table.remove(name)? {
-            Value::Boolean(flag) => Some(flag),
-            Value::String(text) if text == "true" || text == "false" => Some(text == "true"),
-            _ => {
-                self.problem(name, "must be true or false");
-                None
-            }
-        }
+        self.value(name, None, "must be true or false", |value| match value {
+            Value::Boolean(flag) => Some(Some(*flag)),
+            Value::String(text) if text == "true" || text == "false" => Some(Some(text == "true")),
+            _ => None,
+        })
     }
 
     /// A whole number above 0.
     pub fn count(&mut self, name: &str, default: usize) -> usize {
-        let value = self.table.remove(name);
-        let count = match &value {
-            None => return default,
-            Some(Value::Integer(number)) => usize::try_from(*number).ok(),
-            Some(Value::String(text)) => text.trim().parse().ok(),
-            Some(_) => None,
-        };
-        match count {
-            Some(count) if count > 0 => count,
-            _ => {
-                self.problem(name, "must be a whole number above 0");
-                default
-            }
-        }
+        self.value(name, default, "must be a whole number above 0", |value| {
+            let count = match value {
+                Value::Integer(number) => usize::try_from(*number).ok(),
+                Value::String(text) => text.trim().parse().ok(),
+                _ => None,
+            };
+            count.filter(|count| *count > 0)
+        })
     }
 
     /// A part of a whole, from 0 to 1.
     pub fn share(&mut self, name: &str, default: f64) -> f64 {
-        let share = match self.table.remove(name) {
-            None => return default,
-            Some(Value::Float(number)) => Some(number),
-            Some(Value::Integer(number)) => i32::try_from(number).ok().map(f64::from),
-            Some(Value::String(text)) => text.trim().parse().ok(),
-            Some(_) => None,
-        };
-        share.filter(|share| (0.0..=1.0).contains(share)).unwrap_or_else(|| {
-            self.problem(name, "must be a number from 0 to 1");
-            default
+        self.value(name, default, "must be a number from 0 to 1", |value| {
+            let share = match value {
+                Value::Float(number) => Some(*number),
+                Value::Integer(number) => i32::try_from(*number).ok().map(f64::from),
+                Value::String(text) => text.trim().parse().ok(),
+                _ => None,
+            };
+            share.filter(|share| (0.0..=1.0).contains(share))
         })
     }
 
     /// A size in bytes, as a number or with a unit.
     pub fn bytes(&mut self, name: &str, default: u64) -> u64 {
-        let value = self.table.remove(name);
-        let bytes = match &value {
-            None => return default,
-            Some(Value::Integer(number)) => u64::try_from(*number).ok(),
-            Some(Value::String(text)) => parse_bytes(text),
-            Some(_) => None,
-        };
-        match bytes {
-            Some(bytes) if bytes > 0 => bytes,
-            _ => {
-                self.problem(name, "must be a size such as 512, \"64 KiB\", \"8 MiB\" or \"1 GiB\"");
-                default
-            }
-        }
+        let must = "must be a size such as 512, \"64 KiB\", \"8 MiB\" or \"1 GiB\"";
+        self.value(name, default, must, |value| {
+            let bytes = match value {
+                Value::Integer(number) => u64::try_from(*number).ok(),
+                Value::String(text) => parse_bytes(text),
+                _ => None,
+            };
+            bytes.filter(|bytes| *bytes > 0)
+        })
     }
 
     /// A duration above 0, with its unit.
     pub fn duration(&mut self, name: &str, default: Duration) -> Duration {
-        let value = self.table.remove(name);
-        let duration = match &value {
-            None => return default,
-            Some(Value::String(text)) => parse_duration(text),
-            Some(_) => None,
-        };
-        duration.unwrap_or_else(|| {
-            self.problem(name, "must be a duration above 0 such as \"500ms\", \"5s\", \"2m\" or \"1h\"");
-            default
-        })
+        let must = "must be a duration above 0 such as \"500ms\", \"5s\", \"2m\" or \"1h\"";
+        self.value(name, default, must, |value| parse_duration(value.as_str()?))
     }
 
     /// A socket address; an empty text means that the listener is off.
@@ -218,11 +196,17 @@ impl<'a> Section<'a> {
     }
 }
 
-fn parse_bytes(text: &str) -> Option<u64> {
+/// A number and its unit.
+fn parse_quantity(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits)?;
-    let factor: u64 = match unit.trim() {
+    Some((number.parse().ok()?, unit.trim()))
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = parse_quantity(text)?;
+    let factor: u64 = match unit {
         "" | "B" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
@@ -230,15 +214,12 @@ fn parse_bytes(text: &str) -> Option<u64> {
         "TiB" => 1 << 40,
         _ => return None,
     };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    number.checked_mul(factor)
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = number.parse().ok()?;
-    let duration = match unit.trim() {
+    let (number, unit) = parse_quantity(text)?;
+    let duration = match unit {
         "ms" => Duration::from_millis(number),
         "s" => Duration::from_secs(number),
         "m" => Duration::from_secs(number.checked_mul(60)?),
