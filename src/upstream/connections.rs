@@ -142,14 +142,12 @@ pub fn check(settings: &Settings) -> Result<Origin, WrongSetting> {
 
 /// Name and password of a connection, where it has them.
 fn account(settings: &Settings) -> Result<Option<(String, Secret)>, WrongSetting> {
-    let credentials = settings.object("credentials")?.cloned().unwrap_or_default();
-    let credentials = Settings::new(settings.id(), settings.handler(), credentials);
-    let wrong = |error: WrongSetting| settings.wrong(format!("credentials.{}", error.key()), error.what());
-    let name = credentials.text("username").map_err(wrong)?.filter(|name| !name.is_empty());
+    let Some(credentials) = settings.below("credentials")? else { return Ok(None) };
+    let name = credentials.text("username")?.filter(|name| !name.is_empty());
     let password = match credentials.members().get("password") {
         // KAZOO's schema allows it.
         Some(Value::Number(number)) => number.to_string(),
-        _ => credentials.text("password").map_err(wrong)?.unwrap_or_default(),
+        _ => credentials.text("password")?.unwrap_or_default(),
     };
     Ok(name.map(|name| (name, Secret::new(password))))
 }
@@ -187,16 +185,13 @@ fn pooling(settings: &Settings) -> Result<Pooling, WrongSetting> {
     for key in ["max_sessions", "max_pipeline_size"] {
         settings.number(key)?;
     }
-    if let Some(pool) = settings.object("pool")? {
-        let pool = Settings::new(settings.id(), settings.handler(), pool.clone());
-        let size = pool.number("size").map_err(|error| settings.wrong("pool.size", error.what()))?;
-        if let Some(size) = size.filter(|size| *size > 0) {
-            pooling.most_idle = usize::try_from(size).unwrap_or(usize::MAX).min(pooling.most_idle);
-        }
+    if let Some(pool) = settings.below("pool")?
+        && let Some(size) = pool.number("size")?.filter(|size| *size > 0)
+    {
+        pooling.most_idle = usize::try_from(size).unwrap_or(usize::MAX).min(pooling.most_idle);
     }
-    if let Some(options) = settings.object("connect_options")? {
-        let options = Settings::new(settings.id(), settings.handler(), options.clone());
-        options.flag("keepalive").map_err(|error| settings.wrong("connect_options.keepalive", error.what()))?;
+    if let Some(options) = settings.below("connect_options")? {
+        options.flag("keepalive")?;
     }
     Ok(pooling)
 }

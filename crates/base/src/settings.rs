@@ -14,12 +14,14 @@ pub struct Settings {
     id: String,
     handler: String,
     members: Map<String, Value>,
+    /// The keys of the objects that they stand in, each with a dot behind it.
+    within: String,
 }
 
 impl Settings {
     /// `id` is the entry's key in the plan, `handler` the driver that it names.
     pub fn new(id: impl Into<String>, handler: impl Into<String>, members: Map<String, Value>) -> Self {
-        Self { id: id.into(), handler: handler.into(), members }
+        Self { id: id.into(), handler: handler.into(), members, within: String::new() }
     }
 
     /// The entry's key in the plan.
@@ -52,11 +54,7 @@ impl Settings {
     /// # Errors
     /// For a value of another type.
     pub fn text(&self, key: &str) -> Result<Option<String>, WrongSetting> {
-        match self.member(key) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(self.wrong(key, "must be a text")),
-        }
+        self.read(key, "must be a text", |value| value.as_str().map(str::to_owned))
     }
 
     /// A text that has to be there and not to be empty.
@@ -73,8 +71,7 @@ impl Settings {
     /// # Errors
     /// For any other value.
     pub fn flag(&self, key: &str) -> Result<Option<bool>, WrongSetting> {
-        let Some(value) = self.member(key) else { return Ok(None) };
-        as_flag(value).map(Some).ok_or_else(|| self.wrong(key, "must be true or false"))
+        self.read(key, "must be true or false", as_flag)
     }
 
     /// A whole number from 0, also as text.
@@ -82,13 +79,10 @@ impl Settings {
     /// # Errors
     /// For any other value.
     pub fn number(&self, key: &str) -> Result<Option<u64>, WrongSetting> {
-        let number = match self.member(key) {
-            None => return Ok(None),
-            Some(Value::Number(number)) => number.as_u64(),
-            Some(Value::String(text)) => text.trim().parse().ok(),
-            Some(_) => None,
-        };
-        number.map(Some).ok_or_else(|| self.wrong(key, "must be a whole number"))
+        self.read(key, "must be a whole number", |value| match value {
+            Value::String(text) => text.trim().parse().ok(),
+            value => value.as_u64(),
+        })
     }
 
     /// A list.
@@ -96,11 +90,7 @@ impl Settings {
     /// # Errors
     /// For any other value.
     pub fn list(&self, key: &str) -> Result<Option<&Vec<Value>>, WrongSetting> {
-        match self.member(key) {
-            None => Ok(None),
-            Some(Value::Array(list)) => Ok(Some(list)),
-            Some(_) => Err(self.wrong(key, "must be a list")),
-        }
+        self.read(key, "must be a list", Value::as_array)
     }
 
     /// An object.
@@ -108,16 +98,23 @@ impl Settings {
     /// # Errors
     /// For any other value.
     pub fn object(&self, key: &str) -> Result<Option<&Map<String, Value>>, WrongSetting> {
-        match self.member(key) {
-            None => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(object)),
-            Some(_) => Err(self.wrong(key, "must be an object")),
-        }
+        self.read(key, "must be an object", Value::as_object)
+    }
+
+    /// The settings in an object, whose errors name its key too.
+    ///
+    /// # Errors
+    /// For a value that is no object.
+    pub fn below(&self, key: &str) -> Result<Option<Self>, WrongSetting> {
+        let within = format!("{}{key}.", self.within);
+        let below = |members: &Map<String, Value>| Self { members: members.clone(), within, ..self.clone() };
+        Ok(self.object(key)?.map(below))
     }
 
     /// An error about a setting, for drivers' own rules. `what` reads on after the key.
     pub fn wrong(&self, key: impl Into<String>, what: impl Into<String>) -> WrongSetting {
-        WrongSetting(Box::new(Fault { id: self.id.clone(), key: key.into(), what: what.into() }))
+        let key = format!("{}{}", self.within, key.into());
+        WrongSetting(Box::new(Fault { id: self.id.clone(), key, what: what.into() }))
     }
 
     /// The same text for the same settings, and no way back to them.
@@ -132,8 +129,14 @@ impl Settings {
         hex::encode(digest.finalize())
     }
 
-    fn member(&self, key: &str) -> Option<&Value> {
-        self.members.get(key).filter(|value| !value.is_null())
+    fn read<'a, T>(
+        &'a self,
+        key: &str,
+        must: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, WrongSetting> {
+        let Some(value) = self.members.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
+        read(value).map(Some).ok_or_else(|| self.wrong(key, must))
     }
 }
 
