@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use serde_json::value::RawValue;
-use stowage_couch::Document;
+use stowage_couch::{Document, canonical};
 use stowage_http::target::query_pairs;
 
 use crate::router::List;
@@ -16,7 +16,7 @@ pub(super) struct Wish {
     /// How they are packed (`att_encoding_info`).
     pub(super) encoding: bool,
     /// Only what came after one of these revisions (`atts_since`).
-    since: Option<Vec<Rev>>,
+    since: Option<Vec<String>>,
 }
 
 /// What is wanted row by row.
@@ -36,25 +36,13 @@ pub(super) struct Wishes {
 #[derive(Debug, Clone, Default)]
 struct Asked {
     id: Option<String>,
-    rev: Option<Rev>,
+    rev: Option<String>,
 }
 
-/// A revision: its generation and the rest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Rev(u64, String);
-
-impl Rev {
-    /// As `couch_doc:parse_rev` reads it: hashes may be written in capitals.
-    fn of(text: &str) -> Option<Self> {
-        let (generation, id) = text.split_once('-')?;
-        let is_hash = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        Some(Self(generation.parse().ok()?, if is_hash { id.to_ascii_lowercase() } else { id.to_owned() }))
-    }
-
-    fn list(text: &str) -> Option<Vec<Self>> {
-        let texts: Vec<String> = serde_json::from_str(text).ok()?;
-        texts.iter().map(|text| Self::of(text)).collect()
-    }
+/// Revisions, as CouchDB writes them.
+fn revs(list: &str) -> Option<Vec<String>> {
+    let texts: Vec<String> = serde_json::from_str(list).ok()?;
+    texts.iter().map(|text| canonical(text)).collect()
 }
 
 impl Wish {
@@ -66,7 +54,7 @@ impl Wish {
             match (&*name, &*value) {
                 ("attachments", "true") => wish.data = true,
                 ("att_encoding_info", "true") => wish.encoding = true,
-                ("atts_since", list) => wish.since = Some(Rev::list(list)?),
+                ("atts_since", list) => wish.since = Some(revs(list)?),
                 _ => {}
             }
         }
@@ -116,8 +104,9 @@ impl Wish {
         let since = self.since.as_ref()?;
         let told = document.raw("_revisions").and_then(|told| serde_json::from_str::<Revisions>(told.get()).ok());
         let Some(told) = told.filter(|_| !since.is_empty()) else { return Some(0) };
-        let mut history = (0..=told.start).rev().zip(told.ids).map(|(generation, id)| Rev(generation, id));
-        Some(history.find(|rev| since.contains(rev)).map_or(0, |Rev(generation, _)| generation))
+        let mut history = (0..=told.start).rev().zip(told.ids);
+        let known = history.find(|(generation, id)| since.contains(&format!("{generation}-{id}")));
+        Some(known.map_or(0, |(generation, _)| generation))
     }
 }
 
@@ -127,13 +116,12 @@ fn is_true(value: &Value) -> bool {
 
 impl Wishes {
     /// The same of all.
-    const fn alike(all: Wish) -> Self {
-        Self { all, each: Vec::new(), ids: Vec::new(), unclear: false }
+    fn alike(all: Wish) -> Self {
+        Self { all, ..Self::default() }
     }
 
-    const fn unclear() -> Self {
-        let all = Wish { data: false, encoding: false, since: None };
-        Self { all, each: Vec::new(), ids: Vec::new(), unclear: true }
+    fn unclear() -> Self {
+        Self { unclear: true, ..Self::default() }
     }
 
     /// Of one document.
@@ -173,10 +161,10 @@ impl Wishes {
         for document in documents {
             // What is no object gets a row that says so.
             let document = Document::parse(document.get().as_bytes()).unwrap_or_default();
-            let since = document.raw("atts_since").and_then(|list| Rev::list(list.get()));
+            let since = document.raw("atts_since").and_then(|list| revs(list.get()));
             let since = since.filter(|list| !list.is_empty());
             each.push(Wish { data: all.data || since.is_some(), encoding: all.encoding, since });
-            let rev = document.text("rev").and_then(|rev| Rev::of(&rev));
+            let rev = document.text("rev").and_then(|rev| canonical(&rev));
             ids.push(Asked { id: document.text("id"), rev });
         }
         Self { all, each, ids, unclear: false }
@@ -189,7 +177,7 @@ impl Wishes {
 
     /// The same where an answer leaves out which of the wanted documents one is.
     pub(super) fn of_document(&self, id: &str, rev: &str) -> &Wish {
-        let rev = Rev::of(rev);
+        let rev = canonical(rev);
         let is_it = |asked: &Asked| asked.id.as_deref() == Some(id);
         let row = self.ids.iter().position(|asked| is_it(asked) && asked.rev.is_some() && asked.rev == rev);
         let row = row.or_else(|| self.ids.iter().position(|asked| is_it(asked) && asked.rev.is_none()));
