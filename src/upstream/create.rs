@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{Method, Response, StatusCode, Uri};
+use http::{Response, StatusCode, Uri};
 use stowage_couch::Caller;
 use stowage_http::body::Body;
 
@@ -30,12 +30,7 @@ pub(crate) async fn create(
         let target = target.map_err(|_| Error::Bug("an encoded query is no query"))?;
         *exchange.request.uri_mut() = Uri::from(target);
     }
-    let there = |status: StatusCode| status.is_success() || status == StatusCode::PRECONDITION_FAILED;
-    let others = Others::of(&home, database, &exchange)?;
-    match others.ask(Method::PUT, there).await? {
-        Some(refusal) => Ok(relay(refusal)),
-        None => forward(homes, &home.couch, exchange).await,
-    }
+    everywhere(homes, &home, database, exchange, StatusCode::PRECONDITION_FAILED).await
 }
 
 /// Deletes a database.
@@ -44,42 +39,29 @@ pub(crate) async fn delete(homes: &Homes, database: &Database, exchange: Exchang
         return forward(homes, homes.local(), exchange).await;
     }
     let home = homes.of(database).await?;
-    let gone = |status: StatusCode| status.is_success() || status == StatusCode::NOT_FOUND;
-    let others = Others::of(&home, database, &exchange)?;
-    match others.ask(Method::DELETE, gone).await? {
-        Some(refusal) => Ok(relay(refusal)),
-        None => forward(homes, &home.couch, exchange).await,
-    }
+    everywhere(homes, &home, database, exchange, StatusCode::NOT_FOUND).await
 }
 
-/// The CouchDB servers beside the class's. They are asked first, with the client's rights: what the class's answers then
-/// holds for all of them, and who repeats a request that failed finishes it.
-struct Others {
-    callers: Vec<Caller>,
-    target: String,
-}
-
-impl Others {
-    fn of(home: &Home, database: &Database, exchange: &Exchange) -> Result<Self, Error> {
-        let others = if home.has_others() { home.others()? } else { Vec::new() };
-        let headers = exchange.request.headers();
-        let callers = others.iter().map(|other| other.client(headers, &exchange.activity)).collect();
-        let query = exchange.request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-        Ok(Self { callers, target: format!("{}{query}", database.path) })
-    }
-
-    /// Gives the first refusal.
-    async fn ask(
-        self,
-        method: Method,
-        is_done: impl Fn(StatusCode) -> bool + Send,
-    ) -> Result<Option<Response<Bytes>>, Error> {
-        for caller in self.callers {
-            let answer = caller.send(method.clone(), &self.target, Bytes::new()).await?;
-            if !is_done(answer.status()) {
-                return Ok(Some(answer));
-            }
+/// Sends a request about a database to the CouchDB servers beside the class's, and to that one last, with the client's rights:
+/// what the class's answers then holds for all of them, and a request that is repeated after a failure finishes it. `done` is
+/// said by one that has done it already.
+async fn everywhere(
+    homes: &Homes,
+    home: &Home,
+    database: &Database,
+    exchange: Exchange,
+    done: StatusCode,
+) -> Result<Response<Body>, Error> {
+    let others = if home.has_others() { home.others()? } else { Vec::new() };
+    let (headers, method) = (exchange.request.headers(), exchange.request.method().clone());
+    let callers: Vec<Caller> = others.iter().map(|other| other.client(headers, &exchange.activity)).collect();
+    let query = exchange.request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+    let target = format!("{}{query}", database.path);
+    for caller in callers {
+        let answer = caller.send(method.clone(), &target, Bytes::new()).await?;
+        if !answer.status().is_success() && answer.status() != done {
+            return Ok(relay(answer));
         }
-        Ok(None)
     }
+    forward(homes, &home.couch, exchange).await
 }
