@@ -10,7 +10,7 @@ use url::{Host, Url};
 use crate::database::{class_of, classify};
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::plan::{Decision, LOCAL, Merged, NameSource, Outcome, Subject, compose, redacted};
+use crate::plan::{Decision, LOCAL, Merged, NameSource, Placement, Subject, compose, redacted};
 use crate::upstream;
 
 /// What is asked about.
@@ -69,11 +69,11 @@ pub async fn explain(gateway: &Gateway, question: &Question) -> Result<Value, Er
     }
     match plan.decide(&subject) {
         Err(error) => set(&mut answer, "refused", error.to_string()),
-        Ok(Outcome::PassThrough { connection }) => {
+        Ok(Placement::PassThrough { connection }) => {
             set_refused_connection(gateway, &plan, &connection, &mut answer);
             set(&mut answer, "connection", connection);
         }
-        Ok(Outcome::Store(decision)) => {
+        Ok(Placement::Store(decision)) => {
             set(&mut answer, "backend", decision.storage());
             set(&mut answer, "handler", decision.handler());
             set(&mut answer, "connection", decision.connection.as_str());

@@ -22,7 +22,7 @@ mod users;
 pub use redact::{redacted, redacted_url};
 
 pub use cache::{Plans, Unavailable};
-pub use decision::{Decision, LOCAL, OnDelete, Outcome, Subject};
+pub use decision::{Decision, LOCAL, OnDelete, Placement, Subject};
 pub use document::{Documents, Merged, default_plan, merge, plan_id};
 pub use error::{Fault, PlanError};
 pub use name::{Name, NameError, NameSource, compose};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stowage_couch::Document;
 
-use super::{Merged, OnDelete, Outcome, PlanError, Plans, Subject, Unavailable};
+use super::{Merged, OnDelete, Placement, PlanError, Plans, Subject, Unavailable};
 use crate::router::Database;
 
 /// The plan that holds for a document, and what it asks about the document: both lead to the storages of its pointers.
@@ -35,7 +35,7 @@ pub(crate) async fn plan_for(
 }
 
 /// What the plan says about a document.
-pub(crate) fn decide(plan: &Merged, database: &Database, document: &Document) -> Result<Outcome, PlanError> {
+pub(crate) fn decide(plan: &Merged, database: &Database, document: &Document) -> Result<Placement, PlanError> {
     let document_type = document.text("pvt_type");
     let subject = Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
     plan.decide(&subject)

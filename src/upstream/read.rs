@@ -8,7 +8,7 @@ pub(crate) use super::Home;
 use super::Whose;
 use crate::error::Error;
 use crate::exchange::Requester;
-use crate::plan::{Outcome, decide, plan_for};
+use crate::plan::{Placement, decide, plan_for};
 use crate::router::Database;
 pub(crate) use stowage_couch::Answer;
 use stowage_couch::{self as couch, Caller, Couch, Document, DocumentPath, is_deleted};
@@ -100,8 +100,8 @@ impl Home {
         }
         let plan = plan_for(self.plans(), database, document).await?;
         let connection = match decide(&plan, database, document)? {
-            Outcome::PassThrough { connection } => connection,
-            Outcome::Store(decision) => decision.connection,
+            Placement::PassThrough { connection } => connection,
+            Placement::Store(decision) => decision.connection,
         };
         // Only where the owner has a plan: that of all others is the account's.
         let user = document.text("owner_id").filter(|owner| plan.sources().contains(owner));

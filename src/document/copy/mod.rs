@@ -27,7 +27,7 @@ use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
 use crate::locks::{Turn, Writer};
 use crate::object::unsaved::Unsaved;
-use crate::plan::{Decision, DocumentPlan, OnDelete, Outcome, decide, on_delete, plan_for};
+use crate::plan::{Decision, DocumentPlan, OnDelete, Placement, decide, on_delete, plan_for};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
 use crate::upstream::answer::{conflict, relay};
@@ -116,8 +116,8 @@ impl Copy {
         };
         let plan = plan_for(&gateway.plans, &to.database, &source).await?;
         let decision = match decide(&plan, &to.database, &source)? {
-            Outcome::Store(decision) if !decision.stub => Some(decision),
-            Outcome::Store(_) | Outcome::PassThrough { .. } => None,
+            Placement::Store(decision) if !decision.stub => Some(decision),
+            Placement::Store(_) | Placement::PassThrough { .. } => None,
         };
         let mut replaced = objects(&over, &to.database.name, &to.document);
         if !replaced.is_empty() && on_delete(&plan, &to.database, &over)? == OnDelete::Keep {

@@ -34,7 +34,7 @@ pub struct Subject<'a> {
 
 /// Where the attachments of a document go.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum Placement {
     /// They belong to CouchDB.
     PassThrough {
         /// The CouchDB that has the document: a key of `connections`, or [`LOCAL`].
@@ -74,7 +74,7 @@ impl Merged {
     ///
     /// Where the plan names a backend or connection that it does not define, or a part that the decision needs is
     /// malformed: then nothing may be stored anywhere, because the plan's author wanted something else.
-    pub fn decide(&self, subject: &Subject<'_>) -> Result<Outcome, PlanError> {
+    pub fn decide(&self, subject: &Subject<'_>) -> Result<Placement, PlanError> {
         let (class_place, class) = self.class_entry(subject.class, subject.database)?;
         let (type_place, of_type) = type_entry(class, &class_place, subject)?;
 
@@ -87,7 +87,7 @@ impl Merged {
 
         let reference = Reference::of((&class_place, class), (&type_place, of_type))?;
         let Some(settings) = self.referred(&reference)? else {
-            return Ok(Outcome::PassThrough { connection });
+            return Ok(Placement::PassThrough { connection });
         };
         let stub = match reference.chosen("stub") {
             None => false,
@@ -95,7 +95,7 @@ impl Merged {
                 as_flag(stub).ok_or_else(|| PlanError::wrong(settings.id(), "`stub` must be true or false"))?
             }
         };
-        Ok(Outcome::Store(Decision { settings, connection, stub }))
+        Ok(Placement::Store(Decision { settings, connection, stub }))
     }
 
     /// The settings of the backend that a part of the plan names, with its params over them.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::members::Members;
-use super::{Outcome, Reference, Subject};
+use super::{Placement, Reference, Subject};
 use crate::plan::{Merged, Settings};
 
 impl Merged {
@@ -13,8 +13,8 @@ impl Merged {
     /// Parts that cannot be followed are left out: what is wrong with them is no reason not to read what others have stored.
     pub fn reaches(&self, subject: &Subject<'_>) -> impl Iterator<Item = Settings> {
         let own = match self.decide(subject) {
-            Ok(Outcome::Store(decision)) => Some(decision.settings),
-            Ok(Outcome::PassThrough { .. }) | Err(_) => None,
+            Ok(Placement::Store(decision)) => Some(decision.settings),
+            Ok(Placement::PassThrough { .. }) | Err(_) => None,
         };
         let classes = self.part("plan").ok().flatten().into_iter().flat_map(Map::values);
         let parts = classes.filter_map(Value::as_object).flat_map(|class| self.parts_of(class));

@@ -30,15 +30,15 @@ fn subject<'a>(class: Class, database: &'a str, document_type: &'a str) -> Subje
 /// `storage@connection`, `-@connection` to pass through, or `!id` for an error.
 pub(super) fn decided(plan: &Merged, class: Class, database: &str, document_type: &str) -> String {
     match plan.decide(&subject(class, database, document_type)) {
-        Ok(Outcome::PassThrough { connection }) => format!("-@{connection}"),
-        Ok(Outcome::Store(decision)) => format!("{}@{}", decision.storage(), decision.connection),
+        Ok(Placement::PassThrough { connection }) => format!("-@{connection}"),
+        Ok(Placement::Store(decision)) => format!("{}@{}", decision.storage(), decision.connection),
         Err(error) => format!("!{}", error.id()),
     }
 }
 
 pub(in crate::plan) fn store(plan: &Merged, document_type: &str) -> Decision {
     match plan.decide(&subject(Class::Modb, "db", document_type)) {
-        Ok(Outcome::Store(decision)) => decision,
+        Ok(Placement::Store(decision)) => decision,
         other => panic!("not stored: {other:?}"),
     }
 }

@@ -11,7 +11,7 @@ use stowage_couch::Document;
 use super::Writer;
 use super::base::Base;
 use crate::error::Error;
-use crate::plan::{Decision, DocumentPlan, OnDelete, Outcome, Subject, decide, plan_for};
+use crate::plan::{Decision, DocumentPlan, OnDelete, Placement, Subject, decide, plan_for};
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::DocumentTarget;
 use attached::{Attached, Content};
@@ -117,8 +117,8 @@ impl Draft {
         }
         let plan = plan_for(&writer.gateway.plans, &writer.database, &self.document).await?;
         self.goes = match decide(&plan, &writer.database, &self.document)? {
-            Outcome::PassThrough { .. } => Goes { plan: Some(plan), place: Place::Couch },
-            Outcome::Store(decision) => {
+            Placement::PassThrough { .. } => Goes { plan: Some(plan), place: Place::Couch },
+            Placement::Store(decision) => {
                 let decision = Box::new(decision);
                 let place = if decision.stub { Place::Both(decision) } else { Place::Storage(decision) };
                 Goes { plan: Some(plan), place }
