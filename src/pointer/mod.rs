@@ -16,7 +16,7 @@ use stowage_base::settings::Settings;
 use stowage_couch::Document;
 use stowage_storage::Location;
 
-use self::kazoo::{At, Link, Old};
+use self::kazoo::{At, KazooEntry, Link};
 
 pub use view::{Outside, Shown, hide, left_of, outside, pointers};
 
@@ -208,8 +208,8 @@ fn entry_of(entries: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable>
     match entry.get("handler") {
         None => Ok(None),
         Some(handler) => match kazoo::read(handler, at).ok_or(Unreadable)? {
-            Old::Link(link) => Ok(Some(Entry::Link(link))),
-            Old::Object(object) => Ok(Some(Entry::Object(Box::new(of_old(&entry, object, at))))),
+            KazooEntry::Link(link) => Ok(Some(Entry::Link(link))),
+            KazooEntry::Object(object) => Ok(Some(Entry::Object(Box::new(of_kazoo(&entry, object, at))))),
         },
     }
 }
@@ -231,7 +231,7 @@ fn tag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::
 }
 
 /// KAZOO's entries have `content_type` and `length`, and never had a digest or the revision's generation.
-fn of_old(entry: &Map<String, Value>, object: kazoo::Object, at: At<'_>) -> Pointer {
+fn of_kazoo(entry: &Map<String, Value>, object: kazoo::Object, at: At<'_>) -> Pointer {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let digest = text("digest").filter(|digest| digest.starts_with("md5-"));
     let owner = Owner {

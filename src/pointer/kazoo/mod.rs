@@ -42,7 +42,7 @@ pub struct At<'a> {
 
 /// What an old entry points at.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Old {
+pub enum KazooEntry {
     /// An object in a storage.
     Object(Object),
     /// The attachment of another document.
@@ -63,11 +63,11 @@ pub struct Object {
 
 /// Reads the `handler` member of an entry. `None` for anything that KAZOO did not write.
 #[must_use]
-pub fn read(handler: &Value, at: At<'_>) -> Option<Old> {
+pub fn read(handler: &Value, at: At<'_>) -> Option<KazooEntry> {
     let mut handlers = handler.as_object()?.iter();
     let (Some((module, Value::Object(props))), None) = (handlers.next(), handlers.next()) else { return None };
     let read = match module.as_str() {
-        "kz_att_link" => return Link::read(props).map(Old::Link),
+        "kz_att_link" => return Link::read(props).map(KazooEntry::Link),
         "kz_att_s3" => s3::read(props, at),
         "kz_att_http" => url::http(props),
         "kz_att_ftp" => url::ftp(props),
@@ -80,7 +80,7 @@ pub fn read(handler: &Value, at: At<'_>) -> Option<Old> {
     }?;
     let foreign = read.name.is_some_and(|name| !names(&name, at.document));
     let inside = Settings::new(module, read.handler, read.settings);
-    Some(Old::Object(Object { location: read.location, inside, foreign }))
+    Some(KazooEntry::Object(Object { location: read.location, inside, foreign }))
 }
 
 /// What a reader finds.

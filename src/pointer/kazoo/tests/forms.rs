@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{AT, expected, fixtures, object, url};
-use crate::pointer::kazoo::{At, Link, Old, read};
+use crate::pointer::kazoo::{At, KazooEntry, Link, read};
 
 fn handler(case: &Value, term: &str) -> Value {
     let mut props = case.get("beside").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -67,7 +67,7 @@ fn urls_keep_their_account_to_themselves() {
 #[test]
 fn links_are_read_in_both_forms_of_a_database_name() {
     let link = |props: Value| match read(&json!({ "kz_att_link": props }), AT) {
-        Some(Old::Link(link)) => Some(link),
+        Some(KazooEntry::Link(link)) => Some(link),
         None => None,
         Some(other) => panic!("{other:?}"),
     };
@@ -119,7 +119,7 @@ fn a_name_with_another_documents_id_is_foreign() {
     let foreign = |id: &str, name: &str| {
         let handler = json!({"kz_att_http": {"url": format!("http://h/{name}")}});
         match read(&handler, At { document: id, ..AT }) {
-            Some(Old::Object(object)) => object.foreign,
+            Some(KazooEntry::Object(object)) => object.foreign,
             other => panic!("{other:?}"),
         }
     };

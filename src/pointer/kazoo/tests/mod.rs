@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::{At, Object, Old, read};
+use super::{At, KazooEntry, Object, read};
 
 const AT: At<'_> =
     At { database: "account/12/34/567890abcdef1234567890abcdef-202011", document: "doc", attachment: "call.mp3" };
@@ -35,7 +35,7 @@ fn folder() -> PathBuf {
 
 fn object(handler: &Value) -> Object {
     match read(handler, AT) {
-        Some(Old::Object(object)) => object,
+        Some(KazooEntry::Object(object)) => object,
         other => panic!("{handler}: {other:?}"),
     }
 }
