@@ -16,7 +16,7 @@ use stowage_base::settings::Settings;
 use stowage_couch::Document;
 use stowage_storage::Location;
 
-use self::kazoo::{At, KazooEntry, Link};
+use self::kazoo::{AttachmentAddress, KazooEntry, Link};
 
 pub use view::{Outside, Shown, hide, left_of, outside, pointers};
 
@@ -125,7 +125,7 @@ impl Pointer {
     /// Whether its object was stored for this very attachment: what it may be deleted by. A pointer that came from another
     /// document may only be read.
     #[must_use]
-    pub fn is_own(&self, at: At<'_>) -> bool {
+    pub fn is_own(&self, at: AttachmentAddress<'_>) -> bool {
         self.stowage.owner.as_ref().is_some_and(|owner| {
             owner.database == at.database && owner.document == at.document && owner.attachment == at.attachment
         })
@@ -170,7 +170,7 @@ impl std::error::Error for Unreadable {}
 ///
 /// # Errors
 /// [`Unreadable`]
-pub fn find(document: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable> {
+pub fn find(document: &Document, at: AttachmentAddress<'_>) -> Result<Option<Entry>, Unreadable> {
     let native = native_revpos(document, at.attachment);
     let revpos = |entry: &Entry| match entry {
         Entry::Object(pointer) => pointer.revpos,
@@ -184,13 +184,13 @@ pub fn find(document: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable
 ///
 /// # Errors
 /// [`Unreadable`]
-pub fn entry(document: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable> {
+pub fn entry(document: &Document, at: AttachmentAddress<'_>) -> Result<Option<Entry>, Unreadable> {
     let Some(entries) = document.object(MEMBER) else { return Ok(None) };
     entry_of(&entries, at)
 }
 
 /// The same among the entries themselves.
-fn entry_of(entries: &Document, at: At<'_>) -> Result<Option<Entry>, Unreadable> {
+fn entry_of(entries: &Document, at: AttachmentAddress<'_>) -> Result<Option<Entry>, Unreadable> {
     let Some(raw) = entries.raw(at.attachment) else { return Ok(None) };
     // Most are the gateway's own, and whole.
     if let Ok(pointer) = serde_json::from_str::<Pointer>(raw.get())
@@ -231,7 +231,7 @@ fn tag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::
 }
 
 /// KAZOO's entries have `content_type` and `length`, and never had a digest or the revision's generation.
-fn of_kazoo(entry: &Map<String, Value>, object: kazoo::Object, at: At<'_>) -> Pointer {
+fn of_kazoo(entry: &Map<String, Value>, object: kazoo::Object, at: AttachmentAddress<'_>) -> Pointer {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let digest = text("digest").filter(|digest| digest.starts_with("md5-"));
     let owner = Owner {
@@ -274,7 +274,8 @@ pub fn names(document: &Document) -> Vec<String> {
 pub fn objects(document: &Document, database: &str, id: &str) -> Vec<(String, Pointer)> {
     let Some(entries) = document.object(MEMBER) else { return Vec::new() };
     let of = |name: &str| {
-        let pointer = entry(document, At { database, document: id, attachment: name }).ok().flatten()?.object()?;
+        let pointer =
+            entry(document, AttachmentAddress { database, document: id, attachment: name }).ok().flatten()?.object()?;
         Some((name.to_owned(), pointer))
     };
     entries.keys().filter_map(of).collect()

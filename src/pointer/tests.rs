@@ -1,7 +1,7 @@
 use stowage_couch::Document;
 
 use super::{Entry, Owner, Place, Pointer, Unreadable, VERSION, entry, find, objects, put, remove};
-use crate::pointer::kazoo::At;
+use crate::pointer::kazoo::AttachmentAddress;
 
 fn pointer(revpos: u64) -> Pointer {
     let location = [("path".to_owned(), "a/b".into())].into_iter().collect();
@@ -32,8 +32,8 @@ fn object(revpos: u64) -> Entry {
     Entry::Object(Box::new(pointer(revpos)))
 }
 
-const fn at(attachment: &str) -> At<'_> {
-    At { database: "d", document: "i", attachment }
+const fn at(attachment: &str) -> AttachmentAddress<'_> {
+    AttachmentAddress { database: "d", document: "i", attachment }
 }
 
 fn document(text: &str) -> Document {

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use stowage_couch::{Document, mentions_pointers};
 
 use super::{Entry, MEMBER, Pointer, Unreadable, entry_of, native_revpos};
-use crate::pointer::kazoo::At;
+use crate::pointer::kazoo::AttachmentAddress;
 
 /// An entry of `pvt_attachments` that says where an attachment is.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,7 +100,7 @@ pub fn pointers(document: &Document, database: &str, id: &str) -> Vec<Outside> {
     let Some(entries) = document.object(MEMBER) else { return Vec::new() };
     let names = entries.keys().map(str::to_owned);
     let outside = names.filter_map(|name| {
-        let found = entry_of(&entries, At { database, document: id, attachment: &name }).transpose()?;
+        let found = entry_of(&entries, AttachmentAddress { database, document: id, attachment: &name }).transpose()?;
         // An entry that is no object says nothing.
         let about = match &found {
             Ok(Entry::Object(pointer)) => of_object(pointer),

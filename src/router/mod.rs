@@ -6,7 +6,7 @@ use stowage_http::method::overridden;
 use stowage_http::target::{BadEscape, decode, encode};
 
 use crate::database::{AccountId, Class, classify};
-use crate::pointer::kazoo::At;
+use crate::pointer::kazoo::AttachmentAddress;
 
 /// What a request asks for.
 #[derive(Debug)]
@@ -173,8 +173,8 @@ impl Target {
 
     /// The attachment by its names.
     #[must_use]
-    pub fn at(&self) -> At<'_> {
-        At { database: &self.database.name, document: &self.document, attachment: &self.attachment }
+    pub fn at(&self) -> AttachmentAddress<'_> {
+        AttachmentAddress { database: &self.database.name, document: &self.document, attachment: &self.attachment }
     }
 }
 

@@ -31,7 +31,7 @@ pub use link::Link;
 
 /// The attachment whose entry is read: some forms say only a part of the object's name.
 #[derive(Debug, Clone, Copy)]
-pub struct At<'a> {
+pub struct AttachmentAddress<'a> {
     /// The database's decoded name.
     pub database: &'a str,
     /// The document's id.
@@ -63,7 +63,7 @@ pub struct Object {
 
 /// Reads the `handler` member of an entry. `None` for anything that KAZOO did not write.
 #[must_use]
-pub fn read(handler: &Value, at: At<'_>) -> Option<KazooEntry> {
+pub fn read(handler: &Value, at: AttachmentAddress<'_>) -> Option<KazooEntry> {
     let mut handlers = handler.as_object()?.iter();
     let (Some((module, Value::Object(props))), None) = (handlers.next(), handlers.next()) else { return None };
     let read = match module.as_str() {

@@ -11,9 +11,9 @@ use stowage_base::settings::as_flag;
 use stowage_http::target::encode;
 
 use super::term::Term;
-use super::{At, Read, location, pair, term};
+use super::{AttachmentAddress, Read, location, pair, term};
 
-pub(super) fn read(props: &Map<String, Value>, at: At<'_>) -> Option<Read> {
+pub(super) fn read(props: &Map<String, Value>, at: AttachmentAddress<'_>) -> Option<Read> {
     let (mut settings, key) = match term(props, "S3")? {
         map @ Term::Map(_) => of_map(map.into_settings()?, at)?,
         Term::Tuple(elements) => match elements.len() {
@@ -40,13 +40,13 @@ pub(super) fn read(props: &Map<String, Value>, at: At<'_>) -> Option<Read> {
 
 type Found = (Map<String, Value>, String);
 
-fn of_four(elements: Vec<Term>, at: At<'_>) -> Option<Found> {
+fn of_four(elements: Vec<Term>, at: AttachmentAddress<'_>) -> Option<Found> {
     let [key, secret, bucket, folder] = <[Term; 4]>::try_from(elements).ok()?;
     let settings = texts([("key", key), ("secret", secret), ("bucket", bucket)])?;
     Some((settings, key_in(folder_of(folder)?, at)))
 }
 
-fn of_five(elements: Vec<Term>, at: At<'_>) -> Option<Found> {
+fn of_five(elements: Vec<Term>, at: AttachmentAddress<'_>) -> Option<Found> {
     let [key, secret, server, bucket, folder] = <[Term; 5]>::try_from(elements).ok()?;
     let mut settings = texts([("key", key), ("secret", secret), ("bucket", bucket)])?;
     match server {
@@ -60,7 +60,7 @@ fn of_five(elements: Vec<Term>, at: At<'_>) -> Option<Found> {
     Some((settings, key_in(folder_of(folder)?, at)))
 }
 
-fn of_map(settings: Map<String, Value>, at: At<'_>) -> Option<Found> {
+fn of_map(settings: Map<String, Value>, at: AttachmentAddress<'_>) -> Option<Found> {
     let text = |key: &str| settings.get(key).and_then(Value::as_str);
     let key = match (text("file"), text("path")) {
         (Some(file), _) => file.to_owned(),
@@ -89,7 +89,7 @@ fn folder_of(term: Term) -> Option<Option<String>> {
 }
 
 /// The database's name is percent-encoded, as KAZOO has it everywhere; document and attachment are as they are.
-fn key_in(folder: Option<String>, at: At<'_>) -> String {
+fn key_in(folder: Option<String>, at: AttachmentAddress<'_>) -> String {
     let key = format!("{}/{}_{}", encode(at.database), at.document, at.attachment);
     folder.map_or_else(|| key.clone(), |folder| format!("{folder}/{key}"))
 }

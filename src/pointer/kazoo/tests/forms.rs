@@ -1,7 +1,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{AT, expected, fixtures, object, url};
-use crate::pointer::kazoo::{At, KazooEntry, Link, read};
+use crate::pointer::kazoo::{AttachmentAddress, KazooEntry, Link, read};
 
 fn handler(case: &Value, term: &str) -> Value {
     let mut props = case.get("beside").and_then(Value::as_object).cloned().unwrap_or_default();
@@ -118,7 +118,7 @@ fn what_kazoo_never_wrote_is_refused() {
 fn a_name_with_another_documents_id_is_foreign() {
     let foreign = |id: &str, name: &str| {
         let handler = json!({"kz_att_http": {"url": format!("http://h/{name}")}});
-        match read(&handler, At { document: id, ..AT }) {
+        match read(&handler, AttachmentAddress { document: id, ..AT }) {
             Some(KazooEntry::Object(object)) => object.foreign,
             other => panic!("{other:?}"),
         }

@@ -9,10 +9,13 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::{At, KazooEntry, Object, read};
+use super::{AttachmentAddress, KazooEntry, Object, read};
 
-const AT: At<'_> =
-    At { database: "account/12/34/567890abcdef1234567890abcdef-202011", document: "doc", attachment: "call.mp3" };
+const AT: AttachmentAddress<'_> = AttachmentAddress {
+    database: "account/12/34/567890abcdef1234567890abcdef-202011",
+    document: "doc",
+    attachment: "call.mp3",
+};
 
 /// The fixtures by name.
 fn fixtures() -> BTreeMap<String, String> {
