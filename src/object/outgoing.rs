@@ -19,7 +19,7 @@ use super::{OCTETS, couch_digest};
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::plan::{Decision, NameSource, compose};
-use crate::pointer::{self, Entry, Owner, Place, Pointer};
+use crate::pointer::{self, Entry, Owner, Pointer, StoredObject};
 use crate::router::Target;
 use crate::upstream::revision::generation;
 
@@ -141,7 +141,7 @@ impl Outgoing<'_> {
             digest: Some(couch_digest(&digests.md5)),
             revpos: self.revpos,
             stub: false,
-            stowage: Place {
+            stowage: StoredObject {
                 version: pointer::VERSION,
                 storage: self.decision.storage().to_owned(),
                 handler: self.decision.handler().to_owned(),

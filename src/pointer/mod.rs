@@ -66,12 +66,12 @@ pub struct Pointer {
     #[serde(default)]
     pub stub: bool,
     /// What only the gateway reads.
-    pub stowage: Place,
+    pub stowage: StoredObject,
 }
 
 /// Where the bytes are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Place {
+pub struct StoredObject {
     /// [`VERSION`] of the release that wrote it; those before 0.2.0 said none, which is 0 here.
     #[serde(rename = "v", default, deserialize_with = "known_version", skip_serializing_if = "is_unsaid")]
     pub version: u64,
@@ -101,7 +101,7 @@ pub struct Place {
     pub inside: Option<Settings>,
 }
 
-impl Place {
+impl StoredObject {
     /// Whether both are the same object. An entry of KAZOO's does not know the storage's id.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -245,7 +245,7 @@ fn of_kazoo(entry: &Map<String, Value>, object: kazoo::Object, at: AttachmentAdd
         digest: digest.map(str::to_owned),
         revpos: entry.get("revpos").and_then(Value::as_u64).unwrap_or_default(),
         stub: false,
-        stowage: Place {
+        stowage: StoredObject {
             version: 0,
             storage: object.inside.id().to_owned(),
             handler: object.inside.handler().to_owned(),

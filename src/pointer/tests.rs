@@ -1,6 +1,6 @@
 use stowage_couch::Document;
 
-use super::{Entry, Owner, Place, Pointer, Unreadable, VERSION, entry, find, objects, put, remove};
+use super::{Entry, Owner, Pointer, StoredObject, Unreadable, VERSION, entry, find, objects, put, remove};
 use crate::pointer::kazoo::AttachmentAddress;
 
 fn pointer(revpos: u64) -> Pointer {
@@ -12,7 +12,7 @@ fn pointer(revpos: u64) -> Pointer {
         digest: Some("md5-FXapTWyzNN0SbLHCfxng8g==".into()),
         revpos,
         stub: false,
-        stowage: Place {
+        stowage: StoredObject {
             version: VERSION,
             storage: "s".into(),
             handler: "file".into(),
