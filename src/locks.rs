@@ -73,7 +73,7 @@ enum Sending {
 
 /// A place in the queue for one attachment: to be taken before its document is read.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Ticket {
     entry: Arc<Entry>,
     turns: u64,
     patience: Patience,
@@ -84,14 +84,14 @@ pub(crate) struct Place {
 pub(crate) struct Turn {
     entry: Arc<Entry>,
     writer: Writer,
-    /// Whether another request wrote between taking the place and having the turn: what was read before may be old.
+    /// Whether another request wrote between taking the ticket and having the turn: what was read before may be old.
     pub(crate) overtaken: bool,
     /// Whether another request may still be writing: the object needs a name of its own.
     pub(crate) shared: bool,
 }
 
 impl Locks {
-    pub(crate) fn place(&self, target: &Target) -> Place {
+    pub(crate) fn ticket(&self, target: &Target) -> Ticket {
         let key = (target.database.name.clone(), target.document.clone(), target.attachment.clone());
         let mut entries = lock(&self.entries);
         if entries.len() > SWEEP_ABOVE {
@@ -104,11 +104,11 @@ impl Locks {
             entry
         });
         let turns = entry.turns.load(Ordering::Acquire);
-        Place { entry, turns, patience: self.patience }
+        Ticket { entry, turns, patience: self.patience }
     }
 }
 
-impl Place {
+impl Ticket {
     /// Waits for the turn of a request.
     pub(crate) async fn turn(self, writer: &Writer) -> Turn {
         let Self { entry, turns, patience } = self;
@@ -242,7 +242,7 @@ mod tests {
     #[tokio::test]
     async fn writers_come_one_after_the_other() {
         let locks = locks();
-        let (first, second) = (locks.place(&target()), locks.place(&target()));
+        let (first, second) = (locks.ticket(&target()), locks.ticket(&target()));
         let turn = first.turn(&Writer::default()).await;
         assert!(!turn.overtaken && !turn.shared);
         let writer = Writer::default();
@@ -260,11 +260,11 @@ mod tests {
     async fn a_client_that_stalls_is_passed_and_one_that_sends_is_not() {
         let locks = locks();
         let (writer, (sender, body)) = (Writer::default(), sent());
-        let slow = locks.place(&target()).turn(&writer).await;
+        let slow = locks.ticket(&target()).turn(&writer).await;
         let read = tokio::spawn(collect(writer.watch(body), 99));
         let began = Instant::now();
-        let place = locks.place(&target());
-        let next = tokio::spawn(async move { place.turn(&Writer::default()).await });
+        let ticket = locks.ticket(&target());
+        let next = tokio::spawn(async move { ticket.turn(&Writer::default()).await });
         for _ in 0..3 {
             tokio::time::sleep(STALLED / 2).await;
             sender.send("x").unwrap();
@@ -276,21 +276,21 @@ mod tests {
         // It has no turn to give back any more, but as long as it writes, names are not shared.
         drop(sender);
         assert_eq!(read.await.unwrap().unwrap(), "xxx");
-        let (third, writer) = (locks.place(&target()), Writer::default());
+        let (third, writer) = (locks.ticket(&target()), Writer::default());
         let mut third = std::pin::pin!(third.turn(&writer));
         assert!(futures_util::poll!(third.as_mut()).is_pending());
         drop(next);
         let third = third.await;
         assert!(third.overtaken && third.shared);
         drop((slow, third));
-        assert!(!locks.place(&target()).turn(&Writer::default()).await.shared);
+        assert!(!locks.ticket(&target()).turn(&Writer::default()).await.shared);
     }
 
     #[tokio::test]
     async fn a_client_that_drips_is_passed_too() {
         let locks = locks();
         let (writer, (sender, body)) = (Writer::default(), sent());
-        let _slow = locks.place(&target()).turn(&writer).await;
+        let _slow = locks.ticket(&target()).turn(&writer).await;
         let began = Instant::now();
         let drip = tokio::spawn(async move {
             while sender.send("x").is_ok() {
@@ -298,7 +298,7 @@ mod tests {
             }
         });
         let read = tokio::spawn(collect(writer.watch(body), 9999));
-        assert!(locks.place(&target()).turn(&Writer::default()).await.shared);
+        assert!(locks.ticket(&target()).turn(&Writer::default()).await.shared);
         assert!(began.elapsed() >= LONGEST);
         drip.abort();
         read.abort();

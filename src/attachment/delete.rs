@@ -43,8 +43,8 @@ pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
             Found::Native(_) | Found::Answer(_) => Ok(answer),
         };
     }
-    let place = gateway.locks.place(&target);
-    let turn = place.turn(&Writer::default()).await;
+    let ticket = gateway.locks.ticket(&target);
+    let turn = ticket.turn(&Writer::default()).await;
     match asked.find().await? {
         Found::Outside(document, entry, caller) => {
             remove(gateway, target, caller, document, entry, Some(turn), activity).await

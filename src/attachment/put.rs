@@ -37,7 +37,7 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     let rev = requested_rev(&target, &headers)?;
     let activity = exchange.activity.clone();
     let requester = Requester::new(&headers, &activity, exchange.id);
-    let place = gateway.locks.place(&target);
+    let ticket = gateway.locks.ticket(&target);
     let (base, caller) = match base(&home, &target, rev.as_deref(), requester).await? {
         Base::Document(document, caller) => (document, caller),
         Base::Refused(answer) => return Ok(answer),
@@ -54,7 +54,7 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         return forward_with_copy(caller.couch().clone(), exchange, copy).await;
     }
     let writer = Writer::default();
-    let turn = place.turn(&writer).await;
+    let turn = ticket.turn(&writer).await;
     let (base, caller) = match turn.overtaken {
         false => (base, caller),
         true => match self::base(&home, &target, rev.as_deref(), requester).await? {

@@ -180,7 +180,7 @@ async fn turns(gateway: &Gateway, to: &DocumentTarget, source: &Document) -> Vec
         objects(source, &to.database.name, &to.document).into_iter().map(|(name, _)| name).collect();
     let (writer, mut turns) = (Writer::default(), Vec::with_capacity(names.len()));
     for name in names {
-        turns.push(gateway.locks.place(&to.attachment(&name)).turn(&writer).await);
+        turns.push(gateway.locks.ticket(&to.attachment(&name)).turn(&writer).await);
     }
     turns
 }

@@ -22,7 +22,7 @@ use crate::{locks, pointer};
 /// Turns at all attachments that drafts have to store.
 pub(super) struct Turns {
     pub(super) turns: Vec<Turn>,
-    /// Whether another request wrote one of them since the places were taken: what was read before may be old.
+    /// Whether another request wrote one of them since the tickets were taken: what was read before may be old.
     pub(super) overtaken: bool,
     /// Whether another request may still be writing one of them.
     pub(super) shared: bool,
@@ -40,7 +40,7 @@ pub(super) struct Parts<'a> {
 
 impl Writer {
     /// Waits for the turns of all drafts. The order is the same for all, so that no two wait for each other;
-    /// `meanwhile` is done between taking the places and waiting.
+    /// `meanwhile` is done between taking the tickets and waiting.
     pub(super) async fn turns<T>(
         &self,
         drafts: &[Draft],
@@ -49,12 +49,12 @@ impl Writer {
         let names: BTreeSet<_> =
             drafts.iter().flat_map(|draft| draft.stored().map(|name| (&*draft.target.document, name))).collect();
         let target = |(document, name): &(&str, &str)| self.database.document(document).attachment(name);
-        let places: Vec<_> = names.iter().map(|name| self.gateway.locks.place(&target(name))).collect();
+        let tickets: Vec<_> = names.iter().map(|name| self.gateway.locks.ticket(&target(name))).collect();
         let done = meanwhile.await?;
         let writer = locks::Writer::default();
-        let mut turns: Vec<Turn> = Vec::with_capacity(places.len());
-        for place in places {
-            turns.push(place.turn(&writer).await);
+        let mut turns: Vec<Turn> = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            turns.push(ticket.turn(&writer).await);
         }
         let overtaken = turns.iter().any(|turn| turn.overtaken);
         let shared = turns.iter().any(|turn| turn.shared);
