@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Writer;
 use super::base::Base;
 use super::draft::attached::{Attached, Content, MEMBER};
-use super::draft::{Draft, Place};
+use super::draft::{Draft, StoredIn};
 use super::parts::Following;
 use crate::attachment::copy::{Copying, OutgoingCopy, Verdict};
 use crate::error::Error;
@@ -72,7 +72,7 @@ impl Writer {
     }
 
     fn copy(&self, draft: &Draft, base: &Base, one: &Attached) -> Option<OutgoingCopy> {
-        let Place::Both(decision) = &draft.goes.place else { return None };
+        let StoredIn::Both(decision) = &draft.goes.stored_in else { return None };
         let mut document = draft.document.clone();
         document.remove(MEMBER);
         Some(OutgoingCopy {

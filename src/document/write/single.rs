@@ -15,7 +15,7 @@ use super::base::{Base, Found};
 use super::body::Held;
 use super::copies::CopyingParts;
 use super::draft::edit::NamedRev;
-use super::draft::{Draft, Named, Place};
+use super::draft::{Draft, Named, StoredIn};
 use super::parts::{Following, Related};
 use super::store::Parts;
 use super::{Input, TOUCHED, Told, UNTOUCHED, Writer, begin, is_json};
@@ -132,7 +132,7 @@ pub(super) async fn single(
     }
     let (turns, found) = writer.turns(slice::from_ref(&draft), writer.find(&draft)).await?;
     let found = if turns.overtaken { writer.find(&draft).await? } else { found };
-    let stores = matches!(draft.goes.place, Place::Storage(_)) && draft.carries();
+    let stores = matches!(draft.goes.stored_in, StoredIn::Storage(_)) && draft.carries();
     let base = match found {
         Found::Base(base) => *base,
         Found::Answer(answer) => return Ok((TOUCHED, answer)),

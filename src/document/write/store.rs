@@ -9,7 +9,7 @@ use stowage_storage::{Budget, CHUNK_BYTES};
 use super::Writer;
 use super::base::Base;
 use super::draft::attached::{Content, MEMBER};
-use super::draft::{Draft, Place};
+use super::draft::{Draft, StoredIn};
 use super::parts::{Following, told};
 use crate::error::Error;
 use crate::locks::Turn;
@@ -71,7 +71,7 @@ impl Writer {
         parts: Option<Parts<'_>>,
     ) -> Result<Unsaved, Error> {
         let mut objects = Unsaved::new(&self.gateway, &self.activity);
-        let Place::Storage(decision) = &draft.goes.place else { return Ok(objects) };
+        let StoredIn::Storage(decision) = &draft.goes.stored_in else { return Ok(objects) };
         let decision = decision.clone();
         strip(draft)?;
         let names: Vec<String> = draft.attached.iter().map(|one| one.name.clone()).collect();

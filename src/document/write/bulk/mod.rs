@@ -17,7 +17,7 @@ use stowage_http::body::Body;
 
 use super::base::{Base, Found};
 use super::draft::edit::Edit;
-use super::draft::{Draft, Named, Place, no_object};
+use super::draft::{Draft, Named, StoredIn, no_object};
 use super::single::as_json;
 use super::store::Turns;
 use super::{Input, TOUCHED, Told, UNTOUCHED, Writer, begin, is_json};
@@ -183,7 +183,7 @@ impl Item {
     }
 
     fn stores(&self) -> bool {
-        matches!(self.draft.goes.place, Place::Storage(_)) && self.draft.carries()
+        matches!(self.draft.goes.stored_in, StoredIn::Storage(_)) && self.draft.carries()
     }
 
     async fn store(&mut self, writer: &Writer, turns: &Turns) -> Result<(), Error> {

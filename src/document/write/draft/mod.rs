@@ -33,11 +33,11 @@ pub(super) struct Draft {
 /// Where its attachments go.
 pub(super) struct Goes {
     pub(super) plan: Option<DocumentPlan>,
-    pub(super) place: Place,
+    pub(super) stored_in: StoredIn,
 }
 
 /// Who gets the attachments that the document carries.
-pub(super) enum Place {
+pub(super) enum StoredIn {
     Couch,
     /// CouchDB, and a storage gets a copy.
     Both(Box<Decision>),
@@ -79,7 +79,7 @@ impl Draft {
             None if named => writer.database.document(&uuid::Uuid::new_v4().simple().to_string()),
             None => writer.database.document(&id(&document)?),
         };
-        let goes = Goes { plan: None, place: Place::Couch };
+        let goes = Goes { plan: None, stored_in: StoredIn::Couch };
         Ok(Self { target, document, attached, edit, named, goes, has_twin: false })
     }
 
@@ -99,13 +99,13 @@ impl Draft {
 
     /// The names of the attachments that are to be stored.
     pub(super) fn stored(&self) -> impl Iterator<Item = &str> {
-        let stored = matches!(self.goes.place, Place::Storage(_));
+        let stored = matches!(self.goes.stored_in, StoredIn::Storage(_));
         self.attached.iter().filter(move |one| stored && !matches!(one.content, Content::Stub)).map(|one| &*one.name)
     }
 
     /// Whether the revision before has to be known.
     pub(super) fn needs_base(&self, writer: &Writer) -> bool {
-        let has_place = !matches!(self.goes.place, Place::Couch);
+        let has_place = !matches!(self.goes.stored_in, StoredIn::Couch);
         let here = writer.home.has_others() || self.has_stubs() || (self.carries() && has_place) || writer.deletes;
         self.has_twin || (here && !self.is_beside())
     }
@@ -117,11 +117,11 @@ impl Draft {
         }
         let plan = plan_for(&writer.gateway.plans, &writer.database, &self.document).await?;
         self.goes = match decide(&plan, &writer.database, &self.document)? {
-            Placement::PassThrough { .. } => Goes { plan: Some(plan), place: Place::Couch },
+            Placement::PassThrough { .. } => Goes { plan: Some(plan), stored_in: StoredIn::Couch },
             Placement::Store(decision) => {
                 let decision = Box::new(decision);
-                let place = if decision.stub { Place::Both(decision) } else { Place::Storage(decision) };
-                Goes { plan: Some(plan), place }
+                let stored_in = if decision.stub { StoredIn::Both(decision) } else { StoredIn::Storage(decision) };
+                Goes { plan: Some(plan), stored_in }
             }
         };
         Ok(())
