@@ -6,7 +6,7 @@
 
 mod finder;
 mod guard;
-mod place;
+mod position;
 mod walk;
 mod words;
 
@@ -17,8 +17,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 pub use finder::{Finder, Text};
 pub use guard::Guard;
-use place::Place;
-pub use place::{Path, Step};
+use position::Position;
+pub use position::{Path, Step};
 use walk::{Skip, Token, Walker};
 pub use words::{Words, mentions_pointers};
 
@@ -73,7 +73,7 @@ pub struct Scanner {
     input: Bytes,
     phase: Phase,
     /// Where the bytes outside documents are.
-    place: Place,
+    position: Position,
     /// Walks over a document.
     walker: Walker,
     held: BytesMut,
@@ -101,7 +101,7 @@ impl Scanner {
     #[must_use]
     pub fn new(paths: &'static [Path], limit: u64) -> Self {
         Self {
-            place: Place::new(paths),
+            position: Position::new(paths),
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             input: Bytes::new(),
             phase: Phase::Outside,
@@ -158,16 +158,16 @@ impl Scanner {
     /// The place of the current value in the outermost list: which row or result it belongs to.
     #[must_use]
     pub fn row(&self) -> usize {
-        self.place.row()
+        self.position.row()
     }
 
     fn outside(&mut self) -> Option<Event> {
         let mut next = 0;
         loop {
-            let index = next + self.place.idle(self.input.get(next..).unwrap_or_default());
+            let index = next + self.position.idle(self.input.get(next..).unwrap_or_default());
             let Some(byte) = self.input.get(index).copied() else { break };
             next = index + 1;
-            if byte == b'{' && self.place.is_document() {
+            if byte == b'{' && self.position.is_document() {
                 if index > 0 {
                     return Some(Event::Pass(self.input.split_to(index)));
                 }
@@ -176,7 +176,7 @@ impl Scanner {
                 (self.phase, self.walker) = (Phase::Head, Walker::in_object());
                 return None;
             }
-            self.place.step(byte);
+            self.position.step(byte);
         }
         Some(Event::Pass(std::mem::take(&mut self.input)))
     }
@@ -226,7 +226,7 @@ impl Scanner {
     /// The document has ended.
     fn leave(&mut self) {
         self.phase = Phase::Outside;
-        self.place.passed();
+        self.position.passed();
     }
 
     fn entries(&mut self) -> Result<Option<Event>, Fault> {

@@ -16,7 +16,7 @@ pub type Path = &'static [Step];
 
 /// The containers that lead to documents, up to here.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Position {
     paths: &'static [Path],
     stack: Vec<Frame>,
     walker: Walker,
@@ -32,7 +32,7 @@ struct Frame {
     next: u8,
 }
 
-impl Place {
+impl Position {
     pub(super) fn new(paths: &'static [Path]) -> Self {
         Self { paths, stack: Vec::new(), walker: Walker::default() }
     }
