@@ -54,8 +54,8 @@ impl Api {
                 entry.insert(SIGNATURE.to_owned(), signature.into());
             }
         }
-        let place = Place::of(scope);
-        let probes = wanted.iter().map(|id| probe(Arc::clone(&self.0.gateway), merged, &place, id, request));
+        let target = ProbeTarget::of(scope);
+        let probes = wanted.iter().map(|id| probe(Arc::clone(&self.0.gateway), merged, &target, id, request));
         let mut errors = Errors::default();
         for (id, outcome) in wanted.iter().zip(join_all(probes).await) {
             if let Err(fault) = outcome? {
@@ -77,13 +77,13 @@ fn signature(entry: &Value) -> String {
 }
 
 /// Where the document of a probe goes.
-struct Place {
+struct ProbeTarget {
     account: Option<AccountId>,
     /// Decoded.
     database: String,
 }
 
-impl Place {
+impl ProbeTarget {
     fn of(scope: &Scope) -> Self {
         match scope.account() {
             Some(account) => {
@@ -95,9 +95,15 @@ impl Place {
 }
 
 /// What came of one storage: `Err` holds what its failure is shown as.
-type Outcome = Result<Result<(), Value>, Failure>;
+type ProbeResult = Result<Result<(), Value>, Failure>;
 
-async fn probe(gateway: Arc<Gateway>, merged: &Merged, place: &Place, id: &str, request: &RequestId) -> Outcome {
+async fn probe(
+    gateway: Arc<Gateway>,
+    merged: &Merged,
+    target: &ProbeTarget,
+    id: &str,
+    request: &RequestId,
+) -> ProbeResult {
     let Some(settings) = merged.storage(id) else {
         return Ok(Err(shown(&storage::Error::new(Kind::Settings, "its entry cannot be read"))));
     };
@@ -109,8 +115,8 @@ async fn probe(gateway: Arc<Gateway>, merged: &Merged, place: &Place, id: &str, 
     let file =
         File { name: format!("{hex}_test_credentials_file.txt"), content: format!("some random content: {hex}") };
     // Boxed: one future of all that is in it is more than the compiler takes.
-    let document = Box::pin(Paper::save(&gateway, place, id, &file, request)).await?;
-    let trying = tokio::time::timeout(LONGEST, attempt(&gateway, &backend, &settings, place, &document, &file));
+    let document = Box::pin(ProbeDocument::save(&gateway, target, id, &file, request)).await?;
+    let trying = tokio::time::timeout(LONGEST, attempt(&gateway, &backend, &settings, target, &document, &file));
     let outcome =
         match trying.await {
             Ok(outcome) => outcome,
@@ -126,11 +132,11 @@ async fn attempt(
     gateway: &Arc<Gateway>,
     backend: &Arc<dyn Backend>,
     settings: &Settings,
-    place: &Place,
-    paper: &Paper,
+    target: &ProbeTarget,
+    probed: &ProbeDocument,
     file: &File,
 ) -> storage::Result<()> {
-    let object = object(settings, place, paper, file)?;
+    let object = object(settings, target, probed, file)?;
     let body = Body::full(file.content.clone());
     let upload = Upload::new(body, gateway.limits.attachment_bytes, gateway.budget.clone());
     let stored = backend.put(&object, upload).await?;
@@ -146,13 +152,13 @@ async fn attempt(
 }
 
 /// The object as the plan would name it.
-fn object(settings: &Settings, place: &Place, paper: &Paper, file: &File) -> storage::Result<Object> {
+fn object(settings: &Settings, target: &ProbeTarget, probed: &ProbeDocument, file: &File) -> storage::Result<Object> {
     let source = NameSource {
-        account: Some(place.account.as_ref().map_or(SYSTEM, AccountId::as_str)),
-        database: &place.database,
-        document_id: &paper.id,
+        account: Some(target.account.as_ref().map_or(SYSTEM, AccountId::as_str)),
+        database: &target.database,
+        document_id: &probed.id,
         attachment: &file.name,
-        document: &paper.document,
+        document: &probed.document,
     };
     let wrong = |error| storage::Error::new(Kind::Settings, Error::from(error).to_string());
     let name = compose(settings, &source).map_err(wrong)?;
@@ -162,7 +168,7 @@ fn object(settings: &Settings, place: &Place, paper: &Paper, file: &File) -> sto
         spare: name.with_suffix(&unique),
         taken: false,
         content_type: "text/plain".to_owned(),
-        document: paper.document.public_fields(&paper.id),
+        document: probed.document.public_fields(&probed.id),
     })
 }
 
@@ -204,7 +210,7 @@ impl Drop for Guard {
 }
 
 /// The document that a probe's file would belong to.
-struct Paper {
+struct ProbeDocument {
     couch: Couch,
     id: String,
     path: DocumentPath,
@@ -212,10 +218,10 @@ struct Paper {
     document: Document,
 }
 
-impl Paper {
+impl ProbeDocument {
     async fn save(
         gateway: &Gateway,
-        place: &Place,
+        target: &ProbeTarget,
         storage: &str,
         file: &File,
         request: &RequestId,
@@ -228,15 +234,15 @@ impl Paper {
             ("content", json!(file.content)),
             ("request_id", json!(request.to_string())),
             ("pvt_type", json!("storage_settings_probe")),
-            ("pvt_account_id", json!(place.account.as_ref().map(AccountId::as_str))),
+            ("pvt_account_id", json!(target.account.as_ref().map(AccountId::as_str))),
         ];
         for (key, value) in members.iter().filter(|(_, value)| !value.is_null()) {
             document.set(key, value).map_err(Error::from)?;
         }
-        let path = DocumentPath { database: encode(&place.database), document: id.clone() };
+        let path = DocumentPath { database: encode(&target.database), document: id.clone() };
         let bytes = Bytes::from(document.to_bytes().map_err(Error::from)?);
-        let home = gateway.homes.of_name(&place.database).await?;
-        let save = home.save_own(Database::of(&place.database).as_ref(), &path, &bytes).await?;
+        let home = gateway.homes.of_name(&target.database).await?;
+        let save = home.save_own(Database::of(&target.database).as_ref(), &path, &bytes).await?;
         let couch = home.couch;
         match save.rev() {
             Some(rev) if save.head.status.is_success() => Ok(Self { couch, id, path, rev, document }),
