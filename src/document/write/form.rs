@@ -20,7 +20,7 @@ use stowage_http::forwarded::base;
 use super::body::{Held, Taken, take};
 use super::draft::attached::MEMBER;
 use super::single::{Source, as_json, single};
-use super::{TOUCHED, Told, Writer, begin, too_long, unread};
+use super::{Labelled, TOUCHED, Writer, begin, too_long, unread};
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
@@ -33,7 +33,7 @@ use crate::upstream::read::Answer;
 use crate::upstream::revision::rev_query;
 
 /// `POST /db/doc`, where CouchDB takes a browser's form; what is no form, and all else, is CouchDB's.
-pub(crate) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Told {
+pub(crate) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Labelled {
     let is_form = |home: &Home, headers: &HeaderMap| {
         home.may_be_outside() && media_type(headers).starts_with("multipart/form-data")
     };
@@ -67,7 +67,7 @@ fn same_site(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body, boundary: String) -> Told {
+async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body, boundary: String) -> Labelled {
     let held = match take(&writer.gateway, body).await.map_err(unread)? {
         Taken::Whole(held) => held,
         Taken::Long(_) => return Err(too_long()),

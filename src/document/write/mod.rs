@@ -45,10 +45,10 @@ pub(crate) use form::post as form;
 pub(crate) use single::{post, put};
 
 /// The answer, and whether the gateway did something to the document: the metrics' label of the route.
-type Told = Result<(&'static str, Response<Body>), Error>;
+type Labelled = Result<(&'static str, Response<Body>), Error>;
 
 /// What a write is counted as, and its answer.
-pub(crate) fn labelled(told: Told) -> (&'static str, Result<Response<Body>, Error>) {
+pub(crate) fn labelled(told: Labelled) -> (&'static str, Result<Response<Body>, Error>) {
     match told {
         Ok((label, answer)) => (label, Ok(answer)),
         Err(error) => (TOUCHED, Err(error)),
@@ -76,9 +76,9 @@ async fn begin<F>(
     has_deadline: bool,
     concerns: impl FnOnce(&Home, &HeaderMap) -> bool + Send,
     write: impl FnOnce(Writer, request::Parts, Body) -> F + Send,
-) -> Told
+) -> Labelled
 where
-    F: Future<Output = Told> + Send,
+    F: Future<Output = Labelled> + Send,
 {
     let home = gateway.homes.of(&database).await?;
     let deletes = home.plan.may_delete(database.class, &database.name);
@@ -126,13 +126,13 @@ impl Writer {
     }
 
     /// Refuses a request, as far as its client may be here at all: what CouchDB says to that comes first.
-    async fn refuse(&self, error: Error) -> Told {
+    async fn refuse(&self, error: Error) -> Labelled {
         let caller = self.requester().at(&self.home.couch);
         let answer = caller.send(Method::GET, &self.database.path, Bytes::new()).await?;
         if answer.status().is_success() { Err(error) } else { Ok((TOUCHED, relay(answer))) }
     }
 
-    async fn send_on(&self, couch: &Couch, head: request::Parts, body: Body) -> Told {
+    async fn send_on(&self, couch: &Couch, head: request::Parts, body: Body) -> Labelled {
         Ok((UNTOUCHED, self.send(couch, head, body).await?))
     }
 

@@ -18,7 +18,7 @@ use super::draft::edit::NamedRev;
 use super::draft::{Draft, Named, StoredIn};
 use super::parts::{Following, Related};
 use super::store::Parts;
-use super::{Input, TOUCHED, Told, UNTOUCHED, Writer, begin, is_json};
+use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin, is_json};
 use crate::attachment::copy::Verdict;
 use crate::commit::cleanup::remove_unnamed;
 use crate::commit::save::Write;
@@ -32,13 +32,13 @@ use crate::upstream::answer::conflict;
 use crate::upstream::revision::rev_of;
 
 /// `PUT /db/doc`, as JSON or as multipart/related.
-pub(crate) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Told {
+pub(crate) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Labelled {
     let database = target.database.clone();
     let write = |writer, head, body| read(writer, target, head, body);
     begin(gateway, database, exchange, true, |_, _| true, write).await
 }
 
-async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body) -> Told {
+async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body: Body) -> Labelled {
     match related(&head) {
         None => Box::pin(json(writer, Some(target), head, body)).await,
         Some(None) => writer.refuse(Error::bad_request("Content-Type has no boundary")).await,
@@ -53,7 +53,7 @@ async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body
 }
 
 /// `POST /db`: a document that says its own id, or none.
-pub(crate) async fn post(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
+pub(crate) async fn post(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Labelled {
     let write = |writer, head, body| json(writer, None, head, body);
     begin(gateway, database, exchange, true, |_, headers| is_json(headers), write).await
 }
@@ -64,7 +64,7 @@ fn related(head: &request::Parts) -> Option<Option<String>> {
     kind.starts_with("multipart/related;").then(|| boundary(&kind))
 }
 
-async fn json(writer: Writer, target: Option<DocumentTarget>, head: request::Parts, body: Body) -> Told {
+async fn json(writer: Writer, target: Option<DocumentTarget>, head: request::Parts, body: Body) -> Labelled {
     let (head, held) = match writer.take(head, body, Text::Document).await? {
         Input::Whole(head, held) => (head, held),
         Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
@@ -120,7 +120,7 @@ pub(super) async fn single(
     head: request::Parts,
     held: &Held,
     source: Source,
-) -> Told {
+) -> Labelled {
     let named = named(&head, target, matches!(source, Source::Related(..)))?;
     let mut draft = match Draft::read(&writer, &held.bytes, named) {
         Ok(draft) => draft,
@@ -197,7 +197,7 @@ async fn passed_on(
     draft: &Draft,
     base: &Base,
     changed: bool,
-) -> Told {
+) -> Labelled {
     let label = if changed { TOUCHED } else { UNTOUCHED };
     let dropped = draft.dropped(&writer, base).await?;
     let copies = writer.copies(draft, base);

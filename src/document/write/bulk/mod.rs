@@ -20,7 +20,7 @@ use super::draft::edit::Edit;
 use super::draft::{Draft, Named, StoredIn, no_object};
 use super::single::as_json;
 use super::store::Turns;
-use super::{Input, TOUCHED, Told, UNTOUCHED, Writer, begin, is_json};
+use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin, is_json};
 use crate::attachment::copy::Copying;
 use crate::error::Error;
 use crate::exchange::Exchange;
@@ -32,11 +32,11 @@ use commits::{Batch, Group, One, send};
 use rows::Answers;
 
 /// `POST /db/_bulk_docs`.
-pub(crate) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Told {
+pub(crate) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Labelled {
     begin(gateway, database, exchange, false, |_, headers| is_json(headers), read).await
 }
 
-async fn read(writer: Writer, head: request::Parts, body: Body) -> Told {
+async fn read(writer: Writer, head: request::Parts, body: Body) -> Labelled {
     let (head, held) = match writer.take(head, body, Text::Bulk).await? {
         Input::Whole(head, held) => (head, held),
         Input::Answered(answer) => return Ok((UNTOUCHED, answer)),
@@ -102,7 +102,13 @@ struct Item {
     copies: Vec<Copying>,
 }
 
-async fn write(writer: Writer, head: request::Parts, bytes: &Bytes, bulk: Bulk<'_>, mut drafts: Vec<Draft>) -> Told {
+async fn write(
+    writer: Writer,
+    head: request::Parts,
+    bytes: &Bytes,
+    bulk: Bulk<'_>,
+    mut drafts: Vec<Draft>,
+) -> Labelled {
     for draft in &mut drafts {
         draft.decide(&writer).await?;
     }
