@@ -12,7 +12,7 @@ use super::Plans;
 /// What the changes feed has told of it.
 #[derive(Debug, Default)]
 pub(super) struct Local {
-    told: Mutex<Told>,
+    state: Mutex<FeedState>,
     /// What is asked for at each request.
     is_sure: AtomicBool,
     /// The same of attachments.
@@ -20,7 +20,7 @@ pub(super) struct Local {
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct FeedState {
     /// Whether every document has been told of, and changes are.
     all: bool,
     /// The documents that speak of it.
@@ -30,11 +30,11 @@ struct Told {
 }
 
 impl Local {
-    fn change(&self, change: impl FnOnce(&mut Told)) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut told);
-        self.is_sure.store(told.all && told.speakers.is_empty(), Ordering::Release);
-        self.stores_nothing.store(told.all && told.storers.is_empty(), Ordering::Release);
+    fn change(&self, change: impl FnOnce(&mut FeedState)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state);
+        self.is_sure.store(state.all && state.speakers.is_empty(), Ordering::Release);
+        self.stores_nothing.store(state.all && state.storers.is_empty(), Ordering::Release);
     }
 
     /// A document has changed, or is gone where there is no value.
@@ -54,8 +54,8 @@ impl Local {
         if !(forgets || speaks || stores) {
             return;
         }
-        self.change(|told| {
-            for (speaks, speakers) in [(speaks, &mut told.speakers), (stores, &mut told.storers)] {
+        self.change(|state| {
+            for (speaks, speakers) in [(speaks, &mut state.speakers), (stores, &mut state.storers)] {
                 if speaks {
                     speakers.insert(id.to_owned());
                 } else if forgets {
@@ -69,13 +69,13 @@ impl Local {
     /// forgotten: the storage API tells of what the feed will tell later.
     pub(super) fn all_told(&self) {
         if !self.is_sure.load(Ordering::Acquire) || !self.stores_nothing.load(Ordering::Acquire) {
-            self.change(|told| told.all = true);
+            self.change(|state| state.all = true);
         }
     }
 
     /// Changes are no longer told.
     pub(super) fn ends(&self) {
-        self.change(|told| told.all = false);
+        self.change(|state| state.all = false);
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn it_is_sure_only_while_everything_has_been_told_and_nobody_speaks() {
         let local = Local::default();
-        assert!(!is_sure(&local), "nobody has told anything");
+        assert!(!is_sure(&local), "the feed has told nothing");
         local.changed("a", Some(&json!({"plan": {"modb": {"attachments": {"handler": "x"}}}})));
         assert!(!is_sure(&local), "there may be more");
         local.all_told();
@@ -155,14 +155,14 @@ mod tests {
         local.changed("b", Some(&json!({"plan": {"modb": {"connection": "c"}}})));
         local.ends();
         local.all_told();
-        assert!(!is_sure(&local), "it has spoken, and nobody has told that it is gone");
+        assert!(!is_sure(&local), "it has spoken, and the feed has not told that it is gone");
     }
 
     #[test]
     fn a_plan_of_any_class_may_store() {
         let nothing = |local: &Local| local.stores_nothing.load(std::sync::atomic::Ordering::Acquire);
         let local = Local::default();
-        assert!(!nothing(&local), "nobody has told anything");
+        assert!(!nothing(&local), "the feed has told nothing");
         local.all_told();
         for document in [json!({}), json!(7), json!({"plan": null}), json!({"plan": {"modb": null}})] {
             local.changed("a", Some(&document));
