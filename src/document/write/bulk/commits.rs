@@ -35,11 +35,11 @@ pub(super) struct Batch {
 pub(super) struct Group {
     pub(super) caller: Caller,
     pub(super) body: Bytes,
-    pub(super) ones: Vec<One>,
+    pub(super) documents: Vec<BatchDocument>,
 }
 
 /// One document.
-pub(super) struct One {
+pub(super) struct BatchDocument {
     /// Its place in the request.
     pub(super) place: usize,
     pub(super) target: DocumentTarget,
@@ -50,7 +50,7 @@ pub(super) struct One {
     pub(super) dropped: Option<Dropped>,
 }
 
-type After = Vec<(Caller, One, Verdict)>;
+type After = Vec<(Caller, BatchDocument, Verdict)>;
 
 /// Saves the documents and answers.
 pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Result<Response<Body>, Error> {
@@ -58,7 +58,8 @@ pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Resu
         let (outcome, after) = batch.save().await;
         drop(turns);
         reply.give(outcome);
-        join_all(after.into_iter().map(|(caller, one, became)| one.settle(&writer.gateway, caller, became))).await;
+        join_all(after.into_iter().map(|(caller, document, became)| document.settle(&writer.gateway, caller, became)))
+            .await;
     })
     .await
 }
@@ -68,25 +69,27 @@ impl Batch {
         let Self { head, groups, mut answers, replicated } = self;
         let mut own = !answers.rows.is_empty();
         let mut after = After::new();
-        for Group { caller, body, ones } in groups {
+        for Group { caller, body, documents } in groups {
             let (became, said) = match caller.write(&head, &body).await {
-                Ok(save) if save.head.status.is_success() => match judged(&save.body, &ones, replicated) {
+                Ok(save) if save.head.status.is_success() => match judged(&save.body, &documents, replicated) {
                     Some((rows, became)) => {
                         answers.rows.extend(rows);
                         answers.take(save.head, save.body);
                         (became, None)
                     }
-                    None => (vec![Verdict::Unknown; ones.len()], Some(Err(nonsense()))),
+                    None => (vec![Verdict::Unknown; documents.len()], Some(Err(nonsense()))),
                 },
                 Ok(save) => {
                     let became = if save.head.status.is_server_error() { Verdict::Unknown } else { Verdict::Refused };
-                    (vec![became; ones.len()], Some(Ok(save)))
+                    (vec![became; documents.len()], Some(Ok(save)))
                 }
-                Err(error) if never_left(&error) => (vec![Verdict::Refused; ones.len()], Some(Err(error))),
-                Err(error) => (vec![Verdict::Unknown; ones.len()], Some(Err(error))),
+                Err(error) if never_left(&error) => (vec![Verdict::Refused; documents.len()], Some(Err(error))),
+                Err(error) => (vec![Verdict::Unknown; documents.len()], Some(Err(error))),
             };
-            let places: Vec<_> = ones.iter().map(|one| (one.place, one.target.document.clone())).collect();
-            after.extend(ones.into_iter().zip(became).map(|(one, became)| (caller.clone(), one, became)));
+            let places: Vec<_> =
+                documents.iter().map(|document| (document.place, document.target.document.clone())).collect();
+            after
+                .extend(documents.into_iter().zip(became).map(|(document, became)| (caller.clone(), document, became)));
             let Some(said) = said else { continue };
             if answers.is_empty() {
                 // Nothing was saved: what is left is not sent, and its objects go as they are dropped.
@@ -105,16 +108,16 @@ impl Batch {
 }
 
 /// What CouchDB said to a whole group, or why it said nothing.
-type Said = Result<couch::Save, couch::Error>;
+type SaveResult = Result<couch::Save, couch::Error>;
 
 /// The answer to a request of which nothing else was saved.
-fn whole(said: Said) -> Result<Response<Body>, Error> {
+fn whole(said: SaveResult) -> Result<Response<Body>, Error> {
     let save = said?;
     Ok(Response::from_parts(save.head, Body::full(save.body)))
 }
 
 /// The row of one of the group's documents.
-fn row_of(said: &Said, id: &str) -> Result<Box<RawValue>, Error> {
+fn row_of(said: &SaveResult, id: &str) -> Result<Box<RawValue>, Error> {
     match said {
         Ok(save) => rows::refused_with(id, &save.body),
         Err(error) => {
@@ -128,13 +131,13 @@ fn row_of(said: &Said, id: &str) -> Result<Box<RawValue>, Error> {
 type Judged = (Vec<(usize, Box<RawValue>)>, Vec<Verdict>);
 
 /// Whose rows an answer has. CouchDB gives one for each document, but for replicated ones only where they were refused.
-fn judged(answer: &[u8], ones: &[One], replicated: bool) -> Option<Judged> {
+fn judged(answer: &[u8], documents: &[BatchDocument], replicated: bool) -> Option<Judged> {
     let rows = rows::read(answer)?;
     if replicated {
-        let became = ones.iter().map(|one| {
-            let id = &one.target.document;
+        let became = documents.iter().map(|document| {
+            let id = &document.target.document;
             let mine = |row: &&Row| !row.ok && row.id == *id;
-            let alike = ones.iter().filter(|other| other.target.document == *id).count();
+            let alike = documents.iter().filter(|other| other.target.document == *id).count();
             match rows.iter().filter(mine).count() {
                 0 => Verdict::Saved,
                 refused if refused == alike => Verdict::Refused,
@@ -143,16 +146,20 @@ fn judged(answer: &[u8], ones: &[One], replicated: bool) -> Option<Judged> {
             }
         });
         let became = became.collect();
-        let place =
-            |row: &Row| ones.iter().find(|one| one.target.document == row.id).map_or(usize::MAX, |one| one.place);
+        let place = |row: &Row| {
+            documents
+                .iter()
+                .find(|document| document.target.document == row.id)
+                .map_or(usize::MAX, |document| document.place)
+        };
         let rows = rows.into_iter().map(|row| (place(&row), row.text)).collect();
         return Some((rows, became));
     }
-    if rows.len() != ones.len() {
+    if rows.len() != documents.len() {
         return None;
     }
     let became = rows.iter().map(|row| if row.ok { Verdict::Saved } else { Verdict::Refused }).collect();
-    let rows = rows.into_iter().zip(ones).map(|(row, one)| (one.place, row.text)).collect();
+    let rows = rows.into_iter().zip(documents).map(|(row, document)| (document.place, row.text)).collect();
     Some((rows, became))
 }
 
@@ -160,7 +167,7 @@ fn nonsense() -> couch::Error {
     couch::Error::Body("CouchDB's answer to a save makes no sense".into())
 }
 
-impl One {
+impl BatchDocument {
     async fn settle(self, gateway: &Gateway, caller: Caller, became: Verdict) {
         let Self { target, base, rev, objects, copies, dropped, .. } = self;
         for copy in copies {

@@ -28,7 +28,7 @@ use crate::gateway::Gateway;
 use crate::object::unsaved::Unsaved;
 use crate::router::Database;
 use crate::upstream::answer::conflict;
-use commits::{Batch, Group, One, send};
+use commits::{Batch, BatchDocument, Group, send};
 use rows::Answers;
 
 /// `POST /db/_bulk_docs`.
@@ -206,7 +206,7 @@ impl Item {
 }
 
 /// A document and its text.
-type Sent = (One, Box<RawValue>);
+type Sent = (BatchDocument, Box<RawValue>);
 
 /// Who gets what; `None` where the request can go on as it came.
 async fn batch(
@@ -232,7 +232,7 @@ async fn batch(
             None => None,
         };
         is_plain &= !item.changed && item.copies.is_empty() && dropped.is_none();
-        let one = One {
+        let document = BatchDocument {
             place,
             base: item.draft.follows(),
             rev: item.draft.rev(),
@@ -242,18 +242,18 @@ async fn batch(
             dropped,
         };
         match groups.iter_mut().find(|(couch, _)| couch.is(&item.couch)) {
-            Some((_, ones)) => ones.push((one, text)),
-            None => groups.push((item.couch, vec![(one, text)])),
+            Some((_, documents)) => documents.push((document, text)),
+            None => groups.push((item.couch, vec![(document, text)])),
         }
     }
     if is_plain && groups.iter().all(|(couch, _)| couch.is(&writer.home.couch)) {
         return Ok(None);
     }
     let group = |(couch, sent): (Couch, Vec<Sent>)| {
-        let (ones, texts): (Vec<One>, Vec<Box<RawValue>>) = sent.into_iter().unzip();
+        let (documents, texts): (Vec<BatchDocument>, Vec<Box<RawValue>>) = sent.into_iter().unzip();
         let texts: Vec<&RawValue> = texts.iter().map(|text| &**text).collect();
         let caller = writer.requester().at(&couch);
-        Ok(Group { caller, body: bulk.with(&texts)?, ones })
+        Ok(Group { caller, body: bulk.with(&texts)?, documents })
     };
     let groups = groups.into_iter().map(group).collect::<Result<Vec<_>, Error>>()?;
     Ok(Some(Batch { head: as_json(head.clone()), groups, answers, replicated: bulk.replicated }))
