@@ -21,14 +21,14 @@ pub(super) struct Row {
 /// Reads the rows of an answer.
 pub(super) fn read(answer: &[u8]) -> Option<Vec<Row>> {
     #[derive(Deserialize)]
-    struct Said {
+    struct Saved {
         id: String,
         error: Option<String>,
     }
     let texts: Vec<Box<RawValue>> = serde_json::from_slice(answer).ok()?;
     let row = |text: Box<RawValue>| {
-        let said: Said = serde_json::from_str(text.get()).ok()?;
-        Some(Row { ok: said.error.is_none(), id: said.id, text })
+        let saved: Saved = serde_json::from_str(text.get()).ok()?;
+        Some(Row { ok: saved.error.is_none(), id: saved.id, text })
     };
     texts.into_iter().map(row).collect()
 }
@@ -43,11 +43,11 @@ pub(super) fn refusal(id: &str, error: &Error) -> Result<Box<RawValue>, Error> {
 pub(super) fn refused_with(id: &str, answer: &[u8]) -> Result<Box<RawValue>, Error> {
     #[derive(Deserialize, Default)]
     #[serde(default)]
-    struct Said {
+    struct Refusal {
         error: String,
         reason: String,
     }
-    let Said { error, reason } = serde_json::from_slice(answer).unwrap_or_default();
+    let Refusal { error, reason } = serde_json::from_slice(answer).unwrap_or_default();
     Ok(to_raw_value(&json!({ "id": id, "error": error, "reason": reason }))?)
 }
 
