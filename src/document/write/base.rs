@@ -15,7 +15,7 @@ use crate::upstream::read::Answer;
 use crate::upstream::revision::generation;
 
 /// What a write is based on.
-pub(super) enum Found {
+pub(super) enum Lookup {
     Base(Box<Base>),
     /// The revision that is followed is not the document's newest, or there is none.
     Conflict(Caller),
@@ -41,7 +41,7 @@ pub(super) struct Base {
 
 impl Writer {
     /// Looks for what a draft follows.
-    pub(super) async fn find(&self, draft: &Draft) -> Result<Found, Error> {
+    pub(super) async fn find(&self, draft: &Draft) -> Result<Lookup, Error> {
         match &draft.edit {
             Edit::New(rev) => self.newest(draft, rev.as_deref()).await,
             Edit::Replicated(revs) => self.ancestor(draft, revs).await,
@@ -49,42 +49,42 @@ impl Writer {
     }
 
     /// Where the revision that is named has led to another leaf, it is old.
-    async fn newest(&self, draft: &Draft, rev: Option<&str>) -> Result<Found, Error> {
+    async fn newest(&self, draft: &Draft, rev: Option<&str>) -> Result<Lookup, Error> {
         let target = &draft.target;
         let (read, caller) = self.home.read_leaf(&target.path, rev, self.requester()).await?;
         Ok(match (read, rev) {
             (Answer::Found(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
                 let generation = generation(Some(rev)) + 1;
-                Found::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
+                Lookup::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
             }
             // Where there is no document at all, CouchDB looks at stubs before it looks at the revision.
             (Answer::Missing(_), Some(_)) if draft.has_stubs() => match open_revs(&caller, target, "all").await? {
                 Ok(leaves) if leaves.is_empty() => {
                     let (document, saved) = Default::default();
                     let generation = generation(rev) + 1;
-                    Found::Base(Box::new(Base { document, saved, caller, exists: false, generation }))
+                    Lookup::Base(Box::new(Base { document, saved, caller, exists: false, generation }))
                 }
-                Ok(_) => Found::Conflict(caller),
-                Err(answer) => Found::Answer(relay(answer)),
+                Ok(_) => Lookup::Conflict(caller),
+                Err(answer) => Lookup::Answer(relay(answer)),
             },
-            (Answer::Found(..), _) | (Answer::Missing(_), Some(_)) => Found::Conflict(caller),
+            (Answer::Found(..), _) | (Answer::Missing(_), Some(_)) => Lookup::Conflict(caller),
             // Also over a tombstone, whose revision CouchDB lets it follow only once the attachments have theirs.
             (Answer::Missing(_), None) => {
                 let (document, saved) = Default::default();
-                Found::Base(Box::new(Base { document, saved, caller, exists: false, generation: 1 }))
+                Lookup::Base(Box::new(Base { document, saved, caller, exists: false, generation: 1 }))
             }
-            (Answer::Refused(answer), _) => Found::Answer(relay(answer)),
+            (Answer::Refused(answer), _) => Lookup::Answer(relay(answer)),
         })
     }
 
     /// The nearest revision of those that a replicated one says it comes from.
-    async fn ancestor(&self, draft: &Draft, revs: &[String]) -> Result<Found, Error> {
+    async fn ancestor(&self, draft: &Draft, revs: &[String]) -> Result<Lookup, Error> {
         let target = &draft.target;
         let (read, caller) = self.home.read(&target.path, "", self.requester()).await?;
         let (saved, mut exists) = match read {
             Answer::Found(document, _) => (document, true),
             Answer::Missing(answer) => (Document::default(), self.home.has_others() || is_deleted(answer.body())),
-            Answer::Refused(answer) => return Ok(Found::Answer(relay(answer))),
+            Answer::Refused(answer) => return Ok(Lookup::Answer(relay(answer))),
         };
         // Of a deleted document, which a plain read does not give away.
         let caller = match self.home.has_others() && saved.is_empty() {
@@ -99,19 +99,19 @@ impl Writer {
             for near in revs.chunks(AT_ONCE) {
                 let there = match open_revs(&caller, target, &serde_json::to_string(near)?).await? {
                     Ok(there) => there,
-                    Err(answer) => return Ok(Found::Answer(relay(answer))),
+                    Err(answer) => return Ok(Lookup::Answer(relay(answer))),
                 };
                 exists |= !there.is_empty();
                 let found = near.iter().find_map(|rev| there.iter().find(|one| one.rev().as_ref() == Some(rev)));
                 let Some(found) = found else { continue };
                 if found.rev().as_ref() == revs.first() {
-                    return Ok(Found::Known(caller));
+                    return Ok(Lookup::Known(caller));
                 }
                 document = found.clone();
                 break;
             }
         }
-        Ok(Found::Base(Box::new(Base { document, saved, caller, exists, generation })))
+        Ok(Lookup::Base(Box::new(Base { document, saved, caller, exists, generation })))
     }
 }
 

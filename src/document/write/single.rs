@@ -11,7 +11,7 @@ use stowage_http::body::Body;
 use stowage_http::multipart::boundary;
 use stowage_http::target::query_value;
 
-use super::base::{Base, Found};
+use super::base::{Base, Lookup};
 use super::body::Held;
 use super::copies::CopyingParts;
 use super::draft::edit::NamedRev;
@@ -134,11 +134,11 @@ pub(super) async fn single(
     let found = if turns.overtaken { writer.find(&draft).await? } else { found };
     let stores = matches!(draft.goes.stored_in, StoredIn::Storage(_)) && draft.carries();
     let base = match found {
-        Found::Base(base) => *base,
-        Found::Answer(answer) => return Ok((TOUCHED, answer)),
-        Found::Conflict(_) if stores => return Err(conflict()),
+        Lookup::Base(base) => *base,
+        Lookup::Answer(answer) => return Ok((TOUCHED, answer)),
+        Lookup::Conflict(_) if stores => return Err(conflict()),
         // Nothing will change: CouchDB says why.
-        Found::Conflict(caller) | Found::Known(caller) => {
+        Lookup::Conflict(caller) | Lookup::Known(caller) => {
             return writer.send_on(caller.couch(), head, source.untouched()).await;
         }
     };

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use stowage_couch::{Couch, Text};
 use stowage_http::body::Body;
 
-use super::base::{Base, Found};
+use super::base::{Base, Lookup};
 use super::draft::edit::Edit;
 use super::draft::{Draft, Named, StoredIn, no_object};
 use super::single::as_json;
@@ -148,12 +148,12 @@ fn find_twins(drafts: &mut [Draft]) {
 }
 
 /// What each draft follows, where that has to be known.
-async fn find_all(writer: &Writer, drafts: &[Draft]) -> Result<Vec<Option<Found>>, Error> {
+async fn find_all(writer: &Writer, drafts: &[Draft]) -> Result<Vec<Option<Lookup>>, Error> {
     let finds: Vec<BoxFuture<'_, _>> = drafts.iter().map(|draft| find(writer, draft).boxed()).collect();
     stream::iter(finds).buffered(AT_ONCE).try_collect().await
 }
 
-async fn find(writer: &Writer, draft: &Draft) -> Result<Option<Found>, Error> {
+async fn find(writer: &Writer, draft: &Draft) -> Result<Option<Lookup>, Error> {
     if draft.needs_base(writer) { writer.find(draft).await.map(Some) } else { Ok(None) }
 }
 
@@ -164,19 +164,19 @@ enum Judged {
 }
 
 impl Item {
-    async fn of(writer: &Writer, draft: Draft, found: Option<Found>) -> Result<Judged, Error> {
+    async fn of(writer: &Writer, draft: Draft, found: Option<Lookup>) -> Result<Judged, Error> {
         let objects = Unsaved::new(&writer.gateway, &writer.activity);
         let couch = writer.home.couch.clone();
         let mut item = Self { draft, base: None, couch, changed: false, conflicts: false, objects, copies: Vec::new() };
         match found {
             None => {}
-            Some(Found::Answer(answer)) => return Ok(Judged::Refused(Box::new(answer))),
-            Some(Found::Conflict(caller)) => {
+            Some(Lookup::Answer(answer)) => return Ok(Judged::Refused(Box::new(answer))),
+            Some(Lookup::Conflict(caller)) => {
                 item.conflicts = item.draft.has_twin || item.stores();
                 item.couch = caller.couch().clone();
             }
-            Some(Found::Known(caller)) => item.couch = caller.couch().clone(),
-            Some(Found::Base(base)) => {
+            Some(Lookup::Known(caller)) => item.couch = caller.couch().clone(),
+            Some(Lookup::Base(base)) => {
                 item.couch = writer.couch_of(&item.draft, &base).await?;
                 match item.draft.revise(&base)? {
                     Ok(changed) => item.changed = changed,
