@@ -28,7 +28,7 @@ impl Home {
         query: &str,
         requester: Requester<'_>,
     ) -> Result<(Answer, Caller), Error> {
-        self.find(path, Wanted::Query(query), requester).await
+        self.find(path, Selector::Query(query), requester).await
     }
 
     /// Reads the leaf that a revision has led to, the revision itself if it is one; without a revision the document.
@@ -38,13 +38,13 @@ impl Home {
         rev: Option<&str>,
         requester: Requester<'_>,
     ) -> Result<(Answer, Caller), Error> {
-        self.find(path, rev.map_or(Wanted::Query(""), Wanted::Leaf), requester).await
+        self.find(path, rev.map_or(Selector::Query(""), Selector::Leaf), requester).await
     }
 
     async fn find(
         &self,
         path: &DocumentPath,
-        wanted: Wanted<'_>,
+        wanted: Selector<'_>,
         requester: Requester<'_>,
     ) -> Result<(Answer, Caller), Error> {
         let caller = requester.at(&self.couch);
@@ -137,12 +137,12 @@ fn is_too_large(error: &couch::Error) -> bool {
 
 /// What is read of a document.
 #[derive(Clone, Copy)]
-enum Wanted<'a> {
+enum Selector<'a> {
     Query(&'a str),
     Leaf(&'a str),
 }
 
-impl Wanted<'_> {
+impl Selector<'_> {
     async fn read(self, path: &DocumentPath, caller: &Caller) -> Result<Answer, Error> {
         match self {
             Self::Query(query) => read(path, query, caller).await,
