@@ -114,16 +114,16 @@ fn add_error(parts: &mut Multipart, error: &Value) {
 }
 
 /// The revisions of one document that `_bulk_get` found, each or why it is not there.
-pub(crate) struct Found {
+pub(crate) struct BulkGetResult {
     pub(crate) id: Value,
     pub(crate) documents: Vec<Result<Document, Box<Value>>>,
 }
 
 /// The answer to `_bulk_get`.
-pub(crate) fn bulk_get(exchange: &Exchange, found: Vec<Found>) -> Answer {
+pub(crate) fn bulk_get(exchange: &Exchange, found: Vec<BulkGetResult>) -> Answer {
     let mixed = exchange.accepts("multipart/mixed");
     if exchange.accepts("application/json") || !(mixed || exchange.accepts("multipart/related")) {
-        let results = found.into_iter().map(|Found { id, documents }| {
+        let results = found.into_iter().map(|BulkGetResult { id, documents }| {
             let documents = documents.into_iter().map(|one| match one {
                 Ok(document) => json!({"ok": render(document)}),
                 Err(error) => json!({"error": error}),

@@ -12,7 +12,7 @@ use crate::routes::database::Database;
 /// `/{db}/_all_docs`.
 pub(crate) async fn all_docs(database: &Database, exchange: &mut Exchange, query: &Query) -> Result<Answer, Failure> {
     let body = exchange.options().await?;
-    let wanted = Wanted { query, body };
+    let wanted = AllDocsRequest { query, body };
     let options = wanted.options()?;
     let offset = if options.keys.is_some() { Value::Null } else { offset(database, &options).await?.into() };
     let documents = options.include_docs;
@@ -28,12 +28,12 @@ pub(crate) async fn all_docs(database: &Database, exchange: &mut Exchange, query
 }
 
 /// The parameters, each from the body or else from the query.
-struct Wanted<'a> {
+struct AllDocsRequest<'a> {
     query: &'a Query,
     body: Map<String, Value>,
 }
 
-impl Wanted<'_> {
+impl AllDocsRequest<'_> {
     fn value(&self, names: &[&str]) -> Result<Option<Value>, Failure> {
         for name in names {
             if let Some(value) = self.body.get(*name) {

@@ -8,7 +8,7 @@ use rouchdb_core::document::{DocResult, Document, GetOptions, RevsDiffResult};
 use serde_json::{Map, Value, json};
 
 use crate::contents::json::{check_id, parse};
-use crate::contents::whole::{self, Found, parse_revs};
+use crate::contents::whole::{self, BulkGetResult, parse_revs};
 use crate::exchange::answer::{Answer, Failure, json_answer};
 use crate::exchange::request::{Exchange, Query};
 use crate::exchange::user::User;
@@ -103,8 +103,8 @@ pub(crate) async fn bulk_get(database: &Database, exchange: &mut Exchange, query
 }
 
 /// What `_bulk_get` finds for one of its `docs`.
-async fn find(database: &Database, wanted: &Value, options: &GetOptions) -> Result<Found, Failure> {
-    let refused = |id: &Value, rev: &Value, reason: &str| Found {
+async fn find(database: &Database, wanted: &Value, options: &GetOptions) -> Result<BulkGetResult, Failure> {
+    let refused = |id: &Value, rev: &Value, reason: &str| BulkGetResult {
         id: id.clone(),
         documents: vec![Err(Box::new(json!({"rev": rev, "reason": reason, "id": id, "error": "bad_request"})))],
     };
@@ -129,7 +129,7 @@ async fn find(database: &Database, wanted: &Value, options: &GetOptions) -> Resu
     }
     let missing = |rev| Box::new(json!({"rev": rev, "reason": "missing", "id": id, "error": "not_found"}));
     let documents = documents.into_iter().map(|one| one.map_err(missing)).collect();
-    Ok(Found { id: id.as_str().into(), documents })
+    Ok(BulkGetResult { id: id.as_str().into(), documents })
 }
 
 /// The ids and revisions of a request, in its order, and which of them the engine does not have.

@@ -13,7 +13,7 @@ use crate::exchange::answer::{Answer, Failure, set_etag, streamed};
 use crate::exchange::request::{Exchange, Query};
 use crate::exchange::server::Closing;
 use crate::routes::database::Database;
-use crate::routes::feed::{Feed, Kind, Wanted};
+use crate::routes::feed::{Feed, FeedRequest, Kind};
 
 /// How long a feed waits without a change, unless it is told; CouchDB's default too.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub(crate) async fn changes(
     Ok(answer)
 }
 
-async fn wanted(database: &Database, query: &Query, body: &Map<String, Value>) -> Result<Wanted, Failure> {
+async fn wanted(database: &Database, query: &Query, body: &Map<String, Value>) -> Result<FeedRequest, Failure> {
     let kind = match query.get("feed").unwrap_or("normal") {
         "normal" => Kind::Normal,
         "longpoll" => Kind::Longpoll,
@@ -83,7 +83,7 @@ async fn wanted(database: &Database, query: &Query, body: &Map<String, Value>) -
         None => Some(TIMEOUT),
     };
     let all = query.get("style") == Some("all_docs");
-    Ok(Wanted {
+    Ok(FeedRequest {
         kind,
         since,
         // A limit of 0 is the same as 1 to CouchDB.

@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 
 /// What a client asks of a feed.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct FeedRequest {
     pub(crate) kind: Kind,
     pub(crate) since: u64,
     pub(crate) limit: Option<u64>,
@@ -53,7 +53,7 @@ enum Phase {
 /// A feed in progress.
 pub(crate) struct Feed {
     database: Arc<Database>,
-    wanted: Wanted,
+    wanted: FeedRequest,
     notices: Option<broadcast::Receiver<ChangeNotice>>,
     closing: CancellationToken,
     phase: Phase,
@@ -66,7 +66,7 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn new(
         database: Arc<Database>,
-        wanted: Wanted,
+        wanted: FeedRequest,
         notices: Option<broadcast::Receiver<ChangeNotice>>,
         closing: CancellationToken,
     ) -> Self {
