@@ -32,7 +32,7 @@ pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) 
     if answer.body().is_end_stream() && (kind == Kind::Other || !view.wants_body) {
         return Ok(answer);
     }
-    if kind != Kind::Other && view.terms.wishes.unclear {
+    if kind != Kind::Other && view.terms.requested_rows.unclear {
         let reason = "the request says in a form that cannot be read what is wanted of attachments";
         return Err(Error::bad_request(reason));
     }
@@ -44,7 +44,7 @@ pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) 
         (Shape::Mixed(boundary), _) => many(view, headers, upstream, boundary, kind).await?,
         (Shape::Text, _) => text(headers, upstream).await?,
         (Shape::Json, Kind::Document)
-            if view.terms.wishes.any_data() && accepts(&view.headers, "multipart/related") =>
+            if view.terms.requested_rows.any_data() && accepts(&view.headers, "multipart/related") =>
         {
             without_parts(view, headers, upstream).await?
         }
@@ -56,7 +56,7 @@ pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) 
 
 /// Lists of documents in JSON, and whatever else is JSON.
 async fn list(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, kind: Kind) -> Result<Body, Error> {
-    let inlines = view.terms.wishes.any_data() && kind.waits();
+    let inlines = view.terms.requested_rows.any_data() && kind.waits();
     let mut json = Json::new(view, upstream, kind.paths());
     if kind == Kind::Other {
         // What cannot be passed on is refused in time where the answer is short, as most are.

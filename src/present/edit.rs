@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use stowage_couch::{self as couch, Document, Event, Fault, Guard, Path, Scanner, mentions_pointers, unquoted};
 
+use super::requested::{Requested, RequestedRows};
 use super::view::Inline;
-use super::wish::{Wish, Wishes};
 use crate::error::Error;
 use crate::pointer::{self, Outside, Shown};
 
@@ -35,7 +35,7 @@ impl Piece {
 pub(super) struct Terms {
     /// The database's decoded name.
     pub(super) database: String,
-    pub(super) wishes: Wishes,
+    pub(super) requested_rows: RequestedRows,
     /// The gateway asked for `_revisions`, not the client.
     pub(super) hides_history: bool,
     /// The most bytes of a document that are held.
@@ -57,7 +57,7 @@ pub(super) struct Editor {
 /// A document with pointers, in the middle of its `_attachments`.
 struct Current {
     document: Arc<Document>,
-    wish: Wish,
+    requested: Requested,
     known: Option<u64>,
     /// Those that have not been shown yet.
     outside: Vec<Outside>,
@@ -169,7 +169,7 @@ impl Editor {
 
     /// A document without its `_attachments`; `None` where nothing in it is to be changed.
     fn begin(&self, bytes: &[u8]) -> Result<Option<Current>, Error> {
-        let wish = self.terms.wishes.of(self.scanner.row());
+        let requested = self.terms.requested_rows.of(self.scanner.row());
         if !mentions_pointers(bytes) && !self.terms.hides_history {
             return Ok(None);
         }
@@ -177,9 +177,9 @@ impl Editor {
         if outside.is_empty() && !self.terms.hides_history {
             return Ok(None);
         }
-        let known = wish.known(&document);
-        let wish = wish.clone();
-        Ok(Some(Current { document: Arc::new(document), wish, known, outside, written: false, doubtful: None }))
+        let known = requested.known(&document);
+        let requested = requested.clone();
+        Ok(Some(Current { document: Arc::new(document), requested, known, outside, written: false, doubtful: None }))
     }
 
     /// Writes the members before `_attachments`, and the beginning of that where it has any entry.
@@ -240,8 +240,8 @@ impl Editor {
     fn show(&mut self, current: &mut Current, outside: Outside) -> Result<(), Error> {
         let name = serde_json::to_vec(&outside.name)?;
         self.write_name(current, &name);
-        let stub = outside.stub(current.wish.encoding);
-        if !current.wish.wants(outside.revpos(), current.known) {
+        let stub = outside.stub(current.requested.encoding);
+        if !current.requested.wants(outside.revpos(), current.known) {
             self.write(serde_json::to_vec(&stub)?);
             return Ok(());
         }

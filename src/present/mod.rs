@@ -10,7 +10,7 @@
 //! | file | is |
 //! |---|---|
 //! | `shape`, `answer` | which form an answer of CouchDB's has; its head, and who takes its body |
-//! | `wish` | what is wanted: queries, and bodies with options |
+//! | `requested` | what is wanted: queries, and bodies with options |
 //! | `view` | what the documents of one answer share; opening an attachment |
 //! | `edit`, `rows` | JSON: one document, rows, feeds |
 //! | `related`, `mixed` | multipart: one document with its attachments, and many of them |
@@ -19,11 +19,11 @@ mod answer;
 mod edit;
 mod mixed;
 mod related;
+mod requested;
 mod rows;
 mod shape;
 mod trial;
 mod view;
-mod wish;
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -46,10 +46,10 @@ use crate::upstream::Home;
 use crate::upstream::forward::forward;
 use answer::change;
 use edit::Terms;
+use requested::RequestedRows;
 pub(crate) use shape::Kind;
 pub use trial::shown_text;
 use view::View;
-use wish::Wishes;
 
 /// GET and HEAD of a document.
 pub(crate) async fn document(
@@ -61,12 +61,12 @@ pub(crate) async fn document(
     let (mut head, _) = exchange.request.into_parts();
     let couch = home.holder(&target.path, Requester::new(&head.headers, &exchange.activity, exchange.id)).await?;
     let query = target.query.as_deref();
-    let wishes = Wishes::of_document_query(query);
-    let hides_history = hides_history(query, &wishes);
+    let requested_rows = RequestedRows::of_document_query(query);
+    let hides_history = hides_history(query, &requested_rows);
     let limit = gateway.limits.document_bytes;
-    let terms = Terms { database: target.database.name.clone(), wishes, hides_history, limit };
+    let terms = Terms { database: target.database.name.clone(), requested_rows, hides_history, limit };
     let kind = if query_value(query, "open_revs").is_some() { Kind::OpenRevs } else { Kind::Document };
-    let sends_no_data = kind == Kind::Document && !terms.wishes.any_data();
+    let sends_no_data = kind == Kind::Document && !terms.requested_rows.any_data();
     adjust(&mut head, hides_history)?;
     // A read has no body.
     for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
@@ -127,13 +127,13 @@ pub(crate) async fn within(
         body = Body::full(bytes);
     }
     let options = options.as_ref().map(Option::as_deref);
-    let wishes = match kind {
-        Kind::BulkGet => Wishes::of_bulk_get(query, options.flatten()),
-        Kind::List(list) => Wishes::of_list(list, query, options),
-        Kind::Document | Kind::OpenRevs | Kind::Other => Wishes::default(),
+    let requested_rows = match kind {
+        Kind::BulkGet => RequestedRows::of_bulk_get(query, options.flatten()),
+        Kind::List(list) => RequestedRows::of_list(list, query, options),
+        Kind::Document | Kind::OpenRevs | Kind::Other => RequestedRows::default(),
     };
-    let hides_history = kind == Kind::BulkGet && hides_history(query, &wishes);
-    let terms = Terms { database: database.name.clone(), wishes, hides_history, limit };
+    let hides_history = kind == Kind::BulkGet && hides_history(query, &requested_rows);
+    let terms = Terms { database: database.name.clone(), requested_rows, hides_history, limit };
     let view = View {
         gateway: Arc::clone(&gateway),
         database,
@@ -177,8 +177,8 @@ pub(crate) fn asks_for_documents(list: List, request: &Request<Body>) -> bool {
 }
 
 /// Whether the gateway, and not the client, has to know what led to a document.
-fn hides_history(query: Option<&str>, wishes: &Wishes) -> bool {
-    wishes.need_history() && !query_pairs(query).any(|(name, value)| name == "revs" && value == "true")
+fn hides_history(query: Option<&str>, requested_rows: &RequestedRows) -> bool {
+    requested_rows.need_history() && !query_pairs(query).any(|(name, value)| name == "revs" && value == "true")
 }
 
 /// CouchDB's answer is to be read here.

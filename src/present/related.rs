@@ -86,11 +86,11 @@ impl Related {
         });
         let id = document.text("_id").unwrap_or_default();
         let rev = document.rev().unwrap_or_default();
-        let wish = view.terms.wishes.of_document(&id, &rev);
-        let known = wish.known(&document);
+        let requested = view.terms.requested_rows.of_document(&id, &rev);
+        let known = requested.known(&document);
         let (mut entries, mut parts, mut replaced) = (Document::default(), Vec::new(), Vec::new());
         for outside in outside {
-            let follows = wish.wants(outside.revpos(), known);
+            let follows = requested.wants(outside.revpos(), known);
             let name = outside.name.clone();
             let (entry, part) = entry(view, &document, outside, follows).await?;
             entries.set(&name, &entry)?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::edit::{Editor, Piece, Terms};
+use super::requested::RequestedRows;
 use super::shape::Kind;
-use super::wish::Wishes;
 use crate::router::List;
 
 /// Changes the text of an answer that comes in these pieces as that to each kind of question would be, one after another. `query`
@@ -20,14 +20,14 @@ pub fn shown_text(pieces: &[&[u8]], query: &str, body: &[u8]) -> Vec<Option<Vec<
 
 fn one(kind: Kind, pieces: &[&[u8]], query: &str, body: &[u8]) -> Option<Vec<u8>> {
     let query = Some(query);
-    let wishes = match kind {
-        Kind::Document | Kind::OpenRevs => Wishes::of_document_query(query),
-        Kind::BulkGet => Wishes::of_bulk_get(query, Some(body)),
-        Kind::List(list) => Wishes::of_list(list, query, Some(Some(body))),
-        Kind::Other => Wishes::default(),
+    let requested_rows = match kind {
+        Kind::Document | Kind::OpenRevs => RequestedRows::of_document_query(query),
+        Kind::BulkGet => RequestedRows::of_bulk_get(query, Some(body)),
+        Kind::List(list) => RequestedRows::of_list(list, query, Some(Some(body))),
+        Kind::Other => RequestedRows::default(),
     };
-    let hides_history = wishes.need_history();
-    let terms = Terms { database: "database".to_owned(), wishes, hides_history, limit: 1 << 16 };
+    let hides_history = requested_rows.need_history();
+    let terms = Terms { database: "database".to_owned(), requested_rows, hides_history, limit: 1 << 16 };
     let mut editor = Editor::new(Arc::new(terms), kind.paths());
     for piece in pieces {
         editor.feed(Bytes::copy_from_slice(piece)).ok()?;

@@ -72,7 +72,7 @@ impl Inline {
 impl View {
     /// The same with the bytes of all attachments.
     pub(super) fn with_data(&self) -> Arc<Self> {
-        let terms = Terms { wishes: self.terms.wishes.clone().with_data(), ..(*self.terms).clone() };
+        let terms = Terms { requested_rows: self.terms.requested_rows.clone().with_data(), ..(*self.terms).clone() };
         Arc::new(Self { terms: Arc::new(terms), ..self.clone() })
     }
 

@@ -10,7 +10,7 @@ use crate::router::List;
 
 /// What is wanted of the attachments of a document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Wish {
+pub(super) struct Requested {
     /// Their bytes, not stubs.
     pub(super) data: bool,
     /// How they are packed (`att_encoding_info`).
@@ -21,11 +21,11 @@ pub(super) struct Wish {
 
 /// What is wanted row by row.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wishes {
+pub(super) struct RequestedRows {
     /// Of all rows that say nothing themselves.
-    all: Wish,
+    all: Requested,
     /// Of the rows, or results, one after another.
-    each: Vec<Wish>,
+    each: Vec<Requested>,
     /// The documents that they are about, where they were asked for by id.
     ids: Vec<Asked>,
     /// What was asked for cannot be read: CouchDB refuses it as well, or nothing is shown.
@@ -45,37 +45,37 @@ fn revs(list: &str) -> Option<Vec<String>> {
     texts.iter().map(|text| canonical(text)).collect()
 }
 
-impl Wish {
+impl Requested {
     /// What the query of a document says (`chttpd_db:parse_doc_query`): `atts_since` wants bytes by itself, also an empty one.
     /// `None` where it cannot be read.
     fn of_query(query: Option<&str>) -> Option<Self> {
-        let mut wish = Self::default();
+        let mut requested = Self::default();
         for (name, value) in query_pairs(query) {
             match (&*name, &*value) {
-                ("attachments", "true") => wish.data = true,
-                ("att_encoding_info", "true") => wish.encoding = true,
-                ("atts_since", list) => wish.since = Some(revs(list)?),
+                ("attachments", "true") => requested.data = true,
+                ("att_encoding_info", "true") => requested.encoding = true,
+                ("atts_since", list) => requested.since = Some(revs(list)?),
                 _ => {}
             }
         }
-        wish.data |= wish.since.is_some();
-        Some(wish)
+        requested.data |= requested.since.is_some();
+        Some(requested)
     }
 
     /// What the query of a list says. Names of `_changes` are in any case (`chttpd_db:parse_changes_query`), of the others values
     /// are (`couch_mrview_http:parse_param`), and `_find` looks at none.
     fn of_list(query: Option<&str>, list: List) -> Self {
-        let mut wish = Self::default();
+        let mut requested = Self::default();
         for (name, value) in query_pairs(query) {
             let (name, value) = match list {
                 List::Changes => (name.to_ascii_lowercase(), value.into_owned()),
                 List::Rows | List::Queries => (name.into_owned(), value.to_ascii_lowercase()),
                 List::Found => break,
             };
-            wish.data |= (&*name, &*value) == ("attachments", "true");
-            wish.encoding |= (&*name, &*value) == ("att_encoding_info", "true");
+            requested.data |= (&*name, &*value) == ("attachments", "true");
+            requested.encoding |= (&*name, &*value) == ("att_encoding_info", "true");
         }
-        wish
+        requested
     }
 
     /// With what the body of a request for rows says besides: once asked for, bytes are sent.
@@ -114,9 +114,9 @@ fn is_true(value: &Value) -> bool {
     *value == Value::Bool(true) || value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
-impl Wishes {
+impl RequestedRows {
     /// The same of all.
-    fn alike(all: Wish) -> Self {
+    fn alike(all: Requested) -> Self {
         Self { all, ..Self::default() }
     }
 
@@ -126,12 +126,12 @@ impl Wishes {
 
     /// Of one document.
     pub(super) fn of_document_query(query: Option<&str>) -> Self {
-        Wish::of_query(query).map_or_else(Self::unclear, Self::alike)
+        Requested::of_query(query).map_or_else(Self::unclear, Self::alike)
     }
 
     /// Of a list. What a POST has in its body adds to the query; `None` where that cannot be read.
     pub(super) fn of_list(list: List, query: Option<&str>, body: Option<Option<&[u8]>>) -> Self {
-        let all = Wish::of_list(query, list);
+        let all = Requested::of_list(query, list);
         let body = match body {
             None => return Self::alike(all),
             Some(None) => return Self::unclear(),
@@ -152,7 +152,7 @@ impl Wishes {
 
     /// Of a `_bulk_get`: every document may name revisions that the client has (`chttpd_db:bulk_get_parse_args`).
     pub(super) fn of_bulk_get(query: Option<&str>, body: Option<&[u8]>) -> Self {
-        let all = Wish::of_query(query);
+        let all = Requested::of_query(query);
         let documents = body.and_then(|body| Document::parse(body).ok());
         let documents = documents.as_ref().and_then(|body| body.raw("docs"));
         let documents = documents.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
@@ -163,7 +163,7 @@ impl Wishes {
             let document = Document::parse(document.get().as_bytes()).unwrap_or_default();
             let since = document.raw("atts_since").and_then(|list| revs(list.get()));
             let since = since.filter(|list| !list.is_empty());
-            each.push(Wish { data: all.data || since.is_some(), encoding: all.encoding, since });
+            each.push(Requested { data: all.data || since.is_some(), encoding: all.encoding, since });
             let rev = document.text("rev").and_then(|rev| canonical(&rev));
             ids.push(Asked { id: document.text("id"), rev });
         }
@@ -171,12 +171,12 @@ impl Wishes {
     }
 
     /// What is wanted of a document in this row.
-    pub(super) fn of(&self, row: usize) -> &Wish {
+    pub(super) fn of(&self, row: usize) -> &Requested {
         self.each.get(row).unwrap_or(&self.all)
     }
 
     /// The same where an answer leaves out which of the wanted documents one is.
-    pub(super) fn of_document(&self, id: &str, rev: &str) -> &Wish {
+    pub(super) fn of_document(&self, id: &str, rev: &str) -> &Requested {
         let rev = canonical(rev);
         let is_it = |asked: &Asked| asked.id.as_deref() == Some(id);
         let row = self.ids.iter().position(|asked| is_it(asked) && asked.rev.is_some() && asked.rev == rev);
@@ -188,24 +188,27 @@ impl Wishes {
     /// The bytes of all attachments, as multipart answers have them whether asked for or not.
     pub(super) fn with_data(mut self) -> Self {
         self.all.data = true;
-        self.each.iter_mut().for_each(|wish| wish.data = true);
+        self.each.iter_mut().for_each(|requested| requested.data = true);
         self
     }
 
     /// Whether any bytes may be wanted.
     pub(super) fn any_data(&self) -> bool {
-        self.all.data || self.each.iter().any(|wish| wish.data)
+        self.all.data || self.each.iter().any(|requested| requested.data)
     }
 
     /// Whether documents have to tell of their history.
     pub(super) fn need_history(&self) -> bool {
-        [&self.all].into_iter().chain(&self.each).any(|wish| wish.since.as_ref().is_some_and(|list| !list.is_empty()))
+        [&self.all]
+            .into_iter()
+            .chain(&self.each)
+            .any(|requested| requested.since.as_ref().is_some_and(|list| !list.is_empty()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Wish, Wishes};
+    use super::{Requested, RequestedRows};
     use crate::router::List;
     use stowage_couch::Document;
 
@@ -214,7 +217,9 @@ mod tests {
         let hash = "0123456789abcdef0123456789abcdef";
         let document = format!(r#"{{"_rev":"3-c","_revisions":{{"start":3,"ids":["c","{hash}","a"]}}}}"#);
         let document = Document::parse(document.as_bytes()).unwrap();
-        let known = |query: &str| Wish::of_query(Some(query)).map(|wish| (wish.data, wish.known(&document)));
+        let known = |query: &str| {
+            Requested::of_query(Some(query)).map(|requested| (requested.data, requested.known(&document)))
+        };
         assert_eq!(known("rev=1-a"), Some((false, None)));
         for (list, expected) in [
             ("[]".to_owned(), 0),
@@ -227,34 +232,36 @@ mod tests {
         }
         for wrong in ["", "5", "{}", "[1]", "[%22x%22]", "no", "[%22-a%22]", "[%22+2-a%22]", "[%221-a%22"] {
             assert_eq!(known(&format!("atts_since={wrong}")), None, "{wrong}");
-            assert!(Wishes::of_document_query(Some(&format!("atts_since={wrong}"))).unclear);
+            assert!(RequestedRows::of_document_query(Some(&format!("atts_since={wrong}"))).unclear);
         }
-        let none = Wish::of_query(Some("atts_since=[]")).unwrap();
+        let none = Requested::of_query(Some("atts_since=[]")).unwrap();
         assert!(!none.wants(0, Some(0)) && none.wants(1, Some(0)));
     }
 
     #[test]
     fn queries_are_read_as_couchdb_reads_them() {
-        let of_document = |query: &str| Wish::of_query(Some(query)).unwrap().data;
+        let of_document = |query: &str| Requested::of_query(Some(query)).unwrap().data;
         for query in
             ["attachments=%74rue", "%61ttachments=true", "attachments=true&attachments=false", "x;attachments=true"]
         {
             assert!(of_document(query), "{query}");
-            assert!(Wish::of_list(Some(query), List::Rows).data && Wish::of_list(Some(query), List::Changes).data);
+            assert!(
+                Requested::of_list(Some(query), List::Rows).data && Requested::of_list(Some(query), List::Changes).data
+            );
         }
         for query in ["attachments=TRUE", "Attachments=true", "attachments=false", "attachments"] {
             assert!(!of_document(query), "{query}");
         }
-        assert!(Wish::of_list(Some("attachments=True"), List::Rows).data);
-        assert!(!Wish::of_list(Some("Attachments=true"), List::Queries).data);
-        assert!(!Wish::of_list(Some("attachments=True"), List::Changes).data);
-        assert!(Wish::of_list(Some("ATTACHMENTS=true"), List::Changes).data);
-        assert!(!Wish::of_list(Some("attachments=true"), List::Found).data);
+        assert!(Requested::of_list(Some("attachments=True"), List::Rows).data);
+        assert!(!Requested::of_list(Some("Attachments=true"), List::Queries).data);
+        assert!(!Requested::of_list(Some("attachments=True"), List::Changes).data);
+        assert!(Requested::of_list(Some("ATTACHMENTS=true"), List::Changes).data);
+        assert!(!Requested::of_list(Some("attachments=true"), List::Found).data);
     }
 
     #[test]
     fn bodies_say_what_is_wanted_of_each() {
-        let of = |list, query: &str, body: &str| Wishes::of_list(list, Some(query), Some(Some(body.as_bytes())));
+        let of = |list, query: &str, body: &str| RequestedRows::of_list(list, Some(query), Some(Some(body.as_bytes())));
         let rows = |query: &str, body: &str| of(List::Rows, query, body);
         assert!(
             rows("attachments=true", "{}").all.data && rows("attachments=true", r#"{"attachments":false}"#).all.data
@@ -265,7 +272,7 @@ mod tests {
         for unclear in ["", "[]", "{} x", "\u{feff}{}"] {
             assert!(rows("", unclear).unclear && of(List::Queries, "", unclear).unclear, "{unclear}");
         }
-        assert!(Wishes::of_list(List::Rows, None, Some(None)).unclear);
+        assert!(RequestedRows::of_list(List::Rows, None, Some(None)).unclear);
         let queries = of(List::Queries, "", r#"{"attachments":true,"queries":[{},{"attachments":true},7]}"#);
         assert_eq!([0, 1, 2].map(|row| queries.of(row).data), [false, true, false]);
         assert!(of(List::Queries, "attachments=true", r#"{"queries":[{"attachments":false}]}"#).of(0).data);
@@ -273,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_bulk_get_says_it_of_each_document() {
-        let of = |body: &str| Wishes::of_bulk_get(None, Some(body.as_bytes()));
+        let of = |body: &str| RequestedRows::of_bulk_get(None, Some(body.as_bytes()));
         let got = of(
             r#"{"docs":[{"id":"a"},1,{"id":"b","atts_since":["1-a"]},{"id":"b","rev":"2-b"},{"id":"c","atts_since":[]},
             {"id":"c","atts_since":[1]}],"n":1e999}"#,
@@ -288,6 +295,6 @@ mod tests {
         for unclear in ["", "{}", "7", r#"{"docs":7}"#, r#"{"docs":{}}"#, r#"{"docs":[]} x"#] {
             assert!(of(unclear).unclear, "{unclear}");
         }
-        assert!(Wishes::of_bulk_get(None, None).unclear);
+        assert!(RequestedRows::of_bulk_get(None, None).unclear);
     }
 }
