@@ -70,7 +70,7 @@ impl Records {
     /// Records in the CouchDB that an account's databases live in.
     #[must_use]
     pub fn new(homes: Homes, tasks: Tasks) -> Self {
-        let recent = Cache::builder().max_capacity(MOST_CAUSES).time_to_live(ONE_A).build();
+        let recent = Cache::builder().max_capacity(MOST_CAUSES).time_to_live(CAUSE_INTERVAL).build();
         Self(Arc::new(Inner { homes, tasks, recent, last: Mutex::default() }))
     }
 
@@ -223,7 +223,7 @@ pub fn shown(record: &Value) -> Option<Value> {
 }
 
 /// The same cause is written down once in this time.
-const ONE_A: Duration = Duration::from_secs(60);
+const CAUSE_INTERVAL: Duration = Duration::from_secs(60);
 /// Failures that are remembered for the operator's page.
 const MOST_REMEMBERED: usize = 50;
 /// Causes that are remembered.

@@ -90,16 +90,16 @@ pub(crate) async fn document(
         let exchange = Exchange { request, id: exchange.id, activity: exchange.activity };
         return change(view, forward(&gateway.homes, &couch, exchange).await?, kind).await;
     }
-    let (mut looks, mut seen) = (MOST_LOOKS, None);
+    let (mut reads, mut seen) = (MOST_READS, None);
     loop {
-        looks -= 1;
+        reads -= 1;
         let request = Request::from_parts(head.clone(), Body::empty());
         let exchange = Exchange { request, id: exchange.id, activity: exchange.activity.clone() };
         let answer = forward(&gateway.homes, &couch, exchange).await?;
         let told = answer.headers().get(ETAG).cloned();
         match change(Arc::clone(&view), answer, kind).await {
             // The attachment was replaced after the document had been read: then that is another one by now.
-            Err(error) if looks > 0 && is_missing(&error) && told.is_some() && told != seen => seen = told,
+            Err(error) if reads > 0 && is_missing(&error) && told.is_some() && told != seen => seen = told,
             outcome => return outcome,
         }
     }
@@ -201,4 +201,4 @@ fn broken(error: BoxError) -> Error {
 }
 
 /// How often a document is read for one answer.
-const MOST_LOOKS: u32 = 4;
+const MOST_READS: u32 = 4;

@@ -64,15 +64,15 @@ fn is_small(request: &Request<Body>) -> bool {
 /// wakes the tasks of both connections for each of its frames. What has not come yet flows.
 async fn gathered(mut body: Body) -> Result<Body, BoxError> {
     let mut frames = VecDeque::new();
-    let mut looks = 0;
+    let mut polls = 0;
     loop {
         let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
         match polled {
             Poll::Ready(Some(frame)) => frames.extend(frame?.into_data().ok()),
             Poll::Ready(None) => return Ok(Body::full(joined(frames))),
-            Poll::Pending if looks == LOOKS => return Ok(Body::boxed(Replay { frames, body, share: None })),
+            Poll::Pending if polls == MOST_POLLS => return Ok(Body::boxed(Replay { frames, body, share: None })),
             Poll::Pending => {
-                looks += 1;
+                polls += 1;
                 again_at_once().await;
             }
         }
@@ -186,4 +186,4 @@ fn stopping() -> Error {
 /// In bytes. hyper reads a first buffer of 8 KiB, the head with it.
 const SMALL: u64 = 16 << 10;
 /// How often hyper is given the time to hand over more of a body.
-const LOOKS: u32 = 2;
+const MOST_POLLS: u32 = 2;

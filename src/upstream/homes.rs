@@ -157,7 +157,7 @@ impl Homes {
         loop {
             tokio::select! {
                 // A request that began before a change may have opened an old one again after it.
-                _ = tokio::time::timeout(LOOK_AGAIN, changes.changed()) => {}
+                _ = tokio::time::timeout(RECHECK_INTERVAL, changes.changed()) => {}
                 () = tasks.stopping() => return,
             }
             changes.mark_unchanged();
@@ -283,4 +283,4 @@ impl Home {
 }
 
 /// How long a connection stays open at most that no plan names.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
