@@ -158,7 +158,7 @@ fn couch_answer(error: &couch::Error) -> Answer {
             let reason = "the document is larger than limits.document_bytes";
             (StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", reason.to_owned())
         }
-        couch::Error::Body(_) | couch::Error::At(..) => gateway_timeout(error.to_string()),
+        couch::Error::Body(_) | couch::Error::OfConnection(..) => gateway_timeout(error.to_string()),
         couch::Error::Nonsense(_) => bad_gateway(error.to_string()),
         couch::Error::Request(_) => bad_request(error.to_string()),
     }

@@ -146,7 +146,7 @@ pub(crate) fn never_left(error: &couch::Error) -> bool {
             matches!(error.kind(), Kind::Resolve | Kind::Refused | Kind::Connect | Kind::Tls)
         }
         couch::Error::Request(_) => true,
-        couch::Error::Body(_) | couch::Error::Nonsense(_) | couch::Error::At(..) => false,
+        couch::Error::Body(_) | couch::Error::Nonsense(_) | couch::Error::OfConnection(..) => false,
     }
 }
 

@@ -92,7 +92,7 @@ impl Couch {
     /// Says whose failure it is.
     pub(super) fn failed(&self, error: Error) -> Error {
         match &self.connection {
-            Some(id) => Error::At(Arc::clone(id), Box::new(error)),
+            Some(id) => Error::OfConnection(Arc::clone(id), Box::new(error)),
             None => error,
         }
     }

@@ -20,7 +20,7 @@ pub enum Error {
     /// The request could not be built.
     Request(http::Error),
     /// Any of them, of a connection of a plan; with its id.
-    At(Arc<str>, Box<Self>),
+    OfConnection(Arc<str>, Box<Self>),
 }
 
 impl fmt::Display for Error {
@@ -30,7 +30,7 @@ impl fmt::Display for Error {
             Self::Body(_) => "CouchDB's answer cannot be read",
             Self::Nonsense(_) => "CouchDB's answer makes no sense",
             Self::Request(_) => "the request to CouchDB is malformed",
-            Self::At(id, error) => return write!(f, "connection {id}: {error}"),
+            Self::OfConnection(id, error) => return write!(f, "connection {id}: {error}"),
         })
     }
 }
@@ -42,7 +42,7 @@ impl std::error::Error for Error {
             Self::Body(error) => Some(&**error),
             Self::Nonsense(error) => Some(error),
             Self::Request(error) => Some(error),
-            Self::At(_, error) => error.source(),
+            Self::OfConnection(_, error) => error.source(),
         }
     }
 }
@@ -52,7 +52,7 @@ impl Error {
     #[must_use]
     pub fn itself(&self) -> &Self {
         match self {
-            Self::At(_, error) => error.itself(),
+            Self::OfConnection(_, error) => error.itself(),
             error => error,
         }
     }
@@ -61,7 +61,7 @@ impl Error {
     #[must_use]
     pub fn connection(&self) -> Option<&str> {
         match self {
-            Self::At(id, _) => Some(id),
+            Self::OfConnection(id, _) => Some(id),
             _ => None,
         }
     }
@@ -70,7 +70,7 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::At(_, error) => error.reason(),
+            Self::OfConnection(_, error) => error.reason(),
             Self::Client(error) => match error.kind() {
                 client::Kind::Resolve | client::Kind::Refused | client::Kind::Connect | client::Kind::Tls => {
                     "unreachable"
