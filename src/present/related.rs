@@ -40,7 +40,7 @@ enum From {
     /// CouchDB's own answer.
     CouchDb,
     /// Nowhere: what CouchDB sends is older than the attachment outside that has its name.
-    Nobody,
+    Nowhere,
     /// A storage.
     Outside(Box<Inline>),
 }
@@ -122,14 +122,14 @@ impl Related {
 
     /// Whether no attachment follows: then the document stands alone.
     pub(super) fn is_alone(&self) -> bool {
-        self.parts.iter().all(|part| matches!(part.from, From::Nobody))
+        self.parts.iter().all(|part| matches!(part.from, From::Nowhere))
     }
 
     /// Opens the first attachment that is outside: where it is gone, the answer says so from its beginning.
     pub(super) async fn open(&mut self) -> Result<(), Error> {
         let outside = self.parts.iter().find_map(|part| match &part.from {
             From::Outside(inline) => Some(inline),
-            From::CouchDb | From::Nobody => None,
+            From::CouchDb | From::Nowhere => None,
         });
         if let Some(inline) = outside {
             self.opened = Some(self.view.open(inline).await?);
@@ -140,7 +140,7 @@ impl Related {
     /// How many bytes [`Self::write`] writes.
     pub(super) fn length(&self, boundary: &str) -> u64 {
         let delimiter = boundary.len() as u64 + 4;
-        let sent = self.parts.iter().filter(|part| !matches!(part.from, From::Nobody));
+        let sent = self.parts.iter().filter(|part| !matches!(part.from, From::Nowhere));
         let parts: u64 = sent.map(|part| delimiter + 2 + part.head.text().len() as u64 + part.head.length).sum();
         (first(boundary).len() + self.json.len()) as u64 + parts + delimiter + 2
     }
@@ -158,7 +158,7 @@ impl Related {
         out.send(first(boundary)).await;
         out.send(self.json).await;
         for part in self.parts {
-            if !matches!(part.from, From::Nobody) {
+            if !matches!(part.from, From::Nowhere) {
                 out.send(format!("\r\n--{boundary}\r\n{}", part.head.text())).await;
             }
             match part.from {
@@ -175,7 +175,7 @@ impl Related {
                         return Err("CouchDB sent another attachment than it announced".into());
                     }
                 }
-                From::Nobody => {
+                From::Nowhere => {
                     if let Some(natives) = natives.as_deref_mut() {
                         pass(natives, None).await?;
                     }
@@ -244,7 +244,7 @@ fn native_part(name: &str, entry: &Document, is_replaced: bool) -> Option<Part> 
         gzip: entry.text("encoding").as_deref() == Some("gzip"),
         length: number("encoded_length").or_else(|| number("length")).unwrap_or_default(),
     };
-    Some(Part { head, from: if is_replaced { From::Nobody } else { From::CouchDb } })
+    Some(Part { head, from: if is_replaced { From::Nowhere } else { From::CouchDb } })
 }
 
 /// The bytes of a part that is JSON.

@@ -44,9 +44,9 @@ pub(crate) async fn copy_document(
 ) -> (&'static str, Result<Response<Body>, Error>) {
     let requester = Requester::new(exchange.request.headers(), &exchange.activity, exchange.id);
     match Copy::of(&gateway, &target, requester).await {
-        Ok(Who::CouchDb) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
-        Ok(Who::Gateway(copy)) => ("document", Box::pin(copy.run()).await.map(of_copy)),
-        Ok(Who::Nobody(answer)) => ("document", Ok(relay(answer))),
+        Ok(Copier::CouchDb) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
+        Ok(Copier::Gateway(copy)) => ("document", Box::pin(copy.run()).await.map(of_copy)),
+        Ok(Copier::Refused(answer)) => ("document", Ok(relay(answer))),
         Err(error) => ("document", Err(error)),
     }
 }
@@ -61,11 +61,11 @@ fn of_copy(mut answer: Response<Body>) -> Response<Body> {
 }
 
 /// Who makes a copy.
-enum Who {
+enum Copier {
     CouchDb,
     Gateway(Box<Copy>),
     /// CouchDB refused to show a document. If it made the copy a moment later, that would share the original's objects.
-    Nobody(Response<Bytes>),
+    Refused(Response<Bytes>),
 }
 
 /// A copy that the gateway makes.
@@ -91,28 +91,28 @@ struct Copy {
 impl Copy {
     /// Reads both documents with the client's rights. CouchDB copies what has no outside attachments, and says what is wrong with a request that
     /// it does not understand.
-    async fn of(gateway: &Arc<Gateway>, from: &DocumentTarget, requester: Requester<'_>) -> Result<Who, Error> {
-        let Ok(rev) = rev_of(from.query.as_deref(), requester.headers) else { return Ok(Who::CouchDb) };
+    async fn of(gateway: &Arc<Gateway>, from: &DocumentTarget, requester: Requester<'_>) -> Result<Copier, Error> {
+        let Ok(rev) = rev_of(from.query.as_deref(), requester.headers) else { return Ok(Copier::CouchDb) };
         // Of a document that is written over itself the pointers stay its own.
         let destination =
             Destination::of(requester.headers).filter(|destination| destination.document != from.document);
-        let Some(destination) = destination else { return Ok(Who::CouchDb) };
+        let Some(destination) = destination else { return Ok(Copier::CouchDb) };
         let home = gateway.homes.of(&from.database).await?;
         let (found, caller) = home.read(&from.path, &rev_query(rev.as_deref()), requester).await?;
         let source = match found {
             Answer::Found(source, _) => source,
-            Answer::Missing(_) => return Ok(Who::CouchDb),
-            Answer::Refused(answer) => return Ok(Who::Nobody(answer)),
+            Answer::Missing(_) => return Ok(Copier::CouchDb),
+            Answer::Refused(answer) => return Ok(Copier::Refused(answer)),
         };
         if objects(&source, &from.database.name, &from.document).is_empty() {
-            return Ok(Who::CouchDb);
+            return Ok(Copier::CouchDb);
         }
         let to = from.database.document(&destination.document);
         // Who comes second reads what the first has written.
         let turns = turns(gateway, &to, &source).await;
         let over = match overwritten(&caller, &to, destination.rev.as_deref()).await? {
             Ok(over) => over,
-            Err(answer) => return Ok(Who::Nobody(answer)),
+            Err(answer) => return Ok(Copier::Refused(answer)),
         };
         let plan = plan_for(&gateway.plans, &to.database, &source).await?;
         let decision = match decide(&plan, &to.database, &source)? {
@@ -126,7 +126,7 @@ impl Copy {
         let (gateway, from) = (Arc::clone(gateway), from.clone());
         let (activity, id) = (requester.activity.clone(), requester.id);
         let copy = Self { gateway, from, to, caller, source, over, plan, decision, replaced, turns, activity, id };
-        Ok(Who::Gateway(Box::new(copy)))
+        Ok(Copier::Gateway(Box::new(copy)))
     }
 
     async fn run(self) -> Result<Response<Body>, Error> {
