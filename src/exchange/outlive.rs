@@ -29,6 +29,6 @@ where
 {
     let (reply, answered) = oneshot::channel();
     drop(tasks.spawn(what, work(Reply(reply))));
-    // Only this is waited for: who waits is not to carry the work along.
+    // The caller waits for the answer alone: the work would end with a future that held it.
     async move { answered.await.unwrap_or(Err(Error::Bug("a task ended without an answer"))) }
 }

@@ -65,8 +65,8 @@ impl Local {
         });
     }
 
-    /// There is nothing more to tell at the moment, be it that there is no database of plans. Who has spoken is not
-    /// forgotten: the storage API tells of what the feed will tell later.
+    /// There is nothing more to tell at the moment, be it that there is no database of plans. The documents that
+    /// spoke are kept: the storage API tells of what the feed will tell later.
     pub(super) fn all_told(&self) {
         if !self.is_sure.load(Ordering::Acquire) || !self.stores_nothing.load(Ordering::Acquire) {
             self.change(|state| state.all = true);

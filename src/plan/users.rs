@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Plans, local};
 use crate::database::AccountId;
 
-/// Who has a plan.
+/// The users that have a plan.
 #[derive(Debug, Default)]
 pub(super) enum Users {
     /// Unknown: the feed has not been read. No plan is known either.
@@ -96,7 +96,7 @@ mod tests {
     fn users_are_known_by_account_until_their_plans_are_gone() {
         let mut users = Users::default();
         users.changed("u", Some(&plan("a", &json!({}))));
-        assert!(!users.has("a"), "nobody has read the feed");
+        assert!(!users.has("a"), "the feed was not read");
         users = Users::none();
         users.changed("u", Some(&plan("a", &json!({}))));
         users.changed("v", Some(&plan("a", &json!({"modb": {"types": {"x": {"connection": "c"}}}}))));

@@ -9,7 +9,7 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `shape`, `answer` | which form an answer of CouchDB's has; its head, and who takes its body |
+//! | `shape`, `answer` | which form an answer of CouchDB's has; its head, and what takes its body |
 //! | `requested` | what is wanted: queries, and bodies with options |
 //! | `view` | what the documents of one answer share; opening an attachment |
 //! | `edit`, `rows` | JSON: one document, rows, feeds |

@@ -68,7 +68,7 @@ impl Head {
 }
 
 impl Related {
-    /// A document as CouchDB sends it to who gets attachments in parts of their own; `None` where nothing in it is to be
+    /// A document as CouchDB sends it with attachments in parts of their own; `None` where nothing in it is to be
     /// changed.
     pub(super) async fn of(view: &Arc<View>, bytes: &[u8]) -> Result<Option<Self>, Error> {
         let (mut document, mut outside) = pointers(&view.terms, bytes)?;

@@ -2,7 +2,7 @@
 //! its half.
 //!
 //! Of a `Content-Length` beside a `Transfer-Encoding` hyper lets the first go without a word (RFC 9112 section 6.3 allows that).
-//! CouchDB refuses such a request: who frames a body twice means harm or is confused.
+//! CouchDB refuses such a request: a client that frames a body twice means harm or is broken.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -100,7 +100,7 @@ impl Caller {
         Self { couch, headers, activity }
     }
 
-    /// Who is asked.
+    /// The CouchDB that is asked.
     #[must_use]
     pub const fn couch(&self) -> &Couch {
         &self.couch

@@ -1,7 +1,7 @@
 //! Secrets go in and never come out: answers show a mask, and a mask that is sent back keeps what is stored.
 //!
-//! It keeps it for the same server only. Otherwise who may change a plan could have the gateway send him what he may
-//! not see.
+//! It keeps it for the same server only. Otherwise a client that may change a plan, but may not see its secrets, could have
+//! the gateway send them to a server of its own.
 
 use serde_json::{Map, Value};
 use stowage_base::settings::{MASK, with_secrets_of};

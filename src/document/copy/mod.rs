@@ -60,7 +60,7 @@ fn of_copy(mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// Who makes a copy.
+/// What makes a copy.
 enum Copier {
     CouchDb,
     Gateway(Box<Copy>),
@@ -108,7 +108,7 @@ impl Copy {
             return Ok(Copier::CouchDb);
         }
         let to = from.database.document(&destination.document);
-        // Who comes second reads what the first has written.
+        // The second of two requests reads what the first has written.
         let turns = turns(gateway, &to, &source).await;
         let over = match overwritten(&caller, &to, destination.rev.as_deref()).await? {
             Ok(over) => over,

@@ -31,7 +31,7 @@ pub(super) struct Base {
     pub(super) document: Document,
     /// The document as it is read without a revision; empty where there is none.
     pub(super) saved: Document,
-    /// Who has it; for a new document who has its class.
+    /// The CouchDB that has it; for a new document that of its class.
     pub(super) caller: Caller,
     /// Whether a CouchDB has it.
     pub(super) exists: bool,

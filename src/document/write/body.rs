@@ -56,7 +56,7 @@ pub(super) async fn take(gateway: &Gateway, mut body: Body) -> Result<Taken, Box
 }
 
 /// What a document of so many bytes takes: its text, its members, and its attachments without their base64. The chunks of
-/// their upload are in it as well: who holds a share must not wait for another one.
+/// their upload are in it as well: a request that holds a share must not wait for another one.
 pub(super) fn memory_of(length: u64) -> usize {
     usize::try_from(length.saturating_mul(3)).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
 }

@@ -1,4 +1,4 @@
-//! Who asks: Basic auth, cookie sessions, and what a database's `_security` lets them do.
+//! The user of a request: Basic auth, cookie sessions, and what a database's `_security` lets them do.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -120,7 +120,7 @@ impl User {
         if self.admin { Ok(()) } else { Err(unauthorized("You are not a server admin.")) }
     }
 
-    /// Refuses who is not an admin of a database with this `_security`.
+    /// Refuses a user that is not an admin of a database with this `_security`.
     pub(crate) fn require_admin(&self, security: &Value) -> Result<(), Failure> {
         if self.listed(security, "admins") {
             return Ok(());
@@ -128,7 +128,7 @@ impl User {
         Err(unauthorized("You are not a db or server admin."))
     }
 
-    /// Refuses who may not read and write in a database with this `_security`. Without any member it is public.
+    /// Refuses a user that may not read and write in a database with this `_security`. Without any member it is public.
     pub(crate) fn require_member(&self, security: &Value) -> Result<(), Failure> {
         let group = security.get("members");
         let empty = |kind| {

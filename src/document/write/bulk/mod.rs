@@ -208,7 +208,7 @@ impl Item {
 /// A document and its text.
 type Sent = (BatchDocument, Box<RawValue>);
 
-/// Who gets what; `None` where the request can go on as it came.
+/// What each CouchDB gets; `None` where the request can go on as it came.
 async fn batch(
     writer: &Writer,
     head: &request::Parts,

@@ -36,7 +36,7 @@ pub(super) struct Goes {
     pub(super) stored_in: StoredIn,
 }
 
-/// Who gets the attachments that the document carries.
+/// What gets the attachments that the document carries.
 pub(super) enum StoredIn {
     Couch,
     /// CouchDB, and a storage gets a copy.
