@@ -63,11 +63,9 @@ fn mask_member(key: &str, member: &mut Value, handler: &str) {
 }
 
 fn is_secret(key: &str, handler: &str) -> bool {
-    match key {
-        "secret" | "password" => true,
-        // Where its owner is unknown.
-        "key" if driver(handler).is_none() => true,
-        key => driver(handler).is_some_and(|driver| driver.secrets.contains(&key)),
+    match driver(handler) {
+        Some(driver) => driver.is_secret(key),
+        None => matches!(key, "secret" | "password" | "key"),
     }
 }
 

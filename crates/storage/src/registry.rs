@@ -140,6 +140,12 @@ pub struct Registry {
 }
 
 impl Driver {
+    /// Whether a setting of this name is never shown.
+    #[must_use]
+    pub fn is_secret(&self, key: &str) -> bool {
+        matches!(key, "secret" | "password") || self.secrets.contains(&key)
+    }
+
     /// The setting that names the OAuth document that such a storage uses, and the document's id; `None` where it uses none.
     #[must_use]
     pub fn grant(&self, settings: &Settings) -> Option<(&'static str, String)> {

@@ -63,9 +63,8 @@ pub(crate) fn secrets(settings: &Settings, driver: &Driver) -> Vec<String> {
 
 fn of_members(members: &Map<String, Value>, driver: &Driver, found: &mut Vec<String>) {
     for (key, value) in members {
-        let secret = matches!(key.as_str(), "secret" | "password") || driver.secrets.contains(&key.as_str());
         match value {
-            Value::String(text) if secret => found.push(text.clone()),
+            Value::String(text) if driver.is_secret(key) => found.push(text.clone()),
             Value::Object(headers) if key == "headers" => {
                 found.extend(headers.values().filter_map(Value::as_str).map(str::to_owned));
             }
