@@ -20,8 +20,8 @@ impl Home {
         self.stores || self.has_others()
     }
 
-    /// Reads a document, first where its class lives, and says which CouchDB gave it. `query` is raw. Where no server has it, it is
-    /// the class's CouchDB that says so; one that refuses to say is believed to have it.
+    /// Reads a document, first where its class lives, and says which CouchDB gave it. `query` is raw. Where no server has it,
+    /// the class's CouchDB says so; one that refuses to say is believed to have it.
     pub(crate) async fn read(
         &self,
         path: &DocumentPath,

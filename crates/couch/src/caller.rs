@@ -137,9 +137,9 @@ impl Caller {
         Document::parse(bytes).map_err(|error| self.couch.failed(Error::Nonsense(error)))
     }
 
-    /// Reads revisions of a document, `None` for one that is not there: `all` leaves, or a JSON list of revisions, not encoded yet. `more` is the rest of the
-    /// raw query: `&latest=true` gives the leaves that each of them has led to. (With a plain `?rev=` it would give the
-    /// winner, whatever the revision: `chttpd_db:db_doc_req`.)
+    /// Reads revisions of a document, `None` for one that is not there: `all` leaves, or a JSON list of revisions, not
+    /// encoded yet. `more` is the rest of the raw query: `&latest=true` gives the leaves that each of them has led to.
+    /// (With a plain `?rev=` it would give the winner, whatever the revision: `chttpd_db:db_doc_req`.)
     ///
     /// # Errors
     /// See [`Error`].
