@@ -31,13 +31,13 @@ impl Admission {
     }
 
     /// One more request, until its permit is dropped; 503 where too many are in flight.
-    pub(super) fn admit(&self, exchange: &Exchange) -> Result<OwnedSemaphorePermit, Answered> {
+    pub(super) fn admit(&self, exchange: &Exchange) -> Result<OwnedSemaphorePermit, Box<Answered>> {
         Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             tracing::warn!(request = %exchange.id, "too many requests in flight");
             let reason = "limits.in_flight requests are being answered already";
             let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            Answered { response, route: "shed" }
+            Box::new(Answered { response, route: "shed" })
         })
     }
 }

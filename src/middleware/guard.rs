@@ -9,12 +9,12 @@ use crate::error::refusal;
 use crate::exchange::{Answered, Exchange};
 
 /// Answers 400 to a request without a clear host or framing, and settles which host is meant.
-pub(super) fn check(exchange: &mut Exchange) -> Result<(), Answered> {
+pub(super) fn check(exchange: &mut Exchange) -> Result<(), Box<Answered>> {
     settle(&mut exchange.request).map_err(|fault| {
         tracing::info!(request = %exchange.id, fault, "request refused");
         let mut response = refusal(StatusCode::BAD_REQUEST, "bad_request", &format!("the request has {fault}"));
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        Answered { response, route: "refused" }
+        Box::new(Answered { response, route: "refused" })
     })
 }
 

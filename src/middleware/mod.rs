@@ -65,7 +65,7 @@ impl Stack {
 
     async fn answer(self: Arc<Self>, mut exchange: Exchange, record: Record) -> Response<Observed> {
         if let Err(refused) = guard::check(&mut exchange) {
-            return record.watch(refused, None);
+            return record.watch(*refused, None);
         }
         let asked = Asked::of(&exchange.request);
         let (mut answered, permit) = match self.admission.admit(&exchange) {
@@ -73,7 +73,7 @@ impl Stack {
                 let id = exchange.id;
                 (panic::caught(id, handle(Arc::clone(&self.gateway), exchange)).await, Some(permit))
             }
-            Err(shed) => (shed, None),
+            Err(shed) => (*shed, None),
         };
         if let Some(asked) = asked {
             self.cors.apply(asked, answered.response.headers_mut()).await;

@@ -65,11 +65,11 @@ impl<T> Answer<T> {
     ///
     /// # Errors
     /// CouchDB's refusal to say.
-    pub fn found(self) -> Result<Option<T>, Response<Bytes>> {
+    pub fn found(self) -> Result<Option<T>, Box<Response<Bytes>>> {
         match self {
             Self::Found(found, _) => Ok(Some(found)),
             answer if answer.is_missing() => Ok(None),
-            Self::Missing(answer) | Self::Refused(answer) => Err(answer),
+            Self::Missing(answer) | Self::Refused(answer) => Err(Box::new(answer)),
         }
     }
 }

@@ -122,7 +122,8 @@ async fn open_revs(
     revs: &str,
 ) -> Result<Result<Vec<Document>, Response<Bytes>>, Error> {
     let answer = caller.open_revs(&target.path, revs, "").await?;
-    Ok(answer.found().map(|leaves| leaves.unwrap_or_default().into_iter().flatten().collect()))
+    let leaves = answer.found().map_err(|answer| *answer);
+    Ok(leaves.map(|leaves| leaves.unwrap_or_default().into_iter().flatten().collect()))
 }
 
 /// How many revisions are asked for at once: the target of a request has to stay short.
