@@ -1,5 +1,7 @@
 //! Any bytes as an answer of CouchDB's in JSON, in any pieces, with an entry of KAZOO's planted between them: whatever was asked for,
 //! the entry's secret does not come out, and where the answer comes in makes no difference.
+//!
+//! The first byte says how long the pieces are; the entry is planted in place of the first `@`.
 
 #![no_main]
 
@@ -24,16 +26,18 @@ fn in_string(bytes: &[u8]) -> bool {
     string
 }
 
-fuzz_target!(|input: (u8, Vec<u8>, Vec<u8>)| {
-    let (piece, before, after) = input;
-    let text = [&*before, PLANTED, &*after].concat();
+fuzz_target!(|bytes: &[u8]| {
+    let Some((piece, bytes)) = bytes.split_first() else { return };
+    let mut parts = bytes.splitn(2, |byte| *byte == b'@');
+    let (before, after) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let text = [before, PLANTED, after].concat();
     let body = br#"{"docs":[{"id":"d"}],"queries":[{}]}"#;
     let whole = shown(&[&text], "", body);
-    let pieces: Vec<&[u8]> = text.chunks(usize::from(piece).max(1)).collect();
+    let pieces: Vec<&[u8]> = text.chunks(usize::from(*piece).max(1)).collect();
     assert_eq!(shown(&pieces, "", body), whole);
     if let Some(Some(left)) = whole.get(OTHER)
-        && !in_string(&before)
-        && ![&before, &after].iter().any(|text| text.windows(6).any(|window| window == b"canary"))
+        && !in_string(before)
+        && ![before, after].iter().any(|text| text.windows(6).any(|window| window == b"canary"))
     {
         assert!(!left.windows(6).any(|window| window == b"canary"), "{}", String::from_utf8_lossy(left));
     }

@@ -1,7 +1,7 @@
 //! Any bytes as the Erlang term of an old pointer, for every handler that keeps one: it is read or refused, quickly, and
 //! never stops the program.
 //!
-//! `tests/fixtures/kazoo` has terms to begin with; `seed.sh` makes a corpus of them.
+//! It begins with the terms of `tests/fixtures/kazoo`.
 
 #![no_main]
 

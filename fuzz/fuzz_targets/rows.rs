@@ -1,7 +1,7 @@
 //! Any bytes as an answer of CouchDB's, in any pieces: what is not to be changed comes out as it went in, and where it comes in
 //! makes no difference.
 //!
-//! The first byte says how long the pieces are. `seed.sh` makes a corpus.
+//! The first byte says how long the pieces are.
 
 #![no_main]
 
