@@ -184,21 +184,7 @@ impl Running {
 
     /// Every file below the folder of the `file` storages, relative to it, sorted.
     pub fn stored(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut folders = vec![self.files()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).expect("a folder") {
-                let path = entry.expect("an entry").path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    let relative = path.strip_prefix(self.files()).expect("a path below the folder");
-                    found.push(relative.display().to_string());
-                }
-            }
-        }
-        found.sort();
-        found
+        super::files(&self.files())
     }
 
     /// Waits until nothing runs on behalf of requests: commits, clean-up, answers.

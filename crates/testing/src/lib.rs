@@ -44,9 +44,37 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "the gateway's rules for tasks and bodies do not bind its tests")]
 
+use std::path::Path;
+
 /// The root of the project.
-pub fn root() -> &'static std::path::Path {
-    std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The files below a folder, relative to it, sorted.
+pub fn files(folder: &Path) -> Vec<String> {
+    tree(folder).into_iter().filter(|name| !name.ends_with(" is empty")).collect()
+}
+
+/// The same, and folders that are empty.
+pub fn tree(folder: &Path) -> Vec<String> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(current) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&current) else { continue };
+        let entries: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        if entries.is_empty() && current != folder {
+            found.push(format!("{} is empty", current.display()));
+        }
+        for path in entries {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).expect("below").to_string_lossy().into_owned());
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 /// The same bytes, packed.

@@ -87,7 +87,7 @@ impl Storage {
     pub fn objects(&self, gateway: &Running) -> Vec<String> {
         match &self.server {
             Server::Folder => gateway.stored(),
-            Server::Nginx(server) => files(&server.files()),
+            Server::Nginx(server) => stowage_testing::files(&server.files()),
             Server::S3(server) => [server.objects(BUCKET).into_keys().collect(), server.pending()].concat(),
             Server::Azure(container) => [container.blobs(), container.uncommitted()].concat(),
             Server::Google(server) => [server.objects(BUCKET), server.files(), server.pending()].concat(),
@@ -144,19 +144,4 @@ impl Server {
 pub fn ftp_url(server: &FtpServer, password: &str, path: &str) -> String {
     let password = password.replace('@', "%40");
     format!("ftp://{}:{password}@localhost:{}/{path}", ftp::USER, server.address().port())
-}
-
-fn files(root: &std::path::Path) -> Vec<String> {
-    let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.push(path.strip_prefix(root).unwrap().display().to_string());
-            }
-        }
-    }
-    found
 }

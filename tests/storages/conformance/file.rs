@@ -7,7 +7,8 @@ use std::path::Path;
 
 use stowage_storage::sweep_files;
 
-use super::targets::{World, files, try_open};
+use super::targets::{World, try_open};
+use stowage_testing::tree;
 
 struct Nothing;
 
@@ -43,7 +44,7 @@ async fn links_do_not_lead_out_of_the_root() {
     assert_eq!(kind(target.get(&stored.location, None, 6).await), Some(Kind::Refused));
     assert_eq!(kind(target.put(&object("a/c"), Body::full("x")).await), Some(Kind::Refused));
     assert_eq!(kind(target.backend.delete(&stored.location).await), Some(Kind::Refused));
-    assert_eq!(files(outside.path()), ["b"]);
+    assert_eq!(tree(outside.path()), ["b"]);
     assert_eq!(fs::read(outside.path().join("b")).expect("untouched"), b"secret");
 }
 
@@ -54,10 +55,10 @@ async fn empty_folders_go_with_their_last_file() {
     let one = target.put(&object("a/b/c/one"), Body::full("1")).await.expect("stored");
     let two = target.put(&object("a/two"), Body::full("2")).await.expect("stored");
     target.backend.delete(&one.location).await.expect("removed");
-    assert_eq!(files(&root.path().join("d")), ["a/two"]);
+    assert_eq!(tree(&root.path().join("d")), ["a/two"]);
     target.backend.delete(&two.location).await.expect("removed");
     assert!(root.path().join("d").is_dir());
-    assert_eq!(files(&root.path().join("d")), [""; 0]);
+    assert_eq!(tree(&root.path().join("d")), [""; 0]);
 }
 
 /// A put makes folders that a delete removes: neither fails.
@@ -75,7 +76,7 @@ async fn puts_and_deletes_of_one_folder_do_not_disturb_each_other() {
     });
     futures_util::future::join_all(rounds).await;
     target.idle().await;
-    assert_eq!(files(&root.path().join("d")), [""; 0]);
+    assert_eq!(tree(&root.path().join("d")), [""; 0]);
 }
 
 #[tokio::test]
@@ -89,7 +90,7 @@ async fn a_folder_that_is_a_file_is_refused() {
     assert_eq!(error.kind(), Kind::Refused);
     assert!(error.to_string().contains("255 bytes"), "{error}");
     target.idle().await;
-    assert_eq!(files(&root.path().join(".stowage-tmp")), [""; 0]);
+    assert_eq!(tree(&root.path().join(".stowage-tmp")), [""; 0]);
 }
 
 /// What is not there is gone; what cannot be looked at is not.
@@ -134,5 +135,5 @@ async fn a_sweep_removes_what_nobody_writes() {
     let used = fs::File::open(drafts.join("used")).expect("opened");
     used.lock().expect("locked");
     assert_eq!(sweep_files(root.path()).expect("swept"), 1);
-    assert_eq!(files(&drafts), ["used"]);
+    assert_eq!(tree(&drafts), ["used"]);
 }

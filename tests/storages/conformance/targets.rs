@@ -1,9 +1,6 @@
 //! What the rules are run against. A new driver needs one arm in [`Target::start`], a [`World`], and its name in `main.rs`.
 
 use crate::conformance::prelude::*;
-use std::fs;
-use std::path::Path;
-
 use serde_json::Map;
 use stowage_base::settings::Settings;
 use stowage_storage::{Backend, Download, Error, Fetch, Object, Registry, Result, Stored, Upload};
@@ -13,6 +10,7 @@ use super::google;
 use super::vendors::{Dropbox, OneDrive};
 use stowage_testing::nginx::{self, Nginx};
 use stowage_testing::recorder::Recorder;
+use stowage_testing::tree;
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 /// The bucket of the S3 targets.
@@ -222,11 +220,11 @@ struct Files {
 
 impl World for Files {
     fn objects(&self) -> Vec<String> {
-        files(&self.root.path().join("recordings"))
+        tree(&self.root.path().join("recordings"))
     }
 
     fn leftovers(&self) -> Vec<String> {
-        files(&self.root.path().join(".stowage-tmp"))
+        tree(&self.root.path().join(".stowage-tmp"))
     }
 }
 
@@ -252,7 +250,7 @@ impl<W: World> World for Arc<W> {
 
 impl World for Nginx {
     fn objects(&self) -> Vec<String> {
-        files(&self.files().join("recordings")).into_iter().filter(|name| !name.ends_with(" is empty")).collect()
+        stowage_testing::files(&self.files().join("recordings"))
     }
 
     fn leftovers(&self) -> Vec<String> {
@@ -269,26 +267,4 @@ impl World for Recorder {
     fn leftovers(&self) -> Vec<String> {
         Vec::new()
     }
-}
-
-/// The files below a folder, and folders that are empty.
-pub fn files(folder: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(current) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&current) else { continue };
-        let entries: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-        if entries.is_empty() && current != folder {
-            found.push(format!("{} is empty", current.display()));
-        }
-        for path in entries {
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.push(path.strip_prefix(folder).expect("below").to_string_lossy().into_owned());
-            }
-        }
-    }
-    found.sort();
-    found
 }

@@ -2,7 +2,6 @@
 
 pub mod gate;
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -80,20 +79,7 @@ impl FtpServer {
 
     /// The files below a folder of it, sorted.
     pub fn files(&self, folder: &str) -> Vec<String> {
-        let top = self.root().join(folder);
-        let (mut found, mut folders) = (Vec::new(), vec![top.clone()]);
-        while let Some(current) = folders.pop() {
-            for entry in fs::read_dir(&current).into_iter().flatten() {
-                let path = entry.expect("an entry").path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    found.push(path.strip_prefix(&top).expect("below").to_string_lossy().into_owned());
-                }
-            }
-        }
-        found.sort();
-        found
+        crate::files(&self.root().join(folder))
     }
 
     /// The same, without what is unfinished.
