@@ -12,6 +12,7 @@
 //! | [`gateway`] | the gateway in this process, in front of the embedded store |
 //! | [`google`] | Cloud Storage and Drive in memory, strict, and faulty as a test plans it |
 //! | [`graph`] | a double of Microsoft Graph's files |
+//! | [`log`] | what is logged |
 //! | [`nginx`] | a real nginx with DAV |
 //! | [`raw`] | an HTTP/1.1 client that sends and shows bytes as they are |
 //! | [`recorder`] | an HTTP server that keeps what it was sent and answers as it is told |
@@ -99,6 +100,7 @@ pub mod ftp;
 pub mod gateway;
 pub mod google;
 pub mod graph;
+pub mod log;
 pub mod nginx;
 pub mod raw;
 pub mod recorder;

@@ -1,7 +1,5 @@
 //! A copy that cannot be made: the client is not told, the account and the operator are.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -10,6 +8,7 @@ use serde_json::{Value, json};
 use super::gate::{Act, End, answer};
 use super::world::{World, bytes, copies, outcomes, plan, saved, soon};
 use stowage_testing::gateway::STORAGE;
+use stowage_testing::log::Log;
 use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::s3::{Failure, Operation};
 
@@ -148,39 +147,10 @@ async fn a_storage_that_is_back_gets_copies_again() {
     world.stop().await;
 }
 
-/// What is logged on this thread.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("a lock").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn begin(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::INFO);
-        tracing::subscriber::set_default(subscriber.with_writer(move || log.clone()).finish())
-    }
-
-    /// The lines that hold a text.
-    fn lines(&self, text: &str) -> Vec<String> {
-        let all = String::from_utf8(self.0.lock().expect("a lock").clone()).expect("a text");
-        all.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
-    }
-}
-
 #[tokio::test]
 async fn a_failed_copy_is_one_line_that_names_the_request() {
     let log = Log::default();
-    let guard = log.begin();
+    let guard = log.begin(tracing::Level::INFO);
     let world = World::copying().await;
     world.bucket.shut();
     fails(&world, "doc", &bytes(1000, 1), "gateway_timeout").await;
@@ -203,7 +173,7 @@ async fn a_failed_copy_is_one_line_that_names_the_request() {
 #[tokio::test]
 async fn a_doubtful_copy_is_one_line_that_names_its_place() {
     let log = Log::default();
-    let guard = log.begin();
+    let guard = log.begin(tracing::Level::INFO);
     let world = World::copying().await;
     let rev = world.document("doc").await;
     world.store.rule("PUT", "/call.mp3?rev=", 1, Act::CutAnswer(0, End::Fin));

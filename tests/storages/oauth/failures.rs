@@ -6,9 +6,9 @@ use stowage_storage::steps::GrantedCalls;
 use stowage_storage::{Budget, Kind};
 
 use super::around::Around;
-use super::revoked::Log;
 use super::world::World;
 use stowage_testing::gateway::Couch;
+use stowage_testing::log::Log;
 use stowage_testing::tokens::papers::change;
 use stowage_testing::tokens::{APP, GRANT, Instead, PROVIDER};
 

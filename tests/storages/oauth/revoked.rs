@@ -1,41 +1,13 @@
 //! Grants that are not good any more: told once, left alone, and noticed when they are good again.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stowage_storage::Kind;
 
 use super::world::World;
+use stowage_testing::log::Log;
 use stowage_testing::tokens::papers::change;
 use stowage_testing::tokens::{APP, GRANT, PROVIDER};
-
-/// What is written to the log by this thread.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("a lock").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    pub fn begin(&self, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(level);
-        tracing::subscriber::set_default(subscriber.with_writer(move || log.clone()).finish())
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("a lock").clone()).expect("a text")
-    }
-}
 
 #[tokio::test]
 async fn a_revoked_grant_is_told_once_and_not_asked_for_again() {
