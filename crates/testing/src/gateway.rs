@@ -81,6 +81,13 @@ impl Setup {
     }
 }
 
+/// A gateway whose plan sends the month database's attachments to a folder.
+pub async fn planned() -> Running {
+    let gateway = Setup::default().start().await;
+    gateway.plan("file", json!({ "directory": "recordings" })).await;
+    gateway
+}
+
 /// A running gateway.
 #[derive(Debug)]
 pub struct Running {
@@ -122,11 +129,13 @@ impl Running {
     /// Sends the month database's attachments to one storage; the database is made. The next request sees the plan.
     pub async fn plan(&self, handler: &str, settings: Value) {
         self.make_database().await;
-        let plan = json!({
-            "pvt_type": "storage",
-            "attachments": { STORAGE: { "handler": handler, "settings": settings } },
-            "plan": { "modb": { "attachments": { "handler": STORAGE } } },
-        });
+        self.plan_as(handler, settings, json!({ "modb": { "attachments": { "handler": STORAGE } } })).await;
+    }
+
+    /// Gives the account a plan that has one storage, [`STORAGE`]. The next request sees it.
+    pub async fn plan_as(&self, handler: &str, settings: Value, plan: Value) {
+        let attachments = json!({ STORAGE: { "handler": handler, "settings": settings } });
+        let plan = json!({ "pvt_type": "storage", "attachments": attachments, "plan": plan });
         self.save_plan(&self.account, plan).await;
     }
 
@@ -167,9 +176,29 @@ impl Running {
         self.request("PUT", &target, &[("Content-Type", "audio/mpeg")], body).await
     }
 
+    /// PUTs an attachment of the month database, which is taken; its revision is that of the answer.
+    pub async fn attach(&self, id: &str, name: &str, rev: &str, body: &[u8]) -> RawResponse {
+        let put = self.put(id, name, rev, body).await;
+        assert_eq!(put.status, 201, "{id}/{name}: {put:?}");
+        put
+    }
+
     /// GETs something of the month database.
     pub async fn get(&self, rest: &str) -> RawResponse {
         self.request("GET", &format!("/{}/{rest}", self.path()), &[], b"").await
+    }
+
+    /// DELETEs something of the month database.
+    pub async fn delete(&self, rest: &str) -> RawResponse {
+        self.request("DELETE", &format!("/{}/{rest}", self.path()), &[], b"").await
+    }
+
+    /// Saves a document of the month database past the gateway, as it stands, and gives its revision.
+    pub async fn save(&self, id: &str, text: impl ToString) -> String {
+        let target = format!("/{}/{id}", self.path());
+        let saved = self.couch.request("PUT", &target, "application/json", text.to_string().as_bytes()).await;
+        assert_eq!(saved.status, 201, "{saved:?}");
+        rev(&saved)
     }
 
     /// A document of the month database as CouchDB itself has it, with its pointers.

@@ -2,21 +2,7 @@
 
 use serde_json::{Value, json};
 
-use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, rev};
-
-async fn planned() -> Running {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "recordings" })).await;
-    gateway
-}
-
-/// Saves a document of the month database as it stands, past the gateway.
-async fn save(gateway: &Running, id: &str, text: &str) -> String {
-    let target = format!("/{}/{id}", gateway.path());
-    let saved = gateway.couch.request("PUT", &target, "application/json", text.as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
-    rev(&saved)
-}
+use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, planned, rev};
 
 /// Puts an attachment into CouchDB, past the gateway.
 async fn put_native(gateway: &Running, id: &str, name: &str, rev_before: &str, body: &[u8]) -> String {
@@ -66,19 +52,20 @@ async fn members_keep_their_order_and_numbers_their_digits() {
 async fn attachments_of_couchdb_under_other_names_stay() {
     let gateway = planned().await;
     let first = put_native(&gateway, "doc", "native.mp3", "", b"native").await;
-    let put = gateway.put("doc", "call.mp3", &first, b"outside").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = gateway.attach("doc", "call.mp3", &first, b"outside").await;
     let document = parsed(&gateway.get("doc").await);
     assert_eq!(document["_attachments"]["native.mp3"]["length"], 6);
     assert_eq!(document["_attachments"]["native.mp3"]["revpos"], 1);
     assert_eq!(gateway.get("doc/native.mp3").await.body, b"native");
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"outside");
-    let target = format!("/{}/doc/call.mp3?rev={}", gateway.path(), rev(&put));
-    let removed = gateway.request("DELETE", &target, &[], b"").await;
+    let removed = gateway.delete(&format!("doc/call.mp3?rev={}", rev(&put))).await;
     assert_eq!(removed.status, 200);
     assert_eq!(gateway.get("doc/native.mp3").await.body, b"native");
-    let target = format!("/{}/doc/native.mp3?rev={}", gateway.path(), rev(&removed));
-    assert_eq!(gateway.request("DELETE", &target, &[], b"").await.status, 200, "CouchDB's own goes as well");
+    assert_eq!(
+        gateway.delete(&format!("doc/native.mp3?rev={}", rev(&removed))).await.status,
+        200,
+        "CouchDB's own goes as well"
+    );
     assert_eq!(gateway.get("doc/native.mp3").await.status, 404);
     gateway.stop().await;
 }
@@ -88,16 +75,14 @@ async fn an_attachment_of_couchdb_under_the_same_name_is_replaced() {
     let gateway = planned().await;
     let first = put_native(&gateway, "doc", "call.mp3", "", b"native").await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"native", "what was there before the plan is served");
-    let put = gateway.put("doc", "call.mp3", &first, b"outside").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = gateway.attach("doc", "call.mp3", &first, b"outside").await;
     let target = format!("/{}/doc", gateway.path());
     let document = parsed(&gateway.couch.request("GET", &target, "", b"").await);
     assert_eq!(document.get("_attachments"), None);
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"outside");
     let past = put_native(&gateway, "doc", "call.mp3", &rev(&put), b"past the gateway").await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"past the gateway", "the newer one counts");
-    let again = gateway.put("doc", "call.mp3", &past, b"outside again").await;
-    assert_eq!(again.status, 201, "{again:?}");
+    gateway.attach("doc", "call.mp3", &past, b"outside again").await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"outside again");
     gateway.settled().await;
     assert_eq!(gateway.stored().len(), 1, "no object stays that no document names");
@@ -109,8 +94,7 @@ async fn what_is_deleted_does_not_give_way_to_what_it_had_replaced() {
     let gateway = planned().await;
     let put = gateway.put("doc", "call.mp3", "", b"old").await;
     let past = put_native(&gateway, "doc", "call.mp3", &rev(&put), b"new, past the gateway").await;
-    let target = format!("/{}/doc/call.mp3?rev={past}", gateway.path());
-    assert_eq!(gateway.request("DELETE", &target, &[], b"").await.status, 200);
+    assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={past}")).await.status, 200);
     assert_eq!(gateway.get("doc/call.mp3").await.status, 404, "the older bytes do not come back");
     gateway.settled().await;
     assert!(gateway.stored().is_empty(), "{:?}", gateway.stored());
@@ -121,16 +105,10 @@ async fn what_is_deleted_does_not_give_way_to_what_it_had_replaced() {
 async fn nor_where_the_plan_sends_nothing_outside_any_more() {
     let gateway = planned().await;
     let put = gateway.put("doc", "call.mp3", "", b"old").await;
-    let kept = json!({
-        "pvt_type": "storage",
-        "attachments": { STORAGE: { "handler": "file", "settings": { "directory": "recordings" } } },
-        "plan": {},
-    });
-    gateway.save_plan(&gateway.account.clone(), kept).await;
+    gateway.plan_as("file", json!({ "directory": "recordings" }), json!({})).await;
     let native = gateway.put("doc", "call.mp3", &rev(&put), b"new, in CouchDB").await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"new, in CouchDB");
-    let target = format!("/{}/doc/call.mp3?rev={}", gateway.path(), rev(&native));
-    assert_eq!(gateway.request("DELETE", &target, &[], b"").await.status, 200);
+    assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={}", rev(&native))).await.status, 200);
     assert_eq!(gateway.get("doc/call.mp3").await.status, 404);
     gateway.settled().await;
     assert!(gateway.stored().is_empty());
@@ -145,20 +123,17 @@ async fn a_copy_is_readable_and_its_deletion_leaves_the_original() {
     let copied = gateway.request("COPY", &format!("/{}/doc", gateway.path()), &headers, b"").await;
     assert_eq!(copied.status, 201, "{copied:?}");
     assert_eq!(gateway.get("copy/call.mp3").await.body, b"recording");
-    let target = format!("/{}/copy/call.mp3?rev={}", gateway.path(), rev(&copied));
-    assert_eq!(gateway.request("DELETE", &target, &[], b"").await.status, 200);
+    assert_eq!(gateway.delete(&format!("copy/call.mp3?rev={}", rev(&copied))).await.status, 200);
     gateway.settled().await;
     assert_eq!(gateway.get("copy/call.mp3").await.status, 404);
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording");
 
     let copied = gateway.request("COPY", &format!("/{}/doc", gateway.path()), &[("Destination", "second")], b"").await;
-    let replaced = gateway.put("second", "call.mp3", &rev(&copied), b"another recording").await;
-    assert_eq!(replaced.status, 201, "{replaced:?}");
+    gateway.attach("second", "call.mp3", &rev(&copied), b"another recording").await;
     gateway.settled().await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording", "replacing in a copy leaves the original");
     assert_eq!(gateway.get("second/call.mp3").await.body, b"another recording");
-    let target = format!("/{}/doc/call.mp3?rev={}", gateway.path(), rev(&put));
-    assert_eq!(gateway.request("DELETE", &target, &[], b"").await.status, 200);
+    assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={}", rev(&put))).await.status, 200);
     gateway.settled().await;
     assert_eq!(gateway.stored().len(), 1);
     gateway.stop().await;
@@ -168,9 +143,8 @@ async fn a_copy_is_readable_and_its_deletion_leaves_the_original() {
 async fn entries_of_others_are_left_alone() {
     let gateway = planned().await;
     let text = r#"{"pvt_attachments":{"theirs.mp3":{"content_type":"audio/mpeg","length":5,"handler":{"kz_att_future":{"x":1.0}}},"plain.mp3":{"length":1}}}"#;
-    let first = save(&gateway, "doc", text).await;
-    let put = gateway.put("doc", "call.mp3", &first, b"ours").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let first = gateway.save("doc", text).await;
+    gateway.attach("doc", "call.mp3", &first, b"ours").await;
     let document = gateway.inside("doc").await.to_string();
     assert!(
         document
@@ -195,7 +169,7 @@ async fn after_a_plan_is_gone_its_storage_is_named_and_comes_back_with_it() {
         assert!(parsed(&answer)["reason"].as_str().unwrap().contains(STORAGE), "{answer:?}");
     }
     assert_eq!(gateway.request("HEAD", &target, &[], b"").await.status, 200, "a HEAD asks no storage");
-    assert_eq!(gateway.put("new", "call.mp3", "", b"in CouchDB").await.status, 201);
+    gateway.attach("new", "call.mp3", "", b"in CouchDB").await;
     assert_eq!(gateway.get("new/call.mp3").await.body, b"in CouchDB");
     assert_eq!(gateway.stored().len(), 1);
 
@@ -204,12 +178,7 @@ async fn after_a_plan_is_gone_its_storage_is_named_and_comes_back_with_it() {
     assert_eq!(gateway.get("new/call.mp3").await.body, b"in CouchDB");
 
     // The storage is still defined, but nothing new goes there.
-    let kept = json!({
-        "pvt_type": "storage",
-        "attachments": { STORAGE: { "handler": "file", "settings": { "directory": "recordings" } } },
-        "plan": {},
-    });
-    gateway.save_plan(&gateway.account.clone(), kept).await;
+    gateway.plan_as("file", json!({ "directory": "recordings" }), json!({})).await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording");
     let answer = gateway.request("DELETE", &format!("{target}?rev={}", rev(&put)), &[], b"").await;
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -39,7 +39,7 @@ async fn chunked(gateway: &Running, id: &str, length: usize) -> RawResponse {
 async fn exactly_the_limit_is_stored_and_one_byte_more_is_not() {
     let gateway = limited().await;
     let allowed = vec![7; LIMIT];
-    assert_eq!(gateway.put("declared", "call.mp3", "", &allowed).await.status, 201);
+    gateway.attach("declared", "call.mp3", "", &allowed).await;
     assert_eq!(chunked(&gateway, "chunked", LIMIT).await.status, 201);
     assert_eq!(gateway.get("chunked/call.mp3").await.body, allowed);
     assert_eq!(gateway.stored().len(), 2);

@@ -78,7 +78,7 @@ async fn what_is_outside_is_read_through_a_chain_of_links() {
     let (gateway, _) = start().await;
     gateway.plan("file", json!({"directory": "recordings"})).await;
     let first = gateway.document("far", json!({})).await;
-    assert_eq!(gateway.put("far", "call.mp3", &first, BYTES).await.status, 201);
+    gateway.attach("far", "call.mp3", &first, BYTES).await;
     for step in 1..=9 {
         let (to, name) =
             if step == 1 { ("far".to_owned(), "call.mp3") } else { (format!("link{}", step - 1), "x.mp3") };
@@ -180,7 +180,7 @@ async fn an_attachment_stored_over_a_link_leaves_the_other_document_alone() {
     let path = gateway.path();
     native(&gateway, &format!("{path}/far"), "call.mp3").await;
     let old = links(&gateway, "near", json!({"x.mp3": link(&path, "far", None)})).await;
-    assert_eq!(gateway.put("near", "x.mp3", &old, b"new").await.status, 201);
+    gateway.attach("near", "x.mp3", &old, b"new").await;
     gateway.settled().await;
     assert_eq!(gateway.get("near/x.mp3").await.body, b"new");
     assert!(gateway.pointer("near", "x.mp3").await["stowage"].is_object());

@@ -1,15 +1,7 @@
 //! `?rev=` of older revisions: never other bytes under an ETag.
 
-use serde_json::json;
-
-use stowage_testing::gateway::{Running, Setup, rev};
+use stowage_testing::gateway::{Running, planned, rev};
 use stowage_testing::raw::RawResponse;
-
-async fn planned() -> Running {
-    let gateway = Setup::default().start().await;
-    gateway.plan("file", json!({ "directory": "recordings" })).await;
-    gateway
-}
 
 /// Reads an old revision: the bytes that it had, or a 404. By ETag, it is what it was.
 async fn old(gateway: &Running, of: &str, bytes: &[u8], tag: &str) -> RawResponse {
@@ -40,13 +32,11 @@ async fn what_was_deleted_and_made_again_has_nothing_to_do_with_the_first() {
     let gateway = planned().await;
     let first = gateway.put("doc", "call.mp3", "", b"first").await;
     let tag = gateway.get("doc/call.mp3").await.header("etag").unwrap().to_owned();
-    let target = format!("/{}/doc/call.mp3?rev={}", gateway.path(), rev(&first));
-    let removed = gateway.request("DELETE", &target, &[], b"").await;
+    let removed = gateway.delete(&format!("doc/call.mp3?rev={}", rev(&first))).await;
     gateway.settled().await;
     assert_eq!(old(&gateway, &rev(&first), b"first", &tag).await.status, 404, "its object is gone");
     // The composed name is free again, and the same length is what a careless comparison looks at.
-    let again = gateway.put("doc", "call.mp3", &rev(&removed), b"again").await;
-    assert_eq!(again.status, 201, "{again:?}");
+    gateway.attach("doc", "call.mp3", &rev(&removed), b"again").await;
     assert_eq!(gateway.stored().len(), 1);
     let got = old(&gateway, &rev(&first), b"first", &tag).await;
     assert_eq!(got.status, 404, "the object of that name is another one now: {got:?}");
@@ -63,11 +53,9 @@ async fn what_was_deleted_and_made_again_has_nothing_to_do_with_the_first() {
 async fn the_same_bytes_again_are_the_old_revisions_bytes_too() {
     let gateway = planned().await;
     let first = gateway.put("doc", "call.mp3", "", b"first").await;
-    let target = format!("/{}/doc/call.mp3?rev={}", gateway.path(), rev(&first));
-    let removed = gateway.request("DELETE", &target, &[], b"").await;
+    let removed = gateway.delete(&format!("doc/call.mp3?rev={}", rev(&first))).await;
     gateway.settled().await;
-    let again = gateway.put("doc", "call.mp3", &rev(&removed), b"first").await;
-    assert_eq!(again.status, 201);
+    gateway.attach("doc", "call.mp3", &rev(&removed), b"first").await;
     let got = gateway.get(&format!("doc/call.mp3?rev={}", rev(&first))).await;
     assert_eq!((got.status, got.body.as_slice()), (200, &b"first"[..]), "{got:?}");
     gateway.stop().await;

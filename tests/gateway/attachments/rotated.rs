@@ -19,8 +19,7 @@ async fn plan(gateway: &Running, attachments: Value, modb: Value) {
 /// A document of a type with an attachment; its revision.
 async fn stored(gateway: &Running, id: &str, kind: &str) -> String {
     let made = gateway.document(id, json!({"pvt_type": kind, "owner_id": "user"})).await;
-    let put = gateway.put(id, NAME, &made, BYTES).await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = gateway.attach(id, NAME, &made, BYTES).await;
     rev(&put)
 }
 
@@ -34,14 +33,12 @@ async fn lives_on(storage: &Storage, gateway: &Running, mut revision: String) {
     assert_eq!((head.status, head.header("etag")), (200, got.header("etag")), "{handler}");
     let copied = gateway.request("COPY", &format!("/{}/doc", gateway.path()), &[("Destination", "copy")], b"").await;
     assert_eq!(copied.status, 201, "{handler}: {copied:?}");
-    let put = gateway.put("doc", NAME, &revision, b"another").await;
-    assert_eq!(put.status, 201, "{handler}: {put:?}");
+    let put = gateway.attach("doc", NAME, &revision, b"another").await;
     revision = rev(&put);
     let copy = gateway.get(&format!("copy/{NAME}")).await;
     assert_eq!((copy.status, copy.body.as_slice()), (200, BYTES), "{handler}: {copy:?}");
     for (id, revision) in [("doc", revision), ("copy", rev(&copied))] {
-        let removed =
-            gateway.request("DELETE", &format!("/{}/{id}/{NAME}?rev={revision}", gateway.path()), &[], b"").await;
+        let removed = gateway.delete(&format!("{id}/{NAME}?rev={revision}")).await;
         assert_eq!(removed.status, 200, "{handler}: {removed:?}");
     }
     gateway.settled().await;

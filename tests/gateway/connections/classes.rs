@@ -143,8 +143,7 @@ async fn attachments_that_a_plan_sends_elsewhere_have_their_documents_at_the_con
     world.database_at(&world.first_couch).await;
     world.database_at(&world.second_couch).await;
     let rev = world.gateway.document("doc", json!({"n": 1})).await;
-    let put = world.gateway.put("doc", "a.mp3", &rev, b"0123456789").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = world.gateway.attach("doc", "a.mp3", &rev, b"0123456789").await;
     let expected = format!("http://{}/{}/doc/a.mp3", world.gateway.address, world.gateway.database());
     assert_eq!(put.header("location"), Some(expected.as_str()));
     assert_eq!(world.gateway.stored().len(), 1);
@@ -153,8 +152,7 @@ async fn attachments_that_a_plan_sends_elsewhere_have_their_documents_at_the_con
     assert_eq!(world.gateway.get("doc/a.mp3").await.body, b"0123456789");
     assert_eq!(world.counts()[0], 0);
     let rev = stowage_testing::gateway::rev(&put);
-    let target = format!("/{}/doc/a.mp3?rev={rev}", world.gateway.path());
-    assert_eq!(world.gateway.request("DELETE", &target, &[], b"").await.status, 200);
+    assert_eq!(world.gateway.delete(&format!("doc/a.mp3?rev={rev}")).await.status, 200);
     world.gateway.settled().await;
     assert!(world.gateway.stored().is_empty());
     world.gateway.stop().await;

@@ -88,8 +88,7 @@ async fn a_document_is_deleted_and_copied_where_it_is() {
 async fn attachments_that_couchdb_keeps_are_where_their_document_is() {
     let (world, home, away) = start(false).await;
     for (id, rev) in [("home", home), ("away", away)] {
-        let put = world.gateway.put(id, "a.mp3", &rev, b"0123456789").await;
-        assert_eq!(put.status, 201, "{id}: {put:?}");
+        let put = world.gateway.attach(id, "a.mp3", &rev, b"0123456789").await;
         assert_eq!(world.gateway.put(id, "a.mp3", &rev, b"x").await.status, 409, "{id}");
         let path = format!("/{}/{id}/a.mp3", world.gateway.path());
         for (method, range, expected) in [
@@ -115,8 +114,7 @@ async fn attachments_that_couchdb_keeps_are_where_their_document_is() {
 async fn pointers_are_where_their_document_is() {
     let (world, home, away) = start(true).await;
     for (id, rev, couch) in [("home", home, &world.first_couch), ("away", away, &world.second_couch)] {
-        let put = world.gateway.put(id, "a.mp3", &rev, b"0123456789").await;
-        assert_eq!(put.status, 201, "{id}: {put:?}");
+        let put = world.gateway.attach(id, "a.mp3", &rev, b"0123456789").await;
         assert_eq!(world.gateway.stored().len(), 1, "{id}");
         let there = couch.request("GET", &format!("/{}/{id}", world.gateway.path()), "", b"").await;
         assert!(parsed(&there)["pvt_attachments"]["a.mp3"].is_object(), "{there:?}");
@@ -149,7 +147,7 @@ async fn a_users_plan_may_send_his_documents_elsewhere() {
     let rev = world.save(&world.second_couch, "his", json!({"owner_id": user, "n": 7})).await;
     crate::connections::changes::within_a_second("his plan", async || world.gateway.get("his").await.status == 200)
         .await;
-    assert_eq!(world.gateway.put("his", "a.mp3", &rev, b"x").await.status, 201);
+    world.gateway.attach("his", "a.mp3", &rev, b"x").await;
     let there = world.second_couch.request("GET", &format!("/{}/his", world.gateway.path()), "", b"").await;
     assert_ne!(parsed(&there)["_attachments"]["a.mp3"], Value::Null);
     world.gateway.stop().await;

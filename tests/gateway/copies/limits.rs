@@ -37,12 +37,10 @@ async fn a_plan_that_names_no_storage_is_refused() {
         ("unknown", json!({ "handler": "gone", "stub": true })),
         ("nonsense", json!({ "handler": STORAGE, "stub": "perhaps" })),
     ] {
-        let plan = json!({
-            "pvt_type": "storage",
-            "attachments": { STORAGE: { "handler": "file", "settings": { "directory": "d" } } },
-            "plan": { "modb": { "attachments": attachments } },
-        });
-        world.gateway.save_plan(&world.gateway.account, plan).await;
+        world
+            .gateway
+            .plan_as("file", json!({ "directory": "d" }), json!({ "modb": { "attachments": attachments } }))
+            .await;
         let put = world.gateway.put("doc", "call.mp3", &rev, b"abc").await;
         assert_eq!(put.status, 502, "{place}: {put:?}");
         world.is_untouched("doc", &rev).await;

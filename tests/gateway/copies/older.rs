@@ -17,8 +17,7 @@ async fn a_copy_is_never_written_over() {
         rev = saved(&world.gateway, "doc", &rev, &bytes(1000, version)).await;
         world.quiet().await;
     }
-    let target = format!("/{}/doc/call.mp3?rev={rev}", world.gateway.path());
-    let gone = world.gateway.request("DELETE", &target, &[], b"").await;
+    let gone = world.gateway.delete(&format!("doc/call.mp3?rev={rev}")).await;
     assert_eq!(gone.status, 200, "{gone:?}");
     all.push(bytes(1000, 9));
     saved(&world.gateway, "doc", &rev_of(&gone), &bytes(1000, 9)).await;
@@ -56,8 +55,7 @@ async fn an_older_pointer_of_that_name_is_hidden_and_goes_with_the_attachment() 
     let gateway = &world.gateway;
     gateway.plan("s3", settings(world.bucket.port())).await;
     let rev = world.document("doc").await;
-    let put = gateway.put("doc", "call.mp3", &rev, b"outside").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = gateway.attach("doc", "call.mp3", &rev, b"outside").await;
     assert_eq!(world.objects(), [b"outside"]);
 
     super::world::plan(gateway, "s3", settings(world.bucket.port())).await;
@@ -72,7 +70,7 @@ async fn an_older_pointer_of_that_name_is_hidden_and_goes_with_the_attachment() 
     objects.sort();
     assert_eq!(objects, [&b"inside"[..], b"outside"]);
 
-    let gone = gateway.request("DELETE", &format!("/{}/doc/call.mp3?rev={rev}", gateway.path()), &[], b"").await;
+    let gone = gateway.delete(&format!("doc/call.mp3?rev={rev}")).await;
     assert_eq!(gone.status, 200, "{gone:?}");
     assert_eq!(gateway.get("doc/call.mp3").await.status, 404);
     let document = parsed(&gateway.get("doc").await);
@@ -82,8 +80,7 @@ async fn an_older_pointer_of_that_name_is_hidden_and_goes_with_the_attachment() 
 
     // And back again: what is sent away hides nothing.
     gateway.plan("s3", settings(world.bucket.port())).await;
-    let put = gateway.put("doc", "call.mp3", &rev_of(&gone), b"outside again").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    gateway.attach("doc", "call.mp3", &rev_of(&gone), b"outside again").await;
     assert_eq!(gateway.get("doc/call.mp3").await.text(), "outside again");
     assert_eq!(gateway.inside("doc").await["_attachments"], json!(null));
     world.stop().await;

@@ -61,12 +61,9 @@ pub fn objects_of(s3: &S3Server) -> Vec<Vec<u8>> {
 /// The month database's attachments stay in CouchDB, and a copy goes to one storage.
 pub async fn plan(gateway: &Running, handler: &str, settings: Value) {
     gateway.make_database().await;
-    let plan = json!({
-        "pvt_type": "storage",
-        "attachments": { STORAGE: { "handler": handler, "settings": settings } },
-        "plan": { "modb": { "attachments": { "handler": STORAGE, "stub": true } } },
-    });
-    gateway.save_plan(&gateway.account, plan).await;
+    gateway
+        .plan_as(handler, settings, json!({ "modb": { "attachments": { "handler": STORAGE, "stub": true } } }))
+        .await;
 }
 
 /// The attachment as CouchDB has it, asked past the gateway.
@@ -76,8 +73,7 @@ pub async fn native(gateway: &Running, id: &str, name: &str) -> RawResponse {
 
 /// PUTs `call.mp3`: it is saved, by CouchDB, with exactly these bytes; gives the revision.
 pub async fn saved(gateway: &Running, id: &str, rev_before: &str, body: &[u8]) -> String {
-    let put = gateway.put(id, "call.mp3", rev_before, body).await;
-    assert_eq!(put.status, 201, "{id}: {put:?}");
+    let put = gateway.attach(id, "call.mp3", rev_before, body).await;
     let kept = native(gateway, id, "call.mp3").await;
     assert!(kept.status == 200 && kept.complete && kept.body == body, "{id}: {} bytes", kept.body.len());
     rev(&put)

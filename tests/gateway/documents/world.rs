@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed};
+use stowage_testing::gateway::{Running, Setup, json as parsed};
 use stowage_testing::raw::RawResponse;
 
 pub const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -129,12 +129,7 @@ pub async fn audit(gateway: &Running, ids: &[&str]) {
 
 /// A plan of the month database with everything that a test wants in it.
 pub async fn plan(gateway: &Running, modb: Value) {
-    let plan = json!({
-        "pvt_type": "storage",
-        "attachments": { STORAGE: { "handler": "file", "settings": { "directory": "r" } } },
-        "plan": { "modb": modb },
-    });
-    gateway.save_plan(&gateway.account, plan).await;
+    gateway.plan_as("file", json!({ "directory": "r" }), json!({ "modb": modb })).await;
 }
 
 /// A multipart/related body.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::{branch, conflict, delete, deleting, planned};
+use super::world::{branch, conflict, deleting, planned};
 use stowage_testing::gateway::rev;
 
 #[tokio::test]
@@ -10,8 +10,7 @@ async fn what_one_branch_replaces_another_still_has() {
     for wins in [true, false] {
         let gateway = planned().await;
         let (first, other) = conflict(&gateway, "doc", wins).await;
-        let put = gateway.put("doc", "call.mp3", &first, b"replaced").await;
-        assert_eq!(put.status, 201, "{put:?}");
+        let put = gateway.attach("doc", "call.mp3", &first, b"replaced").await;
         gateway.settled().await;
         let got = gateway.get(&format!("doc/call.mp3?rev={other}")).await;
         assert_eq!((got.status, got.body.as_slice()), (200, &b"recording"[..]), "{wins}: {got:?}");
@@ -19,8 +18,7 @@ async fn what_one_branch_replaces_another_still_has() {
         assert_eq!(got.body, b"replaced", "{wins}");
         assert_eq!(gateway.stored().len(), 2);
         // The last branch that names it takes it along.
-        let put = gateway.put("doc", "call.mp3", &other, b"replaced too").await;
-        assert_eq!(put.status, 201, "{put:?}");
+        gateway.attach("doc", "call.mp3", &other, b"replaced too").await;
         gateway.settled().await;
         assert_eq!(gateway.stored().len(), 2, "{wins}: {:?}", gateway.stored());
         gateway.stop().await;
@@ -32,12 +30,12 @@ async fn what_one_branch_deletes_another_still_has() {
     for wins in [true, false] {
         let gateway = planned().await;
         let (first, other) = conflict(&gateway, "doc", wins).await;
-        let deleted = delete(&gateway, &format!("doc/call.mp3?rev={first}")).await;
+        let deleted = gateway.delete(&format!("doc/call.mp3?rev={first}")).await;
         assert_eq!(deleted.status, 200, "{deleted:?}");
         gateway.settled().await;
         let got = gateway.get(&format!("doc/call.mp3?rev={other}")).await;
         assert_eq!((got.status, got.body.as_slice()), (200, &b"recording"[..]), "{wins}: {got:?}");
-        assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={other}")).await.status, 200);
+        assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={other}")).await.status, 200);
         gateway.settled().await;
         assert!(gateway.stored().is_empty(), "{wins}: {:?}", gateway.stored());
         gateway.stop().await;
@@ -53,8 +51,7 @@ async fn a_deleted_branch_counts_only_where_the_plan_keeps_what_is_deleted() {
         let pointers = gateway.inside("doc").await["pvt_attachments"].clone();
         let members = json!({ "_deleted": true, "pvt_attachments": pointers });
         let tombstone = branch(&gateway, "doc", 5, &members).await;
-        let put = gateway.put("doc", "call.mp3", &rev(&first), b"replaced").await;
-        assert_eq!(put.status, 201, "{put:?}");
+        gateway.attach("doc", "call.mp3", &rev(&first), b"replaced").await;
         gateway.settled().await;
         assert_eq!(gateway.stored().len(), left, "{on_delete}: {:?}", gateway.stored());
         let got = gateway.get(&format!("doc/call.mp3?rev={tombstone}")).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{copy, delete, planned};
+use super::world::{copy, planned};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json as parsed, rev};
 
 /// Puts an attachment into CouchDB, past the gateway; gives the revision.
@@ -15,12 +15,7 @@ async fn put_native(gateway: &Running, id: &str, name: &str, before: &str, body:
 
 /// The storage is still there, and nothing new goes to it.
 async fn send_to_couchdb(gateway: &Running, plan: Value) {
-    let plan = json!({
-        "pvt_type": "storage",
-        "attachments": { STORAGE: { "handler": "file", "settings": { "directory": "recordings" } } },
-        "plan": plan,
-    });
-    gateway.save_plan(&gateway.account.clone(), plan).await;
+    gateway.plan_as("file", json!({ "directory": "recordings" }), plan).await;
 }
 
 #[tokio::test]
@@ -79,7 +74,7 @@ async fn what_the_plan_sends_to_couchdb_now_is_copied_into_it() {
         let document = gateway.inside("copy").await;
         assert_eq!(document.get("pvt_attachments"), None, "{document}");
         assert_eq!(document["_attachments"].as_object().unwrap().len(), 2, "{document}");
-        assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={second}")).await.status, 200);
+        assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={second}")).await.status, 200);
         gateway.settled().await;
         assert_eq!(gateway.get("copy/call.mp3").await.body, b"recording");
         assert_eq!(gateway.get("copy/other.mp3").await.body, b"other");
@@ -103,8 +98,7 @@ async fn what_does_not_fit_into_a_document_is_refused_and_nothing_is_saved() {
     too_large(copy(&gateway, "doc", "copy").await);
     send_to_couchdb(&gateway, json!({})).await;
     too_large(copy(&gateway, "doc", "copy").await);
-    let put = gateway.put("plain", "call.mp3", "", b"x").await;
-    assert_eq!(put.status, 201);
+    gateway.attach("plain", "call.mp3", "", b"x").await;
     too_large(copy(&gateway, "fits", "copy").await);
     gateway.settled().await;
     assert_eq!(gateway.get("copy").await.status, 404);
@@ -140,7 +134,7 @@ async fn links_and_entries_of_others_are_copied_as_they_are() {
         "link.mp3": { "handler": { "kz_att_link": { "att_dbname": gateway.database(), "att_docid": "doc", "att_name": "call.mp3" } } },
     });
     let first = gateway.document("doc", json!({ "pvt_attachments": entries })).await;
-    assert_eq!(gateway.put("doc", "call.mp3", &first, b"recording").await.status, 201);
+    gateway.attach("doc", "call.mp3", &first, b"recording").await;
     assert_eq!(copy(&gateway, "doc", "copy").await.status, 201);
     let copied = gateway.inside("copy").await["pvt_attachments"].clone();
     for (name, entry) in entries.as_object().unwrap() {

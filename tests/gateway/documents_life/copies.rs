@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::storages::Storage;
-use super::world::{copy, delete, deleting, planned, set_on_delete};
+use super::world::{copy, deleting, planned, set_on_delete};
 use stowage_testing::gateway::{Running, json as parsed, rev};
 
 async fn reads(gateway: &Running, attachment: &str, body: &[u8]) {
@@ -47,12 +47,12 @@ async fn outlives(handler: &'static str) {
 
     // What happens to the original does not touch the copy, and the other way round.
     let replaced = gateway.put("doc", "call.mp3", &revision, b"another").await;
-    assert_eq!(delete(&gateway, &format!("doc/dir%2Fb%20c.mp3?rev={}", rev(&replaced))).await.status, 200);
+    assert_eq!(gateway.delete(&format!("doc/dir%2Fb%20c.mp3?rev={}", rev(&replaced))).await.status, 200);
     gateway.settled().await;
     reads(&gateway, "copy/call.mp3", b"recording").await;
     reads(&gateway, "copy/dir%2Fb%20c.mp3", &[7_u8; 300_000]).await;
     assert_eq!(storage.objects(&gateway).len(), 3, "{handler}: {:?}", storage.objects(&gateway));
-    assert_eq!(delete(&gateway, &format!("copy/call.mp3?rev={}", rev(&copied))).await.status, 200);
+    assert_eq!(gateway.delete(&format!("copy/call.mp3?rev={}", rev(&copied))).await.status, 200);
     gateway.settled().await;
     reads(&gateway, "doc/call.mp3", b"another").await;
     assert_eq!(storage.objects(&gateway).len(), 2, "{handler}: {:?}", storage.objects(&gateway));
@@ -78,8 +78,7 @@ async fn a_copy_on_a_web_server_outlives_its_original() {
 async fn an_older_revision_is_copied_as_it_was() {
     let gateway = planned().await;
     let first = gateway.put("doc", "call.mp3", "", b"recording").await;
-    let other = gateway.put("doc", "other.mp3", &rev(&first), b"other").await;
-    assert_eq!(other.status, 201);
+    gateway.attach("doc", "other.mp3", &rev(&first), b"other").await;
     let copied = copy(&gateway, &format!("doc?rev={}", rev(&first)), "a%2Fb+c").await;
     assert_eq!(parsed(&copied)["id"], "a/b c", "{copied:?}");
     reads(&gateway, "a%2Fb%20c/call.mp3", b"recording").await;
@@ -100,7 +99,7 @@ async fn what_a_copy_is_written_over_goes_where_the_plan_says_so() {
     for (on_delete, left) in [("keep", 3), ("delete", 2)] {
         let gateway = planned().await;
         set_on_delete(&gateway, json!(on_delete)).await;
-        assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+        gateway.attach("doc", "call.mp3", "", b"recording").await;
         let there = gateway.put("copy", "call.mp3", "", b"in the way").await;
         let copied = copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await;
         assert_eq!(copied.status, 201, "{copied:?}");
@@ -123,7 +122,7 @@ async fn a_copy_over_itself_keeps_its_objects() {
         gateway.settled().await;
         reads(&gateway, "doc/call.mp3", b"recording").await;
         assert_eq!(gateway.stored().len(), 1, "{on_delete}");
-        assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={}", rev(&copied))).await.status, 200);
+        assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={}", rev(&copied))).await.status, 200);
         gateway.settled().await;
         assert_eq!(gateway.stored(), [""; 0]);
         gateway.stop().await;
@@ -133,9 +132,9 @@ async fn a_copy_over_itself_keeps_its_objects() {
 #[tokio::test]
 async fn a_deleted_document_can_be_copied_over() {
     let gateway = planned().await;
-    assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+    gateway.attach("doc", "call.mp3", "", b"recording").await;
     let gone = gateway.document("copy", json!({})).await;
-    assert_eq!(delete(&gateway, &format!("copy?rev={gone}")).await.status, 200);
+    assert_eq!(gateway.delete(&format!("copy?rev={gone}")).await.status, 200);
     let copied = copy(&gateway, "doc", "copy").await;
     assert_eq!(copied.status, 201, "{copied:?}");
     reads(&gateway, "copy/call.mp3", b"recording").await;
@@ -157,7 +156,7 @@ async fn a_copy_of_a_deleted_revision_outlives_it() {
     let attachment = format!("copy/call.mp3?rev={}", rev(&copied));
     reads(&gateway, &attachment, b"recording").await;
     assert_eq!(gateway.get("copy").await.status, 404, "the copy is deleted like the original");
-    assert_eq!(gateway.put("doc", "call.mp3", gone, b"another").await.status, 201);
+    gateway.attach("doc", "call.mp3", gone, b"another").await;
     gateway.settled().await;
     reads(&gateway, &attachment, b"recording").await;
     gateway.stop().await;
@@ -166,11 +165,11 @@ async fn a_copy_of_a_deleted_revision_outlives_it() {
 #[tokio::test]
 async fn a_plan_with_a_wrong_word_is_refused_by_its_place() {
     let gateway = planned().await;
-    assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+    gateway.attach("doc", "call.mp3", "", b"recording").await;
     let there = gateway.put("copy", "call.mp3", "", b"in the way").await;
     set_on_delete(&gateway, json!("purge")).await;
     let copied = copy(&gateway, "doc", &format!("copy?rev={}", rev(&there))).await;
-    let deleted = delete(&gateway, &format!("copy?rev={}", rev(&there))).await;
+    let deleted = gateway.delete(&format!("copy?rev={}", rev(&there))).await;
     for answer in [copied, deleted] {
         assert_eq!(answer.status, 502, "{answer:?}");
         let reason = parsed(&answer)["reason"].clone();
@@ -193,7 +192,7 @@ async fn a_post_that_stands_for_a_copy_is_one() {
     let headers = [("X-HTTP-Method-Override", "COPY"), ("Destination", "copy")];
     let copied = gateway.request("POST", &target, &headers, b"").await;
     assert_eq!(copied.status, 201, "{copied:?}");
-    assert_eq!(delete(&gateway, &format!("doc/call.mp3?rev={second}")).await.status, 200);
+    assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={second}")).await.status, 200);
     gateway.settled().await;
     reads(&gateway, "copy/call.mp3", b"recording").await;
     assert_eq!(gateway.stored().len(), 1);

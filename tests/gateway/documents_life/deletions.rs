@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::storages::Storage;
-use super::world::{branch, conflict, delete, deleting, set_on_delete};
+use super::world::{branch, conflict, deleting, set_on_delete};
 use stowage_testing::gateway::{Running, STORAGE, rev};
 
 async fn with_two(gateway: &Running, id: &str) -> String {
@@ -18,15 +18,16 @@ async fn objects_go_with_their_document_where_the_plan_says_so() {
     {
         let storage = Storage::start(handler).await;
         let gateway = storage.gateway().await;
-        let plan = json!({
-            "pvt_type": "storage",
-            "attachments": { STORAGE: { "handler": handler, "settings": storage.settings } },
-            "plan": { "modb": { "attachments": { "handler": STORAGE, "on_delete": on_delete } } },
-        });
-        gateway.save_plan(&gateway.account.clone(), plan).await;
+        gateway
+            .plan_as(
+                handler,
+                json!(storage.settings),
+                json!({ "modb": { "attachments": { "handler": STORAGE, "on_delete": on_delete } } }),
+            )
+            .await;
         let revision = with_two(&gateway, "doc").await;
         assert_eq!(storage.objects(&gateway).len(), 2);
-        let deleted = delete(&gateway, &format!("doc?rev={revision}")).await;
+        let deleted = gateway.delete(&format!("doc?rev={revision}")).await;
         assert_eq!(deleted.status, 200, "{deleted:?}");
         gateway.settled().await;
         assert_eq!(storage.objects(&gateway).len(), left, "{handler} {on_delete}: {:?}", storage.objects(&gateway));
@@ -39,19 +40,20 @@ async fn objects_go_with_their_document_where_the_plan_says_so() {
 #[tokio::test]
 async fn the_type_of_the_document_decides() {
     let gateway = deleting("keep").await;
-    let plan = json!({
-        "pvt_type": "storage",
-        "attachments": { STORAGE: { "handler": "file", "settings": { "directory": "recordings" } } },
-        "plan": { "modb": { "attachments": { "handler": STORAGE }, "types": {
+    gateway
+        .plan_as(
+            "file",
+            json!({ "directory": "recordings" }),
+            json!({ "modb": { "attachments": { "handler": STORAGE }, "types": {
             "fax": { "attachments": { "on_delete": "delete" } },
             "media": { "on_delete": "delete", "attachments": {} },
-        } } },
-    });
-    gateway.save_plan(&gateway.account.clone(), plan).await;
+        } } }),
+        )
+        .await;
     for (kind, left) in [("fax", 0), ("media", 0), ("call_recording", 1)] {
         let first = gateway.document(kind, json!({ "pvt_type": kind })).await;
         let put = gateway.put(kind, "a.mp3", &first, b"recording").await;
-        assert_eq!(delete(&gateway, &format!("{kind}?rev={}", rev(&put))).await.status, 200);
+        assert_eq!(gateway.delete(&format!("{kind}?rev={}", rev(&put))).await.status, 200);
         gateway.settled().await;
         assert_eq!(gateway.stored().len(), left, "{kind}");
     }
@@ -63,12 +65,12 @@ async fn a_refused_deletion_removes_nothing() {
     let gateway = deleting("delete").await;
     let revision = with_two(&gateway, "doc").await;
     for query in ["", "?rev=1-00000000000000000000000000000000", "?rev=nonsense"] {
-        let refused = delete(&gateway, &format!("doc{query}")).await;
+        let refused = gateway.delete(&format!("doc{query}")).await;
         assert!(matches!(refused.status, 400 | 409), "{refused:?}");
     }
     // An older revision that is there, and is no leaf.
     let older = gateway.put("doc", "three.mp3", &revision, b"three").await;
-    assert_eq!(delete(&gateway, &format!("doc?rev={revision}")).await.status, 409);
+    assert_eq!(gateway.delete(&format!("doc?rev={revision}")).await.status, 409);
     gateway.settled().await;
     assert_eq!((older.status, gateway.stored().len()), (201, 3));
     assert_eq!(gateway.get("doc/two.mp3").await.body, b"two");
@@ -80,10 +82,10 @@ async fn what_another_branch_names_stays_until_that_one_goes() {
     for wins in [true, false] {
         let gateway = deleting("delete").await;
         let (first, other) = conflict(&gateway, "doc", wins).await;
-        assert_eq!(delete(&gateway, &format!("doc?rev={first}")).await.status, 200);
+        assert_eq!(gateway.delete(&format!("doc?rev={first}")).await.status, 200);
         gateway.settled().await;
         assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording", "{wins}");
-        assert_eq!(delete(&gateway, &format!("doc?rev={other}")).await.status, 200);
+        assert_eq!(gateway.delete(&format!("doc?rev={other}")).await.status, 200);
         gateway.settled().await;
         assert_eq!(gateway.stored(), [""; 0], "{wins}");
         gateway.stop().await;
@@ -95,11 +97,10 @@ async fn a_deleted_document_can_have_attachments_again() {
     for on_delete in ["keep", "delete"] {
         let gateway = deleting(on_delete).await;
         let first = gateway.put("doc", "call.mp3", "", b"before").await;
-        let deleted = delete(&gateway, &format!("doc?rev={}", rev(&first))).await;
+        let deleted = gateway.delete(&format!("doc?rev={}", rev(&first))).await;
         assert_eq!(deleted.status, 200);
         gateway.settled().await;
-        let again = gateway.put("doc", "call.mp3", "", b"after!").await;
-        assert_eq!(again.status, 201, "{again:?}");
+        let again = gateway.attach("doc", "call.mp3", "", b"after!").await;
         assert!(rev(&again).starts_with("3-"), "{again:?}");
         gateway.settled().await;
         assert_eq!(gateway.get("doc/call.mp3").await.body, b"after!");
@@ -110,7 +111,7 @@ async fn a_deleted_document_can_have_attachments_again() {
             assert_eq!((old.status, gateway.stored().len()), (404, 1), "{old:?}");
         }
         // The new one goes on its own.
-        assert_eq!(delete(&gateway, &format!("doc?rev={}", rev(&again))).await.status, 200);
+        assert_eq!(gateway.delete(&format!("doc?rev={}", rev(&again))).await.status, 200);
         gateway.settled().await;
         assert_eq!(gateway.stored().len(), if on_delete == "keep" { 2 } else { 0 });
         gateway.stop().await;
@@ -128,7 +129,7 @@ async fn only_the_documents_own_objects_go() {
     let entry = json!({ "call.mp3": { "handler": { "kz_att_link": link } } });
     let linked = gateway.document("link", json!({ "pvt_attachments": entry })).await;
     for (id, revision) in [("copy", copied), ("link", linked)] {
-        assert_eq!(delete(&gateway, &format!("{id}?rev={revision}")).await.status, 200, "{id}");
+        assert_eq!(gateway.delete(&format!("{id}?rev={revision}")).await.status, 200, "{id}");
         gateway.settled().await;
         assert_eq!(gateway.get("doc/call.mp3").await.body, b"recording", "{id}");
     }
@@ -136,7 +137,7 @@ async fn only_the_documents_own_objects_go() {
     set_on_delete(&gateway, json!("keep")).await;
     let tombstone = branch(&gateway, "doc", 7, &json!({ "_deleted": true, "pvt_attachments": pointers })).await;
     set_on_delete(&gateway, json!("delete")).await;
-    assert_eq!(delete(&gateway, &format!("doc?rev={}", rev(&first))).await.status, 200);
+    assert_eq!(gateway.delete(&format!("doc?rev={}", rev(&first))).await.status, 200);
     gateway.settled().await;
     assert_eq!(gateway.stored(), [""; 0]);
     assert_eq!(gateway.get(&format!("doc/call.mp3?rev={tombstone}")).await.status, 404);

@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::faulty::{BUCKET, World, settings};
 use super::gate::{Act, End, answer};
-use super::world::delete;
 use stowage_testing::gateway::{STORAGE, exchange};
 use stowage_testing::raw::RawResponse;
 
@@ -14,12 +13,13 @@ const RECORDING: &[u8] = b"a recording";
 async fn world() -> World {
     let world = World::start().await;
     let gateway = &world.gateway;
-    let plan = json!({
-        "pvt_type": "storage",
-        "attachments": { STORAGE: { "handler": "s3", "settings": settings(world.bucket.port()) } },
-        "plan": { "modb": { "attachments": { "handler": STORAGE, "on_delete": "delete" } } },
-    });
-    gateway.save_plan(&gateway.account.clone(), plan).await;
+    gateway
+        .plan_as(
+            "s3",
+            json!(settings(world.bucket.port())),
+            json!({ "modb": { "attachments": { "handler": STORAGE, "on_delete": "delete" } } }),
+        )
+        .await;
     world
 }
 
@@ -33,7 +33,7 @@ async fn left(world: &World) -> String {
 async fn deleted(world: &World, id: &str, act: Act) -> RawResponse {
     let revision = world.with_attachment(id, RECORDING).await;
     world.store.rule("DELETE", &format!("/{id}?"), 1, act);
-    delete(&world.gateway, &format!("{id}?rev={revision}")).await
+    world.gateway.delete(&format!("{id}?rev={revision}")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,8 +76,7 @@ async fn what_the_branches_name_has_to_be_known() {
         let world = world().await;
         let first = world.with_attachment("doc", RECORDING).await;
         world.store.rule("GET", "open_revs=all", 40, act.clone());
-        let put = world.gateway.put("doc", "call.mp3", &first, b"another").await;
-        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.attach("doc", "call.mp3", &first, b"another").await;
         world.gateway.settled().await;
         assert_eq!((world.s3.objects(BUCKET).len(), left(&world).await.as_str()), (2, "1"), "{act:?}");
         world.stop().await;
@@ -90,8 +89,7 @@ async fn a_look_that_fails_once_is_taken_again() {
     let first = world.with_attachment("doc", RECORDING).await;
     world.store.rule("GET", "open_revs=all", 1, answer(503, "no"));
     world.store.rule("GET", "open_revs=all", 1, Act::CutAnswer(0, End::Reset));
-    let put = world.gateway.put("doc", "call.mp3", &first, b"another").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.attach("doc", "call.mp3", &first, b"another").await;
     world.audit(&["doc".to_owned()]).await;
     assert_eq!(left(&world).await, "0");
     world.stop().await;

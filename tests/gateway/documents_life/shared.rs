@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::{delete, deleting};
+use super::world::deleting;
 use stowage_testing::gateway::{Running, rev};
 
 /// Another database of the same account.
@@ -54,7 +54,7 @@ async fn leaves_the_original(gateway: &Running, database: &str) {
 #[tokio::test]
 async fn a_copy_under_another_id_leaves_the_original() {
     let gateway = deleting("delete").await;
-    assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+    gateway.attach("doc", "call.mp3", "", b"recording").await;
     leaves_the_original(&gateway, &gateway.path()).await;
     assert_eq!(gateway.stored().len(), 2, "the original's, and what replaced a copy's");
     gateway.stop().await;
@@ -63,7 +63,7 @@ async fn a_copy_under_another_id_leaves_the_original() {
 #[tokio::test]
 async fn so_does_a_copy_in_another_database() {
     let gateway = deleting("delete").await;
-    assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+    gateway.attach("doc", "call.mp3", "", b"recording").await;
     let database = other_month(&gateway);
     assert_eq!(gateway.couch.request("PUT", &format!("/{database}"), "", b"").await.status, 201);
     leaves_the_original(&gateway, &database).await;
@@ -77,15 +77,15 @@ async fn so_does_a_copy_in_another_database() {
 #[tokio::test]
 async fn a_second_name_in_the_same_document_does_not_own_the_object() {
     let gateway = deleting("keep").await;
-    assert_eq!(gateway.put("doc", "call.mp3", "", b"recording").await.status, 201);
+    gateway.attach("doc", "call.mp3", "", b"recording").await;
     let mut document = gateway.inside("doc").await;
     let pointer: Value = document["pvt_attachments"]["call.mp3"].clone();
     document["pvt_attachments"]["again.mp3"] = pointer;
     let revision = gateway.document("doc", document).await;
-    let deleted = delete(&gateway, &format!("doc/call.mp3?rev={revision}")).await;
+    let deleted = gateway.delete(&format!("doc/call.mp3?rev={revision}")).await;
     gateway.settled().await;
     assert_eq!(gateway.get("doc/again.mp3").await.body, b"recording", "one entry names it still");
-    assert_eq!(delete(&gateway, &format!("doc/again.mp3?rev={}", rev(&deleted))).await.status, 200);
+    assert_eq!(gateway.delete(&format!("doc/again.mp3?rev={}", rev(&deleted))).await.status, 200);
     gateway.settled().await;
     assert_eq!(gateway.stored().len(), 1, "what is not its own is left");
     assert_eq!(json!(gateway.get("doc/again.mp3").await.status), 404);

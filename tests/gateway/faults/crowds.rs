@@ -45,10 +45,10 @@ async fn nothing_is_left(gateway: Running) {
     assert_eq!(gateway.app.admission.in_flight(), 0);
     // A lock that is left would hold these up for ever.
     let again = gateway.document("again", json!({})).await;
-    assert_eq!(gateway.put("again", "call.mp3", &again, b"x").await.status, 201);
+    gateway.attach("again", "call.mp3", &again, b"x").await;
     let document = stowage_testing::gateway::json(&gateway.get("shared").await);
     if let Some(rev) = document["_rev"].as_str() {
-        assert_eq!(gateway.put("shared", "call.mp3", rev, b"the last").await.status, 201);
+        gateway.attach("shared", "call.mp3", rev, b"the last").await;
         assert_eq!(gateway.get("shared/call.mp3").await.body, b"the last");
     }
     gateway.stop().await;
@@ -122,7 +122,7 @@ async fn a_crowd_that_vanishes_leaves_nothing() {
     let gateway = start().await;
     let body = bytes(30_000, 1);
     let first = gateway.document("doc", json!({})).await;
-    assert_eq!(gateway.put("doc", "call.mp3", &first, &bytes(2 << 20, 2)).await.status, 201);
+    gateway.attach("doc", "call.mp3", &first, &bytes(2 << 20, 2)).await;
     let shared = gateway.document("shared", json!({})).await;
     let current = rev(&gateway.put("shared", "call.mp3", &shared, b"old").await);
     join_all((0..CROWD).map(|index| vanish(&gateway, index, &current, &body))).await;

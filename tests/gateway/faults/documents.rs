@@ -147,16 +147,14 @@ async fn a_lost_answer_on_a_losing_tombstone_is_found_out() {
     let made = world.gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await;
     assert_eq!(made.status, 201, "{made:?}");
     world.store.rule("PUT", "/doc ", 1, Act::CutAnswer(0, End::Fin));
-    let put = world.gateway.put("doc", "call.mp3", tombstone, b"a recording").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    let put = world.gateway.attach("doc", "call.mp3", tombstone, b"a recording").await;
     let is_tombstone = |leaf: &&Value| leaf["_deleted"] == json!(true);
     let found = leaves(&world, "doc").await;
     assert_eq!(found.iter().find(is_tombstone).unwrap()["_rev"], rev(&put));
     world.gateway.settled().await;
     assert_eq!(world.s3.objects(BUCKET).len(), 1);
     world.store.rule("PUT", "/doc ", 1, Act::CutAnswer(0, End::Fin));
-    let target = format!("/{}/doc/call.mp3?rev={}", world.gateway.path(), rev(&put));
-    let gone = world.gateway.request("DELETE", &target, &[], b"").await;
+    let gone = world.gateway.delete(&format!("doc/call.mp3?rev={}", rev(&put))).await;
     assert_eq!(gone.status, 200, "{gone:?}");
     let found = leaves(&world, "doc").await;
     let left = found.iter().find(is_tombstone).unwrap();

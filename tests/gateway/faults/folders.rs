@@ -18,8 +18,7 @@ async fn start() -> (Running, String) {
 /// Nothing was stored, the document is as it was, and the same request succeeds once the fault is gone.
 async fn recovers(gateway: Running, rev: &str) {
     assert_eq!(stowage_testing::gateway::json(&gateway.get("doc").await)["_rev"], rev);
-    let put = gateway.put("doc", "call.mp3", rev, b"a recording").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    gateway.attach("doc", "call.mp3", rev, b"a recording").await;
     assert_eq!(gateway.get("doc/call.mp3").await.body, b"a recording");
     assert_eq!(gateway.stored().len(), 1);
     gateway.stop().await;
@@ -29,8 +28,7 @@ async fn recovers(gateway: Running, rev: &str) {
 async fn a_root_that_is_gone_is_made_again() {
     let (gateway, rev) = start().await;
     fs::remove_dir_all(gateway.files()).expect("removed");
-    let put = gateway.put("doc", "call.mp3", &rev, b"a recording").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    gateway.attach("doc", "call.mp3", &rev, b"a recording").await;
     assert_eq!(gateway.stored().len(), 1);
     gateway.stop().await;
 }
@@ -93,8 +91,7 @@ async fn a_link_is_not_followed_for_reading_or_removing() {
     let got = gateway.get("doc/call.mp3").await;
     assert_refusal(&got, 502, "storage {id} refused");
     let rev = stowage_testing::gateway::rev(&put);
-    let target = format!("/{}/doc/call.mp3?rev={rev}", gateway.path());
-    assert_eq!(gateway.request("DELETE", &target, &[], b"").await.status, 200);
+    assert_eq!(gateway.delete(&format!("doc/call.mp3?rev={rev}")).await.status, 200);
     gateway.settled().await;
     assert!(outside.path().join("call.mp3").exists());
     fs::remove_file(&folder).expect("removed");
@@ -105,8 +102,7 @@ async fn a_link_is_not_followed_for_reading_or_removing() {
 #[tokio::test]
 async fn a_file_of_another_length_is_404() {
     let (gateway, rev) = start().await;
-    let put = gateway.put("doc", "call.mp3", &rev, b"a recording").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    gateway.attach("doc", "call.mp3", &rev, b"a recording").await;
     let file = gateway.files().join(&gateway.stored()[0]);
     for changed in [&b""[..], b"a recordin", b"a recording!", b"A recording"] {
         fs::write(&file, changed).expect("written");

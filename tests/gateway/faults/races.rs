@@ -94,8 +94,7 @@ async fn a_stalled_upload_is_passed() {
         } else {
             assert_eq!((got.status, got.body.as_slice()), (200, &b"second"[..]), "{id}");
             let now = rev(&answer);
-            let gone = format!("/{}/{id}/call.mp3?rev={now}", gateway.path());
-            assert_eq!(gateway.request("DELETE", &gone, &[], b"").await.status, 200);
+            assert_eq!(gateway.delete(&format!("{id}/call.mp3?rev={now}")).await.status, 200);
         }
         gateway.settled().await;
         // A document written whole keeps what it replaced, as plans do unless they say otherwise.
@@ -140,8 +139,7 @@ async fn readers_during_overwrites_see_old_or_new() {
     };
     let writer = async {
         for seed in 1..=25 {
-            let put = gateway.put("doc", "call.mp3", &current, &bytes(300_000 - usize::from(seed), seed)).await;
-            assert_eq!(put.status, 201, "{put:?}");
+            let put = gateway.attach("doc", "call.mp3", &current, &bytes(300_000 - usize::from(seed), seed)).await;
             current = rev(&put);
         }
         done.cancel();
@@ -162,8 +160,7 @@ async fn a_reader_who_is_overtaken_gets_what_is_there_now() {
     world.bucket.rule("GET", "doc_call", 1, Act::Hold(Arc::clone(&gate)));
     let (got, ()) = tokio::join!(world.gateway.get("doc/call.mp3"), async {
         world.bucket.struck(1).await;
-        let put = world.gateway.put("doc", "call.mp3", &rev, b"the new recording").await;
-        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.attach("doc", "call.mp3", &rev, b"the new recording").await;
         while world.s3.objects(BUCKET).len() > 1 {
             tokio::task::yield_now().await;
         }
@@ -200,8 +197,7 @@ async fn a_download_outlives_its_object_or_breaks() {
         client.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\n\r\n")).await.expect("sent");
         let head = client.head().await.expect("a head");
         assert_eq!((head.status, head.header("etag")), (200, Some(tag(&old).as_str())));
-        let put = world.gateway.put(id, "call.mp3", &rev, b"new").await;
-        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.attach(id, "call.mp3", &rev, b"new").await;
         while world.s3.objects(BUCKET).values().any(|size| *size == old.len() as u64) {
             tokio::task::yield_now().await;
         }

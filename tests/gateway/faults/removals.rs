@@ -9,8 +9,7 @@ use stowage_testing::raw::RawResponse;
 const RECORDING: &[u8] = b"a recording";
 
 async fn delete(world: &World, id: &str, rev: &str) -> RawResponse {
-    let target = format!("/{}/{id}/call.mp3?rev={rev}", world.gateway.path());
-    world.gateway.request("DELETE", &target, &[], b"").await
+    world.gateway.delete(&format!("{id}/call.mp3?rev={rev}")).await
 }
 
 /// DELETEs an attachment with each of these done to the save.

@@ -137,7 +137,7 @@ async fn a_client_that_is_sending_sees_the_refusal() {
 async fn so_does_one_with_an_old_revision() {
     let modb = json!({ "attachments": { "handler": "a" } });
     let (gateway, path) = with(json!({ "a": file("a") }), modb).await;
-    assert_eq!(gateway.put("doc", "a.mp3", "", b"there").await.status, 201);
+    gateway.attach("doc", "a.mp3", "", b"there").await;
     let (name, login) = authorization(&gateway.couch.admin);
     let head = format!("PUT /{path}/doc/a.mp3 HTTP/1.1\r\nHost: x\r\n{name}: {login}\r\nContent-Length: 9\r\n");
     let mut client = RawClient::connect(gateway.address).await.unwrap();

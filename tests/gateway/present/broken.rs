@@ -48,7 +48,7 @@ async fn a_storage_that_is_down_is_504() {
     let gateway = Setup::default().set("couchdb.present_stubs", "true").start().await;
     let storage = Recorder::start().await;
     gateway.plan("http", json!({ "url": storage.url("/objects") })).await;
-    assert_eq!(gateway.put("doc", "a.mp3", "", b"sound").await.status, 201);
+    gateway.attach("doc", "a.mp3", "", b"sound").await;
     drop(storage);
     for (method, rest, accept) in FORMS {
         let target = format!("/{}/{rest}", gateway.path());

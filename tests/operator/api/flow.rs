@@ -11,8 +11,7 @@ use stowage_testing::spy::Spy;
 /// PUTs an attachment of a new document and gives the folder that it is in, or nothing where CouchDB has it.
 async fn goes_to(gateway: &Running, id: &str) -> Option<String> {
     let rev = gateway.document(id, json!({"pvt_type": "mailbox_message"})).await;
-    let put = gateway.put(id, "call.mp3", &rev, b"bytes").await;
-    assert_eq!(put.status, 201, "{put:?}");
+    gateway.attach(id, "call.mp3", &rev, b"bytes").await;
     let found = gateway.stored().into_iter().find(|stored| stored.contains(id));
     found.map(|stored| stored.split('/').next().unwrap_or_default().to_owned())
 }

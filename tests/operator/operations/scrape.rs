@@ -35,7 +35,7 @@ pub async fn experienced() -> Running {
     let gateway = Setup::default().start().await;
     gateway.plan("file", json!({ "directory": "d" })).await;
     let rev = gateway.document("doc", json!({})).await;
-    assert_eq!(gateway.put("doc", "a.mp3", &rev, b"0123456789").await.status, 201);
+    gateway.attach("doc", "a.mp3", &rev, b"0123456789").await;
     assert_eq!(gateway.get("doc/a.mp3").await.text(), "0123456789");
     let ranged =
         gateway.request("GET", &format!("/{}/doc/a.mp3", gateway.path()), &[("Range", "bytes=2-4")], b"").await;
@@ -132,7 +132,7 @@ async fn a_client_that_leaves_while_a_storage_is_asked_is_seen() {
     let storage = Recorder::start().await;
     let gateway = Setup::default().set("timeouts.request_head", "300ms").start().await;
     gateway.plan("http", json!({ "url": storage.url("/objects") })).await;
-    assert_eq!(gateway.put("doc", "a.mp3", "", b"0123456789").await.status, 201);
+    gateway.attach("doc", "a.mp3", "", b"0123456789").await;
     storage.next(Method::GET, 1, Answer::Held(Arc::default(), Box::new(Answer::Normal)));
     let mut client = RawClient::connect(gateway.address).await.expect("a connection");
     let (name, login) = authorization(&gateway.couch.admin);
