@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{BYTES, NAME, document, save};
+use super::{BYTES, NAME};
 use stowage_testing::gateway::{Running, Setup};
 use stowage_testing::nginx::Nginx;
 use stowage_testing::raw::RawResponse;
@@ -15,7 +15,7 @@ use stowage_testing::recorder::Recorder;
 async fn with_entry(entry: Value) -> (Running, String) {
     let gateway = Setup::default().start().await;
     gateway.make_database().await;
-    let rev = save(&gateway, "doc", json!({"pvt_attachments": { NAME: entry }})).await;
+    let rev = gateway.save("doc", json!({"pvt_attachments": { NAME: entry }})).await;
     (gateway, rev)
 }
 
@@ -83,9 +83,8 @@ async fn what_cannot_be_read_is_refused_and_nothing_is_lost() {
         for method in ["GET", "HEAD"] {
             assert_eq!(ask(&gateway, method, &[]).await.status, 502, "{method} {entry}");
         }
-        let target = format!("/{}/doc/{NAME}?rev={rev}", gateway.path());
-        assert_eq!(gateway.request("DELETE", &target, &[], b"").await.status, 502, "{entry}");
-        assert_eq!(document(&gateway, "doc").await["pvt_attachments"][NAME], entry);
+        assert_eq!(gateway.delete(&format!("doc/{NAME}?rev={rev}")).await.status, 502, "{entry}");
+        assert_eq!(gateway.inside("doc").await["pvt_attachments"][NAME], entry);
         gateway.stop().await;
     }
 }
@@ -96,7 +95,6 @@ async fn an_object_that_is_gone_is_missing() {
     let url = format!("http://{}/doc.mp3", nginx.address());
     let (gateway, rev) = with_entry(json!({"length": 3, "handler": {"kz_att_http": {"url": url}}})).await;
     assert_eq!(ask(&gateway, "GET", &[]).await.status, 404);
-    let target = format!("/{}/doc/{NAME}?rev={rev}", gateway.path());
-    assert_eq!(gateway.request("DELETE", &target, &[], b"").await.status, 200);
+    assert_eq!(gateway.delete(&format!("doc/{NAME}?rev={rev}")).await.status, 200);
     gateway.stop().await;
 }

@@ -13,7 +13,7 @@ use eetf::{Atom, Binary, Map, Term, Tuple};
 use serde_json::{Value, json};
 
 use crate::attachments::storages::Storage;
-use stowage_testing::gateway::{Running, Setup, json, rev};
+use stowage_testing::gateway::{Running, Setup};
 use stowage_testing::raw::RawResponse;
 
 /// The attachment that each test is about.
@@ -101,7 +101,7 @@ impl Scene {
         row.store(&gateway.database(), "doc", BYTES);
         let entry = entry(&row.handler(&gateway.database(), "doc", secrets));
         let document = json!({"pvt_type": "call_recording", "owner_id": "user", "pvt_attachments": { NAME: entry }});
-        let rev = save(&gateway, "doc", document).await;
+        let rev = gateway.save("doc", document).await;
         Self { gateway, rev }
     }
 
@@ -111,8 +111,7 @@ impl Scene {
     }
 
     pub async fn delete(&self) -> RawResponse {
-        let target = format!("/{}/doc/{NAME}?rev={}", self.gateway.path(), self.rev);
-        let answer = self.gateway.request("DELETE", &target, &[], b"").await;
+        let answer = self.gateway.delete(&format!("doc/{NAME}?rev={}", self.rev)).await;
         self.gateway.settled().await;
         answer
     }
@@ -126,20 +125,6 @@ pub async fn started(row: &dyn Row) -> Running {
     };
     gateway.make_database().await;
     gateway
-}
-
-/// Saves a document past the gateway, as KAZOO did.
-pub async fn save(gateway: &Running, id: &str, mut document: Value) -> String {
-    document["_id"] = id.into();
-    let target = format!("/{}/{id}", gateway.path());
-    let saved = gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;
-    assert_eq!(saved.status, 201, "{saved:?}");
-    rev(&saved)
-}
-
-/// The document as it is.
-pub async fn document(gateway: &Running, id: &str) -> Value {
-    json(&gateway.couch.request("GET", &format!("/{}/{id}", gateway.path()), "", b"").await)
 }
 
 /// Erlang's binary.
