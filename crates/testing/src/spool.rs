@@ -106,14 +106,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Ends after this many bytes.
-    pub fn short(mut self, length: usize) -> Self {
-        self.end = self.end.min(self.at + length as u64);
-        self
-    }
-
     /// What is left, in bytes.
-    pub const fn left(&self) -> u64 {
+    const fn left(&self) -> u64 {
         self.end - self.at
     }
 }

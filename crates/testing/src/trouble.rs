@@ -38,7 +38,7 @@ pub trait Double: Send + Sync {
 }
 
 /// What goes wrong.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Trouble {
     /// This status, document and `Retry-After` in place of the request's effect.
     Refuses(u16, Value, Option<u32>),
@@ -54,6 +54,14 @@ pub enum Trouble {
     Keeps(usize),
     /// The first byte that is stored is not the one that was sent.
     Damages,
+    /// The hashes in the answer are those of other bytes. This and what follows only the double of Google's servers does.
+    Mistakes,
+    /// A session takes only this many bytes of a chunk, and says so.
+    Takes(usize),
+    /// A session is not known any more, which is told with this status.
+    Forgets(u16),
+    /// A page of a list without a member, that is not the last one.
+    EmptyPage,
 }
 
 /// The troubles that are planned; cheap to clone.
@@ -63,7 +71,7 @@ pub struct Troubles(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     planned: Vec<(String, u32, Trouble)>,
-    asked: Vec<String>,
+    asked: Vec<(String, u16)>,
 }
 
 impl Troubles {
@@ -75,20 +83,27 @@ impl Troubles {
     /// Counts a request, and gives what is planned for it.
     pub fn next(&self, route: &str) -> Option<Trouble> {
         let mut state = self.lock();
-        state.asked.push(route.to_owned());
+        state.asked.push((route.to_owned(), 0));
         let (_, left, trouble) = state.planned.iter_mut().find(|(planned, left, _)| planned == route && *left > 0)?;
         *left -= 1;
         Some(trouble.clone())
     }
 
-    /// The routes that were asked so far, in order.
-    pub fn asked(&self) -> Vec<String> {
+    /// Notes the status of the answer to the last request of a route.
+    pub fn answered(&self, route: &str, status: StatusCode) {
+        if let Some(asked) = self.lock().asked.iter_mut().rfind(|asked| *asked == &(route.to_owned(), 0)) {
+            asked.1 = status.as_u16();
+        }
+    }
+
+    /// The routes that were asked so far, in order, with the status of the answer; 0 where there was none.
+    pub fn asked(&self) -> Vec<(String, u16)> {
         self.lock().asked.clone()
     }
 
     /// How often a route was asked.
     pub fn count(&self, route: &str) -> usize {
-        self.lock().asked.iter().filter(|asked| *asked == route).count()
+        self.lock().asked.iter().filter(|(asked, _)| asked == route).count()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -112,7 +127,7 @@ pub fn text(status: u16, text: &str) -> Answer {
 }
 
 /// An answer with bytes of an object.
-pub fn bytes_of(status: u16, data: Reader) -> Answer {
+fn bytes_of(status: u16, data: Reader) -> Answer {
     let mut response = Response::new(Either::Right(data));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     response
@@ -120,12 +135,12 @@ pub fn bytes_of(status: u16, data: Reader) -> Answer {
 
 /// Adds a header.
 pub fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
-    answer.headers_mut().insert(name, value.parse().expect("a header value"));
+    answer.headers_mut().append(name, value.parse().expect("a header value"));
     answer
 }
 
 /// The connection is closed instead of an answer.
-const CLOSED: &str = "closed as the test asked";
+pub const CLOSED: &str = "closed as the test asked";
 
 /// A server whose requests have the effect and the answer of `act`, but for the troubles that are planned for their route.
 pub async fn double<R, A>(troubles: &Troubles, route: R, act: A) -> Served
@@ -154,18 +169,23 @@ where
                     _ => data,
                 };
                 let answer = act(&route, &head, &data);
-                match trouble {
-                    Some(Trouble::LosesAnswer | Trouble::Keeps(_)) => Err(CLOSED),
-                    Some(Trouble::FailsAfter(status, value)) => Ok(document(status, &value)),
-                    _ => Ok(answer),
-                }
+                told(answer, trouble.as_ref())
             }
         })
     })
 }
 
+/// What is told of a request that had its effect.
+pub fn told(answer: Answer, trouble: Option<&Trouble>) -> Result<Answer, &'static str> {
+    match trouble {
+        Some(Trouble::LosesAnswer | Trouble::Keeps(_)) => Err(CLOSED),
+        Some(Trouble::FailsAfter(status, value)) => Ok(document(*status, value)),
+        _ => Ok(answer),
+    }
+}
+
 /// What a trouble answers in place of an effect; `None`: not with an answer.
-fn refusal(trouble: &Trouble) -> Option<Answer> {
+pub fn refusal(trouble: &Trouble) -> Option<Answer> {
     if let Trouble::Says(status, said) = trouble {
         return Some(text(*status, said));
     }

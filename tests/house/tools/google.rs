@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use stowage_testing::google::{GoogleServer, Step};
+use stowage_testing::google::GoogleServer;
 use stowage_testing::raw::{RawClient, RawResponse};
 use stowage_testing::tokens::{APP, REFRESH, SECRET, TokenServer};
 
 const UNIT: usize = 256 << 10;
 const START: &str = "/upload/storage/v1/b/abc/o?uploadType=resumable&ifGenerationMatch=0";
 
-/// A server, and somebody who has a token for it.
+/// A server, and a token for it.
 struct Client {
     server: GoogleServer,
     token: String,
@@ -142,7 +142,7 @@ async fn ids_are_those_that_were_given_out_and_only_once() {
     let again = client.begin(target, &folder(id, "root")).await;
     assert_eq!(again.status, 409);
     assert!(again.text().contains("fileIdInUse"));
-    assert_eq!(client.server.count(Step::Folder), 4);
+    assert_eq!(client.server.troubles().count("folder"), 4);
 }
 
 #[tokio::test]

@@ -6,12 +6,11 @@ use stowage_base::settings::Settings;
 use stowage_storage::{Backend, Download, Error, Fetch, Object, Registry, Result, Stored, Upload};
 use tempfile::TempDir;
 
-use super::google;
-use super::vendors::{Dropbox, OneDrive};
+use super::vendors::{CloudStorage, Drive, Dropbox, OneDrive};
 use stowage_testing::nginx::{self, Nginx};
 use stowage_testing::recorder::Recorder;
-use stowage_testing::tree;
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use stowage_testing::tree;
 
 /// The bucket of the S3 targets.
 pub const BUCKET: &str = "recordings";
@@ -59,8 +58,8 @@ impl Target {
             Some("ftps_implicit") => super::ftp::implicit().await,
             Some("s3_path") => Self::s3("path").await,
             Some("s3_vhost") => Self::s3("vhost").await,
-            Some("google_storage") => google::storage().await.target,
-            Some("google_drive") => google::drive().await.target,
+            Some("google_storage") => super::vendors::target::<CloudStorage>().await,
+            Some("google_drive") => super::vendors::target::<Drive>().await,
             Some("nginx") => Self::nginx().await,
             Some("http_base64") => Self::recorder(json!({"base64_encode_data": true, "verb": "post"})).await,
             Some("http_multipart") => Self::recorder(json!({"send_multipart": true})).await,

@@ -6,9 +6,10 @@ use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
+use super::super::trouble::{Answer, Trouble, document, text};
+use super::State;
 use super::query::Query;
-use super::wire::{Asked, Data, Reply, failure, partial};
-use super::{State, Step, Trouble};
+use super::wire::{Asked, Data, failure, media, partial};
 
 /// One person's Drive.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ struct File {
 
 const FOLDER: &str = "application/vnd.google-apps.folder";
 /// Multipart uploads end there ("Upload file data").
-const MOST_IN_ONE: usize = 5_000_000;
+pub const MOST_IN_ONE: usize = 5_000_000;
 
 impl Drive {
     pub fn paths(&self, folders: bool) -> Vec<String> {
@@ -97,16 +98,17 @@ impl Drive {
         inside.iter().for_each(|id| self.remove(id));
     }
 
-    pub fn change(&mut self, id: &str, data: Vec<u8>, revision: u64) {
-        let file = self.files.get_mut(id).expect("a file");
-        (file.data, file.revision) = (data.as_slice().into(), revision);
+    pub fn change(&mut self, path: &str, data: &[u8], revision: u64) {
+        let id = self.files.keys().find(|id| self.path(id) == path).cloned();
+        let file = id.and_then(|id| self.files.get_mut(&id)).expect("a file");
+        (file.data, file.revision) = (data.into(), revision);
     }
 
     fn resource(&self, id: &str, trouble: Option<&Trouble>) -> Value {
         let Some(file) = self.files.get(id) else { return Value::Null };
         let folder = file.media_type == FOLDER;
         let (md5, sha256) = match trouble {
-            Some(Trouble::WrongHash) => (Md5::digest(b"wrong"), Sha256::digest(b"wrong")),
+            Some(Trouble::Mistakes) => (Md5::digest(b"wrong"), Sha256::digest(b"wrong")),
             _ => (file.data.sum().md5(), file.data.sum().sha256()),
         };
         let of_file = |value: String| if folder { Value::Null } else { Value::String(value) };
@@ -121,7 +123,7 @@ impl Drive {
 }
 
 /// What is wrong with a file that is to be made.
-pub fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Option<Reply> {
+pub fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Option<Answer> {
     if asked.path != ["upload", "drive", "v3", "files"] && asked.path != ["drive", "v3", "files"] {
         return Some(failure(404, "notFound"));
     }
@@ -132,7 +134,7 @@ pub fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> O
     refuses_metadata(state, metadata, in_upload)
 }
 
-fn refuses_metadata(state: &State, metadata: &Map<String, Value>, in_upload: bool) -> Option<Reply> {
+fn refuses_metadata(state: &State, metadata: &Map<String, Value>, in_upload: bool) -> Option<Answer> {
     let known = ["id", "name", "mimeType", "parents"];
     let text = |member: &str| metadata.get(member).and_then(Value::as_str);
     let parents = metadata.get("parents").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -153,35 +155,15 @@ fn refuses_metadata(state: &State, metadata: &Map<String, Value>, in_upload: boo
     (!state.drive.is_folder(parent)).then(|| failure(404, "notFound"))
 }
 
-pub fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
-    if asked.query("uploadType") != Some("multipart") {
-        return failure(400, "invalidParameter");
-    }
-    let Some((metadata, media_type, data)) = asked.related() else { return failure(400, "parseError") };
-    if data.len() > MOST_IN_ONE {
-        return failure(413, "uploadTooLarge");
-    }
-    if metadata.get("mimeType").and_then(Value::as_str).is_some_and(|given| given != media_type) {
-        return failure(400, "invalid");
-    }
-    if let Some(refused) = refuses(state, asked, &metadata) {
-        return refused;
-    }
-    match make(state, &metadata, data[..].into(), trouble) {
-        Ok(resource) => partial(asked, resource),
-        Err(refused) => *refused,
-    }
-}
-
 /// Makes a file and gives its resource.
 pub fn make(
     state: &mut State,
     metadata: &Map<String, Value>,
     data: Data,
     trouble: Option<&Trouble>,
-) -> Result<Value, Box<Reply>> {
+) -> Result<Value, Answer> {
     if let Some(refused) = refuses_metadata(state, metadata, false) {
-        return Err(Box::new(refused));
+        return Err(refused);
     }
     let number = state.next();
     let text = |member: &str| metadata.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -200,11 +182,11 @@ pub fn make(
     Ok(state.drive.resource(&id, trouble))
 }
 
-pub fn act(state: &mut State, step: Step, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
-    match step {
-        Step::Ids => return ids(state, asked),
-        Step::List => return list(state, asked, trouble),
-        Step::Folder => return folder(state, asked, trouble),
+pub fn act(state: &mut State, route: &str, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
+    match route {
+        "ids" => return ids(state, asked),
+        "list" => return list(state, asked, trouble),
+        "folder" => return folder(state, asked, trouble),
         _ => {}
     }
     if !asked.only(&["alt", "fields", "supportsAllDrives"]) {
@@ -212,18 +194,18 @@ pub fn act(state: &mut State, step: Step, asked: &Asked, trouble: Option<&Troubl
     }
     let id = asked.path[3].clone();
     let Some(file) = state.drive.files.get(&id) else { return failure(404, "notFound") };
-    match step {
-        Step::Look => partial(asked, state.drive.resource(&id, trouble)),
-        Step::Media if file.media_type == FOLDER => failure(403, "fileNotDownloadable"),
-        Step::Media => Reply::media(asked, &file.media_type, &file.data, trouble),
+    match route {
+        "look" => partial(asked, state.drive.resource(&id, trouble)),
+        "download" if file.media_type == FOLDER => failure(403, "fileNotDownloadable"),
+        "download" => media(asked, &file.media_type, &file.data),
         _ => {
             state.drive.remove(&id);
-            Reply::new(204)
+            text(204, "")
         }
     }
 }
 
-fn folder(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
+fn folder(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
     let is_json = asked.header("content-type").starts_with("application/json");
     let Some(metadata) = serde_json::from_slice::<Map<String, Value>>(&asked.data).ok().filter(|_| is_json) else {
         return failure(400, "parseError");
@@ -236,12 +218,12 @@ fn folder(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Reply 
     }
     match make(state, &metadata, Data::default(), trouble) {
         Ok(resource) => partial(asked, resource),
-        Err(refused) => *refused,
+        Err(refused) => refused,
     }
 }
 
 /// "files.generateIds": 1 to 1000.
-fn ids(state: &mut State, asked: &Asked) -> Reply {
+fn ids(state: &mut State, asked: &Asked) -> Answer {
     let count: u64 = asked.query("count").unwrap_or("10").parse().unwrap_or_default();
     if !asked.only(&["count", "space", "type"]) || asked.query("space") != Some("drive") || !(1..=1000).contains(&count)
     {
@@ -249,13 +231,13 @@ fn ids(state: &mut State, asked: &Asked) -> Reply {
     }
     let ids: Vec<String> = (0..count).map(|_| format!("1generated_{:020}-id", state.next())).collect();
     state.drive.generated.extend(ids.iter().cloned());
-    Reply::json(200, &json!({ "kind": "drive#generatedIds", "space": "drive", "ids": ids }))
+    document(200, &json!({ "kind": "drive#generatedIds", "space": "drive", "ids": ids }))
 }
 
 /// Whether names differ by upper and lower case only is not said to matter; here it does not.
-fn list(state: &State, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
+fn list(state: &State, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
     if trouble == Some(&Trouble::EmptyPage) {
-        return Reply::json(200, &json!({ "files": [], "incompleteSearch": false, "nextPageToken": "another/page" }));
+        return document(200, &json!({ "files": [], "incompleteSearch": false, "nextPageToken": "another/page" }));
     }
     let known = ["q", "fields", "orderBy", "pageSize", "pageToken", "spaces", "supportsAllDrives"];
     if asked.query("pageToken").is_some_and(|page| page != "another/page") {
@@ -279,5 +261,5 @@ fn list(state: &State, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
         Some(_) => return failure(400, "invalidParameter"),
     }
     let files: Vec<Value> = found.iter().map(|(id, file)| json!({ "id": id, "name": file.name })).collect();
-    Reply::json(200, &json!({ "kind": "drive#fileList", "incompleteSearch": false, "files": files }))
+    document(200, &json!({ "kind": "drive#fileList", "incompleteSearch": false, "files": files }))
 }

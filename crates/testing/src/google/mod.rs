@@ -1,7 +1,7 @@
 //! A strict double of Google's servers: Cloud Storage's JSON API and version 3 of the Drive API, in memory.
 //!
 //! It refuses what Google refuses, with Google's error envelope, and more: parameters that it does not know, chunks at
-//! another place than the next one. It misbehaves as a test plans it ([`GoogleServer::plan`]).
+//! another place than the next one. It misbehaves as a test plans it ([`GoogleServer::troubles`]).
 //!
 //! | module | is | pages |
 //! |---|---|---|
@@ -10,84 +10,46 @@
 //! | `storage` | buckets | "Objects" in the JSON API reference, "Request preconditions" |
 //! | `drive` | files and folders | "Files" in the Drive API reference, "Search for files and folders" |
 
+#![allow(clippy::result_large_err, reason = "what the double refuses is an answer, made once")]
+
 mod drive;
 mod query;
 mod session;
 mod storage;
 mod wire;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
+use serde_json::{Map, Value};
 
 use self::drive::Drive;
 use self::session::Session;
 use self::storage::Storage;
-use self::wire::{Answer, Asked, Reply, failure};
+use self::wire::{Asked, Data, failure, partial};
+pub use self::wire::{envelope, saying};
 use super::serve::{Served, listen, serve};
 use super::tokens::Tokens;
-
-/// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
-    /// An object in one request.
-    Create,
-    /// The beginning of a session.
-    Begin,
-    /// A chunk of a session.
-    Chunk,
-    /// How much a session has.
-    Status,
-    /// The end of a session that the gateway cancels.
-    Cancel,
-    /// What is known of an object.
-    Look,
-    /// The bytes of an object.
-    Media,
-    /// Its removal.
-    Delete,
-    /// Folders by name.
-    List,
-    /// A new folder.
-    Folder,
-    /// Ids for new files.
-    Ids,
-}
-
-/// What goes wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The answer is this status and reason, with `Retry-After` in seconds; nothing happens.
-    Refuse(u16, &'static str, Option<u64>),
-    /// The answer is this status and text, and no envelope around it; nothing happens.
-    Says(u16, &'static str),
-    /// A page of a list without a member, that is not the last one.
-    EmptyPage,
-    /// It happens, and the connection breaks instead of an answer.
-    LoseAnswer,
-    /// It does not happen, and the connection breaks instead of an answer.
-    Break,
-    /// A session takes only this many bytes of a chunk.
-    Take(usize),
-    /// A session that is not known any more.
-    Forget(u16),
-    /// The hashes in the answer are those of other bytes.
-    WrongHash,
-    /// The connection breaks after this many bytes of an object.
-    Short(usize),
-    /// Every token expires before the request is looked at.
-    Expire,
-}
+use super::trouble::{Answer, CLOSED, Trouble, Troubles, refusal, told};
 
 /// A running double; dropping it closes everything.
 #[derive(Debug)]
 pub struct GoogleServer {
     served: Served,
+    shared: Shared,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
     state: Arc<Mutex<State>>,
+    tokens: Tokens,
+    troubles: Troubles,
+    /// Where clients find it: its own address, or that of a proxy in front of it.
+    host: Arc<Mutex<SocketAddr>>,
 }
 
 #[derive(Debug, Default)]
@@ -95,8 +57,6 @@ struct State {
     storage: Storage,
     drive: Drive,
     sessions: BTreeMap<String, Session>,
-    plans: VecDeque<(Step, Trouble)>,
-    asked: Vec<(Step, u16)>,
     /// For ids and generations, which are never used twice.
     last: u64,
 }
@@ -106,25 +66,25 @@ impl State {
         self.last += 1;
         self.last
     }
-
-    fn trouble(&mut self, step: Step) -> Option<Trouble> {
-        let at = self.plans.iter().position(|(planned, _)| *planned == step)?;
-        self.plans.remove(at).map(|(_, trouble)| trouble)
-    }
 }
 
 impl GoogleServer {
     /// Starts one that accepts these tokens, and has one bucket.
     pub async fn start(tokens: Tokens, bucket: &str) -> Self {
         let (listener, address) = listen().await;
-        let state = Arc::new(Mutex::new(State::default()));
-        lock(&state).storage.make_bucket(bucket);
-        let shared = Arc::clone(&state);
+        let shared = Shared {
+            state: Arc::default(),
+            tokens,
+            troubles: Troubles::default(),
+            host: Arc::new(Mutex::new(address)),
+        };
+        shared.state().storage.make_bucket(bucket);
+        let behind = shared.clone();
         let served = serve(listener, move |_| {
-            let (state, tokens) = (Arc::clone(&shared), tokens.clone());
-            service_fn(move |request| answer(Arc::clone(&state), tokens.clone(), address, request))
+            let shared = behind.clone();
+            service_fn(move |request| answer(shared.clone(), request))
         });
-        Self { served, state }
+        Self { served, shared }
     }
 
     /// Where it listens.
@@ -132,137 +92,181 @@ impl GoogleServer {
         self.served.address()
     }
 
-    /// The next request for this step meets this trouble.
-    pub fn plan(&self, step: Step, trouble: Trouble) {
-        lock(&self.state).plans.push_back((step, trouble));
+    /// From now on it is found at this address only: that of a proxy in front of it.
+    pub fn give(&self, proxy: SocketAddr) {
+        *lock(&self.shared.host) = proxy;
     }
 
-    /// Everything that was asked so far, with the status of the answer; 0 where there was none.
-    pub fn asked(&self) -> Vec<(Step, u16)> {
-        lock(&self.state).asked.clone()
+    /// Forgets every upload session.
+    pub fn expire_sessions(&self) {
+        self.shared.state().sessions.clear();
     }
 
-    /// How often a step was asked for.
-    pub fn count(&self, step: Step) -> usize {
-        self.asked().iter().filter(|(asked, _)| *asked == step).count()
+    /// What goes wrong, and what was asked, by route: `create` (in one request), `begin`, `chunk`, `status` and `cancel` of a session,
+    /// `look`, `download`, `delete`; of a Drive also `list`, `folder`, `ids`.
+    pub fn troubles(&self) -> &Troubles {
+        &self.shared.troubles
     }
 
     /// Sessions that are neither finished nor cancelled.
     pub fn pending(&self) -> Vec<String> {
-        let state = lock(&self.state);
+        let state = self.shared.state();
         state.sessions.iter().filter(|(_, session)| session.is_open()).map(|(id, _)| id.clone()).collect()
     }
 
     /// The names in a bucket.
     pub fn objects(&self, bucket: &str) -> Vec<String> {
-        lock(&self.state).storage.names(bucket)
+        self.shared.state().storage.names(bucket)
     }
 
     /// Puts an object of another writer in a bucket, over whatever is there.
     pub fn overwrite(&self, bucket: &str, name: &str, data: Vec<u8>) {
-        let mut state = lock(&self.state);
+        let mut state = self.shared.state();
         let generation = state.next();
         state.storage.overwrite(bucket, name, data, generation);
     }
 
     /// The paths of all files in the Drive, without folders and what is in the trash.
     pub fn files(&self) -> Vec<String> {
-        lock(&self.state).drive.paths(false)
+        self.shared.state().drive.paths(false)
     }
 
     /// The paths of all folders.
     pub fn folders(&self) -> Vec<String> {
-        lock(&self.state).drive.paths(true)
+        self.shared.state().drive.paths(true)
     }
 
     /// Makes a folder in the uppermost one, as another writer would, and gives its id.
     pub fn make_folder(&self, name: &str) -> String {
-        let mut state = lock(&self.state);
+        let mut state = self.shared.state();
         let number = state.next();
         state.drive.make_folder(name, number)
     }
 
     /// Puts a file into the uppermost folder, as another writer would, and gives its id.
     pub fn place(&self, name: &str, data: &[u8]) -> String {
-        let mut state = lock(&self.state);
+        let mut state = self.shared.state();
         let number = state.next();
         state.drive.place(name, "audio/mpeg", data, number)
     }
 
     /// Moves a folder to the trash, or removes it for good with everything in it.
     pub fn discard(&self, folder: &str, for_good: bool) {
-        lock(&self.state).drive.discard(folder, for_good);
+        self.shared.state().drive.discard(folder, for_good);
     }
 
-    /// Gives the file of this id other bytes.
-    pub fn change(&self, id: &str, data: Vec<u8>) {
-        let mut state = lock(&self.state);
+    /// Gives the file of this path other bytes.
+    pub fn change(&self, path: &str, data: &[u8]) {
+        let mut state = self.shared.state();
         let revision = state.next();
-        state.drive.change(id, data, revision);
+        state.drive.change(path, data, revision);
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn answer(
-    state: Arc<Mutex<State>>,
-    tokens: Tokens,
-    address: SocketAddr,
+    shared: Shared,
     request: Request<Incoming>,
 ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
     // A body that ends early is an error here: nothing of it is kept.
-    let asked = Asked::read(request, address).await?;
-    let Some(step) = step(&asked) else { return Ok(failure(404, "notFound").answer()) };
-    let mut state = lock(&state);
-    let trouble = state.trouble(step);
-    if trouble == Some(Trouble::Expire) {
-        tokens.expire();
-    }
-    let reply = match &trouble {
-        Some(Trouble::Break) => None,
-        Some(Trouble::Refuse(status, reason, pause)) => Some(failure(*status, reason).retry_after(*pause)),
-        Some(Trouble::Says(status, text)) => Some(Reply::text(*status, text)),
-        _ if !asked.is_sound => Some(failure(400, "badRequest")),
+    let host = *lock(&shared.host);
+    let asked = Asked::read(request, host).await?;
+    let Some(route) = route(&asked) else { return Ok(failure(404, "notFound")) };
+    let trouble = shared.troubles.next(route);
+    let answer = match trouble.as_ref().and_then(refusal) {
+        Some(refused) => refused,
+        None if trouble == Some(Trouble::Breaks) => return Err(CLOSED.into()),
+        None if !asked.is_sound => failure(400, "badRequest"),
         // A session's URI is its own authorisation.
-        _ if asked.query("upload_id").is_none() && !tokens.admit(&asked.headers) => Some(failure(401, "authError")),
-        _ => Some(act(&mut state, step, &asked, trouble.as_ref())),
+        None if asked.query("upload_id").is_none() && !shared.tokens.admit(&asked.headers) => failure(401, "authError"),
+        None => act(&mut shared.state(), route, &asked, trouble.as_ref()),
     };
-    let lost = trouble == Some(Trouble::LoseAnswer);
-    let reply = reply.filter(|_| !lost);
-    state.asked.push((step, reply.as_ref().map_or(0, |reply| reply.status)));
-    drop(state);
-    reply.map(Reply::answer).ok_or_else(|| "the answer is lost".into())
+    let answer = told(answer, trouble.as_ref())?;
+    shared.troubles.answered(route, answer.status());
+    Ok(answer)
 }
 
-fn step(asked: &Asked) -> Option<Step> {
+fn route(asked: &Asked) -> Option<&'static str> {
     let path: Vec<&str> = asked.path.iter().map(String::as_str).collect();
     let is_media = asked.query("alt") == Some("media");
     Some(match (&asked.method, &path[..]) {
-        (&Method::PUT, ["upload", ..]) if asked.header("content-range").starts_with("bytes */") => Step::Status,
-        (&Method::PUT, ["upload", ..]) => Step::Chunk,
-        (&Method::DELETE, ["upload", ..]) => Step::Cancel,
-        (&Method::POST, ["upload", ..]) if asked.query("uploadType") == Some("resumable") => Step::Begin,
-        (&Method::POST, ["upload", ..]) => Step::Create,
-        (&Method::GET, ["drive", "v3", "files", "generateIds"]) => Step::Ids,
-        (&Method::GET, ["drive", "v3", "files"]) => Step::List,
-        (&Method::POST, ["drive", "v3", "files"]) => Step::Folder,
-        (&Method::GET, ["drive", "v3", "files", _] | ["storage", "v1", "b", _, "o", _]) if is_media => Step::Media,
-        (&Method::GET, ["drive", "v3", "files", _] | ["storage", "v1", "b", _, "o", _]) => Step::Look,
-        (&Method::DELETE, ["drive", "v3", "files", _] | ["storage", "v1", "b", _, "o", _]) => Step::Delete,
+        (&Method::PUT, ["upload", ..]) if asked.header("content-range").starts_with("bytes */") => "status",
+        (&Method::PUT, ["upload", ..]) => "chunk",
+        (&Method::DELETE, ["upload", ..]) => "cancel",
+        (&Method::POST, ["upload", ..]) if asked.query("uploadType") == Some("resumable") => "begin",
+        (&Method::POST, ["upload", ..]) => "create",
+        (&Method::GET, ["drive", "v3", "files", "generateIds"]) => "ids",
+        (&Method::GET, ["drive", "v3", "files"]) => "list",
+        (&Method::POST, ["drive", "v3", "files"]) => "folder",
+        (&Method::GET, ["drive", "v3", "files", _] | ["storage", "v1", "b", _, "o", _]) if is_media => "download",
+        (&Method::GET, ["drive", "v3", "files", _] | ["storage", "v1", "b", _, "o", _]) => "look",
+        (&Method::DELETE, ["drive", "v3", "files", _] | ["storage", "v1", "b", _, "o", _]) => "delete",
         _ => return None,
     })
 }
 
-fn act(state: &mut State, step: Step, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
+fn act(state: &mut State, route: &str, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
     let path: Vec<&str> = asked.path.iter().map(String::as_str).collect();
-    match (step, &path[..]) {
-        (Step::Chunk | Step::Status | Step::Cancel, _) => session::act(state, step, asked, trouble),
-        (Step::Begin, _) => session::begin(state, asked),
-        (Step::Create, ["upload", "storage", ..]) => storage::create(state, asked, trouble),
-        (Step::Create, _) => drive::create(state, asked, trouble),
-        (_, ["storage", "v1", "b", bucket, "o", name]) => storage::act(state, step, asked, (bucket, name), trouble),
-        _ => drive::act(state, step, asked, trouble),
+    match (route, &path[..]) {
+        ("chunk" | "status" | "cancel", _) => session::act(state, route, asked, trouble),
+        ("begin", _) => session::begin(state, asked),
+        ("create", _) => create(state, asked, trouble).unwrap_or_else(|refused| refused),
+        (_, ["storage", "v1", "b", bucket, "o", name]) => storage::act(state, route, asked, (bucket, name), trouble),
+        _ => drive::act(state, route, asked, trouble),
+    }
+}
+
+/// An object in one request ("Multipart upload").
+fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Result<Answer, Answer> {
+    if asked.query("uploadType") != Some("multipart") {
+        return Err(failure(400, "invalidParameter"));
+    }
+    let (metadata, media_type, data) = asked.related().ok_or_else(|| failure(400, "parseError"))?;
+    let is_storage = asked.is_of_storage();
+    if !is_storage && data.len() > drive::MOST_IN_ONE {
+        return Err(failure(413, "uploadTooLarge"));
+    }
+    let given = metadata.get(if is_storage { "contentType" } else { "mimeType" });
+    if given.and_then(Value::as_str).is_some_and(|given| given != media_type) {
+        return Err(failure(400, "invalid"));
+    }
+    refuses(state, asked, &metadata)?;
+    let must_be_free = asked.query("ifGenerationMatch") == Some("0");
+    let resource = make(state, &asked.path, &metadata, data[..].into(), must_be_free, trouble)?;
+    Ok(partial(asked, resource))
+}
+
+/// What is wrong with an upload that is to begin.
+fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Result<(), Answer> {
+    let refused = match asked.is_of_storage() {
+        true => storage::refuses(state, asked, metadata),
+        false => drive::refuses(state, asked, metadata),
+    };
+    refused.map_or(Ok(()), Err)
+}
+
+/// Makes what an upload to this path is of, and gives its resource.
+fn make(
+    state: &mut State,
+    path: &[String],
+    metadata: &Map<String, Value>,
+    data: Data,
+    must_be_free: bool,
+    trouble: Option<&Trouble>,
+) -> Result<Value, Answer> {
+    match path {
+        [_, service, _, _, bucket, ..] if service == "storage" => {
+            storage::make(state, bucket, metadata, data, must_be_free, trouble)
+        }
+        _ => drive::make(state, metadata, data, trouble),
     }
 }

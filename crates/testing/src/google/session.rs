@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::wire::{Asked, Data, Reply, failure};
-use super::{State, Step, Trouble, drive, storage};
+use super::super::trouble::{Answer, Trouble, document, text, with};
+use super::wire::{Asked, Data, failure};
+use super::{State, make, refuses};
 
 /// A session.
 #[derive(Debug)]
@@ -25,24 +26,19 @@ impl Session {
     }
 }
 
-pub fn begin(state: &mut State, asked: &Asked) -> Reply {
+pub fn begin(state: &mut State, asked: &Asked) -> Answer {
     let is_json = asked.header("content-type") == "application/json; charset=UTF-8";
     let Some(metadata) = serde_json::from_slice::<Map<String, Value>>(&asked.data).ok().filter(|_| is_json) else {
         return failure(400, "parseError");
     };
     let announced = match asked.header("x-upload-content-length") {
         "" => None,
-        text => match text.parse() {
+        length => match length.parse() {
             Ok(length) => Some(length),
             Err(_) => return failure(400, "badRequest"),
         },
     };
-    let is_storage = asked.path.get(1).is_some_and(|part| part == "storage");
-    let refused = match is_storage {
-        true => storage::refuses(state, asked, &metadata),
-        false => drive::refuses(state, asked, &metadata),
-    };
-    if let Some(refused) = refused {
+    if let Err(refused) = refuses(state, asked, &metadata) {
         return refused;
     }
     let id = format!("canary-session-{}", state.next());
@@ -57,26 +53,26 @@ pub fn begin(state: &mut State, asked: &Asked) -> Reply {
         finished: None,
     };
     state.sessions.insert(id, session);
-    Reply::new(200).header("location", location)
+    with(text(200, ""), "location", &location)
 }
 
-pub fn act(state: &mut State, step: Step, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
+pub fn act(state: &mut State, route: &str, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
     let id = asked.query("upload_id").unwrap_or_default().to_owned();
-    if let Some(Trouble::Forget(status)) = trouble {
+    if let Some(Trouble::Forgets(status)) = trouble {
         state.sessions.remove(&id);
-        return Reply::new(*status);
+        return text(*status, "");
     }
     // Taken out while it is worked on.
-    let Some(mut session) = state.sessions.remove(&id) else { return Reply::new(404) };
+    let Some(mut session) = state.sessions.remove(&id) else { return text(404, "") };
     if session.path != asked.path || !asked.only(&["uploadType", "upload_id"]) {
         state.sessions.insert(id, session);
         return failure(400, "badRequest");
     }
-    if step == Step::Cancel {
-        return Reply::new(499);
+    if route == "cancel" {
+        return text(499, "");
     }
-    let reply = match step {
-        Step::Status => session.status(state, asked),
+    let reply = match route {
+        "status" => session.status(state, asked),
         _ => session.chunk(state, asked, trouble),
     };
     state.sessions.insert(id, session);
@@ -84,13 +80,13 @@ pub fn act(state: &mut State, step: Step, asked: &Asked, trouble: Option<&Troubl
 }
 
 impl Session {
-    fn status(&mut self, state: &mut State, asked: &Asked) -> Reply {
+    fn status(&mut self, state: &mut State, asked: &Asked) -> Answer {
         let total = asked.header("content-range").strip_prefix("bytes */").unwrap_or_default();
         if !asked.chunk.is_empty() || (total != "*" && total.parse::<usize>().is_err()) {
             return failure(400, "badRequest");
         }
         if let Some(resource) = &self.finished {
-            return Reply::json(200, resource);
+            return document(200, resource);
         }
         match total.parse::<usize>() {
             Ok(total) if self.data.len() == total => self.finish(state, None),
@@ -98,7 +94,7 @@ impl Session {
         }
     }
 
-    fn chunk(&mut self, state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
+    fn chunk(&mut self, state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
         let Some((first, last, total)) = range(asked.header("content-range")) else {
             return failure(400, "badRequest");
         };
@@ -113,7 +109,7 @@ impl Session {
             return failure(400, "badRequest");
         }
         let taken = match trouble {
-            Some(Trouble::Take(most)) => (asked.chunk.len().min(*most) / UNIT) * UNIT,
+            Some(Trouble::Takes(most)) => (asked.chunk.len().min(*most) / UNIT) * UNIT,
             _ => asked.chunk.len(),
         };
         asked.chunk.copy_to(taken, &mut self.data);
@@ -121,28 +117,24 @@ impl Session {
     }
 
     /// 308 and what is stored; no `Range` where that is nothing.
-    fn incomplete(&self) -> Reply {
+    fn incomplete(&self) -> Answer {
         match self.data.len() {
-            0 => Reply::new(308),
-            length => Reply::new(308).header("range", format!("bytes=0-{}", length - 1)),
+            0 => text(308, ""),
+            length => with(text(308, ""), "range", &format!("bytes=0-{}", length - 1)),
         }
     }
 
-    fn finish(&mut self, state: &mut State, trouble: Option<&Trouble>) -> Reply {
+    fn finish(&mut self, state: &mut State, trouble: Option<&Trouble>) -> Answer {
         let data = std::mem::take(&mut self.data);
-        let made = match self.path.get(1).map(String::as_str) {
-            Some("storage") => storage::make(state, &self.path[4], &self.metadata, data, self.must_be_free, trouble),
-            _ => drive::make(state, &self.metadata, data, trouble),
-        };
-        let resource = match made {
+        let resource = match make(state, &self.path, &self.metadata, data, self.must_be_free, trouble) {
             Ok(resource) => resource,
-            Err(refused) => return *refused,
+            Err(refused) => return refused,
         };
         let fields = self.fields.as_deref().unwrap_or_default();
         let kept = fields.split(',').filter_map(|field| Some((field.to_owned(), resource.get(field)?.clone())));
         let resource = Value::Object(kept.collect());
         self.finished = Some(resource.clone());
-        Reply::json(200, &resource)
+        document(200, &resource)
     }
 }
 

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 
-use super::wire::{Asked, Data, Reply, failure, partial};
-use super::{State, Step, Trouble};
+use super::super::trouble::{Answer, Trouble, document, text, with};
+use super::State;
+use super::wire::{Asked, Data, failure, media, partial, saying};
 
 /// All buckets.
 #[derive(Debug, Default)]
@@ -40,18 +41,21 @@ impl Storage {
 
 impl Object {
     fn resource(&self, bucket: &str, name: &str, trouble: Option<&Trouble>) -> Value {
-        let wrong = trouble == Some(&Trouble::WrongHash);
-        let md5 = if wrong { Md5::digest(b"wrong") } else { self.data.sum().md5() };
         json!({
             "kind": "storage#object", "bucket": bucket, "name": name, "generation": self.generation.to_string(),
             "metageneration": "1", "contentType": self.content_type, "size": self.data.len().to_string(),
-            "md5Hash": STANDARD.encode(md5), "metadata": self.metadata,
+            "md5Hash": STANDARD.encode(self.md5(trouble)), "metadata": self.metadata,
         })
+    }
+
+    /// What its MD5 is said to be.
+    fn md5(&self, trouble: Option<&Trouble>) -> md5::digest::Output<Md5> {
+        if trouble == Some(&Trouble::Mistakes) { Md5::digest(b"wrong") } else { self.data.sum().md5() }
     }
 }
 
 /// What is wrong with an upload that is to begin.
-pub fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Option<Reply> {
+pub fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Option<Answer> {
     let ["upload", "storage", "v1", "b", bucket, "o"] = asked.path.iter().map(String::as_str).collect::<Vec<_>>()[..]
     else {
         return Some(failure(404, "notFound"));
@@ -71,25 +75,6 @@ pub fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> O
     (must_be_free && objects.contains_key(name)).then(|| failure(412, "conditionNotMet"))
 }
 
-pub fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Reply {
-    if asked.query("uploadType") != Some("multipart") {
-        return failure(400, "invalidParameter");
-    }
-    let Some((metadata, media_type, data)) = asked.related() else { return failure(400, "parseError") };
-    if metadata.get("contentType").and_then(Value::as_str).is_some_and(|given| given != media_type) {
-        return failure(400, "invalid");
-    }
-    if let Some(refused) = refuses(state, asked, &metadata) {
-        return refused;
-    }
-    let data = Data::from(&data[..]);
-    let must_be_free = asked.query("ifGenerationMatch") == Some("0");
-    match make(state, &asked.path[4], &metadata, data, must_be_free, trouble) {
-        Ok(resource) => partial(asked, resource),
-        Err(refused) => *refused,
-    }
-}
-
 /// Makes an object and gives its resource.
 pub fn make(
     state: &mut State,
@@ -98,20 +83,20 @@ pub fn make(
     data: Data,
     must_be_free: bool,
     trouble: Option<&Trouble>,
-) -> Result<Value, Box<Reply>> {
+) -> Result<Value, Answer> {
     let md5 = STANDARD.encode(data.sum().md5());
     if metadata.get("md5Hash").and_then(Value::as_str).is_some_and(|given| given != md5) {
-        return Err(Box::new(failure(400, "invalid")));
+        return Err(failure(400, "invalid"));
     }
     let generation = state.next();
-    let text = |member: &str| metadata.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let name = text("name");
-    let objects = state.storage.0.get_mut(bucket).ok_or_else(|| Box::new(failure(404, "notFound")))?;
+    let member = |member: &str| metadata.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let name = member("name");
+    let objects = state.storage.0.get_mut(bucket).ok_or_else(|| failure(404, "notFound"))?;
     if must_be_free && objects.contains_key(&name) {
-        return Err(Box::new(failure(412, "conditionNotMet")));
+        return Err(failure(412, "conditionNotMet"));
     }
     let custom = metadata.get("metadata").cloned().unwrap_or_else(|| json!({}));
-    let object = Object { generation, content_type: text("contentType"), metadata: custom, data };
+    let object = Object { generation, content_type: member("contentType"), metadata: custom, data };
     let resource = object.resource(bucket, &name, trouble);
     objects.insert(name, object);
     Ok(resource)
@@ -119,48 +104,43 @@ pub fn make(
 
 pub fn act(
     state: &mut State,
-    step: Step,
+    route: &str,
     asked: &Asked,
     (bucket, name): (&str, &str),
     trouble: Option<&Trouble>,
-) -> Reply {
+) -> Answer {
     if !asked.only(&["alt", "fields", "ifGenerationMatch"]) {
         return failure(400, "invalidParameter");
     }
     // Downloads are refused with a sentence and no envelope.
-    let media = step == Step::Media;
+    let is_download = route == "download";
     let Some(objects) = state.storage.0.get_mut(bucket) else {
-        return if media { Reply::text(404, "The specified bucket does not exist.") } else { no_bucket() };
+        return if is_download { text(404, "The specified bucket does not exist.") } else { no_bucket() };
     };
     let Some(object) = objects.get(name) else {
-        return if media { Reply::text(404, "No such object: canary-message") } else { failure(404, "notFound") };
+        return if is_download { text(404, "No such object: canary-message") } else { failure(404, "notFound") };
     };
     if asked.query("ifGenerationMatch").is_some_and(|wanted| wanted != object.generation.to_string()) {
         let sentence = "At least one of the pre-conditions you specified did not hold.";
-        return if media { Reply::text(412, sentence) } else { failure(412, "conditionNotMet") };
+        return if is_download { text(412, sentence) } else { failure(412, "conditionNotMet") };
     }
-    match step {
-        Step::Look => partial(asked, object.resource(bucket, name, trouble)),
-        Step::Media => Reply::media(asked, &object.content_type, &object.data, trouble)
-            .header("x-goog-generation", object.generation.to_string())
-            .header("x-goog-hash", "crc32c=AAAAAA==".to_owned())
-            .header("x-goog-hash", format!("md5={}", STANDARD.encode(md5_of(object, trouble)))),
+    match route {
+        "look" => partial(asked, object.resource(bucket, name, trouble)),
+        "download" => {
+            let answer = media(asked, &object.content_type, &object.data);
+            let answer = with(answer, "x-goog-generation", &object.generation.to_string());
+            let answer = with(answer, "x-goog-hash", "crc32c=AAAAAA==");
+            with(answer, "x-goog-hash", &format!("md5={}", STANDARD.encode(object.md5(trouble))))
+        }
         _ => {
             objects.remove(name);
-            Reply::new(204)
+            text(204, "")
         }
     }
 }
 
-fn no_bucket() -> Reply {
-    let message = "The specified bucket does not exist.";
-    let detail = json!({ "message": message, "domain": "global", "reason": "notFound" });
-    Reply::json(404, &json!({ "error": { "code": 404, "message": message, "errors": [detail] } }))
-}
-
-/// What the object's MD5 is said to be.
-fn md5_of(object: &Object, trouble: Option<&Trouble>) -> Vec<u8> {
-    if matches!(trouble, Some(Trouble::WrongHash)) { vec![0; 16] } else { object.data.sum().md5().to_vec() }
+fn no_bucket() -> Answer {
+    document(404, &saying(404, "notFound", "The specified bucket does not exist."))
 }
 
 /// "Object naming requirements"

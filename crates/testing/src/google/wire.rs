@@ -2,22 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::pin::Pin;
 
 use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt as _};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use hyper::{HeaderMap, Method, Request, Response};
+use hyper::header::{CONTENT_LENGTH, HOST};
+use hyper::{HeaderMap, Method, Request};
 use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
-use super::super::spool::{Reader, Spool, Sum};
-use super::Trouble;
+use super::super::spool::{Spool, Sum};
+use super::super::trouble::{Answer, document, download, with};
 
 /// The bytes of an object, and both checksums that Google tells.
 pub type Data = Spool<Sums>;
@@ -42,8 +39,6 @@ impl Sum for Sums {
     }
 }
 
-pub type Answer = Response<BoxBody<Bytes, std::io::Error>>;
-
 /// A request.
 #[derive(Debug)]
 pub struct Asked {
@@ -62,7 +57,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    pub async fn read(request: Request<Incoming>, address: SocketAddr) -> Result<Self, hyper::Error> {
+    /// `host` is the one that the server is known by.
+    pub async fn read(request: Request<Incoming>, host: SocketAddr) -> Result<Self, hyper::Error> {
         let (head, body) = request.into_parts();
         let (data, chunk) = match head.method {
             Method::PUT => (Bytes::new(), spooled(body).await?),
@@ -75,7 +71,7 @@ impl Asked {
         let query: BTreeMap<String, String> = pairs.iter().cloned().collect();
         let has_length =
             matches!(head.method, Method::GET | Method::DELETE) || head.headers.contains_key(CONTENT_LENGTH);
-        let right_host = head.headers.get(HOST).is_some_and(|host| host.as_bytes() == address.to_string().as_bytes());
+        let right_host = head.headers.get(HOST).is_some_and(|named| named.as_bytes() == host.to_string().as_bytes());
         let is_sound = has_length && right_host && query.len() == pairs.len() && path.is_ok();
         let path = path.unwrap_or_default();
         Ok(Self {
@@ -86,7 +82,7 @@ impl Asked {
             data,
             chunk,
             is_sound,
-            origin: format!("http://{address}"),
+            origin: format!("http://{host}"),
         })
     }
 
@@ -96,6 +92,11 @@ impl Asked {
 
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Whether it is for Cloud Storage; else it is for the Drive.
+    pub fn is_of_storage(&self) -> bool {
+        self.path.get(1).is_some_and(|part| part == "storage")
     }
 
     /// Whether there is no other parameter than these.
@@ -140,119 +141,35 @@ fn part(text: &[u8]) -> Option<(String, &[u8])> {
     Some((head.strip_prefix("Content-Type: ")?.to_owned(), &text[end + 4..]))
 }
 
-/// An answer.
-#[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    headers: Vec<(&'static str, String)>,
-    data: Bytes,
-    /// An object's bytes, in place of the others.
-    media: Option<Reader>,
-    /// The connection breaks after this many bytes.
-    short: Option<usize>,
-}
-
-impl Reply {
-    pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), data: Bytes::new(), media: None, short: None }
-    }
-
-    pub fn json(status: u16, document: &Value) -> Self {
-        let mut reply = Self::new(status).header("content-type", "application/json; charset=UTF-8");
-        reply.data = document.to_string().into();
-        reply
-    }
-
-    pub fn text(status: u16, text: &'static str) -> Self {
-        let mut reply = Self::new(status);
-        reply.data = Bytes::from_static(text.as_bytes());
-        reply
-    }
-
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    pub fn retry_after(self, seconds: Option<u64>) -> Self {
-        match seconds {
-            Some(seconds) => self.header("retry-after", seconds.to_string()),
-            None => self,
-        }
-    }
-
-    /// An object's bytes, or the range of them that is asked for.
-    pub fn media(asked: &Asked, media_type: &str, data: &Data, trouble: Option<&Trouble>) -> Self {
-        let mut reply = match asked.header("range") {
-            "" => {
-                let mut reply = Self::new(200);
-                reply.media = Some(data.read());
-                reply
-            }
-            range => {
-                let bounds = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
-                let bounds =
-                    bounds.and_then(|(first, last)| Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?)));
-                let Some((first, last)) = bounds.filter(|(first, last)| first <= last && *first < data.len()) else {
-                    return failure(416, "requestedRangeNotSatisfiable")
-                        .header("content-range", format!("bytes */{}", data.len()));
-                };
-                let last: usize = last.min(data.len() - 1);
-                let mut reply = Self::new(206).header("content-range", format!("bytes {first}-{last}/{}", data.len()));
-                reply.media = Some(data.part(first, last + 1));
-                reply
-            }
-        };
-        if let Some(Trouble::Short(length)) = trouble {
-            reply.short = Some(*length);
-        }
-        reply.header("content-type", media_type)
-    }
-}
-
-impl Reply {
-    pub fn answer(self) -> Answer {
-        let reply = self;
-        let mut response = Response::builder().status(reply.status);
-        for (name, value) in reply.headers {
-            response = response.header(name, value);
-        }
-        let body = match (reply.media, reply.short) {
-            (None, _) => Full::new(reply.data).map_err(|never| match never {}).boxed(),
-            (Some(media), None) => media.map_err(|never| match never {}).boxed(),
-            (Some(media), Some(length)) => {
-                response = response.header(CONTENT_LENGTH, media.left());
-                let first = BodyStream::new(media.short(length).map_err(|never| match never {}));
-                // While a body waits, hyper sends what it has: the break comes after the bytes.
-                let then = stream::once(async {
-                    tokio::task::yield_now().await;
-                    Err(std::io::Error::other("broken"))
-                });
-                let frames: Pin<Box<dyn Stream<Item = _> + Send + Sync>> = Box::pin(first.chain(then));
-                BodyExt::boxed(StreamBody::new(frames))
-            }
-        };
-        let mut response = response.body(body).expect("an answer");
-        response.headers_mut().entry(CONTENT_TYPE).or_insert("text/html".parse().expect("a media type"));
-        response
-    }
-}
-
 /// Google's error envelope. The message holds what must never be shown.
-pub fn failure(status: u16, reason: &str) -> Reply {
+pub fn envelope(status: u16, reason: &str) -> Value {
+    saying(status, reason, &format!("canary-message {reason}"))
+}
+
+/// The same with this message.
+pub fn saying(status: u16, reason: &str, message: &str) -> Value {
     let domain = if reason.ends_with("LimitExceeded") || reason.ends_with("RateLimitExceeded") {
         "usageLimits"
     } else {
         "global"
     };
-    let message = format!("canary-message {reason}");
     let error = json!({ "domain": domain, "reason": reason, "message": message });
-    Reply::json(status, &json!({ "error": { "errors": [error], "code": status, "message": message } }))
+    json!({ "error": { "errors": [error], "code": status, "message": message } })
+}
+
+pub fn failure(status: u16, reason: &str) -> Answer {
+    document(status, &envelope(status, reason))
+}
+
+/// An object's bytes, or the range of them that is asked for.
+pub fn media(asked: &Asked, media_type: &str, data: &Data) -> Answer {
+    let range = Some(asked.header("range")).filter(|range| !range.is_empty());
+    with(download(data, range), "content-type", media_type)
 }
 
 /// The members of a resource that `fields` names ("Partial responses"); all of them without it.
-pub fn partial(asked: &Asked, resource: Value) -> Reply {
-    let Some(fields) = asked.query("fields") else { return Reply::json(200, &resource) };
+pub fn partial(asked: &Asked, resource: Value) -> Answer {
+    let Some(fields) = asked.query("fields") else { return document(200, &resource) };
     let mut kept = Map::new();
     for field in fields.split(',') {
         match resource.get(field) {
@@ -263,5 +180,5 @@ pub fn partial(asked: &Asked, resource: Value) -> Reply {
             None => return failure(400, "invalidParameter"),
         }
     }
-    Reply::json(200, &Value::Object(kept))
+    document(200, &Value::Object(kept))
 }

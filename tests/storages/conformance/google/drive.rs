@@ -3,69 +3,64 @@
 use crate::conformance::prelude::*;
 use futures_util::future::join_all;
 
-use super::super::targets::try_open;
-use super::drive;
-use stowage_testing::google::{Step, Trouble};
+use super::{Drive, assert_refused, refusal};
+use crate::conformance::vendors::start;
 use stowage_testing::tokens::GRANT;
+use stowage_testing::trouble::Double as _;
 
 #[test]
 fn wrong_settings_name_the_storage_and_the_key() {
-    let cases = [
-        (json!({}), "oauth_doc_id"),
-        (json!({"oauth_doc_id": 7}), "oauth_doc_id"),
-        (json!({"oauth_doc_id": "d", "folder_id": ["canary"]}), "folder_id"),
-        (json!({"oauth_doc_id": "d", "folder_id": "a'b"}), "folder_id"),
-    ];
-    let mut around = Around::default();
-    around.endpoints.set("google_api", "https://www.googleapis.com");
-    for (settings, key) in cases {
-        let opened = try_open("google_drive", settings.clone(), &around, &Tasks::default(), &Budget::new(1));
-        let text = opened.expect_err("wrong").to_string();
-        assert!(text.contains("storage1") && text.contains(&format!("setting {key} ")), "{settings}: {text}");
-        assert!(!text.contains("canary"), "{text}");
-    }
+    assert_refused(
+        "google_drive",
+        [
+            (json!({}), "oauth_doc_id"),
+            (json!({"oauth_doc_id": 7}), "oauth_doc_id"),
+            (json!({"oauth_doc_id": "d", "folder_id": ["canary"]}), "folder_id"),
+            (json!({"oauth_doc_id": "d", "folder_id": "a'b"}), "folder_id"),
+        ],
+    );
 }
 
 #[tokio::test]
 async fn an_attachment_stored_again_is_a_new_file_and_the_old_one_goes_by_its_id() {
-    let google = drive().await;
-    let first = google.target.put(&object("calls/x.mp3"), Body::full("first")).await.expect("stored");
+    let (_scene, target) = start::<Drive>().await;
+    let first = target.put(&object("calls/x.mp3"), Body::full("first")).await.expect("stored");
     let mut again = object("calls/x.mp3");
     again.taken = true;
-    let second = google.target.put(&again, Body::full("second")).await.expect("stored");
-    assert_eq!(google.target.world.objects(), ["calls/x.mp3", "calls/x.mp3"]);
+    let second = target.put(&again, Body::full("second")).await.expect("stored");
+    assert_eq!(target.world.objects(), ["calls/x.mp3", "calls/x.mp3"]);
     let ids: Vec<_> = second.location.keys().collect();
     assert_eq!(ids, ["id"]);
-    google.target.backend.delete(&first.location).await.expect("removed");
-    assert_eq!(google.target.world.objects(), ["calls/x.mp3"]);
-    assert_eq!(google.target.read(&second.location, 6).await, b"second");
+    target.backend.delete(&first.location).await.expect("removed");
+    assert_eq!(target.world.objects(), ["calls/x.mp3"]);
+    assert_eq!(target.read(&second.location, 6).await, b"second");
 }
 
 #[tokio::test]
 async fn twenty_uploads_make_one_folder() {
-    let google = drive().await;
+    let (scene, target) = start::<Drive>().await;
     // A driver of its own for each half, as two plans with the same grant have.
-    let other = google.again(json!({"oauth_doc_id": GRANT, "name": "another plan"}));
+    let other = scene.again(json!({"oauth_doc_id": GRANT, "name": "another plan"}));
     let puts = (0..20).map(|number| {
-        let target = if number % 2 == 0 { &google.target } else { &other.target };
+        let target = if number % 2 == 0 { &target } else { &other };
         async move { target.put(&object(&format!("new/deep/{number}")), Body::full("x")).await }
     });
     for stored in join_all(puts).await {
         stored.expect("stored");
     }
-    assert_eq!(google.server.folders(), ["new", "new/deep"]);
-    assert_eq!(google.target.world.objects().len(), 20);
-    assert_eq!((google.server.count(Step::List), google.server.count(Step::Folder)), (2, 2));
+    assert_eq!(scene.vendor.0.folders(), ["new", "new/deep"]);
+    assert_eq!(target.world.objects().len(), 20);
+    assert_eq!((scene.count("list"), scene.count("folder")), (2, 2));
 }
 
 /// Whoever is dropped while a folder is being made leaves it to the others, who do not make a second one.
 #[tokio::test]
 async fn a_folder_whose_upload_is_dropped_is_still_one() {
-    let google = drive().await;
+    let (scene, target) = start::<Drive>().await;
     for polls in 1..30 {
         let object = object(&format!("folder{polls}/x"));
         let mut left = polls;
-        let mut put = Box::pin(google.target.put(&object, Body::full("x")));
+        let mut put = Box::pin(target.put(&object, Body::full("x")));
         let ended = std::future::poll_fn(|cx| {
             let polled = put.as_mut().poll(cx);
             left -= 1;
@@ -73,10 +68,10 @@ async fn a_folder_whose_upload_is_dropped_is_still_one() {
         });
         let ended = ended.await;
         drop(put);
-        google.target.put(&object, Body::full("x")).await.expect("stored");
-        google.target.idle().await;
+        target.put(&object, Body::full("x")).await.expect("stored");
+        target.idle().await;
         let made: Vec<_> =
-            google.server.folders().into_iter().filter(|name| *name == format!("folder{polls}")).collect();
+            scene.vendor.0.folders().into_iter().filter(|name| *name == format!("folder{polls}")).collect();
         assert_eq!(made.len(), 1, "dropped at poll {polls}");
         if ended {
             break;
@@ -86,110 +81,154 @@ async fn a_folder_whose_upload_is_dropped_is_still_one() {
 
 #[tokio::test]
 async fn folders_are_found_by_their_exact_name() {
-    let google = drive().await;
+    let (scene, target) = start::<Drive>().await;
     // Older ones come first, and the double takes upper and lower case for the same.
     for name in ["CALLS", "calls", "calls"] {
-        google.server.make_folder(name);
+        scene.vendor.0.make_folder(name);
     }
-    google.target.put(&object("calls/x"), Body::full("x")).await.expect("stored");
-    assert_eq!(google.server.count(Step::Folder), 0);
-    assert_eq!(google.target.world.objects(), ["calls/x"]);
+    target.put(&object("calls/x"), Body::full("x")).await.expect("stored");
+    assert_eq!(scene.count("folder"), 0);
+    assert_eq!(target.world.objects(), ["calls/x"]);
 }
 
 #[tokio::test]
 async fn quotes_and_backslashes_in_names_are_names() {
-    let google = drive().await;
+    let (scene, _target) = start::<Drive>().await;
     for folder in ["it's", r"back\slash", r"both\'", "' or name contains '", "x' and trashed = true"] {
         for _ in 0..2 {
-            let fresh = google.again(json!({"oauth_doc_id": GRANT}));
+            let fresh = scene.again(json!({"oauth_doc_id": GRANT}));
             let name = format!("{folder}/it's.mp3");
-            let stored = fresh.target.put(&object(&name), Body::full("x")).await.expect("stored");
-            assert_eq!(fresh.target.world.objects(), [name]);
-            fresh.target.backend.delete(&stored.location).await.expect("removed");
+            let stored = fresh.put(&object(&name), Body::full("x")).await.expect("stored");
+            assert_eq!(fresh.world.objects(), [name]);
+            fresh.backend.delete(&stored.location).await.expect("removed");
         }
-        assert_eq!(google.server.folders().iter().filter(|name| *name == folder).count(), 1, "{folder}");
+        assert_eq!(scene.vendor.0.folders().iter().filter(|name| *name == folder).count(), 1, "{folder}");
     }
-    assert!(google.server.asked().iter().all(|(_, status)| *status < 300), "{:?}", google.server.asked());
+    assert!(
+        scene.vendor.troubles().asked().iter().all(|(_, status)| *status < 300),
+        "{:?}",
+        scene.vendor.troubles().asked()
+    );
 }
 
 #[tokio::test]
 async fn a_folder_that_is_gone_is_looked_for_anew() {
     for for_good in [true, false] {
-        let google = drive().await;
+        let (scene, target) = start::<Drive>().await;
         for length in [1, CHUNK_BYTES + 1] {
-            google.target.put(&object("a/b/before"), Body::full(bytes(length))).await.expect("stored");
-            google.server.discard("a", for_good);
-            let outcome = google.target.put(&object("a/b/x"), Body::full(bytes(length))).await;
+            target.put(&object("a/b/before"), Body::full(bytes(length))).await.expect("stored");
+            scene.vendor.0.discard("a", for_good);
+            let outcome = target.put(&object("a/b/x"), Body::full(bytes(length))).await;
             // What has flowed cannot flow again: then the next one finds the new folder.
             let stored = match outcome {
                 Err(error) if !for_good && length > CHUNK_BYTES => {
                     assert_eq!(error.kind(), Kind::Passing, "{error}");
-                    google.target.put(&object("a/b/x"), Body::full(bytes(length))).await.expect("stored")
+                    target.put(&object("a/b/x"), Body::full(bytes(length))).await.expect("stored")
                 }
                 outcome => outcome.expect("stored"),
             };
-            google.target.assert_clean("anew").await;
-            assert_eq!(google.target.world.objects(), ["a/b/x"], "{for_good} {length}");
-            google.target.backend.delete(&stored.location).await.expect("removed");
+            target.assert_clean("anew").await;
+            assert_eq!(target.world.objects(), ["a/b/x"], "{for_good} {length}");
+            target.backend.delete(&stored.location).await.expect("removed");
         }
     }
 }
 
 #[tokio::test]
 async fn with_a_folder_id_everything_goes_there_under_its_last_name() {
-    let google = drive().await;
-    let id = google.server.make_folder("given");
-    let given = google.again(json!({"oauth_doc_id": GRANT, "folder_id": id}));
+    let (scene, target) = start::<Drive>().await;
+    let id = scene.vendor.0.make_folder("given");
+    let given = scene.again(json!({"oauth_doc_id": GRANT, "folder_id": id}));
     for length in [1, CHUNK_BYTES + 1] {
-        let stored = given.target.put(&object("some/where/x.mp3"), Body::full(bytes(length))).await.expect("stored");
-        assert_eq!(google.target.world.objects(), ["given/x.mp3"]);
-        assert!(given.target.read(&stored.location, length).await == bytes(length));
-        given.target.backend.delete(&stored.location).await.expect("removed");
+        let stored = given.put(&object("some/where/x.mp3"), Body::full(bytes(length))).await.expect("stored");
+        assert_eq!(target.world.objects(), ["given/x.mp3"]);
+        assert!(given.read(&stored.location, length).await == bytes(length));
+        given.backend.delete(&stored.location).await.expect("removed");
     }
-    assert_eq!(google.server.count(Step::List), 0);
-    let none = google.again(json!({"oauth_doc_id": GRANT, "folder_id": "none"}));
+    assert_eq!(scene.count("list"), 0);
+    let none = scene.again(json!({"oauth_doc_id": GRANT, "folder_id": "none"}));
     for length in [1, CHUNK_BYTES + 1] {
-        assert_eq!(kind(none.target.put(&object("x"), Body::full(bytes(length))).await), Some(Kind::Refused));
+        assert_eq!(kind(none.put(&object("x"), Body::full(bytes(length))).await), Some(Kind::Refused));
     }
 }
 
 #[tokio::test]
 async fn more_than_five_megabytes_are_a_session() {
-    let google = drive().await;
+    let (scene, target) = start::<Drive>().await;
     for (length, creates) in [(5_000_000, 1), (5_000_001, 1), (CHUNK_BYTES, 1)] {
-        let stored = google.target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
-        assert!(google.target.read(&stored.location, length).await == bytes(length));
-        assert_eq!(google.server.count(Step::Create), creates);
+        let stored = target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
+        assert!(target.read(&stored.location, length).await == bytes(length));
+        assert_eq!(scene.count("create"), creates);
     }
-    assert_eq!(google.server.count(Step::Begin), 2);
+    assert_eq!(scene.count("begin"), 2);
 }
 
 #[tokio::test]
 async fn ids_are_fetched_in_advance_and_used_once() {
-    let google = drive().await;
+    let (scene, target) = start::<Drive>().await;
     let mut seen = std::collections::HashSet::new();
     for number in 0..60 {
-        let stored = google.target.put(&object(&number.to_string()), Body::full("x")).await.expect("stored");
+        let stored = target.put(&object(&number.to_string()), Body::full("x")).await.expect("stored");
         assert!(seen.insert(Value::Object(stored.location).to_string()));
     }
-    assert_eq!(google.server.count(Step::Ids), 2);
+    assert_eq!(scene.count("ids"), 2);
 }
 
 /// Somebody else has the id, which cannot be: their file stays.
 #[tokio::test]
 async fn a_conflict_out_of_nothing_is_a_refusal() {
-    let google = drive().await;
-    google.server.plan(Step::Create, Trouble::Refuse(409, "fileIdInUse", None));
-    assert_eq!(kind(google.target.put(&object("x"), Body::full("x")).await), Some(Kind::Refused));
-    google.target.idle().await;
-    assert_eq!(google.server.count(Step::Delete), 0);
+    let (scene, target) = start::<Drive>().await;
+    scene.plan("create", 1, refusal(409, "fileIdInUse"));
+    assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Refused));
+    target.idle().await;
+    assert_eq!(scene.count("delete"), 0);
 }
 
 #[tokio::test]
 async fn a_media_type_of_google_does_not_convert() {
-    let google = drive().await;
+    let (_scene, target) = start::<Drive>().await;
     let mut object = object("x");
     object.content_type = "application/vnd.google-apps.document".to_owned();
-    let stored = google.target.put(&object, Body::full("x")).await.expect("stored");
-    assert_eq!(google.target.read(&stored.location, 1).await, b"x");
+    let stored = target.put(&object, Body::full("x")).await.expect("stored");
+    assert_eq!(target.read(&stored.location, 1).await, b"x");
+}
+
+#[tokio::test]
+async fn a_lost_folder_is_made_once() {
+    for trouble in [Trouble::LosesAnswer, Trouble::Breaks] {
+        let (scene, target) = start::<Drive>().await;
+        ["ids", "list", "folder"].iter().for_each(|route| scene.plan(route, 1, trouble.clone()));
+        target.put(&object("a/b/x"), Body::full("x")).await.expect("stored");
+        assert_eq!(scene.vendor.0.folders(), ["a", "a/b"]);
+        assert_eq!(target.world.objects(), ["a/b/x"]);
+    }
+}
+
+/// A list that fails, is none, is not complete or goes on says nothing about a folder: no second one is made.
+#[tokio::test]
+async fn a_folder_that_cannot_be_looked_for_is_not_made() {
+    together(
+        [
+            (Trouble::Says(503, ""), Kind::Passing),
+            (refusal(403, "forbidden"), Kind::Refused),
+            (Trouble::Says(404, super::HTML), Kind::Refused),
+            (Trouble::Says(200, "{}"), Kind::Refused),
+            (Trouble::Says(200, super::HTML), Kind::Refused),
+            (Trouble::Says(200, r#"{"files":[],"incompleteSearch":true}"#), Kind::Passing),
+        ],
+        async |(trouble, failure)| {
+            let (scene, target) = start::<Drive>().await;
+            scene.vendor.0.make_folder("calls");
+            scene.plan("list", 3, trouble.clone());
+            let outcome = target.put(&object("calls/x"), Body::full("x")).await;
+            assert_eq!(kind(outcome), Some(failure), "{trouble:?}");
+            assert_eq!((scene.vendor.0.folders(), scene.count("folder")), (vec!["calls".to_owned()], 0));
+        },
+    )
+    .await;
+    let (scene, target) = start::<Drive>().await;
+    scene.vendor.0.make_folder("calls");
+    scene.plan("list", 2, Trouble::EmptyPage);
+    target.put(&object("calls/x"), Body::full("x")).await.expect("stored");
+    assert_eq!((target.world.objects(), scene.count("folder")), (vec!["calls/x".to_owned()], 0));
 }

@@ -1,108 +1,217 @@
-//! What only the Google drivers do, against a double of Google's servers.
+//! Google's two drivers: their rows of the table, and what they do that other vendors' drivers do not.
+//!
+//! What both do is in `session` and `long`, and runs for each of them.
 
-mod answers;
-mod both;
+pub mod long;
+pub mod session;
+
 mod drive;
-mod long;
-mod lost;
 mod storage;
 
-use super::targets::{BUCKET, World};
+use std::net::SocketAddr;
+
+use stowage_storage::Endpoints;
+
 use crate::conformance::prelude::*;
-use stowage_testing::gateway::Couch;
-use stowage_testing::google::GoogleServer;
-use stowage_testing::tokens::{GRANT, REFRESH, SECRET, TokenServer};
+use crate::conformance::targets::{BUCKET, try_open};
+use crate::conformance::vendors::Vendor;
+use stowage_testing::google::{GoogleServer, envelope, saying};
+use stowage_testing::tokens::{GRANT, TokenServer};
+use stowage_testing::trouble::{Double, Troubles};
 
 /// More than two chunks.
-const LARGE: usize = 2 * CHUNK_BYTES + 70_000;
+pub const LARGE: usize = 2 * CHUNK_BYTES + 70_000;
 
-/// A driver, and what is behind it.
-pub struct Google {
-    pub target: Target,
-    pub server: Arc<GoogleServer>,
-    pub tokens: Arc<TokenServer>,
-    /// To open another driver for the same server.
-    around: Around,
-    couch: Arc<Couch>,
-    is_drive: bool,
-}
+/// Google's servers as one of the drivers uses them.
+pub struct Google<const IS_DRIVE: bool>(pub GoogleServer);
 
-struct Behind {
-    server: Arc<GoogleServer>,
-    is_drive: bool,
-    _running: (Arc<TokenServer>, Arc<Couch>),
-}
+/// A bucket.
+pub type CloudStorage = Google<false>;
 
-impl World for Behind {
-    fn objects(&self) -> Vec<String> {
-        if self.is_drive { self.server.files() } else { self.server.objects(BUCKET) }
+/// A Drive, with folders by name.
+pub type Drive = Google<true>;
+
+impl<const IS_DRIVE: bool> Double for Google<IS_DRIVE> {
+    fn troubles(&self) -> &Troubles {
+        self.0.troubles()
     }
 
-    fn leftovers(&self) -> Vec<String> {
-        self.server.pending()
+    fn paths(&self) -> Vec<String> {
+        if IS_DRIVE { self.0.files() } else { self.0.objects(BUCKET) }
+    }
+
+    fn sessions(&self) -> Vec<String> {
+        self.0.pending()
+    }
+
+    fn place(&self, path: &str, data: &[u8]) -> String {
+        if IS_DRIVE {
+            return self.0.place(path, data);
+        }
+        self.0.overwrite(BUCKET, path, data.to_vec());
+        path.to_owned()
+    }
+
+    fn revise(&self, path: &str, data: &[u8]) {
+        if IS_DRIVE {
+            self.0.change(path, data);
+        } else {
+            self.0.overwrite(BUCKET, path, data.to_vec());
+        }
+    }
+
+    fn expire_sessions(&self) {
+        self.0.expire_sessions();
     }
 }
 
-/// `google_storage` with a bucket.
-pub async fn storage() -> Google {
-    start(false, json!({ "bucket": BUCKET, "oauth_doc_id": GRANT })).await
-}
+impl<const IS_DRIVE: bool> Vendor for Google<IS_DRIVE> {
+    const DRIVER: &'static str = if IS_DRIVE { "google_drive" } else { "google_storage" };
+    const LARGE: usize = LARGE;
+    const UPLOAD: &'static [&'static str] = if IS_DRIVE { &["ids", "list", "folder", "create"] } else { &["create"] };
+    const SESSION: &'static [&'static str] =
+        if IS_DRIVE { &["ids", "list", "folder", "begin", "chunk"] } else { &["begin", "chunk"] };
+    const DELETE: &'static str = "delete";
+    const CANARIES: &'static [&'static str] = &["canary-access-", "canary-session-", "canary-message"];
+    const UNFIT: &'static [&'static str] = &[];
+    const BUSY: &'static str = "userRateLimitExceeded";
+    const BY_ID: Option<&'static str> =
+        if IS_DRIVE { Some("a file of a Drive is found by its id, and its name may be another's too") } else { None };
+    const LOST: &'static [(&'static str, usize)] = &[("create", 10), ("chunk", CHUNK_BYTES + 70_000)];
+    const DOUBTED: (&'static [(&'static str, usize)], &'static [&'static str]) = (&[("create", 10)], &["look"]);
+    const DAMAGED: &'static [(&'static str, usize)] = &[("create", 10), ("chunk", LARGE)];
 
-/// `google_drive` with folders by name.
-pub async fn drive() -> Google {
-    start(true, json!({ "oauth_doc_id": GRANT })).await
-}
-
-/// Both, one after the other.
-async fn each() -> [Google; 2] {
-    [storage().await, drive().await]
-}
-
-async fn start(is_drive: bool, settings: Value) -> Google {
-    let (tokens, couch) = (Arc::new(TokenServer::start().await), Arc::new(Couch::start().await));
-    tokens.documents(&couch).await;
-    let server = Arc::new(GoogleServer::start(tokens.tokens.clone(), BUCKET).await);
-    let mut around = Around::couch(&couch);
-    around.endpoints.set("google_api", format!("http://{}", server.address()));
-    around.endpoints.set("google_oauth", tokens.url());
-    open(Parts { is_drive, server, tokens, couch, around }, settings)
-}
-
-struct Parts {
-    is_drive: bool,
-    server: Arc<GoogleServer>,
-    tokens: Arc<TokenServer>,
-    couch: Arc<Couch>,
-    around: Around,
-}
-
-fn open(parts: Parts, settings: Value) -> Google {
-    let Parts { is_drive, server, tokens, couch, around } = parts;
-    let world = Behind { server: Arc::clone(&server), is_drive, _running: (Arc::clone(&tokens), Arc::clone(&couch)) };
-    let handler = if is_drive { "google_drive" } else { "google_storage" };
-    let mut target = Target::open(handler, settings, &around, BUDGET, Box::new(world));
-    let secrets = [SECRET, REFRESH, "canary-access-", "canary-session-", "canary-message"];
-    target.secrets = secrets.map(str::to_owned).to_vec();
-    target.by_id = is_drive.then_some("a file of a Drive is found by its id, and its name may be another's too");
-    Google { target, server, tokens, around, couch, is_drive }
-}
-
-impl Google {
-    /// The same driver with another budget of memory.
-    pub fn again_with(&self, budget: u64) -> Self {
-        let settings = match self.is_drive {
-            true => json!({ "oauth_doc_id": GRANT }),
-            false => json!({ "bucket": BUCKET, "oauth_doc_id": GRANT }),
-        };
-        let mut again = self.again(settings);
-        again.target = again.target.with_budget(budget);
-        again
+    async fn start(provider: &TokenServer) -> Self {
+        Self(GoogleServer::start(provider.tokens.clone(), BUCKET).await)
     }
 
-    /// Another driver for the same server.
-    pub fn again(&self, settings: Value) -> Self {
-        let (server, tokens) = (Arc::clone(&self.server), Arc::clone(&self.tokens));
-        let (couch, around) = (Arc::clone(&self.couch), self.around.clone());
-        open(Parts { is_drive: self.is_drive, server, tokens, couch, around }, settings)
+    fn edge(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    fn endpoints(&self, edge: SocketAddr, endpoints: &mut Endpoints) {
+        self.0.give(edge);
+        endpoints.set("google_api", format!("http://{edge}"));
+    }
+
+    fn settings() -> Value {
+        if IS_DRIVE { json!({"oauth_doc_id": GRANT}) } else { json!({"oauth_doc_id": GRANT, "bucket": BUCKET}) }
+    }
+
+    fn busy() -> Trouble {
+        refusal(403, "userRateLimitExceeded")
+    }
+
+    fn too_many(pause: u32) -> Trouble {
+        Trouble::Refuses(429, envelope(429, "rateLimitExceeded"), Some(pause))
+    }
+
+    fn unavailable() -> Vec<Trouble> {
+        vec![refusal(403, "rateLimitExceeded"), refusal(503, "backendError")]
+    }
+
+    fn nothing() -> Trouble {
+        refusal(404, "notFound")
+    }
+
+    fn damage() -> (Trouble, Kind) {
+        (Trouble::Mistakes, Kind::Passing)
+    }
+
+    fn refusals() -> Vec<(Trouble, &'static [&'static str], &'static str)> {
+        let reasons = [
+            ("dailyLimitExceeded", ": dailyLimitExceeded (status 403)"),
+            ("storageQuotaExceeded", ": storageQuotaExceeded (status 403)"),
+            ("forbidden", ": forbidden (status 403)"),
+        ];
+        reasons.map(|(reason, words)| (refusal(403, reason), &["create", "begin", "chunk"][..], words)).into()
+    }
+
+    fn gone() -> Vec<([Trouble; 2], Option<Kind>)> {
+        let (refused, passing) = (Some(Kind::Refused), Some(Kind::Passing));
+        let answers = [
+            (404, envelope(404, "notFound"), None),
+            (404, json!({"error": {"code": 404, "message": "m", "status": "NOT_FOUND"}}), None),
+            (404, no_bucket(), refused),
+            (400, envelope(400, "invalid"), refused),
+            (401, envelope(401, "authError"), refused),
+            (403, envelope(403, "forbidden"), refused),
+            (403, envelope(403, "retentionPolicyNotMet"), refused),
+            (403, envelope(403, "objectUnderActiveHold"), refused),
+            (403, envelope(403, "accountDisabled"), refused),
+            (403, envelope(403, "dailyLimitExceeded"), refused),
+            (403, envelope(403, "storageQuotaExceeded"), refused),
+            (403, envelope(403, "appNotAuthorizedToFile"), refused),
+            (403, envelope(403, "cannotDownloadAbusiveFile"), refused),
+            (403, envelope(403, "userRateLimitExceeded"), passing),
+            (409, envelope(409, "conflict"), refused),
+            (412, envelope(412, "orgPolicyConstraintFailed"), refused),
+        ];
+        let texts = [
+            (404, "", None),
+            (404, HTML, refused),
+            (405, "", refused),
+            (410, HTML, refused),
+            (429, "", passing),
+            (599, HTML, passing),
+        ];
+        let answers = answers.map(|(status, answer, kind)| (Trouble::Refuses(status, answer, None), kind));
+        let texts = texts.map(|(status, text, kind)| (Trouble::Says(status, text), kind));
+        answers.into_iter().chain(texts).map(|(trouble, kind)| ([trouble.clone(), trouble], kind)).collect()
+    }
+
+    /// The name is not looked at: a bucket refuses one that is taken, and a Drive has no such thing.
+    fn looks() -> Vec<(Trouble, Result<bool, Kind>)> {
+        Vec::new()
+    }
+
+    fn conflicts() -> Vec<(&'static [&'static str], Trouble, Option<Kind>)> {
+        if IS_DRIVE {
+            return Vec::new();
+        }
+        let refused = Some(Kind::Refused);
+        let answers = [
+            (refusal(412, "conditionNotMet"), None),
+            (Trouble::Says(412, ""), None),
+            (refusal(409, "conflict"), None),
+            (refusal(403, "retentionPolicyNotMet"), None),
+            (refusal(403, "objectUnderActiveHold"), None),
+            (refusal(412, "orgPolicyConstraintFailed"), refused),
+            (refusal(403, "forbidden"), refused),
+            (Trouble::Refuses(404, no_bucket(), None), refused),
+            (Trouble::Says(404, HTML), refused),
+            (Trouble::Says(413, ""), refused),
+        ];
+        answers.map(|(trouble, failure)| (&["create", "begin"][..], trouble, failure)).into()
+    }
+
+    /// No generation, and of a Drive an id and nothing else.
+    fn kazoo(location: &mut Location) {
+        location.retain(|member, _| matches!(member.as_str(), "name" | "id"));
+    }
+}
+
+const HTML: &str = "<!DOCTYPE html><html><title>Error 404 (Not Found)!!1</title></html>";
+
+fn no_bucket() -> Value {
+    saying(404, "notFound", "The specified bucket does not exist.")
+}
+
+/// An answer with Google's envelope.
+pub fn refusal(status: u16, reason: &str) -> Trouble {
+    Trouble::Refuses(status, envelope(status, reason), None)
+}
+
+/// Settings that are wrong, and the key that is named.
+fn assert_refused<const N: usize>(driver: &str, cases: [(Value, &str); N]) {
+    let mut around = Around::default();
+    around.endpoints.set("google_api", "https://www.googleapis.com");
+    for (settings, key) in cases {
+        let opened = try_open(driver, settings.clone(), &around, &Tasks::default(), &Budget::new(1));
+        let error = opened.expect_err("wrong");
+        let text = error.to_string();
+        assert_eq!(error.kind(), Kind::Settings);
+        assert!(text.contains("storage1") && text.contains(&format!("setting {key} ")), "{settings}: {text}");
+        assert!(!text.contains("canary"), "{text}");
     }
 }

@@ -1,6 +1,6 @@
 //! What answers mean: which of them say that an object is gone, that a name is taken.
 
-use super::{Vendor, length, path, start, stored};
+use super::{Vendor, length, name, start, stored};
 use crate::conformance::prelude::*;
 
 pub async fn only_what_is_said_to_be_gone_is_missing_or_removed<V: Vendor>() {
@@ -22,8 +22,8 @@ pub async fn a_name_that_cannot_be_looked_up_is_left_alone<V: Vendor>() {
         let (scene, target) = start::<V>().await;
         scene.plan(V::SESSION[0], 3, trouble.clone());
         let stored = target.put(&object("x"), Body::full(bytes(V::LARGE))).await;
-        let found = stored.map(|stored| stored.location["path"].clone()).map_err(|error| error.kind());
-        assert_eq!(found, outcome.map(|is_free| path("x", is_free)), "{trouble:?}");
+        let found = stored.map(|_| scene.vendor.paths()).map_err(|error| error.kind());
+        assert_eq!(found, outcome.map(|is_free| vec![name("x", is_free)]), "{trouble:?}");
         target.assert_clean("after all").await;
     })
     .await;
@@ -41,7 +41,9 @@ pub async fn a_name_that_may_be_taken_is_left_alone<V: Vendor>() {
                     target.assert_empty(route).await;
                 }
                 None => {
-                    assert_eq!(outcome.expect("stored").location["path"], path("x", false), "{route} {trouble:?}");
+                    outcome.expect("stored");
+                    assert_eq!(scene.vendor.paths(), [name("x", false)], "{route} {trouble:?}");
+                    target.assert_clean(route).await;
                 }
             }
         }

@@ -18,7 +18,7 @@ const BOTH: &[&str] = &["upload", FINISH];
 impl Vendor for Dropbox {
     const DRIVER: &'static str = "dropbox";
     const LARGE: usize = LARGE;
-    const UPLOAD: &'static str = "upload";
+    const UPLOAD: &'static [&'static str] = &["upload"];
     const SESSION: &'static [&'static str] = &["get_metadata", "upload_session/start", APPEND, FINISH];
     const DELETE: &'static str = "delete_v2";
     const CANARIES: &'static [&'static str] = &["canary-access"];
@@ -60,18 +60,18 @@ impl Vendor for Dropbox {
         Trouble::Refuses(429, error, Some(pause))
     }
 
-    fn unavailable() -> Trouble {
-        Trouble::Refuses(503, Value::Null, Some(0))
+    fn unavailable() -> Vec<Trouble> {
+        vec![Trouble::Refuses(503, Value::Null, Some(0))]
     }
 
     fn nothing() -> Trouble {
         refuses(409, &["path", "not_found"])
     }
 
-    fn full() -> (Trouble, &'static [&'static str], &'static str) {
+    fn refusals() -> Vec<(Trouble, &'static [&'static str], &'static str)> {
         let full = json!({".tag": "path", "reason": {".tag": "insufficient_space"}, "upload_session_id": "canary"});
         let words = "Dropbox refused to store an object: path/insufficient_space (status 409)";
-        (Trouble::Refuses(409, error(full), None), &["upload"], words)
+        vec![(Trouble::Refuses(409, error(full), None), &["upload"], words)]
     }
 
     fn gone() -> Vec<([Trouble; 2], Option<Kind>)> {

@@ -1,6 +1,6 @@
-//! What the drivers of two vendors do alike: the rules are once, in `rules.rs`, `answers.rs` and `lost.rs`, and run for each row of a table.
+//! What the drivers of vendors do alike: the rules are once, in `rules.rs`, `answers.rs` and `lost.rs`, and run for each row of a table.
 //!
-//! A row, and what only that driver does, is in the vendor's own file and in `sessions.rs`.
+//! A row, and what only that driver does, is in the vendor's own file or folder and in `sessions.rs`.
 
 mod answers;
 mod dropbox;
@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use stowage_storage::Endpoints;
 
+use super::google;
 use super::targets::World;
 use stowage_testing::gateway::Couch;
 use stowage_testing::tokens::{GRANT, REFRESH, SECRET, TokenServer};
@@ -21,6 +22,7 @@ use stowage_testing::trouble::Double;
 
 pub use self::dropbox::Dropbox;
 pub use self::onedrive::OneDrive;
+pub use super::google::{CloudStorage, Drive};
 
 /// A row of the table: a vendor's double, and what the rules have to know of it.
 pub trait Vendor: Double + Sized + 'static {
@@ -28,9 +30,9 @@ pub trait Vendor: Double + Sized + 'static {
     const DRIVER: &'static str;
     /// The smallest body here that goes in a session.
     const LARGE: usize;
-    /// The route of an upload in one request.
-    const UPLOAD: &'static str;
-    /// The routes of an upload in a session: the look at the name first, what completes it last.
+    /// The routes of a small upload; what completes it is the last.
+    const UPLOAD: &'static [&'static str];
+    /// The routes of an upload in a session: the look at the name first, where there is one, what completes it last.
     const SESSION: &'static [&'static str];
     /// The route of a removal.
     const DELETE: &'static str;
@@ -40,6 +42,8 @@ pub trait Vendor: Double + Sized + 'static {
     const UNFIT: &'static [&'static str];
     /// The word of [`Vendor::busy`].
     const BUSY: &'static str;
+    /// Why an object's name may be another's too.
+    const BY_ID: Option<&'static str> = None;
 
     /// Routes and lengths of uploads whose answer may be lost: what was done is found out.
     const LOST: &'static [(&'static str, usize)];
@@ -53,16 +57,24 @@ pub trait Vendor: Double + Sized + 'static {
     fn edge(&self) -> SocketAddr;
     /// Where the driver finds the double, with another place for sessions and downloads.
     fn endpoints(&self, edge: SocketAddr, endpoints: &mut Endpoints);
+    /// Settings that work.
+    fn settings() -> Value {
+        json!({"oauth_doc_id": GRANT})
+    }
     /// A failure that passes.
     fn busy() -> Trouble;
     /// Too many requests, with a pause in seconds.
     fn too_many(pause: u32) -> Trouble;
-    /// Another failure that passes.
-    fn unavailable() -> Trouble;
+    /// Other failures that pass.
+    fn unavailable() -> Vec<Trouble>;
     /// Nothing is there.
     fn nothing() -> Trouble;
-    /// There is no more room: the answer, the routes that give it, and the end of the error.
-    fn full() -> (Trouble, &'static [&'static str], &'static str);
+    /// What damages bytes on their way, and how the driver calls it.
+    fn damage() -> (Trouble, Kind) {
+        (Trouble::Damages, Kind::Refused)
+    }
+    /// There is no more room, or the like: the answer, the routes that give it, and the end of the error.
+    fn refusals() -> Vec<(Trouble, &'static [&'static str], &'static str)>;
     /// Answers to reading and to removing; `None`: the object is gone.
     fn gone() -> Vec<([Trouble; 2], Option<Kind>)>;
     /// Answers to the look at the name, and what becomes of the upload: `true` is the name, `false` the spare.
@@ -89,20 +101,30 @@ impl<V: Vendor> Scene<V> {
 
     /// A driver that finds sessions and downloads there.
     pub fn open(self: &Arc<Self>, edge: SocketAddr) -> Target {
+        self.with(edge, V::settings())
+    }
+
+    /// Another driver for the same server.
+    pub fn again(self: &Arc<Self>, settings: Value) -> Target {
+        self.with(self.vendor.edge(), settings)
+    }
+
+    fn with(self: &Arc<Self>, edge: SocketAddr, settings: Value) -> Target {
         let mut around = Around::couch(&self.couch);
+        around.endpoints.set("google_oauth", self.provider.url());
         self.vendor.endpoints(edge, &mut around.endpoints);
-        let settings = json!({"oauth_doc_id": GRANT});
         let mut target = Target::open(V::DRIVER, settings, &around, BUDGET, Box::new(Arc::clone(self)));
         target.secrets = [SECRET, REFRESH].iter().chain(V::CANARIES).map(|secret| (*secret).to_owned()).collect();
         target.unfit = V::UNFIT;
+        target.by_id = V::BY_ID;
         target
     }
 
-    fn plan(&self, route: &str, times: u32, trouble: Trouble) {
+    pub fn plan(&self, route: &str, times: u32, trouble: Trouble) {
         self.vendor.troubles().plan(route, times, trouble);
     }
 
-    fn count(&self, route: &str) -> usize {
+    pub fn count(&self, route: &str) -> usize {
         self.vendor.troubles().count(route)
     }
 }
@@ -122,14 +144,14 @@ pub async fn target<V: Vendor>() -> Target {
     start::<V>().await.1
 }
 
-async fn start<V: Vendor>() -> (Arc<Scene<V>>, Target) {
+pub async fn start<V: Vendor>() -> (Arc<Scene<V>>, Target) {
     let scene = Scene::<V>::start().await;
     let target = scene.open(scene.vendor.edge());
     (scene, target)
 }
 
 /// The same, with an object `x`.
-async fn stored<V: Vendor>(length: usize) -> (Arc<Scene<V>>, Target, Location) {
+pub async fn stored<V: Vendor>(length: usize) -> (Arc<Scene<V>>, Target, Location) {
     let (scene, target) = start().await;
     let stored = target.put(&object("x"), Body::full(bytes(length))).await.expect("stored");
     (scene, target, stored.location)
@@ -137,45 +159,70 @@ async fn stored<V: Vendor>(length: usize) -> (Arc<Scene<V>>, Target, Location) {
 
 /// Routes of an upload of this length.
 fn routes<V: Vendor>(length: usize) -> &'static [&'static str] {
-    if length < V::LARGE { std::slice::from_ref(&V::UPLOAD) } else { V::SESSION }
+    if length < V::LARGE { V::UPLOAD } else { V::SESSION }
 }
 
 /// A length for an upload that goes by a route.
 fn length<V: Vendor>(route: &str) -> usize {
-    if route == V::UPLOAD { 10 } else { V::LARGE }
+    if V::UPLOAD.contains(&route) { 10 } else { V::LARGE }
 }
 
 /// Where the object went: the composed name or the spare.
-fn path(name: &str, is_free: bool) -> Value {
-    json!(format!("/{name}{}", if is_free { "" } else { ".1f6c2a9e" }))
+fn name(name: &str, is_free: bool) -> String {
+    format!("{name}{}", if is_free { "" } else { ".1f6c2a9e" })
 }
 
 macro_rules! rules {
-    ($vendor:ident: $($group:ident: $($rule:ident),* $(,)?;)*) => {$($(
+    ($vendor:ident: $($($group:ident)::+: $($rule:ident),* $(,)?;)*) => {$(rules! { @ $vendor ($($group)::+) $($rule)* })*};
+    (@ $vendor:ident $group:tt $($rule:ident)*) => {$(rules! { = $vendor $group $rule })*};
+    (= $vendor:ident ($($group:ident)::+) $rule:ident) => {
         #[tokio::test]
         async fn $rule() {
-            super::$group::$rule::<super::$vendor>().await;
+            super::$($group)::+::$rule::<super::$vendor>().await;
         }
-    )*)*};
+    };
 }
-/// One module for each vendor, one test in it for each rule.
+/// One module for each vendor, one test in it for each rule of all of them and for those that it names.
 macro_rules! vendors {
-    ($($module:ident: $vendor:ident),* $(,)?) => {$(
+    ($($module:ident: $vendor:ident $(, $own:ident)?;)*) => {$(
         mod $module {
             rules! {
                 $vendor:
-                rules: a_grant_is_needed, an_expired_token_is_renewed_once, what_passes_is_tried_again,
+                rules: an_expired_token_is_renewed_once, what_passes_is_tried_again, a_pause_is_respected,
                     what_does_not_pass_in_time_is_told_as_passing, a_real_refusal_is_not_repeated;
                 answers: only_what_is_said_to_be_gone_is_missing_or_removed,
                     a_name_that_cannot_be_looked_up_is_left_alone, a_name_that_may_be_taken_is_left_alone;
                 lost: a_lost_answer_is_found_out, what_is_in_doubt_is_removed_later, a_session_that_has_expired_is_passing,
                     damaged_bytes_are_noticed_and_go, what_kazoo_kept_is_a_location;
             }
+            $($own! { $vendor })?
         }
     )*};
 }
+macro_rules! grants {
+    ($vendor:ident) => {
+        rules! { $vendor: rules: a_grant_is_needed; }
+    };
+}
+macro_rules! googles {
+    ($vendor:ident) => {
+        rules! {
+            $vendor:
+            google::session: what_a_session_did_not_take_is_sent_again, a_session_that_takes_nothing_is_given_up,
+                a_session_that_is_gone_at_its_first_chunk_is_begun_anew, a_session_that_is_gone_later_is_passing,
+                a_session_that_wants_the_token_gets_it, a_lost_answer_to_the_last_chunk_is_found_out,
+                a_session_is_asked_before_anything_is_sent_again, a_lost_beginning_leaves_a_session_and_no_object,
+                answers_of_a_session_that_are_lost_for_ever_leave_nothing;
+            google::long: a_long_body_is_one_request_inside_two_chunks_of_memory,
+                a_request_that_breaks_goes_on_where_the_session_is, an_answer_that_is_lost_is_asked_for,
+                bytes_that_a_session_loses_are_passing_and_leave_nothing, a_client_that_leaves_or_breaks_leaves_nothing;
+        }
+    };
+}
 
 vendors! {
-    of_dropbox: Dropbox,
-    of_onedrive: OneDrive,
+    of_dropbox: Dropbox, grants;
+    of_onedrive: OneDrive, grants;
+    of_google_storage: CloudStorage, googles;
+    of_google_drive: Drive, googles;
 }

@@ -15,7 +15,7 @@ pub const LARGE: usize = 4_000_001;
 impl Vendor for OneDrive {
     const DRIVER: &'static str = "onedrive";
     const LARGE: usize = LARGE;
-    const UPLOAD: &'static str = "content";
+    const UPLOAD: &'static [&'static str] = &["content"];
     const SESSION: &'static [&'static str] = &["item", "createUploadSession", "fragment"];
     const DELETE: &'static str = "delete";
     const CANARIES: &'static [&'static str] = &["canary-access", "canary-upload", "canary-download", "canary message"];
@@ -51,17 +51,17 @@ impl Vendor for OneDrive {
         refusal(429, "activityLimitReached", Some(pause))
     }
 
-    fn unavailable() -> Trouble {
-        refusal(509, "", None)
+    fn unavailable() -> Vec<Trouble> {
+        vec![refusal(509, "", None)]
     }
 
     fn nothing() -> Trouble {
         refusal(404, "itemNotFound", None)
     }
 
-    fn full() -> (Trouble, &'static [&'static str], &'static str) {
+    fn refusals() -> Vec<(Trouble, &'static [&'static str], &'static str)> {
         let routes = &["content", "createUploadSession", "fragment"];
-        (refusal(507, "quotaLimitReached", None), routes, ": quotaLimitReached (status 507)")
+        vec![(refusal(507, "quotaLimitReached", None), routes, ": quotaLimitReached (status 507)")]
     }
 
     fn gone() -> Vec<([Trouble; 2], Option<Kind>)> {
@@ -161,7 +161,7 @@ async fn names_that_the_service_refuses_are_refused_in_words() {
             "{refused}"
         );
     }
-    assert_eq!(scene.vendor.troubles().asked(), [""; 0], "nobody is asked");
+    assert!(scene.vendor.troubles().asked().is_empty(), "no server is asked");
 }
 
 /// An address is good for a short time; that it is over says nothing about the item.
