@@ -1,4 +1,4 @@
-//! The bytes of every recording in the bench: the same for whoever sends, keeps or checks them, so that nobody stores them.
+//! The bytes of every recording in the bench: the sender, the keeper and the checker make the same, and none of them stores any.
 
 use std::sync::LazyLock;
 

@@ -50,7 +50,7 @@ impl Process {
                         tail.pop_front();
                     }
                     tail.push_back(line.clone());
-                    // Nobody listens any more once the process is up.
+                    // The receiver is gone once the process is up.
                     let _ = sender.send(line);
                 }
             });

@@ -14,7 +14,7 @@ pub(crate) const HAPROXY: &str = "haproxy";
 pub(crate) const PINGORA: &str = "pingora";
 pub(crate) const STOWAGE: &str = "stowage";
 
-/// Somebody who answers.
+/// A server under measurement.
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) name: &'static str,

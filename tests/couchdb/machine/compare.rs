@@ -70,7 +70,7 @@ pub fn difference(
         one.retain(|(name, value)| (name.as_str(), value.as_str()) != ("content-length", "0"));
     }
     let mut other = headers(about, gateway, |text| memory.translated(&there.removed(text)));
-    // How long it is without gzip is known only once it has been unpacked, and nobody waits for that.
+    // How long it is without gzip is known only once it has been unpacked, and the answer does not wait for that.
     let told = |answer: &RawResponse| answer.header("content-length").is_some();
     if memory.packed && about == About::Documents && told(direct) && !told(gateway) {
         one.retain(|(name, _)| name != "content-length");

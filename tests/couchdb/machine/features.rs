@@ -1,7 +1,7 @@
 //! What the machine may use.
 //!
 //! A read of an *older* revision's attachment is no operation here, on purpose: the object of an attachment that was replaced or
-//! deleted is removed from its storage, so that storages do not fill with what nobody can find, while CouchDB keeps the bytes until
+//! deleted is removed from its storage, so that storages do not fill with what cannot be found, while CouchDB keeps the bytes until
 //! the next compaction. For the same reason copies and stubs start from leaves only. Compressible types are left out too: CouchDB
 //! gzips them and hashes what it made, a storage keeps what it was sent.
 

@@ -151,7 +151,7 @@ async fn entries_of_others_are_left_alone() {
             .contains(r#""theirs.mp3":{"content_type":"audio/mpeg","length":5,"handler":{"kz_att_future":{"x":1.0}}}"#),
         "{document}"
     );
-    assert_eq!(gateway.get("doc/theirs.mp3").await.status, 502, "an entry that nobody here can read");
+    assert_eq!(gateway.get("doc/theirs.mp3").await.status, 502, "an entry that the gateway cannot read");
     assert_eq!(gateway.get("doc/plain.mp3").await.status, 404, "no place is named: CouchDB is asked");
     gateway.stop().await;
 }

@@ -29,7 +29,7 @@ impl Twins {
     }
 
     /// Sends a request to both, which must answer alike, and gives the answer of the planned one. `{0}`, `{1}`, ... stand for
-    /// the revisions that were made so far; with an `Authorization` among the headers nobody else is meant.
+    /// the revisions that were made so far; with an `Authorization` among the headers that one alone counts.
     pub async fn ask(&mut self, method: &str, rest: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
         let planned = self.ask_one(0, method, rest, headers, body).await;
         let plain = self.ask_one(1, method, rest, headers, body).await;

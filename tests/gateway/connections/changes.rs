@@ -1,4 +1,4 @@
-//! Plans that change while the gateway runs: traffic moves, and the sockets that nobody needs any more are closed.
+//! Plans that change while the gateway runs: traffic moves, and sockets that are not needed any more are closed.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ async fn a_connection_is_opened_on_first_use_and_used_again() {
     let mut server = Upstream::start().await;
     gateway.save_plan(&gateway.account.clone(), plan(&server)).await;
     gateway.request("GET", "/_all_dbs", &[], b"").await;
-    assert!(!server.has_more(), "nobody has asked for anything there");
+    assert!(!server.has_more(), "that server was not asked");
     let first = get(&gateway, &mut server).await;
     server.keep(first);
     let again = get(&gateway, &mut server).await;

@@ -107,7 +107,7 @@ async fn a_types_server_that_is_down_is_no_matter_for_what_is_at_home() {
     assert_eq!(world.gateway.get("_all_docs").await.status, 200);
     world.gateway.attach("home", "a.mp3", &rev, b"x").await;
     assert_eq!(world.gateway.get("home/a.mp3").await.body, b"x");
-    // Nobody knows whether it is there: this is no 404, and nothing is stored twice.
+    // Whether it is there is not known: this is no 404, and nothing is stored twice.
     for (method, rest) in [("GET", "none"), ("GET", "none/a.mp3"), ("PUT", "none/a.mp3"), ("DELETE", "none?rev=1-a")] {
         let target = format!("/{}/{rest}", world.gateway.path());
         let (status, _, reason) = refusal(&world.gateway.request(method, &target, &[], b"").await);

@@ -20,7 +20,7 @@ async fn start(stores: bool) -> (World, String, String) {
 async fn a_document_is_read_at_home_first_and_then_where_its_type_is() {
     let (world, home, away) = start(false).await;
     assert_eq!(parsed(&world.gateway.get("home").await)["n"], 1);
-    assert_eq!(world.counts(), [0, 1, 0], "found at home, nobody else is asked");
+    assert_eq!(world.counts(), [0, 1, 0], "found at home, and no other server is asked");
     for (method, rest) in [
         ("GET", "away".to_owned()),
         ("HEAD", "away".to_owned()),

@@ -45,7 +45,7 @@ async fn what_couchdb_refuses_early_has_no_copy() {
     world.stop().await;
 }
 
-/// Somebody else changes the document meanwhile; the copy is there before CouchDB has said a word.
+/// Another client changes the document meanwhile; the copy is there before CouchDB has said a word.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_is_there_already_goes_when_couchdb_refuses() {
     let world = World::copying().await;
@@ -122,7 +122,7 @@ async fn a_way_to_couchdb_that_breaks_in_the_body_leaves_no_copy() {
     world.stop().await;
 }
 
-/// Nobody knows what became of the attachment: here CouchDB has saved it.
+/// What became of the attachment is not known: here CouchDB has saved it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_stays_where_couchdbs_answer_is_lost() {
     let world = World::copying().await;

@@ -28,7 +28,7 @@ async fn what_is_too_large_is_kept_nowhere() {
     world.stop().await;
 }
 
-/// Not the copy is wrong here, but what the plan's author wanted: nobody knows what that was.
+/// The plan is wrong here, not the copy, and what its author wanted is not known.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_names_no_storage_is_refused() {
     let world = World::copying().await;

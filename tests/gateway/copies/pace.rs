@@ -1,4 +1,4 @@
-//! The slower of the two sets the pace, as long as there are two; nobody waits for a copy longer than for an answer.
+//! The slower of the two sets the pace, as long as there are two; no client waits longer for a copy than for an answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn a_slow_storage_slows_the_client_and_gets_everything() {
     let mut sent = 0;
     while let Ok(count) = tokio::time::timeout(Duration::from_secs(1), client.write(&body[sent..])).await {
         sent += count.expect("sent");
-        assert!(sent < body.len(), "nobody waits for the storage");
+        assert!(sent < body.len(), "the client does not wait for the storage");
     }
     // Two chunks of the storage's, a few frames, and what sockets hold.
     assert!(sent < 32 << 20, "{sent} bytes were taken");

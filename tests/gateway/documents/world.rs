@@ -71,7 +71,7 @@ fn plain(gateway: &Running, answer: &RawResponse) -> (u16, Vec<(String, String)>
     (answer.status, headers, clean(&answer.text()))
 }
 
-/// 32 hex digits are the hash of a revision or an id that somebody made up.
+/// 32 hex digits are the hash of a revision or an id that a client made up.
 fn hashless(text: &str) -> String {
     let mut out = String::new();
     let mut run = String::new();

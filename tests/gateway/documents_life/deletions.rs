@@ -144,7 +144,7 @@ async fn only_the_documents_own_objects_go() {
     gateway.stop().await;
 }
 
-/// Nobody says of a database that is deleted what is in it.
+/// The deletion of a database does not say what is in it.
 #[tokio::test]
 async fn a_database_that_is_deleted_leaves_its_objects() {
     let gateway = deleting("delete").await;

@@ -118,7 +118,7 @@ async fn a_copy_that_nobody_heard_of_is_settled_later() {
         if saved {
             all(&world).await;
         } else {
-            // Somebody else's document says that it will not arrive any more.
+            // Another client's document says that it will not arrive any more.
             world.document("copy").await;
             world.audit(&["doc".to_owned(), "copy".to_owned()]).await;
             assert_eq!(world.s3.objects(BUCKET).len(), 2);

@@ -1,4 +1,4 @@
-//! DELETE, and looks at branches, where something fails: an object goes only when nobody names it for certain.
+//! DELETE, and looks at branches, where something fails: an object goes only when it is certain that no document names it.
 
 use serde_json::json;
 
@@ -61,7 +61,7 @@ async fn a_deletion_that_did_not_happen_takes_nothing() {
         assert_eq!((answer.status, answer.text().as_str()), (status, "no"), "{id}");
         assert!(world.whole_or_nothing(id, "call.mp3", RECORDING).await);
     }
-    // It never arrived; somebody else's change of the document names the object still.
+    // It never arrived; another client's change of the document names the object still.
     let silent = deleted(&world, "silent", Act::CutRequest(5, End::Silence)).await;
     assert_eq!(silent.status, 504, "{silent:?}");
     world.touch("silent").await;

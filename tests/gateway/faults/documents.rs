@@ -235,7 +235,7 @@ async fn a_lost_answer_to_a_batch_is_found_out_for_each_document() {
     world.store.rule("POST", "/_bulk_docs", 1, Act::CutRequest(10, End::Reset));
     let lost = bulk(&world, &json!([moving])).await;
     assert_eq!(lost.status, 504, "{lost:?}");
-    assert!(!world.s3.objects(BUCKET).is_empty(), "nobody knows yet");
+    assert!(!world.s3.objects(BUCKET).is_empty(), "it is not known yet");
     world.touch("moved").await;
     world.gateway.settled().await;
     assert!(!all_or_none(&world, "moved").await);

@@ -1,4 +1,4 @@
-//! Reading: a short body never looks whole, whoever is at fault, and what the document knows is not asked of the storage.
+//! Reading: a short body never looks whole, on whichever side it broke, and what the document knows is not asked of the storage.
 
 use futures_util::future::join_all;
 use md5::{Digest, Md5};

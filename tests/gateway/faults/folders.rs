@@ -98,7 +98,7 @@ async fn a_link_is_not_followed_for_reading_or_removing() {
     gateway.stop().await;
 }
 
-/// A file that became shorter or longer while nobody looked never looks whole.
+/// A file that became shorter or longer between two looks never seems whole.
 #[tokio::test]
 async fn a_file_of_another_length_is_404() {
     let (gateway, rev) = start().await;

@@ -1,4 +1,4 @@
-//! Many clients at once: one wins, the others hear so, and nobody reads bytes under a tag that is not theirs.
+//! Many clients at once: one wins, the others hear so, and no client reads bytes under a tag that is not theirs.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ async fn of_twenty_clients_with_one_revision_one_stores_something() {
         let before = world.s3.count(Operation::Put);
         let answers = join_all(bodies.iter().map(|body| world.gateway.put(id, "call.mp3", &rev, body))).await;
         let winner = one_winner(&answers);
-        assert_eq!(world.s3.count(Operation::Put) - before, 1, "{id}: nobody else's bytes reach the storage");
+        assert_eq!(world.s3.count(Operation::Put) - before, 1, "{id}: no other client's bytes reach the storage");
         assert!(world.whole_or_nothing(id, "call.mp3", &bodies[winner]).await);
     }
     world.audit(&["fresh".to_owned(), "overwritten".to_owned(), "unborn".to_owned()]).await;
@@ -145,7 +145,7 @@ async fn readers_during_overwrites_see_old_or_new() {
         done.cancel();
     };
     let (first, second, third, ()) = tokio::join!(reader(), reader(), reader(), writer);
-    assert!(first + second + third > 3, "nobody read anything");
+    assert!(first + second + third > 3, "nothing was read");
     gateway.settled().await;
     assert_eq!(gateway.stored().len(), 1);
     gateway.stop().await;

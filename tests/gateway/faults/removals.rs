@@ -62,7 +62,7 @@ async fn a_removal_that_nobody_heard_of_takes_its_object_along() {
     for answer in &answers {
         assert_eq!(answer.status, 504, "{answer:?}");
     }
-    // The second one never arrived; somebody else's change says that it will not any more.
+    // The second one never arrived; another client's change says that it will not any more.
     world.touch(&ids[1]).await;
     world.gateway.settled().await;
     assert!(!world.whole_or_nothing(&ids[0], "call.mp3", RECORDING).await);

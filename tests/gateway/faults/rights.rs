@@ -6,7 +6,7 @@ use super::world::World;
 use stowage_testing::gateway::{Setup, authorization, exchange};
 use stowage_testing::raw::RawResponse;
 
-/// What somebody may show as credentials. CouchDB locks an account at the fifth wrong password: the one here is nobody else's.
+/// Credentials that a client may show. CouchDB locks an account at the fifth wrong password: no other test has the one here.
 async fn strangers(world: &World) -> Vec<(&'static str, Vec<(String, String)>)> {
     let user = world.gateway.couch.user().await;
     let forgetful = (world.gateway.couch.user().await.0, "wrong".to_owned());
@@ -16,7 +16,7 @@ async fn strangers(world: &World) -> Vec<(&'static str, Vec<(String, String)>)> 
         ("an unknown name", vec![authorization(&("stranger".to_owned(), "x".to_owned()))]),
         ("a made-up cookie", vec![("Cookie".to_owned(), "AuthSession=YWRtaW46NjU0MzIxOmFiY2RlZg".to_owned())]),
         ("a trusted proxy's headers", vec![("X-Auth-CouchDB-UserName".to_owned(), "admin".to_owned())]),
-        ("somebody who is no member", vec![authorization(&user)]),
+        ("an account that is no member", vec![authorization(&user)]),
     ]
 }
 
@@ -57,7 +57,7 @@ async fn who_may_not_hears_it_from_couchdb_and_no_storage_is_asked() {
     world.stop().await;
 }
 
-/// A large body that nobody wants: the refusal is heard although the client is still sending.
+/// A large body that is not wanted: the refusal is heard although the client is still sending.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_is_heard_in_the_middle_of_a_large_body() {
     let world = World::start().await;

@@ -74,7 +74,7 @@ async fn a_save_that_did_not_arrive_is_sent_again() {
     world.stop().await;
 }
 
-/// The client is told 504, which means that nobody knows; in the background it is found out.
+/// The client is told 504, which means that the outcome is not known; in the background it is found out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_falls_silent_costs_no_attachment() {
     let world = World::start().await;
@@ -153,7 +153,7 @@ async fn who_is_overtaken_gets_409_and_the_old_attachment_stays() {
     world.stop().await;
 }
 
-/// The save is written, and then the store is gone: nobody knows, so the object has to stay.
+/// The save is written, and then the store is gone: what became of it is not known, so the object has to stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_stays_while_nobody_knows_whether_it_was_saved() {
     let world = World::start().await;
@@ -178,7 +178,7 @@ async fn an_object_goes_once_it_is_known_that_it_was_not_saved() {
     world.store.rule("GET", "/doc?*revs=true", 1, Act::Shut);
     let put = world.gateway.put("doc", "call.mp3", &rev, RECORDING).await;
     assert_eq!(put.status, 504, "{put:?}");
-    assert_eq!(world.s3.objects(BUCKET).len(), 1, "nobody knows yet");
+    assert_eq!(world.s3.objects(BUCKET).len(), 1, "it is not known yet");
     world.touch("doc").await;
     world.store.open();
     world.gateway.settled().await;
@@ -210,7 +210,7 @@ async fn a_save_that_never_left_takes_its_object_along() {
     world.stop().await;
 }
 
-/// An overwrite of which nobody heard: saved or not, one object is left, and it is the document's.
+/// An overwrite whose answer is lost: saved or not, one object is left, and it is the document's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_overwrite_that_nobody_heard_of_leaves_one_object() {
     let world = World::start().await;

@@ -164,7 +164,7 @@ async fn a_request_is_answered_in_time_whatever_it_waits_for() {
         refused(&answer, "CouchDB does not answer");
         world.store.relent();
     }
-    // Saved, and nobody heard of it: the object stays with the document.
+    // Saved, and the answer was lost: the object stays with the document.
     world.store.rule("PUT", "/heard", 9, silent());
     refused(&world.gateway.put("heard", "call.mp3", "", b"y").await, "CouchDB does not answer");
     world.store.relent();

@@ -31,7 +31,7 @@ async fn each_plan_is_put_over_the_one_before() {
 
     let plan = json!({ "pvt_type": "storage_plan", "attachments": directory("of_reseller") });
     gateway.save_plan(&reseller, plan).await;
-    assert_eq!(goes_to(&gateway, &path, owned.clone()).await.as_deref(), Some("of_system"), "nobody names it yet");
+    assert_eq!(goes_to(&gateway, &path, owned.clone()).await.as_deref(), Some("of_system"), "no plan names it yet");
     let mut own = storage(json!({}), json!({}));
     own["pvt_plan_id"] = json!(reseller);
     gateway.save_plan(&account, own.clone()).await;

@@ -62,7 +62,7 @@ async fn the_newer_of_two_with_one_name_counts() {
     }
     assert_eq!(parsed(&twins.gateway.get("doc").await)["_attachments"]["a.mp3"]["length"], 13);
 
-    // Somebody wrote the older one back beside the pointer of a newer one.
+    // A client wrote the older one back beside the pointer of a newer one.
     let mut document = twins.stored("doc").await;
     document["pvt_attachments"]["a.mp3"]["revpos"] = json!(9);
     let path = format!("/{}/doc", twins.gateway.path());

@@ -29,7 +29,7 @@ async fn only_what_is_newer_than_a_known_revision_is_sent() {
     let rest = format!("doc?atts_since={}", escaped(&format!("[\"{outside}\"]")));
     let target = format!("/{}/{rest}", twins.gateway.path());
     let shown = parsed(&twins.gateway.request("GET", &target, &[("Accept", "application/json")], b"").await);
-    assert_eq!(shown.get("_revisions"), None, "nobody asked for it");
+    assert_eq!(shown.get("_revisions"), None, "it was not asked for");
     assert_eq!(shown["_attachments"]["a.mp3"]["stub"], true);
     assert_eq!(shown["_attachments"]["b.mp3"]["data"], "YmJiYg==");
     twins.stop().await;

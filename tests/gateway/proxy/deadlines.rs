@@ -116,7 +116,7 @@ async fn an_upstream_that_does_not_read_is_answered_for() {
     let mut sending = Box::pin(client.send(&body));
     let mut connection = tokio::select! {
         connection = world.upstream.accept() => connection,
-        _ = &mut sending => panic!("nobody read the body, and it went"),
+        _ = &mut sending => panic!("the body was not read, and it went"),
     };
     connection.head().await;
     drop(soon("the body to be taken or refused", &mut sending).await);

@@ -9,7 +9,7 @@ use super::{OK, World, answered, get};
 use stowage_testing::gateway::exchange;
 use stowage_testing::upstream::soon;
 
-/// Waits until nobody listens there.
+/// Waits until connections there are refused.
 async fn refused(address: SocketAddr) {
     let refused = async {
         while TcpStream::connect(address).await.is_ok() {

@@ -81,7 +81,7 @@ async fn a_request_waits_for_an_upstream_that_does_not_read() {
     let mut taken = 0;
     while let Ok(count) = tokio::time::timeout(FULL, client.write(&chunk)).await {
         taken += count.expect("sent");
-        assert!(taken < BUFFERS, "{taken} bytes were taken that nobody has read");
+        assert!(taken < BUFFERS, "{taken} bytes were taken and not read");
     }
     // What was held back flows again.
     let reading = tokio::spawn(async move {
@@ -107,7 +107,7 @@ async fn an_answer_waits_for_a_client_that_does_not_read() {
     let mut taken = 0;
     while let Ok(count) = tokio::time::timeout(FULL, connection.write(&chunk)).await {
         taken += count.expect("sent");
-        assert!(taken < BUFFERS, "{taken} bytes were taken that nobody has read");
+        assert!(taken < BUFFERS, "{taken} bytes were taken and not read");
     }
     drop(client);
     connection.closed().await;

@@ -22,7 +22,7 @@ async fn verifies_signatures_and_shows_blobs() {
     assert_eq!(container.ask("GET", "f/a%26", "", &[], b"").body, b"abc");
     assert_eq!(container.ask("PUT", "b", "comp=block&blockid=YQ%3D%3D", &[], b"abc").status, 201);
     assert_eq!((container.blobs().len(), container.uncommitted()), (1, vec!["b".to_owned()]));
-    assert_eq!(Container::start().blobs(), [""; 0], "a container is nobody else's");
+    assert_eq!(Container::start().blobs(), [""; 0], "no other test has a container");
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ async fn stored(gateway: &Running, id: &str) -> Value {
     parsed(&gateway.couch.request("GET", &format!("/{}/{id}", gateway.couch.plans), "", b"").await)
 }
 
-/// Writes a document as somebody else would.
+/// Writes a document past the gateway.
 async fn write(gateway: &Running, id: &str, document: &Value) {
     let target = format!("/{}/{id}", gateway.couch.plans);
     let saved = gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;

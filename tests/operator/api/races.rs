@@ -47,7 +47,7 @@ async fn of_several_writers_one_wins() {
     let patches = [json!({"ui_metadata": {"a": 1}}), json!({"ui_metadata": {"b": 1}})];
     assert_eq!(race(&spy, &gateway, "PATCH", &patches).await, [200, 409]);
     let kept = data(&ask(&gateway, "GET", &of(MINE), None).await);
-    assert_eq!(kept["ui_metadata"].as_object().map(|members| members.len()), Some(1), "nobody's change is mixed in");
+    assert_eq!(kept["ui_metadata"].as_object().map(|members| members.len()), Some(1), "no other change is mixed in");
     assert_eq!(race(&spy, &gateway, "POST", &plans).await, [200, 409, 409]);
     assert_eq!(stored(&gateway, MINE).await["_rev"].as_str().map(|rev| rev.starts_with("3-")), Some(true));
     gateway.stop().await;

@@ -95,7 +95,7 @@ async fn what_a_plan_below_names_is_not_taken_away() {
     assert_eq!(wrong(&answer), [format!("attachments.{STORAGE}: error")]);
     away["plan"] = json!({"modb": {"attachments": {"handler": null}}});
     let answer = ask(&gateway, "PUT", &of(MINE), Some(&away)).await;
-    assert_eq!(answer.status, 201, "nobody names it any more: {}", answer.text());
+    assert_eq!(answer.status, 201, "no plan names it any more: {}", answer.text());
     // What was broken before is not this plan's doing.
     write(&gateway, "system", &{
         let mut system = crate::api::stored(&gateway, "system").await;

@@ -120,7 +120,7 @@ async fn a_users_plan_cannot_become_the_systems_or_an_accounts() {
     let made = ask(&gateway, "PUT", &of(OTHER), Some(&file_plan("own"))).await;
     assert_eq!(made.status, 201, "{}", made.text());
     assert_eq!(ask_as(&gateway, BOUND, "GET", &path, None).await.status, 404);
-    // A document of another kind that was deleted softly is nobody's to take.
+    // A document of another kind that was deleted softly may not be taken.
     write(&gateway, "gone", &json!({"pvt_type": "media", "pvt_deleted": true})).await;
     let path = format!("/v2/accounts/{MINE}/users/gone/storage");
     assert_eq!(ask_as(&gateway, BOUND, "PUT", &path, Some(&file_plan("x"))).await.status, 409);

@@ -136,7 +136,7 @@ async fn addresses_that_may_not_be_are_refused_however_they_are_written() {
     }
     for host in ["8.8.8.8", "localhost"] {
         let data = of_storage(&gateway, "http", url(&format!("http://{host}/x"))).await;
-        assert_eq!(data["refused"], Value::Null, "a public address, and a name that nobody looks up: {data}");
+        assert_eq!(data["refused"], Value::Null, "a public address, and a name that is not looked up: {data}");
     }
     gateway.stop().await;
 }

@@ -54,7 +54,7 @@ fn sigterm_lets_an_upload_end() {
     let mut upload = half_an_upload(&serving);
     serving.signal("TERM");
     wait_until_stopping(&serving);
-    assert_eq!(serving.ready(), 503, "nobody is to send more");
+    assert_eq!(serving.ready(), 503, "no more is to be sent");
     upload.write_all(b"56789").unwrap();
     let (status, body) = answer(&mut upload);
     assert_eq!(status, 201, "{}", text(&body));
@@ -110,7 +110,7 @@ fn healthcheck_says_whether_it_is_ready() {
     let admin = serving.admin;
     assert_eq!(health(admin.to_string()), 0);
     assert_eq!(health(format!("0.0.0.0:{}", admin.port())), 0, "every address means this machine");
-    assert_eq!(health(String::new()), 1, "nobody can be asked");
+    assert_eq!(health(String::new()), 1, "no listener can be asked");
     let mut upload = half_an_upload(&serving);
     serving.signal("TERM");
     wait_until_stopping(&serving);

@@ -9,10 +9,10 @@ use serde_json::json;
 use stowage_testing::gateway::{Running, Setup, exchange, json as parsed};
 
 const TOKEN: &str = "operator-token";
-/// Plans that nobody has made cannot be asked about.
+/// Plans that were not made cannot be asked about.
 const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 
-/// A gateway that reaches nobody: whatever a generated plan names is refused or silent.
+/// A gateway that reaches no other server: whatever a generated plan names is refused or silent.
 async fn start() -> Running {
     let setup = Setup::default()
         .set("admin.tokens", TOKEN)

@@ -1,4 +1,4 @@
-//! Traces: what is passed on, what is exported, and what happens where nobody takes it.
+//! Traces: what is passed on, what is exported, and what happens where no collector takes it.
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
@@ -69,7 +69,7 @@ async fn couchdb_is_told_the_span_that_asks_it() {
     let (restarted, _) = forwarded(&gateway, &mut upstream, "traceparent: nonsense\r\ntracestate: vendor=1\r\n").await;
     let unsampled = traceparent("00");
     let (untouched, _) = forwarded(&gateway, &mut upstream, &format!("traceparent: {unsampled}\r\n")).await;
-    assert_eq!(untouched.all("traceparent"), [unsampled.as_str()], "nobody traces it");
+    assert_eq!(untouched.all("traceparent"), [unsampled.as_str()], "it is not traced");
     assert_eq!(seen.all("tracestate"), ["vendor=1"]);
     assert!(!restarted.has("tracestate"), "it belongs to no trace");
     let spans = collector.wait_for(6).await;

@@ -50,7 +50,7 @@ async fn the_files_come_with_a_strict_policy() {
 
 #[tokio::test]
 async fn the_status_names_nobody() {
-    // A name of nobody: a CouchDB locks an account that a wrong password is tried for.
+    // A name that no account has: a CouchDB locks an account that a wrong password is tried for.
     let setup = Setup::default().set("couchdb.username", "canary-name").set("couchdb.password", "canary-password");
     let gateway = setup.start().await;
     let answer = ask(&gateway, "GET", "/status", "").await;

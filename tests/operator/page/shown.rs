@@ -25,7 +25,7 @@ async fn the_gateway_is_described_and_its_charts_move() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(shown.contains(env!("CARGO_PKG_VERSION")), "{shown}");
-    assert!(shown.contains("plans held\n0\n"), "nobody has asked for one: {shown}");
+    assert!(shown.contains("plans held\n0\n"), "none was asked for: {shown}");
     assert_eq!(browser.text("#storages").await, "No storage has been used yet.");
 
     let rev = gateway.document("doc", json!({})).await;

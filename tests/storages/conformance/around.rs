@@ -38,7 +38,7 @@ pub struct Around {
 
 impl Default for Around {
     fn default() -> Self {
-        // Nobody listens there.
+        // No listener is there.
         Self {
             root: None,
             ca: None,

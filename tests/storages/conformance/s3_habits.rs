@@ -99,7 +99,7 @@ async fn redirects_that_lead_astray_are_refused() {
     // In a circle.
     server.has(Habit::Moved(307, format!("http://localhost:{}", server.address().port())));
     assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Refused));
-    // To where the egress policy lets nobody go.
+    // To where the egress policy forbids to go.
     let (_here, target) = with(&[Habit::Moved(307, "http://10.1.2.3".to_owned())]).await;
     assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Settings));
 }

@@ -39,7 +39,7 @@ async fn however_many_wait_one_asks() {
         let world = Arc::clone(&world);
         waiting.spawn(async move { world.call().await.expect("an answer") });
     }
-    world.until("somebody asks", |world| world.tokens().asked() > 0).await;
+    world.until("a client asks", |world| world.tokens().asked() > 0).await;
     world.tokens().release();
     assert_eq!(waiting.join_all().await, [200; 20]);
     assert_eq!(world.tokens().asked(), 1);

@@ -33,7 +33,7 @@ async fn a_new_refresh_token_in_the_document_ends_it() {
     world.tokens().revoke();
     world.failure().await;
     world.tokens().consent("canary-new-refresh-token");
-    // Nobody has told us yet.
+    // The document does not say so yet.
     world.failure().await;
     assert_eq!(world.tokens().asked(), 1);
     change(&world.couch, GRANT, |grant| grant["pvt_refresh_token"] = "canary-new-refresh-token".into()).await;

@@ -115,7 +115,7 @@ async fn a_refresh_token_that_cannot_be_saved_is_kept_in_memory() {
         provider.tokens.expire();
     }
     assert_eq!(load(&couch, GRANT).await["pvt_refresh_token"], REFRESH);
-    // Somebody consents anew: the document's is the newest now.
+    // The user consents anew: the document's is the newest now.
     provider.tokens.consent("canary-consented");
     change(&couch, GRANT, |grant| grant["pvt_refresh_token"] = "canary-consented".into()).await;
     assert_eq!(calls.get(&vendor.url()).await.expect("an answer").0, 200);

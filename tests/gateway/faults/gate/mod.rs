@@ -22,7 +22,7 @@ use self::wire::{Framing, Wire};
 pub struct Gate {
     address: SocketAddr,
     shared: Arc<Shared>,
-    /// Keeps the port while nobody listens on it.
+    /// Keeps the port while no listener has it.
     _port: TcpSocket,
     _accepting: AbortOnDropHandle<()>,
 }

@@ -97,7 +97,7 @@ async fn a_blob_whose_answers_are_all_lost_is_removed_or_taken() {
     gate.fail(Operation::Put, 3, Failure::Lose);
     let stored = target.put(&object("x"), Body::full("x")).await.expect("found out by a look");
     assert_eq!(target.read(&stored.location, 1).await, b"x");
-    // Nobody can look either: an error, and once somebody can, nothing is left.
+    // A look fails too: an error, and once looks succeed, nothing is left.
     gate.fail(Operation::Put, 3, Failure::Lose);
     gate.fail(Operation::Head, 3, BUSY);
     assert_eq!(kind(target.put(&object("y"), Body::full("y")).await), Some(Kind::Passing));

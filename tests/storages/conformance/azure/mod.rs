@@ -135,7 +135,7 @@ async fn what_a_dropped_upload_leaves_is_no_blob() {
     assert_eq!(kind(outcome), Some(Kind::Refused));
     target.assert_empty("refused").await;
     assert_eq!(container.uncommitted(), ["x"], "the documentation says so");
-    // They are in nobody's way: neither in that of an upload of blocks nor in that of a small one.
+    // They are in no upload's way: neither in that of an upload of blocks nor in that of a small one.
     let data = bytes(CHUNK_BYTES + 9);
     let stored = target.put(&object("x"), Body::full(data.clone())).await.expect("stored");
     assert_eq!(stored.location["blob"], json!("x"));

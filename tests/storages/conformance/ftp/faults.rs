@@ -39,7 +39,7 @@ async fn a_lost_answer_to_the_rename_is_found_out() {
     assert_eq!(stored.location["path"], json!("/recordings/x"));
     assert!(target.read(&stored.location, LARGE).await == bytes(LARGE));
     assert_eq!(verbs(&gate).iter().filter(|verb| *verb == "STOR").count(), 1);
-    // Nobody is there to be asked: what was renamed is removed once somebody is.
+    // The server is gone: what was renamed is removed once it is back.
     gate.plan("RNTO", Act::Lose, 1);
     gate.plan("USER", Act::Close, 2);
     assert_eq!(kind(target.put(&object("y"), Body::full(bytes(LARGE))).await), Some(Kind::Passing));

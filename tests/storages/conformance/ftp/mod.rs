@@ -144,7 +144,7 @@ async fn no_password_goes_to_a_server_that_is_not_trusted() {
     let Gated { gate, target } = with(|settings| settings["tls"] = json!("explicit"), Around::default()).await;
     assert_eq!(kind(target.put(&object("x"), Body::full("x")).await), Some(Kind::Refused));
     assert_eq!(gate.asked(), ["AUTH TLS"]);
-    // One with a certificate of nobody's.
+    // One with a certificate of an unknown authority.
     let (certs, server) = (Certs::make(&[]), FtpServer::start().await);
     let gate = Gate::explicit(server.address(), &certs).await;
     let settings = json!({"url": url("ftpes", gate.address().port())});
@@ -178,7 +178,7 @@ async fn addresses_are_the_tenants() {
     }
 }
 
-/// Old servers know no EPSV; and the address of PASV is a wrong one, which nobody goes to.
+/// Old servers know no EPSV; and the address of PASV is a wrong one, which the driver does not go to.
 #[tokio::test]
 async fn without_epsv_the_port_of_pasv_is_used_and_its_address_is_not() {
     for refusal in ["500 what", "502 no", "522 protocol"] {

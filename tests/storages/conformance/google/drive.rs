@@ -53,7 +53,7 @@ async fn twenty_uploads_make_one_folder() {
     assert_eq!((scene.count("list"), scene.count("folder")), (2, 2));
 }
 
-/// Whoever is dropped while a folder is being made leaves it to the others, who do not make a second one.
+/// An upload that is dropped while it makes a folder leaves that to the others, which do not make a second one.
 #[tokio::test]
 async fn a_folder_whose_upload_is_dropped_is_still_one() {
     let (scene, target) = start::<Drive>().await;
@@ -174,7 +174,7 @@ async fn ids_are_fetched_in_advance_and_used_once() {
     assert_eq!(scene.count("ids"), 2);
 }
 
-/// Somebody else has the id, which cannot be: their file stays.
+/// Another file has the id, which cannot be: it stays.
 #[tokio::test]
 async fn a_conflict_out_of_nothing_is_a_refusal() {
     let (scene, target) = start::<Drive>().await;

@@ -229,7 +229,7 @@ async fn a_pause_in_the_words_is_respected() {
     assert_eq!((error.kind(), error.retry_after().map(|pause| pause.as_secs())), (Kind::Passing, Some(300)));
 }
 
-/// Somebody else stored the same bytes under the same name, while the answer to ours was lost.
+/// Another client stored the same bytes under the same name, while the answer to ours was lost.
 #[tokio::test]
 async fn anothers_file_with_the_same_bytes_is_not_taken_for_ours() {
     for length in [10, CHUNK_BYTES + 1] {
@@ -247,6 +247,6 @@ async fn anothers_file_with_the_same_bytes_is_not_taken_for_ours() {
         assert_eq!(stored.location["path"], json!("/x.1f6c2a9e"));
         target.backend.delete(&stored.location).await.expect("removed");
         target.assert_clean("after all").await;
-        assert_eq!(scene.vendor.paths(), ["x"], "somebody else's file");
+        assert_eq!(scene.vendor.paths(), ["x"], "the other client's file");
     }
 }

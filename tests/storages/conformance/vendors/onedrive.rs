@@ -195,7 +195,7 @@ async fn a_lost_answer_for_a_unique_name_is_found_out() {
         let stored = target.put(&object, Body::full(bytes(10))).await.expect("stored");
         assert_eq!(target.read(&stored.location, 10).await, bytes(10));
         assert_eq!(scene.vendor.paths(), ["x.1f6c2a9e"]);
-        // Nobody answers any more: what was stored goes later.
+        // No answer comes any more: what was stored goes later.
         object.spare = "x.2".to_owned();
         scene.plan("content", 3, Trouble::LosesAnswer);
         scene.plan("item", 3, Trouble::Breaks);

@@ -5,7 +5,7 @@ use super::onedrive::{LARGE, OneDrive, refusal};
 use super::start;
 use crate::conformance::prelude::*;
 
-/// What a session has is what it says, whoever lost count.
+/// What a session has is what it says, on whichever side the count was lost.
 #[tokio::test]
 async fn a_session_says_where_to_go_on() {
     let offset = |at: usize| error(json!({".tag": "incorrect_offset", "correct_offset": at}));
