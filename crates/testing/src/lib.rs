@@ -24,6 +24,7 @@
 //! | [`serve`] | the loop under these servers |
 //! | [`spool`] | objects of the doubles, in files |
 //! | [`spy`] | a proxy that tells what was asked of the server behind it |
+//! | [`storages`] | every storage that a plan can name, running |
 //! | [`tokens`] | an OAuth provider's token endpoint |
 
 #![allow(
@@ -109,6 +110,7 @@ pub mod s3;
 pub mod serve;
 pub mod spool;
 pub mod spy;
+pub mod storages;
 pub mod tokens;
 pub mod trouble;
 pub mod upstream;

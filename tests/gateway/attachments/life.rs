@@ -1,7 +1,7 @@
 //! The life of one attachment: stored, read, replaced, removed; in every storage.
 
-use crate::attachments::storages::{ALL, Storage};
 use stowage_testing::gateway::rev;
+use stowage_testing::storages::{ALL, Storage};
 
 /// More than goes in one request anywhere.
 const LARGE: usize = (11 << 20) + 4321;

@@ -11,6 +11,5 @@ mod put;
 mod read;
 mod revisions;
 mod rotated;
-pub mod storages;
 mod trust;
 mod twins;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::attachments::storages::{ALL, BUCKET, Server, Storage};
 use stowage_testing::gateway::{Running, STORAGE, rev};
+use stowage_testing::storages::{ALL, BUCKET, Server, Storage};
 
 const NAME: &str = "call.mp3";
 const BYTES: &[u8] = b"what was stored under an older plan";

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::storages::Storage;
 use super::world::{copy, deleting, planned, set_on_delete};
 use stowage_testing::gateway::{Running, json as parsed, rev};
+use stowage_testing::storages::Storage;
 
 async fn reads(gateway: &Running, attachment: &str, body: &[u8]) {
     let got = gateway.get(attachment).await;

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::storages::Storage;
 use super::world::{branch, conflict, deleting, set_on_delete};
 use stowage_testing::gateway::{Running, STORAGE, rev};
+use stowage_testing::storages::Storage;
 
 async fn with_two(gateway: &Running, id: &str) -> String {
     let first = rev(&gateway.put(id, "one.mp3", "", b"one").await);

@@ -1,6 +1,5 @@
 //! What becomes of outside attachments when documents branch, are deleted, and are copied.
 
-use crate::attachments::storages;
 use crate::faults::{gate, world as faulty};
 
 mod answers;

@@ -12,9 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use eetf::{Atom, Binary, Map, Term, Tuple};
 use serde_json::{Value, json};
 
-use crate::attachments::storages::Storage;
 use stowage_testing::gateway::{Running, Setup};
 use stowage_testing::raw::RawResponse;
+use stowage_testing::storages::Storage;
 
 /// The attachment that each test is about.
 pub const NAME: &str = "call.mp3";

@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::{NAME, Row, Rule, Secrets, binary, kept, map, tuple};
-use crate::attachments::storages::{BUCKET, Server, Storage, ftp_url};
 use stowage_testing::azurite;
 use stowage_testing::ftp;
+use stowage_testing::storages::{BUCKET, Server, Storage, ftp_url};
 use stowage_testing::trouble::Double as _;
 
 /// A storage, and the id of the object that was put there last.

@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use stowage_testing::azurite::{self, Container};
-use stowage_testing::dropbox::Dropbox;
-use stowage_testing::ftp::{self, FtpServer};
-use stowage_testing::gateway::{Running, Setup};
-use stowage_testing::google::GoogleServer;
-use stowage_testing::graph::Graph;
-use stowage_testing::nginx::Nginx;
-use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
-use stowage_testing::tokens::{GRANT, REFRESH, SECRET, TokenServer};
-use stowage_testing::trouble::Double as _;
+use super::azurite::{self, Container};
+use super::dropbox::Dropbox;
+use super::ftp::{self, FtpServer};
+use super::gateway::{Running, Setup};
+use super::google::GoogleServer;
+use super::graph::Graph;
+use super::nginx::Nginx;
+use super::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use super::tokens::{GRANT, REFRESH, SECRET, TokenServer};
+use super::trouble::Double as _;
 
 /// The drivers' names.
 pub const ALL: [&str; 9] =
@@ -87,7 +87,7 @@ impl Storage {
     pub fn objects(&self, gateway: &Running) -> Vec<String> {
         match &self.server {
             Server::Folder => gateway.stored(),
-            Server::Nginx(server) => stowage_testing::files(&server.files()),
+            Server::Nginx(server) => super::files(&server.files()),
             Server::S3(server) => [server.objects(BUCKET).into_keys().collect(), server.pending()].concat(),
             Server::Azure(container) => [container.blobs(), container.uncommitted()].concat(),
             Server::Google(server) => [server.objects(BUCKET), server.files(), server.pending()].concat(),
