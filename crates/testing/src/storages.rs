@@ -29,7 +29,8 @@ pub struct Storage {
     pub secrets: Vec<String>,
     pub server: Server,
     endpoints: Vec<(&'static str, String)>,
-    tokens: Option<TokenServer>,
+    /// Where its tokens come from, where it wants some.
+    pub tokens: Option<TokenServer>,
 }
 
 /// What is behind the driver.
@@ -73,9 +74,14 @@ impl Storage {
 
     /// A gateway that finds the server and its tokens; the month database is there.
     pub async fn gateway(&self) -> Running {
+        self.gateway_with(Setup::default()).await
+    }
+
+    /// The same, with more settings.
+    pub async fn gateway_with(&self, setup: Setup) -> Running {
         let endpoints = self.endpoints.iter();
         let set = |setup: Setup, (key, url): &(&str, String)| setup.set(&format!("storage.endpoints.{key}"), url);
-        let gateway = endpoints.fold(Setup::default(), set).start().await;
+        let gateway = endpoints.fold(setup, set).start().await;
         if let Some(tokens) = &self.tokens {
             tokens.documents(&gateway.couch).await;
         }

@@ -4,14 +4,10 @@
 use serde_json::{Value, json};
 
 use super::{OPERATOR, STORAGE, Setup, ask, documents, own, plan, start};
-use stowage_testing::azurite::{ACCOUNT, Container, KEY};
-use stowage_testing::dropbox::Dropbox;
-use stowage_testing::ftp::{FtpServer, PASSWORD, USER};
-use stowage_testing::gateway::{Couch, Running};
-use stowage_testing::google::GoogleServer;
-use stowage_testing::graph::Graph;
-use stowage_testing::tokens::{GRANT, REFRESH, SECRET, TokenServer};
-use stowage_testing::trouble::Double as _;
+use stowage_testing::azurite::KEY;
+use stowage_testing::ftp::PASSWORD;
+use stowage_testing::gateway::Running;
+use stowage_testing::storages::Storage;
 
 /// Nothing is saved, nothing is left in CouchDB, and what the server said is told without a secret.
 async fn is_told(gateway: &Running, handler: &str, settings: Value, code: u16, secrets: &[&str]) -> Value {
@@ -42,97 +38,54 @@ fn said(invalid: &Value) -> String {
     body.as_str().map_or_else(|| body.to_string(), str::to_owned)
 }
 
+/// A gateway that finds the storage, and an operator's token for it.
+async fn before(storage: &Storage) -> Running {
+    storage.gateway_with(Setup::default().set("admin.tokens", OPERATOR)).await
+}
+
+/// Tries a storage with another secret in one of its settings, and then with the right one; what the server said to the other.
+async fn secret_is_tried(handler: &'static str, member: &str, good: &str, wrong: &str, code: u16) -> String {
+    let storage = Storage::start(handler).await;
+    let gateway = before(&storage).await;
+    let mut settings = storage.settings.clone();
+    settings[member] = settings[member].as_str().expect("a text").replace(good, wrong).into();
+    let secrets: Vec<_> = storage.secrets.iter().map(String::as_str).chain([wrong]).collect();
+    let invalid = is_told(&gateway, handler, settings, code, &secrets).await;
+    assert_eq!(storage.objects(&gateway), [""; 0]);
+    is_saved(&gateway, handler, storage.settings.clone()).await;
+    assert_eq!(storage.objects(&gateway), [""; 0], "the file of the check is left");
+    gateway.stop().await;
+    said(&invalid)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn azure_is_tried() {
-    let gateway = start().await;
-    let container = Container::start();
-    let wrong = "Y2FuYXJ5LXdyb25nLWtleS1vZi10aGUtdGVzdHM=";
-    let settings = |key: &str| {
-        json!({
-            "host": "localhost", "port": container.address().port(), "scheme": "http", "account": ACCOUNT, "key": key,
-            "container": container.name,
-        })
-    };
-    let invalid = is_told(&gateway, "azure", settings(wrong), 403, &[wrong, KEY]).await;
-    assert!(said(&invalid).contains("AuthorizationFailure"), "{invalid}");
-    assert_eq!(container.blobs(), [""; 0]);
-    is_saved(&gateway, "azure", settings(KEY)).await;
-    assert_eq!(container.blobs(), [""; 0], "the file of the check is left");
-    gateway.stop().await;
+    let said = secret_is_tried("azure", "key", KEY, "Y2FuYXJ5LXdyb25nLWtleS1vZi10aGUtdGVzdHM=", 403).await;
+    assert!(said.contains("AuthorizationFailure"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ftp_is_tried() {
-    let gateway = start().await;
-    let server = FtpServer::start().await;
-    let settings = |password: &str| json!({"url": format!("ftp://{USER}:{password}@localhost:{}/recordings", server.address().port())});
-    let invalid = is_told(&gateway, "ftp", settings("canary-wrong"), 530, &["canary-wrong", USER]).await;
-    assert!(said(&invalid).starts_with("530 "), "{invalid}");
-    assert_eq!(server.files(""), [""; 0]);
-    is_saved(&gateway, "ftp", settings(&PASSWORD.replace('@', "%40"))).await;
-    assert_eq!(
-        (server.objects("recordings"), server.parts()),
-        (Vec::new(), Vec::new()),
-        "the file of the check is left"
-    );
-    gateway.stop().await;
+    let said = secret_is_tried("ftp", "url", &PASSWORD.replace('@', "%40"), "canary-wrong", 530).await;
+    assert!(said.starts_with("530 "), "{said}");
 }
 
-/// The services that want OAuth, each with its double, and a token endpoint that the documents in CouchDB name.
-struct Vendors {
-    provider: TokenServer,
-    google: GoogleServer,
-    dropbox: Dropbox,
-    graph: Graph,
-}
-
-impl Vendors {
-    async fn start() -> (Self, Running) {
-        let (provider, couch) = (TokenServer::start().await, Couch::start().await);
-        provider.documents(&couch).await;
-        let google = GoogleServer::start(provider.tokens.clone(), "recordings").await;
-        let dropbox = Dropbox::start(provider.tokens.clone()).await;
-        let graph = Graph::start(provider.tokens.clone()).await;
-        let url = |address| format!("http://{address}");
-        let setup = Setup::default()
-            .set("admin.tokens", OPERATOR)
-            .set("storage.endpoints.google_api", &url(google.address()))
-            .set("storage.endpoints.google_oauth", &provider.url())
-            .set("storage.endpoints.dropbox_content", &url(dropbox.content()))
-            .set("storage.endpoints.dropbox_api", &url(dropbox.rpc()))
-            .set("storage.endpoints.graph", &url(graph.address()));
-        let gateway = setup.start_over(couch).await;
-        (Self { provider, google, dropbox, graph }, gateway)
-    }
-
-    /// Everything that all of them have.
-    fn stored(&self) -> Vec<String> {
-        let google = [self.google.objects("recordings"), self.google.files(), self.google.pending()].concat();
-        [google, self.dropbox.paths(), self.graph.paths(), self.graph.sessions()].concat()
-    }
-}
-
-const SECRETS: [&str; 3] = [SECRET, REFRESH, "canary-access"];
-
-fn settings(handler: &str) -> Value {
-    match handler {
-        "google_storage" => json!({"bucket": "recordings", "oauth_doc_id": GRANT}),
-        _ => json!({ "oauth_doc_id": GRANT }),
-    }
-}
-
-async fn oauth_is_tried(handler: &str) {
-    let (vendors, gateway) = Vendors::start().await;
-    vendors.provider.tokens.secret("another-secret");
+/// A service that wants OAuth, and a token endpoint that the documents in CouchDB name.
+async fn oauth_is_tried(handler: &'static str) {
+    let storage = Storage::start(handler).await;
+    let gateway = before(&storage).await;
+    let secrets: Vec<_> = storage.secrets.iter().map(String::as_str).collect();
+    storage.tokens.as_ref().expect("tokens").tokens.secret("another-secret");
     // The token endpoint's refusal is no answer of the storage: it has no code of its own.
-    let invalid = is_told(&gateway, handler, settings(handler), 500, &SECRETS).await;
+    let invalid = is_told(&gateway, handler, storage.settings.clone(), 500, &secrets).await;
     assert!(said(&invalid).contains("invalid_client"), "{handler}: {invalid}");
-    assert_eq!(vendors.stored(), [""; 0], "{handler}");
+    assert_eq!(storage.objects(&gateway), [""; 0], "{handler}");
     gateway.stop().await;
     // A gateway that has seen a refusal asks again when the documents change.
-    let (vendors, gateway) = Vendors::start().await;
-    is_saved(&gateway, handler, settings(handler)).await;
-    assert_eq!(vendors.stored(), [""; 0], "{handler}: the file of the check is left");
+    let storage = Storage::start(handler).await;
+    let gateway = before(&storage).await;
+    is_saved(&gateway, handler, storage.settings.clone()).await;
+    assert_eq!(storage.objects(&gateway), [""; 0], "{handler}: the file of the check is left");
     gateway.stop().await;
 }
 

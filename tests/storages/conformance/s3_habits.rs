@@ -1,15 +1,12 @@
 //! The `s3` driver with servers of other makes, buckets of other kinds, and in the wrong place.
 
-use super::targets::{BUCKET, s3_settings};
+use super::targets::BUCKET;
 use crate::conformance::prelude::*;
 use stowage_testing::s3::{Failure, Habit, Operation, S3Server};
 
 async fn with(habits: &[Habit]) -> (Arc<S3Server>, Target) {
-    let server = Arc::new(S3Server::start().await);
-    server.make_bucket(BUCKET);
+    let (server, target) = super::s3::start(|_| {}).await;
     habits.iter().for_each(|habit| server.has(habit.clone()));
-    let target =
-        Target::open("s3", s3_settings(&server, "path"), &Around::default(), BUDGET, Box::new(Arc::clone(&server)));
     (server, target)
 }
 
