@@ -79,6 +79,31 @@ impl Upstream {
         soon("a connection to the upstream", self.connections.recv()).await.expect("the server runs")
     }
 
+    /// Until `asking` has its answer, answers a request for `target` as `answer` does, which may give the connection back, and every
+    /// other one with 404.
+    pub async fn until<T>(
+        &mut self,
+        target: &str,
+        asking: impl Future<Output = T>,
+        answer: impl AsyncFn(Connection, Seen) -> Option<Connection>,
+    ) -> T {
+        let answering = async {
+            loop {
+                let (mut connection, seen) = self.request().await;
+                if seen.target() == target {
+                    self.kept = answer(connection, seen).await;
+                } else {
+                    connection.answer("404 Object Not Found", r#"{"error":"not_found","reason":"missing"}"#).await;
+                    self.keep(connection);
+                }
+            }
+        };
+        soon("the answer", async {
+            tokio::select! { answer = asking => answer, () = answering => unreachable!() }
+        })
+        .await
+    }
+
     /// Keeps a connection open: the next request may come on it.
     pub fn keep(&mut self, connection: Connection) {
         self.kept = Some(connection);

@@ -6,7 +6,7 @@ use crate::present::twins::Twins;
 use stowage_testing::gateway::{Setup, json as parsed, rev};
 use stowage_testing::gzip;
 use stowage_testing::recorder::Recorder;
-use stowage_testing::upstream::{Upstream, soon};
+use stowage_testing::upstream::{Connection, Seen, Upstream};
 
 /// A document with `out.mp3` outside and an older `nat.mp3` in CouchDB; on the other side both are in CouchDB.
 async fn mixed(twins: &Twins) {
@@ -106,33 +106,17 @@ async fn what_couchdb_keeps_packed_stays_packed() {
     let body = recorded(&pointer, &packed);
     let path = format!("/{}/inl?attachments=true", gateway.path());
     let asking = gateway.request("GET", &path, &[("Accept-Encoding", "gzip")], b"");
-    let answering = async {
-        loop {
-            let (mut connection, seen) = upstream.request().await;
-            if seen.target() == path {
-                assert_eq!(seen.all("accept-encoding"), ["identity"]);
-                let length = body.len();
-                connection
-                    .send(format!(
-                        "HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=\"ea38\"\r\nETag: \"1-8fea\"\r\n\
-                         Content-Length: {length}\r\n\r\n"
-                    ))
-                    .await;
-                // Byte by byte, so that nothing depends on how it arrives.
-                for byte in &body {
-                    connection.send([*byte]).await;
-                }
-                upstream.keep(connection);
-            } else {
-                connection.answer("404 Object Not Found", r#"{"error":"not_found","reason":"missing"}"#).await;
-                upstream.keep(connection);
-            }
+    let answering = async |mut connection: Connection, seen: Seen| {
+        assert_eq!(seen.all("accept-encoding"), ["identity"]);
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=\"ea38\"\r\nETag: \"1-8fea\"\r\n";
+        connection.send(format!("{head}Content-Length: {}\r\n\r\n", body.len())).await;
+        // Byte by byte, so that nothing depends on how it arrives.
+        for byte in &body {
+            connection.send([*byte]).await;
         }
+        Some(connection)
     };
-    let shown = soon("the answer", async {
-        tokio::select! { shown = asking => shown, () = answering => unreachable!() }
-    })
-    .await;
+    let shown = upstream.until(&path, asking, answering).await;
     let expected = [
         b"--ea38\r\nContent-Type: application/json\r\n\r\n{\"_id\":\"inl\",\"_rev\":\"1-8fea\",\"k\":1,\"_attachments\":{\
           \"c.mp3\":{\"content_type\":\"audio/mpeg\",\"revpos\":1,\"length\":5,\"follows\":true},\

@@ -6,7 +6,7 @@ use crate::present::twins::Twins;
 use stowage_testing::gateway::{Setup, json as parsed};
 use stowage_testing::raw::RawClient;
 use stowage_testing::recorder::Recorder;
-use stowage_testing::upstream::{Upstream, soon};
+use stowage_testing::upstream::{Connection, Upstream};
 
 const FORMS: [(&str, &str, &str); 5] = [
     ("GET", "doc?attachments=true", "application/json"),
@@ -106,24 +106,13 @@ async fn a_couchdb_that_breaks_off_breaks_the_answer() {
     ] {
         let target = format!("/{path}/{rest}");
         let asking = gateway.request("GET", &target, &[], b"");
-        let answering = async {
-            loop {
-                let (mut connection, seen) = upstream.request().await;
-                if seen.target() == target {
-                    let head =
-                        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
-                    connection.send(format!("{head}{:x}\r\n{text}\r\n{ending}", text.len())).await;
-                    drop(connection);
-                } else {
-                    connection.answer("404 Object Not Found", r#"{"error":"not_found","reason":"missing"}"#).await;
-                    upstream.keep(connection);
-                }
-            }
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = format!("{head}{:x}\r\n{text}\r\n{ending}", text.len());
+        let breaking = async |mut connection: Connection, _| {
+            connection.send(&answer).await;
+            None
         };
-        let shown = soon("the answer", async {
-            tokio::select! { shown = asking => shown, () = answering => unreachable!() }
-        })
-        .await;
+        let shown = upstream.until(&target, asking, breaking).await;
         assert!(shown.status == 504 || (shown.status == 200 && !shown.complete), "{rest}: {shown:?}");
     }
     gateway.stop().await;

@@ -6,7 +6,7 @@ use stowage_testing::gateway::{Running, Setup, json as parsed};
 use stowage_testing::gzip;
 use stowage_testing::raw::RawResponse;
 use stowage_testing::recorder::Recorder;
-use stowage_testing::upstream::{Upstream, soon};
+use stowage_testing::upstream::{Connection, Upstream};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -47,22 +47,11 @@ impl Scene {
         let text = [head.as_bytes(), answer.1].concat();
         let Self { upstream, gateway, .. } = self;
         let asking = gateway.request(method, &target, headers, body);
-        let answering = async {
-            loop {
-                let (mut connection, seen) = upstream.request().await;
-                if seen.target() == target {
-                    connection.send(&text).await;
-                    drop(connection);
-                } else {
-                    connection.answer("404 Object Not Found", r#"{"error":"not_found","reason":"missing"}"#).await;
-                    upstream.keep(connection);
-                }
-            }
+        let answering = async |mut connection: Connection, _| {
+            connection.send(&text).await;
+            None
         };
-        let shown = soon("the answer", async {
-            tokio::select! { shown = asking => shown, () = answering => unreachable!() }
-        })
-        .await;
+        let shown = upstream.until(&target, asking, answering).await;
         assert!(!shown.text().contains("canary"), "{method} {rest}: {shown:?}");
         assert!(
             !shown.text().contains("pvt_attachments") || shown.status >= 400 || rest.ends_with("app.js"),
