@@ -25,10 +25,14 @@ fn plan(server: &Upstream) -> Value {
 
 /// One GET through the gateway, answered by the server; gives the connection that it came on.
 async fn get(gateway: &Running, server: &mut Upstream) -> Connection {
-    let asking = gateway.get("doc");
+    get_at(gateway, server, &format!("/{}/doc", gateway.path())).await
+}
+
+async fn get_at(gateway: &Running, server: &mut Upstream, target: &str) -> Connection {
+    let asking = gateway.request("GET", target, &[], b"");
     let answering = async {
         let (mut connection, seen) = server.request().await;
-        assert_eq!(seen.target(), format!("/{}/doc", gateway.path()));
+        assert_eq!(seen.target(), target);
         connection.answer("200 OK", "{}").await;
         connection
     };
@@ -176,25 +180,11 @@ async fn it_stays_open_while_another_account_names_it() {
     let first = get(&gateway, &mut server).await;
     server.keep(first);
     let target = format!("/{path}/doc");
-    let asking = gateway.request("GET", &target, &[], b"");
-    let answering = async {
-        let (mut connection, _) = server.request().await;
-        connection.answer("200 OK", "{}").await;
-        connection
-    };
-    let (answer, connection) = tokio::join!(asking, answering);
-    assert_eq!(answer.status, 200);
+    let connection = get_at(&gateway, &mut server, &target).await;
     let gone = json!({"pvt_type": "storage"});
     gateway.save_plan(&gateway.account.clone(), gone.clone()).await;
     server.keep(connection);
-    let asking = gateway.request("GET", &target, &[], b"");
-    let answering = async {
-        let (mut connection, _) = server.request().await;
-        connection.answer("200 OK", "{}").await;
-        connection
-    };
-    let (answer, connection) = tokio::join!(asking, answering);
-    assert_eq!(answer.status, 200);
+    let connection = get_at(&gateway, &mut server, &target).await;
     assert!(!server.has_more(), "still the same socket");
     gateway.save_plan(&other, gone).await;
     closed(connection).await;

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use stowage::metrics::Levels;
 
 use crate::faults::world::BUCKET;
-pub use crate::faults::world::{World, bytes, settings};
+pub use crate::faults::world::{World, bytes, settings, soon};
 use stowage_testing::gateway::{Running, STORAGE, Setup, authorization, rev};
 use stowage_testing::raw::RawResponse;
+pub use stowage_testing::raw::in_chunks;
 use stowage_testing::s3::S3Server;
 
 impl World {
@@ -93,16 +94,6 @@ pub fn outcomes(expected: &[(&str, u64)]) -> BTreeMap<String, u64> {
     expected.iter().filter(|(_, count)| *count > 0).map(|(outcome, count)| ((*outcome).to_owned(), *count)).collect()
 }
 
-/// Waits until a condition holds, which has to be soon.
-pub async fn soon(what: &str, condition: impl Fn() -> bool) {
-    let holds = async {
-        while !condition() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), holds).await.unwrap_or_else(|_| panic!("{what}"));
-}
-
 /// The head of a PUT of `call.mp3`, with an empty line.
 pub fn head(gateway: &Running, id: &str, rev: &str, headers: &[&str]) -> String {
     let (name, value) = authorization(&gateway.couch.admin);
@@ -112,16 +103,4 @@ pub fn head(gateway: &Running, id: &str, rev: &str, headers: &[&str]) -> String 
         write!(head, "{header}\r\n").expect("a text");
     }
     head + "\r\n"
-}
-
-/// A chunked body as it is on the wire.
-pub fn in_chunks(body: &[u8]) -> Vec<u8> {
-    let mut wire = Vec::new();
-    for chunk in body.chunks(100_000) {
-        wire.extend(format!("{:x}\r\n", chunk.len()).as_bytes());
-        wire.extend(chunk);
-        wire.extend(b"\r\n");
-    }
-    wire.extend(b"0\r\n\r\n");
-    wire
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::world::{World, bytes};
 use stowage_testing::gateway::{Running, Setup, authorization};
-use stowage_testing::raw::RawClient;
+use stowage_testing::raw::{RawClient, in_chunks};
 
 /// How a client stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,17 +58,6 @@ async fn half(gateway: &Running, id: &str, rev: &str, body: &[u8], chunked: bool
     if let Ok(answer) = answer {
         assert_eq!(answer.status, 400, "{answer:?}");
     }
-}
-
-fn in_chunks(body: &[u8]) -> Vec<u8> {
-    let mut wire = Vec::new();
-    for chunk in body.chunks(100_000) {
-        wire.extend(format!("{:x}\r\n", chunk.len()).as_bytes());
-        wire.extend(chunk);
-        wire.extend(b"\r\n");
-    }
-    wire.extend(b"0\r\n\r\n");
-    wire
 }
 
 /// Every way of stopping at every place, all at once, each on a document of its own; gives the documents.

@@ -8,22 +8,12 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::gate::{Act, End};
-use super::world::{World, assert_refusal, bytes};
+use super::world::{World, assert_refusal, bytes, soon};
 use stowage_testing::gateway::{Running, Setup, authorization, rev};
 use stowage_testing::raw::{RawClient, RawResponse};
 
 /// Enough that it does not fit into the buffers of a connection.
 const LARGE: usize = 48 << 20;
-
-/// Waits until a condition holds, which has to be soon.
-async fn soon(what: &str, condition: impl Fn() -> bool) {
-    let holds = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), holds).await.unwrap_or_else(|_| panic!("{what}"));
-}
 
 /// A gateway with a large attachment in a directory.
 async fn with_a_large_attachment() -> Running {

@@ -158,3 +158,13 @@ pub fn assert_refusal(answer: &RawResponse, status: u16, reason: &str) {
     assert_eq!(members, ["error", "reason"], "{body}");
     assert_eq!(body["reason"], json!(reason.replace("{id}", STORAGE)), "{body}");
 }
+
+/// Waits until a condition holds, which has to be soon.
+pub async fn soon(what: &str, condition: impl Fn() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), holds).await.unwrap_or_else(|_| panic!("{what}"));
+}
