@@ -3,6 +3,14 @@
 //! `cargo bench --bench load -- [--quick] [--only PART,...] [--pingora] [--write docs/performance.md]` starts
 //! everything itself on loopback (an upstream that answers at once, object servers, the gateway, nginx, haproxy, pingora),
 //! measures, prints one Markdown table and ends what it started. `docs/performance.md` says what each row means.
+//!
+//! | files | are |
+//! |---|---|
+//! | `small`, `large`, `many`, `memory`, `two_cores` | the parts, each with its rows of the table |
+//! | `subjects`, `gateway`, `peers`, `pingora` | what is measured |
+//! | `roles`, `couch/`, `objects`, `s3` | the servers behind it |
+//! | `client`, `wire`, `exchange`, `recording`, `workload`, `pattern` | what is asked, and how |
+//! | `process`, `cores`, `machine`, `figures`, `report` | processes, and what came out |
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its report, and its progress beside it")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "only the bench's own buffers and texts are indexed")]
 #![allow(clippy::disallowed_methods, reason = "the tasks of a bench end with its process")]

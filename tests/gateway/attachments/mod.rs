@@ -1,4 +1,6 @@
 //! Attachments through the gateway: what a client of CouchDB sees, and what is stored where.
+//!
+//! A method is a file (`put`, `read`, `delete`), and so is what crosses them all. What KAZOO stored is in `old`.
 
 mod delete;
 mod documents;

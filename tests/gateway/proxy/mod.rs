@@ -1,4 +1,6 @@
 //! What is not an attachment of a planned database passes through, byte for byte, whatever either side does.
+//!
+//! A file is one subject of HTTP's: none of them is above another, and each has the same two ends, a raw client and a scripted server.
 
 mod admin;
 mod broken;

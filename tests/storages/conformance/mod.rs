@@ -2,6 +2,14 @@
 //!
 //! A target is a driver in front of a real server or a real directory (`targets.rs`). A rule that a target cannot keep is
 //! printed as skipped, with the reason. What only one driver does is in a file of its own.
+//!
+//! | files | are |
+//! |---|---|
+//! | `storing`, `breaks`, `reading`, `names`, `secrets`, `memory` | the rules for every target |
+//! | `proxied`, `tamper` | the rules for drivers behind a TCP proxy |
+//! | `vendors/` | the rules for vendors with OAuth, a row for each |
+//! | `azure/`, `file`, `ftp/`, `google/`, `s3`, `s3_habits` | what only that driver does |
+//! | `targets`, `around`, `bodies` | what all of them stand on |
 
 pub mod around;
 mod azure;
