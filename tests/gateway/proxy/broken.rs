@@ -100,8 +100,7 @@ async fn bytes_after_an_answer_are_not_the_next_answer() {
         .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
         .await;
     assert_eq!(answered(&mut client).await.text(), "ok");
-    client.send(get("/second")).await.expect("sent");
-    let (mut second, seen) = world.upstream.request().await;
+    let (mut second, seen) = world.asks(&mut client, get("/second")).await;
     assert_eq!(seen.target(), "/second");
     second.answer("200 OK", "good").await;
     assert_eq!(answered(&mut client).await.text(), "good");
@@ -113,15 +112,14 @@ async fn a_connection_that_was_closed_while_idle_costs_nothing() {
     let mut world = World::start().await;
     let mut client = world.client().await;
     for reset in [false, true, false] {
-        client.send(get("/db/doc")).await.expect("sent");
-        let (mut connection, _) = world.upstream.request().await;
+        let (mut connection, _) = world.asks(&mut client, get("/db/doc")).await;
         connection.answer("200 OK", "{}\n").await;
         assert_eq!(answered(&mut client).await.status, 200);
         connection.leave(reset);
         world.quiet_upstream().await;
     }
-    client.send("PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody").await.expect("sent");
-    let (mut connection, seen) = world.upstream.request().await;
+    let (mut connection, seen) =
+        world.asks(&mut client, "PUT /db/doc HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody").await;
     assert_eq!(seen.body, b"body");
     connection.answer("201 Created", "{}\n").await;
     assert_eq!(answered(&mut client).await.status, 201);

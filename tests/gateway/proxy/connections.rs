@@ -22,8 +22,7 @@ async fn pipelined_requests_are_answered_in_order() {
     let mut world = World::start().await;
     let mut client = world.client().await;
     let put = "PUT /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody";
-    client.send(format!("{}{put}{}", get("/1"), get("/3"))).await.expect("sent");
-    let (mut connection, seen) = world.upstream.request().await;
+    let (mut connection, seen) = world.asks(&mut client, format!("{}{put}{}", get("/1"), get("/3"))).await;
     assert_eq!(seen.target(), "/1");
     connection.answer("200 OK", "one").await;
     let seen = connection.request().await;
@@ -54,8 +53,7 @@ async fn an_upstream_that_closes_does_not_close_the_clients_connection() {
     let mut world = World::start().await;
     let mut client = world.client().await;
     for target in ["/1", "/2"] {
-        client.send(get(target)).await.expect("sent");
-        let (mut connection, _) = world.upstream.request().await;
+        let (mut connection, _) = world.asks(&mut client, get(target)).await;
         connection.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
         let got = answered(&mut client).await;
         assert_eq!((got.text().as_str(), got.header("connection")), ("ok", None));
@@ -80,8 +78,7 @@ async fn old_clients_get_what_they_can_read() {
     let mut client = world.client().await;
     let kept = "GET /db HTTP/1.0\r\nHost: old\r\nConnection: keep-alive\r\n\r\n";
     for _ in 0..2 {
-        client.send(kept).await.expect("sent");
-        let (mut connection, seen) = world.upstream.request().await;
+        let (mut connection, seen) = world.asks(&mut client, kept).await;
         assert_eq!(seen.all("host"), ["old"]);
         assert!(!seen.has("connection"));
         connection.send(OK).await;

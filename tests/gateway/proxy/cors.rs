@@ -24,9 +24,7 @@ const TIMEOUTS: [(&str, &str); 2] = [("timeouts.response_head", "300ms"), ("time
 
 /// An answer of the gateway alone, while the upstream is asked for its rules `asked` times and answers with `says`.
 async fn own_answer(world: &mut World, origin: &str, says: &str, asked: usize) -> RawResponse {
-    let mut client = world.client().await;
-    client.send(with_origin("GET", "/db/doc", origin)).await.expect("sent");
-    let (silent, seen) = world.upstream.request().await;
+    let (mut client, silent, seen) = world.ask(with_origin("GET", "/db/doc", origin)).await;
     assert_eq!(seen.target(), "/db/doc");
     for _ in 0..asked {
         let (mut connection, seen) = world.upstream.request().await;
@@ -73,9 +71,7 @@ async fn what_couchdb_says_is_passed_on_and_remembered() {
 #[tokio::test]
 async fn a_request_without_an_origin_costs_no_question() {
     let mut world = World::with(&TIMEOUTS).await;
-    let mut client = world.client().await;
-    client.send(get("/db/doc")).await.expect("sent");
-    let (silent, _) = world.upstream.request().await;
+    let (mut client, silent, _) = world.ask(get("/db/doc")).await;
     let answer = answered(&mut client).await;
     assert_eq!((answer.status, rules(&answer)), (504, (None, None, false)));
     drop(silent);

@@ -92,8 +92,7 @@ async fn what_takes_long_to_think_about_may_take_long() {
     ] {
         let mut client = world.client().await;
         let body = if method == "POST" { "Content-Length: 2\r\n\r\n{}" } else { "\r\n" };
-        client.send(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{body}")).await.expect("sent");
-        let (connection, _) = world.upstream.request().await;
+        let (connection, _) = world.asks(&mut client, format!("{method} {target} HTTP/1.1\r\nHost: h\r\n{body}")).await;
         thinking.push((target, client, connection));
     }
     // The pause is what the test is about.

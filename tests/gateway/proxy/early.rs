@@ -76,8 +76,7 @@ async fn the_next_request_follows_an_early_answer_on_the_same_connection() {
     let reading = tokio::spawn(refuse(&mut world, End::Reads).await.expect("a connection").closed());
     assert_eq!(answered(&mut client).await.status, 409);
     client.send(vec![b'x'; LARGE]).await.expect("sent");
-    client.send(get("/next")).await.expect("sent");
-    let (mut connection, seen) = world.upstream.request().await;
+    let (mut connection, seen) = world.asks(&mut client, get("/next")).await;
     assert_eq!(seen.target(), "/next", "on a new connection: the old one was in the middle of a request");
     connection.send(OK).await;
     assert_eq!(answered(&mut client).await.status, 200);
@@ -92,8 +91,7 @@ async fn a_client_that_waits_is_told_to_go_on() {
     for _ in 0..2 {
         client.send(put(4, "Expect: 100-continue\r\n")).await.expect("sent");
         assert_eq!(soon("100", client.response()).await.expect("100").status, 100);
-        client.send("body").await.expect("sent");
-        let (mut connection, seen) = world.upstream.request().await;
+        let (mut connection, seen) = world.asks(&mut client, "body").await;
         assert_eq!((seen.body.as_slice(), seen.has("expect")), (&b"body"[..], false));
         connection.answer("201 Created", "{}\n").await;
         world.upstream.keep(connection);

@@ -143,8 +143,7 @@ async fn a_length_in_the_body_before_is_no_length_of_the_next_request() {
     connection.head().await;
     connection.send("HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n").await;
     assert_eq!(answered(&mut client).await.status, 409);
-    client.send(format!("{body}{second}")).await.expect("sent");
-    let (mut connection, seen) = world.upstream.request().await;
+    let (mut connection, seen) = world.asks(&mut client, format!("{body}{second}")).await;
     assert_eq!((seen.target(), seen.body.as_slice()), ("/2", &b"body"[..]));
     connection.send(OK).await;
     assert_eq!(answered(&mut client).await.status, 200);

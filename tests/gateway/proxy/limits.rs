@@ -25,8 +25,7 @@ async fn a_head_that_is_too_large_is_refused() {
 async fn requests_beyond_the_limit_are_shed_until_others_have_ended() {
     let mut world = World::with(&[("limits.in_flight", "2")]).await;
     let (mut first, mut second) = (world.client().await, world.client().await);
-    first.send(get("/first")).await.expect("sent");
-    let (mut to_first, _) = world.upstream.request().await;
+    let (mut to_first, _) = world.asks(&mut first, get("/first")).await;
     second.send("PUT /second HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nha").await.expect("sent");
     let mut to_second = world.upstream.accept().await;
     to_second.head().await;
@@ -51,8 +50,7 @@ async fn requests_beyond_the_limit_are_shed_until_others_have_ended() {
         tokio::task::yield_now().await;
     }
     world.upstream.keep(to_first);
-    third.send(get("/third")).await.expect("sent");
-    let (mut to_third, seen) = world.upstream.request().await;
+    let (mut to_third, seen) = world.asks(&mut third, get("/third")).await;
     assert_eq!(seen.target(), "/third");
     to_third.send(OK).await;
     assert_eq!(answered(&mut third).await.status, 200);

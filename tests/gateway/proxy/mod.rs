@@ -57,9 +57,17 @@ impl World {
     /// Sends a request on a new connection; gives that, and the upstream's with what came on it.
     async fn ask(&mut self, request: impl AsRef<[u8]>) -> (RawClient, Connection, Seen) {
         let mut client = self.client().await;
-        client.send(request).await.expect("sent");
-        let (connection, seen) = self.upstream.request().await;
+        let (connection, seen) = self.asks(&mut client, request).await;
         (client, connection, seen)
+    }
+
+    /// Sends a request on a connection; gives the upstream's, with what came on it.
+    async fn asks<S>(&mut self, client: &mut RawClient<S>, request: impl AsRef<[u8]>) -> (Connection, Seen)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        client.send(request).await.expect("sent");
+        self.upstream.request().await
     }
 
     /// Sends bytes on a new connection and gives what the upstream sees and answers with `answer`, and what comes back.

@@ -24,15 +24,12 @@ async fn running_requests_end_and_everything_else_is_closed() {
     let mut world = World::start().await;
     let (address, admin) = (world.gateway.address, world.gateway.app.admin.expect("an admin listener"));
     let (mut idle, mut fresh) = (world.client().await, world.client().await);
-    idle.send(get("/idle")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut connection, _) = world.asks(&mut idle, get("/idle")).await;
     connection.send(OK).await;
     answered(&mut idle).await;
     world.upstream.keep(connection);
 
-    let mut waiting = world.client().await;
-    waiting.send(get("/waiting")).await.expect("sent");
-    let (mut first, _) = world.upstream.request().await;
+    let (mut waiting, mut first, _) = world.ask(get("/waiting")).await;
     let mut uploading = world.client().await;
     uploading.send("PUT /uploading HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nhalf").await.expect("sent");
     let (mut second, _) = {
@@ -65,9 +62,7 @@ async fn running_requests_end_and_everything_else_is_closed() {
 async fn what_outlives_the_drain_is_cut_and_counted() {
     let mut world = World::with(&[("timeouts.drain", "300ms")]).await;
     let (mut waiting, connection, _) = world.ask(get("/waiting")).await;
-    let mut reading = world.client().await;
-    reading.send(get("/reading")).await.expect("sent");
-    let (mut second, _) = world.upstream.request().await;
+    let (mut reading, mut second, _) = world.ask(get("/reading")).await;
     second.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
     soon("a head", reading.head()).await.expect("a head");
 
@@ -104,13 +99,11 @@ async fn stopping_with_nothing_to_do_is_quick() {
 async fn a_feed_that_would_never_end_ends_with_the_drain() {
     let mut world = World::start().await;
     let (mut feed, mut poll) = (world.client().await, world.client().await);
-    feed.send(get("/db/_changes?feed=continuous")).await.expect("sent");
-    let (mut connection, _) = world.upstream.request().await;
+    let (mut connection, _) = world.asks(&mut feed, get("/db/_changes?feed=continuous")).await;
     connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\n\r\n").await;
     assert_eq!(soon("a head", feed.head()).await.expect("a head").status, 200);
     assert_eq!(soon("a line", feed.chunk()).await.expect("a line"), b"\n");
-    poll.send(get("/db/_changes?feed=longpoll")).await.expect("sent");
-    let (_unanswered, _) = world.upstream.request().await;
+    let (_unanswered, _) = world.asks(&mut poll, get("/db/_changes?feed=longpoll")).await;
 
     let stopping = tokio::spawn(world.gateway.app.stop());
     let answer = answered(&mut poll).await;

@@ -126,8 +126,7 @@ async fn the_client_chooses_the_protocol() {
             continue;
         }
         let mut client = RawClient::over(stream);
-        client.send(get("/db/doc")).await.expect("sent");
-        let (mut connection, seen) = secured.world.upstream.request().await;
+        let (mut connection, seen) = secured.world.asks(&mut client, get("/db/doc")).await;
         assert_eq!(seen.target(), "/db/doc");
         connection.answer("200 OK", "{}\n").await;
         secured.world.upstream.keep(connection);
