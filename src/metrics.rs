@@ -25,6 +25,12 @@ struct Inner {
     backend_seconds: HistogramVec,
     attachment_bytes: IntCounterVec,
     objects_left: IntCounter,
+    fallbacks: IntCounterVec,
+    jobs: IntGaugeVec,
+    jobs_oldest: IntGauge,
+    jobs_stuck: IntGauge,
+    jobs_done: IntCounterVec,
+    storages_down: IntGaugeVec,
     copies: IntCounterVec,
     couchdb_failures: IntCounterVec,
     plan_cache: IntCounterVec,
@@ -69,6 +75,10 @@ impl Maker<'_> {
         self.register(IntGauge::new(name, help)?)
     }
 
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
     fn seconds(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
         self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)?)
     }
@@ -95,6 +105,10 @@ impl Inner {
             for outcome in ["broken", "interrupted"] {
                 drop(self.cut_off.with_label_values(&[route, outcome]));
             }
+        }
+        for kind in JOBS {
+            drop(self.jobs.with_label_values(&[kind]));
+            JOB_OUTCOMES.iter().for_each(|outcome| drop(self.jobs_done.with_label_values(&[kind, outcome])));
         }
         for (counters, known) in [
             (&self.couchdb_failures, &COUCHDB_FAILURES[..]),
@@ -146,6 +160,28 @@ impl Metrics {
             )?,
             objects_left: make
                 .counter("stowage_objects_left_total", "Objects left in a storage that perhaps no document names")?,
+            fallbacks: make.counters(
+                "stowage_fallbacks_total",
+                "Attachments that CouchDB keeps because their storage could not take them, by kind of storage",
+                &["backend"],
+            )?,
+            jobs: make.gauges(
+                "stowage_jobs",
+                "Jobs that wait, of all gateways, when last looked through",
+                &["kind"],
+            )?,
+            jobs_oldest: make.gauge("stowage_jobs_oldest_seconds", "Age of the oldest job")?,
+            jobs_stuck: make.gauge("stowage_jobs_stuck", "Jobs that wait for longer than jobs.dead_after")?,
+            jobs_done: make.counters(
+                "stowage_jobs_done_total",
+                "Jobs that this gateway has tried",
+                &["kind", "outcome"],
+            )?,
+            storages_down: make.gauges(
+                "stowage_storages_down",
+                "Storages that nothing waits for because they do not answer, by kind of storage",
+                &["backend"],
+            )?,
             copies: make.counters(
                 "stowage_copies_total",
                 "Copies of attachments that CouchDB keeps, by kind of storage",
@@ -194,6 +230,8 @@ impl Metrics {
                 drop(self.0.backend_requests.with_label_values(&[backend, operation, outcome]));
             }
         }
+        drop(self.0.fallbacks.with_label_values(&[backend]));
+        drop(self.0.storages_down.with_label_values(&[backend]));
         COPIES.iter().for_each(|outcome| drop(self.0.copies.with_label_values(&[backend, outcome])));
         for direction in ["in", "out"] {
             drop(self.attachment_bytes(backend, direction));
@@ -210,6 +248,30 @@ impl Metrics {
     #[must_use]
     pub fn attachment_bytes(&self, backend: &str, direction: &str) -> IntCounter {
         self.0.attachment_bytes.with_label_values(&[backend, direction])
+    }
+
+    /// Counts an attachment that CouchDB keeps because its storage cannot take it.
+    pub fn fallen_back(&self, backend: &str) {
+        self.0.fallbacks.with_label_values(&[backend]).inc();
+    }
+
+    /// Says what waits in the queue.
+    pub fn queue(&self, queue: &Queue) {
+        for (kind, count) in &queue.waiting {
+            self.0.jobs.with_label_values(&[kind]).set(whole(*count));
+        }
+        self.0.jobs_oldest.set(whole(queue.oldest.as_secs()));
+        self.0.jobs_stuck.set(whole(queue.stuck));
+    }
+
+    /// Counts a job that was tried; `outcome` is one of [`JOB_OUTCOMES`].
+    pub fn job_done(&self, kind: &str, outcome: &str) {
+        self.0.jobs_done.with_label_values(&[kind, outcome]).inc();
+    }
+
+    /// Says how many storages of a kind are down.
+    pub fn storages_down(&self, backend: &str, count: u64) {
+        self.0.storages_down.with_label_values(&[backend]).set(whole(count));
     }
 
     /// Counts an object that stays in a storage although perhaps no document names it.
@@ -274,6 +336,17 @@ impl Metrics {
     }
 }
 
+/// What waits in the queue of jobs.
+#[derive(Debug, Clone, Default)]
+pub struct Queue {
+    /// How many of each kind.
+    pub waiting: Vec<(&'static str, u64)>,
+    /// The age of the oldest.
+    pub oldest: Duration,
+    /// How many are stuck.
+    pub stuck: u64,
+}
+
 /// A connection that is counted.
 #[derive(Debug)]
 pub struct Connection(IntGauge);
@@ -306,7 +379,11 @@ pub const COUCHDB_FAILURES: [&str; 4] = ["unreachable", "silent", "broken", "non
 /// What is done with storages.
 pub const OPERATIONS: [&str; 3] = ["put", "get", "delete"];
 /// How that ends.
-pub const OUTCOMES: [&str; 6] = ["ok", "missing", "passing", "refused", "interrupted", "too_large"];
+pub const OUTCOMES: [&str; 7] = ["ok", "missing", "passing", "refused", "interrupted", "too_large", "down"];
+/// What is done later.
+pub const JOBS: [&str; 3] = ["move", "copy", "remove"];
+/// How a try of that ends.
+pub const JOB_OUTCOMES: [&str; 3] = ["ok", "waits", "failed"];
 /// What becomes of the copy of an attachment that CouchDB keeps: made, not made, taken back because CouchDB has no such
 /// attachment, or made although CouchDB never said whether it has one.
 pub const COPIES: [&str; 4] = ["ok", "failed", "discarded", "unknown"];

@@ -27,7 +27,7 @@ use crate::plan::DocumentPlan;
 use crate::pointer::{Entry, Pointer};
 use crate::router::{DocumentTarget, Target};
 use crate::upstream::answer::{conflict, kept_headers};
-use cleanup::remove_unnamed;
+use cleanup::{left, remove_unnamed};
 use save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 
 /// A document with other outside attachments than before, which is to be saved.
@@ -146,7 +146,7 @@ impl Commit {
                     remove_unnamed(&gateway, &caller, &self.target, &plan, replaced).await;
                 }
             }
-            Fate::Unknown => change.leave(&gateway, &caller),
+            Fate::Unknown => change.leave(&gateway, &caller, &self.target, &plan).await,
         }
     }
 }
@@ -178,17 +178,12 @@ impl Change {
     }
 
     /// It is unknown whether the document was saved.
-    fn leave(self, gateway: &Gateway, caller: &Caller) {
+    async fn leave(self, gateway: &Gateway, caller: &Caller, target: &DocumentTarget, plan: &DocumentPlan) {
         match self {
-            Self::Stored(objects) => objects.leave(),
-            Self::Removed { entry: Entry::Object(pointer), .. } => {
-                gateway.metrics.object_left();
-                tracing::error!(
-                    request = %caller.activity().id(),
-                    storage = %pointer.stowage.storage,
-                    location = %json!(pointer.stowage.location),
-                    "CouchDB never said whether it removed an attachment: its object stays in the storage, perhaps without a document"
-                );
+            Self::Stored(objects) => objects.leave().await,
+            Self::Removed { entry: Entry::Object(pointer), name, .. } => {
+                let why = "CouchDB never said whether it removed the attachment";
+                left(gateway, caller, &target.attachment(&name), plan, (&pointer, why)).await;
             }
             Self::Removed { entry: Entry::Link(_), .. } => {}
         }

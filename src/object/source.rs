@@ -10,7 +10,7 @@ use stowage_couch::Document;
 use stowage_http::body::{Body, BoxError, cause};
 use stowage_http::client;
 use stowage_http::range::{ByteRange, Cut, Exact};
-use stowage_storage::{self as storage, Backend, Download, Fetch, Served};
+use stowage_storage::{self as storage, Backend as _, Download, Fetch, Opened, Served};
 
 use super::couch_digest;
 use super::counted::Counted;
@@ -26,7 +26,7 @@ use crate::router::Target;
 pub(crate) struct Source {
     gateway: Arc<Gateway>,
     activity: Activity,
-    backend: Arc<dyn Backend>,
+    backend: Arc<Opened>,
     metadata: Map<String, Value>,
     pub(crate) pointer: Pointer,
     /// In bytes; `None` where neither the document nor the storage says it.
@@ -43,7 +43,7 @@ impl Source {
         pointer: Pointer,
     ) -> Result<Self, Error> {
         let plan = plan_for(&gateway.plans, &target.database, document).await?;
-        let backend = storage_of(&gateway, &plan, &target.database, &pointer)?;
+        let backend = storage_of(&gateway, &plan, &target.database, &pointer.stowage)?;
         let length = pointer.length;
         let mut source =
             Self { gateway, activity, backend, metadata: metadata(document, &target.document), pointer, length };
@@ -80,7 +80,9 @@ impl Source {
 
     async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {
         let place = &self.pointer.stowage;
-        let operation = Operation::of_request(&self.gateway, &self.activity, &place.handler, &place.storage, "get");
+        let whose = (&*place.handler, &*place.storage);
+        let operation = Operation::of_request(&self.gateway, &self.activity, &self.backend, whose, "get");
+        let operation = operation.map_err(|error| self.failed(error))?;
         let fetch = Fetch { range, length: self.length, metadata: &self.metadata };
         let getting = self.activity.deadline();
         let outcome = getting.bound(self.backend.get(&place.location, fetch)).await;

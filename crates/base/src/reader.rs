@@ -103,6 +103,15 @@ impl<'a> Section<'a> {
 
     /// A whole number above 0.
     pub fn count(&mut self, name: &str, default: usize) -> usize {
+        self.number(name, default, 1)
+    }
+
+    /// A whole number, or 0 for none.
+    pub fn count_or_none(&mut self, name: &str, default: usize) -> usize {
+        self.number(name, default, 0)
+    }
+
+    fn number(&mut self, name: &str, default: usize, least: usize) -> usize {
         let value = self.table.remove(name);
         let count = match &value {
             None => return default,
@@ -110,13 +119,10 @@ impl<'a> Section<'a> {
             Some(Value::String(text)) => text.trim().parse().ok(),
             Some(_) => None,
         };
-        match count {
-            Some(count) if count > 0 => count,
-            _ => {
-                self.problem(name, "must be a whole number above 0");
-                default
-            }
-        }
+        count.filter(|count| *count >= least).unwrap_or_else(|| {
+            self.problem(name, if least == 0 { "must be a whole number" } else { "must be a whole number above 0" });
+            default
+        })
     }
 
     /// A part of a whole, from 0 to 1.

@@ -1,7 +1,7 @@
 //! Asking a CouchDB with the rights of a client, or of the gateway.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use stowage_base::activity::Activity;
 use stowage_http::body::{Body, collect};
@@ -134,6 +134,20 @@ impl Caller {
         let mut request = self.request(Method::GET, &target, Body::empty())?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
         self.exchange(request).await
+    }
+
+    /// Opens an attachment that CouchDB itself keeps, of this revision, its bytes as CouchDB has them: packed where it has packed
+    /// them. Its name is not encoded yet.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn open_attachment(&self, path: &DocumentPath, name: &str, rev: &str) -> Result<Response<Body>, Error> {
+        let target = format!("{}/{}/{}?rev={}", path.database, path.document, encode(name), encode(rev));
+        let mut request = self.request(Method::GET, &target, Body::empty())?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let answer = self.couch.server.send(request, self.couch.patience).await;
+        answer.map_err(|error| self.couch.failed(Error::Client(error)))
     }
 
     /// Writes a document; the revision that it follows stands in it.

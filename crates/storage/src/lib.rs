@@ -7,10 +7,12 @@ mod error;
 mod file;
 mod ftp;
 mod google;
+mod health;
 mod http;
 mod link;
 mod oauth;
 mod onedrive;
+mod opened;
 mod registry;
 mod s3;
 
@@ -28,9 +30,11 @@ pub use engine::today::{Wanted, today};
 pub use engine::upload::{CHUNK_BYTES, Chunk, Report, Upload};
 pub use error::{Error, Kind, Result};
 pub use file::sweep as sweep_files;
+pub use health::{Admission, Health, Standing};
 pub use oauth::{Document as OAuthDocument, OAuth, OAuthDocuments};
+pub use opened::Opened;
 use registry::FILE_NAME;
-pub use registry::{Context, Driver, Fit, Naming, Registry, Server, Spelling, driver, endpoints};
+pub use registry::{Breakers, Context, Driver, Fit, Naming, Registry, Server, Spelling, driver, endpoints};
 
 /// Single steps of the drivers, as `benches/micro.rs` and `tests/storages/oauth` want them. Nothing else needs them.
 pub mod measured {

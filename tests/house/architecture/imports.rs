@@ -15,11 +15,12 @@ pub const FLOORS: [(&str, &[&str]); 5] = [
 ];
 
 /// Every module of the gateway, highest first: a module may use those after it and none before it.
-pub const ORDER: [&str; 25] = [
+pub const ORDER: [&str; 27] = [
     "main",
     "cli",
     "app",
     "admin",
+    "worker",
     "server",
     "middleware",
     "dispatch",
@@ -31,6 +32,7 @@ pub const ORDER: [&str; 25] = [
     "gateway",
     "locks",
     "record",
+    "jobs",
     "upstream",
     "exchange",
     "error",

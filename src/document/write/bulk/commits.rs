@@ -212,7 +212,7 @@ impl One {
                 let expected = Expected { entry: &entry, present: true, deleted: false, base, rev };
                 match find_out(gateway, &attachment, &caller, expected).await {
                     Fate::Known { saved, .. } => saved,
-                    Fate::Unknown => return objects.leave(),
+                    Fate::Unknown => return objects.leave().await,
                 }
             }
         };
