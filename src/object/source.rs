@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http_body::Body as _;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value};
+use sha2::Sha256;
 use stowage_base::activity::Activity;
 use stowage_couch::Document;
 use stowage_http::body::{Body, BoxError, cause};
@@ -115,9 +116,55 @@ impl Source {
         if couch_digest(&md5.finalize()) == *digest { Ok(()) } else { Err(gone()) }
     }
 
+    /// Whether the object is what its document says: its length, and the tag of its storage; with `read`, and where these tell
+    /// nothing, all its bytes.
+    pub(crate) async fn sound(&self, read: bool) -> Result<Sound, Error> {
+        let download = self.fetch(None).await?;
+        let (length, known) = (download.body.size_hint().exact(), self.pointer.stowage.etag.as_ref());
+        if length.is_some() && self.length.is_some() && length != self.length {
+            return Ok(Sound::Different("it has another length than its document says"));
+        }
+        let is_retagged = known.is_some_and(|known| download.etag.as_ref().is_some_and(|given| given != known));
+        if !read && length.is_some() && !is_retagged {
+            return Ok(Sound::Same);
+        }
+        self.compare(download.body).await
+    }
+
+    /// Reads all bytes, and compares them with what the pointer says of them.
+    async fn compare(&self, mut body: Body) -> Result<Sound, Error> {
+        use http_body_util::BodyExt;
+        let (mut md5, mut sha256, mut length) = (Md5::new(), Sha256::new(), 0_u64);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.failed(storage::Error::of_body(error)))?;
+            if let Ok(data) = frame.into_data() {
+                length += data.len() as u64;
+                md5.update(&data);
+                sha256.update(&data);
+            }
+        }
+        let is_long = self.length.is_none_or(|said| said == length);
+        let is_md5 = self.pointer.digest.as_ref().is_none_or(|said| *said == couch_digest(&md5.finalize()));
+        let said = self.pointer.stowage.sha256.as_ref();
+        let is_sha256 = said.is_none_or(|said| *said == hex::encode(sha256.finalize()));
+        Ok(match (is_long, is_md5 && is_sha256) {
+            (false, _) => Sound::Different("it has another length than its document says"),
+            (true, false) => Sound::Different("it has other bytes than its document says"),
+            (true, true) => Sound::Same,
+        })
+    }
+
     fn failed(&self, error: storage::Error) -> Error {
         Error::Storage(self.pointer.stowage.storage.as_str().into(), error)
     }
+}
+
+/// Whether an object is what its document says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sound {
+    Same,
+    /// Why not.
+    Different(&'static str),
 }
 
 /// The fault of the storage or of the way to it, which says nothing about whose the bytes are; `None` for any other error.

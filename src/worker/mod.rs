@@ -4,7 +4,7 @@
 //! fails rests by its storage, not by itself: one try tells about all jobs of a storage that is down. A job is never given
 //! up; one that is older than `jobs.dead_after` is tried once a day.
 
-mod move_out;
+mod moves;
 mod removal;
 mod rests;
 mod step;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stowage_storage as storage;
 
-use super::{move_out, removal};
+use super::{moves, removal};
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::jobs::{Job, Kind};
@@ -60,8 +60,8 @@ impl From<Error> for Failure {
 /// Tries a job once.
 pub(super) async fn step(gateway: &Arc<Gateway>, job: Job) -> Step {
     let outcome = match job.kind {
-        Kind::Move => move_out::move_out(gateway, &job).await,
-        Kind::Copy => move_out::copy(gateway, &job).await,
+        Kind::Move => moves::move_out(gateway, &job).await,
+        Kind::Copy => moves::copy(gateway, &job).await,
         Kind::Remove => removal::remove(gateway, &job).await,
     };
     outcome.unwrap_or_else(|error| Step::Failed(error.into()))

@@ -7,4 +7,4 @@ mod documents;
 mod moves;
 mod removals;
 mod saves;
-mod world;
+pub mod world;

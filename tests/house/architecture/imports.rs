@@ -15,11 +15,14 @@ pub const FLOORS: [(&str, &[&str]); 5] = [
 ];
 
 /// Every module of the gateway, highest first: a module may use those after it and none before it.
-pub const ORDER: [&str; 27] = [
+pub const ORDER: [&str; 31] = [
     "main",
     "cli",
     "app",
     "admin",
+    "migrate",
+    "verify",
+    "walk",
     "worker",
     "server",
     "middleware",
@@ -27,6 +30,7 @@ pub const ORDER: [&str; 27] = [
     "document",
     "present",
     "attachment",
+    "moving",
     "commit",
     "object",
     "gateway",
