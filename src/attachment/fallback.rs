@@ -39,7 +39,7 @@ impl Fallen<'_> {
     pub(crate) async fn note(self, error: &Error) -> Noted {
         let Self { gateway, target, document, decision, id } = self;
         gateway.records.failed(about(target, Operation::Put), error, &id);
-        gateway.metrics.fallen_back(decision.handler());
+        gateway.metrics.outages().fallen_back(decision.handler());
         let storage = decision.storage();
         tracing::warn!(request = %id, storage, error = %error, "CouchDB keeps an attachment that its storage cannot take now");
         let job = Job::new(Kind::Move, target, document, storage).after(SENT_WITHIN);

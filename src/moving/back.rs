@@ -74,18 +74,20 @@ impl Found {
 
 /// What a document says of an attachment that follows it (`couch_att:from_json`).
 fn entry(pointer: &Pointer) -> Value {
-    let mut entry = json!({
-        "content_type": pointer.content_type, "follows": true, "revpos": pointer.revpos, "length": pointer.length,
-    });
-    if let Some(digest) = &pointer.digest {
-        entry["digest"] = json!(digest);
-    }
-    if pointer.is_gzip() {
-        entry["encoding"] = json!("gzip");
-        entry["encoded_length"] = json!(pointer.length);
-        entry["length"] = json!(pointer.stowage.unpacked.or(pointer.length));
-    }
-    entry
+    let (length, packed) = match pointer.is_gzip() {
+        true => (pointer.stowage.unpacked.or(pointer.length), pointer.length),
+        false => (pointer.length, None),
+    };
+    let members = [
+        ("content_type", json!(pointer.content_type)),
+        ("follows", json!(true)),
+        ("revpos", json!(pointer.revpos)),
+        ("digest", json!(pointer.digest)),
+        ("length", json!(length)),
+        ("encoding", if packed.is_some() { json!("gzip") } else { Value::Null }),
+        ("encoded_length", json!(packed)),
+    ];
+    members.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// The document and the bytes that follow it.

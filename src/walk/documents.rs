@@ -88,7 +88,6 @@ impl<'a> Pages<'a> {
     }
 
     /// Asks for one row more than wanted: with it the next page begins.
-    #[expect(clippy::type_complexity, reason = "what could not be asked apart from what was refused")]
     async fn rows(
         &mut self,
         from: &str,

@@ -82,7 +82,7 @@ impl Worker {
                 None => break,
             }
         }
-        self.gateway.metrics.queue(&queue.told());
+        self.gateway.metrics.outages().queue(&queue.told());
         Ok(())
     }
 
@@ -97,9 +97,9 @@ impl Worker {
         };
         drop(permit);
         match outcome {
-            Ok(outcome) => self.gateway.metrics.job_done(kind.as_str(), outcome),
+            Ok(outcome) => self.gateway.metrics.outages().job_done(kind.as_str(), outcome),
             Err(reason) => {
-                self.gateway.metrics.job_done(kind.as_str(), "failed");
+                self.gateway.metrics.outages().job_done(kind.as_str(), "failed");
                 tracing::warn!(job = %id, reason, "what became of a job could not be saved: it is tried again");
             }
         }
@@ -115,7 +115,7 @@ impl Worker {
     async fn work(&self, mut job: Job) -> Result<&'static str, String> {
         let made = {
             let gateway = Arc::clone(&self.gateway);
-            let mut doing = std::pin::pin!(step(&gateway, job.clone()));
+            let mut doing = Box::pin(step(&gateway, job.clone()));
             loop {
                 tokio::select! {
                     made = &mut doing => break made,

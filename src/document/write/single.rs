@@ -148,7 +148,7 @@ pub(super) async fn single(
     draft.decide(&writer).await?;
     writer.note_fallen(&mut draft).await;
     let (gateway, id, mut noted) = (Arc::clone(&writer.gateway), writer.id, Noted::default());
-    let told = write(writer, draft, head, source, &mut noted).await;
+    let told = Box::pin(write(writer, draft, head, source, &mut noted)).await;
     noted.are_sent(&gateway, id).await;
     told
 }

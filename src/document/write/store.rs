@@ -22,8 +22,9 @@ use crate::locks::Turn;
 use crate::object::couch_digest;
 use crate::object::outgoing::{Outgoing, Untaken};
 use crate::object::unsaved::Unsaved;
+use crate::plan::Decision;
 use crate::record::about;
-use crate::router::Operation;
+use crate::router::{Operation, Target};
 use crate::{locks, pointer};
 
 /// Turns at all attachments that drafts have to store.
@@ -112,12 +113,7 @@ impl Writer {
                 Ok(object) => object,
                 Err(untaken) => {
                     let entry = inline(untaken, carried.raw(&one.name), follows.as_ref(), &one.content_type).await;
-                    let (entry, error) = entry.map_err(told).inspect_err(|error| {
-                        self.gateway.records.failed(about(&target, Operation::Put), error, &self.id);
-                    })?;
-                    let noted = self.fallen(&target, &draft.document, &decision).note(&error).await;
-                    draft.noted.extend(noted);
-                    put_back(&mut draft.document, &one.name, &entry)?;
+                    self.keep(draft, &target, &decision, entry).await?;
                     continue;
                 }
             };
@@ -138,6 +134,23 @@ impl Writer {
             draft.document.set(key, value)?;
         }
         Ok(objects)
+    }
+}
+
+impl Writer {
+    /// Puts an entry that CouchDB is to keep into the document, and notes that it is to be moved out later.
+    async fn keep(
+        &self,
+        draft: &mut Draft,
+        target: &Target,
+        decision: &Decision,
+        entry: Result<(Box<RawValue>, Error), Error>,
+    ) -> Result<(), Error> {
+        let (entry, error) = entry.map_err(told).inspect_err(|error| {
+            self.gateway.records.failed(about(target, Operation::Put), error, &self.id);
+        })?;
+        draft.noted.extend(self.fallen(target, &draft.document, decision).note(&error).await);
+        put_back(&mut draft.document, &target.attachment, &entry)
     }
 }
 

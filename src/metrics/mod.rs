@@ -1,15 +1,17 @@
 //! Prometheus metrics. No account, database, document or storage id is ever a label.
 
+mod make;
+mod outages;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::core::Collector;
-use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
-};
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::config::Limits;
+use make::Maker;
+pub use outages::{JOB_OUTCOMES, Outages, Queue};
 
 /// Every metric of the program; cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,12 +27,7 @@ struct Inner {
     backend_seconds: HistogramVec,
     attachment_bytes: IntCounterVec,
     objects_left: IntCounter,
-    fallbacks: IntCounterVec,
-    jobs: IntGaugeVec,
-    jobs_oldest: IntGauge,
-    jobs_stuck: IntGauge,
-    jobs_done: IntCounterVec,
-    storages_down: IntGaugeVec,
+    outages: Outages,
     copies: IntCounterVec,
     couchdb_failures: IntCounterVec,
     plan_cache: IntCounterVec,
@@ -54,50 +51,6 @@ pub struct Levels {
     pub background_tasks: usize,
 }
 
-/// Makes metrics that are in the registry from the start.
-struct Maker<'a>(&'a Registry);
-
-impl Maker<'_> {
-    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
-        self.0.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.register(IntCounter::new(name, help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.register(IntGauge::new(name, help)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-        self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn seconds(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
-        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)?)
-    }
-
-    /// What never changes while the program runs.
-    fn constants(&self, limits: &Limits) -> Result<(), prometheus::Error> {
-        let build = Opts::new("stowage_build_info", "1, with the version of the program");
-        self.register(IntGaugeVec::new(build, &["version"])?)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        for (name, help, value) in [
-            ("stowage_in_flight_limit", "limits.in_flight", limits.in_flight as u64),
-            ("stowage_connections_limit", "limits.connections", limits.connections as u64),
-            ("stowage_upload_buffer_limit_bytes", "limits.upload_buffer_bytes", limits.upload_buffer_bytes),
-        ] {
-            self.gauge(name, help)?.set(whole(value));
-        }
-        Ok(())
-    }
-}
-
 impl Inner {
     /// An increase from nothing is none for Prometheus: what can be counted is there from the start.
     fn begin(&self) {
@@ -105,10 +58,6 @@ impl Inner {
             for outcome in ["broken", "interrupted"] {
                 drop(self.cut_off.with_label_values(&[route, outcome]));
             }
-        }
-        for kind in JOBS {
-            drop(self.jobs.with_label_values(&[kind]));
-            JOB_OUTCOMES.iter().for_each(|outcome| drop(self.jobs_done.with_label_values(&[kind, outcome])));
         }
         for (counters, known) in [
             (&self.couchdb_failures, &COUCHDB_FAILURES[..]),
@@ -160,28 +109,7 @@ impl Metrics {
             )?,
             objects_left: make
                 .counter("stowage_objects_left_total", "Objects left in a storage that perhaps no document names")?,
-            fallbacks: make.counters(
-                "stowage_fallbacks_total",
-                "Attachments that CouchDB keeps because their storage could not take them, by kind of storage",
-                &["backend"],
-            )?,
-            jobs: make.gauges(
-                "stowage_jobs",
-                "Jobs that wait, of all gateways, when last looked through",
-                &["kind"],
-            )?,
-            jobs_oldest: make.gauge("stowage_jobs_oldest_seconds", "Age of the oldest job")?,
-            jobs_stuck: make.gauge("stowage_jobs_stuck", "Jobs that wait for longer than jobs.dead_after")?,
-            jobs_done: make.counters(
-                "stowage_jobs_done_total",
-                "Jobs that this gateway has tried",
-                &["kind", "outcome"],
-            )?,
-            storages_down: make.gauges(
-                "stowage_storages_down",
-                "Storages that nothing waits for because they do not answer, by kind of storage",
-                &["backend"],
-            )?,
+            outages: Outages::new(&make)?,
             copies: make.counters(
                 "stowage_copies_total",
                 "Copies of attachments that CouchDB keeps, by kind of storage",
@@ -205,8 +133,7 @@ impl Metrics {
             registry,
         };
         inner.begin();
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        inner.registry.register(Box::new(process))?;
+        inner.registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self(Arc::new(inner)))
     }
 
@@ -230,8 +157,7 @@ impl Metrics {
                 drop(self.0.backend_requests.with_label_values(&[backend, operation, outcome]));
             }
         }
-        drop(self.0.fallbacks.with_label_values(&[backend]));
-        drop(self.0.storages_down.with_label_values(&[backend]));
+        self.0.outages.knows_backend(backend);
         COPIES.iter().for_each(|outcome| drop(self.0.copies.with_label_values(&[backend, outcome])));
         for direction in ["in", "out"] {
             drop(self.attachment_bytes(backend, direction));
@@ -250,28 +176,10 @@ impl Metrics {
         self.0.attachment_bytes.with_label_values(&[backend, direction])
     }
 
-    /// Counts an attachment that CouchDB keeps because its storage cannot take it.
-    pub fn fallen_back(&self, backend: &str) {
-        self.0.fallbacks.with_label_values(&[backend]).inc();
-    }
-
-    /// Says what waits in the queue.
-    pub fn queue(&self, queue: &Queue) {
-        for (kind, count) in &queue.waiting {
-            self.0.jobs.with_label_values(&[kind]).set(whole(*count));
-        }
-        self.0.jobs_oldest.set(whole(queue.oldest.as_secs()));
-        self.0.jobs_stuck.set(whole(queue.stuck));
-    }
-
-    /// Counts a job that was tried; `outcome` is one of [`JOB_OUTCOMES`].
-    pub fn job_done(&self, kind: &str, outcome: &str) {
-        self.0.jobs_done.with_label_values(&[kind, outcome]).inc();
-    }
-
-    /// Says how many storages of a kind are down.
-    pub fn storages_down(&self, backend: &str, count: u64) {
-        self.0.storages_down.with_label_values(&[backend]).set(whole(count));
+    /// What is counted of storages that are down, and of what is done later.
+    #[must_use]
+    pub fn outages(&self) -> &Outages {
+        &self.0.outages
     }
 
     /// Counts an object that stays in a storage although perhaps no document names it.
@@ -336,17 +244,6 @@ impl Metrics {
     }
 }
 
-/// What waits in the queue of jobs.
-#[derive(Debug, Clone, Default)]
-pub struct Queue {
-    /// How many of each kind.
-    pub waiting: Vec<(&'static str, u64)>,
-    /// The age of the oldest.
-    pub oldest: Duration,
-    /// How many are stuck.
-    pub stuck: u64,
-}
-
 /// A connection that is counted.
 #[derive(Debug)]
 pub struct Connection(IntGauge);
@@ -380,10 +277,6 @@ pub const COUCHDB_FAILURES: [&str; 4] = ["unreachable", "silent", "broken", "non
 pub const OPERATIONS: [&str; 3] = ["put", "get", "delete"];
 /// How that ends.
 pub const OUTCOMES: [&str; 7] = ["ok", "missing", "passing", "refused", "interrupted", "too_large", "down"];
-/// What is done later.
-pub const JOBS: [&str; 3] = ["move", "copy", "remove"];
-/// How a try of that ends.
-pub const JOB_OUTCOMES: [&str; 3] = ["ok", "waits", "failed"];
 /// What becomes of the copy of an attachment that CouchDB keeps: made, not made, taken back because CouchDB has no such
 /// attachment, or made although CouchDB never said whether it has one.
 pub const COPIES: [&str; 4] = ["ok", "failed", "discarded", "unknown"];
