@@ -5,6 +5,7 @@
 //! are removed. Where that is unknown, the document is read again, never guessed. To take an attachment out is the same
 //! with nothing that is new.
 
+pub(crate) mod armed;
 pub(crate) mod asking;
 pub(crate) mod cleanup;
 pub(crate) mod save;
@@ -27,6 +28,7 @@ use crate::plan::DocumentPlan;
 use crate::pointer::{Entry, Pointer};
 use crate::router::{DocumentTarget, Target};
 use crate::upstream::answer::{conflict, kept_headers};
+use armed::Armed;
 use cleanup::{left, remove_unnamed};
 use save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 
@@ -97,7 +99,13 @@ impl Commit {
             Change::Removed { deleted, .. } => (false, deleted),
         };
         let expected = Expected { entry: &entry, present, deleted, base, rev };
-        match save_surely(&self.gateway, &target, &self.write, &self.caller, expected).await {
+        let armed = Armed::arm(&self.gateway, &self.target, &self.plan, &self.replaced).await;
+        self.save(reply, &target, (present, expected)).await;
+        armed.done().await;
+    }
+
+    async fn save(mut self, reply: Reply, target: &Target, (present, expected): (bool, Expected<'_>)) {
+        match save_surely(&self.gateway, target, &self.write, &self.caller, expected).await {
             Outcome::Saved(saved) => {
                 // An attachment that is put in again would be stored under the name of the one that goes: until that is gone
                 // the turn stays taken.
@@ -123,7 +131,7 @@ impl Commit {
             Outcome::Unknown(error) => {
                 self.turns.clear();
                 reply.give(Err(Error::from(error)));
-                self.find_out(&target, expected).await;
+                self.find_out(target, expected).await;
             }
         }
     }

@@ -15,6 +15,8 @@ pub struct Jobs {
     pub quiet: Duration,
     /// How often the database is looked through for what is due.
     pub poll: Duration,
+    /// A gateway that has not said for so long that it works on a job is believed to be dead.
+    pub lease: Duration,
     /// A job that waits for longer is stuck.
     pub dead_after: Duration,
 }
@@ -26,6 +28,7 @@ pub(super) fn read(mut section: Section<'_>) -> Jobs {
         concurrency: section.count_or_none("concurrency", 4),
         quiet: section.duration("quiet", Duration::from_secs(60)),
         poll: section.duration("poll", Duration::from_secs(10)),
+        lease: section.duration("lease", Duration::from_secs(60)),
         dead_after: section.duration("dead_after", Duration::from_secs(7 * 24 * 3600)),
     };
     if jobs.database.is_empty() {

@@ -1,6 +1,7 @@
 //! The database of jobs.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -11,7 +12,7 @@ use stowage_couch::{Couch, DocumentPath, Save};
 use stowage_http::target::encode;
 use tokio::sync::Notify;
 
-use super::Job;
+use super::{Holder, Job};
 use crate::config;
 
 /// The queue, asked with the gateway's own account; cheap to clone.
@@ -22,6 +23,8 @@ pub struct Jobs(Arc<Inner>);
 struct Inner {
     couch: Couch,
     config: config::Jobs,
+    /// This gateway's name as a holder.
+    name: String,
     added: Notify,
 }
 
@@ -41,7 +44,8 @@ impl Jobs {
     /// The queue of `jobs.database`.
     #[must_use]
     pub fn new(couch: Couch, config: config::Jobs) -> Self {
-        Self(Arc::new(Inner { couch, config, added: Notify::new() }))
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        Self(Arc::new(Inner { couch, config, name, added: Notify::new() }))
     }
 
     /// `[jobs]`
@@ -59,7 +63,7 @@ impl Jobs {
     ///
     /// # Errors
     /// Where there is no place for jobs: CouchDB cannot be asked, or does not let the gateway's account write there.
-    pub async fn add(&self, job: &Job) -> Result<(), Reason> {
+    pub async fn add(&self, job: &Job) -> Result<Job, Reason> {
         let mut job = job.clone();
         let mut tries = TRIES;
         loop {
@@ -67,8 +71,11 @@ impl Jobs {
             let save = self.write(&job).await?;
             match save.head.status {
                 status if status.is_success() => {
-                    self.0.added.notify_one();
-                    return Ok(());
+                    job.rev = Some(rev(&save)?);
+                    if job.holder.is_none() {
+                        self.0.added.notify_one();
+                    }
+                    return Ok(job);
                 }
                 StatusCode::NOT_FOUND if tries > 0 => self.make().await?,
                 StatusCode::CONFLICT if tries > 0 => job.rev = self.read(&job.id).await?.and_then(|known| known.rev),
@@ -82,20 +89,28 @@ impl Jobs {
     /// # Errors
     /// Where CouchDB cannot be asked or refuses.
     pub async fn save(&self, mut job: Job) -> Result<Option<Job>, Reason> {
-        #[derive(Deserialize)]
-        struct Saved {
-            rev: String,
-        }
         let save = self.write(&job).await?;
         match save.head.status {
             status if status.is_success() => {
-                let saved: Saved = serde_json::from_slice(&save.body).map_err(|error| error.to_string())?;
-                job.rev = Some(saved.rev);
+                job.rev = Some(rev(&save)?);
                 Ok(Some(job))
             }
             StatusCode::CONFLICT => Ok(None),
             _ => Err(refusal(&save)),
         }
+    }
+
+    /// A job with this gateway as its holder, for as long as one is believed to live that says nothing more.
+    #[must_use]
+    pub fn held(&self, mut job: Job) -> Job {
+        job.holder = Some(Holder { name: self.0.name.clone(), until: SystemTime::now() + self.0.config.lease });
+        job
+    }
+
+    /// Whether this gateway holds a job.
+    #[must_use]
+    pub fn holds(&self, job: &Job) -> bool {
+        job.holder.as_ref().is_some_and(|holder| holder.name == self.0.name)
     }
 
     /// Drops a job that is done; false where it was added anew meanwhile.
@@ -188,6 +203,15 @@ impl Jobs {
     fn target(&self, id: &str) -> String {
         format!("{}/{}", self.database(), encode(id))
     }
+}
+
+/// The revision that a save has made.
+fn rev(save: &Save) -> Result<String, Reason> {
+    #[derive(Deserialize)]
+    struct Saved {
+        rev: String,
+    }
+    serde_json::from_slice::<Saved>(&save.body).map(|saved| saved.rev).map_err(|error| error.to_string())
 }
 
 fn refusal(save: &Save) -> Reason {

@@ -48,7 +48,7 @@ pub(crate) async fn remove_later(gateway: &Gateway, removal: &Job, why: &str, ac
     let Some(place) = &removal.object else { return };
     let (request, storage, location) = (activity.id(), &place.storage, json!(place.location));
     match gateway.jobs.add(removal).await {
-        Ok(()) => {
+        Ok(_) => {
             tracing::warn!(%request, %storage, %location, why, "an object stays in its storage for now: a job removes it");
         }
         Err(reason) => {

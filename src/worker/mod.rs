@@ -17,7 +17,7 @@ use stowage_base::tasks::Tasks;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::gateway::Gateway;
-use crate::jobs::{Holder, Job, Kind};
+use crate::jobs::{Job, Kind};
 use crate::metrics::Queue;
 use rests::Rests;
 use step::{Step, step};
@@ -25,12 +25,7 @@ use step::{Step, step};
 /// Works until the program stops.
 pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
     let concurrency = gateway.jobs.config().concurrency;
-    let worker = Arc::new(Worker {
-        name: uuid::Uuid::new_v4().simple().to_string(),
-        rests: Rests::default(),
-        permits: Arc::new(Semaphore::new(concurrency)),
-        gateway,
-    });
+    let worker = Arc::new(Worker { rests: Rests::default(), permits: Arc::new(Semaphore::new(concurrency)), gateway });
     let mut complained = false;
     loop {
         tokio::select! {
@@ -54,8 +49,6 @@ pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
 
 struct Worker {
     gateway: Arc<Gateway>,
-    /// This gateway's name as a holder.
-    name: String,
     rests: Rests,
     permits: Arc<Semaphore>,
 }
@@ -106,9 +99,8 @@ impl Worker {
     }
 
     /// Saves this gateway as the holder.
-    async fn hold(&self, mut job: Job) -> Result<Option<Job>, String> {
-        job.holder = Some(Holder { name: self.name.clone(), until: SystemTime::now() + LEASE });
-        self.gateway.jobs.save(job).await
+    async fn hold(&self, job: Job) -> Result<Option<Job>, String> {
+        self.gateway.jobs.save(self.gateway.jobs.held(job)).await
     }
 
     /// Does a job that this gateway holds, and saves what became of it.
@@ -119,7 +111,7 @@ impl Worker {
             loop {
                 tokio::select! {
                     made = &mut doing => break made,
-                    () = tokio::time::sleep(LEASE / 3) => match self.hold(job.clone()).await? {
+                    () = tokio::time::sleep(self.gateway.jobs.config().lease / 3) => match self.hold(job.clone()).await? {
                         Some(held) => job = held,
                         None => return self.lost(&job).await,
                     },
@@ -160,7 +152,7 @@ impl Worker {
     /// The job was added anew while it was worked on: it is looked at once more, by whoever finds it.
     async fn lost(&self, job: &Job) -> Result<&'static str, String> {
         if let Some(mut now) = self.gateway.jobs.read(&job.id).await?
-            && now.holder.as_ref().is_some_and(|holder| holder.name == self.name)
+            && self.gateway.jobs.holds(&now)
         {
             now.holder = None;
             drop(self.gateway.jobs.save(now).await?);
@@ -191,7 +183,5 @@ impl Counted {
     }
 }
 
-/// A gateway that has not said for so long that it works on a job is believed to be dead.
-const LEASE: Duration = Duration::from_secs(60);
 /// How often a stuck job is tried.
 const ONCE_A_DAY: Duration = Duration::from_secs(24 * 3600);

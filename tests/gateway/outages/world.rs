@@ -26,6 +26,7 @@ pub fn falling_back(setup: Setup) -> Setup {
         .set("timeouts.answer", "4s")
         .set("jobs.poll", "20ms")
         .set("jobs.quiet", "50ms")
+        .set("jobs.lease", "1s")
 }
 
 pub fn working(setup: Setup) -> Setup {
