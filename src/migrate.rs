@@ -25,6 +25,8 @@ pub enum Direction {
     Back,
     /// From storages that the plans name no more to those that they name.
     Rehome,
+    /// From KAZOO's form of pointers to the gateway's; the bytes stay where they are.
+    Adopt,
 }
 
 /// What is to be done.
@@ -99,14 +101,18 @@ impl Migration {
                 let bytes = moved.iter().map(|native| native.length).sum();
                 if self.dry_run { Ok(counted(moved.len(), bytes)) } else { found.move_out(gateway, moved).await }
             }
-            Direction::Back | Direction::Rehome => {
-                let is_back = self.direction == Direction::Back;
-                let moved = if is_back { found.to_move_back() } else { found.to_rehome()? };
+            Direction::Back | Direction::Rehome | Direction::Adopt => {
+                let moved = match self.direction {
+                    Direction::Back => found.to_move_back(),
+                    Direction::Adopt => found.to_adopt(),
+                    Direction::Rehome | Direction::Out => found.to_rehome()?,
+                };
                 let bytes = moved.iter().filter_map(|(_, pointer)| pointer.length).sum();
-                match (self.dry_run, is_back) {
-                    (true, _) => Ok(counted(moved.len(), bytes)),
-                    (false, true) => found.move_back(gateway, moved).await,
-                    (false, false) => found.rehome(gateway, moved).await,
+                match self.direction {
+                    _ if self.dry_run => Ok(counted(moved.len(), bytes)),
+                    Direction::Back => found.move_back(gateway, moved).await,
+                    Direction::Adopt => found.adopt(gateway, moved).await,
+                    Direction::Rehome | Direction::Out => found.rehome(gateway, moved).await,
                 }
             }
         }

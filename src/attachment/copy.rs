@@ -143,8 +143,14 @@ impl OutgoingCopy {
             None => verdict.await.unwrap_or(Verdict::Refused),
         };
         match (object, verdict) {
-            (Ok(_), Verdict::Saved) => "ok",
-            (Ok(object), Verdict::Unknown) => self.doubtful(&object),
+            (Ok(object), Verdict::Saved) => {
+                object.kept().await;
+                "ok"
+            }
+            (Ok(object), Verdict::Unknown) => {
+                object.kept().await;
+                self.doubtful(&object)
+            }
             (Ok(object), Verdict::Refused) => {
                 object.discard(&self.gateway, &self.activity).await;
                 "discarded"

@@ -31,6 +31,9 @@ pub(super) struct Migrate {
     /// Move what lies in storages that the plans name no more, to those that they name
     #[arg(long)]
     rehome: bool,
+    /// Take KAZOO's own pointers into the gateway's form; the bytes stay where they are
+    #[arg(long, value_name = "WHOSE", value_parser = ["kazoo"], conflicts_with_all = ["rehome", "to"])]
+    from: Option<String>,
     /// Ask CouchDB to compact each database once it is done, and say how much smaller it is
     #[arg(long)]
     compact: bool,
@@ -42,10 +45,11 @@ pub(super) struct Migrate {
 impl Migrate {
     pub(super) fn run(self, config: Config) -> Result<(), BoxError> {
         log::start(config.log.format, config.log.level);
-        let direction = match (&self.to, self.rehome) {
-            (Some(_), _) => Direction::Back,
-            (None, true) => Direction::Rehome,
-            (None, false) => Direction::Out,
+        let direction = match (&self.to, &self.from, self.rehome) {
+            (Some(_), _, _) => Direction::Back,
+            (_, Some(_), _) => Direction::Adopt,
+            (_, _, true) => Direction::Rehome,
+            (None, None, false) => Direction::Out,
         };
         let migration = Migration { direction, dry_run: self.dry_run, compact: self.compact };
         let words = Words { done: if self.dry_run { "to be moved" } else { "moved" } };

@@ -12,7 +12,7 @@ use crate::object::remove::{FIRST_PAUSE, TRIES, remove_later, remove_object};
 use crate::object::storages::storage_of;
 use crate::object::unsaved::DOUBTFUL_FOR;
 use crate::plan::{DocumentPlan, OnDelete, on_delete};
-use crate::pointer::{Place, Pointer, objects};
+use crate::pointer::{Pointer, objects};
 use crate::router::{DocumentTarget, Target};
 
 /// Removes the objects of pointers (with the names of their attachments) that a save of the document, or its deletion,
@@ -84,16 +84,15 @@ pub(crate) async fn remove_once_gone(
     }
 }
 
-/// Whether a leaf revision of a document names an object. A document whose database is gone names nothing.
-pub(crate) async fn is_named(
+/// The objects that the leaf revisions of a document name, asked in one CouchDB. A document whose database is gone names none.
+pub(crate) async fn named_by(
     caller: &Caller,
     target: &DocumentTarget,
     plan: &DocumentPlan,
-    place: &Place,
-) -> Result<bool, Error> {
+) -> Result<Vec<Pointer>, Error> {
     let leaves = match caller.open_revs(&target.path, "all", "").await? {
         Revisions::There(leaves, _) => leaves,
-        Revisions::Other(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(false),
+        Revisions::Other(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(Vec::new()),
         Revisions::Other(answer) => {
             let reason = format!("CouchDB answers {} to the document", answer.status().as_u16());
             return Err(Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason));
@@ -102,7 +101,7 @@ pub(crate) async fn is_named(
     let Some(leaves) = leaves.into_iter().collect::<Option<Vec<_>>>() else {
         return Err(Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", "a revision of the document is missing"));
     };
-    Ok(named(&leaves, target, plan).iter().any(|other| other.stowage.is_same(place)))
+    Ok(named(&leaves, target, plan))
 }
 
 /// What the leaf revisions name, without the deleted ones where the plan says that these go with their objects.

@@ -105,6 +105,10 @@ impl Commit {
     }
 
     async fn save(mut self, reply: Reply, target: &Target, (present, expected): (bool, Expected<'_>)) {
+        if !self.change.is_held().await {
+            reply.give(Err(lost()));
+            return self.change.discard().await;
+        }
         match save_surely(&self.gateway, target, &self.write, &self.caller, expected).await {
             Outcome::Saved(saved) => {
                 // An attachment that is put in again would be stored under the name of the one that goes: until that is gone
@@ -113,7 +117,7 @@ impl Commit {
                     self.turns.clear();
                 }
                 reply.give(self.answer.tell(&self.target, saved, &self.caller));
-                self.change.saved();
+                self.change.saved().await;
                 remove_unnamed(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
             }
             Outcome::Refused(save) => {
@@ -145,7 +149,7 @@ impl Commit {
                     if matches!(change, Change::Stored(_)) {
                         tracing::info!(request = %caller.activity().id(), "the document was saved after all");
                     }
-                    change.saved();
+                    change.saved().await;
                 } else {
                     change.discard().await;
                 }
@@ -171,10 +175,18 @@ impl Change {
         }
     }
 
+    /// Whether what was stored is there still.
+    async fn is_held(&self) -> bool {
+        match self {
+            Self::Stored(objects) => objects.are_held().await,
+            Self::Removed { .. } => true,
+        }
+    }
+
     /// The document has been saved.
-    fn saved(self) {
+    async fn saved(self) {
         if let Self::Stored(objects) = self {
-            objects.saved();
+            objects.saved().await;
         }
     }
 
@@ -214,6 +226,12 @@ impl Form {
             }
         }
     }
+}
+
+/// This gateway was out of touch for so long that others believe it dead: they may have cleared away what it stored.
+fn lost() -> Error {
+    let reason = "the gateway lost touch with its jobs while it stored the attachment";
+    Error::refused(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", reason)
 }
 
 /// CouchDB's 201, with the `Location` that CouchDB gives: of an attachment with the database's name decoded, of a document

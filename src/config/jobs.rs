@@ -11,6 +11,8 @@ pub struct Jobs {
     pub database: String,
     /// How many jobs this gateway works on at once; 0: none, others do.
     pub concurrency: usize,
+    /// Whether a job is written before each upload, so that a gateway that is killed leaves nothing behind.
+    pub intents: bool,
     /// How long a document must have been left alone before an attachment is moved out of it.
     pub quiet: Duration,
     /// How often the database is looked through for what is due.
@@ -26,6 +28,7 @@ pub(super) fn read(mut section: Section<'_>) -> Jobs {
     let jobs = Jobs {
         database: section.text("database", "stowage_jobs"),
         concurrency: section.count_or_none("concurrency", 4),
+        intents: section.flag("intents", false),
         quiet: section.duration("quiet", Duration::from_secs(60)),
         poll: section.duration("poll", Duration::from_secs(10)),
         lease: section.duration("lease", Duration::from_secs(60)),

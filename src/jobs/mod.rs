@@ -11,12 +11,13 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stowage_couch::Document;
+use stowage_storage::Location;
 
 use crate::plan::stand_in;
 use crate::pointer::Place;
 use crate::router::Target;
 
-pub use queue::{Jobs, Page};
+pub use queue::{Claim, Jobs, Page};
 
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,12 @@ pub struct Job {
     /// The object that is to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Box<Place>>,
+    /// Where else in that storage it may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spare: Option<Location>,
+    /// Whether it is about an upload: what that left goes at once, once its gateway is dead.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub intent: bool,
     /// The revision of the document that was found, and that is to stay the same for `jobs.quiet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
@@ -119,6 +126,8 @@ impl Job {
             owner: document.text("owner_id"),
             storage: storage.to_owned(),
             object: None,
+            spare: None,
+            intent: false,
             seen: None,
             since: now,
             next: now,
@@ -137,6 +146,13 @@ impl Job {
         job.id = job.id_of(&json!(object.location).to_string());
         job.object = Some(Box::new(object.clone()));
         job
+    }
+
+    /// The same, about an object that is about to be stored.
+    #[must_use]
+    pub fn intent(mut self) -> Self {
+        self.intent = true;
+        self
     }
 
     /// The same, to be tried after a while.
@@ -164,6 +180,11 @@ impl Job {
     pub fn is_due(&self, now: SystemTime) -> bool {
         self.next <= now && self.holder.as_ref().is_none_or(|holder| holder.until <= now)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// RFC 3339 with milliseconds, UTC.

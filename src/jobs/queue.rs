@@ -37,6 +37,15 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// Whose a job is.
+#[derive(Debug)]
+pub enum Claim {
+    /// This gateway holds it now.
+    Held(Box<Job>),
+    /// Somewhere else it is in work.
+    Taken,
+}
+
 /// Why the queue cannot be used, for the log.
 type Reason = String;
 
@@ -97,6 +106,35 @@ impl Jobs {
             }
             StatusCode::CONFLICT => Ok(None),
             _ => Err(refusal(&save)),
+        }
+    }
+
+    /// Adds a job that this gateway holds, and takes it over from a holder that is dead.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add).
+    pub async fn claim(&self, job: Job) -> Result<Claim, Reason> {
+        let mut job = self.held(job);
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let save = self.write(&job).await?;
+            match save.head.status {
+                status if status.is_success() => {
+                    job.rev = Some(rev(&save)?);
+                    return Ok(Claim::Held(Box::new(job)));
+                }
+                StatusCode::NOT_FOUND if tries > 0 => self.make().await?,
+                StatusCode::CONFLICT if tries > 0 => {
+                    let known = self.read(&job.id).await?;
+                    let lives = |holder: &Holder| holder.until > SystemTime::now();
+                    if known.as_ref().and_then(|known| known.holder.as_ref()).is_some_and(lives) {
+                        return Ok(Claim::Taken);
+                    }
+                    job.rev = known.and_then(|known| known.rev);
+                }
+                _ => return Err(refusal(&save)),
+            }
         }
     }
 

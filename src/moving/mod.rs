@@ -1,6 +1,7 @@
 //! Attachments that change their place while their document stays the same: out of CouchDB, back into it, from one storage
 //! to another. Whatever a client does meanwhile wins: the document is saved under the revision that was read.
 
+mod adopt;
 mod back;
 mod native;
 mod out;

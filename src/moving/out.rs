@@ -92,7 +92,7 @@ impl Found {
 pub(crate) async fn copy(gateway: &Gateway, found: &Found, native: &Native) -> Result<(), Error> {
     let (Some(decision), Some(rev)) = (found.decision()?, found.document.rev()) else { return Ok(()) };
     if decision.stub {
-        found.store(gateway, native, &decision, (&rev, false), &unasked()).await?;
+        found.store(gateway, native, &decision, (&rev, false), &unasked()).await?.kept().await;
     }
     Ok(())
 }

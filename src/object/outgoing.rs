@@ -13,6 +13,7 @@ use stowage_http::headers::one_line_text;
 use stowage_storage::{self as storage, Backend as _, Budget, Digests, Object, Opened, Stored, Upload};
 
 use super::counted::Counted;
+use super::intent::Intent;
 use super::lent::{Lent, lend};
 use super::operation::Operation;
 use super::remove::remove_object;
@@ -51,6 +52,8 @@ pub(crate) struct NewObject {
     pub(crate) stored: Stored,
     /// What removes it, where no document will point at it.
     pub(crate) removal: Box<Job>,
+    /// What was noted before it was stored.
+    intent: Option<Intent>,
     /// `None` where the storage acknowledged without having read the whole body.
     pub(crate) pointer: Option<Pointer>,
 }
@@ -118,7 +121,7 @@ impl Outgoing<'_> {
         self.put(body, object, terms).await.map_err(|untaken| untaken.error)
     }
 
-    async fn put(&self, body: Body, object: Object, terms: Terms) -> Result<NewObject, Untaken> {
+    async fn put(&self, body: Body, mut object: Object, terms: Terms) -> Result<NewObject, Untaken> {
         let Self { gateway, decision, .. } = self;
         let Terms { budget, deadline, tells, lent } = terms;
         let backend = open(gateway, &decision.settings)?;
@@ -133,9 +136,15 @@ impl Outgoing<'_> {
             true => Operation::of_request(gateway, self.activity, &backend, whose, "put"),
             false => Operation::beside_request(gateway, self.activity, &backend, whose, "put"),
         };
+        let mut intent = None;
         let outcome = match begun {
             Ok(operation) => {
-                let outcome = in_time(gateway, &deadline, lent.as_ref(), backend.put(&object, upload)).await;
+                intent = self.intent(&backend, &mut object).await;
+                let putting = in_time(gateway, &deadline, lent.as_ref(), backend.put(&object, upload));
+                let outcome = match &intent {
+                    Some(intent) => intent.during(putting).await,
+                    None => putting.await,
+                };
                 operation.done(&outcome);
                 outcome
             }
@@ -151,7 +160,15 @@ impl Outgoing<'_> {
         };
         let pointer = report.digests().map(|digests| self.pointer(&stored, &digests));
         let removal = Box::new(Job::removal(self.target, self.document, &self.place(&stored)));
-        Ok(NewObject { backend, stored, removal, pointer })
+        Ok(NewObject { backend, stored, removal, intent, pointer })
+    }
+
+    /// Notes what is about to be stored.
+    async fn intent(&self, backend: &Opened, object: &mut Object) -> Option<Intent> {
+        let removal = |place: Place| Job::removal(self.target, self.document, &place);
+        let place =
+            |location: &storage::Location| self.place(&Stored { location: location.clone(), ..Stored::default() });
+        Intent::write(&self.gateway.jobs, backend, object, removal, place).await
     }
 
     async fn untaken(&self, error: storage::Error, lent: Option<Lent>) -> Untaken {
@@ -250,6 +267,22 @@ impl NewObject {
     /// Removes it: no document will point at it.
     pub(crate) async fn discard(&self, gateway: &Gateway, activity: &Activity) {
         remove_object(gateway, &self.backend, &self.removal, activity).await;
+        self.kept().await;
+    }
+
+    /// It stays where it is: nothing clears it away any more.
+    pub(crate) async fn kept(&self) {
+        if let Some(intent) = &self.intent {
+            intent.done().await;
+        }
+    }
+
+    /// Whether nothing can have cleared it away yet.
+    pub(crate) async fn is_held(&self) -> bool {
+        match &self.intent {
+            Some(intent) => intent.is_held().await,
+            None => true,
+        }
     }
 }
 

@@ -132,9 +132,28 @@ impl Source {
     }
 
     /// Reads all bytes, and compares them with what the pointer says of them.
-    async fn compare(&self, mut body: Body) -> Result<Sound, Error> {
+    async fn compare(&self, body: Body) -> Result<Sound, Error> {
+        let seen = self.read_through(body).await?;
+        let is_long = self.length.is_none_or(|said| said == seen.length);
+        let is_md5 = self.pointer.digest.as_ref().is_none_or(|said| *said == seen.digest);
+        let is_sha256 = self.pointer.stowage.sha256.as_ref().is_none_or(|said| *said == seen.sha256);
+        Ok(match (is_long, is_md5 && is_sha256) {
+            (false, _) => Sound::Different("it has another length than its document says"),
+            (true, false) => Sound::Different("it has other bytes than its document says"),
+            (true, true) => Sound::Same,
+        })
+    }
+
+    /// Reads the object to say what it is.
+    pub(crate) async fn seen(&self) -> Result<Seen, Error> {
+        let download = self.fetch(None).await?;
+        let seen = self.read_through(download.body).await?;
+        Ok(Seen { etag: download.etag.filter(|tag| !tag.is_empty()), ..seen })
+    }
+
+    async fn read_through(&self, mut body: Body) -> Result<Seen, Error> {
         use http_body_util::BodyExt;
-        let (mut md5, mut sha256, mut length) = (Md5::new(), Sha256::new(), 0_u64);
+        let (mut md5, mut sha256, mut length) = (Md5::new(), Sha256::new(), 0);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.failed(storage::Error::of_body(error)))?;
             if let Ok(data) = frame.into_data() {
@@ -143,20 +162,26 @@ impl Source {
                 sha256.update(&data);
             }
         }
-        let is_long = self.length.is_none_or(|said| said == length);
-        let is_md5 = self.pointer.digest.as_ref().is_none_or(|said| *said == couch_digest(&md5.finalize()));
-        let said = self.pointer.stowage.sha256.as_ref();
-        let is_sha256 = said.is_none_or(|said| *said == hex::encode(sha256.finalize()));
-        Ok(match (is_long, is_md5 && is_sha256) {
-            (false, _) => Sound::Different("it has another length than its document says"),
-            (true, false) => Sound::Different("it has other bytes than its document says"),
-            (true, true) => Sound::Same,
-        })
+        let (digest, sha256) = (couch_digest(&md5.finalize()), hex::encode(sha256.finalize()));
+        Ok(Seen { length, digest, sha256, etag: None })
     }
 
     fn failed(&self, error: storage::Error) -> Error {
         Error::Storage(self.pointer.stowage.storage.as_str().into(), error)
     }
+}
+
+/// What was read of an object.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// In bytes.
+    pub(crate) length: u64,
+    /// CouchDB's form of its MD5.
+    pub(crate) digest: String,
+    /// In hex.
+    pub(crate) sha256: String,
+    /// The storage's own tag.
+    pub(crate) etag: Option<String>,
 }
 
 /// Whether an object is what its document says.

@@ -50,9 +50,21 @@ impl Unsaved {
         self.objects.iter().flat_map(|(_, object)| &object.stored.fields)
     }
 
+    /// Whether nothing can have cleared one of them away yet: else their document must not be saved.
+    pub(crate) async fn are_held(&self) -> bool {
+        for (_, object) in &self.objects {
+            if !object.is_held().await {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Their document has been saved.
-    pub(crate) fn saved(mut self) {
-        self.objects.clear();
+    pub(crate) async fn saved(mut self) {
+        for (_, object) in std::mem::take(&mut self.objects) {
+            object.kept().await;
+        }
     }
 
     /// No document will point at them.

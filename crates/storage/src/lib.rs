@@ -86,6 +86,18 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Removes an object.
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>>;
+
+    /// Where `put` may leave an object: under the composed name unless that is taken, and last under the spare one. Empty where
+    /// the storage itself chooses the place. Asks no server.
+    fn places(&self, object: &Object) -> Vec<Location> {
+        let _ = object;
+        Vec::new()
+    }
+
+    /// Removes an object, and what an upload of it that broke off may have left.
+    fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        self.delete(location)
+    }
 }
 
 /// What is to be stored.

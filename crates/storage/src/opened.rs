@@ -57,6 +57,14 @@ impl Backend for Opened {
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.driver.delete(location).await.map_err(|error| error.without(&self.secrets)) })
     }
+
+    fn places(&self, object: &Object) -> Vec<Location> {
+        self.driver.places(object)
+    }
+
+    fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.driver.clear(location).await.map_err(|error| error.without(&self.secrets)) })
+    }
 }
 
 /// Every secret of a storage's settings, in the forms in which it travels; the longest first.

@@ -1,8 +1,12 @@
 //! Moving out of CouchDB, back into it, and to another storage.
 
+use serde_json::json;
 use stowage_testing::gateway::STORAGE;
+use stowage_testing::recorder::Recorder;
 
 use super::world::{OTHER, come_back, fill, lines, plan, run, seen, start};
+
+const RECORDING: &[u8] = b"a recording of KAZOO's";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_couchdb_has_is_moved_out_and_comes_back() {
@@ -61,6 +65,35 @@ async fn a_plan_that_names_another_storage_takes_what_is_there_along() {
     let stored = gateway.stored();
     assert!(stored.len() == 10 && stored.iter().all(|path| path.starts_with("two/")), "{stored:?}");
     come_back(&gateway, &ids).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kazoo_stored_gets_a_pointer_of_the_gateways_form_and_stays_where_it_is() {
+    let gateway = start().await;
+    let server = Recorder::start().await;
+    server.store("/calls/doc.mp3", RECORDING);
+    gateway.plan("http", json!({ "url": server.url("/calls/") })).await;
+    let entry =
+        json!({ "handler": { "kz_att_http": { "url": server.url("/calls/doc.mp3") } }, "content_type": "audio/mpeg" });
+    let document = json!({ "pvt_type": "fax", "pvt_attachments": { "call.mp3": entry } });
+    let target = format!("/{}/doc", gateway.path());
+    let saved = gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+    let database = gateway.database();
+    for adopted in ["1 attachments moved", "0 attachments moved"] {
+        let (code, said) = run(&gateway, &["migrate", "--db", &database, "--from", "kazoo"]).await;
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains(adopted), "{said}");
+    }
+    let pointer = gateway.pointer("doc", "call.mp3").await;
+    assert_eq!((&pointer["length"], &pointer["stowage"]["v"]), (&RECORDING.len().into(), &1.into()), "{pointer}");
+    assert_eq!(pointer["stowage"]["storage"], STORAGE, "{pointer}");
+    assert!(pointer["digest"].as_str().unwrap().starts_with("md5-") && pointer["handler"].is_null(), "{pointer}");
+    let got = gateway.get("doc/call.mp3").await;
+    assert_eq!((got.status, &*got.body), (200, RECORDING));
+    let (code, said) = run(&gateway, &["verify", "--db", &database, "--read"]).await;
+    assert_eq!(code, 0, "{said}");
     gateway.stop().await;
 }
 

@@ -95,6 +95,7 @@ pub async fn run(gateway: &Running, arguments: &[&str]) -> (i32, String) {
         ("PLANS__AUTH_DATABASE", couch.auth.clone()),
         ("STORAGE__FILE_ROOT", gateway.files().display().to_string()),
         ("JOBS__DATABASE", jobs),
+        ("EGRESS__ALLOW", "127.0.0.0/8".to_owned()),
     ];
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = command(folder.path(), arguments);

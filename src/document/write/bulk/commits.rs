@@ -219,7 +219,7 @@ impl One {
         if !saved {
             return objects.discard().await;
         }
-        objects.saved();
+        objects.saved().await;
         if let Some(Dropped { plan, objects }) = dropped {
             remove_unnamed(gateway, &caller, &target, &plan, objects).await;
         }
