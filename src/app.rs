@@ -16,7 +16,7 @@ use stowage_http::client::Client;
 use stowage_http::connect::{Connector, Reach};
 use stowage_http::target::Origin;
 use stowage_http::trust::certificates;
-use stowage_storage::{Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
+use stowage_storage::{Breakers, Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -27,6 +27,7 @@ use crate::admin::status::Standing;
 use crate::config::{Config, CouchTarget};
 use crate::export::Exporter;
 use crate::gateway::Gateway;
+use crate::jobs::Jobs;
 use crate::locks::Locks;
 use crate::metrics::Metrics;
 use crate::middleware::{Admission, Stack};
@@ -35,6 +36,7 @@ use crate::record::Records;
 use crate::server::Server;
 use crate::server::tls::Certificates;
 use crate::upstream::{AuthDatabase, Connections, Homes};
+use crate::worker;
 
 /// A running gateway.
 #[derive(Debug)]
@@ -77,6 +79,9 @@ impl App {
         let gateway = Arc::new(gateway(&config, &client, &url, &account, &stopping)?);
         drop(background.spawn("changes feed of the plans", gateway.plans.clone().follow(background.clone())));
         drop(background.spawn("connections of the plans", gateway.homes.clone().follow(background.clone())));
+        if config.jobs.concurrency > 0 {
+            drop(background.spawn("jobs", worker::run(Arc::clone(&gateway), background.clone())));
+        }
         sweep_root(&config).await?;
         let admission = Admission::new(config.limits.in_flight);
         let tracer = tracer(&config, &client, &gateway.metrics, &background)?;
@@ -283,7 +288,8 @@ fn gateway(
     let couch = Couch::new(server, url.path(), Some(account), client.patience(), document_bytes)?;
     let (metrics, tasks) = (Metrics::new(&config.limits)?, Tasks::default());
     DRIVERS.iter().for_each(|driver| metrics.knows_backend(driver.handler));
-    let budget = Budget::new(config.limits.upload_buffer_bytes);
+    let spare = config.limits.upload_buffer_bytes / 4;
+    let budget = Budget::new(config.limits.upload_buffer_bytes - spare);
     let auth_database = AuthDatabase::new(couch.clone(), &config.plans.auth_database);
     let context = Context {
         client: client.clone(),
@@ -292,6 +298,7 @@ fn gateway(
         options: Arc::new(config.storage.clone()),
         oauth: OAuth::new(Arc::new(auth_database), client.clone(), tasks.clone()),
     };
+    let breakers = Breakers { failures: config.fallback.failures, in_flight: config.limits.storage_in_flight };
     let plans = Plans::new(couch.clone(), config.plans.clone(), metrics.clone());
     let connections = Connections::new(client.clone(), document_bytes, config.couchdb.connection_credentials);
     let (timeouts, local) = (config.timeouts.clone(), couch.clone());
@@ -301,10 +308,13 @@ fn gateway(
         homes,
         present_stubs: config.couchdb.present_stubs.clone(),
         plans,
+        jobs: Jobs::new(couch.clone(), config.jobs.clone()),
         couch,
-        storages: Registry::new(context),
+        storages: Registry::new(context, breakers),
         egress: config.egress.policy.clone(),
         budget,
+        spare: Budget::new(spare),
+        fallback: config.fallback,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),
         metrics,

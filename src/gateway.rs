@@ -3,13 +3,14 @@
 use stowage_base::tasks::Tasks;
 use stowage_couch::Couch;
 use stowage_http::egress::Egress;
-use stowage_storage::{Budget, Registry};
+use stowage_storage::{self as storage, Budget, Registry};
 
-use crate::config::{self, Present};
+use crate::config::{self, OnUnavailable, Present};
 use crate::error::Error;
+use crate::jobs::Jobs;
 use crate::locks::Locks;
 use crate::metrics::Metrics;
-use crate::plan::Plans;
+use crate::plan::{Decision, Plans};
 use crate::record::Records;
 use crate::router::Database;
 use crate::upstream::{Home, Homes};
@@ -31,6 +32,12 @@ pub struct Gateway {
     pub egress: Egress,
     /// The memory of all uploads.
     pub budget: Budget,
+    /// The memory of what is kept of uploads until their storages have acknowledged them.
+    pub spare: Budget,
+    /// `[fallback]`
+    pub fallback: config::Fallback,
+    /// What is to be done later.
+    pub jobs: Jobs,
     /// `[limits]`
     pub limits: config::Limits,
     /// `[timeouts]`
@@ -64,6 +71,17 @@ impl Gateway {
         }
         let home = self.homes.of(database).await?;
         Ok(self.presents(database, &home).then_some(home))
+    }
+
+    /// Whether CouchDB keeps an attachment that its storage cannot take.
+    pub(crate) fn falls_back(&self, decision: &Decision) -> bool {
+        decision.on_unavailable.unwrap_or(self.fallback.on_unavailable) == OnUnavailable::Couchdb
+    }
+
+    /// Why a storage is not asked now whose attachments CouchDB keeps then; `None` where it is asked.
+    pub(crate) fn known_down(&self, decision: &Decision) -> Option<storage::Error> {
+        let opened = self.storages.open(&decision.settings).ok().filter(|_| self.falls_back(decision))?;
+        opened.health().down()
     }
 
     /// Whether all documents are read from the configured CouchDB and written to it, as they are.

@@ -7,6 +7,8 @@ use stowage_base::settings::masked_query;
 use stowage_couch::Document;
 use url::{Host, Url};
 
+use stowage_storage::Backend as _;
+
 use crate::database::{class_of, classify};
 use crate::error::Error;
 use crate::gateway::Gateway;

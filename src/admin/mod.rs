@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use stowage_base::activity::Activity;
 use stowage_base::tasks::Tasks;
 use stowage_http::body::Body;
+use stowage_storage::DRIVERS;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -97,7 +98,8 @@ impl Admin {
         }
         match request.uri().path() {
             "/status" => {
-                let status = self.standing.shown(&self.gateway.plans, !self.stopping.is_cancelled());
+                let status =
+                    self.standing.shown(&self.gateway.plans, &self.gateway.storages, !self.stopping.is_cancelled());
                 let mut answer = text(StatusCode::OK, status.to_string());
                 answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -112,9 +114,19 @@ impl Admin {
                     upload_buffer: self.gateway.budget.held(),
                     background_tasks: self.gateway.tasks.running(),
                 };
+                self.tell_outages();
                 text(StatusCode::OK, self.gateway.metrics.text(levels))
             }
             _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
+        }
+    }
+
+    /// Which storages are down is known by looking.
+    fn tell_outages(&self) {
+        let down: Vec<_> = self.gateway.storages.standings().filter(|standing| standing.down.is_some()).collect();
+        for driver in DRIVERS {
+            let count = down.iter().filter(|standing| standing.handler == driver.handler).count();
+            self.gateway.metrics.outages().down(driver.handler, count as u64);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use stowage_storage::Registry;
 
 use crate::plan::Plans;
 
@@ -29,8 +30,10 @@ impl Standing {
     }
 
     /// The document at `/status`.
-    pub(super) fn shown(&self, plans: &Plans, ready: bool) -> Value {
+    pub(super) fn shown(&self, plans: &Plans, storages: &Registry, ready: bool) -> Value {
         let held = plans.held();
+        let standings: Vec<_> = storages.standings().collect();
+        let down = standings.iter().filter(|standing| standing.down.is_some()).count();
         let listeners = self.listeners.iter().map(|(name, url)| json!({ "name": name, "url": url }));
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -39,6 +42,7 @@ impl Standing {
             "listeners": listeners.collect::<Vec<_>>(),
             "upstream": self.upstream,
             "plans": { "held": held.len(), "oldest_seconds": held.iter().map(std::time::Duration::as_secs).max() },
+            "storages": { "open": standings.len(), "down": down },
             "storage_api": self.storage_api,
         })
     }

@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
+use crate::jobs::{self, Job};
 use crate::object::outgoing::{NewObject, Outgoing, next_generation};
 use crate::plan::Decision;
 use crate::record::about;
@@ -134,7 +135,7 @@ impl OutgoingCopy {
         };
         let is_cut = matches!(&stored, Err(Error::Storage(_, error)) if error.kind() == Kind::Interrupted);
         let object = match stored {
-            Err(error) if !is_cut => return self.failed(&error),
+            Err(error) if !is_cut => return self.again(&error).await,
             stored => stored,
         };
         let verdict = match told {
@@ -142,8 +143,14 @@ impl OutgoingCopy {
             None => verdict.await.unwrap_or(Verdict::Refused),
         };
         match (object, verdict) {
-            (Ok(_), Verdict::Saved) => "ok",
-            (Ok(object), Verdict::Unknown) => self.doubtful(&object),
+            (Ok(object), Verdict::Saved) => {
+                object.kept().await;
+                "ok"
+            }
+            (Ok(object), Verdict::Unknown) => {
+                object.kept().await;
+                self.doubtful(&object)
+            }
             (Ok(object), Verdict::Refused) => {
                 object.discard(&self.gateway, &self.activity).await;
                 "discarded"
@@ -203,11 +210,24 @@ impl OutgoingCopy {
         "failed"
     }
 
+    /// A job makes it later, if CouchDB has the attachment then and its storage can take it.
+    async fn again(&self, error: &Error) -> &'static str {
+        if let Error::Storage(_, inner) = error
+            && matches!(inner.kind(), Kind::Passing | Kind::Refused)
+        {
+            let job = Job::new(jobs::Kind::Copy, &self.target, &self.document, self.decision.storage());
+            if let Err(reason) = self.gateway.jobs.add(&job).await {
+                tracing::error!(request = %self.activity.id(), reason, "there is no place for jobs: nothing makes the copy later");
+            }
+        }
+        self.failed(error)
+    }
+
     /// It stays: the attachment may be there.
     fn doubtful(&self, object: &NewObject) -> &'static str {
         tracing::warn!(
             request = %self.activity.id(),
-            storage = %object.storage,
+            storage = %self.decision.storage(),
             location = %json!(object.stored.location),
             "CouchDB never said whether it saved an attachment: its copy stays in the storage"
         );

@@ -102,7 +102,7 @@ async fn remove(
     if let Entry::Object(pointer) = &entry {
         activity.uses(&pointer.stowage.handler, &pointer.stowage.storage);
         // Before anything is changed: a storage that cannot be reached must not cost the document its pointer.
-        storage_of(&gateway, &plan, &target.database, pointer)?;
+        storage_of(&gateway, &plan, &target.database, &pointer.stowage)?;
     }
     let (base, deleted) = (document.rev(), document.is_deleted());
     pointer::remove(&mut document, &target.attachment)?;

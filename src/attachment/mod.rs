@@ -2,6 +2,7 @@
 
 pub(crate) mod copy;
 pub(crate) mod delete;
+pub(crate) mod fallback;
 pub(crate) mod get;
 pub(crate) mod link;
 mod outside;

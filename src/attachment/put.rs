@@ -8,6 +8,7 @@ use stowage_couch::{Caller, Document};
 use stowage_http::body::Body;
 
 use super::copy::{OutgoingCopy, forward_with_copy};
+use super::fallback::{Fallen, keep};
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
 use crate::error::Error;
@@ -75,7 +76,15 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         activity: &activity,
     };
     // From here on nothing may be cut off by a client that leaves: no await before the object is taken care of.
-    let object = outgoing.store(writer.watch(exchange.request.into_body())).await?;
+    let (head, body) = exchange.request.into_parts();
+    let object = match outgoing.store(writer.watch(body)).await {
+        Ok(object) => object,
+        Err(untaken) => {
+            let id = exchange.id;
+            let fallen = Fallen { gateway: &gateway, target: &target, document: &base, decision: &decision, id };
+            return keep(fallen, untaken, caller.couch(), head, activity).await;
+        }
+    };
     let mut objects = Unsaved::new(&gateway, &activity);
     let pointer = objects.push(&target.attachment, object)?;
     save(Ready { gateway, target, caller, base, plan, objects, pointer, turn }).await

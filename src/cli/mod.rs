@@ -3,10 +3,15 @@
 mod demo;
 mod explain;
 mod healthcheck;
+mod jobs;
 mod memory;
+mod migrate;
+mod scope;
 mod serve;
 mod show;
 mod source;
+mod verify;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +40,12 @@ enum Command {
     Demo(demo::Demo),
     /// Print what the storage plan says about an attachment, as JSON
     Explain(explain::Explain),
+    /// Move attachments to where the plans want them: out of CouchDB, back into it, from storage to storage
+    Migrate(migrate::Migrate),
+    /// Prove that every pointer leads to its bytes
+    Verify(verify::Verify),
+    /// Show what waits to be done later
+    Jobs(jobs::Jobs),
     /// Exit with 0 if the admin listener says ready
     Healthcheck(ConfigFile),
 }
@@ -67,6 +78,18 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => {
             let file = ConfigFile { config: explain.config.clone() };
             with_config(&file, |config| explain.run(config))
+        }
+        Command::Migrate(migrate) => {
+            let file = ConfigFile { config: migrate.config.clone() };
+            with_config(&file, |config| migrate.run(config))
+        }
+        Command::Verify(verify) => {
+            let file = ConfigFile { config: verify.config.clone() };
+            with_config(&file, |config| verify.run(config))
+        }
+        Command::Jobs(jobs) => {
+            let file = ConfigFile { config: jobs.config.clone() };
+            with_config(&file, |config| jobs.run(config))
         }
         Command::Healthcheck(file) => with_config(&file, |config| healthcheck::healthcheck(&config)),
     }

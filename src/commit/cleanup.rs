@@ -1,16 +1,19 @@
 //! Removing objects that no document names.
 
-use serde_json::json;
+use http::StatusCode;
 use stowage_base::log::chain;
 use stowage_couch::{self as couch, Answer, Caller, Document};
 
 use super::asking::Asking;
+use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::object::remove::{FIRST_PAUSE, Object, TRIES, remove_object};
+use crate::jobs::Job;
+use crate::object::remove::{FIRST_PAUSE, TRIES, remove_later, remove_object};
 use crate::object::storages::storage_of;
+use crate::object::unsaved::DOUBTFUL_FOR;
 use crate::plan::{DocumentPlan, OnDelete, on_delete};
 use crate::pointer::{Pointer, objects};
-use crate::router::DocumentTarget;
+use crate::router::{DocumentTarget, Target};
 
 /// Removes the objects of pointers (with the names of their attachments) that a save of the document, or its deletion,
 /// has left out, as far as they are the document's own and none of its branches names them. To be called once the save has
@@ -34,20 +37,24 @@ pub(crate) async fn remove_unnamed(
         Ok(leaves) => named(&leaves, target, plan),
         Err(reason) => {
             let why = format!("the document's branches cannot be read: {reason}");
-            return own.for_each(|(_, pointer)| left(gateway, caller, &pointer, &why));
+            for (name, pointer) in own {
+                left(gateway, caller, &target.attachment(&name), plan, (&pointer, &why)).await;
+            }
+            return;
         }
     };
-    for (_, pointer) in own {
+    for (name, pointer) in own {
         let place = &pointer.stowage;
         if named.iter().any(|other| other.stowage.is_same(place)) {
             continue;
         }
-        match storage_of(gateway, plan, &target.database, &pointer) {
+        let target = target.attachment(&name);
+        match storage_of(gateway, plan, &target.database, place) {
             Ok(backend) => {
-                let object = Object { handler: &place.handler, storage: &place.storage, location: &place.location };
-                remove_object(gateway, &*backend, object, caller.activity()).await;
+                let removal = Job::removal(&target, &plan.stand_in(), place);
+                remove_object(gateway, &backend, &removal, caller.activity()).await;
             }
-            Err(error) => left(gateway, caller, &pointer, &error.to_string()),
+            Err(error) => left(gateway, caller, &target, plan, (&pointer, &error.to_string())).await,
         }
     }
 }
@@ -71,9 +78,31 @@ pub(crate) async fn remove_once_gone(
             return;
         }
     }
-    for (_, pointer) in dropped {
-        left(gateway, caller, &pointer, "CouchDB never said what became of the document");
+    for (name, pointer) in dropped {
+        let why = "CouchDB never said what became of the document";
+        left(gateway, caller, &target.attachment(&name), plan, (&pointer, why)).await;
     }
+}
+
+/// The objects that the leaf revisions of a document name, asked in one CouchDB. A document whose database is gone names none.
+pub(crate) async fn named_by(
+    caller: &Caller,
+    target: &DocumentTarget,
+    plan: &DocumentPlan,
+) -> Result<Vec<Pointer>, Error> {
+    let leaves = match caller.open_revs(&target.path, "all", "").await? {
+        Answer::Found(leaves, _) => leaves,
+        Answer::Missing(_) => return Ok(Vec::new()),
+        Answer::Refused(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(Vec::new()),
+        Answer::Refused(answer) => {
+            let reason = format!("CouchDB answers {} to the document", answer.status().as_u16());
+            return Err(Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason));
+        }
+    };
+    let Some(leaves) = leaves.into_iter().collect::<Option<Vec<_>>>() else {
+        return Err(Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", "a revision of the document is missing"));
+    };
+    Ok(named(&leaves, target, plan))
 }
 
 /// What the leaf revisions name, without the deleted ones where the plan says that these go with their objects.
@@ -108,14 +137,14 @@ async fn leaves(caller: &Caller, target: &DocumentTarget) -> Result<Vec<Document
     }
 }
 
-/// Says that an object stays although perhaps no document names it.
-fn left(gateway: &Gateway, caller: &Caller, pointer: &Pointer, why: &str) {
-    gateway.metrics.object_left();
-    tracing::error!(
-        request = %caller.activity().id(),
-        storage = %pointer.stowage.storage,
-        location = %json!(pointer.stowage.location),
-        error = why,
-        "an object stays in the storage, perhaps without a document"
-    );
+/// Notes that an object is to go once its document tells that nothing names it.
+pub(crate) async fn left(
+    gateway: &Gateway,
+    caller: &Caller,
+    target: &Target,
+    plan: &DocumentPlan,
+    (pointer, why): (&Pointer, &str),
+) {
+    let removal = Job::removal(target, &plan.stand_in(), &pointer.stowage).after(DOUBTFUL_FOR);
+    remove_later(gateway, &removal, why, caller.activity()).await;
 }

@@ -5,6 +5,7 @@
 //! are removed. Where that is unknown, the document is read again, never guessed. To take an attachment out is the same
 //! with nothing that is new.
 
+pub(crate) mod armed;
 pub(crate) mod asking;
 pub(crate) mod cleanup;
 pub(crate) mod save;
@@ -27,7 +28,8 @@ use crate::plan::DocumentPlan;
 use crate::pointer::{Entry, Pointer};
 use crate::router::{DocumentTarget, Target};
 use crate::upstream::answer::{conflict, kept_headers};
-use cleanup::remove_unnamed;
+use armed::Armed;
+use cleanup::{left, remove_unnamed};
 use save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 
 /// A document with other outside attachments than before, which is to be saved.
@@ -97,7 +99,17 @@ impl Commit {
             Change::Removed { deleted, .. } => (false, deleted),
         };
         let expected = Expected { entry: &entry, present, deleted, base, rev };
-        match save_surely(&self.gateway, &target, &self.write, &self.caller, expected).await {
+        let armed = Armed::arm(&self.gateway, &self.target, &self.plan, &self.replaced).await;
+        self.save(reply, &target, (present, expected)).await;
+        armed.done().await;
+    }
+
+    async fn save(mut self, reply: Reply, target: &Target, (present, expected): (bool, Expected<'_>)) {
+        if !self.change.is_held().await {
+            reply.give(Err(lost()));
+            return self.change.discard().await;
+        }
+        match save_surely(&self.gateway, target, &self.write, &self.caller, expected).await {
             Outcome::Saved(saved) => {
                 // An attachment that is put in again would be stored under the name of the one that goes: until that is gone
                 // the turn stays taken.
@@ -105,7 +117,7 @@ impl Commit {
                     self.turns.clear();
                 }
                 reply.give(self.answer.tell(&self.target, saved, &self.caller));
-                self.change.saved();
+                self.change.saved().await;
                 remove_unnamed(&self.gateway, &self.caller, &self.target, &self.plan, self.replaced).await;
             }
             Outcome::Refused(save) => {
@@ -123,7 +135,7 @@ impl Commit {
             Outcome::Unknown(error) => {
                 self.turns.clear();
                 reply.give(Err(Error::from(error)));
-                self.find_out(&target, expected).await;
+                self.find_out(target, expected).await;
             }
         }
     }
@@ -137,7 +149,7 @@ impl Commit {
                     if matches!(change, Change::Stored(_)) {
                         tracing::info!(request = %caller.activity().id(), "the document was saved after all");
                     }
-                    change.saved();
+                    change.saved().await;
                 } else {
                     change.discard().await;
                 }
@@ -146,7 +158,7 @@ impl Commit {
                     remove_unnamed(&gateway, &caller, &self.target, &plan, replaced).await;
                 }
             }
-            Fate::Unknown => change.leave(&gateway, &caller),
+            Fate::Unknown => change.leave(&gateway, &caller, &self.target, &plan).await,
         }
     }
 }
@@ -163,10 +175,18 @@ impl Change {
         }
     }
 
+    /// Whether what was stored is there still.
+    async fn is_held(&self) -> bool {
+        match self {
+            Self::Stored(objects) => objects.are_held().await,
+            Self::Removed { .. } => true,
+        }
+    }
+
     /// The document has been saved.
-    fn saved(self) {
+    async fn saved(self) {
         if let Self::Stored(objects) = self {
-            objects.saved();
+            objects.saved().await;
         }
     }
 
@@ -178,17 +198,12 @@ impl Change {
     }
 
     /// It is unknown whether the document was saved.
-    fn leave(self, gateway: &Gateway, caller: &Caller) {
+    async fn leave(self, gateway: &Gateway, caller: &Caller, target: &DocumentTarget, plan: &DocumentPlan) {
         match self {
-            Self::Stored(objects) => objects.leave(),
-            Self::Removed { entry: Entry::Object(pointer), .. } => {
-                gateway.metrics.object_left();
-                tracing::error!(
-                    request = %caller.activity().id(),
-                    storage = %pointer.stowage.storage,
-                    location = %json!(pointer.stowage.location),
-                    "CouchDB never said whether it removed an attachment: its object stays in the storage, perhaps without a document"
-                );
+            Self::Stored(objects) => objects.leave().await,
+            Self::Removed { entry: Entry::Object(pointer), name, .. } => {
+                let why = "CouchDB never said whether it removed the attachment";
+                left(gateway, caller, &target.attachment(&name), plan, (&pointer, why)).await;
             }
             Self::Removed { entry: Entry::Link(_), .. } => {}
         }
@@ -211,6 +226,12 @@ impl Form {
             }
         }
     }
+}
+
+/// This gateway was out of touch for so long that others believe it dead: they may have cleared away what it stored.
+fn lost() -> Error {
+    let reason = "the gateway lost touch with its jobs while it stored the attachment";
+    Error::refused(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", reason)
 }
 
 /// CouchDB's 201, with the `Location` that CouchDB gives: of an attachment with the database's name decoded, of a document

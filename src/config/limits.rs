@@ -13,6 +13,8 @@ pub struct Limits {
     pub connections: usize,
     /// Requests at once, to the last byte of their answers.
     pub in_flight: usize,
+    /// Operations on one storage at once: what is above is treated as if that storage were down.
+    pub storage_in_flight: usize,
     /// All chunks of all uploads together, in bytes.
     pub upload_buffer_bytes: u64,
     /// Largest request or answer head in bytes.
@@ -26,6 +28,7 @@ pub(super) fn read(mut section: Section<'_>) -> Limits {
         document_bytes: section.bytes("document_bytes", 8 * MIB),
         connections: section.count("connections", 10_000),
         in_flight: section.count("in_flight", 1024),
+        storage_in_flight: section.count("storage_in_flight", 256),
         upload_buffer_bytes: section.bytes("upload_buffer_bytes", 256 * MIB),
         header_bytes: usize::try_from(section.bytes("header_bytes", 64 << 10)).unwrap_or(usize::MAX),
     };

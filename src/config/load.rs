@@ -3,7 +3,7 @@
 use stowage_base::reader::{Problem, Section};
 use toml::{Table, Value};
 
-use super::{Config, admin, couchdb, egress, limits, listen, log, plans, storage, telemetry, timeouts};
+use super::{Config, admin, couchdb, egress, fallback, jobs, limits, listen, log, plans, storage, telemetry, timeouts};
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +37,8 @@ pub fn load(source: &Source) -> Result<Config, Vec<Problem>> {
         plans: plans::read(root.section("plans")),
         limits: limits::read(root.section("limits")),
         timeouts: timeouts::read(root.section("timeouts")),
+        fallback: fallback::read(root.section("fallback")),
+        jobs: jobs::read(root.section("jobs")),
         egress: egress::read(root.section("egress")),
         storage: storage::read(root.section("storage")),
         admin: admin::read(root.section("admin")),

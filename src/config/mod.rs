@@ -8,6 +8,8 @@
 mod admin;
 mod couchdb;
 mod egress;
+mod fallback;
+mod jobs;
 mod limits;
 mod listen;
 mod load;
@@ -23,6 +25,8 @@ mod values;
 pub use admin::{Admin, Token};
 pub use couchdb::{CouchTarget, Couchdb, Present, PresentStubs};
 pub use egress::Egress;
+pub use fallback::{Fallback, OnUnavailable};
+pub use jobs::Jobs;
 pub use limits::Limits;
 pub use listen::{Listen, ListenTls};
 pub use load::{Source, load};
@@ -44,6 +48,10 @@ pub struct Config {
     pub limits: Limits,
     /// `[timeouts]`
     pub timeouts: Timeouts,
+    /// `[fallback]`
+    pub fallback: Fallback,
+    /// `[jobs]`
+    pub jobs: Jobs,
     /// `[egress]`
     pub egress: Egress,
     /// `[storage]`

@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 use stowage_couch::Caller;
 use stowage_http::body::Body;
 
+use crate::commit::armed::Armed;
 use crate::commit::cleanup::{remove_once_gone, remove_unnamed};
 use crate::commit::save::never_left;
 use crate::error::Error;
@@ -83,6 +84,7 @@ impl Deletion {
     async fn send(self, exchange: Exchange) -> Result<Response<Body>, Error> {
         let Self { gateway, target, caller, plan, rev, objects } = self;
         outlive(gateway.tasks.clone(), "deletion", |reply| async move {
+            let armed = Armed::arm(&gateway, &target, &plan, &objects).await;
             let outcome = forward(&gateway.homes, caller.couch(), exchange).await;
             let fate = fate(&outcome);
             reply.give(outcome);
@@ -91,6 +93,7 @@ impl Deletion {
                 Fate::Refused => {}
                 Fate::Unknown => remove_once_gone(&gateway, &caller, &target, &plan, (&rev, objects)).await,
             }
+            armed.done().await;
         })
         .await
     }

@@ -1,6 +1,8 @@
 //! Objects in storages, where attachments are that CouchDB does not keep: stored, fetched, removed.
 
 pub(crate) mod counted;
+pub(crate) mod intent;
+pub(crate) mod lent;
 pub(crate) mod operation;
 pub(crate) mod outgoing;
 pub(crate) mod remove;

@@ -1,10 +1,11 @@
-//! One operation on a storage, from its beginning to its outcome: counted, timed, traced, and in the access line.
+//! One operation on a storage, from its beginning to its outcome: let in by its health, counted, timed, traced, and in the
+//! access line.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stowage_base::activity::Activity;
 use stowage_base::trace::Call;
-use stowage_storage::{Kind, Result};
+use stowage_storage::{Admission, Kind, Opened, Result};
 
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
@@ -19,37 +20,62 @@ pub(crate) struct Operation<'a> {
     tells: bool,
     began: Instant,
     call: Option<Call>,
+    admission: Option<Admission>,
 }
 
 impl<'a> Operation<'a> {
     /// Begins what a request is about: `get` or `put`.
+    ///
+    /// # Errors
+    /// `Passing` where the storage is down.
     pub(crate) fn of_request(
         gateway: &'a Gateway,
         activity: &'a Activity,
-        backend: &'a str,
-        storage: &str,
+        opened: &Opened,
+        (backend, storage): (&'a str, &str),
         name: &'static str,
-    ) -> Self {
+    ) -> Result<Self> {
         activity.uses(backend, storage);
-        let mut operation = Self::beside_request(gateway, activity, backend, storage, name);
-        operation.tells = true;
-        operation
+        Self::begin(gateway, activity, opened, (backend, storage), (name, true))
     }
 
     /// Begins something whose outcome is not the request's: a removal of what was replaced, a copy.
+    ///
+    /// # Errors
+    /// `Passing` where the storage is down.
     pub(crate) fn beside_request(
         gateway: &'a Gateway,
         activity: &'a Activity,
-        backend: &'a str,
-        storage: &str,
+        opened: &Opened,
+        (backend, storage): (&'a str, &str),
         name: &'static str,
-    ) -> Self {
+    ) -> Result<Self> {
+        Self::begin(gateway, activity, opened, (backend, storage), (name, false))
+    }
+
+    fn begin(
+        gateway: &'a Gateway,
+        activity: &'a Activity,
+        opened: &Opened,
+        (backend, storage): (&'a str, &str),
+        (name, tells): (&'static str, bool),
+    ) -> Result<Self> {
+        let metrics = &gateway.metrics;
+        let admission = opened.health().admit().inspect_err(|_| {
+            metrics.backend_done(backend, name, DOWN, Duration::ZERO);
+            if tells {
+                activity.ended(DOWN);
+            }
+        })?;
         let call = Some(activity.storage(backend, storage, name));
-        Self { metrics: &gateway.metrics, activity, backend, name, tells: false, began: Instant::now(), call }
+        Ok(Self { metrics, activity, backend, name, tells, began: Instant::now(), call, admission: Some(admission) })
     }
 
     /// It has ended.
     pub(crate) fn done<T>(mut self, result: &Result<T>) {
+        if let Some(admission) = self.admission.take() {
+            admission.done(result);
+        }
         self.end(match result {
             Ok(_) => "ok",
             Err(error) => match error.kind() {
@@ -77,3 +103,6 @@ impl Drop for Operation<'_> {
         self.end("interrupted");
     }
 }
+
+/// The outcome of what was not begun: its storage is down.
+const DOWN: &str = "down";

@@ -1,5 +1,6 @@
 //! Storing one attachment where a plan sends it: the object, and the pointer to it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,15 +10,18 @@ use stowage_base::deadline::Deadline;
 use stowage_couch::Document;
 use stowage_http::body::Body;
 use stowage_http::headers::one_line_text;
-use stowage_storage::{self as storage, Backend, Budget, Digests, Object, Stored, Upload};
+use stowage_storage::{self as storage, Backend as _, Budget, Digests, Object, Opened, Stored, Upload};
 
 use super::counted::Counted;
+use super::intent::Intent;
+use super::lent::{Lent, lend};
 use super::operation::Operation;
-use super::remove::{self, remove_object};
+use super::remove::remove_object;
 use super::storages::open;
 use super::{OCTETS, couch_digest};
 use crate::error::Error;
 use crate::gateway::Gateway;
+use crate::jobs::Job;
 use crate::plan::{Decision, NameSource, compose};
 use crate::pointer::{self, Entry, Owner, Pointer, StoredObject};
 use crate::router::Target;
@@ -44,66 +48,137 @@ pub(crate) struct Outgoing<'a> {
 
 /// An object that no document points at yet.
 pub(crate) struct NewObject {
-    pub(crate) backend: Arc<dyn Backend>,
-    /// The kind of the storage.
-    pub(crate) handler: String,
-    /// The id of the storage.
-    pub(crate) storage: String,
+    pub(crate) backend: Arc<Opened>,
     pub(crate) stored: Stored,
+    /// What removes it, where no document will point at it.
+    pub(crate) removal: Box<Job>,
+    /// What was noted before it was stored.
+    intent: Option<Intent>,
     /// `None` where the storage acknowledged without having read the whole body.
     pub(crate) pointer: Option<Pointer>,
 }
 
+/// An attachment that its storage did not take.
+pub(crate) struct Untaken {
+    pub(crate) error: Error,
+    /// The whole body, where CouchDB may keep it meanwhile and it is still here.
+    pub(crate) body: Option<Body>,
+}
+
+impl From<Error> for Untaken {
+    fn from(error: Error) -> Self {
+        Self { error, body: None }
+    }
+}
+
+/// How a storage is asked to take an attachment.
+struct Terms {
+    budget: Budget,
+    deadline: Deadline,
+    /// Whether its outcome is the request's.
+    tells: bool,
+    /// The lender of the body.
+    lent: Option<Lent>,
+}
+
 impl Outgoing<'_> {
-    /// Stores the attachment.
-    pub(crate) async fn store(self, body: Body) -> Result<NewObject, Error> {
-        let (handler, storage) = (self.decision.handler(), self.decision.storage());
-        let begin = || Operation::of_request(self.gateway, self.activity, handler, storage, "put");
-        self.put(body, self.object()?, self.gateway.budget.clone(), self.activity.deadline(), begin).await
+    /// Stores the attachment. Where it does not get there, and the plan lets CouchDB keep it meanwhile, its body comes back.
+    pub(crate) async fn store(self, body: Body) -> Result<NewObject, Untaken> {
+        let budget = self.gateway.budget.clone();
+        self.store_within(body, budget).await
     }
 
     /// Stores an attachment whose memory is counted already: `budget` is its own.
-    pub(crate) async fn store_within(self, body: Body, budget: Budget) -> Result<NewObject, Error> {
-        let (handler, storage) = (self.decision.handler(), self.decision.storage());
-        let begin = || Operation::of_request(self.gateway, self.activity, handler, storage, "put");
-        self.put(body, self.object()?, budget, self.activity.deadline(), begin).await
+    pub(crate) async fn store_within(self, body: Body, budget: Budget) -> Result<NewObject, Untaken> {
+        let (body, lent) = match self.gateway.falls_back(self.decision) {
+            true => {
+                let (body, lent) = lend(body, &self.gateway.spare);
+                (body, Some(lent))
+            }
+            false => (body, None),
+        };
+        let terms = Terms { budget, deadline: self.activity.deadline(), tells: true, lent };
+        self.put(body, self.object()?, terms).await
     }
 
     /// Stores a copy of an attachment that CouchDB keeps. Where it replaces another, an older copy may have the composed name.
     pub(crate) async fn store_copy(self, body: Body) -> Result<NewObject, Error> {
-        let (handler, storage) = (self.decision.handler(), self.decision.storage());
-        let begin = || Operation::beside_request(self.gateway, self.activity, handler, storage, "put");
         let mut object = self.object()?;
         object.taken |= pointer::names(self.saved).contains(&self.target.attachment);
-        // The client does not wait for it.
-        self.put(body, object, self.gateway.budget.clone(), Deadline::default(), begin).await
+        self.store_unwaited(body, object).await
     }
 
-    async fn put<'b>(
-        &self,
-        body: Body,
-        object: Object,
-        budget: Budget,
-        deadline: Deadline,
-        begin: impl FnOnce() -> Operation<'b>,
-    ) -> Result<NewObject, Error> {
+    /// Stores what CouchDB has kept so far.
+    pub(crate) async fn store_moved(self, body: Body) -> Result<NewObject, Error> {
+        let object = self.object()?;
+        self.store_unwaited(body, object).await
+    }
+
+    /// No client waits for it.
+    async fn store_unwaited(self, body: Body, object: Object) -> Result<NewObject, Error> {
+        let budget = self.gateway.budget.clone();
+        let terms = Terms { budget, deadline: Deadline::default(), tells: false, lent: None };
+        self.put(body, object, terms).await.map_err(|untaken| untaken.error)
+    }
+
+    async fn put(&self, body: Body, mut object: Object, terms: Terms) -> Result<NewObject, Untaken> {
         let Self { gateway, decision, .. } = self;
+        let Terms { budget, deadline, tells, lent } = terms;
         let backend = open(gateway, &decision.settings)?;
         if body.size_hint().lower() > gateway.limits.attachment_bytes {
-            return Err(Error::TooLarge(self.target.attachment.as_str().into()));
+            return Err(Error::TooLarge(self.target.attachment.as_str().into()).into());
         }
-        let handler = decision.handler();
-        let body = Body::boxed(Counted::new(body, gateway.metrics.attachment_bytes(handler, "in")));
+        let whose = (decision.handler(), decision.storage());
+        let body = Body::boxed(Counted::new(body, gateway.metrics.attachment_bytes(whose.0, "in")));
         let upload = Upload::new(body, gateway.limits.attachment_bytes, budget);
         let report = upload.report();
-        let operation = begin();
-        let outcome = deadline.bound(backend.put(&object, upload)).await.unwrap_or_else(|| Err(storage::Error::late()));
-        operation.done(&outcome);
+        let begun = match tells {
+            true => Operation::of_request(gateway, self.activity, &backend, whose, "put"),
+            false => Operation::beside_request(gateway, self.activity, &backend, whose, "put"),
+        };
+        let mut intent = None;
+        let outcome = match begun {
+            Ok(operation) => {
+                intent = self.intent(&backend, &mut object).await;
+                let putting = in_time(gateway, &deadline, lent.as_ref(), backend.put(&object, upload));
+                let outcome = match &intent {
+                    Some(intent) => intent.during(putting).await,
+                    None => putting.await,
+                };
+                operation.done(&outcome);
+                outcome
+            }
+            Err(error) => {
+                drop(upload);
+                Err(error)
+            }
+        };
         // From here on nothing may be cut off by a client that leaves: no await before a task owns the object.
-        let stored = outcome.map_err(|error| self.refused(error))?;
+        let stored = match outcome {
+            Ok(stored) => stored,
+            Err(error) => return Err(self.untaken(error, lent).await),
+        };
         let pointer = report.digests().map(|digests| self.pointer(&stored, &digests));
-        let (handler, storage) = (handler.to_owned(), decision.storage().to_owned());
-        Ok(NewObject { backend, handler, storage, stored, pointer })
+        let removal = Box::new(Job::removal(self.target, self.document, &self.place(&stored)));
+        Ok(NewObject { backend, stored, removal, intent, pointer })
+    }
+
+    /// Notes what is about to be stored.
+    async fn intent(&self, backend: &Opened, object: &mut Object) -> Option<Intent> {
+        let removal = |place: StoredObject| Job::removal(self.target, self.document, &place);
+        let place =
+            |location: &storage::Location| self.place(&Stored { location: location.clone(), ..Stored::default() });
+        Intent::write(&self.gateway.jobs, backend, object, removal, place).await
+    }
+
+    async fn untaken(&self, error: storage::Error, lent: Option<Lent>) -> Untaken {
+        let may_fall_back =
+            matches!(error.kind(), storage::Kind::Passing | storage::Kind::Refused | storage::Kind::Missing);
+        let body = match lent.filter(|_| may_fall_back) {
+            Some(lent) => lent.back().await,
+            None => None,
+        };
+        Untaken { error: self.refused(error), body }
     }
 
     fn object(&self) -> Result<Object, Error> {
@@ -129,31 +204,35 @@ impl Outgoing<'_> {
     }
 
     fn pointer(&self, stored: &Stored, digests: &Digests) -> Pointer {
-        let encoding = if self.gzip { Some("gzip") } else { stored.encoding };
-        let owner = Owner {
-            database: self.target.database.name.clone(),
-            document: self.target.document.clone(),
-            attachment: self.target.attachment.clone(),
-        };
         Pointer {
             content_type: self.content_type.to_owned(),
             length: Some(digests.length),
             digest: Some(couch_digest(&digests.md5)),
             revpos: self.revpos,
             stub: false,
-            stowage: StoredObject {
-                version: pointer::VERSION,
-                storage: self.decision.storage().to_owned(),
-                handler: self.decision.handler().to_owned(),
-                location: stored.location.clone(),
-                sha256: Some(hex::encode(digests.sha256)),
-                etag: stored.etag.clone(),
-                encoding: encoding.map(str::to_owned),
-                unpacked: None,
-                stored_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-                owner: Some(owner),
-                inside: None,
-            },
+            stowage: StoredObject { sha256: Some(hex::encode(digests.sha256)), ..self.place(stored) },
+        }
+    }
+
+    fn place(&self, stored: &Stored) -> StoredObject {
+        let encoding = if self.gzip { Some("gzip") } else { stored.encoding };
+        let owner = Owner {
+            database: self.target.database.name.clone(),
+            document: self.target.document.clone(),
+            attachment: self.target.attachment.clone(),
+        };
+        StoredObject {
+            version: pointer::VERSION,
+            storage: self.decision.storage().to_owned(),
+            handler: self.decision.handler().to_owned(),
+            location: stored.location.clone(),
+            sha256: None,
+            etag: stored.etag.clone(),
+            encoding: encoding.map(str::to_owned),
+            unpacked: None,
+            stored_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            owner: Some(owner),
+            inside: None,
         }
     }
 
@@ -165,11 +244,45 @@ impl Outgoing<'_> {
     }
 }
 
+/// Waits for a storage until the request's deadline. What CouchDB can still take is taken from the storage in time for that.
+async fn in_time<T>(
+    gateway: &Gateway,
+    deadline: &Deadline,
+    lent: Option<&Lent>,
+    putting: impl Future<Output = storage::Result<T>>,
+) -> storage::Result<T> {
+    let mut putting = pin!(putting);
+    if let Some(lent) = lent {
+        let early = deadline.bound_before(gateway.timeouts.answer / FALLBACK_TAKES, putting.as_mut()).await;
+        match early {
+            Some(outcome) => return outcome,
+            None if lent.is_kept() => return Err(storage::Error::late()),
+            None => {}
+        }
+    }
+    deadline.bound(putting).await.unwrap_or_else(|| Err(storage::Error::late()))
+}
+
 impl NewObject {
     /// Removes it: no document will point at it.
     pub(crate) async fn discard(&self, gateway: &Gateway, activity: &Activity) {
-        let object = remove::Object { handler: &self.handler, storage: &self.storage, location: &self.stored.location };
-        remove_object(gateway, &*self.backend, object, activity).await;
+        remove_object(gateway, &self.backend, &self.removal, activity).await;
+        self.kept().await;
+    }
+
+    /// It stays where it is: nothing clears it away any more.
+    pub(crate) async fn kept(&self) {
+        if let Some(intent) = &self.intent {
+            intent.done().await;
+        }
+    }
+
+    /// Whether nothing can have cleared it away yet.
+    pub(crate) async fn is_held(&self) -> bool {
+        match &self.intent {
+            Some(intent) => intent.is_held().await,
+            None => true,
+        }
     }
 }
 
@@ -191,6 +304,8 @@ fn media_type(said: &str) -> String {
     }
 }
 
+/// One part of so many of `timeouts.answer` is kept for CouchDB.
+const FALLBACK_TAKES: u32 = 6;
 /// The longest that a storage is told, in bytes: S3 has 2 KiB for all that it keeps beside an object.
 const MOST_MEDIA_TYPE: usize = 255;
 

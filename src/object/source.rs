@@ -5,12 +5,13 @@ use std::sync::Arc;
 use http_body::Body as _;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value};
+use sha2::Sha256;
 use stowage_base::activity::Activity;
 use stowage_couch::Document;
 use stowage_http::body::{Body, BoxError, cause};
 use stowage_http::client;
 use stowage_http::range::{ByteRange, Cut, Exact};
-use stowage_storage::{self as storage, Backend, Download, Fetch, Served};
+use stowage_storage::{self as storage, Backend as _, Download, Fetch, Opened, Served};
 
 use super::couch_digest;
 use super::counted::Counted;
@@ -26,7 +27,7 @@ use crate::router::Target;
 pub(crate) struct Source {
     gateway: Arc<Gateway>,
     activity: Activity,
-    backend: Arc<dyn Backend>,
+    backend: Arc<Opened>,
     metadata: Map<String, Value>,
     pub(crate) pointer: Pointer,
     /// In bytes; `None` where neither the document nor the storage says it.
@@ -43,7 +44,7 @@ impl Source {
         pointer: Pointer,
     ) -> Result<Self, Error> {
         let plan = plan_for(&gateway.plans, &target.database, document).await?;
-        let backend = storage_of(&gateway, &plan, &target.database, &pointer)?;
+        let backend = storage_of(&gateway, &plan, &target.database, &pointer.stowage)?;
         let length = pointer.length;
         let mut source =
             Self { gateway, activity, backend, metadata: metadata(document, &target.document), pointer, length };
@@ -80,7 +81,9 @@ impl Source {
 
     async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {
         let place = &self.pointer.stowage;
-        let operation = Operation::of_request(&self.gateway, &self.activity, &place.handler, &place.storage, "get");
+        let whose = (&*place.handler, &*place.storage);
+        let operation = Operation::of_request(&self.gateway, &self.activity, &self.backend, whose, "get");
+        let operation = operation.map_err(|error| self.failed(error))?;
         let fetch = Fetch { range, length: self.length, metadata: &self.metadata };
         let getting = self.activity.deadline();
         let outcome = getting.bound(self.backend.get(&place.location, fetch)).await;
@@ -113,9 +116,80 @@ impl Source {
         if couch_digest(&md5.finalize()) == *digest { Ok(()) } else { Err(gone()) }
     }
 
+    /// Whether the object is what its document says: its length, and the tag of its storage; with `read`, and where these tell
+    /// nothing, all its bytes.
+    pub(crate) async fn sound(&self, read: bool) -> Result<Sound, Error> {
+        let download = self.fetch(None).await?;
+        let (length, known) = (download.body.size_hint().exact(), self.pointer.stowage.etag.as_ref());
+        if length.is_some() && self.length.is_some() && length != self.length {
+            return Ok(Sound::Different("it has another length than its document says"));
+        }
+        let is_retagged = known.is_some_and(|known| download.etag.as_ref().is_some_and(|given| given != known));
+        if !read && length.is_some() && !is_retagged {
+            return Ok(Sound::Same);
+        }
+        self.compare(download.body).await
+    }
+
+    /// Reads all bytes, and compares them with what the pointer says of them.
+    async fn compare(&self, body: Body) -> Result<Sound, Error> {
+        let seen = self.read_through(body).await?;
+        let is_long = self.length.is_none_or(|said| said == seen.length);
+        let is_md5 = self.pointer.digest.as_ref().is_none_or(|said| *said == seen.digest);
+        let is_sha256 = self.pointer.stowage.sha256.as_ref().is_none_or(|said| *said == seen.sha256);
+        Ok(match (is_long, is_md5 && is_sha256) {
+            (false, _) => Sound::Different("it has another length than its document says"),
+            (true, false) => Sound::Different("it has other bytes than its document says"),
+            (true, true) => Sound::Same,
+        })
+    }
+
+    /// Reads the object to say what it is.
+    pub(crate) async fn seen(&self) -> Result<Seen, Error> {
+        let download = self.fetch(None).await?;
+        let seen = self.read_through(download.body).await?;
+        Ok(Seen { etag: download.etag.filter(|tag| !tag.is_empty()), ..seen })
+    }
+
+    async fn read_through(&self, mut body: Body) -> Result<Seen, Error> {
+        use http_body_util::BodyExt;
+        let (mut md5, mut sha256, mut length) = (Md5::new(), Sha256::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.failed(storage::Error::of_body(error)))?;
+            if let Ok(data) = frame.into_data() {
+                length += data.len() as u64;
+                md5.update(&data);
+                sha256.update(&data);
+            }
+        }
+        let (digest, sha256) = (couch_digest(&md5.finalize()), hex::encode(sha256.finalize()));
+        Ok(Seen { length, digest, sha256, etag: None })
+    }
+
     fn failed(&self, error: storage::Error) -> Error {
         Error::Storage(self.pointer.stowage.storage.as_str().into(), error)
     }
+}
+
+/// What was read of an object.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// In bytes.
+    pub(crate) length: u64,
+    /// CouchDB's form of its MD5.
+    pub(crate) digest: String,
+    /// In hex.
+    pub(crate) sha256: String,
+    /// The storage's own tag.
+    pub(crate) etag: Option<String>,
+}
+
+/// Whether an object is what its document says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sound {
+    Same,
+    /// Why not.
+    Different(&'static str),
 }
 
 /// The fault of the storage or of the way to it, which says nothing about whose the bytes are; `None` for any other error.

@@ -1,12 +1,14 @@
 //! Objects that have been stored and are not in their document yet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use stowage_base::activity::Activity;
 use tokio::runtime::Handle;
 
 use super::outgoing::NewObject;
+use super::remove::remove_later;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::pointer::Pointer;
@@ -32,6 +34,11 @@ impl Unsaved {
         pointer.ok_or(Error::Bug("a storage acknowledged a body that it had not read"))
     }
 
+    /// Whether there are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
     /// One of them.
     pub(crate) fn first(&self) -> Option<(&str, &Pointer)> {
         let (name, object) = self.objects.first()?;
@@ -43,9 +50,21 @@ impl Unsaved {
         self.objects.iter().flat_map(|(_, object)| &object.stored.fields)
     }
 
+    /// Whether nothing can have cleared one of them away yet: else their document must not be saved.
+    pub(crate) async fn are_held(&self) -> bool {
+        for (_, object) in &self.objects {
+            if !object.is_held().await {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Their document has been saved.
-    pub(crate) fn saved(mut self) {
-        self.objects.clear();
+    pub(crate) async fn saved(mut self) {
+        for (_, object) in std::mem::take(&mut self.objects) {
+            object.kept().await;
+        }
     }
 
     /// No document will point at them.
@@ -58,15 +77,20 @@ impl Unsaved {
         }
     }
 
-    /// It is unknown whether a document points at them.
-    pub(crate) fn leave(mut self) {
-        let text = "CouchDB never said whether it saved an attachment: its object stays in the storage, perhaps without a document";
-        self.tell(text);
+    /// It is unknown whether a document points at them: that is looked at once what is under way must have arrived.
+    pub(crate) async fn leave(mut self) {
+        let why = "CouchDB never said whether it saved the attachment";
+        while let Some((_, object)) = self.objects.last() {
+            let removal = (*object.removal).clone().after(DOUBTFUL_FOR);
+            remove_later(&self.gateway, &removal, why, &self.activity).await;
+            self.objects.pop();
+        }
     }
 
     fn tell(&mut self, text: &str) {
         for (_, object) in std::mem::take(&mut self.objects) {
-            let (request, storage, location) = (self.activity.id(), &object.storage, json!(object.stored.location));
+            let (request, location) = (self.activity.id(), json!(object.stored.location));
+            let storage = &object.removal.storage;
             self.gateway.metrics.object_left();
             tracing::error!(%request, %storage, %location, "{text}");
         }
@@ -88,3 +112,6 @@ impl Drop for Unsaved {
         drop(gateway.tasks.spawn("removal of what is not saved", rest.discard()));
     }
 }
+
+/// A save that got no answer may still arrive within this time.
+pub(crate) const DOUBTFUL_FOR: Duration = Duration::from_secs(120);

@@ -13,6 +13,26 @@ use crate::router::Database;
 pub(crate) struct DocumentPlan {
     merged: Arc<Merged>,
     pub(crate) document_type: Option<String>,
+    owner: Option<String>,
+}
+
+impl DocumentPlan {
+    /// A document with no more than what the plan goes by.
+    pub(crate) fn stand_in(&self) -> Document {
+        stand_in(self.document_type.as_deref(), self.owner.as_deref())
+    }
+}
+
+/// A document with no more than what plans go by: its `pvt_type` and its `owner_id`.
+pub(crate) fn stand_in(document_type: Option<&str>, owner: Option<&str>) -> Document {
+    let mut document = Document::default();
+    for (key, value) in [("pvt_type", document_type), ("owner_id", owner)] {
+        if let Some(value) = value {
+            // A text can always be written as JSON.
+            drop(document.set(key, &value.into()));
+        }
+    }
+    document
 }
 
 impl Deref for DocumentPlan {
@@ -31,7 +51,7 @@ pub(crate) async fn plan_for(
 ) -> Result<DocumentPlan, Unavailable> {
     let owner = document.text("owner_id");
     let merged = plans.effective(database.account.as_ref(), owner.as_deref()).await?;
-    Ok(DocumentPlan { merged, document_type: document.text("pvt_type") })
+    Ok(DocumentPlan { merged, document_type: document.text("pvt_type"), owner })
 }
 
 /// What the plan says about a document.

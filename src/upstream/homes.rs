@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use stowage_base::tasks::Tasks;
-use stowage_couch::{Answer, Couch, DocumentPath, Save};
+use stowage_couch::{Answer, Caller, Couch, DocumentPath, Save};
 use stowage_http::target::{encode, query_value};
 use tokio_util::sync::CancellationToken;
 
@@ -233,16 +233,35 @@ impl Home {
     /// # Errors
     /// Where one of them cannot be asked.
     pub async fn own_document(&self, path: &DocumentPath) -> Result<Answer, Error> {
-        let answer = self.couch.own_account().read(path, "").await?;
+        Ok(self.find_own(path, "").await?.0)
+    }
+
+    /// The same with a raw query, and who gave it.
+    ///
+    /// # Errors
+    /// As for [`own_document`](Self::own_document).
+    pub async fn find_own(&self, path: &DocumentPath, query: &str) -> Result<(Answer, Caller), Error> {
+        let account = self.couch.own_account();
+        let answer = account.read(path, query).await?;
         if !self.has_others() || !answer.is_missing() {
-            return Ok(answer);
+            return Ok((answer, account));
         }
         for other in self.others()? {
-            if let found @ Answer::Found(..) = other.own_account().read(path, "").await? {
-                return Ok(found);
+            let there = other.own_account();
+            if let found @ Answer::Found(..) = there.read(path, query).await? {
+                return Ok((found, there));
             }
         }
-        Ok(answer)
+        Ok((answer, account))
+    }
+
+    /// Every CouchDB that a document of the database may be in, with the gateway's own account, or the connection's.
+    ///
+    /// # Errors
+    /// As for [`others`](Self::others).
+    pub fn own_accounts(&self) -> Result<Vec<Caller>, Error> {
+        let others = if self.has_others() { self.others()? } else { Vec::new() };
+        Ok([self.couch.clone()].into_iter().chain(others).map(|couch| couch.own_account()).collect())
     }
 
     /// Writes a document of this database, where plans speak of it, with the gateway's own account, or the connection's. The platform makes a month's database when it

@@ -20,6 +20,7 @@ mod copies;
 mod documents;
 mod documents_life;
 mod faults;
+mod outages;
 mod plans;
 mod present;
 mod proxy;

@@ -51,13 +51,18 @@ impl Deadline {
 
     /// Waits for something until the deadline; `None` if it took longer. It is dropped then.
     pub async fn bound<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.bound_before(Duration::ZERO, future).await
+    }
+
+    /// Waits for something until so long before the deadline; `None` if it took longer.
+    pub async fn bound_before<F: Future>(&self, margin: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         loop {
             let Some(at) = self.at() else { return Some(future.await) };
             tokio::select! {
                 biased;
                 done = &mut future => return Some(done),
-                () = sleep_until(at) => if self.at() == Some(at) { return None },
+                () = sleep_until(at.checked_sub(margin).unwrap_or(at)) => if self.at() == Some(at) { return None },
             }
         }
     }

@@ -102,13 +102,23 @@ impl<'a> Section<'a> {
 
     /// A whole number above 0.
     pub fn count(&mut self, name: &str, default: usize) -> usize {
-        self.value(name, default, "must be a whole number above 0", |value| {
+        self.number(name, default, 1)
+    }
+
+    /// A whole number, or 0 for none.
+    pub fn count_or_none(&mut self, name: &str, default: usize) -> usize {
+        self.number(name, default, 0)
+    }
+
+    fn number(&mut self, name: &str, default: usize, least: usize) -> usize {
+        let wrong = if least == 0 { "must be a whole number" } else { "must be a whole number above 0" };
+        self.value(name, default, wrong, |value| {
             let count = match value {
                 Value::Integer(number) => usize::try_from(*number).ok(),
                 Value::String(text) => text.trim().parse().ok(),
                 _ => None,
             };
-            count.filter(|count| *count > 0)
+            count.filter(|count| *count >= least)
         })
     }
 

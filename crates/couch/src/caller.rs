@@ -1,7 +1,7 @@
 //! Asking a CouchDB with the rights of a client, or of the gateway.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use stowage_base::activity::Activity;
 use stowage_base::trace::Call;
@@ -180,6 +180,20 @@ impl Caller {
         self.exchange(request).await
     }
 
+    /// Opens an attachment that CouchDB itself keeps, of this revision, its bytes as CouchDB has them: packed where it has packed
+    /// them. Its name is not encoded yet.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn open_attachment(&self, path: &DocumentPath, name: &str, rev: &str) -> Result<Response<Body>, Error> {
+        let target = format!("{}/{}/{}?rev={}", path.database, path.document, encode(name), encode(rev));
+        let mut request = self.request(Method::GET, &target, Body::empty())?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("*/*"));
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let answer = self.couch.server.send(request, self.couch.patience).await;
+        answer.map_err(|error| self.couch.failed(Error::Client(error)))
+    }
+
     /// Writes a document; the revision that it follows stands in it.
     ///
     /// # Errors
@@ -188,6 +202,22 @@ impl Caller {
         let target = format!("{}/{}", path.database, path.document);
         let (head, body) = self.send(Method::PUT, &target, document.clone()).await?.into_parts();
         Ok(Save { head, body })
+    }
+
+    /// Sends a document with a body of its own, such as one that attachments follow; gives the status of the answer.
+    ///
+    /// # Errors
+    /// See [`Error`]: what the request has done is then unknown.
+    pub async fn send_body(
+        &self,
+        method: Method,
+        path: &DocumentPath,
+        (name, value): (HeaderName, HeaderValue),
+        body: Body,
+    ) -> Result<StatusCode, Error> {
+        let mut request = self.request(method, &format!("{}/{}", path.database, path.document), body)?;
+        request.headers_mut().insert(name, value);
+        Ok(self.exchange(request).await?.status())
     }
 
     /// Sends a client's own request on with another body, which it fits: its method, target and headers stay.

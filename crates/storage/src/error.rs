@@ -132,7 +132,7 @@ impl Error {
 
     /// The same failure for another who waited for the same thing; without its cause.
     #[must_use]
-    pub(super) fn again(&self) -> Self {
+    pub fn again(&self) -> Self {
         let Inner { kind, status, retry_after, message, setting, said, .. } = &*self.0;
         let (kind, status, retry_after, message) = (*kind, *status, *retry_after, message.clone());
         let (setting, said) = (setting.clone(), said.clone());

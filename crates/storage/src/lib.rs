@@ -7,10 +7,12 @@ mod error;
 mod file;
 mod ftp;
 mod google;
+mod health;
 mod http;
 mod link;
 mod oauth;
 mod onedrive;
+mod opened;
 mod registry;
 mod s3;
 
@@ -28,9 +30,11 @@ pub use engine::resolve::{Reference, resolve};
 pub use engine::upload::{CHUNK_BYTES, Chunk, Report, Upload};
 pub use error::{Error, Kind, Result};
 pub use file::sweep as sweep_files;
+pub use health::{Admission, Health, Standing};
 pub use oauth::{Document as OAuthDocument, OAuth, OAuthDocuments};
+pub use opened::Opened;
 use registry::FILE_NAME;
-pub use registry::{Context, Driver, Fit, Identity, Naming, Registry, Server, Spelling, driver, endpoints};
+pub use registry::{Breakers, Context, Driver, Fit, Identity, Naming, Registry, Server, Spelling, driver, endpoints};
 
 /// Single steps of the drivers, as `benches/micro.rs` and `tests/storages/oauth` want them. Nothing else needs them.
 pub mod steps {
@@ -82,6 +86,18 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Removes an object.
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>>;
+
+    /// Where `put` may leave an object: under the composed name unless that is taken, and last under the spare one. Empty where
+    /// the storage itself chooses the place. Asks no server.
+    fn places(&self, object: &Object) -> Vec<Location> {
+        let _ = object;
+        Vec::new()
+    }
+
+    /// Removes an object, and what an upload of it that broke off may have left.
+    fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        self.delete(location)
+    }
 }
 
 /// What is to be stored.

@@ -12,7 +12,8 @@ use stowage_http::client::Client;
 use super::error::{Error, Kind, Result};
 use super::oauth::OAuth;
 use super::{Backend, Budget, DRIVERS, Options};
-use crate::engine::discreet::{Discreet, secrets};
+use crate::health::{Health, Standing};
+use crate::opened::{Opened, secrets};
 
 /// What the rest of the gateway knows of a driver; each driver's folder has one, and [`DRIVERS`] lists them.
 #[derive(Debug)]
@@ -136,7 +137,17 @@ pub struct Context {
 #[derive(Debug)]
 pub struct Registry {
     context: Context,
-    opened: Cache<String, Arc<dyn Backend>>,
+    opened: Cache<String, Arc<Opened>>,
+    breakers: Breakers,
+}
+
+/// When a storage is left alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Breakers {
+    /// So many failures within 30 s open a storage's breaker; 0: it never opens.
+    pub failures: u32,
+    /// How many operations may run at once on one storage.
+    pub in_flight: usize,
 }
 
 impl Driver {
@@ -164,19 +175,24 @@ impl Registry {
 
     /// An empty registry.
     #[must_use]
-    pub fn new(context: Context) -> Self {
+    pub fn new(context: Context, breakers: Breakers) -> Self {
         let opened = Cache::builder().max_capacity(MOST_OPENED).time_to_idle(KEEP_OPENED).build();
-        Self { context, opened }
+        Self { context, opened, breakers }
+    }
+
+    /// The storages that are open now, as far as they were asked lately.
+    pub fn standings(&self) -> impl Iterator<Item = Standing> {
+        self.opened.iter().map(|(_, opened)| opened.health().standing())
     }
 
     /// The driver for these settings.
     ///
     /// # Errors
     /// `Settings` for a handler that does not exist and for settings that the driver refuses.
-    pub fn open(&self, settings: &Settings) -> Result<Arc<dyn Backend>> {
+    pub fn open(&self, settings: &Settings) -> Result<Arc<Opened>> {
         let key = settings.fingerprint();
-        if let Some(backend) = self.opened.get(&key) {
-            return Ok(backend);
+        if let Some(opened) = self.opened.get(&key) {
+            return Ok(opened);
         }
         let Some(driver) = driver(settings.handler()) else {
             let text =
@@ -185,9 +201,10 @@ impl Registry {
         };
         let secrets = secrets(settings, driver);
         let backend = (driver.open)(settings, &self.context).map_err(|error| error.without(&secrets))?;
-        let backend: Arc<dyn Backend> = Arc::new(Discreet::new(backend, secrets));
-        self.opened.insert(key, Arc::clone(&backend));
-        Ok(backend)
+        let health = Health::new(settings.id(), driver.handler, self.breakers);
+        let opened = Arc::new(Opened::new(backend, secrets, health));
+        self.opened.insert(key, Arc::clone(&opened));
+        Ok(opened)
     }
 }
 

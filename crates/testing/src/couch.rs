@@ -42,6 +42,14 @@ impl Couch {
         Self::start_with_password("admin").await
     }
 
+    /// The same server and databases, for another gateway; what they hold goes with the first.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let Self { url, admin, plans, auth, .. } = self;
+        let [url, plans, auth] = [url, plans, auth].map(String::clone);
+        Self { url, admin: admin.clone(), plans, auth, made: None, _data: None, _serving: None }
+    }
+
     /// The same; the admin of an embedded store has this password.
     pub async fn start_with_password(password: &str) -> Self {
         let Ok(text) = std::env::var("COUCHDB_URL") else {

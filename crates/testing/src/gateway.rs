@@ -68,6 +68,11 @@ impl Setup {
             ("STOWAGE__ADMIN__ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
             ("STOWAGE__EGRESS__ALLOW".to_owned(), "127.0.0.0/8,::1/128".to_owned()),
             ("STOWAGE__STORAGE__FILE_ROOT".to_owned(), self.files.path().display().to_string()),
+            // What a storage does is to be seen; outages have tests of their own.
+            ("STOWAGE__FALLBACK__ON_UNAVAILABLE".to_owned(), "refuse".to_owned()),
+            ("STOWAGE__FALLBACK__FAILURES".to_owned(), "0".to_owned()),
+            ("STOWAGE__JOBS__DATABASE".to_owned(), format!("{}-jobs", couch.plans)),
+            ("STOWAGE__JOBS__CONCURRENCY".to_owned(), "0".to_owned()),
         ];
         environment.extend(self.settings);
         let config = load(&Source { text: String::new(), environment }).expect("a sound configuration");

@@ -12,7 +12,7 @@ use stowage_base::log::RequestId;
 use stowage_couch::{Couch, Document, DocumentPath};
 use stowage_http::body::{Body, collect};
 use stowage_http::target::encode;
-use stowage_storage::{self as storage, Backend, Fetch, Kind, Object, Upload};
+use stowage_storage::{self as storage, Backend as _, Fetch, Kind, Object, Opened, Upload};
 use uuid::Uuid;
 
 use super::Api;
@@ -130,7 +130,7 @@ async fn probe(
 /// Stores the file, reads it back, compares, and removes it.
 async fn attempt(
     gateway: &Arc<Gateway>,
-    backend: &Arc<dyn Backend>,
+    backend: &Arc<Opened>,
     settings: &Settings,
     target: &ProbeTarget,
     probed: &ProbeDocument,
@@ -180,7 +180,7 @@ struct File {
 /// An object that has to go, also if the check is given up.
 struct Guard {
     gateway: Arc<Gateway>,
-    backend: Arc<dyn Backend>,
+    backend: Arc<Opened>,
     location: Option<storage::Location>,
 }
 

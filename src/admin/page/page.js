@@ -145,8 +145,20 @@ function duration(seconds) {
   return minutes ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`;
 }
 
+// The queue of all gateways, as this one has last seen it.
+function waiting(now) {
+  const kinds = { move: "to be moved out of CouchDB", copy: "copies to be made", remove: "objects to be removed" };
+  const counts = Object.entries(kinds).map(([kind, text]) => [sum(now, "stowage_jobs", (labels) => labels.kind === kind), text]);
+  const there = counts.filter(([count]) => count > 0).map(([count, text]) => `${short(count).trim()} ${text}`);
+  if (!there.length) return "none";
+  const stuck = sum(now, "stowage_jobs_stuck");
+  const oldest = duration(sum(now, "stowage_jobs_oldest_seconds"));
+  return `${there.join(", ")}; the oldest for ${oldest}` + (stuck ? `, ${short(stuck).trim()} stuck` : "");
+}
+
 function gateway(status, now) {
   const { held, oldest_seconds: oldest } = status.plans;
+  const { open, down } = status.storages;
   const failed = sum(now, "stowage_couchdb_failures_total");
   const rows = [
     ["version", status.version],
@@ -155,6 +167,8 @@ function gateway(status, now) {
     ["CouchDB", status.upstream + (failed ? `, ${many(failed, "request")} failed because of it` : "")],
     ["plans held", `${held}` + (oldest === null ? "" : `, the oldest read ${duration(oldest)} ago`)],
     ["changed plans", sum(now, "stowage_plan_feed_up") ? "are used at once" : "are seen late: there is no changes feed"],
+    ["storages in use", `${open}` + (down ? `, ${down} of them ${down === 1 ? "does" : "do"} not answer: CouchDB keeps what is meant for ${down === 1 ? "it" : "them"}` : "")],
+    ["jobs that wait", waiting(now)],
     ["storage API", status.storage_api ? "open to holders of a token" : "closed: no token is configured"],
   ].flat();
   const list = by("gateway");

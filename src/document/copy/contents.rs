@@ -14,9 +14,10 @@ use stowage_http::gzip::Gunzip;
 use stowage_storage::{self as storage, Kind};
 
 use super::{Copy, too_large};
+use crate::attachment::fallback::{Fallen, Noted};
 use crate::error::Error;
 use crate::object::couch_digest;
-use crate::object::outgoing::{NewObject, Outgoing};
+use crate::object::outgoing::{NewObject, Outgoing, Untaken};
 use crate::object::source::Source;
 use crate::object::unsaved::Unsaved;
 use crate::plan::Decision;
@@ -29,7 +30,7 @@ use crate::upstream::revision::rev_query;
 
 impl Copy {
     /// The destination, with new objects for those that the original names.
-    pub(super) async fn document(&self, made: &mut Unsaved) -> Result<Document, Error> {
+    pub(super) async fn document(&self, made: &mut Unsaved, noted: &mut Noted) -> Result<Document, Error> {
         let mut document = self.source.clone();
         document.set("_id", &json!(self.to.document))?;
         match self.over.rev() {
@@ -49,8 +50,21 @@ impl Copy {
             inline.remove(&name);
             match &self.decision {
                 Some(decision) => {
-                    let object = self.store(&name, &original, decision).await;
-                    let pointer = made.push(&name, object.map_err(|error| self.noted(&name, error))?)?;
+                    let object = match self.store(&name, &original, decision).await {
+                        Ok(object) => object,
+                        Err(Untaken { error, body: Some(_) }) => {
+                            let value = self.inline(&name, &original, &mut room).await;
+                            inline.set(&name, &value.map_err(|error| self.noted(&name, error))?)?;
+                            pointer::forget(&mut document, &name)?;
+                            let target = self.to.attachment(&name);
+                            let (gateway, document, id) = (&*self.gateway, &self.source, self.id);
+                            let fallen = Fallen { gateway, target: &target, document, decision, id };
+                            noted.extend(fallen.note(&error).await);
+                            continue;
+                        }
+                        Err(Untaken { error, body: None }) => return Err(self.noted(&name, error)),
+                    };
+                    let pointer = made.push(&name, object)?;
                     pointer::put(&mut document, &name, &pointer)?;
                     if original.digest.as_ref().is_some_and(|digest| pointer.digest.as_ref() != Some(digest)) {
                         return Err(gone(&original));
@@ -98,7 +112,7 @@ impl Copy {
     }
 
     /// Stores an attachment once more, for the destination.
-    async fn store(&self, name: &str, original: &Pointer, decision: &Decision) -> Result<NewObject, Error> {
+    async fn store(&self, name: &str, original: &Pointer, decision: &Decision) -> Result<NewObject, Untaken> {
         let body = self.source(name, original).await?.open(None).await?;
         let broken = Arc::new(AtomicBool::new(false));
         let breaks = Arc::clone(&broken);
@@ -124,7 +138,7 @@ impl Copy {
         match stored {
             Err(_) if broken.load(Ordering::Acquire) => {
                 let error = storage::Error::new(Kind::Passing, "the object broke off while it was copied");
-                Err(Error::Storage(original.stowage.storage.as_str().into(), error))
+                Err(Error::Storage(original.stowage.storage.as_str().into(), error).into())
             }
             stored => stored,
         }

@@ -18,6 +18,7 @@ use stowage_base::log::RequestId;
 use stowage_couch::{Caller, Document};
 use stowage_http::body::Body;
 
+use crate::attachment::fallback::Noted;
 use crate::commit::cleanup::remove_once_gone;
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
@@ -130,14 +131,22 @@ impl Copy {
     }
 
     async fn run(self) -> Result<Response<Body>, Error> {
+        let (gateway, id) = (Arc::clone(&self.gateway), self.id);
+        let mut noted = Noted::default();
+        let outcome = self.make(&mut noted).await;
+        noted.are_sent(&gateway, id).await;
+        outcome
+    }
+
+    async fn make(self, noted: &mut Noted) -> Result<Response<Body>, Error> {
         // Dropped, with this future or after a failure, the new objects go.
         let mut made = Unsaved::new(&self.gateway, &self.activity);
-        let document = self.document(&mut made).await?;
+        let document = self.document(&mut made, noted).await?;
         let bytes = document.to_bytes()?;
         if bytes.len() as u64 > self.gateway.limits.document_bytes {
             return Err(too_large());
         }
-        if made.first().is_none() {
+        if made.is_empty() {
             return self.save(bytes).await;
         }
         commit(Commit {

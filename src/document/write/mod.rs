@@ -24,21 +24,24 @@ use http::{Method, Request, Response, request};
 use http_body::Body as _;
 use stowage_base::activity::Activity;
 use stowage_base::log::RequestId;
-use stowage_couch::{Couch, Finder, Text};
+use stowage_couch::{Couch, Document, Finder, Text};
 use stowage_http::body::{Body, BoxError, ClientGone, TooLarge, cause};
 use stowage_http::gzip::Gunzip;
 
+use crate::attachment::fallback::Fallen;
 use crate::error::Error;
 use crate::exchange::deadline::{hear, in_time};
 use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
-use crate::router::Database;
+use crate::plan::Decision;
+use crate::router::{Database, Target};
 use crate::upstream::Home;
 use crate::upstream::answer::relay;
 use crate::upstream::forward::forward;
 use base::Base;
 use body::{Held, Taken, scanned, take};
 use draft::Draft;
+use draft::attached::Content;
 
 pub(crate) use bulk::bulk_docs;
 pub(crate) use form::post as form;
@@ -101,6 +104,21 @@ impl Writer {
     /// In whose name CouchDB is asked.
     fn requester(&self) -> Requester<'_> {
         Requester::new(&self.headers, &self.activity, self.id)
+    }
+
+    /// An attachment of a document that CouchDB is to keep because its storage is down.
+    fn fallen<'a>(&'a self, target: &'a Target, document: &'a Document, decision: &'a Decision) -> Fallen<'a> {
+        Fallen { gateway: &self.gateway, target, document, decision, id: self.id }
+    }
+
+    /// Notes what is to be moved out of a document later. To be called before it is acknowledged.
+    async fn note_fallen(&self, draft: &mut Draft) {
+        let Some((decision, error)) = draft.fallen.take() else { return };
+        let error = Error::Storage(decision.storage().into(), error);
+        for one in draft.attached.iter().filter(|one| !matches!(one.content, Content::Stub)) {
+            let target = draft.target.attachment(&one.name);
+            draft.noted.extend(self.fallen(&target, &draft.document, &decision).note(&error).await);
+        }
     }
 
     /// Whether each has to be read, whatever is in it.

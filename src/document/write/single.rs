@@ -20,6 +20,7 @@ use super::parts::{Following, Related};
 use super::store::Parts;
 use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin, is_json};
 use crate::attachment::copy::Verdict;
+use crate::attachment::fallback::Noted;
 use crate::commit::cleanup::remove_unnamed;
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
@@ -127,6 +128,16 @@ pub(super) async fn single(
         Err(error) => return writer.refuse(error).await,
     };
     draft.decide(&writer).await?;
+    writer.note_fallen(&mut draft).await;
+    let (gateway, id, mut noted) = (Arc::clone(&writer.gateway), writer.id, Noted::default());
+    let told = Box::pin(write(writer, draft, head, source, &mut noted)).await;
+    noted.are_sent(&gateway, id).await;
+    told
+}
+
+/// Stores what a draft carries, and saves it.
+async fn write(writer: Writer, mut draft: Draft, head: request::Parts, source: Source, noted: &mut Noted) -> Labelled {
+    noted.extend(std::mem::take(&mut draft.noted));
     if !draft.needs_base(&writer) {
         return writer.send_on(&writer.home.couch, head, source.untouched()).await;
     }
@@ -156,8 +167,13 @@ pub(super) async fn single(
     let (following, counted) = source.following();
     let parts = following.as_ref().map(|following| Parts { following, counted });
     let objects = writer.store(&mut draft, &base, &turns, parts).await?;
+    noted.extend(std::mem::take(&mut draft.noted));
     draft.name()?;
-    let write = Write::Request(Box::new(as_json(head)), draft.document.to_bytes()?.into());
+    let document = draft.document.to_bytes()?;
+    if objects.is_empty() {
+        return passed_on(writer, couch, as_json(head), (Body::full(document), None), &draft, &base, true).await;
+    }
+    let write = Write::Request(Box::new(as_json(head)), document.into());
     let plan = draft.goes.plan.clone().ok_or(Error::Bug("attachments were stored without a plan"))?;
     let dropped = draft.dropped(&writer, &base).await?.map(|dropped| dropped.objects);
     let answer = commit(Commit {

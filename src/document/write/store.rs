@@ -2,21 +2,29 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use stowage_http::body::Body;
+use md5::{Digest, Md5};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+use stowage_couch::{self as couch, Document};
+use stowage_http::body::{Body, collect};
 use stowage_storage::{Budget, CHUNK_BYTES};
 
 use super::Writer;
 use super::base::Base;
-use super::draft::attached::{Content, MEMBER};
+use super::draft::attached::{Content, Follows, MEMBER};
 use super::draft::{Draft, StoredIn};
 use super::parts::{Following, told};
 use crate::error::Error;
 use crate::locks::Turn;
-use crate::object::outgoing::Outgoing;
+use crate::object::couch_digest;
+use crate::object::outgoing::{Outgoing, Untaken};
 use crate::object::unsaved::Unsaved;
+use crate::plan::Decision;
 use crate::record::about;
-use crate::router::Operation;
+use crate::router::{Operation, Target};
 use crate::{locks, pointer};
 
 /// Turns at all attachments that drafts have to store.
@@ -73,7 +81,7 @@ impl Writer {
         let mut objects = Unsaved::new(&self.gateway, &self.activity);
         let StoredIn::Storage(decision) = &draft.goes.stored_in else { return Ok(objects) };
         let decision = decision.clone();
-        strip(draft)?;
+        let carried = strip(draft)?;
         let names: Vec<String> = draft.attached.iter().map(|one| one.name.clone()).collect();
         for one in std::mem::take(&mut draft.attached) {
             let target = draft.target.attachment(&one.name);
@@ -101,9 +109,14 @@ impl Writer {
                     (outgoing.store_within(body, budget).await, Some(follows))
                 }
             };
-            let object = stored.map_err(told).inspect_err(|error| {
-                self.gateway.records.failed(about(&target, Operation::Put), error, &self.id);
-            })?;
+            let object = match stored {
+                Ok(object) => object,
+                Err(untaken) => {
+                    let entry = inline(untaken, carried.raw(&one.name), follows.as_ref(), &one.content_type).await;
+                    self.keep(draft, &target, &decision, entry).await?;
+                    continue;
+                }
+            };
             let mut pointer = objects.push(&one.name, object)?;
             if let Some(follows) = follows {
                 if follows.digest.is_some() && follows.digest != pointer.digest {
@@ -124,9 +137,27 @@ impl Writer {
     }
 }
 
-/// Takes the entries out of the document that are to be stored; stubs of CouchDB's own stay.
-fn strip(draft: &mut Draft) -> Result<(), Error> {
-    let Some(mut natives) = draft.document.object(MEMBER) else { return Ok(()) };
+impl Writer {
+    /// Puts an entry that CouchDB is to keep into the document, and notes that it is to be moved out later.
+    async fn keep(
+        &self,
+        draft: &mut Draft,
+        target: &Target,
+        decision: &Decision,
+        entry: Result<(Box<RawValue>, Error), Error>,
+    ) -> Result<(), Error> {
+        let (entry, error) = entry.map_err(told).inspect_err(|error| {
+            self.gateway.records.failed(about(target, Operation::Put), error, &self.id);
+        })?;
+        draft.noted.extend(self.fallen(target, &draft.document, decision).note(&error).await);
+        put_back(&mut draft.document, &target.attachment, &entry)
+    }
+}
+
+/// Takes the entries out of the document that are to be stored, and gives all that it had; stubs of CouchDB's own stay.
+fn strip(draft: &mut Draft) -> Result<Document, Error> {
+    let Some(mut natives) = draft.document.object(MEMBER) else { return Ok(Document::default()) };
+    let carried = natives.clone();
     for one in &draft.attached {
         if !matches!(one.content, Content::Stub) {
             natives.remove(&one.name);
@@ -137,7 +168,38 @@ fn strip(draft: &mut Draft) -> Result<(), Error> {
     } else {
         draft.document.set_object(MEMBER, &natives)?;
     }
-    Ok(())
+    Ok(carried)
+}
+
+/// The entry with which CouchDB keeps an attachment that its storage did not take, and why it did not; fails so where CouchDB
+/// may not have it. `entry` is what the client sent, `follows` what it says of bytes in a part.
+async fn inline(
+    untaken: Untaken,
+    entry: Option<&RawValue>,
+    follows: Option<&Follows>,
+    content_type: &str,
+) -> Result<(Box<RawValue>, Error), Error> {
+    let Untaken { error, body } = untaken;
+    let (Some(body), Some(entry)) = (body, entry) else { return Err(error) };
+    let Some(follows) = follows else { return Ok((entry.to_owned(), error)) };
+    // Inside a document CouchDB takes no packed bytes.
+    if follows.length > CHUNK_BYTES as u64 || follows.gzip {
+        return Err(error);
+    }
+    let bytes = collect(body, CHUNK_BYTES as u64).await.map_err(|error| Error::from(couch::Error::Body(error)))?;
+    if follows.digest.as_ref().is_some_and(|digest| couch_digest(&Md5::digest(&bytes)) != *digest) {
+        return Err(corrupt());
+    }
+    let entry = to_raw_value(&json!({ "content_type": content_type, "data": STANDARD.encode(bytes) }))?;
+    Ok((entry, error))
+}
+
+/// Puts an entry into the document as the client could have sent it.
+fn put_back(document: &mut Document, name: &str, entry: &RawValue) -> Result<(), Error> {
+    let mut natives = document.object(MEMBER).unwrap_or_default();
+    natives.set_raw(name, entry);
+    document.set_object(MEMBER, &natives)?;
+    Ok(pointer::forget(document, name)?)
 }
 
 /// CouchDB's word for bytes that are not those of their digest.

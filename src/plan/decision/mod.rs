@@ -9,6 +9,7 @@ use stowage_base::settings::as_flag;
 
 use super::members::{Members, must_be, object, text};
 use super::{Merged, PlanError, Settings};
+use crate::config::OnUnavailable;
 use crate::database::{self, Class};
 
 pub use on_delete::OnDelete;
@@ -53,6 +54,8 @@ pub struct Decision {
     pub connection: String,
     /// CouchDB keeps the attachment itself and the backend gets a copy.
     pub stub: bool,
+    /// What becomes of an attachment that the backend cannot take; `None`: what the operator says.
+    pub on_unavailable: Option<OnUnavailable>,
 }
 
 impl Decision {
@@ -95,7 +98,14 @@ impl Merged {
                 as_flag(stub).ok_or_else(|| PlanError::wrong(settings.id(), "`stub` must be true or false"))?
             }
         };
-        Ok(Placement::Store(Decision { settings, connection, stub }))
+        let on_unavailable = match reference.chosen("on_unavailable") {
+            None => None,
+            Some((place, word)) => {
+                let known = word.as_str().and_then(OnUnavailable::of);
+                Some(known.ok_or_else(|| must_be(place, "\"couchdb\" or \"refuse\""))?)
+            }
+        };
+        Ok(Placement::Store(Decision { settings, connection, stub, on_unavailable }))
     }
 
     /// The settings of the backend that a part of the plan names, with its params over them.

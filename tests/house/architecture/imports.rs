@@ -15,22 +15,28 @@ pub const FLOORS: [(&str, &[&str]); 5] = [
 ];
 
 /// Every module of the gateway, highest first: a module may use those after it and none before it.
-pub const ORDER: [&str; 25] = [
+pub const ORDER: [&str; 31] = [
     "main",
     "cli",
     "app",
     "admin",
+    "migrate",
+    "verify",
+    "walk",
+    "worker",
     "server",
     "middleware",
     "dispatch",
     "document",
     "present",
     "attachment",
+    "moving",
     "commit",
     "object",
     "gateway",
     "locks",
     "record",
+    "jobs",
     "upstream",
     "exchange",
     "error",

@@ -3,7 +3,7 @@
 use crate::conformance::prelude::*;
 use serde_json::Map;
 use stowage_base::settings::Settings;
-use stowage_storage::{Backend, Download, Error, Fetch, Object, Registry, Result, Stored, Upload};
+use stowage_storage::{Backend, Breakers, Download, Error, Fetch, Object, Registry, Result, Stored, Upload};
 use tempfile::TempDir;
 
 use super::vendors::{CloudStorage, Drive, Dropbox, OneDrive};
@@ -186,7 +186,8 @@ pub fn try_open(
     budget: &Budget,
 ) -> Result<Arc<dyn Backend>> {
     let Value::Object(members) = settings else { panic!("settings are an object") };
-    Registry::new(around.context(tasks, budget)).open(&Settings::new("storage1", handler, members))
+    let breakers = Breakers { failures: 0, in_flight: 1000 };
+    Ok(Registry::new(around.context(tasks, budget), breakers).open(&Settings::new("storage1", handler, members))?)
 }
 
 /// The settings for a server of `support`.

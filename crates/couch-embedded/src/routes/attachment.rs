@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{AttachmentMeta, Document, GetAttachmentOptions, GetOptions, Revision};
 use serde_json::{Value, json};
-use stowage_http::range::{ByteRange, Wanted, wanted};
+use stowage_http::range::{ByteRange, Requested, requested};
 
 use crate::contents::entries::{self, check_attachment_name};
 use crate::contents::json::check_id;
@@ -50,29 +50,29 @@ async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str, 
     if exchange.holds(tag) {
         return Ok(not_modified(tag));
     }
-    let wanted = wanted(exchange.header(RANGE), meta.length);
-    if wanted == Wanted::Unsatisfiable {
+    let requested = requested(exchange.header(RANGE), meta.length);
+    if requested == Requested::Unsatisfiable {
         let reason = "Requested range not satisfiable";
         return Err(Failure::new(StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable", reason));
     }
     let rev = document.rev.as_ref().map(Revision::to_string);
     let data = database.engine.get_attachment(id, name, GetAttachmentOptions { rev }).await?;
-    Ok(cut(Bytes::from(data), meta, &wanted))
+    Ok(cut(Bytes::from(data), meta, &requested))
 }
 
-/// The answer with the wanted parts of an attachment.
-fn cut(data: Bytes, meta: &AttachmentMeta, wanted: &Wanted) -> Answer {
+/// The answer with the requested parts of an attachment.
+fn cut(data: Bytes, meta: &AttachmentMeta, requested: &Requested) -> Answer {
     let total = data.len();
     let place = |value: u64| usize::try_from(value).unwrap_or(usize::MAX).min(total);
     let part = |range: &ByteRange| data.slice(place(range.first)..place(range.last.saturating_add(1)));
-    let mut answer = match wanted {
-        Wanted::Whole | Wanted::Unsatisfiable => sized(StatusCode::OK, data.clone()),
-        Wanted::Part(range) => {
+    let mut answer = match requested {
+        Requested::Whole | Requested::Unsatisfiable => sized(StatusCode::OK, data.clone()),
+        Requested::Part(range) => {
             let mut answer = sized(StatusCode::PARTIAL_CONTENT, part(range));
             set(&mut answer, CONTENT_RANGE, &content_range(*range, total));
             answer
         }
-        Wanted::Parts(ranges) => {
+        Requested::Parts(ranges) => {
             let mut parts = Multipart::new();
             for range in ranges {
                 let headers = format!(

@@ -14,7 +14,14 @@ pub struct Budget {
 /// A share of the budget, given back when it is dropped.
 #[derive(Debug)]
 pub struct Permit {
-    _share: OwnedSemaphorePermit,
+    share: OwnedSemaphorePermit,
+}
+
+impl Permit {
+    /// Makes one share of two of the same budget.
+    pub fn merge(&mut self, other: Self) {
+        self.share.merge(other.share);
+    }
 }
 
 impl Budget {
@@ -32,14 +39,14 @@ impl Budget {
     pub async fn share(&self, bytes: usize) -> Option<Permit> {
         let share =
             Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes(bytes).min(kibibytes(self.all()))).await.ok()?;
-        Some(Permit { _share: share })
+        Some(Permit { share })
     }
 
     /// A share if there is one left now.
     #[must_use]
     pub fn try_share(&self, bytes: usize) -> Option<Permit> {
         let share = Arc::clone(&self.kibibytes).try_acquire_many_owned(kibibytes(bytes)).ok()?;
-        Some(Permit { _share: share })
+        Some(Permit { share })
     }
 
     fn all(&self) -> usize {

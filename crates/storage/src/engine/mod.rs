@@ -19,14 +19,12 @@
 //! | `verified`, `checked` | the last frame waits for the end of a body, and for its digest |
 //! | `options`, `endpoint`, `origin` | where a vendor's servers are: the operator's word, the plan's word |
 //! | `resolve` | which storage of today's plan a pointer means |
-//! | `discreet` | errors without secrets, around every driver |
 
 pub(crate) mod api;
 pub(crate) mod budget;
 pub(crate) mod checked;
 pub(crate) mod claim;
 pub(crate) mod digest;
-pub(crate) mod discreet;
 pub(crate) mod endpoint;
 pub(crate) mod finish;
 pub(crate) mod location;

@@ -10,7 +10,7 @@ use futures_util::stream;
 use serde_json::Value;
 use stowage_http::connect::resolve;
 use stowage_http::egress::Egress;
-use stowage_storage::{Registry, Server, driver};
+use stowage_storage::{Backend as _, Registry, Server, driver};
 use url::Url;
 
 use super::super::envelope::{Errors, Failure};

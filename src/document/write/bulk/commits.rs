@@ -184,14 +184,14 @@ impl BatchDocument {
                 let expected = Expected { entry: &entry, present: true, deleted: false, base, rev };
                 match find_out(gateway, &attachment, &caller, expected).await {
                     Fate::Known { saved, .. } => saved,
-                    Fate::Unknown => return objects.leave(),
+                    Fate::Unknown => return objects.leave().await,
                 }
             }
         };
         if !saved {
             return objects.discard().await;
         }
-        objects.saved();
+        objects.saved().await;
         if let Some(Dropped { plan, objects }) = dropped {
             remove_unnamed(gateway, &caller, &target, &plan, objects).await;
         }

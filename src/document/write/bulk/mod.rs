@@ -22,6 +22,7 @@ use super::single::as_json;
 use super::store::Turns;
 use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin, is_json};
 use crate::attachment::copy::Copying;
+use crate::attachment::fallback::Noted;
 use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
@@ -111,6 +112,7 @@ async fn write(
 ) -> Labelled {
     for draft in &mut drafts {
         draft.decide(&writer).await?;
+        writer.note_fallen(draft).await;
     }
     find_twins(&mut drafts);
     let (turns, mut found) = writer.turns(&drafts, find_all(&writer, &drafts)).await?;
@@ -126,14 +128,18 @@ async fn write(
             Judged::NoStub(error) => return Err(error),
         }
     }
+    let mut noted = Noted::default();
     for item in &mut items {
         item.store(&writer, &turns).await?;
+        noted.extend(std::mem::take(&mut item.draft.noted));
     }
-    let batch = batch(&writer, &head, &bulk, items).await?;
-    match batch {
-        Some(batch) => Ok((TOUCHED, send(writer, batch, turns.turns).await?)),
+    let (gateway, id) = (Arc::clone(&writer.gateway), writer.id);
+    let told = match batch(&writer, &head, &bulk, items).await? {
+        Some(batch) => send(writer, batch, turns.turns).await.map(|answer| (TOUCHED, answer)),
         None => writer.send_on(&writer.home.couch, head, Body::full(bytes.clone())).await,
-    }
+    };
+    noted.are_sent(&gateway, id).await;
+    told
 }
 
 /// Notes which drafts come once more with attachments. `couch_db:update_docs/4` judges all by what was there before where one of them

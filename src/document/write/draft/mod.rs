@@ -10,12 +10,14 @@ use stowage_couch::Document;
 
 use super::Writer;
 use super::base::Base;
+use crate::attachment::fallback::Noted;
 use crate::error::Error;
 use crate::plan::{Decision, DocumentPlan, OnDelete, Placement, Subject, decide, plan_for};
 use crate::pointer::{self, Entry, Pointer};
 use crate::router::DocumentTarget;
 use attached::{Attached, Content};
 use edit::{Edit, NamedRev};
+use stowage_storage as storage;
 
 /// A document as a client sent it.
 pub(super) struct Draft {
@@ -26,6 +28,10 @@ pub(super) struct Draft {
     /// Whether the gateway chose the id.
     pub(super) named: bool,
     pub(super) goes: Goes,
+    /// The storage that its attachments are meant for, where CouchDB keeps them because that is down.
+    pub(super) fallen: Option<(Box<Decision>, storage::Error)>,
+    /// Jobs about what CouchDB keeps of them.
+    pub(super) noted: Noted,
     /// The batch has the document once more, with attachments, and this draft has none.
     pub(super) has_twin: bool,
 }
@@ -80,7 +86,17 @@ impl Draft {
             None => writer.database.document(&id(&document)?),
         };
         let goes = Goes { plan: None, stored_in: StoredIn::Couch };
-        Ok(Self { target, document, attached, edit, named, goes, has_twin: false })
+        Ok(Self {
+            target,
+            document,
+            attached,
+            edit,
+            named,
+            goes,
+            fallen: None,
+            noted: Noted::default(),
+            has_twin: false,
+        })
     }
 
     /// Whether the request, not CouchDB or the revision before, has bytes of an attachment.
@@ -120,7 +136,16 @@ impl Draft {
             Placement::PassThrough { .. } => Goes { plan: Some(plan), stored_in: StoredIn::Couch },
             Placement::Store(decision) => {
                 let decision = Box::new(decision);
-                let stored_in = if decision.stub { StoredIn::Both(decision) } else { StoredIn::Storage(decision) };
+                let stored_in = match decision.stub {
+                    true => StoredIn::Both(decision),
+                    false => match writer.gateway.known_down(&decision) {
+                        Some(error) => {
+                            self.fallen = Some((decision, error));
+                            StoredIn::Couch
+                        }
+                        None => StoredIn::Storage(decision),
+                    },
+                };
                 Goes { plan: Some(plan), stored_in }
             }
         };

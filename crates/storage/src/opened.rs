@@ -1,4 +1,4 @@
-//! Drivers whose errors hold no secret, whatever a storage says: some repeat what they were sent.
+//! Opened storages: their health, and errors that hold no secret, whatever a storage says: some repeat what they were sent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,28 +12,36 @@ use stowage_base::settings::{Settings, is_secret_parameter};
 use url::Url;
 
 use crate::error::Result;
+use crate::health::Health;
 use crate::registry::Driver;
 use crate::{Backend, Download, Fetch, Location, Object, Stored, Upload};
 
-/// A driver, and what its errors must not say.
-pub(crate) struct Discreet {
+/// A storage that was opened with the settings of one entry of a plan's `attachments`.
+pub struct Opened {
     driver: Arc<dyn Backend>,
     secrets: Vec<String>,
+    health: Health,
 }
 
-impl Discreet {
-    pub(crate) const fn new(driver: Arc<dyn Backend>, secrets: Vec<String>) -> Self {
-        Self { driver, secrets }
-    }
-}
-
-impl fmt::Debug for Discreet {
+impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.driver.fmt(f)
     }
 }
 
-impl Backend for Discreet {
+impl Opened {
+    pub(crate) const fn new(driver: Arc<dyn Backend>, secrets: Vec<String>, health: Health) -> Self {
+        Self { driver, secrets, health }
+    }
+
+    /// Whether it is worth asking. What asks tells it the outcome: only the caller knows its own deadline.
+    #[must_use]
+    pub const fn health(&self) -> &Health {
+        &self.health
+    }
+}
+
+impl Backend for Opened {
     fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
         Box::pin(async move { self.driver.put(object, upload).await.map_err(|error| error.without(&self.secrets)) })
     }
@@ -48,6 +56,14 @@ impl Backend for Discreet {
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.driver.delete(location).await.map_err(|error| error.without(&self.secrets)) })
+    }
+
+    fn places(&self, object: &Object) -> Vec<Location> {
+        self.driver.places(object)
+    }
+
+    fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.driver.clear(location).await.map_err(|error| error.without(&self.secrets)) })
     }
 }
 

@@ -1,15 +1,17 @@
 //! Prometheus metrics. No account, database, document or storage id is ever a label.
 
+mod make;
+mod outages;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::core::Collector;
-use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
-};
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::config::Limits;
+use make::Maker;
+pub use outages::{JOB_OUTCOMES, Outages, Queue};
 
 /// Every metric of the program; cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,6 +27,7 @@ struct Inner {
     backend_seconds: HistogramVec,
     attachment_bytes: IntCounterVec,
     objects_left: IntCounter,
+    outages: Outages,
     copies: IntCounterVec,
     couchdb_failures: IntCounterVec,
     plan_cache: IntCounterVec,
@@ -46,46 +49,6 @@ pub struct Levels {
     pub upload_buffer: u64,
     /// Commits, removals and other work that outlives its request.
     pub background_tasks: usize,
-}
-
-/// Makes metrics that are in the registry from the start.
-struct Maker<'a>(&'a Registry);
-
-impl Maker<'_> {
-    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
-        self.0.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.register(IntCounter::new(name, help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.register(IntGauge::new(name, help)?)
-    }
-
-    fn seconds(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
-        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)?)
-    }
-
-    /// What never changes while the program runs.
-    fn constants(&self, limits: &Limits) -> Result<(), prometheus::Error> {
-        let build = Opts::new("stowage_build_info", "1, with the version of the program");
-        self.register(IntGaugeVec::new(build, &["version"])?)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        for (name, help, value) in [
-            ("stowage_in_flight_limit", "limits.in_flight", limits.in_flight as u64),
-            ("stowage_connections_limit", "limits.connections", limits.connections as u64),
-            ("stowage_upload_buffer_limit_bytes", "limits.upload_buffer_bytes", limits.upload_buffer_bytes),
-        ] {
-            self.gauge(name, help)?.set(whole(value));
-        }
-        Ok(())
-    }
 }
 
 impl Inner {
@@ -146,6 +109,7 @@ impl Metrics {
             )?,
             objects_left: make
                 .counter("stowage_objects_left_total", "Objects left in a storage that perhaps no document names")?,
+            outages: Outages::new(&make)?,
             copies: make.counters(
                 "stowage_copies_total",
                 "Copies of attachments that CouchDB keeps, by kind of storage",
@@ -169,8 +133,7 @@ impl Metrics {
             registry,
         };
         inner.begin();
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        inner.registry.register(Box::new(process))?;
+        inner.registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self(Arc::new(inner)))
     }
 
@@ -194,6 +157,7 @@ impl Metrics {
                 drop(self.0.backend_requests.with_label_values(&[backend, operation, outcome]));
             }
         }
+        self.0.outages.knows_backend(backend);
         COPIES.iter().for_each(|outcome| drop(self.0.copies.with_label_values(&[backend, outcome])));
         for direction in ["in", "out"] {
             drop(self.attachment_bytes(backend, direction));
@@ -210,6 +174,12 @@ impl Metrics {
     #[must_use]
     pub fn attachment_bytes(&self, backend: &str, direction: &str) -> IntCounter {
         self.0.attachment_bytes.with_label_values(&[backend, direction])
+    }
+
+    /// What is counted of storages that are down, and of what is done later.
+    #[must_use]
+    pub fn outages(&self) -> &Outages {
+        &self.0.outages
     }
 
     /// Counts an object that stays in a storage although perhaps no document names it.
@@ -306,7 +276,7 @@ pub const COUCHDB_FAILURES: [&str; 4] = ["unreachable", "silent", "broken", "non
 /// What is done with storages.
 pub const OPERATIONS: [&str; 3] = ["put", "get", "delete"];
 /// How that ends.
-pub const OUTCOMES: [&str; 6] = ["ok", "missing", "passing", "refused", "interrupted", "too_large"];
+pub const OUTCOMES: [&str; 7] = ["ok", "missing", "passing", "refused", "interrupted", "too_large", "down"];
 /// What becomes of the copy of an attachment that CouchDB keeps: made, not made, taken back because CouchDB has no such
 /// attachment, or made although CouchDB never said whether it has one.
 pub const COPIES: [&str; 4] = ["ok", "failed", "discarded", "unknown"];

@@ -1,0 +1,340 @@
+//! Whether a storage is worth asking: a breaker for each opened one, and a bound for those that wait for it.
+//!
+//! A storage that is down must cost one account little and all others nothing: while its breaker is open nobody waits for
+//! it, and at no time do more than `limits.storage_in_flight`.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use stowage_base::log::chain;
+use stowage_http::body::cause;
+use stowage_http::client;
+use tokio::time::Instant;
+
+use crate::error::{Error, Kind, Result};
+use crate::registry::Breakers;
+
+/// The health of one opened storage; cheap to clone.
+#[derive(Clone)]
+pub struct Health(Arc<Inner>);
+
+struct Inner {
+    /// The storage's id in its plan.
+    storage: String,
+    handler: &'static str,
+    breakers: Breakers,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Operations that run.
+    in_flight: usize,
+    /// Whether one of them is the probe of an open breaker.
+    is_probed: bool,
+    /// Outcomes since the window began, while the breaker is closed.
+    window: Window,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    failed: u32,
+    answered: u32,
+    /// Failures in a row for which no connection was made.
+    unreached: u32,
+}
+
+#[derive(Debug)]
+struct Open {
+    since: SystemTime,
+    why: String,
+    /// The first probe goes then.
+    until: Instant,
+    pause: Duration,
+}
+
+/// What is known of a storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The storage's id in its plan.
+    pub storage: String,
+    /// Its driver.
+    pub handler: &'static str,
+    /// Operations that run.
+    pub in_flight: usize,
+    /// Since when its breaker is open, and why; `None` while it is closed.
+    pub down: Option<(SystemTime, String)>,
+}
+
+/// An operation that may be made. Dropped without an outcome it says nothing about the storage.
+#[derive(Debug)]
+#[must_use]
+pub struct Admission {
+    health: Health,
+    is_probe: bool,
+    is_done: bool,
+}
+
+impl Health {
+    /// A storage that nothing is known of.
+    #[must_use]
+    pub fn new(storage: &str, handler: &'static str, breakers: Breakers) -> Self {
+        let state = State { in_flight: 0, is_probed: false, window: Window::begin(), open: None };
+        Self(Arc::new(Inner { storage: storage.to_owned(), handler, breakers, state: Mutex::new(state) }))
+    }
+
+    /// Lets an operation begin.
+    ///
+    /// # Errors
+    /// `Passing` at once, where the breaker is open or too many wait already. Once the breaker's pause is over, one operation
+    /// passes as its probe.
+    pub fn admit(&self) -> Result<Admission> {
+        let mut state = self.state();
+        if let Some(refusal) = self.refusal(&state) {
+            return Err(refusal);
+        }
+        let is_probe = state.open.is_some();
+        state.is_probed |= is_probe;
+        state.in_flight += 1;
+        Ok(Admission { health: self.clone(), is_probe, is_done: false })
+    }
+
+    /// Why no operation would be let in now; `None` where one would. The answer may be old at once.
+    #[must_use]
+    pub fn down(&self) -> Option<Error> {
+        self.refusal(&self.state())
+    }
+
+    fn refusal(&self, state: &State) -> Option<Error> {
+        if state.in_flight >= self.0.breakers.in_flight {
+            return Some(Error::new(Kind::Passing, "too many requests wait for it already"));
+        }
+        let open = state.open.as_ref().filter(|open| state.is_probed || Instant::now() < open.until)?;
+        let since = humantime::format_rfc3339_seconds(open.since);
+        Some(Error::new(Kind::Passing, format!("it is down since {since}: {}", open.why)))
+    }
+
+    /// What is known of it.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let state = self.state();
+        Standing {
+            storage: self.0.storage.clone(),
+            handler: self.0.handler,
+            in_flight: state.in_flight,
+            down: state.open.as_ref().map(|open| (open.since, open.why.clone())),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answered(&self) {
+        let mut state = self.state();
+        state.window.roll();
+        state.window.answered += 1;
+        state.window.unreached = 0;
+        let Some(open) = state.open.take() else { return };
+        state.window = Window::begin();
+        drop(state);
+        let down_for = open.since.elapsed().unwrap_or_default().as_secs();
+        tracing::info!(storage = %self.0.storage, backend = self.0.handler, down_for, "a storage answers again");
+    }
+
+    fn failed(&self, error: &Error) {
+        let mut state = self.state();
+        state.window.roll();
+        state.window.failed += 1;
+        state.window.unreached = if is_unreached(error) { state.window.unreached + 1 } else { 0 };
+        let asked = error.retry_after().unwrap_or_default().min(LONGEST_PAUSE);
+        let State { window, open, .. } = &mut *state;
+        match open {
+            // One that began before the breaker opened says nothing new.
+            Some(open) if Instant::now() < open.until => {}
+            Some(open) => {
+                open.pause = (open.pause * 2).clamp(asked, LONGEST_PAUSE);
+                open.until = Instant::now() + jittered(open.pause);
+                open.why = error.to_string();
+            }
+            None if window.is_enough(self.0.breakers.failures) => {
+                let (pause, why) = (FIRST_PAUSE.max(asked), error.to_string());
+                tracing::warn!(
+                    storage = %self.0.storage,
+                    backend = self.0.handler,
+                    error = %chain(error),
+                    "a storage is down: nothing waits for it until it answers again"
+                );
+                let until = Instant::now() + jittered(pause);
+                *open = Some(Open { since: SystemTime::now(), why, until, pause });
+            }
+            None => {}
+        }
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.standing().fmt(f)
+    }
+}
+
+impl Window {
+    fn begin() -> Self {
+        Self { began: Instant::now(), failed: 0, answered: 0, unreached: 0 }
+    }
+
+    /// Begins anew after its time. Failures in a row without a connection count across windows: a storage that is rarely
+    /// asked is found out too.
+    fn roll(&mut self) {
+        if self.began.elapsed() > WINDOW {
+            *self = Self { unreached: self.unreached, ..Self::begin() };
+        }
+    }
+
+    /// One that answers more often than not is not down.
+    const fn is_enough(&self, failures: u32) -> bool {
+        failures > 0 && (self.unreached >= MOST_UNREACHED || (self.failed >= failures && self.failed > self.answered))
+    }
+}
+
+impl Admission {
+    /// The operation has ended. A refusal is an answer: it says that the storage is there.
+    pub fn done<T>(mut self, outcome: &Result<T>) {
+        self.end();
+        match outcome.as_ref().map_err(Error::kind) {
+            Ok(_) | Err(Kind::Missing | Kind::Refused) => self.health.answered(),
+            Err(Kind::Passing) => outcome.as_ref().err().map_or((), |error| self.health.failed(error)),
+            Err(Kind::Settings | Kind::Location | Kind::Interrupted | Kind::TooLarge) => {}
+        }
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.is_done, true) {
+            let mut state = self.health.state();
+            state.in_flight -= 1;
+            state.is_probed &= !self.is_probe;
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Whether there was no connection.
+fn is_unreached(error: &Error) -> bool {
+    let error = cause::<client::Error>(error);
+    error.is_some_and(|error| matches!(error.kind(), client::Kind::Resolve | client::Kind::Connect))
+}
+
+/// Up to a fifth more, so that many gateways do not probe at once.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0) % 200;
+    pause + pause * u32::try_from(random).unwrap_or_default() / 1000
+}
+
+/// How long outcomes are counted together.
+const WINDOW: Duration = Duration::from_secs(30);
+/// So many failures in a row without a connection open it.
+const MOST_UNREACHED: u32 = 3;
+/// How long nothing is asked after it opened.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// The pause doubles with each probe that fails, to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passing() -> Result<()> {
+        Err(Error::new(Kind::Passing, "500"))
+    }
+
+    fn unreached() -> Result<()> {
+        Err(Error::from(client::Error::from(client::Kind::Connect)))
+    }
+
+    fn health() -> Health {
+        Health::new("one", "http", Breakers { failures: 5, in_flight: 2 })
+    }
+
+    fn tell(health: &Health, outcome: &Result<()>) {
+        health.admit().unwrap().done(outcome);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn five_failures_open_it_and_one_probe_at_a_time_passes_then() {
+        let health = health();
+        (0..4).for_each(|_| tell(&health, &passing()));
+        assert!(health.down().is_none());
+        tell(&health, &passing());
+        assert!(health.down().is_some());
+        assert!(health.admit().unwrap_err().to_string().contains("it is down since "));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        let probe = health.admit().unwrap();
+        assert!(health.admit().is_err(), "one probe at a time");
+        drop(probe);
+        let probe = health.admit().unwrap();
+        probe.done(&passing());
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(health.admit().is_err(), "the pause has doubled");
+        tokio::time::advance(Duration::from_secs(4)).await;
+        tell(&health, &Ok(()));
+        assert_eq!(health.standing().down, None);
+        (0..4).for_each(|_| tell(&health, &passing()));
+        assert!(health.down().is_none(), "what was before it answered again does not count");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_refused_connections_in_a_row_open_it_at_any_pace() {
+        let health = health();
+        for outcome in [unreached(), unreached(), Ok(()), unreached(), unreached()] {
+            tell(&health, &outcome);
+            tokio::time::advance(Duration::from_secs(600)).await;
+        }
+        assert!(health.down().is_none());
+        tell(&health, &unreached());
+        assert!(health.down().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_outage_does_not_open_it() {
+        let health = health();
+        for kind in [Kind::Missing, Kind::Refused, Kind::Settings, Kind::Location, Kind::Interrupted, Kind::TooLarge] {
+            (0..9).for_each(|_| tell(&health, &Err(Error::new(kind, "x"))));
+        }
+        for _ in 0..20 {
+            tell(&health, &passing());
+            tokio::time::advance(Duration::from_secs(8)).await;
+        }
+        assert!(health.down().is_none(), "rare failures are no outage");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_answers_more_often_than_not_is_not_down() {
+        let health = health();
+        for _ in 0..50 {
+            tell(&health, &Ok(()));
+            tell(&health, &passing());
+        }
+        assert!(health.down().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_wait_than_are_allowed() {
+        let health = health();
+        let waiting = (health.admit().unwrap(), health.admit().unwrap());
+        assert!(health.down().is_some());
+        assert!(health.admit().unwrap_err().to_string().contains("too many requests"));
+        drop(waiting);
+        assert!(health.admit().is_ok());
+        assert_eq!(health.standing().in_flight, 0);
+    }
+}

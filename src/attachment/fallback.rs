@@ -1,0 +1,94 @@
+//! While a storage is down, CouchDB keeps what is meant for it, and a job moves that out later.
+
+use std::time::Duration;
+
+use http::{Request, Response, request};
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
+use stowage_couch::{Couch, Document};
+use stowage_http::body::Body;
+
+use crate::error::Error;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::jobs::{Job, Kind};
+use crate::object::outgoing::Untaken;
+use crate::plan::Decision;
+use crate::record::about;
+use crate::router::{Operation, Target};
+use crate::upstream::forward::forward;
+
+/// An attachment that CouchDB is to keep meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) struct Fallen<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) target: &'a Target,
+    pub(crate) document: &'a Document,
+    pub(crate) decision: &'a Decision,
+    pub(crate) id: RequestId,
+}
+
+/// Jobs about attachments that are on their way to CouchDB.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct Noted(Vec<Job>);
+
+impl Fallen<'_> {
+    /// Notes that it is to be moved out, and why. To be called before it is sent to CouchDB: whatever happens then, there is a
+    /// job about it.
+    pub(crate) async fn note(self, error: &Error) -> Noted {
+        let Self { gateway, target, document, decision, id } = self;
+        gateway.records.failed(about(target, Operation::Put), error, &id);
+        gateway.metrics.outages().fallen_back(decision.handler());
+        let storage = decision.storage();
+        tracing::warn!(request = %id, storage, error = %error, "CouchDB keeps an attachment that its storage cannot take now");
+        let job = Job::new(Kind::Move, target, document, storage).after(SENT_WITHIN);
+        let Err(reason) = gateway.jobs.add(&job).await else { return Noted(vec![job]) };
+        tracing::error!(
+            request = %id,
+            storage,
+            database = %target.database.name,
+            document = %target.document,
+            attachment = %target.attachment,
+            reason,
+            "there is no place for jobs: the attachment stays in CouchDB until `stowage migrate` is run"
+        );
+        Noted::default()
+    }
+}
+
+impl Noted {
+    /// Takes others in.
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// CouchDB has answered: the jobs need not wait any more. Without this they look for themselves after a while.
+    pub(crate) async fn are_sent(self, gateway: &Gateway, id: RequestId) {
+        for job in self.0 {
+            if let Err(reason) = gateway.jobs.add(&job.after(Duration::ZERO)).await {
+                tracing::warn!(request = %id, reason, "a job waits longer than it has to");
+            }
+        }
+    }
+}
+
+/// Lets CouchDB keep a PUT's attachment. Fails as the storage did where CouchDB may not have it, or its body is gone.
+pub(crate) async fn keep(
+    fallen: Fallen<'_>,
+    untaken: Untaken,
+    couch: &Couch,
+    head: request::Parts,
+    activity: Activity,
+) -> Result<Response<Body>, Error> {
+    let Untaken { error, body } = untaken;
+    let Some(body) = body else { return Err(error) };
+    let noted = fallen.note(&error).await;
+    let exchange = Exchange { request: Request::from_parts(head, body), id: fallen.id, activity };
+    let outcome = forward(&fallen.gateway.homes, couch, exchange).await;
+    noted.are_sent(fallen.gateway, fallen.id).await;
+    outcome
+}
+
+/// A job that was noted before its attachment was sent is looked at after this, if nothing was heard of it since.
+const SENT_WITHIN: Duration = Duration::from_secs(900);

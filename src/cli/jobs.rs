@@ -1,0 +1,120 @@
+//! `stowage jobs`: what waits to be done, why, and since when.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::Subcommand;
+use serde_json::json;
+use stowage_base::log;
+use stowage_http::body::BoxError;
+
+use super::serve::runtime;
+use super::show::say;
+use super::watch::Format;
+use crate::app::gateway_of;
+use crate::config::Config;
+use crate::jobs::{Job, Jobs as Queue};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Jobs {
+    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml where it exists]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(super) config: Option<PathBuf>,
+    /// How it is shown
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    format: Format,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show them (the default)
+    List,
+    /// Have jobs tried at once, by whichever gateway comes first
+    Retry(Ids),
+    /// Forget jobs: what they are about stays as it is
+    Drop(Ids),
+}
+
+#[derive(Debug, clap::Args)]
+struct Ids {
+    /// Ids as they are shown
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<String>,
+    /// All jobs
+    #[arg(long)]
+    all: bool,
+}
+
+impl Jobs {
+    pub(super) fn run(self, config: Config) -> Result<(), BoxError> {
+        log::start(config.log.format, config.log.level);
+        runtime()?.block_on(async {
+            let queue = gateway_of(&config)?.jobs;
+            match &self.what {
+                None | Some(What::List) => list(&queue, self.format).await,
+                Some(What::Retry(ids)) => {
+                    let count = each(&queue, ids, async |mut job: Job| {
+                        job.next = SystemTime::now();
+                        Ok(queue.save(job).await?.is_some())
+                    });
+                    Ok(say(&format!("{} jobs are tried", count.await?))?)
+                }
+                Some(What::Drop(ids)) => {
+                    let count = each(&queue, ids, async |job: Job| Ok(queue.drop_done(&job).await?));
+                    Ok(say(&format!("{} jobs are dropped", count.await?))?)
+                }
+            }
+        })
+    }
+}
+
+/// Does something with the jobs that are named; gives how many it was done with.
+async fn each(queue: &Queue, ids: &Ids, act: impl AsyncFn(Job) -> Result<bool, BoxError>) -> Result<u64, BoxError> {
+    let mut count = 0;
+    for id in &ids.ids {
+        let job = queue.read(id).await?.ok_or_else(|| format!("there is no job {id}"))?;
+        count += u64::from(act(job).await?);
+    }
+    let mut from = ids.all.then(String::new);
+    while let Some(start) = from {
+        let page = queue.page(&start).await?;
+        for job in page.jobs {
+            count += u64::from(act(job).await?);
+        }
+        from = page.next;
+    }
+    Ok(count)
+}
+
+async fn list(queue: &Queue, format: Format) -> Result<(), BoxError> {
+    let (mut from, mut count) = (Some(String::new()), 0);
+    while let Some(start) = from {
+        let page = queue.page(&start).await?;
+        for job in &page.jobs {
+            count += 1;
+            say(&match format {
+                Format::Json => json!(job).to_string(),
+                Format::Text => line(job, SystemTime::now()),
+            })?;
+        }
+        from = page.next;
+    }
+    if format == Format::Text {
+        say(&format!("{count} jobs wait"))?;
+    }
+    Ok(())
+}
+
+fn line(job: &Job, now: SystemTime) -> String {
+    let Job { id, kind, database, document, attachment, storage, tries, .. } = job;
+    let age = Duration::from_secs(now.duration_since(job.since).unwrap_or_default().as_secs());
+    let state = match (&job.holder, &job.error) {
+        (Some(holder), _) if holder.until > now => "in work".to_owned(),
+        (_, Some(error)) => format!("{tries} tries, {error}"),
+        (_, None) => "waits".to_owned(),
+    };
+    let (kind, age) = (kind.as_str(), humantime::format_duration(age));
+    format!("{id}  {kind}  {database} {document} {attachment}  storage {storage}  for {age}: {state}")
+}

@@ -1,0 +1,67 @@
+//! `stowage migrate`: moves what is where the plans do not want it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use stowage_base::log;
+use stowage_http::body::BoxError;
+use tokio_util::sync::CancellationToken;
+
+use super::scope::ScopeArguments;
+use super::serve::runtime;
+use super::watch::{Format, Words, watched};
+use crate::app::gateway_of;
+use crate::config::Config;
+use crate::migrate::{Direction, Migration, migrate};
+use crate::walk::Progress;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Migrate {
+    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    scope: ScopeArguments,
+    /// Only count what would be moved
+    #[arg(long)]
+    dry_run: bool,
+    /// Move attachments back into CouchDB instead
+    #[arg(long, value_name = "WHERE", value_parser = ["couchdb"], conflicts_with = "rehome")]
+    to: Option<String>,
+    /// Move what lies in storages that the plans name no more, to those that they name
+    #[arg(long)]
+    rehome: bool,
+    /// Take KAZOO's own pointers into the gateway's form; the bytes stay where they are
+    #[arg(long, value_name = "WHOSE", value_parser = ["kazoo"], conflicts_with_all = ["rehome", "to"])]
+    from: Option<String>,
+    /// Ask CouchDB to compact each database once it is done, and say how much smaller it is
+    #[arg(long)]
+    compact: bool,
+    /// How it is shown
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+impl Migrate {
+    pub(super) fn run(self, config: Config) -> Result<(), BoxError> {
+        log::start(config.log.format, config.log.level);
+        let direction = match (&self.to, &self.from, self.rehome) {
+            (Some(_), _, _) => Direction::Back,
+            (_, Some(_), _) => Direction::Adopt,
+            (_, _, true) => Direction::Rehome,
+            (None, None, false) => Direction::Out,
+        };
+        let migration = Migration { direction, dry_run: self.dry_run, compact: self.compact };
+        let words = Words { done: if self.dry_run { "to be moved" } else { "moved" } };
+        runtime()?.block_on(async {
+            let gateway = Arc::new(gateway_of(&config)?);
+            let (progress, stop) = (Progress::default(), CancellationToken::new());
+            let (scope, pace) = (self.scope.scope(), self.scope.pace());
+            let walk = migrate(&gateway, migration, (&scope, &pace), &progress, &stop);
+            let outcome = watched(&progress, (self.format, words), &stop, walk).await;
+            // Removals of what was replaced run to their end.
+            gateway.tasks.drain(config.timeouts.drain).await;
+            outcome
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! Which documents a command looks at, and how fast.
+
+use std::time::SystemTime;
+
+use clap::ArgGroup;
+use glob::Pattern;
+use stowage_http::body::BoxError;
+
+use crate::database::AccountId;
+use crate::walk::{Pace, Scope};
+
+/// What commands that look through databases have in common.
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("databases").required(true).multiple(true).args(["db", "account", "all"]))]
+pub(super) struct ScopeArguments {
+    /// Databases whose decoded name fits, such as "account/*-202611"; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    db: Vec<Pattern>,
+    /// All databases of an account; may be given several times
+    #[arg(long, value_name = "ID", value_parser = account)]
+    account: Vec<AccountId>,
+    /// Every database that plans speak of
+    #[arg(long)]
+    all: bool,
+    /// Only documents of this type (pvt_type); may be given several times
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+    /// Only documents made on this day or later (pvt_created), such as 2026-11-30 or 2026-11-30T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<SystemTime>,
+    /// Only documents made before this
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<SystemTime>,
+    /// Documents in work at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: u16,
+    /// At most so many MiB a second
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+}
+
+impl ScopeArguments {
+    pub(super) fn scope(&self) -> Scope {
+        Scope {
+            databases: self.db.clone(),
+            accounts: self.account.clone(),
+            all: self.all,
+            types: self.types.clone(),
+            since: self.since,
+            until: self.until,
+        }
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        Pace::new(usize::from(self.jobs), self.rate.map(|rate| rate << 20))
+    }
+}
+
+fn account(text: &str) -> Result<AccountId, BoxError> {
+    AccountId::parse(text).ok_or_else(|| "an account's id has 32 characters".into())
+}
+
+fn time(text: &str) -> Result<SystemTime, BoxError> {
+    let whole = if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
+    Ok(humantime::parse_rfc3339(&whole)?)
+}

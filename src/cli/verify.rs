@@ -1,0 +1,44 @@
+//! `stowage verify`: proves that every pointer leads to its bytes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use stowage_base::log;
+use stowage_http::body::BoxError;
+use tokio_util::sync::CancellationToken;
+
+use super::scope::ScopeArguments;
+use super::serve::runtime;
+use super::watch::{Format, Words, watched};
+use crate::app::gateway_of;
+use crate::config::Config;
+use crate::verify::{Verification, verify};
+use crate::walk::Progress;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    scope: ScopeArguments,
+    /// Read every byte, and compare its MD5 and SHA-256 with the pointer's
+    #[arg(long)]
+    read: bool,
+    /// How it is shown
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+impl Verify {
+    pub(super) fn run(self, config: Config) -> Result<(), BoxError> {
+        log::start(config.log.format, config.log.level);
+        runtime()?.block_on(async {
+            let gateway = Arc::new(gateway_of(&config)?);
+            let (progress, stop) = (Progress::default(), CancellationToken::new());
+            let (scope, pace) = (self.scope.scope(), self.scope.pace());
+            let walk = verify(&gateway, Verification { read: self.read }, (&scope, &pace), &progress, &stop);
+            watched(&progress, (self.format, Words { done: "checked" }), &stop, walk).await
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! What a person, or a program, sees of a walk through databases.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::json;
+use stowage_http::body::BoxError;
+use tokio_util::sync::CancellationToken;
+
+use super::show::{complain, say};
+use crate::walk::{Progress, Totals};
+
+/// How it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Bars and a table; in a pipe a line each 10 seconds
+    Text,
+    /// One object a line
+    Json,
+}
+
+/// Words for what is counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Words {
+    /// `moved`, `would be moved`, `checked`
+    pub(super) done: &'static str,
+}
+
+/// Shows a walk while it lasts, and a table at its end. The first signal ends it after what is under way.
+pub(super) async fn watched(
+    progress: &Progress,
+    (format, words): (Format, Words),
+    stop: &CancellationToken,
+    walk: impl Future<Output = Result<(), crate::error::Error>>,
+) -> Result<(), BoxError> {
+    let began = Instant::now();
+    let mut shown = Shown::new(format);
+    let mut walk = std::pin::pin!(walk);
+    let mut tick = tokio::time::interval(shown.every());
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut walk => break outcome,
+            _ = tick.tick() => shown.show(progress, words)?,
+            _ = tokio::signal::ctrl_c(), if !stop.is_cancelled() => {
+                complain("stopping after what is under way; the next run goes on from here");
+                stop.cancel();
+            }
+        }
+    };
+    shown.end();
+    outcome.map_err(|error| error.to_string())?;
+    table(progress, (format, words), began.elapsed(), stop.is_cancelled())?;
+    let faults = progress.totals().faults;
+    if faults > 0 {
+        return Err(format!("{faults} could not be {} or are wrong", words.done).into());
+    }
+    if stop.is_cancelled() { Err("it was stopped before its end".into()) } else { Ok(()) }
+}
+
+/// What is on the screen.
+enum Shown {
+    Bars { all: ProgressBar, each: HashMap<String, ProgressBar>, screen: MultiProgress },
+    Lines(Format),
+}
+
+impl Shown {
+    fn new(format: Format) -> Self {
+        if format == Format::Json || !stderr().is_terminal() {
+            return Self::Lines(format);
+        }
+        let screen = MultiProgress::new();
+        let all = screen
+            .add(ProgressBar::new(0).with_style(style("{bar:30.cyan} {pos}/{len} {msg} {elapsed_precise} left {eta}")));
+        Self::Bars { all, each: HashMap::new(), screen }
+    }
+
+    const fn every(&self) -> Duration {
+        match self {
+            Self::Bars { .. } => Duration::from_millis(150),
+            Self::Lines(_) => Duration::from_secs(10),
+        }
+    }
+
+    fn show(&mut self, progress: &Progress, words: Words) -> Result<(), BoxError> {
+        let totals = progress.totals();
+        let (done, databases) = progress.databases();
+        match self {
+            Self::Lines(Format::Json) => {
+                say(&json!({ "progress": totals, "databases": { "done": done, "all": databases } }).to_string())?
+            }
+            Self::Lines(Format::Text) => complain(&format!("databases {done}/{databases}, {}", line(&totals, words))),
+            Self::Bars { all, each, screen } => {
+                all.set_length(databases);
+                all.set_position(done);
+                all.set_message(format!("databases, {}", line(&totals, words)));
+                let in_work = progress.in_work();
+                each.retain(|name, bar| {
+                    let stays = in_work.iter().any(|part| part.database == *name);
+                    if !stays {
+                        bar.finish_and_clear();
+                    }
+                    stays
+                });
+                for part in in_work {
+                    let bar = each.entry(part.database.clone()).or_insert_with(|| {
+                        screen.add(ProgressBar::new(0).with_style(style("  {prefix} {bar:20} {pos}/{len} {msg}")))
+                    });
+                    bar.set_prefix(part.database.clone());
+                    bar.set_length(part.documents.max(part.looked));
+                    bar.set_position(part.looked);
+                    bar.set_message(line(&part, words));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self) {
+        if let Self::Bars { all, each, .. } = self {
+            each.into_values().for_each(|bar| bar.finish_and_clear());
+            all.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn line(totals: &Totals, words: Words) -> String {
+    let Totals { looked, attachments, bytes, faults, .. } = totals;
+    let wrong = if *faults > 0 { format!(", {faults} faults") } else { String::new() };
+    format!("{looked} documents, {attachments} attachments {} ({}){wrong}", words.done, HumanBytes(*bytes))
+}
+
+/// What became of it: what is wrong, each database, and all together.
+fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, stopped: bool) -> Result<(), BoxError> {
+    let (faults, unsaid) = progress.faults();
+    let (totals, ended) = (progress.totals(), progress.ended());
+    if format == Format::Json {
+        faults.iter().try_for_each(|fault| say(&json!({ "fault": fault }).to_string()))?;
+        ended.iter().try_for_each(|part| say(&json!({ "database": part }).to_string()))?;
+        let (won, seconds) = (progress.bytes_won(), took.as_secs_f64());
+        say(&json!({ "total": totals, "bytes_won": won, "seconds": seconds, "stopped": stopped }).to_string())?;
+        return Ok(());
+    }
+    for fault in &faults {
+        let place = [&*fault.database, &*fault.document, &*fault.attachment].join(" ");
+        say(&format!("{}  {}  {}", fault.kind, place.trim_end(), fault.reason))?;
+    }
+    if unsaid > 0 {
+        say(&format!("and {unsaid} more"))?;
+    }
+    let width = ended.iter().map(|part| part.database.len()).max().unwrap_or(0).max("all".len());
+    say(&format!(
+        "{:width$}  {:>10}  {:>11}  {:>12}  {:>7}",
+        "database", "documents", "attachments", "bytes", "faults"
+    ))?;
+    let all = Totals { database: "all".to_owned(), ..totals };
+    for part in ended.iter().chain([&all]) {
+        let Totals { database, looked, attachments, bytes, faults, .. } = part;
+        let bytes = HumanBytes(*bytes).to_string();
+        say(&format!("{database:width$}  {looked:>10}  {attachments:>11}  {bytes:>12}  {faults:>7}"))?;
+    }
+    let rate = HumanBytes((all.bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
+    say(&format!("{} attachments {} in {:.1} s, {rate}/s", all.attachments, words.done, took.as_secs_f64()))?;
+    if progress.bytes_won() > 0 {
+        say(&format!("CouchDB's files are {} smaller", HumanBytes(progress.bytes_won())))?;
+    }
+    Ok(())
+}

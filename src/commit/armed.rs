@@ -1,0 +1,45 @@
+//! Jobs about what a save lets go of, written before it: a gateway that is killed in between leaves a job, not an orphan.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::gateway::Gateway;
+use crate::jobs::Job;
+use crate::plan::DocumentPlan;
+use crate::pointer::Pointer;
+use crate::router::DocumentTarget;
+
+/// The jobs, which this gateway holds: no other one touches them unless it dies.
+#[must_use]
+pub(crate) struct Armed {
+    gateway: Arc<Gateway>,
+    jobs: Vec<Job>,
+}
+
+impl Armed {
+    /// Writes a job about each object that the document owns and that the save lets go of. Where there is no place for jobs,
+    /// what cannot be removed afterwards is told then.
+    pub(crate) async fn arm(
+        gateway: &Arc<Gateway>,
+        target: &DocumentTarget,
+        plan: &DocumentPlan,
+        dropped: &[(String, Pointer)],
+    ) -> Self {
+        let own = dropped.iter().filter_map(|(name, pointer)| {
+            let target = target.attachment(name);
+            pointer.is_own(target.at()).then(|| Job::removal(&target, &plan.stand_in(), &pointer.stowage))
+        });
+        let jobs: Vec<Job> = own.map(|job| gateway.jobs.held(job)).collect();
+        let added = join_all(jobs.iter().map(|job| gateway.jobs.add(job))).await;
+        Self { gateway: Arc::clone(gateway), jobs: added.into_iter().filter_map(Result::ok).collect() }
+    }
+
+    /// The objects are gone, or they stay. A job that a removal in vain has added anew stays too.
+    pub(crate) async fn done(self) {
+        let dropped = join_all(self.jobs.iter().map(|job| self.gateway.jobs.drop_done(job))).await;
+        for reason in dropped.into_iter().filter_map(Result::err) {
+            tracing::debug!(reason, "a job about an object that is gone stays: it finds nothing to do");
+        }
+    }
+}

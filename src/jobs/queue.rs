@@ -1,0 +1,263 @@
+//! The database of jobs.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use stowage_base::log::chain;
+use stowage_couch::{Couch, DocumentPath, Save};
+use stowage_http::target::encode;
+use tokio::sync::Notify;
+
+use super::{Holder, Job};
+use crate::config;
+
+/// The queue, asked with the gateway's own account; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Jobs(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    couch: Couch,
+    config: config::Jobs,
+    /// This gateway's name as a holder.
+    name: String,
+    added: Notify,
+}
+
+/// Some jobs, in the order of their ids.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The jobs; what cannot be read as one is left out.
+    pub jobs: Vec<Job>,
+    /// The id that the next page begins with; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Whose a job is.
+#[derive(Debug)]
+pub enum Claim {
+    /// This gateway holds it now.
+    Held(Box<Job>),
+    /// Somewhere else it is in work.
+    Taken,
+}
+
+/// Why the queue cannot be used, for the log.
+type Reason = String;
+
+impl Jobs {
+    /// The queue of `jobs.database`.
+    #[must_use]
+    pub fn new(couch: Couch, config: config::Jobs) -> Self {
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        Self(Arc::new(Inner { couch, config, name, added: Notify::new() }))
+    }
+
+    /// `[jobs]`
+    #[must_use]
+    pub fn config(&self) -> &config::Jobs {
+        &self.0.config
+    }
+
+    /// Resolves once this gateway has added a job.
+    pub async fn added(&self) {
+        self.0.added.notified().await;
+    }
+
+    /// Adds a job. One that is there already is saved anew, so that who is about to drop it finds out.
+    ///
+    /// # Errors
+    /// Where there is no place for jobs: CouchDB cannot be asked, or does not let the gateway's account write there.
+    pub async fn add(&self, job: &Job) -> Result<Job, Reason> {
+        let mut job = job.clone();
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let save = self.write(&job).await?;
+            match save.head.status {
+                status if status.is_success() => {
+                    job.rev = Some(rev(&save)?);
+                    if job.holder.is_none() {
+                        self.0.added.notify_one();
+                    }
+                    return Ok(job);
+                }
+                StatusCode::NOT_FOUND if tries > 0 => self.make().await?,
+                StatusCode::CONFLICT if tries > 0 => job.rev = self.read(&job.id).await?.and_then(|known| known.rev),
+                _ => return Err(refusal(&save)),
+            }
+        }
+    }
+
+    /// Saves a job over the revision that was read, and gives it with its new one; `None` where another was faster.
+    ///
+    /// # Errors
+    /// Where CouchDB cannot be asked or refuses.
+    pub async fn save(&self, mut job: Job) -> Result<Option<Job>, Reason> {
+        let save = self.write(&job).await?;
+        match save.head.status {
+            status if status.is_success() => {
+                job.rev = Some(rev(&save)?);
+                Ok(Some(job))
+            }
+            StatusCode::CONFLICT => Ok(None),
+            _ => Err(refusal(&save)),
+        }
+    }
+
+    /// Adds a job that this gateway holds, and takes it over from a holder that is dead.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add).
+    pub async fn claim(&self, job: Job) -> Result<Claim, Reason> {
+        let mut job = self.held(job);
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let save = self.write(&job).await?;
+            match save.head.status {
+                status if status.is_success() => {
+                    job.rev = Some(rev(&save)?);
+                    return Ok(Claim::Held(Box::new(job)));
+                }
+                StatusCode::NOT_FOUND if tries > 0 => self.make().await?,
+                StatusCode::CONFLICT if tries > 0 => {
+                    let known = self.read(&job.id).await?;
+                    let lives = |holder: &Holder| holder.until > SystemTime::now();
+                    if known.as_ref().and_then(|known| known.holder.as_ref()).is_some_and(lives) {
+                        return Ok(Claim::Taken);
+                    }
+                    job.rev = known.and_then(|known| known.rev);
+                }
+                _ => return Err(refusal(&save)),
+            }
+        }
+    }
+
+    /// A job with this gateway as its holder, for as long as one is believed to live that says nothing more.
+    #[must_use]
+    pub fn held(&self, mut job: Job) -> Job {
+        job.holder = Some(Holder { name: self.0.name.clone(), until: SystemTime::now() + self.0.config.lease });
+        job
+    }
+
+    /// Whether this gateway holds a job.
+    #[must_use]
+    pub fn holds(&self, job: &Job) -> bool {
+        job.holder.as_ref().is_some_and(|holder| holder.name == self.0.name)
+    }
+
+    /// Drops a job that is done; false where it was added anew meanwhile.
+    ///
+    /// # Errors
+    /// As for [`save`](Self::save).
+    pub async fn drop_done(&self, job: &Job) -> Result<bool, Reason> {
+        let rev = job.rev.as_deref().unwrap_or_default();
+        let target = format!("{}?rev={}", self.target(&job.id), encode(rev));
+        let answer = self.send(Method::DELETE, &target, Bytes::new()).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(true),
+            StatusCode::CONFLICT => Ok(false),
+            StatusCode::NOT_FOUND => Ok(true),
+            status => Err(format!("CouchDB answers {}", status.as_u16())),
+        }
+    }
+
+    /// Reads a job.
+    ///
+    /// # Errors
+    /// As for [`save`](Self::save).
+    pub async fn read(&self, id: &str) -> Result<Option<Job>, Reason> {
+        let answer = self.send(Method::GET, &self.target(id), Bytes::new()).await?;
+        match answer.status() {
+            StatusCode::OK => serde_json::from_slice(answer.body()).map(Some).map_err(|error| error.to_string()),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(format!("CouchDB answers {}", status.as_u16())),
+        }
+    }
+
+    /// Reads the jobs from an id on. A database that is not there yet has none.
+    ///
+    /// # Errors
+    /// As for [`save`](Self::save).
+    pub async fn page(&self, from: &str) -> Result<Page, Reason> {
+        #[derive(Deserialize)]
+        struct Rows {
+            rows: Vec<Row>,
+        }
+        #[derive(Deserialize)]
+        struct Row {
+            id: String,
+            doc: Option<Value>,
+        }
+        let start = encode(&json!(from).to_string());
+        let target = format!("{}/_all_docs?include_docs=true&limit={}&startkey={start}", self.database(), PAGE + 1);
+        let answer = self.send(Method::GET, &target, Bytes::new()).await?;
+        let mut rows = match answer.status() {
+            StatusCode::OK => serde_json::from_slice::<Rows>(answer.body()).map_err(|error| error.to_string())?.rows,
+            StatusCode::NOT_FOUND => return Ok(Page::default()),
+            status => return Err(format!("CouchDB answers {}", status.as_u16())),
+        };
+        let next = if rows.len() > PAGE { rows.pop().map(|row| row.id) } else { None };
+        // Design documents, and what an operator has put there, are no jobs.
+        let jobs = rows.into_iter().filter_map(|row| serde_json::from_value(row.doc?).ok()).collect();
+        Ok(Page { jobs, next })
+    }
+
+    /// Makes the database, for admins only.
+    async fn make(&self) -> Result<(), Reason> {
+        let made = self.send(Method::PUT, &self.database(), Bytes::new()).await?;
+        if !made.status().is_success() && made.status() != StatusCode::PRECONDITION_FAILED {
+            let status = made.status().as_u16();
+            return Err(format!("CouchDB answers {status} to the making of database {}", self.0.config.database));
+        }
+        let admins = json!({ "roles": ["_admin"], "names": [] });
+        let security = json!({ "admins": admins, "members": admins }).to_string();
+        let secured = self.send(Method::PUT, &format!("{}/_security", self.database()), security.into()).await?;
+        match secured.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(format!("CouchDB answers {} to the security of the database", status.as_u16())),
+        }
+    }
+
+    async fn write(&self, job: &Job) -> Result<Save, Reason> {
+        let path = DocumentPath { database: self.database(), document: encode(&job.id) };
+        let bytes = serde_json::to_vec(job).map_err(|error| error.to_string())?;
+        self.0.couch.own_account().save(&path, &bytes.into()).await.map_err(|error| chain(&error))
+    }
+
+    async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<Response<Bytes>, Reason> {
+        self.0.couch.own_account().send(method, target, body).await.map_err(|error| chain(&error))
+    }
+
+    fn database(&self) -> String {
+        encode(&self.0.config.database)
+    }
+
+    fn target(&self, id: &str) -> String {
+        format!("{}/{}", self.database(), encode(id))
+    }
+}
+
+/// The revision that a save has made.
+fn rev(save: &Save) -> Result<String, Reason> {
+    #[derive(Deserialize)]
+    struct Saved {
+        rev: String,
+    }
+    serde_json::from_slice::<Saved>(&save.body).map(|saved| saved.rev).map_err(|error| error.to_string())
+}
+
+fn refusal(save: &Save) -> Reason {
+    let text: String = String::from_utf8_lossy(&save.body).chars().take(200).collect();
+    format!("CouchDB answers {} {}", save.head.status.as_u16(), text.trim_end())
+}
+
+/// Jobs that are read at once.
+const PAGE: usize = 100;
+/// How often a save is tried where the database is not there yet, or others save the same job.
+const TRIES: u32 = 5;

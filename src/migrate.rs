@@ -1,0 +1,161 @@
+//! Moves what is where the plans do not want it: out of CouchDB, back into it, or to another storage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use stowage_couch::Caller;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::moving::{Found, Moved, refused};
+use crate::router::Database;
+use crate::walk::{AGAIN_AFTER, Pace, Progress, Scope, TRIES, Tally, Visit, walk};
+
+/// Where attachments are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Out of CouchDB, to the storages that the plans name.
+    Out,
+    /// Back into CouchDB.
+    Back,
+    /// From storages that the plans name no more to those that they name.
+    Rehome,
+    /// From KAZOO's form of pointers to the gateway's; the bytes stay where they are.
+    Adopt,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// Where attachments are moved.
+    pub direction: Direction,
+    /// Whether it is only counted.
+    pub dry_run: bool,
+    /// Whether CouchDB is asked to give space back, database by database.
+    pub compact: bool,
+}
+
+/// Moves the attachments of a scope, until that is done or `stop` is raised. What became of it is in `progress`.
+///
+/// # Errors
+/// Where no database fits, or CouchDB does not list them.
+pub async fn migrate(
+    gateway: &Arc<Gateway>,
+    migration: Migration,
+    (scope, pace): (&Scope, &Pace),
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    walk(gateway, scope, pace, &migration, progress, stop).await
+}
+
+impl Visit for Migration {
+    fn visit<'a>(&'a self, gateway: &'a Arc<Gateway>, found: Found) -> BoxFuture<'a, Result<Tally, Error>> {
+        Box::pin(async move {
+            let mut found = found;
+            for _ in 0..TRIES {
+                let again = found.target.attachment("");
+                match self.one(gateway, found).await? {
+                    Moved::Done { attachments, bytes } => return Ok(Tally { attachments, bytes, ..Tally::default() }),
+                    Moved::Nothing => return Ok(Tally::default()),
+                    Moved::Conflict => tokio::time::sleep(AGAIN_AFTER).await,
+                }
+                match Found::read(gateway, &again).await? {
+                    Some(now) => found = now,
+                    None => return Ok(Tally::default()),
+                }
+            }
+            let reason = "clients write the document all the time: it is for the next run";
+            Err(Error::refused(StatusCode::CONFLICT, "conflict", reason))
+        })
+    }
+
+    fn leave<'a>(&'a self, gateway: &'a Arc<Gateway>, database: &'a Database) -> BoxFuture<'a, Result<u64, Error>> {
+        Box::pin(async move {
+            if !self.compact || self.dry_run {
+                return Ok(0);
+            }
+            let mut won = 0;
+            for caller in gateway.homes.of(database).await?.own_accounts()? {
+                won += compact(&caller, database).await?;
+            }
+            Ok(won)
+        })
+    }
+}
+
+impl Migration {
+    async fn one(&self, gateway: &Arc<Gateway>, found: Found) -> Result<Moved, Error> {
+        let counted = |count: usize, bytes: u64| match count {
+            0 => Moved::Nothing,
+            count => Moved::Done { attachments: count as u64, bytes },
+        };
+        match self.direction {
+            Direction::Out => {
+                let moved = found.to_move_out()?;
+                let bytes = moved.iter().map(|native| native.length).sum();
+                if self.dry_run { Ok(counted(moved.len(), bytes)) } else { found.move_out(gateway, moved).await }
+            }
+            Direction::Back | Direction::Rehome | Direction::Adopt => {
+                let moved = match self.direction {
+                    Direction::Back => found.to_move_back(),
+                    Direction::Adopt => found.to_adopt(),
+                    Direction::Rehome | Direction::Out => found.to_rehome()?,
+                };
+                let bytes = moved.iter().filter_map(|(_, pointer)| pointer.length).sum();
+                match self.direction {
+                    _ if self.dry_run => Ok(counted(moved.len(), bytes)),
+                    Direction::Back => found.move_back(gateway, moved).await,
+                    Direction::Adopt => found.adopt(gateway, moved).await,
+                    Direction::Rehome | Direction::Out => found.rehome(gateway, moved).await,
+                }
+            }
+        }
+    }
+}
+
+/// Compacts a database, waits until that is done, and says how many bytes its files are smaller.
+async fn compact(caller: &Caller, database: &Database) -> Result<u64, Error> {
+    let before = about(caller, database).await?;
+    let target = format!("{}/_compact", database.path);
+    let begun = caller.send(Method::POST, &target, Bytes::new()).await?;
+    if !begun.status().is_success() {
+        return Err(refused(begun.status(), "the compaction of the database"));
+    }
+    loop {
+        tokio::time::sleep(COMPACTS).await;
+        let now = about(caller, database).await?;
+        if !now.compact_running {
+            return Ok(before.sizes.file.saturating_sub(now.sizes.file));
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct About {
+    #[serde(default)]
+    compact_running: bool,
+    #[serde(default)]
+    sizes: Sizes,
+}
+
+#[derive(Deserialize, Default)]
+struct Sizes {
+    file: u64,
+}
+
+async fn about(caller: &Caller, database: &Database) -> Result<About, Error> {
+    let answer = caller.send(Method::GET, &database.path, Bytes::new()).await?;
+    if answer.status() != StatusCode::OK {
+        return Err(refused(answer.status(), "the database"));
+    }
+    serde_json::from_slice(answer.body()).map_err(|_| refused(answer.status(), "the database"))
+}
+
+/// How often CouchDB is asked whether a compaction is done.
+const COMPACTS: Duration = Duration::from_millis(500);

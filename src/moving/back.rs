@@ -1,0 +1,109 @@
+//! Back into CouchDB.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use stowage_http::body::Body;
+use stowage_http::written::written;
+
+use super::native::NATIVE;
+use super::{Found, Moved, refused, unasked};
+use crate::commit::cleanup::{left, remove_unnamed};
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::object::source::Source;
+use crate::pointer::{self, Pointer};
+
+impl Found {
+    /// The document's own objects that CouchDB can have: their lengths have to be known.
+    pub(crate) fn to_move_back(&self) -> Vec<(String, Pointer)> {
+        let mut found = self.own_objects();
+        found.retain(|(_, pointer)| pointer.length.is_some());
+        found
+    }
+
+    /// Moves attachments of the document into CouchDB: the document is sent with their bytes in parts that follow it, and
+    /// CouchDB compares their digests. Their objects go then.
+    pub(crate) async fn move_back(self, gateway: &Arc<Gateway>, moved: Vec<(String, Pointer)>) -> Result<Moved, Error> {
+        if moved.is_empty() {
+            return Ok(Moved::Nothing);
+        }
+        let turns = self.turns(gateway, moved.iter().map(|(name, _)| &**name).collect()).await;
+        let mut sources = Vec::with_capacity(moved.len());
+        let mut document = self.document.clone();
+        let mut natives = document.object(NATIVE).unwrap_or_default();
+        for (name, pointer) in &moved {
+            let target = self.target.attachment(name);
+            let activity = unasked();
+            sources.push(Source::of(Arc::clone(gateway), activity, &target, &self.document, pointer.clone()).await?);
+            pointer::forget(&mut document, name)?;
+            natives.remove(name);
+        }
+        // CouchDB reads the parts in the order of what says that it follows.
+        for (name, pointer) in &moved {
+            natives.set(name, &entry(pointer))?;
+        }
+        document.set_object(NATIVE, &natives)?;
+        let bytes = moved.iter().filter_map(|(_, pointer)| pointer.length).sum();
+        let (body, boundary) = related(document.to_bytes()?, sources);
+        let kind = HeaderValue::try_from(format!("multipart/related; boundary=\"{boundary}\""));
+        let kind = kind.map_err(|_| Error::Bug("a boundary is no header value"))?;
+        let answer = self.caller.send_body(Method::PUT, &self.target.path, (CONTENT_TYPE, kind), body).await;
+        drop(turns);
+        match answer {
+            Ok(status) if status.is_success() => {}
+            Ok(StatusCode::CONFLICT) => return Ok(Moved::Conflict),
+            Ok(status) => return Err(refused(status, "the document with its attachments")),
+            Err(error) => {
+                // It may have been saved all the same: then the objects go.
+                for (name, pointer) in moved {
+                    let (target, why) =
+                        (self.target.attachment(&name), "CouchDB never said whether it took the attachment back");
+                    left(gateway, &self.caller, &target, &self.plan, (&pointer, why)).await;
+                }
+                return Err(error.into());
+            }
+        }
+        let attachments = moved.len() as u64;
+        remove_unnamed(gateway, &self.caller, &self.target, &self.plan, moved).await;
+        Ok(Moved::Done { attachments, bytes })
+    }
+}
+
+/// What a document says of an attachment that follows it (`couch_att:from_json`).
+fn entry(pointer: &Pointer) -> Value {
+    let (length, packed) = match pointer.is_gzip() {
+        true => (pointer.stowage.unpacked.or(pointer.length), pointer.length),
+        false => (pointer.length, None),
+    };
+    let members = [
+        ("content_type", json!(pointer.content_type)),
+        ("follows", json!(true)),
+        ("revpos", json!(pointer.revpos)),
+        ("digest", json!(pointer.digest)),
+        ("length", json!(length)),
+        ("encoding", if packed.is_some() { json!("gzip") } else { Value::Null }),
+        ("encoded_length", json!(packed)),
+    ];
+    members.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The document and the bytes that follow it.
+fn related(document: Vec<u8>, sources: Vec<Source>) -> (Body, String) {
+    let boundary = uuid::Uuid::new_v4().simple().to_string();
+    let mark = boundary.clone();
+    let body = written(move |mut out| async move {
+        out.send(format!("--{mark}\r\nContent-Type: application/json\r\n\r\n")).await;
+        out.send(document).await;
+        for source in sources {
+            out.send(format!("\r\n--{mark}\r\n\r\n")).await;
+            let body = source.open(None).await.map_err(|error| error.to_string())?;
+            out.send_all(body).await?;
+        }
+        out.send(format!("\r\n--{mark}--")).await;
+        Ok(())
+    });
+    (body, boundary)
+}

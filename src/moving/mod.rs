@@ -1,0 +1,142 @@
+//! Attachments that change their place while their document stays the same: out of CouchDB, back into it, from one storage
+//! to another. Whatever a client does meanwhile wins: the document is saved under the revision that was read.
+
+mod adopt;
+mod back;
+mod native;
+mod out;
+mod rehome;
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_couch::{Answer, Caller, Document};
+use stowage_http::body::Body;
+
+use crate::commit::save::Write;
+use crate::commit::{Change, Commit, Form, commit};
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::locks::{Turn, Writer};
+use crate::object::unsaved::Unsaved;
+use crate::plan::{Decision, DocumentPlan, Placement, decide, plan_for};
+use crate::pointer::Pointer;
+use crate::router::{DocumentTarget, Target};
+
+pub(crate) use native::{Native, natives};
+pub(crate) use out::copy;
+
+/// A document as it was read with the gateway's own account.
+pub(crate) struct Found {
+    pub(crate) target: DocumentTarget,
+    pub(crate) document: Document,
+    pub(crate) caller: Caller,
+    pub(crate) plan: DocumentPlan,
+}
+
+/// What became of the attachments of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// So many of them, and so many bytes, have another place now.
+    Done { attachments: u64, bytes: u64 },
+    /// There was none to be moved.
+    Nothing,
+    /// A client has written the document meanwhile.
+    Conflict,
+}
+
+impl Found {
+    /// Reads a document; `None` where there is none.
+    pub(crate) async fn read(gateway: &Gateway, target: &Target) -> Result<Option<Self>, Error> {
+        let home = gateway.homes.of(&target.database).await?;
+        match home.find_own(&target.path, "att_encoding_info=true").await? {
+            (Answer::Found(document, _), caller) => {
+                Self::of(gateway, target.of_document(), document, caller).await.map(Some)
+            }
+            (Answer::Missing(_), _) => Ok(None),
+            (Answer::Refused(answer), _) if answer.status() == StatusCode::NOT_FOUND => Ok(None),
+            (Answer::Refused(answer), _) => Err(refused(answer.status(), "the document")),
+        }
+    }
+
+    /// A document that was read already.
+    pub(crate) async fn of(
+        gateway: &Gateway,
+        target: DocumentTarget,
+        document: Document,
+        caller: Caller,
+    ) -> Result<Self, Error> {
+        let plan = plan_for(&gateway.plans, &target.database, &document).await?;
+        Ok(Self { target, document, caller, plan })
+    }
+
+    /// Where the plan sends the attachments; `None` where they belong to CouchDB.
+    pub(crate) fn decision(&self) -> Result<Option<Decision>, Error> {
+        Ok(match decide(&self.plan, &self.target.database, &self.document)? {
+            Placement::Store(decision) => Some(decision),
+            Placement::PassThrough { .. } => None,
+        })
+    }
+
+    /// The right to write these attachments, taken in the order of their names.
+    async fn turns(&self, gateway: &Gateway, mut names: Vec<&str>) -> Vec<Turn> {
+        names.sort_unstable();
+        let writer = Writer::default();
+        let mut turns = Vec::with_capacity(names.len());
+        for name in names {
+            turns.push(gateway.locks.ticket(&self.target.attachment(name)).turn(&writer).await);
+        }
+        turns
+    }
+
+    /// Saves the document, with the pointers to `objects` in it already. What they replace goes then.
+    async fn save(
+        self,
+        gateway: &Arc<Gateway>,
+        objects: Unsaved,
+        replaced: Vec<(String, Pointer)>,
+        turns: Vec<Turn>,
+    ) -> Result<bool, Error> {
+        let Self { target, mut document, caller, plan } = self;
+        for (key, value) in objects.fields() {
+            document.set(key, value)?;
+        }
+        let answer = commit(Commit {
+            gateway: Arc::clone(gateway),
+            target,
+            caller,
+            write: Write::Document(document.to_bytes()?.into()),
+            base: document.rev(),
+            rev: None,
+            change: Change::Stored(objects),
+            plan,
+            replaced,
+            turns,
+            answer: Form::Document,
+        });
+        judged(answer.await)
+    }
+}
+
+/// Whether a document was saved; false where a client was faster.
+fn judged(answer: Result<Response<Body>, Error>) -> Result<bool, Error> {
+    match answer {
+        Ok(answer) if answer.status().is_success() => Ok(true),
+        Ok(answer) if answer.status() == StatusCode::CONFLICT => Ok(false),
+        Ok(answer) => Err(refused(answer.status(), "the new revision of the document")),
+        Err(Error::Refused(refusal)) if refusal.0 == StatusCode::CONFLICT => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// CouchDB gave no document, no attachment, or did not take one.
+pub(crate) fn refused(status: StatusCode, what: &str) -> Error {
+    let reason = format!("CouchDB answers {} to {what}", status.as_u16());
+    Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason)
+}
+
+/// No client has asked for it.
+fn unasked() -> Activity {
+    Activity::default()
+}

@@ -1,0 +1,98 @@
+//! Out of CouchDB, to the storage that the plan names; or a copy of it there.
+
+use std::sync::Arc;
+
+use stowage_base::activity::Activity;
+use stowage_storage as storage;
+
+use super::native::{NATIVE, Native, natives};
+use super::{Found, Moved, unasked};
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::object::outgoing::{NewObject, Outgoing};
+use crate::object::unsaved::Unsaved;
+use crate::plan::Decision;
+use crate::pointer::{self, Entry};
+
+impl Found {
+    /// The attachments that CouchDB keeps although the plan sends them elsewhere.
+    pub(crate) fn to_move_out(&self) -> Result<Vec<Native>, Error> {
+        let found = natives(&self.document, &self.target);
+        if found.is_empty() {
+            return Ok(found);
+        }
+        Ok(if self.decision()?.is_some_and(|decision| !decision.stub) { found } else { Vec::new() })
+    }
+
+    /// Moves attachments of the document out of CouchDB, with one new revision for all of them. No other member is touched.
+    pub(crate) async fn move_out(mut self, gateway: &Arc<Gateway>, moved: Vec<Native>) -> Result<Moved, Error> {
+        let (Some(decision), Some(rev)) = (self.decision()?, self.document.rev()) else { return Ok(Moved::Nothing) };
+        if moved.is_empty() {
+            return Ok(Moved::Nothing);
+        }
+        let turns = self.turns(gateway, moved.iter().map(|native| &*native.name).collect()).await;
+        let shared = turns.iter().any(|turn| turn.shared);
+        let activity = unasked();
+        let mut objects = Unsaved::new(gateway, &activity);
+        let mut replaced = Vec::new();
+        let mut changed = self.document.clone();
+        for native in &moved {
+            let object = self.store(gateway, native, &decision, (&rev, shared), &activity).await?;
+            let pointer = objects.push(&native.name, object)?;
+            let target = self.target.attachment(&native.name);
+            let old = pointer::entry(&changed, target.at()).ok().flatten().and_then(Entry::object);
+            replaced.extend(old.map(|old| (native.name.clone(), old)));
+            pointer::put(&mut changed, &native.name, &pointer)?;
+        }
+        self.document = changed;
+        let bytes = moved.iter().map(|native| native.length).sum();
+        Ok(match self.save(gateway, objects, replaced, turns).await? {
+            true => Moved::Done { attachments: moved.len() as u64, bytes },
+            false => Moved::Conflict,
+        })
+    }
+
+    /// Stores the bytes of one, and compares them with what CouchDB says of them.
+    async fn store(
+        &self,
+        gateway: &Gateway,
+        native: &Native,
+        decision: &Decision,
+        (rev, shared): (&str, bool),
+        activity: &Activity,
+    ) -> Result<NewObject, Error> {
+        let body = native.open(&self.caller, &self.target, rev).await?;
+        let mut document = self.document.clone();
+        document.remove(NATIVE);
+        let target = self.target.attachment(&native.name);
+        let outgoing = Outgoing {
+            gateway,
+            target: &target,
+            decision,
+            document: &document,
+            saved: &document,
+            revpos: native.revpos,
+            content_type: &native.content_type,
+            gzip: native.unpacked.is_some(),
+            shared,
+            activity,
+        };
+        let mut object = outgoing.store_moved(body).await?;
+        let Some(pointer) = object.pointer.as_mut().filter(|pointer| native.is_told_by(pointer)) else {
+            object.discard(gateway, activity).await;
+            let text = "what CouchDB gave of the attachment is not what it says that it has";
+            return Err(Error::Storage(decision.storage().into(), storage::Error::new(storage::Kind::Passing, text)));
+        };
+        pointer.stowage.unpacked = native.unpacked;
+        Ok(object)
+    }
+}
+
+/// Makes the copy of an attachment that CouchDB keeps, where the plan wants one.
+pub(crate) async fn copy(gateway: &Gateway, found: &Found, native: &Native) -> Result<(), Error> {
+    let (Some(decision), Some(rev)) = (found.decision()?, found.document.rev()) else { return Ok(()) };
+    if decision.stub {
+        found.store(gateway, native, &decision, (&rev, false), &unasked()).await?.kept().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! From a storage that the plan does not name for the document any more to the one that it names.
+
+use std::sync::Arc;
+
+use super::{Found, Moved, unasked};
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::object::outgoing::Outgoing;
+use crate::object::source::Source;
+use crate::object::unsaved::Unsaved;
+use crate::pointer::{self, Pointer, objects};
+
+impl Found {
+    /// The document's own objects that lie in another storage than the plan's.
+    pub(crate) fn to_rehome(&self) -> Result<Vec<(String, Pointer)>, Error> {
+        let Some(decision) = self.decision()?.filter(|decision| !decision.stub) else { return Ok(Vec::new()) };
+        let mut found = self.own_objects();
+        found.retain(|(_, pointer)| pointer.stowage.inside.is_none() && pointer.stowage.storage != decision.storage());
+        Ok(found)
+    }
+
+    /// The objects that the document names and that no other document owns.
+    pub(super) fn own_objects(&self) -> Vec<(String, Pointer)> {
+        let mut found = objects(&self.document, &self.target.database.name, &self.target.document);
+        found.retain(|(name, pointer)| {
+            let target = self.target.attachment(name);
+            pointer.is_own(target.at()) && pointer::find(&self.document, target.at()).is_ok_and(|shown| shown.is_some())
+        });
+        found
+    }
+
+    /// Moves objects to the storage that the plan names now, with one new revision for all of them.
+    pub(crate) async fn rehome(
+        mut self,
+        gateway: &Arc<Gateway>,
+        moved: Vec<(String, Pointer)>,
+    ) -> Result<Moved, Error> {
+        let Some(decision) = self.decision()?.filter(|_| !moved.is_empty()) else { return Ok(Moved::Nothing) };
+        let turns = self.turns(gateway, moved.iter().map(|(name, _)| &**name).collect()).await;
+        let shared = turns.iter().any(|turn| turn.shared);
+        let activity = unasked();
+        let mut made = Unsaved::new(gateway, &activity);
+        let mut changed = self.document.clone();
+        for (name, old) in &moved {
+            let target = self.target.attachment(name);
+            let source =
+                Source::of(Arc::clone(gateway), activity.clone(), &target, &self.document, old.clone()).await?;
+            let outgoing = Outgoing {
+                gateway,
+                target: &target,
+                decision: &decision,
+                document: &self.document,
+                saved: &self.document,
+                revpos: old.revpos,
+                content_type: &old.content_type,
+                gzip: old.is_gzip(),
+                shared,
+                activity: &activity,
+            };
+            let object = outgoing.store_moved(source.open(None).await?).await?;
+            let mut pointer = made.push(name, object)?;
+            if old.digest.is_some() && pointer.digest != old.digest {
+                return Err(different(old));
+            }
+            pointer.stowage.unpacked = old.stowage.unpacked;
+            pointer::put(&mut changed, name, &pointer)?;
+        }
+        self.document = changed;
+        let bytes = moved.iter().filter_map(|(_, old)| old.length).sum();
+        let attachments = moved.len() as u64;
+        Ok(match self.save(gateway, made, moved, turns).await? {
+            true => Moved::Done { attachments, bytes },
+            false => Moved::Conflict,
+        })
+    }
+}
+
+/// The object is not the attachment's any more.
+pub(super) fn different(pointer: &Pointer) -> Error {
+    use stowage_storage::{Error as StorageError, Kind};
+    let error = StorageError::new(Kind::Refused, "the object has other bytes than its document says");
+    Error::Storage(pointer.stowage.storage.as_str().into(), error)
+}

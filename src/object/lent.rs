@@ -1,0 +1,214 @@
+//! A body that is lent to a storage: what a storage that fails has read of it is still here, and CouchDB can have all of it.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use stowage_http::body::{Body, BoxError};
+use stowage_storage::{Budget, CHUNK_BYTES, Permit};
+use tokio::sync::oneshot;
+
+use crate::upstream::replay::Replay;
+
+/// The lender's end.
+pub(crate) struct Lent {
+    returned: oneshot::Receiver<Kept>,
+    is_kept: Arc<AtomicBool>,
+}
+
+/// Lends a body: whoever drops it gives it back. Up to a chunk of what is read of it is kept, as far as `budget` has room.
+pub(crate) fn lend(body: Body, budget: &Budget) -> (Body, Lent) {
+    let (sender, returned) = oneshot::channel();
+    let is_kept = Arc::new(AtomicBool::new(true));
+    let kept = Kept { frames: VecDeque::new(), share: None, shared: 0, bytes: 0, body };
+    let loan = Loan {
+        kept: Some(kept),
+        passing: Body::empty(),
+        budget: budget.clone(),
+        sender: Some(sender),
+        is_kept: Arc::clone(&is_kept),
+    };
+    (Body::boxed(loan), Lent { returned, is_kept })
+}
+
+impl Lent {
+    /// Whether all that was read of it is still here.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept.load(Ordering::Acquire)
+    }
+
+    /// The body as it was lent; `None` where too much of it was read, it broke, or it is not given back soon.
+    pub(crate) async fn back(self) -> Option<Body> {
+        let Kept { frames, share, body, .. } =
+            tokio::time::timeout(GIVEN_BACK_WITHIN, self.returned).await.ok()?.ok()?;
+        Some(Body::boxed(Replay { frames, body, share }))
+    }
+}
+
+/// What was read of a body, and its rest.
+struct Kept {
+    frames: VecDeque<Bytes>,
+    share: Option<Permit>,
+    /// What `share` is good for, in bytes.
+    shared: usize,
+    bytes: usize,
+    body: Body,
+}
+
+impl Kept {
+    /// Keeps a frame; false where there is no room for it.
+    fn keep(&mut self, data: &Bytes, budget: &Budget) -> bool {
+        self.bytes += data.len();
+        if self.bytes > CHUNK_BYTES {
+            return false;
+        }
+        while self.shared < self.bytes {
+            let Some(more) = budget.try_share(SHARE) else { return false };
+            match &mut self.share {
+                Some(share) => share.merge(more),
+                share => *share = Some(more),
+            }
+            self.shared += SHARE;
+        }
+        self.frames.push_back(data.clone());
+        true
+    }
+}
+
+/// The borrower's end.
+struct Loan {
+    /// The body while all that was read of it is kept.
+    kept: Option<Kept>,
+    /// The body once that is no longer so.
+    passing: Body,
+    budget: Budget,
+    sender: Option<oneshot::Sender<Kept>>,
+    is_kept: Arc<AtomicBool>,
+}
+
+impl Loan {
+    fn forget(&mut self) {
+        self.is_kept.store(false, Ordering::Release);
+        self.sender = None;
+        if let Some(kept) = self.kept.take() {
+            self.passing = kept.body;
+        }
+    }
+}
+
+impl HttpBody for Loan {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let Some(kept) = &mut this.kept else { return Pin::new(&mut this.passing).poll_frame(cx) };
+        let frame = ready!(Pin::new(&mut kept.body).poll_frame(cx));
+        let stays = match &frame {
+            None => {
+                kept.body = Body::empty();
+                true
+            }
+            Some(Ok(frame)) => frame.data_ref().is_none_or(|data| kept.keep(data, &this.budget)),
+            Some(Err(_)) => false,
+        };
+        if !stays {
+            this.forget();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.kept.as_ref().map_or(&self.passing, |kept| &kept.body).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.kept.as_ref().map_or(&self.passing, |kept| &kept.body).size_hint()
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let (Some(kept), Some(sender)) = (self.kept.take(), self.sender.take()) {
+            // A lender that is gone wants nothing back.
+            drop(sender.send(kept));
+        }
+    }
+}
+
+/// Memory is counted in pieces of this many bytes.
+const SHARE: usize = 64 << 10;
+/// A driver's tasks end soon after its future: one that does not must not cost the request its time.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use stowage_http::body::collect;
+    use stowage_http::written::written;
+
+    use super::*;
+
+    fn budget() -> Budget {
+        Budget::new(1 << 20)
+    }
+
+    fn in_pieces(count: usize, size: usize) -> Body {
+        written(move |mut out| async move {
+            for piece in 0..count {
+                out.send(vec![u8::try_from(piece % 251).unwrap_or_default(); size]).await;
+            }
+            Ok(())
+        })
+    }
+
+    async fn whole(body: Body) -> Bytes {
+        collect(body, u64::MAX).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_read_comes_back_with_the_rest() {
+        for read in 0..=5 {
+            let (mut body, lent) = lend(in_pieces(5, 1000), &budget());
+            for _ in 0..read {
+                body.frame().await.unwrap().unwrap();
+            }
+            if read == 5 {
+                assert!(body.frame().await.is_none());
+            }
+            assert!(lent.is_kept());
+            drop(body);
+            assert_eq!(whole(lent.back().await.unwrap()).await, whole(in_pieces(5, 1000)).await, "{read}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_or_broken_does_not_come_back_and_holds_no_memory() {
+        let budget = budget();
+        let (body, lent) = lend(in_pieces(30, 50_000), &budget);
+        assert_eq!(whole(body).await.len(), 1_500_000);
+        assert_eq!(budget.held(), 0);
+        assert!(!lent.is_kept());
+        assert!(lent.back().await.is_none());
+        let (body, lent) = lend(written(|_| async { Err("broken".into()) }), &budget);
+        assert!(collect(body, u64::MAX).await.is_err());
+        assert!(lent.back().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn memory_is_given_back_when_all_has_been_read_again() {
+        let budget = budget();
+        let (mut body, lent) = lend(in_pieces(3, 100_000), &budget);
+        body.frame().await.unwrap().unwrap();
+        drop(body);
+        let back = lent.back().await.unwrap();
+        assert_eq!(budget.held(), 2 * SHARE as u64);
+        assert_eq!(whole(back).await.len(), 300_000);
+        assert_eq!(budget.held(), 0);
+    }
+}

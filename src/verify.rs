@@ -1,0 +1,85 @@
+//! Proves that every pointer leads to its bytes.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use stowage_storage::Kind;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::moving::Found;
+use crate::object::source::{Sound, Source};
+use crate::pointer::{Entry, pointers};
+use crate::walk::{Fault, Pace, Progress, Scope, Tally, Visit, walk};
+
+/// How closely attachments are looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Verification {
+    /// Whether all bytes are read and compared with the pointers' digests; else the lengths and the storages' tags are.
+    pub read: bool,
+}
+
+/// Looks at every pointer of a scope, until that is done or `stop` is raised. What is wrong is in `progress`.
+///
+/// # Errors
+/// Where no database fits, or CouchDB does not list them.
+pub async fn verify(
+    gateway: &Arc<Gateway>,
+    verification: Verification,
+    (scope, pace): (&Scope, &Pace),
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    walk(gateway, scope, pace, &verification, progress, stop).await
+}
+
+impl Visit for Verification {
+    fn visit<'a>(&'a self, gateway: &'a Arc<Gateway>, found: Found) -> BoxFuture<'a, Result<Tally, Error>> {
+        Box::pin(async move {
+            let mut tally = Tally::default();
+            let (database, id) = (&found.target.database.name, &found.target.document);
+            for outside in pointers(&found.document, database, id) {
+                let fault = |kind, reason: String| Fault {
+                    database: database.clone(),
+                    document: id.clone(),
+                    attachment: outside.name.clone(),
+                    kind,
+                    reason,
+                };
+                let pointer = match &outside.entry {
+                    Ok(Entry::Object(pointer)) => (**pointer).clone(),
+                    // Where it leads is the other document's to say.
+                    Ok(Entry::Link(_)) => continue,
+                    Err(error) => {
+                        tally.faults.push(fault("unreadable", error.to_string()));
+                        continue;
+                    }
+                };
+                tally.attachments += 1;
+                let target = found.target.attachment(&outside.name);
+                let activity = stowage_base::activity::Activity::default();
+                let source = Source::of(Arc::clone(gateway), activity, &target, &found.document, pointer).await;
+                let sound = match source {
+                    Ok(source) => {
+                        tally.bytes += source.length.unwrap_or_default();
+                        source.sound(self.read).await
+                    }
+                    Err(error) => Err(error),
+                };
+                match sound {
+                    Ok(Sound::Same) => {}
+                    Ok(Sound::Different(what)) => tally.faults.push(fault("different", what.to_owned())),
+                    Err(Error::Storage(_, error)) if error.kind() == Kind::Missing => {
+                        tally.faults.push(fault("missing", error.to_string()));
+                    }
+                    Err(error) => {
+                        let reason = Fault::of(database, id, &outside.name, &error).reason;
+                        tally.faults.push(fault("unreadable", reason));
+                    }
+                }
+            }
+            Ok(tally)
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! The documents of a database, page by page.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use stowage_couch::{self as couch, Caller, Document};
+use stowage_http::body::{BoxError, TooLarge, cause};
+use stowage_http::target::encode;
+
+use crate::error::Error;
+use crate::moving::refused;
+use crate::router::Database;
+
+/// An id, and its document or why that cannot be read.
+pub(super) type Read = (String, Result<Document, Error>);
+
+/// The pages of a database.
+pub(super) struct Pages<'a> {
+    caller: &'a Caller,
+    database: &'a Database,
+    /// The id that the next page begins with; `None` at the end.
+    from: Option<String>,
+    size: usize,
+}
+
+#[derive(Deserialize)]
+struct Rows {
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    id: String,
+    doc: Option<Box<RawValue>>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) const fn of(caller: &'a Caller, database: &'a Database) -> Self {
+        Self { caller, database, from: Some(String::new()), size: PAGE }
+    }
+
+    /// How many documents there are.
+    pub(super) async fn count(&self) -> Result<u64, Error> {
+        #[derive(Deserialize)]
+        struct About {
+            doc_count: u64,
+        }
+        let answer = self.caller.send(Method::GET, &self.database.path, Bytes::new()).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(serde_json::from_slice::<About>(answer.body()).map_or(0, |about| about.doc_count)),
+            StatusCode::NOT_FOUND => Ok(0),
+            status => Err(refused(status, "the database")),
+        }
+    }
+
+    /// The next page, without design documents; `None` at the end, also where the database is gone.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Read>>, Error> {
+        let Some(from) = self.from.clone() else { return Ok(None) };
+        let rows = loop {
+            match self.rows(&from, self.size, true).await {
+                Ok(rows) => break rows,
+                // Large documents come one by one, and the largest not at all.
+                Err(couch::Error::Body(error)) if cause::<TooLarge>(&*error).is_some() && self.size > 1 => {
+                    self.size /= 4
+                }
+                Err(couch::Error::Body(error)) if cause::<TooLarge>(&*error).is_some() => {
+                    return self.too_large(&from, error).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let Some(rows) = rows? else { return Ok(None) };
+        self.size = (self.size * 2).clamp(1, PAGE);
+        let documents = rows.into_iter().filter(|row| !row.id.starts_with("_design/")).filter_map(|row| {
+            let parsed = Document::parse(row.doc?.get().as_bytes());
+            Some((row.id, parsed.map_err(|error| couch::Error::Nonsense(error).into())))
+        });
+        Ok(Some(documents.collect()))
+    }
+
+    /// Passes over a document that is larger than what is read of one.
+    async fn too_large(&mut self, from: &str, error: BoxError) -> Result<Option<Vec<Read>>, Error> {
+        let Some(rows) = self.rows(from, 1, false).await?? else { return Ok(None) };
+        let id = rows.into_iter().next().map(|row| row.id).unwrap_or_default();
+        Ok(Some(vec![(id, Err(couch::Error::Body(error).into()))]))
+    }
+
+    /// Asks for one row more than wanted: with it the next page begins.
+    async fn rows(
+        &mut self,
+        from: &str,
+        size: usize,
+        with_documents: bool,
+    ) -> Result<Result<Option<Vec<Row>>, Error>, couch::Error> {
+        let (path, start) = (&self.database.path, encode(&json!(from).to_string()));
+        let documents = if with_documents { "&include_docs=true&att_encoding_info=true" } else { "" };
+        let target = format!("{path}/_all_docs?limit={}&startkey={start}{documents}", size + 1);
+        let answer = self.caller.send(Method::GET, &target, Bytes::new()).await?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(Ok(None)),
+            status => return Ok(Err(refused(status, "the list of documents"))),
+        }
+        let nonsense = |error: serde_json::Error| couch::Error::Body(error.into());
+        let Rows { mut rows } = serde_json::from_slice(answer.body()).map_err(nonsense)?;
+        self.from = if rows.len() > size { rows.pop().map(|row| row.id) } else { None };
+        Ok(Ok(Some(rows)))
+    }
+}
+
+/// Documents that are read at once.
+const PAGE: usize = 128;

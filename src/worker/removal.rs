@@ -1,0 +1,79 @@
+//! Objects that nothing names any more.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use stowage_base::activity::Activity;
+use stowage_http::range::ByteRange;
+use stowage_storage::{self as storage, Backend as _, Fetch, Location};
+
+use super::step::Step;
+use crate::commit::cleanup::named_by;
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::jobs::Job;
+use crate::object::remove::try_to_remove;
+use crate::object::storages::storage_of;
+use crate::plan::plan_for;
+use crate::pointer::{Pointer, StoredObject};
+use crate::router::Target;
+
+/// Removes an object that no leaf of its document names.
+///
+/// What an upload of a dead gateway may have left goes at once: this gateway holds the job about it, and with it the name.
+/// Any other object is looked at twice, `jobs.quiet` apart. An object that is there at the first look and unnamed at both is not one that
+/// a request has stored under the same name and not saved yet: a name that is taken is not given away again, and a request
+/// has ended long before the second look.
+pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Error> {
+    let (Some(place), Some(target)) = (&job.object, Target::of(&job.database, &job.document, &job.attachment)) else {
+        return Ok(Step::Done);
+    };
+    let locations: Vec<&Location> = [&place.location].into_iter().chain(&job.spare).collect();
+    let home = gateway.homes.of(&target.database).await?;
+    let document = job.stand_in();
+    let plan = plan_for(&gateway.plans, &target.database, &document).await?;
+    let mut named = Vec::new();
+    for caller in home.own_accounts()? {
+        named.extend(named_by(&caller, &target.of_document(), &plan).await?);
+    }
+    let is_named = |location: &Location| {
+        let place = StoredObject { location: location.clone(), ..(**place).clone() };
+        named.iter().any(|pointer| pointer.stowage.is_same(&place))
+    };
+    let unnamed: Vec<&Location> = locations.iter().filter(|location| !is_named(location)).copied().collect();
+    if unnamed.is_empty() || (job.intent && named.iter().any(|pointer| is_elsewhere(pointer, job, &locations))) {
+        return Ok(Step::Done);
+    }
+    let backend = storage_of(gateway, &plan, &target.database, place)?;
+    let failed = |error| Error::Storage(place.storage.as_str().into(), error);
+    if !job.intent && job.seen.is_none() {
+        let fetch = Fetch { range: None::<ByteRange>, length: None, metadata: &document.public_fields(&job.document) };
+        return match backend.get(&place.location, fetch).await {
+            Err(error) if error.kind() == storage::Kind::Missing => Ok(Step::Done),
+            Err(error) if error.kind() == storage::Kind::Passing => Err(failed(error)),
+            Ok(_) | Err(_) => Ok(Step::Waits { pause: gateway.jobs.config().quiet, seen: Some(LOOKED.to_owned()) }),
+        };
+    }
+    let whose = (&*place.handler, &*place.storage);
+    for location in unnamed {
+        match job.intent {
+            true => backend.clear(location).await.map_err(failed)?,
+            false => try_to_remove(gateway, &backend, whose, location, &Activity::default()).await.map_err(failed)?,
+        }
+    }
+    Ok(Step::Done)
+}
+
+/// Whether an upload got another place than was noted, as a server that redirects gives it: what lies at the places that
+/// were noted may be the same object.
+fn is_elsewhere(pointer: &Pointer, job: &Job, noted: &[&Location]) -> bool {
+    let place = &pointer.stowage;
+    let stored_at = humantime::parse_rfc3339(&place.stored_at).unwrap_or(SystemTime::now());
+    place.storage == job.storage
+        && place.owner.as_ref().is_some_and(|owner| owner.attachment == job.attachment)
+        && stored_at + Duration::from_secs(1) >= job.since
+        && !noted.contains(&&place.location)
+}
+
+/// What a removal says of its first look.
+const LOOKED: &str = "looked";

@@ -1,0 +1,61 @@
+//! Nobody waits for a storage that is known to be down.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::world::{drained, is_in_couchdb, is_in_storage, with_worker, without_worker};
+use crate::faults::gate::{Act, End};
+use crate::faults::world::bytes;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_storage_is_asked_no_more_once_its_breaker_is_open() {
+    let world = without_worker().await;
+    world.bucket.rule("PUT", "", 1000, Act::CutRequest(0, End::Silence));
+    let ids: Vec<String> = (0..6).map(|index| format!("doc-{index}")).collect();
+    for id in &ids {
+        world.document(id).await;
+    }
+    let revs = join_all(ids.iter().map(|id| world.stored(id))).await;
+    let puts = ids.iter().zip(&revs).map(|(id, document)| async {
+        world.gateway.put(id, "call.mp3", document["_rev"].as_str().unwrap(), &bytes(1000, 1)).await
+    });
+    for put in join_all(puts).await {
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+    let standing = world.gateway.app.gateway.storages.standings().next().unwrap();
+    assert!(standing.down.is_some(), "{standing:?}");
+    // From now on CouchDB alone is waited for: 50 of them take less time than one silence.
+    let before = Instant::now();
+    for index in 0..50 {
+        let id = format!("later-{index}");
+        let rev = world.document(&id).await;
+        let put = world.gateway.put(&id, "call.mp3", &rev, &bytes(1000, 2)).await;
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(50 * 2), "{took:?}");
+    is_in_couchdb(&world, "later-49", "call.mp3", &bytes(1000, 2)).await;
+    let got = world.gateway.app.gateway.storages.standings().next().unwrap();
+    assert_eq!(got.in_flight, 0);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_answers_again_is_used_again() {
+    let world = with_worker().await;
+    world.bucket.shut();
+    for index in 0..5 {
+        let id = format!("doc-{index}");
+        let rev = world.document(&id).await;
+        let put = world.gateway.put(&id, "call.mp3", &rev, &bytes(1000, 1)).await;
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+    world.bucket.open();
+    drained(&world).await;
+    let rev = world.document("new").await;
+    let put = world.gateway.put("new", "call.mp3", &rev, &bytes(1000, 3)).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    is_in_storage(&world, "new", "call.mp3", &bytes(1000, 3)).await;
+    world.stop().await;
+}

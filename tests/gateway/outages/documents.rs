@@ -1,0 +1,141 @@
+//! Documents with attachments inside, batches and copies, while a storage is down.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use stowage_testing::gateway::{json, rev};
+
+use super::world::{comes_back, drained, is_in_couchdb, is_in_storage, jobs, with_worker};
+use crate::faults::gate::answer;
+use crate::faults::world::{World, bytes};
+
+fn inline(body: &[u8]) -> Value {
+    json!({ "content_type": "audio/mpeg", "data": STANDARD.encode(body) })
+}
+
+/// How a storage is found out: at the first try of this request, or before it.
+async fn break_storage(world: &World, is_known: bool) {
+    world.bucket.rule("PUT", "", 1000, answer(500, "x"));
+    if is_known {
+        for index in 0..6 {
+            let id = format!("known-{index}");
+            let rev = world.document(&id).await;
+            assert_eq!(world.gateway.put(&id, "a", &rev, b"x").await.status, 201);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_with_attachments_inside_is_one_save() {
+    for is_known in [false, true] {
+        let world = with_worker().await;
+        break_storage(&world, is_known).await;
+        let (one, two) = (bytes(3000, 1), bytes(4000, 2));
+        let document = json!({ "pvt_type": "fax", "_attachments": { "one": inline(&one), "two": inline(&two) } });
+        let first = world.gateway.document("doc", document).await;
+        assert!(first.starts_with("1-"), "{first}");
+        is_in_couchdb(&world, "doc", "one", &one).await;
+        world.bucket.relent();
+        drained(&world).await;
+        is_in_storage(&world, "doc", "one", &one).await;
+        is_in_storage(&world, "doc", "two", &two).await;
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_that_follow_a_document_are_kept_too() {
+    for is_known in [false, true] {
+        let world = with_worker().await;
+        break_storage(&world, is_known).await;
+        let body = bytes(3000, 1);
+        let head = json!({ "pvt_type": "fax", "_attachments": {
+            "part": { "content_type": "audio/mpeg", "follows": true, "length": body.len() } } });
+        let mut request = format!("--b\r\nContent-Type: application/json\r\n\r\n{head}\r\n--b\r\n\r\n").into_bytes();
+        request.extend_from_slice(&body);
+        request.extend_from_slice(b"\r\n--b--");
+        let target = format!("/{}/doc", world.gateway.path());
+        let headers = [("Content-Type", "multipart/related; boundary=b")];
+        let saved = world.gateway.request("PUT", &target, &headers, &request).await;
+        assert_eq!(saved.status, 201, "{saved:?}");
+        is_in_couchdb(&world, "doc", "part", &body).await;
+        world.bucket.relent();
+        drained(&world).await;
+        is_in_storage(&world, "doc", "part", &body).await;
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_attachment_that_a_storage_takes_and_one_that_it_does_not_are_saved_together() {
+    let world = with_worker().await;
+    world.bucket.rule("PUT", "doc_two", 1000, answer(500, "x"));
+    let (one, two) = (bytes(3000, 1), bytes(4000, 2));
+    let document = json!({ "pvt_type": "fax", "_attachments": { "one": inline(&one), "two": inline(&two) } });
+    world.gateway.document("doc", document).await;
+    is_in_storage(&world, "doc", "one", &one).await;
+    is_in_couchdb(&world, "doc", "two", &two).await;
+    world.bucket.relent();
+    drained(&world).await;
+    is_in_storage(&world, "doc", "one", &one).await;
+    is_in_storage(&world, "doc", "two", &two).await;
+    world.audit(&["doc".to_owned()]).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_saved_whole() {
+    for is_known in [false, true] {
+        let world = with_worker().await;
+        break_storage(&world, is_known).await;
+        let documents: Vec<Value> = (0..3)
+            .map(|index| json!({ "_id": format!("doc-{index}"), "_attachments": { "a": inline(&bytes(2000, index)) } }))
+            .collect();
+        let target = format!("/{}/_bulk_docs", world.gateway.path());
+        let text = json!({ "docs": documents }).to_string();
+        let saved =
+            world.gateway.request("POST", &target, &[("Content-Type", "application/json")], text.as_bytes()).await;
+        assert_eq!(saved.status, 201, "{saved:?}");
+        assert!(json(&saved).as_array().unwrap().iter().all(|row| row["ok"] == true), "{saved:?}");
+        world.bucket.relent();
+        drained(&world).await;
+        for index in 0..3 {
+            is_in_storage(&world, &format!("doc-{index}"), "a", &bytes(2000, index)).await;
+        }
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_kept_where_the_original_can_be_read() {
+    let world = with_worker().await;
+    world.with_attachment("doc", &bytes(3000, 1)).await;
+    world.bucket.rule("PUT", "", 1000, answer(500, "x"));
+    let target = format!("/{}/doc", world.gateway.path());
+    let copied = world.gateway.request("COPY", &target, &[("Destination", "other")], b"").await;
+    assert_eq!(copied.status, 201, "{copied:?}");
+    is_in_couchdb(&world, "other", "call.mp3", &bytes(3000, 1)).await;
+    world.bucket.relent();
+    drained(&world).await;
+    is_in_storage(&world, "other", "call.mp3", &bytes(3000, 1)).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_beside_couchdb_that_failed_is_made_again() {
+    let world = with_worker().await;
+    super::world::plan(&world, json!({ "stub": true })).await;
+    world.bucket.rule("PUT", "", 1, answer(403, "x"));
+    let before = world.document("doc").await;
+    let body = bytes(2500, 4);
+    let put = world.gateway.put("doc", "call.mp3", &before, &body).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    world.gateway.settled().await;
+    drained(&world).await;
+    let objects: Vec<u64> = world.s3.objects(crate::faults::world::BUCKET).into_values().collect();
+    assert_eq!(objects, [2500]);
+    comes_back(&world, "doc", "call.mp3", &body).await;
+    assert_eq!(world.stored("doc").await["_rev"], rev(&put).as_str());
+    assert!(jobs(&world).await.is_empty());
+    world.stop().await;
+}

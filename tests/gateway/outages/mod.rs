@@ -1,0 +1,10 @@
+//! A storage that is down costs nobody an attachment: CouchDB keeps it meanwhile, and a job moves it out; what could not be
+//! removed goes later. Each promise is held by a gateway in front of the embedded store (or `COUCHDB_URL`) and a real S3
+//! server that can be shut off.
+
+mod breaker;
+mod documents;
+mod moves;
+mod removals;
+mod saves;
+pub mod world;

@@ -1,0 +1,126 @@
+//! Moving out of CouchDB what it kept meanwhile.
+
+use futures_util::future::join_all;
+use serde_json::json;
+use stowage_testing::gateway::{json, rev};
+
+use super::world::{beside, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker};
+use crate::faults::gate::answer;
+use crate::faults::world::{BUCKET, bytes};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_share_the_work_and_do_nothing_twice() {
+    let world = without_worker().await;
+    world.bucket.shut();
+    let ids: Vec<String> = (0..60).map(|index| format!("doc-{index}")).collect();
+    for (index, id) in ids.iter().enumerate() {
+        let rev = world.document(id).await;
+        let put = world.gateway.put(id, "call.mp3", &rev, &bytes(1000 + index, 1)).await;
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+    assert_eq!(jobs(&world).await.len(), ids.len());
+    world.bucket.open();
+    let others = join_all([beside(&world), beside(&world)]).await;
+    drained(&world).await;
+    for (index, id) in ids.iter().enumerate() {
+        is_in_storage(&world, id, "call.mp3", &bytes(1000 + index, 1)).await;
+        // Made, put into CouchDB, moved out.
+        assert!(world.stored(id).await["_rev"].as_str().unwrap().starts_with("3-"), "{id}");
+    }
+    world.audit(&ids).await;
+    for other in others {
+        other.stop().await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_does_meanwhile_stays_done() {
+    let world = with_worker().await;
+    world.bucket.shut();
+    let before = world.document("doc").await;
+    let put = world.gateway.put("doc", "call.mp3", &before, &bytes(1000, 1)).await;
+    world.bucket.open();
+    let mut document = json(&world.gateway.get("doc").await);
+    document["heard"] = json!(true);
+    // The move may have been faster: then it is as with any other writer.
+    let target = format!("/{}/doc", world.gateway.path());
+    let headers = [("Content-Type", "application/json")];
+    let saved = world.gateway.request("PUT", &target, &headers, document.to_string().as_bytes()).await;
+    assert!(matches!(saved.status, 201 | 409), "{saved:?} after {put:?}");
+    drained(&world).await;
+    is_in_storage(&world, "doc", "call.mp3", &bytes(1000, 1)).await;
+    assert_eq!(world.stored("doc").await["heard"] == json!(true), saved.status == 201);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_about_what_is_gone_is_done() {
+    let world = without_worker().await;
+    world.bucket.shut();
+    let mut revs = Vec::new();
+    for id in ["deleted", "removed", "unplanned"] {
+        let before = world.document(id).await;
+        revs.push(rev(&world.gateway.put(id, "call.mp3", &before, b"bytes").await));
+    }
+    let path = world.gateway.path();
+    for target in [format!("/{path}/deleted?rev={}", revs[0]), format!("/{path}/removed/call.mp3?rev={}", revs[1])] {
+        let gone = world.gateway.request("DELETE", &target, &[], b"").await;
+        assert_eq!(gone.status, 200, "{gone:?}");
+    }
+    world.bucket.open();
+    plan(&world, json!({ "handler": null })).await;
+    let other = beside(&world).await;
+    drained(&world).await;
+    assert!(world.s3.objects(BUCKET).is_empty());
+    is_in_couchdb(&world, "unplanned", "call.mp3", b"bytes").await;
+    other.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_refuses_keeps_its_jobs_waiting_until_the_plan_is_another() {
+    let world = with_worker().await;
+    world.bucket.rule("PUT", "", 1000, answer(403, "x"));
+    let before = world.document("doc").await;
+    let put = world.gateway.put("doc", "call.mp3", &before, &bytes(500, 1)).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let tried = async {
+        while jobs(&world).await.iter().all(|job| job["tries"] == 0) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), tried).await.expect("the job is tried");
+    world.bucket.relent();
+    let waiting = jobs(&world).await;
+    assert!(waiting[0]["error"].as_str().unwrap().contains("403"), "{waiting:?}");
+    plan(&world, json!({ "params": { "folder_base_path": "mended" } })).await;
+    drained(&world).await;
+    is_in_storage(&world, "doc", "call.mp3", &bytes(500, 1)).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
+    let world = without_worker().await;
+    world.bucket.shut();
+    let before = world.document("doc").await;
+    let target = format!("/{}/doc/note.txt?rev={before}", world.gateway.path());
+    let text = "the same line again and again\n".repeat(200).into_bytes();
+    let packed = stowage_testing::gzip(&text);
+    let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
+    let put = world.gateway.request("PUT", &target, &headers, &packed).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let shown = json(&world.gateway.get("doc").await)["_attachments"]["note.txt"].clone();
+    world.bucket.open();
+    let other = beside(&world).await;
+    drained(&world).await;
+    super::world::comes_back(&world, "doc", "note.txt", &text).await;
+    let now = json(&world.gateway.get("doc").await)["_attachments"]["note.txt"].clone();
+    for member in ["content_type", "digest", "length", "revpos", "stub"] {
+        assert_eq!(now[member], shown[member], "{member}: {now} was {shown}");
+    }
+    assert!(world.stored("doc").await["_attachments"].is_null());
+    other.stop().await;
+    world.stop().await;
+}

@@ -1,0 +1,49 @@
+//! Objects that could not be removed when their document let go of them.
+
+use serde_json::json;
+use stowage_testing::gateway::rev;
+
+use super::world::{beside, drained, is_in_storage, jobs, with_worker, without_worker};
+use crate::faults::gate::answer;
+use crate::faults::world::{BUCKET, bytes};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_go_when_their_storage_is_back() {
+    let world = with_worker().await;
+    let before = world.with_attachment("doc", &bytes(100, 1)).await;
+    world.bucket.rule("DELETE", "", 1000, answer(503, "x"));
+    let target = format!("/{}/doc/call.mp3?rev={before}", world.gateway.path());
+    let gone = world.gateway.request("DELETE", &target, &[], b"").await;
+    assert_eq!(gone.status, 200, "{gone:?}");
+    world.gateway.settled().await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 1);
+    assert_eq!(jobs(&world).await[0]["kind"], "remove");
+    world.bucket.relent();
+    drained(&world).await;
+    assert!(world.s3.objects(BUCKET).is_empty());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_a_document_names_stays_whatever_a_job_says() {
+    let world = without_worker().await;
+    let before = world.with_attachment("doc", &bytes(100, 1)).await;
+    world.bucket.rule("DELETE", "", 1000, answer(503, "x"));
+    let target = format!("/{}/doc/call.mp3?rev={before}", world.gateway.path());
+    let pointer = world.gateway.pointer("doc", "call.mp3").await;
+    let gone = world.gateway.request("DELETE", &target, &[], b"").await;
+    world.gateway.settled().await;
+    // The document names it again, past the gateway, as a restored backup does.
+    let mut document = world.stored("doc").await;
+    document["pvt_attachments"] = json!({ "call.mp3": pointer });
+    let path = format!("/{}/doc", world.gateway.path());
+    let text = document.to_string();
+    let saved = world.gateway.couch.request("PUT", &path, "application/json", text.as_bytes()).await;
+    assert_eq!(saved.status, 201, "{saved:?} after {}", rev(&gone));
+    world.bucket.relent();
+    let other = beside(&world).await;
+    drained(&world).await;
+    is_in_storage(&world, "doc", "call.mp3", &bytes(100, 1)).await;
+    other.stop().await;
+    world.stop().await;
+}

@@ -1,0 +1,144 @@
+//! PUT of an attachment whose storage is down.
+
+use serde_json::json;
+use stowage_testing::gateway::rev;
+
+use super::world::{comes_back, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker};
+use crate::faults::gate::{Act, End, answer};
+use crate::faults::world::{BUCKET, bytes};
+
+/// Whatever a storage does, short of wrong settings.
+fn outages() -> Vec<(&'static str, Act)> {
+    vec![
+        ("it refuses connections", Act::Shut),
+        ("it resets", Act::CutRequest(0, End::Reset)),
+        ("it ends half way", Act::CutRequest(9_000, End::Fin)),
+        ("it is silent", Act::CutRequest(0, End::Silence)),
+        ("it fails", answer(500, "canary")),
+        ("it is busy", answer(503, "canary")),
+        ("it refuses", answer(403, "canary")),
+        ("its bucket is gone", answer(404, "<Error><Code>NoSuchBucket</Code></Error>")),
+        ("it is full", answer(507, "canary")),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn couchdb_keeps_it_in_the_same_request_and_a_job_moves_it_when_the_storage_is_back() {
+    for (what, act) in outages() {
+        let world = without_worker().await;
+        world.bucket.rule("PUT", "", 1000, act);
+        let body = bytes(20_000, 1);
+        let before = world.document("doc").await;
+        let put = world.gateway.put("doc", "call.mp3", &before, &body).await;
+        assert_eq!(put.status, 201, "{what}: {put:?}");
+        assert!(world.stored("doc").await["_attachments"]["call.mp3"].is_object(), "{what}");
+        is_in_couchdb(&world, "doc", "call.mp3", &body).await;
+        let waiting = jobs(&world).await;
+        assert_eq!(waiting.len(), 1, "{what}: {waiting:?}");
+        assert_eq!(waiting[0]["kind"], "move");
+        assert!(!waiting[0].to_string().contains("canary"), "{what}");
+        world.bucket.relent();
+        world.bucket.open();
+        let other = super::world::beside(&world).await;
+        drained(&world).await;
+        is_in_storage(&world, "doc", "call.mp3", &body).await;
+        world.audit(&["doc".to_owned()]).await;
+        let document = world.stored("doc").await;
+        assert_eq!(document["pvt_type"], "call_recording", "{what}: the rest stays: {document}");
+        other.stop().await;
+        world.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_says_refuse_keeps_every_byte_out_of_couchdb() {
+    let world = with_worker().await;
+    plan(&world, json!({ "on_unavailable": "refuse" })).await;
+    world.bucket.shut();
+    let before = world.document("doc").await;
+    for _ in 0..8 {
+        let put = world.gateway.put("doc", "call.mp3", &before, &bytes(20_000, 1)).await;
+        assert_eq!(put.status, 504, "{put:?}");
+    }
+    let inline = json!({ "pvt_type": "fax", "_attachments": { "a": { "data": "AAAA" } } }).to_string();
+    let target = format!("/{}/other", world.gateway.path());
+    let saved = world.gateway.request("PUT", &target, &[("Content-Type", "application/json")], inline.as_bytes()).await;
+    assert_eq!(saved.status, 504, "{saved:?}");
+    assert_eq!(world.stored("doc").await["_rev"], before.as_str());
+    assert!(world.stored("other").await.is_null());
+    assert!(jobs(&world).await.is_empty());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_replaces_an_attachment_outside_hides_it_and_the_old_object_goes_with_the_move() {
+    let world = with_worker().await;
+    let old = world.with_attachment("doc", &bytes(3000, 1)).await;
+    world.bucket.shut();
+    let new = bytes(5000, 2);
+    let put = world.gateway.put("doc", "call.mp3", &old, &new).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    comes_back(&world, "doc", "call.mp3", &new).await;
+    let shown = stowage_testing::gateway::json(&world.gateway.get("doc").await);
+    assert_eq!(shown["_attachments"]["call.mp3"]["length"], 5000, "{shown}");
+    world.bucket.open();
+    drained(&world).await;
+    is_in_storage(&world, "doc", "call.mp3", &new).await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 1, "the old object is gone");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_recording_that_was_read_too_far_is_refused_and_its_repeat_is_kept() {
+    let world = without_worker().await;
+    let body = bytes((6 << 20) + 7, 3);
+    let before = world.document("doc").await;
+    world.bucket.rule("PUT", "partNumber=2", 1000, answer(500, "x"));
+    let mut statuses = Vec::new();
+    let mut last = None;
+    for _ in 0..8 {
+        let put = world.gateway.put("doc", "call.mp3", &before, &body).await;
+        statuses.push(put.status);
+        if put.status == 201 {
+            last = Some(put);
+            break;
+        }
+        assert_eq!(put.status, 504, "{put:?}");
+    }
+    assert!(statuses.len() > 1 && last.is_some(), "{statuses:?}");
+    is_in_couchdb(&world, "doc", "call.mp3", &body).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_place_for_jobs_the_attachment_is_kept_all_the_same() {
+    let world = without_worker().await;
+    let database = world.gateway.app.gateway.jobs.config().database.clone();
+    world.store.rule("PUT", &database, 1000, answer(403, r#"{"error":"forbidden","reason":"x"}"#));
+    world.bucket.shut();
+    let before = world.document("doc").await;
+    let put = world.gateway.put("doc", "call.mp3", &before, &bytes(100, 1)).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    assert!(jobs(&world).await.is_empty());
+    is_in_couchdb(&world, "doc", "call.mp3", &bytes(100, 1)).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_couchdb_refuses_is_refused_as_couchdb_does() {
+    let world = with_worker().await;
+    world.bucket.shut();
+    let first = world.document("doc").await;
+    let put = world.gateway.put("doc", "call.mp3", &first, b"one").await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let stale = world.gateway.put("doc", "call.mp3", &first, b"two").await;
+    assert_eq!(stale.status, 409, "{stale:?}");
+    let again = world.gateway.put("doc", "call.mp3", &rev(&put), b"two").await;
+    assert_eq!(again.status, 201, "{again:?}");
+    comes_back(&world, "doc", "call.mp3", b"two").await;
+    world.bucket.open();
+    drained(&world).await;
+    is_in_storage(&world, "doc", "call.mp3", b"two").await;
+    assert_eq!(world.s3.objects(BUCKET).len(), 1);
+    world.stop().await;
+}

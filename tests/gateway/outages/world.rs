@@ -1,0 +1,111 @@
+//! A gateway whose S3 server can be shut off, with a queue of jobs that runs at once.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use stowage_testing::gateway::{Running, STORAGE, Setup, json};
+
+use crate::faults::world::{World, settings};
+
+/// A gateway that lets CouchDB keep what S3 cannot take, and does no jobs.
+pub async fn without_worker() -> World {
+    World::with(falling_back(Setup::default())).await
+}
+
+/// The same, which does its jobs at once.
+pub async fn with_worker() -> World {
+    World::with(working(Setup::default())).await
+}
+
+/// Deadlines that a test can wait for.
+pub fn falling_back(setup: Setup) -> Setup {
+    setup
+        .set("fallback.on_unavailable", "couchdb")
+        .set("fallback.failures", "5")
+        .set("timeouts.response_head", "2s")
+        .set("timeouts.answer", "4s")
+        .set("jobs.poll", "20ms")
+        .set("jobs.quiet", "50ms")
+        .set("jobs.lease", "1s")
+}
+
+pub fn working(setup: Setup) -> Setup {
+    falling_back(setup).set("jobs.concurrency", "4")
+}
+
+/// A second gateway in front of the same CouchDB and the same S3, with the same queue, which does jobs.
+pub async fn beside(world: &World) -> Running {
+    let database = world.gateway.app.gateway.jobs.config().database.clone();
+    let setup = working(Setup::default()).set("jobs.database", &database);
+    let mut other = setup.start_over(world.gateway.couch.beside()).await;
+    other.account.clone_from(&world.gateway.account);
+    other
+}
+
+/// A plan with more in its `attachments`.
+pub async fn plan(world: &World, more: Value) {
+    let mut attachments = json!({ "handler": STORAGE });
+    for (key, value) in more.as_object().expect("members") {
+        attachments[key] = value.clone();
+    }
+    let plan = json!({
+        "pvt_type": "storage",
+        "attachments": { STORAGE: { "handler": "s3", "settings": settings(world.bucket.port()) } },
+        "plan": { "modb": { "attachments": attachments } },
+    });
+    let account = world.gateway.account.clone();
+    world.gateway.save_plan(&account, plan).await;
+}
+
+/// The jobs that wait.
+pub async fn jobs(world: &World) -> Vec<Value> {
+    let database = &world.gateway.app.gateway.jobs.config().database;
+    let target = format!("/{database}/_all_docs?include_docs=true");
+    let answer = world.gateway.couch.request("GET", &target, "", b"").await;
+    if answer.status == 404 {
+        return Vec::new();
+    }
+    let rows = json(&answer)["rows"].as_array().expect("rows").clone();
+    rows.into_iter().map(|row| row["doc"].clone()).collect()
+}
+
+/// Waits until no job waits and nothing runs.
+pub async fn drained(world: &World) {
+    let empty = async {
+        while !jobs(world).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let drained = tokio::time::timeout(Duration::from_secs(60), empty).await;
+    assert!(drained.is_ok(), "jobs wait: {:#?}", jobs(world).await);
+    world.gateway.settled().await;
+}
+
+/// The attachment is CouchDB's, and comes back whole.
+pub async fn is_in_couchdb(world: &World, id: &str, name: &str, body: &[u8]) {
+    let there = world.stored(id).await;
+    assert!(there["_attachments"][name].is_object(), "{there}");
+    comes_back(world, id, name, body).await;
+}
+
+/// The attachment is in S3 and nowhere else, and comes back whole.
+pub async fn is_in_storage(world: &World, id: &str, name: &str, body: &[u8]) {
+    let there = world.stored(id).await;
+    assert!(there["_attachments"][name].is_null(), "{there}");
+    let key =
+        there["pvt_attachments"][name]["stowage"]["location"]["key"].as_str().unwrap_or_else(|| panic!("{there}"));
+    assert_eq!(world.s3.object(crate::faults::world::BUCKET, key).as_deref(), Some(body), "{id}/{name}");
+    comes_back(world, id, name, body).await;
+}
+
+pub async fn comes_back(world: &World, id: &str, name: &str, body: &[u8]) {
+    let mut got = world.gateway.get(&format!("{id}/{name}")).await;
+    // This gateway may not know yet that the storage is back.
+    let until = Instant::now() + Duration::from_secs(20);
+    while got.status == 504 && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        got = world.gateway.get(&format!("{id}/{name}")).await;
+    }
+    assert_eq!(got.status, 200, "{id}/{name}: {got:?}");
+    assert!(got.body == body, "{id}/{name}: {} bytes of {}", got.body.len(), body.len());
+}

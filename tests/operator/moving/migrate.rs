@@ -1,0 +1,140 @@
+//! Moving out of CouchDB, back into it, and to another storage.
+
+use serde_json::json;
+use stowage_testing::gateway::STORAGE;
+use stowage_testing::recorder::Recorder;
+
+use super::world::{OTHER, come_back, fill, lines, plan, run, seen, start};
+
+const RECORDING: &[u8] = b"a recording of KAZOO's";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_couchdb_has_is_moved_out_and_comes_back() {
+    let gateway = start().await;
+    let ids = fill(&gateway, 30).await;
+    plan(&gateway, Some(STORAGE)).await;
+    let before = seen(&gateway, &ids).await;
+    let database = gateway.database();
+    let scope = ["migrate", "--db", &database, "--format", "json"];
+
+    let (code, said) = run(&gateway, &[&scope[..], &["--dry-run"]].concat()).await;
+    assert_eq!(code, 0, "{said}");
+    let estimate = lines(&said, "total").next().unwrap();
+    assert_eq!((&estimate["attachments"], &estimate["documents"]), (&60.into(), &31.into()), "{said}");
+    assert!(gateway.stored().is_empty(), "{:?}", gateway.stored());
+
+    let (code, said) = run(&gateway, &scope).await;
+    assert_eq!(code, 0, "{said}");
+    let total = lines(&said, "total").next().unwrap();
+    assert_eq!((&total["attachments"], &total["bytes"]), (&estimate["attachments"], &estimate["bytes"]), "{said}");
+    assert_eq!(gateway.stored().len(), 60);
+    assert_eq!(seen(&gateway, &ids).await, before);
+    for id in &ids {
+        let inside = gateway.inside(id).await;
+        assert!(inside["_attachments"].is_null(), "{inside}");
+        assert!(inside["_rev"].as_str().unwrap().starts_with("2-"), "one revision for both: {inside}");
+    }
+    come_back(&gateway, &ids).await;
+
+    let (code, said) = run(&gateway, &scope).await;
+    assert_eq!((code, &lines(&said, "total").next().unwrap()["attachments"]), (0, &0.into()), "{said}");
+
+    let (code, said) = run(&gateway, &[&scope[..], &["--to", "couchdb"]].concat()).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(gateway.stored().is_empty(), "{:?}", gateway.stored());
+    assert_eq!(seen(&gateway, &ids).await, before);
+    for id in &ids {
+        assert!(gateway.inside(id).await["pvt_attachments"].is_null());
+    }
+    come_back(&gateway, &ids).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_names_another_storage_takes_what_is_there_along() {
+    let gateway = start().await;
+    plan(&gateway, Some(STORAGE)).await;
+    let ids = fill(&gateway, 5).await;
+    let account = gateway.account.clone();
+    let (code, said) = run(&gateway, &["migrate", "--account", &account]).await;
+    assert_eq!(code, 0, "{said}");
+    plan(&gateway, Some(OTHER)).await;
+    let (code, said) = run(&gateway, &["migrate", "--account", &account, "--rehome"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("10 attachments moved"), "{said}");
+    let stored = gateway.stored();
+    assert!(stored.len() == 10 && stored.iter().all(|path| path.starts_with("two/")), "{stored:?}");
+    come_back(&gateway, &ids).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kazoo_stored_gets_a_pointer_of_the_gateways_form_and_stays_where_it_is() {
+    let gateway = start().await;
+    let server = Recorder::start().await;
+    server.store("/calls/doc.mp3", RECORDING);
+    gateway.plan("http", json!({ "url": server.url("/calls/") })).await;
+    let entry =
+        json!({ "handler": { "kz_att_http": { "url": server.url("/calls/doc.mp3") } }, "content_type": "audio/mpeg" });
+    let document = json!({ "pvt_type": "fax", "pvt_attachments": { "call.mp3": entry } });
+    let target = format!("/{}/doc", gateway.path());
+    let saved = gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+    let database = gateway.database();
+    for adopted in ["1 attachments moved", "0 attachments moved"] {
+        let (code, said) = run(&gateway, &["migrate", "--db", &database, "--from", "kazoo"]).await;
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains(adopted), "{said}");
+    }
+    let pointer = gateway.pointer("doc", "call.mp3").await;
+    assert_eq!((&pointer["length"], &pointer["stowage"]["v"]), (&RECORDING.len().into(), &1.into()), "{pointer}");
+    assert_eq!(pointer["stowage"]["storage"], STORAGE, "{pointer}");
+    assert!(pointer["digest"].as_str().unwrap().starts_with("md5-") && pointer["handler"].is_null(), "{pointer}");
+    let got = gateway.get("doc/call.mp3").await;
+    assert_eq!((got.status, &*got.body), (200, RECORDING));
+    let (code, said) = run(&gateway, &["verify", "--db", &database, "--read"]).await;
+    assert_eq!(code, 0, "{said}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn types_and_times_choose_documents() {
+    let gateway = start().await;
+    fill(&gateway, 10).await;
+    plan(&gateway, Some(STORAGE)).await;
+    let database = gateway.database();
+    for (more, expected) in [
+        (&["--type", "fax"][..], 10),
+        (&["--type", "fax", "--type", "call_recording"], 20),
+        (&["--type", "nothing"], 0),
+        // 63,900,000,000 is 2024-11-28 08:00 UTC.
+        (&["--since", "2024-11-28T08:00:05Z"], 10),
+        (&["--until", "2024-11-28T08:00:05Z"], 10),
+        (&["--since", "2024-11-28T08:00:02Z", "--until", "2024-11-28T08:00:03Z"], 2),
+        (&["--since", "2030-01-01"], 0),
+    ] {
+        let scope = ["migrate", "--db", &database, "--format", "json", "--dry-run"];
+        let (code, said) = run(&gateway, &[&scope[..], more].concat()).await;
+        let total = lines(&said, "total").next().unwrap_or_else(|| panic!("{said}"));
+        assert_eq!((code, &total["attachments"]), (0, &expected.into()), "{more:?}: {said}");
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_done_is_said() {
+    let gateway = start().await;
+    fill(&gateway, 2).await;
+    let (code, said) = run(&gateway, &["migrate", "--db", "nothing*"]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("no database fits nothing*: CouchDB has "), "{said}");
+    let (code, said) = run(&gateway, &["migrate"]).await;
+    assert_eq!(code, 64, "{said}");
+    // A plan that names a storage that it does not define.
+    plan(&gateway, Some("00000000000000000000000000000000")).await;
+    let database = gateway.database();
+    let (code, said) = run(&gateway, &["migrate", "--db", &database]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("doc-000") && said.contains("00000000000000000000000000000000"), "{said}");
+    gateway.stop().await;
+}

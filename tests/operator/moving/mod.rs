@@ -1,0 +1,6 @@
+//! `stowage migrate`, `stowage verify` and `stowage jobs` beside a running gateway.
+
+mod jobs;
+mod migrate;
+mod verify;
+mod world;

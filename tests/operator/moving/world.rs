@@ -1,0 +1,115 @@
+//! A gateway with `file` storages, a CouchDB that holds attachments already, and the commands beside it.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+use stowage_testing::gateway::{Running, STORAGE, Setup, json};
+
+use crate::commands::program::{command, text};
+
+/// The id of the other storage that plans name.
+pub const OTHER: &str = "fedcba9876543210fedcba9876543210";
+
+/// A gateway whose plan stores nothing yet.
+pub async fn start() -> Running {
+    let gateway = Setup::default().start().await;
+    gateway.make_database().await;
+    gateway
+}
+
+/// Sends the month database's attachments to this storage from now on.
+pub async fn plan(gateway: &Running, handler: Option<&str>) {
+    let storage = |folder: &str| json!({ "handler": "file", "settings": { "directory": folder } });
+    let plan = json!({
+        "pvt_type": "storage",
+        "attachments": { STORAGE: storage("one"), OTHER: storage("two") },
+        "plan": { "modb": { "attachments": { "handler": handler, "on_delete": "delete" } } },
+    });
+    gateway.save_plan(&gateway.account, plan).await;
+}
+
+/// The bytes of an attachment of a document that [`fill`] makes.
+pub fn recording(index: usize, name: &str) -> Vec<u8> {
+    format!("recording {index} {name} ").repeat(50 + index).into_bytes()
+}
+
+/// Documents with two attachments each, which CouchDB keeps, and one without any.
+pub async fn fill(gateway: &Running, count: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    for index in 0..count {
+        use base64::Engine;
+        let data = |name| base64::engine::general_purpose::STANDARD.encode(recording(index, name));
+        let id = format!("doc-{index:03}");
+        let kind = if index % 2 == 0 { "fax" } else { "call_recording" };
+        let document = json!({
+            "pvt_type": kind, "pvt_created": 63_900_000_000_u64 + index as u64, "number": index,
+            "_attachments": {
+                "a.mp3": { "content_type": "audio/mpeg", "data": data("a") },
+                "b.txt": { "content_type": "text/plain", "data": data("b") },
+            },
+        });
+        let target = format!("/{}/{id}", gateway.path());
+        let saved = gateway.couch.request("PUT", &target, "application/json", document.to_string().as_bytes()).await;
+        assert_eq!(saved.status, 201, "{saved:?}");
+        ids.push(id);
+    }
+    gateway.document("none", json!({ "pvt_type": "fax" })).await;
+    ids
+}
+
+/// The documents as clients see them, without their revisions.
+pub async fn seen(gateway: &Running, ids: &[String]) -> Vec<Value> {
+    let mut all = Vec::new();
+    for id in ids {
+        let mut document = json(&gateway.get(id).await);
+        document.as_object_mut().unwrap().remove("_rev");
+        for stub in document["_attachments"].as_object_mut().into_iter().flat_map(|stubs| stubs.values_mut()) {
+            // CouchDB counts what it takes back as new.
+            stub.as_object_mut().unwrap().remove("revpos");
+        }
+        all.push(document);
+    }
+    all
+}
+
+/// Every attachment comes back through the gateway.
+pub async fn come_back(gateway: &Running, ids: &[String]) {
+    for (index, id) in ids.iter().enumerate() {
+        for (file, name) in [("a.mp3", "a"), ("b.txt", "b")] {
+            let got = gateway.get(&format!("{id}/{file}")).await;
+            assert_eq!(got.status, 200, "{id}/{file}: {got:?}");
+            assert!(got.body == recording(index, name), "{id}/{file}");
+        }
+    }
+}
+
+/// Runs a command of the program against the gateway's CouchDB.
+pub async fn run(gateway: &Running, arguments: &[&str]) -> (i32, String) {
+    let couch = &gateway.couch;
+    let jobs = gateway.app.gateway.jobs.config().database.clone();
+    let environment = [
+        ("COUCHDB__URL", couch.url.clone()),
+        ("COUCHDB__USERNAME", couch.admin.0.clone()),
+        ("COUCHDB__PASSWORD", couch.admin.1.clone()),
+        ("PLANS__DATABASE", couch.plans.clone()),
+        ("PLANS__AUTH_DATABASE", couch.auth.clone()),
+        ("STORAGE__FILE_ROOT", gateway.files().display().to_string()),
+        ("JOBS__DATABASE", jobs),
+        ("EGRESS__ALLOW", "127.0.0.0/8".to_owned()),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = command(folder.path(), arguments);
+    for (key, value) in environment {
+        command.env(format!("STOWAGE__{key}"), value);
+    }
+    let output: Output = tokio::task::spawn_blocking(move || command.output().expect("it runs")).await.expect("a task");
+    drop(folder);
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    (output.status.code().unwrap_or(-1), said)
+}
+
+/// The lines of a command that speaks JSON, by their one member.
+pub fn lines<'a>(said: &'a str, member: &'a str) -> impl Iterator<Item = Value> + 'a {
+    let parsed = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    parsed.filter_map(move |line| line.get(member).cloned())
+}
