@@ -100,6 +100,14 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+impl Object {
+    /// The names that it may get, the spare one last.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let composed = (!self.taken).then_some(&*self.name);
+        composed.into_iter().chain([&*self.spare])
+    }
+}
+
 /// What is to be stored.
 #[derive(Debug, Clone)]
 pub struct Object {

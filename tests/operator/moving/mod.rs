@@ -1,6 +1,7 @@
 //! `stowage migrate`, `stowage verify` and `stowage jobs` beside a running gateway.
 
 mod jobs;
+mod killed;
 mod migrate;
 mod verify;
 mod world;

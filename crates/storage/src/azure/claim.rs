@@ -10,7 +10,7 @@ use super::account::{Account, is_gone, is_no_blob};
 use crate::engine::api::Reply;
 use crate::engine::claim::{self, Found, Target, is_free};
 use crate::engine::location::location;
-use crate::{Result, Stored};
+use crate::{Location, Result, Stored};
 
 /// The metadata header that tells our blob from another put's: unique for each put. Metadata's names are identifiers.
 pub(super) const OWNER: &str = "x-ms-meta-stowageid";
@@ -57,9 +57,16 @@ impl Target for Made {
     }
 
     fn stored(&self, tag: &Option<String>) -> Result<Stored> {
-        let location = location([("container", &self.account.address.container), ("blob", &self.blob)]);
+        let location = self.account.location(&self.blob);
         let etag = tag.as_ref().map(|tag| tag.trim_matches('"').to_owned());
         Ok(Stored { location, etag, ..Stored::default() })
+    }
+}
+
+impl Account {
+    /// The location of a blob.
+    pub(super) fn location(&self, blob: &str) -> Location {
+        location([("container", &self.address.container), ("blob", blob)])
     }
 }
 

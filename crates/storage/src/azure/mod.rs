@@ -95,6 +95,11 @@ impl Backend for Azure {
             self.account.remove(container, blob).await
         })
     }
+
+    // Blocks that no list names are no object, and Azure removes them by itself.
+    fn places(&self, object: &Object) -> Vec<Location> {
+        object.names().map(|name| self.account.location(&blob_name(name))).collect()
+    }
 }
 
 /// Container (`None`: the plan's) and blob of a location.

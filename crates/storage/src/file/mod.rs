@@ -15,7 +15,7 @@ use super::{
     Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
     Server, Spelling, Stored, Upload,
 };
-use crate::engine::location::text;
+use crate::engine::location::{location, text};
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
 
@@ -75,5 +75,10 @@ impl Backend for Directory {
             let (place, path) = (Arc::clone(&self.place), self.path(location)?);
             write::blocking(move || write::remove(&place, &path)).await
         })
+    }
+
+    // Half-written files go with the next start.
+    fn places(&self, object: &Object) -> Vec<Location> {
+        object.names().map(|name| location([("path", name)])).collect()
     }
 }

@@ -10,12 +10,12 @@ use futures_util::TryFutureExt;
 use http::StatusCode;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use rustix::io::Errno;
-use serde_json::{Map, Value};
 use stowage_base::tasks::Tasks;
 use uuid::Uuid;
 
 use super::place::{DRAFTS, Place, refused};
 use crate::engine::finish::{clean_up, to_completion};
+use crate::engine::location::location;
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
 /// Stores a body.
@@ -125,8 +125,7 @@ struct Placed {
 impl Placed {
     fn keep(mut self) -> Stored {
         self.kept = true;
-        let mut location = Map::new();
-        location.insert("path".to_owned(), Value::String(std::mem::take(&mut self.name)));
+        let location = location([("path", &self.name)]);
         Stored { location, etag: Some(std::mem::take(&mut self.etag)), ..Stored::default() }
     }
 }

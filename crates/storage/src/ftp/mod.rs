@@ -118,6 +118,11 @@ impl Backend for Ftp {
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.host.delete(self.host.address.find(location)?).await })
     }
+
+    fn places(&self, object: &Object) -> Vec<Location> {
+        let address = &self.host.address;
+        object.names().map(|name| address.location(&address.below(name))).collect()
+    }
 }
 
 impl Host {

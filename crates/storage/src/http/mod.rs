@@ -28,10 +28,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use serde_json::Value;
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
 
 use self::folders::Dav;
+use self::link::Link;
 use self::options::Options;
 use self::web::Web;
 use super::error::Result;
@@ -39,6 +41,7 @@ use super::{
     Backend, Budget, Context, Download, Driver, Fetch, Fit, Identity, Location, Naming, Object, Server, Spelling,
     Stored, Upload,
 };
+use crate::engine::location::location;
 use crate::engine::names::Names;
 
 /// The `http` driver for [`DRIVERS`](super::DRIVERS).
@@ -89,6 +92,17 @@ impl Http {
     }
 }
 
+impl Http {
+    /// The location of an object at a URL.
+    fn location(&self, link: &Link) -> Location {
+        let mut location = location([(URL, &self.options.base.masked(link))]);
+        if self.options.form.base64 {
+            location.insert(BASE64.to_owned(), Value::Bool(true));
+        }
+        location
+    }
+}
+
 impl Backend for Http {
     fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>> {
         put::put(self, object, upload).boxed()
@@ -104,6 +118,10 @@ impl Backend for Http {
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         async move { cleanup::remove(&self.web, &fetch::link(self, location)?).await.map(drop) }.boxed()
+    }
+
+    fn places(&self, object: &Object) -> Vec<Location> {
+        object.names().map(|name| self.location(&self.options.base.object(name))).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue}
 use http::{Method, Response, StatusCode};
 use http_body::Body as HttpBody;
 use hyper::ext::on_informational;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use stowage_http::body::Body;
 use stowage_http::client::Patience;
 
@@ -16,7 +16,7 @@ use super::form::Wire;
 use super::link::Link;
 use super::redirect::Trail;
 use super::web::{discard, is_gone, is_unreachable, refused};
-use super::{BASE64, CONTINUE_WAIT, Http, URL};
+use super::{BASE64, CONTINUE_WAIT, Http};
 use crate::engine::names::Reserved;
 use crate::engine::spool::spooled;
 use crate::engine::tries::Tries;
@@ -232,11 +232,7 @@ impl Delivery<'_> {
         let etag = etag(response.headers());
         discard(response).await;
         let url = Value::String(options.base.masked(link));
-        let mut location = Map::new();
-        location.insert(URL.to_owned(), url.clone());
-        if options.form.base64 {
-            location.insert(BASE64.to_owned(), Value::Bool(true));
-        }
+        let location = self.http.location(link);
         let fields = options.url_field.iter().map(|field| (field.clone(), url.clone())).collect();
         Stored { location, etag, encoding: options.form.base64.then_some(BASE64), fields }
     }

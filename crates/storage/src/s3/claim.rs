@@ -8,7 +8,7 @@ use stowage_base::tasks::Tasks;
 use super::bucket::{Bucket, Call, Reply, is_no_key};
 use crate::engine::claim::{self, Found, Target, is_free};
 use crate::engine::location::location;
-use crate::{Error, Kind, Result, Stored};
+use crate::{Error, Kind, Location, Result, Stored};
 
 /// The metadata header that tells our object from another put's: unique for each put.
 pub(super) const OWNER: &str = "x-amz-meta-stowage-id";
@@ -46,8 +46,7 @@ impl Target for Made {
     }
 
     fn stored(&self, etag: &Option<String>) -> Result<Stored> {
-        let location = location([("bucket", &self.bucket.address.bucket), ("key", &self.key)]);
-        Ok(Stored { location, etag: etag.clone(), ..Stored::default() })
+        Ok(Stored { location: self.bucket.location(&self.key), etag: etag.clone(), ..Stored::default() })
     }
 }
 
@@ -65,6 +64,11 @@ pub(super) async fn with_tag(mut claim: Claim) -> Result<Claim> {
 }
 
 impl Bucket {
+    /// The location of a key.
+    pub(super) fn location(&self, key: &str) -> Location {
+        location([("bucket", &self.address.bucket), ("key", key)])
+    }
+
     /// What is at a key; `None` for nothing.
     ///
     /// # Errors

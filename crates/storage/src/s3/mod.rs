@@ -99,6 +99,19 @@ impl Backend for S3 {
             self.bucket.remove(bucket, key).await
         })
     }
+
+    fn places(&self, object: &Object) -> Vec<Location> {
+        object.names().map(|name| self.bucket.location(name)).collect()
+    }
+
+    fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let (bucket, key) = place(location)?;
+            // While an upload can be completed still, an object may come.
+            parts::abort_all(&self.bucket, bucket, key).await?;
+            self.bucket.remove(bucket, key).await
+        })
+    }
 }
 
 /// Bucket (`None`: the plan's) and key of a location.

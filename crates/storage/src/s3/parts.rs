@@ -204,3 +204,25 @@ fn too_many_parts() -> Error {
 
 /// "Amazon S3 multipart upload limits" in the S3 user guide.
 const MOST_PARTS: usize = 10_000;
+
+/// Aborts every multipart upload of a key that was begun and not completed ("ListMultipartUploads" in the S3 API reference).
+pub(super) async fn abort_all(bucket: &Bucket, named: Option<&str>, key: &str) -> Result<()> {
+    let mut list = Call::new(Method::GET, "", format!("prefix={}&uploads=", encode(key)));
+    list.bucket = named.map(str::to_owned);
+    let reply = bucket.ask(&list).await?;
+    if !reply.is_done() {
+        return Err(reply.refusal("list multipart uploads"));
+    }
+    for (begun, upload) in xml::uploads(&reply.document) {
+        if begun != key {
+            continue;
+        }
+        let mut call = Call::new(Method::DELETE, key, format!("uploadId={}", encode(&upload)));
+        call.bucket = named.map(str::to_owned);
+        let reply = bucket.ask(&call).await?;
+        if !reply.is_done() && reply.code() != "NoSuchUpload" {
+            return Err(reply.refusal("abort a multipart upload"));
+        }
+    }
+    Ok(())
+}

@@ -26,6 +26,13 @@ pub(super) fn text(document: &[u8], element: &str) -> Option<String> {
     }
 }
 
+/// Key and id of each upload in a `ListMultipartUploadsResult`. The answer has a thousand at most: of one key there are few.
+pub(super) fn uploads(document: &[u8]) -> Vec<(String, String)> {
+    let upload = |begun: &[u8]| Some((text(begun, "Key")?, text(begun, "UploadId")?));
+    let document = String::from_utf8_lossy(document);
+    document.split("<Upload>").skip(1).filter_map(|begun| upload(begun.as_bytes())).collect()
+}
+
 /// Whether a document's outermost element has this name.
 pub(super) fn is_root(document: &[u8], element: &str) -> bool {
     root(document).is_some_and(|root| root == element.as_bytes())

@@ -77,6 +77,8 @@ pub struct S3Server {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Where the files are.
+    root: PathBuf,
     habits: Habits,
     answered: Mutex<Vec<(Operation, StatusCode)>>,
     failures: Mutex<Vec<(Operation, u32, Failure)>>,
@@ -109,7 +111,7 @@ impl S3Server {
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         builder.set_host(AnyPort);
         let s3 = builder.build();
-        let state = Arc::new(State::default());
+        let state = Arc::new(State { root: root.path().to_owned(), ..State::default() });
         let shared = Arc::clone(&state);
         let served = serve(listener, move |_| {
             let (state, s3) = (Arc::clone(&shared), s3.clone());
@@ -235,6 +237,8 @@ async fn answer(state: Arc<State>, s3: S3Service, request: Request<Incoming>) ->
     } else if let Some(failure) = state.take_failure(operation) {
         drain(request).await;
         refusal(failure)
+    } else if let Some(prefix) = listed_uploads(&request) {
+        uploads(&state.root, &prefix)
     } else if let Some(answer) = state.habits.answer(operation, &request) {
         drain(request).await;
         answer
@@ -248,6 +252,32 @@ async fn answer(state: Arc<State>, s3: S3Service, request: Request<Incoming>) ->
     };
     state.answered.lock().expect("answered").push((operation, response.status()));
     Ok(response)
+}
+
+/// The prefix of a `ListMultipartUploads`, which s3s-fs does not know.
+fn listed_uploads(request: &Request<Incoming>) -> Option<String> {
+    let pairs = url::form_urlencoded::parse(request.uri().query()?.as_bytes()).into_owned();
+    let pairs: BTreeMap<String, String> = pairs.collect();
+    let is_list = request.method() == Method::GET && pairs.contains_key("uploads");
+    is_list.then(|| pairs.get("prefix").cloned().unwrap_or_default())
+}
+
+/// The uploads that were begun, by the metadata that s3s-fs keeps of each.
+fn uploads(root: &Path, prefix: &str) -> Response<Body> {
+    use base64::Engine;
+    let plain = |text: &str| {
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?;
+        String::from_utf8(bytes).ok()
+    };
+    let begun = entries(root).into_iter().filter_map(|(path, _)| {
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        let (_, rest) = name.split_once(".object-")?;
+        let (key, rest) = rest.split_once(".upload-")?;
+        let key = plain(key).filter(|key| key.starts_with(prefix))?;
+        Some(format!("<Upload><Key>{key}</Key><UploadId>{}</UploadId></Upload>", rest.split('.').next()?))
+    });
+    let text = format!("<ListMultipartUploadsResult>{}</ListMultipartUploadsResult>", begun.collect::<String>());
+    Response::new(Body::from(Bytes::from(text)))
 }
 
 async fn drain(request: Request<Incoming>) {
