@@ -30,7 +30,7 @@ use crate::gateway::Gateway;
 use crate::jobs::Jobs;
 use crate::locks::Locks;
 use crate::metrics::Metrics;
-use crate::middleware::{Admission, Stack};
+use crate::middleware::{Admission, stack};
 use crate::plan::Plans;
 use crate::record::Records;
 use crate::server::Server;
@@ -85,7 +85,7 @@ impl App {
         sweep_root(&config).await?;
         let admission = Admission::new(config.limits.in_flight);
         let tracer = tracer(&config, &client, &gateway.metrics, &background)?;
-        let stack = Stack::new(Arc::clone(&gateway), admission.clone(), config.log.access, tracer);
+        let stack = stack(Arc::clone(&gateway), admission.clone(), config.log.access, tracer);
         let server = Server::new(stack, &gateway, connections.clone(), stopping.clone());
         let server = server.trusting(&config.listen.trusted_proxies);
         let certificates = config.listen.tls.as_ref().map(Certificates::load).transpose()?;

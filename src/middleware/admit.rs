@@ -1,10 +1,20 @@
 //! How many requests may be in flight, from the head of a request to the last byte of its answer.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use http::StatusCode;
+use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::{HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use stowage_http::body::{Body, BoxError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::{Layer, Service};
 
 use crate::error::refusal;
 use crate::exchange::{Answered, Exchange};
@@ -29,15 +39,124 @@ impl Admission {
     pub fn in_flight(&self) -> usize {
         self.most.saturating_sub(self.permits.available_permits())
     }
+}
 
-    /// One more request, until its permit is dropped; 503 where too many are in flight.
-    pub(super) fn admit(&self, exchange: &Exchange) -> Result<OwnedSemaphorePermit, Box<Answered>> {
-        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
-            tracing::warn!(request = %exchange.id, "too many requests in flight");
-            let reason = "limits.in_flight requests are being answered already";
-            let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason);
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            Box::new(Answered { response, route: "shed" })
+/// Makes [`Admit`].
+#[derive(Debug, Clone)]
+pub struct AdmitLayer(Admission);
+
+impl AdmitLayer {
+    /// Counts with `admission`.
+    #[must_use]
+    pub const fn new(admission: Admission) -> Self {
+        Self(admission)
+    }
+}
+
+impl<S> Layer<S> for AdmitLayer {
+    type Service = Admit<S>;
+
+    fn layer(&self, inner: S) -> Admit<S> {
+        Admit { inner, admission: self.0.clone() }
+    }
+}
+
+/// Answers 503 where too many requests are in flight.
+#[derive(Debug, Clone)]
+pub struct Admit<S> {
+    inner: S,
+    admission: Admission,
+}
+
+/// An answer whose permit goes with it.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The answer.
+    pub response: Response<Permitted>,
+    /// The label of the route.
+    pub route: &'static str,
+}
+
+impl<S> Service<Exchange> for Admit<S>
+where
+    S: Service<Exchange, Response = Answered, Error = Infallible>,
+{
+    type Response = Admitted;
+    type Error = Infallible;
+    type Future = Either<Admitting<S::Future>, Ready<Result<Admitted, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, exchange: Exchange) -> Self::Future {
+        match Arc::clone(&self.admission.permits).try_acquire_owned() {
+            Ok(permit) => Either::Left(Admitting { inner: self.inner.call(exchange), permit: Some(permit) }),
+            Err(_) => {
+                tracing::warn!(request = %exchange.id, "too many requests in flight");
+                let reason = "limits.in_flight requests are being answered already";
+                let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason);
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                let response = response.map(Permitted::free);
+                Either::Right(ready(Ok(Admitted { response, route: "shed" })))
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`Admit`].
+    #[derive(Debug)]
+    pub struct Admitting<F> {
+        #[pin]
+        inner: F,
+        permit: Option<OwnedSemaphorePermit>,
+    }
+}
+
+impl<F> Future for Admitting<F>
+where
+    F: Future<Output = Result<Answered, Infallible>>,
+{
+    type Output = Result<Admitted, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        this.inner.poll(cx).map_ok(|Answered { response, route }| {
+            let permit = this.permit.take();
+            Admitted { response: response.map(|body| Permitted { body, _permit: permit }), route }
         })
+    }
+}
+
+/// A body that holds a permit.
+#[derive(Debug)]
+pub struct Permitted {
+    body: Body,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Permitted {
+    /// A body that needs no permit.
+    #[must_use]
+    pub const fn free(body: Body) -> Self {
+        Self { body, _permit: None }
+    }
+}
+
+impl HttpBody for Permitted {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -5,27 +5,88 @@
 //! remembered; of an origin that it has not answered lately it is asked, at its root. All CouchDB servers behind one gateway are
 //! taken to have the rules of the configured one. Preflights are CouchDB's to answer.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either};
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SERVER};
 use http::{Method, Request};
 use moka::sync::Cache;
 use stowage_base::activity::Activity;
 use stowage_couch::Couch;
 use stowage_http::body::Body;
+use tower::{Layer, Service};
+
+use super::admit::Admitted;
+use crate::exchange::Exchange;
+
+/// Makes [`Cors`].
+#[derive(Debug, Clone)]
+pub struct CorsLayer(Rules);
+
+impl CorsLayer {
+    /// The rules are this CouchDB's.
+    #[must_use]
+    pub fn new(couch: &Couch) -> Self {
+        let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(KNOWN_FOR).build();
+        Self(Rules { couch: couch.clone(), known })
+    }
+}
+
+impl<S> Layer<S> for CorsLayer {
+    type Service = Cors<S>;
+
+    fn layer(&self, inner: S) -> Cors<S> {
+        Cors { inner, rules: self.0.clone() }
+    }
+}
+
+/// Adds `Access-Control-*` to answers that are not CouchDB's.
+#[derive(Debug, Clone)]
+pub struct Cors<S> {
+    inner: S,
+    rules: Rules,
+}
+
+impl<S> Service<Exchange> for Cors<S>
+where
+    S: Service<Exchange, Response = Admitted, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Admitted;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Admitted, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, exchange: Exchange) -> Self::Future {
+        let Some(asked) = Asked::of(&exchange.request) else { return Either::Left(self.inner.call(exchange)) };
+        let (answering, rules) = (self.inner.call(exchange), self.rules.clone());
+        let answered = async move {
+            let Ok(mut admitted) = answering.await;
+            rules.apply(asked, admitted.response.headers_mut()).await;
+            Ok(admitted)
+        };
+        Either::Right(answered.boxed())
+    }
+}
 
 /// What CouchDB's rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Asked {
+struct Asked {
     origin: HeaderValue,
     host: Option<HeaderValue>,
     forwarded_host: Option<HeaderValue>,
 }
 
 impl Asked {
-    pub(super) fn of(request: &Request<Body>) -> Option<Self> {
+    fn of(request: &Request<Body>) -> Option<Self> {
         let headers = request.headers();
         let origin = headers.get(ORIGIN).filter(|_| *request.method() != Method::OPTIONS)?.clone();
         let (host, forwarded_host) = (headers.get(HOST).cloned(), headers.get(&FORWARDED_HOST).cloned());
@@ -39,9 +100,8 @@ impl Asked {
     }
 }
 
-/// The rules of a CouchDB, as far as it has told them.
-#[derive(Debug)]
-pub(super) struct Rules {
+#[derive(Debug, Clone)]
+struct Rules {
     couch: Couch,
     known: Cache<Asked, Arc<Known>>,
 }
@@ -60,14 +120,7 @@ impl Known {
 }
 
 impl Rules {
-    /// Those of this CouchDB.
-    pub(super) fn new(couch: &Couch) -> Self {
-        let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(KNOWN_FOR).build();
-        Self { couch: couch.clone(), known }
-    }
-
-    /// Adds `Access-Control-*` to an answer that is not CouchDB's.
-    pub(super) async fn apply(&self, asked: Asked, headers: &mut HeaderMap) {
+    async fn apply(&self, asked: Asked, headers: &mut HeaderMap) {
         let known = self.known.get(&asked);
         let fresh = known.as_ref().is_some_and(|known| known.is_fresh());
         if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {

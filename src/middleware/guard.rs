@@ -1,24 +1,64 @@
 //! What HTTP forbids and hyper lets through: it must not reach CouchDB.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
 use http::header::{CONNECTION, HOST, HeaderValue};
 use http::{Method, Request, StatusCode, Version};
 use stowage_http::body::Body;
 use stowage_http::headers;
+use tower::{Layer, Service};
 
+use super::admit::{Admitted, Permitted};
 use crate::error::refusal;
-use crate::exchange::{Answered, Exchange};
+use crate::exchange::Exchange;
 
-/// Answers 400 to a request without a clear host or framing, and settles which host is meant.
-pub(super) fn check(exchange: &mut Exchange) -> Result<(), Box<Answered>> {
-    settle(&mut exchange.request).map_err(|fault| {
-        tracing::info!(request = %exchange.id, fault, "request refused");
-        let mut response = refusal(StatusCode::BAD_REQUEST, "bad_request", &format!("the request has {fault}"));
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        Box::new(Answered { response, route: "refused" })
-    })
+/// Makes [`Guard`].
+#[derive(Debug, Clone, Copy)]
+pub struct GuardLayer;
+
+impl<S> Layer<S> for GuardLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Guard<S> {
+        Guard { inner }
+    }
 }
 
-fn settle(request: &mut Request<Body>) -> Result<(), &'static str> {
+/// Answers 400 to requests without a clear host or framing, and settles which host is meant.
+#[derive(Debug, Clone)]
+pub struct Guard<S> {
+    inner: S,
+}
+
+impl<S> Service<Exchange> for Guard<S>
+where
+    S: Service<Exchange, Response = Admitted, Error = Infallible>,
+{
+    type Response = Admitted;
+    type Error = Infallible;
+    type Future = Either<S::Future, Ready<Result<Admitted, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut exchange: Exchange) -> Self::Future {
+        match check(&mut exchange.request) {
+            Ok(()) => Either::Left(self.inner.call(exchange)),
+            Err(fault) => {
+                tracing::info!(request = %exchange.id, fault, "request refused");
+                let mut response = refusal(StatusCode::BAD_REQUEST, "bad_request", &format!("the request has {fault}"));
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                Either::Right(ready(Ok(Admitted { response: response.map(Permitted::free), route: "refused" })))
+            }
+        }
+    }
+}
+
+fn check(request: &mut Request<Body>) -> Result<(), &'static str> {
     if *request.method() == Method::CONNECT {
         return Err("a method that asks for a tunnel");
     }

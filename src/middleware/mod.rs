@@ -1,12 +1,15 @@
-//! What is done for every request around its handler, outermost first:
+//! The layers around the handlers, outermost first:
 //!
-//! | page | why here |
+//! | layer | why here |
 //! | --- | --- |
-//! | `observe` | gives every request its id; one count, access line and span each, at the end of its body or when it is dropped |
-//! | `guard` | refuses what HTTP forbids before it has an effect |
-//! | `cors` | says on the gateway's own answers what CouchDB says to scripts of other origins |
-//! | `admit` | the limit on requests in flight; its permit leaves with the last byte of the answer |
-//! | `panic` | turns a bug into a logged 500 |
+//! | [`Observe`] | gives every request its id; one count, access line and span each, at the end of its body or when it is dropped |
+//! | [`Guard`] | refuses what HTTP forbids before it has an effect |
+//! | [`Cors`] | says on the gateway's own answers what CouchDB says to scripts of other origins |
+//! | [`Admit`] | the limit on requests in flight; its permit leaves with the last byte of the answer |
+//! | [`CatchPanic`] | turns a bug into a logged 500 |
+//! | [`App`] | router and handlers |
+//!
+//! All of them are always ready: what has to wait waits inside a request.
 
 mod admit;
 mod cors;
@@ -17,67 +20,53 @@ mod record;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use stowage_base::trace::Tracer;
-use stowage_http::forwarded::Arrival;
+use tower::{Service, ServiceBuilder};
 
-pub use admit::Admission;
-pub use observe::Observed;
+pub use admit::{Admission, Admit, AdmitLayer, Admitted, Permitted};
+pub use cors::{Cors, CorsLayer};
+pub use guard::{Guard, GuardLayer};
+pub use observe::{Observe, ObserveLayer, Observed};
+pub use panic::{CatchPanic, CatchPanicLayer};
 
 use crate::config::AccessLog;
 use crate::dispatch::handle;
-use crate::exchange::Exchange;
+use crate::exchange::{Answered, Exchange};
 use crate::gateway::Gateway;
-use cors::{Asked, Rules};
-use observe::Observer;
-use record::Record;
+use stowage_base::trace::Tracer;
 
 /// The whole stack.
-#[derive(Debug)]
-pub struct Stack {
-    gateway: Arc<Gateway>,
-    observer: Observer,
-    cors: Rules,
-    admission: Admission,
+pub type Stack = Observe<Guard<Cors<Admit<CatchPanic<App>>>>>;
+
+/// Puts the layers around the handlers.
+#[must_use]
+pub fn stack(gateway: Arc<Gateway>, admission: Admission, access: AccessLog, tracer: Tracer) -> Stack {
+    ServiceBuilder::new()
+        .layer(ObserveLayer::new(&gateway, access, tracer))
+        .layer(GuardLayer)
+        .layer(CorsLayer::new(&gateway.couch))
+        .layer(AdmitLayer::new(admission))
+        .layer(CatchPanicLayer)
+        .service(App(gateway))
 }
 
-impl Stack {
-    /// Puts all of it around the handlers.
-    #[must_use]
-    pub fn new(gateway: Arc<Gateway>, admission: Admission, access: AccessLog, tracer: Tracer) -> Self {
-        let (observer, cors) = (Observer::new(&gateway, access, tracer), Rules::new(&gateway.couch));
-        Self { gateway, observer, cors, admission }
+/// Router and handlers as a service.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Gateway>);
+
+impl Service<Exchange> for App {
+    type Response = Answered;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Answered, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    /// Answers a request of a connection.
-    pub fn call(
-        self: &Arc<Self>,
-        request: Request<Incoming>,
-        arrival: &Arrival,
-    ) -> BoxFuture<'static, Result<Response<Observed>, Infallible>> {
-        let (exchange, record) = self.observer.begin(request, arrival);
-        Arc::clone(self).answer(exchange, record).map(Ok).boxed()
-    }
-
-    async fn answer(self: Arc<Self>, mut exchange: Exchange, record: Record) -> Response<Observed> {
-        if let Err(refused) = guard::check(&mut exchange) {
-            return record.watch(*refused, None);
-        }
-        let asked = Asked::of(&exchange.request);
-        let (mut answered, permit) = match self.admission.admit(&exchange) {
-            Ok(permit) => {
-                let id = exchange.id;
-                (panic::caught(id, handle(Arc::clone(&self.gateway), exchange)).await, Some(permit))
-            }
-            Err(shed) => (*shed, None),
-        };
-        if let Some(asked) = asked {
-            self.cors.apply(asked, answered.response.headers_mut()).await;
-        }
-        record.watch(answered, permit)
+    fn call(&mut self, exchange: Exchange) -> Self::Future {
+        let gateway = Arc::clone(&self.0);
+        Box::pin(async move { Ok(handle(gateway, exchange).await) })
     }
 }

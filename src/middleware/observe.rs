@@ -1,5 +1,6 @@
 //! One id, one count, one access line and one span for every request, at the end of its answer's body, or when that is dropped.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -9,23 +10,25 @@ use http::header::{EXPECT, HeaderName, HeaderValue};
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use pin_project_lite::pin_project;
 use stowage_base::activity::Activity;
 use stowage_base::log::RequestId;
 use stowage_base::tasks::Tasks;
 use stowage_base::trace::{Tracer, remote};
 use stowage_http::body::{Body, BoxError};
 use stowage_http::forwarded::Arrival;
-use tokio::sync::OwnedSemaphorePermit;
+use tower::{Layer, Service};
 
+use super::admit::{Admitted, Permitted};
 use super::record::Record;
 use crate::config::AccessLog;
-use crate::exchange::{Answered, Exchange};
+use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 
-/// Takes note of every request.
-#[derive(Debug)]
-pub(super) struct Observer {
+/// Makes [`Observe`].
+#[derive(Debug, Clone)]
+pub struct ObserveLayer {
     metrics: Metrics,
     tasks: Tasks,
     idle_body: Duration,
@@ -33,41 +36,53 @@ pub(super) struct Observer {
     tracer: Tracer,
 }
 
-impl Observer {
+impl ObserveLayer {
     /// Counts into the gateway's metrics.
-    pub(super) fn new(gateway: &Gateway, access: AccessLog, tracer: Tracer) -> Self {
+    #[must_use]
+    pub fn new(gateway: &Gateway, access: AccessLog, tracer: Tracer) -> Self {
         let (metrics, tasks) = (gateway.metrics.clone(), gateway.tasks.clone());
         Self { metrics, tasks, idle_body: gateway.timeouts.http.idle_body, access, tracer }
     }
+}
 
-    /// From hyper's request to the gateway's [`Exchange`].
-    pub(super) fn begin(&self, mut request: Request<Incoming>, arrival: &Arrival) -> (Exchange, Record) {
-        let record = self.record(&request, arrival);
-        arrival.tell(request.headers_mut());
-        let (id, activity) = (record.id, record.activity.clone());
-        let waits = !request.body().is_end_stream()
-            && request
-                .headers()
-                .get(EXPECT)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let request = request.map(|body| Body::request(body, self.idle_body, waits, &self.tasks, &activity));
-        (Exchange { request, id, activity }, record)
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe { inner, layer: self.clone(), arrival: None }
+    }
+}
+
+/// The outermost layer: from hyper's request to the gateway's [`Exchange`].
+#[derive(Debug, Clone)]
+pub struct Observe<S> {
+    inner: S,
+    layer: ObserveLayer,
+    arrival: Option<Arrival>,
+}
+
+impl<S> Observe<S> {
+    /// For the requests of this connection.
+    #[must_use]
+    pub fn of(mut self, arrival: Arrival) -> Self {
+        self.arrival = Some(arrival);
+        self
     }
 
     /// Begins to take note of a request. Only what will be written down is looked for.
-    fn record(&self, request: &Request<Incoming>, arrival: &Arrival) -> Record {
-        let id = RequestId::next();
-        let shown = self.tracer.is_on() || self.access.is_on();
+    fn record(&self, request: &Request<Incoming>) -> Record {
+        let (id, layer) = (RequestId::next(), &self.layer);
+        let shown = layer.tracer.is_on() || layer.access.is_on();
         let remote = if shown { remote(request.headers()) } else { None };
-        let span = self.tracer.request(remote.as_ref()).map(Box::new);
+        let span = layer.tracer.request(remote.as_ref()).map(Box::new);
         let trace = remote.map(|remote| remote.trace_id()).or_else(|| span.as_ref().map(|span| span.trace_id()));
         Record {
-            metrics: self.metrics.clone(),
-            access: self.access,
+            metrics: layer.metrics.clone(),
+            access: layer.access,
             began: Instant::now(),
             id,
             method: request.method().clone(),
-            client: arrival.peer,
+            client: self.arrival.as_ref().map(|arrival| arrival.peer),
             shown,
             path: request.uri().path_and_query().filter(|_| shown).cloned(),
             trace,
@@ -82,30 +97,76 @@ impl Observer {
     }
 }
 
-impl Record {
-    /// The answer, whose body is recorded to its end. The permit goes with it.
-    pub(super) fn watch(mut self, answered: Answered, permit: Option<OwnedSemaphorePermit>) -> Response<Observed> {
-        let Answered { mut response, route } = answered;
-        self.route = route;
-        self.status = response.status().as_u16();
-        if !response.headers().contains_key(&COUCH_REQUEST_ID)
-            && let Ok(id) = HeaderValue::try_from(self.id.to_string())
-        {
-            response.headers_mut().insert(&COUCH_REQUEST_ID, id);
+impl<S> Service<Request<Incoming>> for Observe<S>
+where
+    S: Service<Exchange, Response = Admitted, Error = Infallible>,
+{
+    type Response = Response<Observed>;
+    type Error = Infallible;
+    type Future = Observing<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        let record = self.record(&request);
+        if let Some(arrival) = &self.arrival {
+            arrival.tell(request.headers_mut());
+        }
+        let (id, activity) = (record.id, record.activity.clone());
+        let waits = !request.body().is_end_stream()
+            && request
+                .headers()
+                .get(EXPECT)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let (idle, tasks) = (self.layer.idle_body, &self.layer.tasks);
+        let request = request.map(|body| Body::request(body, idle, waits, tasks, &activity));
+        Observing { inner: self.inner.call(Exchange { request, id, activity }), record: Some(record) }
+    }
+}
+
+pin_project! {
+    /// The future of [`Observe`].
+    #[derive(Debug)]
+    pub struct Observing<F> {
+        #[pin]
+        inner: F,
+        record: Option<Record>,
+    }
+}
+
+impl<F> Future for Observing<F>
+where
+    F: Future<Output = Result<Admitted, Infallible>>,
+{
+    type Output = Result<Response<Observed>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(Admitted { mut response, route }) = ready!(this.inner.poll(cx));
+        let mut record = this.record.take();
+        if let Some(record) = &mut record {
+            record.route = route;
+            record.status = response.status().as_u16();
+            if !response.headers().contains_key(&COUCH_REQUEST_ID)
+                && let Ok(id) = HeaderValue::try_from(record.id.to_string())
+            {
+                response.headers_mut().insert(&COUCH_REQUEST_ID, id);
+            }
         }
         let expected = response.body().size_hint().exact();
-        response.map(|body| Observed { body, expected, _permit: permit, record: self })
+        Poll::Ready(Ok(response.map(|body| Observed { body, expected, record })))
     }
 }
 
 /// A body whose end is recorded.
 #[derive(Debug)]
 pub struct Observed {
-    body: Body,
+    body: Permitted,
     /// Its whole length, where that is known.
     expected: Option<u64>,
-    _permit: Option<OwnedSemaphorePermit>,
-    record: Record,
+    record: Option<Record>,
 }
 
 impl HttpBody for Observed {
@@ -115,14 +176,15 @@ impl HttpBody for Observed {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        let record = &mut this.record;
-        match &frame {
-            Some(Ok(frame)) => record.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(error)) => {
-                record.broken = true;
-                tracing::warn!(request = %record.id, error = %error, "an answer broke off");
+        if let Some(record) = &mut this.record {
+            match &frame {
+                Some(Ok(frame)) => record.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Err(error)) => {
+                    record.broken = true;
+                    tracing::warn!(request = %record.id, error = %error, "an answer broke off");
+                }
+                None => record.whole = true,
             }
-            None => record.whole = true,
         }
         Poll::Ready(frame)
     }
@@ -138,8 +200,10 @@ impl HttpBody for Observed {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        // A body that is at its end, or has given all its bytes, is not polled again.
-        self.record.whole |= self.body.is_end_stream() || self.expected == Some(self.record.sent);
+        if let Some(record) = &mut self.record {
+            // A body that is at its end, or has given all its bytes, is not polled again.
+            record.whole |= self.body.is_end_stream() || self.expected == Some(record.sent);
+        }
     }
 }
 

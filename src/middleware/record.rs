@@ -23,7 +23,7 @@ pub(super) struct Record {
     pub(super) began: Instant,
     pub(super) id: RequestId,
     pub(super) method: Method,
-    pub(super) client: SocketAddr,
+    pub(super) client: Option<SocketAddr>,
     /// There will be a line or a span.
     pub(super) shown: bool,
     pub(super) path: Option<PathAndQuery>,
@@ -65,7 +65,7 @@ macro_rules! line {
         tracing::event!(
             $level,
             request = %$record.id,
-            client = %$record.client,
+            client = $record.client.map(tracing::field::display),
             method = %$record.method,
             path = $record.path.as_ref().map(PathAndQuery::path),
             route = $record.route,
@@ -105,13 +105,15 @@ impl Record {
             KeyValue::new("http.response.status_code", i64::from(self.status)),
             KeyValue::new("http.request.body.size", whole(self.activity.received())),
             KeyValue::new("http.response.body.size", whole(self.sent)),
-            KeyValue::new("client.address", self.client.ip().to_string()),
             KeyValue::new("stowage.request", self.id.to_string()),
             KeyValue::new("stowage.route", self.route),
             KeyValue::new("stowage.outcome", outcome),
         ];
         if let Some(path) = &self.path {
             attributes.push(KeyValue::new("url.path", path.path().to_owned()));
+        }
+        if let Some(client) = self.client {
+            attributes.push(KeyValue::new("client.address", client.ip().to_string()));
         }
         for (name, value) in [("stowage.backend", &note.backend), ("stowage.storage", &note.storage)] {
             if !value.is_empty() {

@@ -4,12 +4,12 @@ mod deadline;
 mod head;
 pub mod tls;
 
+use std::cell::RefCell;
 use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use crate::config::{Limits, Timeouts};
 use crate::gateway::Gateway;
@@ -35,7 +36,7 @@ use tls::Certificates;
 /// What every listener needs; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Server {
-    stack: Arc<Stack>,
+    stack: Stack,
     connections: Arc<Semaphore>,
     limits: Limits,
     timeouts: Timeouts,
@@ -53,7 +54,7 @@ impl Server {
         let (limits, timeouts) = (gateway.limits.clone(), gateway.timeouts.clone());
         let connections = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
         let (metrics, proxies) = (gateway.metrics.clone(), Arc::default());
-        Self { stack: Arc::new(stack), connections, limits, timeouts, tasks, metrics, stopping, proxies }
+        Self { stack, connections, limits, timeouts, tasks, metrics, stopping, proxies }
     }
 
     /// With the proxies whose word is taken for who their clients are.
@@ -136,7 +137,7 @@ impl Server {
     {
         let peer = arrival.peer;
         let head = Head::new(self.limits.header_bytes);
-        let front = Front { stack: Arc::clone(&self.stack), arrival, head: Some(head.clone()) };
+        let front = Front { stack: RefCell::new(self.stack.clone().of(arrival)), head: Some(head.clone()) };
         let connection = http1::Builder::new()
             .timer(Deadlines)
             .header_read_timeout(self.timeouts.request_head)
@@ -178,7 +179,7 @@ impl Server {
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "an HTTP/2 connection did not begin"),
             Err(_) => return tracing::debug!(%peer, "an HTTP/2 connection took too long to begin"),
         };
-        let front = Front { stack: Arc::clone(&self.stack), arrival, head: None };
+        let front = Front { stack: RefCell::new(self.stack.clone().of(arrival)), head: None };
         let connection = http2::Builder::new(Executor(self.tasks.clone()))
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
@@ -213,21 +214,21 @@ where
 /// The stack as hyper wants it.
 #[derive(Debug)]
 struct Front {
-    stack: Arc<Stack>,
-    arrival: Arrival,
+    /// One request begins at a time.
+    stack: RefCell<Stack>,
     head: Option<Head>,
 }
 
 impl HyperService<Request<Incoming>> for Front {
     type Response = Response<Observed>;
     type Error = std::convert::Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+    type Future = <Stack as Service<Request<Incoming>>>::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if let Some(head) = &self.head {
             head.restore_length(&mut request);
         }
-        self.stack.call(request, &self.arrival)
+        self.stack.borrow_mut().call(request)
     }
 }
 
