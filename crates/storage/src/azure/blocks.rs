@@ -6,18 +6,18 @@
 
 use std::sync::Arc;
 
+use azure_core::http::{Method, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{HeaderValue, IF_NONE_MATCH};
-use http::{Method, StatusCode};
 use md5::{Digest, Md5};
+use serde::Serialize;
 use stowage_base::tasks::Tasks;
 use stowage_http::target::encode;
 use uuid::Uuid;
 
-use super::account::{Account, check};
+use super::ask::Account;
 use super::claim::{Claim, Made, OWNER};
-use super::put::{ANY, answer};
+use super::put::answer;
 use crate::engine::claim::{Attempt, taken_meanwhile};
 use crate::engine::digest::computed;
 use crate::engine::finish::to_completion;
@@ -54,29 +54,34 @@ struct Blocks {
 }
 
 /// The body of `Put Block List`. A block is looked for among those that no blob has yet.
-fn list(ids: &[String]) -> String {
-    let ids: String = ids.iter().map(|id| format!("<Uncommitted>{id}</Uncommitted>")).collect();
-    format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{ids}</BlockList>")
+#[derive(Serialize)]
+#[serde(rename = "BlockList")]
+struct List<'a> {
+    #[serde(rename = "Uncommitted")]
+    ids: &'a [String],
 }
 
 async fn commit(blocks: Arc<Blocks>, ids: Vec<String>, content_type: String, md5: String) -> Result<Claim> {
-    let list = list(&ids);
+    let list = azure_core::xml::to_xml(&List { ids: &ids })
+        .map_err(|_| Error::new(Kind::Refused, "a list of blocks cannot be made"))?;
     let list_md5 = STANDARD.encode(Md5::digest(&list));
-    let call = blocks.account.call(Method::PUT, None, &blocks.blob, "?comp=blocklist");
+    let call = blocks.account.call("make an object of its blocks", Method::Put, None, &blocks.blob)?;
     let call = call
-        .body(HeaderValue::from_static("application/xml"), list)
-        .header(IF_NONE_MATCH, ANY)
-        .text("content-md5", &list_md5)?
-        .text("x-ms-blob-content-type", &content_type)?
-        .text("x-ms-blob-content-md5", &md5)?
-        .text(OWNER, &blocks.owner)?;
+        .query("comp=blocklist")
+        .header("content-type", "application/xml")
+        .header("content-md5", &list_md5)
+        .header("x-ms-blob-content-type", content_type)
+        .header("x-ms-blob-content-md5", md5)
+        .header("if-none-match", "*")
+        .header(OWNER, &blocks.owner)
+        .data(list);
     let (account, blob, owner) = (Arc::clone(&blocks.account), blocks.blob.clone(), blocks.owner.clone());
     let claim = Claim::doubtful(Made { account, blob, owner });
     let reply = blocks.account.ask(&call).await;
     // Storing a blob of that name throws the blocks of all others away.
     let overtaken =
-        reply.as_ref().is_ok_and(|reply| reply.status == StatusCode::BAD_REQUEST && reply.code() == "InvalidBlockList");
-    match claim.judge(answer(reply, &list_md5, "make an object of its blocks")).await {
+        reply.as_ref().is_ok_and(|reply| reply.status == StatusCode::BadRequest && reply.code() == "InvalidBlockList");
+    match claim.judge(answer(reply, &list_md5)).await {
         Ok(Attempt::Made(claim)) => Ok(claim),
         Ok(Attempt::Taken(_)) => Err(taken_meanwhile()),
         Err(_) if overtaken => Err(taken_meanwhile()),
@@ -97,17 +102,16 @@ impl Session for Blocks {
             return Err(too_many_blocks());
         }
         let id = block_id(&self.owner, ids.len());
-        let query = format!("?comp=block&blockid={}", encode(&id));
+        let call = self.account.call("store a block", Method::Put, None, &self.blob)?;
+        let call = call.query(&format!("comp=block&blockid={}", encode(&id)));
         ids.push(id);
         let data = chunk.data.clone();
         let md5 = computed(move || STANDARD.encode(Md5::digest(&data))).await?;
-        let mut call = self.account.call(Method::PUT, None, &self.blob, &query).text("content-md5", &md5)?;
-        call.data = chunk.data.clone();
-        let reply = self.account.ask(&call).await?;
+        let reply = self.account.ask(&call.header("content-md5", &md5).data(chunk.data.clone())).await?;
         if !reply.is_done() {
-            return Err(reply.refusal("store a block"));
+            return Err(reply.refusal());
         }
-        check(&reply, &md5)
+        reply.check(&md5)
     }
 }
 
@@ -125,7 +129,7 @@ const MOST_BLOCKS: usize = 50_000;
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_BLOCKS, block_id, list};
+    use super::{List, MOST_BLOCKS, block_id};
 
     #[test]
     fn ids_are_of_one_length_and_differ() {
@@ -137,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_list_names_its_blocks_in_their_order() {
-        let text = list(&["Yg==".to_owned(), "YQ==".to_owned()]);
+        let xml = azure_core::xml::to_xml(&List { ids: &["Yg==".to_owned(), "YQ==".to_owned()] }).unwrap();
+        let text = String::from_utf8(xml.to_vec()).unwrap();
         let list = "<BlockList><Uncommitted>Yg==</Uncommitted><Uncommitted>YQ==</Uncommitted></BlockList>";
         assert!(text.ends_with(list), "{text}");
     }

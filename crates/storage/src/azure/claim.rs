@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use http::header::IF_MATCH;
-use http::{Method, StatusCode};
+use azure_core::http::{Method, StatusCode};
 use stowage_base::tasks::Tasks;
 
-use super::account::{Account, is_gone, is_no_blob};
-use crate::engine::api::Reply;
+use super::ask::{Account, Reply};
 use crate::engine::claim::{self, Found, Target, is_free};
 use crate::engine::location::location;
 use crate::{Location, Result, Stored};
@@ -44,15 +42,15 @@ impl Target for Made {
     }
 
     async fn remove(&self, tag: &Option<String>) -> Result<bool> {
-        let mut call = self.account.call(Method::DELETE, None, &self.blob, "");
+        let mut call = self.account.call("remove an object", Method::Delete, None, &self.blob)?;
         if let Some(tag) = tag {
-            call = call.text(IF_MATCH, tag)?;
+            call = call.header("if-match", tag);
         }
         let reply = self.account.ask(&call).await?;
         match reply.status {
-            _ if reply.is_done() || is_gone(&reply) => Ok(true),
-            StatusCode::PRECONDITION_FAILED if reply.code() == "ConditionNotMet" => Ok(false),
-            _ => Err(reply.refusal("remove an object")),
+            _ if reply.is_done() || reply.is_gone() => Ok(true),
+            StatusCode::PreconditionFailed if reply.code() == "ConditionNotMet" => Ok(false),
+            _ => Err(reply.refusal()),
         }
     }
 
@@ -72,7 +70,7 @@ impl Account {
 
 /// What an answer says of the blob.
 pub(super) fn known(reply: &Reply) -> Option<String> {
-    reply.header("etag").filter(|tag| !tag.is_empty()).map(str::to_owned)
+    reply.tag().filter(|tag| !tag.is_empty()).map(str::to_owned)
 }
 
 impl Account {
@@ -81,11 +79,11 @@ impl Account {
     /// # Errors
     /// Where the answer does not say it, or there is none.
     pub(super) async fn head(&self, blob: &str) -> Result<Option<Reply>> {
-        let reply = self.ask(&self.call(Method::HEAD, None, blob, "")).await?;
+        let reply = self.ask(&self.call("look for an object", Method::Head, None, blob)?).await?;
         match () {
             () if reply.is_done() => Ok(Some(reply)),
-            () if is_no_blob(&reply) => Ok(None),
-            () => Err(reply.refusal("look for an object")),
+            () if reply.is_no_blob() => Ok(None),
+            () => Err(reply.refusal()),
         }
     }
 
@@ -100,7 +98,7 @@ impl Account {
     /// Removes a blob, also one that is gone, be it with its whole container: Azure says so only to the account's own key.
     /// A container of `None` is the plan's.
     pub(super) async fn remove(&self, container: Option<&str>, blob: &str) -> Result<()> {
-        let reply = self.ask(&self.call(Method::DELETE, container, blob, "")).await?;
-        if reply.is_done() || is_gone(&reply) { Ok(()) } else { Err(reply.refusal("remove an object")) }
+        let reply = self.ask(&self.call("remove an object", Method::Delete, container, blob)?).await?;
+        if reply.is_done() || reply.is_gone() { Ok(()) } else { Err(reply.refusal()) }
     }
 }

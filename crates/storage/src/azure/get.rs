@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use http::header::{IF_MATCH, RANGE};
-use http::{Method, StatusCode};
+use azure_core::http::{Method, StatusCode};
 use stowage_http::range::ByteRange;
 
-use super::account::{Account, is_no_blob};
+use super::ask::Account;
 use super::claim::OWNER;
 use crate::engine::checked::Announced;
-use crate::engine::read::{self, Given, Source};
+use crate::engine::read::{self, Extent, Given, Source};
 use crate::{Error, Kind, Result};
 
 /// A blob that a pointer names; a container of `None` is the plan's.
@@ -24,27 +23,38 @@ impl Source for Stored {
     const VENDOR: &'static str = "Azure";
 
     async fn ask(&self, range: Option<ByteRange>, version: Option<&str>) -> Result<Given> {
-        let mut call = self.account.call(Method::GET, self.container.as_deref(), &self.blob, "").object();
+        let mut call = self.account.call("read an object", Method::Get, self.container.as_deref(), &self.blob)?;
         if let Some(range) = range {
-            call = call.header(RANGE, read::header(range)?);
+            call = call.header("range", range.header());
         }
         if let Some(version) = version {
-            call = call.text(IF_MATCH, version)?;
+            call = call.header("if-match", version);
         }
-        let reply = self.account.ask(&call).await?;
+        let mut reply = self.account.ask(&call).await?;
         match reply.status {
             _ if reply.is_done() => {}
-            _ if is_no_blob(&reply) => {
-                return Err(Error::new(Kind::Missing, "the object is not in the container").with_status(reply.status));
+            _ if reply.is_no_blob() => {
+                let error = Error::new(Kind::Missing, "the object is not in the container");
+                return Err(error.with_status(http::StatusCode::NOT_FOUND));
             }
-            StatusCode::PRECONDITION_FAILED if version.is_some() => return Err(read::changed(Self::VENDOR)),
-            _ => return Err(reply.refusal("read an object")),
+            StatusCode::PreconditionFailed if version.is_some() => return Err(read::changed(Self::VENDOR)),
+            _ => return Err(reply.refusal()),
         }
+        let extent = match reply.status {
+            StatusCode::PartialContent => Extent::part(reply.header("content-range")),
+            _ => Extent::Whole,
+        };
         // The MD5 of a blob is what its writer said: only ours can be relied on.
         let md5 = reply.header("content-md5").filter(|_| reply.header(OWNER).is_some());
         let digest = md5.map(|md5| Announced::md5(md5).ok_or_else(unreadable)).transpose()?;
-        let (version, etag) = (reply.header("etag").map(str::to_owned), reply.etag());
-        Ok(Given { version, etag, digest, ..Given::of(reply.status, &reply.headers, reply.body) })
+        Ok(Given {
+            extent,
+            body: std::mem::take(&mut reply.body),
+            length: reply.header("content-length").and_then(|length| length.parse().ok()),
+            version: reply.tag().map(str::to_owned),
+            etag: reply.etag(),
+            digest,
+        })
     }
 }
 

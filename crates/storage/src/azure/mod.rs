@@ -1,27 +1,31 @@
 //! The `azure` driver: block blobs of Azure Storage, signed with the account's key.
 //!
 //! Bodies of up to one chunk are one `Put Blob`, larger ones blocks (`Put Block`) that a `Put Block List` makes a blob. Every
-//! blob is created with `If-None-Match: *`.
+//! blob is created with `If-None-Match: *`. Requests go through `azure_core`'s pipeline, whose retry policy, headers and HMAC
+//! these are; the connections are our own client's, and the policy that signs with the shared key is ours, because the
+//! official crates have none.
 //!
 //! Sources: the pages of "Blob Storage REST API" (Put Blob, Put Block, Put Block List, Get Blob, Get Blob Properties, Delete
 //! Blob, "Specifying conditional headers", "Status and error codes") and "Authorize with Shared Key". Limits: 50,000 blocks
 //! a blob, which are 244 GiB in chunks; names of up to 1024 characters.
 
-mod account;
 mod address;
+mod ask;
+mod attempt;
 mod blocks;
 mod claim;
 mod get;
 mod put;
 mod shared_key;
+mod transport;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use stowage_base::settings::Settings;
 
-use self::account::Account;
 use self::address::{Address, blob_name, check_name, is_container, name_fault};
+use self::ask::Account;
 use self::shared_key::SharedKey;
 use super::{
     Backend, Context, Download, Driver, Error, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result, Server,
@@ -54,7 +58,7 @@ impl Azure {
     /// Reads the settings; nothing is sent.
     fn open(settings: &Settings, context: &Context) -> Result<Self> {
         let address = Address::read(settings)?;
-        let signer = SharedKey::new(address.account.clone(), &settings.required("key")?)
+        let signer = SharedKey::new(address.account.clone(), settings.required("key")?)
             .ok_or_else(|| settings.wrong("key", "must be base64"))?;
         let account = Account::new(settings.id(), address, signer, context.client.clone(), context.tasks.clone());
         Ok(Self { account: Arc::new(account) })

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
+use azure_core::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::Method;
-use http::header::{HeaderValue, IF_NONE_MATCH};
 use uuid::Uuid;
 
-use super::account::{Account, check, is_taken};
+use super::ask::{Account, Call, Lost, Reply};
 use super::claim::{Claim, Made, OWNER, known};
-use crate::engine::api::{Call, Lost, Reply};
 use crate::engine::claim::{Answer, Attempt, Create, Name, create, names};
 use crate::engine::finish::to_completion;
 use crate::engine::media::media_type;
@@ -44,35 +42,33 @@ impl Create for Single {
         let call = self.call(&name.text)?;
         let (account, blob, owner) = (Arc::clone(&self.account), name.text.clone(), self.owner.clone());
         let claim = Claim::doubtful(Made { account, blob, owner });
-        claim.judge(answer(self.account.ask(&call).await, &self.md5, "store an object")).await
+        claim.judge(answer(self.account.ask(&call).await, &self.md5)).await
     }
 }
 
-/// What an answer to a request that makes a blob says; `md5` is that of the request's body, and `what` what it is for.
-pub(super) fn answer(answer: std::result::Result<Reply, Lost>, md5: &str, what: &str) -> Answer<Option<String>> {
+/// What an answer to a request that makes a blob says; `md5` is that of the request's body.
+pub(super) fn answer(answer: std::result::Result<Reply, Lost>, md5: &str) -> Answer<Option<String>> {
     match answer {
         Err(lost) => lost.into(),
-        Ok(reply) if reply.is_done() => match check(&reply, md5) {
+        Ok(reply) if reply.is_done() => match reply.check(md5) {
             Ok(()) => Answer::Created(known(&reply)),
             Err(error) => Answer::Corrupted(known(&reply), error),
         },
-        Ok(reply) if is_taken(&reply) => Answer::Taken(reply.refusal(what), reply.doubtful),
-        Ok(reply) if reply.had_no_effect() => Answer::Refused(reply.refusal(what), false),
-        Ok(reply) => Answer::Unknown(reply.refusal(what)),
+        Ok(reply) if reply.is_taken() => Answer::Taken(reply.refusal(), reply.doubtful),
+        Ok(reply) if reply.doubtful => Answer::Unknown(reply.refusal()),
+        Ok(reply) => Answer::Refused(reply.refusal(), false),
     }
 }
 
 impl Single {
     fn call(&self, name: &str) -> Result<Call> {
-        let mut call = self.account.call(Method::PUT, None, name, "");
-        call.data = self.chunk.data.clone();
-        call.header("x-ms-blob-type", HeaderValue::from_static("BlockBlob"))
-            .header(IF_NONE_MATCH, ANY)
-            .text("x-ms-blob-content-type", &self.content_type)?
-            .text("content-md5", &self.md5)?
-            .text(OWNER, &self.owner)
+        let call = self.account.call("store an object", Method::Put, None, name)?;
+        Ok(call
+            .header("x-ms-blob-type", "BlockBlob")
+            .header("x-ms-blob-content-type", &self.content_type)
+            .header("content-md5", &self.md5)
+            .header("if-none-match", "*")
+            .header(OWNER, &self.owner)
+            .data(self.chunk.data.clone()))
     }
 }
-
-/// For `If-None-Match`: only where there is no blob.
-pub(super) const ANY: HeaderValue = HeaderValue::from_static("*");

@@ -56,13 +56,8 @@ impl Tries {
     }
 }
 
-/// How long a server asks to be left alone (RFC 9110 section 10.2.3): seconds or a date; at most [`LONGEST_PAUSE`]. Azure's
-/// own headers say it in milliseconds.
+/// How long a server asks to be left alone (RFC 9110 section 10.2.3): seconds or a date; at most [`LONGEST_PAUSE`].
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let precise = ["x-ms-retry-after-ms", "retry-after-ms"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
-    if let Some(milliseconds) = precise.and_then(|text| text.trim().parse().ok()) {
-        return Some(Duration::from_millis(milliseconds).min(LONGEST_PAUSE));
-    }
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds).min(LONGEST_PAUSE));
@@ -92,8 +87,8 @@ const LEAST_WAIT: Duration = Duration::from_secs(5);
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use http::HeaderMap;
     use http::header::RETRY_AFTER;
-    use http::{HeaderMap, HeaderName};
 
     use super::{LONGEST_PAUSE, MOST_TRIES, Tries, retry_after};
     use crate::{Error, Kind};
@@ -136,7 +131,5 @@ mod tests {
         assert_eq!(asked("18446744073709551615"), Some(LONGEST_PAUSE));
         assert_eq!(asked("Fri, 31 Dec 9999 23:59:59 GMT"), Some(LONGEST_PAUSE));
         assert_eq!(retry_after(&HeaderMap::new()), None);
-        let precise = HeaderMap::from_iter([(HeaderName::from_static("retry-after-ms"), "1500".parse().unwrap())]);
-        assert_eq!(retry_after(&precise), Some(Duration::from_millis(1500)));
     }
 }
