@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use stowage::database::{self, Class};
-use stowage::plan::{Documents, Merged, NameSource, Outcome, Subject, compose};
+use stowage::plan::{Documents, Merged, NameSource, Placement, Subject, compose};
 use stowage::router;
 use stowage_couch::Document;
 use stowage_http::body::Body;
@@ -114,7 +114,7 @@ fn plan(criterion: &mut Criterion) {
         let subject = Subject { document_type: Some("fax"), ..subject };
         bencher.iter(|| merged.decide(black_box(&subject)));
     });
-    if let Ok(Outcome::Store(decision)) = merged.decide(&subject) {
+    if let Ok(Placement::Store(decision)) = merged.decide(&subject) {
         let document = recording();
         let source = NameSource {
             account: Some(ACCOUNT),

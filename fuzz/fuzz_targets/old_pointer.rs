@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
-use stowage::pointer::kazoo::{At, read};
+use stowage::pointer::kazoo::{AttachmentAddress, read};
 
 const MEMBERS: [(&str, &str); 6] = [
     ("kz_att_s3", "S3"),
@@ -21,7 +21,7 @@ const MEMBERS: [(&str, &str); 6] = [
 ];
 
 fuzz_target!(|bytes: &[u8]| {
-    let at = At { database: "account/ab/cd/ef-202011", document: "doc", attachment: "call.mp3" };
+    let at = AttachmentAddress { database: "account/ab/cd/ef-202011", document: "doc", attachment: "call.mp3" };
     let term = STANDARD.encode(bytes);
     for (module, member) in MEMBERS {
         let _ = read(&json!({ module: { member: term } }), at);

@@ -117,7 +117,7 @@ impl OutgoingCopy {
         let (sender, verdict) = oneshot::channel();
         let tasks = self.gateway.tasks.clone();
         drop(tasks.spawn("copy of an attachment", async move {
-            let outcome = self.make(source, verdict).await;
+            let outcome = Box::pin(self.make(source, verdict)).await;
             // What a plan makes up must not become a label.
             let backend = driver(self.decision.handler()).map_or("unknown", |driver| driver.handler);
             self.gateway.metrics.copy_done(backend, outcome);

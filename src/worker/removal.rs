@@ -68,7 +68,7 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
 /// were noted may be the same object.
 fn is_elsewhere(pointer: &Pointer, job: &Job, noted: &[&Location]) -> bool {
     let place = &pointer.stowage;
-    let stored_at = humantime::parse_rfc3339(&place.stored_at).unwrap_or(SystemTime::now());
+    let stored_at = humantime::parse_rfc3339(&place.stored_at).unwrap_or_else(|_| SystemTime::now());
     place.storage == job.storage
         && place.owner.as_ref().is_some_and(|owner| owner.attachment == job.attachment)
         && stored_at + Duration::from_secs(1) >= job.since

@@ -57,8 +57,8 @@ pub async fn a_session_that_has_expired_is_passing<V: Vendor>() {
 pub async fn damaged_bytes_are_noticed_and_go<V: Vendor>() {
     together(V::DAMAGED, async |(route, length)| {
         let (scene, target) = start::<V>().await;
-        let (damage, failure) = V::damage();
-        scene.plan(route, 9, damage);
+        let (damage, times, failure) = V::damage();
+        scene.plan(route, times, damage);
         let error = target.put(&object("x"), Body::full(bytes(*length))).await.expect_err("damaged");
         assert_eq!(error.kind(), failure, "{error}");
         let told = error.to_string();

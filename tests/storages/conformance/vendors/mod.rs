@@ -69,9 +69,9 @@ pub trait Vendor: Double + Sized + 'static {
     fn unavailable() -> Vec<Trouble>;
     /// Nothing is there.
     fn nothing() -> Trouble;
-    /// What damages bytes on their way, and how the driver calls it.
-    fn damage() -> (Trouble, Kind) {
-        (Trouble::Damages, Kind::Refused)
+    /// What damages bytes on their way, in how many requests, and how the driver calls it.
+    fn damage() -> (Trouble, u32, Kind) {
+        (Trouble::Damages, 1, Kind::Refused)
     }
     /// There is no more room, or the like: the answer, the routes that give it, and the end of the error.
     fn refusals() -> Vec<(Trouble, &'static [&'static str], &'static str)>;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
+use stowage_http::body::ClientGone;
 
 use super::server::{Reply, Server};
-use super::{BIG, Http, object, open, recording, store, upload};
+use super::{BIG, Http, breaking, object, open, recording, store, upload};
 use crate::Backend;
 
 #[tokio::test]
@@ -20,6 +21,17 @@ async fn half_an_object_is_removed() {
     store(&storage, "n", recording(20 << 20)).await.unwrap_err();
     server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
     assert_eq!(server.targets(&Method::DELETE), ["/p/n"]);
+    assert_eq!(server.object("/p/n"), None);
+}
+
+#[tokio::test]
+async fn an_upload_that_its_client_breaks_is_removed() {
+    let server = Server::normal().await;
+    let storage = open(json!({"url": server.url("/p")}));
+    let upload = breaking(&storage, vec![recording(100_000); 80], ClientGone::Silent.into());
+    storage.put(&object("n"), upload).await.unwrap_err();
+    server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
+    ended(storage).await;
     assert_eq!(server.object("/p/n"), None);
 }
 

@@ -62,6 +62,17 @@ async fn a_body_of_unknown_length_gets_one() {
     }
 }
 
+#[tokio::test]
+async fn two_at_once_do_not_get_one_name() {
+    let server = Server::normal().await;
+    let storage = open(json!({"url": server.url("/p")}));
+    let (first, second) = tokio::join!(store(&storage, "n", "first"), store(&storage, "n", "second"));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_ne!(first.location, second.location);
+    assert_eq!(read(&storage, &first.location, 5).await.unwrap(), "first");
+    assert_eq!(read(&storage, &second.location, 6).await.unwrap(), "second");
+}
+
 /// What an answer to HEAD, PUT, GET and DELETE means: is the name free, is it stored, is it gone, is it removed?
 #[tokio::test]
 async fn every_status_has_one_meaning() {
