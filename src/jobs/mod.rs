@@ -47,9 +47,9 @@ pub struct Job {
     /// The object that is to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Box<StoredObject>>,
-    /// Where else in that storage it may be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spare: Option<Location>,
+    /// Where else in that storage it may be, or what gateways left that are dead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spares: Vec<Location>,
     /// Whether it is about an upload: what that left goes at once, once its gateway is dead.
     #[serde(default, skip_serializing_if = "is_false")]
     pub intent: bool,
@@ -126,7 +126,7 @@ impl Job {
             owner: document.text("owner_id"),
             storage: storage.to_owned(),
             object: None,
-            spare: None,
+            spares: Vec::new(),
             intent: false,
             seen: None,
             since: now,

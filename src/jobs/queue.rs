@@ -41,7 +41,12 @@ pub struct Page {
 #[derive(Debug)]
 pub enum Claim {
     /// This gateway holds it now.
-    Held(Box<Job>),
+    Held {
+        /// As it was saved.
+        job: Box<Job>,
+        /// Whether it was another gateway's: what that left has to be looked after.
+        inherits: bool,
+    },
     /// Somewhere else it is in work.
     Taken,
 }
@@ -109,12 +114,12 @@ impl Jobs {
         }
     }
 
-    /// Adds a job that this gateway holds, and takes it over from a holder that is dead.
+    /// Adds a job that this gateway holds. One of a holder that is dead is taken over, with what that may have left.
     ///
     /// # Errors
     /// As for [`add`](Self::add).
     pub async fn claim(&self, job: Job) -> Result<Claim, Reason> {
-        let mut job = self.held(job);
+        let (mut job, mut inherits) = (self.held(job), false);
         let mut tries = TRIES;
         loop {
             tries -= 1;
@@ -122,7 +127,7 @@ impl Jobs {
             match save.head.status {
                 status if status.is_success() => {
                     job.rev = Some(rev(&save)?);
-                    return Ok(Claim::Held(Box::new(job)));
+                    return Ok(Claim::Held { job: Box::new(job), inherits });
                 }
                 StatusCode::NOT_FOUND if tries > 0 => self.make().await?,
                 StatusCode::CONFLICT if tries > 0 => {
@@ -130,6 +135,11 @@ impl Jobs {
                     let lives = |holder: &Holder| holder.until > SystemTime::now();
                     if known.as_ref().and_then(|known| known.holder.as_ref()).is_some_and(lives) {
                         return Ok(Claim::Taken);
+                    }
+                    if let Some(known) = &known {
+                        inherits = true;
+                        let left = known.spares.iter().filter(|left| !job.spares.contains(left));
+                        job.spares.extend(left.cloned().collect::<Vec<_>>());
                     }
                     job.rev = known.and_then(|known| known.rev);
                 }

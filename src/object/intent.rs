@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use stowage_storage::{Backend as _, Object, Opened};
+use stowage_storage::{Backend as _, Location, Object, Opened};
 use tokio::time::Instant;
 
 use crate::jobs::{Claim, Job, Jobs};
@@ -16,7 +16,9 @@ use crate::pointer::StoredObject;
 pub(crate) struct Intent {
     jobs: Jobs,
     /// As it was saved last, and when that was.
-    held: Mutex<(Job, Instant)>,
+    held: Mutex<(Job, Option<Instant>)>,
+    /// Whether it was a gateway's that is dead.
+    inherits: bool,
 }
 
 impl Intent {
@@ -27,7 +29,7 @@ impl Intent {
         backend: &Opened,
         object: &mut Object,
         job: impl Fn(StoredObject) -> Job,
-        place: impl Fn(&stowage_storage::Location) -> StoredObject,
+        place: impl Fn(&Location) -> StoredObject,
     ) -> Option<Self> {
         if !jobs.config().intents {
             return None;
@@ -36,22 +38,40 @@ impl Intent {
         let spare = places.pop()?;
         if let (false, Some(composed)) = (object.taken, places.pop()) {
             let mut both = job(place(&composed)).intent();
-            both.spare = Some(spare.clone());
+            both.spares.push(spare.clone());
             match jobs.claim(both).await {
-                Ok(Claim::Held(held)) => return Some(Self::of(jobs, *held)),
+                Ok(Claim::Held { job, inherits }) => return Some(Self::of(jobs, *job, inherits)),
                 Ok(Claim::Taken) => object.taken = true,
                 Err(reason) => return unnoted(&reason),
             }
         }
         match jobs.claim(job(place(&spare)).intent()).await {
-            Ok(Claim::Held(held)) => Some(Self::of(jobs, *held)),
+            Ok(Claim::Held { job, inherits }) => Some(Self::of(jobs, *job, inherits)),
             Ok(Claim::Taken) => unnoted("a name that nothing else has is taken"),
             Err(reason) => unnoted(&reason),
         }
     }
 
-    fn of(jobs: &Jobs, held: Job) -> Self {
-        Self { jobs: jobs.clone(), held: Mutex::new((held, Instant::now())) }
+    fn of(jobs: &Jobs, held: Job, inherits: bool) -> Self {
+        Self { jobs: jobs.clone(), held: Mutex::new((held, Some(Instant::now()))), inherits }
+    }
+
+    /// The object lies elsewhere, as a server that redirects has it: the job is about that place alone, before any document
+    /// names it. What was noted may lead there too.
+    pub(crate) async fn moves_to(&self, location: &Location) {
+        {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let job = &mut held.0;
+            let noted = job.object.as_ref().is_some_and(|object| object.location == *location);
+            if noted || job.spares.contains(location) {
+                return;
+            }
+            job.spares.clear();
+            if let Some(object) = &mut job.object {
+                object.location = location.clone();
+            }
+        }
+        self.renew().await;
     }
 
     /// Waits for something, and holds the job as long as that lasts.
@@ -70,29 +90,42 @@ impl Intent {
     /// Whether the job is held still, so that the object is not cleared away before its document is saved.
     pub(crate) async fn is_held(&self) -> bool {
         let since = self.held.lock().unwrap_or_else(PoisonError::into_inner).1;
-        since.elapsed() < self.jobs.config().lease / 3 || self.renew().await
+        since.is_some_and(|since| since.elapsed() < self.jobs.config().lease / 3) || self.renew().await
     }
 
     async fn renew(&self) -> bool {
         let job = self.held.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
         match self.jobs.save(self.jobs.held(job)).await {
             Ok(Some(held)) => {
-                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = (held, Instant::now());
+                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = (held, Some(Instant::now()));
                 true
             }
             // Another gateway has it.
-            Ok(None) => false,
+            Ok(None) => self.is_lost(),
             Err(reason) => {
                 tracing::debug!(reason, "a job about what is being stored could not be renewed");
-                false
+                self.is_lost()
             }
         }
     }
 
-    /// A document names the object, or it is gone.
+    /// It has to be renewed before it is believed again.
+    fn is_lost(&self) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).1 = None;
+        false
+    }
+
+    /// A document names the object, or it is gone. What a dead gateway left is the worker's to look after.
     pub(crate) async fn done(&self) {
-        let job = self.held.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
-        if let Err(reason) = self.jobs.drop_done(&job).await {
+        let mut job = self.held.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
+        let ended = match self.inherits {
+            true => {
+                job.holder = None;
+                self.jobs.save(job).await.map(drop)
+            }
+            false => self.jobs.drop_done(&job).await.map(drop),
+        };
+        if let Err(reason) = ended {
             tracing::debug!(reason, "a job about what was stored stays: it finds nothing to do");
         }
     }

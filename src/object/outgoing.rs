@@ -158,6 +158,10 @@ impl Outgoing<'_> {
             Ok(stored) => stored,
             Err(error) => return Err(self.untaken(error, lent).await),
         };
+        if let Some(intent) = &intent {
+            // A client that leaves now leaves the job.
+            intent.moves_to(&stored.location).await;
+        }
         let pointer = report.digests().map(|digests| self.pointer(&stored, &digests));
         let removal = Box::new(Job::removal(self.target, self.document, &self.place(&stored)));
         Ok(NewObject { backend, stored, removal, intent, pointer })

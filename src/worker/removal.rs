@@ -1,7 +1,6 @@
 //! Objects that nothing names any more.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use stowage_base::activity::Activity;
 use stowage_http::range::ByteRange;
@@ -15,7 +14,7 @@ use crate::jobs::Job;
 use crate::object::remove::try_to_remove;
 use crate::object::storages::storage_of;
 use crate::plan::plan_for;
-use crate::pointer::{Pointer, StoredObject};
+use crate::pointer::StoredObject;
 use crate::router::Target;
 
 /// Removes an object that no leaf of its document names.
@@ -28,7 +27,7 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
     let (Some(place), Some(target)) = (&job.object, Target::of(&job.database, &job.document, &job.attachment)) else {
         return Ok(Step::Done);
     };
-    let locations: Vec<&Location> = [&place.location].into_iter().chain(&job.spare).collect();
+    let locations: Vec<&Location> = [&place.location].into_iter().chain(&job.spares).collect();
     let home = gateway.homes.of(&target.database).await?;
     let document = job.stand_in();
     let plan = plan_for(&gateway.plans, &target.database, &document).await?;
@@ -41,7 +40,7 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
         named.iter().any(|pointer| pointer.stowage.is_same(&place))
     };
     let unnamed: Vec<&Location> = locations.iter().filter(|location| !is_named(location)).copied().collect();
-    if unnamed.is_empty() || (job.intent && named.iter().any(|pointer| is_elsewhere(pointer, job, &locations))) {
+    if unnamed.is_empty() {
         return Ok(Step::Done);
     }
     let backend = storage_of(gateway, &plan, &target.database, place)?;
@@ -62,17 +61,6 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
         }
     }
     Ok(Step::Done)
-}
-
-/// Whether an upload got another place than was noted, as a server that redirects gives it: what lies at the places that
-/// were noted may be the same object.
-fn is_elsewhere(pointer: &Pointer, job: &Job, noted: &[&Location]) -> bool {
-    let place = &pointer.stowage;
-    let stored_at = humantime::parse_rfc3339(&place.stored_at).unwrap_or_else(|_| SystemTime::now());
-    place.storage == job.storage
-        && place.owner.as_ref().is_some_and(|owner| owner.attachment == job.attachment)
-        && stored_at + Duration::from_secs(1) >= job.since
-        && !noted.contains(&&place.location)
 }
 
 /// What a removal says of its first look.

@@ -63,12 +63,15 @@ impl Process {
     }
 }
 
+/// What was acknowledged of an attachment (nothing: that it is gone), and what may have come of requests without an answer.
+type State = (Content, Vec<Content>);
+type Content = Option<Vec<u8>>;
+
 /// One client: what it knows to be saved, by the attachments' names.
 struct Client {
     id: String,
     rev: Option<String>,
-    /// Bytes that were acknowledged, and those of which that is not known.
-    names: BTreeMap<String, (Option<Vec<u8>>, Vec<Option<Vec<u8>>>)>,
+    names: BTreeMap<String, State>,
     seed: u64,
 }
 
