@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stowage_base::log;
 use stowage_http::body::BoxError;
@@ -25,6 +26,15 @@ pub(super) struct Verify {
     /// Read every byte, and compare its MD5 and SHA-256 with the pointer's
     #[arg(long)]
     read: bool,
+    /// Look for what lies in the storages and nothing names; only with --all or --account
+    #[arg(long, conflicts_with_all = ["db", "types", "since", "until"])]
+    orphans: bool,
+    /// Remove what nothing names
+    #[arg(long, requires = "orphans")]
+    remove_orphans: bool,
+    /// Only what is older than this
+    #[arg(long, value_name = "AGE", default_value = "1d", value_parser = humantime::parse_duration)]
+    older_than: Duration,
     /// How it is shown
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -37,7 +47,9 @@ impl Verify {
             let gateway = Arc::new(gateway_of(&config)?);
             let (progress, stop) = (Progress::default(), CancellationToken::new());
             let (scope, pace) = (self.scope.scope(), self.scope.pace());
-            let walk = verify(&gateway, Verification { read: self.read }, (&scope, &pace), &progress, &stop);
+            let orphans = self.orphans.then_some(self.older_than);
+            let verification = Verification { read: self.read, orphans, remove: self.remove_orphans };
+            let walk = verify(&gateway, verification, (&scope, &pace), &progress, &stop);
             watched(&progress, (self.format, Words { done: "checked" }), &stop, walk).await
         })
     }

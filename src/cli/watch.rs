@@ -142,8 +142,9 @@ fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, 
     if format == Format::Json {
         faults.iter().try_for_each(|fault| say(&json!({ "fault": fault }).to_string()))?;
         ended.iter().try_for_each(|part| say(&json!({ "database": part }).to_string()))?;
-        let (won, seconds) = (progress.bytes_won(), took.as_secs_f64());
-        say(&json!({ "total": totals, "bytes_won": won, "seconds": seconds, "stopped": stopped }).to_string())?;
+        let (won, removed, seconds) = (progress.bytes_won(), progress.removed().0, took.as_secs_f64());
+        say(&json!({ "total": totals, "bytes_won": won, "removed": removed, "seconds": seconds, "stopped": stopped })
+            .to_string())?;
         return Ok(());
     }
     for fault in &faults {
@@ -166,6 +167,10 @@ fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, 
     }
     let rate = HumanBytes((all.bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
     say(&format!("{} attachments {} in {:.1} s, {rate}/s", all.attachments, words.done, took.as_secs_f64()))?;
+    let (removed, of_bytes) = progress.removed();
+    if removed > 0 {
+        say(&format!("{removed} orphans removed ({})", HumanBytes(of_bytes)))?;
+    }
     if progress.bytes_won() > 0 {
         say(&format!("CouchDB's files are {} smaller", HumanBytes(progress.bytes_won())))?;
     }

@@ -11,7 +11,7 @@ use crate::router::Database;
 
 /// The databases of a scope, in the order of their names: of the configured CouchDB, and of the connections that plans name
 /// only those that it has as well.
-pub(super) async fn of(gateway: &Gateway, scope: &Scope) -> Result<Vec<Database>, Error> {
+pub(crate) async fn of(gateway: &Gateway, scope: &Scope) -> Result<Vec<Database>, Error> {
     let answer = gateway.homes.local().own_account().send(Method::GET, "_all_dbs", Bytes::new()).await?;
     if answer.status() != StatusCode::OK {
         return Err(refused(answer.status(), "the list of databases"));

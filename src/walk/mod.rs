@@ -24,6 +24,7 @@ use crate::gateway::Gateway;
 use crate::moving::Found;
 use crate::record::GREGORIAN_EPOCH;
 use crate::router::{Database, DocumentTarget};
+pub(crate) use databases::of as databases;
 use documents::Pages;
 pub use pace::Pace;
 pub use progress::{Fault, Part, Progress, Tally, Totals};

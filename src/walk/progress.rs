@@ -69,7 +69,7 @@ struct Counts {
 }
 
 /// A database, as far as it has been looked through.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// The database's decoded name; empty for all together.
     pub database: String,
@@ -114,6 +114,7 @@ struct State {
     databases: u64,
     done: u64,
     won: u64,
+    removed: Totals,
     parts: BTreeMap<String, Part>,
     /// Those that are done and had something in them.
     ended: Vec<Totals>,
@@ -144,6 +145,28 @@ impl Progress {
         tracing::debug!(database = %fault.database, document = %fault.document, reason = %fault.reason, "fault");
         let mut state = self.state();
         if state.faults.len() < MOST_FAULTS { state.faults.push(fault) } else { state.unsaid += 1 }
+    }
+
+    /// Something is wrong that is no document's.
+    pub(crate) fn says(&self, fault: Fault) {
+        let mut state = self.state();
+        let [.., faults] = &mut state.all;
+        *faults += 1;
+        if state.faults.len() < MOST_FAULTS { state.faults.push(fault) } else { state.unsaid += 1 }
+    }
+
+    /// Something that nothing names has been removed.
+    pub(crate) fn removes(&self, removed: &Totals) {
+        let mut state = self.state();
+        state.removed.attachments += removed.attachments;
+        state.removed.bytes += removed.bytes;
+    }
+
+    /// Objects that were removed because nothing names them, and their bytes.
+    #[must_use]
+    pub fn removed(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.removed.attachments, state.removed.bytes)
     }
 
     /// CouchDB has given back so many bytes of a database.

@@ -17,8 +17,10 @@ mod registry;
 mod s3;
 
 use std::fmt;
+use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use serde_json::{Map, Value};
 use stowage_http::body::Body;
 use stowage_http::range::ByteRange;
@@ -94,10 +96,28 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// All that is stored below the storage's folder, what uploads have left among it; `None` where the storage cannot say it.
+    fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
+        None
+    }
+
     /// Removes an object, and what an upload of it that broke off may have left.
     fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         self.delete(location)
     }
+}
+
+/// Something that a storage holds.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its whole name there.
+    pub name: String,
+    /// Where it is.
+    pub location: Location,
+    /// In bytes; `None`: an upload that has not ended.
+    pub length: Option<u64>,
+    /// When it was stored, or begun.
+    pub modified: SystemTime,
 }
 
 impl Object {

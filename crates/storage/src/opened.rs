@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use stowage_base::settings::{Settings, is_secret_parameter};
@@ -14,7 +15,7 @@ use url::Url;
 use crate::error::Result;
 use crate::health::Health;
 use crate::registry::Driver;
-use crate::{Backend, Download, Fetch, Location, Object, Stored, Upload};
+use crate::{Backend, Download, Fetch, Listed, Location, Object, Stored, Upload};
 
 /// A storage that was opened with the settings of one entry of a plan's `attachments`.
 pub struct Opened {
@@ -60,6 +61,11 @@ impl Backend for Opened {
 
     fn places(&self, object: &Object) -> Vec<Location> {
         self.driver.places(object)
+    }
+
+    fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
+        let listed = self.driver.list()?;
+        Some(listed.map_err(|error| error.without(&self.secrets)).boxed())
     }
 
     fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {

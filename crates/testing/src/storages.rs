@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::azurite::{self, Container};
+use super::couch::Couch;
 use super::dropbox::Dropbox;
 use super::ftp::{self, FtpServer};
 use super::gateway::{Running, Setup};
@@ -79,14 +80,23 @@ impl Storage {
 
     /// The same, with more settings.
     pub async fn gateway_with(&self, setup: Setup) -> Running {
-        let endpoints = self.endpoints.iter();
-        let set = |setup: Setup, (key, url): &(&str, String)| setup.set(&format!("storage.endpoints.{key}"), url);
-        let gateway = endpoints.fold(setup, set).start().await;
-        if let Some(tokens) = &self.tokens {
-            tokens.documents(&gateway.couch).await;
-        }
+        let gateway = self.setup(setup).start().await;
+        self.grant(&gateway.couch).await;
         gateway.make_database().await;
         gateway
+    }
+
+    /// Settings with which a gateway finds the server.
+    pub fn setup(&self, setup: Setup) -> Setup {
+        let set = |setup: Setup, (key, url): &(&str, String)| setup.set(&format!("storage.endpoints.{key}"), url);
+        self.endpoints.iter().fold(setup, set)
+    }
+
+    /// Saves the grants of its tokens, where it wants any.
+    pub async fn grant(&self, couch: &Couch) {
+        if let Some(tokens) = &self.tokens {
+            tokens.documents(couch).await;
+        }
     }
 
     /// Everything that is kept there, what is unfinished included.

@@ -19,6 +19,7 @@ use stowage_couch::{Caller, Document};
 use stowage_http::body::Body;
 
 use crate::attachment::fallback::Noted;
+use crate::commit::armed::Armed;
 use crate::commit::cleanup::remove_once_gone;
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
@@ -169,6 +170,7 @@ impl Copy {
     async fn save(self, bytes: Vec<u8>) -> Result<Response<Body>, Error> {
         outlive(self.gateway.tasks.clone(), "copy", |reply| async move {
             let Self { gateway, to, caller, over, plan, replaced, .. } = self;
+            let armed = Armed::arm(&gateway, &to, &plan, &replaced).await;
             let (status, outcome) = match caller.save(&to.path, &bytes.into()).await {
                 Ok(save) => (save.head.status, Ok(Response::from_parts(save.head, Body::full(save.body)))),
                 Err(error) => (StatusCode::GATEWAY_TIMEOUT, Err(Error::from(error))),
@@ -178,6 +180,7 @@ impl Copy {
             if let Some(before) = before {
                 remove_once_gone(&gateway, &caller, &to, &plan, (&before, replaced)).await;
             }
+            armed.done().await;
         })
         .await
     }

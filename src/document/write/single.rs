@@ -21,6 +21,7 @@ use super::store::Parts;
 use super::{Input, Labelled, TOUCHED, UNTOUCHED, Writer, begin, is_json};
 use crate::attachment::copy::Verdict;
 use crate::attachment::fallback::Noted;
+use crate::commit::armed::Armed;
 use crate::commit::cleanup::remove_unnamed;
 use crate::commit::save::Write;
 use crate::commit::{Change, Commit, Form, commit};
@@ -222,8 +223,13 @@ async fn passed_on(
     }
     let target = draft.target.clone();
     let outcome = outlive(writer.gateway.tasks.clone(), "document", |reply| async move {
+        let armed = match &dropped {
+            Some(dropped) => Some(Armed::arm(&writer.gateway, &target, &dropped.plan, &dropped.objects).await),
+            None => None,
+        };
         let outcome = writer.send(&couch, head, body).await;
         let verdict = Verdict::of(&outcome);
+        let is_known = !matches!(verdict, Verdict::Unknown);
         copies.into_iter().for_each(|copy| copy.end(verdict.clone()));
         if let Some(parts) = parts {
             parts.end(verdict);
@@ -233,6 +239,10 @@ async fn passed_on(
         if let Some(dropped) = dropped.filter(|_| saved) {
             let caller = writer.requester().at(&couch);
             remove_unnamed(&writer.gateway, &caller, &target, &dropped.plan, dropped.objects).await;
+        }
+        // Where CouchDB did not say, the job finds out.
+        if let Some(armed) = armed.filter(|_| is_known) {
+            armed.done().await;
         }
     });
     Ok((TOUCHED, outcome.await?))

@@ -141,6 +141,22 @@ impl Merged {
             }
     }
 
+    /// Whether the plan speaks of copies, which no document names. A malformed plan may.
+    #[must_use]
+    pub fn may_copy(&self) -> bool {
+        let copies = |entry: &Value| {
+            let stub = entry.get("attachments").and_then(|attachments| attachments.get("stub"));
+            stub.is_some_and(|stub| !stub.is_null() && as_flag(stub) != Some(false))
+        };
+        let Ok(plan) = self.part("plan") else { return true };
+        plan.is_some_and(|plan| {
+            plan.values().any(|class| {
+                let types = class.get("types").and_then(Value::as_object);
+                copies(class) || types.is_some_and(|types| types.values().any(copies))
+            })
+        })
+    }
+
     /// The entry that speaks of a database, and where it stands.
     fn class_entry(&self, class: Class, database: &str) -> Result<(String, Option<&Members>), PlanError> {
         let plan = self.part("plan")?;

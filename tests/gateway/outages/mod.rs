@@ -4,6 +4,7 @@
 
 mod breaker;
 mod documents;
+mod drivers;
 mod moves;
 mod removals;
 mod saves;

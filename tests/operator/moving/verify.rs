@@ -78,3 +78,41 @@ async fn each_planted_fault_is_found_and_nothing_else() {
     assert_eq!(found(&said), planted(&[&at_once[..], &bytes_only].concat()), "{said}");
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nothing_names_is_found_and_removed_where_that_is_asked() {
+    let gateway = start().await;
+    plan(&gateway, Some(STORAGE)).await;
+    fill(&gateway, 3).await;
+    let account = gateway.account.clone();
+    let (code, said) = run(&gateway, &["migrate", "--account", &account]).await;
+    assert_eq!(code, 0, "{said}");
+    let stored = gateway.stored();
+    // One that was left, one of another's, and one of a deleted document, which the plan keeps.
+    let known = gateway.files().join(&stored[0]);
+    let orphan = known.with_file_name("left.mp3");
+    fs::write(&orphan, b"left").unwrap();
+    let foreign = gateway.files().join("one/backup.tar");
+    fs::write(&foreign, b"no business of the gateway's").unwrap();
+    let rev = gateway.document("kept", json!({ "pvt_type": "fax" })).await;
+    let put = gateway.put("kept", "call.mp3", &rev, b"kept").await;
+    let mut tombstone = gateway.inside("kept").await;
+    tombstone["_deleted"] = json!(true);
+    let target = format!("/{}/kept", gateway.path());
+    let gone = gateway.couch.request("PUT", &target, "application/json", tombstone.to_string().as_bytes()).await;
+    assert!(gone.status < 300, "{gone:?} after {put:?}");
+
+    let look = ["verify", "--account", &account, "--format", "json", "--orphans", "--older-than", "0s"];
+    let (code, said) = run(&gateway, &look).await;
+    assert_eq!(code, 1, "{said}");
+    let found: Vec<_> = lines(&said, "fault").collect();
+    assert_eq!(found.len(), 1, "{said}");
+    assert!(found[0]["kind"] == "orphan" && found[0]["document"].as_str().unwrap().ends_with("left.mp3"), "{said}");
+    let (code, said) = run(&gateway, &["verify", "--account", &account, "--orphans"]).await;
+    assert_eq!(code, 0, "it is not a day old: {said}");
+    let (code, said) = run(&gateway, &[&look[..], &["--remove-orphans"]].concat()).await;
+    assert_eq!((code, lines(&said, "total").count()), (0, 1), "{said}");
+    assert!(!orphan.exists() && foreign.exists() && known.exists());
+    assert_eq!(gateway.stored().len(), stored.len() + 2, "{:?}", gateway.stored());
+    gateway.stop().await;
+}

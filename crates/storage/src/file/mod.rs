@@ -1,5 +1,6 @@
 //! The `file` driver: a directory below the root that the configuration allows.
 
+mod list;
 mod place;
 mod read;
 mod write;
@@ -7,13 +8,14 @@ mod write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, TryFutureExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
 
 use self::place::Place;
 pub use self::write::sweep;
 use super::{
-    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
-    Server, Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Listed, Location, Naming, Object,
+    Result, Server, Spelling, Stored, Upload,
 };
 use crate::engine::location::{location, text};
 use stowage_base::settings::Settings;
@@ -75,6 +77,12 @@ impl Backend for Directory {
             let (place, path) = (Arc::clone(&self.place), self.path(location)?);
             write::blocking(move || write::remove(&place, &path)).await
         })
+    }
+
+    fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
+        let place = Arc::clone(&self.place);
+        let listed = write::blocking(move || Ok(list::all(&place)));
+        Some(listed.map_ok(stream::iter).try_flatten_stream().boxed())
     }
 
     // Half-written files go with the next start.

@@ -7,6 +7,7 @@ mod address;
 mod bucket;
 mod claim;
 mod get;
+mod list;
 mod parts;
 mod put;
 mod route;
@@ -18,14 +19,15 @@ mod xml;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 
 use self::address::{Address, check_name, is_bucket, key_fault};
 use self::bucket::Bucket;
 use self::sign::Signer;
 use super::{
-    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
-    Server, Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Listed, Location, Naming, Object,
+    Result, Server, Spelling, Stored, Upload,
 };
 use crate::engine::location::text;
 use crate::engine::read;
@@ -98,6 +100,10 @@ impl Backend for S3 {
             let (bucket, key) = place(location)?;
             self.bucket.remove(bucket, key).await
         })
+    }
+
+    fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
+        Some(list::all(&self.bucket).boxed())
     }
 
     fn places(&self, object: &Object) -> Vec<Location> {

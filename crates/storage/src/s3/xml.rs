@@ -28,9 +28,14 @@ pub(super) fn text(document: &[u8], element: &str) -> Option<String> {
 
 /// Key and id of each upload in a `ListMultipartUploadsResult`. The answer has a thousand at most: of one key there are few.
 pub(super) fn uploads(document: &[u8]) -> Vec<(String, String)> {
-    let upload = |begun: &[u8]| Some((text(begun, "Key")?, text(begun, "UploadId")?));
-    let document = String::from_utf8_lossy(document);
-    document.split("<Upload>").skip(1).filter_map(|begun| upload(begun.as_bytes())).collect()
+    let upload = |begun: &String| Some((text(begun.as_bytes(), "Key")?, text(begun.as_bytes(), "UploadId")?));
+    elements(document, "Upload").iter().filter_map(upload).collect()
+}
+
+/// What stands in each element of this name; none of them is in another one.
+pub(super) fn elements(document: &[u8], element: &str) -> Vec<String> {
+    let (document, start) = (String::from_utf8_lossy(document), format!("<{element}>"));
+    document.split(&*start).skip(1).map(str::to_owned).collect()
 }
 
 /// Whether a document's outermost element has this name.

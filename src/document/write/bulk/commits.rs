@@ -1,5 +1,7 @@
 //! From the storages' acknowledgements to the saved documents of a batch, in a task that ends even if the client is gone.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{Response, StatusCode, request};
@@ -11,6 +13,7 @@ use super::super::Writer;
 use super::super::draft::Dropped;
 use super::rows::{self, Answers, Row};
 use crate::attachment::copy::{Copying, Verdict};
+use crate::commit::armed::Armed;
 use crate::commit::cleanup::remove_unnamed;
 use crate::commit::save::{Expected, Fate, find_out, never_left};
 use crate::error::Error;
@@ -55,23 +58,41 @@ type After = Vec<(Caller, BatchDocument, Verdict)>;
 /// Saves the documents and answers.
 pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Result<Response<Body>, Error> {
     outlive(writer.gateway.tasks.clone(), "commit of documents", |reply| async move {
+        let armed = batch.arm(&writer.gateway).await;
         let (outcome, after) = batch.save().await;
         drop(turns);
         reply.give(outcome);
+        let is_known = after.iter().all(|(_, _, became)| !matches!(became, Verdict::Unknown));
         join_all(after.into_iter().map(|(caller, document, became)| document.settle(&writer.gateway, caller, became)))
             .await;
+        // Where CouchDB did not say, the jobs find out.
+        if is_known {
+            join_all(armed.into_iter().map(Armed::done)).await;
+        }
     })
     .await
 }
 
 impl Batch {
+    /// Writes jobs about what the documents let go of.
+    async fn arm(&self, gateway: &Arc<Gateway>) -> Vec<Armed> {
+        let documents = self.groups.iter().flat_map(|group| &group.documents);
+        let dropping = documents.filter_map(|document| Some((&document.target, document.dropped.as_ref()?)));
+        join_all(dropping.map(|(target, dropped)| Armed::arm(gateway, target, &dropped.plan, &dropped.objects))).await
+    }
+
     async fn save(self) -> (Result<Response<Body>, Error>, After) {
         let Self { head, groups, mut answers, replicated } = self;
         let mut own = !answers.rows.is_empty();
         let mut after = After::new();
         for Group { caller, body, documents } in groups {
-            let (became, said) = match caller.write(&head, &body).await {
-                Ok(save) if save.head.status.is_success() => match judged(&save.body, &documents, replicated) {
+            let written = match are_held(&documents).await {
+                true => Some(caller.write(&head, &body).await),
+                false => None,
+            };
+            let (became, said) = match written {
+                None => (vec![Verdict::Refused; documents.len()], Some(Err(lost()))),
+                Some(Ok(save)) if save.head.status.is_success() => match judged(&save.body, &documents, replicated) {
                     Some((rows, became)) => {
                         answers.rows.extend(rows);
                         answers.take(save.head, save.body);
@@ -79,12 +100,12 @@ impl Batch {
                     }
                     None => (vec![Verdict::Unknown; documents.len()], Some(Err(nonsense()))),
                 },
-                Ok(save) => {
+                Some(Ok(save)) => {
                     let became = if save.head.status.is_server_error() { Verdict::Unknown } else { Verdict::Refused };
                     (vec![became; documents.len()], Some(Ok(save)))
                 }
-                Err(error) if never_left(&error) => (vec![Verdict::Refused; documents.len()], Some(Err(error))),
-                Err(error) => (vec![Verdict::Unknown; documents.len()], Some(Err(error))),
+                Some(Err(error)) if never_left(&error) => (vec![Verdict::Refused; documents.len()], Some(Err(error))),
+                Some(Err(error)) => (vec![Verdict::Unknown; documents.len()], Some(Err(error))),
             };
             let places: Vec<_> =
                 documents.iter().map(|document| (document.place, document.target.document.clone())).collect();
@@ -105,6 +126,21 @@ impl Batch {
         }
         (answers.tell(own), after)
     }
+}
+
+/// Whether nothing can have cleared away what was stored for them.
+async fn are_held(documents: &[BatchDocument]) -> bool {
+    for document in documents {
+        if !document.objects.are_held().await {
+            return false;
+        }
+    }
+    true
+}
+
+/// Others believe this gateway dead, and may have cleared away what it stored.
+fn lost() -> couch::Error {
+    couch::Error::Body("the gateway lost touch with its jobs while it stored attachments".into())
 }
 
 /// What CouchDB said to a whole group, or why it said nothing.

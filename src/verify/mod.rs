@@ -1,6 +1,10 @@
-//! Proves that every pointer leads to its bytes.
+//! Proves that every pointer leads to its bytes, and finds what nothing names.
+
+mod named;
+mod orphans;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use stowage_storage::Kind;
@@ -11,19 +15,26 @@ use crate::gateway::Gateway;
 use crate::moving::Found;
 use crate::object::source::{Sound, Source};
 use crate::pointer::{Entry, pointers};
+use crate::router::Database;
 use crate::walk::{Fault, Pace, Progress, Scope, Tally, Visit, walk};
+use named::Named;
 
 /// How closely attachments are looked at.
 #[derive(Debug, Clone, Copy)]
 pub struct Verification {
     /// Whether all bytes are read and compared with the pointers' digests; else the lengths and the storages' tags are.
     pub read: bool,
+    /// Whether what nobody names is looked for; older than this.
+    pub orphans: Option<Duration>,
+    /// Whether that is removed.
+    pub remove: bool,
 }
 
 /// Looks at every pointer of a scope, until that is done or `stop` is raised. What is wrong is in `progress`.
 ///
 /// # Errors
-/// Where no database fits, or CouchDB does not list them.
+/// Where no database fits, or CouchDB does not list them; and where orphans are wanted and not everything that might name an
+/// object could be read.
 pub async fn verify(
     gateway: &Arc<Gateway>,
     verification: Verification,
@@ -31,10 +42,32 @@ pub async fn verify(
     progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    walk(gateway, scope, pace, &verification, progress, stop).await
+    let proof = Proof { verification, named: Named::default() };
+    walk(gateway, scope, pace, &proof, progress, stop).await?;
+    match verification.orphans {
+        Some(age) if !stop.is_cancelled() => {
+            orphans::look(gateway, &proof.named, scope, (age, verification.remove), progress).await
+        }
+        _ => Ok(()),
+    }
 }
 
-impl Visit for Verification {
+/// A verification that runs.
+struct Proof {
+    verification: Verification,
+    named: Named,
+}
+
+impl Visit for Proof {
+    fn leave<'a>(&'a self, gateway: &'a Arc<Gateway>, database: &'a Database) -> BoxFuture<'a, Result<u64, Error>> {
+        Box::pin(async move {
+            if self.verification.orphans.is_some() {
+                self.named.add_leaves(gateway, database).await?;
+            }
+            Ok(0)
+        })
+    }
+
     fn visit<'a>(&'a self, gateway: &'a Arc<Gateway>, found: Found) -> BoxFuture<'a, Result<Tally, Error>> {
         Box::pin(async move {
             let mut tally = Tally::default();
@@ -48,10 +81,14 @@ impl Visit for Verification {
                     reason,
                 };
                 let pointer = match &outside.entry {
-                    Ok(Entry::Object(pointer)) => (**pointer).clone(),
+                    Ok(Entry::Object(pointer)) => {
+                        self.named.add(&pointer.stowage);
+                        (**pointer).clone()
+                    }
                     // Where it leads is the other document's to say.
                     Ok(Entry::Link(_)) => continue,
                     Err(error) => {
+                        self.named.are_not_all_known();
                         tally.faults.push(fault("unreadable", error.to_string()));
                         continue;
                     }
@@ -63,7 +100,7 @@ impl Visit for Verification {
                 let sound = match source {
                     Ok(source) => {
                         tally.bytes += source.length.unwrap_or_default();
-                        source.sound(self.read).await
+                        source.sound(self.verification.read).await
                     }
                     Err(error) => Err(error),
                 };

@@ -1,0 +1,68 @@
+//! What a bucket holds: "ListObjectsV2" and "ListMultipartUploads" in the S3 API reference.
+
+use std::time::SystemTime;
+
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
+use http::Method;
+use stowage_http::target::encode;
+
+use super::bucket::{Bucket, Call};
+use super::xml;
+use crate::{Listed, Result};
+
+/// A page of a list, and the query of the next one.
+type Page = (Vec<Listed>, Option<String>);
+
+/// Every object of the bucket, and every multipart upload that was begun and not completed.
+pub(super) fn all(bucket: &Bucket) -> impl Stream<Item = Result<Listed>> + Send {
+    let objects = pages(bucket, OBJECTS, objects);
+    objects.chain(pages(bucket, UPLOADS, uploads))
+}
+
+fn pages<'a>(
+    bucket: &'a Bucket,
+    first: &str,
+    read: fn(&Bucket, &[u8]) -> Page,
+) -> impl Stream<Item = Result<Listed>> + Send + use<'a> {
+    let pages = stream::try_unfold(Some(first.to_owned()), move |query| async move {
+        let Some(query) = query else { return Ok(None) };
+        let reply = bucket.ask(&Call::new(Method::GET, "", query)).await?;
+        if !reply.is_done() {
+            return Err(reply.refusal("list a bucket"));
+        }
+        let (page, next) = read(bucket, &reply.document);
+        Ok(Some((stream::iter(page.into_iter().map(Ok)), next)))
+    });
+    pages.try_flatten()
+}
+
+fn objects(bucket: &Bucket, document: &[u8]) -> Page {
+    let objects = xml::elements(document, "Contents").into_iter().filter_map(|contents| {
+        let text = |element| xml::text(contents.as_bytes(), element);
+        listed(bucket, &text("Key")?, Some(text("Size")?.parse().ok()?), &text("LastModified")?)
+    });
+    let next = xml::text(document, "NextContinuationToken").filter(|token| !token.is_empty());
+    let next = next.map(|token| format!("continuation-token={}&{OBJECTS}", encode(&token)));
+    (objects.collect(), next)
+}
+
+fn uploads(bucket: &Bucket, document: &[u8]) -> Page {
+    let uploads = xml::elements(document, "Upload").into_iter().filter_map(|upload| {
+        let text = |element| xml::text(upload.as_bytes(), element);
+        let began = text("Initiated").unwrap_or_else(|| humantime::format_rfc3339(SystemTime::now()).to_string());
+        listed(bucket, &text("Key")?, None, &began)
+    });
+    let marker = |element| xml::text(document, element).filter(|marker| !marker.is_empty());
+    let next = marker("NextKeyMarker").zip(marker("NextUploadIdMarker"));
+    let next =
+        next.map(|(key, upload)| format!("key-marker={}&upload-id-marker={}&{UPLOADS}", encode(&key), encode(&upload)));
+    (uploads.collect(), next)
+}
+
+fn listed(bucket: &Bucket, key: &str, length: Option<u64>, modified: &str) -> Option<Listed> {
+    let modified = humantime::parse_rfc3339(modified).ok()?;
+    Some(Listed { name: key.to_owned(), location: bucket.location(key), length, modified })
+}
+
+const OBJECTS: &str = "list-type=2";
+const UPLOADS: &str = "uploads=";

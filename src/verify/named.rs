@@ -1,0 +1,126 @@
+//! What documents name: only a hash of each place is kept.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use stowage_couch::{Answer, Caller};
+use stowage_http::target::encode;
+use stowage_storage::Location;
+
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::moving::refused;
+use crate::pointer::{StoredObject, objects};
+use crate::router::Database;
+
+/// The places that documents name, of whichever revision that can still be read.
+#[derive(Default)]
+pub(super) struct Named {
+    hashes: Mutex<HashSet<u64>>,
+    is_unsure: AtomicBool,
+}
+
+/// A row of a changes feed.
+#[derive(Deserialize)]
+struct Change {
+    id: String,
+    changes: Vec<Value>,
+    #[serde(default)]
+    deleted: bool,
+}
+
+#[derive(Deserialize)]
+struct Feed {
+    results: Vec<Change>,
+    last_seq: Value,
+}
+
+impl Named {
+    pub(super) fn add(&self, object: &StoredObject) {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).insert(hash(&object.handler, &object.location));
+    }
+
+    pub(super) fn has(&self, handler: &str, location: &Location) -> bool {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash(handler, location))
+    }
+
+    /// Something that may name an object could not be read.
+    pub(super) fn are_not_all_known(&self) {
+        self.is_unsure.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_unsure.load(Ordering::Acquire)
+    }
+
+    /// Adds what the losing branches and the deleted leaves of a database's documents name: a list of documents has neither.
+    pub(super) async fn add_leaves(&self, gateway: &Gateway, database: &Database) -> Result<(), Error> {
+        for caller in gateway.homes.of(database).await?.own_accounts()? {
+            let outcome = self.add_of(&caller, database).await;
+            outcome.inspect_err(|_| self.are_not_all_known())?;
+        }
+        Ok(())
+    }
+
+    async fn add_of(&self, caller: &Caller, database: &Database) -> Result<(), Error> {
+        let mut since = json!(0);
+        loop {
+            let text = since.as_str().map_or_else(|| since.to_string(), str::to_owned);
+            let target = format!("{}/_changes?style=all_docs&limit={PAGE}&since={}", database.path, encode(&text));
+            let answer = caller.send(Method::GET, &target, Bytes::new()).await?;
+            match answer.status() {
+                StatusCode::OK => {}
+                StatusCode::NOT_FOUND => return Ok(()),
+                status => return Err(refused(status, "the changes of the database")),
+            }
+            let Ok(Feed { results, last_seq }) = serde_json::from_slice(answer.body()) else {
+                return Err(refused(answer.status(), "the changes of the database"));
+            };
+            let is_last = results.len() < PAGE;
+            for change in results.into_iter().filter(|change| change.deleted || change.changes.len() > 1) {
+                self.add_branches(caller, database, &change.id).await?;
+            }
+            if is_last {
+                return Ok(());
+            }
+            since = last_seq;
+        }
+    }
+
+    async fn add_branches(&self, caller: &Caller, database: &Database, id: &str) -> Result<(), Error> {
+        let leaves = match caller.open_revs(&database.document(id).path, "all", "").await? {
+            Answer::Found(leaves, _) => leaves,
+            Answer::Missing(_) => return Ok(()),
+            Answer::Refused(answer) => return Err(refused(answer.status(), "a document")),
+        };
+        for leaf in leaves {
+            match leaf {
+                Some(leaf) => {
+                    let named = objects(&leaf, &database.name, id);
+                    named.iter().for_each(|(_, pointer)| self.add(&pointer.stowage));
+                }
+                None => self.are_not_all_known(),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The order of members means nothing.
+fn hash(handler: &str, location: &Location) -> u64 {
+    let mut members: Vec<_> = location.iter().map(|(key, value)| (key, value.to_string())).collect();
+    members.sort();
+    let mut hasher = DefaultHasher::new();
+    (handler, members).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Changes that are read at once.
+const PAGE: usize = 1000;

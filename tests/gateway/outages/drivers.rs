@@ -1,0 +1,79 @@
+//! Every driver tells an outage from a refusal of the request: what its server cannot take, CouchDB keeps, and what it can take
+//! later is moved there.
+
+use serde_json::{Value, json};
+use stowage_testing::gateway::{Running, STORAGE, Setup, json};
+use stowage_testing::storages::{ALL, Storage};
+
+use super::world::{falling_back, working};
+
+/// A port on which nothing listens.
+const DEAD: u16 = 1;
+
+/// Settings and endpoints of a server that is not there.
+fn elsewhere(settings: &Value) -> Value {
+    let mut dead = settings.clone();
+    if dead.get("port").is_some() {
+        dead["port"] = json!(DEAD);
+    }
+    if let Some(url) = settings["url"].as_str() {
+        let mut url: url::Url = url.parse().expect("a URL");
+        url.set_port(Some(DEAD)).expect("a port");
+        dead["url"] = json!(url.as_str());
+    }
+    dead
+}
+
+async fn save_plan(gateway: &Running, handler: &str, settings: Value) {
+    let plan = json!({
+        "pvt_type": "storage",
+        "attachments": { STORAGE: { "handler": handler, "settings": settings } },
+        "plan": { "modb": { "attachments": { "handler": STORAGE } } },
+    });
+    gateway.save_plan(&gateway.account.clone(), plan).await;
+}
+
+async fn through_an_outage(handler: &'static str) {
+    let storage = Storage::start(handler).await;
+    // The vendors' servers are the operator's word: this gateway looks for them where nothing is.
+    let dead = format!("http://127.0.0.1:{DEAD}");
+    let keys = ["google_api", "dropbox_content", "dropbox_api", "graph"];
+    let setup = keys
+        .iter()
+        .fold(falling_back(Setup::default()), |setup, key| setup.set(&format!("storage.endpoints.{key}"), &dead));
+    let gateway = setup.start().await;
+    storage.grant(&gateway.couch).await;
+    gateway.make_database().await;
+    save_plan(&gateway, handler, elsewhere(&storage.settings)).await;
+    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
+    let put = gateway.put("doc", "call.mp3", &rev, b"a recording").await;
+    assert_eq!(put.status, 201, "{handler}: {put:?}");
+    assert!(gateway.inside("doc").await["_attachments"]["call.mp3"].is_object(), "{handler}");
+
+    let jobs = gateway.app.gateway.jobs.config().database.clone();
+    let setup = storage.setup(working(Setup::default())).set("jobs.database", &jobs);
+    let mut other = setup.start_over(gateway.couch.beside()).await;
+    other.account.clone_from(&gateway.account);
+    save_plan(&other, handler, storage.settings.clone()).await;
+    let moved = async {
+        while gateway.inside("doc").await["pvt_attachments"]["call.mp3"].is_null() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let waits = tokio::time::timeout(std::time::Duration::from_secs(60), moved).await;
+    let waiting = gateway.couch.request("GET", &format!("/{jobs}/_all_docs?include_docs=true"), "", b"").await;
+    assert!(waits.is_ok(), "{handler}: {:#}", json(&waiting));
+    assert!(gateway.inside("doc").await["_attachments"].is_null(), "{handler}");
+    let got = other.get("doc/call.mp3").await;
+    assert_eq!((got.status, &*got.body), (200, &b"a recording"[..]), "{handler}");
+    other.stop().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_each_of_them_cannot_take_is_moved_there_later() {
+    // A directory is no server.
+    for handler in ALL.into_iter().filter(|handler| *handler != "file") {
+        through_an_outage(handler).await;
+    }
+}
