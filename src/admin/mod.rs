@@ -111,7 +111,7 @@ impl Admin {
             "/metrics" => {
                 let levels = Levels {
                     in_flight: self.admission.in_flight(),
-                    upload_buffer: self.gateway.budget.held(),
+                    upload_buffer: self.gateway.budget.held() + self.gateway.spare.held(),
                     background_tasks: self.gateway.tasks.running(),
                 };
                 self.tell_outages();

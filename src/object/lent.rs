@@ -1,13 +1,12 @@
 //! A body that is lent to a storage: what a storage that fails has read of it is still here, and CouchDB can have all of it.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use stowage_http::body::{Body, BoxError};
 use stowage_storage::{Budget, CHUNK_BYTES, Permit};
@@ -25,7 +24,7 @@ pub(crate) struct Lent {
 pub(crate) fn lend(body: Body, budget: &Budget) -> (Body, Lent) {
     let (sender, returned) = oneshot::channel();
     let is_kept = Arc::new(AtomicBool::new(true));
-    let kept = Kept { frames: VecDeque::new(), share: None, shared: 0, bytes: 0, body };
+    let kept = Kept { data: BytesMut::new(), room: None, body };
     let loan = Loan {
         kept: Some(kept),
         passing: Body::empty(),
@@ -44,39 +43,40 @@ impl Lent {
 
     /// The body as it was lent; `None` where too much of it was read, it broke, or it is not given back soon.
     pub(crate) async fn back(self) -> Option<Body> {
-        let Kept { frames, share, body, .. } =
-            tokio::time::timeout(GIVEN_BACK_WITHIN, self.returned).await.ok()?.ok()?;
-        Some(Body::boxed(Replay { frames, body, share }))
+        let Kept { data, room, body } = tokio::time::timeout(GIVEN_BACK_WITHIN, self.returned).await.ok()?.ok()?;
+        let frames = (!data.is_empty()).then(|| data.freeze()).into_iter().collect();
+        Some(Body::boxed(Replay { frames, body, share: room.map(|(_, share)| share) }))
     }
 }
 
 /// What was read of a body, and its rest.
 struct Kept {
-    frames: VecDeque<Bytes>,
-    share: Option<Permit>,
-    /// What `share` is good for, in bytes.
-    shared: usize,
-    bytes: usize,
+    /// A copy, in one piece: many small ones that stay would keep the memory between them from going back.
+    data: BytesMut,
+    /// Room for so many bytes, once there is anything to keep.
+    room: Option<(usize, Permit)>,
     body: Body,
 }
 
 impl Kept {
     /// Keeps a frame; false where there is no room for it.
     fn keep(&mut self, data: &Bytes, budget: &Budget) -> bool {
-        self.bytes += data.len();
-        if self.bytes > CHUNK_BYTES {
-            return false;
-        }
-        while self.shared < self.bytes {
-            let Some(more) = budget.try_share(SHARE) else { return false };
-            match &mut self.share {
-                Some(share) => share.merge(more),
-                share => *share = Some(more),
+        let room = match &self.room {
+            Some((room, _)) => *room,
+            None => {
+                let left = self.body.size_hint().upper().and_then(|left| usize::try_from(left).ok());
+                let room = left.map_or(CHUNK_BYTES, |left| left.saturating_add(data.len()).min(CHUNK_BYTES));
+                let Some(share) = budget.try_share(room) else { return false };
+                self.data.reserve(room);
+                self.room = Some((room, share));
+                room
             }
-            self.shared += SHARE;
+        };
+        let fits = self.data.len() + data.len() <= room;
+        if fits {
+            self.data.extend_from_slice(data);
         }
-        self.frames.push_back(data.clone());
-        true
+        fits
     }
 }
 
@@ -141,8 +141,6 @@ impl Drop for Loan {
     }
 }
 
-/// Memory is counted in pieces of this many bytes.
-const SHARE: usize = 64 << 10;
 /// A driver's tasks end soon after its future: one that does not must not cost the request its time.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
 
@@ -155,7 +153,7 @@ mod tests {
     use super::*;
 
     fn budget() -> Budget {
-        Budget::new(1 << 20)
+        Budget::new(2 * CHUNK_BYTES as u64)
     }
 
     fn in_pieces(count: usize, size: usize) -> Body {
@@ -190,8 +188,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_much_or_broken_does_not_come_back_and_holds_no_memory() {
         let budget = budget();
-        let (body, lent) = lend(in_pieces(30, 50_000), &budget);
-        assert_eq!(whole(body).await.len(), 1_500_000);
+        let (body, lent) = lend(in_pieces(30, 200_000), &budget);
+        assert_eq!(whole(body).await.len(), 6_000_000);
         assert_eq!(budget.held(), 0);
         assert!(!lent.is_kept());
         assert!(lent.back().await.is_none());
@@ -207,7 +205,7 @@ mod tests {
         body.frame().await.unwrap().unwrap();
         drop(body);
         let back = lent.back().await.unwrap();
-        assert_eq!(budget.held(), 2 * SHARE as u64);
+        assert_eq!(budget.held(), CHUNK_BYTES as u64);
         assert_eq!(whole(back).await.len(), 300_000);
         assert_eq!(budget.held(), 0);
     }

@@ -224,7 +224,11 @@ impl Running {
     /// Waits until nothing runs on behalf of requests: commits, clean-up, answers.
     pub async fn settled(&self) {
         let gateway = &self.app.gateway;
-        let busy = || gateway.tasks.running() > 0 || self.app.admission.in_flight() > 0 || gateway.budget.held() > 0;
+        let busy = || {
+            gateway.tasks.running() > 0
+                || self.app.admission.in_flight() > 0
+                || gateway.budget.held() + gateway.spare.held() > 0
+        };
         let quiet = async {
             while busy() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -236,7 +240,7 @@ impl Running {
             "left: {} tasks, {} requests, {} bytes of the upload budget",
             gateway.tasks.running(),
             self.app.admission.in_flight(),
-            gateway.budget.held()
+            gateway.budget.held() + gateway.spare.held()
         );
     }
 

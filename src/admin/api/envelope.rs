@@ -108,6 +108,11 @@ impl Failure {
         Self::told(StatusCode::METHOD_NOT_ALLOWED, "invalid_method", "method not allowed").with_header(ALLOW, allowed)
     }
 
+    /// 503: CouchDB does not give the queue of jobs.
+    pub(super) fn queue(reason: String) -> Self {
+        Self::told(StatusCode::SERVICE_UNAVAILABLE, "datastore_fault", "the jobs cannot be read").because(reason)
+    }
+
     /// 409: the document is there already, or another request has changed it meanwhile.
     pub(super) fn conflict() -> Self {
         Self::told(StatusCode::CONFLICT, "datastore_conflict", "conflicting documents")

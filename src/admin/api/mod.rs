@@ -23,6 +23,7 @@ mod documents;
 mod edit;
 mod envelope;
 mod explain;
+mod outages;
 mod records;
 mod request;
 mod route;
@@ -116,6 +117,8 @@ impl Api {
         let query = request::Query::parse(parts.uri.query());
         match operation {
             Operation::Explain(account) => self.explain(account.as_ref(), &query).await,
+            Operation::Jobs => self.jobs(&query).await,
+            Operation::Health => Ok(Success::new(outages::health(&self.0.gateway), None)),
             Operation::Failures => Ok(Success::new(self.0.gateway.records.last().into(), None)),
             Operation::Errors(account) => self.records(&account, &query).await,
             Operation::List(scope) => self.list(&scope).await,

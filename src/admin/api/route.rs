@@ -59,6 +59,10 @@ pub(super) enum Operation {
     Errors(AccountId),
     /// The last failures of all accounts.
     Failures,
+    /// What waits in the queue of jobs.
+    Jobs,
+    /// The storages in use, and whether they answer.
+    Health,
 }
 
 impl Operation {
@@ -73,7 +77,7 @@ impl Operation {
             | Self::Remove(scope) => scope.account(),
             Self::Explain(account) => account.as_ref(),
             Self::Errors(account) => Some(account),
-            Self::Failures => None,
+            Self::Failures | Self::Jobs | Self::Health => None,
         }
     }
 }
@@ -93,6 +97,8 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Operation, Failure> {
         ["storage", "plans"] => collection(method, Scope::SystemPlans),
         ["storage", "plans", id] => item(method, Scope::SystemPlan(id.to_owned())),
         ["storage", "failures"] => only_get(method, Operation::Failures),
+        ["storage", "jobs"] => only_get(method, Operation::Jobs),
+        ["storage", "health"] => only_get(method, Operation::Health),
         ["storage", "explain"] => only_get(method, Operation::Explain(None)),
         ["accounts", account, "storage"] => single(method, Scope::Account(account_id(account)?)),
         ["accounts", account, "storage", "plans"] => collection(method, Scope::ResellerPlans(account_id(account)?)),
@@ -237,6 +243,8 @@ mod tests {
             Operation::Explain(Some(_)) => "/v2/accounts/{ACCOUNT_ID}/storage/explain",
             Operation::Errors(_) => "/v2/accounts/{ACCOUNT_ID}/storage/errors",
             Operation::Failures => "/v2/storage/failures",
+            Operation::Jobs => "/v2/storage/jobs",
+            Operation::Health => "/v2/storage/health",
             Operation::List(scope)
             | Operation::Read(scope)
             | Operation::Create(scope)

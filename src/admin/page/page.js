@@ -1,5 +1,5 @@
 "use strict";
-// Read from /status and /metrics, which need no token, and from /v2/storage/failures, which does. The token is in this variable alone.
+// Read from /status and /metrics, which need no token, and from what is below /v2/storage, which does. The token is in this variable alone.
 const EVERY = 2000, POINTS = 60, PATIENCE = 10000;
 const charts = new Map();
 let before = null, token = "", asked = 0;
@@ -189,35 +189,63 @@ function forget(reason) {
   asked += 1;
   by("failures").hidden = true;
   by("failures").tBodies[0].replaceChildren();
+  outages([], []);
   by("forget").hidden = true;
   put(by("failures-state"), reason);
 }
 
 function row(record) {
   const name = [record.db_name, record.document_id, record.attachment_name].join("/");
+  return cells([plain(record.occurred_at), record.operation, record.handler_id, record.resp_code, record.message, name]);
+}
+
+const plain = (time) => String(time).replace("T", " ").replace(/\.\d+/, "");
+
+function cells(texts) {
   const made = element("tr");
-  const time = String(record.occurred_at).replace("T", " ").replace(/\.\d+/, "");
-  for (const text of [time, record.operation, record.handler_id, record.resp_code, record.message, name]) {
-    made.append(element("td", text));
-  }
+  for (const text of texts) made.append(element("td", text));
   return made;
+}
+
+// What has not changed is left alone.
+function fill(table, rows) {
+  const body = table.tBodies[0];
+  const same = rows.length === body.rows.length && rows.every((each, index) => each.isEqualNode(body.rows[index]));
+  if (!same) body.replaceChildren(...rows);
+}
+
+function outages(health, jobs) {
+  fill(by("health"), health.map((one) => {
+    const answers = one.down_since === null ? "yes" : `not since ${plain(one.down_since)}`;
+    return cells([one.id, one.handler, one.in_flight, answers, one.reason ?? ""]);
+  }));
+  by("health-section").hidden = !health.length;
+  fill(by("jobs"), jobs.map((job) => {
+    const name = [job.database, job.document, job.attachment].join("/");
+    return cells([plain(job.since), job.kind, job.storage, job.tries, job.error ?? "", name]);
+  }));
+  by("jobs-section").hidden = !jobs.length;
 }
 
 async function failures() {
   const mine = ++asked;
   // A header's characters are bytes.
   const bytes = String.fromCharCode(...new TextEncoder().encode(token));
-  const answer = await ask("/v2/storage/failures", { "X-Auth-Token": bytes });
+  const head = { "X-Auth-Token": bytes };
+  const answer = await ask("/v2/storage/failures", head);
   const records = answer.ok ? (await answer.json()).data : [];
   if (mine !== asked) return;
   if (answer.status >= 400 && answer.status < 500) return forget("This token may not see them.");
   if (!answer.ok) return put(by("failures-state"), `The gateway answered ${answer.status}.`);
   const table = by("failures");
   const rows = records.map(row);
-  const same = rows.length === table.tBodies[0].rows.length && rows.every((each, index) => each.isEqualNode(table.tBodies[0].rows[index]));
-  if (!same) table.tBodies[0].replaceChildren(...rows);
+  fill(table, rows);
   table.hidden = !rows.length;
   by("forget").hidden = false;
+  const [health, jobs] = await Promise.all([ask("/v2/storage/health", head), ask("/v2/storage/jobs", head)]);
+  const [standings, waiting] = [health.ok ? (await health.json()).data : [], jobs.ok ? (await jobs.json()).data.jobs : []];
+  if (mine !== asked) return;
+  outages(standings, waiting);
   put(by("failures-state"), rows.length ? "" : "Nothing has failed since the gateway was started.");
 }
 

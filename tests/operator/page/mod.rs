@@ -2,6 +2,7 @@
 
 mod browser;
 mod failures;
+mod outages;
 mod picture;
 mod script;
 mod served;

@@ -1,0 +1,36 @@
+//! What waits, and which storage does not answer, as the operator sees it.
+
+use serde_json::json;
+use stowage_testing::gateway::Setup;
+
+use super::{OPERATOR, open};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_is_down_and_its_jobs_are_shown() {
+    let setup = Setup::default().set("admin.tokens", &format!("[\"{OPERATOR}\"]"));
+    let gateway = setup.set("fallback.on_unavailable", "couchdb").set("fallback.failures", "5").start().await;
+    // Nothing listens there.
+    gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
+    for index in 0..4 {
+        let id = format!("doc-{index}");
+        let rev = gateway.document(&id, json!({ "pvt_type": "fax" })).await;
+        let put = gateway.put(&id, "call.mp3", &rev, b"bytes").await;
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+    let mut browser = open(&gateway).await;
+    browser.until("document.querySelector('#token-form')?.checkVisibility()").await;
+    let sections = "document.querySelector('#jobs-section').checkVisibility() || document.querySelector('#health-section').checkVisibility()";
+    assert_eq!(browser.value(sections).await, json!(false), "not without a token");
+    browser.until("document.querySelector('#gateway').innerText.includes('1 of them does not answer')").await;
+    browser.enter("#token", OPERATOR).await;
+    browser.until("document.querySelectorAll('#jobs tbody tr').length === 4").await;
+    let jobs = browser.text("#jobs tbody").await;
+    assert!(jobs.contains("doc-3/call.mp3") && jobs.contains("move"), "{jobs}");
+    let health = browser.text("#health tbody").await;
+    assert!(health.contains("not since ") && health.contains("http"), "{health}");
+    browser.value("document.querySelector('#forget').click()").await;
+    browser.until(&format!("!({sections})")).await;
+    assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
+    drop(browser);
+    gateway.stop().await;
+}
