@@ -79,7 +79,7 @@ impl App {
         let gateway = Arc::new(gateway(&config, &client, &url, &account, &stopping)?);
         drop(background.spawn("changes feed of the plans", gateway.plans.clone().follow(background.clone())));
         drop(background.spawn("connections of the plans", gateway.homes.clone().follow(background.clone())));
-        if config.jobs.concurrency > 0 {
+        if config.jobs.concurrency > 0 && !account.0.is_empty() {
             drop(background.spawn("jobs", worker::run(Arc::clone(&gateway), background.clone())));
         }
         sweep_root(&config).await?;

@@ -1,7 +1,7 @@
 //! The database of jobs.
 
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -11,6 +11,7 @@ use stowage_base::log::chain;
 use stowage_couch::{Couch, DocumentPath, Save};
 use stowage_http::target::encode;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::{Holder, Job};
 use crate::config;
@@ -26,6 +27,8 @@ struct Inner {
     /// This gateway's name as a holder.
     name: String,
     added: Notify,
+    /// Until when what need not be written is not: CouchDB has refused to take jobs.
+    shut: Mutex<Option<Instant>>,
 }
 
 /// Some jobs, in the order of their ids.
@@ -59,13 +62,20 @@ impl Jobs {
     #[must_use]
     pub fn new(couch: Couch, config: config::Jobs) -> Self {
         let name = uuid::Uuid::new_v4().simple().to_string();
-        Self(Arc::new(Inner { couch, config, name, added: Notify::new() }))
+        Self(Arc::new(Inner { couch, config, name, added: Notify::new(), shut: Mutex::default() }))
     }
 
     /// `[jobs]`
     #[must_use]
     pub fn config(&self) -> &config::Jobs {
         &self.0.config
+    }
+
+    /// Whether there was a place for jobs the last time, or that was some time ago: a gateway without the right to write them does
+    /// not ask for each request.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.shut.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|until| until <= Instant::now())
     }
 
     /// Resolves once this gateway has added a job.
@@ -221,6 +231,7 @@ impl Jobs {
     /// Makes the database, for admins only.
     async fn make(&self) -> Result<(), Reason> {
         let made = self.send(Method::PUT, &self.database(), Bytes::new()).await?;
+        self.note(made.status());
         if !made.status().is_success() && made.status() != StatusCode::PRECONDITION_FAILED {
             let status = made.status().as_u16();
             return Err(format!("CouchDB answers {status} to the making of database {}", self.0.config.database));
@@ -237,7 +248,15 @@ impl Jobs {
     async fn write(&self, job: &Job) -> Result<Save, Reason> {
         let path = DocumentPath { database: self.database(), document: encode(&job.id) };
         let bytes = serde_json::to_vec(job).map_err(|error| error.to_string())?;
-        self.0.couch.own_account().save(&path, &bytes.into()).await.map_err(|error| chain(&error))
+        let save = self.0.couch.own_account().save(&path, &bytes.into()).await.map_err(|error| chain(&error))?;
+        self.note(save.head.status);
+        Ok(save)
+    }
+
+    fn note(&self, status: StatusCode) {
+        let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        let until = refused.then(|| Instant::now() + SHUT_FOR);
+        *self.0.shut.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
     async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<Response<Bytes>, Reason> {
@@ -267,6 +286,8 @@ fn refusal(save: &Save) -> Reason {
     format!("CouchDB answers {} {}", save.head.status.as_u16(), text.trim_end())
 }
 
+/// How long a refusal is believed.
+const SHUT_FOR: Duration = Duration::from_secs(60);
 /// Jobs that are read at once.
 const PAGE: usize = 100;
 /// How often a save is tried where the database is not there yet, or others save the same job.

@@ -31,7 +31,7 @@ impl Intent {
         job: impl Fn(StoredObject) -> Job,
         place: impl Fn(&Location) -> StoredObject,
     ) -> Option<Self> {
-        if !jobs.config().intents {
+        if !jobs.config().intents || !jobs.is_open() {
             return None;
         }
         let mut places = backend.places(object);

@@ -26,22 +26,25 @@ use step::{Step, step};
 pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
     let concurrency = gateway.jobs.config().concurrency;
     let worker = Arc::new(Worker { rests: Rests::default(), permits: Arc::new(Semaphore::new(concurrency)), gateway });
-    let mut complained = false;
+    let poll = worker.gateway.jobs.config().poll;
+    let mut pause = poll;
     loop {
         tokio::select! {
             outcome = worker.pass() => match outcome {
-                Ok(()) => complained = false,
-                Err(reason) if !complained => {
-                    tracing::warn!(reason, "the jobs cannot be read; they wait");
-                    complained = true;
+                Ok(()) => pause = poll,
+                Err(reason) => {
+                    if pause == poll {
+                        tracing::warn!(reason, "the jobs cannot be read; they wait");
+                    }
+                    // CouchDB locks out who comes with a wrong password again and again.
+                    pause = (pause * 2).min(poll.max(LONGEST_PAUSE));
                 }
-                Err(_) => {}
             },
             () = tasks.stopping() => return,
         }
         tokio::select! {
             () = worker.gateway.jobs.added() => {}
-            () = tokio::time::sleep(worker.gateway.jobs.config().poll) => {}
+            () = tokio::time::sleep(pause) => {}
             () = tasks.stopping() => return,
         }
     }
@@ -183,5 +186,7 @@ impl Counted {
     }
 }
 
+/// The longest pause while the jobs cannot be read.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How often a stuck job is tried.
 const ONCE_A_DAY: Duration = Duration::from_secs(24 * 3600);
