@@ -114,7 +114,10 @@ async fn a_long_recording_that_was_read_too_far_is_refused_and_its_repeat_is_kep
 async fn without_a_place_for_jobs_the_attachment_is_kept_all_the_same() {
     let world = without_worker().await;
     let database = world.gateway.app.gateway.jobs.config().database.clone();
-    world.store.rule("PUT", &database, 1000, answer(403, r#"{"error":"forbidden","reason":"x"}"#));
+    // A connection that ends without a word may end under the next request.
+    let refusal =
+        b"HTTP/1.1 403 x\r\nConnection: close\r\nContent-Length: 34\r\n\r\n{\"error\":\"forbidden\",\"reason\":\"x\"}";
+    world.store.rule("PUT", &database, 1000, Act::Answer(refusal.to_vec()));
     world.bucket.shut();
     let before = world.document("doc").await;
     let put = world.gateway.put("doc", "call.mp3", &before, &bytes(100, 1)).await;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::json;
 use stowage_testing::gateway::STORAGE;
+use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 use super::world::{fill, lines, plan, run, start};
 
@@ -114,5 +115,35 @@ async fn what_nothing_names_is_found_and_removed_where_that_is_asked() {
     assert_eq!((code, lines(&said, "total").count()), (0, 1), "{said}");
     assert!(!orphan.exists() && foreign.exists() && known.exists());
     assert_eq!(gateway.stored().len(), stored.len() + 2, "{:?}", gateway.stored());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_is_looked_through_too() {
+    let gateway = start().await;
+    let s3 = S3Server::start().await;
+    s3.make_bucket("recordings");
+    let settings = json!({
+        "host": "127.0.0.1", "port": s3.address().port(), "scheme": "http", "bucket": "recordings", "key": ACCESS_KEY,
+        "secret": SECRET_KEY, "bucket_access_method": "path",
+    });
+    gateway.plan("s3", settings).await;
+    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
+    assert_eq!(gateway.put("doc", "call.mp3", &rev, b"a recording").await.status, 201);
+    let named: Vec<String> = s3.objects("recordings").into_keys().collect();
+    // Past the gateway: one that looks like its own, and one that does not.
+    let pointer = gateway.pointer("doc", "call.mp3").await;
+    let left = format!("{}.left", pointer["stowage"]["location"]["key"].as_str().unwrap());
+    s3.meddle("recordings", &left, Some(b"left"));
+    s3.meddle("recordings", "backup.tar", Some(b"no business of the gateway's"));
+    let account = gateway.account.clone();
+    let look = ["verify", "--account", &account, "--format", "json", "--orphans", "--older-than", "0s"];
+    let (code, said) = run(&gateway, &look).await;
+    let found: Vec<_> = lines(&said, "fault").map(|fault| fault["document"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((code, found), (1, vec![left.clone()]), "{said}");
+    let (code, said) = run(&gateway, &[&look[..], &["--remove-orphans"]].concat()).await;
+    assert_eq!(code, 0, "{said}");
+    let there: Vec<String> = s3.objects("recordings").into_keys().collect();
+    assert!(there.len() == 2 && there.contains(&"backup.tar".to_owned()) && there.contains(&named[0]), "{there:?}");
     gateway.stop().await;
 }
