@@ -88,21 +88,43 @@ impl Jobs {
     /// # Errors
     /// Where there is no place for jobs: CouchDB cannot be asked, or does not let the gateway's account write there.
     pub async fn add(&self, job: &Job) -> Result<Job, Reason> {
-        let mut job = job.clone();
-        let mut tries = TRIES;
+        let added = self.put(job.clone(), false).await?;
+        let (job, _) = added.ok_or("the job is another gateway's")?;
+        if job.holder.is_none() {
+            self.0.added.notify_one();
+        }
+        Ok(job)
+    }
+
+    /// Saves a job, whether it is there already or not, with what an earlier one may have left, and says whether there was one.
+    /// `None` where it `yields`, and a gateway that lives holds it.
+    async fn put(&self, mut job: Job, yields: bool) -> Result<Option<(Job, bool)>, Reason> {
+        let (mut tries, mut inherits) = (TRIES, false);
         loop {
             tries -= 1;
             let save = self.write(&job).await?;
             match save.head.status {
                 status if status.is_success() => {
                     job.rev = Some(rev(&save)?);
-                    if job.holder.is_none() {
-                        self.0.added.notify_one();
-                    }
-                    return Ok(job);
+                    return Ok(Some((job, inherits)));
                 }
                 StatusCode::NOT_FOUND if tries > 0 => self.make().await?,
-                StatusCode::CONFLICT if tries > 0 => job.rev = self.read(&job.id).await?.and_then(|known| known.rev),
+                StatusCode::CONFLICT if tries > 0 => {
+                    let Some(known) = self.read(&job.id).await? else {
+                        job.rev = None;
+                        continue;
+                    };
+                    if yields && known.holder.is_some_and(|holder| holder.until > SystemTime::now()) {
+                        return Ok(None);
+                    }
+                    inherits = true;
+                    for left in known.spares {
+                        if !job.spares.contains(&left) {
+                            job.spares.push(left);
+                        }
+                    }
+                    job.rev = known.rev;
+                }
                 _ => return Err(refusal(&save)),
             }
         }
@@ -129,33 +151,10 @@ impl Jobs {
     /// # Errors
     /// As for [`add`](Self::add).
     pub async fn claim(&self, job: Job) -> Result<Claim, Reason> {
-        let (mut job, mut inherits) = (self.held(job), false);
-        let mut tries = TRIES;
-        loop {
-            tries -= 1;
-            let save = self.write(&job).await?;
-            match save.head.status {
-                status if status.is_success() => {
-                    job.rev = Some(rev(&save)?);
-                    return Ok(Claim::Held { job: Box::new(job), inherits });
-                }
-                StatusCode::NOT_FOUND if tries > 0 => self.make().await?,
-                StatusCode::CONFLICT if tries > 0 => {
-                    let known = self.read(&job.id).await?;
-                    let lives = |holder: &Holder| holder.until > SystemTime::now();
-                    if known.as_ref().and_then(|known| known.holder.as_ref()).is_some_and(lives) {
-                        return Ok(Claim::Taken);
-                    }
-                    if let Some(known) = &known {
-                        inherits = true;
-                        let left = known.spares.iter().filter(|left| !job.spares.contains(left));
-                        job.spares.extend(left.cloned().collect::<Vec<_>>());
-                    }
-                    job.rev = known.and_then(|known| known.rev);
-                }
-                _ => return Err(refusal(&save)),
-            }
-        }
+        Ok(match self.put(self.held(job), true).await? {
+            Some((job, inherits)) => Claim::Held { job: Box::new(job), inherits },
+            None => Claim::Taken,
+        })
     }
 
     /// A job with this gateway as its holder, for as long as one is believed to live that says nothing more.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use stowage_base::activity::Activity;
-use stowage_http::range::ByteRange;
 use stowage_storage::{self as storage, Backend as _, Fetch, Location};
 
 use super::step::Step;
@@ -46,9 +45,9 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
     let backend = storage_of(gateway, &plan, &target.database, place)?;
     let failed = |error| Error::Storage(place.storage.as_str().into(), error);
     if !job.intent && job.seen.is_none() {
-        let fetch = Fetch { range: None::<ByteRange>, length: None, metadata: &document.public_fields(&job.document) };
+        let fetch = Fetch { range: None, length: None, metadata: &document.public_fields(&job.document) };
         return match backend.get(&place.location, fetch).await {
-            Err(error) if error.kind() == storage::Kind::Missing => Ok(Step::Done),
+            Err(error) if error.kind() == storage::Kind::Missing && job.spares.is_empty() => Ok(Step::Done),
             Err(error) if error.kind() == storage::Kind::Passing => Err(failed(error)),
             Ok(_) | Err(_) => Ok(Step::Waits { pause: gateway.jobs.config().quiet, seen: Some(LOOKED.to_owned()) }),
         };
