@@ -43,7 +43,10 @@ pub(super) async fn watched(
         tokio::select! {
             outcome = &mut walk => break outcome,
             _ = tick.tick() => shown.show(progress, words)?,
-            _ = tokio::signal::ctrl_c(), if !stop.is_cancelled() => {
+            _ = tokio::signal::ctrl_c() => {
+                if stop.is_cancelled() {
+                    return Err("stopped at once by a second signal".into());
+                }
                 complain("stopping after what is under way; the next run goes on from here");
                 stop.cancel();
             }

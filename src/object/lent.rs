@@ -20,7 +20,7 @@ pub(crate) struct Lent {
     is_kept: Arc<AtomicBool>,
 }
 
-/// Lends a body: whoever drops it gives it back. Up to a chunk of what is read of it is kept, as far as `budget` has room.
+/// Lends a body: the borrower gives it back by dropping it. Up to a chunk of what is read of it is kept, as far as `budget` has room.
 pub(crate) fn lend(body: Body, budget: &Budget) -> (Body, Lent) {
     let (sender, returned) = oneshot::channel();
     let is_kept = Arc::new(AtomicBool::new(true));

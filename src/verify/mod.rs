@@ -24,7 +24,7 @@ use named::Named;
 pub struct Verification {
     /// Whether all bytes are read and compared with the pointers' digests; else the lengths and the storages' tags are.
     pub read: bool,
-    /// Whether what nobody names is looked for; older than this.
+    /// How old an object has to be that no document names to be called an orphan; `None`: orphans are not looked for.
     pub orphans: Option<Duration>,
     /// Whether that is removed.
     pub remove: bool,

@@ -148,7 +148,7 @@ async fn through(
             }
         }
     }
-    progress.won(part, visit.leave(gateway, database).await?);
+    progress.won(visit.leave(gateway, database).await?);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! How far a walk is, for whoever watches.
+//! How far a walk is, for commands and the page.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -170,7 +170,7 @@ impl Progress {
     }
 
     /// CouchDB has given back so many bytes of a database.
-    pub(super) fn won(&self, _part: &Part, bytes: u64) {
+    pub(super) fn won(&self, bytes: u64) {
         self.state().won += bytes;
     }
 

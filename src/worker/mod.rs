@@ -71,7 +71,14 @@ impl Worker {
                 }
                 let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return Ok(()) };
                 let worker = Arc::clone(self);
-                drop(self.gateway.tasks.spawn("job", async move { worker.take(job, permit).await }));
+                // A job that is cut off is another gateway's once its lease is over: the drain does not wait for it.
+                drop(self.gateway.tasks.spawn("job", async move {
+                    tokio::select! {
+                        biased;
+                        () = worker.gateway.tasks.stopping() => {}
+                        () = Arc::clone(&worker).take(job, permit) => {}
+                    }
+                }));
             }
             match page.next {
                 Some(next) => from = next,
@@ -152,7 +159,7 @@ impl Worker {
         }
     }
 
-    /// The job was added anew while it was worked on: it is looked at once more, by whoever finds it.
+    /// The job was added anew while it was worked on: it is looked at once more, by the first gateway that finds it.
     async fn lost(&self, job: &Job) -> Result<&'static str, String> {
         if let Some(mut now) = self.gateway.jobs.read(&job.id).await?
             && self.gateway.jobs.holds(&now)

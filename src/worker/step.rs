@@ -69,5 +69,5 @@ pub(super) async fn step(gateway: &Arc<Gateway>, job: Job) -> Step {
 
 /// After a failure that passes.
 const SOON: Duration = Duration::from_secs(10);
-/// After a failure that somebody has to mend.
+/// After a failure that the operator or the account has to mend.
 const LATER: Duration = Duration::from_secs(600);

@@ -1,7 +1,7 @@
 //! Whether a storage is worth asking: a breaker for each opened one, and a bound for those that wait for it.
 //!
-//! A storage that is down must cost one account little and all others nothing: while its breaker is open nobody waits for
-//! it, and at no time do more than `limits.storage_in_flight`.
+//! A storage that is down must cost one account little and all others nothing: while its breaker is open no request waits
+//! for it, and at no time do more than `limits.storage_in_flight`.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
