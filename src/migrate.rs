@@ -55,6 +55,10 @@ pub async fn migrate(
 }
 
 impl Visit for Migration {
+    fn is_shared(&self) -> bool {
+        !self.dry_run
+    }
+
     fn visit<'a>(&'a self, gateway: &'a Arc<Gateway>, found: Found) -> BoxFuture<'a, Result<Tally, Error>> {
         Box::pin(async move {
             let mut found = found;

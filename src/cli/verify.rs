@@ -35,6 +35,9 @@ pub(super) struct Verify {
     /// Only what is older than this
     #[arg(long, value_name = "AGE", default_value = "1d", value_parser = humantime::parse_duration)]
     older_than: Duration,
+    /// Make jobs of what can be mended: copies that are missing, and what CouchDB keeps although the plan sends it elsewhere
+    #[arg(long)]
+    repair: bool,
     /// How it is shown
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -48,7 +51,8 @@ impl Verify {
             let (progress, stop) = (Progress::default(), CancellationToken::new());
             let (scope, pace) = (self.scope.scope(), self.scope.pace());
             let orphans = self.orphans.then_some(self.older_than);
-            let verification = Verification { read: self.read, orphans, remove: self.remove_orphans };
+            let verification =
+                Verification { read: self.read, orphans, remove: self.remove_orphans, repair: self.repair };
             let walk = verify(&gateway, verification, (&scope, &pace), &progress, &stop);
             watched(&progress, (self.format, Words { done: "checked" }), &stop, walk).await
         })

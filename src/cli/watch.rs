@@ -144,10 +144,14 @@ fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, 
     let (totals, ended) = (progress.totals(), progress.ended());
     if format == Format::Json {
         faults.iter().try_for_each(|fault| say(&json!({ "fault": fault }).to_string()))?;
+        progress.gone().iter().try_for_each(|name| say(&json!({ "deleted": name }).to_string()))?;
         ended.iter().try_for_each(|part| say(&json!({ "database": part }).to_string()))?;
-        let (won, removed, seconds) = (progress.bytes_won(), progress.removed().0, took.as_secs_f64());
-        say(&json!({ "total": totals, "bytes_won": won, "removed": removed, "seconds": seconds, "stopped": stopped })
-            .to_string())?;
+        let (won, removed, jobs) = (progress.bytes_won(), progress.removed().0, progress.jobs());
+        let seconds = took.as_secs_f64();
+        let last = json!({
+            "total": totals, "bytes_won": won, "removed": removed, "jobs": jobs, "seconds": seconds, "stopped": stopped,
+        });
+        say(&last.to_string())?;
         return Ok(());
     }
     for fault in &faults {
@@ -156,6 +160,9 @@ fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, 
     }
     if unsaid > 0 {
         say(&format!("and {unsaid} more"))?;
+    }
+    for name in progress.gone() {
+        say(&format!("{name} was deleted meanwhile"))?;
     }
     let width = ended.iter().map(|part| part.database.len()).max().unwrap_or(0).max("all".len());
     say(&format!(
@@ -173,6 +180,9 @@ fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, 
     let (removed, of_bytes) = progress.removed();
     if removed > 0 {
         say(&format!("{removed} orphans removed ({})", HumanBytes(of_bytes)))?;
+    }
+    if progress.jobs() > 0 {
+        say(&format!("{} jobs wait for a gateway to do them (stowage jobs)", progress.jobs()))?;
     }
     if progress.bytes_won() > 0 {
         say(&format!("CouchDB's files are {} smaller", HumanBytes(progress.bytes_won())))?;

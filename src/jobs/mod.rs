@@ -3,6 +3,7 @@
 //! A job's id says what it is about, so that the same work is one job. Who works on it saves its name as the holder: CouchDB
 //! lets one of several do that. No job holds a secret.
 
+mod held;
 mod queue;
 
 use std::time::{Duration, SystemTime};
@@ -15,8 +16,9 @@ use stowage_storage::Location;
 
 use crate::plan::stand_in;
 use crate::pointer::StoredObject;
-use crate::router::Target;
+use crate::router::{Database, Target};
 
+pub use held::Held;
 pub use queue::{Claim, Jobs, Page};
 
 /// Something to be done.
@@ -139,6 +141,14 @@ impl Job {
         job
     }
 
+    /// That a walk has the documents from this one on in work. It names no attachment: a worker has nothing to do about it.
+    #[must_use]
+    pub fn walk(database: &Database, from: &str) -> Self {
+        let mut job = Self::new(Kind::Move, &database.document(from).attachment(""), &Document::default(), "");
+        job.id = job.id_of("walk");
+        job
+    }
+
     /// A job to remove an object of an attachment.
     #[must_use]
     pub fn removal(target: &Target, document: &Document, object: &StoredObject) -> Self {
@@ -205,7 +215,6 @@ mod time {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::Database;
 
     fn job(attachment: &str) -> Job {
         let database = Database::of("account/aa/bb/cccccccccccccccccccccccccccc-202611").unwrap();

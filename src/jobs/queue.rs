@@ -13,7 +13,7 @@ use stowage_http::target::encode;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Holder, Job};
+use super::{Held, Holder, Job};
 use crate::config;
 
 /// The queue, asked with the gateway's own account; cheap to clone.
@@ -44,12 +44,7 @@ pub struct Page {
 #[derive(Debug)]
 pub enum Claim {
     /// This gateway holds it now.
-    Held {
-        /// As it was saved.
-        job: Box<Job>,
-        /// Whether it was another gateway's: what that left has to be looked after.
-        inherits: bool,
-    },
+    Held(Held),
     /// Somewhere else it is in work.
     Taken,
 }
@@ -152,7 +147,7 @@ impl Jobs {
     /// As for [`add`](Self::add).
     pub async fn claim(&self, job: Job) -> Result<Claim, Reason> {
         Ok(match self.put(self.held(job), true).await? {
-            Some((job, inherits)) => Claim::Held { job: Box::new(job), inherits },
+            Some((job, inherits)) => Claim::Held(Held::new(self, job, inherits)),
             None => Claim::Taken,
         })
     }

@@ -25,7 +25,7 @@ use crate::pointer::Pointer;
 use crate::router::{DocumentTarget, Target};
 
 pub(crate) use native::{Native, natives};
-pub(crate) use out::copy;
+pub(crate) use out::{copy, has_copy};
 
 /// A document as it was read with the gateway's own account.
 pub(crate) struct Found {

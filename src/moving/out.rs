@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use stowage_base::activity::Activity;
+use stowage_couch::Document;
 use stowage_storage as storage;
 
 use super::native::{NATIVE, Native, natives};
@@ -13,6 +14,7 @@ use crate::object::outgoing::{NewObject, Outgoing};
 use crate::object::unsaved::Unsaved;
 use crate::plan::Decision;
 use crate::pointer::{self, Entry};
+use crate::router::Target;
 
 impl Found {
     /// The attachments that CouchDB keeps although the plan sends them elsewhere.
@@ -52,6 +54,29 @@ impl Found {
         })
     }
 
+    /// One on its way to the storage; `document` is the document without what CouchDB keeps of it.
+    fn outgoing<'a>(
+        &self,
+        gateway: &'a Gateway,
+        native: &'a Native,
+        decision: &'a Decision,
+        (target, document, shared): (&'a Target, &'a Document, bool),
+        activity: &'a Activity,
+    ) -> Outgoing<'a> {
+        Outgoing {
+            gateway,
+            target,
+            decision,
+            document,
+            saved: document,
+            revpos: native.revpos,
+            content_type: &native.content_type,
+            gzip: native.unpacked.is_some(),
+            shared,
+            activity,
+        }
+    }
+
     /// Stores the bytes of one, and compares them with what CouchDB says of them.
     async fn store(
         &self,
@@ -65,18 +90,7 @@ impl Found {
         let mut document = self.document.clone();
         document.remove(NATIVE);
         let target = self.target.attachment(&native.name);
-        let outgoing = Outgoing {
-            gateway,
-            target: &target,
-            decision,
-            document: &document,
-            saved: &document,
-            revpos: native.revpos,
-            content_type: &native.content_type,
-            gzip: native.unpacked.is_some(),
-            shared,
-            activity,
-        };
+        let outgoing = self.outgoing(gateway, native, decision, (&target, &document, shared), activity);
         let mut object = outgoing.store_moved(body).await?;
         let Some(pointer) = object.pointer.as_mut().filter(|pointer| native.is_told_by(pointer)) else {
             object.discard(gateway, activity).await;
@@ -86,6 +100,15 @@ impl Found {
         pointer.stowage.unpacked = native.unpacked;
         Ok(object)
     }
+}
+
+/// Whether the storage has a copy of an attachment that CouchDB keeps; `None` where that cannot be asked, or none is wanted.
+pub(crate) async fn has_copy(gateway: &Gateway, found: &Found, native: &Native) -> Result<Option<bool>, Error> {
+    let Some(decision) = found.decision()?.filter(|decision| decision.stub) else { return Ok(None) };
+    let target = found.target.attachment(&native.name);
+    let mut document = found.document.clone();
+    document.remove(NATIVE);
+    found.outgoing(gateway, native, &decision, (&target, &document, false), &unasked()).is_there().await
 }
 
 /// Makes the copy of an attachment that CouchDB keeps, where the plan wants one.

@@ -10,7 +10,7 @@ use stowage_base::deadline::Deadline;
 use stowage_couch::Document;
 use stowage_http::body::Body;
 use stowage_http::headers::one_line_text;
-use stowage_storage::{self as storage, Backend as _, Budget, Digests, Object, Opened, Stored, Upload};
+use stowage_storage::{self as storage, Backend as _, Budget, Digests, Fetch, Object, Opened, Stored, Upload};
 
 use super::counted::Counted;
 use super::intent::Intent;
@@ -112,6 +112,25 @@ impl Outgoing<'_> {
     pub(crate) async fn store_moved(self, body: Body) -> Result<NewObject, Error> {
         let object = self.object()?;
         self.store_unwaited(body, object).await
+    }
+
+    /// Whether something lies where the plan has it; `None` where its storage chooses places itself.
+    pub(crate) async fn is_there(&self) -> Result<Option<bool>, Error> {
+        let Self { gateway, decision, .. } = self;
+        let object = self.object()?;
+        let backend = open(gateway, &decision.settings)?;
+        let Some(place) = backend.places(&object).into_iter().next() else { return Ok(None) };
+        let whose = (decision.handler(), decision.storage());
+        let operation = Operation::beside_request(gateway, self.activity, &backend, whose, "get");
+        let operation = operation.map_err(|error| self.refused(error))?;
+        let fetch = Fetch { range: None, length: None, metadata: &object.document };
+        let outcome = backend.get(&place, fetch).await;
+        operation.done(&outcome);
+        match outcome {
+            Ok(_) => Ok(Some(true)),
+            Err(error) if error.kind() == storage::Kind::Missing => Ok(Some(false)),
+            Err(error) => Err(self.refused(error)),
+        }
     }
 
     /// No client waits for it.

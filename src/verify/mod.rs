@@ -1,5 +1,6 @@
 //! Proves that every pointer leads to its bytes, and finds what nothing names.
 
+mod kept;
 mod named;
 mod orphans;
 
@@ -28,6 +29,8 @@ pub struct Verification {
     pub orphans: Option<Duration>,
     /// Whether that is removed.
     pub remove: bool,
+    /// Whether jobs are made of what can be mended.
+    pub repair: bool,
 }
 
 /// Looks at every pointer of a scope, until that is done or `stop` is raised. What is wrong is in `progress`.
@@ -70,7 +73,7 @@ impl Visit for Proof {
 
     fn visit<'a>(&'a self, gateway: &'a Arc<Gateway>, found: Found) -> BoxFuture<'a, Result<Tally, Error>> {
         Box::pin(async move {
-            let mut tally = Tally::default();
+            let mut tally = kept::look(gateway, &found, self.verification.repair).await;
             let (database, id) = (&found.target.database.name, &found.target.document);
             for outside in pointers(&found.document, database, id) {
                 let fault = |kind, reason: String| Fault {

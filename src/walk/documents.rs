@@ -22,6 +22,8 @@ pub(super) struct Pages<'a> {
     database: &'a Database,
     /// The id that the next page begins with; `None` at the end.
     from: Option<String>,
+    /// The id before which the last page ends; `None`: with the last document.
+    end: Option<String>,
     size: usize,
 }
 
@@ -38,19 +40,41 @@ struct Row {
 
 impl<'a> Pages<'a> {
     pub(super) const fn of(caller: &'a Caller, database: &'a Database) -> Self {
-        Self { caller, database, from: Some(String::new()), size: PAGE }
+        Self { caller, database, from: Some(String::new()), end: None, size: PAGE }
     }
 
-    /// How many documents there are.
-    pub(super) async fn count(&self) -> Result<u64, Error> {
+    /// Only the documents from an id on, to another one.
+    pub(super) fn between(self, from: &str, end: Option<&str>) -> Self {
+        Self { from: Some(from.to_owned()), end: end.map(str::to_owned), ..self }
+    }
+
+    /// The id that the next page begins with; `None` at the end.
+    pub(super) fn from(&self) -> Option<&str> {
+        self.from.as_deref()
+    }
+
+    /// Leaves a page out.
+    pub(super) async fn pass(&mut self) -> Result<(), Error> {
+        if let Some(from) = self.from.clone()
+            && self.rows(&from, PAGE, false).await??.is_none()
+        {
+            self.from = None;
+        }
+        Ok(())
+    }
+
+    /// How many documents there are; `None` where the database is gone.
+    pub(super) async fn count(&self) -> Result<Option<u64>, Error> {
         #[derive(Deserialize)]
         struct About {
             doc_count: u64,
         }
         let answer = self.caller.send(Method::GET, &self.database.path, Bytes::new()).await?;
         match answer.status() {
-            StatusCode::OK => Ok(serde_json::from_slice::<About>(answer.body()).map_or(0, |about| about.doc_count)),
-            StatusCode::NOT_FOUND => Ok(0),
+            StatusCode::OK => {
+                Ok(serde_json::from_slice::<About>(answer.body()).map_or(Some(0), |about| Some(about.doc_count)))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
             status => Err(refused(status, "the database")),
         }
     }
@@ -71,7 +95,10 @@ impl<'a> Pages<'a> {
                 Err(error) => return Err(error.into()),
             }
         };
-        let Some(rows) = rows? else { return Ok(None) };
+        let Some(rows) = rows? else {
+            self.from = None;
+            return Ok(None);
+        };
         self.size = (self.size * 2).clamp(1, PAGE);
         let documents = rows.into_iter().filter(|row| !row.id.starts_with("_design/")).filter_map(|row| {
             let parsed = Document::parse(row.doc?.get().as_bytes());
@@ -96,7 +123,10 @@ impl<'a> Pages<'a> {
     ) -> Result<Result<Option<Vec<Row>>, Error>, couch::Error> {
         let (path, start) = (&self.database.path, encode(&json!(from).to_string()));
         let documents = if with_documents { "&include_docs=true&att_encoding_info=true" } else { "" };
-        let target = format!("{path}/_all_docs?limit={}&startkey={start}{documents}", size + 1);
+        let end =
+            self.end.as_ref().map(|end| format!("&inclusive_end=false&endkey={}", encode(&json!(end).to_string())));
+        let end = end.unwrap_or_default();
+        let target = format!("{path}/_all_docs?limit={}&startkey={start}{end}{documents}", size + 1);
         let answer = self.caller.send(Method::GET, &target, Bytes::new()).await?;
         match answer.status() {
             StatusCode::OK => {}

@@ -7,15 +7,17 @@ mod databases;
 mod documents;
 mod pace;
 mod progress;
+mod turn;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use glob::Pattern;
-use stowage_couch::Document;
+use stowage_couch::{Caller, Document};
 use tokio_util::sync::CancellationToken;
 
 use crate::database::AccountId;
@@ -23,11 +25,12 @@ use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::moving::Found;
 use crate::record::GREGORIAN_EPOCH;
-use crate::router::{Database, DocumentTarget};
+use crate::router::Database;
 pub(crate) use databases::of as databases;
 use documents::Pages;
 pub use pace::Pace;
 pub use progress::{Fault, Part, Progress, Tally, Totals};
+use turn::{Turn, held_during};
 
 /// Which documents are looked at.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +75,11 @@ pub(crate) trait Visit: Send + Sync + 'static {
     /// Does it, and says what came of it. An error is the document's, and ends nothing.
     fn visit<'a>(&'a self, gateway: &'a Arc<Gateway>, found: Found) -> BoxFuture<'a, Result<Tally, Error>>;
 
+    /// Whether walks that look at the same documents at the same time share them.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// A database has been looked through.
     fn leave<'a>(&'a self, _gateway: &'a Arc<Gateway>, _database: &'a Database) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(async { Ok(0) })
@@ -96,8 +104,18 @@ pub(crate) async fn walk(
                 return;
             }
             let part = progress.enters(&database.name);
-            let outcome = through(gateway, &database, (scope, pace), visit, (progress, &part), stop).await;
-            if let Err(error) = outcome {
+            let through = Through {
+                gateway,
+                database: &database,
+                scope,
+                pace,
+                visit,
+                progress,
+                part: &part,
+                stop,
+                ends: AtomicBool::new(false),
+            };
+            if let Err(error) = through.go().await {
                 progress.faulty(&part, Fault::of(&database.name, "", "", &error));
             }
             progress.leaves(part);
@@ -106,66 +124,130 @@ pub(crate) async fn walk(
     Ok(())
 }
 
-/// Looks through one database. One that was deleted meanwhile has ended.
-async fn through(
-    gateway: &Arc<Gateway>,
-    database: &Database,
-    (scope, pace): (&Scope, &Pace),
-    visit: &dyn Visit,
-    (progress, part): (&Progress, &Part),
-    stop: &CancellationToken,
-) -> Result<(), Error> {
-    let home = gateway.homes.of(database).await?;
-    for caller in home.own_accounts()? {
-        let mut pages = Pages::of(&caller, database);
-        part.will_have(pages.count().await?);
-        while let Some(documents) = pages.next().await? {
-            let visits = documents.into_iter().map(|read| {
-                let caller = caller.clone();
-                async move {
-                    if stop.is_cancelled() {
-                        return;
-                    }
-                    let (id, document) = read;
-                    let outcome = match document {
-                        Ok(document) if !scope.takes(&document) => Ok(None),
-                        Ok(document) => {
-                            one(gateway, database.document(&id), document, caller, pace, visit).await.map(Some)
-                        }
-                        Err(error) => Err(error),
-                    };
-                    part.looked();
-                    match outcome {
-                        Ok(None) => {}
-                        Ok(Some(tally)) => progress.done(part, tally),
-                        Err(error) => progress.faulty(part, Fault::of(&database.name, &id, "", &error)),
-                    }
-                }
-            });
-            stream::iter(visits).buffer_unordered(pace.at_once).collect::<Vec<()>>().await;
-            if stop.is_cancelled() {
-                return Ok(());
-            }
-        }
-    }
-    progress.won(visit.leave(gateway, database).await?);
-    Ok(())
+/// A database that is looked through.
+struct Through<'a> {
+    gateway: &'a Arc<Gateway>,
+    database: &'a Database,
+    scope: &'a Scope,
+    pace: &'a Pace,
+    visit: &'a dyn Visit,
+    progress: &'a Progress,
+    part: &'a Part,
+    stop: &'a CancellationToken,
+    /// Set once looking at more of this database is in vain.
+    ends: AtomicBool,
 }
 
-async fn one(
-    gateway: &Arc<Gateway>,
-    target: DocumentTarget,
-    document: Document,
-    caller: stowage_couch::Caller,
-    pace: &Pace,
-    visit: &dyn Visit,
-) -> Result<Tally, Error> {
-    let _turn = pace.turn().await;
-    let began = tokio::time::Instant::now();
-    let found = Found::of(gateway, target, document, caller).await?;
-    let tally = visit.visit(gateway, found).await?;
-    pace.took(began.elapsed(), &tally).await;
-    Ok(tally)
+impl Through<'_> {
+    /// Looks at all documents. A database that was deleted meanwhile has ended.
+    async fn go(&self) -> Result<(), Error> {
+        let home = self.gateway.homes.of(self.database).await?;
+        for caller in home.own_accounts()? {
+            let mut pages = Pages::of(&caller, self.database);
+            let Some(count) = pages.count().await? else { continue };
+            self.part.will_have(count);
+            let mut taken = Vec::new();
+            while let Some(from) = pages.from().map(str::to_owned).filter(|_| !self.is_over()) {
+                match self.turn(&from).await {
+                    Turn::Own(held) => held_during(held, self.page(&caller, &mut pages)).await?,
+                    Turn::Taken => {
+                        pages.pass().await?;
+                        taken.push((from, pages.from().map(str::to_owned)));
+                    }
+                }
+            }
+            for (from, end) in taken {
+                self.after_another(&caller, &from, end.as_deref()).await?;
+            }
+        }
+        if !self.is_over() {
+            self.progress.won(self.visit.leave(self.gateway, self.database).await?);
+        }
+        Ok(())
+    }
+
+    /// Looks at documents that another walk has had in work: it may have been killed.
+    async fn after_another(&self, caller: &Caller, from: &str, end: Option<&str>) -> Result<(), Error> {
+        let held = loop {
+            if self.is_over() {
+                return Ok(());
+            }
+            match self.turn(from).await {
+                Turn::Own(held) => break held,
+                Turn::Taken => tokio::time::sleep(AGAIN_AFTER).await,
+            }
+        };
+        let mut pages = Pages::of(caller, self.database).between(from, end);
+        let all = async {
+            while pages.from().is_some() && !self.is_over() {
+                self.page(caller, &mut pages).await?;
+            }
+            Ok(())
+        };
+        held_during(held, all).await
+    }
+
+    async fn turn(&self, from: &str) -> Turn {
+        match self.visit.is_shared() {
+            true => Turn::at(&self.gateway.jobs, self.database, from).await,
+            false => Turn::Own(None),
+        }
+    }
+
+    async fn page(&self, caller: &Caller, pages: &mut Pages<'_>) -> Result<(), Error> {
+        let Some(documents) = pages.next().await? else { return Ok(()) };
+        let visits = documents.into_iter().map(|(id, document)| self.look(caller, id, document));
+        stream::iter(visits).buffer_unordered(self.pace.at_once).collect::<Vec<()>>().await;
+        Ok(())
+    }
+
+    async fn look(&self, caller: &Caller, id: String, document: Result<Document, Error>) {
+        if self.is_over() {
+            return;
+        }
+        let outcome = match document {
+            Ok(document) if !self.scope.takes(&document) => Ok(None),
+            Ok(document) => self.one(caller, &id, document).await.map(Some),
+            Err(error) => Err(error),
+        };
+        self.part.looked();
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(tally)) => self.progress.done(self.part, tally),
+            Err(error) => self.failed(caller, &id, &error).await,
+        }
+    }
+
+    /// Says what is wrong with a document; or once for all, where it is the plan, or the database is gone.
+    async fn failed(&self, caller: &Caller, id: &str, error: &Error) {
+        let database = &self.database.name;
+        if matches!(error, Error::Plan(_)) {
+            if !self.ends.swap(true, Ordering::Relaxed) {
+                let mut fault = Fault::of(database, id, "", error);
+                fault.reason.push_str("; no more of this database is looked at");
+                self.progress.faulty(self.part, fault);
+            }
+        } else if matches!(Pages::of(caller, self.database).count().await, Ok(None)) {
+            if !self.ends.swap(true, Ordering::Relaxed) {
+                self.progress.is_gone(database);
+            }
+        } else {
+            self.progress.faulty(self.part, Fault::of(database, id, "", error));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_cancelled() || self.ends.load(Ordering::Relaxed)
+    }
+
+    async fn one(&self, caller: &Caller, id: &str, document: Document) -> Result<Tally, Error> {
+        let _turn = self.pace.turn().await;
+        let began = tokio::time::Instant::now();
+        let found = Found::of(self.gateway, self.database.document(id), document, caller.clone()).await?;
+        let tally = self.visit.visit(self.gateway, found).await?;
+        self.pace.took(began.elapsed(), &tally).await;
+        Ok(tally)
+    }
 }
 
 /// How often a document is tried that clients write at the same time.

@@ -16,6 +16,8 @@ pub struct Tally {
     pub attachments: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Jobs that were made of what can be mended.
+    pub jobs: u64,
     /// What is wrong with some of them.
     pub faults: Vec<Fault>,
 }
@@ -114,7 +116,9 @@ struct State {
     databases: u64,
     done: u64,
     won: u64,
+    jobs: u64,
     removed: Totals,
+    gone: Vec<String>,
     parts: BTreeMap<String, Part>,
     /// Those that are done and had something in them.
     ended: Vec<Totals>,
@@ -137,6 +141,9 @@ impl Progress {
     pub(super) fn done(&self, part: &Part, tally: Tally) {
         part.0.attachments.fetch_add(tally.attachments, Ordering::Relaxed);
         part.0.bytes.fetch_add(tally.bytes, Ordering::Relaxed);
+        if tally.jobs > 0 {
+            self.state().jobs += tally.jobs;
+        }
         tally.faults.into_iter().for_each(|fault| self.faulty(part, fault));
     }
 
@@ -145,6 +152,17 @@ impl Progress {
         tracing::debug!(database = %fault.database, document = %fault.document, reason = %fault.reason, "fault");
         let mut state = self.state();
         if state.faults.len() < MOST_FAULTS { state.faults.push(fault) } else { state.unsaid += 1 }
+    }
+
+    /// A database was deleted meanwhile.
+    pub(super) fn is_gone(&self, database: &str) {
+        self.state().gone.push(database.to_owned());
+    }
+
+    /// Databases that were deleted meanwhile.
+    #[must_use]
+    pub fn gone(&self) -> Vec<String> {
+        self.state().gone.clone()
     }
 
     /// Something is wrong that is no document's.
@@ -220,6 +238,12 @@ impl Progress {
     #[must_use]
     pub fn bytes_won(&self) -> u64 {
         self.state().won
+    }
+
+    /// Jobs that were made of what can be mended.
+    #[must_use]
+    pub fn jobs(&self) -> u64 {
+        self.state().jobs
     }
 
     /// What is wrong, and how much more there is than is listed.

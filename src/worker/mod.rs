@@ -147,7 +147,7 @@ impl Worker {
             Step::Failed(failure) => {
                 job.tries += 1;
                 let age = SystemTime::now().duration_since(job.since).unwrap_or_default();
-                let pause = if age > jobs.config().dead_after { ONCE_A_DAY } else { failure.pause };
+                let pause = if age > jobs.config().dead_after { ONCE_A_DAY } else { failure.pause_after(job.tries) };
                 job.next = SystemTime::now() + pause;
                 if job.error.as_deref() != Some(&*failure.reason) {
                     tracing::warn!(job = %job.id, storage = %job.storage, reason = %failure.reason, "a job waits");

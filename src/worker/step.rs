@@ -32,7 +32,14 @@ pub(super) struct Failure {
     pub(super) of_storage: bool,
     /// Whether it will stay so until the plan or the storage is changed.
     pub(super) refused: bool,
-    pub(super) pause: Duration,
+    pause: Duration,
+}
+
+impl Failure {
+    /// How long it waits after so many tries, at least one: twice as long each time, up to [`LATER`].
+    pub(super) fn pause_after(&self, tries: u32) -> Duration {
+        self.pause.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(LATER)
+    }
 }
 
 impl From<Error> for Failure {
@@ -71,3 +78,15 @@ pub(super) async fn step(gateway: &Arc<Gateway>, job: Job) -> Step {
 const SOON: Duration = Duration::from_secs(10);
 /// After a failure that the operator or the account has to mend.
 const LATER: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_again_and_again_waits_longer_each_time() {
+        let failure = Failure::from(Error::bad_gateway("CouchDB answers 403"));
+        let waits = [1, 2, 3, 100].map(|tries| failure.pause_after(tries).as_secs());
+        assert_eq!(waits, [10, 20, 40, 600]);
+    }
+}

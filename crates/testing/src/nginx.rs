@@ -49,18 +49,26 @@ impl Nginx {
             fs::write(prefix.path().join("users"), format!("{user}:{{PLAIN}}{password}\n")).expect("a password file");
         }
         fs::write(prefix.path().join("nginx.conf"), configuration(address, &options)).expect("a configuration");
-        let process = command(prefix.path())
-            .env("NGINX", "0;")
-            .stdin(Stdio::from(OwnedFd::from(listener)))
-            .spawn()
-            .unwrap_or_else(|error| panic!("nginx: {error}; ./test installs it"));
-        let nginx = Self { address, process, prefix };
-        // A TLS port answers a plain request too, with 400.
-        let answer = async { RawClient::connect(address).await?.exchange("GET / HTTP/1.0\r\n\r\n").await };
-        if let Err(error) = answer.await {
-            panic!("nginx does not answer: {error}\n{}", nginx.error_log());
-        }
+        let nginx = Self { address, process: spawn(prefix.path(), listener), prefix };
+        nginx.answers().await;
         nginx
+    }
+
+    async fn answers(&self) {
+        // A TLS port answers a plain request too, with 400.
+        let answer = async { RawClient::connect(self.address).await?.exchange("GET / HTTP/1.0\r\n\r\n").await };
+        if let Err(error) = answer.await {
+            panic!("nginx does not answer: {error}\n{}", self.error_log());
+        }
+    }
+
+    /// Stops it as [`kill`](Self::kill) does, and starts it again on the same port.
+    pub async fn restart(&mut self) {
+        self.kill();
+        let listener = TcpListener::bind(self.address).expect("the same port");
+        listener.set_nonblocking(true).expect("nonblocking");
+        self.process = spawn(self.prefix.path(), listener);
+        self.answers().await;
     }
 
     /// Where it listens.
@@ -103,6 +111,12 @@ impl Nginx {
         }
         let _ = self.process.wait();
     }
+}
+
+fn spawn(prefix: &Path, listener: TcpListener) -> Child {
+    let mut command = command(prefix);
+    let started = command.env("NGINX", "0;").stdin(Stdio::from(OwnedFd::from(listener))).spawn();
+    started.unwrap_or_else(|error| panic!("nginx: {error}; ./test installs it"))
 }
 
 impl Drop for Nginx {

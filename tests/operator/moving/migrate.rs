@@ -1,10 +1,15 @@
 //! Moving out of CouchDB, back into it, and to another storage.
 
+use std::time::{Duration, SystemTime};
+
 use serde_json::json;
+use stowage::jobs::{Holder, Job};
+use stowage::router::Database;
 use stowage_testing::gateway::STORAGE;
 use stowage_testing::recorder::Recorder;
+use stowage_testing::s3::{Operation, S3Server};
 
-use super::world::{OTHER, come_back, fill, lines, plan, run, seen, start};
+use super::world::{OTHER, come_back, fill, jobs, lines, plan, run, s3_settings, seen, start};
 
 const RECORDING: &[u8] = b"a recording of KAZOO's";
 
@@ -136,5 +141,53 @@ async fn what_cannot_be_done_is_said() {
     let (code, said) = run(&gateway, &["migrate", "--db", &database]).await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("doc-000") && said.contains("00000000000000000000000000000000"), "{said}");
+    gateway.stop().await;
+}
+
+/// Two at once share the work: nothing is uploaded twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_at_once_share_the_work() {
+    let gateway = start().await;
+    let s3 = S3Server::start().await;
+    s3.make_bucket("recordings");
+    let ids = fill(&gateway, 300).await;
+    gateway.plan("s3", s3_settings(&s3)).await;
+    let database = gateway.database();
+    let scope = ["migrate", "--db", &database, "--format", "json", "--jobs", "2"];
+    let (one, other) = tokio::join!(run(&gateway, &scope), run(&gateway, &scope));
+    let moved = |(code, said): &(i32, String)| {
+        assert_eq!(*code, 0, "{said}");
+        lines(said, "total").next().unwrap()["attachments"].as_u64().unwrap()
+    };
+    let (one, other) = (moved(&one), moved(&other));
+    assert!(one + other == 600 && one > 0 && other > 0, "{one} and {other}");
+    assert_eq!(s3.count(Operation::Put), 600);
+    come_back(&gateway, &ids).await;
+    assert!(jobs(&gateway).await.is_empty(), "{:?}", jobs(&gateway).await);
+    gateway.stop().await;
+}
+
+/// What another had in work that was killed is done once its lease is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_one_had_in_work_is_done_too() {
+    let gateway = start().await;
+    let ids = fill(&gateway, 3).await;
+    plan(&gateway, Some(STORAGE)).await;
+    let database = Database::of(&gateway.database()).unwrap();
+    let lease = Duration::from_secs(2);
+    let mut held = gateway.app.gateway.jobs.held(Job::walk(&database, ""));
+    held.holder = Some(Holder { name: "killed".to_owned(), until: SystemTime::now() + lease });
+    gateway.app.gateway.jobs.add(&held).await.unwrap();
+    let (code, said) = run(&gateway, &["migrate", "--db", &database.name, "--format", "json"]).await;
+    assert_eq!(code, 0, "{said}");
+    let total: serde_json::Value = said
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .find(|line: &serde_json::Value| !line["total"].is_null())
+        .unwrap();
+    assert_eq!(total["total"]["attachments"], 6, "{said}");
+    assert!(total["seconds"].as_f64().unwrap() > 1.0, "it waited for the lease: {said}");
+    come_back(&gateway, &ids).await;
+    assert!(jobs(&gateway).await.is_empty(), "{:?}", jobs(&gateway).await);
     gateway.stop().await;
 }

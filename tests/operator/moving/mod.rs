@@ -3,5 +3,6 @@
 mod jobs;
 mod killed;
 mod migrate;
+mod trouble;
 mod verify;
 mod world;

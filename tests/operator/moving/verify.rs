@@ -6,9 +6,9 @@ use std::path::Path;
 
 use serde_json::json;
 use stowage_testing::gateway::STORAGE;
-use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+use stowage_testing::s3::S3Server;
 
-use super::world::{fill, lines, plan, run, start};
+use super::world::{OTHER, done_by_a_worker, fill, jobs, lines, plan, plan_with, run, s3_settings, start};
 
 /// Writes over a file as bit rot does: its tag stays.
 fn unseen(path: &Path, bytes: &[u8]) {
@@ -123,11 +123,7 @@ async fn a_bucket_is_looked_through_too() {
     let gateway = start().await;
     let s3 = S3Server::start().await;
     s3.make_bucket("recordings");
-    let settings = json!({
-        "host": "127.0.0.1", "port": s3.address().port(), "scheme": "http", "bucket": "recordings", "key": ACCESS_KEY,
-        "secret": SECRET_KEY, "bucket_access_method": "path",
-    });
-    gateway.plan("s3", settings).await;
+    gateway.plan("s3", s3_settings(&s3)).await;
     let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
     assert_eq!(gateway.put("doc", "call.mp3", &rev, b"a recording").await.status, 201);
     let named: Vec<String> = s3.objects("recordings").into_keys().collect();
@@ -145,5 +141,40 @@ async fn a_bucket_is_looked_through_too() {
     assert_eq!(code, 0, "{said}");
     let there: Vec<String> = s3.objects("recordings").into_keys().collect();
     assert!(there.len() == 2 && there.contains(&"backup.tar".to_owned()) && there.contains(&named[0]), "{there:?}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_be_mended_becomes_jobs() {
+    let gateway = start().await;
+    fill(&gateway, 2).await;
+    plan_with(&gateway, json!({ "handler": STORAGE, "stub": true })).await;
+    let account = gateway.account.clone();
+    let look = ["verify", "--account", &account, "--format", "json"];
+    let mend = [&look[..], &["--repair"]].concat();
+    let (code, said) = run(&gateway, &look).await;
+    let missing: Vec<_> = lines(&said, "fault").collect();
+    assert_eq!((code, missing.len()), (1, 4), "no copy is there yet: {said}");
+    assert!(missing.iter().all(|fault| fault["kind"] == "missing"), "{said}");
+    assert!(jobs(&gateway).await.is_empty());
+    for _ in 0..2 {
+        let (code, said) = run(&gateway, &mend).await;
+        assert_eq!((code, lines(&said, "jobs").next()), (0, Some(4.into())), "{said}");
+        let kinds: Vec<_> = jobs(&gateway).await.iter().map(|job| job["kind"].clone()).collect();
+        assert_eq!(kinds, vec![json!("copy"); 4]);
+    }
+    done_by_a_worker(&gateway).await;
+    assert_eq!(gateway.stored().len(), 4);
+    let (code, said) = run(&gateway, &look).await;
+    assert_eq!((code, lines(&said, "fault").count()), (0, 0), "{said}");
+
+    // The plan sends all of it out now, and no job says so.
+    plan_with(&gateway, json!({ "handler": OTHER })).await;
+    let (code, said) = run(&gateway, &look).await;
+    assert_eq!((code, lines(&said, "fault").count()), (0, 0), "CouchDB has it: {said}");
+    let (code, said) = run(&gateway, &mend).await;
+    assert_eq!((code, lines(&said, "jobs").next()), (0, Some(4.into())), "{said}");
+    done_by_a_worker(&gateway).await;
+    assert!(gateway.inside("doc-000").await["_attachments"].is_null());
     gateway.stop().await;
 }

@@ -1,9 +1,11 @@
 //! A gateway with `file` storages, a CouchDB that holds attachments already, and the commands beside it.
 
 use std::process::Output;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use stowage_testing::gateway::{Running, STORAGE, Setup, json};
+use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
 use crate::commands::program::{command, text};
 
@@ -19,11 +21,16 @@ pub async fn start() -> Running {
 
 /// Sends the month database's attachments to this storage from now on.
 pub async fn plan(gateway: &Running, handler: Option<&str>) {
+    plan_with(gateway, json!({ "handler": handler, "on_delete": "delete" })).await;
+}
+
+/// With this in its `attachments`.
+pub async fn plan_with(gateway: &Running, attachments: Value) {
     let storage = |folder: &str| json!({ "handler": "file", "settings": { "directory": folder } });
     let plan = json!({
         "pvt_type": "storage",
         "attachments": { STORAGE: storage("one"), OTHER: storage("two") },
-        "plan": { "modb": { "attachments": { "handler": handler, "on_delete": "delete" } } },
+        "plan": { "modb": { "attachments": attachments } },
     });
     gateway.save_plan(&gateway.account, plan).await;
 }
@@ -112,4 +119,35 @@ pub async fn run(gateway: &Running, arguments: &[&str]) -> (i32, String) {
 pub fn lines<'a>(said: &'a str, member: &'a str) -> impl Iterator<Item = Value> + 'a {
     let parsed = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     parsed.filter_map(move |line| line.get(member).cloned())
+}
+
+/// What waits in the queue.
+pub async fn jobs(gateway: &Running) -> Vec<Value> {
+    let database = gateway.app.gateway.jobs.config().database.clone();
+    let answer = gateway.couch.request("GET", &format!("/{database}/_all_docs?include_docs=true"), "", b"").await;
+    json(&answer)["rows"].as_array().into_iter().flatten().map(|row| row["doc"].clone()).collect()
+}
+
+/// The settings of a bucket `recordings` on this machine.
+pub fn s3_settings(s3: &S3Server) -> Value {
+    json!({
+        "host": "127.0.0.1", "port": s3.address().port(), "scheme": "http", "bucket": "recordings", "key": ACCESS_KEY,
+        "secret": SECRET_KEY, "bucket_access_method": "path",
+    })
+}
+
+/// Another gateway does the jobs.
+pub async fn done_by_a_worker(gateway: &Running) {
+    let database = gateway.app.gateway.jobs.config().database.clone();
+    let setup = Setup::default().set("jobs.database", &database).set("jobs.quiet", "50ms").set("jobs.poll", "20ms");
+    let setup = setup.set("jobs.concurrency", "2").set("storage.file_root", &gateway.files().display().to_string());
+    let worker = setup.start_over(gateway.couch.beside()).await;
+    let empty = async {
+        while !jobs(gateway).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(30), empty).await;
+    assert!(ended.is_ok(), "jobs wait: {:#?}", jobs(gateway).await);
+    worker.stop().await;
 }

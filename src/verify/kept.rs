@@ -1,0 +1,75 @@
+//! What CouchDB keeps: copies of it that a plan wants have to be there, and what it keeps only for a while has to have a job.
+
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::jobs::{Job, Kind};
+use crate::moving::{Found, Native, has_copy, natives};
+use crate::plan::Decision;
+use crate::walk::{Fault, Tally};
+
+/// Looks at the attachments of a document that CouchDB keeps. With `repair`, jobs are made of what can be mended.
+pub(super) async fn look(gateway: &Gateway, found: &Found, repair: bool) -> Tally {
+    let mut tally = Tally::default();
+    let kept = natives(&found.document, &found.target);
+    if kept.is_empty() {
+        return tally;
+    }
+    let (database, id) = (&found.target.database.name, &found.target.document);
+    let decision = match found.decision() {
+        Ok(Some(decision)) => decision,
+        Ok(None) => return tally,
+        Err(error) => {
+            tally.faults.push(Fault::of(database, id, "", &error));
+            return tally;
+        }
+    };
+    for native in kept {
+        let fault = |kind, reason: String| Fault {
+            database: database.clone(),
+            document: id.clone(),
+            attachment: native.name.clone(),
+            kind,
+            reason,
+        };
+        let missing = match decision.stub {
+            true => match has_copy(gateway, found, &native).await {
+                Ok(Some(false)) => Kind::Copy,
+                // A storage that chooses places itself is asked by nothing but a pointer.
+                Ok(Some(true) | None) => continue,
+                Err(error) => {
+                    let reason = Fault::of(database, id, &native.name, &error).reason;
+                    tally.faults.push(fault("unreadable", reason));
+                    continue;
+                }
+            },
+            false => Kind::Move,
+        };
+        match (missing, repair) {
+            (kind, true) => match note(gateway, found, (&native, &decision), kind).await {
+                Ok(()) => tally.jobs += 1,
+                Err(error) => tally.faults.push(Fault::of(database, id, &native.name, &error)),
+            },
+            (Kind::Copy, false) => tally.faults.push(fault("missing", "no copy is there".to_owned())),
+            // That is what `migrate` is for.
+            (Kind::Move | Kind::Remove, false) => {}
+        }
+    }
+    tally
+}
+
+/// Makes a job, unless there is one.
+async fn note(
+    gateway: &Gateway,
+    found: &Found,
+    (native, decision): (&Native, &Decision),
+    kind: Kind,
+) -> Result<(), Error> {
+    let job = Job::new(kind, &found.target.attachment(&native.name), &found.document, decision.storage());
+    let known = gateway.jobs.read(&job.id).await;
+    let noted = match known {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => gateway.jobs.add(&job).await.map(drop),
+        Err(reason) => Err(reason),
+    };
+    noted.map_err(|reason| Error::bad_gateway(format!("no job can be made: {reason}")))
+}
