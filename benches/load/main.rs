@@ -6,7 +6,7 @@
 //!
 //! | files | are |
 //! |---|---|
-//! | `small`, `large`, `many`, `memory`, `two_cores` | the parts, each with its rows of the table |
+//! | `small`, `large`, `many`, `hanging`, `memory`, `two_cores` | the parts, each with its rows of the table |
 //! | `subjects`, `gateway`, `peers`, `pingora` | what is measured |
 //! | `roles`, `couch/`, `objects`, `s3` | the servers behind it |
 //! | `client`, `wire`, `exchange`, `recording`, `workload`, `pattern` | what is asked, and how |
@@ -21,6 +21,7 @@ mod couch;
 mod exchange;
 mod figures;
 mod gateway;
+mod hanging;
 mod large;
 mod machine;
 mod many;
@@ -69,6 +70,8 @@ enum Part {
     Many,
     /// A large recording either way on two cores.
     TwoCores,
+    /// PUTs of small recordings beside a storage that hangs.
+    Hanging,
     /// The highest resident set.
     Memory,
 }
@@ -170,6 +173,7 @@ impl Part {
                 two_cores::get(report, run).await?;
                 two_cores::put(report, run).await
             }
+            Self::Hanging => hanging::put(report, run).await,
             Self::Memory => memory::run(report, run).await,
         }
     }

@@ -8,6 +8,8 @@ use crate::support::{azurite, ftp};
 
 /// An account's month database, as its name stands in a target.
 pub(crate) const DATABASE: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
+/// Its account.
+pub(crate) const ACCOUNT: &str = "1234567890abcdef1234567890abcdef";
 /// The database of the plans: the default of `plans.database`.
 pub(crate) const PLANS: &str = "system_data";
 /// The database of OAuth documents: the default of `plans.auth_database`.
@@ -126,7 +128,7 @@ impl Backend {
     pub(crate) fn document(&self) -> Value {
         json!({
             "pvt_type": self.document_type(),
-            "pvt_account_id": "1234567890abcdef1234567890abcdef",
+            "pvt_account_id": ACCOUNT,
             "pvt_created": 63_773_740_800_u64,
             "name": "a recording of the bench",
         })

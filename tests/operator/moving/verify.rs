@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
+use stowage_testing::azurite::{self, Container};
 use stowage_testing::gateway::STORAGE;
+use stowage_testing::is_long;
 use stowage_testing::s3::S3Server;
 
 use super::world::{OTHER, done_by_a_worker, fill, jobs, lines, plan, plan_with, run, s3_settings, start};
@@ -176,5 +178,39 @@ async fn what_can_be_mended_becomes_jobs() {
     assert_eq!((code, lines(&said, "jobs").next()), (0, Some(4.into())), "{said}");
     done_by_a_worker(&gateway).await;
     assert!(gateway.inside("doc-000").await["_attachments"].is_null());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_is_looked_through_too() {
+    let gateway = start().await;
+    let container = Container::start();
+    let settings = json!({
+        "host": "127.0.0.1", "port": container.address().port(), "scheme": "http", "account": azurite::ACCOUNT,
+        "key": azurite::KEY, "container": container.name,
+    });
+    gateway.plan("azure", settings).await;
+    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
+    assert_eq!(gateway.put("doc", "call.mp3", &rev, b"a recording").await.status, 201);
+    let named = container.blobs();
+    let left = format!("{}/left.mp3", gateway.account);
+    // More than one page of them, where there is time for it.
+    let others: Vec<String> =
+        (0..if is_long() { 1005 } else { 2 }).map(|index| format!("a-backup-{index}.tar")).collect();
+    for blob in others.iter().chain([&left]) {
+        let made = container.ask("PUT", blob, "", &[("x-ms-blob-type", "BlockBlob")], b"left");
+        assert_eq!(made.status, 201, "{made:?}");
+    }
+    let account = gateway.account.clone();
+    let look = ["verify", "--account", &account, "--format", "json", "--orphans", "--older-than", "0s"];
+    let (code, said) = run(&gateway, &look).await;
+    let found: Vec<_> = lines(&said, "fault").map(|fault| fault["document"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((code, found), (1, vec![left.clone()]), "{said}");
+    let (code, said) = run(&gateway, &[&look[..], &["--remove-orphans"]].concat()).await;
+    assert_eq!(code, 0, "{said}");
+    let gone = container.ask("HEAD", &left, "", &[], b"");
+    assert_eq!(gone.status, 404, "{gone:?}");
+    let there = container.ask("HEAD", &named[0], "", &[], b"");
+    assert_eq!(there.status, 200, "{there:?}");
     gateway.stop().await;
 }

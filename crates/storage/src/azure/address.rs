@@ -45,9 +45,12 @@ impl Address {
         Ok(Self { account, container, origin, in_path })
     }
 
-    /// The path of a blob. The name is taken as it stands: a `%2F` in it is three characters.
+    /// The path of a blob; of the container for an empty name. The name is taken as it stands: a `%2F` in it is three characters.
     pub(super) fn path(&self, container: &str, blob: &str) -> String {
         let account = if self.in_path { format!("/{}", self.account) } else { String::new() };
+        if blob.is_empty() {
+            return format!("{account}/{container}");
+        }
         let blob: Vec<String> = blob.split('/').map(encode).collect();
         format!("{account}/{container}/{}", blob.join("/"))
     }

@@ -15,21 +15,24 @@ mod attempt;
 mod blocks;
 mod claim;
 mod get;
+mod list;
 mod put;
 mod shared_key;
 mod transport;
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use stowage_base::settings::Settings;
 
 use self::address::{Address, blob_name, check_name, is_container, name_fault};
 use self::ask::Account;
 use self::shared_key::SharedKey;
 use super::{
-    Backend, Context, Download, Driver, Error, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result, Server,
-    Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, Error, Fetch, Fit, Identity, Kind, Listed, Location, Naming, Object, Result,
+    Server, Spelling, Stored, Upload,
 };
 use crate::engine::location::text;
 use crate::engine::read;
@@ -98,6 +101,10 @@ impl Backend for Azure {
             let (container, blob) = place(location)?;
             self.account.remove(container, blob).await
         })
+    }
+
+    fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
+        Some(list::all(&self.account).boxed())
     }
 
     // Blocks that no list names are no object, and Azure removes them by itself.

@@ -18,6 +18,7 @@
 //! | `read`, `resume` | a download: the whole object or a range of it, going on where its connection broke |
 //! | `verified`, `checked` | the last frame waits for the end of a body, and for its digest |
 //! | `options`, `endpoint`, `origin` | where a vendor's servers are: the operator's word, the plan's word |
+//! | `xml` | what servers say in XML |
 //! | `resolve` | which storage of today's plan a pointer means |
 
 pub(crate) mod api;
@@ -41,3 +42,4 @@ pub(crate) mod spool;
 pub(crate) mod tries;
 pub(crate) mod upload;
 pub(crate) mod verified;
+pub(crate) mod xml;

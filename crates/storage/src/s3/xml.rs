@@ -1,41 +1,17 @@
-//! The little XML that S3 speaks: error codes, upload ids and tags in, the list of parts out.
+//! The little XML that is S3's own: error codes and uploads in, the list of parts out.
 
 use std::fmt::Write;
 
 use quick_xml::Reader;
 use quick_xml::escape::escape;
-use quick_xml::events::{BytesRef, Event};
+use quick_xml::events::Event;
 
-/// The text of the first element of this name, wherever it is; `None` also for a document that cannot be read.
-pub(super) fn text(document: &[u8], element: &str) -> Option<String> {
-    let mut reader = Reader::from_reader(document);
-    let mut inside = false;
-    let mut text = String::new();
-    loop {
-        match reader.read_event().ok()? {
-            Event::Start(start) => {
-                inside = start.local_name().as_ref() == element.as_bytes();
-                text.clear();
-            }
-            Event::Text(part) if inside => text.push_str(&part.decode().ok()?),
-            Event::GeneralRef(reference) if inside => text.push(character(&reference)?),
-            Event::End(_) if inside => return Some(text.trim().to_owned()),
-            Event::Eof => return None,
-            _ => {}
-        }
-    }
-}
+pub(super) use crate::engine::xml::{elements, text};
 
 /// Key and id of each upload in a `ListMultipartUploadsResult`. The answer has a thousand at most: of one key there are few.
 pub(super) fn uploads(document: &[u8]) -> Vec<(String, String)> {
     let upload = |begun: &String| Some((text(begun.as_bytes(), "Key")?, text(begun.as_bytes(), "UploadId")?));
     elements(document, "Upload").iter().filter_map(upload).collect()
-}
-
-/// What stands in each element of this name; none of them is in another one.
-pub(super) fn elements(document: &[u8], element: &str) -> Vec<String> {
-    let (document, start) = (String::from_utf8_lossy(document), format!("<{element}>"));
-    document.split(&*start).skip(1).map(str::to_owned).collect()
 }
 
 /// Whether a document's outermost element has this name.
@@ -77,23 +53,9 @@ fn root(document: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn character(reference: &BytesRef<'_>) -> Option<char> {
-    if let Some(character) = reference.resolve_char_ref().ok()? {
-        return Some(character);
-    }
-    match &*reference.decode().ok()? {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{complete, error_code, text};
+    use super::{complete, error_code};
 
     #[test]
     fn codes_are_found_and_nothing_else_is_let_through() {
@@ -106,14 +68,6 @@ mod tests {
         for nonsense in [&b""[..], b"not XML", b"<", b"<a><b></a>", b"\xff\xfe", b"{}"] {
             assert_eq!(error_code(nonsense), None);
         }
-    }
-
-    #[test]
-    fn texts_are_unescaped() {
-        let document = b"<R xmlns=\"x\"><ETag>&quot;ab&#45;2&quot;</ETag><UploadId> a&amp;b </UploadId></R>";
-        assert_eq!(text(document, "ETag").as_deref(), Some("\"ab-2\""));
-        assert_eq!(text(document, "UploadId").as_deref(), Some("a&b"));
-        assert_eq!(text(document, "Nothing"), None);
     }
 
     #[test]

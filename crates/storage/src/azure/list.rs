@@ -1,0 +1,48 @@
+//! What a container holds ("List Blobs").
+
+use std::time::Duration;
+
+use azure_core::http::Method;
+use futures_util::stream::{self, Stream, TryStreamExt};
+use stowage_http::idle::collect_within;
+use stowage_http::target::encode;
+
+use super::ask::Account;
+use crate::engine::xml;
+use crate::{Error, Listed, Result};
+
+/// Every blob of the container. Blocks that no list names are none, and Azure removes them by itself.
+pub(super) fn all(account: &Account) -> impl Stream<Item = Result<Listed>> + Send {
+    let pages = stream::try_unfold(Some(String::new()), move |marker| async move {
+        let Some(marker) = marker else { return Ok(None) };
+        let query = format!("restype=container&comp=list&maxresults={PAGE}&marker={}", encode(&marker));
+        let call = account.call("list a container", Method::Get, None, "")?.query(&query);
+        let reply = account.ask(&call).await?;
+        if !reply.is_done() {
+            return Err(reply.refusal());
+        }
+        let document = collect_within(Some(TIME), reply.body, LONGEST).await.map_err(Error::of_body)?;
+        let page: Vec<_> = blobs(account, &document);
+        let next = xml::text(&document, "NextMarker").filter(|marker| !marker.is_empty());
+        Ok(Some((stream::iter(page.into_iter().map(Ok)), next)))
+    });
+    pages.try_flatten()
+}
+
+fn blobs(account: &Account, document: &[u8]) -> Vec<Listed> {
+    let blobs = xml::elements(document, "Blob").into_iter().filter_map(|blob| {
+        let text = |element| xml::text(blob.as_bytes(), element);
+        let name = text("Name")?;
+        let modified = httpdate::parse_http_date(&text("Last-Modified")?).ok()?;
+        let length = Some(text("Content-Length")?.parse().ok()?);
+        Some(Listed { location: account.location(&name), name, length, modified })
+    });
+    blobs.collect()
+}
+
+/// Blobs that are asked for at once.
+const PAGE: u32 = 1000;
+/// For one page.
+const TIME: Duration = Duration::from_secs(30);
+/// Of one page, in bytes: a name has up to 1024 characters.
+const LONGEST: u64 = 16 << 20;

@@ -1,0 +1,57 @@
+//! What servers say in XML: texts of elements.
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesRef, Event};
+
+/// The text of the first element of this name, wherever it is; `None` also for a document that cannot be read.
+pub(crate) fn text(document: &[u8], element: &str) -> Option<String> {
+    let mut reader = Reader::from_reader(document);
+    let mut inside = false;
+    let mut text = String::new();
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(start) => {
+                inside = start.local_name().as_ref() == element.as_bytes();
+                text.clear();
+            }
+            Event::Text(part) if inside => text.push_str(&part.decode().ok()?),
+            Event::GeneralRef(reference) if inside => text.push(character(&reference)?),
+            Event::End(_) if inside => return Some(text.trim().to_owned()),
+            Event::Eof => return None,
+            _ => {}
+        }
+    }
+}
+
+/// What stands in each element of this name; none of them is in another one.
+pub(crate) fn elements(document: &[u8], element: &str) -> Vec<String> {
+    let (document, start) = (String::from_utf8_lossy(document), format!("<{element}>"));
+    document.split(&*start).skip(1).map(str::to_owned).collect()
+}
+
+fn character(reference: &BytesRef<'_>) -> Option<char> {
+    if let Some(character) = reference.resolve_char_ref().ok()? {
+        return Some(character);
+    }
+    match &*reference.decode().ok()? {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn texts_are_unescaped() {
+        let document = b"<R xmlns=\"x\"><ETag>&quot;ab&#45;2&quot;</ETag><UploadId> a&amp;b </UploadId></R>";
+        assert_eq!(text(document, "ETag").as_deref(), Some("\"ab-2\""));
+        assert_eq!(text(document, "UploadId").as_deref(), Some("a&b"));
+        assert_eq!(text(document, "Nothing"), None);
+    }
+}
