@@ -55,10 +55,7 @@ impl Jobs {
             match &self.what {
                 None | Some(What::List) => list(&queue, self.format).await,
                 Some(What::Retry(ids)) => {
-                    let count = each(&queue, ids, async |mut job: Job| {
-                        job.next = SystemTime::now();
-                        Ok(queue.save(job).await?.is_some())
-                    });
+                    let count = each(&queue, ids, async |job: Job| Ok(queue.retry(job).await?.is_some()));
                     Ok(say(&format!("{} jobs are tried", count.await?))?)
                 }
                 Some(What::Drop(ids)) => {

@@ -64,6 +64,9 @@ pub struct Job {
     /// When it is to be tried.
     #[serde(with = "time")]
     pub next: SystemTime,
+    /// Whether an operator wants it tried at `next`, also while its storage rests.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub asked: bool,
     /// How often it was tried in vain.
     #[serde(default)]
     pub tries: u32,
@@ -133,6 +136,7 @@ impl Job {
             seen: None,
             since: now,
             next: now,
+            asked: false,
             tries: 0,
             error: None,
             holder: None,

@@ -141,6 +141,17 @@ impl Jobs {
         }
     }
 
+    /// Has a job tried at once, by whichever gateway comes first, and gives it as it was saved; `None` where another was faster.
+    ///
+    /// # Errors
+    /// As for [`save`](Self::save).
+    pub async fn retry(&self, mut job: Job) -> Result<Option<Job>, Reason> {
+        (job.next, job.asked) = (SystemTime::now(), true);
+        let saved = self.save(job).await?;
+        self.0.added.notify_one();
+        Ok(saved)
+    }
+
     /// Adds a job that this gateway holds. One of a holder that is dead is taken over, with what that may have left.
     ///
     /// # Errors

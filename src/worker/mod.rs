@@ -66,7 +66,7 @@ impl Worker {
             for job in page.jobs {
                 let now = SystemTime::now();
                 queue.count(&job, now, self.gateway.jobs.config().dead_after);
-                if !job.is_due(now) || self.rests.rests(&self.gateway, &job).await {
+                if !job.is_due(now) || (!job.asked && self.rests.rests(&self.gateway, &job).await) {
                     continue;
                 }
                 let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return Ok(()) };
@@ -130,7 +130,7 @@ impl Worker {
         };
         self.rests.note(&self.gateway, &job, &made).await;
         let jobs = &self.gateway.jobs;
-        job.holder = None;
+        (job.holder, job.asked) = (None, false);
         match made {
             Step::Done => {
                 if !jobs.drop_done(&job).await? {

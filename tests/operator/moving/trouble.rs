@@ -1,13 +1,15 @@
 //! What goes wrong while attachments are moved: it is said once, and nothing spins.
 
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
-use stowage_testing::gateway::STORAGE;
+use stowage_testing::gateway::{STORAGE, Setup};
 use stowage_testing::s3::{Operation, S3Server};
 use tokio::sync::oneshot;
 
-use super::world::{fill, lines, plan, plan_with, run, s3_settings, start};
+use super::world::{fill, jobs, lines, plan, plan_with, run, s3_settings, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_is_invalid_stops_that_accounts_work_and_says_why_once() {
@@ -53,5 +55,75 @@ async fn a_database_that_is_deleted_meanwhile_is_a_line_and_no_failure() {
     let ((code, said), ()) = tokio::join!(run(&gateway, &scope), deleting);
     assert_eq!((code, lines(&said, "fault").count()), (0, 0), "{said}");
     assert_eq!(lines(&said, "deleted").collect::<Vec<_>>(), [json!(database)], "{said}");
+    gateway.stop().await;
+}
+
+/// A file system of one MiB; `None` where this user may not mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = mount(&["-t", "tmpfs", "-o", "size=1m", "small"], folder.path());
+        mounted.then_some(Self(folder))
+    }
+
+    fn grow(&self) {
+        assert!(mount(&["-o", "remount,size=64m"], self.0.path()));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(self.0.path()).status());
+    }
+}
+
+fn mount(options: &[&str], folder: &std::path::Path) -> bool {
+    let output = Command::new("mount").args(options).arg(folder).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_full_costs_no_voicemail() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("skipped: a disk that is full: this user may not mount one");
+        return;
+    };
+    let root = disk.0.path().display().to_string();
+    let setup = Setup::default().set("fallback.on_unavailable", "couchdb").set("jobs.concurrency", "2");
+    let setup = setup.set("jobs.quiet", "50ms").set("jobs.poll", "20ms").set("storage.file_root", &root);
+    let gateway = setup.start().await;
+    gateway.plan("file", json!({ "directory": "one" })).await;
+    let recording = vec![7; 3 << 20];
+    let rev = gateway.document("doc", json!({ "pvt_type": "fax" })).await;
+    let put = gateway.put("doc", "call.mp3", &rev, &recording).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let waits = async {
+        while jobs(&gateway).await.iter().all(|job| job["error"].is_null()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waits).await.expect("a job that says why it waits");
+    let waiting = jobs(&gateway).await;
+    assert!(waiting[0]["error"].as_str().unwrap().contains("full"), "{waiting:#?}");
+    let got = gateway.get("doc/call.mp3").await;
+    assert!(got.status == 200 && got.body == recording, "{}", got.status);
+    let left: Vec<_> = std::fs::read_dir(disk.0.path().join("one")).into_iter().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+
+    disk.grow();
+    let id = waiting[0]["_id"].as_str().unwrap();
+    let (code, said) = run(&gateway, &["jobs", "retry", id]).await;
+    assert_eq!(code, 0, "{said}");
+    let done = async {
+        while !jobs(&gateway).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), done).await.expect("it is moved");
+    assert!(gateway.inside("doc").await["_attachments"].is_null());
+    let got = gateway.get("doc/call.mp3").await;
+    assert!(got.status == 200 && got.body == recording, "{}", got.status);
     gateway.stop().await;
 }
