@@ -106,7 +106,7 @@ fn program(couch: &Server, arguments: &[&str]) -> (tempfile::TempDir, Child) {
         ("JOBS__INTENTS", "true"),
         ("JOBS__QUIET", "200ms"),
         ("JOBS__POLL", "50ms"),
-        ("JOBS__LEASE", "1s"),
+        ("JOBS__LEASE", "3s"),
         ("TIMEOUTS__RESPONSE_HEAD", "2s"),
     ] {
         command.env(format!("STOWAGE__{key}"), value);
