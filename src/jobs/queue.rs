@@ -44,7 +44,7 @@ pub struct Page {
 #[derive(Debug)]
 pub enum Claim {
     /// This gateway holds it now.
-    Held(Held),
+    Held(Box<Held>),
     /// Somewhere else it is in work.
     Taken,
 }
@@ -158,7 +158,7 @@ impl Jobs {
     /// As for [`add`](Self::add).
     pub async fn claim(&self, job: Job) -> Result<Claim, Reason> {
         Ok(match self.put(self.held(job), true).await? {
-            Some((job, inherits)) => Claim::Held(Held::new(self, job, inherits)),
+            Some((job, inherits)) => Claim::Held(Box::new(Held::new(self, job, inherits))),
             None => Claim::Taken,
         })
     }

@@ -10,7 +10,7 @@ use crate::pointer::StoredObject;
 
 /// A job about an object that is being stored, or is not in its document yet. Dropped, it lasts as long as a gateway is
 /// believed to live, and then the worker looks whether a document names the object.
-pub(crate) struct Intent(Held);
+pub(crate) struct Intent(Box<Held>);
 
 impl Intent {
     /// Notes an object that is about to be stored; may choose its name. `None` where nothing is noted: `jobs.intents` is off,

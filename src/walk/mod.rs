@@ -115,7 +115,7 @@ pub(crate) async fn walk(
                 stop,
                 ends: AtomicBool::new(false),
             };
-            if let Err(error) = through.go().await {
+            if let Err(error) = Box::pin(through.go()).await {
                 progress.faulty(&part, Fault::of(&database.name, "", "", &error));
             }
             progress.leaves(part);
@@ -149,7 +149,7 @@ impl Through<'_> {
             let mut taken = Vec::new();
             while let Some(from) = pages.from().map(str::to_owned).filter(|_| !self.is_over()) {
                 match self.turn(&from).await {
-                    Turn::Own(held) => held_during(held, self.page(&caller, &mut pages)).await?,
+                    Turn::Own(held) => held_during(held, Box::pin(self.page(&caller, &mut pages))).await?,
                     Turn::Taken => {
                         pages.pass().await?;
                         taken.push((from, pages.from().map(str::to_owned)));
@@ -157,7 +157,7 @@ impl Through<'_> {
                 }
             }
             for (from, end) in taken {
-                self.after_another(&caller, &from, end.as_deref()).await?;
+                Box::pin(self.after_another(&caller, &from, end.as_deref())).await?;
             }
         }
         if !self.is_over() {
@@ -184,7 +184,7 @@ impl Through<'_> {
             }
             Ok(())
         };
-        held_during(held, all).await
+        held_during(held, Box::pin(all)).await
     }
 
     async fn turn(&self, from: &str) -> Turn {

@@ -6,7 +6,7 @@ use crate::router::Database;
 /// Whose the documents of a page are.
 pub(super) enum Turn {
     /// This walk's, for as long as it holds the job; without one where there is no place for jobs.
-    Own(Option<Held>),
+    Own(Option<Box<Held>>),
     /// Another walk has them in work.
     Taken,
 }
@@ -28,7 +28,10 @@ impl Turn {
 }
 
 /// Does something while a job is held, and drops that then.
-pub(super) async fn held_during<T, E>(held: Option<Held>, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+pub(super) async fn held_during<T, E>(
+    held: Option<Box<Held>>,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let Some(held) = held else { return work.await };
     let outcome = held.during(work).await;
     held.done().await;
