@@ -8,4 +8,5 @@ mod drivers;
 mod moves;
 mod removals;
 mod saves;
+mod under_load;
 pub mod world;

@@ -76,7 +76,7 @@ pub async fn drained(world: &World) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let drained = tokio::time::timeout(Duration::from_secs(60), empty).await;
+    let drained = tokio::time::timeout(Duration::from_secs(180), empty).await;
     assert!(drained.is_ok(), "jobs wait: {:#?}", jobs(world).await);
     world.gateway.settled().await;
 }
