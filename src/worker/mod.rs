@@ -1,8 +1,9 @@
 //! Does what the queue of jobs says, beside all other gateways.
 //!
-//! The queue is looked through page by page, at once after this gateway has added a job and else every `jobs.poll`. What
-//! fails rests by its storage, not by itself: one try tells about all jobs of a storage that is down. A job is never given
-//! up; one that is older than `jobs.dead_after` is tried once a day.
+//! The queue is looked through page by page, at once after this gateway has added a job and else every `jobs.poll`; a long one
+//! less often, so that reading it takes a tenth of the time at most. What fails rests by its storage, not by itself: one try
+//! tells about all jobs of a storage that is down. A job is never given up; one that is older than `jobs.dead_after` is tried
+//! once a day.
 
 mod moves;
 mod removal;
@@ -15,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use stowage_base::tasks::Tasks;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::jobs::{Job, Kind};
@@ -29,8 +31,9 @@ pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
     let poll = worker.gateway.jobs.config().poll;
     let mut pause = poll;
     loop {
+        let mut reading = Duration::ZERO;
         tokio::select! {
-            outcome = worker.pass() => match outcome {
+            outcome = worker.pass(&mut reading) => match outcome {
                 Ok(()) => pause = poll,
                 Err(reason) => {
                     if pause == poll {
@@ -42,9 +45,11 @@ pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
             },
             () = tasks.stopping() => return,
         }
+        // Each job that is added during an outage would else have all that wait read once more.
+        let rest = reading * REST;
         tokio::select! {
-            () = worker.gateway.jobs.added() => {}
-            () = tokio::time::sleep(pause) => {}
+            () = async { tokio::join!(worker.gateway.jobs.added(), tokio::time::sleep(rest)); } => {}
+            () = tokio::time::sleep(pause.max(rest)) => {}
             () = tasks.stopping() => return,
         }
     }
@@ -57,12 +62,14 @@ struct Worker {
 }
 
 impl Worker {
-    /// Looks through the whole queue once, and begins what is due.
-    async fn pass(self: &Arc<Self>) -> Result<(), String> {
+    /// Looks through the whole queue once, and begins what is due. Adds up how long CouchDB took for that.
+    async fn pass(self: &Arc<Self>, reading: &mut Duration) -> Result<(), String> {
         let mut queue = Counted::default();
         let mut from = String::new();
         loop {
+            let began = Instant::now();
             let page = self.gateway.jobs.page(&from).await?;
+            *reading += began.elapsed();
             for job in page.jobs {
                 let now = SystemTime::now();
                 queue.count(&job, now, self.gateway.jobs.config().dead_after);
@@ -193,6 +200,8 @@ impl Counted {
     }
 }
 
+/// So many times as long as it took to read the queue, nothing is read.
+const REST: u32 = 9;
 /// The longest pause while the jobs cannot be read.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How often a stuck job is tried.
