@@ -28,10 +28,10 @@ pub(crate) struct Fallen<'a> {
     pub(crate) id: RequestId,
 }
 
-/// Jobs about attachments that are on their way to CouchDB.
+/// Jobs about attachments that are on their way to CouchDB, and whether each is saved.
 #[must_use]
 #[derive(Default)]
-pub(crate) struct Noted(Vec<Job>);
+pub(crate) struct Noted(Vec<(Job, bool)>);
 
 impl Fallen<'_> {
     /// Notes that it is to be moved out, and why. To be called before it is sent to CouchDB: whatever happens then, there is a
@@ -43,17 +43,8 @@ impl Fallen<'_> {
         let storage = decision.storage();
         tracing::warn!(request = %id, storage, error = %error, "CouchDB keeps an attachment that its storage cannot take now");
         let job = Job::new(Kind::Move, target, document, storage).after(SENT_WITHIN);
-        let Err(reason) = gateway.jobs.add(&job).await else { return Noted(vec![job]) };
-        tracing::error!(
-            request = %id,
-            storage,
-            database = %target.database.name,
-            document = %target.document,
-            attachment = %target.attachment,
-            reason,
-            "there is no place for jobs: the attachment stays in CouchDB until `stowage migrate` is run"
-        );
-        Noted::default()
+        let is_saved = gateway.jobs.add(&job).await.is_ok();
+        Noted(vec![(job, is_saved)])
     }
 }
 
@@ -63,11 +54,23 @@ impl Noted {
         self.0.extend(others.0);
     }
 
-    /// CouchDB has answered: the jobs need not wait any more. Without this they look for themselves after a while.
+    /// CouchDB has answered: the jobs need not wait any more. Without this they look for themselves after a while. What could
+    /// not be noted before is tried once more.
     pub(crate) async fn are_sent(self, gateway: &Gateway, id: RequestId) {
-        for job in self.0 {
-            if let Err(reason) = gateway.jobs.add(&job.after(Duration::ZERO)).await {
-                tracing::warn!(request = %id, reason, "a job waits longer than it has to");
+        for (job, is_saved) in self.0 {
+            let job = job.after(Duration::ZERO);
+            match gateway.jobs.add(&job).await {
+                Ok(_) => {}
+                Err(reason) if is_saved => tracing::warn!(request = %id, reason, "a job waits longer than it has to"),
+                Err(reason) => tracing::error!(
+                    request = %id,
+                    storage = job.storage,
+                    database = job.database,
+                    document = job.document,
+                    attachment = job.attachment,
+                    reason,
+                    "there is no place for jobs: the attachment stays in CouchDB until `stowage migrate` is run"
+                ),
             }
         }
     }

@@ -94,16 +94,21 @@ impl Jobs {
     /// Saves a job, whether it is there already or not, with what an earlier one may have left, and says whether there was one.
     /// `None` where it `yields`, and a gateway that lives holds it.
     async fn put(&self, mut job: Job, yields: bool) -> Result<Option<(Job, bool)>, Reason> {
-        let (mut tries, mut inherits) = (TRIES, false);
+        let (mut tries, mut inherits, mut pause) = (TRIES, false, FIRST_PAUSE);
         loop {
-            tries -= 1;
+            (tries, pause) = (tries - 1, pause * 2);
             let save = self.write(&job).await?;
             match save.head.status {
                 status if status.is_success() => {
                     job.rev = Some(rev(&save)?);
                     return Ok(Some((job, inherits)));
                 }
-                StatusCode::NOT_FOUND if tries > 0 => self.make().await?,
+                StatusCode::NOT_FOUND if tries > 0 => {
+                    self.make().await?;
+                    tokio::time::sleep(pause).await;
+                }
+                // A database that was made just now, by several at once, does not open at once.
+                status if status.is_server_error() && tries > 0 => tokio::time::sleep(pause).await,
                 StatusCode::CONFLICT if tries > 0 => {
                     let Some(known) = self.read(&job.id).await? else {
                         job.rev = None;
@@ -233,11 +238,14 @@ impl Jobs {
         Ok(Page { jobs, next })
     }
 
-    /// Makes the database, for admins only.
+    /// Makes the database, for admins only. One that is there already is as its maker wants it.
     async fn make(&self) -> Result<(), Reason> {
         let made = self.send(Method::PUT, &self.database(), Bytes::new()).await?;
         self.note(made.status());
-        if !made.status().is_success() && made.status() != StatusCode::PRECONDITION_FAILED {
+        if made.status() == StatusCode::PRECONDITION_FAILED {
+            return Ok(());
+        }
+        if !made.status().is_success() {
             let status = made.status().as_u16();
             return Err(format!("CouchDB answers {status} to the making of database {}", self.0.config.database));
         }
@@ -297,3 +305,5 @@ const SHUT_FOR: Duration = Duration::from_secs(60);
 const PAGE: usize = 100;
 /// How often a save is tried where the database is not there yet, or others save the same job.
 const TRIES: u32 = 5;
+/// Half of the pause before the second try; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
