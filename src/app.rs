@@ -129,7 +129,7 @@ impl App {
     fn serve_admin(&self, listener: Option<TcpListener>, config: &Config) -> Result<Option<SocketAddr>, BoxError> {
         let Some(listener) = listener else { return Ok(None) };
         let address = listener.local_addr()?;
-        let api = Api::new(Arc::clone(&self.gateway), config)?;
+        let api = Api::new(Arc::clone(&self.gateway), config, self.stopping.clone())?;
         let standing = self.standing(config, address);
         let admin = Admin::new(Arc::clone(&self.gateway), api, standing, self.admission.clone(), self.stopping.clone());
         let serving = admin.accept(listener, self.background.clone(), self.closing.clone());

@@ -56,7 +56,7 @@ impl Migrate {
         runtime()?.block_on(async {
             let gateway = Arc::new(gateway_of(&config)?);
             let (progress, stop) = (Progress::default(), CancellationToken::new());
-            let (scope, pace) = (self.scope.scope(), self.scope.pace());
+            let (scope, pace) = (self.scope.scope(), self.scope.pace(!self.dry_run));
             let walk = migrate(&gateway, migration, (&scope, &pace), &progress, &stop);
             let outcome = watched(&progress, (self.format, words), &stop, walk).await;
             // Removals of what was replaced run to their end.

@@ -7,7 +7,7 @@ use glob::Pattern;
 use stowage_http::body::BoxError;
 
 use crate::database::AccountId;
-use crate::walk::{Pace, Scope};
+use crate::walk::{self, Pace, Scope};
 
 /// What commands that look through databases have in common.
 #[derive(Debug, clap::Args)]
@@ -51,8 +51,9 @@ impl ScopeArguments {
         }
     }
 
-    pub(super) fn pace(&self) -> Pace {
-        Pace::new(usize::from(self.jobs), self.rate.map(|rate| rate << 20))
+    /// Where nothing is moved, no rate holds.
+    pub(super) fn pace(&self, moves: bool) -> Pace {
+        Pace::new(usize::from(self.jobs), self.rate.filter(|_| moves).map(|rate| rate << 20))
     }
 }
 
@@ -61,6 +62,5 @@ fn account(text: &str) -> Result<AccountId, BoxError> {
 }
 
 fn time(text: &str) -> Result<SystemTime, BoxError> {
-    let whole = if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
-    Ok(humantime::parse_rfc3339(&whole)?)
+    walk::time(text).ok_or_else(|| "it is a day or a time, such as 2026-11-30 or 2026-11-30T12:00:00Z".into())
 }

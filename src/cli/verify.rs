@@ -49,7 +49,7 @@ impl Verify {
         runtime()?.block_on(async {
             let gateway = Arc::new(gateway_of(&config)?);
             let (progress, stop) = (Progress::default(), CancellationToken::new());
-            let (scope, pace) = (self.scope.scope(), self.scope.pace());
+            let (scope, pace) = (self.scope.scope(), self.scope.pace(true));
             let orphans = self.orphans.then_some(self.older_than);
             let verification =
                 Verification { read: self.read, orphans, remove: self.remove_orphans, repair: self.repair };

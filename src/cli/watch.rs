@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 use stowage_http::body::BoxError;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::show::{complain, say};
@@ -28,7 +29,8 @@ pub(super) struct Words {
     pub(super) done: &'static str,
 }
 
-/// Shows a walk while it lasts, and a table at its end. The first signal ends it after what is under way.
+/// Shows a walk while it lasts, and a table at its end. The first SIGINT or SIGTERM ends it after what is under way, the second
+/// one at once.
 pub(super) async fn watched(
     progress: &Progress,
     (format, words): (Format, Words),
@@ -39,17 +41,13 @@ pub(super) async fn watched(
     let mut shown = Shown::new(format);
     let mut walk = std::pin::pin!(walk);
     let mut tick = tokio::time::interval(shown.every());
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let outcome = loop {
         tokio::select! {
             outcome = &mut walk => break outcome,
             _ = tick.tick() => shown.show(progress, words)?,
-            _ = tokio::signal::ctrl_c() => {
-                if stop.is_cancelled() {
-                    return Err("stopped at once by a second signal".into());
-                }
-                complain("stopping after what is under way; the next run goes on from here");
-                stop.cancel();
-            }
+            _ = interrupt.recv() => end(stop)?,
+            _ = terminate.recv() => end(stop)?,
         }
     };
     shown.end();
@@ -60,6 +58,16 @@ pub(super) async fn watched(
         return Err(format!("{faults} could not be {} or are wrong", words.done).into());
     }
     if stop.is_cancelled() { Err("it was stopped before its end".into()) } else { Ok(()) }
+}
+
+/// A signal has come.
+fn end(stop: &CancellationToken) -> Result<(), BoxError> {
+    if stop.is_cancelled() {
+        return Err("stopped at once by a second signal".into());
+    }
+    complain("stopping after what is under way; the next run goes on from here");
+    stop.cancel();
+    Ok(())
 }
 
 /// What is on the screen.

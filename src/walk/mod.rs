@@ -70,6 +70,13 @@ impl Scope {
     }
 }
 
+/// A day, or a time, as RFC 3339 has it; `None` for anything else.
+#[must_use]
+pub fn time(text: &str) -> Option<SystemTime> {
+    let whole = if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
+    humantime::parse_rfc3339(&whole).ok()
+}
+
 /// What is done with each document that is looked at.
 pub(crate) trait Visit: Send + Sync + 'static {
     /// Does it, and says what came of it. An error is the document's, and ends nothing.
@@ -245,7 +252,10 @@ impl Through<'_> {
         let began = tokio::time::Instant::now();
         let found = Found::of(self.gateway, self.database.document(id), document, caller.clone()).await?;
         let tally = self.visit.visit(self.gateway, found).await?;
-        self.pace.took(began.elapsed(), &tally).await;
+        tokio::select! {
+            () = self.pace.took(began.elapsed(), &tally) => {}
+            () = self.stop.cancelled() => {}
+        }
         Ok(tally)
     }
 }

@@ -17,6 +17,7 @@
 mod api;
 mod checks;
 mod commands;
+mod console;
 mod moving;
 mod openapi;
 mod operations;

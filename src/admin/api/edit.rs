@@ -56,7 +56,7 @@ impl Api {
         if !old.as_ref().is_none_or(is_free) {
             return Err(Failure::conflict());
         }
-        let mut members = unmasked(public(&change.data.plan), &Map::new())?;
+        let mut members = unmasked(public(&change.data.members), &Map::new())?;
         members.extend(private(scope, &id));
         if let Some(old) = old {
             members.insert("_rev".to_owned(), old.rev.into());
@@ -67,7 +67,7 @@ impl Api {
 
     pub(super) async fn replace(&self, scope: &Scope, change: Change<'_>) -> Result<Success, Failure> {
         let (id, old) = self.existing(scope).await?;
-        let members = unmasked(public(&change.data.plan), &old.members)?;
+        let members = unmasked(public(&change.data.members), &old.members)?;
         self.update(scope, &id, members, &old, change).await
     }
 
@@ -75,10 +75,26 @@ impl Api {
         let (id, old) = self.existing(scope).await?;
         // Over what the caller may see: a secret that stays while its address changes is a mask, and judged like one.
         let mut members = Value::Object(masked(&old.members));
-        merge(&mut members, &Value::Object(public(&change.data.plan)));
+        merge(&mut members, &Value::Object(public(&change.data.members)));
         let Value::Object(members) = members else { return Err(Failure::bad_identifier(&id)) };
         let members = unmasked(members, &old.members)?;
         self.update(scope, &id, members, &old, change).await
+    }
+
+    /// What POST would do with this plan, but for saving it: every storage in it is tried, also those that have not changed.
+    pub(super) async fn check_only(&self, scope: &Scope, change: Change<'_>) -> Result<Success, Failure> {
+        let Change { data, query, request, is_operator } = change;
+        let id = document_id(scope).unwrap_or_default();
+        let old = self.0.documents.read(id).await?.filter(|stored| !stored.is_deleted() && fits(scope, stored));
+        let stored = old.as_ref().map(|old| old.members.clone()).unwrap_or_default();
+        let mut members = unmasked(public(&data.members), &stored)?;
+        check_connections(&members, old.as_ref(), is_operator)?;
+        let own = stored.into_iter().filter(|(key, _)| key.starts_with("pvt_"));
+        members.extend(own);
+        let members = self.validated(scope, members, None, data, query, request).await?;
+        let mut data = masked(&members);
+        data.insert("id".to_owned(), id.into());
+        Ok(Success::new(Value::Object(data), None))
     }
 
     pub(super) async fn remove(&self, scope: &Scope) -> Result<Success, Failure> {

@@ -16,17 +16,24 @@ pub(super) struct Success {
     data: Value,
     revision: Option<String>,
     extra: Map<String, Value>,
+    /// Server-sent events instead.
+    events: Option<Body>,
 }
 
 impl Success {
     /// 200 with this data.
     pub(super) fn new(data: Value, revision: Option<String>) -> Self {
-        Self { status: StatusCode::OK, data, revision, extra: Map::new() }
+        Self { status: StatusCode::OK, data, revision, extra: Map::new(), events: None }
     }
 
     /// 201 with this data.
     pub(super) fn created(data: Value, revision: Option<String>) -> Self {
         Self { status: StatusCode::CREATED, ..Self::new(data, revision) }
+    }
+
+    /// 200 with server-sent events.
+    pub(super) fn events(events: Body) -> Self {
+        Self { events: Some(events), ..Self::new(Value::Null, None) }
     }
 
     /// Adds a member beside `data`.
@@ -36,6 +43,9 @@ impl Success {
     }
 
     pub(super) fn into_response(self, id: &RequestId) -> Response<Body> {
+        if let Some(events) = self.events {
+            return headed(Response::new(events), "text/event-stream", id);
+        }
         let mut envelope = json!({ "data": self.data, "request_id": id.to_string(), "status": "success" });
         if let Some(members) = envelope.as_object_mut() {
             members.extend(self.extra);
@@ -116,6 +126,22 @@ impl Failure {
     /// 409: the document is there already, or another request has changed it meanwhile.
     pub(super) fn conflict() -> Self {
         Self::told(StatusCode::CONFLICT, "datastore_conflict", "conflicting documents")
+    }
+
+    /// 409: another run of this kind runs, which is shown.
+    pub(super) fn busy(kind: &str, running: Value) -> Self {
+        let message = format!("this gateway runs another {kind}");
+        Self::new(StatusCode::CONFLICT, "conflict", json!({ "message": message, "run": running }))
+    }
+
+    /// 429: very many watch already.
+    pub(super) fn too_many() -> Self {
+        Self::told(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "too many watch already")
+    }
+
+    /// 503: the gateway is about to stop.
+    pub(super) fn stopping() -> Self {
+        Self::told(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is about to stop")
     }
 
     /// 400: the body is no JSON object.
@@ -248,8 +274,12 @@ impl Errors {
 fn answer(status: StatusCode, id: &RequestId, envelope: &Value) -> Response<Body> {
     let mut response = Response::new(Body::full(envelope.to_string()));
     *response.status_mut() = status;
+    headed(response, "application/json", id)
+}
+
+fn headed(mut response: Response<Body>, media_type: &'static str, id: &RequestId) -> Response<Body> {
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(id) = HeaderValue::try_from(id.to_string()) {
         headers.insert("x-request-id", id);

@@ -17,16 +17,20 @@
 //! | `check` | the credential check |
 //! | `explain` | what a plan says of an attachment |
 //! | `records` | failure records, newest first |
+//! | `jobs` | the queue of what is done later |
+//! | `runs` | migrations and verifications: started, watched, ended |
 
 mod check;
 mod documents;
 mod edit;
 mod envelope;
 mod explain;
+mod jobs;
 mod outages;
 mod records;
 mod request;
 mod route;
+mod runs;
 mod schema;
 mod secrets;
 mod token;
@@ -41,12 +45,14 @@ pub use self::token::Tokens;
 use self::documents::PlanDocuments;
 use self::edit::Change;
 use self::envelope::{Failure, Success};
-use self::route::Operation;
+use self::route::{OfRuns, Operation};
+use self::runs::Runs;
 use self::schema::Schemas;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use stowage_base::log::RequestId;
 use stowage_http::body::{Body, BoxError};
+use tokio_util::sync::CancellationToken;
 
 /// The storage API; cheap to clone.
 #[derive(Debug, Clone)]
@@ -58,19 +64,21 @@ struct Shared {
     tokens: Tokens,
     documents: PlanDocuments,
     schemas: Schemas,
+    runs: Runs,
     document_bytes: u64,
     allow_unvalidated: bool,
 }
 
 impl Api {
-    /// The API over a running gateway.
+    /// The API over a running gateway. Runs end when `stopping` is raised.
     ///
     /// # Errors
     /// Never: only a schema that is built in and broken would be one.
-    pub fn new(gateway: Arc<Gateway>, config: &Config) -> Result<Self, BoxError> {
+    pub fn new(gateway: Arc<Gateway>, config: &Config, stopping: CancellationToken) -> Result<Self, BoxError> {
         let tokens = Tokens::new(&config.admin.tokens);
         let documents = PlanDocuments::new(gateway.couch.clone(), &config.plans.database);
         Ok(Self(Arc::new(Shared {
+            runs: Runs::new(Arc::clone(&gateway), stopping),
             gateway,
             tokens,
             documents,
@@ -117,14 +125,16 @@ impl Api {
         let query = request::Query::parse(parts.uri.query());
         match operation {
             Operation::Explain(account) => self.explain(account.as_ref(), &query).await,
-            Operation::Jobs => self.jobs(&query).await,
+            Operation::Queue(operation) => self.queue(&operation, &query).await,
+            Operation::Runs(operation) => self.runs(operation, body, *id).await,
+            Operation::Schema => Ok(Success::new(schema::shown(), None)),
             Operation::Health => Ok(Success::new(outages::health(&self.0.gateway), None)),
             Operation::Failures => Ok(Success::new(self.0.gateway.records.last().into(), None)),
             Operation::Errors(account) => self.records(&account, &query).await,
             Operation::List(scope) => self.list(&scope).await,
             Operation::Read(scope) => self.read(&scope).await,
             Operation::Remove(scope) => self.remove(&scope).await,
-            Operation::Create(_) | Operation::Replace(_) | Operation::Patch(_) => {
+            Operation::Create(_) | Operation::Replace(_) | Operation::Patch(_) | Operation::Check(_) => {
                 let data = request::data(body, self.0.document_bytes).await?;
                 let is_operator = holder == token::Holder::Operator;
                 let change = Change { data: &data, query: &query, request: id, is_operator };
@@ -132,9 +142,24 @@ impl Api {
                     Operation::Create(scope) => self.create(&scope, change).await,
                     Operation::Replace(scope) => self.replace(&scope, change).await,
                     Operation::Patch(scope) => self.patch(&scope, change).await,
+                    Operation::Check(scope) => self.check_only(&scope, change).await,
                     _ => Err(Failure::bad_identifier(parts.uri.path())),
                 }
             }
+        }
+    }
+
+    async fn runs(&self, operation: OfRuns, body: Body, id: RequestId) -> Result<Success, Failure> {
+        let runs = &self.0.runs;
+        match operation {
+            OfRuns::List(kind) => Ok(Success::new(runs.list(kind), None)),
+            OfRuns::Start(kind) => {
+                let options = request::data(body, self.0.document_bytes).await?.members;
+                Ok(Success::created(runs.start(kind, &options, &self.0.schemas, id)?, None))
+            }
+            OfRuns::Read(kind, run) => Ok(Success::new(runs.read(kind, &run)?, None)),
+            OfRuns::Stop(kind, run) => Ok(Success::new(runs.stop(kind, &run)?, None)),
+            OfRuns::Watch(kind, run) => Ok(Success::events(runs.watch(kind, &run)?)),
         }
     }
 }

@@ -28,8 +28,8 @@ impl Query {
 /// What a request carries.
 #[derive(Debug)]
 pub(super) struct Data {
-    /// `data`: the plan.
-    pub(super) plan: Map<String, Value>,
+    /// `data`: a plan, or the options of a run.
+    pub(super) members: Map<String, Value>,
     /// Whether `validate_settings` stands beside it and is off.
     pub(super) unvalidated: bool,
 }
@@ -56,10 +56,10 @@ pub(super) async fn data(body: Body, limit: u64) -> Result<Data, Failure> {
         _ => false,
     };
     match envelope.remove("data") {
-        Some(plan) if depth(&plan) > DEEPEST => {
+        Some(data) if depth(&data) > DEEPEST => {
             Err(Failure::wrong("data", "invalid", format!("Value is nested deeper than {DEEPEST} levels")))
         }
-        Some(Value::Object(plan)) => Ok(Data { plan, unvalidated }),
+        Some(Value::Object(members)) => Ok(Data { members, unvalidated }),
         Some(_) => Err(Failure::wrong("data", "type", "Value did not match type(s): object")),
         None => Err(Failure::wrong("data", "required", "Field is required but missing")),
     }

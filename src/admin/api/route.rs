@@ -4,6 +4,7 @@ use http::Method;
 use stowage_http::target::decode;
 
 use super::envelope::Failure;
+use super::runs::Kind;
 use crate::database::AccountId;
 
 /// Whose plan it is.
@@ -59,10 +60,50 @@ pub(super) enum Operation {
     Errors(AccountId),
     /// The last failures of all accounts.
     Failures,
-    /// What waits in the queue of jobs.
-    Jobs,
+    /// Something with the queue of jobs.
+    Queue(OfQueue),
+    /// Something with migrations or verifications.
+    Runs(OfRuns),
+    /// POST of a plan that is tried and not saved.
+    Check(Scope),
+    /// What plans are checked against.
+    Schema,
     /// The storages in use, and whether they answer.
     Health,
+}
+
+/// What is asked of the queue of jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OfQueue {
+    /// How much waits.
+    Summary,
+    /// A page of jobs.
+    List,
+    /// A job.
+    Read(String),
+    /// A job is to be tried at once.
+    Retry(String),
+    /// A job is to be forgotten.
+    Drop(String),
+    /// All are to be tried at once.
+    RetryAll,
+    /// All are to be forgotten.
+    DropAll,
+}
+
+/// What is asked of runs of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OfRuns {
+    /// Those that are known.
+    List(Kind),
+    /// One is to begin.
+    Start(Kind),
+    /// One of them.
+    Read(Kind, String),
+    /// It is to end.
+    Stop(Kind, String),
+    /// How it goes on.
+    Watch(Kind, String),
 }
 
 impl Operation {
@@ -74,10 +115,11 @@ impl Operation {
             | Self::Create(scope)
             | Self::Replace(scope)
             | Self::Patch(scope)
-            | Self::Remove(scope) => scope.account(),
+            | Self::Remove(scope)
+            | Self::Check(scope) => scope.account(),
             Self::Explain(account) => account.as_ref(),
             Self::Errors(account) => Some(account),
-            Self::Failures | Self::Jobs | Self::Health => None,
+            Self::Failures | Self::Queue(_) | Self::Runs(_) | Self::Schema | Self::Health => None,
         }
     }
 }
@@ -97,13 +139,22 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Operation, Failure> {
         ["storage", "plans"] => collection(method, Scope::SystemPlans),
         ["storage", "plans", id] => item(method, Scope::SystemPlan(id.to_owned())),
         ["storage", "failures"] => only_get(method, Operation::Failures),
-        ["storage", "jobs"] => only_get(method, Operation::Jobs),
+        ["storage", "queue"] => only_get(method, Operation::Queue(OfQueue::Summary)),
+        ["storage", "jobs"] => jobs(method),
+        ["storage", "jobs", id] => job(method, id),
+        ["storage", "migrations", ref rest @ ..] => runs(method, Kind::Migration, rest).ok_or_else(unknown)?,
+        ["storage", "verifications", ref rest @ ..] => runs(method, Kind::Verification, rest).ok_or_else(unknown)?,
+        ["storage", "schema"] => only_get(method, Operation::Schema),
+        ["storage", "check"] => only_post(method, Operation::Check(Scope::System)),
         ["storage", "health"] => only_get(method, Operation::Health),
         ["storage", "explain"] => only_get(method, Operation::Explain(None)),
         ["accounts", account, "storage"] => single(method, Scope::Account(account_id(account)?)),
         ["accounts", account, "storage", "plans"] => collection(method, Scope::ResellerPlans(account_id(account)?)),
         ["accounts", account, "storage", "plans", id] => {
             item(method, Scope::ResellerPlan(account_id(account)?, id.to_owned()))
+        }
+        ["accounts", account, "storage", "check"] => {
+            only_post(method, Operation::Check(Scope::Account(account_id(account)?)))
         }
         ["accounts", account, "storage", "explain"] => only_get(method, Operation::Explain(Some(account_id(account)?))),
         ["accounts", account, "storage", "errors"] => only_get(method, Operation::Errors(account_id(account)?)),
@@ -153,6 +204,45 @@ fn item(method: &Method, scope: Scope) -> Result<Operation, Failure> {
     }
 }
 
+fn jobs(method: &Method) -> Result<Operation, Failure> {
+    Ok(Operation::Queue(match method.as_str() {
+        "GET" | "HEAD" => OfQueue::List,
+        "POST" => OfQueue::RetryAll,
+        "DELETE" => OfQueue::DropAll,
+        _ => return Err(Failure::method_not_allowed("GET, HEAD, POST, DELETE")),
+    }))
+}
+
+fn job(method: &Method, id: &str) -> Result<Operation, Failure> {
+    let id = id.to_owned();
+    Ok(Operation::Queue(match method.as_str() {
+        "GET" | "HEAD" => OfQueue::Read(id),
+        "POST" => OfQueue::Retry(id),
+        "DELETE" => OfQueue::Drop(id),
+        _ => return Err(Failure::method_not_allowed("GET, HEAD, POST, DELETE")),
+    }))
+}
+
+/// What stands behind the word for a kind of run; `None` for what is no path.
+fn runs(method: &Method, kind: Kind, rest: &[&str]) -> Option<Result<Operation, Failure>> {
+    let (operation, allowed) = match (method.as_str(), rest) {
+        ("GET" | "HEAD", []) => (Some(OfRuns::List(kind)), ""),
+        ("POST", []) => (Some(OfRuns::Start(kind)), ""),
+        (_, []) => (None, "GET, HEAD, POST"),
+        ("GET" | "HEAD", [id]) => (Some(OfRuns::Read(kind, (*id).to_owned())), ""),
+        ("DELETE", [id]) => (Some(OfRuns::Stop(kind, (*id).to_owned())), ""),
+        (_, [_]) => (None, "GET, HEAD, DELETE"),
+        ("GET" | "HEAD", [id, "events"]) => (Some(OfRuns::Watch(kind, (*id).to_owned())), ""),
+        (_, [_, "events"]) => (None, "GET, HEAD"),
+        _ => return None,
+    };
+    Some(operation.map(Operation::Runs).ok_or_else(|| Failure::method_not_allowed(allowed)))
+}
+
+fn only_post(method: &Method, operation: Operation) -> Result<Operation, Failure> {
+    if *method == Method::POST { Ok(operation) } else { Err(Failure::method_not_allowed("POST")) }
+}
+
 fn only_get(method: &Method, operation: Operation) -> Result<Operation, Failure> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return Ok(operation);
@@ -170,7 +260,7 @@ mod tests {
     use http::{Method, StatusCode};
     use serde_json::Value;
 
-    use super::{Operation, Scope, route};
+    use super::{Kind, OfQueue, OfRuns, Operation, Scope, route};
     use crate::database::AccountId;
 
     const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
@@ -206,6 +296,12 @@ mod tests {
         assert_eq!(methods("/v2/storage/plans"), ["GET", "PUT"]);
         assert_eq!(methods("/v2/storage/plans/p"), ["GET", "POST", "PATCH", "DELETE"]);
         assert_eq!(methods("/v2/storage/explain"), ["GET"]);
+        assert_eq!(methods("/v2/storage/check"), ["POST"]);
+        assert_eq!(methods("/v2/storage/jobs"), ["GET", "POST", "DELETE"]);
+        assert_eq!(methods("/v2/storage/jobs/move-1"), ["GET", "POST", "DELETE"]);
+        assert_eq!(methods("/v2/storage/migrations"), ["GET", "POST"]);
+        assert_eq!(methods("/v2/storage/verifications/1"), ["GET", "DELETE"]);
+        assert_eq!(methods("/v2/storage/verifications/1/events"), ["GET"]);
     }
 
     #[test]
@@ -215,6 +311,8 @@ mod tests {
             "/v2",
             "/v2/",
             "/v2/storage/x",
+            "/v2/storage/migrations/1/x",
+            "/v2/storage/migrations/1/events/x",
             "/v2/storage/plans/_design",
             "/v2/storage/plans/%zz",
             "/v2/accounts/short/storage",
@@ -236,6 +334,12 @@ mod tests {
         words
     }
 
+    /// Those of them that a path begins with: an arm of `route` begins with one.
+    fn first_words() -> BTreeSet<&'static str> {
+        let code = include_str!("route.rs").split("#[cfg(test)]").next().unwrap();
+        code.split("[\"").skip(1).filter_map(|rest| rest.split('"').next()).collect()
+    }
+
     /// The path of an operation, as a description has it.
     fn template(operation: &Operation) -> &'static str {
         match operation {
@@ -243,7 +347,22 @@ mod tests {
             Operation::Explain(Some(_)) => "/v2/accounts/{ACCOUNT_ID}/storage/explain",
             Operation::Errors(_) => "/v2/accounts/{ACCOUNT_ID}/storage/errors",
             Operation::Failures => "/v2/storage/failures",
-            Operation::Jobs => "/v2/storage/jobs",
+            Operation::Queue(OfQueue::Summary) => "/v2/storage/queue",
+            Operation::Queue(OfQueue::List | OfQueue::RetryAll | OfQueue::DropAll) => "/v2/storage/jobs",
+            Operation::Queue(_) => "/v2/storage/jobs/{JOB_ID}",
+            Operation::Runs(operation) => match operation {
+                OfRuns::List(Kind::Migration) | OfRuns::Start(Kind::Migration) => "/v2/storage/migrations",
+                OfRuns::List(_) | OfRuns::Start(_) => "/v2/storage/verifications",
+                OfRuns::Read(Kind::Migration, _) | OfRuns::Stop(Kind::Migration, _) => {
+                    "/v2/storage/migrations/{RUN_ID}"
+                }
+                OfRuns::Read(..) | OfRuns::Stop(..) => "/v2/storage/verifications/{RUN_ID}",
+                OfRuns::Watch(Kind::Migration, _) => "/v2/storage/migrations/{RUN_ID}/events",
+                OfRuns::Watch(..) => "/v2/storage/verifications/{RUN_ID}/events",
+            },
+            Operation::Schema => "/v2/storage/schema",
+            Operation::Check(Scope::System) => "/v2/storage/check",
+            Operation::Check(_) => "/v2/accounts/{ACCOUNT_ID}/storage/check",
             Operation::Health => "/v2/storage/health",
             Operation::List(scope)
             | Operation::Read(scope)
@@ -265,10 +384,14 @@ mod tests {
     /// The methods of every path of up to five words, as a description has it.
     fn known() -> BTreeSet<(&'static str, String)> {
         let (words, mut known) = (words(), BTreeSet::new());
-        let mut paths = vec![String::from("/v2")];
-        for _ in 0..5 {
-            paths = paths.iter().flat_map(|path| words.iter().map(move |word| format!("{path}/{word}"))).collect();
-            for path in paths.iter().filter(|path| route(&Method::GET, path).is_ok()) {
+        let mut paths: Vec<String> = first_words().iter().map(|word| format!("/v2/{word}")).collect();
+        for length in 1..=5 {
+            if length > 1 {
+                paths = paths.iter().flat_map(|path| words.iter().map(move |word| format!("{path}/{word}"))).collect();
+            }
+            let is_known =
+                |path: &&String| [Method::GET, Method::POST].iter().any(|method| route(method, path).is_ok());
+            for path in paths.iter().filter(is_known) {
                 for method in METHODS {
                     if let Ok(operation) = route(&method.parse().unwrap(), path) {
                         known.insert((template(&operation), method.to_ascii_lowercase()));

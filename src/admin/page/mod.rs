@@ -1,4 +1,5 @@
-//! The page at `/` of the admin listener: HTML, style and one script, served from the program itself.
+//! The page at `/` of the admin listener: HTML, styles and scripts, served from the program itself. Scripts are loaded in the order of
+//! `index.html`; each may use what those before it define.
 
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
@@ -6,13 +7,13 @@ use stowage_http::body::Body;
 
 /// The file at a path, if the page has one there.
 pub(super) fn file(path: &str) -> Option<Response<Body>> {
-    let (media_type, text) = match path {
-        "/" => ("text/html; charset=utf-8", include_str!("index.html")),
-        "/page.css" => ("text/css; charset=utf-8", include_str!("page.css")),
-        "/page.js" => ("text/javascript; charset=utf-8", include_str!("page.js")),
-        _ => return None,
+    let (_, text) = FILES.iter().find(|(known, _)| *known == path)?;
+    let media_type = match path.rsplit_once('.') {
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        _ => "text/html; charset=utf-8",
     };
-    let mut response = Response::new(Body::full(text));
+    let mut response = Response::new(Body::full(*text));
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -34,3 +35,24 @@ pub(super) fn file(path: &str) -> Option<Response<Body>> {
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// What there is.
+const FILES: [(&str, &str); 17] = [
+    ("/", include_str!("index.html")),
+    ("/page.css", include_str!("page.css")),
+    ("/console.css", include_str!("console.css")),
+    ("/script/dom.js", include_str!("script/dom.js")),
+    ("/script/metrics.js", include_str!("script/metrics.js")),
+    ("/script/chart.js", include_str!("script/chart.js")),
+    ("/script/operator.js", include_str!("script/operator.js")),
+    ("/script/health.js", include_str!("script/health.js")),
+    ("/script/queue.js", include_str!("script/queue.js")),
+    ("/script/events.js", include_str!("script/events.js")),
+    ("/script/runs.js", include_str!("script/runs.js")),
+    ("/script/order.js", include_str!("script/order.js")),
+    ("/script/fields.js", include_str!("script/fields.js")),
+    ("/script/form.js", include_str!("script/form.js")),
+    ("/script/plan.js", include_str!("script/plan.js")),
+    ("/script/explain.js", include_str!("script/explain.js")),
+    ("/script/page.js", include_str!("script/page.js")),
+];

@@ -20,7 +20,7 @@ async fn health_is_answered_and_nothing_else() {
     for target in ["/index.html", "/live/", "/metricsx", "/db/doc", "//live"] {
         assert_eq!(ask(address, "GET", target).await.status, 404, "{target}");
     }
-    for target in ["/live", "/ready", "/metrics", "/status", "/", "/page.css", "/page.js"] {
+    for target in ["/live", "/ready", "/metrics", "/status", "/", "/page.css", "/script/page.js"] {
         for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
             let got = ask(address, method, target).await;
             assert_eq!((got.status, got.header("allow")), (405, Some("GET, HEAD")), "{method} {target}");

@@ -5,4 +5,4 @@ mod killed;
 mod migrate;
 mod trouble;
 mod verify;
-mod world;
+pub mod world;

@@ -90,11 +90,11 @@ pub async fn come_back(gateway: &Running, ids: &[String]) {
     }
 }
 
-/// Runs a command of the program against the gateway's CouchDB.
-pub async fn run(gateway: &Running, arguments: &[&str]) -> (i32, String) {
+/// What a command has to know of the gateway's CouchDB.
+pub fn environment(gateway: &Running) -> Vec<(String, String)> {
     let couch = &gateway.couch;
     let jobs = gateway.app.gateway.jobs.config().database.clone();
-    let environment = [
+    let keys = [
         ("COUCHDB__URL", couch.url.clone()),
         ("COUCHDB__USERNAME", couch.admin.0.clone()),
         ("COUCHDB__PASSWORD", couch.admin.1.clone()),
@@ -104,11 +104,14 @@ pub async fn run(gateway: &Running, arguments: &[&str]) -> (i32, String) {
         ("JOBS__DATABASE", jobs),
         ("EGRESS__ALLOW", "127.0.0.0/8".to_owned()),
     ];
+    keys.into_iter().map(|(key, value)| (format!("STOWAGE__{key}"), value)).collect()
+}
+
+/// Runs a command of the program against the gateway's CouchDB.
+pub async fn run(gateway: &Running, arguments: &[&str]) -> (i32, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = command(folder.path(), arguments);
-    for (key, value) in environment {
-        command.env(format!("STOWAGE__{key}"), value);
-    }
+    command.envs(environment(gateway));
     let output: Output = tokio::task::spawn_blocking(move || command.output().expect("it runs")).await.expect("a task");
     drop(folder);
     let said = format!("{}{}", text(&output.stdout), text(&output.stderr));

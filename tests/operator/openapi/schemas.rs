@@ -5,11 +5,13 @@ use stowage_storage::DRIVERS;
 
 use super::DESCRIPTION;
 
-/// Name and text of the schemas that all storages share; each driver has its own.
-const FILES: [(&str, &str); 3] = [
+/// Name and text of the schemas that all storages share, and those of runs; each driver has its own.
+const FILES: [(&str, &str); 5] = [
     ("connection", include_str!("../../../src/admin/api/schema/schemas/connection.json")),
     ("defs", include_str!("../../../src/admin/api/schema/schemas/defs.json")),
+    ("migration", include_str!("../../../src/admin/api/schema/schemas/migration.json")),
     ("storage", include_str!("../../../src/admin/api/schema/schemas/storage.json")),
+    ("verification", include_str!("../../../src/admin/api/schema/schemas/verification.json")),
 ];
 
 /// A schema with its references as the description has them.

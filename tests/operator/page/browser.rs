@@ -145,6 +145,71 @@ impl Browser {
         }
     }
 
+    /// Presses a key, such as `Tab`, `Enter`, `Escape` or ` `.
+    pub async fn press(&mut self, key: &str, shift: bool) {
+        let (code, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            "Escape" => (27, ""),
+            " " => (32, " "),
+            "ArrowDown" => (40, ""),
+            other => panic!("no key {other}"),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let mut event = json!({ "type": kind, "key": key, "code": if key == " " { "Space" } else { key }, "windowsVirtualKeyCode": code });
+            event["modifiers"] = json!(if shift { 8 } else { 0 });
+            if kind == "keyDown" && !text.is_empty() {
+                event["text"] = json!(text);
+            }
+            self.call("Input.dispatchKeyEvent", event).await;
+        }
+    }
+
+    /// Goes on with Tab until an element that the selector finds has the focus; it has to be seen that it has it.
+    pub async fn tab_to(&mut self, selector: &str) {
+        let there = format!("document.activeElement?.matches({}) ?? false", json!(selector));
+        for _ in 0..200 {
+            self.press("Tab", false).await;
+            if self.value(&there).await == true {
+                let outline = self.value("getComputedStyle(document.activeElement).outlineStyle").await;
+                assert_ne!(outline, "none", "the focus on {selector} cannot be seen");
+                return;
+            }
+        }
+        panic!("{selector} cannot be reached with Tab: {}", self.value("document.activeElement.outerHTML").await);
+    }
+
+    /// Types text where the focus is.
+    pub async fn type_in(&mut self, text: &str) {
+        self.call("Input.insertText", json!({ "text": text })).await;
+    }
+
+    /// Sets a field's value as a person does who replaces it.
+    pub async fn set(&mut self, selector: &str, value: &str) {
+        let script = format!(
+            "(() => {{ const field = document.querySelector({}); field.focus(); field.value = {};
+                for (const kind of ['input', 'change']) field.dispatchEvent(new Event(kind, {{ bubbles: true }})); }})()",
+            json!(selector),
+            json!(value)
+        );
+        self.value(&script).await;
+    }
+
+    /// Clicks on something.
+    pub async fn click(&mut self, selector: &str) {
+        self.value(&format!("document.querySelector({}).click()", json!(selector))).await;
+    }
+
+    /// A window of this width, by day or by night.
+    pub async fn look(&mut self, width: u32, scheme: &str) {
+        let size = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500 });
+        self.call("Emulation.setDeviceMetricsOverride", size).await;
+        let features = json!({ "features": [
+            { "name": "prefers-color-scheme", "value": scheme }, { "name": "prefers-reduced-motion", "value": "reduce" },
+        ] });
+        self.call("Emulation.setEmulatedMedia", features).await;
+    }
+
     /// Everything that the page has asked for so far.
     pub fn requests(&self) -> Vec<String> {
         let asked = self.events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");

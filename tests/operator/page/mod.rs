@@ -1,12 +1,16 @@
 //! The operator's page in a real browser, and what it is made of.
 
+mod access;
 mod browser;
+mod console;
 mod failures;
 mod outages;
 mod picture;
+mod plans;
 mod script;
 mod served;
 mod shown;
+
 use serde_json::{Value, json};
 
 use browser::Browser;

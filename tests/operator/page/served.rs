@@ -14,7 +14,12 @@ async fn ask(gateway: &Running, method: &str, path: &str, token: &str) -> RawRes
 #[tokio::test]
 async fn the_files_come_with_a_strict_policy() {
     let gateway = start().await;
-    for (path, media_type) in [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")] {
+    let page = ask(&gateway, "GET", "/", "").await.text();
+    let scripts = page.split("<script src=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let scripts: Vec<_> = scripts.map(|path| (path, "text/javascript")).collect();
+    assert!(scripts.len() > 10, "{scripts:?}");
+    let others = [("/", "text/html"), ("/page.css", "text/css"), ("/console.css", "text/css")];
+    for (path, media_type) in others.into_iter().chain(scripts) {
         let answer = ask(&gateway, "GET", path, "").await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some(format!("{media_type}; charset=utf-8").as_str()));

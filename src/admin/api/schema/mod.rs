@@ -7,9 +7,10 @@ use jsonschema::Validator;
 use jsonschema::error::{TypeKind, ValidationError, ValidationErrorKind};
 use serde_json::{Map, Value, json};
 use stowage_http::body::BoxError;
-use stowage_storage::{DRIVERS, driver};
+use stowage_storage::{DRIVERS, Driver, driver};
 
 use super::envelope::Errors;
+use super::runs::Kind;
 
 /// The compiled schemas.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Schemas {
     entry: Validator,
     /// By handler.
     entries: Vec<(&'static str, Validator)>,
+    migration: Validator,
+    verification: Validator,
 }
 
 impl Schemas {
@@ -34,6 +37,8 @@ impl Schemas {
             connection: compiled(include_str!("schemas/connection.json"))?,
             entry: compiled(r##"{ "$ref": "#/$defs/entry" }"##)?,
             entries: entries.collect::<Result<_, BoxError>>()?,
+            migration: compiled(include_str!("schemas/migration.json"))?,
+            verification: compiled(include_str!("schemas/verification.json"))?,
         })
     }
 
@@ -55,6 +60,15 @@ impl Schemas {
         }
     }
 
+    /// Says what is wrong with the options of a run.
+    pub(super) fn check_run(&self, kind: Kind, options: &Map<String, Value>, errors: &mut Errors) {
+        let schema = match kind {
+            Kind::Migration => &self.migration,
+            Kind::Verification => &self.verification,
+        };
+        report(schema, &as_read(&Value::Object(options.clone())), &[], errors);
+    }
+
     fn check_storage(&self, place: &[&str; 2], entry: &Value, errors: &mut Errors) {
         let handler = entry.get("handler").and_then(Value::as_str);
         let known = handler.and_then(|handler| self.entries.iter().find(|(known, _)| *known == handler));
@@ -66,6 +80,23 @@ impl Schemas {
         let details = json!({ "message": NOT_LISTED, "target": handlers });
         errors.add(&[place[0], place[1], "handler"], "enum", details);
     }
+}
+
+/// The schemas, for who makes a form of them; `secrets` has the settings of each handler whose values answers mask.
+pub(super) fn shown() -> Value {
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    let secrets = |driver: &Driver| -> Value {
+        let schema = parsed(driver.schema);
+        let settings = schema.pointer("/properties/settings/properties").and_then(Value::as_object);
+        settings.into_iter().flatten().map(|(key, _)| key.clone()).filter(|key| driver.is_secret(key)).collect()
+    };
+    json!({
+        "plan": parsed(include_str!("schemas/storage.json")),
+        "connection": parsed(include_str!("schemas/connection.json")),
+        "defs": parsed(include_str!("schemas/defs.json")),
+        "handlers": DRIVERS.iter().map(|driver| (driver.handler.to_owned(), parsed(driver.schema))).collect::<Map<_, _>>(),
+        "secrets": DRIVERS.iter().map(|driver| (driver.handler.to_owned(), secrets(driver))).collect::<Map<_, _>>(),
+    })
 }
 
 /// The always-present connection, whose entry says nothing.

@@ -49,7 +49,7 @@ impl Api {
     fn check_schema(&self, members: &Map<String, Value>, data: &Data) -> Result<(), Failure> {
         let mut errors = Errors::default();
         let mut members = public(members);
-        members.extend(data.plan.get("id").map(|id| ("id".to_owned(), id.clone())));
+        members.extend(data.members.get("id").map(|id| ("id".to_owned(), id.clone())));
         self.0.schemas.check(&members, &mut errors);
         errors.check()
     }

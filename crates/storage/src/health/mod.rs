@@ -66,8 +66,20 @@ pub struct Standing {
     pub handler: &'static str,
     /// Operations that run.
     pub in_flight: usize,
+    /// So many may run at once.
+    pub in_flight_limit: usize,
     /// Since when its breaker is open, and why; `None` while it is closed.
     pub down: Option<(SystemTime, String)>,
+    /// Whether the pause of an open breaker is over: the next operation is its probe, or one is under way.
+    pub is_probed: bool,
+    /// How long outcomes are counted together, at most.
+    pub window: Duration,
+    /// Operations of this window that failed as a storage fails that is down.
+    pub failed: u32,
+    /// Those that were answered.
+    pub answered: u32,
+    /// So many failures open the breaker, where they are most of what was asked; 0: it never opens.
+    pub opens_at: u32,
 }
 
 /// An operation that may be made. Dropped without an outcome it says nothing about the storage.
@@ -121,12 +133,19 @@ impl Health {
     /// What is known of it.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let state = self.state();
+        let mut state = self.state();
+        state.window.roll();
         Standing {
             storage: self.0.storage.clone(),
             handler: self.0.handler,
             in_flight: state.in_flight,
+            in_flight_limit: self.0.breakers.in_flight,
             down: state.open.as_ref().map(|open| (open.since, open.why.clone())),
+            is_probed: state.open.as_ref().is_some_and(|open| state.is_probed || Instant::now() >= open.until),
+            window: WINDOW,
+            failed: state.window.failed,
+            answered: state.window.answered,
+            opens_at: self.0.breakers.failures,
         }
     }
 
@@ -250,91 +269,4 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn passing() -> Result<()> {
-        Err(Error::new(Kind::Passing, "500"))
-    }
-
-    fn unreached() -> Result<()> {
-        Err(Error::from(client::Error::from(client::Kind::Connect)))
-    }
-
-    fn health() -> Health {
-        Health::new("one", "http", Breakers { failures: 5, in_flight: 2 })
-    }
-
-    fn tell(health: &Health, outcome: &Result<()>) {
-        health.admit().unwrap().done(outcome);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn five_failures_open_it_and_one_probe_at_a_time_passes_then() {
-        let health = health();
-        (0..4).for_each(|_| tell(&health, &passing()));
-        assert!(health.down().is_none());
-        tell(&health, &passing());
-        assert!(health.down().is_some());
-        assert!(health.admit().unwrap_err().to_string().contains("it is down since "));
-        tokio::time::advance(Duration::from_secs(6)).await;
-        let probe = health.admit().unwrap();
-        assert!(health.admit().is_err(), "one probe at a time");
-        drop(probe);
-        let probe = health.admit().unwrap();
-        probe.done(&passing());
-        tokio::time::advance(Duration::from_secs(9)).await;
-        assert!(health.admit().is_err(), "the pause has doubled");
-        tokio::time::advance(Duration::from_secs(4)).await;
-        tell(&health, &Ok(()));
-        assert_eq!(health.standing().down, None);
-        (0..4).for_each(|_| tell(&health, &passing()));
-        assert!(health.down().is_none(), "what was before it answered again does not count");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn three_refused_connections_in_a_row_open_it_at_any_pace() {
-        let health = health();
-        for outcome in [unreached(), unreached(), Ok(()), unreached(), unreached()] {
-            tell(&health, &outcome);
-            tokio::time::advance(Duration::from_secs(600)).await;
-        }
-        assert!(health.down().is_none());
-        tell(&health, &unreached());
-        assert!(health.down().is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_no_outage_does_not_open_it() {
-        let health = health();
-        for kind in [Kind::Missing, Kind::Refused, Kind::Settings, Kind::Location, Kind::Interrupted, Kind::TooLarge] {
-            (0..9).for_each(|_| tell(&health, &Err(Error::new(kind, "x"))));
-        }
-        for _ in 0..20 {
-            tell(&health, &passing());
-            tokio::time::advance(Duration::from_secs(8)).await;
-        }
-        assert!(health.down().is_none(), "rare failures are no outage");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_that_answers_more_often_than_not_is_not_down() {
-        let health = health();
-        for _ in 0..50 {
-            tell(&health, &Ok(()));
-            tell(&health, &passing());
-        }
-        assert!(health.down().is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_wait_than_are_allowed() {
-        let health = health();
-        let waiting = (health.admit().unwrap(), health.admit().unwrap());
-        assert!(health.down().is_some());
-        assert!(health.admit().unwrap_err().to_string().contains("too many requests"));
-        drop(waiting);
-        assert!(health.admit().is_ok());
-        assert_eq!(health.standing().in_flight, 0);
-    }
-}
+mod tests;

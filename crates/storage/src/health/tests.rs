@@ -1,0 +1,104 @@
+//! Breakers on a clock that tests move.
+
+use super::*;
+
+fn passing() -> Result<()> {
+    Err(Error::new(Kind::Passing, "500"))
+}
+
+fn unreached() -> Result<()> {
+    Err(Error::from(client::Error::from(client::Kind::Connect)))
+}
+
+fn health() -> Health {
+    Health::new("one", "http", Breakers { failures: 5, in_flight: 2 })
+}
+
+fn tell(health: &Health, outcome: &Result<()>) {
+    health.admit().unwrap().done(outcome);
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_failures_open_it_and_one_probe_at_a_time_passes_then() {
+    let health = health();
+    (0..4).for_each(|_| tell(&health, &passing()));
+    assert!(health.down().is_none());
+    tell(&health, &passing());
+    assert!(health.down().is_some());
+    assert!(health.admit().unwrap_err().to_string().contains("it is down since "));
+    tokio::time::advance(Duration::from_secs(6)).await;
+    let probe = health.admit().unwrap();
+    assert!(health.admit().is_err(), "one probe at a time");
+    drop(probe);
+    let probe = health.admit().unwrap();
+    probe.done(&passing());
+    tokio::time::advance(Duration::from_secs(9)).await;
+    assert!(health.admit().is_err(), "the pause has doubled");
+    tokio::time::advance(Duration::from_secs(4)).await;
+    tell(&health, &Ok(()));
+    assert_eq!(health.standing().down, None);
+    (0..4).for_each(|_| tell(&health, &passing()));
+    assert!(health.down().is_none(), "what was before it answered again does not count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_refused_connections_in_a_row_open_it_at_any_pace() {
+    let health = health();
+    for outcome in [unreached(), unreached(), Ok(()), unreached(), unreached()] {
+        tell(&health, &outcome);
+        tokio::time::advance(Duration::from_secs(600)).await;
+    }
+    assert!(health.down().is_none());
+    tell(&health, &unreached());
+    assert!(health.down().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_outage_does_not_open_it() {
+    let health = health();
+    for kind in [Kind::Missing, Kind::Refused, Kind::Settings, Kind::Location, Kind::Interrupted, Kind::TooLarge] {
+        (0..9).for_each(|_| tell(&health, &Err(Error::new(kind, "x"))));
+    }
+    for _ in 0..20 {
+        tell(&health, &passing());
+        tokio::time::advance(Duration::from_secs(8)).await;
+    }
+    assert!(health.down().is_none(), "rare failures are no outage");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_answers_more_often_than_not_is_not_down() {
+    let health = health();
+    for _ in 0..50 {
+        tell(&health, &Ok(()));
+        tell(&health, &passing());
+    }
+    assert!(health.down().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_says_how_close_it_is_to_be_called_down() {
+    let health = health();
+    (0..3).for_each(|_| tell(&health, &passing()));
+    tell(&health, &Ok(()));
+    let standing = health.standing();
+    assert_eq!((standing.failed, standing.answered, standing.opens_at), (3, 1, 5));
+    assert!(standing.down.is_none() && !standing.is_probed);
+    (0..2).for_each(|_| tell(&health, &passing()));
+    assert!(health.standing().down.is_some() && !health.standing().is_probed, "nothing is asked yet");
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert!(health.standing().is_probed);
+    tokio::time::advance(WINDOW).await;
+    assert_eq!((health.standing().failed, health.standing().answered), (0, 0), "that is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_wait_than_are_allowed() {
+    let health = health();
+    let waiting = (health.admit().unwrap(), health.admit().unwrap());
+    assert!(health.down().is_some());
+    assert!(health.admit().unwrap_err().to_string().contains("too many requests"));
+    drop(waiting);
+    assert!(health.admit().is_ok());
+    assert_eq!(health.standing().in_flight, 0);
+}

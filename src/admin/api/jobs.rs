@@ -1,0 +1,107 @@
+//! The queue of jobs: what waits, tried at once or forgotten.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::Api;
+use super::envelope::{Failure, Success};
+use super::request::Query;
+use super::route::OfQueue;
+use crate::jobs::{Job, Kind, Page};
+
+/// What waits of a kind.
+#[derive(Default)]
+struct Waiting {
+    jobs: u64,
+    in_work: u64,
+    stuck: u64,
+    oldest: Option<Job>,
+}
+
+impl Api {
+    pub(super) async fn queue(&self, operation: &OfQueue, query: &Query) -> Result<Success, Failure> {
+        match operation {
+            OfQueue::Summary => self.waiting().await,
+            OfQueue::List => {
+                let page = self.page(query).await?;
+                Ok(Success::new(json!({ "jobs": page.jobs, "next_start_key": page.next }), None))
+            }
+            OfQueue::Read(id) => Ok(Success::new(json!(self.job(id).await?), None)),
+            OfQueue::Retry(id) => match self.0.gateway.jobs.retry(self.job(id).await?).await.map_err(Failure::queue)? {
+                Some(job) => Ok(Success::new(json!(job), None)),
+                None => Err(Failure::conflict()),
+            },
+            OfQueue::Drop(id) => {
+                let job = self.job(id).await?;
+                match self.0.gateway.jobs.drop_done(&job).await.map_err(Failure::queue)? {
+                    true => Ok(Success::new(json!(job), None)),
+                    false => Err(Failure::conflict()),
+                }
+            }
+            OfQueue::RetryAll | OfQueue::DropAll => self.all_jobs(operation, query).await,
+        }
+    }
+
+    /// Does it with a page of jobs, so that an answer comes soon; those that another is faster with are left.
+    async fn all_jobs(&self, operation: &OfQueue, query: &Query) -> Result<Success, Failure> {
+        if query.get("all") != Some("true") {
+            // A path whose id was forgotten must not mean all of them.
+            return Err(Failure::wrong("all", "required", "All jobs are meant only with all=true"));
+        }
+        let (page, jobs) = (self.page(query).await?, &self.0.gateway.jobs);
+        let mut count = 0;
+        for job in page.jobs {
+            let done = match operation {
+                OfQueue::RetryAll => jobs.retry(job).await.map(|job| job.is_some()),
+                _ => jobs.drop_done(&job).await,
+            };
+            count += u64::from(done.map_err(Failure::queue)?);
+        }
+        Ok(Success::new(json!({ "count": count, "next_start_key": page.next }), None))
+    }
+
+    /// How many jobs of each kind wait, and the oldest of each.
+    async fn waiting(&self) -> Result<Success, Failure> {
+        let (jobs, now) = (&self.0.gateway.jobs, SystemTime::now());
+        let mut kinds: BTreeMap<&str, Waiting> =
+            Kind::ALL.iter().map(|kind| (kind.as_str(), Waiting::default())).collect();
+        let mut from = Some(String::new());
+        for _ in 0..MOST_PAGES {
+            let Some(start) = from.take() else { break };
+            let page = jobs.page(&start).await.map_err(Failure::queue)?;
+            for job in page.jobs {
+                let waiting = kinds.entry(job.kind.as_str()).or_default();
+                waiting.jobs += 1;
+                waiting.in_work += u64::from(job.holder.as_ref().is_some_and(|holder| holder.until > now));
+                let age = now.duration_since(job.since).unwrap_or_default();
+                waiting.stuck += u64::from(age > jobs.config().dead_after);
+                if waiting.oldest.as_ref().is_none_or(|oldest| job.since < oldest.since) {
+                    waiting.oldest = Some(job);
+                }
+            }
+            from = page.next;
+        }
+        let shown: Value = kinds
+            .into_iter()
+            .map(|(kind, Waiting { jobs, in_work, stuck, oldest })| {
+                json!({ "kind": kind, "jobs": jobs, "in_work": in_work, "stuck": stuck, "oldest": oldest })
+            })
+            .collect();
+        Ok(Success::new(json!({ "kinds": shown, "is_whole": from.is_none() }), None))
+    }
+
+    /// A hundred jobs, in the order of their ids; `start_key` is where an earlier answer ended.
+    async fn page(&self, query: &Query) -> Result<Page, Failure> {
+        let from = query.get("start_key").unwrap_or_default();
+        self.0.gateway.jobs.page(from).await.map_err(Failure::queue)
+    }
+
+    async fn job(&self, id: &str) -> Result<Job, Failure> {
+        self.0.gateway.jobs.read(id).await.map_err(Failure::queue)?.ok_or_else(|| Failure::bad_identifier(id))
+    }
+}
+
+/// Pages that are counted: 5,000 jobs.
+const MOST_PAGES: usize = 50;

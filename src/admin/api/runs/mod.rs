@@ -1,0 +1,237 @@
+//! Migrations and verifications that an operator starts over the API: each is the work of the command of that name.
+//!
+//! One of a kind runs at a time in a gateway. What is known of runs is in memory and ends with the gateway; what they have done
+//! is in CouchDB and in the storages, where the next run finds it done.
+
+mod order;
+mod shown;
+mod watch;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+use stowage_base::log::RequestId;
+use stowage_http::body::Body;
+use tokio::sync::{Semaphore, watch as channel};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::envelope::Failure;
+use super::schema::Schemas;
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::walk::Progress;
+use order::Order;
+use shown::Report;
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As `stowage migrate`.
+    Migration,
+    /// As `stowage verify`.
+    Verification,
+}
+
+impl Kind {
+    /// The word for it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Migration => "migration",
+            Self::Verification => "verification",
+        }
+    }
+}
+
+/// The runs of this gateway: those that run, and the last that have ended.
+#[derive(Debug)]
+pub(super) struct Runs {
+    gateway: Arc<Gateway>,
+    /// Raised when the gateway begins to stop.
+    stopping: CancellationToken,
+    /// Newest first.
+    all: Mutex<VecDeque<Arc<Run>>>,
+    watchers: Arc<Semaphore>,
+}
+
+/// A run.
+#[derive(Debug)]
+pub(super) struct Run {
+    id: String,
+    kind: Kind,
+    /// As they were given.
+    options: Map<String, Value>,
+    /// The request that started it.
+    request: RequestId,
+    began: SystemTime,
+    clock: Instant,
+    /// Ends it after what is under way.
+    stop: CancellationToken,
+    /// Ends it at once.
+    halt: CancellationToken,
+    state: channel::Receiver<State>,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    Runs(Progress),
+    Ended(Arc<Report>),
+}
+
+/// How a run came to its end.
+#[derive(Debug)]
+enum Outcome {
+    Done,
+    Stopped,
+    Failed(String),
+}
+
+impl Runs {
+    pub(super) fn new(gateway: Arc<Gateway>, stopping: CancellationToken) -> Self {
+        let (all, watchers) = (Mutex::default(), Arc::new(Semaphore::new(MOST_WATCHERS)));
+        Self { gateway, stopping, all, watchers }
+    }
+
+    /// Starts a run.
+    ///
+    /// # Errors
+    /// 400 for options that cannot be, 409 while another of its kind runs, 503 when the gateway is about to stop.
+    pub(super) fn start(
+        &self,
+        kind: Kind,
+        options: &Map<String, Value>,
+        schemas: &Schemas,
+        request: RequestId,
+    ) -> Result<Value, Failure> {
+        let order = Order::read(kind, options, schemas)?;
+        let mut all = self.all();
+        if let Some(other) = all.iter().find(|run| run.kind == kind && !run.is_over()) {
+            return Err(Failure::busy(other.kind.as_str(), other.summary()));
+        }
+        if self.stopping.is_cancelled() {
+            return Err(Failure::stopping());
+        }
+        let progress = Progress::default();
+        let (sender, state) = channel::channel(State::Runs(progress.clone()));
+        let run = Arc::new(Run {
+            id: Uuid::new_v4().simple().to_string(),
+            kind,
+            options: options.clone(),
+            request,
+            began: SystemTime::now(),
+            clock: Instant::now(),
+            stop: CancellationToken::new(),
+            halt: CancellationToken::new(),
+            state,
+        });
+        tracing::info!(run = %run.id, kind = kind.as_str(), %request, "a run was started");
+        let work = Arc::clone(&run).work(Arc::clone(&self.gateway), order, progress, sender, self.stopping.clone());
+        drop(self.gateway.tasks.spawn("run", Box::pin(work)));
+        all.push_front(Arc::clone(&run));
+        forget(&mut all, kind);
+        Ok(run.shown())
+    }
+
+    /// Those of a kind, newest first, without their tables.
+    pub(super) fn list(&self, kind: Kind) -> Value {
+        self.all().iter().filter(|run| run.kind == kind).map(|run| run.summary()).collect()
+    }
+
+    /// One of them, with what became of each database, and what is wrong.
+    ///
+    /// # Errors
+    /// 404 for one that is not, or not any more.
+    pub(super) fn read(&self, kind: Kind, id: &str) -> Result<Value, Failure> {
+        Ok(self.find(kind, id)?.shown())
+    }
+
+    /// Ends a run after what is under way; the second time at once. One that has ended stays as it is.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub(super) fn stop(&self, kind: Kind, id: &str) -> Result<Value, Failure> {
+        let run = self.find(kind, id)?;
+        if run.stop.is_cancelled() {
+            run.halt.cancel();
+        }
+        run.stop.cancel();
+        Ok(run.shown())
+    }
+
+    /// A run as it goes on, as server-sent events.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), and 429 where very many watch already.
+    pub(super) fn watch(&self, kind: Kind, id: &str) -> Result<Body, Failure> {
+        let run = self.find(kind, id)?;
+        let permit = Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| Failure::too_many())?;
+        Ok(watch::events(run, permit))
+    }
+
+    fn find(&self, kind: Kind, id: &str) -> Result<Arc<Run>, Failure> {
+        let found = self.all().iter().find(|run| run.kind == kind && run.id == id).cloned();
+        found.ok_or_else(|| Failure::bad_identifier(id))
+    }
+
+    fn all(&self) -> MutexGuard<'_, VecDeque<Arc<Run>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the newest of a kind.
+fn forget(all: &mut VecDeque<Arc<Run>>, kind: Kind) {
+    let mut kept = 0;
+    all.retain(|run| {
+        kept += usize::from(run.kind == kind);
+        run.kind != kind || kept <= MOST_KEPT
+    });
+}
+
+impl Run {
+    fn is_over(&self) -> bool {
+        // A sender that is gone without a word has panicked.
+        matches!(*self.state.borrow(), State::Ended(_)) || self.state.has_changed().is_err()
+    }
+
+    /// Does what is to be done, and keeps what became of it.
+    async fn work(
+        self: Arc<Self>,
+        gateway: Arc<Gateway>,
+        order: Order,
+        progress: Progress,
+        sender: channel::Sender<State>,
+        stopping: CancellationToken,
+    ) {
+        // A drain waits for what is under way, but not for a compaction.
+        let drain = async {
+            stopping.cancelled().await;
+            self.stop.cancel();
+            gateway.tasks.stopping().await;
+            tokio::time::sleep(LAST_STEPS).await;
+        };
+        // What is dropped here undoes what no document names yet, and leaves commits to their own tasks.
+        let outcome: Option<Result<(), Error>> = tokio::select! {
+            outcome = order.carry_out(&gateway, &progress, &self.stop) => Some(outcome),
+            () = self.halt.cancelled() => None,
+            () = drain => None,
+        };
+        let outcome = match outcome {
+            Some(Err(error)) => Outcome::Failed(error.to_string()),
+            Some(Ok(())) if !self.stop.is_cancelled() => Outcome::Done,
+            Some(Ok(())) | None => Outcome::Stopped,
+        };
+        let report = Report::new(&self, &progress, &outcome);
+        tracing::info!(run = %self.id, kind = self.kind.as_str(), outcome = report.state(), "a run has ended");
+        sender.send_replace(State::Ended(Arc::new(report)));
+    }
+}
+
+/// Runs of a kind that are remembered.
+const MOST_KEPT: usize = 5;
+/// Who watches holds a connection.
+const MOST_WATCHERS: usize = 32;
+/// How long what is under way may take to end, once no client's request is left.
+const LAST_STEPS: Duration = Duration::from_secs(10);

@@ -1,0 +1,57 @@
+//! Jobs are counted, tried at once and forgotten.
+
+use serde_json::json;
+use stowage_testing::gateway::{Running, STORAGE};
+
+use super::{ask, data, setup};
+
+/// Two faxes wait: nothing listens where they are meant to go.
+async fn waiting() -> Running {
+    let setup = setup().set("fallback.on_unavailable", "couchdb");
+    let gateway = setup.start().await;
+    gateway.plan("http", json!({ "url": "http://127.0.0.1:1/x" })).await;
+    for id in ["one", "two"] {
+        let rev = gateway.document(id, json!({ "pvt_type": "fax" })).await;
+        gateway.attach(id, "call.mp3", &rev, b"bytes").await;
+    }
+    gateway
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_are_counted_by_kind_with_the_oldest() {
+    let gateway = waiting().await;
+    let queue = data(&ask(&gateway, "GET", "queue", None).await, 200);
+    assert_eq!(queue["is_whole"], true);
+    let kinds = queue["kinds"].as_array().unwrap();
+    let words: Vec<_> =
+        kinds.iter().map(|kind| (kind["kind"].as_str().unwrap(), kind["jobs"].as_u64().unwrap())).collect();
+    assert_eq!(words, [("copy", 0), ("move", 2), ("remove", 0)]);
+    let oldest = &kinds[1]["oldest"];
+    assert_eq!((&oldest["document"], &oldest["storage"]), (&json!("one"), &json!(STORAGE)), "{oldest}");
+    assert!(kinds[0]["oldest"].is_null() && kinds[1]["stuck"] == 0 && kinds[1]["in_work"] == 0);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_are_tried_at_once_and_forgotten() {
+    let gateway = waiting().await;
+    let jobs = data(&ask(&gateway, "GET", "jobs", None).await, 200)["jobs"].clone();
+    let path = format!("jobs/{}", jobs[0]["_id"].as_str().unwrap());
+    assert_eq!(data(&ask(&gateway, "GET", &path, None).await, 200), jobs[0]);
+    let tried = data(&ask(&gateway, "POST", &path, None).await, 200);
+    assert!(tried["next"].as_str() > jobs[0]["next"].as_str() && tried["_rev"] != jobs[0]["_rev"], "{tried}");
+    let dropped = data(&ask(&gateway, "DELETE", &path, None).await, 200);
+    assert_eq!(dropped["_id"], jobs[0]["_id"]);
+    for method in ["GET", "POST", "DELETE"] {
+        assert_eq!(ask(&gateway, method, &path, None).await.status, 404, "{method}");
+    }
+    for method in ["POST", "DELETE"] {
+        let answer = ask(&gateway, method, "jobs", None).await;
+        assert_eq!(answer.status, 400, "an id that was forgotten is not all of them: {}", answer.text());
+    }
+    let all = data(&ask(&gateway, "POST", "jobs?all=true", None).await, 200);
+    assert_eq!(all, json!({ "count": 1, "next_start_key": null }));
+    assert_eq!(data(&ask(&gateway, "DELETE", "jobs?all=true", None).await, 200), all);
+    assert_eq!(data(&ask(&gateway, "GET", "jobs", None).await, 200)["jobs"], json!([]));
+    gateway.stop().await;
+}

@@ -1,0 +1,180 @@
+//! A plan as a form made of the schemas: opened, tried, saved, and explained. Secrets go in and never come out.
+
+use hyper::Method;
+use serde_json::{Value, json};
+use stowage_storage::DRIVERS;
+use stowage_testing::gateway::{Running, STORAGE, json as parsed};
+use stowage_testing::recorder::{Answer, Recorder};
+use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
+
+use super::browser::Browser;
+use super::console::{fits, operate};
+use super::start;
+
+/// The plan as it is in CouchDB.
+async fn saved(gateway: &Running, id: &str) -> Value {
+    parsed(&gateway.couch.request("GET", &format!("/{}/{id}", gateway.couch.plans), "", b"").await)
+}
+
+async fn open_plan(browser: &mut Browser, account: &str) {
+    browser.enter("#plan-account", account).await;
+    browser.until("document.querySelector('#plan-form').checkVisibility()").await;
+}
+
+/// The selector of the field at a path.
+fn at(path: &str) -> String {
+    format!("#plan-form :is(input, select, textarea)[data-path=\"{path}\"]")
+}
+
+/// Sends the month databases' attachments to the storage at this path of the form.
+async fn send_to(browser: &mut Browser, storage: &str) {
+    browser.until("document.querySelector('details[data-path=\"plan/modb\"]')").await;
+    browser.value("document.querySelector('details[data-path=\"plan/modb\"]').open = true").await;
+    browser.until("document.querySelector('details[data-path=\"plan/modb/attachments\"]')").await;
+    browser.value("document.querySelector('details[data-path=\"plan/modb/attachments\"]').open = true").await;
+    let handler = at("plan/modb/attachments/handler");
+    browser.until(&format!("document.querySelector({})", json!(handler))).await;
+    browser.value(&format!("document.querySelector({}).focus()", json!(handler))).await;
+    let id = storage.strip_prefix("attachments/").unwrap();
+    browser.set(&handler, id).await;
+}
+
+/// Says where the bucket is, without the secret.
+async fn describe(browser: &mut Browser, storage: &str, server: &S3Server) {
+    browser.set(&at(&format!("{storage}/handler")), "s3").await;
+    let port = server.address().port().to_string();
+    for (key, value) in [
+        ("bucket", "recordings"),
+        ("key", ACCESS_KEY),
+        ("host", "127.0.0.1"),
+        ("port", &*port),
+        ("scheme", "http"),
+        ("bucket_access_method", "path"),
+    ] {
+        browser.set(&at(&format!("{storage}/settings/{key}")), value).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_made_tried_and_saved_on_a_phone() {
+    let gateway = start().await;
+    let server = S3Server::start().await;
+    server.make_bucket("recordings");
+    let account = gateway.account.clone();
+    let mut browser = operate(&gateway, 360, "dark").await;
+    open_plan(&mut browser, &account).await;
+    assert!(browser.text("#plan-told").await.starts_with("There is no plan of "));
+    browser.click("#plan-form [data-act=add]").await;
+    let path = browser.value("document.activeElement.dataset.path").await;
+    let storage = path.as_str().unwrap().strip_suffix("/handler").expect("the focus is on the new storage").to_owned();
+    let handlers = browser.value("[...document.activeElement.options].map((each) => each.value).filter(Boolean)").await;
+    let mut known: Vec<_> = DRIVERS.iter().map(|driver| driver.handler).collect();
+    known.sort_unstable();
+    let mut handlers: Vec<_> =
+        handlers.as_array().unwrap().iter().map(|each| each.as_str().unwrap().to_owned()).collect();
+    handlers.sort_unstable();
+    assert_eq!(handlers, known);
+    describe(&mut browser, &storage, &server).await;
+    // What is missing is said at its field, which gets the focus.
+    browser.click("#plan-test").await;
+    let secret = at(&format!("{storage}/settings/secret"));
+    browser.until(&format!("document.activeElement === document.querySelector({})", json!(secret))).await;
+    let about = browser
+        .value("document.getElementById(document.activeElement.getAttribute('aria-describedby')).textContent")
+        .await;
+    assert_eq!(about, "Field is required but missing");
+    assert_eq!(browser.value("document.activeElement.type").await, "password");
+    fits(&mut browser, 360).await;
+    browser.set(&secret, "not-the-secret").await;
+    browser.click("#plan-test").await;
+    browser.until("document.querySelector('#plan-told').textContent.startsWith('Something is wrong')").await;
+    let wrong = browser.text("#plan-form").await;
+    assert!(wrong.contains("403"), "{wrong}");
+    browser.set(&secret, SECRET_KEY).await;
+    browser.click("#plan-test").await;
+    browser.until("document.querySelector('#plan-told').textContent.startsWith('It works')").await;
+    assert_eq!(saved(&gateway, &account).await["error"], "not_found", "nothing was saved");
+    assert!(server.objects("recordings").is_empty());
+
+    send_to(&mut browser, &storage).await;
+    let id = storage.strip_prefix("attachments/").unwrap().to_owned();
+    browser.value("document.querySelector('#plan-form').requestSubmit()").await;
+    browser.until("document.querySelector('#plan-told').textContent.startsWith('Saved as revision 1-')").await;
+    let plan = saved(&gateway, &account).await;
+    assert_eq!(plan["plan"], json!({ "modb": { "attachments": { "handler": id } } }), "{plan}");
+    let settings = &plan["attachments"][&id]["settings"];
+    assert_eq!(
+        (&settings["secret"], &settings["port"]),
+        (&json!(SECRET_KEY), &json!(server.address().port())),
+        "{plan}"
+    );
+    // The secret is not in the page any more.
+    let shown = browser.value("document.documentElement.outerHTML + [...document.querySelectorAll('input, textarea')].map((each) => each.value)").await;
+    assert!(!shown.as_str().unwrap().contains(SECRET_KEY));
+    assert_eq!(browser.value(&format!("document.querySelector({}).placeholder", json!(secret))).await, "unchanged");
+    fits(&mut browser, 360).await;
+    drop(browser);
+    gateway.settled().await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_touched_stays_as_it_was() {
+    let gateway = start().await;
+    let server = Recorder::start().await;
+    let account = gateway.account.clone();
+    let url = server.url("/r").replace("http://", "http://me:canary-pass@");
+    let before = json!({
+        "pvt_type": "storage", "pvt_account_id": account,
+        "attachments": { STORAGE: { "handler": "http", "name": "Archive", "field_separator": "",
+            "field_list": [{ "arg": "id" }, { "group": [{ "const": "x" }] }],
+            "settings": { "url": url, "verb": "PUT", "send_multipart": "false", "headers": { "X-Key": "canary-key" }, "own": { "a": [1] } } } },
+        "plan": { "modb": { "attachments": { "handler": STORAGE }, "types": { "fax": { "attachments": { "handler": STORAGE, "stub": "true" } } } } },
+        "ui_metadata": { "version": 7 },
+    });
+    gateway.save_plan(&account, before.clone()).await;
+    let mut browser = operate(&gateway, 1280, "light").await;
+    open_plan(&mut browser, &account).await;
+    let shown = browser.value("document.documentElement.outerHTML + [...document.querySelectorAll('input, textarea')].map((each) => each.value)").await;
+    assert!(!shown.as_str().unwrap().contains("canary"));
+    let type_of =
+        format!("document.querySelector({}).type", json!(at(&format!("attachments/{STORAGE}/settings/headers/X-Key"))));
+    assert_eq!(browser.value(&type_of).await, "password");
+    browser.set(&at(&format!("attachments/{STORAGE}/name")), "Faxes").await;
+    browser.value("document.querySelector('#plan-form').requestSubmit()").await;
+    browser.until("document.querySelector('#plan-told').textContent.startsWith('Saved as revision 2-')").await;
+    let mut after = saved(&gateway, &account).await;
+    let mut expected = before;
+    expected["attachments"][STORAGE]["name"] = json!("Faxes");
+    for key in ["_id", "_rev", "pvt_modified"] {
+        after.as_object_mut().unwrap().remove(key);
+    }
+    after["attachments"][STORAGE].as_object_mut().unwrap().remove("_sig");
+    assert_eq!(after, expected);
+
+    // Another's change is not written over.
+    gateway.save_plan(&account, expected.clone()).await;
+    browser.value("document.querySelector('#plan-form').requestSubmit()").await;
+    browser.until("document.querySelector('#plan-told').textContent.startsWith('Somebody else')").await;
+    // What the storage says of a file that it does not take.
+    open_plan(&mut browser, &account).await;
+    browser.until("document.querySelector('#plan-told').textContent.includes('revision 3-')").await;
+    server.next(Method::PUT, 9, Answer::Status(507, "the disk is full"));
+    browser.click("#plan-test").await;
+    browser.until("document.querySelector('#plan-form').innerText.includes('the disk is full')").await;
+
+    browser.set("#explain-db", &gateway.database()).await;
+    browser.set("#explain-type", "fax").await;
+    browser.enter("#explain-attachment", "fax.pdf").await;
+    browser
+        .until(&format!("document.querySelector('#explain-told').textContent === 'It goes to storage {STORAGE}.'"))
+        .await;
+    let explained = browser.text("#explained").await;
+    assert!(explained.contains("/r/%7Bid%7Dx") && !explained.contains("canary"), "{explained}");
+    browser.click("#forget").await;
+    let left = "['plan-fields', 'explained'].map((id) => document.getElementById(id).children.length)";
+    assert_eq!(browser.value(left).await, json!([0, 0]));
+    drop(browser);
+    gateway.settled().await;
+    gateway.stop().await;
+}
