@@ -100,6 +100,36 @@ async fn a_storage_that_refuses_keeps_its_jobs_waiting_until_the_plan_is_another
     world.stop().await;
 }
 
+/// The gateway's account may read documents and not write them: the job says so and waits, and the storage keeps nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_may_only_read_keeps_its_jobs_waiting() {
+    let world = without_worker().await;
+    world.bucket.shut();
+    let before = world.document("doc").await;
+    let put = world.gateway.put("doc", "call.mp3", &before, &bytes(500, 1)).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    world.bucket.open();
+    world.store.rule("PUT", "/doc ", 1000, answer(403, r#"{"error":"forbidden","reason":"read only"}"#));
+    let setup = super::world::working(stowage_testing::gateway::Setup::default());
+    let database = world.gateway.app.gateway.jobs.config().database.clone();
+    let setup = setup.set("jobs.database", &database).upstream(&world.store.url());
+    let other = setup.start_over(world.gateway.couch.beside()).await;
+    let tried = async {
+        while jobs(&world).await.iter().all(|job| job["error"].is_null()) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), tried).await.expect("the job is tried");
+    let waiting = jobs(&world).await;
+    assert!(waiting[0]["error"].as_str().unwrap().contains("403"), "{waiting:?}");
+    assert_eq!(waiting[0]["tries"], 1, "it does not spin: {waiting:?}");
+    other.settled().await;
+    assert!(world.s3.objects(BUCKET).is_empty(), "{:?}", world.s3.objects(BUCKET));
+    is_in_couchdb(&world, "doc", "call.mp3", &bytes(500, 1)).await;
+    other.stop().await;
+    world.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
     let world = without_worker().await;
