@@ -14,6 +14,8 @@ use stowage_couch_embedded::{Options, Store};
 use stowage_http::body::BoxError;
 use stowage_http::client::Client;
 use stowage_http::connect::{Connector, Reach};
+use stowage_http::server::tls::Certificates;
+use stowage_http::server::{Bounds, Server};
 use stowage_http::target::Origin;
 use stowage_http::trust::certificates;
 use stowage_storage::{Breakers, Budget, Context, DRIVERS, OAuth, Registry, sweep_files};
@@ -30,11 +32,9 @@ use crate::gateway::Gateway;
 use crate::jobs::Jobs;
 use crate::locks::Locks;
 use crate::metrics::Metrics;
-use crate::middleware::{Admission, stack};
+use crate::middleware::{Admission, Stack, stack};
 use crate::plan::Plans;
 use crate::record::Records;
-use crate::server::Server;
-use crate::server::tls::Certificates;
 use crate::upstream::{AuthDatabase, Connections, Homes};
 use crate::worker;
 
@@ -86,9 +86,10 @@ impl App {
         let admission = Admission::new(config.limits.in_flight);
         let tracer = tracer(&config, &client, &gateway.metrics, &background)?;
         let stack = stack(Arc::clone(&gateway), admission.clone(), config.log.access, tracer);
-        let server = Server::new(stack, &gateway, connections.clone(), stopping.clone());
+        let bounds = bounds(&config);
+        let server = Server::new(stack, gateway.metrics.clone(), bounds, connections.clone(), stopping.clone());
         let server = server.trusting(&config.listen.trusted_proxies);
-        let certificates = config.listen.tls.as_ref().map(Certificates::load).transpose()?;
+        let certificates = config.listen.tls.as_ref().map(|tls| Certificates::load(&tls.files)).transpose()?;
         let proxy = listen(config.listen.address, "listen.address").await?;
         let proxy_tls = listen(config.listen.tls.as_ref().map(|tls| tls.address), "listen.tls.address").await?;
         let admin = listen(config.admin.address, "admin.address").await?;
@@ -117,7 +118,7 @@ impl App {
     fn serve(
         &self,
         listener: Option<TcpListener>,
-        server: Server,
+        server: Server<Stack, Metrics>,
         certificates: Option<Certificates>,
     ) -> Result<Option<SocketAddr>, BoxError> {
         let Some(listener) = listener else { return Ok(None) };
@@ -176,6 +177,16 @@ impl App {
         drop(self.gateway);
         drop(self.upstream);
         cut + lost
+    }
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        connections: config.limits.connections,
+        header_bytes: config.limits.header_bytes,
+        request_head: config.timeouts.request_head,
+        tls_handshake: config.timeouts.http.tls_handshake,
+        idle_body: config.timeouts.http.idle_body,
     }
 }
 
@@ -264,7 +275,7 @@ fn named_certificates(config: &Config) -> Result<Vec<CertificateDer<'static>>, B
 /// Files that cannot be read, hold no certificate or key, or do not fit each other.
 pub fn check(config: &Config) -> Result<(), BoxError> {
     client(config, &Tasks::default())?;
-    config.listen.tls.as_ref().map_or(Ok(()), |tls| Certificates::load(tls).map(drop))
+    config.listen.tls.as_ref().map_or(Ok(()), |tls| Certificates::load(&tls.files).map(drop))
 }
 
 fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {

@@ -30,7 +30,6 @@ pub mod pointer;
 pub mod present;
 pub mod record;
 pub mod router;
-pub mod server;
 pub mod upstream;
 pub mod verify;
 pub mod walk;

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use stowage_base::activity::Activity;
 use stowage_base::tasks::Tasks;
 use stowage_http::body::Body;
+use stowage_http::server::ACCEPT_AGAIN_AFTER;
 use stowage_storage::DRIVERS;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,6 @@ use tokio_util::sync::CancellationToken;
 use crate::gateway::Gateway;
 use crate::metrics::Levels;
 use crate::middleware::Admission;
-use crate::server::ACCEPT_AGAIN_AFTER;
 use api::Api;
 use status::Standing;
 

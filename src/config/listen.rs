@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use stowage_base::reader::Section;
+use stowage_http::server::tls::Files;
 
 use super::values::networks;
 
@@ -24,12 +25,8 @@ pub struct Listen {
 pub struct ListenTls {
     /// The address of the HTTPS listener.
     pub address: SocketAddr,
-    /// PEM file with the certificate chain.
-    pub certificate: PathBuf,
-    /// PEM file with the private key.
-    pub key: PathBuf,
-    /// PEM file with the authorities whose client certificates are asked for; `None` asks for none.
-    pub client_ca: Option<PathBuf>,
+    /// Its certificate.
+    pub files: Files,
 }
 
 /// Reads the section.
@@ -55,5 +52,5 @@ fn listen_tls(mut section: Section<'_>) -> Option<ListenTls> {
     }
     section.finish();
     let client_ca = (!client_ca.is_empty()).then(|| PathBuf::from(client_ca));
-    address.map(|address| ListenTls { address, certificate, key, client_ca })
+    address.map(|address| ListenTls { address, files: Files { certificate, key, client_ca } })
 }

@@ -22,7 +22,7 @@ mod tests;
 mod timeouts;
 mod values;
 
-pub use admin::{Admin, Token};
+pub use admin::Admin;
 pub use couchdb::{CouchTarget, Couchdb, Present, PresentStubs};
 pub use egress::Egress;
 pub use fallback::{Fallback, OnUnavailable};

@@ -9,6 +9,8 @@ use std::time::Duration;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
+use stowage_http::server::Counts;
+
 use crate::config::Limits;
 use make::Maker;
 pub use outages::{JOB_OUTCOMES, Outages, Queue};
@@ -66,6 +68,19 @@ impl Inner {
         ] {
             known.iter().for_each(|label| drop(counters.with_label_values(&[label])));
         }
+    }
+}
+
+impl Counts for Metrics {
+    type Connection = Connection;
+
+    fn connection(&self) -> Connection {
+        self.0.connections.inc();
+        Connection(self.0.connections.clone())
+    }
+
+    fn tls_failure(&self) {
+        self.0.tls_failures.inc();
     }
 }
 
@@ -205,18 +220,6 @@ impl Metrics {
     /// Says whether the changes feed of the storage plans is followed.
     pub fn plan_feed(&self, up: bool) {
         self.0.plan_feed.set(up.into());
-    }
-
-    /// Counts a connection of a client until the guard is dropped.
-    #[must_use]
-    pub fn connection(&self) -> Connection {
-        self.0.connections.inc();
-        Connection(self.0.connections.clone())
-    }
-
-    /// Counts a TLS handshake of a client that failed.
-    pub fn tls_failure(&self) {
-        self.0.tls_failures.inc();
     }
 
     /// Counts spans that the collector was too slow for.

@@ -36,6 +36,8 @@ use crate::dispatch::handle;
 use crate::exchange::{Answered, Exchange};
 use crate::gateway::Gateway;
 use stowage_base::trace::Tracer;
+use stowage_http::forwarded::Arrival;
+use stowage_http::server::Answers;
 
 /// The whole stack.
 pub type Stack = Observe<Guard<Cors<Admit<CatchPanic<App>>>>>;
@@ -50,6 +52,15 @@ pub fn stack(gateway: Arc<Gateway>, admission: Admission, access: AccessLog, tra
         .layer(AdmitLayer::new(admission))
         .layer(CatchPanicLayer)
         .service(App(gateway))
+}
+
+impl Answers for Stack {
+    type Body = Observed;
+    type Connection = Self;
+
+    fn of(&self, arrival: Arrival) -> Self {
+        self.clone().with(arrival)
+    }
 }
 
 /// Router and handlers as a service.

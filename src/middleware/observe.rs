@@ -64,7 +64,7 @@ pub struct Observe<S> {
 impl<S> Observe<S> {
     /// For the requests of this connection.
     #[must_use]
-    pub fn of(mut self, arrival: Arrival) -> Self {
+    pub fn with(mut self, arrival: Arrival) -> Self {
         self.arrival = Some(arrival);
         self
     }

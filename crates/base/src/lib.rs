@@ -8,4 +8,5 @@ pub mod reader;
 pub mod secret;
 pub mod settings;
 pub mod tasks;
+pub mod token;
 pub mod trace;

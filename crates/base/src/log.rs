@@ -26,8 +26,9 @@ pub enum Format {
 pub fn start(format: Format, level: Level) {
     let level = LevelFilter::from_level(level);
     let filter = Targets::new()
-        // Of all its crates: a target is a prefix.
+        // Of all crates of the house: a target is a prefix.
         .with_target("stowage", level)
+        .with_target("callstore", level)
         // The pipeline of Azure's SDK logs each failed try, which its caller deals with.
         .with_target("typespec_client_core", level.min(LevelFilter::WARN))
         .with_default(level.min(LevelFilter::INFO));

@@ -206,6 +206,49 @@ impl<'a> Section<'a> {
     }
 }
 
+/// A file's table with what the environment says over it: variables that begin with `prefix`, such as `STOWAGE__`, name their
+/// key by `SECTION__KEY`. What is wrong with a variable is added to the problems.
+///
+/// # Errors
+/// A text that is no TOML.
+pub fn table(
+    text: &str,
+    environment: &[(String, String)],
+    prefix: &str,
+    problems: &mut Vec<Problem>,
+) -> Result<Table, Problem> {
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| Problem {
+        key: "(file)".to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })?;
+    for (name, value) in environment {
+        if let Some(path) = name.strip_prefix(prefix)
+            && let Err(message) = override_key(&mut table, path, value)
+        {
+            problems.push(Problem { key: name.clone(), message });
+        }
+    }
+    Ok(table)
+}
+
+/// Puts the value of `SECTION__KEY` at its place; the value is TOML where it reads as TOML (numbers, lists, tables), else a text.
+fn override_key(table: &mut Table, path: &str, value: &str) -> Result<(), String> {
+    let mut parts: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+    let Some(last) = parts.pop().filter(|part| !part.is_empty()) else {
+        return Err("names no key".to_owned());
+    };
+    let mut here = table;
+    for part in parts {
+        let next = here.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        here = next.as_table_mut().ok_or_else(|| "names a key below something that is not a section".to_owned())?;
+    }
+    let structured = value.starts_with(['[', '{', '"']);
+    let parsed = structured.then(|| format!("v = {value}").parse::<Table>().ok()).flatten();
+    let value = parsed.and_then(|mut table| table.remove("v")).unwrap_or_else(|| Value::String(value.to_owned()));
+    here.insert(last, value);
+    Ok(())
+}
+
 /// A number and its unit.
 fn parse_quantity(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();

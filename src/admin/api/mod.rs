@@ -3,7 +3,6 @@
 //! | file | is |
 //! |---|---|
 //! | `route` | path and method → what is asked for (pure) |
-//! | `token` | who may ask |
 //! | `envelope` | the form of answers |
 //! | `request` | the body and the query of a request |
 //! | `documents` | plan documents in CouchDB |
@@ -33,14 +32,11 @@ mod route;
 mod runs;
 mod schema;
 mod secrets;
-mod token;
 mod validate;
 
 use std::sync::Arc;
 
 use http::{Request, Response};
-
-pub use self::token::Tokens;
 
 use self::documents::PlanDocuments;
 use self::edit::Change;
@@ -51,6 +47,7 @@ use self::schema::Schemas;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use stowage_base::log::RequestId;
+use stowage_base::token::{self, Tokens};
 use stowage_http::body::{Body, BoxError};
 use tokio_util::sync::CancellationToken;
 
@@ -119,7 +116,7 @@ impl Api {
         let bearer = token::given(&parts.headers);
         let holder = self.0.tokens.holder(bearer).ok_or_else(Failure::unauthorized)?;
         let operation = route::route(&parts.method, parts.uri.path())?;
-        if !holder.may_reach(&operation) {
+        if !operation.is_within_reach(&holder) {
             return Err(Failure::forbidden());
         }
         let query = request::Query::parse(parts.uri.query());

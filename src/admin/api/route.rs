@@ -1,6 +1,7 @@
 //! Path and method of the storage API → what is asked for.
 
 use http::Method;
+use stowage_base::token::Holder;
 use stowage_http::target::decode;
 
 use super::envelope::Failure;
@@ -107,6 +108,14 @@ pub(super) enum OfRuns {
 }
 
 impl Operation {
+    /// Whether it is within the reach of who holds a token.
+    pub(super) fn is_within_reach(&self, holder: &Holder) -> bool {
+        match holder {
+            Holder::Operator => true,
+            Holder::Account(own) => self.account().is_some_and(|account| account.as_str() == own),
+        }
+    }
+
     /// The account that it is about.
     pub(super) const fn account(&self) -> Option<&AccountId> {
         match self {

@@ -1,11 +1,21 @@
-//! Who may use the storage API. Tokens are compared by their SHA-256, in constant time.
+//! Who may use an API. Tokens are compared by their SHA-256, in constant time.
 
 use http::header::{AUTHORIZATION, HeaderMap};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use toml::Value;
 
-use super::route::Operation;
-use crate::config;
+use crate::reader::Section;
+use crate::secret::{self, Secret};
+
+/// A token of an API.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The text, or `sha256:` and the hex digest of it.
+    pub secret: Secret,
+    /// The one account that it may reach; `None`: everything.
+    pub account: Option<String>,
+}
 
 /// The tokens of the configuration.
 #[derive(Debug)]
@@ -24,27 +34,17 @@ impl std::fmt::Debug for Known {
 
 /// Whose token was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Holder {
+pub enum Holder {
     /// An operator, who reaches everything.
     Operator,
     /// A holder who reaches this account alone.
     Account(String),
 }
 
-impl Holder {
-    /// Whether an operation is within reach.
-    pub(super) fn may_reach(&self, operation: &Operation) -> bool {
-        match self {
-            Self::Operator => true,
-            Self::Account(own) => operation.account().is_some_and(|account| account.as_str() == own),
-        }
-    }
-}
-
 impl Tokens {
-    /// From `admin.tokens`.
+    /// Those of the configuration.
     #[must_use]
-    pub fn new(tokens: &[config::Token]) -> Self {
+    pub fn new(tokens: &[Token]) -> Self {
         let known = tokens.iter().filter_map(|token| {
             let text = token.secret.expose();
             let digest = match text.strip_prefix("sha256:") {
@@ -63,7 +63,8 @@ impl Tokens {
     }
 
     /// Whose token this is.
-    pub(super) fn holder(&self, given: Option<&[u8]>) -> Option<Holder> {
+    #[must_use]
+    pub fn holder(&self, given: Option<&[u8]>) -> Option<Holder> {
         let digest = Sha256::digest(given?);
         let mut holder = None;
         // Every one is looked at: how long it takes tells nothing.
@@ -76,8 +77,49 @@ impl Tokens {
     }
 }
 
+/// Reads the list `tokens` of a section.
+pub fn read(section: &mut Section<'_>) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    for (index, value) in section.list("tokens").into_iter().enumerate() {
+        match token(value) {
+            Ok(token) => tokens.push(token),
+            Err(message) => section.problem(&format!("tokens.{index}"), message),
+        }
+    }
+    tokens
+}
+
+fn token(value: Value) -> Result<Token, String> {
+    let (value, account) = match value {
+        Value::Table(mut table) if table.contains_key("token") => {
+            let account = match table.remove("account") {
+                None => None,
+                Some(Value::String(account)) => Some(account),
+                Some(_) => return Err("account must be a text".to_owned()),
+            };
+            let secret = table.remove("token").unwrap_or(Value::Boolean(false));
+            if let Some(unknown) = table.keys().next() {
+                return Err(format!("{unknown} is not a known key"));
+            }
+            (secret, account)
+        }
+        value => (value, None),
+    };
+    let secret = secret::read(value)?;
+    let text = secret.expose();
+    let digest = text.strip_prefix("sha256:");
+    if digest.is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        return Err("sha256: must be followed by 64 hex digits".to_owned());
+    }
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    Ok(Token { secret, account })
+}
+
 /// The token of a request: `X-Auth-Token`, else `Authorization: Bearer`.
-pub(super) fn given(headers: &HeaderMap) -> Option<&[u8]> {
+#[must_use]
+pub fn given(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(token) = headers.get("x-auth-token") {
         return Some(token.as_bytes());
     }
@@ -90,9 +132,8 @@ pub(super) fn given(headers: &HeaderMap) -> Option<&[u8]> {
 mod tests {
     use http::HeaderMap;
 
-    use super::{Holder, Tokens, given};
-    use crate::config::Token;
-    use stowage_base::secret::Secret;
+    use super::{Holder, Token, Tokens, given};
+    use crate::secret::Secret;
 
     #[test]
     fn tokens_are_texts_or_digests_and_may_be_bound() {

@@ -5,56 +5,93 @@ mod head;
 pub mod tls;
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::body::BoxError;
+use crate::forwarded::Arrival;
+use crate::stall::{Stall, bound_send_buffer};
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service as HyperService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 use stowage_base::tasks::Tasks;
-use stowage_http::forwarded::Arrival;
-use stowage_http::stall::{Stall, bound_send_buffer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::config::{Limits, Timeouts};
-use crate::gateway::Gateway;
-use crate::metrics::Metrics;
-use crate::middleware::{Observed, Stack};
 use deadline::{Deadlines, beat};
 use head::{Head, Socket, Watched};
 use tls::Certificates;
 
+/// What answers the requests of a listener.
+pub trait Answers: Clone + Send + Sync + 'static {
+    /// The bodies of its answers.
+    type Body: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+    /// What answers those of one connection; always ready.
+    type Connection: Service<Request<Incoming>, Response = Response<Self::Body>, Error = Infallible, Future: Send + 'static>
+        + Send
+        + 'static;
+
+    /// For a connection that has arrived.
+    fn of(&self, arrival: Arrival) -> Self::Connection;
+}
+
+/// Who counts connections.
+pub trait Counts: Clone + Send + Sync + 'static {
+    /// Held as long as the connection.
+    type Connection: Send;
+
+    /// A connection was accepted.
+    fn connection(&self) -> Self::Connection;
+
+    /// A client's TLS handshake failed.
+    fn tls_failure(&self);
+}
+
+/// What is bounded, and how long silence may last.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Connections at once, of all listeners together.
+    pub connections: usize,
+    /// Largest head of a request in bytes.
+    pub header_bytes: usize,
+    /// For a client to send a request head.
+    pub request_head: Duration,
+    /// For a TLS handshake.
+    pub tls_handshake: Duration,
+    /// For the next bytes, in either direction.
+    pub idle_body: Duration,
+}
+
 /// What every listener needs; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Server {
-    stack: Stack,
+pub struct Server<A, C> {
+    answers: A,
     connections: Arc<Semaphore>,
-    limits: Limits,
-    timeouts: Timeouts,
+    bounds: Bounds,
     tasks: Tasks,
-    metrics: Metrics,
+    counts: C,
     stopping: CancellationToken,
     proxies: Arc<[IpNet]>,
 }
 
-impl Server {
+impl<A: Answers, C: Counts> Server<A, C> {
     /// `tasks` tracks the connections and cuts them off when it is told to stop; `stopping` tells them to end after the
     /// requests that run.
     #[must_use]
-    pub fn new(stack: Stack, gateway: &Gateway, tasks: Tasks, stopping: CancellationToken) -> Self {
-        let (limits, timeouts) = (gateway.limits.clone(), gateway.timeouts.clone());
-        let connections = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-        let (metrics, proxies) = (gateway.metrics.clone(), Arc::default());
-        Self { stack, connections, limits, timeouts, tasks, metrics, stopping, proxies }
+    pub fn new(answers: A, counts: C, bounds: Bounds, tasks: Tasks, stopping: CancellationToken) -> Self {
+        let connections = Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS)));
+        Self { answers, connections, bounds, tasks, counts, stopping, proxies: Arc::default() }
     }
 
     /// With the proxies whose word is taken for who their clients are.
@@ -85,7 +122,7 @@ impl Server {
             };
             let Ok(permit) = permit else { return };
             let (server, certificates) = (self.clone(), certificates.clone());
-            let counted = self.metrics.connection();
+            let counted = self.counts.connection();
             drop(self.tasks.spawn("connection", async move {
                 tokio::select! {
                     () = server.serve(stream, peer, certificates) => {}
@@ -111,21 +148,21 @@ impl Server {
             tracing::debug!(%peer, %error, "a connection was gone at once");
             return;
         }
-        let stream = Stall::new(stream, self.timeouts.http.idle_body);
+        let stream = Stall::new(stream, self.bounds.idle_body);
         let arrival = Arrival::new(peer, certificates.is_some(), &self.proxies);
         let Some(certificates) = certificates else { return self.serve_http1(stream, arrival).await };
         let handshake = certificates.acceptor().accept(stream);
-        match tokio::time::timeout(self.timeouts.http.tls_handshake, handshake).await {
+        match tokio::time::timeout(self.bounds.tls_handshake, handshake).await {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
                 self.serve_http2(stream, arrival).await
             }
             Ok(Ok(stream)) => self.serve_http1(stream, arrival).await,
             Ok(Err(error)) => {
-                self.metrics.tls_failure();
+                self.counts.tls_failure();
                 tracing::debug!(%peer, %error, "a TLS handshake failed");
             }
             Err(_) => {
-                self.metrics.tls_failure();
+                self.counts.tls_failure();
                 tracing::debug!(%peer, "a TLS handshake took too long");
             }
         }
@@ -136,18 +173,18 @@ impl Server {
         S: AsyncRead + AsyncWrite + Socket + Send + Unpin + 'static,
     {
         let peer = arrival.peer;
-        let head = Head::new(self.limits.header_bytes);
-        let front = Front { stack: RefCell::new(self.stack.clone().of(arrival)), head: Some(head.clone()) };
+        let head = Head::new(self.bounds.header_bytes);
+        let front = Front { service: RefCell::new(self.answers.of(arrival)), head: Some(head.clone()) };
         let connection = http1::Builder::new()
             .timer(Deadlines)
-            .header_read_timeout(self.timeouts.request_head)
-            .max_header_size(self.limits.header_bytes)
-            .max_buf_size(self.limits.header_bytes.max(READ_BUFFER))
+            .header_read_timeout(self.bounds.request_head)
+            .max_header_size(self.bounds.header_bytes)
+            .max_buf_size(self.bounds.header_bytes.max(READ_BUFFER))
             // A client that has said all may close its half.
             .half_close(true)
             .serve_connection(TokioIo::new(Watched::new(stream, head.clone())), front);
         let mut connection = std::pin::pin!(connection);
-        let mut beat = beat(self.timeouts.request_head);
+        let mut beat = beat(self.bounds.request_head);
         let mut stopping = std::pin::pin!(self.stopping.cancelled());
         let mut is_stopping = false;
         let outcome = loop {
@@ -155,7 +192,7 @@ impl Server {
                 biased;
                 outcome = &mut connection => break outcome,
                 // It may also be gone: CouchDB waits no longer for a client whose half is closed (`disconnect_check_msec`).
-                _ = beat.tick() => if head.is_closed_for(self.timeouts.request_head) {
+                _ = beat.tick() => if head.is_closed_for(self.bounds.request_head) {
                     return tracing::debug!(%peer, "a client that had closed its half was not waited for");
                 },
                 () = &mut stopping, if !is_stopping => {
@@ -174,17 +211,17 @@ impl Server {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let peer = arrival.peer;
-        let stream = match tokio::time::timeout(self.timeouts.request_head, begun(stream)).await {
+        let stream = match tokio::time::timeout(self.bounds.request_head, begun(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "an HTTP/2 connection did not begin"),
             Err(_) => return tracing::debug!(%peer, "an HTTP/2 connection took too long to begin"),
         };
-        let front = Front { stack: RefCell::new(self.stack.clone().of(arrival)), head: None };
+        let front = Front { service: RefCell::new(self.answers.of(arrival)), head: None };
         let connection = http2::Builder::new(Executor(self.tasks.clone()))
             .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX))
-            .keep_alive_interval(Some(self.timeouts.request_head))
-            .keep_alive_timeout(self.timeouts.request_head)
+            .max_header_list_size(u32::try_from(self.bounds.header_bytes).unwrap_or(u32::MAX))
+            .keep_alive_interval(Some(self.bounds.request_head))
+            .keep_alive_timeout(self.bounds.request_head)
             .serve_connection(TokioIo::new(stream), front);
         let mut connection = std::pin::pin!(connection);
         let outcome = tokio::select! {
@@ -211,24 +248,27 @@ where
     Ok(tokio::io::join(Cursor::new(preface).chain(reader), writer))
 }
 
-/// The stack as hyper wants it.
+/// A connection's service as hyper wants it.
 #[derive(Debug)]
-struct Front {
+struct Front<S> {
     /// One request begins at a time.
-    stack: RefCell<Stack>,
+    service: RefCell<S>,
     head: Option<Head>,
 }
 
-impl HyperService<Request<Incoming>> for Front {
-    type Response = Response<Observed>;
-    type Error = std::convert::Infallible;
-    type Future = <Stack as Service<Request<Incoming>>>::Future;
+impl<S, B> HyperService<Request<Incoming>> for Front<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+{
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = S::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if let Some(head) = &self.head {
             head.restore_length(&mut request);
         }
-        self.stack.borrow_mut().call(request)
+        self.service.borrow_mut().call(request)
     }
 }
 
@@ -248,6 +288,6 @@ where
 /// The length of the client's connection preface (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
 /// The pause after a failed accept.
-pub(crate) const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
+pub const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How much of a body hyper may read at once. It is outside the upload budget.
 const READ_BUFFER: usize = 64 << 10;

@@ -1,24 +1,33 @@
 //! The certificate of the HTTPS listener, read again on SIGHUP.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::body::BoxError;
+use crate::trust::certificates;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
-use stowage_http::body::BoxError;
-use stowage_http::trust::certificates;
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::ListenTls;
+/// Where a listener's certificate is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// PEM file with the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// PEM file with the authorities whose client certificates are asked for; `None` asks for none.
+    pub client_ca: Option<PathBuf>,
+}
 
 /// The certificate that is in use; cheap to clone.
 #[derive(Clone)]
 pub struct Certificates {
-    config: ListenTls,
+    files: Files,
     current: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
@@ -27,9 +36,9 @@ impl Certificates {
     ///
     /// # Errors
     /// Files that cannot be read, hold no certificate or key, or do not fit each other.
-    pub fn load(config: &ListenTls) -> Result<Self, BoxError> {
-        let current = Arc::new(RwLock::new(Arc::new(server_config(config)?)));
-        Ok(Self { config: config.clone(), current })
+    pub fn load(files: &Files) -> Result<Self, BoxError> {
+        let current = Arc::new(RwLock::new(Arc::new(server_config(files)?)));
+        Ok(Self { files: files.clone(), current })
     }
 
     /// Reads the files again; what was in use stays where that fails.
@@ -37,7 +46,7 @@ impl Certificates {
     /// # Errors
     /// As for [`load`](Self::load).
     pub fn reload(&self) -> Result<(), BoxError> {
-        let fresh = Arc::new(server_config(&self.config)?);
+        let fresh = Arc::new(server_config(&self.files)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -49,16 +58,16 @@ impl Certificates {
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificates").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
-fn server_config(config: &ListenTls) -> Result<ServerConfig, BoxError> {
-    let chain = certificates(&config.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(|error| file_error(&config.key, &error))?;
+fn server_config(files: &Files) -> Result<ServerConfig, BoxError> {
+    let chain = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| file_error(&files.key, &error))?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let builder = match &config.client_ca {
+    let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let mut roots = rustls::RootCertStore::empty();
