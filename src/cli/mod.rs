@@ -4,7 +4,6 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod jobs;
-mod memory;
 mod migrate;
 mod scope;
 mod serve;

@@ -1,18 +1,19 @@
 //! `stowage serve`: the gateway until a signal.
 
-use stowage_base::log;
+use stowage_base::{log, memory};
 use stowage_http::body::BoxError;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::memory;
 use super::show::complain;
 use crate::app::App;
 use crate::config::Config;
 
 /// Runs the gateway.
 pub(super) fn serve(config: Config) -> Result<(), BoxError> {
-    memory::bound();
+    if let Err(error) = memory::bound() {
+        complain(&format!("memory will not be given back after a load: {error}"));
+    }
     log::start(config.log.format, config.log.level);
     runtime()?.block_on(async {
         // Before the gateway says that it is there: a signal must find its handler.

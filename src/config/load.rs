@@ -19,8 +19,7 @@ pub struct Source {
 /// Every problem that was found, each with its key path.
 pub fn load(source: &Source) -> Result<Config, Vec<Problem>> {
     let mut problems = Vec::new();
-    let table = reader::table(&source.text, &source.environment, "STOWAGE__", &mut problems)
-        .map_err(|problem| vec![problem])?;
+    let table = reader::table(&source.text, &source.environment, "STOWAGE__", &mut problems)?;
     let mut root = Section::root(table, &mut problems);
     let config = Config {
         listen: listen::read(root.section("listen")),

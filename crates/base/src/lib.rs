@@ -4,6 +4,7 @@
 pub mod activity;
 pub mod deadline;
 pub mod log;
+pub mod memory;
 pub mod reader;
 pub mod secret;
 pub mod settings;

@@ -31,6 +31,8 @@ pub fn start(format: Format, level: Level) {
         .with_target("callstore", level)
         // The pipeline of Azure's SDK logs each failed try, which its caller deals with.
         .with_target("typespec_client_core", level.min(LevelFilter::WARN))
+        // The AMQP client logs each connection that ends, also those that were given up; its callers say what that means.
+        .with_target("lapin", LevelFilter::OFF)
         .with_default(level.min(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
     let lines = match format {

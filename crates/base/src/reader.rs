@@ -216,10 +216,9 @@ pub fn table(
     environment: &[(String, String)],
     prefix: &str,
     problems: &mut Vec<Problem>,
-) -> Result<Table, Problem> {
-    let mut table: Table = text.parse().map_err(|error: toml::de::Error| Problem {
-        key: "(file)".to_owned(),
-        message: error.to_string().trim_end().to_owned(),
+) -> Result<Table, Vec<Problem>> {
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
+        vec![Problem { key: "(file)".to_owned(), message: error.to_string().trim_end().to_owned() }]
     })?;
     for (name, value) in environment {
         if let Some(path) = name.strip_prefix(prefix)

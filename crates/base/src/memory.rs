@@ -7,20 +7,21 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::show::complain;
-
 /// Starts the program anew, in the same process, with those bounds, unless the environment has some already.
-pub(super) fn bound() {
+///
+/// # Errors
+/// Where it cannot be started anew: memory will not be given back after a load.
+pub fn bound() -> std::io::Result<()> {
     if cfg!(not(target_env = "gnu")) || BOUNDS.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
-        return;
+        return Ok(());
     }
-    let (Ok(program), mut arguments) = (std::env::current_exe(), std::env::args_os()) else { return };
+    let (Ok(program), mut arguments) = (std::env::current_exe(), std::env::args_os()) else { return Ok(()) };
     let mut again = Command::new(program);
     if let Some(name) = arguments.next() {
         again.arg0(name);
     }
-    let error = again.args(arguments).envs(BOUNDS).exec();
-    complain(&format!("memory will not be given back after a load: {error}"));
+    // It comes back only where it fails.
+    Err(again.args(arguments).envs(BOUNDS).exec())
 }
 
 /// Chunks of uploads (5 MiB) come from the kernel and go back to it; buffers of bodies (256 KiB) do not, as that would cost a

@@ -1,0 +1,85 @@
+//! Events of the sizes and shapes that the targets speak of.
+
+use serde_json::{Value, json};
+
+/// How many events a request has.
+pub(crate) const AT_ONCE: usize = 256;
+/// Over how many domains calls are spread.
+pub(crate) const DOMAINS: usize = 100;
+
+fn begin() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_micros()).unwrap() - 60_000_000
+}
+
+fn event(name: &str, number: usize, leg: &str, at: i64) -> Value {
+    let other = if leg == "a" { "b" } else { "a" };
+    json!({
+        "Event-Name": name,
+        "Call-ID": format!("{leg}{number:06}"),
+        "Msg-ID": at.to_string(),
+        "Call-Direction": if leg == "a" { "inbound" } else { "outbound" },
+        "Media-Server": format!("fs{}", number % 8),
+        "Other-Leg-Call-ID": format!("{other}{number:06}"),
+        "Caller-ID-Number": format!("+7495{number:07}"),
+        "Callee-ID-Number": "1001",
+        "Caller-Destination-Number": "1001",
+        "From": format!("+7495{number:07}@d{}.example.com", number % DOMAINS),
+        "Custom-Channel-Vars": {
+            "Account-ID": format!("{:032x}", number % DOMAINS),
+            "Realm": format!("d{}.example.com", number % DOMAINS),
+            "Call-Interaction-ID": format!("63963259200-{number:08x}"),
+        },
+    })
+}
+
+/// The events of a call that goes on, a line each.
+pub(crate) fn call(number: usize) -> Vec<String> {
+    let at = begin();
+    let events = [
+        ("CHANNEL_CREATE", "a", 0),
+        ("CHANNEL_CREATE", "b", 1),
+        ("CHANNEL_ANSWER", "b", 2),
+        ("CHANNEL_ANSWER", "a", 3),
+        ("CHANNEL_BRIDGE", "a", 4),
+    ];
+    events.iter().map(|(name, leg, after)| format!("{}\n", event(name, number, leg, at + after))).collect()
+}
+
+/// A later event of a call.
+pub(crate) fn update(number: usize, after: usize) -> String {
+    format!("{}\n", event("CALL_UPDATE", number, "a", begin() + 10_000_000 + i64::try_from(after).unwrap()))
+}
+
+/// Whole calls of eight events, each padded to a size.
+fn requests(count: usize, size: usize) -> Vec<Vec<u8>> {
+    let names = [
+        "CHANNEL_CREATE",
+        "CHANNEL_PROGRESS",
+        "CHANNEL_ANSWER",
+        "CHANNEL_BRIDGE",
+        "CALL_UPDATE",
+        "CHANNEL_HOLD",
+        "CHANNEL_UNHOLD",
+        "CHANNEL_DESTROY",
+    ];
+    let at = begin();
+    let line = |place: usize| {
+        let mut event = event(names[place % 8], place / 8, "a", at + i64::try_from(place).unwrap());
+        let rest = size.saturating_sub(event.to_string().len() + r#","Remote-SDP":"""#.len() + 1);
+        event["Remote-SDP"] = "v".repeat(rest).into();
+        format!("{event}\n")
+    };
+    let request = |first: usize| (first..first + AT_ONCE).map(line).collect::<String>().into_bytes();
+    (0..count / AT_ONCE).map(|number| request(number * AT_ONCE)).collect()
+}
+
+/// As the published figure of another platform has them.
+pub(crate) fn of_600_bytes(count: usize) -> Vec<Vec<u8>> {
+    requests(count, 600)
+}
+
+/// As long as KAZOO's are.
+pub(crate) fn of_kazoo(count: usize) -> Vec<Vec<u8>> {
+    requests(count, 1900)
+}

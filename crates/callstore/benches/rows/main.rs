@@ -1,0 +1,143 @@
+//! The rows of the call store's targets, each beside its limit. `cargo bench -p callstore` runs all of them against the program.
+//!
+//! `CALLSTORE_BENCH_PROGRAM` names another program than the one that was just built, `CALLSTORE_BENCH_EVENTS` how many events the inlet gets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench stops where something is wrong"
+)]
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "figures are for people")]
+
+mod events;
+mod program;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use redb::{Database, TableDefinition};
+
+use events::{call, of_600_bytes, of_kazoo};
+use program::{Client, Program};
+
+fn main() {
+    println!("| what | measured | target |\n|---|---|---|");
+    let count = std::env::var("CALLSTORE_BENCH_EVENTS").ok().and_then(|count| count.parse().ok()).unwrap_or(200_000);
+    durable("600-byte events", &of_600_bytes(count));
+    durable("KAZOO's events of 1.9 KB", &of_kazoo(count / 4));
+    live();
+}
+
+/// Events in requests of 256 from four clients, acknowledged; against the same bytes appended to redb with nothing else.
+fn durable(what: &str, requests: &[Vec<u8>]) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path());
+    let events = requests.len() * events::AT_ONCE;
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for part in requests.chunks(requests.len().div_ceil(CLIENTS)) {
+            let address = program.address;
+            scope.spawn(move || {
+                let mut client = Client::connect(address);
+                for request in part {
+                    assert_eq!(client.post(request), 200);
+                }
+            });
+        }
+    });
+    let acknowledged = began.elapsed();
+    let mut client = Client::connect(program.address);
+    program::until(|| client.metric("callstore_lag_entries") == 0.0);
+    let folded = began.elapsed();
+    let rate = events as f64 / acknowledged.as_secs_f64();
+    let plain = events as f64 / append(folder.path(), requests).as_secs_f64();
+    println!("| {what}, durable and acknowledged | {rate:.0}/s | at least 42000/s |");
+    println!(
+        "| the same bytes appended to redb with nothing else | {plain:.0}/s; the journal reaches {:.2} of it | at least 0.7 |",
+        rate / plain
+    );
+    println!("| the same, folded as well | {:.0}/s | |", events as f64 / folded.as_secs_f64());
+}
+
+fn append(folder: &Path, requests: &[Vec<u8>]) -> Duration {
+    const TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("plain");
+    let db = Database::builder().set_cache_size(8 << 20).create(folder.join("plain.redb")).unwrap();
+    let began = Instant::now();
+    for (number, request) in requests.iter().enumerate() {
+        let transaction = db.begin_write().unwrap();
+        transaction.open_table(TABLE).unwrap().insert(number as u64, request.as_slice()).unwrap();
+        transaction.commit().unwrap();
+    }
+    began.elapsed()
+}
+
+/// 18,000 live dialogs: memory, a list of one domain's while 3,000 events a second arrive, and a new start.
+fn live() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path());
+    let mut client = Client::connect(program.address);
+    let calls: Vec<_> = (0..DIALOGS).flat_map(call).collect();
+    for some in calls.chunks(events::AT_ONCE) {
+        assert_eq!(client.post(some.concat().as_bytes()), 200);
+    }
+    program::until(|| client.metric("callstore_lag_entries") == 0.0);
+    assert_eq!(client.metric("callstore_live{state=\"live\"}"), DIALOGS as f64);
+    println!("| memory with {DIALOGS} live dialogs (RSS) | {:.1} MB | under 100 MB |", program.rss());
+    let busy = listing(&program);
+    println!(
+        "| list of one domain's dialogs while 3,000 events/s arrive, 99th percentile | {:.1} ms | under 20 ms |",
+        busy.as_secs_f64() * 1e3
+    );
+    println!("| memory then (RSS) | {:.1} MB | under 100 MB |", program.rss());
+    program.kill();
+    let began = Instant::now();
+    let program = Program::start(folder.path());
+    let mut client = Client::connect(program.address);
+    program::until(|| client.get("/ready").0 == 200);
+    println!(
+        "| start with them on disk, after a kill, until ready | {:.2} s | under 1 s |",
+        began.elapsed().as_secs_f64()
+    );
+    assert_eq!(client.metric("callstore_live{state=\"live\"}"), DIALOGS as f64);
+}
+
+fn listing(program: &Program) -> Duration {
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = Client::connect(program.address);
+            let mut next = Instant::now();
+            for number in 0.. {
+                if is_over.load(std::sync::atomic::Ordering::Acquire) {
+                    return;
+                }
+                let events: String =
+                    (0..60).map(|event| events::update((number * 60 + event) % DIALOGS, number)).collect();
+                assert_eq!(client.post(events.as_bytes()), 200);
+                next += Duration::from_millis(20);
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+        });
+        let mut client = Client::connect(program.address);
+        let mut times: Vec<_> = (0..500)
+            .map(|number| {
+                let began = Instant::now();
+                let (status, body) =
+                    client.get(&format!("/v1/dialogs?domain=d{}.example.com&limit=1000", number % events::DOMAINS));
+                assert_eq!(status, 200);
+                assert!(body.contains("\"state\":\"live\""));
+                began.elapsed()
+            })
+            .collect();
+        is_over.store(true, std::sync::atomic::Ordering::Release);
+        times.sort_unstable();
+        times[times.len() * 99 / 100]
+    })
+}
+
+/// 100 set-ups a second for 180 s.
+const DIALOGS: usize = 18_000;
+/// Who sends at once.
+const CLIENTS: usize = 4;

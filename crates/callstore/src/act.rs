@@ -1,0 +1,301 @@
+//! What the active instance does: it declares deaths, writes records and tells others. Each is decided from state, and what was
+//! decided is an entry of the journal.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stowage_base::log;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::BoxError;
+
+use crate::clock::Clock;
+use crate::dead::{Rules, Switches, Watchdog};
+use crate::decision::{Decision, What};
+use crate::fold::{Key, Micros};
+use crate::follow::Progress;
+use crate::journal::{Journal, JournalError};
+use crate::lead::Leading;
+use crate::metrics::Metrics;
+use crate::orders::Orders;
+use crate::records::{self, Outcome, Subject, Writer, records};
+use crate::roles::Serves;
+use crate::state::{State, standing_of};
+
+/// What an actor needs; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// The instance's name.
+    pub name: Arc<str>,
+    /// Where decisions go.
+    pub journal: Arc<dyn Journal>,
+    /// What they are made from.
+    pub state: Arc<State>,
+    /// How far that is.
+    pub progress: Progress,
+    /// Whether it may act.
+    pub leading: Leading,
+    /// The time.
+    pub clock: Clock,
+    /// What counts.
+    pub metrics: Metrics,
+    /// Who asks the switches, where somebody can.
+    pub switches: Option<Arc<dyn Switches>>,
+    /// Who is told of deaths, where somebody is.
+    pub orders: Option<Arc<dyn Orders>>,
+    /// Where records go, where they go anywhere.
+    pub writer: Option<Writer>,
+    /// What records there are.
+    pub records: Arc<records::Options>,
+    /// Who is dead.
+    pub rules: Rules,
+    /// Whose calls it follows to their ends.
+    pub serves: Serves,
+}
+
+impl Actor {
+    /// Acts whenever it may, until the program is to stop.
+    pub async fn run(self, tasks: Tasks) {
+        let mut leading = self.leading.clone();
+        tokio::select! {
+            () = self.progress.until_ready() => {}
+            () = tasks.stopping() => return,
+        }
+        let mut epoch = leading.epoch();
+        loop {
+            if let Some(acting) = epoch {
+                tracing::info!(instance = &*self.name, epoch = acting, "this instance acts now");
+                tokio::select! {
+                    () = self.act(acting) => {}
+                    other = leading.other_than(epoch) => {
+                        tracing::info!(instance = &*self.name, "this instance does not act any more");
+                        epoch = other;
+                    }
+                    () = tasks.stopping() => return,
+                }
+            } else {
+                tokio::select! {
+                    other = leading.other_than(None) => epoch = other,
+                    () = tasks.stopping() => return,
+                }
+            }
+        }
+    }
+
+    /// Acts in one epoch.
+    async fn act(&self, epoch: u64) {
+        while let Err(error) = self.decide(epoch, vec![What::Active]).await {
+            tracing::error!(error = log::chain(&error), "the journal does not take that this instance acts");
+            tokio::time::sleep(AGAIN).await;
+        }
+        tokio::join!(self.watch(epoch), self.write_records(epoch), self.tell(epoch));
+    }
+
+    /// Whether it still acts in this epoch; asked before each act.
+    fn may_act(&self, epoch: u64) -> Result<(), BoxError> {
+        let may = self.leading.epoch() == Some(epoch);
+        if may { Ok(()) } else { Err("this instance does not act any more".into()) }
+    }
+
+    async fn decide(&self, epoch: u64, decided: Vec<What>) -> Result<(), JournalError> {
+        self.may_act(epoch).map_err(JournalError::Unavailable)?;
+        let mut decided = decided.into_iter().peekable();
+        while decided.peek().is_some() {
+            let drafts = decided
+                .by_ref()
+                .take(AT_ONCE)
+                .map(|what| Decision { group: self.serves.group(), epoch, by: (&*self.name).into(), what }.draft());
+            let drafts =
+                drafts.collect::<Result<Vec<_>, _>>().map_err(|error| JournalError::Unavailable(error.into()))?;
+            self.journal.append(drafts).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks for the dead.
+    async fn watch(&self, epoch: u64) {
+        let mut watchdog = Watchdog::new(self.rules.clone(), self.clock.now()).serving(self.serves.clone());
+        let mut ticks = tokio::time::interval(LOOK.min(self.rules.hold_off / 2).max(SHORTEST));
+        let mut sweeps = tokio::time::interval(self.rules.sweep);
+        loop {
+            let decided = tokio::select! {
+                _ = ticks.tick() => watchdog.look(&self.state.index(), self.clock.now()),
+                _ = sweeps.tick(), if self.switches.is_some() => self.sweep(&mut watchdog).await,
+            };
+            if let Err(error) = self.decide(epoch, decided).await {
+                tracing::error!(error = log::chain(&error), "the journal does not take who is dead; it is tried again");
+            }
+        }
+    }
+
+    async fn sweep(&self, watchdog: &mut Watchdog) -> Vec<What> {
+        let Some(switches) = &self.switches else { return Vec::new() };
+        let now = self.clock.now();
+        match switches.sweep().await {
+            Ok(sweep) => {
+                self.metrics.sweep(true);
+                watchdog.inlet(true, now);
+                watchdog.swept(&sweep, &self.state.index(), self.clock.now())
+            }
+            Err(error) => {
+                self.metrics.sweep(false);
+                watchdog.inlet(false, now);
+                tracing::warn!(
+                    error = log::chain(&*error),
+                    "the switches cannot be asked; nobody is believed to be dead meanwhile"
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    /// Writes what is due, in order. While CouchDB is away it waits.
+    async fn write_records(&self, epoch: u64) {
+        // Those that CouchDB refused are asked again later, and hold nobody up.
+        let mut refused: HashMap<Key, Micros> = HashMap::new();
+        let mut pause = IDLE;
+        loop {
+            tokio::time::sleep(pause).await;
+            let now = self.clock.now();
+            refused.retain(|_, until| *until > now);
+            match self.write_due(epoch, &mut refused, now).await {
+                Ok(0) => pause = IDLE,
+                Ok(_) => pause = Duration::ZERO,
+                Err(error) => {
+                    self.metrics.record("failed");
+                    pause = (pause * 2).clamp(AGAIN, LONGEST);
+                    tracing::warn!(error = log::chain(&*error), again = ?pause, "records cannot be written; they wait");
+                }
+            }
+        }
+    }
+
+    /// Writes some of what is due; gives how many were settled.
+    async fn write_due(&self, epoch: u64, refused: &mut HashMap<Key, Micros>, now: Micros) -> Result<usize, BoxError> {
+        let due = self.state.due(now, AT_ONCE + refused.len())?;
+        let mut decided = Vec::new();
+        let mut failed = None;
+        for (_, key) in due {
+            if refused.contains_key(&key) {
+                continue;
+            }
+            match self.write_one(epoch, &key).await {
+                Ok(Some(what)) => decided.push(what),
+                Ok(None) => drop(refused.insert(key, now.saturating_add(REFUSED))),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let count = decided.len();
+        if count > 0 {
+            self.decide(epoch, decided).await?;
+            // Not asked for again before it is known to be done.
+            if let Some(end) = self.journal.end().await? {
+                self.progress.reaches(end).await;
+            }
+        }
+        failed.map_or(Ok(count), Err)
+    }
+
+    /// Writes the records of one; nothing where it has to wait or CouchDB refused one.
+    async fn write_one(&self, epoch: u64, key: &Key) -> Result<Option<What>, BoxError> {
+        let through = self.state.index().offset.unwrap_or_default();
+        let Some((stored, legs)) = self.state.dialog(key)? else { return Ok(None) };
+        let (standing, ended) = standing_of(&stored, &legs);
+        let call = match stored.call.as_deref() {
+            Some(call) if self.records.invites || self.records.forks => self.state.call(call)?,
+            _ => Vec::new(),
+        };
+        let ended = ended.unwrap_or_else(|| stored.item.last.unwrap_or_default());
+        let subject = Subject { key, stored: &stored, standing, ended, legs: &legs, call: &call };
+        // KAZOO's own document is waited for.
+        let wait = i64::try_from(self.records.kazoo_wait.as_micros()).unwrap_or(i64::MAX);
+        let is_early =
+            stored.item.standing_death().is_some_and(|death| death.found.saturating_add(wait) > self.clock.now());
+        if !key.is_dialog() && self.records.kazoo && is_early {
+            return Ok(None);
+        }
+        let mut prints = BTreeMap::new();
+        for record in records(&subject, &self.records) {
+            let Some(writer) = &self.writer else { continue };
+            prints.insert(record.kind.into(), record.print.as_str().into());
+            let known = stored.item.recorded.get(record.kind);
+            if known.is_some_and(|known| **known == *record.print) {
+                continue;
+            }
+            self.may_act(epoch)?;
+            let outcome = writer.save(&record).await?;
+            self.metrics.record(word(outcome));
+            if let Outcome::Refused(status) = outcome {
+                tracing::error!(status, kind = record.kind, "CouchDB refuses a record; it is tried again later");
+                return Ok(None);
+            }
+        }
+        Ok(Some(What::Recorded { key: key.clone(), prints, through }))
+    }
+
+    /// Tells others of deaths, in order.
+    async fn tell(&self, epoch: u64) {
+        loop {
+            tokio::time::sleep(IDLE).await;
+            match self.tell_some(epoch).await {
+                Ok(()) => {}
+                Err(error) => {
+                    self.metrics.order(false);
+                    tracing::warn!(error = log::chain(&*error), "others cannot be told of deaths; it is tried again");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn tell_some(&self, epoch: u64) -> Result<(), BoxError> {
+        let mut told = Vec::new();
+        let mut failed = None;
+        for (id, news) in self.state.news(AT_ONCE)? {
+            if let Some(orders) = &self.orders {
+                self.may_act(epoch)?;
+                if let Err(error) = crate::orders::tell(&**orders, &news).await {
+                    failed = Some(error);
+                    break;
+                }
+                self.metrics.order(true);
+            }
+            told.push(What::Told { id });
+        }
+        if !told.is_empty() {
+            self.decide(epoch, told).await?;
+            if let Some(end) = self.journal.end().await? {
+                self.progress.reaches(end).await;
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+const fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Written => "written",
+        Outcome::Known => "known",
+        Outcome::Corrected => "corrected",
+        Outcome::Foreign => "foreign",
+        Outcome::Refused(_) => "refused",
+    }
+}
+
+/// How many decisions go into one append, and how many records are written before it.
+const AT_ONCE: usize = 256;
+/// How often it is looked for the dead.
+const LOOK: Duration = Duration::from_secs(1);
+/// However short the hold-off is.
+const SHORTEST: Duration = Duration::from_millis(20);
+/// How often it is looked for what is due.
+const IDLE: Duration = Duration::from_millis(200);
+/// The pause after a failure.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(30);
+/// How long a record that has to wait, or was refused, is left alone, in microseconds.
+const REFUSED: Micros = 5_000_000;

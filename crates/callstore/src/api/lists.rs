@@ -1,0 +1,324 @@
+//! Calls, dialogs and switches as JSON.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+use stowage_base::log;
+use stowage_base::token::Holder;
+use stowage_http::body::Body;
+use stowage_http::target::{decode, query_pairs};
+
+use super::{Parts, failure, json_answer};
+use crate::fold::{Attr, Item, Key, Micros, Standing, Val};
+use crate::journal::Journal;
+use crate::state::{Brief, Filter, State, StateError, Stored, standing_of};
+use crate::time::{self, rfc3339};
+
+/// A site whose calls are shown.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Its name; empty for the only one.
+    pub name: String,
+    /// What is known of its calls.
+    pub state: Arc<State>,
+    /// Where that comes from.
+    pub journal: Arc<dyn Journal>,
+}
+
+/// What is asked for, with where and how much.
+#[derive(Debug, Default)]
+struct Asked {
+    filter: Filter,
+    after: Option<String>,
+    limit: usize,
+}
+
+/// Answers a list, or one thing with its whole story.
+pub(super) fn show(parts: &Parts, holder: &Holder, path: &str, query: Option<&str>) -> Response<Body> {
+    let part = |path: &str| decode(path).ok().map(|id| String::from_utf8_lossy(&id).into_owned());
+    let shown = match path {
+        "/v1/calls" | "/v1/dialogs" => match asked(query, holder) {
+            Ok(asked) if path == "/v1/calls" => calls(parts, asked),
+            Ok(asked) => dialogs(parts, asked),
+            Err(reason) => return failure(StatusCode::BAD_REQUEST, "query", &reason),
+        },
+        path => {
+            match (path.strip_prefix("/v1/calls/").and_then(part), path.strip_prefix("/v1/dialogs/").and_then(part)) {
+                (Some(id), _) => call(parts, holder, &id),
+                (_, Some(id)) => dialog(parts, holder, &id),
+                (None, None) => Ok(None),
+            }
+        }
+    };
+    match shown {
+        Ok(Some(value)) => json_answer(StatusCode::OK, &value),
+        Ok(None) => failure(StatusCode::NOT_FOUND, "not_found", "it is not known, or over for long"),
+        Err(error) => {
+            tracing::error!(error = log::chain(&error), "state cannot be read");
+            failure(StatusCode::SERVICE_UNAVAILABLE, "state", "the state cannot be read now")
+        }
+    }
+}
+
+fn asked(query: Option<&str>, holder: &Holder) -> Result<Asked, String> {
+    let mut asked = Asked { limit: PAGE, ..Asked::default() };
+    for (name, value) in query_pairs(query) {
+        let wrong = |what: &str| format!("{name} must be {what}");
+        let filter = &mut asked.filter;
+        match &*name {
+            "domain" => filter.domain = Some(value.into_owned()),
+            "account" | "account_id" => filter.account = Some(value.into_owned()),
+            "node" => filter.node = Some(value.into_owned()),
+            "number" => filter.number = Some(value.into_owned()),
+            "call_id" => filter.call = Some(value.into_owned()),
+            "state" => filter.state = Some(state(&value).ok_or_else(|| wrong("live, suspect, ended or dead"))?),
+            "older_than" => filter.created_before = Some(before(&value).ok_or_else(|| wrong("a time, or seconds"))?),
+            "longer_than" => filter.longer_than = Some(seconds(&value).ok_or_else(|| wrong("seconds"))?),
+            "cursor" => asked.after = Some(value.into_owned()),
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+                asked.limit = limit.ok_or_else(|| wrong("a number from 1 to 1000"))?;
+            }
+            // A browser that cannot send a header.
+            "token" => {}
+            _ => return Err(format!("{name} is not known")),
+        }
+    }
+    if let Holder::Account(account) = holder {
+        asked.filter.account = Some(account.clone());
+    }
+    Ok(asked)
+}
+
+fn state(word: &str) -> Option<Standing> {
+    [Standing::Live, Standing::Suspect, Standing::Ended, Standing::Dead].into_iter().find(|known| known.name() == word)
+}
+
+fn seconds(text: &str) -> Option<Micros> {
+    text.trim_end_matches('s').parse::<u32>().ok().map(|seconds| i64::from(seconds) * 1_000_000)
+}
+
+fn before(text: &str) -> Option<Micros> {
+    time::parse(text).or_else(|| seconds(text).map(|ago| crate::clock::now() - ago))
+}
+
+type Shown = Result<Option<Value>, StateError>;
+
+/// The dialogs of all sites, one site after the other.
+fn dialogs(parts: &Parts, mut asked: Asked) -> Shown {
+    asked.filter.is_dialog = Some(true);
+    let (items, next) = pages(parts, &asked)?;
+    let items: Vec<_> = items.iter().map(|(site, brief)| with_site(brief.json(), site)).collect();
+    Ok(Some(json!({ "dialogs": items, "next": next })))
+}
+
+/// Calls by what lives of them: their dialogs, and legs that have none yet.
+fn calls(parts: &Parts, mut asked: Asked) -> Shown {
+    asked.filter.is_dialog = Some(false);
+    let (items, next) = pages(parts, &asked)?;
+    let mut calls: BTreeMap<(&str, &str), Vec<&Arc<Brief>>> = BTreeMap::new();
+    for (site, brief) in &items {
+        calls.entry((site, &brief.call)).or_default().push(brief);
+    }
+    let shown = calls.into_iter().map(|((site, call), legs)| with_site(call_of(call, &legs), site));
+    Ok(Some(json!({ "calls": shown.collect::<Vec<_>>(), "next": next })))
+}
+
+fn call_of(call: &str, legs: &[&Arc<Brief>]) -> Value {
+    let first = legs.iter().min_by_key(|leg| (leg.created, &leg.key)).map(|leg| leg.json()).unwrap_or_default();
+    let member = |name: &str| first.get(name).cloned().unwrap_or_default();
+    let state = legs.iter().map(|leg| leg.standing).max_by_key(|standing| *standing == Standing::Suspect);
+    let mut dialogs: Vec<_> = legs.iter().flat_map(|leg| leg.links.iter().map(Key::id)).collect();
+    dialogs.sort_unstable();
+    dialogs.dedup();
+    json!({
+        "id": call,
+        "state": state.map(Standing::name),
+        "created": member("created"),
+        "answered": legs.iter().filter_map(|leg| leg.answered).min().map(rfc3339),
+        "from": member("from"),
+        "to": member("to"),
+        "domain": member("domain"),
+        "account_id": member("account_id"),
+        "node": member("node"),
+        "legs": legs.iter().map(|leg| leg.key.id()).collect::<Vec<_>>(),
+        "dialogs": dialogs,
+    })
+}
+
+type Pages = (Vec<(String, Arc<Brief>)>, Option<String>);
+
+fn pages(parts: &Parts, asked: &Asked) -> Result<Pages, StateError> {
+    // The cursor says which site it is in.
+    let after = asked.after.as_deref().and_then(|after| after.split_once('@'));
+    let begin = after.and_then(|(site, _)| site.parse::<usize>().ok()).unwrap_or_default();
+    let mut found = Vec::new();
+    for (place, site) in parts.sites.iter().enumerate().skip(begin) {
+        let after = after.filter(|_| place == begin).map(|(_, after)| after);
+        let room = asked.limit.saturating_sub(found.len());
+        let page = site.state.list(&asked.filter, after, room.max(1), parts.clock.now())?;
+        found.extend(page.items.into_iter().map(|brief| (site.name.clone(), brief)));
+        if let Some(next) = page.next {
+            return Ok((found, Some(format!("{place}@{next}"))));
+        }
+        if found.len() >= asked.limit {
+            let next = (place + 1 < parts.sites.len()).then(|| format!("{}@", place + 1));
+            return Ok((found, next));
+        }
+    }
+    Ok((found, None))
+}
+
+fn with_site(mut value: Value, site: &str) -> Value {
+    if let Some(members) = value.as_object_mut().filter(|_| !site.is_empty()) {
+        members.insert("site".to_owned(), site.into());
+    }
+    value
+}
+
+/// A call with its legs and dialogs, over or not.
+fn call(parts: &Parts, holder: &Holder, id: &str) -> Shown {
+    for site in &parts.sites {
+        let known = site.state.call(id)?;
+        if known.is_empty() || !may_see(holder, &known) {
+            continue;
+        }
+        let (dialogs, legs): (Vec<_>, Vec<_>) = known.into_iter().partition(|(key, _)| key.is_dialog());
+        let whole = json!({
+            "id": id,
+            "legs": legs.iter().map(|(key, leg)| whole(key, leg, &[])).collect::<Vec<_>>(),
+            "dialogs": dialogs.iter().map(|(key, dialog)| whole(key, dialog, &legs_of(dialog, &legs))).collect::<Vec<_>>(),
+        });
+        return Ok(Some(with_site(whole, &site.name)));
+    }
+    Ok(None)
+}
+
+fn dialog(parts: &Parts, holder: &Holder, id: &str) -> Shown {
+    for site in &parts.sites {
+        let key = Key::dialog(id);
+        let Some((dialog, legs)) = site.state.dialog(&key)? else { continue };
+        let all: Vec<_> = std::iter::once((key.clone(), dialog.clone())).chain(legs.iter().cloned()).collect();
+        if !may_see(holder, &all) {
+            continue;
+        }
+        let mut shown = whole(&key, &dialog, &legs);
+        if let Some(members) = shown.as_object_mut() {
+            let legs = legs.iter().map(|(key, leg)| whole(key, leg, &[]));
+            members.insert("legs".to_owned(), legs.collect::<Vec<_>>().into());
+        }
+        return Ok(Some(with_site(shown, &site.name)));
+    }
+    Ok(None)
+}
+
+fn legs_of(dialog: &Stored, legs: &[(Key, Stored)]) -> Vec<(Key, Stored)> {
+    let own = |key: &Key| dialog.item.linked("leg").any(|leg| leg == key);
+    legs.iter().filter(|(key, _)| own(key)).cloned().collect()
+}
+
+/// An account's holder sees what belongs to the account.
+fn may_see(holder: &Holder, items: &[(Key, Stored)]) -> bool {
+    match holder {
+        Holder::Operator => true,
+        Holder::Account(own) => items.iter().any(|(_, stored)| stored.item.text(Attr::Account) == Some(own)),
+    }
+}
+
+/// Everything that is known of a leg or dialog.
+pub(crate) fn whole(key: &Key, stored: &Stored, legs: &[(Key, Stored)]) -> Value {
+    let item = &stored.item;
+    let (standing, ended) = standing_of(stored, legs);
+    let mut known = Map::new();
+    for (attr, reg) in &item.attrs {
+        known.insert(attr.name().to_owned(), shown(*attr, &reg.val));
+    }
+    let links = item.links.iter().map(|(kind, to)| json!({ "kind": &**kind, "id": to.id() }));
+    let story = item
+        .story()
+        .map(|line| json!({ "time": rfc3339(line.at), "event": &*line.name, "note": line.note.as_deref() }));
+    json!({
+        "id": key.id(),
+        "kind": if key.is_dialog() { "dialog" } else { "leg" },
+        "state": standing.name(),
+        "call_id": stored.call.as_deref(),
+        "first": item.first.map(rfc3339),
+        "last_sign": item.last.map(rfc3339),
+        "ended": ended.map(rfc3339),
+        "death": death(item),
+        "known": known,
+        "links": links.collect::<Vec<_>>(),
+        "story": story.collect::<Vec<_>>(),
+        "other": other(item),
+        "recorded": item.recorded.keys().map(|kind| &**kind).collect::<Vec<_>>(),
+        "record_due": stored.due.map(rfc3339),
+    })
+}
+
+fn shown(attr: Attr, val: &Val) -> Value {
+    use Attr::{Answered, Bridged, Created, Ended, Invite, Reported, Ringing, Started, Stopped, Unbridged};
+    match (attr, val) {
+        (
+            Answered | Bridged | Created | Ended | Invite | Reported | Ringing | Started | Stopped | Unbridged,
+            Val::Num(at),
+        ) => rfc3339(*at).into(),
+        (_, val) => val.json(),
+    }
+}
+
+fn death(item: &Item) -> Value {
+    let Some(death) = &item.death else { return Value::Null };
+    json!({
+        "kind": &*death.kind,
+        "cause": &*death.cause,
+        "ended": rfc3339(death.ended),
+        "found": rfc3339(death.found),
+        "epoch": death.epoch,
+        "is_undone": item.standing_death().is_none(),
+    })
+}
+
+/// Members without a meaning here.
+fn other(item: &Item) -> Map<String, Value> {
+    let members = item.extra.iter().filter_map(|(name, reg)| {
+        let text = reg.val.text()?;
+        Some((name.clone().into(), serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))))
+    });
+    members.collect()
+}
+
+/// The switches, and how many live legs each has.
+pub(super) fn nodes(parts: &Parts) -> Value {
+    let mut all = Vec::new();
+    for site in &parts.sites {
+        let index = site.state.index();
+        for (node, known) in &index.nodes {
+            let on = index.live.values().filter(|brief| !brief.key.is_dialog() && brief.node.as_ref() == Some(node));
+            let (mut legs, mut suspect) = (0, 0);
+            for brief in on {
+                match brief.standing {
+                    Standing::Live => legs += 1,
+                    Standing::Suspect => suspect += 1,
+                    Standing::Ended | Standing::Dead => {}
+                }
+            }
+            let time = |at: Micros| (at > 0).then(|| rfc3339(at));
+            let shown = json!({
+                "name": &**node,
+                "last_event": time(known.event),
+                "last_answer": time(known.answer),
+                "legs": legs,
+                "suspect": suspect,
+            });
+            all.push(with_site(shown, &site.name));
+        }
+    }
+    json!({ "nodes": all })
+}
+
+/// How much a page has unless it is said.
+const PAGE: usize = 100;
+/// How much it may have.
+const MOST: usize = 1000;

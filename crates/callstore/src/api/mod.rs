@@ -1,0 +1,236 @@
+//! The listener: events in, calls out, health, metrics and the page.
+
+mod inlet;
+mod lists;
+mod page;
+mod split;
+mod stream;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use stowage_base::activity::Activity;
+use stowage_base::tasks::Tasks;
+use stowage_base::token::{Holder, Tokens, given};
+use stowage_http::body::Body;
+use stowage_http::forwarded::Arrival;
+use stowage_http::server::Answers;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+pub use inlet::Inlet;
+pub use lists::Site;
+pub use split::{Piece, Splitter};
+pub use stream::Watchers;
+
+use crate::clock::Clock;
+use crate::follow::Progress;
+use crate::lead::Leading;
+use crate::metrics::Metrics;
+
+/// What the listener shows; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Api(Arc<Parts>);
+
+/// What it is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The instance's name.
+    pub name: String,
+    /// Who may ask; nobody has to show a token where there is none.
+    pub tokens: Tokens,
+    /// This site and the others that it knows; its own is the first.
+    pub sites: Vec<Site>,
+    /// Where events go.
+    pub inlet: Inlet,
+    /// How far the journal was read.
+    pub progress: Progress,
+    /// Whether it acts.
+    pub leading: Leading,
+    /// The groups of the site, as JSON.
+    pub groups: Value,
+    /// Who looks on.
+    pub watchers: Watchers,
+    /// What counts.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+    /// How long a body may be silent.
+    pub idle: Duration,
+    /// Tracks what outlives a request.
+    pub tasks: Tasks,
+    /// Makes it say that it is not ready any more.
+    pub stopping: CancellationToken,
+}
+
+impl Api {
+    /// Of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    async fn answer(self, request: Request<Body>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        if let Some(file) = page::file(&path) {
+            return if is_read { file } else { not_allowed("GET, HEAD") };
+        }
+        match path.as_str() {
+            "/live" => text(StatusCode::OK, "live\n"),
+            "/ready" if self.0.stopping.is_cancelled() => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+            "/ready" if !self.0.progress.is_ready() => text(StatusCode::SERVICE_UNAVAILABLE, "reading the journal\n"),
+            "/ready" => text(StatusCode::OK, "ready\n"),
+            "/metrics" => self.metrics().await,
+            "/v1/events" if *request.method() == Method::POST => self.take(request).await,
+            path if path.starts_with("/v1/") && is_read => self.show(request.into_parts().0).await,
+            path if path.starts_with("/v1/") => {
+                not_allowed(if path == "/v1/events" { "GET, POST" } else { "GET, HEAD" })
+            }
+            _ => failure(StatusCode::NOT_FOUND, "not_found", "there is nothing here"),
+        }
+    }
+
+    /// Whose token the request has; without tokens everybody who reaches the listener is an operator.
+    fn holder(&self, headers: &HeaderMap) -> Result<Holder, Box<Response<Body>>> {
+        if self.0.tokens.is_empty() {
+            return Ok(Holder::Operator);
+        }
+        self.0.tokens.holder(given(headers)).ok_or_else(|| {
+            let mut answer =
+                failure(StatusCode::UNAUTHORIZED, "unauthorized", "a token is wanted, in X-Auth-Token or as a bearer");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            Box::new(answer)
+        })
+    }
+
+    async fn take(&self, request: Request<Body>) -> Response<Body> {
+        match self.holder(request.headers()) {
+            Ok(Holder::Operator) => {}
+            Ok(Holder::Account(_)) => {
+                return failure(
+                    StatusCode::FORBIDDEN,
+                    "forbidden",
+                    "the token is that of an account, and events are of all",
+                );
+            }
+            Err(answer) => return *answer,
+        }
+        let (head, body) = request.into_parts();
+        let (status, answer) = self.0.inlet.take(&head.headers, body).await;
+        let mut answer = json_answer(status, &answer);
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer
+    }
+
+    async fn show(&self, head: http::request::Parts) -> Response<Body> {
+        let holder = match self.holder(&head.headers) {
+            Ok(holder) => holder,
+            Err(answer) => return *answer,
+        };
+        let (path, query) = (head.uri.path(), head.uri.query());
+        match path {
+            "/v1/events" => stream::watch(&self.0, holder, query),
+            "/v1/groups" if holder == Holder::Operator => json_answer(StatusCode::OK, &self.groups()),
+            "/v1/nodes" if holder == Holder::Operator => json_answer(StatusCode::OK, &lists::nodes(&self.0)),
+            "/v1/groups" | "/v1/nodes" => {
+                failure(StatusCode::FORBIDDEN, "forbidden", "the token is that of an account")
+            }
+            path => {
+                // The file is read.
+                let (parts, path, query) = (Arc::clone(&self.0), path.to_owned(), query.map(str::to_owned));
+                let shown = move || lists::show(&parts, &holder, &path, query.as_deref());
+                tokio::task::spawn_blocking(shown).await.unwrap_or_else(|_| {
+                    failure(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a bug; the log has more")
+                })
+            }
+        }
+    }
+
+    fn groups(&self) -> Value {
+        let epoch = self.0.leading.epoch();
+        let known = self.0.sites.first().map(|site| site.state.index().epoch);
+        json!({
+            "instance": self.0.name,
+            "is_active": epoch.is_some(),
+            "epoch": epoch.or(known),
+            "groups": self.0.groups,
+        })
+    }
+
+    async fn metrics(&self) -> Response<Body> {
+        let Some(site) = self.0.sites.first() else { return text(StatusCode::OK, "") };
+        let end = site.journal.end().await.ok().flatten();
+        let at = site.state.index().offset;
+        let lag = end.map_or(0, |end| at.map_or(end + 1, |at| end.saturating_sub(at)));
+        text(StatusCode::OK, self.0.metrics.text(&site.state, lag, self.0.leading.epoch(), self.0.progress.is_ready()))
+    }
+}
+
+impl Answers for Api {
+    type Body = Body;
+    type Connection = Self;
+
+    fn of(&self, _: Arrival) -> Self {
+        self.clone()
+    }
+}
+
+impl Service<Request<Incoming>> for Api {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let api = self.clone();
+        let (idle, tasks) = (api.0.idle, api.0.tasks.clone());
+        let request = request.map(|body| Body::request(body, idle, false, &tasks, &Activity::default()));
+        Box::pin(async move {
+            let metrics = api.0.metrics.clone();
+            let outcome = std::panic::AssertUnwindSafe(api.answer(request)).catch_unwind().await;
+            let answer = outcome.unwrap_or_else(|_| {
+                failure(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this is a bug; the log has more")
+            });
+            metrics.answered(answer.status().as_u16());
+            Ok(answer)
+        })
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response
+}
+
+pub(crate) fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut response = text(status, format!("{value}\n"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(crate) fn failure(status: StatusCode, error: &str, reason: &str) -> Response<Body> {
+    json_answer(status, &json!({ "error": error, "reason": reason }))
+}
+
+fn not_allowed(methods: &'static str) -> Response<Body> {
+    let mut answer = failure(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &format!("only {methods}"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    answer
+}

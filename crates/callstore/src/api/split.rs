@@ -1,0 +1,239 @@
+//! Taking the events apart that a request's body has: one JSON object, a list, or a line for each.
+//!
+//! A body flows: at most one event is held. Which of the three it is follows from its beginning, unless its media type says it.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// One event of a body, or what stands in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The line, or the place in the list, from 1.
+    pub number: u64,
+    /// The text; `None` for one that is longer than an event may be.
+    pub text: Option<Bytes>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Nothing but white space so far, or the first line of an object.
+    Unknown,
+    /// A line for each.
+    Lines,
+    /// A list.
+    List,
+    /// One object over several lines.
+    Object,
+    /// After the end of a list.
+    Over,
+}
+
+/// Takes bodies apart.
+#[derive(Debug)]
+pub struct Splitter {
+    form: Form,
+    buffer: BytesMut,
+    number: u64,
+    most: usize,
+    /// The rest of an event that was too long is on its way.
+    skips: bool,
+    scan: Scan,
+}
+
+/// Where a scan for the end of a list's element is.
+#[derive(Debug, Default)]
+struct Scan {
+    at: usize,
+    depth: usize,
+    in_text: bool,
+    escaped: bool,
+}
+
+impl Splitter {
+    /// `most` is how long an event may be; `lines` says that each line is one whatever the beginning looks like.
+    #[must_use]
+    pub fn new(most: usize, lines: bool) -> Self {
+        let form = if lines { Form::Lines } else { Form::Unknown };
+        Self { form, buffer: BytesMut::new(), number: 0, most, skips: false, scan: Scan::default() }
+    }
+
+    /// Takes more of the body, and gives the pieces that are whole.
+    pub fn add(&mut self, bytes: &[u8], pieces: &mut Vec<Piece>) {
+        self.buffer.extend_from_slice(bytes);
+        while self.step(pieces) {}
+    }
+
+    /// The body is over.
+    pub fn finish(mut self, pieces: &mut Vec<Piece>) {
+        match self.form {
+            Form::Over => {}
+            Form::Object if serde_json::from_slice::<serde::de::IgnoredAny>(&self.buffer).is_err() => {
+                // It was no object over several lines: the first line is bad, the others may be good.
+                self.form = Form::Lines;
+                self.buffer.extend_from_slice(b"\n");
+                while self.step(pieces) {}
+            }
+            _ => {
+                let rest = self.buffer.trim_ascii();
+                if self.skips || !rest.is_empty() {
+                    self.number += 1;
+                    let text = (!self.skips).then(|| Bytes::copy_from_slice(rest));
+                    pieces.push(Piece { number: self.number, text });
+                }
+            }
+        }
+    }
+
+    /// Whether there may be more in what is held.
+    fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
+        match self.form {
+            Form::Unknown => self.begin(),
+            Form::Lines => self.line(pieces),
+            Form::List => self.element(pieces),
+            Form::Object if self.buffer.len() > self.most => {
+                self.form = Form::Lines;
+                true
+            }
+            Form::Object => false,
+            Form::Over => {
+                self.buffer.clear();
+                false
+            }
+        }
+    }
+
+    fn begin(&mut self) -> bool {
+        let blank = self.buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let lines = self.buffer.iter().take(blank).filter(|byte| **byte == b'\n').count();
+        match self.buffer.get(blank) {
+            None => false,
+            Some(b'[') => {
+                self.buffer.advance(blank + 1);
+                self.form = Form::List;
+                true
+            }
+            Some(_) => {
+                let Some(end) = self.buffer.iter().skip(blank).position(|byte| *byte == b'\n') else {
+                    // A line that is too long is known to be one only once it is.
+                    if self.buffer.len() > self.most {
+                        self.form = Form::Lines;
+                    }
+                    return self.form == Form::Lines;
+                };
+                let first = self.buffer.get(blank..blank + end).unwrap_or_default();
+                let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok();
+                self.form = if is_whole || !first.starts_with(b"{") { Form::Lines } else { Form::Object };
+                if self.form == Form::Lines {
+                    self.number += lines as u64;
+                    self.buffer.advance(blank);
+                }
+                true
+            }
+        }
+    }
+
+    fn line(&mut self, pieces: &mut Vec<Piece>) -> bool {
+        let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else {
+            if self.buffer.len() > self.most {
+                self.skips = true;
+                self.buffer.clear();
+            }
+            return false;
+        };
+        self.number += 1;
+        let line = self.buffer.split_to(end + 1).freeze();
+        let trimmed = line.trim_ascii();
+        if std::mem::take(&mut self.skips) || line.len() > self.most {
+            pieces.push(Piece { number: self.number, text: None });
+        } else if !trimmed.is_empty() {
+            pieces.push(Piece { number: self.number, text: Some(line.slice_ref(trimmed)) });
+        }
+        true
+    }
+
+    fn element(&mut self, pieces: &mut Vec<Piece>) -> bool {
+        while let Some(byte) = self.buffer.get(self.scan.at).copied() {
+            let is_end = self.scan.depth == 0 && !self.scan.in_text && matches!(byte, b',' | b']');
+            if is_end {
+                let text = self.buffer.split_to(self.scan.at).freeze();
+                self.buffer.advance(1);
+                self.scan = Scan::default();
+                let trimmed = text.trim_ascii();
+                // One that came whole may be too long as well.
+                let skipped = std::mem::take(&mut self.skips) || text.len() > self.most;
+                if skipped || !trimmed.is_empty() {
+                    self.number += 1;
+                    let text = (!skipped).then(|| text.slice_ref(trimmed));
+                    pieces.push(Piece { number: self.number, text });
+                }
+                if byte == b']' {
+                    self.form = Form::Over;
+                }
+                return true;
+            }
+            self.scan.take(byte);
+        }
+        if self.buffer.len() > self.most {
+            self.skips = true;
+            self.buffer.clear();
+            self.scan.at = 0;
+        }
+        false
+    }
+}
+
+impl Scan {
+    fn take(&mut self, byte: u8) {
+        self.at += 1;
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.in_text => self.escaped = true,
+            b'"' => self.in_text = !self.in_text,
+            _ if self.in_text => {}
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Piece, Splitter};
+
+    fn split(body: &str, step: usize, lines: bool) -> Vec<(u64, Option<String>)> {
+        let mut splitter = Splitter::new(40, lines);
+        let mut pieces = Vec::new();
+        for part in body.as_bytes().chunks(step) {
+            splitter.add(part, &mut pieces);
+        }
+        splitter.finish(&mut pieces);
+        let text = |piece: Piece| (piece.number, piece.text.map(|text| String::from_utf8(text.to_vec()).unwrap()));
+        pieces.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn every_form_is_taken_apart_however_it_is_cut() {
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(60));
+        let some = |number, text: &str| (number, Some(text.to_owned()));
+        for step in [1, 2, 3, 7, 1000] {
+            assert_eq!(split(r#"{"a":1}"#, step, false), [some(1, r#"{"a":1}"#)]);
+            assert_eq!(split("{\n \"a\": 1\n}\n", step, false), [some(1, "{\n \"a\": 1\n}")]);
+            assert_eq!(split("{\"a\":1}\n\n{\"b\":2}", step, false), [some(1, r#"{"a":1}"#), some(3, r#"{"b":2}"#)]);
+            let list = r#" [ {"a":"],[\""}, [1,2] ,{"b":{}} ]"#;
+            assert_eq!(
+                split(list, step, false),
+                [some(1, r#"{"a":"],[\""}"#), some(2, "[1,2]"), some(3, r#"{"b":{}}"#)]
+            );
+            assert_eq!(split("[]", step, false), []);
+            assert_eq!(split("", step, false), []);
+            // A bad line does not take the good ones with it.
+            assert_eq!(
+                split("{\"a\":\n{\"b\":2}\nx\n{\"c\":3}\n", step, true),
+                [some(1, "{\"a\":"), some(2, r#"{"b":2}"#), some(3, "x"), some(4, r#"{"c":3}"#)]
+            );
+            assert_eq!(split("{\"a\":\n{\"b\":2}\n", step, false), [some(1, "{\"a\":"), some(2, r#"{"b":2}"#)]);
+            assert_eq!(split(&format!("{long}\n{{}}\n"), step, true), [(1, None), some(2, "{}")]);
+            assert_eq!(split(&format!("[{long},{{}}]"), step, false), [(1, None), some(2, "{}")]);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Journal and state: opened, and kept from growing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stowage_base::log;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::BoxError;
+use tokio::sync::watch;
+
+use super::Shared;
+use crate::broker::Broker;
+use crate::cluster;
+use crate::config::{Config, JournalKind};
+use crate::fold::Micros;
+use crate::follow::Progress;
+use crate::journal::rabbitmq::Inlet;
+use crate::journal::{Embedded, Journal, Options};
+use crate::lead::{Lead, Leading};
+use crate::roles::Serves;
+use crate::state::{State, StateError};
+
+/// Journal and state.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    /// The journal.
+    pub(crate) journal: Arc<dyn Journal>,
+    /// The state.
+    pub(crate) state: Arc<State>,
+    /// Whether events come in, where the journal is fed by KAZOO itself.
+    pub(crate) inlet: Option<watch::Receiver<Inlet>>,
+    embedded: Option<Embedded>,
+}
+
+impl Memory {
+    /// Opens both. A state that is damaged is made anew where the journal still has all of it.
+    ///
+    /// # Errors
+    /// Files that cannot be used, a journal that is another one; a broker that refuses what is needed of it. One that is away is waited for.
+    pub(crate) async fn open(
+        config: &Config,
+        serves: &Serves,
+        broker: Option<&Broker>,
+        tasks: &Tasks,
+    ) -> Result<Self, BoxError> {
+        match config.journal.kind {
+            JournalKind::Embedded => Self::embedded(config, serves, tasks).await,
+            JournalKind::Rabbitmq => Self::stream(config, serves, broker, tasks).await,
+        }
+    }
+
+    async fn stream(
+        config: &Config,
+        serves: &Serves,
+        broker: Option<&Broker>,
+        tasks: &Tasks,
+    ) -> Result<Self, BoxError> {
+        use crate::broker::Kind;
+        let journal = cluster::journal(config, broker, tasks)?;
+        match journal.prepare().await {
+            Err(error) if matches!(error.kind, Kind::Refused | Kind::Mismatch) => return Err(error.into()),
+            Err(error) => tracing::warn!(error = log::chain(&error), "the broker cannot be used yet; it is waited for"),
+            Ok(()) => {}
+        }
+        let inlet = Some(journal.inlet());
+        Ok(Self { journal: Arc::new(journal), state: state(config, serves)?.0, inlet, embedded: None })
+    }
+
+    async fn embedded(config: &Config, serves: &Serves, tasks: &Tasks) -> Result<Self, BoxError> {
+        let options =
+            Options { path: config.journal.data.join("journal.redb"), reserve: config.journal.reserve, room: None };
+        let journal = Embedded::open(&options, tasks)
+            .map_err(|error| at(&options.path, &format!("the journal cannot be opened: {}", log::chain(&error))))?;
+        let (state, is_new) = state(config, serves)?;
+        let first = journal.first().await?.map(|(offset, _)| offset);
+        let end = journal.end().await?;
+        let offset = state.index().offset;
+        if is_new && first.is_some_and(|first| first > 0) {
+            tracing::warn!(
+                "the journal begins later than the state did: what was live before that is not known any more"
+            );
+        }
+        // A journal that is behind its state is another one, or an old copy: what it says would be taken for what was folded already.
+        if offset.is_some_and(|offset| end.is_none_or(|end| end < offset)) {
+            return Err(at(
+                &options.path,
+                "the journal ends before what the state has of it: it is another one, or an old copy",
+            ));
+        }
+        Ok(Self { journal: Arc::new(journal.clone()), state, inlet: None, embedded: Some(journal) })
+    }
+
+    /// Without a group the instance acts alone, in an epoch of its own for each start: known once the journal was read, which has
+    /// the epochs before.
+    pub(super) fn alone(&self, progress: Progress, tasks: &Tasks) -> Leading {
+        let (sender, told) = watch::channel(Lead::default());
+        let state = Arc::clone(&self.state);
+        drop(tasks.spawn("epoch", async move {
+            progress.until_ready().await;
+            sender.send_replace(Lead { epoch: Some(state.index().epoch + 1) });
+        }));
+        Leading::new(told)
+    }
+}
+
+/// Forgets what is over for long, and entries that are folded for long.
+pub(super) async fn keep(parts: Shared, tasks: Tasks) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(KEEP) => {}
+            () = tasks.stopping() => return,
+        }
+        if let Err(error) = forget(&parts).await {
+            tracing::warn!(error = log::chain(&*error), "what is old cannot be forgotten; it is tried again");
+        }
+    }
+}
+
+async fn forget(parts: &Shared) -> Result<(), BoxError> {
+    let Shared { config, memory, clock, .. } = parts;
+    let before = |keep: Duration| clock.now().saturating_sub(Micros::try_from(keep.as_micros()).unwrap_or(Micros::MAX));
+    let (purging, over) = (Arc::clone(&memory.state), before(config.state.keep));
+    tokio::task::spawn_blocking(move || {
+        while purging.purge(over)? > 0 {}
+        Ok::<_, StateError>(())
+    })
+    .await??;
+    let folded = memory.state.index().offset;
+    // A stream forgets by itself.
+    if let Some(journal) = &memory.embedded
+        && let Some(old) = journal.before(before(config.journal.keep)).await?
+        && let Some(folded) = folded
+    {
+        journal.trim(old.min(folded)).await?;
+    }
+    Ok(())
+}
+
+fn state(config: &Config, serves: &Serves) -> Result<(Arc<State>, bool), BoxError> {
+    let path = config.state.data.join("state.redb");
+    let (state, damaged) = State::open_or_begin_anew(&path, config.close_after)
+        .map_err(|error| at(&path, &format!("the state cannot be opened: {}", log::chain(&error))))?;
+    Ok((Arc::new(state.serving(serves.clone())), damaged.is_some()))
+}
+
+fn at(path: &Path, what: &str) -> BoxError {
+    format!("{}: {what}", path.display()).into()
+}
+
+/// How often what is old is looked for.
+const KEEP: Duration = Duration::from_secs(10);

@@ -1,0 +1,311 @@
+//! Wiring: from a configuration to a running call store, and back to nothing.
+
+mod memory;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use stowage_base::secret::Secret;
+use stowage_base::tasks::Tasks;
+use stowage_base::token::Tokens;
+use stowage_couch::Couch;
+use stowage_couch_embedded as embedded;
+use stowage_http::body::BoxError;
+use stowage_http::client::Client;
+use stowage_http::connect::{Connector, Reach};
+use stowage_http::egress::Egress;
+use stowage_http::server::tls::Certificates;
+use stowage_http::server::{Bounds, Server};
+use stowage_http::target::Origin;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::act::Actor;
+use crate::api::{Api, Inlet, Parts, Site, Watchers};
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::cluster;
+use crate::config::{Config, CouchTarget};
+use crate::dead::Switches;
+use crate::follow::{Follower, Progress};
+use crate::lead::Leading;
+use crate::metrics::Metrics;
+use crate::orders::{Orders, Webhook};
+use crate::records::Writer;
+use crate::roles::Serves;
+use crate::state::State;
+pub(crate) use memory::Memory;
+
+/// A running call store.
+#[derive(Debug)]
+pub struct App {
+    /// Where it listens, without TLS.
+    pub address: Option<SocketAddr>,
+    /// Where it listens with TLS.
+    pub tls: Option<SocketAddr>,
+    /// The built-in store, where it is used.
+    pub store: Option<SocketAddr>,
+    /// What is known.
+    pub state: Arc<State>,
+    /// How far the journal was read.
+    pub progress: Progress,
+    certificates: Option<Certificates>,
+    background: Tasks,
+    connections: Tasks,
+    upstream: Tasks,
+    stopping: CancellationToken,
+    closing: CancellationToken,
+    drain: Duration,
+}
+
+/// What tests and the demo put in the place of the world.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    /// The time.
+    pub clock: Clock,
+    /// Who asks the switches.
+    pub switches: Option<Arc<dyn Switches>>,
+    /// Who is told of deaths.
+    pub orders: Option<Arc<dyn Orders>>,
+}
+
+impl App {
+    /// Opens journal and state, and begins to serve.
+    ///
+    /// # Errors
+    /// An address that is taken, files that cannot be used, a journal that is damaged.
+    pub async fn start(config: Config, world: World) -> Result<Self, BoxError> {
+        let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
+        let (background, connections, upstream) = (Tasks::default(), Tasks::default(), Tasks::default());
+        let groups = crate::roles::of_config(&config)?;
+        let broker = cluster::broker(&config, &background)?;
+        let memory = Box::pin(Memory::open(&config, &groups.serves, broker.as_ref(), &background)).await?;
+        let state = Arc::clone(&memory.state);
+        let metrics = Metrics::new()?;
+        let client = client(&config, &upstream)?;
+        let (store, couch) = couch(&config, &client, &background, &closing).await?;
+        let progress = Progress::new(state.index().offset);
+        let group = cluster::group(&config, &state, &progress, &background)?;
+        let leading = match group {
+            Some(group) => Leading::of(group, &background),
+            None => memory.alone(progress.clone(), &background),
+        };
+        let clock = world.clock.clone();
+        let parts = Shared { progress, leading, clock, config, memory, broker, metrics, groups };
+        drop(background.spawn("fold of the journal", parts.follower().run(background.clone())));
+        if parts.groups.acts {
+            let actor = parts.actor(world, &client, couch.map(Writer::new))?;
+            drop(background.spawn("actor", actor.run(background.clone())));
+        }
+        drop(background.spawn("forgetting", memory::keep(parts.clone(), background.clone())));
+        let api = parts.api(&background, &stopping);
+        let config = &parts.config;
+        let server = Server::new(api, parts.metrics.clone(), bounds(config), connections.clone(), stopping.clone());
+        let files = config.listen.tls.as_ref().map(|(_, files)| files);
+        let certificates = files.map(Certificates::load).transpose()?;
+        let plain = listen(config.listen.address, "listen.address").await?;
+        let tls = listen(config.listen.tls.as_ref().map(|(address, _)| *address), "listen.tls.address").await?;
+        let address = serve(&background, plain, &server, None)?;
+        let tls = serve(&background, tls, &server, certificates.clone())?;
+        let (drain, state, progress) = (config.timeouts.drain, parts.memory.state, parts.progress);
+        Ok(Self {
+            address,
+            tls,
+            store,
+            state,
+            progress,
+            certificates,
+            background,
+            connections,
+            upstream,
+            stopping,
+            closing,
+            drain,
+        })
+    }
+
+    /// Reads certificates again.
+    ///
+    /// # Errors
+    /// Files that cannot be used; what was in use stays.
+    pub fn reload(&self) -> Result<(), BoxError> {
+        self.certificates.as_ref().map_or(Ok(()), Certificates::reload)
+    }
+
+    /// Takes no more requests, lets those that run end, then everything else; gives how many were cut off.
+    pub async fn stop(self) -> usize {
+        self.stopping.cancel();
+        let cut = self.connections.drain(self.drain).await;
+        self.connections.stop();
+        self.background.stop();
+        self.closing.cancel();
+        let left = self.background.drain(CLOSE_WITHIN).await;
+        drop(self.upstream);
+        cut + left
+    }
+}
+
+/// What the parts of a running call store share; cheap to clone.
+#[derive(Debug, Clone)]
+struct Shared {
+    config: Config,
+    memory: Memory,
+    broker: Option<Broker>,
+    metrics: Metrics,
+    progress: Progress,
+    leading: Leading,
+    clock: Clock,
+    groups: Groups,
+}
+
+impl Shared {
+    fn follower(&self) -> Follower {
+        Follower {
+            journal: Arc::clone(&self.memory.journal),
+            state: Arc::clone(&self.memory.state),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+
+    fn actor(&self, world: World, client: &Client, writer: Option<Writer>) -> Result<Actor, BoxError> {
+        let webhook = self.config.webhook.as_ref().map(|url| Webhook::new(client, url)).transpose()?;
+        let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Orders>);
+        let orders = world.orders.or_else(|| cluster::orders(&self.config, self.broker.as_ref(), webhook));
+        let sweeps = cluster::sweeps(&self.config, self.broker.as_ref(), &self.memory, self.clock.clone());
+        let switches = world.switches.or_else(|| sweeps.map(|sweeps| Arc::new(sweeps) as Arc<dyn Switches>));
+        let mut records = self.config.records.clone();
+        records.sorm3 &= self.groups.sorm3;
+        Ok(Actor {
+            name: self.config.instance.as_str().into(),
+            journal: Arc::clone(&self.memory.journal),
+            state: Arc::clone(&self.memory.state),
+            progress: self.progress.clone(),
+            leading: self.leading.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            switches,
+            orders,
+            writer,
+            records: Arc::new(records),
+            rules: self.config.dead.clone(),
+            serves: self.groups.serves.clone(),
+        })
+    }
+
+    fn api(&self, tasks: &Tasks, stopping: &CancellationToken) -> Api {
+        let (config, limits) = (&self.config, &self.config.limits);
+        let journal = Arc::clone(&self.memory.journal);
+        Api::new(Parts {
+            name: config.instance.clone(),
+            tokens: Tokens::new(&config.listen.tokens),
+            sites: vec![Site {
+                name: String::new(),
+                state: Arc::clone(&self.memory.state),
+                journal: Arc::clone(&journal),
+            }],
+            inlet: Inlet::new(journal, self.metrics.clone(), limits.event_bytes, limits.inlet_bytes),
+            progress: self.progress.clone(),
+            leading: self.leading.clone(),
+            groups: self.groups.shown.clone(),
+            watchers: Watchers::new(limits.watchers),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+            idle: config.timeouts.http.idle_body,
+            tasks: tasks.clone(),
+            stopping: stopping.clone(),
+        })
+    }
+}
+
+fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {
+    let connector = Connector::new(Egress::default(), config.timeouts.http.clone())?;
+    Ok(Client::new(connector, upstream.clone(), config.limits.header_bytes))
+}
+
+/// Where records go, after starting the built-in store if that is what is asked for.
+async fn couch(
+    config: &Config,
+    client: &Client,
+    tasks: &Tasks,
+    closing: &CancellationToken,
+) -> Result<(Option<SocketAddr>, Option<Couch>), BoxError> {
+    let mut account = (config.couchdb.username.clone(), config.couchdb.password.clone());
+    let (store, url) = match &config.couchdb.target {
+        CouchTarget::Off => return Ok((None, None)),
+        CouchTarget::Url(url) => (None, url.clone()),
+        CouchTarget::Embedded => {
+            if account.0.is_empty() {
+                account = ("admin".to_owned(), Secret::new(uuid::Uuid::new_v4().simple().to_string()));
+            }
+            let admin = (account.0.clone(), account.1.expose().to_owned());
+            let options = embedded::Options { data: config.couchdb.data.clone(), admin, user: None };
+            let store = embedded::Store::open(options)?;
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+            let address = listener.local_addr()?;
+            let closing = closing.clone();
+            drop(tasks.spawn("built-in store", async move {
+                if let Err(error) = store.serve(listener, closing.cancelled_owned()).await {
+                    tracing::error!(%error, "the built-in store ended");
+                }
+            }));
+            (Some(address), Url::parse(&format!("http://{address}/"))?)
+        }
+    };
+    let origin = Origin::of(&url).ok_or("couchdb.url names no server")?;
+    let server = client.server(origin, Reach::Operator);
+    let couch = Couch::new(server, url.path(), Some((&account.0, &account.1)), client.patience(), DOCUMENT)?;
+    Ok((store, Some(couch)))
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        connections: config.limits.connections,
+        header_bytes: config.limits.header_bytes,
+        request_head: config.timeouts.request_head,
+        tls_handshake: config.timeouts.http.tls_handshake,
+        idle_body: config.timeouts.http.idle_body,
+    }
+}
+
+fn serve(
+    tasks: &Tasks,
+    listener: Option<TcpListener>,
+    server: &Server<Api, Metrics>,
+    certificates: Option<Certificates>,
+) -> Result<Option<SocketAddr>, BoxError> {
+    let Some(listener) = listener else { return Ok(None) };
+    let address = listener.local_addr()?;
+    drop(tasks.spawn("listener", server.clone().accept(listener, certificates)));
+    Ok(Some(address))
+}
+
+async fn listen(address: Option<SocketAddr>, key: &str) -> Result<Option<TcpListener>, BoxError> {
+    let Some(address) = address else { return Ok(None) };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) => Err(format!("{key}: {address} cannot be listened on: {error}").into()),
+    }
+}
+
+/// What `/v1/groups` shows, and what the role allows.
+#[derive(Debug, Clone)]
+pub struct Groups {
+    /// The groups as JSON.
+    pub shown: Value,
+    /// Whether this instance follows calls to their records (`cdr_enabled`).
+    pub acts: bool,
+    /// Whether it writes `cdr/COPM3/dialogs`.
+    pub sorm3: bool,
+    /// Whose calls it follows to their ends.
+    pub serves: Serves,
+}
+
+/// How long background work may take to end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// The largest document that is read back, in bytes.
+const DOCUMENT: u64 = 8 << 20;

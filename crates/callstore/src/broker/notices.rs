@@ -1,0 +1,83 @@
+//! What the call store tells others: deaths of dialogs, and orders to finish their recordings.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lapin::options::ExchangeDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, ExchangeKind};
+use stowage_http::body::BoxError;
+use stowage_http::target::encode;
+
+use super::confirmed::{Confirmed, Message, Prepare};
+use super::error::BrokerError;
+use super::link::{Broker, Link, short};
+use crate::orders::Orders;
+
+/// Whether anybody heard it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// At least one queue has it.
+    Yes,
+    /// No queue is bound for it.
+    ByNobody,
+}
+
+/// Tells it on the topic exchange `callstore`, which is durable.
+#[derive(Debug)]
+pub struct Notices(Confirmed<Own>);
+
+impl Notices {
+    /// Connects when there is something to tell.
+    #[must_use]
+    pub fn new(broker: Broker) -> Self {
+        Self(Confirmed::new(broker, Own))
+    }
+
+    /// Tells one thing: `dialog.dead.<id>` or `recording.finalise.<id>`, with a JSON body. Returns once the broker has confirmed it.
+    /// Characters of the id that a routing key separates by are percent-encoded.
+    ///
+    /// # Errors
+    /// Where it may not have been told. Telling it again is harmless: listeners know a dialog by its id.
+    pub async fn tell(&self, key: &str, body: &[u8]) -> Result<Heard, BrokerError> {
+        let mut words = key.splitn(3, '.');
+        let [first, second, id] = [(); 3].map(|()| words.next().unwrap_or_default());
+        // As KAZOO does with Call-IDs (`kz_amqp_util:encode`): a dot would begin another word of the key.
+        let id = encode(id).replace('.', "%2E");
+        let properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_delivery_mode(PERSISTENT)
+            .with_app_id("callstore".into());
+        let message =
+            Message { exchange: EXCHANGE.into(), key: short(&format!("{first}.{second}.{id}"))?, body, properties };
+        let unrouted = self.0.publish(vec![message]).await.map_err(|unpublished| unpublished.error)?;
+        Ok(if unrouted == 0 { Heard::Yes } else { Heard::ByNobody })
+    }
+}
+
+#[async_trait]
+impl Orders for Notices {
+    async fn send(&self, key: &str, message: Bytes) -> Result<(), BoxError> {
+        // That nobody listens is the operator's choice.
+        self.tell(key, &message).await.map(drop).map_err(Into::into)
+    }
+}
+
+/// The call store's own exchange.
+#[derive(Debug)]
+struct Own;
+
+#[async_trait]
+impl Prepare for Own {
+    async fn prepare(&self, link: &Link) -> Result<(), BrokerError> {
+        let channel = link.channel().await?;
+        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let declaring = channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default());
+        link.asks(declaring).await?;
+        link.shut(&channel).await;
+        Ok(())
+    }
+}
+
+const EXCHANGE: &str = "callstore";
+/// AMQP's delivery mode of messages that durable queues keep.
+const PERSISTENT: u8 = 2;

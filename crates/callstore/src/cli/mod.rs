@@ -1,0 +1,106 @@
+//! The commands of the program. Exit codes: 0 done, 1 failed, 64 bad usage or configuration.
+
+mod demo;
+mod replay;
+mod serve;
+mod show;
+mod source;
+mod talker;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use stowage_base::log;
+use stowage_http::body::BoxError;
+
+use crate::config::Config;
+
+#[derive(Debug, Parser)]
+#[command(name = "callstore", version, about = "Follows live calls, and completes the records of those that died")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the call store
+    Serve(ConfigFile),
+    /// Read the configuration and the whole list of roles, and print every problem
+    Check(ConfigFile),
+    /// Follow an hour of invented calls, of which some die with their switch; then keep serving
+    Demo(demo::Demo),
+    /// Send events of a file (one a line, or a list) to a running call store
+    Replay(replay::Replay),
+    /// Print a call or dialog with its whole story
+    Show(show::Show),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The TOML file [default: CALLSTORE_CONFIG, else config/callstore.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            drop(error.print());
+            return if error.use_stderr() { bad_usage() } else { ExitCode::SUCCESS };
+        }
+    };
+    match arguments.command {
+        Command::Serve(file) => with_config(&file, serve::serve),
+        Command::Check(file) => with_config(&file, |_| {
+            complain("the configuration is sound");
+            Ok(())
+        }),
+        Command::Demo(demo) => finish(demo.run()),
+        Command::Replay(replay) => finish(replay.run()),
+        Command::Show(show) => finish(show.run()),
+    }
+}
+
+fn with_config(file: &ConfigFile, command: impl FnOnce(Config) -> Result<(), BoxError>) -> ExitCode {
+    match source::read(file.config.as_deref()) {
+        Ok(config) => finish(command(config)),
+        Err(problems) => {
+            problems.iter().for_each(|problem| complain(problem));
+            bad_usage()
+        }
+    }
+}
+
+fn finish(outcome: Result<(), BoxError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&log::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `EX_USAGE` of sysexits.
+fn bad_usage() -> ExitCode {
+    ExitCode::from(64)
+}
+
+/// A line on standard error.
+fn complain(text: &str) {
+    // Without standard error there is no place to say it.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// A line on standard output.
+fn say(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}

@@ -1,0 +1,31 @@
+//! `callstore show`: a call or dialog with its whole story.
+
+use stowage_http::body::BoxError;
+use stowage_http::target::encode;
+
+use super::say;
+use super::serve::runtime;
+use super::talker::Running;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    running: Running,
+    /// The id of a dialog or of a call
+    id: String,
+}
+
+impl Show {
+    /// Prints it as JSON.
+    pub(super) fn run(&self) -> Result<(), BoxError> {
+        runtime()?.block_on(async {
+            let talker = self.running.talker()?;
+            let id = encode(&self.id);
+            let shown = match talker.get(&format!("/v1/dialogs/{id}")).await {
+                Ok(shown) => shown,
+                Err(_) => talker.get(&format!("/v1/calls/{id}")).await?,
+            };
+            Ok(say(&serde_json::to_string_pretty(&shown)?)?)
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! What several instances share, made from the configuration: the broker, the journal in it, and the group.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stowage_base::tasks::Tasks;
+use stowage_http::body::BoxError;
+use stowage_http::client::Client;
+use stowage_http::connect::Connector;
+use stowage_http::egress::Egress;
+use stowage_http::trust;
+
+use crate::app::Memory;
+use crate::broker::{Broker, Notices, Trackers};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::follow::Progress;
+use crate::group::{self, Group};
+use crate::journal::rabbitmq::StreamJournal;
+use crate::orders::Orders;
+use crate::state::State;
+use crate::sweeps::Sweeps;
+
+/// The broker, where one is configured.
+///
+/// # Errors
+/// A file of certificates that cannot be used.
+pub fn broker(config: &Config, tasks: &Tasks) -> Result<Option<Broker>, BoxError> {
+    let Some(options) = &config.broker else { return Ok(None) };
+    let mut broker = options.broker.clone();
+    broker.name = if config.instance.is_empty() { "callstore".to_owned() } else { config.instance.clone() };
+    Ok(Some(Broker::new(broker, connector(config, options.ca.as_deref())?, tasks.clone())))
+}
+
+/// The journal in the broker's stream.
+///
+/// # Errors
+/// Where there is no broker.
+pub fn journal(config: &Config, broker: Option<&Broker>, tasks: &Tasks) -> Result<StreamJournal, BoxError> {
+    let (Some(options), Some(broker)) = (&config.broker, broker) else {
+        return Err("broker.urls names no broker".into());
+    };
+    Ok(StreamJournal::new(broker.clone(), options.stream.clone(), tasks.clone()))
+}
+
+/// Who asks the trackers, where they are to be asked.
+pub(crate) fn sweeps(config: &Config, broker: Option<&Broker>, memory: &Memory, clock: Clock) -> Option<Sweeps> {
+    let answers = config.broker.as_ref()?.answers?;
+    let trackers = Trackers::new(broker?.clone(), answers);
+    let (journal, state) = (Arc::clone(&memory.journal), Arc::clone(&memory.state));
+    Some(Sweeps::new(trackers, journal, state, clock, memory.inlet.clone()))
+}
+
+/// Who is told of deaths: the webhook, the broker's exchange, or both.
+#[must_use]
+pub fn orders(config: &Config, broker: Option<&Broker>, webhook: Option<Arc<dyn Orders>>) -> Option<Arc<dyn Orders>> {
+    let publishes = config.broker.as_ref().is_some_and(|options| options.publish);
+    let notices = broker.filter(|_| publishes).map(|broker| Arc::new(Notices::new(broker.clone())) as Arc<dyn Orders>);
+    match (webhook, notices) {
+        (Some(webhook), Some(notices)) => Some(Arc::new(Both([webhook, notices]))),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Tells each; where one fails, all are told again.
+#[derive(Debug)]
+struct Both([Arc<dyn Orders>; 2]);
+
+#[async_trait]
+impl Orders for Both {
+    async fn send(&self, key: &str, message: Bytes) -> Result<(), BoxError> {
+        for orders in &self.0 {
+            orders.send(key, message.clone()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes part in the instance's group, where etcd says who acts. It stands once the journal is caught up with.
+///
+/// # Errors
+/// A role without a place in a group, or a file of certificates that cannot be used.
+pub fn group(
+    config: &Config,
+    state: &Arc<State>,
+    progress: &Progress,
+    tasks: &Tasks,
+) -> Result<Option<Group>, BoxError> {
+    let (Some(options), Some(roles)) = (&config.group, &config.roles) else { return Ok(None) };
+    let roles = crate::roles::read_file(roles, &config.instance).map_err(|_| "the list of roles is not sound")?;
+    let own = roles.get(&config.instance).ok_or("instance is not in the list")?;
+    let before = |role: &&crate::roles::Role| role.group == own.group && role.order < own.order;
+    let part = group::Config {
+        etcd: group::Endpoints { nodes: options.etcd.clone(), account: options.account.clone() },
+        prefix: options.prefix.clone(),
+        group: own.group,
+        instance: own.name.clone(),
+        order: u32::try_from(own.order).map_err(|_| "a role's order must not be below 0 where there is a group")?,
+        rank: u32::try_from(roles.all().iter().filter(before).count())?,
+        stagger: options.stagger,
+        lease: options.lease,
+        fail_back: options.fail_back,
+    };
+    let client = Client::new(connector(config, options.ca.as_deref())?, tasks.clone(), config.limits.header_bytes);
+    let group = Group::join(part, &client, tasks);
+    drop(tasks.spawn("epochs", stand(group.clone(), Arc::clone(state), progress.clone(), tasks.clone())));
+    Ok(Some(group))
+}
+
+/// Has the group know what epochs there were, and when this instance can act.
+async fn stand(group: Group, state: Arc<State>, progress: Progress, tasks: Tasks) {
+    let watching = async {
+        progress.until_ready().await;
+        loop {
+            group.saw(state.index().epoch);
+            group.set_ready(true);
+            tokio::time::sleep(EPOCHS).await;
+        }
+    };
+    tokio::select! {
+        () = watching => {}
+        () = tasks.stopping() => {}
+    }
+}
+
+fn connector(config: &Config, ca: Option<&Path>) -> Result<Connector, BoxError> {
+    let named = ca.map(trust::certificates).transpose()?.unwrap_or_default();
+    Connector::with_named(named, Egress::default(), config.timeouts.http.clone())
+}
+
+/// How often the epochs of folded decisions are looked at.
+const EPOCHS: Duration = Duration::from_millis(500);

@@ -1,0 +1,139 @@
+//! `[broker]` and `[group]`: what several instances share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use stowage_base::reader::Section;
+use stowage_base::secret::Secret;
+use stowage_http::target::Origin;
+use toml::Value;
+use url::Url;
+
+use super::Config;
+use crate::broker::{self, node};
+use crate::group::FailBack;
+use crate::journal::rabbitmq;
+
+/// `[broker]`: the RabbitMQ that KAZOO uses.
+#[derive(Debug, Clone)]
+pub struct BrokerOptions {
+    /// Where it is; its name is filled in later.
+    pub broker: broker::Config,
+    /// Authorities of its TLS besides the system's.
+    pub ca: Option<PathBuf>,
+    /// The journal's stream.
+    pub stream: rabbitmq::Config,
+    /// How long the trackers' answers are waited for; `None` where they are not asked.
+    pub answers: Option<Duration>,
+    /// Whether deaths and orders are published.
+    pub publish: bool,
+}
+
+/// `[group]`: the etcd that says which instance acts.
+#[derive(Debug, Clone)]
+pub struct GroupOptions {
+    /// Its members.
+    pub etcd: Vec<Origin>,
+    /// User and password.
+    pub account: Option<(String, Secret)>,
+    /// Authorities of its TLS besides the system's.
+    pub ca: Option<PathBuf>,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// How long a leader that is gone is still taken for one.
+    pub lease: Duration,
+    /// How long a member waits for each one before it.
+    pub stagger: Duration,
+    /// Whether activity goes back.
+    pub fail_back: FailBack,
+}
+
+pub(super) fn broker(mut section: Section<'_>) -> Option<Box<BrokerOptions>> {
+    let nodes = addresses(&mut section, "urls", node);
+    let ca = section.text("ca", "");
+    let options = BrokerOptions {
+        broker: broker::Config {
+            nodes,
+            vhost: section.text("vhost", "/"),
+            username: section.text("username", "guest"),
+            password: section.secret("password"),
+            heartbeat: section.duration("heartbeat", Duration::from_secs(10)),
+            patience: section.duration("timeout", Duration::from_secs(10)),
+            name: String::new(),
+        },
+        ca: (!ca.is_empty()).then(|| PathBuf::from(ca)),
+        stream: rabbitmq::Config {
+            stream: section.text("stream", "callstore"),
+            max_age: section.duration("max_age", Duration::from_secs(7 * 86_400)),
+            max_bytes: section.has("max_bytes").then(|| section.bytes("max_bytes", 1)),
+            segment_bytes: section.has("segment_bytes").then(|| section.bytes("segment_bytes", 1)),
+        },
+        answers: {
+            let time = section.duration("answers", Duration::from_secs(2));
+            section.flag("sweep", true).then_some(time)
+        },
+        publish: section.flag("publish", true),
+    };
+    section.finish();
+    (!options.broker.nodes.is_empty()).then(|| Box::new(options))
+}
+
+pub(super) fn group(mut section: Section<'_>) -> Option<Box<GroupOptions>> {
+    let etcd = addresses(&mut section, "etcd", etcd);
+    let (username, password) = (section.text("username", ""), section.secret("password"));
+    let ca = section.text("ca", "");
+    let fail_back = section.has("fail_back").then(|| section.duration("fail_back", Duration::from_secs(60)));
+    let fail_back = fail_back.map_or(FailBack::Never, FailBack::After);
+    let options = GroupOptions {
+        etcd,
+        account: (!username.is_empty()).then_some((username, password)),
+        ca: (!ca.is_empty()).then(|| PathBuf::from(ca)),
+        prefix: section.text("prefix", "/callstore"),
+        lease: section.duration("lease", Duration::from_secs(5)),
+        stagger: section.duration("stagger", Duration::from_millis(500)),
+        fail_back,
+    };
+    if options.lease < Duration::from_secs(2) {
+        section.problem("lease", "must be at least \"2s\": etcd counts in seconds");
+    }
+    section.finish();
+    (!options.etcd.is_empty()).then(|| Box::new(options))
+}
+
+/// What has to be said of the sections together: the key, and what is wrong with it.
+pub(super) fn problems(config: &Config) -> Vec<(&'static str, &'static str)> {
+    let mut found = Vec::new();
+    let is_shared = config.journal.kind == super::JournalKind::Rabbitmq;
+    if is_shared && config.broker.is_none() {
+        found.push(("broker.urls", "must name the RabbitMQ where journal.kind is \"rabbitmq\""));
+    }
+    if config.group.is_some() && !is_shared {
+        found.push(("journal.kind", "must be \"rabbitmq\" where there is a group: its members read one journal"));
+    }
+    if config.group.is_some() && config.roles.is_none() {
+        found
+            .push(("roles", "must name the list of roles where there is a group: it has the group's number and order"));
+    }
+    found
+}
+
+fn addresses(section: &mut Section<'_>, key: &str, read: fn(&str) -> Result<Origin, String>) -> Vec<Origin> {
+    let mut found = Vec::new();
+    for value in section.list(key) {
+        match value {
+            Value::String(text) => match read(&text) {
+                Ok(origin) => found.push(origin),
+                Err(message) => section.problem(key, message),
+            },
+            _ => section.problem(key, "must be a list of texts"),
+        }
+    }
+    found
+}
+
+fn etcd(text: &str) -> Result<Origin, String> {
+    let must = "must be addresses such as http://127.0.0.1:2379, without a password or a path".to_owned();
+    let Ok(url) = Url::parse(text) else { return Err(must) };
+    let is_bare = url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none();
+    Origin::of(&url).filter(|_| is_bare).ok_or(must)
+}

@@ -1,0 +1,255 @@
+//! Who is dead: the rules, as pure steps of a clock that tests move.
+//!
+//! The end of a dead call is the last sign of life of the call or of its switch, not when it was found out. A call is silent for
+//! minutes before its switch dies, so what counts is the switch: its last event of any call, and its last answer.
+
+mod switches;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use switches::{Answer, Sweep, Switches};
+
+use crate::decision::{End, What, death_id};
+use crate::fold::{Key, Micros, Standing};
+use crate::roles::Serves;
+use crate::state::{Brief, Index};
+
+/// `[dead]`: how long doubts last.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// From a doubt to the death.
+    pub hold_off: Duration,
+    /// The longest call.
+    pub max_call: Duration,
+    /// From one sweep to the next.
+    pub sweep: Duration,
+    /// So many sweeps a switch may leave unanswered.
+    pub sweeps: u8,
+    /// From the first loss of a switch, further losses are gathered.
+    pub collect: Duration,
+    /// How late `CHANNEL_DISCONNECTED` comes: KAZOO's grace and its wait before that.
+    pub grace: Duration,
+}
+
+/// A doubt: since when, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Doubt {
+    since: Micros,
+    cause: &'static str,
+}
+
+/// What the watchdog of the active instance remembers between two looks.
+#[derive(Debug)]
+pub struct Watchdog {
+    rules: Rules,
+    /// When the first of the unanswered sweeps was, and how many there were.
+    unanswered: HashMap<Arc<str>, (Micros, u8)>,
+    /// When a call was in an answer of its switch last.
+    listed: HashMap<Key, Micros>,
+    /// How often in a row it was missing there.
+    missing: HashMap<Key, u8>,
+    /// When a doubt was seen first.
+    doubts: HashMap<Key, Doubt>,
+    inlet: Inlet,
+    serves: Serves,
+}
+
+/// Whether events come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inlet {
+    /// They cannot.
+    Away,
+    /// They do since then, and no sweep was complete since.
+    Back(Micros),
+    /// They do, and what was missed is known.
+    There,
+}
+
+impl Watchdog {
+    /// For an instance that begins to act. Nothing is believed before the inlet was there for a while.
+    #[must_use]
+    pub fn new(rules: Rules, now: Micros) -> Self {
+        Self {
+            rules,
+            unanswered: HashMap::new(),
+            listed: HashMap::new(),
+            missing: HashMap::new(),
+            doubts: HashMap::new(),
+            inlet: Inlet::Back(now),
+            serves: Serves::default(),
+        }
+    }
+
+    /// The same for these calls alone.
+    #[must_use]
+    pub fn serving(self, serves: Serves) -> Self {
+        Self { serves, ..self }
+    }
+
+    /// Events cannot come in, or can again.
+    pub fn inlet(&mut self, is_there: bool, now: Micros) {
+        self.inlet = match (is_there, self.inlet) {
+            (false, _) => Inlet::Away,
+            (true, Inlet::Away) => Inlet::Back(now),
+            (true, known) => known,
+        };
+        if !is_there {
+            self.forget();
+        }
+    }
+
+    /// What was counted while nobody could be heard counts for nothing.
+    fn forget(&mut self) {
+        self.unanswered.clear();
+        self.missing.clear();
+        self.doubts.clear();
+    }
+
+    /// Takes the answers of a sweep in. Gives when switches answered, and what was missing in full answers too often.
+    pub fn swept(&mut self, sweep: &Sweep, index: &Index, now: Micros) -> Vec<What> {
+        let mut decided = Vec::new();
+        for answer in &sweep.answers {
+            self.unanswered.remove(&*answer.node);
+            decided.push(What::NodeSeen { node: answer.node.clone(), at: answer.at });
+        }
+        for (node, known) in &index.nodes {
+            if sweep.answers.iter().any(|answer| *answer.node == **node) {
+                continue;
+            }
+            let counted = self.unanswered.entry(Arc::clone(node)).or_insert((now, 0));
+            // Its events show that it lives: only those who ask get no answer.
+            if known.event > counted.0 {
+                *counted = (now, 0);
+            }
+            counted.1 = counted.1.saturating_add(1);
+        }
+        if sweep.is_complete && matches!(self.inlet, Inlet::Back(_)) {
+            self.inlet = Inlet::There;
+        }
+        decided.extend(self.missing_ones(sweep, index, now));
+        decided
+    }
+
+    fn missing_ones(&mut self, sweep: &Sweep, index: &Index, now: Micros) -> Vec<What> {
+        let mut dead = Vec::new();
+        for answer in sweep.answers.iter().filter(|answer| answer.is_whole) {
+            let legs = index.live.values().filter(|leg| {
+                !leg.key.is_dialog()
+                    && !leg.standing.is_over()
+                    && self.serves.has(leg.domain.as_deref())
+                    && leg.node.as_deref() == Some(&*answer.node)
+            });
+            for leg in legs {
+                if answer.channels.contains(leg.key.id()) {
+                    self.missing.remove(&leg.key);
+                    self.listed.insert(leg.key.clone(), answer.at);
+                } else if leg.last < answer.at {
+                    let count = self.missing.entry(leg.key.clone()).or_default();
+                    *count += 1;
+                    if *count >= MISSING && self.inlet == Inlet::There {
+                        let listed = self.listed.get(&leg.key).copied().unwrap_or_default();
+                        dead.push(death(leg, "dead", "missing", leg.last.max(listed), now));
+                    }
+                }
+            }
+        }
+        dead
+    }
+
+    /// Looks at all that lives, and gives what is dead.
+    pub fn look(&mut self, index: &Index, now: Micros) -> Vec<What> {
+        self.doubts.retain(|key, _| index.live.get(key).is_some_and(|brief| !brief.standing.is_over()));
+        self.listed.retain(|key, _| index.live.contains_key(key));
+        self.missing.retain(|key, _| index.live.contains_key(key));
+        if !self.may_judge(now) {
+            return Vec::new();
+        }
+        let mut dead = Vec::new();
+        let serves = self.serves.clone();
+        for brief in index.live.values().filter(|brief| is_judged(brief) && serves.has(brief.domain.as_deref())) {
+            let doubt = self.doubt(brief, index, now);
+            let held = self.doubts.get(&brief.key).copied();
+            match (doubt, held) {
+                (None, _) => drop(self.doubts.remove(&brief.key)),
+                (Some(doubt), Some(held)) if held.cause == doubt.cause => {
+                    if now >= held.since.saturating_add(micros(self.rules.hold_off)) {
+                        dead.push(death(brief, "dead", held.cause, self.end(brief, index, held, now), now));
+                        continue;
+                    }
+                }
+                (Some(doubt), _) => drop(self.doubts.insert(brief.key.clone(), doubt)),
+            }
+            if brief.created.saturating_add(micros(self.rules.max_call)) < now {
+                let doubt = Doubt { since: now, cause: "max_call" };
+                dead.push(death(brief, "timeout", "max_call", self.end(brief, index, doubt, now), now));
+            }
+        }
+        dead
+    }
+
+    /// Not while nobody can be heard, and not before it is known what was missed.
+    fn may_judge(&mut self, now: Micros) -> bool {
+        match self.inlet {
+            Inlet::Away => false,
+            Inlet::There => true,
+            Inlet::Back(since) => now >= since.saturating_add(micros(self.rules.hold_off)),
+        }
+    }
+
+    /// Why it has to be doubted, and since when.
+    fn doubt(&self, brief: &Brief, index: &Index, now: Micros) -> Option<Doubt> {
+        if brief.standing == Standing::Suspect {
+            let said = brief.doubted.unwrap_or(now).min(now);
+            let heard = match self.inlet {
+                Inlet::Back(since) => said.max(since),
+                Inlet::Away | Inlet::There => said,
+            };
+            return Some(Doubt { since: heard, cause: "disconnected" });
+        }
+        let node = brief.node.as_ref()?;
+        let (first, count) = self.unanswered.get(node)?;
+        let is_silent = *count >= self.rules.sweeps
+            && index.nodes.get(node).is_none_or(|known| known.last() <= *first)
+            && brief.last <= *first;
+        is_silent.then(|| Doubt { since: now.saturating_add(micros(self.rules.collect)), cause: "silent" })
+    }
+
+    /// The last sign of life of the call, or of its switch while that was not heard of again.
+    fn end(&self, brief: &Brief, index: &Index, doubt: Doubt, now: Micros) -> Micros {
+        let node = brief.node.as_ref().and_then(|node| index.nodes.get(node)).map(crate::state::Node::last);
+        let listed = self.listed.get(&brief.key).copied().unwrap_or_default();
+        let doubted = match doubt.cause {
+            "disconnected" => brief.doubted.map(|at| at.saturating_sub(micros(self.rules.grace))),
+            _ => None,
+        };
+        // A switch that was heard of after the doubt lives: its signs say nothing of this call.
+        let heard = node.filter(|last| doubt.cause != "disconnected" || *last <= doubt.since);
+        let end = [Some(brief.last), Some(listed), doubted, heard].into_iter().flatten().max();
+        end.unwrap_or(now).min(now)
+    }
+}
+
+/// Legs that have events of their own, and ERA's dialogs, whose legs have none.
+fn is_judged(brief: &Brief) -> bool {
+    let is_era = brief.source.as_deref() == Some("era");
+    // Before its dialog is known, an ERA call is its initiator's leg.
+    let has_life = brief.key.is_dialog() == is_era || is_era && brief.links.is_empty();
+    has_life && !brief.standing.is_over()
+}
+
+fn death(brief: &Brief, kind: &str, cause: &str, ended: Micros, found: Micros) -> What {
+    What::DlgDead {
+        id: death_id(&brief.key, kind, cause),
+        key: brief.key.clone(),
+        end: End { kind: kind.into(), cause: cause.into(), ended, seen: brief.last, found },
+    }
+}
+
+fn micros(duration: Duration) -> Micros {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A call that is missing so often in full answers of its switch is dead.
+const MISSING: u8 = 2;

@@ -1,0 +1,11 @@
+//! State is nothing but the fold of the journal: a merge of facts for which neither order nor repetition matters.
+
+mod attr;
+mod facts;
+mod item;
+mod value;
+
+pub use attr::Attr;
+pub use facts::{Facts, Key, Line};
+pub use item::{Death, EXTRAS, HEAD, Item, LINKS, Standing, TAIL};
+pub use value::{Micros, Reg, Rule, Val};

@@ -1,0 +1,184 @@
+//! etcd by its JSON gateway (`/v3/…`, <https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/>): keys and values are base64, 64-bit numbers
+//! are texts.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use stowage_base::secret::Secret;
+use stowage_http::body::{Body, BoxError, collect};
+use stowage_http::client::{Client, Patience, Server};
+use stowage_http::connect::Reach;
+use stowage_http::target::Origin;
+
+/// Where etcd is.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    /// The members of one cluster; at least one.
+    pub nodes: Vec<Origin>,
+    /// User and password, where etcd asks for them.
+    pub account: Option<(String, Secret)>,
+}
+
+/// An etcd cluster.
+pub(super) struct Etcd {
+    servers: Vec<Server>,
+    account: Option<(String, Secret)>,
+    token: Mutex<Option<HeaderValue>>,
+    /// The member that the next question goes to first.
+    next: AtomicUsize,
+    /// How long one member may take.
+    patience: Duration,
+}
+
+/// Why etcd gave no answer.
+#[derive(Debug)]
+pub enum EtcdError {
+    /// There is no such lease (any more).
+    NoLease,
+    /// What it said instead of an answer.
+    Refused(String),
+    /// No member answered in time; the last one's reason.
+    Unreachable(BoxError),
+}
+
+impl fmt::Debug for Etcd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Etcd").field("servers", &self.servers).finish_non_exhaustive()
+    }
+}
+
+impl Etcd {
+    pub(super) fn new(client: &Client, endpoints: Endpoints, patience: Duration) -> Self {
+        let servers = endpoints.nodes.into_iter().map(|node| client.server(node, Reach::Operator)).collect();
+        Self { servers, account: endpoints.account, token: Mutex::new(None), next: AtomicUsize::new(0), patience }
+    }
+
+    /// Asks the cluster: the members one after the other, beginning with the last that answered.
+    ///
+    /// What is asked has to bear being asked twice.
+    pub(super) async fn ask(&self, path: &str, question: &Value) -> Result<Value, EtcdError> {
+        let mut last = EtcdError::Unreachable("no member of etcd is configured".into());
+        let first = self.next.load(Ordering::Relaxed);
+        for turn in 0..self.servers.len() {
+            let index = first.wrapping_add(turn) % self.servers.len();
+            let Some(server) = self.servers.get(index) else { continue };
+            match self.ask_as_user(server, path, question).await {
+                Err(error @ EtcdError::Unreachable(_)) => last = error,
+                answered => {
+                    self.next.store(index, Ordering::Relaxed);
+                    return answered;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// With a token where there is an account; tokens expire, and none outlives a change of users.
+    async fn ask_as_user(&self, server: &Server, path: &str, question: &Value) -> Result<Value, EtcdError> {
+        let Some((name, password)) = &self.account else { return self.answer(server, path, question, None).await };
+        let known = self.token().clone();
+        if let Some(token) = known {
+            match self.answer(server, path, question, Some(token)).await {
+                Err(EtcdError::Refused(said)) if TOKEN_FAULTS.iter().any(|fault| said.contains(fault)) => {}
+                answered => return answered,
+            }
+        }
+        let credentials = json!({ "name": name, "password": password.expose() });
+        let granted = self.answer(server, "/v3/auth/authenticate", &credentials, None).await?;
+        let token = at(&granted, "/token").as_str().and_then(|token| HeaderValue::from_str(token).ok());
+        let mut token = token.ok_or_else(|| EtcdError::Refused("a token that is none".to_owned()))?;
+        token.set_sensitive(true);
+        *self.token() = Some(token.clone());
+        self.answer(server, path, question, Some(token)).await
+    }
+
+    fn token(&self) -> std::sync::MutexGuard<'_, Option<HeaderValue>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(
+        &self,
+        server: &Server,
+        path: &str,
+        question: &Value,
+        token: Option<HeaderValue>,
+    ) -> Result<Value, EtcdError> {
+        let asked = tokio::time::timeout(self.patience, exchange(server, path, question, token, self.patience));
+        let late = || format!("{}: nothing came within {:?}", server.origin(), self.patience);
+        let (status, answer) = match asked.await {
+            Err(_) => return Err(EtcdError::Unreachable(late().into())),
+            Ok(Err(error)) => return Err(EtcdError::Unreachable(error)),
+            Ok(Ok(answered)) => answered,
+        };
+        // A stream's failure comes with 200.
+        let fault = answer.get("error").or_else(|| answer.get("message"));
+        if status.is_success() && fault.is_none() {
+            return Ok(answer);
+        }
+        let said = match fault {
+            Some(Value::Object(fault)) => fault.get("message").and_then(Value::as_str),
+            fault => fault.and_then(Value::as_str),
+        };
+        let said = said.map_or_else(|| status.to_string(), str::to_owned);
+        match said.as_str() {
+            said if said.contains(NO_LEASE) => Err(EtcdError::NoLease),
+            // It has no leader, is starting or is overloaded: another member may know.
+            _ if status.is_server_error() => Err(EtcdError::Unreachable(format!("{}: {said}", server.origin()).into())),
+            _ => Err(EtcdError::Refused(said)),
+        }
+    }
+}
+
+/// A member of an answer (RFC 6901); null where it is missing.
+pub(super) fn at<'a>(answer: &'a Value, path: &str) -> &'a Value {
+    answer.pointer(path).unwrap_or(&Value::Null)
+}
+
+async fn exchange(
+    server: &Server,
+    path: &str,
+    question: &Value,
+    token: Option<HeaderValue>,
+    patience: Duration,
+) -> Result<(StatusCode, Value), BoxError> {
+    let mut request = Request::post(path).header(HOST, server.origin().authority());
+    request = request.header(CONTENT_TYPE, "application/json");
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, token);
+    }
+    let request = request.body(Body::full(serde_json::to_vec(question)?))?;
+    let response = server.send(request, Patience { head: Some(patience), idle: Some(patience) }).await?;
+    let status = response.status();
+    let body = collect(response.into_body(), ANSWER_BYTES).await?;
+    Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+}
+
+impl fmt::Display for EtcdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLease => f.write_str("etcd has no such lease"),
+            Self::Refused(said) => write!(f, "etcd refuses it: {said}"),
+            Self::Unreachable(_) => f.write_str("etcd does not answer"),
+        }
+    }
+}
+
+impl std::error::Error for EtcdError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreachable(source) => Some(&**source),
+            Self::NoLease | Self::Refused(_) => None,
+        }
+    }
+}
+
+/// What etcd says of tokens that it no longer takes (`etcdserver/api/v3rpc/rpctypes/error.go`).
+const TOKEN_FAULTS: [&str; 2] = ["invalid auth token", "revision of auth store is old"];
+const NO_LEASE: &str = "requested lease not found";
+/// The most that an answer may have: a group has a few keys.
+const ANSWER_BYTES: u64 = 1 << 20;

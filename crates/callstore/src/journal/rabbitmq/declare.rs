@@ -1,0 +1,95 @@
+//! Exchanges, stream and bindings, as they have to be.
+
+use lapin::ExchangeKind;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+
+use super::Config;
+use crate::broker::{BrokerError, Kind, Link, short};
+
+/// Exchanges as KAZOO declares them (`kz_amqp_util:new_exchange`, `kapi_cdr`: topic, neither durable nor deleted by itself), and what of
+/// them is an entry.
+const SOURCES: [(&str, &str); 3] =
+    [("callevt", "call.#"), ("cdr", "cdr.report.#"), ("conference", "conference.event.#")];
+
+/// Declares everything. What is there already stays.
+///
+/// # Errors
+/// Of kind [`Kind::Mismatch`] where a queue of the stream's name is no stream.
+pub(super) async fn declare(link: &Link, config: &Config) -> Result<(), BrokerError> {
+    stream(link, config).await?;
+    let channel = link.channel().await?;
+    for (exchange, key) in SOURCES {
+        let kazoo = ExchangeDeclareOptions::default();
+        link.asks(channel.exchange_declare(exchange.into(), ExchangeKind::Topic, kazoo, FieldTable::default())).await?;
+        let name = short(&config.stream)?;
+        let binding =
+            channel.queue_bind(name, exchange.into(), key.into(), QueueBindOptions::default(), FieldTable::default());
+        link.asks(binding).await?;
+    }
+    link.shut(&channel).await;
+    Ok(())
+}
+
+/// Whether KAZOO's exchanges are still there. Whoever removed one has removed its binding too, and nobody is told.
+pub(super) async fn is_declared(link: &Link) -> Result<bool, BrokerError> {
+    let channel = link.channel().await?;
+    for (exchange, _) in SOURCES {
+        let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+        let asking = channel.exchange_declare(exchange.into(), ExchangeKind::Topic, passive, FieldTable::default());
+        match link.asks(asking).await {
+            Err(error) if error.kind == Kind::Missing => return Ok(false),
+            answered => answered?,
+        }
+    }
+    link.shut(&channel).await;
+    Ok(true)
+}
+
+/// The stream's other settings are fixed when it is made: where only these differ, the stream that is there is used, and said so.
+async fn stream(link: &Link, config: &Config) -> Result<(), BrokerError> {
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let channel = link.channel().await?;
+    match link.asks(channel.queue_declare(short(&config.stream)?, options, arguments(config))).await {
+        Ok(_) => {
+            link.shut(&channel).await;
+            Ok(())
+        }
+        Err(error) if error.kind == Kind::Mismatch => {
+            let said = stowage_base::log::chain(&error);
+            if !SETTINGS.iter().any(|setting| said.contains(setting)) {
+                return Err(error);
+            }
+            tracing::warn!(
+                stream = config.stream,
+                reason = said,
+                "the stream was made with other settings and keeps them; rabbitmqctl set_policy changes them"
+            );
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn arguments(config: &Config) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    let mut set = |name: &str, value| {
+        arguments.insert(name.into(), value);
+    };
+    set("x-queue-type", AMQPValue::LongString("stream".into()));
+    set(MAX_AGE, AMQPValue::LongString(format!("{}s", config.max_age.as_secs().max(1)).into()));
+    let number = |bytes: u64| AMQPValue::LongLongInt(i64::try_from(bytes).unwrap_or(i64::MAX));
+    if let Some(bytes) = config.max_bytes {
+        set(MAX_BYTES, number(bytes));
+    }
+    if let Some(bytes) = config.segment_bytes {
+        set(SEGMENT_BYTES, number(bytes));
+    }
+    arguments
+}
+
+const MAX_AGE: &str = "x-max-age";
+const MAX_BYTES: &str = "x-max-length-bytes";
+const SEGMENT_BYTES: &str = "x-stream-max-segment-size-bytes";
+/// What the broker's refusal names where a stream differs in nothing else.
+const SETTINGS: [&str; 3] = [MAX_AGE, MAX_BYTES, SEGMENT_BYTES];

@@ -1,0 +1,183 @@
+//! Reading a stream for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::Consumer;
+use lapin::message::Delivery;
+use lapin::options::BasicAckOptions;
+use lapin::types::AMQPValue;
+use stowage_base::log::chain;
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+
+use super::{Config, Inlet, declare, end, entry, offset};
+use crate::broker::{Broker, BrokerError, Kind, Link};
+use crate::journal::{Entry, JournalError, Offset};
+
+/// Reads the stream until nobody wants its entries any more.
+pub(super) struct Reader {
+    pub(super) broker: Broker,
+    pub(super) config: Arc<Config>,
+    pub(super) inlet: watch::Sender<Inlet>,
+    /// The last entry that was taken.
+    pub(super) last: Option<Offset>,
+    /// Entries that were taken and not passed on yet; they outlive a connection.
+    pub(super) batch: Vec<Entry>,
+    /// Whether the next entry is the first over its connection.
+    pub(super) is_first: bool,
+    pub(super) entries: mpsc::Sender<Result<Vec<Entry>, JournalError>>,
+}
+
+impl Reader {
+    pub(super) async fn run(mut self) {
+        let entries = self.entries.clone();
+        let mut pause = FIRST_PAUSE;
+        let mut told = String::new();
+        loop {
+            let before = self.last;
+            let outcome = tokio::select! {
+                () = entries.closed() => return,
+                outcome = self.read() => outcome,
+            };
+            self.inlet.send_if_modified(|inlet| std::mem::take(&mut inlet.is_open));
+            let Err(error) = outcome else { return };
+            // The same reason again is no news.
+            let reason = chain(&error);
+            if self.last != before || reason != told {
+                tracing::warn!(stream = self.config.stream, reason, "the journal cannot be read now; trying again");
+                pause = FIRST_PAUSE;
+                told = reason;
+            }
+            self.broker.avoid_this_node();
+            tokio::select! {
+                () = entries.closed() => return,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            }
+        }
+    }
+
+    /// Reads over one connection; `Ok` once nobody wants more.
+    async fn read(&mut self) -> Result<(), BrokerError> {
+        let link = self.broker.open().await?;
+        declare::declare(&link, &self.config).await?;
+        let stream = self.config.stream.clone();
+        if let Some(last) = self.last {
+            match end::end(&link, &stream).await {
+                Ok(end) if end <= last => return self.give_up(last, end).await,
+                // Without a majority of its copies a stream takes no mark, and can be read.
+                Err(error) if error.kind != Kind::Silent => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let channel = link.channel().await?;
+        let from = match self.last {
+            None => AMQPValue::LongString("first".into()),
+            Some(last) => AMQPValue::LongLongInt(i64::try_from(last.saturating_add(1)).unwrap_or(i64::MAX)),
+        };
+        let mut messages = end::consume(&link, &channel, &stream, from, PREFETCH).await?;
+        self.inlet.send_modify(|inlet| {
+            inlet.is_open = true;
+            inlet.openings += 1;
+        });
+        self.is_first = true;
+        tracing::info!(stream, after = self.last, "reading the journal");
+        let mut checks = tokio::time::interval(CHECK);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let entries = self.entries.clone();
+        let mut acknowledge = None;
+        loop {
+            // The exchanges are looked after however slowly entries are taken: without them KAZOO's events are lost.
+            tokio::select! {
+                _ = checks.tick() => self.check(&link).await?,
+                permit = entries.reserve(), if !self.batch.is_empty() => {
+                    let Ok(permit) = permit else { return Ok(()) };
+                    permit.send(Ok(std::mem::take(&mut self.batch)));
+                }
+                taken = self.take_batch(&mut messages), if self.batch.is_empty() => acknowledge = Some(taken?),
+            }
+            if self.batch.is_empty()
+                && let Some(tag) = acknowledge.take()
+            {
+                link.asks(channel.basic_ack(tag, BasicAckOptions { multiple: true })).await?;
+            }
+        }
+    }
+
+    /// Declares KAZOO's exchanges again if somebody removed one while the connection stood.
+    async fn check(&self, link: &Link) -> Result<(), BrokerError> {
+        if declare::is_declared(link).await? {
+            return Ok(());
+        }
+        tracing::warn!(stream = self.config.stream, "one of KAZOO's exchanges was removed: events may be lost");
+        declare::declare(link, &self.config).await?;
+        self.inlet.send_modify(|inlet| inlet.openings += 1);
+        Ok(())
+    }
+
+    /// Takes what has come, at most [`BATCH`]; gives the tag that acknowledges all of it. Nothing is lost where this is dropped.
+    async fn take_batch(&mut self, messages: &mut Consumer) -> Result<u64, BrokerError> {
+        let ended = || BrokerError::because(Kind::Unreachable, "the broker ended the reading: the stream is gone");
+        let first = messages.next().await.ok_or_else(ended)??;
+        let mut tag = first.delivery_tag;
+        self.take(first)?;
+        while self.batch.len() < BATCH {
+            let Some(next) = messages.next().now_or_never() else { break };
+            let next = next.ok_or_else(ended)??;
+            tag = next.delivery_tag;
+            self.take(next)?;
+        }
+        Ok(tag)
+    }
+
+    fn take(&mut self, message: Delivery) -> Result<(), BrokerError> {
+        let Some(offset) = offset(&message) else {
+            let what = format!("{} is no stream: its messages have no offset", self.config.stream);
+            return Err(BrokerError::because(Kind::Mismatch, what));
+        };
+        // Reading begins with the chunk that has the offset in it, and that with earlier ones.
+        if self.last.is_some_and(|last| offset <= last) {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.is_first) {
+            self.notice_gap(offset);
+        }
+        self.last = Some(offset);
+        self.batch.push(entry(offset, message));
+        Ok(())
+    }
+
+    /// The stream no longer has what was read of it: it was made anew, or lost its end with all its copies.
+    async fn give_up(&self, last: Offset, end: Offset) -> Result<(), BrokerError> {
+        self.inlet.send_modify(|inlet| inlet.lost += (last - end).saturating_add(1));
+        let what = format!(
+            "the stream {} ends before what was read of it: it lost entries or was made anew",
+            self.config.stream
+        );
+        drop(self.entries.send(Err(JournalError::Damaged(what.into()))).await);
+        Ok(())
+    }
+
+    /// Offsets are not dense: the broker's own notes at the beginning of a file have one. Where more are missing, files are.
+    fn notice_gap(&self, offset: Offset) {
+        let Some(last) = self.last.filter(|last| offset - last > 2) else { return };
+        let lost = offset - last - 1;
+        tracing::error!(
+            stream = self.config.stream,
+            from = last + 1,
+            to = offset - 1,
+            "entries of the journal expired before they were read"
+        );
+        self.inlet.send_modify(|inlet| inlet.lost += lost);
+    }
+}
+
+/// Entries of one batch, at most.
+const BATCH: usize = 256;
+/// Messages that the broker sends ahead.
+const PREFETCH: u16 = 2048;
+/// How often it is looked whether KAZOO's exchanges are still there.
+const CHECK: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);

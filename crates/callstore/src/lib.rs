@@ -1,0 +1,28 @@
+//! The call store: follows live calls, and completes the records of those whose switch or tracker died.
+//!
+//! All that happens is an entry of one ordered [`journal`]; the [`state`] is nothing but the [`fold`] of that journal. What the
+//! active instance decides ([`act`]) is an entry as well.
+
+pub mod act;
+pub mod api;
+pub mod app;
+pub mod broker;
+pub mod cli;
+pub mod clock;
+pub mod cluster;
+pub mod config;
+pub mod dead;
+pub mod decision;
+pub mod fold;
+pub mod follow;
+pub mod group;
+pub mod journal;
+pub mod lead;
+pub mod metrics;
+pub mod orders;
+pub mod records;
+pub mod roles;
+pub mod sources;
+pub mod state;
+pub mod sweeps;
+pub mod time;

@@ -1,0 +1,185 @@
+//! Prometheus metrics. No call, account, domain or number is ever a label.
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use stowage_http::server::Counts;
+
+use crate::fold::Standing;
+use crate::state::{Applied, State};
+
+/// Every metric of the program; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    entries: IntCounterVec,
+    inlet: IntCounterVec,
+    requests: IntCounterVec,
+    records: IntCounterVec,
+    records_waiting: IntGauge,
+    live: IntGaugeVec,
+    nodes: IntGauge,
+    lag: IntGauge,
+    active: IntGauge,
+    epoch: IntGauge,
+    ready: IntGauge,
+    connections: IntGauge,
+    tls_failures: IntCounter,
+    sweeps: IntCounterVec,
+    orders: IntCounterVec,
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    ///
+    /// # Errors
+    /// Only for a name that is wrong or there twice: a bug.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let counters = |name: &str, help: &str, label: &str, known: &[&str]| {
+            let made =
+                register(&registry, IntCounterVec::new(Opts::new(format!("callstore_{name}"), help), &[label])?)?;
+            known.iter().for_each(|label| drop(made.with_label_values(&[label])));
+            Ok::<_, prometheus::Error>(made)
+        };
+        let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(format!("callstore_{name}"), help)?);
+        let live =
+            IntGaugeVec::new(Opts::new("callstore_live", "dialogs that are not over, by how they stand"), &["state"])?;
+        let inner = Inner {
+            entries: counters("entries_total", "entries that were folded", "kind", &ENTRIES)?,
+            inlet: counters("inlet_events_total", "events that came over HTTP", "outcome", &INLET)?,
+            requests: counters("requests_total", "requests, by status", "status", &[])?,
+            records: counters("records_total", "records, by what became of them", "outcome", &RECORDS)?,
+            records_waiting: gauge("records_waiting", "dialogs and legs whose records are not written yet")?,
+            live: register(&registry, live)?,
+            nodes: gauge("nodes", "switches that are known")?,
+            lag: gauge("lag_entries", "entries of the journal that are not folded yet")?,
+            active: gauge("active", "1 while this instance acts")?,
+            epoch: gauge("epoch", "the newest epoch")?,
+            ready: gauge("ready", "1 once the journal was read to its end")?,
+            connections: gauge("connections", "connections of clients")?,
+            tls_failures: register(
+                &registry,
+                IntCounter::new("callstore_tls_failures_total", "TLS handshakes of clients that failed")?,
+            )?,
+            sweeps: counters("sweeps_total", "questions to all switches", "outcome", &["answered", "failed"])?,
+            orders: counters("orders_total", "deaths that others were told of", "outcome", &["told", "failed"])?,
+            registry,
+        };
+        for state in [Standing::Live, Standing::Suspect] {
+            inner.live.with_label_values(&[state.name()]).set(0);
+        }
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Counts a batch that was folded.
+    pub fn applied(&self, applied: &Applied) {
+        let counts = [applied.events, applied.repeated, applied.bad, applied.refused, applied.dead];
+        for (kind, count) in ENTRIES.iter().zip(counts) {
+            self.0.entries.with_label_values(&[kind]).inc_by(count);
+        }
+    }
+
+    /// Counts events of the HTTP inlet; the outcome is one of `taken`, `bad`, `refused`.
+    pub fn inlet(&self, outcome: &str, count: u64) {
+        self.0.inlet.with_label_values(&[outcome]).inc_by(count);
+    }
+
+    /// Counts an answer.
+    pub fn answered(&self, status: u16) {
+        self.0.requests.with_label_values(&[itoa(status).as_str()]).inc();
+    }
+
+    /// Counts a record.
+    pub fn record(&self, outcome: &str) {
+        self.0.records.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts a sweep.
+    pub fn sweep(&self, is_answered: bool) {
+        self.0.sweeps.with_label_values(&[if is_answered { "answered" } else { "failed" }]).inc();
+    }
+
+    /// Counts news that others were told.
+    pub fn order(&self, is_told: bool) {
+        self.0.orders.with_label_values(&[if is_told { "told" } else { "failed" }]).inc();
+    }
+
+    /// The text that Prometheus scrapes.
+    #[must_use]
+    pub fn text(&self, state: &State, lag: u64, epoch: Option<u64>, is_ready: bool) -> Vec<u8> {
+        let (mut live, mut suspect) = (0, 0);
+        {
+            let index = state.index();
+            for brief in index.live.values().filter(|brief| brief.key.is_dialog() && !brief.is_absorbed) {
+                match brief.standing {
+                    Standing::Live => live += 1,
+                    Standing::Suspect => suspect += 1,
+                    Standing::Ended | Standing::Dead => {}
+                }
+            }
+            self.0.records_waiting.set(whole(index.waiting));
+            self.0.nodes.set(whole(index.nodes.len() as u64));
+            self.0.epoch.set(whole(index.epoch));
+        }
+        self.0.live.with_label_values(&["live"]).set(live);
+        self.0.live.with_label_values(&["suspect"]).set(suspect);
+        self.0.lag.set(whole(lag));
+        self.0.active.set(epoch.is_some().into());
+        self.0.ready.set(is_ready.into());
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.0.registry.gather(), &mut text) {
+            tracing::error!(%error, "the metrics cannot be written");
+        }
+        text
+    }
+}
+
+impl Counts for Metrics {
+    type Connection = Connection;
+
+    fn connection(&self) -> Connection {
+        self.0.connections.inc();
+        Connection(self.0.connections.clone())
+    }
+
+    fn tls_failure(&self) {
+        self.0.tls_failures.inc();
+    }
+}
+
+/// Counts a connection until it is dropped.
+#[derive(Debug)]
+pub struct Connection(IntGauge);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn itoa(status: u16) -> String {
+    status.to_string()
+}
+
+fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// What an entry may be.
+const ENTRIES: [&str; 5] = ["event", "repeated", "bad", "refused", "dead"];
+/// What becomes of an event at the inlet.
+const INLET: [&str; 3] = ["taken", "bad", "refused"];
+/// What becomes of a record.
+const RECORDS: [&str; 6] = ["written", "known", "corrected", "foreign", "refused", "failed"];

@@ -1,0 +1,114 @@
+//! KAZOO's own document of a leg that died: its cdr app writes one only after a clean CHANNEL_DESTROY.
+//!
+//! The form is what `cdr_channel_destroy` makes of that event, so that KAZOO's views list it. They look into
+//! `custom_channel_vars` without asking whether it is there.
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Record, Subject};
+use crate::fold::{Attr, Val};
+use crate::sources::{GREGORIAN, Members, to_gregorian};
+use crate::time::month;
+
+/// The document, where the leg belongs to an account and never got its own.
+pub(super) fn record(subject: &Subject<'_>) -> Option<Record> {
+    let item = &subject.stored.item;
+    let death = item.standing_death()?;
+    let account = item.text(Attr::Account).filter(|account| account.len() == ACCOUNT && account.is_ascii())?;
+    let created = item.num(Attr::Created).or(item.first)?;
+    let (interaction, time, key) = interaction(subject, created);
+    let ended = subject.ended.max(created);
+    let seconds = |from: i64| ended.saturating_sub(from).max(0).div_euclid(1_000_000);
+    let answered = item.num(Attr::Answered);
+    let database = database(account, time)?;
+    let cause = if &*death.kind == "timeout" { "ALLOTTED_TIMEOUT" } else { "CRASH" };
+    let members = json!({
+        "app_name": "callstore",
+        "call_id": subject.key.id(),
+        "call_direction": item.text(Attr::Direction),
+        "caller_id_name": item.text(Attr::CallerName),
+        "caller_id_number": item.text(Attr::Caller),
+        "callee_id_name": item.text(Attr::CalleeName),
+        "callee_id_number": item.text(Attr::Callee),
+        "caller_destination_number": item.text(Attr::Dialled),
+        "from": item.text(Attr::From),
+        "from_uri": item.text(Attr::From),
+        "to": item.text(Attr::To),
+        "to_uri": item.text(Attr::To),
+        "request": item.text(Attr::Request),
+        "other_leg_call_id": item.text(Attr::OtherLeg),
+        "media_server": item.text(Attr::Node),
+        "event_category": "call_event",
+        "event_name": "CHANNEL_DESTROY",
+        "hangup_cause": cause,
+        "timestamp": to_gregorian(ended),
+        "channel_created_time": created,
+        "duration_seconds": seconds(created),
+        "billing_seconds": answered.map_or(0, seconds),
+        "ringing_seconds": item.num(Attr::Ringing).zip(answered).map_or(0, |(rang, answered)| (answered - rang).max(0) / 1_000_000),
+        "recording_url": item.text(Attr::RecordingKey),
+        "user_agent": item.text(Attr::UserAgent),
+        "interaction_id": interaction,
+        "interaction_time": time,
+        "interaction_key": key,
+        "custom_channel_vars": channel_vars(subject),
+        "pvt_type": "cdr",
+        "pvt_vsn": 2,
+        "pvt_account_id": account,
+        "pvt_account_db": database,
+        "pvt_created": to_gregorian(ended),
+        "pvt_modified": to_gregorian(ended),
+    });
+    let Value::Object(mut members) = members else { return None };
+    members.retain(|_, value| !value.is_null());
+    let id = format!("{}-{}", month(crate::sources::from_kazoo(time)), subject.key.id());
+    Some(Record::new("cdr", database, id, members))
+}
+
+/// Id, time and key of the interaction. KAZOO makes one up for a leg that has none; this one is the same whoever makes it.
+fn interaction(subject: &Subject<'_>, created: i64) -> (String, i64, String) {
+    let known = subject.stored.item.text(Attr::Call).and_then(|id| {
+        let (time, key) = id.split_once('-')?;
+        Some((id.to_owned(), time.parse().ok().filter(|time| *time > GREGORIAN)?, key.to_owned()))
+    });
+    known.unwrap_or_else(|| {
+        let time = to_gregorian(created);
+        let digest = hex::encode(Sha256::digest(subject.key.id()));
+        let key: String = digest.chars().take(8).collect();
+        (format!("{time}-{key}"), time, key)
+    })
+}
+
+/// The account's database of a month, such as `account/4f/1c/0a…-202611`.
+fn database(account: &str, time: i64) -> Option<String> {
+    let (first, rest) = account.split_at_checked(2)?;
+    let (second, rest) = rest.split_at_checked(2)?;
+    Some(format!("account/{first}/{second}/{rest}-{}", month(crate::sources::from_kazoo(time))))
+}
+
+/// The channel's variables in KAZOO's lower case, always an object; what KAZOO lifts out of it or keeps private is left out.
+fn channel_vars(subject: &Subject<'_>) -> Map<String, Value> {
+    let kept =
+        subject.stored.item.extra.get("Custom-Channel-Vars").and_then(|reg| Val::text(&reg.val)).map(str::to_owned);
+    let Some(kept) = kept else { return Map::new() };
+    let Ok(vars) = Members::parse(kept.as_bytes()) else { return Map::new() };
+    let lifted = [
+        "Call-Interaction-ID",
+        "Recording-Url",
+        "Call-Priority",
+        "E164-Destination",
+        "E164-Origination",
+        "DID-Classifier",
+    ];
+    let shown =
+        vars.iter().filter(|(name, _)| !lifted.contains(name) && !name.starts_with("pvt_") && !name.starts_with('_'));
+    shown
+        .filter_map(|(name, value)| {
+            Some((name.to_lowercase().replace('-', "_"), serde_json::from_str(value.get()).ok()?))
+        })
+        .collect()
+}
+
+/// The length of an account's id.
+const ACCOUNT: usize = 32;

@@ -1,0 +1,111 @@
+//! Bringing records to CouchDB: made once, never another's, and asked about where an answer was lost.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::Value;
+use stowage_couch::{Couch, DocumentPath};
+use stowage_http::body::BoxError;
+use stowage_http::target::encode;
+
+use super::Record;
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is saved now.
+    Written,
+    /// It was there already, the same.
+    Known,
+    /// It was there and said something else, which is put right now.
+    Corrected,
+    /// Another wrote it: it is left as it is.
+    Foreign,
+    /// CouchDB does not take it, with its status.
+    Refused(u16),
+}
+
+/// Writes records with the call store's own account.
+#[derive(Debug, Clone)]
+pub struct Writer(Couch);
+
+impl Writer {
+    /// To this CouchDB.
+    #[must_use]
+    pub const fn new(couch: Couch) -> Self {
+        Self(couch)
+    }
+
+    /// Saves a record.
+    ///
+    /// # Errors
+    /// CouchDB cannot be asked, or cannot answer now: whether the record is saved is unknown, and it has to be saved again.
+    pub async fn save(&self, record: &Record) -> Result<Outcome, BoxError> {
+        let path = DocumentPath { database: encode(&record.database), document: encode(&record.id) };
+        for _ in 0..TRIES {
+            match self.put(&path, record, None).await? {
+                StatusCode::CREATED | StatusCode::ACCEPTED => return Ok(Outcome::Written),
+                StatusCode::CONFLICT => return self.correct(&path, record).await,
+                StatusCode::NOT_FOUND => self.make(&path.database).await?,
+                status => return refused(status),
+            }
+        }
+        Err("the database is gone again".into())
+    }
+
+    async fn put(&self, path: &DocumentPath, record: &Record, rev: Option<&str>) -> Result<StatusCode, BoxError> {
+        let mut members = record.members.clone();
+        if let Some(rev) = rev {
+            members.insert("_rev".to_owned(), rev.into());
+        }
+        let document = Bytes::from(Value::Object(members).to_string());
+        Ok(self.0.own_account().save(path, &document).await?.head.status)
+    }
+
+    /// It is there: the same, an older saying of ours, or another's.
+    async fn correct(&self, path: &DocumentPath, record: &Record) -> Result<Outcome, BoxError> {
+        for _ in 0..TRIES {
+            let found = self.0.own_account().read(path, "").await?;
+            let known = found.found().map_err(|answer| status_error(answer.status()))?;
+            let Some(known) = known else { return Err("the record was removed meanwhile".into()) };
+            let print = known.value("pvt_callstore").and_then(|ours| Some(ours.get("print")?.as_str()?.to_owned()));
+            match print {
+                None => return Ok(Outcome::Foreign),
+                Some(print) if print == record.print => return Ok(Outcome::Known),
+                Some(_) => {}
+            }
+            let rev = known.rev().ok_or("CouchDB gave a record without a revision")?;
+            match self.put(path, record, Some(&rev)).await? {
+                StatusCode::CREATED | StatusCode::ACCEPTED => return Ok(Outcome::Corrected),
+                StatusCode::CONFLICT => {}
+                status => return refused(status),
+            }
+        }
+        Err("the record changes all the time".into())
+    }
+
+    /// Makes the database; that it is there already is as good.
+    async fn make(&self, database: &str) -> Result<(), BoxError> {
+        let answer = self.0.own_account().send(Method::PUT, database, Bytes::new()).await?;
+        match answer.status() {
+            StatusCode::CREATED | StatusCode::ACCEPTED | StatusCode::PRECONDITION_FAILED => Ok(()),
+            status => Err(status_error(status)),
+        }
+    }
+}
+
+/// What CouchDB will not take however often it is asked; all else may pass.
+fn refused(status: StatusCode) -> Result<Outcome, BoxError> {
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE => {
+            Ok(Outcome::Refused(status.as_u16()))
+        }
+        status => Err(status_error(status)),
+    }
+}
+
+fn status_error(status: StatusCode) -> BoxError {
+    format!("CouchDB answered {}", status.as_u16()).into()
+}
+
+/// How often a race is run again.
+const TRIES: usize = 5;

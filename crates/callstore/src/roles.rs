@@ -1,0 +1,335 @@
+//! The roles of the site: which instances there are, in which groups, for which domains.
+//!
+//! The whole list is judged, and every problem has its path. A domain belongs to the group that names its nearest ancestor or
+//! itself; what nobody names belongs to the group that names nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use stowage_base::reader::Problem;
+use stowage_http::body::BoxError;
+
+use crate::app::Groups;
+use crate::config::Config;
+use crate::state::is_within;
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// The alias of the interface that the roles of a site use among themselves.
+    pub iface: String,
+    /// Options beyond those that are known.
+    pub ext: Value,
+    /// Its group.
+    pub group: u32,
+    /// Its place in the group: the smallest acts first.
+    pub order: i64,
+    /// The domains that the group serves, each with what is below it; none: all that no group names.
+    pub include_domains: BTreeSet<String>,
+    /// Whether calls are followed to their ends and records.
+    pub cdr_enabled: bool,
+    /// Whether `cdr/COPM3/dialogs` is written.
+    pub sorm3_enabled: bool,
+    /// Whether an event is safe only once a majority of copies has it.
+    pub is_transactional: bool,
+}
+
+/// The roles of a site that are enabled, judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roles(Vec<Role>);
+
+impl Roles {
+    /// Reads and judges a list.
+    ///
+    /// # Errors
+    /// Every problem with its path, such as `roles[2].group`.
+    pub fn read(text: &str) -> Result<Self, Vec<Problem>> {
+        let problem = |key: &str, message: String| vec![Problem { key: key.to_owned(), message }];
+        let list: Value =
+            serde_json::from_str(text).map_err(|error| problem("roles", format!("is no JSON: {error}")))?;
+        let Value::Array(list) = list else { return Err(problem("roles", "must be a list".to_owned())) };
+        let mut problems = Vec::new();
+        let mut roles = Vec::new();
+        for (place, value) in list.iter().enumerate() {
+            let path = format!("roles[{place}]");
+            let Value::Object(members) = value else {
+                problems.push(Problem { key: path, message: "must be an object".to_owned() });
+                continue;
+            };
+            // The list has the roles of other services too, and those that are turned off are not looked at.
+            let is_other = members.get("roletype").is_some_and(|kind| kind.is_string() && kind != "callstore");
+            if is_other || members.get("enabled") == Some(&Value::Bool(false)) {
+                continue;
+            }
+            let mut reading = Reading { path, members: members.clone(), problems: &mut problems };
+            roles.extend(reading.role().map(|role| (place, role)));
+        }
+        whole(&roles, &mut problems);
+        if problems.is_empty() { Ok(Self(roles.into_iter().map(|(_, role)| role).collect())) } else { Err(problems) }
+    }
+
+    /// Those of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Role> {
+        self.0.iter().find(|role| role.name == name)
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[Role] {
+        &self.0
+    }
+
+    /// The group that serves a domain: the one that names its nearest ancestor or itself, else the one that names nothing.
+    #[must_use]
+    pub fn owner(&self, domain: &str) -> Option<u32> {
+        let named =
+            self.0.iter().flat_map(|role| role.include_domains.iter().map(move |name| (name.len(), name, role.group)));
+        let nearest = named.filter(|(_, name, _)| is_within(domain, name)).max();
+        let root = || self.0.iter().find(|role| role.include_domains.is_empty()).map(|role| role.group);
+        nearest.map(|(_, _, group)| group).or_else(root)
+    }
+}
+
+/// Whose calls an instance follows to their ends; cheap to clone. Without roles it is everybody's.
+#[derive(Debug, Clone, Default)]
+pub struct Serves(Option<Arc<(Roles, u32)>>);
+
+impl Serves {
+    /// What a group of these serves.
+    #[must_use]
+    pub fn group_of(roles: Roles, group: u32) -> Self {
+        Self(Some(Arc::new((roles, group))))
+    }
+
+    /// The group; 0 where there is none.
+    #[must_use]
+    pub fn group(&self) -> u32 {
+        self.0.as_ref().map_or(0, |served| served.1)
+    }
+
+    /// Whether a domain's calls are among them. What has no domain belongs to the group of the root.
+    #[must_use]
+    pub fn has(&self, domain: Option<&str>) -> bool {
+        let owner =
+            |served: &(Roles, u32)| served.0.owner(&domain.unwrap_or_default().to_lowercase()) == Some(served.1);
+        self.0.as_ref().is_none_or(|served| owner(served))
+    }
+}
+
+/// A role that is being read.
+struct Reading<'a> {
+    path: String,
+    members: Map<String, Value>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reading<'_> {
+    fn role(&mut self) -> Option<Role> {
+        let before = self.problems.len();
+        let name = self.text("name");
+        let is_name =
+            name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric());
+        if !name.is_empty() && !is_name {
+            self.problem("name", "must be latin letters and digits, and begin with a letter");
+        }
+        let roletype = self.text("roletype");
+        if !roletype.is_empty() && roletype != "callstore" {
+            self.problem("roletype", "must be \"callstore\"");
+        }
+        let iface = self.text("iface");
+        let group = self.number("group").and_then(|group| {
+            let group = u32::try_from(group).ok().filter(|group| (1..=9_999_999).contains(group));
+            if group.is_none() {
+                self.problem("group", "must be a whole number from 1 to 9999999");
+            }
+            group
+        });
+        let order = self.number("order");
+        let include_domains = self.domains();
+        let (cdr_enabled, sorm3_enabled) = (self.flag("cdr_enabled", true), self.flag("sorm3_enabled", false));
+        let enabled = self.members.remove("enabled").filter(|enabled| !enabled.is_null());
+        if enabled.is_some_and(|enabled| !enabled.is_boolean()) {
+            self.problem("enabled", "must be true or false");
+        }
+        let ext = self.members.remove("ext").unwrap_or_default();
+        if !(ext.is_null() || ext.is_object() || ext.is_array()) {
+            self.problem("ext", "must be an object or a list");
+        }
+        let is_transactional = match self.members.remove("sync") {
+            None | Some(Value::Null) => false,
+            Some(Value::String(word)) if word == "local" || word == "transactional" => word == "transactional",
+            Some(_) => {
+                self.problem("sync", "must be \"local\" or \"transactional\"");
+                false
+            }
+        };
+        let unknown: Vec<_> = self.members.keys().cloned().collect();
+        unknown.iter().for_each(|name| self.problem(name, "is not a known member"));
+        let whole = self.problems.len() == before;
+        let role = Role {
+            name,
+            iface,
+            ext,
+            group: group?,
+            order: order?,
+            include_domains,
+            cdr_enabled,
+            sorm3_enabled,
+            is_transactional,
+        };
+        whole.then_some(role)
+    }
+
+    fn problem(&mut self, name: &str, message: &str) {
+        self.problems.push(Problem { key: format!("{}.{name}", self.path), message: message.to_owned() });
+    }
+
+    fn text(&mut self, name: &str) -> String {
+        match self.members.remove(name) {
+            Some(Value::String(text)) if !text.is_empty() => text,
+            None | Some(Value::Null | Value::String(_)) => {
+                self.problem(name, "is required");
+                String::new()
+            }
+            Some(_) => {
+                self.problem(name, "must be a text");
+                String::new()
+            }
+        }
+    }
+
+    fn number(&mut self, name: &str) -> Option<i64> {
+        let value = self.members.remove(name).unwrap_or_default();
+        let number = value.as_i64();
+        if number.is_none() {
+            self.problem(name, if value.is_null() { "is required" } else { "must be a whole number" });
+        }
+        number
+    }
+
+    fn flag(&mut self, name: &str, default: bool) -> bool {
+        match self.members.remove(name) {
+            None | Some(Value::Null) => default,
+            Some(Value::Bool(flag)) => flag,
+            Some(_) => {
+                self.problem(name, "must be true or false");
+                default
+            }
+        }
+    }
+
+    fn domains(&mut self) -> BTreeSet<String> {
+        let list = match self.members.remove("include_domains") {
+            None | Some(Value::Null) => return BTreeSet::new(),
+            Some(Value::Array(list)) => list,
+            Some(_) => {
+                self.problem("include_domains", "must be a list of names");
+                return BTreeSet::new();
+            }
+        };
+        let mut domains = BTreeSet::new();
+        for (place, value) in list.iter().enumerate() {
+            let name =
+                value.as_str().map(|name| name.trim_end_matches('.').to_lowercase()).filter(|name| !name.is_empty());
+            match name {
+                None => self.problem(&format!("include_domains[{place}]"), "must be a name"),
+                Some(name) if domains.contains(&name) => {
+                    self.problem(&format!("include_domains[{place}]"), "is named twice");
+                }
+                Some(name) => drop(domains.insert(name)),
+            }
+        }
+        domains
+    }
+}
+
+/// What only the whole list shows.
+fn whole(roles: &[(usize, Role)], problems: &mut Vec<Problem>) {
+    let mut problem = |place: usize, name: &str, message: String| {
+        problems.push(Problem { key: format!("roles[{place}].{name}"), message });
+    };
+    let mut names = BTreeMap::new();
+    let mut orders = BTreeMap::new();
+    let mut groups: BTreeMap<u32, (usize, &BTreeSet<String>)> = BTreeMap::new();
+    let mut owners: BTreeMap<&str, u32> = BTreeMap::new();
+    for (place, role) in roles {
+        if let Some(first) = names.insert(&role.name, *place) {
+            problem(*place, "name", format!("is that of roles[{first}] too"));
+        }
+        if let Some(first) = orders.insert((role.group, role.order), *place) {
+            problem(*place, "order", format!("is taken in group {} by roles[{first}]", role.group));
+        }
+        match groups.get(&role.group) {
+            Some((first, domains)) if **domains != role.include_domains => {
+                problem(*place, "include_domains", format!("differs from roles[{first}] of the same group"));
+                continue;
+            }
+            Some(_) => continue,
+            None => drop(groups.insert(role.group, (*place, &role.include_domains))),
+        }
+        for domain in &role.include_domains {
+            if let Some(other) = owners.insert(domain, role.group) {
+                problem(*place, "include_domains", format!("{domain} is named by group {other} too"));
+            }
+        }
+    }
+    let roots: Vec<_> = groups.iter().filter(|(_, (_, domains))| domains.is_empty()).collect();
+    match roots.as_slice() {
+        [_] => {}
+        [] => problems.push(Problem {
+            key: "roles".to_owned(),
+            message: "no group serves the root: one has to have no include_domains".to_owned(),
+        }),
+        [(first, _), rest @ ..] => {
+            for (_, (place, _)) in rest {
+                problem(*place, "include_domains", format!("is empty, and group {first} serves the root already"));
+            }
+        }
+    }
+}
+
+/// Reads the list that a configuration names.
+///
+/// # Errors
+/// The problems of the list, or that it has no such instance.
+pub fn read_file(path: &Path, instance: &str) -> Result<Roles, Vec<Problem>> {
+    let problem = |key: &str, message: String| vec![Problem { key: key.to_owned(), message }];
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| problem("roles", format!("{} cannot be read: {error}", path.display())))?;
+    let roles = Roles::read(&text)?;
+    if roles.get(instance).is_none() {
+        return Err(problem("instance", format!("{} has no enabled role of the name {instance:?}", path.display())));
+    }
+    Ok(roles)
+}
+
+/// What the roles say of this instance; without roles it serves everything.
+///
+/// # Errors
+/// A list that is not sound.
+pub fn of_config(config: &Config) -> Result<Groups, BoxError> {
+    let Some(path) = &config.roles else {
+        return Ok(Groups { shown: json!([]), acts: true, sorm3: true, serves: Serves::default() });
+    };
+    let roles = read_file(path, &config.instance).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(|problem| format!("{} {}", problem.key, problem.message)).collect();
+        lines.join("; ")
+    })?;
+    let own = roles.get(&config.instance).ok_or("instance is not in the list")?;
+    let mut shown: BTreeMap<u32, Vec<&Role>> = BTreeMap::new();
+    roles.all().iter().for_each(|role| shown.entry(role.group).or_default().push(role));
+    let shown = shown.into_iter().map(|(group, mut members)| {
+        members.sort_by_key(|role| role.order);
+        let domains = members.first().map(|role| &role.include_domains);
+        let members = members.iter().map(|role| json!({ "name": role.name, "order": role.order }));
+        json!({ "group": group, "domains": domains, "members": members.collect::<Vec<_>>(), "is_own": group == own.group })
+    });
+    let (acts, sorm3) = (own.cdr_enabled, own.cdr_enabled && own.sorm3_enabled);
+    let (shown, group) = (shown.collect(), own.group);
+    Ok(Groups { shown, acts, sorm3, serves: Serves::group_of(roles.clone(), group) })
+}

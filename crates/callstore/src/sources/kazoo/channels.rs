@@ -1,0 +1,79 @@
+//! What a switch answers when it is asked for its channels (`query_channels_resp`).
+
+use serde_json::value::RawValue;
+
+use super::{CHANNELS, joined};
+use crate::fold::{Attr, Facts, Key, Micros, Val};
+use crate::sources::members::{Members, flag, num, val};
+use crate::sources::time::from_kazoo;
+use crate::sources::{Bad, Event, identity};
+
+/// The channels that a switch has now, each with what the answer says of it.
+pub(super) fn read(members: &Members<'_>, taken: Micros) -> Result<Event, Bad> {
+    let key = identity(&[CHANNELS, &members.text("Msg-ID").unwrap_or_default(), &taken.to_string()]);
+    let all = members.object("Channels").ok_or(Bad::Nameless("Channels"))?;
+    let mut facts = Vec::new();
+    for (id, value) in all.iter() {
+        let mut channel = Facts::about(Key::leg(id), taken);
+        channel.set(Attr::Source, Val::from("kazoo"));
+        let Ok(known) = serde_json::from_str::<Members<'_>>(value.get()) else { continue };
+        for (member, value) in known.iter() {
+            member_of_channel(&mut channel, member, value);
+        }
+        let joined = joined_with(&mut channel, &known);
+        facts.push(channel);
+        facts.extend(joined);
+    }
+    Ok(Event { key, name: CHANNELS.into(), at: taken, node: None, facts })
+}
+
+/// A channel that talks to another is a dialog, although nobody heard when it began: it lasts at least since now.
+fn joined_with(channel: &mut Facts, known: &Members<'_>) -> Vec<Facts> {
+    let either = |names: [&str; 2]| names.iter().find_map(|name| known.text(name));
+    let is_answered = ["answered", "Answered"].iter().any(|name| known.flag(name) == Some(true));
+    let Some(other) = either(["other_leg", "Other-Leg-Call-ID"]).filter(|_| is_answered) else { return Vec::new() };
+    let id = channel.key.id().to_owned();
+    match either(["direction", "Call-Direction"]).as_deref() {
+        _ if id == *other => Vec::new(),
+        Some("inbound") => joined(channel, (&id, &other), true),
+        Some("outbound") => joined(channel, (&other, &id), true),
+        _ => Vec::new(),
+    }
+}
+
+/// What `ecallmgr_fs_channel:to_json` says of a channel: lower-case names.
+fn member_of_channel(facts: &mut Facts, member: &str, value: &RawValue) {
+    let attr = match member {
+        "switch_nodename" | "media_node" | "node" | "Switch-Nodename" | "Media-Node" => Attr::Node,
+        "direction" | "Call-Direction" => Attr::Direction,
+        "account_id" | "Account-ID" => Attr::Account,
+        "owner_id" | "Owner-ID" => Attr::Owner,
+        "realm" | "Realm" => Attr::Domain,
+        "authorizing_id" | "Authorizing-ID" => Attr::Authorizing,
+        "authorizing_type" | "Authorizing-Type" => Attr::AuthorizingType,
+        "resource_type" | "Resource-Type" => Attr::Resource,
+        "interaction_id" | "Call-Interaction-ID" => Attr::Call,
+        "from" | "From" => Attr::From,
+        "to" | "To" => Attr::To,
+        "other_leg" | "Other-Leg-Call-ID" => Attr::OtherLeg,
+        "destination" | "Destination" => Attr::Dialled,
+        "caller_id_number" | "Caller-ID-Number" => Attr::Caller,
+        "caller_id_name" | "Caller-ID-Name" => Attr::CallerName,
+        "callee_id_number" | "Callee-ID-Number" => Attr::Callee,
+        "is_on_hold" | "Is-On-Hold" => {
+            facts.set(Attr::Held, flag(value).map(Val::Flag));
+            return;
+        }
+        "timestamp" | "Timestamp" => {
+            facts.set(Attr::Created, num(value).map(|at| Val::Num(from_kazoo(at))));
+            return;
+        }
+        "answered" | "Answered" if flag(value) == Some(true) => {
+            // When is not said: it lasts at least since now.
+            facts.set(Attr::Answered, Val::Num(facts.at));
+            return;
+        }
+        _ => return,
+    };
+    facts.set(attr, val(value));
+}

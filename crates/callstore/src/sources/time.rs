@@ -1,0 +1,43 @@
+//! Times as sources write them.
+
+use crate::fold::Micros;
+
+/// Seconds from the year 0, from which Erlang counts, to 1970.
+pub const GREGORIAN: i64 = 62_167_219_200;
+
+/// Gregorian seconds of KAZOO.
+#[must_use]
+pub const fn from_kazoo(seconds: i64) -> Micros {
+    seconds.saturating_sub(GREGORIAN).saturating_mul(1_000_000)
+}
+
+/// To the Gregorian seconds of KAZOO.
+#[must_use]
+pub const fn to_gregorian(at: Micros) -> i64 {
+    at.div_euclid(1_000_000).saturating_add(GREGORIAN)
+}
+
+/// A Unix time whose unit shows in its size: seconds, milliseconds or microseconds, of the years 2001 to 2200.
+pub(super) const fn of_any_unit(number: i64) -> Option<Micros> {
+    match number {
+        1_000_000_000..=7_300_000_000 => Some(number * 1_000_000),
+        1_000_000_000_000..=7_300_000_000_000 => Some(number * 1000),
+        1_000_000_000_000_000..=7_300_000_000_000_000 => Some(number),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{from_kazoo, of_any_unit, to_gregorian};
+
+    #[test]
+    fn units_are_told_apart() {
+        let at = 1_764_521_234_000_000;
+        assert_eq!(of_any_unit(1_764_521_234), Some(at));
+        assert_eq!(of_any_unit(1_764_521_234_000), Some(at));
+        assert_eq!(of_any_unit(at), Some(at));
+        assert_eq!(of_any_unit(17), None);
+        assert_eq!(from_kazoo(to_gregorian(at)), at);
+    }
+}

@@ -1,0 +1,330 @@
+//! Taking entries of the journal in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::closing::Legs;
+use super::file::{Meta, Place, Stored, Writing};
+use super::{Change, State, StateError};
+use crate::decision::{Decision, End, What};
+use crate::fold::{Attr, Key, Micros};
+use crate::journal::{Entry, Offset};
+use crate::sources;
+use crate::time::rfc3339;
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Events by their names, for metrics.
+    pub events: u64,
+    /// Of them, those that were known.
+    pub repeated: u64,
+    /// Entries that nobody can read.
+    pub bad: u64,
+    /// Decisions of an older epoch.
+    pub refused: u64,
+    /// Dialogs and legs that were declared dead.
+    pub dead: u64,
+}
+
+/// A batch on its way into state.
+#[derive(Debug)]
+struct Batch<'a> {
+    state: &'a State,
+    /// Where items stood, of those that were there, and the items as they are.
+    known: HashMap<Key, Option<Place>>,
+    fresh: HashMap<Key, Stored>,
+    /// What the last event of each was called, where something changed.
+    touched: BTreeMap<Key, Box<str>>,
+    meta: Meta,
+    news: Vec<(Micros, Box<str>, Vec<u8>)>,
+    told: Vec<Box<str>>,
+    /// Whose records are saved, and the last entry that they know of.
+    recorded: Vec<(Key, Offset)>,
+    done: Applied,
+    now: Micros,
+}
+
+impl State {
+    /// Takes a batch of entries in, in one commit. Those that were taken in before change nothing. It waits for the disk.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or written: nothing was taken in.
+    pub fn apply(&self, entries: &[Entry], now: Micros) -> Result<Applied, StateError> {
+        let mut hot = self.hot();
+        let meta = self.file.read()?.meta()?;
+        let mut batch = Batch {
+            state: self,
+            known: HashMap::new(),
+            fresh: HashMap::new(),
+            touched: BTreeMap::new(),
+            meta,
+            news: Vec::new(),
+            told: Vec::new(),
+            recorded: Vec::new(),
+            done: Applied::default(),
+            now,
+        };
+        for entry in entries {
+            if batch.meta.offset.is_some_and(|last| entry.offset <= last) {
+                continue;
+            }
+            batch.entry(entry, &mut hot.items)?;
+            batch.meta.offset = Some(entry.offset);
+            batch.meta.taken = batch.meta.taken.max(entry.taken);
+        }
+        batch.dialogs_of_legs(&mut hot.items)?;
+        batch.settle(&hot.items)?;
+        let is_durable = hot.flushed.elapsed() >= FLUSH;
+        let writing = self.file.write(is_durable)?;
+        batch.write(&writing)?;
+        writing.commit()?;
+        if is_durable {
+            hot.flushed = Instant::now();
+        }
+        batch.publish();
+        if hot.items.len() > HOT {
+            hot.items.clear();
+        }
+        let done = batch.done.clone();
+        hot.items.extend(batch.fresh);
+        Ok(done)
+    }
+}
+
+impl Batch<'_> {
+    fn entry(&mut self, entry: &Entry, hot: &mut HashMap<Key, Stored>) -> Result<(), StateError> {
+        if entry.body.is_empty() {
+            return Ok(());
+        }
+        if entry.is_decision {
+            return match Decision::read(&entry.body) {
+                Ok(decision) => self.decision(&decision, entry, hot),
+                Err(error) => {
+                    self.done.bad += 1;
+                    tracing::warn!(offset = entry.offset, %error, "a decision in the journal cannot be read");
+                    Ok(())
+                }
+            };
+        }
+        let event = match sources::read(&entry.body, entry.taken) {
+            Ok(event) => event,
+            Err(error) => {
+                self.done.bad += 1;
+                tracing::debug!(offset = entry.offset, %error, "an event in the journal cannot be read");
+                return Ok(());
+            }
+        };
+        self.done.events += 1;
+        if let Some(node) = &event.node {
+            let known = self.meta.nodes.entry(node.clone()).or_default();
+            known.event = known.event.max(event.at);
+        }
+        for (place, facts) in event.facts.iter().enumerate() {
+            let item = self.item(&facts.key, hot)?;
+            let is_repeated = place == 0 && facts.line.as_ref().is_some_and(|line| item.item.has(line));
+            if item.item.merge(facts) {
+                item.changed = entry.offset;
+                self.touched.insert(facts.key.clone(), event.name.clone());
+            }
+            self.done.repeated += u64::from(is_repeated);
+        }
+        Ok(())
+    }
+
+    /// An item, as it is after what was taken in so far.
+    fn item(&mut self, key: &Key, hot: &mut HashMap<Key, Stored>) -> Result<&mut Stored, StateError> {
+        if !self.fresh.contains_key(key) {
+            let known = match hot.remove(key) {
+                Some(known) => Some(known),
+                None => self.state.file.read()?.item(key)?,
+            };
+            self.known.insert(key.clone(), known.as_ref().map(Place::of));
+            self.fresh.insert(key.clone(), known.unwrap_or_default());
+        }
+        Ok(self.fresh.entry(key.clone()).or_default())
+    }
+
+    fn decision(
+        &mut self,
+        decision: &Decision,
+        entry: &Entry,
+        hot: &mut HashMap<Key, Stored>,
+    ) -> Result<(), StateError> {
+        let newest = self.meta.epochs.entry(decision.group).or_default();
+        if decision.epoch < *newest {
+            self.done.refused += 1;
+            return Ok(());
+        }
+        *newest = decision.epoch;
+        match &decision.what {
+            What::Active => {}
+            What::NodeSeen { node, at } => {
+                let known = self.meta.nodes.entry(node.clone()).or_default();
+                known.answer = known.answer.max(*at);
+            }
+            What::DlgDead { key, end, .. } => self.death(key, end, decision.epoch, entry.offset, hot)?,
+            What::Recorded { key, prints, through } => {
+                let item = self.item(key, hot)?;
+                item.item.recorded.extend(prints.iter().map(|(kind, print)| (kind.clone(), print.clone())));
+                self.touched.entry(key.clone()).or_default();
+                self.recorded.push((key.clone(), *through));
+            }
+            What::Told { id } => self.told.push(id.clone()),
+        }
+        Ok(())
+    }
+
+    fn death(
+        &mut self,
+        key: &Key,
+        end: &End,
+        epoch: u64,
+        offset: Offset,
+        hot: &mut HashMap<Key, Stored>,
+    ) -> Result<(), StateError> {
+        let item = self.item(key, hot)?;
+        if !item.item.die(&end.death(epoch)) {
+            return Ok(());
+        }
+        item.changed = offset;
+        self.touched.insert(key.clone(), "dlg_dead".into());
+        self.done.dead += 1;
+        let legs = self.legs_without_a_life(key);
+        for leg in legs {
+            let leg_item = self.item(&leg, hot)?;
+            leg_item.item.die(&end.death(epoch));
+            leg_item.changed = offset;
+            self.touched.insert(leg, "dlg_dead".into());
+        }
+        Ok(())
+    }
+
+    /// ERA's legs have no events of their own: they die with their dialog.
+    fn legs_without_a_life(&self, key: &Key) -> Vec<Key> {
+        let dialog =
+            self.fresh.get(key).filter(|stored| key.is_dialog() && stored.item.text(Attr::Source) == Some("era"));
+        dialog.map(|dialog| dialog.item.linked("leg").cloned().collect()).unwrap_or_default()
+    }
+
+    /// What happens to a leg happens to its dialogs.
+    fn dialogs_of_legs(&mut self, hot: &mut HashMap<Key, Stored>) -> Result<(), StateError> {
+        let mut dialogs = BTreeMap::new();
+        for (key, event) in self.touched.iter().filter(|(key, _)| !key.is_dialog()) {
+            let Some(leg) = self.fresh.get(key) else { continue };
+            for kind in ["dialog", "alone"] {
+                dialogs.extend(leg.item.linked(kind).map(|dialog| (dialog.clone(), (event.clone(), leg.changed))));
+            }
+        }
+        for (key, (event, offset)) in dialogs {
+            let dialog = self.item(&key, hot)?;
+            dialog.changed = dialog.changed.max(offset);
+            self.touched.entry(key).or_insert(event);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, hot: &HashMap<Key, Stored>) -> Result<(), StateError> {
+        for (key, through) in &self.recorded {
+            // What came after the record was made is not in it.
+            if let Some(item) = self.fresh.get_mut(key).filter(|item| item.changed <= *through) {
+                item.due = None;
+                self.touched.insert(key.clone(), Box::default());
+            }
+        }
+        for (key, event) in &self.touched {
+            let Some(stored) = self.fresh.get(key) else { continue };
+            let legs = if key.is_dialog() { self.state.legs_of(stored, &[&self.fresh, hot])? } else { Legs::default() };
+            if let Some(stored) = self.fresh.get_mut(key) {
+                self.state.settle(stored, key, legs, !event.is_empty(), self.now);
+            }
+        }
+        self.tell_deaths();
+        Ok(())
+    }
+
+    /// Others are told of dialogs that are dead now and were not before.
+    fn tell_deaths(&mut self) {
+        for (key, stored) in self.fresh.iter().filter(|(key, _)| key.is_dialog() && self.touched.contains_key(*key)) {
+            let was_over = self.known.get(key).and_then(Option::as_ref).is_some_and(|known| known.over.is_some());
+            let dead = self.touched.get(key).is_some_and(|event| &**event == "dlg_dead");
+            let Some(ended) = stored.over.filter(|_| dead && !was_over && stored.due.is_some()) else { continue };
+            let death = stored.item.standing_death().or_else(|| {
+                let legs = stored.item.linked("leg").filter_map(|leg| self.fresh.get(leg));
+                legs.filter_map(|leg| leg.item.standing_death()).min()
+            });
+            let Some(death) = death else { continue };
+            let id = crate::decision::death_id(key, &death.kind, &death.cause);
+            let news = json!({
+                "event": "dlg_dead",
+                "id": &*id,
+                "dialog_id": key.id(),
+                "call_id": stored.call.as_deref(),
+                "kind": &*death.kind,
+                "cause": &*death.cause,
+                "ended": rfc3339(ended),
+                "found": rfc3339(death.found),
+                "recording": stored.item.text(Attr::Recording),
+                "is_recorded": self.is_recorded(stored),
+                "legs": stored.item.linked("leg").map(Key::id).collect::<Vec<_>>(),
+            });
+            self.news.push((death.found, id, news.to_string().into_bytes()));
+        }
+    }
+
+    fn is_recorded(&self, dialog: &Stored) -> bool {
+        let legs = dialog.item.linked("leg").filter_map(|leg| self.fresh.get(leg));
+        dialog.item.flag(Attr::Recorded) || legs.into_iter().any(|leg| leg.item.flag(Attr::Recorded))
+    }
+
+    fn write(&self, writing: &Writing) -> Result<(), StateError> {
+        for (key, stored) in self.fresh.iter().filter(|(key, _)| self.touched.contains_key(*key)) {
+            writing.item(key, self.known.get(key).and_then(Option::as_ref), stored)?;
+        }
+        for (at, id, news) in &self.news {
+            writing.tell(*at, id, news)?;
+        }
+        self.told.iter().try_for_each(|id| writing.told(id))?;
+        writing.meta(&self.meta)
+    }
+
+    /// Brings memory up to date, and tells who looks on.
+    fn publish(&self) {
+        let mut briefs = Vec::with_capacity(self.touched.len());
+        let mut names = self.state.names();
+        for (key, event) in &self.touched {
+            let Some(stored) = self.fresh.get(key) else { continue };
+            let was_due = self.known.get(key).and_then(Option::as_ref).is_some_and(|known| known.due.is_some());
+            briefs.push((Arc::new(names.brief(key, stored)), event, stored, was_due));
+        }
+        drop(names);
+        let mut index = self.state.index_mut();
+        for (brief, _, stored, was_due) in &briefs {
+            index.waiting = (index.waiting + u64::from(stored.due.is_some())).saturating_sub(u64::from(*was_due));
+            if stored.is_live() {
+                index.live.insert(brief.key.clone(), Arc::clone(brief));
+            } else {
+                index.live.remove(&brief.key);
+            }
+        }
+        index.offset = self.meta.offset;
+        index.taken = self.meta.taken;
+        index.epoch = self.meta.epochs.get(&self.state.serves.group()).copied().unwrap_or_default();
+        index.nodes = self.meta.nodes.iter().map(|(node, known)| (Arc::from(&**node), *known)).collect();
+        drop(index);
+        for (brief, event, ..) in briefs {
+            if !event.is_empty() && !brief.is_absorbed {
+                // Nobody may be looking on.
+                drop(self.state.changes.send(Change { brief, event: event.clone() }));
+            }
+        }
+    }
+}
+
+/// How often the file is flushed.
+const FLUSH: Duration = Duration::from_secs(1);
+/// How many items are kept at hand.
+const HOT: usize = 512;

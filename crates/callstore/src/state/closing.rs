@@ -1,0 +1,119 @@
+//! When a dialog is over, and when its record is due.
+
+use std::collections::HashMap;
+
+use super::file::Stored;
+use super::{State, StateError};
+use crate::fold::{Attr, Key, Micros, Standing};
+
+/// A dialog's legs as they stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Legs {
+    /// The earliest end that a source told.
+    pub ended: Option<Micros>,
+    /// The earliest end of one that was declared dead.
+    pub dead: Option<Micros>,
+    /// Whether one of them is doubted.
+    pub suspect: bool,
+    /// Whether one of them was connected with another leg.
+    pub connected: bool,
+}
+
+impl Legs {
+    pub(super) fn add(&mut self, leg: &Stored) {
+        let least = |known: Option<Micros>, other| Some(known.map_or(other, |known: Micros| known.min(other)));
+        match leg.item.standing() {
+            Standing::Ended => self.ended = leg.item.ended().map_or(self.ended, |at| least(self.ended, at)),
+            Standing::Dead => {
+                self.dead = leg.item.standing_death().map_or(self.dead, |death| least(self.dead, death.ended));
+            }
+            Standing::Suspect => self.suspect = true,
+            Standing::Live => {}
+        }
+        self.connected |= leg.item.linked("dialog").next().is_some();
+    }
+}
+
+/// How an item stands, and its end where it is over. What a dialog's source said of it weighs most, then what became of its legs.
+#[must_use]
+pub(super) fn standing(stored: &Stored, legs: Legs) -> (Standing, Option<Micros>) {
+    let item = &stored.item;
+    match item.standing() {
+        Standing::Ended => (Standing::Ended, item.ended()),
+        _ if legs.ended.is_some() => (Standing::Ended, legs.ended),
+        Standing::Dead => (Standing::Dead, item.standing_death().map(|death| death.ended)),
+        _ if legs.dead.is_some() => (Standing::Dead, legs.dead),
+        Standing::Suspect => (Standing::Suspect, None),
+        Standing::Live if legs.suspect => (Standing::Suspect, None),
+        Standing::Live => (Standing::Live, None),
+    }
+}
+
+/// How a dialog stands with these legs, and its end where it is over.
+#[must_use]
+pub fn standing_of(stored: &Stored, legs: &[(Key, Stored)]) -> (Standing, Option<Micros>) {
+    let mut known = Legs::default();
+    legs.iter().for_each(|(_, leg)| known.add(leg));
+    standing(stored, known)
+}
+
+/// Whether a dialog of one leg gave way to one of two.
+pub(super) fn is_absorbed(key: &Key, stored: &Stored, legs: Legs) -> bool {
+    key.is_dialog()
+        && stored.item.get(Attr::LegB).is_none()
+        && stored.item.text(Attr::Source) == Some("kazoo")
+        && legs.connected
+}
+
+impl State {
+    /// The legs of a dialog; those of a batch that is not written yet are in the first of `known`.
+    pub(super) fn legs_of(&self, dialog: &Stored, known: &[&HashMap<Key, Stored>]) -> Result<Legs, StateError> {
+        let mut legs = Legs::default();
+        let mut reading = None;
+        for key in dialog.item.linked("leg") {
+            if let Some(leg) = known.iter().find_map(|known| known.get(key)) {
+                legs.add(leg);
+                continue;
+            }
+            if reading.is_none() {
+                reading = Some(self.file.read()?);
+            }
+            let Some(reading) = &reading else { continue };
+            if let Some(leg) = reading.item(key)? {
+                legs.add(&leg);
+            }
+        }
+        Ok(legs)
+    }
+
+    /// Whether it is this instance's group that follows it to its end.
+    fn serves(&self, stored: &Stored) -> bool {
+        self.serves.has(stored.item.text(Attr::Domain))
+    }
+
+    /// Puts an item where it belongs: over or not, and its record due or not. `changed` says that something new is known.
+    pub(super) fn settle(&self, stored: &mut Stored, key: &Key, legs: Legs, changed: bool, now: Micros) {
+        let (standing, ended) = standing(stored, legs);
+        stored.over = ended.filter(|_| standing.is_over());
+        stored.standing = Some(standing);
+        stored.is_absorbed = is_absorbed(key, stored, legs);
+        stored.call = stored.item.text(Attr::Call).map(Box::from).or_else(|| Some(key.id().into()));
+        if !standing.is_over() || stored.is_absorbed {
+            stored.due = None;
+        } else if changed && stored.due.is_none() && self.serves(stored) && wants_record(key, stored, standing) {
+            let wait = if stored.item.get(Attr::Stopped).is_some() { 0 } else { micros(self.close_after) };
+            stored.due = Some(now.saturating_add(wait));
+        } else if stored.item.get(Attr::Stopped).is_some() {
+            stored.due = stored.due.map(|due| due.min(now));
+        }
+    }
+}
+
+/// Dialogs have records; of legs those that died, as KAZOO writes its own for the others.
+fn wants_record(key: &Key, stored: &Stored, standing: Standing) -> bool {
+    key.is_dialog() || standing == Standing::Dead && stored.item.text(Attr::Source) == Some("kazoo")
+}
+
+pub(super) fn micros(duration: std::time::Duration) -> Micros {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

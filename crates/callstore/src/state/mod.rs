@@ -1,0 +1,281 @@
+//! The state of an instance: the fold of its journal, in a file of its own, with what lives in memory too.
+//!
+//! The file may be lost: it is made anew from the journal. A commit is flushed once in a while only; what a crash takes is folded
+//! again from the offset that the file names.
+
+mod apply;
+mod brief;
+mod closing;
+mod file;
+mod query;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use stowage_http::body::BoxError;
+use tokio::sync::broadcast;
+
+pub use apply::Applied;
+pub use brief::{Brief, Index, Node};
+pub use closing::standing_of;
+pub use file::{Meta, News, Stored};
+pub(crate) use query::is_within;
+pub use query::{Filter, Page, WithLegs};
+
+use crate::fold::{Key, Micros};
+use crate::roles::Serves;
+use brief::Names;
+use file::File;
+
+/// What changed, for who looks on.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// How it is now.
+    pub brief: Arc<Brief>,
+    /// The event that changed it last.
+    pub event: Box<str>,
+}
+
+/// State; cheap to share.
+#[derive(Debug)]
+pub struct State {
+    file: File,
+    index: RwLock<Index>,
+    hot: Mutex<Hot>,
+    changes: broadcast::Sender<Change>,
+    close_after: Duration,
+    serves: Serves,
+    names: Mutex<Names>,
+}
+
+/// What was used lately, and when the file was flushed.
+#[derive(Debug)]
+struct Hot {
+    items: HashMap<Key, Stored>,
+    flushed: Instant,
+}
+
+impl State {
+    /// Opens the file, or makes it. A dialog's record is due `close_after` its end.
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`] where it cannot be believed.
+    pub fn open(path: &Path, close_after: Duration) -> Result<Self, StateError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| StateError::Unavailable(error.into()))?;
+        }
+        let file = crate::journal::guarded(|| File::open(path))
+            .unwrap_or_else(|reason| Err(StateError::Damaged(reason.into())))?;
+        let (changes, _) = broadcast::channel(CHANGES);
+        let hot = Mutex::new(Hot { items: HashMap::new(), flushed: Instant::now() });
+        let state = Self {
+            file,
+            index: RwLock::default(),
+            hot,
+            changes,
+            close_after,
+            serves: Serves::default(),
+            names: Mutex::default(),
+        };
+        state.load()?;
+        Ok(state)
+    }
+
+    /// The same; a file that is damaged is put aside, and the state begins anew. The caller folds the journal from its start.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), but for a damaged file.
+    pub fn open_or_begin_anew(path: &Path, close_after: Duration) -> Result<(Self, Option<PathBuf>), StateError> {
+        match Self::open(path, close_after) {
+            Err(StateError::Damaged(error)) => {
+                let aside = path.with_extension(format!("damaged-{}", crate::clock::now() / 1_000_000));
+                std::fs::rename(path, &aside).map_err(|error| StateError::Unavailable(error.into()))?;
+                tracing::error!(%error, file = %path.display(), kept = %aside.display(), "the state is damaged; it is made anew from the journal");
+                Ok((Self::open(path, close_after)?, Some(aside)))
+            }
+            opened => Ok((opened?, None)),
+        }
+    }
+
+    /// The same for an instance that follows these calls to their ends: the records of others are not its to write.
+    #[must_use]
+    pub fn serving(mut self, serves: Serves) -> Self {
+        let epochs = self.file.read().and_then(|reading| reading.meta()).unwrap_or_default().epochs;
+        self.index_mut().epoch = epochs.get(&serves.group()).copied().unwrap_or_default();
+        self.serves = serves;
+        self
+    }
+
+    /// Brings what lives into memory.
+    fn load(&self) -> Result<(), StateError> {
+        let reading = self.file.read()?;
+        let meta = reading.meta()?;
+        let mut index = self.index_mut();
+        let mut names = self.names();
+        reading.items(|key, stored| {
+            if stored.is_live() {
+                index.waiting += u64::from(stored.due.is_some());
+                index.live.insert(key.clone(), Arc::new(names.brief(&key, &stored)));
+            }
+        })?;
+        drop(names);
+        index.offset = meta.offset;
+        index.taken = meta.taken;
+        index.epoch = meta.epochs.get(&self.serves.group()).copied().unwrap_or_default();
+        index.nodes = meta.nodes.iter().map(|(node, known)| (Arc::from(&**node), *known)).collect();
+        Ok(())
+    }
+
+    /// Forgets how far the journal was read, for one that was made anew: what it has is merged with what is known.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn rewind(&self) -> Result<(), StateError> {
+        let _hot = self.hot();
+        let meta = Meta { offset: None, ..self.file.read()?.meta()? };
+        let writing = self.file.write(true)?;
+        writing.meta(&meta)?;
+        writing.commit()?;
+        self.index_mut().offset = None;
+        Ok(())
+    }
+
+    /// What memory holds, to be looked at briefly.
+    pub fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hot(&self) -> MutexGuard<'_, Hot> {
+        self.hot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What changes from here on. Who reads too slowly is told how much it missed.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// A leg or dialog with all that is known.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn item(&self, key: &Key) -> Result<Option<Stored>, StateError> {
+        self.file.read()?.item(key)
+    }
+
+    /// Whose records are due, oldest first.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn due(&self, until: Micros, most: usize) -> Result<Vec<(Micros, Key)>, StateError> {
+        self.file.read()?.due(until, most)
+    }
+
+    /// What others are to be told, oldest first: ids and JSON.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn news(&self, most: usize) -> Result<Vec<News>, StateError> {
+        self.file.read()?.news(most)
+    }
+
+    /// Forgets what was over before a time and is recorded; gives how much.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn purge(&self, before: Micros) -> Result<usize, StateError> {
+        let mut hot = self.hot();
+        let reading = self.file.read()?;
+        let old = reading.long_over(before, PURGE)?;
+        let writing = self.file.write(false)?;
+        let mut count = 0;
+        for (_, key) in old {
+            let Some(stored) = reading.item(&key)?.filter(|stored| stored.due.is_none()) else { continue };
+            // A dialog whose record is not written yet still needs its legs.
+            let dialogs =
+                ["dialog", "alone"].iter().flat_map(|kind| stored.item.linked(kind)).cloned().collect::<Vec<_>>();
+            if wants(&reading, &dialogs)? {
+                continue;
+            }
+            writing.forget(&key, &stored)?;
+            hot.items.remove(&key);
+            count += 1;
+        }
+        writing.commit()?;
+        self.names().forget();
+        Ok(count)
+    }
+}
+
+/// Whether one of these dialogs goes on, or waits for its record.
+fn wants(reading: &file::Reading, dialogs: &[Key]) -> Result<bool, StateError> {
+    for dialog in dialogs {
+        if reading.item(dialog)?.is_some_and(|dialog| dialog.due.is_some() || dialog.over.is_none()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Why state cannot be used.
+#[derive(Debug)]
+pub enum StateError {
+    /// The file is not what it was.
+    Damaged(BoxError),
+    /// It cannot be read or written now.
+    Unavailable(BoxError),
+}
+
+impl StateError {
+    fn opening(error: redb::DatabaseError) -> Self {
+        match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => Self::Unavailable(error.into()),
+            redb::DatabaseError::Storage(error) => Self::file(error),
+            error => Self::Damaged(error.into()),
+        }
+    }
+
+    fn file(error: impl Into<redb::Error>) -> Self {
+        use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+        match error.into() {
+            redb::Error::Io(error) if matches!(error.kind(), InvalidData | UnexpectedEof) => {
+                Self::Damaged(error.into())
+            }
+            error @ (redb::Error::Corrupted(_) | redb::Error::TableTypeMismatch { .. }) => Self::Damaged(error.into()),
+            error => Self::Unavailable(error.into()),
+        }
+    }
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Damaged(_) => "the state file is damaged",
+            Self::Unavailable(_) => "the state file cannot be used now",
+        })
+    }
+}
+
+impl std::error::Error for StateError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Damaged(source) | Self::Unavailable(source) => Some(&**source),
+        }
+    }
+}
+
+/// How many changes who looks on may be behind.
+const CHANGES: usize = 1024;
+/// How much is forgotten at once.
+const PURGE: usize = 1000;

@@ -1,0 +1,175 @@
+//! What lists ask for.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::brief::Brief;
+use super::{State, StateError, Stored};
+use crate::fold::{Key, Micros, Standing};
+
+/// Which dialogs or legs are wanted; what is not said does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Dialogs only, or legs only.
+    pub is_dialog: Option<bool>,
+    /// In this domain or below it.
+    pub domain: Option<String>,
+    /// Of this account.
+    pub account: Option<String>,
+    /// Standing so.
+    pub state: Option<Standing>,
+    /// Of a number that ends so, whoever's.
+    pub number: Option<String>,
+    /// On this switch.
+    pub node: Option<String>,
+    /// Begun before this.
+    pub created_before: Option<Micros>,
+    /// Talking for at least so long, in microseconds.
+    pub longer_than: Option<Micros>,
+    /// Of this call.
+    pub call: Option<String>,
+}
+
+/// A dialog and its legs.
+pub type WithLegs = (Stored, Vec<(Key, Stored)>);
+
+/// A page of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// What is on it.
+    pub items: Vec<Arc<Brief>>,
+    /// Where the next one begins, where there is one.
+    pub next: Option<String>,
+}
+
+impl Filter {
+    /// Whether it is wanted.
+    #[must_use]
+    pub fn takes(&self, brief: &Brief, now: Micros) -> bool {
+        let number =
+            |known: &Option<Box<str>>, wanted: &str| known.as_deref().is_some_and(|known| known.ends_with(wanted));
+        !brief.is_absorbed
+            && self.is_dialog.is_none_or(|wanted| brief.key.is_dialog() == wanted)
+            && self
+                .domain
+                .as_deref()
+                .is_none_or(|wanted| brief.domain.as_deref().is_some_and(|known| is_within(known, wanted)))
+            && self.account.as_deref().is_none_or(|wanted| brief.account.as_deref() == Some(wanted))
+            && self.state.is_none_or(|wanted| brief.standing == wanted)
+            && self.number.as_deref().is_none_or(|wanted| number(&brief.from, wanted) || number(&brief.to, wanted))
+            && self.node.as_deref().is_none_or(|wanted| brief.node.as_deref() == Some(wanted))
+            && self.created_before.is_none_or(|wanted| brief.created < wanted)
+            && self.call.as_deref().is_none_or(|wanted| &*brief.call == wanted)
+            && self.longer_than.is_none_or(|wanted| {
+                brief.answered.is_some_and(|answered| brief.ended.unwrap_or(now).saturating_sub(answered) >= wanted)
+            })
+    }
+
+    fn is_of_the_past(&self) -> bool {
+        self.state.is_some_and(Standing::is_over)
+    }
+}
+
+/// Whether a domain is another one or below it.
+#[must_use]
+pub(crate) fn is_within(domain: &str, of: &str) -> bool {
+    domain.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+impl State {
+    /// A page of what is wanted: what lives by its id, what is over from the newest on. `after` is the `next` of the page before.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn list(&self, filter: &Filter, after: Option<&str>, most: usize, now: Micros) -> Result<Page, StateError> {
+        if filter.is_of_the_past() {
+            return self.list_over(filter, after, most, now);
+        }
+        let index = self.index();
+        let begin = after.and_then(Key::parse);
+        // Dialogs come before legs.
+        let border = Key::leg("");
+        let (least, most_of) = match filter.is_dialog {
+            Some(true) => (Bound::Unbounded, Bound::Excluded(&border)),
+            Some(false) => (Bound::Included(&border), Bound::Unbounded),
+            None => (Bound::Unbounded, Bound::Unbounded),
+        };
+        let least = begin.as_ref().map_or(least, Bound::Excluded);
+        if begin.as_ref().is_some_and(|begin| filter.is_dialog == Some(true) && *begin >= border) {
+            return Ok(Page::default());
+        }
+        let range = index.live.range::<Key, _>((least, most_of));
+        let mut page = Page::default();
+        for brief in range.map(|(_, brief)| brief).filter(|brief| !brief.standing.is_over() && filter.takes(brief, now))
+        {
+            if page.items.len() == most {
+                page.next = page.items.last().map(|last| last.key.as_str().to_owned());
+                break;
+            }
+            page.items.push(Arc::clone(brief));
+        }
+        Ok(page)
+    }
+
+    fn list_over(&self, filter: &Filter, after: Option<&str>, most: usize, now: Micros) -> Result<Page, StateError> {
+        let reading = self.file.read()?;
+        let mut before = after.and_then(|after| {
+            let (at, key) = after.split_once('/')?;
+            Some((at.parse().ok()?, Key::parse(key)?))
+        });
+        let mut page = Page::default();
+        for _ in 0..SCANS {
+            let rows = match &before {
+                Some((at, key)) => reading.over((*at, key.as_str()), SCAN)?,
+                None => reading.over((Micros::MAX, ""), SCAN)?,
+            };
+            let Some((at, key)) = rows.last().cloned() else { return Ok(page) };
+            for (at, key) in rows {
+                let Some(stored) = reading.item(&key)? else { continue };
+                let brief = self.names().brief(&key, &stored);
+                if filter.takes(&brief, now) {
+                    page.items.push(Arc::new(brief));
+                }
+                if page.items.len() == most {
+                    page.next = Some(format!("{at}/{}", key.as_str()));
+                    return Ok(page);
+                }
+            }
+            page.next = Some(format!("{at}/{}", key.as_str()));
+            before = Some((at, key));
+        }
+        Ok(page)
+    }
+
+    /// All legs and dialogs of a call, over or not.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn call(&self, id: &str) -> Result<Vec<(Key, Stored)>, StateError> {
+        let reading = self.file.read()?;
+        let mut found = Vec::new();
+        for key in reading.call(id)? {
+            found.extend(reading.item(&key)?.map(|stored| (key, stored)));
+        }
+        Ok(found)
+    }
+
+    /// A dialog and its legs.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn dialog(&self, key: &Key) -> Result<Option<WithLegs>, StateError> {
+        let reading = self.file.read()?;
+        let Some(dialog) = reading.item(key)? else { return Ok(None) };
+        let mut legs = Vec::new();
+        for leg in dialog.item.linked("leg") {
+            legs.extend(reading.item(leg)?.map(|stored| (leg.clone(), stored)));
+        }
+        Ok(Some((dialog, legs)))
+    }
+}
+
+/// How many rows of what is over are read at once.
+const SCAN: usize = 256;
+/// How often, for one page.
+const SCANS: usize = 16;
