@@ -1,0 +1,68 @@
+//! The program's commands.
+
+use std::process::{Command, Output};
+
+use callstore::app::World;
+use serde_json::{Value, json};
+
+use crate::events::{begun, ended};
+use crate::running;
+
+fn run(arguments: &[&str], folder: &std::path::Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callstore"));
+    command.args(arguments).current_dir(folder).env_remove("CALLSTORE_CONFIG").output().unwrap()
+}
+
+#[test]
+fn check_says_every_problem_and_that_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let sound = run(&["check"], folder.path());
+    assert_eq!(
+        (sound.status.code(), String::from_utf8_lossy(&sound.stderr).trim()),
+        (Some(0), "the configuration is sound")
+    );
+    let role = |name: &str, order: i64| json!({ "name": name, "roletype": "callstore", "iface": "lan", "group": 1, "order": order });
+    std::fs::write(folder.path().join("roles.json"), json!([role("callstore1", 1), role("callstore2", 1)]).to_string())
+        .unwrap();
+    std::fs::write(folder.path().join("c.toml"), "instance = \"callstore1\"\nroles = \"roles.json\"\n").unwrap();
+    let wrong = run(&["check", "--config", "c.toml"], folder.path());
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert_eq!(wrong.status.code(), Some(64));
+    assert!(said.contains("roles[1].order is taken in group 1 by roles[0]"), "{said}");
+    assert_eq!(run(&["nonsense"], folder.path()).status.code(), Some(64));
+}
+
+#[test]
+fn the_demo_shows_a_dead_call_s_record_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(&["demo", "--once"], folder.path());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for part in ["In doubt:", "\"term_cause\": 1000", "curl http://127.0.0.1:"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_replayed_and_a_dialog_is_shown() {
+    let store = running::start(&[], World::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let events = [begun("a1", "b1"), ended("a1", "b1")].concat();
+    let list = serde_json::to_string_pretty(&events).unwrap();
+    let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+    let url = format!("http://{}", store.address);
+    for (name, text, taken) in [("list", list, 7), ("lines", format!("{lines}nonsense\n"), 7)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        let (path, url) = (folder.path().to_owned(), url.clone());
+        let replay = move || run(&["replay", "--url", &url, name], &path);
+        let output = tokio::task::spawn_blocking(replay).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("{taken} events were taken"));
+        assert_eq!(String::from_utf8_lossy(&output.stderr).contains("event 8: "), name == "lines");
+    }
+    store.record("a1+b1").await;
+    let path = folder.path().to_owned();
+    let output = tokio::task::spawn_blocking(move || run(&["show", "--url", &url, "a1+b1"], &path)).await.unwrap();
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((shown["state"].clone(), shown["recorded"].clone()), (json!("ended"), json!(["sorm3"])));
+    store.stop().await;
+}

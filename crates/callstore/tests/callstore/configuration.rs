@@ -1,0 +1,53 @@
+//! The configuration: its reference says the defaults, and every problem has its key.
+
+use callstore::config::{Source, load};
+
+fn source(text: &str, environment: &[(&str, &str)]) -> Source {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Source { text: text.to_owned(), environment }
+}
+
+#[test]
+fn the_reference_file_says_exactly_the_defaults() {
+    let reference = include_str!("../../../../config/callstore.toml");
+    let mut config = load(&source(reference, &[])).unwrap();
+    config.source = Source::default();
+    assert_eq!(format!("{config:#?}"), format!("{:#?}", load(&source("", &[])).unwrap()));
+    // Every key is there: leaving a line out of the defaults changes nothing, but a value of a wrong type is seen.
+    for line in reference.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
+        let (key, _) = line.split_once(" = ").unwrap();
+        let broken = reference.replace(line, &format!("{key} = {{ wrong = 1 }}"));
+        assert!(load(&source(&broken, &[])).is_err(), "{key} is not read");
+    }
+}
+
+#[test]
+fn every_problem_is_reported_with_its_key() {
+    let text = "nonsense = 1\nroles = \"x.json\"\n[listen]\naddress = \"0.0.0.0:1\"\n[journal]\nkind = \"paper\"\nkeep = 5\n[couchdb]\nurl = \"ftp://x\"\n\
+                [records]\ndatabase = \"CDR\"\n[orders]\nwebhook = \"x\"\n[limits]\ninlet_bytes = 1\n[log]\nlevel = \"loud\"\n";
+    let problems = load(&source(text, &[("CALLSTORE__DEAD__NOPE", "1")])).unwrap_err();
+    let mut found: Vec<_> = problems.into_iter().map(|problem| problem.key).collect();
+    found.sort();
+    let expected = [
+        "couchdb.url",
+        "dead.nope",
+        "instance",
+        "journal.keep",
+        "journal.kind",
+        "limits.inlet_bytes",
+        "listen.tokens",
+        "log.level",
+        "nonsense",
+        "orders.webhook",
+        "records.database",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn variables_override_the_file() {
+    let variables =
+        [("CALLSTORE__INSTANCE", "callstore2"), ("CALLSTORE__DEAD__HOLD_OFF", "7s"), ("STOWAGE__DEAD__HOLD_OFF", "9s")];
+    let config = load(&source("[dead]\nhold_off = \"5s\"\n", &variables)).unwrap();
+    assert_eq!((config.instance.as_str(), config.dead.hold_off.as_secs()), ("callstore2", 7));
+}

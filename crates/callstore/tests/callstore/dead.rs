@@ -1,0 +1,231 @@
+//! The table «The dead», with a clock that the tests move.
+
+use std::time::Duration;
+
+use callstore::dead::{Answer, Rules, Sweep, Watchdog};
+use callstore::decision::What;
+use callstore::fold::Key;
+use callstore::state::State;
+
+use crate::events::{BEGIN, NODE, SECOND, begun, disconnected, ended, entries, era, kazoo};
+
+const NOW: i64 = BEGIN + 60 * SECOND;
+
+fn rules() -> Rules {
+    Rules {
+        hold_off: Duration::from_secs(15),
+        max_call: Duration::from_secs(2 * 3600),
+        sweep: Duration::from_secs(5),
+        sweeps: 3,
+        collect: Duration::from_secs(1),
+        grace: Duration::from_secs(13),
+    }
+}
+
+struct Scene {
+    state: State,
+    watchdog: Watchdog,
+    offset: u64,
+    _folder: tempfile::TempDir,
+}
+
+/// A death in short: whose, of what, and its end in seconds after the beginning.
+type Death = (String, String, f64);
+
+impl Scene {
+    /// The inlet was there for long, and a sweep was complete.
+    fn new(events: &[serde_json::Value]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(&folder.path().join("state.redb"), Duration::from_secs(3)).unwrap();
+        let watchdog = Watchdog::new(rules(), 0);
+        let mut scene = Self { state, watchdog, offset: 0, _folder: folder };
+        scene.happens(events);
+        assert_eq!(scene.swept(&[], true, BEGIN), []);
+        scene
+    }
+
+    fn happens(&mut self, events: &[serde_json::Value]) {
+        self.state.apply(&entries(self.offset, events), NOW).unwrap();
+        self.offset += events.len() as u64;
+    }
+
+    fn look(&mut self, seconds: i64) -> Vec<Death> {
+        let decided = self.watchdog.look(&self.state.index(), BEGIN + seconds * SECOND);
+        deaths(&decided)
+    }
+
+    fn swept(&mut self, answers: &[Answer], is_complete: bool, now: i64) -> Vec<Death> {
+        let sweep = Sweep { answers: answers.to_vec(), is_complete };
+        deaths(&self.watchdog.swept(&sweep, &self.state.index(), now))
+    }
+}
+
+fn deaths(decided: &[What]) -> Vec<Death> {
+    let deaths = decided.iter().filter_map(|what| match what {
+        #[expect(clippy::cast_precision_loss, reason = "small numbers of tests")]
+        What::DlgDead { key, end, .. } => {
+            Some((key.as_str().to_owned(), format!("{} {}", end.kind, end.cause), (end.ended - BEGIN) as f64 / 1e6))
+        }
+        _ => None,
+    });
+    deaths.collect()
+}
+
+fn answer(seconds: i64, channels: &[&str], is_whole: bool) -> Answer {
+    let channels = channels.iter().map(|id| (*id).into()).collect();
+    Answer { node: NODE.into(), at: BEGIN + seconds * SECOND, channels, is_whole }
+}
+
+fn dead(id: &str, why: &str, ended: f64) -> Death {
+    (id.to_owned(), why.to_owned(), ended)
+}
+
+#[test]
+fn a_normal_end_is_no_death() {
+    let mut scene = Scene::new(&[begun("a1", "b1"), ended("a1", "b1")].concat());
+    assert_eq!(scene.look(100), []);
+    assert_eq!(scene.look(100_000), []);
+}
+
+#[test]
+fn a_disconnected_channel_is_dead_after_the_hold_off() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    scene.happens(&[kazoo("CALL_UPDATE", "a2", 20.0), disconnected("a1", 40)]);
+    assert_eq!(scene.look(41), []);
+    assert_eq!(scene.look(54), []);
+    // KAZOO says it 13 s late; the switch was heard of at 20 s, which is older than that.
+    assert_eq!(scene.look(55), [dead("leg/a1", "dead disconnected", 27.0)]);
+}
+
+#[test]
+fn the_end_is_the_switch_s_last_sign_where_that_is_later() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    scene.happens(&[kazoo("CALL_UPDATE", "a2", 33.5), disconnected("a1", 40)]);
+    scene.look(41);
+    assert_eq!(scene.look(56), [dead("leg/a1", "dead disconnected", 33.5)]);
+}
+
+#[test]
+fn a_switch_that_came_back_without_the_call_does_not_prolong_it() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    scene.happens(&[disconnected("a1", 40), kazoo("CALL_UPDATE", "a2", 50.0)]);
+    scene.look(51);
+    assert_eq!(scene.look(60), [dead("leg/a1", "dead disconnected", 27.0)]);
+}
+
+#[test]
+fn a_newer_event_within_the_hold_off_ends_the_doubt() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    scene.happens(&[disconnected("a1", 40)]);
+    assert_eq!(scene.look(50), []);
+    scene.happens(&[kazoo("CALL_UPDATE", "a1", 52.0)]);
+    assert_eq!(scene.look(60), []);
+    assert_eq!(scene.look(600), []);
+}
+
+#[test]
+fn a_switch_that_leaves_three_sweeps_unanswered_loses_all_its_calls_together() {
+    let mut scene =
+        Scene::new(&[begun("a1", "b1"), begun("a2", "b2"), vec![kazoo("CALL_UPDATE", "a2", 20.0)]].concat());
+    for seconds in [25, 30] {
+        assert_eq!(scene.swept(&[], true, BEGIN + seconds * SECOND), []);
+        assert_eq!(scene.look(seconds), []);
+    }
+    assert_eq!(scene.look(100), [], "two sweeps are not three");
+    assert_eq!(scene.swept(&[], true, BEGIN + 135 * SECOND), []);
+    assert_eq!(scene.look(135), []);
+    assert_eq!(scene.look(150), [], "further losses are gathered for a second");
+    let found = scene.look(151);
+    assert_eq!(found.len(), 4);
+    assert!(found.iter().all(|(_, why, ended)| why == "dead silent" && (*ended - 20.0).abs() < 0.01), "{found:?}");
+}
+
+#[test]
+fn a_switch_that_sends_events_is_not_silent() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    for seconds in [25, 30, 35, 40] {
+        scene.swept(&[], true, BEGIN + seconds * SECOND);
+        scene.happens(&[kazoo("CALL_UPDATE", "a2", f64::from(i32::try_from(seconds).unwrap()) + 1.0)]);
+        scene.look(seconds + 2);
+    }
+    assert_eq!(scene.look(60), []);
+}
+
+#[test]
+fn an_answer_ends_the_silence() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    for seconds in [25, 30, 35] {
+        scene.swept(&[], true, BEGIN + seconds * SECOND);
+    }
+    assert_eq!(scene.look(36), []);
+    assert_eq!(scene.swept(&[answer(40, &["a1", "b1"], true)], true, BEGIN + 40 * SECOND), []);
+    assert_eq!(scene.look(60), []);
+}
+
+#[test]
+fn a_call_that_is_missing_twice_in_full_answers_is_dead() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    let mut asked = |seconds, channels: &[&str], is_whole| {
+        scene.swept(&[answer(seconds, channels, is_whole)], true, BEGIN + seconds * SECOND)
+    };
+    assert_eq!(asked(10, &["a1", "b1"], true), []);
+    assert_eq!(asked(15, &["b1"], true), []);
+    assert_eq!(asked(20, &["a1", "b1"], true), [], "it is there again");
+    assert_eq!(asked(25, &["b1"], false), [], "an answer that is cut off proves nothing");
+    assert_eq!(asked(30, &["b1"], true), []);
+    assert_eq!(asked(35, &["b1"], true), [dead("leg/a1", "dead missing", 20.0)]);
+}
+
+#[test]
+fn an_event_that_is_newer_than_the_answer_counts_more() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    for seconds in [1, 2, 3, 4] {
+        // Asked before the legs were there, answered late.
+        assert_eq!(scene.swept(&[answer(seconds, &[], true)], true, BEGIN + 10 * SECOND), []);
+    }
+}
+
+#[test]
+fn the_longest_call_is_closed_as_timeout() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    assert_eq!(scene.look(7200), []);
+    let found = scene.look(7202);
+    assert_eq!(
+        found.iter().map(|(key, why, _)| (key.as_str(), why.as_str())).collect::<Vec<_>>(),
+        [("leg/a1", "timeout max_call"), ("leg/b1", "timeout max_call")]
+    );
+}
+
+#[test]
+fn nobody_is_dead_while_the_inlet_is_away_nor_before_a_sweep_after_it_is_back() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    scene.happens(&[disconnected("a1", 40)]);
+    scene.look(41);
+    scene.watchdog.inlet(false, BEGIN + 50 * SECOND);
+    assert_eq!(scene.look(60), []);
+    assert_eq!(scene.look(10_000), [], "not even for its age");
+    scene.watchdog.inlet(true, BEGIN + 100 * SECOND);
+    assert_eq!(scene.look(101), []);
+    assert_eq!(scene.look(114), []);
+    // The sweep shows that the call lives: it was only not heard of.
+    scene.happens(&[kazoo("CALL_UPDATE", "a1", 112.0)]);
+    assert_eq!(scene.swept(&[answer(113, &["a1", "b1"], true)], true, BEGIN + 113 * SECOND), []);
+    assert_eq!(scene.look(200), []);
+}
+
+#[test]
+fn era_dialogs_die_whole_and_their_legs_with_them() {
+    let mut scene = Scene::new(&[era("invite", 0), era("dlg_start", 5), era("dlg_down", 40)]);
+    assert_eq!(scene.look(41), []);
+    let decided = scene.watchdog.look(&scene.state.index(), BEGIN + 60 * SECOND);
+    assert_eq!(deaths(&decided), [dead("dialog/era-dialog", "dead disconnected", 27.0)]);
+    let draft =
+        callstore::decision::Decision { group: 0, epoch: 1, by: "x".into(), what: decided[0].clone() }.draft().unwrap();
+    let entry = callstore::journal::Entry { offset: scene.offset, taken: 0, body: draft.body, is_decision: true };
+    scene.state.apply(&[entry], NOW).unwrap();
+    for key in [Key::leg("era-a"), Key::leg("era-b"), Key::dialog("era-dialog")] {
+        let standing = scene.state.item(&key).unwrap().unwrap().item.standing();
+        assert_eq!(standing, callstore::fold::Standing::Dead, "{key:?}");
+    }
+    assert_eq!(scene.look(100_000), []);
+}

@@ -1,0 +1,157 @@
+//! The embedded journal: what it acknowledged is there, in order, and what it cannot keep it does not take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use callstore::journal::{Draft, Embedded, Entry, Journal, JournalError, Options};
+use stowage_base::tasks::Tasks;
+use tempfile::TempDir;
+
+fn options(folder: &TempDir) -> Options {
+    Options { path: folder.path().join("journal.redb"), reserve: 0, room: None }
+}
+
+fn draft(text: String) -> Draft {
+    Draft { body: text.into(), is_decision: false }
+}
+
+async fn read(journal: &Embedded, after: Option<u64>, count: usize) -> Vec<Entry> {
+    let mut entries = journal.follow(after).await.unwrap();
+    let mut found = Vec::new();
+    while found.len() < count {
+        found.extend(entries.recv().await.unwrap().unwrap());
+    }
+    found
+}
+
+async fn close(journal: Embedded, tasks: &Tasks) {
+    drop(journal);
+    tasks.stop();
+    assert_eq!(tasks.drain(std::time::Duration::from_secs(10)).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_are_read_in_order_from_any_place_and_after_a_new_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = Tasks::default();
+    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    assert_eq!(journal.end().await.unwrap(), None);
+    let mut follower = journal.follow(None).await.unwrap();
+    for batch in 0..5 {
+        let drafts = (0..7).map(|number| draft(format!("{}", batch * 7 + number))).collect();
+        journal.append(drafts).await.unwrap();
+    }
+    journal.append(vec![Draft { body: "decision".into(), is_decision: true }]).await.unwrap();
+    let mut followed = Vec::new();
+    while followed.len() < 36 {
+        followed.extend(follower.recv().await.unwrap().unwrap());
+    }
+    drop(follower);
+    close(journal, &tasks).await;
+    let tasks = Tasks::default();
+    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    assert_eq!(journal.end().await.unwrap(), Some(35));
+    for after in [None, Some(0), Some(6), Some(7), Some(20), Some(34)] {
+        let first = after.map_or(0, |after| after + 1);
+        let read = read(&journal, after, usize::try_from(36 - first).unwrap()).await;
+        assert_eq!(read.iter().map(|entry| entry.offset).collect::<Vec<_>>(), (first..36).collect::<Vec<_>>());
+        for entry in read.iter().take_while(|entry| entry.offset < 35) {
+            assert_eq!(entry.body, entry.offset.to_string());
+            assert!(!entry.is_decision && entry.taken > 0);
+        }
+        assert!(read.last().unwrap().is_decision);
+    }
+    close(journal, &tasks).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_lose_nothing_and_each_one_s_order_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = Tasks::default();
+    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    let writers = (0..8).map(|writer| {
+        let journal = journal.clone();
+        async move {
+            for number in 0..50 {
+                journal.append(vec![draft(format!("{writer} {number}"))]).await.unwrap();
+            }
+        }
+    });
+    futures_util::future::join_all(writers).await;
+    let read = read(&journal, None, 400).await;
+    for writer in 0..8 {
+        let of = |entry: &&Entry| entry.body.starts_with(format!("{writer} ").as_bytes());
+        let own: Vec<_> = read.iter().filter(of).map(|entry| entry.body.clone()).collect();
+        assert_eq!(own, (0..50).map(|number| format!("{writer} {number}")).collect::<Vec<_>>());
+    }
+    close(journal, &tasks).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_takes_nothing_and_shows_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = Tasks::default();
+    let room = Arc::new(AtomicU64::new(1000));
+    let left = Arc::clone(&room);
+    let options =
+        Options { reserve: 500, room: Some(Arc::new(move || Ok(left.load(Ordering::Acquire)))), ..options(&folder) };
+    let journal = Embedded::open(&options, &tasks).unwrap();
+    journal.append(vec![draft("before".to_owned())]).await.unwrap();
+    room.store(499, Ordering::Release);
+    assert!(matches!(journal.append(vec![draft("lost".to_owned())]).await, Err(JournalError::Full)));
+    assert_eq!(read(&journal, None, 1).await[0].body, "before");
+    room.store(500, Ordering::Release);
+    journal.append(vec![draft("after".to_owned())]).await.unwrap();
+    assert_eq!(read(&journal, None, 2).await[1].body, "after");
+    close(journal, &tasks).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_trimmed_is_gone_and_offsets_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = Tasks::default();
+    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    for number in 0..10 {
+        journal.append(vec![draft(format!("{number}")), draft("x".to_owned())]).await.unwrap();
+    }
+    journal.trim(9).await.unwrap();
+    assert_eq!(journal.first().await.unwrap().unwrap().0, 8, "the batch of the offset stays");
+    assert_eq!(read(&journal, None, 12).await[0].offset, 8);
+    let now = callstore::clock::now();
+    assert_eq!(journal.before(now + 60_000_000).await.unwrap(), Some(17), "the newest batch stays");
+    assert_eq!(journal.before(0).await.unwrap(), None);
+    journal.trim(u64::MAX).await.unwrap();
+    assert_eq!(journal.end().await.unwrap(), Some(19));
+    close(journal, &tasks).await;
+    let tasks = Tasks::default();
+    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    journal.append(vec![draft("next".to_owned())]).await.unwrap();
+    assert_eq!(journal.end().await.unwrap(), Some(20));
+    close(journal, &tasks).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_refused_and_two_cannot_have_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = Tasks::default();
+    let options = options(&folder);
+    let journal = Embedded::open(&options, &tasks).unwrap();
+    let error = Embedded::open(&options, &tasks).unwrap_err();
+    assert!(matches!(error, JournalError::Unavailable(_)), "{error:?}");
+    journal.append((0..2000).map(|number| draft(format!("{number:0>500}"))).collect()).await.unwrap();
+    close(journal, &tasks).await;
+    let whole = std::fs::read(&options.path).unwrap();
+    for damage in ["begin", "text", "end"] {
+        let mut bytes = whole.clone();
+        match damage {
+            "begin" => bytes[..64].fill(0),
+            "text" => bytes = b"this is no journal at all".to_vec(),
+            _ => bytes.truncate(whole.len() / 2),
+        }
+        std::fs::write(&options.path, &bytes).unwrap();
+        let tasks = Tasks::default();
+        let refused =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Embedded::open(&options, &tasks).map(drop)));
+        assert!(matches!(refused, Ok(Err(JournalError::Damaged(_)))), "{damage}: {refused:?}");
+    }
+}

@@ -1,0 +1,47 @@
+//! What is written for operators holds for a running call store.
+
+use std::collections::BTreeSet;
+
+use callstore::app::World;
+use serde_json::Value;
+
+use crate::running;
+
+const PAGE: &str = include_str!("../../../../docs/call-store.md");
+const ALERTS: &str = include_str!("../../../../docs/operations/callstore-alerts.yml");
+const DASHBOARD: &str = include_str!("../../../../docs/operations/callstore-dashboard.json");
+
+/// The names of metrics in a text.
+fn names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("callstore_")).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_alerts_and_dashboard_are_about_what_is_there() {
+    let store = running::start(&[], World::default()).await;
+    store.get("/v1/nodes").await;
+    let scraped = store.ask("GET", "/metrics", &[], b"").await.text();
+    let there: BTreeSet<_> =
+        scraped.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).map(str::to_owned).collect();
+    let own: BTreeSet<_> = there.iter().filter(|name| name.starts_with("callstore_")).cloned().collect();
+    assert_eq!(own, names(PAGE), "docs/call-store.md has every metric, and no other");
+    for (name, text) in [("alerts", ALERTS), ("dashboard", DASHBOARD)] {
+        let strange: Vec<_> = names(text).difference(&own).cloned().collect();
+        assert!(strange.is_empty(), "the {name} speak of {strange:?}");
+    }
+    assert_eq!(names(DASHBOARD), own, "every metric has its panel");
+    for alert in ALERTS.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(PAGE.contains(&format!("| `{alert}` |")), "docs/call-store.md says nothing of {alert}");
+    }
+    serde_json::from_str::<Value>(DASHBOARD).unwrap();
+    store.stop().await;
+}
+
+#[test]
+fn every_path_of_the_page_is_described() {
+    let described: Value = serde_json::from_str(include_str!("../../src/api/page/openapi.json")).unwrap();
+    for path in described["paths"].as_object().unwrap().keys() {
+        assert!(PAGE.contains(path.as_str()), "docs/call-store.md says nothing of {path}");
+    }
+}

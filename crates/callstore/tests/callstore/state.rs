@@ -1,0 +1,222 @@
+//! State on disk: the same after a new start, after entries that come twice, and after its file was lost.
+
+use std::time::Duration;
+
+use callstore::decision::{Decision, End, What, death_id};
+use callstore::fold::{Key, Standing};
+use callstore::journal::Entry;
+use callstore::state::{Filter, State, StateError};
+use serde_json::{Value, json};
+
+use crate::events::{ACCOUNT, BEGIN, INTERACTION, SECOND, begun, disconnected, ended, entries, era, kazoo};
+
+const NOW: i64 = BEGIN + 3600 * SECOND;
+const CLOSE: Duration = Duration::from_secs(3);
+
+fn decision(offset: u64, epoch: u64, what: What) -> Entry {
+    let draft = Decision { group: 0, epoch, by: "one".into(), what }.draft().unwrap();
+    Entry { offset, taken: NOW, body: draft.body, is_decision: true }
+}
+
+fn death(key: &Key, seen: i64) -> What {
+    let end = End { kind: "dead".into(), cause: "silent".into(), ended: BEGIN + 40 * SECOND, seen, found: NOW };
+    What::DlgDead { id: death_id(key, "dead", "silent"), key: key.clone(), end }
+}
+
+fn all(state: &State, filter: &Filter) -> Vec<String> {
+    let page = state.list(filter, None, 1000, NOW).unwrap();
+    page.items.iter().map(|brief| format!("{} {}", brief.key.id(), brief.standing.name())).collect()
+}
+
+#[test]
+fn state_is_the_same_after_a_new_start_and_after_repeated_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let events = entries(
+        10,
+        &[begun("a1", "b1"), ended("a1", "b1"), begun("a2", "b2"), begun("a3", "b3"), vec![disconnected("a3", 30)]]
+            .concat(),
+    );
+    let dialogs = Filter { is_dialog: Some(true), ..Filter::default() };
+    {
+        let state = State::open(&path, CLOSE).unwrap();
+        let (one, two) = events.split_at(8);
+        assert_eq!(state.apply(one, NOW).unwrap().events, 8);
+        state.apply(&events, NOW).unwrap();
+        assert_eq!(state.apply(two, NOW).unwrap().events, 0, "they were there");
+        assert_eq!(all(&state, &dialogs), ["a2+b2 live", "a3+b3 suspect"]);
+    }
+    let state = State::open(&path, CLOSE).unwrap();
+    assert_eq!(state.index().offset, events.last().map(|entry| entry.offset));
+    assert_eq!(all(&state, &dialogs), ["a2+b2 live", "a3+b3 suspect"]);
+    let over = Filter { state: Some(Standing::Ended), ..dialogs };
+    assert_eq!(all(&state, &over), ["a1+b1 ended"]);
+    assert_eq!(
+        state.call(INTERACTION).unwrap().len(),
+        12,
+        "six legs, three dialogs, and three with the exchange alone"
+    );
+    // The three seconds after the end, once.
+    assert_eq!(state.due(NOW + 3 * SECOND - 1, 10).unwrap(), []);
+    let due = state.due(NOW + 3 * SECOND, 10).unwrap();
+    assert_eq!(due.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>(), ["dialog/a1+b1"]);
+    assert_eq!(state.index().waiting, 1);
+}
+
+#[test]
+fn filters_find_what_they_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), CLOSE).unwrap();
+    state.apply(&entries(0, &[begun("a1", "b1"), begun("a2", "b2"), vec![era("dlg_start", 5)]].concat()), NOW).unwrap();
+    let count = |filter: Filter| all(&state, &Filter { is_dialog: Some(true), ..filter }).len();
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(count(Filter::default()), 3);
+    assert_eq!(count(Filter { domain: some("example.com"), ..Filter::default() }), 2);
+    assert_eq!(count(Filter { domain: some("le.com"), ..Filter::default() }), 0);
+    assert_eq!(count(Filter { account: some(ACCOUNT), ..Filter::default() }), 2);
+    assert_eq!(count(Filter { number: some("0101"), ..Filter::default() }), 2);
+    assert_eq!(count(Filter { number: some("1001"), ..Filter::default() }), 2);
+    assert_eq!(count(Filter { node: some("freeswitch@fs2.example"), ..Filter::default() }), 0);
+    assert_eq!(count(Filter { call: some("7b1f2a"), ..Filter::default() }), 1);
+    assert_eq!(count(Filter { longer_than: Some(3000 * SECOND), ..Filter::default() }), 3);
+    assert_eq!(count(Filter { longer_than: Some(3600 * SECOND), ..Filter::default() }), 0);
+    assert_eq!(count(Filter { created_before: Some(BEGIN), ..Filter::default() }), 0);
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = state.list(&Filter::default(), after.as_deref(), 2, NOW).unwrap();
+        found.extend(page.items.iter().map(|brief| brief.key.clone()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found.len(), 9, "three dialogs and six legs, each once: {found:?}");
+}
+
+#[test]
+fn a_decision_of_an_older_epoch_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), CLOSE).unwrap();
+    state.apply(&entries(0, &begun("a1", "b1")), NOW).unwrap();
+    let key = Key::leg("a1");
+    let seen = state.item(&key).unwrap().unwrap().item.last.unwrap();
+    let applied = state.apply(&[decision(10, 7, What::Active), decision(11, 6, death(&key, seen))], NOW).unwrap();
+    assert_eq!((applied.refused, applied.dead), (1, 0));
+    assert_eq!(state.item(&key).unwrap().unwrap().item.standing(), Standing::Live);
+    let applied = state.apply(&[decision(12, 7, death(&key, seen))], NOW).unwrap();
+    assert_eq!((applied.refused, applied.dead), (0, 1));
+    assert_eq!(state.item(&key).unwrap().unwrap().item.standing(), Standing::Dead);
+    assert_eq!(state.index().epoch, 7);
+    // The dialog is dead with its leg, others are to be told of it, and both have records to be written.
+    assert_eq!(
+        all(&state, &Filter { is_dialog: Some(true), state: Some(Standing::Dead), ..Filter::default() }),
+        ["a1+b1 dead"]
+    );
+    let news = state.news(10).unwrap();
+    let told: Value = serde_json::from_slice(&news[0].1).unwrap();
+    assert_eq!(
+        (told["event"].clone(), told["dialog_id"].clone(), told["cause"].clone()),
+        (json!("dlg_dead"), json!("a1+b1"), json!("silent"))
+    );
+    assert_eq!(state.due(NOW + 10 * SECOND, 10).unwrap().len(), 2);
+    state.apply(&[decision(13, 7, What::Told { id: news[0].0.clone() })], NOW).unwrap();
+    assert_eq!(state.news(10).unwrap(), []);
+}
+
+#[test]
+fn who_comes_back_is_taken_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), CLOSE).unwrap();
+    state.apply(&entries(0, &begun("a1", "b1")), NOW).unwrap();
+    let key = Key::leg("a1");
+    let seen = state.item(&key).unwrap().unwrap().item.last.unwrap();
+    state.apply(&[decision(10, 1, death(&key, seen))], NOW).unwrap();
+    let recorded = |offset| {
+        let prints = [("sorm3".into(), "print".into())].into();
+        decision(offset, 1, What::Recorded { key: Key::dialog("a1+b1"), prints, through: 10 })
+    };
+    state.apply(&[recorded(11)], NOW).unwrap();
+    state.apply(&entries(12, &[kazoo("CALL_UPDATE", "a1", 100.0)]), NOW).unwrap();
+    let dialogs = Filter { is_dialog: Some(true), ..Filter::default() };
+    assert_eq!(all(&state, &dialogs), ["a1+b1 live"]);
+    assert_eq!(state.due(i64::MAX - 1, 10).unwrap(), []);
+    // Its real end puts the record right.
+    state.apply(&entries(13, &ended("a1", "b1")), NOW).unwrap();
+    let due = state.due(i64::MAX - 1, 10).unwrap();
+    assert_eq!(due.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>(), ["dialog/a1+b1"]);
+    let stored = state.item(&Key::dialog("a1+b1")).unwrap().unwrap();
+    assert_eq!(&**stored.item.recorded.get("sorm3").unwrap(), "print");
+}
+
+#[test]
+fn what_came_after_a_record_was_made_makes_it_due_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), CLOSE).unwrap();
+    state.apply(&entries(0, &[begun("a1", "b1"), ended("a1", "b1")].concat()), NOW).unwrap();
+    let recorded =
+        |offset, through| decision(offset, 1, What::Recorded { key: Key::dialog("a1+b1"), prints: [].into(), through });
+    let late = crate::events::with(kazoo("RECORD_STOP", "a1", 61.0), &json!({ "Length": 5 }));
+    // The record was made from the entries up to 6; the late one is entry 7.
+    state.apply(&[entries(7, &[late]), vec![recorded(8, 6)]].concat(), NOW).unwrap();
+    assert_eq!(state.due(NOW + 10 * SECOND, 10).unwrap().len(), 1);
+    state.apply(&[recorded(9, 8)], NOW).unwrap();
+    assert_eq!(state.due(NOW + 10 * SECOND, 10).unwrap(), []);
+}
+
+#[test]
+fn a_damaged_file_is_put_aside_and_state_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    drop(State::open(&path, CLOSE).unwrap());
+    std::fs::write(&path, b"this is no state at all").unwrap();
+    assert!(matches!(State::open(&path, CLOSE), Err(StateError::Damaged(_))));
+    let (state, aside) = State::open_or_begin_anew(&path, CLOSE).unwrap();
+    assert_eq!(state.index().offset, None, "all is to be folded again");
+    assert_eq!(std::fs::read(aside.unwrap()).unwrap(), b"this is no state at all");
+    state.apply(&entries(0, &begun("a1", "b1")), NOW).unwrap();
+    let (again, aside) = State::open_or_begin_anew(&path, CLOSE).map(|(_, aside)| ((), aside)).unwrap_or(((), None));
+    assert_eq!((again, aside), ((), None), "a state that another has open is not damaged");
+}
+
+#[test]
+fn what_is_over_for_long_is_forgotten_once_it_is_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = State::open(&folder.path().join("state.redb"), CLOSE).unwrap();
+    state.apply(&entries(0, &[begun("a1", "b1"), ended("a1", "b1"), begun("a2", "b2")].concat()), NOW).unwrap();
+    state.purge(NOW).unwrap();
+    assert!(state.item(&Key::dialog("a1+b1")).unwrap().is_some(), "its record is not written yet");
+    state
+        .apply(&[decision(20, 1, What::Recorded { key: Key::dialog("a1+b1"), prints: [].into(), through: 19 })], NOW)
+        .unwrap();
+    state.purge(NOW).unwrap();
+    assert!(state.item(&Key::dialog("a1+b1")).unwrap().is_none());
+    assert!(state.item(&Key::dialog("a2+b2")).unwrap().is_some());
+    assert_eq!(all(&state, &Filter { is_dialog: Some(true), ..Filter::default() }), ["a2+b2 live"]);
+}
+
+#[test]
+fn a_group_follows_its_own_domains_to_their_ends_and_epochs_are_each_group_s_own() {
+    let role = |name: &str, group: u32, domains: &[&str]| json!({ "name": name, "roletype": "callstore", "iface": "lan", "group": group, "order": 1, "include_domains": domains });
+    let roles = json!([role("one", 1, &[]), role("two", 2, &["example.com"])]).to_string();
+    let serves = |group| callstore::roles::Serves::group_of(callstore::roles::Roles::read(&roles).unwrap(), group);
+    let folder = tempfile::tempdir().unwrap();
+    for (group, mine) in [(1, 0), (2, 1)] {
+        let state = State::open(&folder.path().join(group.to_string()), CLOSE).unwrap().serving(serves(group));
+        state.apply(&entries(0, &[begun("a1", "b1"), ended("a1", "b1"), begun("a2", "b2")].concat()), NOW).unwrap();
+        assert_eq!(state.due(i64::MAX - 1, 10).unwrap().len(), mine, "group {group}");
+        let mut watchdog = callstore::dead::Watchdog::new(
+            callstore::config::load(&callstore::config::Source::default()).unwrap().dead,
+            0,
+        )
+        .serving(serves(group));
+        assert_eq!(watchdog.look(&state.index(), NOW + 3 * 3600 * SECOND).len(), 2 * mine, "group {group}");
+        // The other group's epochs are no measure for this one's.
+        let of = |offset, group, epoch| {
+            let draft = Decision { group, epoch, by: "x".into(), what: What::Active }.draft().unwrap();
+            Entry { offset, taken: NOW, body: draft.body, is_decision: true }
+        };
+        let applied = state.apply(&[of(20, 1, 90), of(21, 2, 7), of(22, 2, 6)], NOW).unwrap();
+        assert_eq!(applied.refused, 1);
+        assert_eq!(state.index().epoch, if group == 1 { 90 } else { 7 });
+    }
+}

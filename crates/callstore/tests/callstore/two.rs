@@ -1,0 +1,121 @@
+//! Two that act at once are harmless, and a state that was lost comes back with its epoch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callstore::act::Actor;
+use callstore::app::World;
+use callstore::clock::Clock;
+use callstore::follow::{Follower, Progress};
+use callstore::journal::{Draft, Embedded, Journal, Options};
+use callstore::lead::{Lead, Leading};
+use callstore::metrics::Metrics;
+use callstore::records::Writer;
+use callstore::state::State;
+use serde_json::Value;
+use stowage_base::secret::Secret;
+use stowage_base::tasks::Tasks;
+use stowage_couch::Couch;
+use stowage_http::client::Client;
+use stowage_http::connect::{Connector, Reach};
+use stowage_http::egress::Egress;
+use stowage_http::target::Origin;
+use tokio::sync::watch;
+
+use crate::events::{begun, disconnected, ended};
+use crate::running::{self, SORM, configuration, documents, until};
+
+/// Fifteen calls that ended, and five that were lost.
+fn history() -> Vec<Value> {
+    let mut events = Vec::new();
+    for number in 0..20 {
+        let (a, b) = (format!("a{number}"), format!("b{number}"));
+        events.extend(begun(&a, &b));
+        events.extend(if number < 15 { ended(&a, &b) } else { vec![disconnected(&a, 40), disconnected(&b, 40)] });
+    }
+    events
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_act_at_once_write_each_record_once() {
+    let couch = stowage_testing::couch::Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(&folder, &[("DEAD__HOLD_OFF", "100ms"), ("DEAD__MAX_CALL", "100000h")]);
+    let tasks = Tasks::default();
+    let options = Options { path: folder.path().join("journal.redb"), reserve: 0, room: None };
+    let journal: Arc<dyn Journal> = Arc::new(Embedded::open(&options, &tasks).unwrap());
+    let connector = Connector::new(Egress::default(), config.timeouts.http.clone()).unwrap();
+    let client = Client::new(connector, tasks.clone(), 64 << 10);
+    let mut states = Vec::new();
+    let mut leads = Vec::new();
+    // Both believe that they act, in the same epoch: the worst that can be.
+    for name in ["one", "two"] {
+        let state = Arc::new(State::open(&folder.path().join(name), Duration::from_millis(1)).unwrap());
+        let (progress, metrics, clock) = (Progress::new(None), Metrics::new().unwrap(), Clock::default());
+        let follower = Follower {
+            journal: Arc::clone(&journal),
+            state: Arc::clone(&state),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            progress: progress.clone(),
+        };
+        drop(tasks.spawn("fold", follower.run(tasks.clone())));
+        let server = client.server(Origin::of(&couch.url.parse().unwrap()).unwrap(), Reach::Operator);
+        let account = ("admin", &Secret::new("admin"));
+        let (lead, told) = watch::channel(Lead { epoch: Some(1) });
+        leads.push(lead);
+        let actor = Actor {
+            name: name.into(),
+            journal: Arc::clone(&journal),
+            state: Arc::clone(&state),
+            progress,
+            leading: Leading::new(told),
+            clock,
+            metrics,
+            switches: None,
+            orders: None,
+            writer: Some(Writer::new(Couch::new(server, "/", Some(account), client.patience(), 1 << 20).unwrap())),
+            records: Arc::new(config.records.clone()),
+            rules: config.dead.clone(),
+            serves: callstore::roles::Serves::default(),
+        };
+        drop(tasks.spawn("actor", actor.run(tasks.clone())));
+        states.push(state);
+    }
+    let drafts = history().iter().map(|event| Draft { body: event.to_string().into(), is_decision: false }).collect();
+    journal.append(drafts).await.unwrap();
+    let records = until("all records, and nothing due", || async {
+        let records = documents(&couch, SORM).await;
+        let is_done = states.iter().all(|state| state.index().waiting == 0);
+        Some(records).filter(|records| records.len() == 20 && is_done)
+    })
+    .await;
+    for record in &records {
+        assert!(record["_rev"].as_str().unwrap().starts_with("1-"), "{record:#}");
+    }
+    assert_eq!(records.iter().filter(|record| record["term_cause"] == 1000).count(), 5);
+    tasks.stop();
+    drop((journal, client));
+    tasks.drain(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_was_lost_is_made_anew_and_acts_in_a_later_epoch() {
+    let store = running::start(&[("DEAD__HOLD_OFF", "100ms"), ("DEAD__MAX_CALL", "100000h")], World::default()).await;
+    store.post(&[begun("a1", "b1"), ended("a1", "b1"), begun("a2", "b2")].concat()).await;
+    store.record("a1+b1").await;
+    let (couch, folder) = store.stop().await;
+    std::fs::write(folder.path().join("state.redb"), b"nonsense").unwrap();
+    let settings = [("DEAD__HOLD_OFF", "100ms"), ("DEAD__MAX_CALL", "100000h")];
+    let store = running::start_over(couch, folder, &settings, World::default()).await;
+    until("the live call", || async {
+        Some(store.get("/v1/dialogs").await["dialogs"].clone()).filter(|dialogs| dialogs[0]["id"] == "a2+b2")
+    })
+    .await;
+    // Its decisions would be refused in an epoch that had been.
+    store.post(&[disconnected("a2", 40), disconnected("b2", 40)]).await;
+    assert_eq!(store.record("a2+b2").await["term_cause"], 1000);
+    assert!(store.record("a1+b1").await["_rev"].as_str().unwrap().starts_with("1-"));
+    assert_eq!(store.get("/v1/groups").await["epoch"], 2);
+    store.stop().await;
+}

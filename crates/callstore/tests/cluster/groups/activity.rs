@@ -1,0 +1,92 @@
+//! Order, hand-over, fail-back.
+
+use std::time::Duration;
+
+use callstore::group::{FailBack, Standing};
+
+use super::{LEASE, SOON, Watch, config, join};
+use crate::servers::etcd::Etcd;
+
+#[tokio::test]
+async fn the_smallest_order_acts_and_the_next_takes_over_when_it_stops() {
+    let etcd = Etcd::start().await;
+    let nodes = || vec![etcd.origin()];
+    // Started together, in the wrong order.
+    let third = join(config(nodes(), 3));
+    let second = join(config(nodes(), 2));
+    let first = join(config(nodes(), 1));
+    let watch = Watch::over(vec![first.group.clone(), second.group.clone(), third.group.clone()]);
+    let epoch = first.acts(SOON).await;
+    second.knows("callstore1").await;
+    let mut members = third.group.members();
+    tokio::time::timeout(SOON, members.wait_for(|members| members.len() == 3)).await.unwrap().unwrap();
+    let orders: Vec<_> = members.borrow().iter().map(|member| member.order).collect();
+    assert_eq!(orders, [1, 2, 3]);
+
+    let began = std::time::Instant::now();
+    first.stop().await;
+    let next = second.acts(SOON).await;
+    assert!(began.elapsed() < Duration::from_secs(4), "who stops says so: {:?}", began.elapsed());
+    assert!(next > epoch);
+    third.knows("callstore2").await;
+    watch.ends();
+}
+
+#[tokio::test]
+async fn activity_stays_where_it_is_unless_it_is_to_go_back() {
+    let etcd = Etcd::start().await;
+    let with = |order, fail_back| {
+        let mut config = config(vec![etcd.origin()], order);
+        config.fail_back = fail_back;
+        join(config)
+    };
+    let second = with(2, FailBack::Never);
+    let epoch = second.acts(SOON).await;
+    let first = with(1, FailBack::Never);
+    first.knows("callstore2").await;
+    let mut standing = first.group.standing();
+    let claims = standing.wait_for(|standing| matches!(standing, Standing::Active { .. }));
+    assert!(tokio::time::timeout(Duration::from_secs(4), claims).await.is_err(), "it never goes back");
+    assert_eq!(second.group.may_act(), Some(epoch));
+    second.stop().await;
+    first.acts(SOON).await;
+    first.stop().await;
+
+    let time = Duration::from_secs(3);
+    let second = with(2, FailBack::After(time));
+    second.acts(SOON).await;
+    let began = std::time::Instant::now();
+    let first = with(1, FailBack::After(time));
+    let watch = Watch::over(vec![first.group.clone(), second.group.clone()]);
+    first.acts(SOON).await;
+    assert!(began.elapsed() >= time, "not before it was stable: {:?}", began.elapsed());
+    second.knows("callstore1").await;
+    watch.ends();
+}
+
+#[tokio::test]
+async fn activity_is_handed_over_on_demand_and_by_who_cannot_act() {
+    let etcd = Etcd::start().await;
+    let first = join(config(vec![etcd.origin()], 1));
+    let epoch = first.acts(SOON).await;
+    // With nobody to take it, it stays: that nothing happens takes a while to see.
+    first.group.hand_over();
+    tokio::time::sleep(LEASE).await;
+    assert_eq!(first.group.may_act(), Some(epoch));
+    let second = join(config(vec![etcd.origin()], 2));
+    second.knows("callstore1").await;
+    assert_eq!(first.group.may_act(), Some(epoch));
+
+    let watch = Watch::over(vec![first.group.clone(), second.group.clone()]);
+    first.group.hand_over();
+    assert!(second.acts(SOON).await > epoch);
+    first.knows("callstore2").await;
+    second.group.set_ready(false);
+    first.acts(SOON).await;
+    second.knows("callstore1").await;
+    // Who is not ready claims nothing, though nobody else is there.
+    first.stop().await;
+    second.group.set_ready(true);
+    second.acts(SOON).await;
+    watch.ends();
+}

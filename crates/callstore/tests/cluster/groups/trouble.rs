@@ -1,0 +1,160 @@
+//! Leaders that are cut off, leases that end, and an etcd that dies, hangs or forgets.
+
+use std::time::{Duration, Instant};
+
+use callstore::group::{Group, Standing};
+use stowage_base::secret::Secret;
+use stowage_http::target::Origin;
+
+use super::{LEASE, SOON, Watch, config, join};
+use crate::servers::etcd::{Etcd, origin};
+use crate::servers::gate::Gate;
+use crate::servers::soon;
+
+/// The leader is cut off and alive: it has to have stopped before the other one begins.
+#[tokio::test]
+async fn a_leader_that_is_cut_off_stops_before_another_begins() {
+    let etcd = Etcd::start().await;
+    let gate = Gate::before(etcd.port).await;
+    let first = join(config(vec![origin(gate.address.port())], 1));
+    let epoch = first.acts(SOON).await;
+    let second = join(config(vec![etcd.origin()], 2));
+    second.knows("callstore1").await;
+    let watch = Watch::over(vec![first.group.clone(), second.group.clone()]);
+
+    gate.fall_silent(true);
+    let began = Instant::now();
+    first.rests(SOON).await;
+    let rested = began.elapsed();
+    assert_eq!(*first.group.standing().borrow(), Standing::Unknown, "it cannot know");
+    assert_eq!(second.group.may_act(), None);
+    let next = second.acts(SOON).await;
+    assert!(next > epoch);
+    assert!(rested < LEASE && began.elapsed() < LEASE * 3, "{rested:?} {:?}", began.elapsed());
+
+    gate.fall_silent(false);
+    first.knows("callstore2").await;
+    watch.ends();
+}
+
+/// With the lease of 5 s that is the default, all has to be over within 10 s.
+#[tokio::test]
+async fn the_standby_acts_within_ten_seconds() {
+    let etcd = Etcd::start().await;
+    let gate = Gate::before(etcd.port).await;
+    let with = |node: Origin, order| {
+        let mut config = config(vec![node], order);
+        config.lease = Duration::from_secs(5);
+        join(config)
+    };
+    let first = with(origin(gate.address.port()), 1);
+    first.acts(SOON).await;
+    let second = with(etcd.origin(), 2);
+    second.knows("callstore1").await;
+    gate.fall_silent(true);
+    second.acts(Duration::from_secs(10)).await;
+    assert_eq!(first.group.may_act(), None);
+}
+
+#[tokio::test]
+async fn a_lease_that_was_revoked_ends_the_activity() {
+    let etcd = Etcd::start().await;
+    let first = join(config(vec![etcd.origin()], 1));
+    let epoch = first.acts(SOON).await;
+    let leases = etcd.ask("/v3/lease/leases", "{}");
+    let lease = leases["leases"][0]["ID"].as_str().unwrap();
+    etcd.ask("/v3/lease/revoke", &format!("{{\"ID\":\"{lease}\"}}"));
+    let renewed = async || first.group.may_act().is_some_and(|now| now > epoch);
+    soon("it acts again, with another epoch", SOON, renewed).await;
+}
+
+/// etcd comes back with the same data, within the lease or after it; who acts goes on or begins again.
+#[tokio::test]
+async fn an_etcd_that_is_killed_and_comes_back_changes_nothing() {
+    let mut etcd = Etcd::start().await;
+    let first = join(config(vec![etcd.origin()], 1));
+    let second = join(config(vec![etcd.origin()], 2));
+    let epoch = first.acts(SOON).await;
+    let watch = Watch::over(vec![first.group.clone(), second.group.clone()]);
+    etcd.kill();
+    first.rests(SOON).await;
+    let mut standing = second.group.standing();
+    tokio::time::timeout(SOON, standing.wait_for(|standing| *standing == Standing::Unknown)).await.unwrap().unwrap();
+    etcd.start_again().await;
+    let acts = async || first.group.may_act().or_else(|| second.group.may_act()).is_some_and(|now| now >= epoch);
+    soon("one of them acts", Duration::from_secs(20), acts).await;
+    // It hangs.
+    etcd.signal("STOP");
+    let nobody = async || first.group.may_act().or_else(|| second.group.may_act()).is_none();
+    soon("nobody acts", SOON, nobody).await;
+    etcd.signal("CONT");
+    soon("one of them acts", Duration::from_secs(20), acts).await;
+    watch.ends();
+}
+
+/// An etcd that was made anew counts from 1; folds refuse what an older epoch decided.
+#[tokio::test]
+async fn epochs_grow_though_etcd_was_made_anew() {
+    let etcd = Etcd::start().await;
+    let group = |epoch| {
+        let client = stowage_http::client::Client::new(
+            crate::streams::connector(),
+            stowage_base::tasks::Tasks::default(),
+            64 << 10,
+        );
+        let group = Group::join(config(vec![etcd.origin()], 1), &client, &stowage_base::tasks::Tasks::default());
+        group.saw(epoch);
+        group.set_ready(true);
+        group
+    };
+    let group = group(5_000_000);
+    let mut standing = group.standing();
+    let active = standing.wait_for(|standing| matches!(standing, Standing::Active { .. }));
+    tokio::time::timeout(SOON, active).await.unwrap().unwrap();
+    assert_eq!(group.may_act(), Some(5_000_001));
+    // What it decided itself changes nothing.
+    group.saw(5_000_001);
+    tokio::time::sleep(LEASE).await;
+    assert_eq!(group.may_act(), Some(5_000_001));
+}
+
+#[tokio::test]
+async fn an_etcd_with_accounts_is_asked_as_a_user_whose_tokens_expire() {
+    let mut etcd = Etcd::start().await;
+    for (path, body) in [
+        ("user/add", r#"{"name":"root","password":"canary"}"#),
+        ("role/add", r#"{"name":"root"}"#),
+        ("user/grant", r#"{"user":"root","role":"root"}"#),
+        ("enable", "{}"),
+    ] {
+        etcd.ask(&format!("/v3/auth/{path}"), body);
+    }
+    let with = |password: &str| {
+        let mut config = config(vec![etcd.origin()], 1);
+        config.etcd.account = Some(("root".to_owned(), Secret::new(password)));
+        join(config)
+    };
+    let wrong = with("wrong");
+    let mut standing = wrong.group.standing();
+    assert!(tokio::time::timeout(LEASE, standing.changed()).await.is_err(), "it knows nothing");
+    let right = with("canary");
+    right.acts(SOON).await;
+    assert!(!format!("{:?}", right.group).contains("canary"));
+    // etcd's simple tokens end with the process.
+    etcd.kill();
+    etcd.start_again().await;
+    right.acts(Duration::from_secs(20)).await;
+}
+
+/// Of three members one says nothing and one is not there: the third is enough for a client.
+#[tokio::test]
+async fn any_member_of_etcd_will_do() {
+    let etcd = Etcd::start().await;
+    let gate = Gate::before(etcd.port).await;
+    gate.fall_silent(true);
+    let gone = crate::servers::process::free_port();
+    let first = join(config(vec![origin(gate.address.port()), origin(gone), etcd.origin()], 1));
+    let epoch = first.acts(SOON).await;
+    tokio::time::sleep(LEASE * 2).await;
+    assert_eq!(first.group.may_act(), Some(epoch), "it went on all the time");
+}

@@ -1,0 +1,17 @@
+//! The call store beside others: a real RabbitMQ, a real etcd, and what happens when they die, hang and come back.
+
+#![allow(
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that cannot set up its world has to stop, saying where"
+)]
+
+mod brokers;
+mod groups;
+mod servers;
+mod streams;
+mod whole;

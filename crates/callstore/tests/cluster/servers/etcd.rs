@@ -1,0 +1,77 @@
+//! A real etcd of one member.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use stowage_http::target::Origin;
+use tempfile::TempDir;
+
+use super::process::{Process, free_port};
+use super::{installed, soon};
+
+/// A running etcd; its data stays while it is killed and started again.
+#[derive(Debug)]
+pub struct Etcd {
+    pub port: u16,
+    peers: u16,
+    folder: TempDir,
+    process: Option<Process>,
+}
+
+impl Etcd {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut etcd = Self { port: free_port(), peers: free_port(), folder, process: None };
+        etcd.start_again().await;
+        etcd
+    }
+
+    pub async fn start_again(&mut self) {
+        let (clients, peers) = (format!("http://127.0.0.1:{}", self.port), format!("http://127.0.0.1:{}", self.peers));
+        let mut command = Command::new(installed("STOWAGE_TEST_ETCD", "bin/etcd-server", "etcd"));
+        command.args(["--data-dir", "data", "--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
+        command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+        command.args(["--initial-cluster", &format!("default={peers}")]);
+        // The shortest lease is one and a half elections.
+        command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
+        self.process = Some(Process::start(&command, self.folder.path(), "etcd"));
+        let answers = async || self.try_ask("/v3/kv/range", r#"{"key":"AA=="}"#).is_some();
+        soon("etcd", Duration::from_secs(30), answers).await;
+    }
+
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Stops it where it is, or lets it go on.
+    pub fn signal(&self, signal: &str) {
+        self.process.as_ref().expect("running").signal(signal);
+    }
+
+    pub fn origin(&self) -> Origin {
+        origin(self.port)
+    }
+
+    /// Asks it by another client than ours.
+    pub fn ask(&self, path: &str, question: &str) -> Value {
+        self.try_ask(path, question).unwrap_or_else(|| panic!("etcd does not answer to {path}"))
+    }
+
+    fn try_ask(&self, path: &str, question: &str) -> Option<Value> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        let head = format!("POST {path} HTTP/1.0\r\nHost: e\r\nContent-Length: {}\r\n\r\n", question.len());
+        stream.write_all(format!("{head}{question}").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let is_answer = head.contains(" 200 ") || head.contains(" 40");
+        is_answer.then(|| serde_json::from_str(body).ok())?
+    }
+}
+
+pub fn origin(port: u16) -> Origin {
+    Origin { tls: false, host: "127.0.0.1".to_owned(), port }
+}

@@ -1,0 +1,42 @@
+//! Three brokers with a copy each.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use callstore::broker::Broker;
+use callstore::journal::Journal;
+use stowage_base::tasks::Tasks;
+
+use super::{config, connector, event, journal, number, take};
+use crate::servers::rabbitmq::RabbitMq;
+use crate::servers::soon;
+
+/// What was confirmed is there as long as a majority is; without one, nothing is confirmed.
+#[tokio::test]
+async fn a_majority_of_brokers_is_enough_and_less_is_not() {
+    let mut server = RabbitMq::start(3).await;
+    let mut config = config(server.origins(), "/");
+    config.patience = Duration::from_secs(5);
+    let journal = journal(&Broker::new(config, connector(), Tasks::default()));
+    let mut entries = journal.follow(None).await.unwrap();
+    let mut acknowledged = BTreeSet::new();
+    for number in 0..200 {
+        if number == 100 {
+            server.kill_node(0);
+        }
+        let appended = async || journal.append(vec![event(number)]).await.is_ok();
+        soon("a majority takes it", Duration::from_secs(60), appended).await;
+        acknowledged.insert(number);
+    }
+    server.kill_node(1);
+    assert!(journal.append(vec![event(1_000)]).await.is_err(), "one of three is no majority");
+    server.start_node(1).await;
+    let appended = async || journal.append(vec![event(200)]).await.is_ok();
+    soon("it appends again", Duration::from_secs(60), appended).await;
+    acknowledged.insert(200);
+
+    let mut seen = BTreeSet::new();
+    while !seen.is_superset(&acknowledged) {
+        seen.extend(take(&mut entries, 1).await.iter().map(number));
+    }
+}

@@ -1,0 +1,298 @@
+//! The program, twice: KAZOO's events by way of the broker, who acts by way of etcd, records in a document store, and kills.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt;
+use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+use serde_json::{Value, json};
+use stowage_testing::couch::Couch;
+use stowage_testing::is_long;
+use stowage_testing::raw::RawClient;
+use tempfile::TempDir;
+
+use crate::servers::etcd::Etcd;
+use crate::servers::process::Process;
+use crate::servers::rabbitmq::{Place, place};
+use crate::servers::soon;
+use crate::streams::{broker, kazoo};
+
+/// Where these records go.
+const RECORDS: &str = "cdr/copm3/dialogs";
+const SWITCH: &str = "freeswitch@fs1.example";
+
+/// Two instances of a group, and the world around them.
+struct World {
+    place: Place,
+    etcd: Etcd,
+    couch: Couch,
+    folder: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (place, etcd) = (place().await, Etcd::start().await);
+        let couch = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
+        let folder = tempfile::tempdir().unwrap();
+        let role = |order: u32| {
+            json!({
+                "name": format!("callstore{order}"), "roletype": "callstore", "iface": "lan", "group": 11010,
+                "order": order, "include_domains": [], "sorm3_enabled": true,
+            })
+        };
+        std::fs::write(folder.path().join("roles.json"), json!([role(1), role(2)]).to_string()).unwrap();
+        Self { place, etcd, couch, folder }
+    }
+
+    /// Starts an instance and waits until it listens: by then KAZOO's events reach the journal.
+    async fn start(&self, order: u32) -> Process {
+        let name = format!("callstore{order}");
+        let data = self.folder.path().join(&name);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_callstore"));
+        command.arg("serve");
+        let data = data.to_str().unwrap();
+        for (key, value) in [
+            ("INSTANCE", name.as_str()),
+            ("ROLES", self.folder.path().join("roles.json").to_str().unwrap()),
+            ("LISTEN__ADDRESS", "127.0.0.1:0"),
+            ("JOURNAL__KIND", "rabbitmq"),
+            ("STATE__DATA", data),
+            ("BROKER__URLS", &format!("amqp://127.0.0.1:{}", self.place.node.port)),
+            ("BROKER__VHOST", &self.place.vhost),
+            ("BROKER__PASSWORD", "guest"),
+            ("BROKER__ANSWERS", "200ms"),
+            ("GROUP__ETCD", &format!("http://127.0.0.1:{}", self.etcd.port)),
+            ("GROUP__LEASE", "2s"),
+            ("GROUP__STAGGER", "200ms"),
+            ("COUCHDB__URL", &self.couch.url),
+            ("COUCHDB__USERNAME", "admin"),
+            ("COUCHDB__PASSWORD", "admin"),
+            ("RECORDS__CLOSE_AFTER", "100ms"),
+            ("RECORDS__KAZOO", "false"),
+            ("DEAD__HOLD_OFF", "1s"),
+            ("DEAD__SWEEP", "500ms"),
+        ] {
+            command.env(format!("CALLSTORE__{key}"), value);
+        }
+        let log = self.folder.path().join(format!("{name}.log"));
+        let lines = || std::fs::read_to_string(&log).unwrap_or_default().matches("listening calls").count();
+        let before = lines();
+        let process = Process::start(&command, self.folder.path(), &name);
+        soon(&name, Duration::from_secs(30), async || lines() > before).await;
+        process
+    }
+
+    /// Who acts, as etcd says.
+    fn leader(&self) -> Option<u32> {
+        let key = STANDARD.encode("/callstore/g/11010/leader");
+        let answer = self.etcd.ask("/v3/kv/range", &json!({ "key": key }).to_string());
+        let value = STANDARD.decode(answer["kvs"][0]["value"].as_str()?).unwrap();
+        String::from_utf8(value).unwrap().strip_prefix("callstore")?.parse().ok()
+    }
+
+    async fn acting(&self) -> u32 {
+        let mut acting = None;
+        soon("one acts", Duration::from_secs(20), async || {
+            acting = self.leader();
+            acting.is_some()
+        })
+        .await;
+        acting.unwrap()
+    }
+
+    /// The records by their dialogs.
+    async fn records(&self) -> BTreeMap<String, Value> {
+        let target = format!("/{}/_all_docs?include_docs=true", RECORDS.replace('/', "%2F"));
+        let answer = self.couch.request("GET", &target, "application/json", b"").await;
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let none = Vec::new();
+        let rows = answer["rows"].as_array().unwrap_or(&none).iter().map(|row| row["doc"].clone());
+        let dialogs = rows.filter_map(|doc| Some((doc["dialog_id"].as_str()?.to_owned(), doc)));
+        let mut records = BTreeMap::new();
+        for (dialog, doc) in dialogs {
+            assert!(records.insert(dialog.clone(), doc).is_none(), "two records of {dialog}");
+        }
+        records
+    }
+
+    fn logs(&self) -> String {
+        let read = |order| std::fs::read_to_string(self.folder.path().join(format!("callstore{order}.log")));
+        format!("{}\n{}", read(1).unwrap_or_default(), read(2).unwrap_or_default())
+    }
+}
+
+/// An event of now, as KAZOO publishes it.
+async fn event(channel: &Channel, name: &str, leg: &str, more: &Value) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let (direction, other) = match leg.strip_prefix('a') {
+        Some(rest) => ("inbound", format!("b{rest}")),
+        None => ("outbound", leg.replacen('b', "a", 1)),
+    };
+    let mut event = json!({
+        "Event-Category": "call_event", "Event-Name": name, "Call-ID": leg, "Other-Leg-Call-ID": other,
+        "Msg-ID": now.as_micros().to_string(), "Timestamp": now.as_secs() + 62_167_219_200,
+        "Call-Direction": direction, "Switch-Nodename": SWITCH, "Media-Server": "fs1.example",
+        "Caller-ID-Number": "+74955550101", "Callee-ID-Number": "1001", "From": "1@pbx.example.com",
+        "To": "1001@pbx.example.com", "Request": "1001@pbx.example.com",
+        "Custom-Channel-Vars": { "Account-ID": "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b", "Realm": "pbx.example.com" },
+    });
+    event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    kazoo(channel, "callevt", &format!("call.{name}.{leg}"), &event.to_string()).await;
+}
+
+async fn begins(channel: &Channel, number: usize) {
+    let (a, b) = (format!("a{number}"), format!("b{number}"));
+    for (name, leg) in [
+        ("CHANNEL_CREATE", &a),
+        ("CHANNEL_CREATE", &b),
+        ("CHANNEL_ANSWER", &b),
+        ("CHANNEL_ANSWER", &a),
+        ("CHANNEL_BRIDGE", &a),
+    ] {
+        event(channel, name, leg, &json!({})).await;
+    }
+}
+
+async fn ends(channel: &Channel, number: usize) {
+    let cause = json!({ "Hangup-Cause": "NORMAL_CLEARING", "Billing-Seconds": 1 });
+    for leg in [format!("a{number}"), format!("b{number}")] {
+        event(channel, "CHANNEL_DESTROY", &leg, &cause).await;
+    }
+}
+
+/// What ecallmgr says when its switch is gone, in whole seconds and 13 of them after the last event; here in the next second.
+async fn dies(channel: &Channel, number: usize) {
+    let next = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 1 + 62_167_219_200;
+    for leg in [format!("a{number}"), format!("b{number}")] {
+        let lost = json!({ "Msg-ID": "0b8f4b9c", "Timestamp": next });
+        event(channel, "CHANNEL_DISCONNECTED", &leg, &lost).await;
+    }
+}
+
+async fn listener(channel: &Channel) -> Consumer {
+    let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    let queue = channel.queue_declare("".into(), own, FieldTable::default()).await.unwrap().name().clone();
+    let declare = lapin::options::ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let topic = lapin::ExchangeKind::Topic;
+    channel.exchange_declare("callstore".into(), topic, declare, FieldTable::default()).await.unwrap();
+    let binding = QueueBindOptions::default();
+    let key = "dialog.dead.#".into();
+    channel.queue_bind(queue.clone(), "callstore".into(), key, binding, FieldTable::default()).await.unwrap();
+    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    channel.basic_consume(queue, "".into(), options, FieldTable::default()).await.unwrap()
+}
+
+/// Calls begin before a kill and end after it; the switch of one in twenty dies. Whoever acts then finishes what the other began.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_finishes_what_the_killed_one_began() {
+    const CALLS: usize = 20;
+    const DEAD: usize = 1;
+    let world = World::new().await;
+    let mut instances = BTreeMap::from([(1, world.start(1).await), (2, world.start(2).await)]);
+    let link = broker(&world.place).open().await.unwrap();
+    let channel = link.channel().await.unwrap();
+    let mut deaths = listener(&channel).await;
+    let rounds = if is_long() { 50 } else { 3 };
+    for round in 0..rounds {
+        let active = world.acting().await;
+        let calls = round * CALLS..(round + 1) * CALLS;
+        for number in calls.clone() {
+            begins(&channel, number).await;
+            if number % CALLS != DEAD && number % 3 == 0 {
+                ends(&channel, number).await;
+            }
+        }
+        // The moment of the kill is what is random; nothing is waited for.
+        tokio::time::sleep(Duration::from_millis(u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * 3)).await;
+        instances.get_mut(&active).unwrap().kill();
+        for number in calls.clone() {
+            match number {
+                number if number % CALLS == DEAD => dies(&channel, number).await,
+                number if number % 3 != 0 => ends(&channel, number).await,
+                _ => {}
+            }
+        }
+        let is_other = async || world.leader().is_some_and(|leader| leader != active);
+        soon("the standby takes over", Duration::from_secs(10), is_other).await;
+        let all = async || world.records().await.len() == (round + 1) * CALLS;
+        let limit = Duration::from_secs(40);
+        let waiting = tokio::time::timeout(limit, soon("a record of each call", limit * 2, all)).await;
+        assert!(waiting.is_ok(), "{} of {}\n{}", world.records().await.len(), (round + 1) * CALLS, world.logs());
+        instances.insert(active, world.start(active).await);
+    }
+    for (dialog, record) in world.records().await {
+        let number: usize = dialog.trim_start_matches('a').split('+').next().unwrap().parse().unwrap();
+        let is_dead = number % CALLS == DEAD;
+        assert!(record["_rev"].as_str().unwrap().starts_with("1-"), "{dialog} was written twice");
+        assert_eq!(record["term_cause"], if is_dead { 1000 } else { 1 }, "{dialog}");
+    }
+    for _ in 0..rounds {
+        let told = tokio::time::timeout(Duration::from_secs(10), deaths.next()).await;
+        let told = told.expect("a death is told of").unwrap().unwrap();
+        let told: Value = serde_json::from_slice(&told.data).unwrap();
+        assert!(told["dialog_id"].as_str().is_some(), "{told}");
+    }
+}
+
+/// Standbys are warm.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_folded_by_two_instances_alike() {
+    let world = World::new().await;
+    let (_one, _other) = (world.start(1).await, world.start(2).await);
+    let link = broker(&world.place).open().await.unwrap();
+    let channel = link.channel().await.unwrap();
+    for number in 0..50 {
+        begins(&channel, number).await;
+    }
+    let addresses: Vec<_> = (1..=2).map(|order| address(world.folder.path(), order)).collect();
+    for address in addresses {
+        let has_all = async || {
+            let request = "GET /v1/dialogs?state=live&limit=100 HTTP/1.1\r\nHost: x\r\n\r\n";
+            let answer = RawClient::connect(address).await.unwrap().exchange(request).await.unwrap();
+            String::from_utf8_lossy(&answer.body).matches("pbx.example.com").count() >= 50
+        };
+        soon("both know all calls", Duration::from_secs(20), has_all).await;
+    }
+}
+
+/// Its events were lost, and KAZOO still knows it; then KAZOO knows it no more, and nobody says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_only_a_tracker_knows_is_followed_until_it_is_missing() {
+    let world = World::new().await;
+    let _one = world.start(1).await;
+    let broker = broker(&world.place);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 62_167_219_200;
+    let leg = |other: &str, direction: &str| {
+        json!({
+            "Media-Node": SWITCH, "Call-Direction": direction, "Realm": "pbx.example.com", "Answered": true,
+            "Other-Leg-Call-ID": other, "Timestamp": now, "Account-ID": "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b",
+        })
+    };
+    let both = json!({ "a1": leg("b1", "inbound"), "b1": leg("a1", "outbound") });
+    let tracker = crate::brokers::tracker(&broker, "ecallmgr@a", both).await;
+    let address = address(world.folder.path(), 1);
+    let live = async || {
+        let request = "GET /v1/calls?state=live HTTP/1.1\r\nHost: x\r\n\r\n";
+        let answer = RawClient::connect(address).await.unwrap().exchange(request).await.unwrap();
+        String::from_utf8_lossy(&answer.body).into_owned()
+    };
+    soon("it is known", Duration::from_secs(20), async || live().await.contains("a1")).await;
+    drop(tracker);
+    let _empty = crate::brokers::tracker(&broker, "ecallmgr@a", json!({ "other": leg("", "inbound") })).await;
+    let is_over = async || !live().await.contains("a1");
+    let limit = Duration::from_secs(20);
+    let waiting = tokio::time::timeout(limit, soon("it is dead", limit * 2, is_over)).await;
+    assert!(waiting.is_ok(), "{}\n{}", live().await, world.logs());
+}
+
+fn address(folder: &Path, order: u32) -> std::net::SocketAddr {
+    let log = std::fs::read_to_string(folder.join(format!("callstore{order}.log"))).unwrap();
+    let line = log.lines().rev().find_map(|line| line.strip_prefix("listening calls http://"));
+    line.expect("it listens").parse().unwrap()
+}
