@@ -27,6 +27,13 @@ async fn a_broker_that_is_killed_keeps_what_it_had() {
     server.kill_node(0);
     assert!(matches!(journal.append(vec![event(0)]).await, Err(JournalError::Unavailable(_))));
     server.start_node(0).await;
+    // RabbitMQ 3.10 sometimes does not start a stream again («home node is down or inaccessible») until it is restarted once more.
+    let mut inlet = journal.inlet();
+    let opens = inlet.wait_for(|inlet| inlet.is_open && inlet.openings >= 2);
+    if tokio::time::timeout(Duration::from_secs(40), opens).await.is_err() {
+        server.kill_node(0);
+        server.start_node(0).await;
+    }
     opened(&journal, 2).await;
     events_of_kazoo(&broker, 20_000..40_000).await;
     let taken = take(&mut entries, 40_000).await;
