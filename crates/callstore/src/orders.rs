@@ -23,7 +23,7 @@ pub trait Orders: Send + Sync + fmt::Debug {
     async fn send(&self, key: &str, message: Bytes) -> Result<(), BoxError>;
 }
 
-/// Tells of a death, and orders its recording where there is one.
+/// Tells of a death, and orders that its recording be finished where nobody stopped it.
 ///
 /// # Errors
 /// As for [`Orders::send`].
@@ -31,7 +31,7 @@ pub async fn tell(orders: &dyn Orders, news: &[u8]) -> Result<(), BoxError> {
     let mut message: Value = serde_json::from_slice(news)?;
     let id = message.get("dialog_id").and_then(Value::as_str).unwrap_or_default().to_owned();
     orders.send(&format!("dialog.dead.{id}"), Bytes::copy_from_slice(news)).await?;
-    if message.get("is_recorded") == Some(&Value::Bool(true)) {
+    if message.get("is_unfinished") == Some(&Value::Bool(true)) {
         if let Some(event) = message.get_mut("event") {
             *event = "recording_finalise".into();
         }

@@ -57,8 +57,12 @@ impl Notices {
 #[async_trait]
 impl Orders for Notices {
     async fn send(&self, key: &str, message: Bytes) -> Result<(), BoxError> {
-        // That nobody listens is the operator's choice.
-        self.tell(key, &message).await.map(drop).map_err(Into::into)
+        // That nobody listens is the operator's choice; a recording that nobody will finish is worth a word.
+        let heard = self.tell(key, &message).await?;
+        if heard == Heard::ByNobody && key.starts_with(ORDER) {
+            tracing::warn!(key, "no queue is bound for an order to finish a recording: a mixer never sees it");
+        }
+        Ok(())
     }
 }
 
@@ -79,5 +83,7 @@ impl Prepare for Own {
 }
 
 const EXCHANGE: &str = "callstore";
+/// How the keys of orders to finish a recording begin.
+const ORDER: &str = "recording.finalise.";
 /// AMQP's delivery mode of messages that durable queues keep.
 const PERSISTENT: u8 = 2;

@@ -127,10 +127,14 @@ attributes! {
     Fax "fax" Last,
     /// Whether it is recorded.
     Recorded "is_recorded" Last,
+    /// Whether the source stopped recording by itself, so that the recording needs nobody else to finish it.
+    RecordingStopped "recording_stopped" Last,
     /// The file of the recording on the switch.
     Recording "recording" Last,
     /// Where the recording is stored for good.
     RecordingKey "recording_key" Last,
+    /// The attachment that it became: database, document and name as they stand in a path.
+    RecordingLink "recording_link" Last,
     /// Its size in bytes.
     RecordingBytes "recording_bytes" Last,
     /// The source doubts that it is still there.

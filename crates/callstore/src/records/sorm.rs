@@ -1,6 +1,7 @@
 //! A document of `cdr/COPM3/dialogs`: one for each dialog that reached conversation.
 
 use serde_json::{Map, Value, json};
+use stowage_http::target::decode;
 
 use super::parts::{Term, forks, user};
 use super::{Options, Record, Subject};
@@ -71,18 +72,23 @@ fn found_out(subject: &Subject<'_>, members: &mut Map<String, Value>) {
     }
 }
 
+/// What is known of the recording: its file on the switch, and where it is stored for good.
 fn recording(subject: &Subject<'_>) -> Value {
-    let items = std::iter::once(&subject.stored.item).chain(subject.legs.iter().map(|(_, leg)| &leg.item));
-    for item in items {
-        if item.get(Attr::Recording).is_some() || item.get(Attr::RecordingKey).is_some() {
-            return json!({
-                "file": item.text(Attr::Recording),
-                "key": item.text(Attr::RecordingKey),
-                "bytes": item.num(Attr::RecordingBytes),
-            });
+    let items = || std::iter::once(&subject.stored.item).chain(subject.legs.iter().map(|(_, leg)| &leg.item));
+    let text = |attr| items().find_map(|item| item.text(attr));
+    let (file, key, link) = (text(Attr::Recording), text(Attr::RecordingKey), text(Attr::RecordingLink));
+    if file.or(key).or(link).is_none() {
+        return Value::Null;
+    }
+    let mut known = json!({ "file": file, "key": key, "bytes": items().find_map(|item| item.num(Attr::RecordingBytes)) });
+    if let (Some(link), Value::Object(members)) = (link, &mut known) {
+        members.insert("link".to_owned(), link.into());
+        for (name, part) in ["database", "document", "attachment"].iter().zip(link.split('/').skip(1)) {
+            let part = decode(part).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            members.insert((*name).to_owned(), part.ok().into());
         }
     }
-    Value::Null
+    known
 }
 
 /// What `records.invites` and the others add.

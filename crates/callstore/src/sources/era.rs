@@ -118,7 +118,10 @@ fn meaning(facts: &mut Facts, others: &mut [Facts], members: &Members<'_>, name:
             facts.set(Attr::Started, Val::Num(at));
             others.iter_mut().for_each(|leg| leg.set(Attr::Answered, Val::Num(at)));
         }
-        "rec_info" => facts.set(Attr::Recorded, members.flag("isrec").map(Val::Flag)),
+        "rec_info" => {
+            facts.set(Attr::Recorded, members.flag("isrec").map(Val::Flag));
+            facts.set(Attr::RecordingStopped, members.flag("isrec").map(|is_on| Val::Flag(!is_on)));
+        }
         "hold" | "unhold" => facts.set(Attr::Held, Val::Flag(name == "hold")),
         "dlg_end" | "dlg_stop" | "dlg_dead" => {
             // The delayed one says when it was sent, not when the dialog ended; the watchdog's knows neither.
@@ -145,6 +148,7 @@ fn meaning(facts: &mut Facts, others: &mut [Facts], members: &Members<'_>, name:
         "call_rec_links" | "records_moved" => {
             facts.is_sign = false;
             others.iter_mut().for_each(|leg| leg.is_sign = false);
+            facts.set(Attr::RecordingStopped, Val::Flag(true));
             facts.set(Attr::RecordingBytes, members.num("filesize").map(Val::Num));
             let is_recorded = [members.flag("aisrec"), members.flag("bisrec")].contains(&Some(true));
             facts.set(Attr::Recorded, is_recorded.then_some(Val::Flag(true)));

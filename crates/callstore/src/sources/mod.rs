@@ -6,6 +6,7 @@
 mod era;
 mod kazoo;
 mod members;
+mod mixer;
 mod time;
 
 use std::fmt;
@@ -46,7 +47,7 @@ impl fmt::Display for Bad {
         match self {
             Self::Json(error) => write!(f, "is no JSON object: {error}"),
             Self::Unknown => {
-                f.write_str("is neither an event of KAZOO (Event-Name) nor of ERA (eventid, acallid or dialogid)")
+                f.write_str("is neither an event of KAZOO (Event-Name), of ERA (eventid, acallid or dialogid) nor of a mixer (event)")
             }
             Self::Nameless(member) => write!(f, "has no {member}"),
         }
@@ -63,6 +64,8 @@ pub fn read(bytes: &[u8], taken: Micros) -> Result<Event, Bad> {
     let members = Members::parse(bytes).map_err(|error| Bad::Json(error.to_string()))?;
     if kazoo::owns(&members) {
         kazoo::read(&members, taken)
+    } else if mixer::owns(&members) {
+        mixer::read(&members)
     } else if era::owns(&members) {
         era::read(&members, taken)
     } else {
@@ -78,6 +81,8 @@ pub fn judge(bytes: &[u8]) -> Result<(), Bad> {
     let members = Members::parse(bytes).map_err(|error| Bad::Json(error.to_string()))?;
     if kazoo::owns(&members) {
         kazoo::judge(&members)
+    } else if mixer::owns(&members) {
+        mixer::read(&members).map(drop)
     } else if era::owns(&members) {
         era::judge(&members)
     } else {

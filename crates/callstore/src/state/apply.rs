@@ -10,7 +10,7 @@ use super::closing::Legs;
 use super::file::{Meta, Place, Stored, Writing};
 use super::{Change, State, StateError};
 use crate::decision::{Decision, End, What};
-use crate::fold::{Attr, Key, Micros};
+use crate::fold::{Attr, Item, Key, Micros};
 use crate::journal::{Entry, Offset};
 use crate::sources;
 use crate::time::rfc3339;
@@ -242,22 +242,23 @@ impl Batch<'_> {
                 self.state.settle(stored, key, legs, !event.is_empty(), self.now);
             }
         }
-        self.tell_deaths();
-        Ok(())
+        self.tell_deaths(hot)
     }
 
     /// Others are told of dialogs that are dead now and were not before.
-    fn tell_deaths(&mut self) {
+    fn tell_deaths(&mut self, hot: &HashMap<Key, Stored>) -> Result<(), StateError> {
         for (key, stored) in self.fresh.iter().filter(|(key, _)| key.is_dialog() && self.touched.contains_key(*key)) {
             let was_over = self.known.get(key).and_then(Option::as_ref).is_some_and(|known| known.over.is_some());
             let dead = self.touched.get(key).is_some_and(|event| &**event == "dlg_dead");
             let Some(ended) = stored.over.filter(|_| dead && !was_over && stored.due.is_some()) else { continue };
-            let death = stored.item.standing_death().or_else(|| {
-                let legs = stored.item.linked("leg").filter_map(|leg| self.fresh.get(leg));
-                legs.filter_map(|leg| leg.item.standing_death()).min()
-            });
+            // One leg's death is enough; the other one may be of an earlier batch, and may be the one that is recorded.
+            let legs = self.state.items_of(stored, &[&self.fresh, hot])?;
+            let items = || std::iter::once(&stored.item).chain(legs.iter().map(|leg| &leg.item));
+            let death = stored.item.standing_death().or_else(|| items().filter_map(Item::standing_death).min());
             let Some(death) = death else { continue };
             let id = crate::decision::death_id(key, &death.kind, &death.cause);
+            let text = |attr| items().find_map(|item| item.text(attr));
+            let is_unfinished = |item: &Item| item.flag(Attr::Recorded) && !item.flag(Attr::RecordingStopped);
             let news = json!({
                 "event": "dlg_dead",
                 "id": &*id,
@@ -267,17 +268,17 @@ impl Batch<'_> {
                 "cause": &*death.cause,
                 "ended": rfc3339(ended),
                 "found": rfc3339(death.found),
-                "recording": stored.item.text(Attr::Recording),
-                "is_recorded": self.is_recorded(stored),
+                "node": text(Attr::Node),
+                "account_id": text(Attr::Account),
+                "domain": text(Attr::Domain),
+                "recording": text(Attr::Recording),
+                "is_recorded": items().any(|item| item.flag(Attr::Recorded)),
+                "is_unfinished": items().any(is_unfinished) && text(Attr::RecordingLink).is_none(),
                 "legs": stored.item.linked("leg").map(Key::id).collect::<Vec<_>>(),
             });
             self.news.push((death.found, id, news.to_string().into_bytes()));
         }
-    }
-
-    fn is_recorded(&self, dialog: &Stored) -> bool {
-        let legs = dialog.item.linked("leg").filter_map(|leg| self.fresh.get(leg));
-        dialog.item.flag(Attr::Recorded) || legs.into_iter().any(|leg| leg.item.flag(Attr::Recorded))
+        Ok(())
     }
 
     fn write(&self, writing: &Writing) -> Result<(), StateError> {

@@ -1,5 +1,6 @@
 //! When a dialog is over, and when its record is due.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::file::Stored;
@@ -66,13 +67,34 @@ pub(super) fn is_absorbed(key: &Key, stored: &Stored, legs: Legs) -> bool {
 }
 
 impl State {
-    /// The legs of a dialog; those of a batch that is not written yet are in the first of `known`.
+    /// How the legs of a dialog stand; those of a batch that is not written yet are in the first of `known`.
     pub(super) fn legs_of(&self, dialog: &Stored, known: &[&HashMap<Key, Stored>]) -> Result<Legs, StateError> {
         let mut legs = Legs::default();
+        self.each_leg(dialog, known, |leg| legs.add(&leg))?;
+        Ok(legs)
+    }
+
+    /// The same legs themselves.
+    pub(super) fn items_of(
+        &self,
+        dialog: &Stored,
+        known: &[&HashMap<Key, Stored>],
+    ) -> Result<Vec<Stored>, StateError> {
+        let mut items = Vec::new();
+        self.each_leg(dialog, known, |leg| items.push(leg.into_owned()))?;
+        Ok(items)
+    }
+
+    fn each_leg(
+        &self,
+        dialog: &Stored,
+        known: &[&HashMap<Key, Stored>],
+        mut each: impl FnMut(Cow<'_, Stored>),
+    ) -> Result<(), StateError> {
         let mut reading = None;
         for key in dialog.item.linked("leg") {
             if let Some(leg) = known.iter().find_map(|known| known.get(key)) {
-                legs.add(leg);
+                each(Cow::Borrowed(leg));
                 continue;
             }
             if reading.is_none() {
@@ -80,10 +102,10 @@ impl State {
             }
             let Some(reading) = &reading else { continue };
             if let Some(leg) = reading.item(key)? {
-                legs.add(&leg);
+                each(Cow::Owned(leg));
             }
         }
-        Ok(legs)
+        Ok(())
     }
 
     /// Whether it is this instance's group that follows it to its end.

@@ -213,6 +213,19 @@ fn nobody_is_dead_while_the_inlet_is_away_nor_before_a_sweep_after_it_is_back() 
     assert_eq!(scene.look(200), []);
 }
 
+/// A clock that is set: who is in doubt stays so, or is dead a little early, and ends when the switch was heard of last.
+#[test]
+fn a_clock_that_jumps_moves_no_end() {
+    for (seconds, dies) in [(-3600, false), (3600, true)] {
+        let mut scene = Scene::new(&begun("a1", "b1"));
+        scene.happens(&[disconnected("a1", 40)]);
+        assert_eq!(scene.look(41), []);
+        let found = scene.look(41 + seconds);
+        assert_eq!(found, if dies { vec![dead("leg/a1", "dead disconnected", 27.0)] } else { vec![] });
+        assert_eq!(scene.look(56), [dead("leg/a1", "dead disconnected", 27.0)], "and it is set right again");
+    }
+}
+
 #[test]
 fn era_dialogs_die_whole_and_their_legs_with_them() {
     let mut scene = Scene::new(&[era("invite", 0), era("dlg_start", 5), era("dlg_down", 40)]);

@@ -18,6 +18,9 @@ fn what_is_no_event_is_named() {
         (r#"{"Event-Name":"CHANNEL_CREATE","Call-ID":""}"#, "has no Call-ID"),
         (r#"{"Event-Name":"query_channels_resp"}"#, "has no Channels"),
         (r#"{"eventid":"x"}"#, "has no acallid and no dialogid"),
+        (r#"{"event":"recording_finalised"}"#, "has no dialog_id"),
+        (r#"{"event":"recording_finalised","dialog_id":"a+b","time":"noon"}"#, "has no time"),
+        (r#"{"event":"recording_finalised","dialog_id":"a+b","time":1796040000,"database":"d"}"#, "has no document"),
         (r#"{"eventid":"x","dialogid":"undefined"}"#, "has no acallid and no dialogid"),
     ] {
         let error = judge(text.as_bytes()).unwrap_err().to_string();
@@ -119,4 +122,18 @@ fn the_channels_of_a_switch_are_facts_about_each() {
     assert_eq!((event.facts[0].key.clone(), event.facts[0].at, event.facts[0].is_sign), (Key::leg("a9"), BEGIN, true));
     assert_eq!(read(b"{\"Event-Name\":\"x\",\"Call-ID\":7}", 5).map(|event| event.at), Ok(5));
     assert_eq!(read(b"{}", 5), Err(Bad::Unknown));
+}
+
+#[test]
+fn a_mixer_says_which_attachment_a_recording_became_and_nothing_of_the_call() {
+    let event = json!({
+        "event": "recording_finalised", "dialog_id": "a1+b1", "time": "2026-11-30T12:00:00.000Z", "bytes": 4711,
+        "database": "account/4f/1c/0a-202611", "document": "202611-a b", "attachment": "a+b/%.mp3",
+    });
+    let read = read(event.to_string().as_bytes(), 0).unwrap();
+    assert_eq!((read.at, read.node.clone(), read.facts.len()), (BEGIN, None, 1));
+    let facts = &read.facts[0];
+    assert_eq!((&facts.key, facts.is_sign), (&Key::dialog("a1+b1"), false));
+    let link = facts.sets.iter().find(|(attr, ..)| *attr == Attr::RecordingLink).unwrap();
+    assert_eq!(link.2.text(), Some("/account%2F4f%2F1c%2F0a-202611/202611-a%20b/a%2Bb%2F%25.mp3"));
 }

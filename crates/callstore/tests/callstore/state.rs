@@ -8,7 +8,7 @@ use callstore::journal::Entry;
 use callstore::state::{Filter, State, StateError};
 use serde_json::{Value, json};
 
-use crate::events::{ACCOUNT, BEGIN, INTERACTION, SECOND, begun, disconnected, ended, entries, era, kazoo};
+use crate::events::{ACCOUNT, BEGIN, INTERACTION, SECOND, begun, disconnected, ended, entries, era, kazoo, with};
 
 const NOW: i64 = BEGIN + 3600 * SECOND;
 const CLOSE: Duration = Duration::from_secs(3);
@@ -218,5 +218,35 @@ fn a_group_follows_its_own_domains_to_their_ends_and_epochs_are_each_group_s_own
         let applied = state.apply(&[of(20, 1, 90), of(21, 2, 7), of(22, 2, 6)], NOW).unwrap();
         assert_eq!(applied.refused, 1);
         assert_eq!(state.index().epoch, if group == 1 { 90 } else { 7 });
+    }
+}
+
+/// The leg that is recorded came in an earlier batch than the death of the other one.
+#[test]
+fn a_recording_that_nobody_stopped_is_known_by_any_leg() {
+    let start = |leg| with(kazoo("RECORD_START", leg, 6.0), &json!({ "Application-Response": "/tmp/b1.mp3" }));
+    let stop = with(kazoo("RECORD_STOP", "b1", 9.0), &json!({ "Application-Response": "/tmp/b1.mp3" }));
+    let on_again = with(kazoo("RECORD_START", "b1", 10.0), &json!({ "Application-Response": "/tmp/b1.mp3" }));
+    for (recording, is_unfinished) in [
+        (vec![], false),
+        (vec![start("b1")], true),
+        (vec![start("b1"), stop.clone()], false),
+        (vec![stop.clone(), start("b1")], false),
+        (vec![start("b1"), stop, on_again], true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.redb");
+        let events = [begun("a1", "b1"), recording].concat();
+        State::open(&path, CLOSE).unwrap().apply(&entries(0, &events), NOW).unwrap();
+        // A new start, so that nothing is at hand.
+        let state = State::open(&path, CLOSE).unwrap();
+        let key = Key::leg("a1");
+        let seen = state.item(&key).unwrap().unwrap().item.last.unwrap();
+        state.apply(&[decision(100, 1, death(&key, seen))], NOW).unwrap();
+        let news = state.news(10).unwrap();
+        let told: Value = serde_json::from_slice(&news[0].1).unwrap();
+        assert_eq!(told["is_unfinished"], is_unfinished, "{told:#}");
+        assert_eq!(told["is_recorded"], events.len() > 5, "{told:#}");
+        assert_eq!(told["recording"], if events.len() > 5 { json!("/tmp/b1.mp3") } else { Value::Null });
     }
 }

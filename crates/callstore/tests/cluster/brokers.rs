@@ -15,7 +15,7 @@ use crate::servers::rabbitmq::place;
 use crate::streams::{broker, config, connector, kazoo};
 
 /// A queue of one's own, bound as KAZOO's programs bind theirs.
-async fn queue(channel: &Channel, exchange: &str, kind: ExchangeKind, durable: bool, key: &str) -> Consumer {
+pub async fn queue(channel: &Channel, exchange: &str, kind: ExchangeKind, durable: bool, key: &str) -> Consumer {
     let declare = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
     channel.exchange_declare(exchange.into(), kind, declare, FieldTable::default()).await.unwrap();
     let own = QueueDeclareOptions { auto_delete: true, exclusive: true, ..QueueDeclareOptions::default() };

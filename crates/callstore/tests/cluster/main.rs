@@ -12,6 +12,7 @@
 
 mod brokers;
 mod groups;
+mod recordings;
 mod servers;
 mod streams;
 mod whole;

@@ -28,17 +28,22 @@ const RECORDS: &str = "cdr/copm3/dialogs";
 const SWITCH: &str = "freeswitch@fs1.example";
 
 /// Two instances of a group, and the world around them.
-struct World {
-    place: Place,
+pub struct World {
+    pub place: Place,
     etcd: Etcd,
     couch: Couch,
     folder: TempDir,
+    settings: Vec<(&'static str, String)>,
 }
 
 impl World {
     async fn new() -> Self {
+        Self::over(Couch::embedded(("admin".to_owned(), "admin".to_owned())).await, Vec::new()).await
+    }
+
+    /// Over a document store that is there; with these variables for each instance.
+    pub async fn over(couch: Couch, settings: Vec<(&'static str, String)>) -> Self {
         let (place, etcd) = (place().await, Etcd::start().await);
-        let couch = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
         let folder = tempfile::tempdir().unwrap();
         let role = |order: u32| {
             json!({
@@ -47,11 +52,11 @@ impl World {
             })
         };
         std::fs::write(folder.path().join("roles.json"), json!([role(1), role(2)]).to_string()).unwrap();
-        Self { place, etcd, couch, folder }
+        Self { place, etcd, couch, folder, settings }
     }
 
     /// Starts an instance and waits until it listens: by then KAZOO's events reach the journal.
-    async fn start(&self, order: u32) -> Process {
+    pub async fn start(&self, order: u32) -> Process {
         let name = format!("callstore{order}");
         let data = self.folder.path().join(&name);
         let mut command = Command::new(env!("CARGO_BIN_EXE_callstore"));
@@ -78,6 +83,9 @@ impl World {
             ("DEAD__HOLD_OFF", "1s"),
             ("DEAD__SWEEP", "500ms"),
         ] {
+            command.env(format!("CALLSTORE__{key}"), value);
+        }
+        for (key, value) in &self.settings {
             command.env(format!("CALLSTORE__{key}"), value);
         }
         let log = self.folder.path().join(format!("{name}.log"));
@@ -107,7 +115,7 @@ impl World {
     }
 
     /// The records by their dialogs.
-    async fn records(&self) -> BTreeMap<String, Value> {
+    pub async fn records(&self) -> BTreeMap<String, Value> {
         let target = format!("/{}/_all_docs?include_docs=true", RECORDS.replace('/', "%2F"));
         let answer = self.couch.request("GET", &target, "application/json", b"").await;
         let answer: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -121,14 +129,20 @@ impl World {
         records
     }
 
-    fn logs(&self) -> String {
+    /// Posts events to an instance.
+    pub async fn post(&self, order: u32, events: &str) -> stowage_testing::raw::RawResponse {
+        let address = address(self.folder.path(), order);
+        stowage_testing::gateway::exchange(address, "POST", "/v1/events", &[], events.as_bytes()).await
+    }
+
+    pub fn logs(&self) -> String {
         let read = |order| std::fs::read_to_string(self.folder.path().join(format!("callstore{order}.log")));
         format!("{}\n{}", read(1).unwrap_or_default(), read(2).unwrap_or_default())
     }
 }
 
 /// An event of now, as KAZOO publishes it.
-async fn event(channel: &Channel, name: &str, leg: &str, more: &Value) {
+pub async fn event(channel: &Channel, name: &str, leg: &str, more: &Value) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (direction, other) = match leg.strip_prefix('a') {
         Some(rest) => ("inbound", format!("b{rest}")),
@@ -146,7 +160,7 @@ async fn event(channel: &Channel, name: &str, leg: &str, more: &Value) {
     kazoo(channel, "callevt", &format!("call.{name}.{leg}"), &event.to_string()).await;
 }
 
-async fn begins(channel: &Channel, number: usize) {
+pub async fn begins(channel: &Channel, number: usize) {
     let (a, b) = (format!("a{number}"), format!("b{number}"));
     for (name, leg) in [
         ("CHANNEL_CREATE", &a),
@@ -159,7 +173,7 @@ async fn begins(channel: &Channel, number: usize) {
     }
 }
 
-async fn ends(channel: &Channel, number: usize) {
+pub async fn ends(channel: &Channel, number: usize) {
     let cause = json!({ "Hangup-Cause": "NORMAL_CLEARING", "Billing-Seconds": 1 });
     for leg in [format!("a{number}"), format!("b{number}")] {
         event(channel, "CHANNEL_DESTROY", &leg, &cause).await;
@@ -167,7 +181,7 @@ async fn ends(channel: &Channel, number: usize) {
 }
 
 /// What ecallmgr says when its switch is gone, in whole seconds and 13 of them after the last event; here in the next second.
-async fn dies(channel: &Channel, number: usize) {
+pub async fn dies(channel: &Channel, number: usize) {
     let next = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 1 + 62_167_219_200;
     for leg in [format!("a{number}"), format!("b{number}")] {
         let lost = json!({ "Msg-ID": "0b8f4b9c", "Timestamp": next });

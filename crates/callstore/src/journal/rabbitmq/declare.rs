@@ -7,10 +7,14 @@ use lapin::types::{AMQPValue, FieldTable};
 use super::Config;
 use crate::broker::{BrokerError, Kind, Link, short};
 
-/// Exchanges as KAZOO declares them (`kz_amqp_util:new_exchange`, `kapi_cdr`: topic, neither durable nor deleted by itself), and what of
-/// them is an entry.
-const SOURCES: [(&str, &str); 3] =
-    [("callevt", "call.#"), ("cdr", "cdr.report.#"), ("conference", "conference.event.#")];
+/// Topic exchanges, what of them is an entry, and whether they are durable. KAZOO's are not (`kz_amqp_util:new_exchange`, `kapi_cdr`); on
+/// our own one mixers say what became of recordings.
+const SOURCES: [(&str, &str, bool); 4] = [
+    ("callevt", "call.#", false),
+    ("cdr", "cdr.report.#", false),
+    ("conference", "conference.event.#", false),
+    ("callstore", "recording.finalised.#", true),
+];
 
 /// Declares everything. What is there already stays.
 ///
@@ -19,9 +23,10 @@ const SOURCES: [(&str, &str); 3] =
 pub(super) async fn declare(link: &Link, config: &Config) -> Result<(), BrokerError> {
     stream(link, config).await?;
     let channel = link.channel().await?;
-    for (exchange, key) in SOURCES {
-        let kazoo = ExchangeDeclareOptions::default();
-        link.asks(channel.exchange_declare(exchange.into(), ExchangeKind::Topic, kazoo, FieldTable::default())).await?;
+    for (exchange, key, durable) in SOURCES {
+        let options = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
+        link.asks(channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, FieldTable::default()))
+            .await?;
         let name = short(&config.stream)?;
         let binding =
             channel.queue_bind(name, exchange.into(), key.into(), QueueBindOptions::default(), FieldTable::default());
@@ -34,7 +39,7 @@ pub(super) async fn declare(link: &Link, config: &Config) -> Result<(), BrokerEr
 /// Whether KAZOO's exchanges are still there. Whoever removed one has removed its binding too, and nobody is told.
 pub(super) async fn is_declared(link: &Link) -> Result<bool, BrokerError> {
     let channel = link.channel().await?;
-    for (exchange, _) in SOURCES {
+    for (exchange, ..) in SOURCES {
         let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
         let asking = channel.exchange_declare(exchange.into(), ExchangeKind::Topic, passive, FieldTable::default());
         match link.asks(asking).await {

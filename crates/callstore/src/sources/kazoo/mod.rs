@@ -190,6 +190,7 @@ fn meaning(facts: &mut Facts, members: &Members<'_>, name: &str, id: &str) -> Ve
         }
         "RECORD_START" | "RECORD_STOP" => {
             facts.set(Attr::Recorded, Val::Flag(true));
+            facts.set(Attr::RecordingStopped, Val::Flag(name == "RECORD_STOP"));
             facts.set(Attr::Recording, members.raw("Application-Response").and_then(val));
             facts.set(Attr::RecordingBytes, members.num("Length").map(Val::Num));
         }

@@ -1,0 +1,134 @@
+//! What goes wrong around a call store: clocks, lateness, realms, disks, and recordings that nobody stopped.
+
+use callstore::app::World;
+use callstore::clock::Clock;
+use serde_json::{Value, json};
+
+use crate::events::{BEGIN, SECOND, begun, disconnected, ended, kazoo, with};
+use crate::running::{self, until};
+
+use std::time::Duration;
+
+/// Old calls are closed as timeouts, as they would be by that clock; what their source says afterwards puts that right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_ahead_costs_no_end() {
+    let clock = Clock::standing(BEGIN + 10 * SECOND);
+    let store = running::start(&[], World { clock: clock.clone(), ..World::default() }).await;
+    store.post(&begun("a1", "b1")).await;
+    until("the call", || async { (store.get("/v1/dialogs").await["dialogs"][0]["id"] == "a1+b1").then_some(()) }).await;
+    // It has looked at the call before the jump, and after the hold-off of its own start.
+    clock.advance(Duration::from_secs(20));
+    clock.advance(Duration::from_secs(3 * 3600));
+    let record = store.record("a1+b1").await;
+    assert_eq!((&record["term_cause"], &record["end_time"]), (&json!(5), &json!("2026-11-30T12:00:05.002Z")));
+    store.post(&ended("a1", "b1")).await;
+    clock.advance(Duration::from_secs(1));
+    let right = until("the correction", || async {
+        Some(store.record("a1+b1").await).filter(|record| record["term_cause"] == 1)
+    })
+    .await;
+    assert_eq!(right["end_time"], "2026-11-30T12:01:00.000Z", "the source's time, not that of the clock");
+    store.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_come_an_hour_late_kill_nobody_and_keep_their_times() {
+    let clock = Clock::standing(BEGIN + 3600 * SECOND);
+    let store = running::start(&[("DEAD__HOLD_OFF", "100ms")], World { clock: clock.clone(), ..World::default() }).await;
+    store.post(&begun("a1", "b1")).await;
+    // One that ends by its disconnection shows that the watchdog has looked at all of them.
+    store.post(&[begun("a2", "b2"), vec![disconnected("a2", 40), disconnected("b2", 40)]].concat()).await;
+    until("the one that died", || async {
+        clock.advance(Duration::from_secs(1));
+        let dead = store.get("/v1/dialogs?state=dead").await;
+        (dead["dialogs"][0]["id"] == "a2+b2").then_some(())
+    })
+    .await;
+    assert_eq!(store.get("/v1/dialogs?state=live").await["dialogs"][0]["id"], "a1+b1");
+    store.post(&ended("a1", "b1")).await;
+    let record = until("the record", || async {
+        clock.advance(Duration::from_secs(1));
+        Some(store.record("a1+b1").await)
+    })
+    .await;
+    assert_eq!(
+        (&record["term_cause"], &record["begin_time"], &record["end_time"]),
+        (&json!(1), &json!("2026-11-30T12:00:00.000Z"), &json!("2026-11-30T12:01:00.000Z"))
+    );
+    store.stop().await;
+}
+
+/// The group that names no domain has the calls of every realm that nobody names, and those without one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_realm_that_nobody_owns_is_the_root_s() {
+    let folder = tempfile::tempdir().unwrap();
+    let role = |name: &str, group: u32, domains: &[&str]| {
+        json!({
+            "name": name, "roletype": "callstore", "iface": "lan", "group": group, "order": 1,
+            "include_domains": domains, "sorm3_enabled": true,
+        })
+    };
+    let roles = folder.path().join("roles.json");
+    std::fs::write(&roles, json!([role("root", 1, &[]), role("other", 2, &["example.com"])]).to_string()).unwrap();
+    let settings = [("ROLES", roles.to_str().unwrap()), ("INSTANCE", "root"), ("DEAD__MAX_CALL", "100000h")];
+    let store = running::start(&settings, World::default()).await;
+    let vars = |vars: Value| json!({ "Custom-Channel-Vars": vars });
+    let of = |number: u32, more: Value| {
+        let (a, b) = (format!("a{number}"), format!("b{number}"));
+        let events = [begun(&a, &b), ended(&a, &b)].concat().into_iter();
+        events.map(|event| with(event, &vars(more.clone()))).collect::<Vec<_>>()
+    };
+    store.post(&of(1, json!({ "Realm": "pbx.example.com" }))).await;
+    store.post(&of(2, json!({ "Realm": "nobodys.example.org" }))).await;
+    store.post(&of(3, json!({}))).await;
+    store.record("a2+b2").await;
+    store.record("a3+b3").await;
+    let records = store.documents(running::SORM).await;
+    assert!(records.iter().all(|record| record["dialog_id"] != "a1+b1"), "that is the other group's");
+    store.stop().await;
+}
+
+/// The program over a journal whose disk has no more room than is to be left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_sends_events_away_and_shows_what_it_has() {
+    let quiet = ("DEAD__MAX_CALL", "100000h");
+    let store = running::start(&[quiet], World::default()).await;
+    store.post(&begun("a1", "b1")).await;
+    let (couch, folder) = store.stop().await;
+    // The state is lost as well, so that what is shown was read from the journal.
+    std::fs::remove_file(folder.path().join("state.redb")).unwrap();
+    let store = running::start_over(couch, folder, &[quiet, ("JOURNAL__RESERVE", "1000000 TiB")], World::default()).await;
+    let event = kazoo("CHANNEL_DESTROY", "a1", 60.0).to_string();
+    let answer = store.ask("POST", "/v1/events", &[], event.as_bytes()).await;
+    let said: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((answer.status, &said["taken"], &said["error"]), (507, &json!(0), &json!("disk_full")), "{said}");
+    until("what was taken", || async {
+        (store.get("/v1/dialogs?state=live").await["dialogs"][0]["id"] == "a1+b1").then_some(())
+    })
+    .await;
+    store.stop().await;
+}
+
+/// A file that was cut off while the machine lost its power: the state is made anew, a journal is never guessed at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_state_is_made_anew_from_the_journal() {
+    let quiet = ("DEAD__MAX_CALL", "100000h");
+    let store = running::start(&[quiet], World::default()).await;
+    store.post(&begun("a1", "b1")).await;
+    let (couch, folder) = store.stop().await;
+    let file = folder.path().join("state.redb");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let store = running::start_over(couch, folder, &[quiet], World::default()).await;
+    until("the call", || async { (store.get("/v1/dialogs").await["dialogs"][0]["id"] == "a1+b1").then_some(()) }).await;
+    let kept = std::fs::read_dir(store.folder.path()).unwrap();
+    let is_aside = |name: String| name.starts_with("state.damaged-");
+    assert!(kept.map(|entry| entry.unwrap().file_name().into_string().unwrap()).any(is_aside));
+    let (_couch, folder) = store.stop().await;
+    let file = folder.path().join("journal.redb");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let config = running::configuration(&folder, &[]);
+    let refused = callstore::app::App::start(config, World::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("damaged"), "{refused}");
+}
