@@ -80,7 +80,8 @@ fn recording(subject: &Subject<'_>) -> Value {
     if file.or(key).or(link).is_none() {
         return Value::Null;
     }
-    let mut known = json!({ "file": file, "key": key, "bytes": items().find_map(|item| item.num(Attr::RecordingBytes)) });
+    let mut known =
+        json!({ "file": file, "key": key, "bytes": items().find_map(|item| item.num(Attr::RecordingBytes)) });
     if let (Some(link), Value::Object(members)) = (link, &mut known) {
         members.insert("link".to_owned(), link.into());
         for (name, part) in ["database", "document", "attachment"].iter().zip(link.split('/').skip(1)) {

@@ -17,8 +17,12 @@ pub(super) fn read(members: &Members<'_>) -> Result<Event, Bad> {
     let wanted = |name: &'static str| members.text(name).ok_or(Bad::Nameless(name));
     let dialog = wanted("dialog_id")?;
     let at = time(members).ok_or(Bad::Nameless("time"))?;
-    let link =
-        format!("/{}/{}/{}", encode(&wanted("database")?), encode(&wanted("document")?), encode(&wanted("attachment")?));
+    let link = format!(
+        "/{}/{}/{}",
+        encode(&wanted("database")?),
+        encode(&wanted("document")?),
+        encode(&wanted("attachment")?)
+    );
     let key = identity(&[&dialog, FINALISED, &link]);
     let mut facts = Facts::about(Key::dialog(&dialog), at);
     // A mixer says nothing of whether the call lives.

@@ -75,11 +75,7 @@ impl State {
     }
 
     /// The same legs themselves.
-    pub(super) fn items_of(
-        &self,
-        dialog: &Stored,
-        known: &[&HashMap<Key, Stored>],
-    ) -> Result<Vec<Stored>, StateError> {
+    pub(super) fn items_of(&self, dialog: &Stored, known: &[&HashMap<Key, Stored>]) -> Result<Vec<Stored>, StateError> {
         let mut items = Vec::new();
         self.each_leg(dialog, known, |leg| items.push(leg.into_owned()))?;
         Ok(items)

@@ -8,7 +8,7 @@ use callstore::journal::Entry;
 use callstore::state::{Filter, State, StateError};
 use serde_json::{Value, json};
 
-use crate::events::{ACCOUNT, BEGIN, INTERACTION, SECOND, begun, disconnected, ended, entries, era, kazoo, with};
+use crate::events::{ACCOUNT, BEGIN, INTERACTION, NODE, SECOND, begun, disconnected, ended, entries, era, kazoo, with};
 
 const NOW: i64 = BEGIN + 3600 * SECOND;
 const CLOSE: Duration = Duration::from_secs(3);
@@ -155,7 +155,7 @@ fn what_came_after_a_record_was_made_makes_it_due_again() {
     state.apply(&entries(0, &[begun("a1", "b1"), ended("a1", "b1")].concat()), NOW).unwrap();
     let recorded =
         |offset, through| decision(offset, 1, What::Recorded { key: Key::dialog("a1+b1"), prints: [].into(), through });
-    let late = crate::events::with(kazoo("RECORD_STOP", "a1", 61.0), &json!({ "Length": 5 }));
+    let late = with(kazoo("RECORD_STOP", "a1", 61.0), &json!({ "Length": 5 }));
     // The record was made from the entries up to 6; the late one is entry 7.
     state.apply(&[entries(7, &[late]), vec![recorded(8, 6)]].concat(), NOW).unwrap();
     assert_eq!(state.due(NOW + 10 * SECOND, 10).unwrap().len(), 1);
@@ -248,5 +248,20 @@ fn a_recording_that_nobody_stopped_is_known_by_any_leg() {
         assert_eq!(told["is_unfinished"], is_unfinished, "{told:#}");
         assert_eq!(told["is_recorded"], events.len() > 5, "{told:#}");
         assert_eq!(told["recording"], if events.len() > 5 { json!("/tmp/b1.mp3") } else { Value::Null });
+    }
+}
+
+/// `Media-Server` may be the name of a host; switches are heard of and asked after by `Switch-Nodename`.
+#[test]
+fn a_call_is_on_the_switch_that_is_asked_after() {
+    for host in ["a.example", "zz.example"] {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(&folder.path().join("state.redb"), CLOSE).unwrap();
+        let events = begun("a1", "b1").into_iter().map(|event| with(event, &json!({ "Media-Server": host })));
+        let lost = with(disconnected("a1", 40), &json!({ "Media-Server": host }));
+        state.apply(&entries(0, &events.chain([lost]).collect::<Vec<_>>()), NOW).unwrap();
+        let index = state.index();
+        assert_eq!(index.nodes.keys().map(|node| &**node).collect::<Vec<_>>(), [NODE]);
+        assert!(index.live.values().all(|brief| brief.node.as_deref() == Some(NODE)), "{host}");
     }
 }

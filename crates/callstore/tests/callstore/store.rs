@@ -97,10 +97,9 @@ async fn couchdb_is_killed_while_records_are_written_and_each_is_there_once() {
         drop(store);
         store = StoreProcess::start(&listener, data.path());
     }
-    let all = until("all records", || async {
-        records(address).await.filter(|records| records.len() >= rounds * CALLS)
-    })
-    .await;
+    let all =
+        until("all records", || async { records(address).await.filter(|records| records.len() >= rounds * CALLS) })
+            .await;
     assert_eq!(all.len(), rounds * CALLS, "each once");
     for record in all {
         assert!(record["_rev"].as_str().unwrap().starts_with("1-"), "{} was written twice", record["_id"]);

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Consumer, ExchangeKind};
 use serde_json::{Value, json};
@@ -94,7 +96,8 @@ async fn the_recording_of_a_dead_call_is_finished_stored_and_linked() {
     assert_eq!((&dead["is_recorded"], &dead["recording"]["file"]), (&json!(true), &json!("/tmp/0.mp3")));
     assert_eq!(dead["recording"]["link"], Value::Null);
 
-    let delivery = tokio::time::timeout(Duration::from_secs(20), mixer.next()).await.expect("an order").unwrap().unwrap();
+    let delivery =
+        tokio::time::timeout(Duration::from_secs(20), mixer.next()).await.expect("an order").unwrap().unwrap();
     assert_eq!(delivery.routing_key.as_str(), "recording.finalise.a0%2Bb0");
     let order: Value = serde_json::from_slice(&delivery.data).unwrap();
     for (name, expected) in [
@@ -117,7 +120,8 @@ async fn the_recording_of_a_dead_call_is_finished_stored_and_linked() {
     delivery.ack(BasicAckOptions::default()).await.unwrap();
 
     let linked = record(&world, 0, |record| record["recording"]["link"].is_string()).await;
-    let is_linked = [("database", "database"), ("document", "document"), ("attachment", "attachment"), ("bytes", "bytes")];
+    let is_linked =
+        [("database", "database"), ("document", "document"), ("attachment", "attachment"), ("bytes", "bytes")];
     for (name, of) in is_linked {
         assert_eq!(linked["recording"][name], told[of], "{name} of {linked:#}");
     }
@@ -148,9 +152,8 @@ async fn only_that_order(world: &World, channel: &Channel, mixer: &mut Consumer,
     let next = tokio::time::timeout(Duration::from_secs(20), mixer.next()).await.expect("the next").unwrap().unwrap();
     let next: Value = serde_json::from_slice(&next.data).unwrap();
     assert_eq!(next["dialog_id"], "a4+b4", "1 was stopped, 2 ended well, 3 was not recorded");
-    let is_order = |body: &[u8]| {
-        serde_json::from_slice(body).ok().filter(|order: &Value| order["event"] == "recording_finalise")
-    };
+    let is_order =
+        |body: &[u8]| serde_json::from_slice(body).ok().filter(|order: &Value| order["event"] == "recording_finalise");
     let all = |requests: &[stowage_testing::recorder::Recorded]| {
         requests.iter().filter_map(|request| is_order(&request.body)).collect::<Vec<_>>()
     };

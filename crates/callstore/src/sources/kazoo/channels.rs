@@ -75,5 +75,6 @@ fn member_of_channel(facts: &mut Facts, member: &str, value: &RawValue) {
         }
         _ => return,
     };
-    facts.set(attr, val(value));
+    // As in events: the name that switches are asked after weighs more than the host's.
+    facts.set_ranked(attr, u8::from(attr == Attr::Node), val(value));
 }

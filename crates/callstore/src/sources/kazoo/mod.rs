@@ -79,6 +79,8 @@ fn member_of(facts: &mut Facts, event: &str, member: &str, value: &RawValue) {
         return;
     }
     match member {
+        // By this name switches are asked after; `Media-Server` may be a host's name.
+        "Switch-Nodename" => facts.set_ranked(Attr::Node, 1, val(value)),
         "Hangup-Cause" => facts.set_ranked(Attr::Cause, rank, val(value)),
         "Hangup-Code" => facts.set_ranked(Attr::Code, rank, val(value)),
         "Disposition" => facts.set_ranked(Attr::Disposition, rank, val(value)),
@@ -114,7 +116,7 @@ fn member_of(facts: &mut Facts, event: &str, member: &str, value: &RawValue) {
 /// The attribute that a member's text is.
 fn texts(member: &str) -> Option<Attr> {
     Some(match member {
-        "Switch-Nodename" | "Media-Server" => Attr::Node,
+        "Media-Server" => Attr::Node,
         "Call-Direction" => Attr::Direction,
         "From" => Attr::From,
         "To" => Attr::To,
