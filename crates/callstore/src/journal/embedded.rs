@@ -195,12 +195,13 @@ impl Writer {
             Err(_) => self.next,
         };
         self.next = now_next;
+        // Before its writer is told: whoever asks for the end after that has to find its own entries before it.
+        self.ends.send_if_modified(|end| std::mem::replace(end, now_next) != now_next);
         for job in jobs {
             let told = outcome.as_ref().map(drop).map_err(JournalError::again);
             // Whoever asked may have gone; the entries are there all the same.
             drop(job.done.send(told));
         }
-        self.ends.send_if_modified(|end| std::mem::replace(end, now_next) != now_next);
     }
 
     fn write(&self, jobs: &[Job]) -> Result<Offset, JournalError> {
