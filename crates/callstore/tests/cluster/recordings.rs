@@ -9,10 +9,11 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Consumer, ExchangeKind};
 use serde_json::{Value, json};
+use stowage_testing::couch::Couch;
 use stowage_testing::gateway::{Running, json as body, planned, rev};
 use stowage_testing::recorder::Recorder;
 
-use crate::brokers::queue;
+use crate::brokers::{queue, tracker};
 use crate::servers::soon;
 use crate::streams::{broker, kazoo};
 use crate::whole::{World, begins, dies, ends, event};
@@ -68,6 +69,21 @@ async fn record(world: &World, number: usize, mut is_so: impl FnMut(&Value) -> b
     found
 }
 
+/// What a mixer has to know.
+fn is_whole(order: &Value) {
+    for (name, expected) in [
+        ("event", json!("recording_finalise")),
+        ("dialog_id", json!("a0+b0")),
+        ("recording", json!("/tmp/0.mp3")),
+        ("legs", json!(["a0", "b0"])),
+        ("node", json!("freeswitch@fs1.example")),
+        ("account_id", json!("4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b")),
+        ("domain", json!("pbx.example.com")),
+    ] {
+        assert_eq!(order[name], expected, "{name} of {order:#}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recording_of_a_dead_call_is_finished_stored_and_linked() {
     let gateway = planned().await;
@@ -78,6 +94,10 @@ async fn the_recording_of_a_dead_call_is_finished_stored_and_linked() {
     let channel = link.channel().await.unwrap();
     let mut mixer = orders(&channel).await;
 
+    for nonsense in ["", "no event", "[1]", "{}", "{\"event\":\"recording_finalised\"}"] {
+        kazoo(&channel, "callevt", "call.NONSENSE.a0", nonsense).await;
+        kazoo(&channel, "callstore", "recording.finalised.a0", nonsense).await;
+    }
     // 0 dies while it is recorded, 1 after its recording was stopped, 2 ends well, 3 dies and was never recorded.
     for number in 0..4 {
         begins(&channel, number).await;
@@ -100,17 +120,7 @@ async fn the_recording_of_a_dead_call_is_finished_stored_and_linked() {
         tokio::time::timeout(Duration::from_secs(20), mixer.next()).await.expect("an order").unwrap().unwrap();
     assert_eq!(delivery.routing_key.as_str(), "recording.finalise.a0%2Bb0");
     let order: Value = serde_json::from_slice(&delivery.data).unwrap();
-    for (name, expected) in [
-        ("event", json!("recording_finalise")),
-        ("dialog_id", json!("a0+b0")),
-        ("recording", json!("/tmp/0.mp3")),
-        ("legs", json!(["a0", "b0"])),
-        ("node", json!("freeswitch@fs1.example")),
-        ("account_id", json!("4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b")),
-        ("domain", json!("pbx.example.com")),
-    ] {
-        assert_eq!(order[name], expected, "{name} of {order:#}");
-    }
+    is_whole(&order);
     let told = upload(&gateway, &order, &sound(0)).await;
     let properties = BasicProperties::default().with_delivery_mode(2);
     let key = "recording.finalised.a0%2Bb0";
@@ -188,4 +198,25 @@ async fn a_mixer_that_was_away_finds_its_order_and_answers_over_http() {
     let got = gateway.request("GET", linked["recording"]["link"].as_str().unwrap(), &[], b"").await;
     assert_eq!((got.status, got.body == sound(7)), (200, true));
     gateway.stop().await;
+}
+
+/// Nobody says that the switch is gone: it is no longer heard of.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recording_of_a_call_whose_switch_fell_silent_is_ordered() {
+    let couch = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
+    let world = World::over(couch, Vec::new()).await;
+    let _callstore = world.start(1).await;
+    let broker = broker(&world.place);
+    let link = broker.open().await.unwrap();
+    let channel = link.channel().await.unwrap();
+    let mut mixer = orders(&channel).await;
+    begins(&channel, 0).await;
+    recorded(&channel, 0, "RECORD_START").await;
+    let other = json!({ "other": { "Media-Node": "freeswitch@fs2.example", "Answered": true } });
+    let _tracker = tracker(&broker, "ecallmgr@a", other).await;
+    let order = tokio::time::timeout(Duration::from_secs(40), mixer.next()).await;
+    let order: Value = serde_json::from_slice(&order.expect("an order").unwrap().unwrap().data).unwrap();
+    assert_eq!(order["dialog_id"], "a0+b0");
+    assert_eq!(order["cause"], "silent", "{order:#}");
+    record(&world, 0, |record| record["found_cause"] == "silent").await;
 }
