@@ -13,8 +13,22 @@ use crate::servers::soon;
 
 /// KAZOO's own messages, which nobody confirms, over a `kill -9`: what the stream had before it has afterwards, and the exchange and
 /// the binding, which the broker has forgotten, are there again.
+///
+/// RabbitMQ 3.10 itself sometimes never starts a stream again («home node is down or inaccessible»), more often on a busy machine, and
+/// then no restart helps: such a broker is given up, and another one killed.
 #[tokio::test]
 async fn a_broker_that_is_killed_keeps_what_it_had() {
+    for _ in 0..6 {
+        if is_kept().await {
+            return;
+        }
+        println!("a broker did not start its stream again");
+    }
+    panic!("no broker starts its stream again");
+}
+
+/// Whether the broker has started its stream again; then all is kept.
+async fn is_kept() -> bool {
     let mut server = RabbitMq::start(1).await;
     let broker = Broker::new(config(server.origins(), "/"), connector(), Tasks::default());
     let journal = journal(&broker);
@@ -27,14 +41,11 @@ async fn a_broker_that_is_killed_keeps_what_it_had() {
     server.kill_node(0);
     assert!(matches!(journal.append(vec![event(0)]).await, Err(JournalError::Unavailable(_))));
     server.start_node(0).await;
-    // RabbitMQ 3.10 sometimes does not start a stream again («home node is down or inaccessible») until it is restarted once more.
     let mut inlet = journal.inlet();
     let opens = inlet.wait_for(|inlet| inlet.is_open && inlet.openings >= 2);
-    if tokio::time::timeout(Duration::from_secs(40), opens).await.is_err() {
-        server.kill_node(0);
-        server.start_node(0).await;
+    if tokio::time::timeout(Duration::from_secs(30), opens).await.is_err() {
+        return false;
     }
-    opened(&journal, 2).await;
     events_of_kazoo(&broker, 20_000..40_000).await;
     let taken = take(&mut entries, 40_000).await;
     let numbers: Vec<_> = taken.iter().map(number).collect();
@@ -52,6 +63,7 @@ async fn a_broker_that_is_killed_keeps_what_it_had() {
     let appended = async || journal.append(vec![event(40_000)]).await.is_ok();
     soon("it appends again", Duration::from_secs(30), appended).await;
     assert_eq!(number(take(&mut entries, 1).await.last().unwrap()), 40_000);
+    true
 }
 
 async fn events_of_kazoo(broker: &Broker, numbers: std::ops::Range<usize>) {
