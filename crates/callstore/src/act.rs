@@ -27,6 +27,8 @@ use crate::state::{State, standing_of};
 pub struct Actor {
     /// The instance's name.
     pub name: Arc<str>,
+    /// The other site whose calls it finishes; none for its own.
+    pub site: Option<Box<str>>,
     /// Where decisions go.
     pub journal: Arc<dyn Journal>,
     /// What they are made from.
@@ -64,11 +66,11 @@ impl Actor {
         let mut epoch = leading.epoch();
         loop {
             if let Some(acting) = epoch {
-                tracing::info!(instance = &*self.name, epoch = acting, "this instance acts now");
+                tracing::info!(instance = &*self.name, epoch = acting, site = self.site, "this instance acts now");
                 tokio::select! {
                     () = self.act(acting) => {}
                     other = leading.other_than(epoch) => {
-                        tracing::info!(instance = &*self.name, "this instance does not act any more");
+                        tracing::info!(instance = &*self.name, site = self.site, "this instance does not act any more");
                         epoch = other;
                     }
                     () = tasks.stopping() => return,
@@ -84,7 +86,8 @@ impl Actor {
 
     /// Acts in one epoch.
     async fn act(&self, epoch: u64) {
-        while let Err(error) = self.decide(epoch, vec![What::Active]).await {
+        let begins = || if self.site.is_none() { vec![What::Active] } else { Vec::new() };
+        while let Err(error) = self.decide(epoch, begins()).await {
             tracing::error!(error = log::chain(&error), "the journal does not take that this instance acts");
             tokio::time::sleep(AGAIN).await;
         }
@@ -97,14 +100,15 @@ impl Actor {
         if may { Ok(()) } else { Err("this instance does not act any more".into()) }
     }
 
+    fn decision(&self, epoch: u64, what: What) -> Decision {
+        Decision { group: self.serves.group(), epoch, by: (&*self.name).into(), site: self.site.clone(), what }
+    }
+
     async fn decide(&self, epoch: u64, decided: Vec<What>) -> Result<(), JournalError> {
         self.may_act(epoch).map_err(JournalError::Unavailable)?;
         let mut decided = decided.into_iter().peekable();
         while decided.peek().is_some() {
-            let drafts = decided
-                .by_ref()
-                .take(AT_ONCE)
-                .map(|what| Decision { group: self.serves.group(), epoch, by: (&*self.name).into(), what }.draft());
+            let drafts = decided.by_ref().take(AT_ONCE).map(|what| self.decision(epoch, what).draft());
             let drafts =
                 drafts.collect::<Result<Vec<_>, _>>().map_err(|error| JournalError::Unavailable(error.into()))?;
             self.journal.append(drafts).await?;
@@ -133,12 +137,12 @@ impl Actor {
         let now = self.clock.now();
         match switches.sweep().await {
             Ok(sweep) => {
-                self.metrics.sweep(true);
+                self.count_sweep(true);
                 watchdog.inlet(true, now);
                 watchdog.swept(&sweep, &self.state.index(), self.clock.now())
             }
             Err(error) => {
-                self.metrics.sweep(false);
+                self.count_sweep(false);
                 watchdog.inlet(false, now);
                 tracing::warn!(
                     error = log::chain(&*error),
@@ -146,6 +150,13 @@ impl Actor {
                 );
                 Vec::new()
             }
+        }
+    }
+
+    /// The switches of another site are not asked.
+    fn count_sweep(&self, is_answered: bool) {
+        if self.site.is_none() {
+            self.metrics.sweep(is_answered);
         }
     }
 

@@ -16,10 +16,10 @@ use stowage_http::trust;
 use crate::app::Memory;
 use crate::broker::{Broker, Notices, Trackers};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, SiteOptions};
 use crate::follow::Progress;
 use crate::group::{self, Group};
-use crate::journal::rabbitmq::StreamJournal;
+use crate::journal::rabbitmq::{self, StreamJournal};
 use crate::orders::Orders;
 use crate::state::State;
 use crate::sweeps::Sweeps;
@@ -44,6 +44,19 @@ pub fn journal(config: &Config, broker: Option<&Broker>, tasks: &Tasks) -> Resul
         return Err("broker.urls names no broker".into());
     };
     Ok(StreamJournal::new(broker.clone(), options.stream.clone(), tasks.clone()))
+}
+
+/// The journal of another site.
+///
+/// # Errors
+/// A file of certificates that cannot be used.
+pub fn journal_of_another(config: &Config, options: &SiteOptions, tasks: &Tasks) -> Result<StreamJournal, BoxError> {
+    let mut broker = options.broker.clone();
+    broker.name = if config.instance.is_empty() { "callstore".to_owned() } else { config.instance.clone() };
+    let broker = Broker::new(broker, connector(config, options.ca.as_deref())?, tasks.clone());
+    let (stream, max_age) = (options.stream.clone(), Duration::ZERO);
+    let stream = rabbitmq::Config { stream, max_age, max_bytes: None, segment_bytes: None };
+    Ok(StreamJournal::of_another_site(broker, stream, tasks.clone()))
 }
 
 /// Who asks the trackers, where they are to be asked.

@@ -19,6 +19,9 @@ pub struct Decision {
     pub epoch: u64,
     /// The instance.
     pub by: Box<str>,
+    /// The other site whose calls it is about; none for those of this site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<Box<str>>,
     /// What was decided.
     #[serde(flatten)]
     pub what: What,
@@ -30,6 +33,11 @@ pub struct Decision {
 pub enum What {
     /// From here on this instance acts.
     Active,
+    /// The calls of the other site are finished here, or are not any more. An operator's word: it has no epoch.
+    Adopted {
+        /// Whether they are.
+        is_adopted: bool,
+    },
     /// A switch answered, or was asked, at this time.
     NodeSeen {
         /// The switch.

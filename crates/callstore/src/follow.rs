@@ -77,14 +77,18 @@ impl Progress {
 impl Follower {
     /// Follows until the program is to stop. What fails is tried again from where state stands.
     pub async fn run(self, tasks: Tasks) {
+        let mut told = String::new();
         loop {
             let outcome = tokio::select! {
                 outcome = self.follow() => outcome,
                 () = tasks.stopping() => return,
             };
-            if let Err(error) = outcome {
-                tracing::error!(error = log::chain(&*error), "the journal cannot be followed; it is tried again");
+            let reason = outcome.err().map(|error| log::chain(&*error)).unwrap_or_default();
+            // The same reason again is no news.
+            if !reason.is_empty() && reason != told {
+                tracing::error!(error = reason, "the journal cannot be followed; it is tried again");
             }
+            told = reason;
             tokio::select! {
                 () = tokio::time::sleep(AGAIN) => {}
                 () = tasks.stopping() => return,

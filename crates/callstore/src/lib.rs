@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod orders;
 pub mod records;
 pub mod roles;
+pub mod sites;
 pub mod sources;
 pub mod state;
 pub mod sweeps;

@@ -32,6 +32,7 @@ struct Inner {
     tls_failures: IntCounter,
     sweeps: IntCounterVec,
     orders: IntCounterVec,
+    sites: [IntGaugeVec; 3],
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
@@ -54,6 +55,9 @@ impl Metrics {
             Ok::<_, prometheus::Error>(made)
         };
         let gauge = |name: &str, help: &str| register(&registry, IntGauge::new(format!("callstore_{name}"), help)?);
+        let sites = |name: &str, help: &str| {
+            register(&registry, IntGaugeVec::new(Opts::new(format!("callstore_site_{name}"), help), &["site"])?)
+        };
         let live =
             IntGaugeVec::new(Opts::new("callstore_live", "dialogs that are not over, by how they stand"), &["state"])?;
         let inner = Inner {
@@ -75,6 +79,11 @@ impl Metrics {
             )?,
             sweeps: counters("sweeps_total", "questions to all switches", "outcome", &["answered", "failed"])?,
             orders: counters("orders_total", "deaths that others were told of", "outcome", &["told", "failed"])?,
+            sites: [
+                sites("lag_entries", "entries of the site's journal that are not folded here yet")?,
+                sites("linked", "1 while the site's journal can be read")?,
+                sites("adopted", "1 while the site's calls are finished here")?,
+            ],
             registry,
         };
         for state in [Standing::Live, Standing::Suspect] {
@@ -114,6 +123,13 @@ impl Metrics {
     /// Counts news that others were told.
     pub fn order(&self, is_told: bool) {
         self.0.orders.with_label_values(&[if is_told { "told" } else { "failed" }]).inc();
+    }
+
+    /// Says how another site stands.
+    pub fn site(&self, name: &str, lag: u64, is_linked: bool, is_adopted: bool) {
+        for (gauge, value) in self.0.sites.iter().zip([whole(lag), is_linked.into(), is_adopted.into()]) {
+            gauge.with_label_values(&[name]).set(value);
+        }
     }
 
     /// The text that Prometheus scrapes.

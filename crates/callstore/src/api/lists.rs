@@ -12,19 +12,16 @@ use stowage_http::target::{decode, query_pairs};
 
 use super::{Parts, failure, json_answer};
 use crate::fold::{Attr, Item, Key, Micros, Standing, Val};
-use crate::journal::Journal;
 use crate::state::{Brief, Filter, State, StateError, Stored, standing_of};
 use crate::time::{self, rfc3339};
 
 /// A site whose calls are shown.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Its name; empty for the only one.
+    /// Its name; empty for this one.
     pub name: String,
     /// What is known of its calls.
     pub state: Arc<State>,
-    /// Where that comes from.
-    pub journal: Arc<dyn Journal>,
 }
 
 /// What is asked for, with where and how much.

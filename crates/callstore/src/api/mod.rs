@@ -3,6 +3,7 @@
 mod inlet;
 mod lists;
 mod page;
+mod sites;
 mod split;
 mod stream;
 
@@ -35,6 +36,7 @@ use crate::clock::Clock;
 use crate::follow::Progress;
 use crate::lead::Leading;
 use crate::metrics::Metrics;
+use crate::sites::Own;
 
 /// What the listener shows; cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,6 +51,10 @@ pub struct Parts {
     pub tokens: Tokens,
     /// This site and the others that it knows; its own is the first.
     pub sites: Vec<Site>,
+    /// This site, where decisions about others go.
+    pub own: Own,
+    /// How the others are linked.
+    pub others: Vec<crate::sites::Site>,
     /// Where events go.
     pub inlet: Inlet,
     /// How far the journal was read.
@@ -91,6 +97,7 @@ impl Api {
             "/ready" => text(StatusCode::OK, "ready\n"),
             "/metrics" => self.metrics().await,
             "/v1/events" if *request.method() == Method::POST => self.take(request).await,
+            path if path.starts_with(sites::BELOW) => self.adopt(request.into_parts().0).await,
             path if path.starts_with("/v1/") && is_read => self.show(request.into_parts().0).await,
             path if path.starts_with("/v1/") => {
                 not_allowed(if path == "/v1/events" { "GET, POST" } else { "GET, HEAD" })
@@ -159,21 +166,26 @@ impl Api {
 
     fn groups(&self) -> Value {
         let epoch = self.0.leading.epoch();
-        let known = self.0.sites.first().map(|site| site.state.index().epoch);
+        let own = &self.0.own.state;
         json!({
             "instance": self.0.name,
             "is_active": epoch.is_some(),
-            "epoch": epoch.or(known),
+            "epoch": epoch.unwrap_or_else(|| own.index().epoch),
             "groups": self.0.groups,
+            "sites": self.0.others.iter().map(|site| site.json(own)).collect::<Vec<_>>(),
         })
     }
 
     async fn metrics(&self) -> Response<Body> {
-        let Some(site) = self.0.sites.first() else { return text(StatusCode::OK, "") };
-        let end = site.journal.end().await.ok().flatten();
-        let at = site.state.index().offset;
+        let Own { journal, state, .. } = &self.0.own;
+        let end = journal.end().await.ok().flatten();
+        let at = state.index().offset;
         let lag = end.map_or(0, |end| at.map_or(end + 1, |at| end.saturating_sub(at)));
-        text(StatusCode::OK, self.0.metrics.text(&site.state, lag, self.0.leading.epoch(), self.0.progress.is_ready()))
+        for site in &self.0.others {
+            let is_adopted = state.adopted().borrow().contains(&site.name);
+            self.0.metrics.site(&site.name, site.lag(), site.is_linked(), is_adopted);
+        }
+        text(StatusCode::OK, self.0.metrics.text(state, lag, self.0.leading.epoch(), self.0.progress.is_ready()))
     }
 }
 

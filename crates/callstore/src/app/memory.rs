@@ -19,6 +19,7 @@ use crate::journal::rabbitmq::Inlet;
 use crate::journal::{Embedded, Journal, Options};
 use crate::lead::{Lead, Leading};
 use crate::roles::Serves;
+use crate::sites::Site;
 use crate::state::{State, StateError};
 
 /// Journal and state.
@@ -30,6 +31,8 @@ pub(crate) struct Memory {
     pub(crate) state: Arc<State>,
     /// Whether events come in, where the journal is fed by KAZOO itself.
     pub(crate) inlet: Option<watch::Receiver<Inlet>>,
+    /// Other sites.
+    pub(crate) sites: Vec<Site>,
     embedded: Option<Embedded>,
 }
 
@@ -44,15 +47,17 @@ impl Memory {
         broker: Option<&Broker>,
         tasks: &Tasks,
     ) -> Result<Self, BoxError> {
+        let sites = Site::open_all(config, |file| Ok(state_at(config, serves, file)?.0), tasks)?;
         match config.journal.kind {
-            JournalKind::Embedded => Self::embedded(config, serves, tasks).await,
-            JournalKind::Rabbitmq => Self::stream(config, serves, broker, tasks).await,
+            JournalKind::Embedded => Self::embedded(config, serves, sites, tasks).await,
+            JournalKind::Rabbitmq => Self::stream(config, serves, sites, broker, tasks).await,
         }
     }
 
     async fn stream(
         config: &Config,
         serves: &Serves,
+        sites: Vec<Site>,
         broker: Option<&Broker>,
         tasks: &Tasks,
     ) -> Result<Self, BoxError> {
@@ -64,15 +69,16 @@ impl Memory {
             Ok(()) => {}
         }
         let inlet = Some(journal.inlet());
-        Ok(Self { journal: Arc::new(journal), state: state(config, serves)?.0, inlet, embedded: None })
+        let state = state(config, serves, &sites)?.0;
+        Ok(Self { journal: Arc::new(journal), state, inlet, sites, embedded: None })
     }
 
-    async fn embedded(config: &Config, serves: &Serves, tasks: &Tasks) -> Result<Self, BoxError> {
+    async fn embedded(config: &Config, serves: &Serves, sites: Vec<Site>, tasks: &Tasks) -> Result<Self, BoxError> {
         let options =
             Options { path: config.journal.data.join("journal.redb"), reserve: config.journal.reserve, room: None };
         let journal = Embedded::open(&options, tasks)
             .map_err(|error| at(&options.path, &format!("the journal cannot be opened: {}", log::chain(&error))))?;
-        let (state, is_new) = state(config, serves)?;
+        let (state, is_new) = state(config, serves, &sites)?;
         let first = journal.first().await?.map(|(offset, _)| offset);
         let end = journal.end().await?;
         let offset = state.index().offset;
@@ -88,7 +94,7 @@ impl Memory {
                 "the journal ends before what the state has of it: it is another one, or an old copy",
             ));
         }
-        Ok(Self { journal: Arc::new(journal.clone()), state, inlet: None, embedded: Some(journal) })
+        Ok(Self { journal: Arc::new(journal.clone()), state, inlet: None, sites, embedded: Some(journal) })
     }
 
     /// Without a group the instance acts alone, in an epoch of its own for each start: known once the journal was read, which has
@@ -120,9 +126,13 @@ pub(super) async fn keep(parts: Shared, tasks: Tasks) {
 async fn forget(parts: &Shared) -> Result<(), BoxError> {
     let Shared { config, memory, clock, .. } = parts;
     let before = |keep: Duration| clock.now().saturating_sub(Micros::try_from(keep.as_micros()).unwrap_or(Micros::MAX));
-    let (purging, over) = (Arc::clone(&memory.state), before(config.state.keep));
+    let mut states = vec![Arc::clone(&memory.state)];
+    states.extend(memory.sites.iter().map(|site| Arc::clone(&site.state)));
+    let over = before(config.state.keep);
     tokio::task::spawn_blocking(move || {
-        while purging.purge(over)? > 0 {}
+        for state in states {
+            while state.purge(over)? > 0 {}
+        }
         Ok::<_, StateError>(())
     })
     .await??;
@@ -137,11 +147,17 @@ async fn forget(parts: &Shared) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn state(config: &Config, serves: &Serves) -> Result<(Arc<State>, bool), BoxError> {
-    let path = config.state.data.join("state.redb");
+fn state(config: &Config, serves: &Serves, sites: &[Site]) -> Result<(Arc<State>, bool), BoxError> {
+    let (state, is_new) = state_at(config, serves, "state.redb")?;
+    let others = sites.iter().map(|site| (site.name.clone(), Arc::clone(&site.state)));
+    Ok((Arc::new(state.beside(others.collect())), is_new))
+}
+
+fn state_at(config: &Config, serves: &Serves, file: &str) -> Result<(State, bool), BoxError> {
+    let path = config.state.data.join(file);
     let (state, damaged) = State::open_or_begin_anew(&path, config.close_after)
         .map_err(|error| at(&path, &format!("the state cannot be opened: {}", log::chain(&error))))?;
-    Ok((Arc::new(state.serving(serves.clone())), damaged.is_some()))
+    Ok((state.serving(serves.clone()), damaged.is_some()))
 }
 
 fn at(path: &Path, what: &str) -> BoxError {

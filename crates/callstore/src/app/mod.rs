@@ -31,11 +31,13 @@ use crate::cluster;
 use crate::config::{Config, CouchTarget};
 use crate::dead::Switches;
 use crate::follow::{Follower, Progress};
+use crate::journal::Journal;
 use crate::lead::Leading;
 use crate::metrics::Metrics;
 use crate::orders::{Orders, Webhook};
 use crate::records::Writer;
 use crate::roles::Serves;
+use crate::sites::Own;
 use crate::state::State;
 pub(crate) use memory::Memory;
 
@@ -96,8 +98,9 @@ impl App {
         let clock = world.clock.clone();
         let parts = Shared { progress, leading, clock, config, memory, broker, metrics, groups };
         drop(background.spawn("fold of the journal", parts.follower().run(background.clone())));
+        let actor = parts.actor(world, &client, couch.map(Writer::new))?;
+        parts.sites(&actor, &background);
         if parts.groups.acts {
-            let actor = parts.actor(world, &client, couch.map(Writer::new))?;
             drop(background.spawn("actor", actor.run(background.clone())));
         }
         drop(background.spawn("forgetting", memory::keep(parts.clone(), background.clone())));
@@ -172,6 +175,34 @@ impl Shared {
         }
     }
 
+    /// Follows the other sites, and finishes the calls of those that are adopted.
+    fn sites(&self, actor: &Actor, tasks: &Tasks) {
+        for site in &self.memory.sites {
+            let follower = Follower {
+                journal: Arc::clone(&site.journal) as Arc<dyn Journal>,
+                state: Arc::clone(&site.state),
+                progress: Progress::new(site.state.index().offset),
+                ..self.follower()
+            };
+            drop(tasks.spawn("fold of a site", follower.run(tasks.clone())));
+            drop(tasks.spawn("link of a site", site.clone().look(self.own(), tasks.clone())));
+            if self.groups.acts {
+                let finishing = site.clone().finish(actor.clone(), self.own(), tasks.clone());
+                drop(tasks.spawn("actor of a site", finishing));
+            }
+        }
+    }
+
+    fn own(&self) -> Own {
+        Own {
+            name: self.config.instance.as_str().into(),
+            journal: Arc::clone(&self.memory.journal),
+            state: Arc::clone(&self.memory.state),
+            leading: self.leading.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
     fn actor(&self, world: World, client: &Client, writer: Option<Writer>) -> Result<Actor, BoxError> {
         let webhook = self.config.webhook.as_ref().map(|url| Webhook::new(client, url)).transpose()?;
         let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Orders>);
@@ -182,6 +213,7 @@ impl Shared {
         records.sorm3 &= self.groups.sorm3;
         Ok(Actor {
             name: self.config.instance.as_str().into(),
+            site: None,
             journal: Arc::clone(&self.memory.journal),
             state: Arc::clone(&self.memory.state),
             progress: self.progress.clone(),
@@ -200,14 +232,15 @@ impl Shared {
     fn api(&self, tasks: &Tasks, stopping: &CancellationToken) -> Api {
         let (config, limits) = (&self.config, &self.config.limits);
         let journal = Arc::clone(&self.memory.journal);
+        let shown = |name: &str, state: &Arc<State>| Site { name: name.to_owned(), state: Arc::clone(state) };
+        let others = &self.memory.sites;
+        let all = others.iter().map(|site| shown(&site.name, &site.state));
         Api::new(Parts {
             name: config.instance.clone(),
             tokens: Tokens::new(&config.listen.tokens),
-            sites: vec![Site {
-                name: String::new(),
-                state: Arc::clone(&self.memory.state),
-                journal: Arc::clone(&journal),
-            }],
+            sites: std::iter::once(shown("", &self.memory.state)).chain(all).collect(),
+            own: self.own(),
+            others: others.clone(),
             inlet: Inlet::new(journal, self.metrics.clone(), limits.event_bytes, limits.inlet_bytes),
             progress: self.progress.clone(),
             leading: self.leading.clone(),

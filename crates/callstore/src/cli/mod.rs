@@ -1,5 +1,6 @@
 //! The commands of the program. Exit codes: 0 done, 1 failed, 64 bad usage or configuration.
 
+mod adopt;
 mod demo;
 mod replay;
 mod serve;
@@ -36,6 +37,8 @@ enum Command {
     Replay(replay::Replay),
     /// Print a call or dialog with its whole story
     Show(show::Show),
+    /// Have the calls of a site that is lost finished here
+    Adopt(adopt::Adopt),
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => finish(demo.run()),
         Command::Replay(replay) => finish(replay.run()),
         Command::Show(show) => finish(show.run()),
+        Command::Adopt(adopt) => finish(adopt.run()),
     }
 }
 

@@ -49,19 +49,10 @@ pub struct GroupOptions {
 }
 
 pub(super) fn broker(mut section: Section<'_>) -> Option<Box<BrokerOptions>> {
-    let nodes = addresses(&mut section, "urls", node);
-    let ca = section.text("ca", "");
+    let (broker, ca) = connection(&mut section);
     let options = BrokerOptions {
-        broker: broker::Config {
-            nodes,
-            vhost: section.text("vhost", "/"),
-            username: section.text("username", "guest"),
-            password: section.secret("password"),
-            heartbeat: section.duration("heartbeat", Duration::from_secs(10)),
-            patience: section.duration("timeout", Duration::from_secs(10)),
-            name: String::new(),
-        },
-        ca: (!ca.is_empty()).then(|| PathBuf::from(ca)),
+        broker,
+        ca,
         stream: rabbitmq::Config {
             stream: section.text("stream", "callstore"),
             max_age: section.duration("max_age", Duration::from_secs(7 * 86_400)),
@@ -76,6 +67,21 @@ pub(super) fn broker(mut section: Section<'_>) -> Option<Box<BrokerOptions>> {
     };
     section.finish();
     (!options.broker.nodes.is_empty()).then(|| Box::new(options))
+}
+
+/// How a broker is reached, and the file of its authorities.
+pub(super) fn connection(section: &mut Section<'_>) -> (broker::Config, Option<PathBuf>) {
+    let ca = section.text("ca", "");
+    let config = broker::Config {
+        nodes: addresses(section, "urls", node),
+        vhost: section.text("vhost", "/"),
+        username: section.text("username", "guest"),
+        password: section.secret("password"),
+        heartbeat: section.duration("heartbeat", Duration::from_secs(10)),
+        patience: section.duration("timeout", Duration::from_secs(10)),
+        name: String::new(),
+    };
+    (config, (!ca.is_empty()).then(|| PathBuf::from(ca)))
 }
 
 pub(super) fn group(mut section: Section<'_>) -> Option<Box<GroupOptions>> {

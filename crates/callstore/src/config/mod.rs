@@ -4,6 +4,7 @@
 
 mod cluster;
 mod sections;
+mod sites;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use stowage_http::server::tls::Files;
 use url::Url;
 
 pub use self::cluster::{BrokerOptions, GroupOptions};
+pub use self::sites::SiteOptions;
 use crate::{dead, records};
 
 /// Everything that an operator can set.
@@ -37,6 +39,8 @@ pub struct Config {
     pub broker: Option<Box<BrokerOptions>>,
     /// `[group]`
     pub group: Option<Box<GroupOptions>>,
+    /// `[[sites]]`: other sites that serve the same domains.
+    pub sites: Vec<SiteOptions>,
     /// `[couchdb]`
     pub couchdb: Couchdb,
     /// `[records]`
@@ -176,6 +180,7 @@ pub fn load(source: &Source) -> Result<Config, Vec<Problem>> {
         state: sections::state(root.section("state")),
         broker: cluster::broker(root.section("broker")),
         group: cluster::group(root.section("group")),
+        sites: sites::sites(&mut root),
         couchdb: sections::couchdb(root.section("couchdb")),
         records: records.0,
         close_after: records.1,

@@ -112,7 +112,9 @@ impl Watchdog {
         let mut decided = Vec::new();
         for answer in &sweep.answers {
             self.unanswered.remove(&*answer.node);
-            decided.push(What::NodeSeen { node: answer.node.clone(), at: answer.at });
+            if index.nodes.get(&*answer.node).is_none_or(|known| known.last() < answer.at) {
+                decided.push(What::NodeSeen { node: answer.node.clone(), at: answer.at });
+            }
         }
         for (node, known) in &index.nodes {
             if sweep.answers.iter().any(|answer| *answer.node == **node) {

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::closing::Legs;
 use super::file::{Meta, Place, Stored, Writing};
-use super::{Change, State, StateError};
-use crate::decision::{Decision, End, What};
+use super::{Change, Hot, State, StateError};
+use crate::decision::Decision;
 use crate::fold::{Attr, Item, Key, Micros};
 use crate::journal::{Entry, Offset};
 use crate::sources;
@@ -32,19 +32,21 @@ pub struct Applied {
 
 /// A batch on its way into state.
 #[derive(Debug)]
-struct Batch<'a> {
-    state: &'a State,
+pub(super) struct Batch<'a> {
+    pub(super) state: &'a State,
     /// Where items stood, of those that were there, and the items as they are.
     known: HashMap<Key, Option<Place>>,
-    fresh: HashMap<Key, Stored>,
+    pub(super) fresh: HashMap<Key, Stored>,
     /// What the last event of each was called, where something changed.
-    touched: BTreeMap<Key, Box<str>>,
-    meta: Meta,
+    pub(super) touched: BTreeMap<Key, Box<str>>,
+    pub(super) meta: Meta,
     news: Vec<(Micros, Box<str>, Vec<u8>)>,
-    told: Vec<Box<str>>,
+    pub(super) told: Vec<Box<str>>,
     /// Whose records are saved, and the last entry that they know of.
-    recorded: Vec<(Key, Offset)>,
-    done: Applied,
+    pub(super) recorded: Vec<(Key, Offset)>,
+    /// What was decided of other sites' calls.
+    pub(super) of_others: BTreeMap<Box<str>, Vec<Decision>>,
+    pub(super) done: Applied,
     now: Micros,
 }
 
@@ -55,19 +57,7 @@ impl State {
     /// Where the file cannot be read or written: nothing was taken in.
     pub fn apply(&self, entries: &[Entry], now: Micros) -> Result<Applied, StateError> {
         let mut hot = self.hot();
-        let meta = self.file.read()?.meta()?;
-        let mut batch = Batch {
-            state: self,
-            known: HashMap::new(),
-            fresh: HashMap::new(),
-            touched: BTreeMap::new(),
-            meta,
-            news: Vec::new(),
-            told: Vec::new(),
-            recorded: Vec::new(),
-            done: Applied::default(),
-            now,
-        };
+        let mut batch = Batch::new(self, now)?;
         for entry in entries {
             if batch.meta.offset.is_some_and(|last| entry.offset <= last) {
                 continue;
@@ -76,12 +66,20 @@ impl State {
             batch.meta.offset = Some(entry.offset);
             batch.meta.taken = batch.meta.taken.max(entry.taken);
         }
+        // Before it is here: of what was read once nothing is read again.
+        batch.done.dead += self.tell_others(std::mem::take(&mut batch.of_others), now)?;
+        let is_durable = hot.flushed.elapsed() >= FLUSH;
+        self.commit(batch, &mut hot, is_durable)
+    }
+
+    /// Writes a batch down, and brings memory up to date.
+    pub(super) fn commit(&self, mut batch: Batch<'_>, hot: &mut Hot, is_durable: bool) -> Result<Applied, StateError> {
         batch.dialogs_of_legs(&mut hot.items)?;
         batch.settle(&hot.items)?;
-        let is_durable = hot.flushed.elapsed() >= FLUSH;
         let writing = self.file.write(is_durable)?;
         batch.write(&writing)?;
         writing.commit()?;
+        hot.is_flushed = is_durable;
         if is_durable {
             hot.flushed = Instant::now();
         }
@@ -95,14 +93,30 @@ impl State {
     }
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    pub(super) fn new(state: &'a State, now: Micros) -> Result<Self, StateError> {
+        Ok(Self {
+            state,
+            known: HashMap::new(),
+            fresh: HashMap::new(),
+            touched: BTreeMap::new(),
+            meta: state.file.read()?.meta()?,
+            news: Vec::new(),
+            told: Vec::new(),
+            recorded: Vec::new(),
+            of_others: BTreeMap::new(),
+            done: Applied::default(),
+            now,
+        })
+    }
+
     fn entry(&mut self, entry: &Entry, hot: &mut HashMap<Key, Stored>) -> Result<(), StateError> {
         if entry.body.is_empty() {
             return Ok(());
         }
         if entry.is_decision {
             return match Decision::read(&entry.body) {
-                Ok(decision) => self.decision(&decision, entry, hot),
+                Ok(decision) => self.decision(decision, entry, hot),
                 Err(error) => {
                     self.done.bad += 1;
                     tracing::warn!(offset = entry.offset, %error, "a decision in the journal cannot be read");
@@ -136,7 +150,7 @@ impl Batch<'_> {
     }
 
     /// An item, as it is after what was taken in so far.
-    fn item(&mut self, key: &Key, hot: &mut HashMap<Key, Stored>) -> Result<&mut Stored, StateError> {
+    pub(super) fn item(&mut self, key: &Key, hot: &mut HashMap<Key, Stored>) -> Result<&mut Stored, StateError> {
         if !self.fresh.contains_key(key) {
             let known = match hot.remove(key) {
                 Some(known) => Some(known),
@@ -146,68 +160,6 @@ impl Batch<'_> {
             self.fresh.insert(key.clone(), known.unwrap_or_default());
         }
         Ok(self.fresh.entry(key.clone()).or_default())
-    }
-
-    fn decision(
-        &mut self,
-        decision: &Decision,
-        entry: &Entry,
-        hot: &mut HashMap<Key, Stored>,
-    ) -> Result<(), StateError> {
-        let newest = self.meta.epochs.entry(decision.group).or_default();
-        if decision.epoch < *newest {
-            self.done.refused += 1;
-            return Ok(());
-        }
-        *newest = decision.epoch;
-        match &decision.what {
-            What::Active => {}
-            What::NodeSeen { node, at } => {
-                let known = self.meta.nodes.entry(node.clone()).or_default();
-                known.answer = known.answer.max(*at);
-            }
-            What::DlgDead { key, end, .. } => self.death(key, end, decision.epoch, entry.offset, hot)?,
-            What::Recorded { key, prints, through } => {
-                let item = self.item(key, hot)?;
-                item.item.recorded.extend(prints.iter().map(|(kind, print)| (kind.clone(), print.clone())));
-                self.touched.entry(key.clone()).or_default();
-                self.recorded.push((key.clone(), *through));
-            }
-            What::Told { id } => self.told.push(id.clone()),
-        }
-        Ok(())
-    }
-
-    fn death(
-        &mut self,
-        key: &Key,
-        end: &End,
-        epoch: u64,
-        offset: Offset,
-        hot: &mut HashMap<Key, Stored>,
-    ) -> Result<(), StateError> {
-        let item = self.item(key, hot)?;
-        if !item.item.die(&end.death(epoch)) {
-            return Ok(());
-        }
-        item.changed = offset;
-        self.touched.insert(key.clone(), "dlg_dead".into());
-        self.done.dead += 1;
-        let legs = self.legs_without_a_life(key);
-        for leg in legs {
-            let leg_item = self.item(&leg, hot)?;
-            leg_item.item.die(&end.death(epoch));
-            leg_item.changed = offset;
-            self.touched.insert(leg, "dlg_dead".into());
-        }
-        Ok(())
-    }
-
-    /// ERA's legs have no events of their own: they die with their dialog.
-    fn legs_without_a_life(&self, key: &Key) -> Vec<Key> {
-        let dialog =
-            self.fresh.get(key).filter(|stored| key.is_dialog() && stored.item.text(Attr::Source) == Some("era"));
-        dialog.map(|dialog| dialog.item.linked("leg").cloned().collect()).unwrap_or_default()
     }
 
     /// What happens to a leg happens to its dialogs.
@@ -311,6 +263,14 @@ impl Batch<'_> {
                 index.live.remove(&brief.key);
             }
         }
+        let adopted = &self.meta.adopted;
+        self.state.adopted.send_if_modified(|known| {
+            let is_news = known != adopted;
+            if is_news {
+                known.clone_from(adopted);
+            }
+            is_news
+        });
         index.offset = self.meta.offset;
         index.taken = self.meta.taken;
         index.epoch = self.meta.epochs.get(&self.state.serves.group()).copied().unwrap_or_default();

@@ -117,6 +117,9 @@ pub struct Meta {
     pub epochs: std::collections::BTreeMap<u32, u64>,
     /// The switches.
     pub nodes: std::collections::BTreeMap<Box<str>, Node>,
+    /// The other sites whose calls are finished here.
+    #[serde(default)]
+    pub adopted: BTreeSet<Box<str>>,
 }
 
 /// The file.

@@ -6,17 +6,19 @@
 mod apply;
 mod brief;
 mod closing;
+mod decided;
 mod file;
 mod query;
+mod sites;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use stowage_http::body::BoxError;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 pub use apply::Applied;
 pub use brief::{Brief, Index, Node};
@@ -49,6 +51,9 @@ pub struct State {
     close_after: Duration,
     serves: Serves,
     names: Mutex<Names>,
+    /// Those of other sites: what was decided here of their calls goes there.
+    others: BTreeMap<Box<str>, Arc<Self>>,
+    adopted: watch::Sender<BTreeSet<Box<str>>>,
 }
 
 /// What was used lately, and when the file was flushed.
@@ -56,6 +61,8 @@ pub struct State {
 struct Hot {
     items: HashMap<Key, Stored>,
     flushed: Instant,
+    /// Whether anything was written since.
+    is_flushed: bool,
 }
 
 impl State {
@@ -70,7 +77,7 @@ impl State {
         let file = crate::journal::guarded(|| File::open(path))
             .unwrap_or_else(|reason| Err(StateError::Damaged(reason.into())))?;
         let (changes, _) = broadcast::channel(CHANGES);
-        let hot = Mutex::new(Hot { items: HashMap::new(), flushed: Instant::now() });
+        let hot = Mutex::new(Hot { items: HashMap::new(), flushed: Instant::now(), is_flushed: true });
         let state = Self {
             file,
             index: RwLock::default(),
@@ -79,6 +86,8 @@ impl State {
             close_after,
             serves: Serves::default(),
             names: Mutex::default(),
+            others: BTreeMap::new(),
+            adopted: watch::Sender::default(),
         };
         state.load()?;
         Ok(state)
@@ -122,6 +131,7 @@ impl State {
             }
         })?;
         drop(names);
+        self.adopted.send_replace(meta.adopted.clone());
         index.offset = meta.offset;
         index.taken = meta.taken;
         index.epoch = meta.epochs.get(&self.serves.group()).copied().unwrap_or_default();

@@ -24,7 +24,8 @@ fn the_reference_file_says_exactly_the_defaults() {
 #[test]
 fn every_problem_is_reported_with_its_key() {
     let text = "nonsense = 1\nroles = \"x.json\"\n[listen]\naddress = \"0.0.0.0:1\"\n[journal]\nkind = \"paper\"\nkeep = 5\n[couchdb]\nurl = \"ftp://x\"\n\
-                [records]\ndatabase = \"CDR\"\n[orders]\nwebhook = \"x\"\n[limits]\ninlet_bytes = 1\n[log]\nlevel = \"loud\"\n";
+                [records]\ndatabase = \"CDR\"\n[orders]\nwebhook = \"x\"\n[limits]\ninlet_bytes = 1\n[log]\nlevel = \"loud\"\n\
+                [[sites]]\nname = \"a b\"\nkeep = 1\n[[sites]]\nname = \"a b\"\nurls = [\"amqp://x\"]\nadopt_after = 0\n";
     let problems = load(&source(text, &[("CALLSTORE__DEAD__NOPE", "1")])).unwrap_err();
     let mut found: Vec<_> = problems.into_iter().map(|problem| problem.key).collect();
     found.sort();
@@ -40,6 +41,12 @@ fn every_problem_is_reported_with_its_key() {
         "nonsense",
         "orders.webhook",
         "records.database",
+        "sites[0].keep",
+        "sites[0].name",
+        "sites[0].urls",
+        "sites[1].adopt_after",
+        "sites[1].name",
+        "sites[1].name",
     ];
     assert_eq!(found, expected);
 }

@@ -233,7 +233,9 @@ fn era_dialogs_die_whole_and_their_legs_with_them() {
     let decided = scene.watchdog.look(&scene.state.index(), BEGIN + 60 * SECOND);
     assert_eq!(deaths(&decided), [dead("dialog/era-dialog", "dead disconnected", 27.0)]);
     let draft =
-        callstore::decision::Decision { group: 0, epoch: 1, by: "x".into(), what: decided[0].clone() }.draft().unwrap();
+        callstore::decision::Decision { group: 0, epoch: 1, by: "x".into(), site: None, what: decided[0].clone() }
+            .draft()
+            .unwrap();
     let entry = callstore::journal::Entry { offset: scene.offset, taken: 0, body: draft.body, is_decision: true };
     scene.state.apply(&[entry], NOW).unwrap();
     for key in [Key::leg("era-a"), Key::leg("era-b"), Key::dialog("era-dialog")] {

@@ -22,6 +22,7 @@ mod operations;
 mod records;
 mod roles;
 mod running;
+mod sites;
 mod sources;
 mod state;
 mod store;

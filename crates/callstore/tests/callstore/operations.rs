@@ -19,7 +19,7 @@ fn names(text: &str) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_alerts_and_dashboard_are_about_what_is_there() {
-    let store = running::start(&[], World::default()).await;
+    let store = running::start(&[("SITES", running::NORTH)], World::default()).await;
     store.get("/v1/nodes").await;
     let scraped = store.ask("GET", "/metrics", &[], b"").await.text();
     let there: BTreeSet<_> =

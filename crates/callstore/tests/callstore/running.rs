@@ -19,6 +19,9 @@ pub struct Running {
     pub folder: TempDir,
 }
 
+/// Another site that nobody reaches.
+pub const NORTH: &str = "[{ name = \"north\", urls = [\"amqp://127.0.0.1:1\"] }]";
+
 /// A configuration below a folder, with these variables over it.
 pub fn configuration(folder: &TempDir, settings: &[(&str, &str)]) -> Config {
     let data = folder.path().display().to_string();

@@ -14,7 +14,7 @@ const NOW: i64 = BEGIN + 3600 * SECOND;
 const CLOSE: Duration = Duration::from_secs(3);
 
 fn decision(offset: u64, epoch: u64, what: What) -> Entry {
-    let draft = Decision { group: 0, epoch, by: "one".into(), what }.draft().unwrap();
+    let draft = Decision { group: 0, epoch, by: "one".into(), site: None, what }.draft().unwrap();
     Entry { offset, taken: NOW, body: draft.body, is_decision: true }
 }
 
@@ -212,7 +212,7 @@ fn a_group_follows_its_own_domains_to_their_ends_and_epochs_are_each_group_s_own
         assert_eq!(watchdog.look(&state.index(), NOW + 3 * 3600 * SECOND).len(), 2 * mine, "group {group}");
         // The other group's epochs are no measure for this one's.
         let of = |offset, group, epoch| {
-            let draft = Decision { group, epoch, by: "x".into(), what: What::Active }.draft().unwrap();
+            let draft = Decision { group, epoch, by: "x".into(), site: None, what: What::Active }.draft().unwrap();
             Entry { offset, taken: NOW, body: draft.body, is_decision: true }
         };
         let applied = state.apply(&[of(20, 1, 90), of(21, 2, 7), of(22, 2, 6)], NOW).unwrap();

@@ -66,6 +66,7 @@ async fn two_that_act_at_once_write_each_record_once() {
         leads.push(lead);
         let actor = Actor {
             name: name.into(),
+            site: None,
             journal: Arc::clone(&journal),
             state: Arc::clone(&state),
             progress,

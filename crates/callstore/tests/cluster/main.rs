@@ -14,5 +14,6 @@ mod brokers;
 mod groups;
 mod recordings;
 mod servers;
+mod sites;
 mod streams;
 mod whole;

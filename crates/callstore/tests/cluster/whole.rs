@@ -116,17 +116,7 @@ impl World {
 
     /// The records by their dialogs.
     pub async fn records(&self) -> BTreeMap<String, Value> {
-        let target = format!("/{}/_all_docs?include_docs=true", RECORDS.replace('/', "%2F"));
-        let answer = self.couch.request("GET", &target, "application/json", b"").await;
-        let answer: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let none = Vec::new();
-        let rows = answer["rows"].as_array().unwrap_or(&none).iter().map(|row| row["doc"].clone());
-        let dialogs = rows.filter_map(|doc| Some((doc["dialog_id"].as_str()?.to_owned(), doc)));
-        let mut records = BTreeMap::new();
-        for (dialog, doc) in dialogs {
-            assert!(records.insert(dialog.clone(), doc).is_none(), "two records of {dialog}");
-        }
-        records
+        records(&self.couch).await
     }
 
     /// Posts events to an instance.
@@ -139,6 +129,21 @@ impl World {
         let read = |order| std::fs::read_to_string(self.folder.path().join(format!("callstore{order}.log")));
         format!("{}\n{}", read(1).unwrap_or_default(), read(2).unwrap_or_default())
     }
+}
+
+/// The records by their dialogs.
+pub async fn records(couch: &Couch) -> BTreeMap<String, Value> {
+    let target = format!("/{}/_all_docs?include_docs=true", RECORDS.replace('/', "%2F"));
+    let answer = couch.request("GET", &target, "application/json", b"").await;
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let none = Vec::new();
+    let rows = answer["rows"].as_array().unwrap_or(&none).iter().map(|row| row["doc"].clone());
+    let dialogs = rows.filter_map(|doc| Some((doc["dialog_id"].as_str()?.to_owned(), doc)));
+    let mut records = BTreeMap::new();
+    for (dialog, doc) in dialogs {
+        assert!(records.insert(dialog.clone(), doc).is_none(), "two records of {dialog}");
+    }
+    records
 }
 
 /// An event of now, as KAZOO publishes it.
@@ -305,7 +310,7 @@ async fn a_call_that_only_a_tracker_knows_is_followed_until_it_is_missing() {
     assert!(waiting.is_ok(), "{}\n{}", live().await, world.logs());
 }
 
-fn address(folder: &Path, order: u32) -> std::net::SocketAddr {
+pub fn address(folder: &Path, order: u32) -> std::net::SocketAddr {
     let log = std::fs::read_to_string(folder.join(format!("callstore{order}.log"))).unwrap();
     let line = log.lines().rev().find_map(|line| line.strip_prefix("listening calls http://"));
     line.expect("it listens").parse().unwrap()

@@ -1,9 +1,12 @@
 //! Where a stream ends.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Consumer};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::{OFFSET, offset};
@@ -35,6 +38,30 @@ pub(super) async fn end(link: &Link, stream: &str) -> Result<Offset, BrokerError
     Ok(end)
 }
 
+/// The last offset of a stream that is only read; none where nothing is in it. It may be behind by what came meanwhile.
+///
+/// The broker sends the last chunk at once and says nothing where it ends: what has come within [`CHUNK`] counts.
+pub(super) async fn last(link: &Link, stream: &str, wanted: Option<Offset>) -> Result<Option<Offset>, BrokerError> {
+    let channel = link.channel().await?;
+    let mut messages = consume(link, &channel, stream, AMQPValue::LongString("last".into()), AHEAD).await?;
+    let mut last = None;
+    let mut until = Instant::now() + link.patience() / 2;
+    while let Ok(message) = timeout_at(until, messages.next()).await {
+        let message = message.ok_or(Kind::Unreachable)??;
+        let offset = offset(&message).ok_or(Kind::Mismatch)?;
+        channel.basic_ack(message.delivery_tag, BasicAckOptions::default()).await?;
+        if last.is_none() {
+            until = Instant::now() + CHUNK;
+        }
+        last = last.max(Some(offset));
+        if wanted.is_some_and(|wanted| offset >= wanted) {
+            break;
+        }
+    }
+    link.shut(&channel).await;
+    Ok(last)
+}
+
 /// Reads a stream from an offset. At most `prefetch` messages wait to be acknowledged, which streams insist on.
 pub(super) async fn consume(
     link: &Link,
@@ -50,5 +77,7 @@ pub(super) async fn consume(
     link.asks(consuming).await
 }
 
+/// How long the rest of a chunk takes at most, once its first message is here.
+const CHUNK: Duration = Duration::from_secs(1);
 /// Messages that come before the mark and are sent ahead.
 const AHEAD: u16 = 256;

@@ -27,6 +27,8 @@ pub(super) struct Reader {
     pub(super) batch: Vec<Entry>,
     /// Whether the next entry is the first over its connection.
     pub(super) is_first: bool,
+    /// Nothing is declared or published: the stream is another site's.
+    pub(super) is_foreign: bool,
     pub(super) entries: mpsc::Sender<Result<Vec<Entry>, JournalError>>,
 }
 
@@ -61,10 +63,12 @@ impl Reader {
     /// Reads over one connection; `Ok` once nobody wants more.
     async fn read(&mut self) -> Result<(), BrokerError> {
         let link = self.broker.open().await?;
-        declare::declare(&link, &self.config).await?;
+        if !self.is_foreign {
+            declare::declare(&link, &self.config).await?;
+        }
         let stream = self.config.stream.clone();
         if let Some(last) = self.last {
-            match end::end(&link, &stream).await {
+            match self.end(&link, last).await {
                 Ok(end) if end <= last => return self.give_up(last, end).await,
                 // Without a majority of its copies a stream takes no mark, and can be read.
                 Err(error) if error.kind != Kind::Silent => return Err(error),
@@ -90,7 +94,7 @@ impl Reader {
         loop {
             // The exchanges are looked after however slowly entries are taken: without them KAZOO's events are lost.
             tokio::select! {
-                _ = checks.tick() => self.check(&link).await?,
+                _ = checks.tick(), if !self.is_foreign => self.check(&link).await?,
                 permit = entries.reserve(), if !self.batch.is_empty() => {
                     let Ok(permit) = permit else { return Ok(()) };
                     permit.send(Ok(std::mem::take(&mut self.batch)));
@@ -103,6 +107,14 @@ impl Reader {
                 link.asks(channel.basic_ack(tag, BasicAckOptions { multiple: true })).await?;
             }
         }
+    }
+
+    /// An offset after all that is there; of another site's stream, where no mark is put, one after what is known of it.
+    async fn end(&self, link: &Link, last: Offset) -> Result<Offset, BrokerError> {
+        if !self.is_foreign {
+            return end::end(link, &self.config.stream).await;
+        }
+        Ok(end::last(link, &self.config.stream, Some(last)).await?.map_or(0, |end| end + 1))
     }
 
     /// Declares KAZOO's exchanges again if somebody removed one while the connection stood.

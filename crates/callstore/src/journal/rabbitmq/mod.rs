@@ -58,6 +58,8 @@ pub struct StreamJournal {
     /// The connection that the end is asked for over.
     asking: Mutex<Option<Link>>,
     inlet: watch::Sender<Inlet>,
+    /// Of another site: it is read and never written, and nothing is declared there.
+    is_foreign: bool,
     tasks: Tasks,
 }
 
@@ -68,7 +70,13 @@ impl StreamJournal {
         let config = Arc::new(config);
         let publisher = Publisher::new(broker.clone(), Arc::clone(&config));
         let inlet = watch::Sender::new(Inlet::default());
-        Self { broker, config, publisher, asking: Mutex::new(None), inlet, tasks }
+        Self { broker, config, publisher, asking: Mutex::new(None), inlet, is_foreign: false, tasks }
+    }
+
+    /// That of another site. Its user there needs to read the stream and nothing else: nothing is declared, bound or published.
+    #[must_use]
+    pub fn of_another_site(broker: Broker, config: Config, tasks: Tasks) -> Self {
+        Self { is_foreign: true, ..Self::new(broker, config, tasks) }
     }
 
     /// What the reader knows of the way from KAZOO into the journal, as it changes.
@@ -92,6 +100,9 @@ impl StreamJournal {
 #[async_trait]
 impl Journal for StreamJournal {
     async fn append(&self, drafts: Vec<Draft>) -> Result<(), JournalError> {
+        if self.is_foreign {
+            return Err(JournalError::Unavailable("the journal of another site is not written".into()));
+        }
         self.publisher.append(&drafts).await
     }
 
@@ -104,6 +115,7 @@ impl Journal for StreamJournal {
             last: after,
             batch: Vec::new(),
             is_first: true,
+            is_foreign: self.is_foreign,
             entries: sender,
         };
         let tasks = self.tasks.clone();
@@ -124,13 +136,18 @@ impl Journal for StreamJournal {
                 Some(link) => link,
                 None => {
                     let link = self.broker.open().await?;
-                    declare::declare(&link, &self.config).await?;
+                    if !self.is_foreign {
+                        declare::declare(&link, &self.config).await?;
+                    }
                     link
                 }
             };
-            let end = end::end(&link, &self.config.stream).await?;
+            let end = match self.is_foreign {
+                true => end::last(&link, &self.config.stream, None).await?,
+                false => Some(end::end(&link, &self.config.stream).await?),
+            };
             *kept = Some(link);
-            Ok(Some(end))
+            Ok(end)
         };
         ended.await.map_err(|error: BrokerError| JournalError::Unavailable(error.into()))
     }

@@ -36,6 +36,8 @@ pub struct Node {
 
 /// The users besides `guest`, who may do everything: this one may do nothing.
 pub const STRANGER: &str = "stranger";
+/// One who may read the stream of `/` and do nothing else, as another site's instances do.
+pub const READER: &str = "reader";
 /// Virtual hosts that tests share a broker by.
 const VHOSTS: usize = 40;
 
@@ -202,13 +204,15 @@ fn definitions() -> String {
     let vhosts: Vec<_> = (0..VHOSTS).map(|at| format!("t{at}")).chain(["/".to_owned()]).collect();
     let all =
         |vhost: &String| json!({ "user": "guest", "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*" });
+    let reader = json!({ "user": READER, "vhost": "/", "configure": "^$", "write": "^$", "read": "^callstore$" });
     json!({
         "users": [
             { "name": "guest", "password": "guest", "tags": "administrator" },
             { "name": STRANGER, "password": STRANGER, "tags": "" },
+            { "name": READER, "password": READER, "tags": "" },
         ],
         "vhosts": vhosts.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>(),
-        "permissions": vhosts.iter().map(all).collect::<Vec<_>>(),
+        "permissions": vhosts.iter().map(all).chain([reader]).collect::<Vec<_>>(),
     })
     .to_string()
 }

@@ -1,0 +1,47 @@
+//! Adopting another site, and giving it back.
+
+use std::time::Duration;
+
+use http::{Method, Response, StatusCode};
+use serde_json::json;
+use stowage_base::log;
+use stowage_base::token::Holder;
+use stowage_http::body::Body;
+
+use super::{Api, failure, json_answer, not_allowed};
+
+impl Api {
+    /// `POST` has its calls finished here, `DELETE` gives them back. Either may be said again.
+    pub(super) async fn adopt(&self, head: http::request::Parts) -> Response<Body> {
+        match self.holder(&head.headers) {
+            Ok(Holder::Operator) => {}
+            Ok(Holder::Account(_)) => {
+                return failure(StatusCode::FORBIDDEN, "forbidden", "the token is that of an account");
+            }
+            Err(answer) => return *answer,
+        }
+        let name = head.uri.path().strip_prefix(BELOW).and_then(|path| path.strip_suffix("/adopt"));
+        let Some(site) = self.0.others.iter().find(|site| Some(&*site.name) == name) else {
+            return failure(StatusCode::NOT_FOUND, "not_found", "there is no such site in the configuration");
+        };
+        let is_adopted = match head.method {
+            Method::POST => true,
+            Method::DELETE => false,
+            _ => return not_allowed("POST, DELETE"),
+        };
+        let mut adopted = self.0.own.state.adopted();
+        if let Err(error) = self.0.own.adopt(&site.name, is_adopted).await {
+            tracing::error!(error = log::chain(&error), "the journal does not take who is adopted");
+            return failure(StatusCode::SERVICE_UNAVAILABLE, "journal", "the journal may not have it; say it again");
+        }
+        // It is said. That it is known here as well is a courtesy to who asks next.
+        let known = adopted.wait_for(|sites| sites.contains(&site.name) == is_adopted);
+        let _ = tokio::time::timeout(FOLDED, known).await.is_ok();
+        json_answer(StatusCode::OK, &json!({ "site": &*site.name, "is_adopted": is_adopted }))
+    }
+}
+
+/// Where sites are.
+pub(super) const BELOW: &str = "/v1/sites/";
+/// How long the fold is waited for.
+const FOLDED: Duration = Duration::from_secs(5);

@@ -1,0 +1,38 @@
+//! `callstore adopt`: has the calls of another site finished here, or gives them back.
+
+use bytes::Bytes;
+use http::Method;
+use stowage_http::body::BoxError;
+use stowage_http::target::encode;
+
+use super::say;
+use super::serve::runtime;
+use super::talker::Running;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Adopt {
+    #[command(flatten)]
+    running: Running,
+    /// The site, as `[[sites]]` of the running call store names it
+    site: String,
+    /// Give it back: it finishes its calls itself again
+    #[arg(long)]
+    back: bool,
+}
+
+impl Adopt {
+    /// Says so to a running call store, which has it written into the journal for all instances.
+    pub(super) fn run(&self) -> Result<(), BoxError> {
+        runtime()?.block_on(async {
+            let method = if self.back { Method::DELETE } else { Method::POST };
+            let target = format!("/v1/sites/{}/adopt", encode(&self.site));
+            self.running.talker()?.ask(method, &target, "application/json", Bytes::new()).await?;
+            let site = &self.site;
+            Ok(say(&if self.back {
+                format!("{site} finishes its calls itself again")
+            } else {
+                format!("the calls of {site} are finished here")
+            })?)
+        })
+    }
+}

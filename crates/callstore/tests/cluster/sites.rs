@@ -1,0 +1,284 @@
+//! Two sites, each with a broker and a call store: what one knows of the other, and what it does once the other is lost.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use callstore::broker::Broker;
+use callstore::journal::Journal;
+use serde_json::{Value, json};
+use stowage_base::tasks::Tasks;
+use stowage_testing::couch::Couch;
+use stowage_testing::raw::RawClient;
+use tempfile::TempDir;
+
+use crate::servers::gate::Gate;
+use crate::servers::process::Process;
+use crate::servers::rabbitmq::{READER, RabbitMq, place};
+use crate::servers::soon;
+use crate::streams::{broker, config, connector, journal};
+use crate::whole::{address, begins, ends, records};
+
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// Where an instance's journal is: port and virtual host.
+type At<'a> = (u16, &'a str);
+
+/// A folder for the instances, and where their records go.
+struct World {
+    couch: Couch,
+    folder: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let couch = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
+        Self { couch, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Starts an instance and waits until it listens.
+    async fn start(&self, number: u32, (port, vhost): At<'_>, sites: &Value) -> Process {
+        let name = format!("callstore{number}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_callstore"));
+        command.arg("serve");
+        for (key, value) in [
+            ("LISTEN__ADDRESS", "127.0.0.1:0"),
+            ("JOURNAL__KIND", "rabbitmq"),
+            ("STATE__DATA", self.folder.path().join(&name).to_str().unwrap()),
+            ("BROKER__URLS", &format!("amqp://127.0.0.1:{port}")),
+            ("BROKER__VHOST", vhost),
+            ("BROKER__PASSWORD", "guest"),
+            ("BROKER__HEARTBEAT", "1s"),
+            ("BROKER__ANSWERS", "200ms"),
+            ("COUCHDB__URL", &self.couch.url),
+            ("COUCHDB__USERNAME", "admin"),
+            ("COUCHDB__PASSWORD", "admin"),
+            ("RECORDS__CLOSE_AFTER", "100ms"),
+            ("RECORDS__KAZOO", "false"),
+            ("DEAD__HOLD_OFF", "1s"),
+            ("DEAD__SWEEP", "500ms"),
+            ("SITES", &toml(sites)),
+        ] {
+            command.env(format!("CALLSTORE__{key}"), value);
+        }
+        let log = || self.log(number).matches("listening calls").count();
+        let before = log();
+        let process = Process::start(&command, self.folder.path(), &name);
+        soon(&name, LIMIT, async || log() > before).await;
+        process
+    }
+
+    fn log(&self, number: u32) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("callstore{number}.log"))).unwrap_or_default()
+    }
+
+    async fn ask(&self, number: u32, method: &str, path: &str) -> (u16, Value) {
+        ask(address(self.folder.path(), number), method, path).await
+    }
+
+    /// The other site, as the first instance shows it.
+    async fn site(&self) -> Value {
+        self.ask(1, "GET", "/v1/groups").await.1["sites"][0].clone()
+    }
+
+    /// The records but for the one of this site's call.
+    async fn records_of_north(&self) -> BTreeMap<String, Value> {
+        let mut records = records(&self.couch).await;
+        records.remove("a100+b100");
+        records
+    }
+
+    async fn becomes(&self, member: &str, wanted: impl Into<Value>) {
+        let wanted = wanted.into();
+        let is_so = async || self.site().await[member] == wanted;
+        self.wait(&format!("{member} is {wanted}"), is_so).await;
+    }
+
+    /// The first instance shows the other site's dialog in this state.
+    async fn shows(&self, dialog: &str, state: &str) {
+        let path = format!("/v1/dialogs/{}", dialog.replace('+', "%2B"));
+        let is_so = async || {
+            let shown = self.ask(1, "GET", &path).await.1;
+            shown["state"] == state && shown["site"] == "north"
+        };
+        self.wait(&format!("{dialog} is {state}"), is_so).await;
+    }
+
+    /// Waits, and shows what the first instance said if it was for nothing.
+    async fn wait(&self, what: &str, is_so: impl AsyncFnMut() -> bool) {
+        let waiting = tokio::time::timeout(LIMIT, soon(what, LIMIT * 2, is_so)).await;
+        let known =
+            (self.site().await, self.ask(1, "GET", "/v1/calls").await.1, self.ask(1, "GET", "/v1/nodes").await.1);
+        assert!(waiting.is_ok(), "{what}: {known:?}\n{}", self.log(1));
+    }
+}
+
+/// The list as TOML's inline tables have it.
+fn toml(sites: &Value) -> String {
+    let table = |site: &Value| {
+        let members = site.as_object().unwrap().iter().map(|(key, value)| format!("{key} = {value}"));
+        format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
+    };
+    format!("[{}]", sites.as_array().unwrap().iter().map(table).collect::<Vec<_>>().join(", "))
+}
+
+fn north((port, vhost): At<'_>, user: &str) -> Value {
+    json!({
+        "name": "north", "urls": [format!("amqp://127.0.0.1:{port}")], "vhost": vhost, "username": user, "password": user,
+        "heartbeat": "1s", "timeout": "2s",
+    })
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, Value) {
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let answer = RawClient::connect(address).await.unwrap().exchange(request).await.unwrap();
+    (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+async fn adopt(address: SocketAddr, folder: &Path, more: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callstore"));
+    command.args(["adopt", "--url", &format!("http://{address}")]).args(more).current_dir(folder);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// All died but for one, which ended.
+fn are_written_once(records: &BTreeMap<String, Value>, ended: &str) {
+    for (dialog, record) in records {
+        assert!(record["_rev"].as_str().unwrap().starts_with("1-"), "{dialog} was written twice");
+        assert_eq!(record["term_cause"], if dialog == ended { 1 } else { 1000 });
+    }
+}
+
+/// The other site's user there may do everything; still nothing is published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_lost_and_back_loses_nothing_and_writes_nothing() {
+    let world = World::new().await;
+    let (own, other) = (place().await, place().await);
+    let gate = Gate::before(other.node.port).await;
+    let there = broker(&other);
+    let stream = journal(&there);
+    stream.prepare().await.unwrap();
+    let before = stream.end().await.unwrap().unwrap();
+    let sites = json!([north((gate.address.port(), &other.vhost), "guest")]);
+    let mut one = world.start(1, (own.node.port, &own.vhost), &sites).await;
+    let (here, link) = (broker(&own).open().await.unwrap(), there.open().await.unwrap());
+    let (here, channel) = (here.channel().await.unwrap(), link.channel().await.unwrap());
+    begins(&here, 1).await;
+    begins(&channel, 2).await;
+    world.shows("a2+b2", "live").await;
+    let both = async || {
+        let dialogs = world.ask(1, "GET", "/v1/dialogs").await.1["dialogs"].clone();
+        let calls = world.ask(1, "GET", "/v1/calls").await.1["calls"].to_string();
+        dialogs.as_array().is_some_and(|all| all.len() == 2 && all[0]["site"].is_null() && all[1]["site"] == "north")
+            && calls.contains("north")
+    };
+    world.wait("both sites' dialogs", both).await;
+
+    gate.fall_silent(true);
+    world.becomes("is_linked", false).await;
+    begins(&channel, 3).await;
+    ends(&channel, 2).await;
+    assert_eq!(world.ask(1, "GET", "/ready").await.0, 200, "it is its own journal that counts");
+    gate.fall_silent(false);
+    world.shows("a3+b3", "live").await;
+    world.shows("a2+b2", "ended").await;
+
+    // A restart goes on where it was.
+    one.kill();
+    ends(&channel, 3).await;
+    let _one = world.start(1, (own.node.port, &own.vhost), &sites).await;
+    world.shows("a3+b3", "ended").await;
+    world.becomes("lag_entries", 0).await;
+    // Nobody acts there, and it is not adopted: nobody writes its records.
+    assert!(records(&world.couch).await.keys().all(|dialog| dialog == "a1+b1"), "a record of the other site's");
+    // Two begin with five events, and end with two; one more is the mark of this question.
+    assert_eq!(stream.end().await.unwrap().unwrap() - before, 2 * 7 + 1, "something was published there");
+}
+
+/// Its user may read the stream, and that is enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_site_is_adopted_and_comes_back_and_each_call_has_one_record() {
+    const CALLS: usize = 5;
+    let world = World::new().await;
+    let own = place().await;
+    let mut other = RabbitMq::start(1).await;
+    let there = Broker::new(config(other.origins(), "/"), connector(), Tasks::default());
+    let at = (other.nodes[0].port, "/");
+    let mut second = world.start(2, at, &json!([])).await;
+    let sites = json!([north(at, READER)]);
+    let mut first = world.start(1, (own.node.port, &own.vhost), &sites).await;
+    let (here, link) = (broker(&own).open().await.unwrap(), there.open().await.unwrap());
+    let (here, channel) = (here.channel().await.unwrap(), link.channel().await.unwrap());
+    for number in 0..=CALLS {
+        begins(&channel, number).await;
+    }
+    begins(&here, 100).await;
+    ends(&channel, CALLS).await;
+    let one = async || records(&world.couch).await.len() == 1;
+    world.wait("its own record of what ended", one).await;
+    for number in 0..CALLS {
+        world.shows(&format!("a{number}+b{number}"), "live").await;
+    }
+    world.becomes("lost_since", Value::Null).await;
+
+    second.kill();
+    other.kill_node(0);
+    world.becomes("is_linked", false).await;
+    let told = adopt(address(world.folder.path(), 1), world.folder.path(), &["north"]).await;
+    assert_eq!((told.0, told.1.trim()), (true, "the calls of north are finished here"));
+    assert_eq!(world.site().await["is_adopted"], true);
+    // What was read of it is on disk, and can be read nowhere else.
+    world.wait("it is lost", async || !world.site().await["lost_since"].is_null()).await;
+    // It is in the journal: a restart in the middle of it goes on.
+    first.kill();
+    let _first = world.start(1, (own.node.port, &own.vhost), &sites).await;
+    world.becomes("is_adopted", true).await;
+    let all = async || world.records_of_north().await.len() > CALLS;
+    world.wait("a record of each call of the lost site", all).await;
+    let made = world.records_of_north().await;
+    are_written_once(&made, &format!("a{CALLS}+b{CALLS}"));
+    world.becomes("records_waiting", 0).await;
+    assert!(adopt(address(world.folder.path(), 1), world.folder.path(), &["north"]).await.0, "it may be said again");
+
+    other.start_node(0).await;
+    let _second = world.start(2, at, &json!([])).await;
+    world.becomes("is_linked", true).await;
+    let told = adopt(address(world.folder.path(), 1), world.folder.path(), &["north", "--back"]).await;
+    assert!(told.0 && world.site().await["is_adopted"] == false, "{}", told.1);
+    let over = async || {
+        let dialogs = world.ask(2, "GET", "/v1/dialogs").await.1["dialogs"].clone();
+        dialogs.as_array().is_some_and(Vec::is_empty)
+    };
+    world.wait("the site finishes its calls too", over).await;
+    let after = world.records_of_north().await;
+    assert_eq!(after.keys().collect::<Vec<_>>(), made.keys().collect::<Vec<_>>(), "none twice");
+    for (dialog, record) in &made {
+        assert_eq!((&after[dialog]["end_time"], &after[dialog]["_id"]), (&record["end_time"], &record["_id"]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_is_adopted_by_itself_once_nothing_was_heard_of_it_for_long() {
+    let world = World::new().await;
+    let (own, other) = (place().await, place().await);
+    let gate = Gate::before(other.node.port).await;
+    let there = broker(&other);
+    journal(&there).prepare().await.unwrap();
+    let mut site = north((gate.address.port(), &other.vhost), "guest");
+    site["adopt_after"] = "2s".into();
+    let _one = world.start(1, (own.node.port, &own.vhost), &json!([site])).await;
+    let channel = there.open().await.unwrap();
+    let channel = channel.channel().await.unwrap();
+    begins(&channel, 1).await;
+    world.shows("a1+b1", "live").await;
+    assert_eq!(world.site().await["is_adopted"], false);
+    gate.fall_silent(true);
+    world.becomes("is_adopted", true).await;
+    let one = async || records(&world.couch).await.len() == 1;
+    world.wait("its record", one).await;
+    let unknown = adopt(address(world.folder.path(), 1), world.folder.path(), &["south"]).await;
+    assert!(!unknown.0 && unknown.1.contains("404"), "{}", unknown.1);
+}
