@@ -97,7 +97,15 @@ impl Jobs {
         let (mut tries, mut inherits, mut pause) = (TRIES, false, FIRST_PAUSE);
         loop {
             (tries, pause) = (tries - 1, pause * 2);
-            let save = self.write(&job).await?;
+            let save = match self.write(&job).await {
+                Ok(save) => save,
+                // A connection that CouchDB has closed, for one: what is saved twice is found in the way, and saved over.
+                Err(_) if tries > 0 => {
+                    tokio::time::sleep(pause).await;
+                    continue;
+                }
+                Err(reason) => return Err(reason),
+            };
             match save.head.status {
                 status if status.is_success() => {
                     job.rev = Some(rev(&save)?);
