@@ -85,7 +85,8 @@ pub fn early(status: u16, body: &str) -> Act {
 }
 
 fn answer_bytes(status: u16, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    // The gate closes the connection: without saying so, it would break the next request.
+    format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 impl Gate {
