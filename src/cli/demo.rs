@@ -7,13 +7,14 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use stowage_base::log;
+use stowage_base::signals::{Signals, run_until_signal};
 use stowage_base::tasks::Tasks;
 use stowage_http::body::{Body, BoxError, collect};
 use stowage_http::client::{Client, Server};
 use stowage_http::connect::{Connector, Reach};
 use stowage_http::target::Origin;
 
-use super::serve::{Signals, announce, run_until_signal, runtime};
+use super::serve::{announce, runtime};
 use super::show::say;
 use crate::app::App;
 use crate::config::{Config, Source, load};

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod reader;
 pub mod secret;
 pub mod settings;
+pub mod signals;
 pub mod tasks;
 pub mod token;
 pub mod trace;

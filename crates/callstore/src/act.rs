@@ -41,9 +41,9 @@ pub struct Actor {
     pub clock: Clock,
     /// What counts.
     pub metrics: Metrics,
-    /// Who asks the switches, where somebody can.
+    /// Asks the switches for their channels; `None` without a broker.
     pub switches: Option<Arc<dyn Switches>>,
-    /// Who is told of deaths, where somebody is.
+    /// Takes notices of deaths and orders; `None` without a broker and a webhook.
     pub orders: Option<Arc<dyn Orders>>,
     /// Where records go, where they go anywhere.
     pub writer: Option<Writer>,
@@ -162,7 +162,7 @@ impl Actor {
 
     /// Writes what is due, in order. While CouchDB is away it waits.
     async fn write_records(&self, epoch: u64) {
-        // Those that CouchDB refused are asked again later, and hold nobody up.
+        // Records that CouchDB refused are sent again later, and hold no other record up.
         let mut refused: HashMap<Key, Micros> = HashMap::new();
         let mut pause = IDLE;
         loop {

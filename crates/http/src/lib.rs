@@ -3,6 +3,7 @@
 mod bodies;
 mod message;
 mod outgoing;
+pub mod page;
 pub mod server;
 
 pub use bodies::{base64, body, gzip, heard, idle, inspect, multipart, tee, written};

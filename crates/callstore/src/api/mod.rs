@@ -47,7 +47,7 @@ pub struct Api(Arc<Parts>);
 pub struct Parts {
     /// The instance's name.
     pub name: String,
-    /// Who may ask; nobody has to show a token where there is none.
+    /// The tokens of clients; without any, requests need none.
     pub tokens: Tokens,
     /// This site and the others that it knows; its own is the first.
     pub sites: Vec<Site>,

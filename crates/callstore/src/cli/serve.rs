@@ -1,9 +1,9 @@
 //! `callstore serve`, and what running needs.
 
+use stowage_base::signals::{Program, Signals, run_until_signal};
 use stowage_base::{log, memory};
 use stowage_http::body::BoxError;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::complain;
 use crate::app::{App, World};
@@ -39,47 +39,12 @@ pub(super) fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().enable_all().build()
 }
 
-/// SIGTERM and SIGINT drain, a second one stops at once, SIGHUP reads the certificates again.
-pub(super) async fn run_until_signal(app: App, mut signals: Signals) -> Result<(), BoxError> {
-    while !signals.is_stop().await {
-        match app.reload() {
-            Ok(()) => tracing::info!("certificates were read again"),
-            Err(error) => tracing::error!(%error, "certificates could not be read again; the old ones stay"),
-        }
-    }
-    tracing::info!("stopping after the requests that run");
-    let second = async { while !signals.is_stop().await {} };
-    tokio::select! {
-        cut = app.stop() => match cut {
-            0 => Ok(()),
-            cut => Err(format!("{cut} connections or tasks were cut off").into()),
-        },
-        () = second => Err("stopped at once by a second signal".into()),
-    }
-}
-
-/// The signals that are waited for.
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+impl Program for App {
+    fn reload(&self) -> Result<(), BoxError> {
+        Self::reload(self)
     }
 
-    /// Waits for the next signal; `false` for SIGHUP.
-    async fn is_stop(&mut self) -> bool {
-        tokio::select! {
-            _ = self.terminate.recv() => true,
-            _ = self.interrupt.recv() => true,
-            _ = self.hangup.recv() => false,
-        }
+    async fn stop(self) -> usize {
+        Self::stop(self).await
     }
 }
