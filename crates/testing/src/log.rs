@@ -1,32 +1,66 @@
 //! What is written to the log by the thread of a test.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::RefCell;
+use std::io::{Result, Write};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use tracing::Level;
-use tracing::subscriber::{DefaultGuard, set_default};
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+thread_local! {
+    static HERE: RefCell<Option<(Level, Log)>> = const { RefCell::new(None) };
+}
 
 /// The lines so far; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+/// As long as it lives, the thread writes to its log.
+#[derive(Debug)]
+pub struct Guard(());
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        HERE.set(None);
+    }
+}
+
+/// Writes to the log of its thread.
+struct Here;
+
+impl Write for Here {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        HERE.with_borrow(|here| {
+            if let Some((_, log)) = here {
+                log.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            }
+        });
         Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> Result<()> {
         Ok(())
     }
 }
 
 impl Log {
     /// Takes everything up to this level in, until the guard is dropped.
-    pub fn begin(&self, level: Level) -> DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(level);
-        set_default(subscriber.with_writer(move || log.clone()).finish())
+    ///
+    /// One subscriber stands for all threads. With one for each, `tracing` asks only the thread that first meets a line of code whether anybody
+    /// wants it, and keeps the answer for all: a test without a log could so silence that line for a test with one.
+    pub fn begin(&self, level: Level) -> Guard {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let wanted = dynamic_filter_fn(|line, _| {
+                HERE.with_borrow(|here| here.as_ref().is_some_and(|(level, _)| line.level() <= level))
+            });
+            let written = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Here);
+            tracing_subscriber::registry().with(wanted).with(written).init();
+        });
+        HERE.set(Some((level, self.clone())));
+        Guard(())
     }
 
     /// All of it.
