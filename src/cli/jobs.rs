@@ -59,7 +59,7 @@ impl Jobs {
                     Ok(say(&format!("{} jobs are tried", count.await?))?)
                 }
                 Some(What::Drop(ids)) => {
-                    let count = each(&queue, ids, async |job: Job| Ok(queue.drop_done(&job).await?));
+                    let count = each(&queue, ids, async |job: Job| Ok(queue.forget(job).await?.is_some()));
                     Ok(say(&format!("{} jobs are dropped", count.await?))?)
                 }
             }

@@ -49,6 +49,13 @@ pub enum Claim {
     Taken,
 }
 
+/// What an operator wants with a job.
+#[derive(Clone, Copy)]
+enum Wish {
+    Retry,
+    Forget,
+}
+
 /// Why the queue cannot be used, for the log.
 type Reason = String;
 
@@ -154,15 +161,45 @@ impl Jobs {
         }
     }
 
-    /// Has a job tried at once, by whichever gateway comes first, and gives it as it was saved; `None` where another was faster.
+    /// Has a job tried at once, by whichever gateway comes first, whoever has it in work, and gives it as it was saved; `None` where it is
+    /// gone meanwhile.
     ///
     /// # Errors
     /// As for [`save`](Self::save).
-    pub async fn retry(&self, mut job: Job) -> Result<Option<Job>, Reason> {
-        (job.next, job.asked) = (SystemTime::now(), true);
-        let saved = self.save(job).await?;
+    pub async fn retry(&self, job: Job) -> Result<Option<Job>, Reason> {
+        let saved = self.insist(job, Wish::Retry).await?;
         self.0.added.notify_one();
         Ok(saved)
+    }
+
+    /// Forgets a job, whoever has it in work, and gives it as it was; `None` where it is gone meanwhile.
+    ///
+    /// # Errors
+    /// As for [`save`](Self::save).
+    pub async fn forget(&self, job: Job) -> Result<Option<Job>, Reason> {
+        self.insist(job, Wish::Forget).await
+    }
+
+    /// Does with a job what an operator wants, also where a gateway that has it in work saves it at the same time.
+    async fn insist(&self, mut job: Job, wish: Wish) -> Result<Option<Job>, Reason> {
+        let (id, mut pause) = (job.id.clone(), FIRST_PAUSE);
+        for _ in 0..TRIES {
+            let done = match wish {
+                Wish::Retry => {
+                    (job.next, job.asked) = (SystemTime::now(), true);
+                    self.save(job).await?
+                }
+                Wish::Forget => self.drop_done(&job).await?.then_some(job),
+            };
+            if done.is_some() {
+                return Ok(done);
+            }
+            pause *= 2;
+            tokio::time::sleep(pause).await;
+            let Some(now) = self.read(&id).await? else { return Ok(None) };
+            job = now;
+        }
+        Err("the job is saved by others again and again".to_owned())
     }
 
     /// Adds a job that this gateway holds. One of a holder that is dead is taken over, with what that may have left.

@@ -148,8 +148,7 @@ impl Worker {
             Step::Waits { pause, seen } => {
                 job.seen = seen;
                 job.next = SystemTime::now() + pause;
-                drop(jobs.save(job).await?);
-                Ok("waits")
+                self.ended(job, "waits").await
             }
             Step::Failed(failure) => {
                 job.tries += 1;
@@ -160,13 +159,20 @@ impl Worker {
                     tracing::warn!(job = %job.id, storage = %job.storage, reason = %failure.reason, "a job waits");
                 }
                 job.error = Some(failure.reason);
-                drop(jobs.save(job).await?);
-                Ok("failed")
+                self.ended(job, "failed").await
             }
         }
     }
 
-    /// The job was added anew while it was worked on: it is looked at once more, by the first gateway that finds it.
+    /// Saves a job that stays, without its holder.
+    async fn ended(&self, job: Job, outcome: &'static str) -> Result<&'static str, String> {
+        match self.gateway.jobs.save(job.clone()).await? {
+            Some(_) => Ok(outcome),
+            None => self.lost(&job).await,
+        }
+    }
+
+    /// The job was added anew, or asked for, while it was worked on: it is looked at once more, by the first gateway that finds it.
     async fn lost(&self, job: &Job) -> Result<&'static str, String> {
         if let Some(mut now) = self.gateway.jobs.read(&job.id).await?
             && self.gateway.jobs.holds(&now)

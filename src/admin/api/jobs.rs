@@ -29,37 +29,36 @@ impl Api {
                 Ok(Success::new(json!({ "jobs": page.jobs, "next_start_key": page.next }), None))
             }
             OfQueue::Read(id) => Ok(Success::new(json!(self.job(id).await?), None)),
-            OfQueue::Retry(id) => match self.0.gateway.jobs.retry(self.job(id).await?).await.map_err(Failure::queue)? {
-                Some(job) => Ok(Success::new(json!(job), None)),
-                None => Err(Failure::conflict()),
-            },
-            OfQueue::Drop(id) => {
-                let job = self.job(id).await?;
-                match self.0.gateway.jobs.drop_done(&job).await.map_err(Failure::queue)? {
-                    true => Ok(Success::new(json!(job), None)),
-                    false => Err(Failure::conflict()),
-                }
+            OfQueue::Retry(id) | OfQueue::Drop(id) => {
+                let job = self.act(operation, self.job(id).await?).await?;
+                job.map(|job| Success::new(json!(job), None)).ok_or_else(|| Failure::bad_identifier(id))
             }
             OfQueue::RetryAll | OfQueue::DropAll => self.all_jobs(operation, query).await,
         }
     }
 
-    /// Does it with a page of jobs, so that an answer comes soon; those that another is faster with are left.
+    /// Does it with a page of jobs, so that an answer comes soon.
     async fn all_jobs(&self, operation: &OfQueue, query: &Query) -> Result<Success, Failure> {
         if query.get("all") != Some("true") {
             // A path whose id was forgotten must not mean all of them.
             return Err(Failure::wrong("all", "required", "All jobs are meant only with all=true"));
         }
-        let (page, jobs) = (self.page(query).await?, &self.0.gateway.jobs);
+        let page = self.page(query).await?;
         let mut count = 0;
         for job in page.jobs {
-            let done = match operation {
-                OfQueue::RetryAll => jobs.retry(job).await.map(|job| job.is_some()),
-                _ => jobs.drop_done(&job).await,
-            };
-            count += u64::from(done.map_err(Failure::queue)?);
+            count += u64::from(self.act(operation, job).await?.is_some());
         }
         Ok(Success::new(json!({ "count": count, "next_start_key": page.next }), None))
+    }
+
+    /// Has a job tried, or drops it; `None` where it is gone meanwhile.
+    async fn act(&self, operation: &OfQueue, job: Job) -> Result<Option<Job>, Failure> {
+        let jobs = &self.0.gateway.jobs;
+        let done = match operation {
+            OfQueue::Retry(_) | OfQueue::RetryAll => jobs.retry(job).await,
+            _ => jobs.forget(job).await,
+        };
+        done.map_err(Failure::queue)
     }
 
     /// How many jobs of each kind wait, and the oldest of each.
