@@ -62,6 +62,7 @@ async function begin(dry) {
       return;
     }
     tell(`${title(answer.data)} has begun.`);
+    turned += 1;
     showRun(answer.data);
     follow(answer.data);
   } catch (error) {

@@ -3,7 +3,7 @@
 const KINDS = { move: "out of CouchDB", copy: "copies", remove: "removals of objects" };
 // The queue of all gateways is read for it: not at every turn.
 const QUEUE_EVERY = 10000;
-let queueRead = -QUEUE_EVERY;
+let queueRead = -QUEUE_EVERY, queueReads = 0;
 
 const about = (job) => [job.database, job.document, job.attachment].join("/");
 
@@ -22,7 +22,10 @@ function jobRow(job) {
 async function queue(now = performance.now()) {
   if (now - queueRead < QUEUE_EVERY) return;
   queueRead = now;
+  const mine = ++queueReads;
   const [waiting, page] = await Promise.all([call("GET", "/v2/storage/queue"), call("GET", "/v2/storage/jobs")]);
+  // A later reading knows more.
+  if (mine !== queueReads) return;
   if (!waiting.ok || !page.ok) {
     put(by("queue-state"), `The queue cannot be read: ${reason(waiting.ok ? page : waiting)}`);
     return;

@@ -6,6 +6,8 @@ const followed = new Map();
 const toldOf = new Map();
 // Those that this page has watched, and not yet to their end.
 const watched = new Set();
+// How many have begun or ended here: a list that was on its way meanwhile does not know of it.
+let turned = 0;
 
 function title(run) {
   const { direction, dry_run: dry, read, orphans } = run.options;
@@ -59,6 +61,8 @@ function card(id) {
 // Progress and end are shown in the same card.
 function showRun(run) {
   const made = card(run.id);
+  // An answer that was on its way when the run ended.
+  if (run.ended === null && made.dataset.ended === "yes") return;
   made.dataset.kind = `${run.kind}s`;
   const [heading, scope, whole, line, parts, acts] = made.children;
   put(heading, `${title(run)} ${STATES[run.state]}`);
@@ -76,8 +80,8 @@ function showRun(run) {
   if (parts.children.length || rows.length) parts.replaceChildren(...rows);
   if (runs && !acts.firstChild) acts.append(button("Stop", "stop", run.id, `Stop ${title(run)}`));
   if (runs) put(acts.firstChild, run.state === "stopping" ? "Stop at once" : "Stop");
-  if (!runs && acts.dataset.ended !== "yes") {
-    acts.dataset.ended = "yes";
+  if (!runs && made.dataset.ended !== "yes") {
+    made.dataset.ended = "yes";
     const focused = acts.contains(document.activeElement);
     acts.replaceChildren(button("Show the result", "result", run.id, `Show the result of ${title(run)}`));
     if (focused) acts.firstChild.focus();
@@ -113,6 +117,7 @@ async function follow(run) {
     await events(`/v2/storage/${run.kind}s/${run.id}/events`, stop.signal, (name, now) => {
       showRun(now);
       if (name === "end") {
+        turned += 1;
         tellEnd(now);
       } else tellProgress(now);
     });
@@ -123,7 +128,9 @@ async function follow(run) {
 }
 
 async function runs() {
+  const before = turned;
   const lists = await Promise.all(["migrations", "verifications"].map((kind) => call("GET", `/v2/storage/${kind}`)));
+  if (before !== turned) return;
   const known = lists.flatMap((list) => (list.ok ? list.data : [])).sort((one, other) => (one.began < other.began ? -1 : 1));
   for (const run of known) {
     if (!followed.has(run.id)) showRun(run);
