@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::Instant;
 
 /// A browser with one page; killed when dropped.
 pub struct Browser {
@@ -74,8 +75,9 @@ impl Browser {
             command["sessionId"] = json!(session);
         }
         self.commands.write_all(format!("{command}\0").as_bytes()).unwrap_or_else(|_| self.gone(method));
+        let until = Instant::now() + PATIENCE;
         loop {
-            let mut message = self.message(method).await;
+            let mut message = self.message(&command.to_string(), until).await;
             if message["id"] == self.last {
                 assert!(message["error"].is_null(), "{command}: {message}");
                 return message["result"].take();
@@ -89,14 +91,16 @@ impl Browser {
         let before = self.events.len();
         let begun = self.call(method, parameters).await;
         assert!(begun["errorText"].is_null(), "{begun}");
+        let until = Instant::now() + PATIENCE;
         while !self.events[before..].iter().any(|event| event["method"] == "Page.loadEventFired") {
-            let message = self.message(method).await;
+            let message = self.message(method, until).await;
             self.events.push(message);
         }
     }
 
-    async fn message(&mut self, command: &str) -> Value {
-        let message = tokio::time::timeout(PATIENCE, self.messages.recv()).await;
+    /// What it tells next. A page that goes on to tell of other things must not keep a command for ever.
+    async fn message(&mut self, command: &str, until: Instant) -> Value {
+        let message = tokio::time::timeout_at(until, self.messages.recv()).await;
         message.ok().flatten().unwrap_or_else(|| self.gone(command))
     }
 
@@ -119,12 +123,13 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until an expression is true in the page.
+    /// Waits until an expression is true in the page; what is not there yet is not.
     pub async fn until(&mut self, condition: &str) {
         let looks = format!(
             "new Promise((done) => {{
                 const end = performance.now() + {};
-                const look = () => ({condition}) ? done(true) : performance.now() > end ? done(false) : setTimeout(look, 10);
+                const holds = () => {{ try {{ return {condition}; }} catch {{ return false; }} }};
+                const look = () => holds() ? done(true) : performance.now() > end ? done(false) : setTimeout(look, 10);
                 look();
             }})",
             PATIENCE.as_millis() / 2

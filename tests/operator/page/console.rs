@@ -137,7 +137,9 @@ async fn jobs_are_counted_tried_and_dropped() {
         gateway.attach(&id, "call.mp3", &rev, b"bytes").await;
     }
     let mut browser = operate(&gateway, 360, "dark").await;
-    browser.until("document.querySelectorAll('#jobs tbody tr').length === 4").await;
+    for (table, rows) in [("jobs", 4), ("health", 1)] {
+        browser.until(&format!("document.querySelectorAll('#{table} tbody tr').length === {rows}")).await;
+    }
     let kinds = "[...document.querySelectorAll('#kinds tbody tr')].map((row) => [...row.cells].slice(0, 4).map((cell) => cell.textContent))";
     let expected =
         json!([["copies", "0", "0", "0"], ["out of CouchDB", "4", "0", "0"], ["removals of objects", "0", "0", "0"]]);

@@ -23,7 +23,9 @@ async fn a_storage_that_is_down_and_its_jobs_are_shown() {
     assert_eq!(browser.value(sections).await, json!(false), "not without a token");
     browser.until("document.querySelector('#gateway').innerText.includes('1 of them does not answer')").await;
     browser.enter("#token", OPERATOR).await;
-    browser.until("document.querySelectorAll('#jobs tbody tr').length === 4").await;
+    for (table, rows) in [("jobs", 4), ("health", 1)] {
+        browser.until(&format!("document.querySelectorAll('#{table} tbody tr').length === {rows}")).await;
+    }
     let jobs = browser.text("#jobs tbody").await;
     assert!(jobs.contains("doc-3/call.mp3") && jobs.contains("move"), "{jobs}");
     let health = browser.text("#health tbody").await;
