@@ -1,6 +1,8 @@
 //! What waits is shown, tried again, and forgotten.
 
 use serde_json::{Value, json};
+use stowage::jobs::Job;
+use stowage::router::Database;
 use stowage_testing::gateway::{STORAGE, Setup};
 
 use super::world::run;
@@ -32,5 +34,21 @@ async fn jobs_are_listed_tried_and_dropped() {
     assert!(said.contains("there is no job"), "{said}");
     let (_, said) = run(&gateway, &["jobs", "drop", "--all"]).await;
     assert_eq!(said, "1 jobs are dropped\n");
+    gateway.stop().await;
+}
+
+/// A gateway that has a job in work saves it whenever it likes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_wants_of_a_job_is_done_although_it_was_saved_meanwhile() {
+    let gateway = Setup::default().start().await;
+    let jobs = &gateway.app.gateway.jobs;
+    let as_read = jobs.add(&Job::walk(&Database::of(&gateway.database()).unwrap(), "")).await.unwrap();
+    let held = jobs.save(jobs.held(as_read.clone())).await.unwrap().expect("nobody else saves it");
+    let asked = jobs.retry(as_read.clone()).await.unwrap().expect("it is there");
+    assert!(asked.asked && asked.holder.is_some(), "{asked:?}");
+    assert!(jobs.save(held).await.unwrap().is_none(), "its holder finds out");
+    assert!(jobs.forget(as_read.clone()).await.unwrap().is_some());
+    assert!(jobs.read(&as_read.id).await.unwrap().is_none());
+    assert!(jobs.retry(as_read).await.unwrap().is_none(), "what is gone does not come back");
     gateway.stop().await;
 }
