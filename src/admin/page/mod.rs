@@ -8,20 +8,17 @@ use stowage_http::page;
 /// The file at a path, if the page has one there.
 pub(super) fn file(path: &str) -> Option<Response<Body>> {
     let (_, text) = FILES.iter().find(|(known, _)| *known == path)?;
-    let media_type = match path.rsplit_once('.') {
-        Some((_, "css")) => "text/css; charset=utf-8",
-        Some((_, "js")) => "text/javascript; charset=utf-8",
-        _ => "text/html; charset=utf-8",
-    };
-    Some(page::file(media_type, text))
+    Some(page::file(path, text))
 }
 
 /// What there is.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 19] = [
     ("/", include_str!("index.html")),
+    ("/base.css", page::STYLE),
     ("/page.css", include_str!("page.css")),
     ("/console.css", include_str!("console.css")),
-    ("/script/dom.js", include_str!("script/dom.js")),
+    ("/script/dom.js", page::DOM),
+    ("/script/question.js", include_str!("script/question.js")),
     ("/script/metrics.js", include_str!("script/metrics.js")),
     ("/script/chart.js", include_str!("script/chart.js")),
     ("/script/operator.js", include_str!("script/operator.js")),

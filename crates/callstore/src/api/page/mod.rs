@@ -6,12 +6,14 @@ use stowage_http::page;
 
 /// The file at a path, if the page has one there.
 pub(super) fn file(path: &str) -> Option<Response<Body>> {
-    let (media_type, text) = match path {
-        "/" => ("text/html; charset=utf-8", include_str!("index.html")),
-        "/page.css" => ("text/css; charset=utf-8", include_str!("page.css")),
-        "/page.js" => ("text/javascript; charset=utf-8", include_str!("page.js")),
-        "/openapi.json" => ("application/json", include_str!("openapi.json")),
+    let text = match path {
+        "/" => include_str!("index.html"),
+        "/base.css" => page::STYLE,
+        "/page.css" => include_str!("page.css"),
+        "/dom.js" => page::DOM,
+        "/page.js" => include_str!("page.js"),
+        "/openapi.json" => include_str!("openapi.json"),
         _ => return None,
     };
-    Some(page::file(media_type, text))
+    Some(page::file(path, text))
 }

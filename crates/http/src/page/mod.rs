@@ -1,13 +1,31 @@
-//! A file of a page that a program serves from itself: nothing from anywhere else may run in it.
+//! The pages that the programs serve from themselves: how a file of one is answered, and what all pages share.
 
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use crate::body::Body;
 
-/// The answer with this file.
+/// The style of every page: by day and by night, at a desk and on a phone.
+pub const STYLE: &str = include_str!("base.css");
+/// What the scripts of every page use: elements, texts, and tables whose unchanged rows keep the focus.
+pub const DOM: &str = include_str!("dom.js");
+
+/// The answer with this file; its name says what it is, and without an ending it is HTML.
 #[must_use]
-pub fn file(media_type: &'static str, text: &'static str) -> Response<Body> {
+pub fn file(path: &str, text: &'static str) -> Response<Body> {
+    answer(
+        match path.rsplit_once('.') {
+            Some((_, "css")) => "text/css; charset=utf-8",
+            Some((_, "js")) => "text/javascript; charset=utf-8",
+            Some((_, "json")) => "application/json",
+            _ => "text/html; charset=utf-8",
+        },
+        text,
+    )
+}
+
+/// The answer; nothing from anywhere else may run in it.
+fn answer(media_type: &'static str, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::full(text));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
