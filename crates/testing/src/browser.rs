@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
@@ -215,6 +215,26 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", features).await;
     }
 
+    /// Nothing sticks out to the right, at any depth; the heads of tables are for those who listen, on a phone.
+    pub async fn fits(&mut self, width: u32) {
+        let wide = format!(
+            "[document.documentElement.scrollWidth, [...document.querySelectorAll('body *')].filter((each) => each.checkVisibility() && !each.closest('thead')
+                && (each.getBoundingClientRect().right > {width} || each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== 'inline'
+                    && !each.matches('input, select, textarea'))).map((each) => each.outerHTML.slice(0, 150))]"
+        );
+        assert_eq!(self.value(&wide).await, json!([width, []]));
+    }
+
+    /// What has less contrast than 4.5 to 1 with what is behind it (WCAG 2.2, 1.4.3).
+    pub async fn pale(&mut self) -> Value {
+        self.value(PALE).await
+    }
+
+    /// Fields without a label, buttons without a name, and ids that two elements have (WCAG 2.2, 4.1.2).
+    pub async fn nameless(&mut self) -> Value {
+        self.value(NAMELESS).await
+    }
+
     /// Everything that the page has asked for so far.
     pub fn requests(&self) -> Vec<String> {
         let asked = self.events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
@@ -252,9 +272,44 @@ fn program() -> PathBuf {
     if let Some(named) = std::env::var_os("STOWAGE_TEST_CHROMIUM") {
         return named.into();
     }
-    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/chromium-headless-shell");
+    let unpacked = crate::root().join("target/tools/bin/chromium-headless-shell");
     if unpacked.exists() { unpacked } else { "chromium".into() }
 }
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What has less contrast than 4.5 to 1 with what is behind it.
+const PALE: &str = "
+    (() => {
+        const parts = (color) => color.match(/[\\d.]+/g).map(Number);
+        const light = (color) => {
+            const [r, g, b] = parts(color).slice(0, 3).map((part) => part / 255)
+                .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const behind = (each) => {
+            for (let up = each; up; up = up.parentElement) {
+                const color = getComputedStyle(up).backgroundColor;
+                if (parts(color)[3] !== 0) return color;
+            }
+            return 'rgb(255, 255, 255)';
+        };
+        const own = (each) => [...each.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+        return [...document.querySelectorAll('body *')].filter((each) => each.checkVisibility() && own(each)).map((each) => {
+            const [front, back] = [getComputedStyle(each).color, behind(each)].map(light);
+            return [(Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05), each.outerHTML.slice(0, 100)];
+        }).filter(([ratio]) => ratio < 4.5);
+    })()";
+
+/// Fields without a label, buttons without a name, and ids that two elements have.
+const NAMELESS: &str = "
+    (() => {
+        const fields = [...document.querySelectorAll('input, select, textarea')].filter((each) => !each.labels.length && !each.ariaLabel);
+        const buttons = [...document.querySelectorAll('button, summary')].filter((each) => each.checkVisibility() && !each.innerText.trim() && !each.ariaLabel);
+        const ids = [...document.querySelectorAll('[id]')].map((each) => each.id);
+        const twice = ids.filter((id, index) => ids.indexOf(id) !== index);
+        const lost = [...document.querySelectorAll('[aria-labelledby], [aria-describedby]')]
+            .filter((each) => !document.getElementById(each.getAttribute('aria-labelledby') ?? each.getAttribute('aria-describedby')));
+        return [...fields, ...buttons, ...lost].map((each) => each.outerHTML.slice(0, 100)).concat(twice);
+    })()";

@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`azurite`] | azurite, the Azure Storage emulator, signatures verified, with a gate in front that fails on request |
+//! | [`browser`] | headless Chromium |
 //! | [`certs`] | a throw-away CA with a server's and a client's certificate |
 //! | [`collector`] | an OpenTelemetry collector that believes nothing |
 //! | [`couch`] | the embedded store, or the CouchDB that `COUCHDB_URL` names |
@@ -92,6 +93,7 @@ pub fn is_long() -> bool {
 }
 
 pub mod azurite;
+pub mod browser;
 pub mod certs;
 pub mod collector;
 pub mod couch;

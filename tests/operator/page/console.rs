@@ -1,9 +1,9 @@
 //! The operator's console: runs are started, watched and stopped, jobs tried and dropped, at a desk and on a phone.
 
 use serde_json::{Value, json};
+use stowage_testing::browser::Browser;
 use stowage_testing::gateway::{Running, STORAGE, Setup};
 
-use super::browser::Browser;
 use super::{OPERATOR, open, start};
 use crate::moving::world::{fill, plan};
 
@@ -14,16 +14,6 @@ pub async fn operate(gateway: &Running, width: u32, scheme: &str) -> Browser {
     browser.enter("#token", OPERATOR).await;
     browser.until("document.querySelector('#runs-section').checkVisibility()").await;
     browser
-}
-
-/// Nothing sticks out to the right, at any depth; the heads of tables are for those who listen, on a phone.
-pub async fn fits(browser: &mut Browser, width: u32) {
-    let wide = format!(
-        "[document.documentElement.scrollWidth, [...document.querySelectorAll('body *')].filter((each) => each.checkVisibility() && !each.closest('thead')
-            && (each.getBoundingClientRect().right > {width} || each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== 'inline'
-                && !each.matches('input, select, textarea'))).map((each) => each.outerHTML.slice(0, 150))]"
-    );
-    assert_eq!(browser.value(&wide).await, json!([width, []]));
 }
 
 /// Documents that are slow to move at 1 MiB a second, one at a time.
@@ -72,7 +62,7 @@ async fn a_migration_is_counted_first_then_started_and_verified() {
         browser.until("document.querySelectorAll('.result table').length === 2").await;
         let found = browser.text(".result").await;
         assert!(found.contains("missing") && found.contains(&gateway.database()), "{found}");
-        fits(&mut browser, width).await;
+        browser.fits(width).await;
         assert_eq!(browser.complaints(), Vec::<String>::new());
         drop(browser);
         gateway.stop().await;
@@ -98,7 +88,7 @@ async fn a_run_shows_how_far_it_is_and_is_stopped_with_the_keyboard_alone() {
     let bar = "document.querySelector('#runs article progress')";
     browser.until(&format!("{bar}?.checkVisibility() && {bar}.value > 0 && {bar}.value < 1")).await;
     browser.until("document.querySelector('#runs .parts li')?.textContent.includes(' of 30 documents')").await;
-    fits(&mut browser, 360).await;
+    browser.fits(360).await;
     // A second one of the kind is refused, and it says why.
     browser.value("begin(true)").await;
     browser.until("document.querySelector('#run-errors').textContent.startsWith('Another one runs')").await;
@@ -148,7 +138,7 @@ async fn jobs_are_counted_tried_and_dropped() {
     let health = browser.text("#health tbody").await;
     assert!(health.contains("does not answer") || health.contains("is tried again"), "{health}");
     assert!(health.contains("5 open the breaker") && health.contains("0 of "), "{health}");
-    fits(&mut browser, 360).await;
+    browser.fits(360).await;
 
     browser.tab_to("#jobs [data-act=retry]").await;
     browser.press("Enter", false).await;

@@ -1,7 +1,6 @@
 //! The operator's page in a real browser, and what it is made of.
 
 mod access;
-mod browser;
 mod console;
 mod failures;
 mod outages;
@@ -13,7 +12,7 @@ mod shown;
 
 use serde_json::{Value, json};
 
-use browser::Browser;
+use stowage_testing::browser::Browser;
 use stowage_testing::gateway::{Running, STORAGE, Setup};
 
 /// The token of the operator.

@@ -7,9 +7,9 @@ use stowage_testing::gateway::{Running, STORAGE, json as parsed};
 use stowage_testing::recorder::{Answer, Recorder};
 use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 
-use super::browser::Browser;
-use super::console::{fits, operate};
+use super::console::operate;
 use super::start;
+use stowage_testing::browser::Browser;
 
 /// The plan as it is in CouchDB.
 async fn saved(gateway: &Running, id: &str) -> Value {
@@ -84,7 +84,7 @@ async fn a_plan_is_made_tried_and_saved_on_a_phone() {
         .await;
     assert_eq!(about, "Field is required but missing");
     assert_eq!(browser.value("document.activeElement.type").await, "password");
-    fits(&mut browser, 360).await;
+    browser.fits(360).await;
     browser.set(&secret, "not-the-secret").await;
     browser.click("#plan-test").await;
     browser.until("document.querySelector('#plan-told').textContent.startsWith('Something is wrong')").await;
@@ -112,7 +112,7 @@ async fn a_plan_is_made_tried_and_saved_on_a_phone() {
     let shown = browser.value("document.documentElement.outerHTML + [...document.querySelectorAll('input, textarea')].map((each) => each.value)").await;
     assert!(!shown.as_str().unwrap().contains(SECRET_KEY));
     assert_eq!(browser.value(&format!("document.querySelector({}).placeholder", json!(secret))).await, "unchanged");
-    fits(&mut browser, 360).await;
+    browser.fits(360).await;
     drop(browser);
     gateway.settled().await;
     gateway.stop().await;

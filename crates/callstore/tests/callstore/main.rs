@@ -19,6 +19,7 @@ mod journal;
 mod killed;
 mod listener;
 mod operations;
+mod page;
 mod records;
 mod roles;
 mod running;
