@@ -114,6 +114,15 @@ impl Client {
         Ok(saved["rev"].as_str().ok_or("a saved document without a rev")?.to_owned())
     }
 
+    /// Makes a database, unless it is there.
+    pub(crate) async fn make_database(&mut self, name: &str) -> Outcome<()> {
+        let target = format!("/{name}");
+        let message = self.head("PUT", &target, "Content-Length: 0\r\n");
+        self.connection.write(&message).await?;
+        let answer = self.answer(|_| {}).await?;
+        if answer.status == 412 { Ok(()) } else { answer.expect(201, &target) }
+    }
+
     /// Asks the same for so long, one request after the other; answers how many there were.
     async fn ask_until(&mut self, exchange: &Exchange, end: Instant) -> Outcome<u64> {
         let request = self.request(exchange);

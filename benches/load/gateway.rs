@@ -24,7 +24,8 @@ pub(crate) struct Servers {
     pub(crate) couch: SocketAddr,
     /// The backend's server; CouchDB's address where it has none.
     pub(crate) objects: SocketAddr,
-    upstream: Process,
+    /// Unless it is a CouchDB that somebody else has started.
+    upstream: Option<Process>,
     directory: TempDir,
     /// `storage.endpoints` of the configuration.
     endpoints: String,
@@ -41,9 +42,22 @@ pub(crate) struct Gateway {
 impl Servers {
     /// Starts them with the server of one backend, and saves the plan.
     pub(crate) async fn start(backend: &Backend) -> Outcome<Self> {
-        let directory = tempfile::Builder::new().prefix("stowage-bench-").tempdir_in(scratch())?;
         let (upstream, addresses) = Process::role(Role::Couch, None, 1)?;
-        let couch = *addresses.first().ok_or("no address")?;
+        Self::beside(backend, *addresses.first().ok_or("no address")?, Some(upstream)).await
+    }
+
+    /// Starts the server of one backend beside a CouchDB that runs already, and saves the plan there.
+    pub(crate) async fn over(backend: &Backend, couch: SocketAddr) -> Outcome<Self> {
+        let mut client = Client::connect(couch).await?;
+        for database in [PLANS, AUTH, DATABASE] {
+            client.make_database(database).await?;
+        }
+        client.put_document(DATABASE, SMALL, &serde_json::json!({})).await?;
+        Self::beside(backend, couch, None).await
+    }
+
+    async fn beside(backend: &Backend, couch: SocketAddr, upstream: Option<Process>) -> Outcome<Self> {
+        let directory = tempfile::Builder::new().prefix("stowage-bench-").tempdir_in(scratch())?;
         let (mut server, mut port, mut objects, mut endpoints) = (None, 0, couch, String::new());
         if let Some(role) = backend.server {
             let root = directory.path().join(backend.name);
@@ -69,15 +83,21 @@ impl Servers {
 
     /// The processes of the upstream and of the backend's server.
     pub(crate) fn processes(&self) -> impl Iterator<Item = u32> {
-        [Some(&self.upstream), self.backend.as_ref()].into_iter().flatten().map(Process::id)
+        [self.upstream.as_ref(), self.backend.as_ref()].into_iter().flatten().map(Process::id)
     }
 
     /// Starts a gateway in front of them, and waits until it has answered one request.
     pub(crate) async fn gateway(&self, binary: &Path, place: &Place) -> Outcome<Gateway> {
+        self.gateway_with(binary, place, &[]).await
+    }
+
+    /// The same with more of the environment.
+    pub(crate) async fn gateway_with(&self, binary: &Path, place: &Place, more: &[(&str, &str)]) -> Outcome<Gateway> {
         let file = self.directory.path().join("stowage.toml");
         std::fs::write(&file, self.configuration()?)?;
         let mut command = place.command(binary);
         command.arg("serve").arg("--config").arg(&file).current_dir(self.directory.path());
+        command.envs(more.iter().copied());
         if let Some(threads) = place.threads {
             command.env("STOWAGE_WORKER_THREADS", threads.to_string());
         }

@@ -6,7 +6,7 @@
 //!
 //! | files | are |
 //! |---|---|
-//! | `small`, `large`, `many`, `hanging`, `memory`, `two_cores` | the parts, each with its rows of the table |
+//! | `small`, `large`, `many`, `hanging`, `intents`, `memory`, `two_cores` | the parts, each with its rows of the table |
 //! | `subjects`, `gateway`, `peers`, `pingora` | what is measured |
 //! | `roles`, `couch/`, `objects`, `s3` | the servers behind it |
 //! | `client`, `wire`, `exchange`, `recording`, `workload`, `pattern` | what is asked, and how |
@@ -22,6 +22,7 @@ mod exchange;
 mod figures;
 mod gateway;
 mod hanging;
+mod intents;
 mod large;
 mod machine;
 mod many;
@@ -72,6 +73,8 @@ enum Part {
     TwoCores,
     /// PUTs of small recordings beside a storage that hangs.
     Hanging,
+    /// PUTs with and without `jobs.intents`, before a real CouchDB.
+    Intents,
     /// The highest resident set.
     Memory,
 }
@@ -174,6 +177,7 @@ impl Part {
                 two_cores::put(report, run).await
             }
             Self::Hanging => hanging::put(report, run).await,
+            Self::Intents => intents::put(report, run).await,
             Self::Memory => memory::run(report, run).await,
         }
     }

@@ -1,0 +1,76 @@
+//! What `jobs.intents` costs a PUT: the time to the acknowledgement with it, beside the same without.
+//!
+//! A job is a document that CouchDB has on its disk before the upload begins, so only a real CouchDB tells what that takes. `STOWAGE_BENCH_COUCHDB`
+//! names one, as an address, which has the admins `gateway` and `bench`, each with the password `bench`; without it the part is left out.
+
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::cores::Sides;
+use crate::figures::Figures;
+use crate::gateway::{Gateway, Servers};
+use crate::recording::{MIB, reserve};
+use crate::report::{Bound, Report, median};
+use crate::subjects::{BASE, STOWAGE};
+use crate::workload::{BACKENDS, Backend};
+use crate::{Outcome, Run};
+
+/// In bytes.
+const LENGTHS: [(&str, u64); 2] = [("64 KiB", 64 * 1024), ("1 MiB", MIB)];
+
+/// Rounds, and the recordings of a round.
+const fn effort(is_quick: bool) -> (usize, usize) {
+    if is_quick { (1, 4) } else { (9, 60) }
+}
+
+pub(crate) async fn put(report: &mut Report, run: &Run) -> Outcome<()> {
+    let Ok(couch) = std::env::var("STOWAGE_BENCH_COUCHDB") else {
+        eprintln!("load: STOWAGE_BENCH_COUCHDB names no CouchDB, the cost of jobs.intents is not measured");
+        return Ok(());
+    };
+    let (rounds, each) = effort(run.is_quick);
+    for backend in BACKENDS.iter().filter(|backend| backend.many) {
+        let servers = Servers::over(backend, couch.parse()?).await?;
+        let sides = Sides::find();
+        let place = Sides::one_core(sides.as_ref());
+        let without = servers.gateway(&run.binary, &place).await?;
+        let with = servers.gateway_with(&run.binary, &place, &[("STOWAGE__JOBS__INTENTS", "true")]).await?;
+        for (name, length) in LENGTHS {
+            let mut times = Figures::default();
+            // Round 0 opens connections and is not counted.
+            for round in 0..=rounds {
+                for (subject, gateway) in [(BASE, &without), (STOWAGE, &with)] {
+                    let time = time(&servers, gateway, backend, (each, length)).await?;
+                    if round > 0 {
+                        times.add(subject, time.as_secs_f64() * 1000.0);
+                    }
+                }
+            }
+            let measure = format!(
+                "PUT of {name} to {}, one at a time, CouchDB itself: median ms with jobs.intents; base: without",
+                backend.name
+            );
+            report.add(times.row(measure, 2).judge(&times.ratios(STOWAGE, BASE), "of base", Bound::AtMost(1.05)));
+        }
+    }
+    Ok(())
+}
+
+/// The median time of a PUT.
+async fn time(
+    servers: &Servers,
+    gateway: &Gateway,
+    backend: &Backend,
+    (each, length): (usize, u64),
+) -> Outcome<Duration> {
+    let mut couch = Client::connect(servers.couch).await?;
+    let mut client = Client::connect(gateway.address).await?;
+    let mut times = Vec::with_capacity(each);
+    for _ in 0..each {
+        let target = reserve(&mut couch, &format!("202011-{}", uuid::Uuid::new_v4().simple()), backend).await?;
+        let start = Instant::now();
+        client.put_recording(&target, length).await?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    median(&times).map(Duration::from_secs_f64).ok_or_else(|| "no requests".into())
+}
