@@ -1,5 +1,4 @@
-//! What belongs to one request while it is handled: what becomes known of it, for its access line and its spans, and when it
-//! has to be answered.
+//! State shared by everything that handles one request: what its access log line and spans report, and its deadline.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,7 +10,7 @@ use super::log::RequestId;
 use super::trace::{Call, Parent};
 use crate::deadline::Deadline;
 
-/// One request, as the parts of the gateway that work for it tell of it. Cheap to clone; the default belongs to no request.
+/// Handle to one request's shared state. Cheap to clone; the default belongs to no request.
 #[derive(Debug, Clone, Default)]
 pub struct Activity(Option<Arc<Inner>>);
 
@@ -27,64 +26,64 @@ struct Inner {
 /// What a request did with a storage.
 #[derive(Debug, Clone, Default)]
 pub struct Note {
-    /// The kind of the storage; empty where none was used.
+    /// The storage's driver; empty if none was used.
     pub backend: String,
-    /// Its id in the plan.
+    /// The storage's id in the plan.
     pub storage: String,
-    /// How what was done last ended, where that is known.
+    /// Outcome of the latest operation, once known.
     pub outcome: Option<&'static str>,
 }
 
 impl Activity {
-    /// Of a request; `parent` where it is traced.
+    /// Starts the state of a request; `parent` is set if the request is traced.
     #[must_use]
     pub fn new(id: RequestId, parent: Option<Parent>) -> Self {
         let (received, note, deadline) = (AtomicU64::new(0), Mutex::default(), OnceLock::new());
         Self(Some(Arc::new(Inner { id, received, note, parent, deadline })))
     }
 
-    /// The request's id.
+    /// Returns the request's id.
     #[must_use]
     pub fn id(&self) -> RequestId {
         self.0.as_ref().map_or(RequestId::NONE, |inner| inner.id)
     }
 
-    /// The request has to be answered in this time. The first to say so decides.
+    /// Sets the deadline of the response. The first call wins.
     pub fn answer_within(&self, limit: Duration) -> Deadline {
         let begun = |inner: &Arc<Inner>| inner.deadline.get_or_init(|| Deadline::begin(limit)).clone();
         self.0.as_ref().map(begun).unwrap_or_default()
     }
 
-    /// When the request has to be answered; never, where it has not been said.
+    /// Returns the deadline of the response; never expires if none was set.
     #[must_use]
     pub fn deadline(&self) -> Deadline {
         self.0.as_ref().and_then(|inner| inner.deadline.get().cloned()).unwrap_or_default()
     }
 
-    /// Counts bytes of the request's body.
+    /// Adds to the count of request body bytes received.
     pub fn add_received(&self, bytes: u64) {
         if let Some(inner) = &self.0 {
             inner.received.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
-    /// How many bytes of the request's body have come.
+    /// Returns how many bytes of the request body have been received.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.received.load(Ordering::Relaxed))
     }
 
-    /// The request is about this storage.
+    /// Records which storage the request uses.
     pub fn uses(&self, backend: &str, storage: &str) {
         self.note_with(|note| *note = Note { backend: backend.to_owned(), storage: storage.to_owned(), outcome: None });
     }
 
-    /// How the request, or what it did with its storage, has ended.
+    /// Records the outcome of the request, or of its storage operation.
     pub fn ended(&self, outcome: &'static str) {
         self.note_with(|note| note.outcome = Some(outcome));
     }
 
-    /// What was done with a storage.
+    /// Returns what the request did with a storage.
     #[must_use]
     pub fn note(&self) -> Note {
         let locked = |inner: &Arc<Inner>| inner.note.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -97,13 +96,13 @@ impl Activity {
         }
     }
 
-    /// Begins a request to CouchDB.
+    /// Starts the span of a request to CouchDB.
     #[must_use]
     pub fn couch(&self, method: &Method) -> Call {
         self.parent().map(|parent| parent.couch(method)).unwrap_or_default()
     }
 
-    /// Begins an operation on a storage.
+    /// Starts the span of a storage operation.
     #[must_use]
     pub fn storage(&self, backend: &str, storage: &str, operation: &'static str) -> Call {
         self.parent().map(|parent| parent.storage(backend, storage, operation)).unwrap_or_default()

@@ -1,7 +1,7 @@
-//! One deadline for a whole request: from the last byte that its client has sent to the head of its answer.
+//! One deadline for a whole request: from the last byte of its body to the head of the response.
 //!
-//! KAZOO gives up after 20 s without an answer. A request asks CouchDB and its storage several times, and each of these waits
-//! has a deadline on silence of its own: only one clock for all of them keeps the answer inside that time.
+//! KAZOO gives up after 20 s without a response. A request makes several round trips to CouchDB and its storage, each with an
+//! idle timeout of its own; only one clock across all of them keeps the response inside that limit.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,52 +9,52 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// When a request has to be answered; cheap to clone. The default is never.
+/// The point in time by which a request must be answered; cheap to clone. The default never expires.
 #[derive(Debug, Clone, Default)]
 pub struct Deadline(Option<Arc<Clock>>);
 
 #[derive(Debug)]
 struct Clock {
     limit: Duration,
-    /// What the limit counts from; `None` once there is no limit any more.
+    /// Start of the limit; `None` once the deadline is lifted.
     from: Mutex<Option<Instant>>,
 }
 
 impl Deadline {
-    /// Begins now.
+    /// Starts a deadline of `limit` from now.
     #[must_use]
     pub fn begin(limit: Duration) -> Self {
         Self(Some(Arc::new(Clock { limit, from: Mutex::new(Some(Instant::now())) })))
     }
 
-    /// The time itself; `None` is never.
+    /// Returns the point in time; `None` means never.
     #[must_use]
     pub fn at(&self) -> Option<Instant> {
         let clock = self.0.as_ref()?;
         clock.from.lock().unwrap_or_else(PoisonError::into_inner).map(|from| from + clock.limit)
     }
 
-    /// Begins anew: something moves that may take as long as it moves.
+    /// Restarts the clock: a transfer is in progress, which may take as long as it keeps moving.
     pub fn restart(&self) {
         self.change(|from| *from = from.map(|_| Instant::now()));
     }
 
-    /// Does not count a wait that was the client's.
+    /// Extends the deadline by time spent waiting for the client.
     pub fn extend(&self, by: Duration) {
         self.change(|from| *from = from.map(|from| from + by));
     }
 
-    /// The answer is there: what follows has no deadline.
+    /// Lifts the deadline: the response has begun, and the rest is not limited.
     pub fn lift(&self) {
         self.change(|from| *from = None);
     }
 
-    /// Waits for something until the deadline; `None` if it took longer. It is dropped then.
+    /// Awaits `future` until the deadline, then drops it and returns `None`.
     pub async fn bound<F: Future>(&self, future: F) -> Option<F::Output> {
         self.bound_before(Duration::ZERO, future).await
     }
 
-    /// Waits for something until so long before the deadline; `None` if it took longer.
+    /// Awaits `future` until `margin` before the deadline, then drops it and returns `None`.
     pub async fn bound_before<F: Future>(&self, margin: Duration, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         loop {

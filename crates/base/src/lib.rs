@@ -1,5 +1,5 @@
-//! What every program of the house stands on: tasks that shutdown sees, deadlines, log lines and traces, settings, secrets,
-//! and the reader of configuration files.
+//! Foundations shared by all programs of the workspace: tracked tasks, deadlines, logging and tracing, settings, secrets,
+//! and the configuration reader.
 
 pub mod activity;
 pub mod deadline;

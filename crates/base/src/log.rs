@@ -7,31 +7,31 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts logging. A second start in one process (tests) changes nothing.
+/// Initializes logging. A second call in the same process (tests) has no effect.
 ///
-/// In JSON every line is one flat object: `timestamp` (RFC 3339, UTC), `level`, `message`, and the fields of the line. A
-/// panic is such a line too.
+/// In JSON, every line is one flat object: `timestamp` (RFC 3339, UTC), `level`, `message`, and the event's fields. Panics are
+/// logged the same way.
 ///
-/// The level is that of the program's own lines. What other crates say below `info` is left out: they do not know what a
-/// secret is here (`aws-sigv4` writes the key of every request that it signs).
+/// `level` applies to this workspace's own events. Other crates are capped at `info`: they do not know what is secret here
+/// (`aws-sigv4` logs the key of every request it signs).
 pub fn start(format: Format, level: Level) {
     let level = LevelFilter::from_level(level);
     let filter = Targets::new()
-        // Of all crates of the house: a target is a prefix.
+        // Targets match by prefix, so this covers every crate of the workspace.
         .with_target("stowage", level)
         .with_target("callstore", level)
-        // The pipeline of Azure's SDK logs each failed try, which its caller deals with.
+        // Azure's SDK pipeline logs each failed attempt, which the caller already handles.
         .with_target("typespec_client_core", level.min(LevelFilter::WARN))
-        // The AMQP client logs each connection that ends, also those that were given up; its callers say what that means.
+        // The AMQP client logs every connection that ends, even one closed on purpose; its callers report what matters.
         .with_target("lapin", LevelFilter::OFF)
         .with_default(level.min(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
@@ -47,7 +47,7 @@ pub fn start(format: Format, level: Level) {
     }
 }
 
-/// An error with all its causes, for one log line.
+/// Formats an error and its chain of causes for one log line.
 #[must_use]
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -63,15 +63,15 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Names a request in every line about it; also sent as `X-Couch-Request-ID` where CouchDB did not answer.
+/// Identifies a request in all its log lines; also sent as `X-Couch-Request-ID` if CouchDB did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId(u64);
 
 impl RequestId {
-    /// Of work that no request asked for.
+    /// Id of work that does not belong to a request.
     pub const NONE: Self = Self(0);
 
-    /// The next one of this process.
+    /// Returns the next id of this process.
     #[must_use]
     pub fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);

@@ -1,16 +1,16 @@
-//! What glibc does with memory that is freed.
+//! Bounds on how much freed memory glibc retains.
 //!
-//! Its arenas keep freed chunks of uploads: once one has been freed, glibc takes the next of that size from an arena instead of
-//! from the kernel (mallopt(3), `M_MMAP_THRESHOLD` is dynamic), and 100 uploads leave 60 MiB and more behind. Fixed bounds end
-//! that, and glibc reads them only from the environment of a program that starts.
+//! glibc's arenas retain freed upload chunks: once one has been freed, the next allocation of that size comes from an arena instead
+//! of the kernel (`M_MMAP_THRESHOLD` is dynamic, see mallopt(3)), and 100 uploads leave 60 MiB or more behind. Fixed thresholds
+//! prevent that, but glibc only reads them from the environment at program start.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Starts the program anew, in the same process, with those bounds, unless the environment has some already.
+/// Re-executes the program in the same process with these thresholds, unless the environment already sets one of them.
 ///
 /// # Errors
-/// Where it cannot be started anew: memory will not be given back after a load.
+/// If the program cannot be re-executed: memory will not be returned to the kernel after a load peak.
 pub fn bound() -> std::io::Result<()> {
     if cfg!(not(target_env = "gnu")) || BOUNDS.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
         return Ok(());
@@ -20,11 +20,11 @@ pub fn bound() -> std::io::Result<()> {
     if let Some(name) = arguments.next() {
         again.arg0(name);
     }
-    // It comes back only where it fails.
+    // `exec` returns only if it fails.
     Err(again.args(arguments).envs(BOUNDS).exec())
 }
 
-/// Chunks of uploads (5 MiB) come from the kernel and go back to it; buffers of bodies (256 KiB) do not, as that would cost a
-/// page fault for each 4 KiB that passes.
+/// Upload chunks (5 MiB) are mapped from the kernel and returned to it; body buffers (256 KiB) are not, as that would cost a
+/// page fault for every 4 KiB transferred.
 const BOUNDS: [(&str, &str); 3] =
     [("MALLOC_MMAP_THRESHOLD_", "4194304"), ("MALLOC_TRIM_THRESHOLD_", "1048576"), ("MALLOC_ARENA_MAX", "2")];

@@ -1,6 +1,6 @@
-//! Takes values out of a parsed TOML table and remembers every problem with its key path.
+//! Reads values from a parsed TOML table and collects every problem with its key path.
 //!
-//! Each reader removes its key, so that what is left at the end is unknown.
+//! Each getter removes its key, so whatever remains at the end is unknown.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use toml::{Table, Value};
 
 use super::secret::{self, Secret};
 
-/// One thing that is wrong with the configuration.
+/// A problem in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The key it is about, such as `limits.attachment_bytes`.
+    /// The key in question, such as `limits.attachment_bytes`.
     pub key: String,
-    /// What is wrong, for a person.
+    /// Human-readable description of the problem.
     pub message: String,
 }
 
-/// One section of the file, with the problems found in the whole file so far.
+/// One section of the file, with the problems found so far in the whole file.
 #[derive(Debug)]
 pub struct Section<'a> {
     path: String,
@@ -27,12 +27,12 @@ pub struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// The whole file.
+    /// Returns the root section, which is the whole file.
     pub fn root(table: Table, problems: &'a mut Vec<Problem>) -> Self {
         Self { path: String::new(), table, problems }
     }
 
-    /// The section below this one; a missing one is empty.
+    /// Returns a subsection; a missing one is empty.
     pub fn section(&mut self, name: &str) -> Section<'_> {
         let path = self.key(name);
         let table = match self.table.remove(name) {
@@ -46,19 +46,19 @@ impl<'a> Section<'a> {
         Section { path, table, problems: self.problems }
     }
 
-    /// Whether there is such a key.
+    /// Returns whether the key exists.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.table.contains_key(name)
     }
 
-    /// Whether there is such a key, and it is a section.
+    /// Returns whether the key exists and is a section.
     #[must_use]
     pub fn is_section(&self, name: &str) -> bool {
         matches!(self.table.get(name), Some(Value::Table(_)))
     }
 
-    /// Notes that something is wrong with a key.
+    /// Records a problem with a key.
     pub fn problem(&mut self, name: &str, message: impl Into<String>) {
         let key = self.key(name);
         self.problems.push(Problem { key, message: message.into() });
@@ -72,7 +72,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A value; the default where there is none, or one that `read` does not take.
+    /// Reads a value with `read`; falls back to the default if it is missing or rejected.
     fn value<T>(&mut self, name: &str, default: T, must: &str, read: impl FnOnce(&Value) -> Option<T>) -> T {
         let Some(value) = self.table.remove(name) else { return default };
         read(&value).unwrap_or_else(|| {
@@ -91,7 +91,7 @@ impl<'a> Section<'a> {
         self.optional_flag(name).unwrap_or(default)
     }
 
-    /// A flag that may be left out.
+    /// Reads an optional boolean.
     pub fn optional_flag(&mut self, name: &str) -> Option<bool> {
         self.value(name, None, "must be true or false", |value| match value {
             Value::Boolean(flag) => Some(Some(*flag)),
@@ -100,12 +100,12 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A whole number above 0.
+    /// Reads an integer greater than zero.
     pub fn count(&mut self, name: &str, default: usize) -> usize {
         self.number(name, default, 1)
     }
 
-    /// A whole number, or 0 for none.
+    /// Reads a non-negative integer; 0 stands for none.
     pub fn count_or_none(&mut self, name: &str, default: usize) -> usize {
         self.number(name, default, 0)
     }
@@ -122,7 +122,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A part of a whole, from 0 to 1.
+    /// Reads a fraction from 0 to 1.
     pub fn share(&mut self, name: &str, default: f64) -> f64 {
         self.value(name, default, "must be a number from 0 to 1", |value| {
             let share = match value {
@@ -135,7 +135,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A size in bytes, as a number or with a unit.
+    /// Reads a size in bytes, as a number or with a unit.
     pub fn bytes(&mut self, name: &str, default: u64) -> u64 {
         let must = "must be a size such as 512, \"64 KiB\", \"8 MiB\" or \"1 GiB\"";
         self.value(name, default, must, |value| {
@@ -148,13 +148,13 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A duration above 0, with its unit.
+    /// Reads a non-zero duration with its unit.
     pub fn duration(&mut self, name: &str, default: Duration) -> Duration {
         let must = "must be a duration above 0 such as \"500ms\", \"5s\", \"2m\" or \"1h\"";
         self.value(name, default, must, |value| parse_duration(value.as_str()?))
     }
 
-    /// A socket address; an empty text means that the listener is off.
+    /// Reads a socket address; an empty string disables the listener.
     pub fn address(&mut self, name: &str, default: &str) -> Option<SocketAddr> {
         let text = self.text(name, default);
         if text.is_empty() {
@@ -167,13 +167,13 @@ impl<'a> Section<'a> {
         address
     }
 
-    /// A secret: a text, or where it is.
+    /// Reads a secret: its text, or where to find it.
     pub fn secret(&mut self, name: &str) -> Secret {
         let value = self.table.remove(name);
         self.secret_value(name, value)
     }
 
-    /// A secret that has been taken already.
+    /// Reads a secret from a value that was already removed from the table.
     pub fn secret_value(&mut self, name: &str, value: Option<Value>) -> Secret {
         match value.map(secret::read) {
             None => Secret::default(),
@@ -185,7 +185,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A list; a text is taken as a list separated by commas, as environment variables give it.
+    /// Reads a list; a string is split at commas, as environment variables provide it.
     pub fn list(&mut self, name: &str) -> Vec<Value> {
         match self.table.remove(name) {
             None => Vec::new(),
@@ -206,11 +206,11 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A file's table with what the environment says over it: variables that begin with `prefix`, such as `STOWAGE__`, name their
-/// key by `SECTION__KEY`. What is wrong with a variable is added to the problems.
+/// Parses a configuration file and overlays the environment: variables that begin with `prefix`, such as `STOWAGE__`, name
+/// their key as `SECTION__KEY`. Invalid variables are added to `problems`.
 ///
 /// # Errors
-/// A text that is no TOML.
+/// If `text` is not valid TOML.
 pub fn table(
     text: &str,
     environment: &[(String, String)],
@@ -230,7 +230,7 @@ pub fn table(
     Ok(table)
 }
 
-/// Puts the value of `SECTION__KEY` at its place; the value is TOML where it reads as TOML (numbers, lists, tables), else a text.
+/// Sets the key named by `SECTION__KEY`. A value that looks like a list, a table or a quoted string is parsed as TOML; anything else is a string.
 fn override_key(table: &mut Table, path: &str, value: &str) -> Result<(), String> {
     let mut parts: Vec<String> = path.split("__").map(str::to_lowercase).collect();
     let Some(last) = parts.pop().filter(|part| !part.is_empty()) else {
@@ -248,7 +248,7 @@ fn override_key(table: &mut Table, path: &str, value: &str) -> Result<(), String
     Ok(())
 }
 
-/// A number and its unit.
+/// Splits a quantity into its number and unit.
 fn parse_quantity(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

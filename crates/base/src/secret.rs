@@ -5,23 +5,23 @@ use std::path::Path;
 
 use toml::Value;
 
-/// A secret text: no `Display`, and `Debug` shows only whether there is one.
+/// Secret text: no `Display`, and `Debug` only reveals whether it is set.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a text.
+    /// Wraps secret text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for the place that sends or compares it.
+    /// Returns the text, for the code that sends or compares it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether nothing is configured.
+    /// Returns whether no secret is set.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -34,10 +34,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Reads a text, `{ env = "NAME" }` or `{ file = "PATH" }`.
+/// Parses a string, `{ env = "NAME" }` or `{ file = "PATH" }`.
 ///
 /// # Errors
-/// What is wrong, for a person, without the secret.
+/// A human-readable description of the problem, without the secret.
 pub fn read(value: Value) -> Result<Secret, String> {
     let table = match value {
         Value::String(text) => return Ok(Secret(text)),

@@ -1,72 +1,72 @@
-//! A storage's settings as its driver reads them: typed, tolerant, and never printed.
+//! A storage's settings as its driver reads them: typed, lenient, and never printed.
 //!
-//! Plans are JSON that tenants write: numbers and booleans may be written as text, `null` counts as missing. A value of a
-//! wrong type is an error that names the storage's id and the key, never the value.
+//! Plans are JSON written by tenants: numbers and booleans may be strings, and `null` counts as missing. A value of the wrong
+//! type is an error that names the storage's id and the key, never the value.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-/// The final settings of one entry of a plan's `attachments`.
+/// The effective settings of one entry of a plan's `attachments`.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
     id: String,
     handler: String,
     members: Map<String, Value>,
-    /// The keys of the objects that they stand in, each with a dot behind it.
+    /// Path of enclosing keys, each followed by a dot.
     within: String,
 }
 
 impl Settings {
-    /// `id` is the entry's key in the plan, `handler` the driver that it names.
+    /// `id` is the entry's key in the plan, `handler` the name of its driver.
     pub fn new(id: impl Into<String>, handler: impl Into<String>, members: Map<String, Value>) -> Self {
         Self { id: id.into(), handler: handler.into(), members, within: String::new() }
     }
 
-    /// The entry's key in the plan.
+    /// Returns the entry's key in the plan.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The driver's name.
+    /// Returns the driver's name.
     #[must_use]
     pub fn handler(&self) -> &str {
         &self.handler
     }
 
-    /// All members as they are, secrets included.
+    /// Returns all members unchanged, secrets included.
     #[must_use]
     pub const fn members(&self) -> &Map<String, Value> {
         &self.members
     }
 
-    /// Puts members over those that are there.
+    /// Overwrites members with those given.
     pub fn overlay(&mut self, members: &Map<String, Value>) {
         for (key, value) in members {
             self.members.insert(key.clone(), value.clone());
         }
     }
 
-    /// A text.
+    /// Reads a string.
     ///
     /// # Errors
-    /// For a value of another type.
+    /// If the value has another type.
     pub fn text(&self, key: &str) -> Result<Option<String>, WrongSetting> {
         self.read(key, "must be a text", |value| value.as_str().map(str::to_owned))
     }
 
-    /// A text that has to be there and not to be empty.
+    /// Reads a string that must be present and not empty.
     ///
     /// # Errors
-    /// For a missing, empty or wrong value.
+    /// If the value is missing, empty or of another type.
     pub fn required(&self, key: &str) -> Result<String, WrongSetting> {
         let text = self.text(key)?.filter(|text| !text.is_empty());
         text.ok_or_else(|| self.wrong(key, "is required"))
     }
 
-    /// `true` or `false`, also as text.
+    /// Reads a boolean, which may be written as a string.
     ///
     /// # Errors
     /// For any other value.
@@ -74,7 +74,7 @@ impl Settings {
         self.read(key, "must be true or false", as_flag)
     }
 
-    /// A whole number from 0, also as text.
+    /// Reads a non-negative integer, which may be written as a string.
     ///
     /// # Errors
     /// For any other value.
@@ -85,7 +85,7 @@ impl Settings {
         })
     }
 
-    /// A list.
+    /// Reads an array.
     ///
     /// # Errors
     /// For any other value.
@@ -93,7 +93,7 @@ impl Settings {
         self.read(key, "must be a list", Value::as_array)
     }
 
-    /// An object.
+    /// Reads an object.
     ///
     /// # Errors
     /// For any other value.
@@ -101,23 +101,23 @@ impl Settings {
         self.read(key, "must be an object", Value::as_object)
     }
 
-    /// The settings in an object, whose errors name its key too.
+    /// Returns the settings inside a nested object; errors include its key.
     ///
     /// # Errors
-    /// For a value that is no object.
+    /// If the value is not an object.
     pub fn below(&self, key: &str) -> Result<Option<Self>, WrongSetting> {
         let within = format!("{}{key}.", self.within);
         let below = |members: &Map<String, Value>| Self { members: members.clone(), within, ..self.clone() };
         Ok(self.object(key)?.map(below))
     }
 
-    /// An error about a setting, for drivers' own rules. `what` reads on after the key.
+    /// Builds an error about a setting, for driver-specific rules. `what` continues the sentence after the key.
     pub fn wrong(&self, key: impl Into<String>, what: impl Into<String>) -> WrongSetting {
         let key = format!("{}{}", self.within, key.into());
         WrongSetting(Box::new(Fault { id: self.id.clone(), key, what: what.into() }))
     }
 
-    /// The same text for the same settings, and no way back to them.
+    /// Returns a one-way digest: equal settings give equal text.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let members = Value::Object(self.members.clone()).to_string();
@@ -147,7 +147,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// A setting that is missing or of a wrong type. Small, because it travels in many results.
+/// A setting that is missing or has the wrong type. Boxed to keep `Result`s small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrongSetting(Box<Fault>);
 
@@ -159,19 +159,19 @@ struct Fault {
 }
 
 impl WrongSetting {
-    /// The storage's id in the plan.
+    /// Returns the storage's id in the plan.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.0.id
     }
 
-    /// The key below its `settings`.
+    /// Returns the key within `settings`.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.0.key
     }
 
-    /// What is wrong, to be read after the key.
+    /// Returns the problem, phrased to follow the key.
     #[must_use]
     pub fn what(&self) -> &str {
         &self.0.what
@@ -186,7 +186,7 @@ impl fmt::Display for WrongSetting {
 
 impl std::error::Error for WrongSetting {}
 
-/// A boolean, also one written as a text.
+/// Reads a boolean, which may be written as a string.
 #[must_use]
 pub fn as_flag(value: &Value) -> Option<bool> {
     match value {
@@ -196,17 +196,17 @@ pub fn as_flag(value: &Value) -> Option<bool> {
     }
 }
 
-/// Stands for every secret value in what people and documents get to see.
+/// Replaces every secret value shown to people or stored in documents.
 pub const MASK: &str = "********";
 
-/// A URL whose query's secrets are masked: the values of `key`, `token`, `sig`, `secret` and `password`.
+/// Masks the secrets in a URL's query: the values of `key`, `token`, `sig`, `secret` and `password`.
 #[must_use]
 pub fn masked_query(url: &str) -> String {
     each_pair(url, |name, value| if is_secret_parameter(name) { MASK.to_owned() } else { value.to_owned() })
 }
 
-/// Masks in a URL what it has of another URL's secrets. A parameter that only has a secret's name stays: an object's name
-/// may be its value.
+/// Masks the parts of `url` that match a secret in the URL `secrets`. A parameter that merely has a secret-sounding name is kept:
+/// its value may be an object's name.
 #[must_use]
 pub fn without_secrets_of(secrets: &str, url: &str) -> String {
     each_pair(url, |name, value| match secret_of(secrets, name) {
@@ -215,7 +215,7 @@ pub fn without_secrets_of(secrets: &str, url: &str) -> String {
     })
 }
 
-/// Puts the secrets of a URL's query back where another URL shows the mask.
+/// Restores the secrets of the URL `secrets` wherever `url` has the mask.
 #[must_use]
 pub fn with_secrets_of(secrets: &str, url: &str) -> String {
     each_pair(url, |name, value| match secret_of(secrets, name) {
@@ -239,7 +239,7 @@ fn each_pair(url: &str, change: impl Fn(&str, &str) -> String) -> String {
     format!("{path}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&"))
 }
 
-/// Whether a query parameter of this name is secret.
+/// Returns whether a query parameter of this name is secret.
 #[must_use]
 pub fn is_secret_parameter(name: &str) -> bool {
     ["key", "token", "sig", "secret", "password"].iter().any(|secret| name.eq_ignore_ascii_case(secret))

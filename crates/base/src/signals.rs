@@ -1,4 +1,4 @@
-//! The signals that end a program, or have it read its certificates again.
+//! Signals that stop a program or make it reload its certificates.
 
 use std::error::Error;
 use std::io;
@@ -7,17 +7,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A program that runs until it is stopped.
 pub trait Program {
-    /// Reads the certificates again.
+    /// Reloads the certificates.
     ///
     /// # Errors
-    /// Files that cannot be used; what was in use stays.
+    /// If the files cannot be used; the current certificates remain in use.
     fn reload(&self) -> Result<(), Box<dyn Error + Send + Sync>>;
 
-    /// Lets what runs come to its end; gives how many connections and tasks were cut off.
+    /// Waits for work in progress to finish; returns how many connections and tasks were cut off.
     fn stop(self) -> impl Future<Output = usize>;
 }
 
-/// The signals that a program waits for.
+/// The signals a program waits for.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -26,10 +26,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Handles them from now on.
+    /// Installs the signal handlers.
     ///
     /// # Errors
-    /// The operating system's.
+    /// Those of the operating system.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -38,7 +38,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal; `false` for SIGHUP.
+    /// Waits for the next signal; returns `false` for SIGHUP.
     async fn is_stop(&mut self) -> bool {
         tokio::select! {
             _ = self.terminate.recv() => true,
@@ -48,10 +48,10 @@ impl Signals {
     }
 }
 
-/// SIGTERM and SIGINT drain, a second one stops at once, SIGHUP reads the certificates again.
+/// Runs the program: SIGTERM and SIGINT drain it, a second one stops it at once, SIGHUP reloads the certificates.
 ///
 /// # Errors
-/// Where something was cut off.
+/// If anything was cut off.
 pub async fn run_until_signal(program: impl Program, mut signals: Signals) -> Result<(), Box<dyn Error + Send + Sync>> {
     while !signals.is_stop().await {
         match program.reload() {

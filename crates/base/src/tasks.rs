@@ -1,4 +1,4 @@
-//! The only way to start a background task: shutdown has to see every one of them, and a panic has to be logged.
+//! The only way to start a background task, so that shutdown tracks every task and every panic is logged.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -17,9 +17,9 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Starts a task that shutdown waits for. `what` names it in the log if it panics.
+    /// Spawns a task that shutdown waits for. `what` names it in the log if it panics.
     ///
-    /// The handle gives `None` if the task panicked.
+    /// The handle resolves to `None` if the task panicked.
     pub fn spawn<F>(&self, what: &'static str, future: F) -> JoinHandle<Option<F::Output>>
     where
         F: Future + Send + 'static,
@@ -34,29 +34,29 @@ impl Tasks {
         })
     }
 
-    /// Resolves when the program is to stop: endless tasks select on it.
+    /// Resolves when the program is stopping; long-running tasks select on it.
     pub async fn stopping(&self) {
         self.stopping.cancelled().await;
     }
 
-    /// Whether the program is to stop.
+    /// Returns whether the program is stopping.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()
     }
 
-    /// Tells endless tasks to stop.
+    /// Signals long-running tasks to stop.
     pub fn stop(&self) {
         self.stopping.cancel();
     }
 
-    /// How many tasks run now.
+    /// Returns how many tasks are running.
     #[must_use]
     pub fn running(&self) -> usize {
         self.tracker.len()
     }
 
-    /// Waits until every task has ended, at most `limit`; gives the number that had not.
+    /// Waits up to `limit` for all tasks to finish; returns how many did not.
     pub async fn drain(&self, limit: Duration) -> usize {
         self.tracker.close();
         match tokio::time::timeout(limit, self.tracker.wait()).await {

@@ -1,4 +1,4 @@
-//! Who may use an API. Tokens are compared by their SHA-256, in constant time.
+//! API tokens. They are compared by their SHA-256 digest, in constant time.
 
 use http::header::{AUTHORIZATION, HeaderMap};
 use sha2::{Digest, Sha256};
@@ -8,16 +8,16 @@ use toml::Value;
 use crate::reader::Section;
 use crate::secret::{self, Secret};
 
-/// A token of an API.
+/// An API token.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// The text, or `sha256:` and the hex digest of it.
+    /// The token, or `sha256:` followed by its hex digest.
     pub secret: Secret,
-    /// The one account that it may reach; `None`: everything.
+    /// The only account it grants access to; `None` grants access to everything.
     pub account: Option<String>,
 }
 
-/// The tokens of the configuration.
+/// The configured tokens.
 #[derive(Debug)]
 pub struct Tokens(Vec<Known>);
 
@@ -32,17 +32,17 @@ impl std::fmt::Debug for Known {
     }
 }
 
-/// Whose token was given.
+/// The holder of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
-    /// An operator, who reaches everything.
+    /// An operator, with access to everything.
     Operator,
-    /// A holder who reaches this account alone.
+    /// A tenant, with access to this account only.
     Account(String),
 }
 
 impl Tokens {
-    /// Those of the configuration.
+    /// Digests the configured tokens.
     #[must_use]
     pub fn new(tokens: &[Token]) -> Self {
         let known = tokens.iter().filter_map(|token| {
@@ -56,18 +56,18 @@ impl Tokens {
         Self(known.collect())
     }
 
-    /// Whether there is none: then nothing is allowed.
+    /// Returns whether no token is configured, in which case all access is denied.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whose token this is.
+    /// Returns the holder of the given token.
     #[must_use]
     pub fn holder(&self, given: Option<&[u8]>) -> Option<Holder> {
         let digest = Sha256::digest(given?);
         let mut holder = None;
-        // Every one is looked at: how long it takes tells nothing.
+        // Compares with every token, so that timing reveals nothing.
         for known in &self.0 {
             if bool::from(known.digest.ct_eq(digest.as_slice())) {
                 holder = holder.or(Some(known));
@@ -77,7 +77,7 @@ impl Tokens {
     }
 }
 
-/// Reads the list `tokens` of a section.
+/// Reads the `tokens` list of a section.
 pub fn read(section: &mut Section<'_>) -> Vec<Token> {
     let mut tokens = Vec::new();
     for (index, value) in section.list("tokens").into_iter().enumerate() {
@@ -117,7 +117,7 @@ fn token(value: Value) -> Result<Token, String> {
     Ok(Token { secret, account })
 }
 
-/// The token of a request: `X-Auth-Token`, else `Authorization: Bearer`.
+/// Returns the token of a request: `X-Auth-Token`, else `Authorization: Bearer`.
 #[must_use]
 pub fn given(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(token) = headers.get("x-auth-token") {

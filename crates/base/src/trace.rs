@@ -1,4 +1,4 @@
-//! Traces: which request belongs to which (W3C Trace Context), and spans on their way to an OpenTelemetry collector.
+//! Tracing: context propagation (W3C Trace Context), and spans for an OpenTelemetry collector.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span, Span
 use prometheus::IntCounter;
 use tokio::sync::mpsc;
 
-/// The trace that a client says its request belongs to; `None` where it says nothing, or nothing that is valid by
+/// Returns the trace context a client sent; `None` if there is none, or if it is invalid by
 /// <https://www.w3.org/TR/trace-context-1/#traceparent-header>.
 #[must_use]
 pub fn remote(headers: &HeaderMap) -> Option<SpanContext> {
@@ -23,7 +23,7 @@ pub fn remote(headers: &HeaderMap) -> Option<SpanContext> {
     let mut parts = text.splitn(5, '-');
     let mut part = |length| parts.next().filter(|part: &&str| part.len() == length && lower(part));
     let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
-    // Later versions may have more parts; 255 is none.
+    // Later versions may append fields; version 255 is invalid.
     if version == "ff" || version == "00" && parts.next().is_some() {
         return None;
     }
@@ -32,13 +32,13 @@ pub fn remote(headers: &HeaderMap) -> Option<SpanContext> {
     Some(SpanContext::new(trace, span, sampled, true, TraceState::NONE)).filter(SpanContext::is_valid)
 }
 
-/// Begins spans; off unless a collector is configured. Cheap to clone.
+/// Creates spans; disabled unless a collector is configured. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Tracer(Option<SdkTracer>);
 
 impl Tracer {
-    /// A tracer that traces this share of the requests that come without a sampled trace of their own, and the spans
-    /// that have ended. Spans that are not taken fast enough are dropped and counted.
+    /// Creates a tracer and the receiver of its finished spans. `sample` is the share of requests to trace among those without a
+    /// sampled trace of their own. Spans that are not consumed fast enough are dropped and counted.
     #[must_use]
     pub fn new(sample: f64, dropped: IntCounter) -> (Self, mpsc::Receiver<SpanData>) {
         let (sender, spans) = mpsc::channel(QUEUE);
@@ -50,13 +50,13 @@ impl Tracer {
         (Self(Some(provider.tracer_with_scope(scope))), spans)
     }
 
-    /// Whether spans are exported.
+    /// Returns whether spans are exported.
     #[must_use]
     pub const fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The span of a client's request, where it is to be traced.
+    /// Starts the span of a client's request, if the request is sampled.
     #[must_use]
     pub fn request(&self, remote: Option<&SpanContext>) -> Option<RequestSpan> {
         let tracer = self.0.as_ref()?;
@@ -70,30 +70,30 @@ impl Tracer {
     }
 }
 
-/// The span of a client's request; exported when it is dropped.
+/// The span of a client's request; exported on drop.
 #[derive(Debug)]
 pub struct RequestSpan {
     tracer: SdkTracer,
     span: Span,
-    /// No client's trace goes on here.
+    /// Whether the trace starts here rather than continuing a client's.
     begun_here: bool,
 }
 
 impl RequestSpan {
-    /// The trace's id.
+    /// Returns the trace id.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
         self.span.span_context().trace_id()
     }
 
-    /// What spans below this one need.
+    /// Returns the context for child spans.
     #[must_use]
     pub fn parent(&self) -> Parent {
         let context = Context::new().with_remote_span_context(self.span.span_context().clone());
         Parent { tracer: self.tracer.clone(), context, begun_here: self.begun_here }
     }
 
-    /// Names the span and says what became of the request.
+    /// Sets the span's name, attributes and status.
     pub fn describe(&mut self, name: String, attributes: Vec<KeyValue>, failed: bool) {
         self.span.update_name(name);
         self.span.set_attributes(attributes);
@@ -103,7 +103,7 @@ impl RequestSpan {
     }
 }
 
-/// Begins the spans below that of a request.
+/// Creates child spans of a request's span.
 #[derive(Debug, Clone)]
 pub struct Parent {
     tracer: SdkTracer,
@@ -118,7 +118,7 @@ impl Parent {
         Call(Some(Box::new(Running { span, begun_here: self.begun_here })))
     }
 
-    /// A request to CouchDB.
+    /// Starts the span of a request to CouchDB.
     pub(super) fn couch(&self, method: &Method) -> Call {
         let attributes = vec![
             KeyValue::new("db.system.name", "couchdb"),
@@ -127,7 +127,7 @@ impl Parent {
         self.child(format!("CouchDB {method}"), attributes)
     }
 
-    /// An operation on a storage.
+    /// Starts the span of a storage operation.
     pub(super) fn storage(&self, backend: &str, storage: &str, operation: &'static str) -> Call {
         let attributes = vec![
             KeyValue::new("stowage.backend", backend.to_owned()),
@@ -138,7 +138,7 @@ impl Parent {
     }
 }
 
-/// The span of something that is done for a request; exported when it is dropped. Empty without a trace.
+/// The span of one outgoing call made for a request; exported on drop. Empty if the request is not traced.
 #[derive(Debug, Default)]
 pub struct Call(Option<Box<Running>>);
 
@@ -149,8 +149,8 @@ struct Running {
 }
 
 impl Call {
-    /// Tells a server which span its own work belongs to. The `tracestate` of a client's trace goes along; one without a
-    /// trace means nothing.
+    /// Adds the span's context to outgoing headers. A client's `tracestate` is kept only if its trace continues; without that trace
+    /// it has no meaning.
     pub fn propagate(&self, headers: &mut HeaderMap) {
         let Some(Running { span, begun_here }) = self.0.as_deref() else { return };
         if *begun_here {
@@ -163,7 +163,7 @@ impl Call {
         }
     }
 
-    /// The server answered with this status.
+    /// Ends the span with the server's status.
     pub fn answered(mut self, status: StatusCode) {
         if let Some(Running { span, .. }) = self.0.as_deref_mut() {
             span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
@@ -174,7 +174,7 @@ impl Call {
         }
     }
 
-    /// It ended like this; `ok` is success.
+    /// Ends the span with an outcome; `ok` is success.
     pub fn ended(mut self, outcome: &'static str) {
         if let Some(Running { span, .. }) = self.0.as_deref_mut()
             && outcome != "ok"
@@ -185,11 +185,11 @@ impl Call {
     }
 }
 
-/// Where spans wait for the exporter. Never waits itself.
+/// Queue of finished spans for the exporter. Never blocks.
 #[derive(Debug)]
 struct Queue {
     sender: mpsc::Sender<SpanData>,
-    /// Counts spans that were dropped.
+    /// Counts dropped spans.
     dropped: IntCounter,
 }
 
@@ -211,11 +211,11 @@ impl SpanProcessor for Queue {
     }
 }
 
-/// The header's name.
+/// Name of the W3C header.
 pub const TRACEPARENT: &str = "traceparent";
-/// What vendors add to a trace; belongs to a `traceparent`.
+/// Vendor-specific trace data; only valid with a `traceparent`.
 const TRACESTATE: &str = "tracestate";
-/// Spans that wait at most, each of about a kilobyte.
+/// Capacity of the span queue; a span takes about a kilobyte.
 const QUEUE: usize = 4096;
 
 #[cfg(test)]

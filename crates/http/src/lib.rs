@@ -1,4 +1,4 @@
-//! HTTP as the gateway needs it, on top of hyper: bodies, the one client, headers and ranges.
+//! HTTP for the gateway, on top of hyper: bodies, the client, the listener, headers and ranges.
 
 mod bodies;
 mod message;

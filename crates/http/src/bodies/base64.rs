@@ -1,4 +1,4 @@
-//! base64 (RFC 4648 section 4): encoding a body as it passes, decoding one with white space ignored, and a text as CouchDB does.
+//! base64 (RFC 4648 section 4): streaming encoder, streaming decoder that ignores white space, and CouchDB-compatible decoding.
 
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -11,26 +11,25 @@ use crate::body::{Body, BoxError};
 use crate::range::Exact;
 use crate::written::written;
 
-/// How long `bytes` become, padded.
+/// Returns the padded length of `bytes` after encoding.
 #[must_use]
 pub const fn encoded_length(bytes: u64) -> u64 {
     bytes.div_ceil(3).saturating_mul(4)
 }
 
-/// The least length that decodes to `bytes`: without padding and white space.
+/// Returns the minimal length that decodes to `bytes`: without padding or white space.
 #[must_use]
 pub const fn least_encoded_length(bytes: u64) -> u64 {
     bytes.saturating_mul(4).div_ceil(3)
 }
 
-/// Whether a text can be base64, white space aside.
+/// Returns whether a text has only characters of the base64 alphabet and white space.
 #[must_use]
 pub fn is_alphabet(text: &[u8]) -> bool {
     text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte) || byte.is_ascii_whitespace())
 }
 
-/// Decodes a text as Erlang's `base64:decode/1` does: spaces, tabs and line breaks anywhere, padding where it belongs, and
-/// whatever the last bits are.
+/// Decodes like Erlang's `base64:decode/1`: ignores spaces, tabs and line breaks, requires padding, and accepts any trailing bits.
 #[must_use]
 pub fn erlang(text: &[u8]) -> Option<Vec<u8>> {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
@@ -47,12 +46,12 @@ const ERLANG: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-/// The base64 of a body.
+/// Encodes a body as base64.
 #[must_use]
 pub fn encoded(mut body: Body) -> Body {
     let length = body.size_hint().exact().map(encoded_length);
     let encoded = written(move |mut out| async move {
-        // Between frames, fewer than three bytes.
+        // Fewer than three bytes between frames.
         let mut rest = Bytes::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
@@ -68,7 +67,7 @@ pub fn encoded(mut body: Body) -> Body {
     Exact::announced(encoded, length)
 }
 
-/// Undoes base64, piece by piece.
+/// Incremental base64 decoder.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// Fewer than four characters between calls.
@@ -76,12 +75,12 @@ pub struct Decoder {
     padding: usize,
 }
 
-/// A text that is not base64.
+/// The text is not base64.
 #[derive(Debug)]
 pub struct NotBase64;
 
 impl Decoder {
-    /// Decodes the next piece of the text.
+    /// Decodes the next chunk of text.
     pub fn decode(&mut self, text: &[u8]) -> Result<Bytes, NotBase64> {
         for line in text.split_inclusive(|byte| byte.is_ascii_whitespace() || *byte == b'=') {
             let (characters, end) = match line.split_last() {
@@ -100,7 +99,7 @@ impl Decoder {
         STANDARD_NO_PAD.decode(&whole).map(Bytes::from).map_err(|_| NotBase64)
     }
 
-    /// What is left at the end; the padding may be missing, but not be wrong.
+    /// Decodes the remainder; padding may be missing, but not wrong.
     pub fn finish(&mut self) -> Result<Bytes, NotBase64> {
         let rest = self.carry.split();
         let fits = match rest.len() {
@@ -114,7 +113,7 @@ impl Decoder {
     }
 }
 
-/// What a body is the base64 of.
+/// Decodes a base64 body.
 #[must_use]
 pub fn decoded(mut body: Body) -> Body {
     written(move |mut out| async move {
@@ -129,5 +128,5 @@ pub fn decoded(mut body: Body) -> Body {
     })
 }
 
-/// What is encoded at once; a multiple of three, so that pieces join without padding.
+/// Bytes encoded at once; a multiple of three, so that chunks join without padding.
 const PIECE_BYTES: usize = 48 << 10;

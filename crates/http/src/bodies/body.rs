@@ -1,6 +1,6 @@
-//! The one body type of the gateway.
+//! The gateway's body type.
 //!
-//! The bodies of a forwarded exchange are plain variants: no allocation, no dynamic call. Everything else is boxed.
+//! The bodies of a forwarded exchange are plain variants: no allocation, no dynamic dispatch. Everything else is boxed.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -19,7 +19,7 @@ use stowage_base::tasks::Tasks;
 use crate::client::ResponseBody;
 use crate::idle::IdleTimer;
 
-/// Any error, as bodies carry them.
+/// Boxed error type of bodies.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A request or response body.
@@ -34,20 +34,20 @@ enum Inner {
 }
 
 impl Body {
-    /// No bytes.
+    /// Creates an empty body.
     #[must_use]
     pub const fn empty() -> Self {
         Self(Inner::Empty)
     }
 
-    /// These bytes.
+    /// Creates a body of these bytes.
     #[must_use]
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self(if bytes.is_empty() { Inner::Empty } else { Inner::Full(bytes) })
     }
 
-    /// What a client sends, with a deadline on its silence; its bytes are counted for `activity`.
+    /// Wraps a request body with an idle timeout; its bytes are counted in `activity`.
     #[must_use]
     pub fn request(
         incoming: Incoming,
@@ -69,7 +69,7 @@ impl Body {
         }))
     }
 
-    /// Any other body.
+    /// Boxes any other body.
     pub fn boxed<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -137,12 +137,12 @@ impl HttpBody for Body {
     }
 }
 
-/// A body that the client still sends. The rest of it, once unwanted, is read and thrown away for a while after
-/// the answer: closing at once would reset the connection, and a client in the middle of sending would never see why.
+/// A request body still being received. When it is dropped early, the rest is read and discarded for a while after the
+/// response: closing at once would reset the connection, and a client that is still sending would never see the response.
 struct RequestBody {
     incoming: Option<Incoming>,
     idle: IdleTimer,
-    /// The client sends nothing before `100 Continue`, which goes out with the first poll.
+    /// The client is waiting for `100 Continue`, which is sent on the first poll.
     untouched: bool,
     tasks: Tasks,
     activity: Activity,
@@ -186,7 +186,7 @@ impl Drop for RequestBody {
         let unread = self.incoming.take().filter(|incoming| !incoming.is_end_stream() && !self.untouched);
         if let Some(mut incoming) = unread {
             drop(self.tasks.spawn("lingering read", async move {
-                // hyper may forget to say that a body has ended once its answer has been sent: the length tells.
+                // hyper may not report the end of a body once its response has been sent; the length tells.
                 let rest =
                     async { while !incoming.is_end_stream() && matches!(incoming.frame().await, Some(Ok(_))) {} };
                 drop(tokio::time::timeout(LINGER, rest).await);
@@ -195,19 +195,19 @@ impl Drop for RequestBody {
     }
 }
 
-/// How long an unwanted body is read on.
+/// How long the rest of an unwanted body is drained.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// Who sends a body, not who takes it, is why it ended early.
+/// The body ended early because of its sender, not its reader.
 #[derive(Debug)]
 pub enum ClientGone {
-    /// It sent nothing for `timeouts.idle_body`.
+    /// Nothing was received for `timeouts.idle_body`.
     Silent,
-    /// It closed, reset, or sent broken framing.
+    /// The connection was closed or reset, or the framing was invalid.
     Broke(hyper::Error),
-    /// What it sent the bytes for has ended before they did.
+    /// The source of the body stopped before its end.
     Withdrawn,
-    /// What it sent is not what it announced.
+    /// The body does not match what was announced.
     Unfit,
 }
 
@@ -231,7 +231,7 @@ impl StdError for ClientGone {
     }
 }
 
-/// Looks for an error of a type in a chain of causes.
+/// Finds an error of type `E` in a chain of causes.
 #[must_use]
 pub fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut current = Some(error);
@@ -244,7 +244,7 @@ pub fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> 
     None
 }
 
-/// A body was larger than it may be.
+/// The body exceeds its size limit.
 #[derive(Debug)]
 pub struct TooLarge;
 
@@ -259,7 +259,7 @@ impl StdError for TooLarge {}
 /// Reads a body of at most `limit` bytes into memory.
 ///
 /// # Errors
-/// [`TooLarge`] beyond the limit, else the body's own error.
+/// [`TooLarge`] above the limit, otherwise the body's own error.
 pub async fn collect<B>(body: B, limit: u64) -> Result<Bytes, BoxError>
 where
     B: HttpBody<Data = Bytes>,

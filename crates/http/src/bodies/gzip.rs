@@ -1,6 +1,6 @@
-//! Undoing gzip (RFC 1952): of requests, and of attachments that came gzipped for clients that do not accept that.
+//! Decompression of gzip (RFC 1952): of requests, and of gzipped attachments for clients that do not accept gzip.
 //!
-//! A gzip may have several members, one after the other; all of them are the content.
+//! A gzip stream may consist of several members; the content is all of them in sequence.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -14,33 +14,33 @@ use http_body::{Body as HttpBody, Frame};
 
 use crate::body::{Body, BoxError};
 
-/// Decompresses a body as it flows, a few KiB at a time, so that memory is bounded by the compression of these.
+/// Decompresses a body as it streams, a few KiB of input at a time, which bounds memory even at extreme compression ratios.
 #[derive(Debug)]
 pub struct Gunzip {
     body: Body,
-    /// Of what has come, what is still to be decompressed.
+    /// Received input that is not yet decompressed.
     rest: BytesMut,
     state: State,
-    /// Bytes that are no member are an error.
+    /// Whether bytes outside a member are an error.
     strict: bool,
-    /// What [`Self::begun`] has read already.
+    /// The first output, already read by [`Self::begun`].
     first: Option<Bytes>,
     failed: Option<BoxError>,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Before a member, the very first one where the flag says so.
+    /// Before a member; `true` before the first one.
     Before(bool),
     Inside(Box<GzDecoder<Vec<u8>>>),
-    /// What is no gzip from its beginning passes as it is.
+    /// The input was not gzip from the start and passes through unchanged.
     Plain,
-    /// Passes over what follows the last member.
+    /// Skips trailing bytes after the last member.
     Behind,
     End,
 }
 
-/// Bytes that are no gzip, or not all of it.
+/// The input is not gzip, or is incomplete.
 #[derive(Debug)]
 pub struct Damaged(io::Error);
 
@@ -53,14 +53,14 @@ impl fmt::Display for Damaged {
 impl std::error::Error for Damaged {}
 
 impl Gunzip {
-    /// What a client sent as gzip. Anything but whole members is an error, as it is to CouchDB (`zlib:gunzip/1`).
+    /// Decompresses a gzipped request. Anything but complete members is an error, as in CouchDB (`zlib:gunzip/1`).
     #[must_use]
     pub fn strict(body: Body) -> Self {
         Self::new(body, true)
     }
 
-    /// An attachment that came as gzip. CouchDB takes whatever is said to be one, and so it is read as far as it goes: what
-    /// follows the last member is passed over, and what is no gzip at all is given as it is.
+    /// Decompresses a stored attachment. CouchDB accepts anything declared as gzip, so this reads as much as is valid: trailing bytes
+    /// after the last member are skipped, and input that is not gzip at all passes through unchanged.
     #[must_use]
     pub fn tolerant(body: Body) -> Self {
         Self::new(body, false)
@@ -70,10 +70,10 @@ impl Gunzip {
         Self { body, rest: BytesMut::new(), state: State::Before(true), strict, first: None, failed: None }
     }
 
-    /// Reads as far as the first bytes, so that a head that is sent then is followed by some.
+    /// Reads up to the first bytes of output, so that a response head sent afterwards is followed by some data.
     ///
     /// # Errors
-    /// Those of the body, and of a gzip that is damaged there already.
+    /// Those of the body, and [`Damaged`] if the gzip is already invalid there.
     pub async fn begun(mut self) -> Result<Self, BoxError> {
         self.first = poll_fn(|cx| self.poll_plain(cx)).await?;
         Ok(self)
@@ -94,7 +94,7 @@ impl Gunzip {
         }
     }
 
-    /// Decompresses some of what has come; `None` where more is needed.
+    /// Decompresses some buffered input; returns `None` if more is needed.
     fn step(&mut self) -> io::Result<Option<Bytes>> {
         while !self.rest.is_empty() {
             match &mut self.state {
@@ -112,7 +112,7 @@ impl Gunzip {
                     }
                 }
                 State::Inside(decoder) => {
-                    // Small steps keep what a hostile body can grow to at once small.
+                    // Small steps limit how much output a hostile body can produce at once.
                     let step = self.rest.get(..STEP.min(self.rest.len())).unwrap_or_default();
                     let read = decoder.write(step)?;
                     self.rest.advance(read);
@@ -132,7 +132,7 @@ impl Gunzip {
         Ok(None)
     }
 
-    /// The rest of a member, whose checksum is compared.
+    /// Finishes a member, verifying its checksum.
     fn ended(&mut self) -> io::Result<Vec<u8>> {
         match std::mem::replace(&mut self.state, State::End) {
             State::Inside(decoder) => decoder.finish(),
@@ -140,14 +140,14 @@ impl Gunzip {
         }
     }
 
-    /// The body has come to its end.
+    /// Handles the end of the input.
     fn end(&mut self) -> io::Result<Option<Bytes>> {
         let nothing = matches!(self.state, State::Before(true));
         let plain = self.ended()?;
         if self.strict && (nothing || !self.rest.is_empty()) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // One byte alone cannot be told from a beginning until here.
+        // A single byte cannot be told from the start of a member until here.
         let rest = self.rest.split();
         let plain = if nothing { rest.freeze() } else { plain.into() };
         Ok(Some(plain).filter(|plain| !plain.is_empty()))
@@ -172,7 +172,7 @@ impl HttpBody for Gunzip {
         }
         match ready!(this.poll_plain(cx)) {
             Ok(plain) => Poll::Ready(plain.map(|plain| Ok(Frame::data(plain)))),
-            // A server that meets an error at once throws away what it has not sent yet, the head with it.
+            // hyper discards unsent output, including the response head, when the body fails on the same poll; so delay the error by one.
             Err(error) => {
                 this.failed = Some(error);
                 cx.waker().wake_by_ref();
@@ -182,10 +182,10 @@ impl HttpBody for Gunzip {
     }
 }
 
-/// How a member begins.
+/// Magic number of a member.
 const MAGIC: &[u8] = &[0x1f, 0x8b];
 
-/// How much is decompressed at once: it can grow a thousandfold.
+/// Input decompressed per step; it may expand a thousandfold.
 const STEP: usize = 4096;
 
 #[cfg(test)]

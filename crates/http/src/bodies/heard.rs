@@ -1,4 +1,4 @@
-//! A request's body, whose client is waited for: what the gateway waits for does not count against its own deadline.
+//! Keeps time spent waiting for the client's request body from counting against the response deadline.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::body::Body;
 use crate::inspect::inspected;
 
-/// The same body, which sets the clock of a deadline back as its client sends.
+/// Wraps a body so that the deadline moves as the client sends.
 #[must_use]
 pub fn heard(body: Body, deadline: Deadline) -> Body {
     let (mut clock, mut waiting) = (Clock { deadline, taken: 0 }, None);
@@ -27,13 +27,13 @@ pub fn heard(body: Body, deadline: Deadline) -> Body {
 
 struct Clock {
     deadline: Deadline,
-    /// In bytes.
+    /// Bytes read so far.
     taken: u64,
 }
 
 impl Clock {
-    /// What the client had sent long before it is read must not set the clock back: the sockets and hyper may hold the
-    /// beginning of a body while the gateway waits for CouchDB. Beyond what these hold, what is read has just been sent.
+    /// Data that arrived long before it is read must not restart the clock: sockets and hyper may buffer the start of a body
+    /// while the gateway waits for CouchDB. Data beyond what they can buffer has just been sent.
     fn took(&mut self, waiting: Option<Instant>, frame: &Frame<Bytes>) {
         let waited = waiting.map(|since| since.elapsed()).unwrap_or_default();
         match waited >= NOTICEABLE || self.taken >= BUFFERED {
@@ -44,9 +44,9 @@ impl Clock {
     }
 }
 
-/// A shorter wait may be that for hyper to hand over what it has.
+/// Shorter waits may just be hyper handing over buffered data.
 const NOTICEABLE: Duration = Duration::from_millis(50);
-/// What the sockets of both sides and hyper's buffers hold of a body, about: Linux lets a receiver have 6 MiB.
+/// Approximate capacity of the sockets on both sides plus hyper's buffers: Linux grants a receiver up to 6 MiB.
 const BUFFERED: u64 = 6 << 20;
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
     use crate::body::BoxError;
 
-    /// A body of pieces, each of which comes so many milliseconds after it was asked for.
+    /// A body of pieces, each available a number of milliseconds after it is polled.
     fn body(pieces: &'static [(u64, usize)]) -> Body {
         let pieces = stream::unfold(pieces.iter(), |mut pieces| async move {
             let (pause, length) = pieces.next()?;
@@ -70,7 +70,7 @@ mod tests {
         Body::boxed(StreamBody::new(Box::pin(pieces)))
     }
 
-    /// How long after the request the deadline is, in seconds, where the body is read only after a while.
+    /// Returns the time from the request to its deadline, in seconds, if the body is first read after `wait` seconds.
     async fn deadline(wait: u64, pieces: &'static [(u64, usize)]) -> f64 {
         let began = Instant::now();
         let deadline = Deadline::begin(Duration::from_secs(18));

@@ -1,7 +1,7 @@
-//! A deadline on silence: how long a body may wait for its next bytes.
+//! Idle timeouts: how long a body may wait for its next bytes.
 //!
-//! Never a limit on a whole transfer. The timer exists only once something had to be waited for, so a body that is
-//! already there costs nothing.
+//! Never a limit on a whole transfer. The timer is only created once there is something to wait for, so a body that is already
+//! complete costs nothing.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 use crate::body::{Body, BoxError, collect};
 use crate::outgoing::fault::{Error, Kind};
 
-/// Counts the time since the last progress of something that is polled.
+/// Measures the time since a polled operation last made progress.
 #[derive(Debug)]
 pub struct IdleTimer {
     limit: Option<Duration>,
@@ -28,12 +28,12 @@ impl IdleTimer {
         Self { limit, timer: None, armed: false }
     }
 
-    /// To be called when there was progress.
+    /// Records progress.
     pub const fn progress(&mut self) {
         self.armed = false;
     }
 
-    /// To be called when the thing is pending: ready once it has been silent for the limit.
+    /// Called while the operation is pending; ready once it has made no progress for the limit.
     pub fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(limit) = self.limit else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
@@ -45,11 +45,11 @@ impl IdleTimer {
     }
 }
 
-/// A whole body of at most `most` bytes, in `limit` altogether: what comes a byte at a time is no silence, and would be waited
-/// for without end.
+/// Reads a body of at most `most` bytes within `limit` in total: a body that trickles in byte by byte never trips an idle timeout,
+/// and would be awaited forever.
 ///
 /// # Errors
-/// Those of the body, `TooLarge`, and [`Kind::Silent`] where it takes longer.
+/// Those of the body, `TooLarge`, and [`Kind::Silent`] if it takes longer.
 pub async fn collect_within(limit: Option<Duration>, body: Body, most: u64) -> Result<Bytes, BoxError> {
     let reading = collect(body, most);
     let Some(limit) = limit else { return reading.await };

@@ -1,4 +1,4 @@
-//! Bodies that pass as they are while something looks on.
+//! Adapters that observe a body as it streams through.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,11 +8,11 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BoxError};
 
-/// What a poll of a body gives.
+/// Result of polling a body.
 pub type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
-/// The same body, of the same length. `look` sees what each poll gives, and whether nothing follows it, and may put something
-/// else in its place; it is dropped with the body.
+/// Wraps a body without changing its length. `look` sees the result of each poll and whether it was the last, and may replace the
+/// result; it is dropped with the body.
 pub fn inspected<F>(body: Body, look: F) -> Body
 where
     F: FnMut(&mut Context<'_>, Polled, bool) -> Polled + Send + Unpin + 'static,
@@ -47,7 +47,7 @@ where
     }
 }
 
-/// A body that keeps what is read of it, until that is not wanted any more.
+/// A body that records what is read from it until told to stop.
 #[derive(Debug)]
 pub struct Recorded<B> {
     body: B,
@@ -55,17 +55,17 @@ pub struct Recorded<B> {
 }
 
 impl<B> Recorded<B> {
-    /// Keeps what is read from now on.
+    /// Starts recording.
     pub const fn new(body: B) -> Self {
         Self { body, kept: Some(Vec::new()) }
     }
 
-    /// Keeps nothing any more.
+    /// Discards the recording and stops.
     pub fn forget(&mut self) {
         self.kept = None;
     }
 
-    /// What is kept, and the rest of the body.
+    /// Returns the recorded frames and the rest of the body.
     pub fn into_parts(self) -> (Vec<Bytes>, B) {
         (self.kept.unwrap_or_default(), self.body)
     }

@@ -1,4 +1,4 @@
-//! Bodies: the one type, and what passes through them.
+//! Bodies: the body type, and its adapters.
 
 pub mod base64;
 pub mod body;

@@ -1,7 +1,7 @@
-//! One body for two readers, read once, at the pace of the slower one.
+//! Splits one body between two readers, at the pace of the slower one.
 //!
-//! The main reader decides: what it does not read, its twin does not get either. A twin that is gone, or that takes nothing
-//! for too long, is left behind, and the main reader goes on alone.
+//! The main reader is in control: the twin never receives what the main reader does not read. A twin that is dropped, or that
+//! stalls for too long, is left behind, and the main reader continues alone.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,21 +20,21 @@ use crate::idle::IdleTimer;
 /// The second reader's side of a body.
 #[derive(Debug)]
 pub struct Twin {
-    /// The same bytes; they end with [`ClientGone::Withdrawn`] where the main reader stops before their end.
+    /// The same bytes; fails with [`ClientGone::Withdrawn`] if the main reader stops before the end.
     pub body: Body,
-    /// Raised when the main reader has gone on alone, because this one took nothing for too long.
+    /// Cancelled when the main reader continues alone because this one stalled for too long.
     pub left_behind: CancellationToken,
 }
 
-/// A body with one reader.
+/// Wraps a body that has a single reader.
 impl From<Body> for Twin {
     fn from(body: Body) -> Self {
         Self { body, left_behind: CancellationToken::new() }
     }
 }
 
-/// Splits a body of at most `limit` bytes into the main reader's and its twin's. The main reader waits for its twin, but
-/// never longer than `patience` at a time.
+/// Splits a body of at most `limit` bytes into the main reader's and its twin's. The main reader waits for its twin, but never
+/// longer than `patience` at a time.
 #[must_use]
 pub fn tee(body: Body, limit: u64, patience: Duration) -> (Body, Twin) {
     let (sender, receiver) = mpsc::channel(FRAMES);
@@ -53,26 +53,26 @@ pub fn tee(body: Body, limit: u64, patience: Duration) -> (Body, Twin) {
 /// The main reader's body.
 struct First {
     source: Body,
-    /// Bytes to come, where their number is announced.
+    /// Remaining bytes, if the length is known.
     left: Option<u64>,
-    /// Bytes that have come.
+    /// Bytes received.
     seen: u64,
     limit: u64,
-    /// Gone once it has everything, or gets no more.
+    /// `None` once the twin has everything or receives no more.
     twin: Option<Link>,
 }
 
-/// What leads to the twin.
+/// The sending half of the link to the twin.
 struct Link {
     sender: PollSender<Bytes>,
-    /// The body has come to its end: set before the channel is closed.
+    /// Whether the body reached its end; set before the channel is closed.
     whole: Arc<AtomicBool>,
     idle: IdleTimer,
     left_behind: CancellationToken,
 }
 
 impl Link {
-    /// Ready when the twin has room for one more frame; `false` if it is to be left behind.
+    /// Ready when the twin has room for another frame; `false` if it must be left behind.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         match self.sender.poll_reserve(cx) {
             Poll::Ready(room) => {
@@ -89,7 +89,7 @@ impl Link {
 }
 
 impl First {
-    /// Lets the twin know that it has everything, once it has. A connection that knows the length asks for no more than that.
+    /// Marks the twin's body as complete once it is. A connection that knows the length never polls past it.
     fn settle(&mut self) {
         if (self.left == Some(0) || self.source.is_end_stream())
             && let Some(twin) = self.twin.take()
@@ -105,7 +105,7 @@ impl First {
             return Err(TooLarge);
         }
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
-        // There is room: a closed channel is noticed before the next frame.
+        // Capacity was reserved, so this cannot block; a closed channel is noticed before the next frame.
         if let Some(twin) = self.twin.as_mut().filter(|_| !data.is_empty())
             && twin.sender.send_item(data.clone()).is_err()
         {
@@ -182,7 +182,7 @@ impl HttpBody for Second {
     }
 }
 
-/// How many frames may wait for the twin. One is as large as what was read of a connection at once.
+/// Frames buffered for the twin. A frame is as large as one read from the connection.
 const FRAMES: usize = 4;
 
 #[cfg(test)]
@@ -195,7 +195,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// A body without an announced length.
+    /// A body of unknown length.
     fn pieces(count: u8, fault: Option<BoxError>) -> Body {
         let pieces = (0..count).map(|piece| Ok(Frame::data(Bytes::from(vec![piece; 1000]))));
         Body::boxed(StreamBody::new(futures_util::stream::iter(pieces.chain(fault.map(Err)).collect::<Vec<_>>())))
@@ -255,7 +255,7 @@ mod tests {
         assert!(withdrawn(collect(twin.body, 99_999).await));
     }
 
-    /// A connection that knows the length asks for no more than that.
+    /// A connection that knows the length never polls past it.
     #[tokio::test]
     async fn the_last_byte_is_the_end_where_the_length_is_known() {
         let (mut first, twin) = tee(Body::full("abc"), 3, LONG);

@@ -1,4 +1,4 @@
-//! Bodies that an async function writes, as fast as they are read and no faster.
+//! Bodies written by an async function, at the pace of their reader.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,11 +9,11 @@ use http_body::{Body as HttpBody, Frame};
 
 use crate::body::{Body, BoxError};
 
-/// Where the bytes go.
+/// Writing end of a body.
 #[derive(Debug, Default)]
 pub struct Out(Arc<Slot>);
 
-/// One piece on its way.
+/// One chunk in transit.
 #[derive(Debug, Default)]
 struct Slot(Mutex<Option<Bytes>>);
 
@@ -24,7 +24,7 @@ impl Slot {
 }
 
 impl Out {
-    /// Writes bytes; returns when the reader wants more.
+    /// Writes a chunk; returns when the reader wants more.
     pub async fn send(&mut self, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         if bytes.is_empty() {
@@ -35,7 +35,7 @@ impl Out {
         std::future::poll_fn(|_| if self.0.piece().is_none() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
-    /// Writes one piece after the other.
+    /// Writes several chunks in order.
     pub async fn send_each(&mut self, pieces: Vec<Bytes>) {
         for bytes in pieces {
             self.send(bytes).await;
@@ -57,7 +57,7 @@ impl Out {
     }
 }
 
-/// The body that `write` writes. It breaks off with the error that `write` returns. Nothing runs unless the body is read.
+/// Creates a body from its writer. If `write` returns an error, the body fails with it. Nothing runs until the body is read.
 pub fn written<F>(write: impl FnOnce(Out) -> F) -> Body
 where
     F: Future<Output = Result<(), BoxError>> + Send + 'static,
@@ -70,7 +70,7 @@ where
 type Writer = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
 
 struct Written {
-    /// `None` once it has ended.
+    /// `None` once it has finished.
     writer: Option<Writer>,
     slot: Arc<Slot>,
 }

@@ -1,10 +1,10 @@
-//! Who a client is and how it came: what CouchDB cannot see, and is told in headers.
+//! Forwarding headers: they tell CouchDB who the client is and how it connected.
 //!
-//! CouchDB's page «Reverse Proxies» (<https://docs.couchdb.org/en/stable/best-practices/reverse-proxies.html>) says which.
-//! From a loopback or private peer it takes the *last* element of `X-Forwarded-For` for its client
-//! (`mochiweb_request:get(peer)`) and counts wrong passwords by it (`couch_auth_lockout`); `X-Forwarded-Ssl`,
-//! `X-Forwarded-Proto` and `X-Forwarded-Host` go into the addresses that it gives (`chttpd:absolute_uri`). A client that could
-//! say any of them would have as many tries as it likes.
+//! CouchDB's page «Reverse Proxies» (<https://docs.couchdb.org/en/stable/best-practices/reverse-proxies.html>) lists them.
+//! For a loopback or private peer, CouchDB takes the *last* element of `X-Forwarded-For` as the client
+//! (`mochiweb_request:get(peer)`) and counts failed logins by it (`couch_auth_lockout`); it builds absolute URLs from
+//! `X-Forwarded-Ssl`, `X-Forwarded-Proto` and `X-Forwarded-Host` (`chttpd:absolute_uri`). A client that could set these headers
+//! itself would have unlimited login attempts.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use std::sync::Arc;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-/// How the requests of one connection came.
+/// How the requests of one connection arrived.
 #[derive(Debug, Clone)]
 pub struct Arrival {
-    /// The other end of the connection.
+    /// Remote address of the connection.
     pub peer: SocketAddr,
     tls: bool,
     proxies: Arc<[IpNet]>,
-    /// The peer's address.
+    /// The peer's address as a header value.
     address: HeaderValue,
 }
 
 impl Arrival {
-    /// `proxies` are those whose word is taken for who their clients are.
+    /// `proxies` are the trusted proxies, whose forwarding headers are believed.
     #[must_use]
     pub fn new(peer: SocketAddr, tls: bool, proxies: &Arc<[IpNet]>) -> Self {
         let address = value(&peer.ip().to_canonical().to_string());
         Self { peer, tls, proxies: Arc::clone(proxies), address }
     }
 
-    /// Makes the headers of a request say who its client is, and nothing that only the client says.
+    /// Sets the forwarding headers of a request, removing anything that only the client claims.
     pub fn tell(&self, headers: &mut HeaderMap) {
         let has_some = headers.keys().any(tells);
         if has_some && self.trusts(self.peer.ip()) {
@@ -50,8 +50,8 @@ impl Arrival {
         }
     }
 
-    /// The list up to the client: the last address that a proxy names and that is not a proxy's itself. What follows it
-    /// would be counted in its place.
+    /// Returns the list up to the client: the last address named by a proxy that is not a trusted proxy itself. CouchDB would
+    /// count failed logins against anything after it.
     fn chain(&self, headers: &HeaderMap) -> HeaderValue {
         let lines = headers.get_all(&FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or(UNKNOWN));
         let elements = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|element| !element.is_empty());
@@ -63,7 +63,7 @@ impl Arrival {
             client = address;
             elements.pop();
         }
-        // With its port, each connection of a client would be another one.
+        // Without the port, so that all connections of a client count as one.
         let client = client.to_canonical().to_string();
         elements.push(&client);
         HeaderValue::try_from(elements.join(", ")).unwrap_or_else(|_| value(&client))
@@ -75,13 +75,13 @@ impl Arrival {
     }
 }
 
-/// The gateway's own requests are no client's: a name that is no address (RFC 7239 section 6.3), so that wrong passwords of a
+/// Marks the gateway's own requests with an identifier that is not an address (RFC 7239 section 6.3), so that failed logins of a
 /// client on the same machine do not lock the gateway's account.
 pub fn tell_own(headers: &mut HeaderMap) {
     headers.insert(&FORWARDED_FOR, HeaderValue::from_static("_stowage"));
 }
 
-/// Scheme and host of the address that the client asked, as `chttpd:absolute_uri` makes it of what it is told.
+/// Returns scheme and host of the address the client used, like `chttpd:absolute_uri`.
 #[must_use]
 pub fn base(headers: &HeaderMap) -> Option<String> {
     let said = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
@@ -90,13 +90,13 @@ pub fn base(headers: &HeaderMap) -> Option<String> {
     Some(format!("{}://{host}", if secure { "https" } else { "http" }))
 }
 
-/// Whether a header says where a request comes from.
+/// Returns whether a header describes the origin of a request.
 pub(crate) fn tells(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
 }
 
-/// The address in an element, which some proxies give with a port or in brackets.
+/// Parses the address in an element, which some proxies send with a port or in brackets.
 fn address(element: &str) -> Option<IpAddr> {
     let element = element.trim_matches('"');
     let bare = || element.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
@@ -123,7 +123,7 @@ mod tests {
 
     use super::{Arrival, base};
 
-    /// What CouchDB is told where these lines come from this peer, behind proxies in 10.0.0.0/8 and fd00::/8.
+    /// Returns the headers sent to CouchDB for a request with these lines from `peer`, with trusted proxies in 10.0.0.0/8 and fd00::/8.
     fn told(peer: &str, tls: bool, lines: &[(&str, &str)]) -> HeaderMap {
         let proxies: Arc<[_]> = ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).into();
         let mut headers = HeaderMap::new();

@@ -1,7 +1,7 @@
-//! Which headers belong to a connection and which to a message.
+//! Separates hop-by-hop headers from end-to-end headers.
 //!
-//! RFC 9110 section 7.6.1: a proxy removes `Connection`, every field that it names, and the known fields that describe
-//! one connection. Framing (`Content-Length`, `Transfer-Encoding`) is rebuilt from the body, never copied.
+//! RFC 9110 section 7.6.1: a proxy removes `Connection`, every field it names, and the known connection-specific fields. Framing
+//! (`Content-Length`, `Transfer-Encoding`) is rebuilt from the body, never copied.
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
@@ -11,9 +11,9 @@ use http::header::{
 
 use crate::forwarded;
 
-/// Removes what belongs to the client's connection from a request, and `Expect`, which the server side has answered.
+/// Removes hop-by-hop headers from a request, and `Expect`, which the server side has already handled.
 pub fn strip_request(headers: &mut HeaderMap) {
-    // One look at each name costs less than looking every one of these up: most requests have none of them.
+    // A single pass over the names is cheaper than looking up each one: most requests have none of them.
     let own = |name: &HeaderName| is_connections(name) || [&TE, &PROXY_AUTHORIZATION, &EXPECT].contains(&name);
     if !headers.keys().any(|name| own(name) || *name == HTTP2_SETTINGS) {
         return;
@@ -25,7 +25,7 @@ pub fn strip_request(headers: &mut HeaderMap) {
     strip_known(headers);
 }
 
-/// Removes what a client says about its own body, and about the answer that it wants: for another request in its name.
+/// Removes headers about the request body and the expected response, to reuse the rest for another request on the client's behalf.
 pub fn forget_message(headers: &mut HeaderMap) {
     for name in [
         &ACCEPT,
@@ -47,8 +47,8 @@ pub fn forget_message(headers: &mut HeaderMap) {
     }
 }
 
-/// A value as one line of a message: what came folded is unfolded (RFC 9112 section 5.2), and other control characters, with the
-/// white space around them, become a space. Bytes beyond ASCII stay, so that what was UTF-8 still is.
+/// Joins a value into a single line: folded lines are unfolded (RFC 9112 section 5.2), and other control characters, with the
+/// white space around them, become a space. Non-ASCII bytes are kept, so UTF-8 stays intact.
 #[must_use]
 pub fn one_line(value: &[u8]) -> Vec<u8> {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -71,13 +71,13 @@ pub fn one_line(value: &[u8]) -> Vec<u8> {
     line.trim_ascii().to_vec()
 }
 
-/// [`one_line`] of a text.
+/// [`one_line`] for text.
 #[must_use]
 pub fn one_line_text(text: &str) -> String {
     String::from_utf8_lossy(&one_line(text.as_bytes())).into_owned()
 }
 
-/// Removes what belongs to the upstream's connection from an answer.
+/// Removes hop-by-hop headers from a response.
 pub fn strip_response(headers: &mut HeaderMap) {
     let own = |name: &HeaderName| is_connections(name) || *name == PROXY_AUTHENTICATE;
     if !headers.keys().any(|name| own(name) || *name == PROXY_AUTHENTICATION_INFO) {
@@ -102,7 +102,7 @@ fn strip_known(headers: &mut HeaderMap) {
     }
 }
 
-/// HTTP/2 may split `Cookie` (RFC 9113 section 8.2.3); HTTP/1.1 wants it whole.
+/// Joins `Cookie` headers: HTTP/2 may split them (RFC 9113 section 8.2.3), HTTP/1.1 requires a single one.
 pub fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().nth(1).is_none() {
         return;
@@ -113,15 +113,15 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether `If-None-Match` names this tag, compared as CouchDB compares it (`chttpd:etag_match`): the weak comparison of RFC 9110
-/// section 8.8.3.2, and `*` is nothing special.
+/// Returns whether `If-None-Match` contains this tag, compared like CouchDB does (`chttpd:etag_match`): weak comparison (RFC 9110
+/// section 8.8.3.2), and `*` has no special meaning.
 #[must_use]
 pub fn names_tag(headers: &HeaderMap, tag: &str) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split([',', ' '])).any(|named| named.strip_prefix("W/").unwrap_or(named) == tag)
 }
 
-/// Why the length of a message cannot be believed; such a message must not be passed on.
+/// Returns why a message's length is ambiguous; such a message must not be forwarded.
 #[must_use]
 pub fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
     let (mut lengths, mut chunked) = (0, false);
@@ -141,7 +141,7 @@ pub fn framing_fault(headers: &HeaderMap) -> Option<&'static str> {
     coding_fault(headers).or_else(|| (lengths > 0).then_some("both Content-Length and Transfer-Encoding"))
 }
 
-/// Why the framing of a chunked message cannot be passed on: every other coding would lose its name on the way.
+/// Returns why the framing of a chunked message cannot be forwarded: any other coding would be lost on the way.
 fn coding_fault(headers: &HeaderMap) -> Option<&'static str> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let coding = codings.next()?;
@@ -149,10 +149,10 @@ fn coding_fault(headers: &HeaderMap) -> Option<&'static str> {
     (!clear).then_some("a Transfer-Encoding other than chunked")
 }
 
-/// The one `Host` of a request, or why there is none (RFC 9112 section 3.2).
+/// Returns the `Host` of a request (RFC 9112 section 3.2).
 ///
 /// # Errors
-/// A text for the client.
+/// If it is repeated or invalid: a message for the client.
 pub fn host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, &'static str> {
     let mut hosts = headers.get_all(HOST).iter();
     let Some(host) = hosts.next() else { return Ok(None) };
@@ -165,7 +165,7 @@ pub fn host(headers: &HeaderMap) -> Result<Option<&HeaderValue>, &'static str> {
     Ok(Some(host))
 }
 
-/// `uri-host [ ":" port ]` of RFC 9110 section 7.2; a zone in an address (RFC 6874) is taken too.
+/// `uri-host [ ":" port ]` of RFC 9110 section 7.2; a zone id in an address (RFC 6874) is accepted as well.
 fn is_authority(host: &[u8]) -> bool {
     let within = |more: &'static [u8]| move |byte: &u8| byte.is_ascii_alphanumeric() || more.contains(byte);
     let port = match host.strip_prefix(b"[") {
@@ -198,7 +198,7 @@ fn is_authority(host: &[u8]) -> bool {
 fn strip_named(headers: &mut HeaderMap) {
     let mut lines = headers.get_all(CONNECTION).iter();
     let Some(first) = lines.next() else { return };
-    // Most say no more than that, and nothing has such a name.
+    // Fast path: most requests have just this value, and no header has such a name.
     let is_alone = lines.next().is_none();
     if is_alone && [&b"keep-alive"[..], b"close"].iter().any(|word| first.as_bytes().eq_ignore_ascii_case(word)) {
         headers.remove(CONNECTION);
@@ -217,8 +217,8 @@ fn strip_named(headers: &mut HeaderMap) {
     headers.remove(CONNECTION);
 }
 
-/// What describes the message itself: a peer that names them in `Connection` is wrong or means harm. So does one that names
-/// what says where the request comes from.
+/// Fields of the message itself: a peer that lists them in `Connection` is broken or malicious. The same holds for forwarding
+/// headers.
 const NEVER_NAMED: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
 
 static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");

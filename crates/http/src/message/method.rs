@@ -1,19 +1,19 @@
-//! Which method a request stands for.
+//! The effective method of a request.
 
 use std::borrow::Cow;
 
 use http::{HeaderMap, Method, Request};
 
-/// The method that a request stands for: that of a POST is the one that `X-HTTP-Method-Override` names
-/// (`chttpd:handle_request_int`, which reads the header up to a semicolon, wants capitals, and takes two such headers for none).
-/// Anything else that is named there is CouchDB's to refuse.
+/// Returns the effective method of a request: for a POST, `X-HTTP-Method-Override` replaces it (`chttpd:handle_request_int`,
+/// which reads the header up to a semicolon, is case sensitive, and ignores the header if it is repeated). Any other value is left
+/// for CouchDB to reject.
 #[must_use]
 pub fn overridden<'a>(method: &'a Method, headers: &HeaderMap) -> Cow<'a, Method> {
     let mut named = headers.get_all(OVERRIDE).iter().filter(|_| *method == Method::POST);
     let (Some(named), None) = (named.next(), named.next()) else { return Cow::Borrowed(method) };
     let named = named.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
     Cow::Owned(match named {
-        // The client of a POST waits for a body.
+        // The client of a POST expects a body.
         b"GET" | b"HEAD" => Method::GET,
         b"PUT" => Method::PUT,
         b"DELETE" => Method::DELETE,
@@ -24,10 +24,10 @@ pub fn overridden<'a>(method: &'a Method, headers: &HeaderMap) -> Cow<'a, Method
     })
 }
 
-/// Gives a request the method that it stands for, so that all that comes behind sees only that.
+/// Applies the override to a request, so that later stages only see the effective method.
 pub fn take_override<B>(request: &mut Request<B>) {
     let Cow::Owned(stands_for) = overridden(request.method(), request.headers()) else { return };
-    // CouchDB knows neither of these two, and its answer to the POST says so.
+    // CouchDB supports neither of these two, and its response to the POST says so.
     if !matches!(stands_for, Method::TRACE | Method::CONNECT) {
         request.headers_mut().remove(OVERRIDE);
         *request.method_mut() = stands_for;

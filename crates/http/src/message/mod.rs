@@ -1,4 +1,4 @@
-//! Heads: methods, targets, headers and ranges as CouchDB and HTTP read them.
+//! Message heads: methods, targets, headers and ranges as CouchDB and HTTP interpret them.
 
 pub mod forwarded;
 pub mod headers;

@@ -1,8 +1,8 @@
-//! `Range` as CouchDB reads it, `Content-Range`, and cutting a whole body to a range.
+//! `Range` as CouchDB interprets it, `Content-Range`, and cutting a whole body to a range.
 //!
-//! CouchDB takes what mochiweb parses: `bytes=` and a list of `a-b`, `a-`, `-n` (and `a`, meant as `a-`); anything else is
-//! ignored and the whole attachment is sent, as RFC 9110 section 14.2 allows. A suffix never reaches the first byte, which
-//! is a fault of `chttpd_db:parse_ranges/3`: the answer says which bytes it has, so that clients come to no harm.
+//! CouchDB accepts what mochiweb parses: `bytes=` and a list of `a-b`, `a-`, `-n` (and `a`, meaning `a-`); anything else is ignored
+//! and the whole attachment is sent, as RFC 9110 section 14.2 permits. A suffix range never includes the first byte, a bug in
+//! `chttpd_db:parse_ranges/3`; it is harmless, because the response states which bytes it contains.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,44 +12,44 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BoxError};
 
-/// Bytes `first` to `last`, both included, of something that is longer than `last`.
+/// Bytes `first` to `last`, inclusive, of a body longer than `last`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
-    /// The first byte.
+    /// First byte.
     pub first: u64,
-    /// The last byte, included.
+    /// Last byte, inclusive.
     pub last: u64,
 }
 
 impl ByteRange {
-    /// How many bytes it spans.
+    /// Returns the length in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a range is never empty")]
     pub const fn len(self) -> u64 {
         self.last - self.first + 1
     }
 
-    /// The value of a `Range` header that asks for it.
+    /// Returns the `Range` header value that requests it.
     #[must_use]
     pub fn header(self) -> String {
         format!("bytes={}-{}", self.first, self.last)
     }
 }
 
-/// What a `Range` header asks of something with a known length.
+/// What a `Range` header requests of a body with a known length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requested {
-    /// All of it, with a 200.
+    /// The whole body: 200.
     Whole,
-    /// One part, with a 206.
+    /// One range: 206.
     Part(ByteRange),
-    /// Several parts, with a 206 `multipart/byteranges`.
+    /// Several ranges: 206 with `multipart/byteranges`.
     Parts(Vec<ByteRange>),
-    /// Nothing that exists: 416.
+    /// Out of range: 416.
     Unsatisfiable,
 }
 
-/// Reads a `Range` header for a body of `total` bytes.
+/// Parses a `Range` header for a body of `total` bytes.
 #[must_use]
 pub fn requested(header: Option<&str>, total: u64) -> Requested {
     let Some(specs) = header.and_then(parse) else { return Requested::Whole };
@@ -60,7 +60,7 @@ pub fn requested(header: Option<&str>, total: u64) -> Requested {
             Spec::From(first) => span(first, total.checked_sub(1), total),
             Spec::Between(first, last) => span(first, Some(last), total),
             Spec::Suffix(0) => None,
-            // CouchDB first clips the count to `total - 1` as if it were a last byte, and counts back with that.
+            // CouchDB first clips the count to `total - 1`, as if it were a last byte, and then counts back by that.
             Spec::Suffix(count) => span(total.saturating_sub(count).max(1), total.checked_sub(1), total),
         };
         let Some(range) = range else { return Requested::Unsatisfiable };
@@ -74,7 +74,7 @@ pub fn requested(header: Option<&str>, total: u64) -> Requested {
     }
 }
 
-/// Reads `Content-Range: bytes first-last/total`; the total is `None` where the server does not know it.
+/// Parses `Content-Range: bytes first-last/total`; the total is `None` if the server does not know it.
 #[must_use]
 pub fn content_range(value: &str) -> Option<(ByteRange, Option<u64>)> {
     let (range, total) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
@@ -114,10 +114,10 @@ fn span(first: u64, last: Option<u64>, total: u64) -> Option<ByteRange> {
     (first <= last).then_some(ByteRange { first, last })
 }
 
-/// CouchDB sends the whole attachment where more parts than this are asked for.
+/// CouchDB sends the whole attachment if at least this many ranges are requested.
 const MOST_PARTS: usize = 10;
 
-/// Passes on only the bytes of a range of a whole body, and ends without reading what follows.
+/// Passes on only the bytes of a range of a whole body, and ends without reading further.
 #[derive(Debug)]
 pub struct Cut {
     body: Body,
@@ -166,7 +166,7 @@ impl HttpBody for Cut {
     }
 }
 
-/// Passes a body on and fails if it is not exactly as long as announced: a short body must never look whole.
+/// Fails a body that is not exactly as long as announced: a truncated body must never look complete.
 #[derive(Debug)]
 pub struct Exact {
     body: Body,
@@ -175,13 +175,13 @@ pub struct Exact {
 }
 
 impl Exact {
-    /// `length` is what was announced, in bytes.
+    /// `length` is the announced length in bytes.
     #[must_use]
     pub const fn new(body: Body, length: u64) -> Self {
         Self { body, left: length, ended: false }
     }
 
-    /// The body, which is checked where a length was announced.
+    /// Checks the body's length if one was announced.
     #[must_use]
     pub fn announced(body: Body, length: Option<u64>) -> Body {
         match length {

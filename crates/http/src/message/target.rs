@@ -1,4 +1,4 @@
-//! Where a request goes, and the parts of a path as CouchDB takes it apart.
+//! Request targets: origins, and path and query parsing as in CouchDB.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,16 +9,16 @@ use url::Url;
 /// A server: scheme, host and port.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// Whether it speaks TLS.
+    /// Whether it uses TLS.
     pub tls: bool,
-    /// Name or address, without the brackets of an IPv6 address.
+    /// Host name or address; IPv6 without brackets.
     pub host: String,
-    /// The TCP port.
+    /// TCP port.
     pub port: u16,
 }
 
 impl Origin {
-    /// The origin of an `http` or `https` URL; `None` for any other.
+    /// Returns the origin of an `http` or `https` URL; `None` for other schemes.
     #[must_use]
     pub fn of(url: &Url) -> Option<Self> {
         let tls = match url.scheme() {
@@ -31,7 +31,7 @@ impl Origin {
         Some(Self { tls, host, port: url.port_or_known_default()? })
     }
 
-    /// The value of a `Host` header for it: the port only where it is not the scheme's own.
+    /// Returns the `Host` header value; the port is omitted if it is the scheme's default.
     #[must_use]
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
@@ -52,14 +52,14 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// A percent escape that is none.
+/// An invalid percent escape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadEscape;
 
-/// Decodes a part of a path as CouchDB does: `%XX` and `+` for a space.
+/// Decodes a path segment as CouchDB does: `%XX`, and `+` for a space.
 ///
 /// # Errors
-/// [`BadEscape`] for a `%` that two hex digits do not follow.
+/// [`BadEscape`] for a `%` not followed by two hex digits.
 pub fn decode(part: &str) -> Result<Cow<'_, [u8]>, BadEscape> {
     let bytes = part.as_bytes();
     if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
@@ -73,14 +73,14 @@ pub fn decode(part: &str) -> Result<Cow<'_, [u8]>, BadEscape> {
     Ok(Cow::Owned(percent_decode(&spaced).collect()))
 }
 
-/// Encodes everything but RFC 3986's unreserved characters, in UTF-8 and upper-case hex.
+/// Percent-encodes all but RFC 3986's unreserved characters, as UTF-8 and upper-case hex.
 #[must_use]
 pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, NOT_UNRESERVED).to_string()
 }
 
-/// The parameters of a query as CouchDB reads them (`mochiweb_util:parse_qs`): a semicolon separates them as well, and an
-/// escape that is none stays as it is.
+/// Parses query parameters as CouchDB does (`mochiweb_util:parse_qs`): semicolons separate them as well, and invalid escapes
+/// are kept.
 pub fn query_pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     let pairs = query.unwrap_or_default().split(['&', ';']).filter(|pair| !pair.is_empty());
     pairs.map(|pair| {
@@ -89,13 +89,13 @@ pub fn query_pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, C
     })
 }
 
-/// The value of a query parameter, decoded; the first one of that name counts.
+/// Returns the decoded value of the first query parameter of this name.
 #[must_use]
 pub fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
     query_pairs(query).find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-/// What is no UTF-8 is in no name and no value that the gateway looks for.
+/// Decodes lossily: no name or value the gateway looks for contains invalid UTF-8.
 fn query_text(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(text);

@@ -1,8 +1,8 @@
-//! The one HTTP client: hyper's own connections in a small last-in-first-out pool per server.
+//! The HTTP client: hyper connections in a small LIFO pool per server.
 //!
-//! A pool belongs to a [`Server`]: CouchDB has one, every opened backend has its own. An answer whose framing cannot be
-//! believed is refused, and its connection is not used again. A request is sent a second time only where it surely was
-//! not seen, or where it has no body, changes nothing, and met a connection that had been lying idle.
+//! A pool belongs to a [`Server`]: CouchDB has one, and so has every opened backend. A response with contradictory framing is
+//! rejected and its connection is not reused. A request is retried only if the server certainly did not see it, or if it
+//! has no body, is safe, and was sent on a connection that had long been idle.
 
 use std::fmt;
 use std::io;
@@ -30,7 +30,7 @@ use crate::stall::Stall;
 use crate::target::Origin;
 use stowage_base::tasks::Tasks;
 
-/// Opens servers; cheap to clone.
+/// Creates servers; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client(Arc<Shared>);
 
@@ -42,32 +42,32 @@ struct Shared {
 }
 
 impl Client {
-    /// `connections` tracks the connection tasks: they end when their pool is dropped.
+    /// `connections` tracks the connection tasks, which end when their pool is dropped.
     #[must_use]
     pub fn new(connector: Connector, connections: Tasks, header_bytes: usize) -> Self {
         Self(Arc::new(Shared { connector, connections, header_bytes }))
     }
 
-    /// A pool of connections to one server.
+    /// Creates a pool of connections to one server.
     #[must_use]
     pub fn server(&self, origin: Origin, reach: Reach) -> Server {
         self.pooled(origin, reach, Pooling::default())
     }
 
-    /// The same, where something is said about the connections.
+    /// Like [`Self::server`], with explicit pool settings.
     #[must_use]
     pub fn pooled(&self, origin: Origin, reach: Reach, pooling: Pooling) -> Server {
         let pool = Pool { client: self.clone(), origin, reach, pooling, idle: Mutex::new(Vec::new()) };
         Server(Arc::new(pool))
     }
 
-    /// What opens connections, for protocols that are not HTTP.
+    /// Returns the connector, for protocols other than HTTP.
     #[must_use]
     pub fn connector(&self) -> &Connector {
         &self.0.connector
     }
 
-    /// The deadlines of an exchange where nothing special holds.
+    /// Returns the default timeouts of an exchange.
     #[must_use]
     pub fn patience(&self) -> Patience {
         let timeouts = self.0.connector.timeouts();
@@ -75,16 +75,16 @@ impl Client {
     }
 }
 
-/// How long to wait for a server that says nothing; `None` waits for ever.
+/// Timeouts for an unresponsive server; `None` waits forever.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// For the head of its answer, once it has the whole request.
+    /// For the response head, once the request is sent in full.
     pub head: Option<Duration>,
-    /// For the next bytes of its body.
+    /// For the next bytes of the response body.
     pub idle: Option<Duration>,
 }
 
-/// One server and the connections to it; cheap to clone.
+/// A server and its connection pool; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Server(Arc<Pool>);
 
@@ -96,7 +96,7 @@ struct Pool {
     idle: Mutex<Vec<Idle>>,
 }
 
-/// A connection and the timer that watches its answers.
+/// A connection and its response timer.
 struct Wire {
     sender: SendRequest<Body>,
     rest: Rest,
@@ -110,27 +110,27 @@ struct Idle {
 
 struct Checkout {
     wire: Wire,
-    /// How long the connection had been idle; `None` for a new one.
+    /// How long the connection was idle; `None` for a new one.
     idle: Option<Duration>,
 }
 
 impl Server {
-    /// Whether both are the same pool.
+    /// Returns whether both are the same pool.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The server's scheme, host and port.
+    /// Returns the server's scheme, host and port.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.0.origin
     }
 
-    /// Sends a request whose target is in origin form and gives the answer once its head is there.
+    /// Sends a request with an origin-form target and returns the response once its head has arrived.
     ///
     /// # Errors
-    /// See [`Kind`]. A fault of the request's own body is in the chain of causes.
+    /// See [`Kind`]. An error of the request's own body is in the source chain.
     pub async fn send(&self, mut request: Request<Body>, patience: Patience) -> Result<Response<Body>, Error> {
         let progress = progress::watch(&mut request);
         *request.version_mut() = Version::HTTP_11;
@@ -151,8 +151,8 @@ impl Server {
     }
 }
 
-/// A request that may be sent again although a server may have seen it: no body, no effect, and the connection had been
-/// idle for so long that the server probably closed it at the same moment.
+/// Whether a request may be retried even though the server may have seen it: it has no body, is safe, and its connection had been
+/// idle for so long that the server probably closed it at that moment.
 fn repeatable(request: &Request<Body>, idle: Option<Duration>) -> bool {
     idle.is_some_and(|idle| idle > LONG_IDLE)
         && matches!(*request.method(), Method::GET | Method::HEAD)
@@ -182,10 +182,10 @@ impl Pool {
     async fn open(self: &Arc<Self>) -> Result<Wire, Error> {
         let shared = &self.client.0;
         let stream = self.connect().await?;
-        // hyper ends a connection only after what it has begun to write is written.
+        // hyper closes a connection only after flushing pending writes, so a stalled peer would keep it open.
         let stream = Stall::new(stream, shared.connector.timeouts().idle_body);
         let (sender, connection) = http1::Builder::new()
-            // CouchDB sends a media type as its client wrote it, a folded mail header too; it is unfolded here (RFC 9112 section 5.2).
+            // CouchDB echoes media types as clients wrote them, even folded header lines; these are unfolded here (RFC 9112 section 5.2).
             .allow_obsolete_multiline_headers_in_responses(true)
             .max_header_size(shared.header_bytes)
             .max_buf_size(shared.header_bytes.max(READ_BUFFER))
@@ -236,7 +236,7 @@ impl Pool {
             return Err(Error::from(Kind::BadAnswer(fault)));
         }
         let (mut parts, incoming) = response.into_parts();
-        // Each hop speaks its own version (RFC 9110 section 6.2): an old one would cost the client its framing.
+        // Each hop uses its own version (RFC 9110 section 6.2): an older one would affect the framing of the client's response.
         parts.version = Version::HTTP_11;
         let lease = Lease { pool: Arc::clone(self), wire, progress };
         let mut body = ResponseBody { incoming, lease: Some(lease), idle: IdleTimer::new(patience.idle) };
@@ -275,7 +275,7 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// An answer's body; gives the connection back when it has been read to its end, and closes it when it is dropped before.
+/// A response body; returns its connection to the pool when read to the end, and closes it when dropped earlier.
 pub struct ResponseBody {
     incoming: Incoming,
     lease: Option<Lease>,
@@ -289,7 +289,7 @@ struct Lease {
 }
 
 impl ResponseBody {
-    /// Gives the connection back if everything has been read and the request was sent whole.
+    /// Returns the connection to the pool if the response was read and the request sent in full.
     fn settle(&mut self) {
         if self.incoming.is_end_stream()
             && let Some(lease) = self.lease.take()
@@ -343,7 +343,7 @@ impl HttpBody for ResponseBody {
     }
 }
 
-/// Idle for longer than this, a connection may be closing at this very moment.
+/// A connection idle for longer than this may be closing at this very moment.
 const LONG_IDLE: Duration = Duration::from_millis(500);
-/// How much of a body hyper may read at once.
+/// Maximum size of one body read by hyper.
 const READ_BUFFER: usize = 256 << 10;

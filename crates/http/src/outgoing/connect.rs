@@ -1,4 +1,4 @@
-//! Opening connections: resolve, check the address, connect, TLS.
+//! Opening connections: resolve, check the address, connect, TLS handshake.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,23 +22,23 @@ use crate::stall::bound_send_buffer;
 use crate::target::Origin;
 use crate::trust::Trust;
 
-/// Whose choice an address is.
+/// Who chose an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reach {
-    /// The operator's configuration: any address.
+    /// The operator's configuration: any address is allowed.
     Operator,
-    /// A plan's: only what the egress policy permits.
+    /// A tenant's plan: subject to the egress policy.
     Tenant,
 }
 
-/// How long the steps of an exchange may take.
+/// Timeouts of the steps of an exchange.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
-    /// To connect.
+    /// For connecting.
     pub connect: Duration,
-    /// For a TLS handshake.
+    /// For the TLS handshake.
     pub tls_handshake: Duration,
-    /// For the head of an answer.
+    /// For the response head.
     pub response_head: Duration,
     /// For the next bytes of a body, in either direction.
     pub idle_body: Duration,
@@ -62,18 +62,18 @@ impl std::fmt::Debug for TlsSettings {
 }
 
 impl Connector {
-    /// Trusts the system's certificate authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
+    /// Trusts the system's certificate authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` override them).
     ///
     /// # Errors
-    /// Where the TLS library refuses its own defaults.
+    /// If the TLS library rejects its own defaults.
     pub fn new(egress: Egress, timeouts: Timeouts) -> Result<Self, BoxError> {
         Self::with_named(Vec::new(), egress, timeouts)
     }
 
-    /// Trusts these certificates besides: as authorities, and as servers' own.
+    /// Additionally trusts these certificates, both as authorities and as server certificates.
     ///
     /// # Errors
-    /// As for [`new`](Self::new), and for a certificate that cannot be understood.
+    /// As for [`new`](Self::new), and for an invalid certificate.
     pub fn with_named(
         named: Vec<CertificateDer<'static>>,
         egress: Egress,
@@ -88,7 +88,7 @@ impl Connector {
         Self::verifying(roots, named, egress, timeouts)
     }
 
-    /// Trusts these certificate authorities and no others.
+    /// Trusts only these certificate authorities.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -114,13 +114,13 @@ impl Connector {
         Ok(Self { tls: TlsSettings(Arc::new(tls)), egress, timeouts })
     }
 
-    /// How long its connections may take.
+    /// Returns the timeouts of its connections.
     #[must_use]
     pub const fn timeouts(&self) -> &Timeouts {
         &self.timeouts
     }
 
-    /// Connects, checking the very address that is connected to.
+    /// Connects to the server, checking the exact address connected to.
     ///
     /// # Errors
     /// Of kind `Resolve`, `Refused`, `Connect` or `Tls`.
@@ -138,7 +138,7 @@ impl Connector {
         }
     }
 
-    /// Connects without TLS, whatever the origin says: for protocols that are not HTTP.
+    /// Connects without TLS regardless of the origin, for protocols other than HTTP.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
@@ -155,7 +155,7 @@ impl Connector {
         .await
     }
 
-    /// Connects to an address that a server named, without TLS.
+    /// Connects, without TLS, to an address named by a server.
     ///
     /// # Errors
     /// Of kind `Refused` or `Connect`.
@@ -168,7 +168,7 @@ impl Connector {
         self.in_time(opening).await.and_then(tuned)
     }
 
-    /// The addresses of a server that may be connected to, in the order in which they are tried; at least one.
+    /// Returns the server's permitted addresses, at least one, in connection order.
     ///
     /// # Errors
     /// Of kind `Resolve` or `Refused`.
@@ -191,7 +191,7 @@ impl Connector {
         }
     }
 
-    /// What TLS connections are made with.
+    /// Returns the TLS configuration of its connections.
     #[must_use]
     pub fn tls(&self) -> &ClientConfig {
         &self.tls.0
@@ -212,8 +212,8 @@ fn tuned(stream: TcpStream) -> Result<TcpStream, Error> {
     tuned.map(|()| stream).map_err(|error| Error::from(Kind::Connect).because(error))
 }
 
-/// Has the system ask whether the other end is still there (RFC 9293 section 3.8.4): an answer may be waited for without a
-/// deadline, and a machine that is gone says nothing either.
+/// Enables TCP keep-alive (RFC 9293 section 3.8.4): a response may be awaited without a deadline, and a dead host never closes its
+/// connection.
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
     set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
@@ -222,19 +222,19 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     Ok(set_socket_keepalive(stream, true)?)
 }
 
-/// How long a connection is silent before it is asked.
+/// Idle time before the first probe.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
-/// The pause between two questions.
+/// Interval between probes.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
-/// After so many without an answer it is broken.
+/// Unanswered probes before the connection is considered broken.
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// The addresses of a host.
+/// Resolves a host.
 ///
 /// # Errors
-/// Where the system's resolver finds none.
+/// If the system's resolver finds no address.
 pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    // RFC 6761 section 6.3: these names are the loopback's, but not every system's resolver knows.
+    // RFC 6761 section 6.3: these names are loopback, but not every system resolver knows that.
     let host = if host.ends_with(".localhost") { "localhost" } else { host };
     Ok(tokio::net::lookup_host((host, port)).await?.collect())
 }
@@ -242,7 +242,7 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// A connection, with or without TLS.
 #[derive(Debug)]
 pub enum Stream {
-    /// TCP alone.
+    /// Plain TCP.
     Plain(TcpStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),

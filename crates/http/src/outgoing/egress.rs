@@ -1,13 +1,13 @@
-//! Which addresses a tenant's backend may have.
+//! Egress policy: which addresses a tenant's backend may have.
 //!
-//! Tenants write plans, and plans name hosts: without this rule every tenant could make the gateway talk to the
-//! operator's own network. The rule is applied to the address that is really connected to, after name resolution.
+//! Tenants write plans, and plans name hosts: without this policy, any tenant could make the gateway send requests into the
+//! operator's own network. It is applied after name resolution, to the address actually connected to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// The operator's rule: `egress.allow` and `egress.deny` over "public addresses only".
+/// The operator's policy: `egress.allow` and `egress.deny` on top of "public addresses only".
 #[derive(Debug, Clone, Default)]
 pub struct Egress {
     allow: Vec<IpNet>,
@@ -15,13 +15,13 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// `allow` although private, loopback or link-local; `deny` although public.
+    /// `allow` lists exceptions among private, loopback and link-local networks, `deny` exceptions among public ones.
     #[must_use]
     pub const fn new(allow: Vec<IpNet>, deny: Vec<IpNet>) -> Self {
         Self { allow, deny }
     }
 
-    /// Whether a tenant's backend may be at this address. A denied network wins over an allowed one.
+    /// Returns whether a tenant's backend may have this address. `deny` takes precedence over `allow`.
     #[must_use]
     pub fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -37,7 +37,7 @@ impl Egress {
     }
 }
 
-/// IANA's IPv4 special-purpose registry, what is not globally reachable.
+/// Not in IANA's IPv4 special-purpose registry as non-global.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = address.is_private()
@@ -55,7 +55,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !special
 }
 
-/// IANA's IPv6 special-purpose registry; addresses that carry an IPv4 address are judged by it.
+/// Not in IANA's IPv6 special-purpose registry as non-global; addresses that embed an IPv4 address are judged by it.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     let [first, second, ..] = segments;

@@ -1,10 +1,10 @@
-//! Why a server gave no answer, or no more of it.
+//! Errors of the HTTP client.
 
 use std::fmt;
 
 use crate::body::BoxError;
 
-/// Why there is no answer, or no more of it.
+/// Why a response is missing or incomplete.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -14,33 +14,33 @@ struct Inner {
     source: Option<BoxError>,
 }
 
-/// What went wrong.
+/// Kind of error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The name has no address.
+    /// The host name has no address.
     Resolve,
-    /// The egress policy refuses every address of the name.
+    /// The egress policy rejects every address of the host.
     Refused,
     /// No connection within `timeouts.connect`.
     Connect,
-    /// No TLS, or a certificate that cannot be trusted.
+    /// The TLS handshake failed, or the certificate is not trusted.
     Tls,
-    /// Nothing came for `timeouts.response_head` or `timeouts.idle_body`.
+    /// Nothing was received within `timeouts.response_head` or `timeouts.idle_body`.
     Silent,
-    /// The connection broke, or what came was no HTTP.
+    /// The connection broke, or the response was not HTTP.
     Broken,
-    /// An answer that contradicts itself.
+    /// The response contradicts itself.
     BadAnswer(&'static str),
 }
 
 impl Error {
-    /// What went wrong.
+    /// Returns the kind of error.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// Whether the server may have got the request.
+    /// Returns whether the server may have seen the request.
     #[must_use]
     pub fn may_be_seen(&self) -> bool {
         !matches!(self.0.kind, Kind::Resolve | Kind::Refused | Kind::Connect | Kind::Tls)

@@ -1,4 +1,4 @@
-//! The one client: connections, who may be reached by them, who is trusted, and how long silence may last.
+//! The HTTP client: connections, egress policy, certificate trust and idle timeouts.
 
 pub mod client;
 pub mod connect;

@@ -1,16 +1,16 @@
-//! What one server's connections are like, and how long they rest.
+//! Settings and idle tracking of one server's connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How the connections to one server are made and kept.
+/// How connections to one server are opened and kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Pooling {
-    /// How long a connection may take to be made, where that is less than `timeouts.connect`.
+    /// Connect timeout, if shorter than `timeouts.connect`.
     pub connect: Option<Duration>,
-    /// More idle connections than this are closed, the oldest first.
+    /// Maximum number of idle connections; the oldest are closed first.
     pub most_idle: usize,
 }
 
@@ -20,7 +20,7 @@ impl Default for Pooling {
     }
 }
 
-/// Since when a connection has been idle, where it is; cheap to clone.
+/// When a connection became idle, if it is; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rest(Arc<Mutex<Option<Instant>>>);
 
@@ -48,8 +48,8 @@ impl Rest {
     }
 }
 
-/// More idle connections than this to one server are closed, the oldest first.
+/// Default maximum of idle connections to one server.
 const MOST_IDLE: usize = 1024;
-/// An idle connection is closed after this: servers close theirs, and a race with that costs a request; its buffers and its
-/// descriptor are for those who need them.
+/// An idle connection is closed after this: servers close theirs as well, and racing with that costs a request; besides, its
+/// buffers and descriptor are better used elsewhere.
 pub(crate) const KEEP_IDLE: Duration = Duration::from_secs(20);

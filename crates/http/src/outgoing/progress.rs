@@ -1,7 +1,7 @@
-//! Knowing who is silent while a request is sent.
+//! Tells which side is stalled while a request is being sent.
 //!
-//! The deadline for an answer's head runs only while the server is the one to move: it has everything, or it does not
-//! read. While the body waits for its own source, the source's deadline counts.
+//! The response head deadline only runs while it is the server's turn: it has received everything, or it is not reading. While the
+//! body waits for its own source, the source's deadline applies.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use tokio::time::{Instant, Sleep};
 
 use crate::body::{Body, BoxError};
 
-/// How far the body of a request has got.
+/// How far a request body has been sent.
 #[derive(Debug)]
 pub(crate) struct Progress {
     state: AtomicU8,
     began: Instant,
-    /// When it moved last, in milliseconds from its beginning on.
+    /// Time of the latest progress, in milliseconds since `began`.
     moved: AtomicU64,
 }
 
@@ -58,10 +58,9 @@ pub(crate) fn watch(request: &mut Request<Body>) -> Option<Arc<Progress>> {
     Some(progress)
 }
 
-/// Waits for `answer`, but only for `limit` from when the request moved last, while the server is the one that is silent.
-/// `None`: it was.
+/// Awaits `answer` until the server has been unresponsive for `limit` since the request's latest progress, then returns `None`.
 ///
-/// The timer belongs to the connection and is only ever moved on: that takes no lock, and it is cheap to have.
+/// The timer belongs to the connection and is only ever moved forward, which is cheap and takes no lock.
 pub(crate) async fn head_deadline<F: Future>(
     answer: F,
     limit: Option<Duration>,

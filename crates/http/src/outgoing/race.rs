@@ -1,4 +1,4 @@
-//! Several addresses of one name (RFC 8305): each is tried while those before it still wait, and the first that answers wins.
+//! Happy Eyeballs (RFC 8305): connection attempts to several addresses are staggered, and the first to succeed wins.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-/// The addresses in the order in which they are tried: that of the system's resolver, its two families by turns (section 4).
+/// Sorts addresses for connecting: in resolver order, alternating between the address families (section 4).
 #[must_use]
 pub fn by_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
@@ -22,8 +22,8 @@ pub fn by_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// Connects to the first of the addresses that answers; the attempts at the others end there. All of them begin in the first
-/// half of `limit`, for which the caller waits. `Err(None)` where there is no address.
+/// Connects to the first address that responds and drops the other attempts. All attempts start within the first half of `limit`,
+/// which the caller enforces. Returns `Err(None)` if there is no address.
 ///
 /// # Errors
 /// That of the last attempt, if all fail.
@@ -55,7 +55,7 @@ where
     }
 }
 
-/// The pause before the next attempt begins (section 5).
+/// Delay before the next attempt starts (section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
@@ -82,8 +82,8 @@ mod tests {
         assert_eq!(by_turns(Vec::new()), []);
     }
 
-    /// What becomes of a race in which the last part of an address says what it does: 0 is refused at once, 255 never answers,
-    /// others answer after so many hundredths of a second; and how many were tried.
+    /// Races addresses whose last octet encodes their behavior: 0 is refused at once, 255 never responds, others respond after
+    /// that many hundredths of a second. Also returns how many were tried.
     async fn raced(texts: &[&str], limit: Duration) -> (Result<SocketAddr, Option<SocketAddr>>, usize) {
         let tried = Mutex::new(0);
         let connect = |address: SocketAddr| {
@@ -108,13 +108,13 @@ mod tests {
     async fn each_is_tried_while_others_wait() {
         let limit = Duration::from_secs(5);
         let winner = |text: &str| Ok(text.parse().unwrap());
-        // A black hole first, also where the caller's patience is short.
+        // A black hole first, even with a short limit.
         for limit in [limit, Duration::from_secs(1)] {
             assert_eq!(raced(&["10.0.0.255:1", "10.0.0.1:1"], limit).await, (winner("10.0.0.1:1"), 2));
         }
         assert_eq!(raced(&["10.0.0.0:1", "10.0.0.1:1"], limit).await, (winner("10.0.0.1:1"), 2));
         assert_eq!(raced(&["10.0.0.1:1", "10.0.0.2:1"], limit).await, (winner("10.0.0.1:1"), 1));
-        // A slow one wins where those that were begun after it are slower.
+        // A slow address wins if the later attempts are slower still.
         assert_eq!(raced(&["10.0.0.50:1", "10.0.0.255:1"], limit).await, (winner("10.0.0.50:1"), 2));
         let many: Vec<&str> = std::iter::repeat_n("10.0.0.255:1", 99).chain(["10.0.0.1:1"]).collect();
         assert_eq!(raced(&many, limit).await, (winner("10.0.0.1:1"), 100));

@@ -1,4 +1,4 @@
-//! A peer that does not read must not hold what is meant for it, and the task that writes it, for ever.
+//! Write timeouts: a peer that does not read must not hold its data, and the task that writes it, forever.
 
 use std::io;
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use crate::idle::IdleTimer;
 
 /// Keeps the kernel's send buffer small enough to tell a slow peer from one that does not read.
 ///
-/// A write is ready again only when about a third of the buffer is free. Linux lets it grow to megabytes: a peer that reads
-/// a few KiB a second would look silent for minutes.
+/// A socket becomes writable again only when about a third of the buffer is free. Linux lets it grow to megabytes, so a peer that
+/// reads a few KiB per second would appear stalled for minutes.
 ///
 /// # Errors
-/// A connection that is gone.
+/// If the connection is gone.
 pub fn bound_send_buffer(stream: &TcpStream) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER)?)
 }
 
-/// Linux doubles it for its own book-keeping.
+/// Linux doubles this value for its own bookkeeping.
 const SEND_BUFFER: usize = 256 << 10;
 
-/// A connection whose writes fail once the peer has taken nothing for a while.
+/// A connection whose writes fail once the peer has accepted nothing for a while.
 #[derive(Debug)]
 pub struct Stall<S> {
     inner: S,
@@ -32,13 +32,13 @@ pub struct Stall<S> {
 }
 
 impl<S> Stall<S> {
-    /// `limit` is how long the peer may take nothing.
+    /// `limit` is how long the peer may accept nothing.
     #[must_use]
     pub const fn new(inner: S, limit: Duration) -> Self {
         Self { inner, idle: IdleTimer::new(Some(limit)) }
     }
 
-    /// The connection itself.
+    /// Returns the underlying connection.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }

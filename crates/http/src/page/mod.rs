@@ -1,16 +1,17 @@
-//! The pages that the programs serve from themselves: how a file of one is answered, and what all pages share.
+//! Static files of the web pages that the programs serve themselves, locked down so that nothing from elsewhere can run in them, and the
+//! style and script that all pages share.
 
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use crate::body::Body;
 
-/// The style of every page: by day and by night, at a desk and on a phone.
+/// Stylesheet of every page: light and dark, desktop and phone.
 pub const STYLE: &str = include_str!("base.css");
-/// What the scripts of every page use: elements, texts, and tables whose unchanged rows keep the focus.
+/// Script with what every page uses: elements, texts, and tables whose unchanged rows keep the keyboard focus.
 pub const DOM: &str = include_str!("dom.js");
 
-/// The answer with this file; its name says what it is, and without an ending it is HTML.
+/// Builds the response with this file. The extension of `path` gives its media type; without one it is HTML.
 #[must_use]
 pub fn file(path: &str, text: &'static str) -> Response<Body> {
     answer(
@@ -24,7 +25,7 @@ pub fn file(path: &str, text: &'static str) -> Response<Body> {
     )
 }
 
-/// The answer; nothing from anywhere else may run in it.
+/// Builds the response, with a policy under which nothing from elsewhere can run.
 fn answer(media_type: &'static str, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::full(text));
     let headers = response.headers_mut();
@@ -43,7 +44,7 @@ fn answer(media_type: &'static str, text: &'static str) -> Response<Body> {
     response
 }
 
-/// Nothing from anywhere else, nothing inline, and no text that becomes HTML.
+/// No third-party content, nothing inline, and no strings that become HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";

@@ -1,7 +1,7 @@
-//! Deadlines for request heads that cost a comparison instead of a timer.
+//! Request head deadlines that cost a comparison instead of a timer.
 //!
-//! hyper makes and drops a timer for every head. Under load that is a lock in tokio's timer wheel twice a request. Here a
-//! deadline is only looked at when its connection is polled anyway, and [`beat`] has every connection polled often enough.
+//! hyper creates and drops a timer for every head, which under load takes the lock of tokio's timer wheel twice per request. Here a
+//! deadline is only checked when its connection is polled anyway, and [`beat`] makes sure that happens often enough.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Sleep, Timer};
 use tokio::time::{Interval, MissedTickBehavior};
 
-/// Gives deadlines to hyper.
+/// Timer implementation for hyper.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadlines;
 
@@ -24,14 +24,14 @@ impl Timer for Deadlines {
     }
 }
 
-/// How often a connection with this deadline has to be polled although nothing happens: late by a quarter at the most.
+/// How often an idle connection with this deadline must be polled: the deadline is late by a quarter at most.
 pub(super) fn beat(deadline: Duration) -> Interval {
     let mut interval = tokio::time::interval((deadline / 4).max(Duration::from_millis(1)));
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }
 
-/// Over once it is late. It wakes no task: the server of the connection polls it again at every [`beat`].
+/// Ready once it has passed. It wakes no task: the connection's server polls it again at every [`beat`].
 #[derive(Debug)]
 struct Deadline(Instant);
 

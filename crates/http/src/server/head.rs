@@ -1,8 +1,7 @@
-//! What hyper does not tell of a connection: what a request's head said before it was taken apart, and that the client has closed
-//! its half.
+//! What hyper does not report about a connection: a request's raw head, and whether the client has closed its half.
 //!
-//! Of a `Content-Length` beside a `Transfer-Encoding` hyper lets the first go without a word (RFC 9112 section 6.3 allows that).
-//! CouchDB refuses such a request: a client that frames a body twice means harm or is broken.
+//! Given a `Content-Length` beside a `Transfer-Encoding`, hyper silently drops the former (as RFC 9112 section 6.3 allows). CouchDB
+//! rejects such a request: a client that frames a body twice is malicious or broken.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -20,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
-/// What has been read of a connection since something was written to it: one head, and perhaps what follows it.
+/// Bytes read from a connection since the last write: one head, and perhaps what follows it.
 #[derive(Debug, Clone)]
 pub(super) struct Head {
     read: Arc<Mutex<Vec<u8>>>,
@@ -31,14 +30,14 @@ pub(super) struct Head {
 /// The client's half of the connection.
 #[derive(Debug, Default)]
 struct Half {
-    /// The question whether it is closed waits for an answer.
+    /// Whether a check is pending.
     asked: AtomicBool,
-    /// When it was seen to be closed.
+    /// When it was found closed.
     closed: Mutex<Option<Instant>>,
 }
 
 impl Head {
-    /// At most `most` bytes of it are kept.
+    /// Keeps at most `most` bytes.
     pub(super) fn new(most: usize) -> Self {
         Self { read: Arc::default(), most, half: Arc::default() }
     }
@@ -50,8 +49,8 @@ impl Head {
         }
     }
 
-    /// Whether the client has closed its half for so long. To be asked now and then: it is seen when the connection is polled
-    /// after this.
+    /// Returns whether the client's half has been closed for `limit`. Call it regularly: it requests a check, which is done when the
+    /// connection is next polled.
     pub(super) fn is_closed_for(&self, limit: Duration) -> bool {
         self.half.asked.store(true, Ordering::Release);
         self.closed().is_some_and(|closed| closed.elapsed() >= limit)
@@ -64,7 +63,7 @@ impl Head {
     fn has_length(&self, method: &Method) -> bool {
         let read = self.read();
         let mut lines = read.trim_ascii_start().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
-        // After an answer that came early it may be the rest of the body before.
+        // After an early response, this may be the rest of the previous body.
         let is_head = lines.next().is_some_and(|line| {
             line.strip_prefix(method.as_str().as_bytes()).is_some_and(|rest| rest.starts_with(b" "))
         });
@@ -95,10 +94,10 @@ fn is_length(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes())
 }
 
-/// Most heads are shorter; what is longer is not kept while nothing comes.
+/// Most heads are shorter; a larger buffer is not kept while the connection is idle.
 const USUAL: usize = 2 << 10;
 
-/// A connection whose heads are kept.
+/// A connection that records its request heads.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     inner: S,
@@ -154,7 +153,7 @@ impl<S: AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // hyper does this whenever it is polled, and reads nothing while it answers.
+        // hyper flushes on every poll, and reads nothing while it is responding.
         if this.head.half.asked.swap(false, Ordering::AcqRel) && this.inner.is_half_closed() {
             this.head.closed().get_or_insert_with(Instant::now);
         }
@@ -166,9 +165,9 @@ impl<S: AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// What is below a connection.
+/// The transport below a connection.
 pub(super) trait Socket {
-    /// Whether the client has closed its half; what it sent before may not have been read yet.
+    /// Returns whether the client has closed its half; earlier data may still be unread.
     fn is_half_closed(&self) -> bool;
 }
 

@@ -1,4 +1,4 @@
-//! Accepting connections: a permit for each, HTTP/1.1 (and HTTP/2 over TLS), and a drain at the end.
+//! The listener: connection limit, HTTP/1.1 (and HTTP/2 over TLS), and draining.
 
 mod deadline;
 mod head;
@@ -33,47 +33,47 @@ use deadline::{Deadlines, beat};
 use head::{Head, Socket, Watched};
 use tls::Certificates;
 
-/// What answers the requests of a listener.
+/// Handles the requests of a listener.
 pub trait Answers: Clone + Send + Sync + 'static {
-    /// The bodies of its answers.
+    /// Response bodies.
     type Body: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
-    /// What answers those of one connection; always ready.
+    /// Service for one connection; always ready.
     type Connection: Service<Request<Incoming>, Response = Response<Self::Body>, Error = Infallible, Future: Send + 'static>
         + Send
         + 'static;
 
-    /// For a connection that has arrived.
+    /// Creates the service for an accepted connection.
     fn of(&self, arrival: Arrival) -> Self::Connection;
 }
 
-/// Who counts connections.
+/// Metrics of connections.
 pub trait Counts: Clone + Send + Sync + 'static {
-    /// Held as long as the connection.
+    /// Guard held for the lifetime of a connection.
     type Connection: Send;
 
-    /// A connection was accepted.
+    /// Counts an accepted connection.
     fn connection(&self) -> Self::Connection;
 
-    /// A client's TLS handshake failed.
+    /// Counts a failed TLS handshake.
     fn tls_failure(&self);
 }
 
-/// What is bounded, and how long silence may last.
+/// Limits and timeouts.
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// Connections at once, of all listeners together.
+    /// Concurrent connections across all listeners.
     pub connections: usize,
-    /// Largest head of a request in bytes.
+    /// Maximum size of a request head in bytes.
     pub header_bytes: usize,
-    /// For a client to send a request head.
+    /// For receiving a request head.
     pub request_head: Duration,
-    /// For a TLS handshake.
+    /// For the TLS handshake.
     pub tls_handshake: Duration,
     /// For the next bytes, in either direction.
     pub idle_body: Duration,
 }
 
-/// What every listener needs; cheap to clone.
+/// State shared by all listeners; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Server<A, C> {
     answers: A,
@@ -86,22 +86,22 @@ pub struct Server<A, C> {
 }
 
 impl<A: Answers, C: Counts> Server<A, C> {
-    /// `tasks` tracks the connections and cuts them off when it is told to stop; `stopping` tells them to end after the
-    /// requests that run.
+    /// `tasks` tracks the connections and cuts them off when stopped; `stopping` makes them finish the requests in progress and
+    /// close.
     #[must_use]
     pub fn new(answers: A, counts: C, bounds: Bounds, tasks: Tasks, stopping: CancellationToken) -> Self {
         let connections = Arc::new(Semaphore::new(bounds.connections.min(Semaphore::MAX_PERMITS)));
         Self { answers, connections, bounds, tasks, counts, stopping, proxies: Arc::default() }
     }
 
-    /// With the proxies whose word is taken for who their clients are.
+    /// Sets the trusted proxies, whose forwarding headers are believed.
     #[must_use]
     pub fn trusting(mut self, proxies: &[IpNet]) -> Self {
         self.proxies = proxies.into();
         self
     }
 
-    /// Accepts connections until the program is to stop.
+    /// Accepts connections until `stopping` is cancelled.
     pub async fn accept(self, listener: TcpListener, certificates: Option<Certificates>) {
         loop {
             let accepted = tokio::select! {
@@ -115,7 +115,7 @@ impl<A: Answers, C: Counts> Server<A, C> {
                     continue;
                 }
             };
-            // After accepting, so that an idle listener holds no permit of the other's.
+            // Acquired after accepting, so that an idle listener does not hold a permit the other one needs.
             let permit = tokio::select! {
                 permit = Arc::clone(&self.connections).acquire_owned() => permit,
                 () = self.stopping.cancelled() => return,
@@ -133,7 +133,7 @@ impl<A: Answers, C: Counts> Server<A, C> {
         }
     }
 
-    /// Without files or memory for a connection, accepting again at once would only burn a core.
+    /// Without file descriptors or memory for a connection, accepting again at once would only burn CPU.
     async fn back_off(&self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
@@ -180,7 +180,7 @@ impl<A: Answers, C: Counts> Server<A, C> {
             .header_read_timeout(self.bounds.request_head)
             .max_header_size(self.bounds.header_bytes)
             .max_buf_size(self.bounds.header_bytes.max(READ_BUFFER))
-            // A client that has said all may close its half.
+            // A client may close its half after sending its request.
             .half_close(true)
             .serve_connection(TokioIo::new(Watched::new(stream, head.clone())), front);
         let mut connection = std::pin::pin!(connection);
@@ -191,7 +191,7 @@ impl<A: Answers, C: Counts> Server<A, C> {
             tokio::select! {
                 biased;
                 outcome = &mut connection => break outcome,
-                // It may also be gone: CouchDB waits no longer for a client whose half is closed (`disconnect_check_msec`).
+                // The client may be gone altogether: CouchDB stops waiting for a half-closed client, too (`disconnect_check_msec`).
                 _ = beat.tick() => if head.is_closed_for(self.bounds.request_head) {
                     return tracing::debug!(%peer, "a client that had closed its half was not waited for");
                 },
@@ -237,7 +237,7 @@ impl<A: Answers, C: Counts> Server<A, C> {
     }
 }
 
-/// Waits for the first bytes of an HTTP/2 connection: hyper waits for them for ever.
+/// Waits for the first bytes of an HTTP/2 connection, for which hyper would wait forever.
 async fn begun<S>(mut stream: S) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -248,10 +248,10 @@ where
     Ok(tokio::io::join(Cursor::new(preface).chain(reader), writer))
 }
 
-/// A connection's service as hyper wants it.
+/// Adapts a connection's service to hyper.
 #[derive(Debug)]
 struct Front<S> {
-    /// One request begins at a time.
+    /// Requests start one at a time.
     service: RefCell<S>,
     head: Option<Head>,
 }
@@ -285,9 +285,9 @@ where
     }
 }
 
-/// The length of the client's connection preface (RFC 9113 section 3.4).
+/// Length of the HTTP/2 client connection preface (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
-/// The pause after a failed accept.
+/// Pause after a failed accept.
 pub const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// How much of a body hyper may read at once. It is outside the upload budget.
+/// Maximum size of one body read by hyper. Not part of the upload budget.
 const READ_BUFFER: usize = 64 << 10;

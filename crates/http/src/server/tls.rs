@@ -1,4 +1,4 @@
-//! The certificate of the HTTPS listener, read again on SIGHUP.
+//! The certificate of the HTTPS listener, reloaded on SIGHUP.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,18 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use tokio_rustls::TlsAcceptor;
 
-/// Where a listener's certificate is.
+/// Paths of a listener's certificate files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
     /// PEM file with the certificate chain.
     pub certificate: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
-    /// PEM file with the authorities whose client certificates are asked for; `None` asks for none.
+    /// PEM file with the authorities for client certificates; `None` requests no client certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// The certificate that is in use; cheap to clone.
+/// The certificate in use; cheap to clone.
 #[derive(Clone)]
 pub struct Certificates {
     files: Files,
@@ -32,16 +32,16 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the files.
+    /// Loads the files.
     ///
     /// # Errors
-    /// Files that cannot be read, hold no certificate or key, or do not fit each other.
+    /// If the files cannot be read, contain no certificate or key, or do not match.
     pub fn load(files: &Files) -> Result<Self, BoxError> {
         let current = Arc::new(RwLock::new(Arc::new(server_config(files)?)));
         Ok(Self { files: files.clone(), current })
     }
 
-    /// Reads the files again; what was in use stays where that fails.
+    /// Reloads the files; on failure the current certificate stays in use.
     ///
     /// # Errors
     /// As for [`load`](Self::load).

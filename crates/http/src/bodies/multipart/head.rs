@@ -1,11 +1,11 @@
-//! What stands in front of a part, and in the Content-Type of the whole: as mochiweb and CouchDB take it apart.
+//! The headers of a part, and the Content-Type of a multipart body, parsed like mochiweb and CouchDB do.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::headers::one_line;
 
-/// The fields of a part's head, from behind its delimiter; `None` where one has to be in each line and is not. What is none of
-/// HTTP's is passed over, a value becomes one line.
+/// Parses a part's headers, starting behind its delimiter; with `strict`, returns `None` for a line without a colon. Invalid
+/// headers are skipped, and values are joined into one line.
 pub(super) fn fields(text: &[u8], strict: bool) -> Option<HeaderMap> {
     let mut fields = HeaderMap::new();
     let mut rest = text;
@@ -29,7 +29,7 @@ pub(super) fn fields(text: &[u8], strict: bool) -> Option<HeaderMap> {
     Some(fields)
 }
 
-/// The media type of a part in small letters, without parameters. Of several fields CouchDB reads the last.
+/// Returns a part's media type in lower case, without parameters. CouchDB uses the last of several Content-Type headers.
 #[must_use]
 pub fn media_type(fields: &HeaderMap) -> String {
     let value =
@@ -38,8 +38,8 @@ pub fn media_type(fields: &HeaderMap) -> String {
     String::from_utf8_lossy(stripped(kind)).to_ascii_lowercase()
 }
 
-/// The boundary that a Content-Type names, quoted or not (`mochiweb_util:parse_header/1`, to which a semicolon in quotes ends
-/// the parameter all the same).
+/// Returns the boundary of a Content-Type, quoted or not, like `mochiweb_util:parse_header/1`, which ends the parameter at a
+/// semicolon even inside quotes.
 #[must_use]
 pub fn boundary(content_type: &str) -> Option<String> {
     let parameters = content_type.split(';').skip(1).filter_map(|part| part.split_once('='));
@@ -50,7 +50,7 @@ pub fn boundary(content_type: &str) -> Option<String> {
     Some(value).filter(|value| !value.is_empty())
 }
 
-/// What follows a quote, up to one that ends the text.
+/// Unescapes the text after an opening quote, up to a closing quote at its end.
 fn unquoted(text: &str) -> String {
     let mut value = String::new();
     let mut chars = text.chars();

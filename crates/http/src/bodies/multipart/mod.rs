@@ -1,9 +1,9 @@
-//! Multipart bodies (RFC 2046 section 5.1), read piece by piece, as CouchDB reads what it is sent
+//! Streaming multipart reader (RFC 2046 section 5.1) that accepts what CouchDB accepts
 //! (`couch_httpd:parse_multipart_request/3`).
 //!
-//! CouchDB's own documentation shows parts without any header, and PouchDB, nano and its replicator each send another form:
-//! what counts is the delimiter. Bytes before the first and behind the last one are passed over. In their headers the
-//! names of attachments stand as they are, control characters and all.
+//! CouchDB's own documentation shows parts without any headers, and PouchDB, nano and CouchDB's replicator each send another form:
+//! only the delimiter counts. Bytes before the first delimiter and after the last are skipped. Attachment names appear
+//! unescaped in part headers, control characters included.
 
 mod head;
 
@@ -18,14 +18,14 @@ use http_body::Body;
 
 pub use head::{boundary, media_type};
 
-/// Why a multipart body could not be read on.
+/// Why a multipart body cannot be read any further.
 #[derive(Debug)]
 pub enum Error<E> {
-    /// It ended before its last delimiter.
+    /// The body ended before its last delimiter.
     Cut,
-    /// The headers of a part are none, or they or what comes before the first part have no end.
+    /// A part's headers are malformed, or they or the preamble exceed their limit.
     Headers,
-    /// The body itself failed.
+    /// The underlying body failed.
     Body(E),
 }
 
@@ -48,7 +48,7 @@ impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
     }
 }
 
-/// Where in a multipart text the first part ends: the position of the delimiter behind it, from its line break on.
+/// Returns where the first part of a multipart text ends: the position of the delimiter after it, including its line break.
 #[must_use]
 pub fn end_of_first(text: &[u8], boundary: &str) -> Option<usize> {
     let delimiter = format!("\r\n--{boundary}").into_bytes();
@@ -57,31 +57,31 @@ pub fn end_of_first(text: &[u8], boundary: &str) -> Option<usize> {
     Some(behind + find(text.get(behind..)?, &delimiter)?)
 }
 
-/// The parts of a multipart body, one after the other.
+/// The parts of a multipart body, in order.
 ///
-/// A frame or two of the body are held. [`Self::next`] goes to the next part, and passes over what was not read of the one
-/// before; [`Self::data`] gives the part's bytes. Either may be dropped while it waits and called again.
+/// Buffers a frame or two of the body. [`Self::next`] advances to the next part, skipping any unread bytes of the current one;
+/// [`Self::data`] returns the part's bytes. Both are cancel safe.
 pub struct Parts<B> {
     body: B,
     /// CR, LF, two hyphens and the boundary.
     delimiter: Vec<u8>,
-    /// What has come and is still to be read.
+    /// Received bytes that are not parsed yet.
     rest: Bytes,
     state: State,
-    /// Bytes before the first part, or behind the last one.
+    /// Bytes skipped before the first part or after the last.
     passed: usize,
-    /// Whether each line of a head has to have a colon.
+    /// Whether every header line must contain a colon.
     strict: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Before the first delimiter, which needs no line before it.
+    /// Before the first delimiter, which needs no preceding line break.
     Before,
-    /// Behind a delimiter.
+    /// After a delimiter.
     Delimited,
     Inside,
-    /// Behind the last delimiter.
+    /// After the last delimiter.
     Behind,
     End,
 }
@@ -96,47 +96,47 @@ impl<B> Parts<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    /// The parts of an answer, with the boundary that its Content-Type names. CouchDB puts a name with a line break in as it
-    /// is, and then a line of a head may be anything.
+    /// Reads the parts of a response, with the boundary from its Content-Type. CouchDB emits attachment names with line breaks
+    /// unescaped, so header lines may be arbitrary.
     pub fn new(body: B, boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}").into_bytes();
         Self { body, delimiter, rest: Bytes::new(), state: State::Before, passed: 0, strict: false }
     }
 
-    /// The parts of a request. CouchDB refuses a line of a head that has no colon.
+    /// Reads the parts of a request. CouchDB rejects header lines without a colon.
     pub fn of_request(body: B, boundary: &str) -> Self {
         Self { strict: true, ..Self::new(body, boundary) }
     }
 
-    /// The body as far as it is not read.
+    /// Returns the unread rest of the body.
     pub fn into_body(self) -> B {
         self.body
     }
 
-    /// Changes the body, for the code that made it.
+    /// Gives the owner of the body access to it.
     pub fn change_body(&mut self, change: impl FnOnce(&mut B)) {
         change(&mut self.body);
     }
 
-    /// Goes to the next part and gives its headers; `None` behind the last one.
+    /// Advances to the next part and returns its headers; `None` after the last one.
     ///
     /// # Errors
     ///
-    /// [`Error`]; after one the body cannot be read on.
+    /// [`Error`], after which the body cannot be read any further.
     pub async fn next(&mut self) -> Result<Option<HeaderMap>, Error<B::Error>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// The next bytes of the part, never empty; `None` at its end.
+    /// Returns the next bytes of the part, never empty; `None` at its end.
     ///
     /// # Errors
     ///
-    /// [`Error`]; after one the body cannot be read on.
+    /// [`Error`], after which the body cannot be read any further.
     pub async fn data(&mut self) -> Result<Option<Bytes>, Error<B::Error>> {
         poll_fn(|cx| self.poll_data(cx)).await
     }
 
-    /// [`Self::next`], for code that polls.
+    /// Poll variant of [`Self::next`].
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ where
         }
     }
 
-    /// [`Self::data`], for code that polls.
+    /// Poll variant of [`Self::data`].
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ where
         Poll::Ready(Ok(None))
     }
 
-    /// Goes behind the first delimiter.
+    /// Skips past the first delimiter.
     fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error<B::Error>>> {
         loop {
             let first = self.delimiter.get(2..).unwrap_or_default();
@@ -200,7 +200,7 @@ where
         }
     }
 
-    /// The headers of the part that begins; `None` where more bytes are needed, or this was the last delimiter.
+    /// Parses the headers of the next part; `None` if more bytes are needed, or this was the last delimiter.
     fn head(&mut self) -> Result<Option<HeaderMap>, Error<B::Error>> {
         if self.rest.starts_with(b"--") {
             self.state = State::Behind;
@@ -216,7 +216,7 @@ where
         Ok(Some(headers))
     }
 
-    /// Passes over what follows the last delimiter, as far as that is little, so that the connection can be used again.
+    /// Skips a short epilogue after the last delimiter, so that the connection can be reused.
     fn poll_behind(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error<B::Error>>> {
         while self.passed < MOST_BETWEEN {
             match ready!(self.poll_frame(cx))? {
@@ -228,7 +228,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Takes in more of the body; that there is none is an error.
+    /// Reads more of the body; its end is an error here.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error<B::Error>>> {
         let Some(data) = ready!(self.poll_frame(cx))? else { return Poll::Ready(Err(Error::Cut)) };
         self.rest = if self.rest.is_empty() {
@@ -257,14 +257,14 @@ where
     }
 }
 
-/// How many of the last bytes may be the beginning of what is looked for.
+/// Returns how many trailing bytes may be the start of `wanted`.
 fn begun(bytes: &[u8], wanted: &[u8]) -> usize {
     let most = bytes.len().min(wanted.len().saturating_sub(1));
     let begins = |count: &usize| wanted.get(..*count).is_some_and(|begin| bytes.ends_with(begin));
     (1..=most).rev().find(begins).unwrap_or(0)
 }
 
-/// Where `wanted` begins in `bytes`. Its first byte is rare in them, which is what makes this fast.
+/// Finds `wanted` in `bytes`. Its first byte is rare in them, which makes this fast.
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     let first = *wanted.first()?;
     let mut from = 0;
@@ -280,8 +280,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
-/// The most bytes that may come before the first part, that the headers of a part may have, and that are read behind the last
-/// delimiter; beside what comes with them in one frame.
+/// Limit, in bytes, of the preamble, of a part's headers, and of the epilogue, give or take a frame.
 const MOST_BETWEEN: usize = 128 * 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Bodies whole, in pieces, cut and wrong.
+//! Multipart bodies: whole, fragmented, truncated and malformed.
 
 use std::convert::Infallible;
 
@@ -10,7 +10,7 @@ use super::*;
 
 type Read = Vec<(HeaderMap, Vec<u8>)>;
 
-/// Reads a body that comes in pieces of `size` bytes.
+/// Reads a body that arrives in pieces of `size` bytes.
 async fn read(body: &[u8], boundary: &str, size: usize) -> Result<Read, Error<Infallible>> {
     let frames = body.chunks(size).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))));
     let mut parts = Parts::of_request(StreamBody::new(stream::iter(frames.collect::<Vec<_>>())), boundary);
@@ -74,7 +74,7 @@ async fn a_body_cut_anywhere_is_an_error() {
     }
 }
 
-/// CouchDB's replicator puts names of attachments into them as they are.
+/// CouchDB's replicator emits attachment names unescaped.
 #[tokio::test]
 async fn whatever_stands_in_headers_a_part_is_read() {
     for head in [
@@ -130,7 +130,7 @@ async fn the_media_type_is_that_of_the_last_field() {
     }
 }
 
-/// As mochiweb takes the header apart.
+/// Parsed like mochiweb does.
 #[test]
 fn a_boundary_may_be_quoted() {
     let cases = [

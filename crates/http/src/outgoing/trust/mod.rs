@@ -1,4 +1,4 @@
-//! Whose certificates servers may show.
+//! Certificate trust of outgoing connections.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::body::BoxError;
 
-/// Believes authorities, and of the certificates that the operator named also those that are a server's own.
+/// Trusts certificate authorities, and named certificates even if they are a server's own.
 ///
-/// What `openssl req -x509` makes is a server's certificate and an authority's at once. `webpki` refuses an authority's as a
-/// server's (RFC 5280 section 4.2.1.9), whatever named it.
+/// `openssl req -x509` makes a certificate that is both a server's and an authority's. `webpki` rejects an authority's certificate as
+/// a server's (RFC 5280 section 4.2.1.9), even if it is named.
 #[derive(Debug)]
 pub(crate) struct Trust {
     authorities: Arc<WebPkiServerVerifier>,
@@ -84,17 +84,17 @@ impl ServerCertVerifier for Trust {
     }
 }
 
-/// Whether a certificate was refused for being an authority's alone: its dates have been compared by then. The error is of
-/// `webpki`, which is no dependency of ours, so that its text has to do.
+/// Returns whether a certificate was rejected only for being an authority's; its validity period has been checked by then. The
+/// error is of `webpki`, which is not a direct dependency, so its text has to do.
 fn is_authority(error: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
     other.0.to_string() == "CaUsedAsEndEntity"
 }
 
-/// The certificates in a PEM file; at least one.
+/// Reads the certificates in a PEM file; at least one.
 ///
 /// # Errors
-/// A file that cannot be read or holds none.
+/// If the file cannot be read or contains none.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BoxError> {
     let failed = |error| -> BoxError { format!("{} cannot be used: {error}", path.display()).into() };
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(failed)?.collect();

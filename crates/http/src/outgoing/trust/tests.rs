@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::{Trust, certificates};
 
-/// A self-signed certificate, as `openssl req -x509` makes it.
+/// Generates a self-signed certificate like `openssl req -x509` does.
 fn made(folder: &Path, name: &str, more: &[&str]) -> CertificateDer<'static> {
     let path = folder.join(name);
     let output = Command::new("openssl")
@@ -37,7 +37,7 @@ fn trust(named: &[&CertificateDer<'static>]) -> Trust {
     Trust::new(RootCertStore::empty(), named, Arc::new(default_provider())).unwrap()
 }
 
-/// What is named is believed, under its name and in its time; what is not named is not, however like it may look.
+/// Named certificates are trusted, under their name and while valid; others are not, however similar.
 #[test]
 fn a_self_signed_certificate_is_believed_where_it_is_named() {
     let folder = tempfile::tempdir().unwrap();
