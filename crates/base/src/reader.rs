@@ -81,12 +81,12 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A text.
+    /// Reads a string.
     pub fn text(&mut self, name: &str, default: &str) -> String {
         self.value(name, default.to_owned(), "must be a text", |value| value.as_str().map(str::to_owned))
     }
 
-    /// A flag.
+    /// Reads a boolean.
     pub fn flag(&mut self, name: &str, default: bool) -> bool {
         self.optional_flag(name).unwrap_or(default)
     }

@@ -1,9 +1,9 @@
-//! Which media types a client takes.
+//! Content negotiation as CouchDB does it.
 
 use http::header::{ACCEPT, HeaderMap};
 
-/// Whether the client takes a media type, as CouchDB sees it (`mochiweb_request:accepts_content_type`): without an `Accept` it
-/// takes everything.
+/// Returns whether the client accepts a media type, by CouchDB's rules (`mochiweb_request:accepts_content_type`): without an
+/// `Accept` header it accepts everything.
 #[must_use]
 pub fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();

@@ -1,4 +1,4 @@
-//! Asking a CouchDB with the rights of a client, or of the gateway.
+//! Requests to a CouchDB, with the credentials of a client or of the gateway.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
@@ -13,7 +13,7 @@ use super::client::{Couch, DocumentPath};
 use super::document::Document;
 use super::error::Error;
 
-/// A CouchDB, and on whose behalf it is asked.
+/// A CouchDB and the identity its requests are made with.
 #[derive(Debug, Clone)]
 pub struct Caller {
     couch: Couch,
@@ -21,7 +21,7 @@ pub struct Caller {
     activity: Activity,
 }
 
-/// What a client sent, except what is about its own body and answer.
+/// Returns a client's headers, except those about its own body and response.
 pub(super) fn of_client(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     headers::strip_request(&mut headers);
@@ -30,14 +30,14 @@ pub(super) fn of_client(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// What CouchDB answered to a request for a document, or for several revisions of one.
+/// CouchDB's response to a request for a document, or for several revisions of one.
 #[derive(Debug)]
 pub enum Answer<T = Document> {
-    /// What was asked for, with the head of the answer.
+    /// The requested document or revisions, with the head of the response.
     Found(T, http::response::Parts),
-    /// There is no such document, or no such revision of it; with CouchDB's answer.
+    /// The document or revision does not exist; with CouchDB's response.
     Missing(Response<Bytes>),
-    /// Anything else, to be judged or passed on; also that the database is missing.
+    /// Any other response, including a missing database, to be interpreted or forwarded.
     Refused(Response<Bytes>),
 }
 
@@ -51,7 +51,7 @@ impl<T> Answer<T> {
         }
     }
 
-    /// Whether there is nothing, be it that there is no database.
+    /// Returns whether the document, or its database, does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         match self {
@@ -61,10 +61,10 @@ impl<T> Answer<T> {
         }
     }
 
-    /// What was asked for, if it is there.
+    /// Returns the requested document, if it exists.
     ///
     /// # Errors
-    /// CouchDB's refusal to say.
+    /// CouchDB's response, if it is anything other than a 404.
     pub fn found(self) -> Result<Option<T>, Box<Response<Bytes>>> {
         match self {
             Self::Found(found, _) => Ok(Some(found)),
@@ -74,17 +74,17 @@ impl<T> Answer<T> {
     }
 }
 
-/// What CouchDB answered to a save.
+/// CouchDB's response to a save.
 #[derive(Debug)]
 pub struct Save {
-    /// The head of the answer.
+    /// The head of the response.
     pub head: http::response::Parts,
-    /// Its body.
+    /// The body of the response.
     pub body: Bytes,
 }
 
 impl Save {
-    /// The new revision, where CouchDB names it.
+    /// Returns the new revision, if CouchDB reported one.
     #[must_use]
     pub fn rev(&self) -> Option<String> {
         #[derive(serde::Deserialize)]
@@ -100,19 +100,19 @@ impl Caller {
         Self { couch, headers, activity }
     }
 
-    /// The CouchDB that is asked.
+    /// Returns the CouchDB that requests go to.
     #[must_use]
     pub const fn couch(&self) -> &Couch {
         &self.couch
     }
 
-    /// Takes note of what is done.
+    /// Returns the activity that requests are recorded in.
     #[must_use]
     pub const fn activity(&self) -> &Activity {
         &self.activity
     }
 
-    /// Scheme and host that the client asked, if it said so.
+    /// Returns the scheme and host the client used, if known.
     #[must_use]
     pub fn base(&self) -> Option<String> {
         forwarded::base(&self.headers)
@@ -137,9 +137,9 @@ impl Caller {
         Document::parse(bytes).map_err(|error| self.couch.failed(Error::Nonsense(error)))
     }
 
-    /// Reads revisions of a document, `None` for one that is not there: `all` leaves, or a JSON list of revisions, not
-    /// encoded yet. `more` is the rest of the raw query: `&latest=true` gives the leaves that each of them has led to.
-    /// (With a plain `?rev=` it would give the winner, whatever the revision: `chttpd_db:db_doc_req`.)
+    /// Reads several revisions of a document, `None` for each that does not exist. `revs` is `all` for all leaves, or an unencoded JSON
+    /// list of revisions. `more` is appended to the raw query: `&latest=true` returns the leaves that descend from each of them. (With a
+    /// plain `?rev=` it would return the winner, whatever the revision: `chttpd_db:db_doc_req`.)
     ///
     /// # Errors
     /// See [`Error`].
@@ -160,7 +160,7 @@ impl Caller {
         }
         let (head, bytes) = answer.into_parts();
         let Ok(leaves) = serde_json::from_slice::<Vec<Leaf>>(&bytes) else {
-            // What does not know `open_revs` gives the document.
+            // A server that does not support `open_revs` returns the document.
             let document = Document::parse(&bytes).map_err(Error::Nonsense)?;
             return Ok(Answer::Found(vec![Some(document)], head));
         };
@@ -169,7 +169,7 @@ impl Caller {
         Ok(Answer::Found(leaves, head))
     }
 
-    /// Reads an attachment that CouchDB itself keeps. Its name is not encoded yet.
+    /// Reads an attachment stored in CouchDB itself. `name` is unencoded.
     ///
     /// # Errors
     /// See [`Error`].
@@ -180,8 +180,8 @@ impl Caller {
         self.exchange(request).await
     }
 
-    /// Opens an attachment that CouchDB itself keeps, of this revision, its bytes as CouchDB has them: packed where it has packed
-    /// them. Its name is not encoded yet.
+    /// Opens an attachment of this revision that is stored in CouchDB itself, with its bytes as stored: gzipped if CouchDB has
+    /// compressed it. `name` is unencoded.
     ///
     /// # Errors
     /// See [`Error`].
@@ -194,7 +194,7 @@ impl Caller {
         answer.map_err(|error| self.couch.failed(Error::Client(error)))
     }
 
-    /// Writes a document; the revision that it follows stands in it.
+    /// Writes a document, which contains the revision it updates.
     ///
     /// # Errors
     /// See [`Error`]: whether the document was written is then unknown.
@@ -204,7 +204,7 @@ impl Caller {
         Ok(Save { head, body })
     }
 
-    /// Sends a document with a body of its own, such as one that attachments follow; gives the status of the answer.
+    /// Sends a document with a custom body, such as one followed by its attachments; returns the status of the response.
     ///
     /// # Errors
     /// See [`Error`]: what the request has done is then unknown.
@@ -220,7 +220,7 @@ impl Caller {
         Ok(self.exchange(request).await?.status())
     }
 
-    /// Sends a client's own request on with another body, which it fits: its method, target and headers stay.
+    /// Forwards a client's own request with a different body, which its headers must fit: method, target and headers are kept.
     ///
     /// # Errors
     /// See [`Error`]: what the request has done is then unknown.
@@ -233,8 +233,8 @@ impl Caller {
         Ok(Save { head, body })
     }
 
-    /// Sends a request with a JSON body, or none. `target` is a path below the root of this CouchDB, encoded and without a
-    /// slash in front, with its query.
+    /// Sends a request with a JSON body, or none. `target` is an encoded path and query below the root of this CouchDB, without a
+    /// leading slash.
     ///
     /// # Errors
     /// See [`Error`]: what a request that changes something has done is then unknown.
@@ -252,7 +252,7 @@ impl Caller {
         Ok(answer)
     }
 
-    /// An answer with its whole body.
+    /// Reads the whole body of a response.
     async fn collected(&self, call: Call, answer: Result<Response<Body>, Error>) -> Result<Response<Bytes>, Error> {
         let (head, body) = match answer {
             Ok(answer) => answer.into_parts(),
@@ -285,7 +285,7 @@ impl Caller {
     }
 }
 
-/// Whether a 404 is about a document that was deleted.
+/// Returns whether a 404 is due to a deleted document.
 #[must_use]
 pub fn is_deleted(body: &[u8]) -> bool {
     reason(body).is_some_and(|reason| reason == "deleted")
@@ -299,5 +299,5 @@ fn reason(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<Refusal>(body).ok().map(|refusal| refusal.reason)
 }
 
-/// What CouchDB says of a database that is missing begins so.
+/// Prefix of CouchDB's reason for a missing database.
 const NO_DATABASE: &str = "Database does not exist";

@@ -1,4 +1,4 @@
-//! One CouchDB, and sending clients' requests on to it.
+//! A CouchDB server, and forwarding of clients' requests to it.
 
 use std::sync::Arc;
 
@@ -16,28 +16,28 @@ use stowage_http::{forwarded, headers};
 use super::caller::Caller;
 use super::error::Error;
 
-/// One CouchDB; cheap to clone.
+/// A CouchDB server; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Couch {
     pub(super) server: Server,
-    /// The id of the plan's connection that it is; `None` for the configured CouchDB.
+    /// The id of its connection in a plan; `None` for the configured CouchDB.
     connection: Option<Arc<str>>,
-    /// The path of the configured URL, without a slash at the end.
+    /// The path of the configured URL, without a trailing slash.
     pub(super) prefix: String,
     pub(super) authority: HeaderValue,
     account: Option<HeaderValue>,
-    /// Whether clients are served with this account instead of their own credentials.
+    /// Whether this account replaces the clients' credentials.
     in_place_of_clients: bool,
     pub(super) patience: Patience,
     pub(super) document_bytes: u64,
 }
 
-/// Where a document is: both parts percent-encoded as the client sent them.
+/// The location of a document: both segments percent-encoded as the client sent them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentPath {
-    /// The database's part of the path.
+    /// The database segment of the path.
     pub database: String,
-    /// The document's part of the path.
+    /// The document segment of the path.
     pub document: String,
 }
 
@@ -45,7 +45,7 @@ impl Couch {
     /// `prefix` is the path of the configured URL.
     ///
     /// # Errors
-    /// Where the authority is no valid header value.
+    /// If the authority is not a valid header value.
     pub fn new(
         server: Server,
         prefix: &str,
@@ -76,20 +76,20 @@ impl Couch {
         })
     }
 
-    /// The same CouchDB, whose failures name this connection of a plan.
+    /// Names the plan's connection in all its errors.
     #[must_use]
     pub fn named(mut self, id: &str) -> Self {
         self.connection = Some(id.into());
         self
     }
 
-    /// Whether both are the same server, opened once.
+    /// Returns whether both share one connection pool.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         self.server.is(&other.server)
     }
 
-    /// Says whose failure it is.
+    /// Adds the connection's id to an error.
     pub(super) fn failed(&self, error: Error) -> Error {
         match &self.connection {
             Some(id) => Error::OfConnection(Arc::clone(id), Box::new(error)),
@@ -97,14 +97,14 @@ impl Couch {
         }
     }
 
-    /// The same CouchDB, asked with its own account for every client.
+    /// Uses its own account for all clients.
     #[must_use]
     pub fn in_place_of_clients(mut self) -> Self {
         self.in_place_of_clients = true;
         self
     }
 
-    /// With the gateway's own account.
+    /// Creates a caller with the gateway's own account.
     #[must_use]
     pub fn own_account(&self) -> Caller {
         let mut headers = HeaderMap::new();
@@ -115,7 +115,7 @@ impl Couch {
         Caller::new(self.clone(), headers, Activity::default())
     }
 
-    /// With the client's rights: its credentials and everything else that it sent, except what is about its own body and answer.
+    /// Creates a caller with the client's credentials and its other headers, except those about its own body and response.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap, activity: &Activity) -> Caller {
         let mut headers = super::caller::of_client(headers);
@@ -123,7 +123,7 @@ impl Couch {
         Caller::new(self.clone(), headers, activity.clone())
     }
 
-    /// Puts this CouchDB's account in the place of the client's credentials where that is wanted.
+    /// Replaces the client's credentials with this CouchDB's account, if configured.
     fn identify(&self, headers: &mut HeaderMap) {
         if !self.in_place_of_clients {
             return;
@@ -140,10 +140,10 @@ impl Couch {
         forwarded::tell_own(headers);
     }
 
-    /// Sends a client's request on as it is, and gives the answer without what belonged to the connection.
+    /// Forwards a client's request unchanged, and returns the response without hop-by-hop headers.
     ///
     /// # Errors
-    /// [`Error::Client`], or [`Error::Request`] for a target that cannot be joined to the prefix.
+    /// [`Error::Client`], or [`Error::Request`] if the target cannot be joined to the prefix.
     pub async fn forward(&self, request: Request<Body>, patience: Patience) -> Result<Response<Body>, Error> {
         let (mut parts, body) = request.into_parts();
         headers::strip_request(&mut parts.headers);
@@ -160,7 +160,7 @@ impl Couch {
         Ok(Response::from_parts(parts, body))
     }
 
-    /// Opens the endless changes feed of a database with the gateway's own account.
+    /// Opens the continuous changes feed of a database with the gateway's own account.
     ///
     /// # Errors
     /// See [`Error`].
@@ -170,7 +170,7 @@ impl Couch {
         self.server.send(request, self.patience).await.map_err(Error::Client)
     }
 
-    /// The target in origin form, below the prefix, otherwise untouched.
+    /// Returns the target in origin form below the prefix, otherwise unchanged.
     fn target(&self, uri: &Uri) -> Result<Uri, Error> {
         let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
         if self.prefix.is_empty() && uri.authority().is_none() {
@@ -181,7 +181,7 @@ impl Couch {
     }
 }
 
-/// hyper leaves the body of a GET or HEAD out where no header announces it: an unknown length has to be named.
+/// hyper omits the body of a GET or HEAD unless a header announces it, so an unknown length must be declared.
 fn frame_body(parts: &mut http::request::Parts, body: &Body) {
     use http_body::Body as _;
     if body.is_end_stream() || parts.headers.contains_key(CONTENT_LENGTH) {
@@ -192,5 +192,5 @@ fn frame_body(parts: &mut http::request::Parts, body: &Body) {
     }
 }
 
-/// How CouchDB's proxy authentication names a user (<https://docs.couchdb.org/en/stable/api/server/authn.html#proxy-authentication>).
+/// The headers of CouchDB's proxy authentication (<https://docs.couchdb.org/en/stable/api/server/authn.html#proxy-authentication>).
 const PROXY_AUTHENTICATION: [&str; 3] = ["x-auth-couchdb-username", "x-auth-couchdb-roles", "x-auth-couchdb-token"];

@@ -1,7 +1,7 @@
-//! A document whose members stay as CouchDB wrote them.
+//! A document that preserves its members as CouchDB wrote them.
 //!
-//! Only what the gateway changes is taken apart. Numbers keep their digits, members their order, and a document of
-//! megabytes costs no tree.
+//! Only what the gateway changes is parsed. Numbers keep their digits, members their order, and a document of several megabytes
+//! is never expanded into a tree.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct Document {
     members: IndexMap<String, Box<RawValue>>,
 }
 
-/// What was read is no JSON object.
+/// The input is not a JSON object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotADocument;
 
@@ -29,7 +29,7 @@ impl fmt::Display for NotADocument {
 impl std::error::Error for NotADocument {}
 
 impl Document {
-    /// Reads the bytes of a document.
+    /// Parses a document.
     ///
     /// # Errors
     /// [`NotADocument`]
@@ -37,79 +37,79 @@ impl Document {
         serde_json::from_slice(bytes).map(|members| Self { members }).map_err(|_| NotADocument)
     }
 
-    /// The bytes of the document.
+    /// Serializes the document.
     ///
     /// # Errors
-    /// Never for members that were read or set here.
+    /// Never for members that were parsed or set here.
     pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&self.members)
     }
 
-    /// A member as it stands.
+    /// Returns a member as raw JSON.
     #[must_use]
     pub fn raw(&self, key: &str) -> Option<&RawValue> {
         self.members.get(key).map(|member| &**member)
     }
 
-    /// A member as a value.
+    /// Returns a member as a parsed value.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<Value> {
         serde_json::from_str(self.raw(key)?.get()).ok()
     }
 
-    /// A member that is a text.
+    /// Returns a string member.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<String> {
         serde_json::from_str(self.raw(key)?.get()).ok()
     }
 
-    /// The revision.
+    /// Returns the revision.
     #[must_use]
     pub fn rev(&self) -> Option<String> {
         self.text("_rev")
     }
 
-    /// Whether it is a deleted revision.
+    /// Returns whether this is a deleted revision.
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.value("_deleted").is_some_and(|deleted| deleted == true)
     }
 
-    /// Sets a member; a new one goes to the end.
+    /// Sets a member; a new one is appended.
     ///
     /// # Errors
-    /// Never for values of texts, numbers, lists and objects.
+    /// Never for strings, numbers, lists and objects.
     pub fn set(&mut self, key: &str, value: &Value) -> Result<(), serde_json::Error> {
         self.members.insert(key.to_owned(), to_raw_value(value)?);
         Ok(())
     }
 
-    /// Sets a member as it stands; a new one goes to the end.
+    /// Sets a member to raw JSON; a new one is appended.
     pub fn set_raw(&mut self, key: &str, value: &RawValue) {
         self.members.insert(key.to_owned(), value.to_owned());
     }
 
-    /// A member that is an object, each of its members as it stands; `None` where it is missing or something else.
+    /// Returns an object member with its members as raw JSON; `None` if it is missing or not an object.
     #[must_use]
     pub fn object(&self, key: &str) -> Option<Self> {
         serde_json::from_str(self.raw(key)?.get()).ok().map(|members| Self { members })
     }
 
-    /// Puts an object back.
+    /// Sets an object member.
     ///
     /// # Errors
-    /// Never for members that were read or set here.
+    /// Never for members that were parsed or set here.
     pub fn set_object(&mut self, key: &str, object: &Self) -> Result<(), serde_json::Error> {
         self.members.insert(key.to_owned(), to_raw_value(&object.members)?);
         Ok(())
     }
 
-    /// Removes a member, keeping the order of the others.
+    /// Removes a member, preserving the order of the others.
     pub fn remove(&mut self, key: &str) -> bool {
         self.members.shift_remove(key).is_some()
     }
 
-    /// Moves these members before the others, in this order.
+    /// Moves these members to the front, in this order.
     pub fn begin_with<'a>(&mut self, keys: impl IntoIterator<Item = &'a str>) {
         let mut place = 0;
         for key in keys {
@@ -120,19 +120,19 @@ impl Document {
         }
     }
 
-    /// Whether there is no member.
+    /// Returns whether there are no members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// The names of the members, in order.
+    /// Returns the names of the members, in order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.members.keys().map(String::as_str)
     }
 
-    /// What the platform shows of a document to others: every key that begins with neither `_` nor `pvt_`, and its `id`
-    /// (KAZOO's `kz_doc:public_fields`).
+    /// Returns the fields KAZOO shows of a document: all keys that begin with neither `_` nor `pvt_`, plus its `id` (KAZOO's
+    /// `kz_doc:public_fields`).
     #[must_use]
     pub fn public_fields(&self, id: &str) -> Map<String, Value> {
         let public = self.keys().filter(|key| !key.starts_with('_') && !key.starts_with("pvt_"));

@@ -1,4 +1,4 @@
-//! Why CouchDB could not be asked.
+//! Errors of requests to CouchDB.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use stowage_http::client;
 
 use super::document::NotADocument;
 
-/// CouchDB could not be asked.
+/// Why a request to CouchDB failed.
 #[derive(Debug)]
 pub enum Error {
-    /// No answer.
+    /// No response.
     Client(client::Error),
-    /// The answer broke off, or is larger than `limits.document_bytes`.
+    /// The response broke off, or exceeds `limits.document_bytes`.
     Body(BoxError),
-    /// The answer is no document.
+    /// The response is not a document.
     Nonsense(NotADocument),
     /// The request could not be built.
     Request(http::Error),
-    /// Any of them, of a connection of a plan; with its id.
+    /// Any of these, on a plan's connection with this id.
     OfConnection(Arc<str>, Box<Self>),
 }
 
@@ -48,7 +48,7 @@ impl std::error::Error for Error {
 }
 
 impl Error {
-    /// The failure itself, wherever it was.
+    /// Returns the underlying error, without the connection it occurred on.
     #[must_use]
     pub fn itself(&self) -> &Self {
         match self {
@@ -57,7 +57,7 @@ impl Error {
         }
     }
 
-    /// The id of the plan's connection that it was at; `None` for the configured CouchDB.
+    /// Returns the id of the plan's connection it occurred on; `None` for the configured CouchDB.
     #[must_use]
     pub fn connection(&self) -> Option<&str> {
         match self {
@@ -66,7 +66,7 @@ impl Error {
         }
     }
 
-    /// The failure in one word, for metrics and spans.
+    /// Returns the error's label in metrics and spans.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
-//! Revisions as CouchDB reads them.
+//! Revision parsing as in CouchDB.
 
-/// A revision as CouchDB writes it, whatever form a client gave it: CouchDB reads the generation as a number and 32 digits as bytes, so that `02-AB...` is
-/// `2-ab...`. `None` for what it refuses as «Invalid rev format» (`couch_doc:parse_rev`).
+/// Returns a revision in CouchDB's canonical form: CouchDB parses the generation as a number and 32 hex digits as bytes, so that `02-AB...` is
+/// `2-ab...`. `None` for what it rejects with «Invalid rev format» (`couch_doc:parse_rev`).
 pub fn canonical(text: &str) -> Option<String> {
     let (generation, id) = text.split_once('-')?;
     let digits = generation.strip_prefix('+').unwrap_or(generation);

@@ -1,20 +1,20 @@
-//! Looking for members in the text of a document that is too long to be read, or that need not be.
+//! Searches a document's text for members, without parsing it or holding it in memory.
 //!
-//! The text is never taken apart: it may come in any pieces, and what is no JSON is CouchDB's to refuse.
+//! The text may arrive in arbitrary pieces, and rejecting invalid JSON is left to CouchDB.
 
 use super::walk::{Skip, Token, Walker};
 
-/// Which text it is.
+/// Kind of text to search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
-    /// A document: its own members are looked at.
+    /// A document: matches its own members.
     Document,
-    /// The body of `_bulk_docs`: the members of objects in lists in the body are.
+    /// The body of `_bulk_docs`: matches the members of objects in its lists.
     Bulk,
 }
 
 impl Text {
-    /// What the containers that lead to the members begin with, those of the members themselves last.
+    /// Returns the opening brackets of the containers that lead to the members, innermost last.
     const fn levels(self) -> &'static [u8] {
         match self {
             Self::Document => b"{",
@@ -23,24 +23,24 @@ impl Text {
     }
 }
 
-/// Finds members by their names (RFC 8259), also where these are written with escapes, and never inside of strings.
+/// Finds members by name (RFC 8259), including escaped names, and never inside strings.
 #[derive(Debug)]
 pub struct Finder {
     names: &'static [&'static str],
     levels: &'static [u8],
-    /// How many of the levels have been entered.
+    /// Number of levels entered.
     depth: usize,
     walker: Walker,
 }
 
 impl Finder {
-    /// Looks for members of these names.
+    /// Searches for members of these names.
     #[must_use]
     pub fn new(text: Text, names: &'static [&'static str]) -> Self {
         Self { names, levels: text.levels(), depth: 0, walker: Walker::behind_value() }
     }
 
-    /// Whether one of the members turned up in these bytes, which follow those of the calls before.
+    /// Returns whether one of the members begins in these bytes, which continue the previous call's.
     pub fn finds(&mut self, bytes: &[u8]) -> bool {
         let mut next = 0;
         loop {
@@ -79,7 +79,7 @@ mod tests {
 
     const NAMES: &[&str] = &["_attachments", "pvt_attachments"];
 
-    /// Reads a text in pieces of `size` bytes.
+    /// Feeds a text in pieces of `size` bytes.
     fn finds(kind: Text, text: &str, size: usize) -> bool {
         let mut finder = Finder::new(kind, NAMES);
         text.as_bytes().chunks(size.max(1)).any(|piece| finder.finds(piece))
@@ -119,7 +119,7 @@ mod tests {
         }
     }
 
-    /// Names that matter, with others beside them, at any depth.
+    /// JSON values with relevant and similar names at any depth.
     fn values() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -148,7 +148,7 @@ mod tests {
         lists.flatten().any(has)
     }
 
-    /// Writes letters of names as escapes, where `which` says so.
+    /// Escapes some letters of names, depending on `which`.
     fn escaped(text: &str, which: u8) -> String {
         match which {
             0 => text.to_owned(),

@@ -1,21 +1,21 @@
-//! What no member of an answer may say outside of its documents: where attachments are, and how to get in.
+//! Removes members that must not leave the gateway outside documents: attachment locations and access credentials.
 //!
-//! The text is never taken apart: a member is known by its name in front of a colon, at any depth, whatever stands around it.
-//! Where such a member stands, its value is held and judged; everything else passes in the pieces that it came in.
+//! The text is never parsed: a member is recognized by its name before a colon, at any depth and in any context. The value of such
+//! a member is buffered and judged; everything else passes in the pieces it arrived in.
 
 use bytes::{Bytes, BytesMut};
 
 use super::walk::Skip;
 use super::{Fault, POINTERS, unquoted};
 
-/// Watches over text that passes.
+/// Watches text as it passes.
 #[derive(Debug)]
 pub struct Guard {
     limit: usize,
     state: State,
-    /// Behind a backslash.
+    /// After a backslash.
     escape: bool,
-    /// The member is the first of its object: the comma behind it goes with it.
+    /// The member is the first of its object, so that the comma after it is dropped with it.
     first: bool,
     name: Vec<u8>,
     /// From the comma or brace before a name up to its value.
@@ -26,30 +26,30 @@ pub struct Guard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Between,
-    /// In a string that is no name that matters.
+    /// In a string that is not a relevant name.
     Text,
-    /// Behind a comma or an opening brace.
+    /// After a comma or an opening brace.
     Separated,
     Name,
-    /// Behind a name that matters.
+    /// After a relevant name.
     Named,
-    /// Behind its colon.
+    /// After the colon.
     Colon,
-    /// In its value.
+    /// In the value.
     Value(Skip),
-    /// In its value, which is a number or a word.
+    /// In a value that is a number or a literal.
     Word,
-    /// Behind a member that was left out, the first of its object.
+    /// After a dropped member that was the first of its object.
     LeftOut,
 }
 
-/// Where the work on one piece of text is.
+/// Progress within one piece of text.
 struct Cursor<'a> {
     bytes: &'a Bytes,
     at: usize,
-    /// What is not passed on yet begins here.
+    /// Start of the bytes not yet passed on.
     from: usize,
-    /// The lead begins here, if not in an earlier piece.
+    /// Start of the lead, unless it is in an earlier piece.
     lead: usize,
     out: Vec<Bytes>,
 }
@@ -59,7 +59,7 @@ impl Cursor<'_> {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// Passes on what is before `to`.
+    /// Passes on everything before `to`.
     fn pass(&mut self, to: usize) {
         if self.from < to {
             self.out.push(self.bytes.slice(self.from..to));
@@ -69,7 +69,7 @@ impl Cursor<'_> {
 }
 
 impl Guard {
-    /// `limit`: the most bytes that are held of a value.
+    /// `limit` is the maximum number of buffered bytes of a value.
     #[must_use]
     pub fn new(limit: u64) -> Self {
         Self {
@@ -83,11 +83,11 @@ impl Guard {
         }
     }
 
-    /// Takes the next piece of the text and gives what may pass of it. `judge` gets a member's name and value, and says what is
-    /// left of the value; the member goes where it says nothing.
+    /// Processes the next piece of text and returns what may pass. `judge` receives a member's name and value, and returns what to
+    /// keep of the value; `None` drops the member.
     ///
     /// # Errors
-    /// [`Fault::TooLarge`], and those of `judge`; nothing may pass after one.
+    /// [`Fault::TooLarge`], and those of `judge`; nothing may pass after an error.
     pub fn feed<E: From<Fault>>(
         &mut self,
         bytes: &Bytes,
@@ -117,7 +117,7 @@ impl Guard {
         Ok(cursor.out)
     }
 
-    /// Something else comes next that is not given here, so that no name follows: what is held of one may pass.
+    /// Releases buffered bytes of a possible name: what follows is not fed to the guard, so that no name can follow.
     pub fn release(&mut self) -> Bytes {
         if matches!(self.state, State::Separated | State::Name | State::Named | State::Colon) {
             self.state = State::Between;
@@ -125,7 +125,7 @@ impl Guard {
         self.lead.split().freeze()
     }
 
-    /// To be asked at the end: what is still held.
+    /// Called at the end; returns what is still buffered.
     ///
     /// # Errors
     /// [`Fault::Cut`] within a value.
@@ -192,7 +192,7 @@ impl Guard {
         }
     }
 
-    /// One byte between a separator and a value.
+    /// Processes one byte between a separator and a value.
     fn lead(&mut self, cursor: &mut Cursor<'_>, byte: u8) {
         match (self.state, byte) {
             (_, b' ' | b'\t' | b'\r' | b'\n') => {}
@@ -216,7 +216,7 @@ impl Guard {
         cursor.at += 1;
     }
 
-    /// What looked like a lead is none.
+    /// Discards a lead that turned out not to be one.
     fn cancel(&mut self, cursor: &mut Cursor<'_>) {
         if !self.lead.is_empty() {
             cursor.out.push(self.lead.split().freeze());
@@ -224,7 +224,7 @@ impl Guard {
         self.state = State::Between;
     }
 
-    /// The lead ends here.
+    /// Completes the lead.
     fn take_lead(&mut self, cursor: &mut Cursor<'_>) {
         let begins = if self.lead.is_empty() { cursor.lead } else { 0 };
         cursor.pass(begins);
@@ -237,7 +237,7 @@ impl Guard {
         if self.lead.len() > self.limit { Err(Fault::TooLarge) } else { Ok(()) }
     }
 
-    /// One byte of a value; whether it is complete.
+    /// Processes one byte of a value; returns whether it is complete.
     fn value(&mut self, cursor: &mut Cursor<'_>, byte: u8) -> Result<bool, Fault> {
         if self.state == State::Word && matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n') {
             return Ok(true);
@@ -283,10 +283,10 @@ impl Guard {
     }
 }
 
-/// Whether a member of this name holds pointers, or what one of KAZOO's holds.
+/// Returns whether a member of this name holds pointers, or is one of KAZOO's equivalents.
 fn matters(name: &str) -> bool {
     name == POINTERS || name.starts_with("kz_att_")
 }
 
-/// Longer than any name that matters, however it is escaped.
+/// Longer than any relevant name, even if fully escaped.
 const MOST_NAME: usize = 256;

@@ -1,8 +1,8 @@
-//! Finding documents in CouchDB's JSON answers as they pass.
+//! Finds documents in CouchDB's JSON responses as they stream through.
 //!
-//! What belongs to no document passes untouched, in the pieces that it came in. Of a document the beginning is held, up to
-//! its `_attachments`, which CouchDB always prints last (`couch_doc:to_json_obj`): what stands in there may be inline data
-//! of any size, so it comes entry by entry and value by value. Nothing else is ever held, and nothing recurses.
+//! Everything outside documents passes unchanged, in the pieces it arrived in. A document is buffered up to its
+//! `_attachments`, which CouchDB always emits last (`couch_doc:to_json_obj`): it may contain inline data of any size, and is therefore
+//! delivered entry by entry, with each value in pieces. Nothing else is ever buffered, and nothing recurses.
 
 mod finder;
 mod guard;
@@ -22,34 +22,34 @@ pub use position::{Path, Step};
 use walk::{Skip, Token, Walker};
 pub use words::{Words, mentions_pointers};
 
-/// What comes next.
+/// The next piece of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// To be passed on.
+    /// Bytes to pass on.
     Pass(Bytes),
     /// A document without `_attachments`.
     Document(Bytes),
-    /// The beginning of a document: `{` and the members before `_attachments`, with the comma behind them; and what stands
-    /// from there to the first entry.
+    /// The start of a document: `{` and the members before `_attachments`, including the trailing comma; and the bytes from there to the
+    /// first entry.
     Begin(Bytes, Bytes),
-    /// An entry of `_attachments`: its name as it stands, quoted.
+    /// An entry of `_attachments`: its name as written, quoted.
     Entry(Bytes),
-    /// Bytes of that entry's value.
+    /// Bytes of the entry's value.
     Value(Bytes),
-    /// What is behind the `}` of `_attachments`, up to the document's own `}`.
+    /// Bytes after the `}` of `_attachments`, up to the document's own `}`.
     End(Bytes),
 }
 
-/// Why an answer cannot be read on.
+/// Why a response cannot be read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// A document is larger than allowed, inline data aside.
+    /// A document exceeds the size limit, not counting inline data.
     TooLarge,
-    /// `pvt_attachments` stands behind `_attachments`.
+    /// `pvt_attachments` comes after `_attachments`.
     Order,
-    /// It ended within a document.
+    /// The response ended within a document.
     Cut,
-    /// Pointers stand in it where nothing can be changed.
+    /// The response contains pointers in a place that cannot be rewritten.
     Pointers,
 }
 
@@ -66,18 +66,18 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Splits one answer.
+/// Splits a response into events.
 #[derive(Debug)]
 pub struct Scanner {
     limit: usize,
     input: Bytes,
     phase: Phase,
-    /// Where the bytes outside documents are.
+    /// Position of the bytes outside documents.
     position: Position,
-    /// Walks over a document.
+    /// Walks the current document.
     walker: Walker,
     held: BytesMut,
-    /// Where the key that is read began in `held`.
+    /// Start of the current key in `held`.
     key_at: usize,
 }
 
@@ -88,16 +88,16 @@ enum Phase {
     Head,
     /// In `_attachments`, between values.
     Entries,
-    /// In the value of an entry.
+    /// In an entry's value.
     Value,
-    /// Behind `_attachments`.
+    /// After `_attachments`.
     Tail,
-    /// In a document that stays as it is.
+    /// In a document that passes unchanged.
     Passing,
 }
 
 impl Scanner {
-    /// `limit`: the most bytes that are held of a document.
+    /// `limit` is the maximum number of buffered bytes of a document.
     #[must_use]
     pub fn new(paths: &'static [Path], limit: u64) -> Self {
         Self {
@@ -111,16 +111,16 @@ impl Scanner {
         }
     }
 
-    /// Gives the next bytes, once [`Self::event`] has nothing more.
+    /// Provides more bytes, after [`Self::event`] has returned `None`.
     pub fn feed(&mut self, bytes: Bytes) {
         debug_assert!(self.input.is_empty(), "what was given before is not read");
         self.input = bytes;
     }
 
-    /// What comes next; `None` where more bytes are needed.
+    /// Returns the next event; `None` if more bytes are needed.
     ///
     /// # Errors
-    /// See [`Fault`]; nothing can be read after one.
+    /// See [`Fault`]; nothing can be read after an error.
     pub fn event(&mut self) -> Result<Option<Event>, Fault> {
         while !self.input.is_empty() {
             let event = match self.phase {
@@ -138,7 +138,7 @@ impl Scanner {
         Ok(None)
     }
 
-    /// After [`Event::Begin`]: the rest of this document passes as it is.
+    /// Passes the rest of the document unchanged. Called after [`Event::Begin`].
     pub fn pass_on(&mut self) {
         if self.phase == Phase::Entries {
             self.phase = Phase::Passing;
@@ -147,7 +147,7 @@ impl Scanner {
         }
     }
 
-    /// To be asked at the end.
+    /// Checks that the response is complete. Called at the end.
     ///
     /// # Errors
     /// [`Fault::Cut`]
@@ -155,7 +155,7 @@ impl Scanner {
         if self.phase == Phase::Outside { Ok(()) } else { Err(Fault::Cut) }
     }
 
-    /// The place of the current value in the outermost list: which row or result it belongs to.
+    /// Returns the index of the current value in the outermost list, which is its row or result.
     #[must_use]
     pub fn row(&self) -> usize {
         self.position.row()
@@ -181,7 +181,7 @@ impl Scanner {
         Some(Event::Pass(std::mem::take(&mut self.input)))
     }
 
-    /// The next byte of a document from `next` on that has to be looked at, and where it is.
+    /// Returns the next significant byte of a document from `next` on, and its position.
     fn seek(&self, next: &mut usize) -> Option<(usize, u8)> {
         let index = *next + self.walker.idle(self.input.get(*next..).unwrap_or_default());
         let byte = self.input.get(index).copied()?;
@@ -223,7 +223,7 @@ impl Scanner {
         Ok(None)
     }
 
-    /// The document has ended.
+    /// Leaves the document at its end.
     fn leave(&mut self) {
         self.phase = Phase::Outside;
         self.position.passed();
@@ -252,7 +252,7 @@ impl Scanner {
     fn value(&mut self) -> Option<Event> {
         let mut next = 0;
         while let Some((index, byte)) = self.seek(&mut next) {
-            // A number or a word ends where the next thing begins.
+            // A number or literal ends at the next delimiter.
             if self.walker.is_at_value() && matches!(byte, b',' | b'}' | b' ' | b'\t' | b'\r' | b'\n') {
                 self.phase = Phase::Entries;
                 self.walker = Walker::behind_value();
@@ -289,7 +289,7 @@ impl Scanner {
         Ok(Event::Pass(std::mem::take(&mut self.input)))
     }
 
-    /// One byte behind `_attachments`; whether the document ends with it.
+    /// Processes one byte after `_attachments`; returns whether it ends the document.
     fn behind(&mut self, byte: u8) -> Result<bool, Fault> {
         match self.walker.eat(byte, false) {
             Token::Open => self.walker.skip(Skip::container()),
@@ -301,7 +301,7 @@ impl Scanner {
     }
 }
 
-/// What a quoted name means.
+/// Unescapes a quoted name.
 #[must_use]
 pub fn unquoted(quoted: &[u8]) -> Cow<'_, str> {
     let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();

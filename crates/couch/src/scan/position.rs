@@ -1,20 +1,20 @@
-//! Where in an answer the bytes are, as far as that leads to documents.
+//! Tracks the position in a response, as far as it leads to documents.
 
 use super::walk::{Skip, Token, Walker};
 
-/// One step on the way to a document.
+/// One step on the path to a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The member of an object.
+    /// A member of an object.
     Member(&'static str),
     /// Any element of a list.
     Element,
 }
 
-/// Where documents are; at the beginning of a path stands any value on the top level, of which there may be many.
+/// The path to documents, starting at any top-level value, of which there may be several.
 pub type Path = &'static [Step];
 
-/// The containers that lead to documents, up to here.
+/// The open containers that lead to documents.
 #[derive(Debug)]
 pub(super) struct Position {
     paths: &'static [Path],
@@ -26,9 +26,9 @@ pub(super) struct Position {
 struct Frame {
     array: bool,
     index: usize,
-    /// The paths that lead here, by bit.
+    /// Bit set of the paths that lead here.
     paths: u8,
-    /// Those that lead on to the value that comes.
+    /// Those that continue to the next value.
     next: u8,
 }
 
@@ -37,7 +37,7 @@ impl Position {
         Self { paths, stack: Vec::new(), walker: Walker::default() }
     }
 
-    /// The paths that lead to the value that comes.
+    /// Returns the paths that lead to the next value.
     fn leading(&self) -> u8 {
         self.stack.last().map_or(u8::MAX, |frame| frame.next)
     }
@@ -47,27 +47,27 @@ impl Position {
         bits.fold(0, |all: u8, bit: u8| all | bit) & among
     }
 
-    /// Whether an object that begins here is a document.
+    /// Returns whether an object that starts here is a document.
     pub(super) fn is_document(&self) -> bool {
         self.walker.is_at_value() && self.select(self.leading(), |path| path.len() == self.stack.len()) != 0
     }
 
-    /// A document has been read in the place of a value.
+    /// Records that a document was read in place of a value.
     pub(super) fn passed(&mut self) {
         self.walker = Walker::behind_value();
     }
 
-    /// The place of the value in the outermost list.
+    /// Returns the index of the current value in the outermost list.
     pub(super) fn row(&self) -> usize {
         self.stack.iter().find(|frame| frame.array).map_or(0, |frame| frame.index)
     }
 
-    /// How many of the next bytes need not be looked at one by one.
+    /// Returns how many of the next bytes can be skipped.
     pub(super) fn idle(&self, bytes: &[u8]) -> usize {
         if self.stack.is_empty() { 0 } else { self.walker.idle(bytes) }
     }
 
-    /// One byte that belongs to no document.
+    /// Processes one byte outside documents.
     pub(super) fn step(&mut self, byte: u8) {
         let Some(array) = self.stack.last().map(|frame| frame.array) else {
             if matches!(byte, b'{' | b'[') {
@@ -102,7 +102,7 @@ impl Position {
         }
     }
 
-    /// A list or an object begins.
+    /// Enters a list or object.
     fn open(&mut self, byte: u8) {
         let (array, depth) = (byte == b'[', self.stack.len());
         let leads = |path: Path| path.get(depth).is_some_and(|step| array == matches!(step, Step::Element));
@@ -110,7 +110,7 @@ impl Position {
         if paths == 0 && depth > 0 {
             return self.walker.skip(Skip::container());
         }
-        // On the top level even what leads nowhere is entered, or a value in it would be taken for one beside it.
+        // On the top level, enter even what leads nowhere: otherwise a value inside would be mistaken for a top-level one.
         self.stack.push(Frame { array, index: 0, paths, next: if array { paths } else { 0 } });
         self.walker = if array { Walker::behind_value() } else { Walker::in_object() };
     }

@@ -11,7 +11,7 @@ const ROWS: &[Path] = &[
 ];
 const ROOT: &[Path] = &[&[]];
 
-/// All events of a text that comes in pieces; `pass_on` where that is said.
+/// Returns all events of a text fed in pieces; with `pass_on`, documents with attachments pass unchanged.
 fn events(paths: &'static [Path], text: &str, sizes: &[usize], pass_on: bool) -> Result<Vec<(usize, Event)>, Fault> {
     let mut scanner = Scanner::new(paths, 1 << 20);
     let (mut rest, mut sizes, mut found) = (Bytes::copy_from_slice(text.as_bytes()), sizes.iter().cycle(), Vec::new());
@@ -29,7 +29,7 @@ fn events(paths: &'static [Path], text: &str, sizes: &[usize], pass_on: bool) ->
     Ok(found)
 }
 
-/// The documents that events tell of, with their rows, put together again.
+/// Reassembles the documents of the events, with their rows.
 fn documents(events: &[(usize, Event)]) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, Vec<u8>)> = Vec::new();
     for (row, event) in events {
@@ -51,7 +51,7 @@ fn documents(events: &[(usize, Event)]) -> Vec<(usize, String)> {
     found.into_iter().map(|(row, text)| (row, String::from_utf8(text).unwrap())).collect()
 }
 
-/// All that passes and all that is passed on.
+/// Concatenates everything that passes.
 fn passed(events: &[(usize, Event)]) -> Vec<u8> {
     let mut all = Vec::new();
     for (_, event) in events {

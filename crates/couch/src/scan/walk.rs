@@ -1,23 +1,23 @@
-//! Walking over JSON byte by byte, one level at a time.
+//! Walks JSON byte by byte, one level at a time.
 
 use super::unquoted;
 
-/// What a byte is on the level that is walked.
+/// The role of a byte on the current level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
     KeyBegins,
-    /// The quote behind a key.
+    /// Closing quote of a key.
     Key,
-    /// `{` or `[` of a value: to be entered or skipped.
+    /// `{` or `[` of a value, to be entered or skipped.
     Open,
     /// `}` or `]` of this level.
     Close,
     Comma,
-    /// Nothing that matters.
+    /// Nothing relevant.
     Nothing,
 }
 
-/// Walks over the members of an object, or the elements of a list.
+/// Walks the members of an object or the elements of a list.
 #[derive(Debug, Default)]
 pub(super) struct Walker {
     skip: Option<Skip>,
@@ -25,11 +25,11 @@ pub(super) struct Walker {
     awaits_key: bool,
     in_key: bool,
     escape: bool,
-    /// The key with its quotes, as far as it can be one that matters.
+    /// The key with its quotes, as long as it may be relevant.
     key: Vec<u8>,
 }
 
-/// A value that is passed over.
+/// State of a value that is being skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Skip {
     depth: usize,
@@ -38,17 +38,17 @@ pub(super) struct Skip {
 }
 
 impl Skip {
-    /// Behind the `{` or `[` of a value.
+    /// After the `{` or `[` of a value.
     pub(super) const fn container() -> Self {
         Self { depth: 1, string: false, escape: false }
     }
 
-    /// Behind the quote of a string.
+    /// After the opening quote of a string.
     pub(super) const fn string() -> Self {
         Self { depth: 0, string: true, escape: false }
     }
 
-    /// How many of the next bytes say nothing.
+    /// Returns how many of the next bytes are irrelevant.
     fn idle(self, bytes: &[u8]) -> usize {
         let matters = |byte: &u8| match byte {
             b'"' => true,
@@ -59,7 +59,7 @@ impl Skip {
         if self.escape { 0 } else { bytes.iter().position(matters).unwrap_or(bytes.len()) }
     }
 
-    /// Whether the value ends with this byte.
+    /// Processes a byte; returns whether it ends the value.
     pub(super) const fn eat(&mut self, byte: u8) -> bool {
         if self.string {
             match byte {
@@ -87,17 +87,17 @@ impl Skip {
 }
 
 impl Walker {
-    /// Behind the `{` of an object.
+    /// After the `{` of an object.
     pub(super) fn in_object() -> Self {
         Self { awaits_key: true, ..Self::default() }
     }
 
-    /// Behind a value, or at the beginning of a list.
+    /// After a value, or at the start of a list.
     pub(super) fn behind_value() -> Self {
         Self::default()
     }
 
-    /// Passes over the value that has begun.
+    /// Skips the value that has just started.
     pub(super) const fn skip(&mut self, skip: Skip) {
         self.skip = Some(skip);
     }
@@ -106,22 +106,22 @@ impl Walker {
         self.in_key
     }
 
-    /// Whether a value may begin here, or has just ended.
+    /// Returns whether a value may start here or has just ended.
     pub(super) const fn is_at_value(&self) -> bool {
         self.skip.is_none() && !self.awaits_key && !self.in_key
     }
 
-    /// Whether the last key is this one.
+    /// Returns whether the last key equals `name`.
     pub(super) fn key_is(&self, name: &str) -> bool {
         self.key.len() < MOST_KEY && unquoted(&self.key) == name
     }
 
-    /// How many of the next bytes need not be looked at one by one.
+    /// Returns how many of the next bytes can be skipped.
     pub(super) fn idle(&self, bytes: &[u8]) -> usize {
         self.skip.map_or(0, |skip| skip.idle(bytes))
     }
 
-    /// The next byte.
+    /// Processes the next byte.
     pub(super) fn eat(&mut self, byte: u8, array: bool) -> Token {
         if let Some(skip) = &mut self.skip {
             if skip.eat(byte) {
@@ -170,5 +170,5 @@ impl Walker {
     }
 }
 
-/// Longer than any key that matters, however it is escaped.
+/// Longer than any relevant key, even if fully escaped.
 const MOST_KEY: usize = 128;

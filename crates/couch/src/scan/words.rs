@@ -1,12 +1,12 @@
-//! Whether a text speaks of pointers, without taking it apart.
+//! Detects whether a text mentions pointers, without parsing it.
 
 use super::{Fault, POINTERS};
 
-/// Whether a text may have `pvt_attachments` in it, however that is written.
+/// Returns whether a text may contain `pvt_attachments`, escaped or not.
 #[must_use]
 pub fn mentions_pointers(text: &[u8]) -> bool {
     let mut rest = text;
-    // Neither is frequent in documents.
+    // Both are rare in documents.
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'v' | b'\\')) {
         let behind = rest.get(at + 1..).unwrap_or_default();
         let found = match rest.get(at) {
@@ -23,15 +23,15 @@ pub fn mentions_pointers(text: &[u8]) -> bool {
     false
 }
 
-/// Watches over text that is no JSON: whatever names pointers is not passed on.
+/// Watches text that is not JSON: anything that mentions pointers is blocked.
 #[derive(Debug, Default)]
 pub struct Words {
-    /// The end of what has passed.
+    /// The end of the preceding text.
     tail: Vec<u8>,
 }
 
 impl Words {
-    /// Takes the next piece of the text.
+    /// Checks the next piece of the text.
     ///
     /// # Errors
     /// [`Fault::Pointers`]

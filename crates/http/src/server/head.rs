@@ -27,7 +27,7 @@ pub(super) struct Head {
     half: Arc<Half>,
 }
 
-/// The client's half of the connection.
+/// State of the client's half of the connection.
 #[derive(Debug, Default)]
 struct Half {
     /// Whether a check is pending.
@@ -42,7 +42,7 @@ impl Head {
         Self { read: Arc::default(), most, half: Arc::default() }
     }
 
-    /// Puts the length back that hyper let go, so that the request can be refused for it.
+    /// Restores a length dropped by hyper, so that the request can be rejected for it.
     pub(super) fn restore_length<B>(&self, request: &mut Request<B>) {
         if request.headers().contains_key(TRANSFER_ENCODING) && self.has_length(request.method()) {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
