@@ -1,4 +1,4 @@
-//! What several instances share, made from the configuration: the broker, the journal in it, and the group.
+//! Resources shared by several instances, built from the configuration: the broker, its journal, and the group.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use crate::orders::Orders;
 use crate::state::State;
 use crate::sweeps::Sweeps;
 
-/// The broker, where one is configured.
+/// Creates the broker, if one is configured.
 ///
 /// # Errors
-/// A file of certificates that cannot be used.
+/// If the certificate file cannot be used.
 pub fn broker(config: &Config, tasks: &Tasks) -> Result<Option<Broker>, BoxError> {
     let Some(options) = &config.broker else { return Ok(None) };
     let mut broker = options.broker.clone();
@@ -35,10 +35,10 @@ pub fn broker(config: &Config, tasks: &Tasks) -> Result<Option<Broker>, BoxError
     Ok(Some(Broker::new(broker, connector(config, options.ca.as_deref())?, tasks.clone())))
 }
 
-/// The journal in the broker's stream.
+/// Creates the journal backed by the broker's stream.
 ///
 /// # Errors
-/// Where there is no broker.
+/// If there is no broker.
 pub fn journal(config: &Config, broker: Option<&Broker>, tasks: &Tasks) -> Result<StreamJournal, BoxError> {
     let (Some(options), Some(broker)) = (&config.broker, broker) else {
         return Err("broker.urls names no broker".into());
@@ -46,10 +46,10 @@ pub fn journal(config: &Config, broker: Option<&Broker>, tasks: &Tasks) -> Resul
     Ok(StreamJournal::new(broker.clone(), options.stream.clone(), tasks.clone()))
 }
 
-/// The journal of another site.
+/// Creates the journal of another site.
 ///
 /// # Errors
-/// A file of certificates that cannot be used.
+/// If the certificate file cannot be used.
 pub fn journal_of_another(config: &Config, options: &SiteOptions, tasks: &Tasks) -> Result<StreamJournal, BoxError> {
     let mut broker = options.broker.clone();
     broker.name = if config.instance.is_empty() { "callstore".to_owned() } else { config.instance.clone() };
@@ -59,7 +59,7 @@ pub fn journal_of_another(config: &Config, options: &SiteOptions, tasks: &Tasks)
     Ok(StreamJournal::of_another_site(broker, stream, tasks.clone()))
 }
 
-/// Who asks the trackers, where they are to be asked.
+/// Creates the sweeps, if trackers are to be queried.
 pub(crate) fn sweeps(config: &Config, broker: Option<&Broker>, memory: &Memory, clock: Clock) -> Option<Sweeps> {
     let answers = config.broker.as_ref()?.answers?;
     let trackers = Trackers::new(broker?.clone(), answers);
@@ -67,7 +67,7 @@ pub(crate) fn sweeps(config: &Config, broker: Option<&Broker>, memory: &Memory, 
     Some(Sweeps::new(trackers, journal, state, clock, memory.inlet.clone()))
 }
 
-/// Who is told of deaths: the webhook, the broker's exchange, or both.
+/// Returns the receivers of notices: the webhook, the broker's exchange, or both.
 #[must_use]
 pub fn orders(config: &Config, broker: Option<&Broker>, webhook: Option<Arc<dyn Orders>>) -> Option<Arc<dyn Orders>> {
     let publishes = config.broker.as_ref().is_some_and(|options| options.publish);
@@ -78,7 +78,7 @@ pub fn orders(config: &Config, broker: Option<&Broker>, webhook: Option<Arc<dyn 
     }
 }
 
-/// Tells each; where one fails, all are told again.
+/// Notifies both; if one fails, both are notified again.
 #[derive(Debug)]
 struct Both([Arc<dyn Orders>; 2]);
 
@@ -92,10 +92,10 @@ impl Orders for Both {
     }
 }
 
-/// Takes part in the instance's group, where etcd says who acts. It stands once the journal is caught up with.
+/// Joins the instance's group, in which etcd decides who acts. It is a candidate once it has caught up with the journal.
 ///
 /// # Errors
-/// A role without a place in a group, or a file of certificates that cannot be used.
+/// If the role has no place in a group, or the certificate file cannot be used.
 pub fn group(
     config: &Config,
     state: &Arc<State>,
@@ -123,7 +123,7 @@ pub fn group(
     Ok(Some(group))
 }
 
-/// Has the group know what epochs there were, and when this instance can act.
+/// Tells the group which epochs exist, and when this instance is able to act.
 async fn stand(group: Group, state: Arc<State>, progress: Progress, tasks: Tasks) {
     let watching = async {
         progress.until_ready().await;
@@ -144,5 +144,5 @@ fn connector(config: &Config, ca: Option<&Path>) -> Result<Connector, BoxError> 
     Connector::with_named(named, Egress::default(), config.timeouts.http.clone())
 }
 
-/// How often the epochs of folded decisions are looked at.
+/// Polling interval for the epochs of folded decisions.
 const EPOCHS: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! What an instance of the call store decided. A decision is an entry of the journal, so that every instance knows of it.
+//! Decisions of an instance. A decision is a journal entry, so that every instance learns of it.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use uuid::Uuid;
 use crate::fold::{Death, Key, Micros};
 use crate::journal::{Draft, Offset};
 
-/// A decision, with the group and epoch of who took it: those of an older epoch of that group are refused.
+/// A decision, with the group and epoch of the instance that made it: decisions of an older epoch of that group are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// The group whose epoch it is; 0 where there are no groups.
+    /// The group that the epoch belongs to; 0 without groups.
     #[serde(default)]
     pub group: u32,
     /// The epoch.
     pub epoch: u64,
     /// The instance.
     pub by: Box<str>,
-    /// The other site whose calls it is about; none for those of this site.
+    /// The other site whose calls it concerns; `None` for this site's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<Box<str>>,
     /// What was decided.
@@ -27,18 +27,18 @@ pub struct Decision {
     pub what: What,
 }
 
-/// What was decided.
+/// Kind of decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 pub enum What {
-    /// From here on this instance acts.
+    /// This instance is active from here on.
     Active,
-    /// The calls of the other site are finished here, or are not any more. An operator's word: it has no epoch.
+    /// The site is adopted, so that its calls are finished here, or is handed back. An operator's decision, without an epoch.
     Adopted {
-        /// Whether they are.
+        /// Whether it is adopted.
         is_adopted: bool,
     },
-    /// A switch answered, or was asked, at this time.
+    /// A switch responded at this time.
     NodeSeen {
         /// The switch.
         node: Box<str>,
@@ -47,47 +47,47 @@ pub enum What {
     },
     /// A leg or dialog is dead.
     DlgDead {
-        /// The same for the same dialog, kind and cause.
+        /// Deterministic id of the dialog, kind and cause.
         id: Box<str>,
-        /// Which one.
+        /// The leg or dialog.
         key: Key,
-        /// Its end.
+        /// How it ended.
         #[serde(flatten)]
         end: End,
     },
-    /// Its records are saved, or were there already.
+    /// Its records are saved, or existed already.
     Recorded {
-        /// Whose.
+        /// The leg or dialog.
         key: Key,
-        /// What they hold.
+        /// Fingerprints of its records.
         prints: BTreeMap<Box<str>, Box<str>>,
-        /// The last entry that they know of.
+        /// The last entry they take into account.
         through: Offset,
     },
-    /// What others were to be told was told.
+    /// A notice was delivered.
     Told {
-        /// Which piece of news.
+        /// The id of the notice.
         id: Box<str>,
     },
 }
 
-/// How something ended.
+/// How a leg or dialog ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// `dead` or `timeout`.
     pub kind: Box<str>,
-    /// Why that is believed.
+    /// Why it is believed to be dead.
     pub cause: Box<str>,
     /// When it ended.
     pub ended: Micros,
-    /// The last sign of life that was known.
+    /// The last sign of life known at the time.
     pub seen: Micros,
-    /// When it was found out.
+    /// When the death was detected.
     pub found: Micros,
 }
 
 impl End {
-    /// As the fold keeps it.
+    /// Converts it to the fold's form.
     #[must_use]
     pub fn death(&self, epoch: u64) -> Death {
         let Self { kind, cause, ended, seen, found } = self.clone();
@@ -96,15 +96,15 @@ impl End {
 }
 
 impl Decision {
-    /// Reads an entry.
+    /// Parses an entry.
     ///
     /// # Errors
-    /// For one of a later release, which this one does not know.
+    /// If it is of a later release, with a decision unknown to this one.
     pub fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
 
-    /// As an entry that is to be written.
+    /// Serializes the decision as a journal entry.
     ///
     /// # Errors
     /// Never for what can be built here.
@@ -113,7 +113,7 @@ impl Decision {
     }
 }
 
-/// The id of a death: whoever finds out the same gives it the same one (UUID version 5, RFC 9562 section 5.5).
+/// Returns the id of a death: deterministic, so that all instances agree (UUID version 5, RFC 9562 section 5.5).
 #[must_use]
 pub fn death_id(key: &Key, kind: &str, cause: &str) -> Box<str> {
     let mut hash = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
@@ -127,5 +127,5 @@ pub fn death_id(key: &Key, kind: &str, cause: &str) -> Box<str> {
     uuid::Builder::from_sha1_bytes(bytes).into_uuid().to_string().into()
 }
 
-/// The name space of these ids, made once at random.
+/// The namespace of these ids, generated once at random.
 const SPACE: Uuid = Uuid::from_u128(0x6f1c_61f4_84b5_4b0e_9a36_7d0f_52c1_e8a7);

@@ -1,33 +1,33 @@
-//! Whether this instance is the one that acts.
+//! Whether this instance acts.
 
 use stowage_base::tasks::Tasks;
 use tokio::sync::watch;
 
 use crate::group::{Group, Standing};
 
-/// How an instance stands in its group.
+/// An instance's standing in its group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lead {
-    /// The epoch in which it acts; `None`: another does, or nobody.
+    /// The epoch in which it acts; `None` if another instance does, or none.
     pub epoch: Option<u64>,
 }
 
-/// Tells how the instance stands; cheap to clone. Whoever holds the sender decides: the group, or this program alone.
+/// Receives the instance's standing; cheap to clone. The sender's owner decides: the group, or this program alone.
 #[derive(Debug, Clone)]
 pub struct Leading {
     told: watch::Receiver<Lead>,
-    /// Asked at every act: its lease may be over before anything is told.
+    /// Checked at every act: its lease may expire before the channel is updated.
     group: Option<Group>,
 }
 
 impl Leading {
-    /// As told by this channel.
+    /// Follows this channel.
     #[must_use]
     pub const fn new(told: watch::Receiver<Lead>) -> Self {
         Self { told, group: None }
     }
 
-    /// As the group says.
+    /// Follows the group.
     #[must_use]
     pub fn of(group: Group, tasks: &Tasks) -> Self {
         let (sender, told) = watch::channel(Lead::default());
@@ -48,13 +48,13 @@ impl Leading {
         Self { told, group: Some(group) }
     }
 
-    /// The epoch in which it acts now, if it does.
+    /// Returns the epoch in which it acts now, if it does.
     #[must_use]
     pub fn epoch(&self) -> Option<u64> {
         self.group.as_ref().map_or_else(|| self.told.borrow().epoch, Group::may_act)
     }
 
-    /// Waits until it stands otherwise than in this epoch; for ever where nobody tells any more.
+    /// Waits until the epoch differs from this one; forever once the sender is gone.
     pub async fn other_than(&mut self, epoch: Option<u64>) -> Option<u64> {
         loop {
             let now = self.told.borrow_and_update().epoch;

@@ -1,7 +1,7 @@
 //! The call store: follows live calls, and completes the records of those whose switch or tracker died.
 //!
-//! All that happens is an entry of one ordered [`journal`]; the [`state`] is nothing but the [`fold`] of that journal. What the
-//! active instance decides ([`act`]) is an entry as well.
+//! Everything that happens is an entry of one ordered [`journal`]; the [`state`] is purely the [`fold`] of that journal. The decisions
+//! of the active instance ([`act`]) are entries as well.
 
 pub mod act;
 pub mod api;

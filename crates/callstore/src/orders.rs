@@ -1,4 +1,4 @@
-//! Telling others of deaths, and ordering that the recordings of dead calls be finished.
+//! Notifying others of deaths, and ordering that recordings of dead calls be finalized.
 
 use std::fmt;
 
@@ -13,17 +13,17 @@ use stowage_http::connect::Reach;
 use stowage_http::target::Origin;
 use url::Url;
 
-/// Takes messages for others. The same may come twice: it has an id.
+/// Delivers messages to others. The same message may be delivered twice: it has an id.
 #[async_trait]
 pub trait Orders: Send + Sync + fmt::Debug {
-    /// Gives a message to those whom its key concerns: `dialog.dead.<id>`, `recording.finalise.<id>`.
+    /// Delivers a message to the recipients of its key: `dialog.dead.<id>`, `recording.finalise.<id>`.
     ///
     /// # Errors
-    /// Where it may not have been taken; it is given again.
+    /// If it may not have been delivered; it is sent again.
     async fn send(&self, key: &str, message: Bytes) -> Result<(), BoxError>;
 }
 
-/// Tells of a death, and orders that its recording be finished where nobody stopped it.
+/// Sends a notice of a death, and an order to finalize its recording if nobody stopped it.
 ///
 /// # Errors
 /// As for [`Orders::send`].
@@ -40,7 +40,7 @@ pub async fn tell(orders: &dyn Orders, news: &[u8]) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Posts messages to a URL; any 2xx takes one.
+/// Posts messages to a URL; any 2xx status accepts one.
 #[derive(Debug, Clone)]
 pub struct Webhook {
     server: Server,
@@ -49,10 +49,10 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// To this URL.
+    /// Creates a webhook for this URL.
     ///
     /// # Errors
-    /// A URL that names no server.
+    /// If the URL has no server.
     pub fn new(client: &Client, url: &Url) -> Result<Self, BoxError> {
         let origin = Origin::of(url).ok_or("orders.webhook names no server")?;
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -76,5 +76,5 @@ impl Orders for Webhook {
     }
 }
 
-/// So much of an answer is read.
+/// Maximum number of response bytes read.
 const MOST: u64 = 64 << 10;

@@ -1,7 +1,7 @@
-//! Other sites: their journals are read into states of their own, and their calls are finished here once they were adopted.
+//! Other sites: their journals are folded into states of their own, and their calls are finished here once they are adopted.
 //!
-//! Nothing is ever written to another site's journal. That it was adopted, and what was decided of its calls, are entries of this
-//! site's journal, so that every instance here knows.
+//! Nothing is ever written to another site's journal. Its adoption, and decisions about its calls, are entries of this site's journal, so
+//! that every instance here learns of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,48 +28,48 @@ use crate::time::rfc3339;
 /// Another site; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// What it is called here.
+    /// Local name of the site.
     pub name: Box<str>,
-    /// What is known of its calls.
+    /// The state of its calls.
     pub state: Arc<State>,
     /// Its journal, which is only read.
     pub journal: Arc<StreamJournal>,
-    /// So long its link may be lost before it is adopted by itself.
+    /// How long its link may be down before it is adopted automatically.
     pub adopt_after: Option<Duration>,
     seen: watch::Sender<Seen>,
 }
 
-/// What was seen of its journal.
+/// Observations of its journal.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
-    /// Its last entry, as of some seconds ago.
+    /// Its last entry, as of a few seconds ago.
     end: Option<Offset>,
-    /// The opening of the link that it was asked over.
+    /// The opening of the link it was observed over.
     openings: u64,
-    /// Since when it cannot be read, by the clock and by this program's own; none while it can.
+    /// Since when it cannot be read, by wall clock and monotonic clock; `None` while it can.
     lost: Option<(Micros, Instant)>,
 }
 
-/// This site, as the others are looked after from it.
+/// This site, as the one that looks after the others.
 #[derive(Debug, Clone)]
 pub struct Own {
     /// The instance's name.
     pub name: Box<str>,
-    /// Where decisions go.
+    /// Journal that decisions are appended to.
     pub journal: Arc<dyn Journal>,
-    /// What is known here: which sites are adopted, too.
+    /// This site's state, including which sites are adopted.
     pub state: Arc<State>,
     /// Whether this instance acts.
     pub leading: Leading,
-    /// The time.
+    /// Source of the current time.
     pub clock: Clock,
 }
 
 impl Own {
-    /// Says that a site's calls are finished here from now on, or are not any more.
+    /// Decides whether a site is adopted, so that its calls are finished here.
     ///
     /// # Errors
-    /// Where the journal may not have it.
+    /// If the journal may not contain the decision.
     pub async fn adopt(&self, site: &str, is_adopted: bool) -> Result<(), JournalError> {
         let what = What::Adopted { is_adopted };
         let decision = Decision { group: 0, epoch: 0, by: self.name.clone(), site: Some(site.into()), what };
@@ -79,10 +79,10 @@ impl Own {
 }
 
 impl Site {
-    /// Opens the states of all sites that are configured, beside that of this site. A site that cannot be reached is waited for.
+    /// Opens the states of all configured sites. Does not fail for an unreachable site, which is waited for.
     ///
     /// # Errors
-    /// A file that cannot be used.
+    /// If a file cannot be used.
     pub fn open_all(
         config: &Config,
         state: impl Fn(&str) -> Result<State, BoxError>,
@@ -100,13 +100,13 @@ impl Site {
         config.sites.iter().map(open).collect()
     }
 
-    /// Whether its journal can be read now.
+    /// Returns whether its journal can be read now.
     #[must_use]
     pub fn is_linked(&self) -> bool {
         self.journal.inlet().borrow().is_open
     }
 
-    /// How many of its entries are not folded here, by what was known of its end last.
+    /// Returns how many of its entries are not folded here yet, by its last known end.
     #[must_use]
     pub fn lag(&self) -> u64 {
         let end = self.seen.borrow().end;
@@ -114,7 +114,7 @@ impl Site {
         end.map_or(0, |end| at.map_or(end + 1, |at| end.saturating_sub(at)))
     }
 
-    /// Whether what is known is all that can be known: it is read to its end, or lost for a while.
+    /// Returns whether its state is as current as possible: read to the end, or settled since the link was lost.
     fn is_current(&self) -> bool {
         let seen = *self.seen.borrow();
         let inlet = self.journal.inlet().borrow().clone();
@@ -130,7 +130,7 @@ impl Site {
         }
     }
 
-    /// How it stands, as JSON.
+    /// Returns its status as JSON.
     #[must_use]
     pub fn json(&self, own: &State) -> Value {
         json!({
@@ -144,14 +144,14 @@ impl Site {
         })
     }
 
-    /// Looks after its link, and adopts it where that is configured.
+    /// Watches its link, and adopts it if that is configured.
     pub async fn look(self, own: Own, tasks: Tasks) {
         let looking = async {
             let (mut heard, mut link) = (Instant::now(), self.journal.inlet());
             let mut asked: Option<Instant> = None;
             loop {
                 asked = self.look_once(&own, asked).await;
-                // Whoever gives it back begins to wait anew.
+                // After it was handed back, the wait starts over.
                 if self.is_linked() || own.state.adopted().borrow().contains(&self.name) {
                     heard = Instant::now();
                 }
@@ -162,7 +162,7 @@ impl Site {
                         Err(error) => tracing::error!(error = log::chain(&error), "the journal does not take it"),
                     }
                 }
-                // Whatever changes is noted at once: what was read of a site that is lost has to be flushed.
+                // React to any change at once: what was read of a lost site must be flushed.
                 let _ = tokio::time::timeout(LOOK, link.changed()).await.is_ok();
             }
         };
@@ -172,7 +172,7 @@ impl Site {
         }
     }
 
-    /// Notes whether it is linked, and now and then its end; gives when that was asked for.
+    /// Records whether it is linked, and periodically its end; returns when the end was last requested.
     async fn look_once(&self, own: &Own, asked: Option<Instant>) -> Option<Instant> {
         let inlet = self.journal.inlet().borrow().clone();
         let state = Arc::clone(&self.state);
@@ -195,14 +195,14 @@ impl Site {
         Some(Instant::now())
     }
 
-    /// Finishes its calls for as long as it is adopted, where this instance acts.
+    /// Finishes its calls for as long as it is adopted and this instance acts.
     pub async fn finish(self, actor: Actor, own: Own, tasks: Tasks) {
         let switches = Unheard { link: self.journal.inlet(), state: Arc::clone(&self.state) };
         let (site, state) = (Some(self.name.clone()), Arc::clone(&self.state));
         let actor = Actor { site, state, switches: Some(Arc::new(switches)), ..actor };
         let (mut begins, mut ends) = (own.state.adopted(), own.state.adopted());
         loop {
-            // Its sender is in the state, which is here. Not before all is known: what is old would be written over what is new.
+            // The sender lives in the state, which is held here. Waits until the state is current: otherwise old records would overwrite newer ones.
             let ready = async {
                 let _ = begins.wait_for(|sites| sites.contains(&self.name)).await;
                 self.becomes_current(true).await;
@@ -220,7 +220,7 @@ impl Site {
     }
 }
 
-/// The switches of another site, which cannot be asked from here: they answer nothing while their site is lost.
+/// The switches of another site, which cannot be queried from here: they never respond while their site is lost.
 #[derive(Debug)]
 struct Unheard {
     link: watch::Receiver<Inlet>,
@@ -231,7 +231,7 @@ struct Unheard {
 impl Switches for Unheard {
     async fn sweep(&self) -> Result<Sweep, BoxError> {
         let mut answers = Vec::new();
-        // While events come in, silence proves nothing.
+        // While events are arriving, silence proves nothing.
         if self.link.borrow().is_open {
             let nodes = self.state.index().nodes.clone();
             let answer = |(node, known): (Arc<str>, crate::state::Node)| Answer {
@@ -245,9 +245,9 @@ impl Switches for Unheard {
     }
 }
 
-/// How often links are looked at.
+/// Interval between checks of a link.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often a journal's end is asked for.
+/// Interval between requests for a journal's end.
 const ENDS: Duration = Duration::from_secs(5);
-/// How long a link is lost before what is known counts for all: it may just be opening.
+/// How long a link must be down before the state counts as complete: it may just be opening.
 const SETTLED: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! What KAZOO's trackers say, as the watchdog wants it, and what of it the journal has to know.
+//! Adapts the trackers' responses for the watchdog, and appends to the journal what it is missing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::journal::rabbitmq::Inlet;
 use crate::journal::{Draft, Journal};
 use crate::state::State;
 
-/// Asks the trackers, and puts calls into the journal whose events were lost.
+/// Queries the trackers, and appends calls whose events were lost to the journal.
 #[derive(Debug)]
 pub struct Sweeps {
     trackers: Trackers,
     journal: Arc<dyn Journal>,
     state: Arc<State>,
     clock: Clock,
-    /// Whether events come in, where the journal is fed by KAZOO itself.
+    /// Whether events are arriving, if the journal is fed by KAZOO itself.
     inlet: Option<watch::Receiver<Inlet>>,
     known: Mutex<Known>,
 }
@@ -31,12 +31,12 @@ pub struct Sweeps {
 #[derive(Debug, Default)]
 struct Known {
     openings: Option<u64>,
-    /// Channels that the last sweep had and state did not.
+    /// Channels that were in the last sweep but not in state.
     strange: BTreeSet<String>,
 }
 
 impl Sweeps {
-    /// Asks through these.
+    /// Creates sweeps through these trackers.
     #[must_use]
     pub fn new(
         trackers: Trackers,
@@ -48,7 +48,7 @@ impl Sweeps {
         Self { trackers, journal, state, clock, inlet, known: Mutex::default() }
     }
 
-    /// An opened inlet was closed before, and events may be missing since.
+    /// Fails if the inlet is closed, or was in between: events may be missing.
     fn is_fed(&self, known: &mut Known) -> Result<(), BoxError> {
         let Some(inlet) = &self.inlet else { return Ok(()) };
         let inlet = inlet.borrow().clone();
@@ -59,7 +59,7 @@ impl Sweeps {
         Ok(())
     }
 
-    /// Channels that two sweeps in a row had and state does not: nobody told of their beginning.
+    /// Appends channels that two consecutive sweeps reported and state lacks: their start was missed.
     async fn tell_strange(&self, known: &mut Known, channels: &BTreeMap<String, LiveChannel>) -> Result<(), BoxError> {
         let strange: BTreeSet<String> = {
             let index = self.state.index();
@@ -98,5 +98,5 @@ impl Switches for Sweeps {
     }
 }
 
-/// Channels of one entry.
+/// Maximum number of channels per entry.
 const AT_ONCE: usize = 64;

@@ -1,30 +1,30 @@
-//! Times as people and documents have them.
+//! Time formats for people and documents.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::fold::Micros;
 
-/// RFC 3339 in UTC with milliseconds, such as `2026-11-30T17:15:52.000Z`; before 1970 it is 1970.
+/// Formats as RFC 3339 in UTC with milliseconds, such as `2026-11-30T17:15:52.000Z`; times before 1970 are clamped.
 #[must_use]
 pub fn rfc3339(at: Micros) -> String {
     let since = Duration::from_micros(u64::try_from(at).unwrap_or_default().min(LAST));
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
-/// Reads what [`rfc3339`] writes.
+/// Parses the format of [`rfc3339`].
 #[must_use]
 pub fn parse(text: &str) -> Option<Micros> {
     let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_micros()).ok()
 }
 
-/// Year and month in UTC, such as `202611`.
+/// Returns year and month in UTC, such as `202611`.
 #[must_use]
 pub fn month(at: Micros) -> String {
     rfc3339(at).chars().filter(char::is_ascii_digit).take(6).collect()
 }
 
-/// The end of the year 9999, which is the last that can be written.
+/// The end of the year 9999, the last time that can be formatted.
 const LAST: u64 = 253_402_300_799_000_000;
 
 #[cfg(test)]

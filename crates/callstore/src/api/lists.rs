@@ -15,16 +15,16 @@ use crate::fold::{Attr, Item, Key, Micros, Standing, Val};
 use crate::state::{Brief, Filter, State, StateError, Stored, standing_of};
 use crate::time::{self, rfc3339};
 
-/// A site whose calls are shown.
+/// A site whose calls are listed.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Its name; empty for this one.
+    /// The site's name; empty for this one.
     pub name: String,
-    /// What is known of its calls.
+    /// The state of its calls.
     pub state: Arc<State>,
 }
 
-/// What is asked for, with where and how much.
+/// A parsed query: filter, cursor and limit.
 #[derive(Debug, Default)]
 struct Asked {
     filter: Filter,
@@ -32,7 +32,7 @@ struct Asked {
     limit: usize,
 }
 
-/// Answers a list, or one thing with its whole story.
+/// Responds with a list, or with one item and its full story.
 pub(super) fn show(parts: &Parts, holder: &Holder, path: &str, query: Option<&str>) -> Response<Body> {
     let part = |path: &str| decode(path).ok().map(|id| String::from_utf8_lossy(&id).into_owned());
     let shown = match path {
@@ -78,7 +78,7 @@ fn asked(query: Option<&str>, holder: &Holder) -> Result<Asked, String> {
                 let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
                 asked.limit = limit.ok_or_else(|| wrong("a number from 1 to 1000"))?;
             }
-            // A browser that cannot send a header.
+            // For browsers, which cannot send headers here.
             "token" => {}
             _ => return Err(format!("{name} is not known")),
         }
@@ -103,7 +103,7 @@ fn before(text: &str) -> Option<Micros> {
 
 type Shown = Result<Option<Value>, StateError>;
 
-/// The dialogs of all sites, one site after the other.
+/// Lists the dialogs of all sites, one site after the other.
 fn dialogs(parts: &Parts, mut asked: Asked) -> Shown {
     asked.filter.is_dialog = Some(true);
     let (items, next) = pages(parts, &asked)?;
@@ -111,7 +111,7 @@ fn dialogs(parts: &Parts, mut asked: Asked) -> Shown {
     Ok(Some(json!({ "dialogs": items, "next": next })))
 }
 
-/// Calls by what lives of them: their dialogs, and legs that have none yet.
+/// Lists live calls by their legs that have no dialog yet, and their dialogs.
 fn calls(parts: &Parts, mut asked: Asked) -> Shown {
     asked.filter.is_dialog = Some(false);
     let (items, next) = pages(parts, &asked)?;
@@ -148,7 +148,7 @@ fn call_of(call: &str, legs: &[&Arc<Brief>]) -> Value {
 type Pages = (Vec<(String, Arc<Brief>)>, Option<String>);
 
 fn pages(parts: &Parts, asked: &Asked) -> Result<Pages, StateError> {
-    // The cursor says which site it is in.
+    // The cursor includes the index of its site.
     let after = asked.after.as_deref().and_then(|after| after.split_once('@'));
     let begin = after.and_then(|(site, _)| site.parse::<usize>().ok()).unwrap_or_default();
     let mut found = Vec::new();
@@ -175,7 +175,7 @@ fn with_site(mut value: Value, site: &str) -> Value {
     value
 }
 
-/// A call with its legs and dialogs, over or not.
+/// Returns a call with its legs and dialogs, live or over.
 fn call(parts: &Parts, holder: &Holder, id: &str) -> Shown {
     for site in &parts.sites {
         let known = site.state.call(id)?;
@@ -216,7 +216,7 @@ fn legs_of(dialog: &Stored, legs: &[(Key, Stored)]) -> Vec<(Key, Stored)> {
     legs.iter().filter(|(key, _)| own(key)).cloned().collect()
 }
 
-/// An account's holder sees what belongs to the account.
+/// Returns whether `holder` may see the items: an account's token only grants access to items of that account.
 fn may_see(holder: &Holder, items: &[(Key, Stored)]) -> bool {
     match holder {
         Holder::Operator => true,
@@ -224,7 +224,7 @@ fn may_see(holder: &Holder, items: &[(Key, Stored)]) -> bool {
     }
 }
 
-/// Everything that is known of a leg or dialog.
+/// Returns everything known about a leg or dialog.
 pub(crate) fn whole(key: &Key, stored: &Stored, legs: &[(Key, Stored)]) -> Value {
     let item = &stored.item;
     let (standing, ended) = standing_of(stored, legs);
@@ -277,7 +277,7 @@ fn death(item: &Item) -> Value {
     })
 }
 
-/// Members without a meaning here.
+/// Members of events that have no meaning here.
 fn other(item: &Item) -> Map<String, Value> {
     let members = item.extra.iter().filter_map(|(name, reg)| {
         let text = reg.val.text()?;
@@ -286,7 +286,7 @@ fn other(item: &Item) -> Map<String, Value> {
     members.collect()
 }
 
-/// The switches, and how many live legs each has.
+/// Lists the switches, with the number of live legs on each.
 pub(super) fn nodes(parts: &Parts) -> Value {
     let mut all = Vec::new();
     for site in &parts.sites {
@@ -315,7 +315,7 @@ pub(super) fn nodes(parts: &Parts) -> Value {
     json!({ "nodes": all })
 }
 
-/// How much a page has unless it is said.
+/// Default page size.
 const PAGE: usize = 100;
-/// How much it may have.
+/// Maximum page size.
 const MOST: usize = 1000;

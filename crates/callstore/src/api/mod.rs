@@ -1,4 +1,4 @@
-//! The listener: events in, calls out, health, metrics and the page.
+//! The HTTP API: event ingestion, queries, health, metrics and the web page.
 
 mod inlet;
 mod lists;
@@ -38,47 +38,47 @@ use crate::lead::Leading;
 use crate::metrics::Metrics;
 use crate::sites::Own;
 
-/// What the listener shows; cheap to clone.
+/// The API's service; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Api(Arc<Parts>);
 
-/// What it is made of.
+/// Dependencies of the API.
 #[derive(Debug)]
 pub struct Parts {
     /// The instance's name.
     pub name: String,
-    /// The tokens of clients; without any, requests need none.
+    /// API tokens; if empty, requests need none.
     pub tokens: Tokens,
-    /// This site and the others that it knows; its own is the first.
+    /// This site, followed by the other sites it knows.
     pub sites: Vec<Site>,
-    /// This site, where decisions about others go.
+    /// This site, for decisions about others.
     pub own: Own,
-    /// How the others are linked.
+    /// The other sites, for the status of their links.
     pub others: Vec<crate::sites::Site>,
-    /// Where events go.
+    /// Takes in events.
     pub inlet: Inlet,
-    /// How far the journal was read.
+    /// How far the journal has been folded.
     pub progress: Progress,
-    /// Whether it acts.
+    /// Whether this instance acts.
     pub leading: Leading,
-    /// The groups of the site, as JSON.
+    /// The site's groups, as JSON.
     pub groups: Value,
-    /// Who looks on.
+    /// Limits concurrent subscribers.
     pub watchers: Watchers,
-    /// What counts.
+    /// Metrics.
     pub metrics: Metrics,
-    /// The time.
+    /// Source of the current time.
     pub clock: Clock,
-    /// How long a body may be silent.
+    /// Idle timeout of request bodies.
     pub idle: Duration,
-    /// Tracks what outlives a request.
+    /// Tracks work that outlives a request.
     pub tasks: Tasks,
-    /// Makes it say that it is not ready any more.
+    /// Makes `/ready` report that the program is stopping.
     pub stopping: CancellationToken,
 }
 
 impl Api {
-    /// Of these parts.
+    /// Creates the API.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
@@ -106,7 +106,7 @@ impl Api {
         }
     }
 
-    /// Whose token the request has; without tokens everybody who reaches the listener is an operator.
+    /// Returns the holder of the request's token; without configured tokens, everyone who can reach the listener is an operator.
     fn holder(&self, headers: &HeaderMap) -> Result<Holder, Box<Response<Body>>> {
         if self.0.tokens.is_empty() {
             return Ok(Holder::Operator);
@@ -154,7 +154,7 @@ impl Api {
                 failure(StatusCode::FORBIDDEN, "forbidden", "the token is that of an account")
             }
             path => {
-                // The file is read.
+                // Runs on a blocking thread, because it reads the state's file.
                 let (parts, path, query) = (Arc::clone(&self.0), path.to_owned(), query.map(str::to_owned));
                 let shown = move || lists::show(&parts, &holder, &path, query.as_deref());
                 tokio::task::spawn_blocking(shown).await.unwrap_or_else(|_| {

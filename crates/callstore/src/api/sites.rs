@@ -1,4 +1,4 @@
-//! Adopting another site, and giving it back.
+//! Adopting another site, and handing it back.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use stowage_http::body::Body;
 use super::{Api, failure, json_answer, not_allowed};
 
 impl Api {
-    /// `POST` has its calls finished here, `DELETE` gives them back. Either may be said again.
+    /// `POST` adopts a site, so that its calls are finished here; `DELETE` hands it back. Both are idempotent.
     pub(super) async fn adopt(&self, head: http::request::Parts) -> Response<Body> {
         match self.holder(&head.headers) {
             Ok(Holder::Operator) => {}
@@ -34,14 +34,14 @@ impl Api {
             tracing::error!(error = log::chain(&error), "the journal does not take who is adopted");
             return failure(StatusCode::SERVICE_UNAVAILABLE, "journal", "the journal may not have it; say it again");
         }
-        // It is said. That it is known here as well is a courtesy to who asks next.
+        // The decision is in the journal. Waiting until it is folded here is a courtesy to the client's next request.
         let known = adopted.wait_for(|sites| sites.contains(&site.name) == is_adopted);
         let _ = tokio::time::timeout(FOLDED, known).await.is_ok();
         json_answer(StatusCode::OK, &json!({ "site": &*site.name, "is_adopted": is_adopted }))
     }
 }
 
-/// Where sites are.
+/// Path prefix of sites.
 pub(super) const BELOW: &str = "/v1/sites/";
-/// How long the fold is waited for.
+/// How long to wait for the fold.
 const FOLDED: Duration = Duration::from_secs(5);

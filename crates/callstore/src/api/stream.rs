@@ -22,12 +22,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Parts, failure};
 use crate::state::{Change, Filter};
 
-/// How many may look on at once; cheap to clone.
+/// Limits concurrent subscribers; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Watchers(Arc<Semaphore>);
 
 impl Watchers {
-    /// So many.
+    /// Allows up to `most` subscribers.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))))
@@ -42,7 +42,7 @@ struct Watch {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Shows changes for as long as the client looks on. Who reads too slowly is told how many it missed.
+/// Streams changes for as long as the client stays connected. A client that reads too slowly is told how many it missed.
 pub(super) fn watch(parts: &Parts, holder: Holder, query: Option<&str>) -> Response<Body> {
     let Ok(permit) = Arc::clone(&parts.watchers.0).try_acquire_owned() else {
         return failure(StatusCode::TOO_MANY_REQUESTS, "full", "too many look on");
@@ -76,7 +76,7 @@ pub(super) fn watch(parts: &Parts, holder: Holder, query: Option<&str>) -> Respo
 }
 
 impl Watch {
-    /// The next event, or a comment so that the client sees that it is still there.
+    /// Returns the next event, or a comment as a keep-alive.
     async fn next(&mut self) -> Option<String> {
         loop {
             let changed = tokio::select! {
@@ -102,5 +102,5 @@ impl Watch {
     }
 }
 
-/// How often something is said.
+/// Keep-alive interval.
 const BEAT: Duration = Duration::from_secs(15);

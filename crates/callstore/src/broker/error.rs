@@ -1,34 +1,34 @@
-//! Why a broker did not do what it was asked.
+//! Errors of the message broker.
 
 use std::fmt;
 
 use lapin::ErrorKind;
 use stowage_http::body::BoxError;
 
-/// Why a broker did not do what it was asked. Nothing in it is secret.
+/// Why a broker operation failed. Contains no secrets.
 #[derive(Debug)]
 pub struct BrokerError {
-    /// What went wrong.
+    /// Kind of error.
     pub kind: Kind,
     source: Option<BoxError>,
 }
 
-/// What went wrong.
+/// Kind of broker error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// No connection, or it broke: what was being done may or may not have happened.
+    /// No connection, or it broke; the operation may or may not have taken effect.
     Unreachable,
-    /// Nothing came in time; what was being done may or may not have happened.
+    /// No response in time; the operation may or may not have taken effect.
     Silent,
-    /// The broker does not let this user do it, or does not know it.
+    /// The broker denies this user access, or does not know it.
     Refused,
-    /// There is nothing of this name.
+    /// Nothing of this name exists.
     Missing,
-    /// What has this name at the broker is something else: a queue of another type, an exchange with other properties.
+    /// Something of this name exists but differs: a queue of another type, an exchange with other properties.
     Mismatch,
-    /// The broker did not take a message.
+    /// The broker rejected a message.
     NotTaken,
-    /// There is no queue for a message.
+    /// No queue is bound for a message.
     Unrouted,
 }
 
@@ -79,7 +79,7 @@ impl std::error::Error for BrokerError {
     }
 }
 
-// Reply codes of AMQP 0.9.1 (constants in the protocol's XML); 530 also says that there is no such virtual host.
+// Reply codes of AMQP 0.9.1 (constants in the protocol's XML); 530 also means that the virtual host does not exist.
 const ACCESS_REFUSED: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;

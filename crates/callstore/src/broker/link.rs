@@ -1,4 +1,4 @@
-//! Connections to a broker, or to one of a cluster.
+//! Connections to a broker or to a node of a cluster.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,29 +17,29 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::error::{BrokerError, Kind};
 use super::transport::{Kit, Wire};
 
-/// Where a broker is and how it is spoken to.
+/// How to reach a broker.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The nodes of one cluster, tried in this order; at least one. `tls` says whether AMQP is spoken over TLS.
+    /// The nodes of one cluster, at least one, tried in this order. `tls` selects AMQP over TLS.
     pub nodes: Vec<Origin>,
-    /// The virtual host, `/` where nothing else is said.
+    /// The virtual host; `/` by default.
     pub vhost: String,
-    /// Who this is.
+    /// The user name.
     pub username: String,
-    /// Its password.
+    /// The user's password.
     pub password: Secret,
-    /// How often both sides say that they are there; a side that was silent for twice as long is gone. Whole seconds, at least one.
+    /// The heartbeat interval; a peer that was silent for twice as long is considered gone. Whole seconds, at least one.
     pub heartbeat: Duration,
-    /// How long one answer may take: a connection, a declaration, the confirmation of what was published.
+    /// Timeout of one response: a connection, a declaration, a publisher confirm.
     pub patience: Duration,
-    /// What the broker's own list of connections shows.
+    /// The connection name shown by the broker.
     pub name: String,
 }
 
-/// Takes an `amqp://` or `amqps://` address of host and port apart.
+/// Parses an `amqp://` or `amqps://` URL of host and port.
 ///
 /// # Errors
-/// What is wrong with it, for a person.
+/// A human-readable description of the problem.
 pub fn node(url: &str) -> Result<Origin, String> {
     let must = || "must be an address such as amqp://127.0.0.1:5672 or amqps://rabbit.example.com".to_owned();
     let url = url::Url::parse(url).map_err(|_| must())?;
@@ -68,27 +68,27 @@ struct Shared {
     config: Config,
     connector: Connector,
     kit: Kit,
-    /// The node that the next connection is tried with first.
+    /// The node to try first for the next connection.
     next: AtomicUsize,
 }
 
 impl Broker {
-    /// Has to be called within the runtime; its connections' tasks are among `tasks`.
+    /// Must be called within the runtime; the connections' tasks are tracked in `tasks`.
     #[must_use]
     pub fn new(config: Config, connector: Connector, tasks: Tasks) -> Self {
         Self(Arc::new(Shared { config, connector, kit: Kit::new(tasks), next: AtomicUsize::new(0) }))
     }
 
-    /// What it was made of.
+    /// Returns the configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.0.config
     }
 
-    /// A connection to the first node that takes one.
+    /// Connects to the first node that accepts.
     ///
     /// # Errors
-    /// That of the last node, where none does.
+    /// That of the last node, if all fail.
     pub async fn open(&self) -> Result<Link, BrokerError> {
         let first = self.0.next.load(Ordering::Relaxed);
         let nodes = &self.0.config.nodes;
@@ -107,7 +107,7 @@ impl Broker {
         Err(last)
     }
 
-    /// Has the next connection begin with another node: one without a copy of a stream lets nobody read it.
+    /// Makes the next connection start with another node: a node without a replica of a stream cannot serve it.
     pub(crate) fn avoid_this_node(&self) {
         self.0.next.fetch_add(1, Ordering::Relaxed);
     }
@@ -115,7 +115,7 @@ impl Broker {
     async fn connect(&self, node: &Origin) -> Result<Link, BrokerError> {
         let config = &self.0.config;
         let given_up = CancellationToken::new();
-        // Dropped on every way out of here, it ends the client's thread.
+        // Dropped on every exit path, it ends the client's thread.
         let guard = given_up.clone().drop_guard();
         let socket = within(config.patience, async {
             let opened = self.0.connector.connect(node, Reach::Operator).await;
@@ -138,7 +138,7 @@ impl Broker {
     fn uri(&self, node: &Origin) -> AMQPUri {
         let Config { vhost, username, password, heartbeat, .. } = self.config();
         AMQPUri {
-            // TLS is below the client, which is to know nothing of it.
+            // TLS is handled below the client, so it must not start its own.
             scheme: AMQPScheme::AMQP,
             authority: AMQPAuthority {
                 userinfo: AMQPUserInfo { username: username.clone(), password: password.expose().to_owned() },
@@ -162,7 +162,7 @@ fn said(error: &BrokerError) -> String {
     stowage_base::log::chain(error)
 }
 
-/// One connection; dropping it closes it at once.
+/// A connection; dropping it closes it immediately.
 pub struct Link {
     connection: Connection,
     patience: Duration,
@@ -176,15 +176,15 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// A new channel of it.
+    /// Opens a channel.
     ///
     /// # Errors
-    /// Where the connection is broken, or the broker has no more channels for it.
+    /// If the connection is broken, or the broker's channel limit is reached.
     pub async fn channel(&self) -> Result<Channel, BrokerError> {
         self.asks(self.connection.create_channel()).await
     }
 
-    /// Waits for an answer of the broker, for so long as it may take.
+    /// Awaits a response of the broker, within the timeout.
     pub(crate) async fn asks<T>(
         &self,
         question: impl Future<Output = Result<T, lapin::Error>>,
@@ -192,33 +192,33 @@ impl Link {
         within(self.patience, async { Ok(question.await?) }).await
     }
 
-    /// Whether it still stands, as far as is known.
+    /// Returns whether the connection is up, as far as is known.
     pub(crate) fn is_up(&self) -> bool {
         self.connection.status().connected()
     }
 
-    /// Whether the broker takes nothing for want of disk or memory.
+    /// Returns whether the broker is blocking publishers, for lack of disk or memory.
     pub(crate) fn is_blocked(&self) -> bool {
         self.connection.status().blocked()
     }
 
-    /// How long one answer may take.
+    /// Returns the timeout of one response.
     pub(crate) const fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Closes a channel. Where that fails, the connection does, and whoever uses it next hears of it.
+    /// Closes a channel. If that fails, the connection fails too, and its next user gets the error.
     pub(crate) async fn shut(&self, channel: &Channel) {
         drop(self.asks(channel.close(GOODBYE, "done".into())).await);
     }
 
-    /// Says goodbye, which keeps a warning out of the broker's log.
+    /// Closes the connection in an orderly way, which avoids a warning in the broker's log.
     pub async fn close(self) {
         drop(self.asks(self.connection.close(GOODBYE, "closed".into())).await);
     }
 }
 
-/// Waits for so long, and no longer.
+/// Awaits `future` within a timeout.
 pub(crate) async fn within<T>(
     patience: Duration,
     future: impl Future<Output = Result<T, BrokerError>>,
@@ -227,15 +227,15 @@ pub(crate) async fn within<T>(
     tokio::time::timeout(patience, future).await.unwrap_or_else(late)
 }
 
-/// A name as AMQP has them: at most 255 bytes.
+/// Converts a name to an AMQP short string: at most 255 bytes.
 ///
 /// # Errors
-/// Where it is longer.
+/// If it is longer.
 pub(crate) fn short(name: &str) -> Result<lapin::types::ShortString, BrokerError> {
     lapin::types::ShortString::try_new(name).map_err(|error| BrokerError::because(Kind::Mismatch, error.to_string()))
 }
 
-/// AMQP 0.9.1: the reply code of a close that nothing is wrong with.
+/// AMQP 0.9.1: reply code of an orderly close.
 const GOODBYE: u16 = 200;
 
 #[cfg(test)]

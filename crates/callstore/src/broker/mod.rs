@@ -1,4 +1,4 @@
-//! The message broker that KAZOO and the call store share: connections to it, questions to KAZOO's trackers, and what is published for others.
+//! The message broker shared by KAZOO and the call store: connections, queries to KAZOO's trackers, and published notices.
 
 mod confirmed;
 mod error;

@@ -1,4 +1,4 @@
-//! What the call store tells others: deaths of dialogs, and orders to finish their recordings.
+//! Notices published by the call store: deaths of dialogs, and orders to finalize their recordings.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,35 +13,35 @@ use super::error::BrokerError;
 use super::link::{Broker, Link, short};
 use crate::orders::Orders;
 
-/// Whether anybody heard it.
+/// Whether a notice reached a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// At least one queue has it.
+    /// At least one queue received it.
     Yes,
     /// No queue is bound for it.
     ByNobody,
 }
 
-/// Tells it on the topic exchange `callstore`, which is durable.
+/// Publishes notices to the durable topic exchange `callstore`.
 #[derive(Debug)]
 pub struct Notices(Confirmed<Own>);
 
 impl Notices {
-    /// Connects when there is something to tell.
+    /// Connects on the first notice.
     #[must_use]
     pub fn new(broker: Broker) -> Self {
         Self(Confirmed::new(broker, Own))
     }
 
-    /// Tells one thing: `dialog.dead.<id>` or `recording.finalise.<id>`, with a JSON body. Returns once the broker has confirmed it.
-    /// Characters of the id that a routing key separates by are percent-encoded.
+    /// Publishes a notice: `dialog.dead.<id>` or `recording.finalise.<id>`, with a JSON body. Returns once the broker has confirmed it.
+    /// Characters of the id that separate words of a routing key are percent-encoded.
     ///
     /// # Errors
-    /// Where it may not have been told. Telling it again is harmless: listeners know a dialog by its id.
+    /// If it may not have been published. Publishing it again is harmless: consumers identify a dialog by its id.
     pub async fn tell(&self, key: &str, body: &[u8]) -> Result<Heard, BrokerError> {
         let mut words = key.splitn(3, '.');
         let [first, second, id] = [(); 3].map(|()| words.next().unwrap_or_default());
-        // As KAZOO does with Call-IDs (`kz_amqp_util:encode`): a dot would begin another word of the key.
+        // As KAZOO does with Call-IDs (`kz_amqp_util:encode`): a dot would start another word of the key.
         let id = encode(id).replace('.', "%2E");
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
@@ -57,7 +57,7 @@ impl Notices {
 #[async_trait]
 impl Orders for Notices {
     async fn send(&self, key: &str, message: Bytes) -> Result<(), BoxError> {
-        // That nobody listens is the operator's choice; a recording that nobody will finish is worth a word.
+        // Having no consumers is the operator's choice, but a recording that nobody will finalize deserves a warning.
         let heard = self.tell(key, &message).await?;
         if heard == Heard::ByNobody && key.starts_with(ORDER) {
             tracing::warn!(key, "no queue is bound for an order to finish a recording: a mixer never sees it");
@@ -66,7 +66,7 @@ impl Orders for Notices {
     }
 }
 
-/// The call store's own exchange.
+/// Declares the call store's own exchange.
 #[derive(Debug)]
 struct Own;
 
@@ -83,7 +83,7 @@ impl Prepare for Own {
 }
 
 const EXCHANGE: &str = "callstore";
-/// How the keys of orders to finish a recording begin.
+/// Prefix of the routing keys of orders to finalize a recording.
 const ORDER: &str = "recording.finalise.";
-/// AMQP's delivery mode of messages that durable queues keep.
+/// AMQP's persistent delivery mode.
 const PERSISTENT: u8 = 2;

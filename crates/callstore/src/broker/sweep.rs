@@ -1,8 +1,8 @@
-//! Asking all of KAZOO's trackers (`ecallmgr`) which channels they know (`kapi_call`: `query_channels_req`).
+//! Queries all of KAZOO's trackers (`ecallmgr`) for the channels they know (`kapi_call`: `query_channels_req`).
 //!
-//! The question goes to the exchange `callevt` with the key `call.status_req.channels`; every tracker answers to the queue that the
-//! question's `Server-ID` names, over the direct exchange `targeted` (`kz_amqp_util:targeted_publish`). Without `Active-Only` one
-//! that knows none answers too.
+//! The request goes to the exchange `callevt` with the routing key `call.status_req.channels`; every tracker responds to the queue named
+//! by the request's `Server-ID`, via the direct exchange `targeted` (`kz_amqp_util:targeted_publish`). Without `Active-Only`, a tracker
+//! that knows no channels responds too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,41 +22,41 @@ use tokio::time::{Instant, timeout_at};
 use super::error::{BrokerError, Kind};
 use super::link::{Broker, Link};
 
-/// What all trackers know at one time.
+/// A snapshot of what all trackers know.
 #[derive(Debug, Clone, Default)]
 pub struct Sweep {
-    /// The trackers that answered: their Erlang nodes.
+    /// The trackers that responded, by Erlang node.
     pub answered: BTreeSet<String>,
-    /// Those that answered one of the last sweeps and not this one.
+    /// Trackers that responded to a recent sweep but not to this one.
     pub missing: BTreeSet<String>,
-    /// The channels, by Call-ID; where several trackers know one, the answer that came last.
+    /// The channels by Call-ID; if several trackers know one, the latest response.
     pub channels: BTreeMap<String, LiveChannel>,
 }
 
 impl Sweep {
-    /// Whether it says anything of what is not in it: somebody answered, and nobody is missing.
+    /// Returns whether absence from the sweep is conclusive: at least one tracker responded, and none is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.answered.is_empty() && self.missing.is_empty()
     }
 }
 
-/// One leg, as a tracker knows it.
+/// A leg as a tracker knows it.
 #[derive(Debug, Clone)]
 pub struct LiveChannel {
-    /// The Erlang node of its switch (`Media-Node`); empty where the tracker did not say.
+    /// The Erlang node of its switch (`Media-Node`); empty if the tracker did not report it.
     pub switch: String,
-    /// Who said so.
+    /// The tracker that reported it.
     pub tracker: String,
-    /// The fields as KAZOO names them; null where it has none.
+    /// The fields by KAZOO's names; null if it has none.
     pub facts: Map<String, Value>,
 }
 
-/// Asks KAZOO over the broker.
+/// Queries KAZOO's trackers over the broker.
 #[derive(Debug)]
 pub struct Trackers {
     broker: Broker,
-    /// How long answers are waited for.
+    /// How long to wait for responses.
     answers: Duration,
     state: Mutex<State>,
 }
@@ -64,7 +64,7 @@ pub struct Trackers {
 #[derive(Debug, Default)]
 struct State {
     line: Option<Line>,
-    /// How many sweeps in a row each known tracker has not answered.
+    /// How many consecutive sweeps each known tracker has missed.
     missed: BTreeMap<String, u32>,
     asked: u64,
 }
@@ -83,7 +83,7 @@ impl fmt::Debug for Line {
 }
 
 impl Trackers {
-    /// Connects when first asked.
+    /// Connects on the first query.
     #[must_use]
     pub fn new(broker: Broker, answers: Duration) -> Self {
         Self { broker, answers, state: Mutex::new(State::default()) }
@@ -91,13 +91,13 @@ impl Trackers {
 }
 
 impl Trackers {
-    /// Asks everybody once.
+    /// Queries all trackers once.
     ///
     /// # Errors
-    /// Where nobody could be asked: that says nothing about any call.
+    /// If the query could not be sent, which says nothing about any call.
     pub async fn sweep(&self) -> Result<Sweep, BrokerError> {
         let mut state = self.state.lock().await;
-        // Taken out, so that a connection that failed is not used again, nor one whose sweep was given up.
+        // Taken out, so that a connection that failed, or whose sweep was cancelled, is not reused.
         let mut line = match state.line.take().filter(|line| line.link.is_up()) {
             Some(line) => line,
             None => Line::open(&self.broker).await?,
@@ -150,7 +150,7 @@ impl Line {
         self.link.asks(asking).await.map(drop)
     }
 
-    /// Takes answers until the deadline, or until all have answered that did before.
+    /// Collects responses until the deadline, or until all previously known trackers have responded.
     async fn collect(
         &mut self,
         question: &str,
@@ -182,7 +182,7 @@ impl Line {
     }
 }
 
-/// Takes one answer in; one to an earlier question, or that is none, says nothing of now.
+/// Processes one response; responses to an earlier query, and malformed ones, are ignored.
 fn take(body: &[u8], question: &str, sweep: &mut Sweep) {
     let Ok(Value::Object(mut answer)) = serde_json::from_slice(body) else { return };
     let is = |name: &str, value: &str| answer.get(name).and_then(Value::as_str) == Some(value);
@@ -200,12 +200,12 @@ fn take(body: &[u8], question: &str, sweep: &mut Sweep) {
 }
 
 const TARGETED: &str = "targeted";
-/// Answers that the broker sends ahead.
+/// Prefetch count.
 const AHEAD: u16 = 16;
-/// A tracker that has not answered so often is no longer expected to: it was taken away, or is as dead as can be told.
+/// A tracker that missed this many sweeps is no longer expected to respond: it was removed, or is as good as dead.
 const FORGOTTEN: u32 = 3;
-/// What is asked of each channel (`ecallmgr_fs_channel:to_api_props`): what tells whose it is, and what of it could be made good
-/// if its events were lost.
+/// Fields requested for each channel (`ecallmgr_fs_channel:to_api_props`): those that tell whose it is, and those that can be
+/// recovered if its events were lost.
 const FIELDS: [&str; 22] = [
     "Account-ID",
     "Answered",

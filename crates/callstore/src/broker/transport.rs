@@ -1,7 +1,7 @@
-//! What the AMQP client stands on: this program's tasks, and its own connections with its one TLS stack.
+//! Runtime of the AMQP client: it runs on this program's tasks, and on its own connections with its one TLS stack.
 //!
-//! `lapin` drives each connection on a thread of its own, which waits for as long as its socket says nothing. [`Wire`]
-//! therefore fails as soon as its [`CancellationToken`] is cancelled: whoever gives a connection up ends that thread too.
+//! `lapin` drives each connection on a dedicated thread, which blocks for as long as its socket is silent. [`Wire`] therefore
+//! fails as soon as its [`CancellationToken`] is cancelled: giving up a connection ends that thread as well.
 
 use std::future::Future;
 use std::io;
@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Tasks of the AMQP client are tasks of this program.
+/// Runs the AMQP client's tasks as tracked tasks of this program.
 #[derive(Debug, Clone)]
 pub(super) struct Kit {
     tasks: Tasks,
@@ -28,7 +28,7 @@ pub(super) struct Kit {
 }
 
 impl Kit {
-    /// Belongs to the runtime that it is made in.
+    /// Uses the current runtime.
     pub(super) fn new(tasks: Tasks) -> Self {
         Self { tasks, handle: Handle::current() }
     }
@@ -48,7 +48,7 @@ impl<T: Send + 'static> Future for Spawned<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         match ready!(self.get_mut().0.poll_unpin(cx)) {
             Ok(Some(value)) => Poll::Ready(value),
-            // It panicked, which `Tasks` has logged, or the runtime is gone: there is no value.
+            // The task panicked, which `Tasks` has logged, or the runtime is gone: there is no value.
             Ok(None) | Err(_) => Poll::Pending,
         }
     }
@@ -62,7 +62,7 @@ impl Executor for Kit {
     }
 
     fn spawn<T: Send + 'static, F: Future<Output = T> + Send + 'static>(&self, future: F) -> Task<Spawned<T>> {
-        // The client spawns from its own threads too, which are in no runtime.
+        // The client also spawns from its own threads, which are outside the runtime.
         let _entered = self.handle.enter();
         Spawned(self.tasks.spawn("AMQP client", future)).into()
     }
@@ -115,7 +115,7 @@ impl Wire {
         Self { socket, given_up: Box::pin(given_up.cancelled_owned()) }
     }
 
-    /// The future keeps the last waker only. Reading polls it, which the client does for as long as the connection lives, and closing.
+    /// The future only keeps the last waker. It is polled when reading, which the client does throughout the connection, and when closing.
     fn poll_given_up(&mut self, cx: &mut Context<'_>) -> bool {
         self.given_up.poll_unpin(cx).is_ready()
     }
@@ -144,7 +144,7 @@ impl futures_io::AsyncWrite for Wire {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // An end that cannot be written to a broker that does not read would never be over.
+        // A close that cannot be written to a broker that does not read would never finish.
         if this.poll_given_up(cx) {
             return Poll::Ready(Ok(()));
         }

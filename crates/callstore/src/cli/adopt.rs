@@ -1,4 +1,4 @@
-//! `callstore adopt`: has the calls of another site finished here, or gives them back.
+//! `callstore adopt`: adopts another site, so that its calls are finished here, or hands it back.
 
 use bytes::Bytes;
 use http::Method;
@@ -13,15 +13,15 @@ use super::talker::Running;
 pub(super) struct Adopt {
     #[command(flatten)]
     running: Running,
-    /// The site, as `[[sites]]` of the running call store names it
+    /// The site, as named in `[[sites]]` of the running call store
     site: String,
-    /// Give it back: it finishes its calls itself again
+    /// Hand the site back: it finishes its calls itself again
     #[arg(long)]
     back: bool,
 }
 
 impl Adopt {
-    /// Says so to a running call store, which has it written into the journal for all instances.
+    /// Sends the request to a running call store, which appends it to the journal for all instances.
     pub(super) fn run(&self) -> Result<(), BoxError> {
         runtime()?.block_on(async {
             let method = if self.back { Method::DELETE } else { Method::POST };

@@ -1,4 +1,4 @@
-//! The commands of the program. Exit codes: 0 done, 1 failed, 64 bad usage or configuration.
+//! The program's commands. Exit codes: 0 success, 1 failure, 64 usage or configuration error.
 
 mod adopt;
 mod demo;
@@ -29,21 +29,21 @@ struct Arguments {
 enum Command {
     /// Run the call store
     Serve(ConfigFile),
-    /// Read the configuration and the whole list of roles, and print every problem
+    /// Validate the configuration and the list of roles, and print every problem
     Check(ConfigFile),
-    /// Follow an hour of invented calls, of which some die with their switch; then keep serving
+    /// Simulate an hour of calls, some of which die with their switch, then keep serving
     Demo(demo::Demo),
-    /// Send events of a file (one a line, or a list) to a running call store
+    /// Send the events in a file (one per line, or a list) to a running call store
     Replay(replay::Replay),
     /// Print a call or dialog with its whole story
     Show(show::Show),
-    /// Have the calls of a site that is lost finished here
+    /// Adopt a lost site, so that its calls are finished here
     Adopt(adopt::Adopt),
 }
 
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
-    /// The TOML file [default: CALLSTORE_CONFIG, else config/callstore.toml where it exists]
+    /// The TOML file [default: CALLSTORE_CONFIG, else config/callstore.toml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -96,13 +96,13 @@ fn bad_usage() -> ExitCode {
     ExitCode::from(64)
 }
 
-/// A line on standard error.
+/// Prints a line to standard error.
 fn complain(text: &str) {
-    // Without standard error there is no place to say it.
+    // If standard error is closed, there is nowhere left to report it.
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
-/// A line on standard output.
+/// Prints a line to standard output.
 fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;

@@ -1,4 +1,4 @@
-//! `callstore serve`, and what running needs.
+//! `callstore serve`, and helpers for running.
 
 use stowage_base::signals::{Program, Signals, run_until_signal};
 use stowage_base::{log, memory};
@@ -16,7 +16,7 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
     }
     log::start(config.log.0, config.log.1);
     runtime()?.block_on(async {
-        // Before it says that it is there: a signal must find its handler.
+        // Installed before the program reports that it is ready, so that no signal is missed.
         let signals = Signals::new()?;
         let app = App::start(config, World::default()).await?;
         announce(&app);
@@ -24,7 +24,7 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
     })
 }
 
-/// Says where the listeners are. The last line says that all of them are there.
+/// Prints the listeners' addresses. The last line means that all of them are ready.
 pub(super) fn announce(app: &App) {
     for (name, scheme, address) in
         [("store", "http", app.store), ("calls", "https", app.tls), ("calls", "http", app.address)]

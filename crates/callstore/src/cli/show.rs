@@ -1,4 +1,4 @@
-//! `callstore show`: a call or dialog with its whole story.
+//! `callstore show`: prints a call or dialog with its full story.
 
 use stowage_http::body::BoxError;
 use stowage_http::target::encode;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Source, load};
 use crate::roles;
 
-/// Reads the configuration of a command: `--config`, else `CALLSTORE_CONFIG`, else `config/callstore.toml` where it exists.
+/// Reads the configuration: `--config`, else `CALLSTORE_CONFIG`, else `config/callstore.toml` if it exists.
 pub(super) fn read(named: Option<&Path>) -> Result<Config, Vec<String>> {
     let environment = std::env::vars_os();
     let environment =

@@ -1,4 +1,4 @@
-//! Asking a running call store, with the client that it has itself.
+//! Client for a running call store, built on the program's own HTTP client.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use stowage_http::egress::Egress;
 use stowage_http::target::Origin;
 use url::Url;
 
-/// A client of a few lines.
+/// A minimal client.
 #[derive(Debug)]
 pub(super) struct Talker {
     server: Server,
@@ -22,13 +22,13 @@ pub(super) struct Talker {
     authorization: Option<HeaderValue>,
 }
 
-/// Where a running call store is, and who asks.
+/// Address and credentials of a running call store.
 #[derive(Debug, clap::Args)]
 pub(super) struct Running {
     /// The URL of the running call store
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:5987")]
     url: Url,
-    /// A token of listen.tokens, where there are some [default: CALLSTORE_TOKEN]
+    /// A token of listen.tokens, if there are any [default: CALLSTORE_TOKEN]
     #[arg(long)]
     token: Option<String>,
 }
@@ -41,7 +41,7 @@ impl Running {
 }
 
 impl Talker {
-    /// To this server, with a value for `Authorization`.
+    /// Creates a client for this server; `authorization` is the header's value.
     pub(super) fn new(url: &Url, authorization: Option<String>) -> Result<Self, BoxError> {
         let patience = Duration::from_secs(30);
         let timeouts =
@@ -53,7 +53,7 @@ impl Talker {
         Ok(Self { server: client.server(origin, Reach::Operator), client, authorization })
     }
 
-    /// Asks, and gives the JSON of an answer that is no failure.
+    /// Sends a request and returns the JSON of a successful response.
     pub(super) async fn ask(
         &self,
         method: Method,
@@ -79,11 +79,11 @@ impl Talker {
         Ok(serde_json::from_slice(&bytes)?)
     }
 
-    /// Reads.
+    /// Sends a GET request.
     pub(super) async fn get(&self, target: &str) -> Result<Value, BoxError> {
         self.ask(Method::GET, target, "application/json", Bytes::new()).await
     }
 }
 
-/// The largest answer.
+/// Maximum response size.
 const MOST: u64 = 64 << 20;

@@ -1,4 +1,4 @@
-//! `[broker]` and `[group]`: what several instances share.
+//! `[broker]` and `[group]`: resources shared by several instances.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,34 +17,34 @@ use crate::journal::rabbitmq;
 /// `[broker]`: the RabbitMQ that KAZOO uses.
 #[derive(Debug, Clone)]
 pub struct BrokerOptions {
-    /// Where it is; its name is filled in later.
+    /// How to reach it; `name` is filled in later.
     pub broker: broker::Config,
-    /// Authorities of its TLS besides the system's.
+    /// Certificate authorities trusted besides the system's.
     pub ca: Option<PathBuf>,
     /// The journal's stream.
     pub stream: rabbitmq::Config,
-    /// How long the trackers' answers are waited for; `None` where they are not asked.
+    /// How long to wait for the trackers' responses; `None` if they are not queried.
     pub answers: Option<Duration>,
     /// Whether deaths and orders are published.
     pub publish: bool,
 }
 
-/// `[group]`: the etcd that says which instance acts.
+/// `[group]`: the etcd that decides which instance acts.
 #[derive(Debug, Clone)]
 pub struct GroupOptions {
-    /// Its members.
+    /// The members of the etcd cluster.
     pub etcd: Vec<Origin>,
-    /// User and password.
+    /// User name and password.
     pub account: Option<(String, Secret)>,
-    /// Authorities of its TLS besides the system's.
+    /// Certificate authorities trusted besides the system's.
     pub ca: Option<PathBuf>,
-    /// What all keys begin with.
+    /// Prefix of all keys.
     pub prefix: String,
-    /// How long a leader that is gone is still taken for one.
+    /// How long a leader that is gone still counts as the leader.
     pub lease: Duration,
-    /// How long a member waits for each one before it.
+    /// How long a member waits per member ahead of it.
     pub stagger: Duration,
-    /// Whether activity goes back.
+    /// Whether the active role returns to a member of smaller order.
     pub fail_back: FailBack,
 }
 
@@ -69,7 +69,7 @@ pub(super) fn broker(mut section: Section<'_>) -> Option<Box<BrokerOptions>> {
     (!options.broker.nodes.is_empty()).then(|| Box::new(options))
 }
 
-/// How a broker is reached, and the file of its authorities.
+/// Reads a broker's connection settings and the file of its certificate authorities.
 pub(super) fn connection(section: &mut Section<'_>) -> (broker::Config, Option<PathBuf>) {
     let ca = section.text("ca", "");
     let config = broker::Config {
@@ -106,7 +106,7 @@ pub(super) fn group(mut section: Section<'_>) -> Option<Box<GroupOptions>> {
     (!options.etcd.is_empty()).then(|| Box::new(options))
 }
 
-/// What has to be said of the sections together: the key, and what is wrong with it.
+/// Checks the sections against each other; returns each key with its problem.
 pub(super) fn problems(config: &Config) -> Vec<(&'static str, &'static str)> {
     let mut found = Vec::new();
     let is_shared = config.journal.kind == super::JournalKind::Rabbitmq;

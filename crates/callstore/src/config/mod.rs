@@ -1,6 +1,6 @@
-//! The operator's configuration: a TOML file and `CALLSTORE__SECTION__KEY` variables, read once and validated whole.
+//! The operator's configuration: a TOML file and `CALLSTORE__SECTION__KEY` variables, read once and validated as a whole.
 //!
-//! Every problem is reported with its key path. `config/callstore.toml` is the reference; a test keeps it equal to the defaults.
+//! Every problem is reported with its key path. `config/callstore.toml` is the reference; a test keeps it in sync with the defaults.
 
 mod cluster;
 mod sections;
@@ -22,10 +22,10 @@ pub use self::cluster::{BrokerOptions, GroupOptions};
 pub use self::sites::SiteOptions;
 use crate::{dead, records};
 
-/// Everything that an operator can set.
+/// All settings an operator can configure.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Which of the roles this process is; empty where there are no roles.
+    /// The role of this process; empty if there are no roles.
     pub instance: String,
     /// The JSON list of the site's roles.
     pub roles: Option<PathBuf>,
@@ -45,11 +45,11 @@ pub struct Config {
     pub couchdb: Couchdb,
     /// `[records]`
     pub records: records::Options,
-    /// `records.close_after`: from the end of a dialog to its record.
+    /// `records.close_after`: delay from the end of a dialog to its record.
     pub close_after: Duration,
     /// `[dead]`
     pub dead: dead::Rules,
-    /// `[orders]`: who is told of deaths and of recordings to be finished, over HTTP.
+    /// `[orders]`: URL notified of deaths and of recordings to be finalized.
     pub webhook: Option<Url>,
     /// `[limits]`
     pub limits: Limits,
@@ -57,115 +57,115 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// `[log]`
     pub log: (Format, tracing::Level),
-    /// What is left of the file for parts that read their own sections.
+    /// The source, for components that read their own sections.
     pub source: Source,
 }
 
-/// Where the configuration comes from.
+/// Source of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Source {
-    /// The text of the TOML file; empty where there is none.
+    /// The text of the TOML file; empty if there is none.
     pub text: String,
-    /// Environment variables; only those that begin with `CALLSTORE__` matter.
+    /// Environment variables; only those that begin with `CALLSTORE__` are used.
     pub environment: Vec<(String, String)>,
 }
 
-/// `[listen]`: events in, calls out.
+/// `[listen]`: the API's listeners.
 #[derive(Debug, Clone)]
 pub struct Listen {
-    /// Plain HTTP; `None` where it is turned off.
+    /// Plain HTTP; `None` if disabled.
     pub address: Option<SocketAddr>,
-    /// HTTPS, where it is configured.
+    /// HTTPS, if configured.
     pub tls: Option<(SocketAddr, Files)>,
-    /// Who may use `/v1`; an empty list lets everybody on this machine, and only there.
+    /// The API tokens for `/v1`; if empty, anyone may use it, but the listener must be on loopback.
     pub tokens: Vec<Token>,
 }
 
-/// Where entries are kept.
+/// Backend of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalKind {
-    /// In a file of this instance.
+    /// A file of this instance.
     Embedded,
-    /// In a RabbitMQ stream.
+    /// A RabbitMQ stream.
     Rabbitmq,
 }
 
 /// `[journal]`
 #[derive(Debug, Clone)]
 pub struct JournalOptions {
-    /// Where entries are kept.
+    /// Where entries are stored.
     pub kind: JournalKind,
-    /// The directory of its file.
+    /// The directory of the embedded journal.
     pub data: PathBuf,
     /// How long entries are kept after they were folded.
     pub keep: Duration,
-    /// So many bytes of the disk stay free.
+    /// Disk space to keep free, in bytes.
     pub reserve: u64,
 }
 
 /// `[state]`
 #[derive(Debug, Clone)]
 pub struct StateOptions {
-    /// The directory of its file.
+    /// The directory of the state's file.
     pub data: PathBuf,
-    /// How long what is over can be asked for.
+    /// How long ended calls remain available.
     pub keep: Duration,
 }
 
-/// Where records go.
+/// Destination of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CouchTarget {
     /// An `http` or `https` URL.
     Url(Url),
     /// The built-in store.
     Embedded,
-    /// Nowhere: the call store only follows.
+    /// None: the call store only follows calls.
     Off,
 }
 
 /// `[couchdb]`
 #[derive(Debug, Clone)]
 pub struct Couchdb {
-    /// Where records go.
+    /// Destination of records.
     pub target: CouchTarget,
     /// Directory of the built-in store.
     pub data: PathBuf,
-    /// The call store's account.
+    /// The call store's user name.
     pub username: String,
-    /// Its password.
+    /// The password of that user.
     pub password: Secret,
 }
 
 /// `[limits]`
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Client connections at once.
+    /// Maximum number of concurrent client connections.
     pub connections: usize,
-    /// Largest request head in bytes.
+    /// Maximum size of a request head in bytes.
     pub header_bytes: usize,
-    /// Largest event in bytes.
+    /// Maximum size of an event in bytes.
     pub event_bytes: usize,
-    /// All events that wait for the journal together, in bytes.
+    /// Maximum size in bytes of all events waiting for the journal.
     pub inlet_bytes: usize,
-    /// Who looks on at once.
+    /// Maximum number of concurrent subscribers.
     pub watchers: usize,
 }
 
 /// `[timeouts]`
 #[derive(Debug, Clone)]
 pub struct Timeouts {
-    /// Those of connections to CouchDB, and of clients.
+    /// Timeouts of connections to CouchDB and from clients.
     pub http: connect::Timeouts,
-    /// For a client to send a request head.
+    /// For receiving a request head.
     pub request_head: Duration,
-    /// For requests that run to end at shutdown.
+    /// For requests in progress at shutdown.
     pub drain: Duration,
 }
 
 /// Reads and validates the configuration.
 ///
 /// # Errors
-/// Every problem that was found, each with its key path.
+/// All problems found, each with its key path.
 pub fn load(source: &Source) -> Result<Config, Vec<Problem>> {
     let mut problems = Vec::new();
     let table = reader::table(&source.text, &source.environment, "CALLSTORE__", &mut problems)?;
@@ -205,7 +205,7 @@ pub fn load(source: &Source) -> Result<Config, Vec<Problem>> {
 }
 
 impl Config {
-    /// Whether who may ask is settled: by tokens, or by listening on this machine alone.
+    /// Whether access is restricted: by tokens, or by listening on loopback only.
     fn is_open(&self) -> bool {
         let addresses = [self.listen.address, self.listen.tls.as_ref().map(|(address, _)| *address)];
         !self.listen.tokens.is_empty() || addresses.iter().flatten().all(|address| address.ip().is_loopback())

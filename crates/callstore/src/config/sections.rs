@@ -1,4 +1,4 @@
-//! The sections of the file.
+//! Readers of the file's sections.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -182,7 +182,7 @@ pub(super) fn log(mut section: Section<'_>) -> (Format, tracing::Level) {
     (format, level)
 }
 
-/// A URL of the operator's, perhaps with a path.
+/// Parses a URL from the configuration, with an optional path.
 fn web_url(text: &str) -> Result<Url, &'static str> {
     let Ok(url) = Url::parse(text) else { return Err("is no URL") };
     match url {

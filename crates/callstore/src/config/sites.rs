@@ -12,19 +12,19 @@ use crate::broker;
 /// Another site, whose journal is a RabbitMQ stream.
 #[derive(Debug, Clone)]
 pub struct SiteOptions {
-    /// What it is called here.
+    /// Local name of the site.
     pub name: String,
-    /// Where its journal is.
+    /// How to reach its journal.
     pub broker: broker::Config,
-    /// Authorities of its TLS besides the system's.
+    /// Certificate authorities trusted besides the system's.
     pub ca: Option<PathBuf>,
     /// The name of its stream.
     pub stream: String,
-    /// So long its link may be lost before its calls are finished here; `None`: only where an operator says so.
+    /// How long its link may be down before it is adopted automatically; `None` leaves that to an operator.
     pub adopt_after: Option<Duration>,
 }
 
-/// Reads the list; every problem has the place of its site.
+/// Reads the list; every problem includes the index of its site.
 pub(super) fn sites(root: &mut Section<'_>) -> Vec<SiteOptions> {
     let mut found: Vec<SiteOptions> = Vec::new();
     for (place, value) in root.list("sites").into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Asking switches for their channels.
+//! Querying switches for their channels.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,34 +8,34 @@ use stowage_http::body::BoxError;
 
 use crate::fold::Micros;
 
-/// What one switch has.
+/// The response of one switch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The switch.
     pub node: Box<str>,
-    /// When it answered.
+    /// When it responded.
     pub at: Micros,
     /// The Call-IDs of its channels.
     pub channels: HashSet<Box<str>>,
-    /// Whether these are all of them; one that may be cut off proves no death.
+    /// Whether the list is complete; an incomplete one proves no death.
     pub is_whole: bool,
 }
 
-/// What was answered to one question.
+/// The responses to one query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sweep {
-    /// By switch.
+    /// One response per switch.
     pub answers: Vec<Answer>,
-    /// Whether the question went out and whoever is there had the time to answer it.
+    /// Whether the query was sent and every switch had time to respond.
     pub is_complete: bool,
 }
 
-/// Asks all switches for all their channels. What they say is an entry of the journal as well, so that what was missed is known.
+/// Queries all switches for all their channels. Their responses are appended to the journal as well, so that what was missed is known.
 #[async_trait]
 pub trait Switches: Send + Sync + fmt::Debug {
-    /// Asks once, and waits for the answers.
+    /// Queries once, and waits for the responses.
     ///
     /// # Errors
-    /// Where the question cannot be asked: that says nothing of any switch.
+    /// If the query cannot be sent, which says nothing about any switch.
     async fn sweep(&self) -> Result<Sweep, BoxError>;
 }

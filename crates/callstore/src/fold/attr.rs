@@ -1,4 +1,4 @@
-//! What can be known of a leg or a dialog.
+//! Attributes of a leg or dialog.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,20 +6,20 @@ use super::value::Rule;
 
 macro_rules! attributes {
     ($($(#[$doc:meta])* $name:ident $text:literal $rule:ident,)*) => {
-        /// Something that can be known of a leg or a dialog; its text is its name in state, in the API and in the page.
+        /// An attribute of a leg or dialog; its text is its name in state, in the API and on the page.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Attr {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
         }
 
         impl Attr {
-            /// The name.
+            /// Returns the name.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// Which of two sayings of the same rank stays.
+            /// Returns which of two values of the same rank is kept.
             #[must_use]
             pub const fn rule(self) -> Rule {
                 match self { $(Self::$name => Rule::$rule,)* }
@@ -33,19 +33,19 @@ attributes! {
     Call "call_id" First,
     /// When the INVITE of the call arrived.
     Invite "invite_time" First,
-    /// Which event stream it comes from: `kazoo` or `era`.
+    /// The event stream it comes from: `kazoo` or `era`.
     Source "source" First,
     /// The switch or server that handles it.
     Node "node" Last,
     /// `inbound` or `outbound`, as the switch sees it.
     Direction "direction" First,
-    /// The account of KAZOO.
+    /// The KAZOO account.
     Account "account_id" Last,
-    /// The user.
+    /// The KAZOO user.
     Owner "owner_id" Last,
-    /// The device, or what else was authenticated.
+    /// The authenticated device or other entity.
     Authorizing "authorizing_id" Last,
-    /// What kind that is.
+    /// Type of the authenticated entity.
     AuthorizingType "authorizing_type" Last,
     /// `onnet-termination`, `offnet-origination` and so on.
     Resource "resource_type" Last,
@@ -57,87 +57,87 @@ attributes! {
     From "from" First,
     /// The called URI.
     To "to" First,
-    /// The URI of the request.
+    /// The request URI.
     Request "request" First,
-    /// The caller's number as it came.
+    /// The caller's number as received.
     CallerOriginal "caller_original" First,
-    /// The caller's number as it is now.
+    /// The caller's current number.
     Caller "caller_number" Last,
     /// The caller's name.
     CallerName "caller_name" Last,
     /// The number as dialled.
     Dialled "dialled" First,
-    /// The called number as it is now.
+    /// The current called number.
     Callee "callee_number" Last,
-    /// The name of the called party.
+    /// The called party's name.
     CalleeName "callee_name" Last,
     /// The caller's number in E.164.
     E164From "e164_origination" Last,
     /// The called number in E.164.
     E164To "e164_destination" Last,
-    /// Where the caller's signalling comes from.
+    /// Source address of the caller's signaling.
     ClientIp "client_ip" First,
-    /// Its port.
+    /// Port of that address.
     ClientPort "client_port" First,
     /// The media gateway's address.
     MediaIp "media_ip" Last,
-    /// The leg that it is connected with.
+    /// The leg it is connected with.
     OtherLeg "other_leg" Last,
     /// The initiator's leg of a dialog.
     LegA "a_leg" First,
     /// The answering leg of a dialog.
     LegB "b_leg" Last,
-    /// The Call-ID outside of the platform.
+    /// The Call-ID outside the platform.
     OutsideId "outside_call_id" First,
-    /// When it began.
+    /// When it started.
     Created "created" First,
     /// When it rang.
     Ringing "ringing" First,
     /// When it was answered.
     Answered "answered" First,
-    /// When the parties were connected first.
+    /// When the parties were first connected.
     Started "started" First,
-    /// When they were connected last.
+    /// When the parties were last connected.
     Bridged "bridged" Last,
-    /// When they were taken apart last.
+    /// When the parties were last disconnected.
     Unbridged "unbridged" Last,
     /// Whether it is on hold.
     Held "held" Last,
-    /// When its source said that it ended.
+    /// When its source reported its end.
     Ended "ended" First,
-    /// When its source said that nothing more comes.
+    /// When its source reported that no more events follow.
     Stopped "stopped" First,
-    /// KAZOO's own record was announced.
+    /// When KAZOO's own record was announced.
     Reported "reported" First,
-    /// Why it ended, as the source says it.
+    /// Why it ended, according to the source.
     Cause "hangup_cause" Last,
-    /// The protocol's code for it.
+    /// The protocol's code for that.
     Code "hangup_code" Last,
-    /// What became of it, as the source says it.
+    /// Its outcome, according to the source.
     Disposition "disposition" Last,
     /// How the dialog was completed: `bye_a`, `cancel` and so on.
     Completion "completion" Last,
-    /// Whole seconds from beginning to end.
+    /// Duration in whole seconds.
     Duration "duration_seconds" Last,
-    /// Whole seconds of talk.
+    /// Talk time in whole seconds.
     Billing "billing_seconds" Last,
-    /// Whole seconds of ringing.
+    /// Ringing time in whole seconds.
     RingingSeconds "ringing_seconds" Last,
-    /// Whether a fax was tried.
+    /// Whether a fax was attempted.
     Fax "fax" Last,
     /// Whether it is recorded.
     Recorded "is_recorded" Last,
-    /// Whether the source stopped recording by itself, so that the recording needs nobody else to finish it.
+    /// Whether the source stopped the recording itself, so that nobody else has to finalize it.
     RecordingStopped "recording_stopped" Last,
     /// The file of the recording on the switch.
     Recording "recording" Last,
-    /// Where the recording is stored for good.
+    /// Where the recording is permanently stored.
     RecordingKey "recording_key" Last,
-    /// The attachment that it became: database, document and name as they stand in a path.
+    /// The recording's attachment: database, document and name as encoded in a path.
     RecordingLink "recording_link" Last,
-    /// Its size in bytes.
+    /// The recording's size in bytes.
     RecordingBytes "recording_bytes" Last,
-    /// The source doubts that it is still there.
+    /// Whether its source doubts that it still exists.
     Suspect "suspect" Last,
     /// Which side was transferred, and where to.
     Transfer "transfer" Last,

@@ -1,4 +1,4 @@
-//! State is nothing but the fold of the journal: a merge of facts for which neither order nor repetition matters.
+//! State is purely the fold of the journal: a merge of facts that is commutative and idempotent.
 
 mod attr;
 mod facts;

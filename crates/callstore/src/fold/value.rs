@@ -1,4 +1,4 @@
-//! What is known of one thing: a value, its rank and its time; and how two sayings become one.
+//! Register values: a value with its rank and time, and how two of them merge.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 /// Unix time in microseconds.
 pub type Micros = i64;
 
-/// A value as state keeps it.
+/// A value in state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Val {
@@ -19,7 +19,7 @@ pub enum Val {
 }
 
 impl Val {
-    /// The text, where it is one.
+    /// Returns the text, if it is one.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -28,7 +28,7 @@ impl Val {
         }
     }
 
-    /// The number, also of a text that is one.
+    /// Returns the number; text is parsed.
     #[must_use]
     pub fn num(&self) -> Option<i64> {
         match self {
@@ -38,7 +38,7 @@ impl Val {
         }
     }
 
-    /// As JSON.
+    /// Converts it to JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         match self {
@@ -55,25 +55,25 @@ impl From<&str> for Val {
     }
 }
 
-/// Which of two sayings of the same rank stays.
+/// Which of two values of the same rank is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// The older one: what was said first.
+    /// The older one.
     First,
     /// The newer one.
     Last,
 }
 
-/// A value, who said it (a higher rank is believed first), and when.
+/// A value with its rank (a higher rank takes precedence) and time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reg {
-    /// How much the saying weighs.
+    /// The value's precedence.
     #[serde(rename = "r", default, skip_serializing_if = "is_zero")]
     pub rank: u8,
-    /// When it was said.
+    /// When it was stated.
     #[serde(rename = "t")]
     pub at: Micros,
-    /// What was said.
+    /// The value.
     #[serde(rename = "v")]
     pub val: Val,
 }
@@ -84,8 +84,8 @@ fn is_zero(rank: &u8) -> bool {
 }
 
 impl Reg {
-    /// Takes the other one where that weighs more. The order is total, so that the outcome is the same in whatever order, and
-    /// however often, sayings come. Gives whether anything changed.
+    /// Takes the other register if it takes precedence. The order is total, so the result does not depend on the order or the number of
+    /// merges. Returns whether anything changed.
     pub fn merge(&mut self, other: &Self, rule: Rule) -> bool {
         let wins = match rule {
             Rule::Last => (other.rank, other.at, &other.val) > (self.rank, self.at, &self.val),

@@ -1,5 +1,5 @@
-//! etcd by its JSON gateway (`/v3/…`, <https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/>): keys and values are base64, 64-bit numbers
-//! are texts.
+//! Client for etcd's JSON gateway (`/v3/…`, <https://etcd.io/docs/v3.4/dev-guide/api_grpc_gateway/>): keys and values are base64, 64-bit
+//! numbers are strings.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,12 +15,12 @@ use stowage_http::client::{Client, Patience, Server};
 use stowage_http::connect::Reach;
 use stowage_http::target::Origin;
 
-/// Where etcd is.
+/// How to reach etcd.
 #[derive(Debug, Clone)]
 pub struct Endpoints {
     /// The members of one cluster; at least one.
     pub nodes: Vec<Origin>,
-    /// User and password, where etcd asks for them.
+    /// User name and password, if etcd requires them.
     pub account: Option<(String, Secret)>,
 }
 
@@ -29,20 +29,20 @@ pub(super) struct Etcd {
     servers: Vec<Server>,
     account: Option<(String, Secret)>,
     token: Mutex<Option<HeaderValue>>,
-    /// The member that the next question goes to first.
+    /// The member to try first for the next request.
     next: AtomicUsize,
-    /// How long one member may take.
+    /// Timeout per member.
     patience: Duration,
 }
 
-/// Why etcd gave no answer.
+/// Why a request to etcd failed.
 #[derive(Debug)]
 pub enum EtcdError {
-    /// There is no such lease (any more).
+    /// The lease does not exist, or no longer exists.
     NoLease,
-    /// What it said instead of an answer.
+    /// etcd rejected the request, with this message.
     Refused(String),
-    /// No member answered in time; the last one's reason.
+    /// No member responded in time; with the last member's error.
     Unreachable(BoxError),
 }
 
@@ -58,9 +58,9 @@ impl Etcd {
         Self { servers, account: endpoints.account, token: Mutex::new(None), next: AtomicUsize::new(0), patience }
     }
 
-    /// Asks the cluster: the members one after the other, beginning with the last that answered.
+    /// Sends a request to the cluster, trying the members in turn, starting with the last that responded.
     ///
-    /// What is asked has to bear being asked twice.
+    /// The request must be idempotent.
     pub(super) async fn ask(&self, path: &str, question: &Value) -> Result<Value, EtcdError> {
         let mut last = EtcdError::Unreachable("no member of etcd is configured".into());
         let first = self.next.load(Ordering::Relaxed);
@@ -78,7 +78,7 @@ impl Etcd {
         Err(last)
     }
 
-    /// With a token where there is an account; tokens expire, and none outlives a change of users.
+    /// Authenticates with a token if there is an account; tokens expire, and a change of users invalidates them.
     async fn ask_as_user(&self, server: &Server, path: &str, question: &Value) -> Result<Value, EtcdError> {
         let Some((name, password)) = &self.account else { return self.answer(server, path, question, None).await };
         let known = self.token().clone();
@@ -115,7 +115,7 @@ impl Etcd {
             Ok(Err(error)) => return Err(EtcdError::Unreachable(error)),
             Ok(Ok(answered)) => answered,
         };
-        // A stream's failure comes with 200.
+        // Errors of a stream come with status 200.
         let fault = answer.get("error").or_else(|| answer.get("message"));
         if status.is_success() && fault.is_none() {
             return Ok(answer);
@@ -127,14 +127,14 @@ impl Etcd {
         let said = said.map_or_else(|| status.to_string(), str::to_owned);
         match said.as_str() {
             said if said.contains(NO_LEASE) => Err(EtcdError::NoLease),
-            // It has no leader, is starting or is overloaded: another member may know.
+            // The member has no leader, is starting or is overloaded: another member may be able to respond.
             _ if status.is_server_error() => Err(EtcdError::Unreachable(format!("{}: {said}", server.origin()).into())),
             _ => Err(EtcdError::Refused(said)),
         }
     }
 }
 
-/// A member of an answer (RFC 6901); null where it is missing.
+/// Returns a member of a response by JSON pointer (RFC 6901); null if it is missing.
 pub(super) fn at<'a>(answer: &'a Value, path: &str) -> &'a Value {
     answer.pointer(path).unwrap_or(&Value::Null)
 }
@@ -177,8 +177,8 @@ impl std::error::Error for EtcdError {
     }
 }
 
-/// What etcd says of tokens that it no longer takes (`etcdserver/api/v3rpc/rpctypes/error.go`).
+/// etcd's messages for tokens that are no longer valid (`etcdserver/api/v3rpc/rpctypes/error.go`).
 const TOKEN_FAULTS: [&str; 2] = ["invalid auth token", "revision of auth store is old"];
 const NO_LEASE: &str = "requested lease not found";
-/// The most that an answer may have: a group has a few keys.
+/// Maximum response size: a group has only a few keys.
 const ANSWER_BYTES: u64 = 1 << 20;

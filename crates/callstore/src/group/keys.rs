@@ -1,4 +1,4 @@
-//! The keys of a group in etcd, and what is asked about them.
+//! The keys of a group in etcd, and the requests about them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,32 +15,32 @@ pub struct Member {
     pub order: u32,
 }
 
-/// What etcd knows of a group.
+/// A group as seen in etcd.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) members: Vec<Member>,
     pub(super) leader: Option<Leader>,
 }
 
-/// Who has the leader's key.
+/// The holder of the leader key.
 #[derive(Debug, Clone)]
 pub(super) struct Leader {
     pub(super) instance: String,
-    /// The lease that the key is bound to.
+    /// The lease the key is bound to.
     pub(super) lease: String,
     /// The revision that created the key.
     pub(super) revision: u64,
 }
 
-/// A lease as etcd granted it.
+/// A lease granted by etcd.
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) lease: String,
-    /// Seconds; etcd may grant more than was asked for.
+    /// TTL in seconds; etcd may grant more than requested.
     pub(super) seconds: u64,
 }
 
-/// The keys of one group, and of one member in it.
+/// The keys of a group, and of one of its members.
 #[derive(Debug)]
 pub(super) struct Keys {
     pub(super) instance: String,
@@ -71,7 +71,7 @@ impl Keys {
     }
 }
 
-/// Asks for a lease of so many seconds.
+/// Requests a lease with a TTL in seconds.
 pub(super) async fn grant(etcd: &Etcd, seconds: u64) -> Result<Granted, EtcdError> {
     let answer = etcd.ask("/v3/lease/grant", &json!({ "TTL": seconds.to_string() })).await?;
     let lease = at(&answer, "/ID").as_str().ok_or_else(|| strange("a lease"))?.to_owned();
@@ -79,14 +79,14 @@ pub(super) async fn grant(etcd: &Etcd, seconds: u64) -> Result<Granted, EtcdErro
     Ok(Granted { lease, seconds })
 }
 
-/// Renews a lease; gives its seconds.
+/// Renews a lease; returns its TTL in seconds.
 pub(super) async fn renew(etcd: &Etcd, lease: &str) -> Result<u64, EtcdError> {
     let answer = etcd.ask("/v3/lease/keepalive", &json!({ "ID": lease })).await?;
-    // A lease that is gone has no time.
+    // An expired lease has no TTL.
     number(at(&answer, "/result/TTL")).filter(|seconds| *seconds > 0).ok_or(EtcdError::NoLease)
 }
 
-/// Gives a lease up, and with it every key that is bound to it.
+/// Revokes a lease, and with it every key bound to it.
 pub(super) async fn revoke(etcd: &Etcd, lease: &str) -> Result<(), EtcdError> {
     match etcd.ask("/v3/lease/revoke", &json!({ "ID": lease })).await {
         Ok(_) | Err(EtcdError::NoLease) => Ok(()),
@@ -95,7 +95,7 @@ pub(super) async fn revoke(etcd: &Etcd, lease: &str) -> Result<(), EtcdError> {
 }
 
 impl Keys {
-    /// Reads the group. The answer is that of a majority, as etcd gives it where nothing else is said.
+    /// Reads the group. The read is linearizable, which is etcd's default.
     pub(super) async fn view(&self, etcd: &Etcd) -> Result<View, EtcdError> {
         let question = json!({ "key": text(&self.all), "range_end": text(&end(&self.all)) });
         let answer = etcd.ask("/v3/kv/range", &question).await?;
@@ -118,22 +118,22 @@ impl Keys {
         Ok(view)
     }
 
-    /// Says that this member is ready, for as long as the lease lives.
+    /// Registers this member as ready, for the lifetime of the lease.
     pub(super) async fn stand(&self, etcd: &Etcd, lease: &str) -> Result<(), EtcdError> {
         let put = json!({ "key": text(&self.own()), "value": text(&self.instance), "lease": lease });
         etcd.ask("/v3/kv/put", &put).await.map(drop)
     }
 
-    /// Says that it is not.
+    /// Removes this member's registration.
     pub(super) async fn stand_down(&self, etcd: &Etcd) -> Result<(), EtcdError> {
         etcd.ask("/v3/kv/deleterange", &json!({ "key": text(&self.own()) })).await.map(drop)
     }
 
-    /// Makes this member the leader, where there is none and no ready member of a smaller order. What came of it, the next view says.
+    /// Makes this member the leader, if there is none and no ready member of smaller order. The next view shows the outcome.
     pub(super) async fn claim(&self, etcd: &Etcd, lease: &str) -> Result<(), EtcdError> {
         let (leader, from, to) = (self.leader(), self.members(), self.members_of(self.order));
         let claim = json!({
-            // No key that was created is in these ranges.
+            // Succeeds only if no key exists in these ranges.
             "compare": [
                 { "target": "CREATE", "result": "EQUAL", "create_revision": "0", "key": text(&leader) },
                 { "target": "CREATE", "result": "EQUAL", "create_revision": "0", "key": text(&from), "range_end": text(&to) },
@@ -143,7 +143,7 @@ impl Keys {
         etcd.ask("/v3/kv/txn", &claim).await.map(drop)
     }
 
-    /// Gives the leader's key up, if it still is the one of this revision.
+    /// Releases the leader key, if it still has this creation revision.
     pub(super) async fn resign(&self, etcd: &Etcd, revision: u64) -> Result<(), EtcdError> {
         let leader = text(&self.leader());
         let resign = json!({
@@ -166,7 +166,7 @@ fn number(value: &Value) -> Option<u64> {
     value.as_str().and_then(|text| text.parse().ok()).or_else(|| value.as_u64())
 }
 
-/// The end of all keys that begin so: all of them end with a slash, and `0` follows it.
+/// Returns the end of the range of keys with this prefix: it ends with a slash, which `0` follows.
 fn end(prefix: &str) -> String {
     format!("{}0", prefix.trim_end_matches('/'))
 }
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(keys(2).own(), "/callstore/g/11010/m/0000000002/callstore1");
         assert_eq!(keys(2).leader(), "/callstore/g/11010/leader");
         assert!(keys(2).own() < keys(10).own());
-        // What is claimed against: every member before its own order, and none of it.
+        // The claim is conditional on all members before its own order, but not on those of its own.
         assert!(keys(1).own() < keys(2).members_of(2) && keys(2).own() >= keys(2).members_of(2));
         let (all, after) = (&keys(1).all, end(&keys(1).all));
         assert!(keys(u32::MAX).own() > *all && keys(u32::MAX).own() < after && keys(1).leader() < after);

@@ -1,4 +1,4 @@
-//! One member's part: it renews its lease, looks who leads, and claims, keeps or gives up the activity.
+//! One member's loop: it renews its lease, watches who leads, and claims, keeps or releases the active role.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::etcd::{Etcd, EtcdError};
 use super::keys::{self, Keys, Leader, View};
 use super::{Config, Epoch, FailBack, Group, Standing, Until};
 
-/// Takes part until the program stops.
+/// Takes part in the group until the program stops.
 pub(super) async fn take_part(group: Group, config: Config, client: Client, tasks: Tasks) {
     let patience = (config.lease / 4).max(SHORTEST_PATIENCE);
     let mut part = Part {
@@ -45,7 +45,7 @@ pub(super) async fn take_part(group: Group, config: Config, client: Client, task
     }
 }
 
-/// Ends the activity when its time is over, whatever the member is waiting for.
+/// Ends the active role when its time is up, whatever the member is waiting for.
 async fn lapse(group: &Group) {
     let mut standing = group.standing();
     loop {
@@ -71,22 +71,22 @@ struct Part {
     config: Config,
     group: Group,
     session: Option<Session>,
-    /// The revision of the leader's key while it is this member's, and the epoch made of it.
+    /// Creation revision of the leader key while this member holds it, and the epoch derived from it.
     reign: Option<(u64, Epoch)>,
-    /// Since when nobody leads.
+    /// Since when there has been no leader.
     vacant: Option<Moment>,
-    /// Since when there is a member of a smaller order.
+    /// Since when there has been a member of smaller order.
     better: Option<Moment>,
-    /// Since when this member lets others go first.
+    /// Since when this member has been yielding to others.
     sits_out: Option<Moment>,
     hands_over: bool,
-    /// What was last said to be wrong.
+    /// The last reported error.
     trouble: String,
 }
 
 struct Session {
     lease: String,
-    /// Whether the member's key is there.
+    /// Whether the member's key exists.
     stands: bool,
 }
 
@@ -123,16 +123,16 @@ impl Part {
             tracing::warn!(reason, "the group cannot be asked now; trying again");
             self.trouble = reason;
         }
-        // Who acts goes on until its time is over; nobody else knows anything.
+        // The active instance continues until its time is up; any other cannot know its standing.
         if self.group.activity().is_none() {
             self.group.stop(Standing::Unknown);
         }
         RETRY
     }
 
-    /// One look at the group; says when to look again.
+    /// Runs one round; returns the delay until the next.
     async fn round(&mut self) -> Result<Duration, EtcdError> {
-        // Before the question is sent: etcd counts from a later moment.
+        // Taken before the request is sent: etcd counts the TTL from a later moment.
         let asked = Moment::now();
         let (lease, length) = self.renew().await?;
         let wants = self.wants();
@@ -149,8 +149,8 @@ impl Part {
             members.clone_from(&view.members);
             changed
         });
-        // A member of etcd that is cut off renews leases that the others end (etcd's issue 15247): what counts is that a majority,
-        // asked afterwards, still has the key.
+        // A partitioned etcd member renews leases that the others expire (etcd issue 15247): what counts is that a majority, queried
+        // afterwards, still has the key.
         let until = asked.after(length.saturating_sub(length / MARGIN));
         self.judge(&view, &lease, until).await?;
         if !wants {
@@ -160,9 +160,9 @@ impl Part {
         Ok(if self.vacant.is_some() { pause.min(RETRY) } else { pause })
     }
 
-    /// Renews the lease, or takes one; gives it and how long it lasts.
+    /// Renews the lease, or obtains one; returns it and its TTL.
     async fn renew(&mut self) -> Result<(String, Duration), EtcdError> {
-        // The session stays where it is meanwhile: whoever stops this has to find the lease.
+        // The session stays in place meanwhile: if this is cancelled, the lease must still be found to be revoked.
         let (lease, seconds, stands) = match &self.session {
             Some(session) => (session.lease.clone(), keys::renew(&self.etcd, &session.lease).await?, session.stands),
             None => {
@@ -174,7 +174,7 @@ impl Part {
         Ok((lease, Duration::from_secs(seconds)))
     }
 
-    /// Whether this member is to have the activity.
+    /// Returns whether this member wants the active role.
     fn wants(&mut self) -> bool {
         let length = self.config.lease * 2;
         self.sits_out = self.sits_out.filter(|since| since.elapsed() < length);
@@ -195,13 +195,13 @@ impl Part {
         Ok(())
     }
 
-    /// Whether those before it had their time to claim.
+    /// Returns whether the members before it have had time to claim.
     fn waited(&mut self) -> bool {
         let since = *self.vacant.get_or_insert_with(Moment::now);
         since.elapsed() >= self.config.stagger * self.config.rank
     }
 
-    /// Draws the conclusion from what the group looks like.
+    /// Acts on the current view of the group.
     async fn judge(&mut self, view: &View, lease: &str, until: Moment) -> Result<(), EtcdError> {
         match &view.leader {
             Some(leader) if leader.lease == lease => {
@@ -240,7 +240,7 @@ impl Part {
         fails_back || !self.wants()
     }
 
-    /// First nothing is done any more, then others hear of it.
+    /// Stops acting first, and only then releases the key.
     async fn resign(&mut self, leader: &Leader) -> Result<(), EtcdError> {
         self.group.stop(Standing::Standby { leader: None });
         self.reign = None;
@@ -273,7 +273,7 @@ impl Part {
 }
 
 impl Group {
-    /// Acts no more.
+    /// Stops acting.
     fn stop(&self, standing: Standing) {
         let acted = self.activity().take().is_some();
         self.0.standing.send_if_modified(|known| {
@@ -285,7 +285,7 @@ impl Group {
     }
 }
 
-/// The leader stops this part of its lease before the end: an act that has begun then is over by the end.
+/// The leader stops acting this fraction of its lease before the end, so that an act begun before then is over by the end.
 const MARGIN: u32 = 5;
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

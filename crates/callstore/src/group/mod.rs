@@ -1,8 +1,8 @@
-//! Groups: which of several instances acts.
+//! Groups: leader election among several instances.
 //!
-//! The members of a group stand in etcd under leases, and one of them has the leader's key. The leader stops acting by its own clock
-//! before its lease can end, so that no two act at once as long as clocks run at about the same speed; and every decision
-//! carries the epoch of its leader, so that one that was held up for longer is refused where it is folded.
+//! The members of a group are registered in etcd under leases, and one of them holds the leader key. The leader stops acting by its own
+//! clock before its lease can expire, so that no two act at once as long as clocks run at about the same rate; and every decision carries
+//! the epoch of its leader, so that the decision of a leader that was stalled for longer is rejected by the fold.
 
 mod clock;
 mod etcd;
@@ -21,59 +21,59 @@ use self::clock::Moment;
 pub use self::etcd::{Endpoints, EtcdError};
 pub use self::keys::Member;
 
-/// Counts the leaders of a group: later ones have larger epochs.
+/// The leader's generation: later leaders have larger epochs.
 pub type Epoch = u64;
 
-/// How a member takes part in its group.
+/// A member's settings in its group.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where etcd is.
+    /// How to reach etcd.
     pub etcd: Endpoints,
-    /// What all keys begin with, such as `/callstore`.
+    /// Prefix of all keys, such as `/callstore`.
     pub prefix: String,
     /// The group's number.
     pub group: u32,
-    /// This instance's name; no other member has it.
+    /// This instance's name, unique among the members.
     pub instance: String,
-    /// Its place in the group: activity goes to the smallest order first.
+    /// Its place in the group: the smallest order becomes active first.
     pub order: u32,
-    /// How many members of a smaller order the configuration has.
+    /// How many members of smaller order are configured.
     pub rank: u32,
-    /// How long a member waits for each of these before it claims an activity that nobody has.
+    /// How long a member waits for each of these before it claims a vacant active role.
     pub stagger: Duration,
-    /// How long the activity of a leader that is gone is still taken. Whole seconds; etcd may grant more.
+    /// How long a leader that is gone still counts as the leader. Whole seconds; etcd may grant more.
     pub lease: Duration,
-    /// Whether the activity goes back to a member of smaller order.
+    /// Whether the active role returns to a member of smaller order.
     pub fail_back: FailBack,
 }
 
-/// Whether the activity goes back to a member of smaller order that is there again.
+/// Whether the active role returns to a member of smaller order that is back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailBack {
     /// It stays where it is.
     Never,
-    /// It is handed over once that member has been ready for so long.
+    /// It is handed over once that member has been ready for this long.
     After(Duration),
 }
 
-/// What an instance is to its group now.
+/// An instance's current standing in its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// Nobody can say: etcd does not answer.
+    /// Unknown: etcd does not respond.
     Unknown,
-    /// Another one acts, or nobody does yet.
+    /// Another instance acts, or none does yet.
     Standby {
-        /// The instance that acts.
+        /// The active instance.
         leader: Option<String>,
     },
-    /// This one acts. Ask [`Group::may_act`] before each act.
+    /// This instance acts. Check [`Group::may_act`] before each act.
     Active {
-        /// What its decisions carry.
+        /// The epoch its decisions carry.
         epoch: Epoch,
     },
 }
 
-/// One instance's part in its group; cheap to clone.
+/// An instance's membership in its group; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Group(Arc<Shared>);
 
@@ -81,13 +81,13 @@ pub struct Group(Arc<Shared>);
 struct Shared {
     standing: watch::Sender<Standing>,
     members: watch::Sender<Vec<Member>>,
-    /// Whether this instance wants to act.
+    /// Whether this instance is able to act.
     ready: watch::Sender<bool>,
-    /// Grows by one whenever the activity is to be handed over.
+    /// Incremented to request a hand-over.
     hand_overs: watch::Sender<u64>,
-    /// The epoch of this instance's activity and the moment until which it may act.
+    /// The epoch of this instance's active role, and how long it may act.
     activity: Mutex<Option<(Epoch, Until)>>,
-    /// The largest epoch that was seen in a decision.
+    /// The largest epoch seen in a decision.
     floor: AtomicU64,
 }
 
@@ -98,7 +98,7 @@ enum Until {
 }
 
 impl Group {
-    /// Takes part in a group, by a task among `tasks`. It stands as soon as [`set_ready`](Self::set_ready) says so.
+    /// Joins a group, with a task tracked in `tasks`. It becomes a candidate once [`set_ready`](Self::set_ready) is called.
     #[must_use]
     pub fn join(config: Config, client: &Client, tasks: &Tasks) -> Self {
         let group = Self::with(Standing::Unknown, None);
@@ -106,7 +106,7 @@ impl Group {
         group
     }
 
-    /// The only instance there is: it always acts, with this epoch.
+    /// Creates a group of one: the instance always acts, with this epoch.
     #[must_use]
     pub fn alone(epoch: Epoch) -> Self {
         Self::with(Standing::Active { epoch }, Some((epoch, Until::Ever)))
@@ -123,19 +123,19 @@ impl Group {
         }))
     }
 
-    /// What this instance is to its group, as it changes.
+    /// Subscribes to this instance's standing.
     #[must_use]
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.0.standing.subscribe()
     }
 
-    /// The members that are ready, as they change; nobody where there is no etcd.
+    /// Subscribes to the list of ready members; empty without etcd.
     #[must_use]
     pub fn members(&self) -> watch::Receiver<Vec<Member>> {
         self.0.members.subscribe()
     }
 
-    /// The epoch to act with, if this instance may act at this very moment.
+    /// Returns the epoch to act with, if this instance may act right now.
     #[must_use]
     pub fn may_act(&self) -> Option<Epoch> {
         match *self.activity() {
@@ -145,17 +145,17 @@ impl Group {
         }
     }
 
-    /// Whether this instance can act: it has caught up with the journal. One that cannot hands its activity over.
+    /// Sets whether this instance is able to act, having caught up with the journal. Otherwise it hands over the active role.
     pub fn set_ready(&self, ready: bool) {
         self.0.ready.send_if_modified(|known| std::mem::replace(known, ready) != ready);
     }
 
-    /// Hands the activity over to the next member that is ready, if this instance has it and there is one.
+    /// Hands over the active role to the next ready member, if this instance has it and there is one.
     pub fn hand_over(&self) {
         self.0.hand_overs.send_modify(|count| *count += 1);
     }
 
-    /// Tells of an epoch in a decision: later leaders are to have larger ones, even if etcd was made anew and counts from 1.
+    /// Records an epoch seen in a decision: later leaders must have larger ones, even if etcd was recreated and counts from 1.
     pub fn saw(&self, epoch: Epoch) {
         self.0.floor.fetch_max(epoch, Ordering::Relaxed);
     }

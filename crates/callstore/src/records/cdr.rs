@@ -1,7 +1,7 @@
-//! KAZOO's own document of a leg that died: its cdr app writes one only after a clean CHANNEL_DESTROY.
+//! KAZOO's own document for a leg that died: its cdr app only writes one after a clean CHANNEL_DESTROY.
 //!
-//! The form is what `cdr_channel_destroy` makes of that event, so that KAZOO's views list it. They look into
-//! `custom_channel_vars` without asking whether it is there.
+//! The document has the form that `cdr_channel_destroy` derives from that event, so that KAZOO's views list it. They access
+//! `custom_channel_vars` without checking that it exists.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -11,7 +11,7 @@ use crate::fold::{Attr, Val};
 use crate::sources::{GREGORIAN, Members, to_gregorian};
 use crate::time::month;
 
-/// The document, where the leg belongs to an account and never got its own.
+/// Returns the document, if the leg belongs to an account and never got its own.
 pub(super) fn record(subject: &Subject<'_>) -> Option<Record> {
     let item = &subject.stored.item;
     let death = item.standing_death()?;
@@ -66,7 +66,7 @@ pub(super) fn record(subject: &Subject<'_>) -> Option<Record> {
     Some(Record::new("cdr", database, id, members))
 }
 
-/// Id, time and key of the interaction. KAZOO makes one up for a leg that has none; this one is the same whoever makes it.
+/// Returns id, time and key of the interaction. KAZOO generates a random one for a leg that has none; this one is deterministic.
 fn interaction(subject: &Subject<'_>, created: i64) -> (String, i64, String) {
     let known = subject.stored.item.text(Attr::Call).and_then(|id| {
         let (time, key) = id.split_once('-')?;
@@ -80,14 +80,14 @@ fn interaction(subject: &Subject<'_>, created: i64) -> (String, i64, String) {
     })
 }
 
-/// The account's database of a month, such as `account/4f/1c/0a…-202611`.
+/// Returns the account's monthly database, such as `account/4f/1c/0a…-202611`.
 fn database(account: &str, time: i64) -> Option<String> {
     let (first, rest) = account.split_at_checked(2)?;
     let (second, rest) = rest.split_at_checked(2)?;
     Some(format!("account/{first}/{second}/{rest}-{}", month(crate::sources::from_kazoo(time))))
 }
 
-/// The channel's variables in KAZOO's lower case, always an object; what KAZOO lifts out of it or keeps private is left out.
+/// Returns the channel's variables in KAZOO's lower case, always an object; without those KAZOO moves elsewhere or keeps private.
 fn channel_vars(subject: &Subject<'_>) -> Map<String, Value> {
     let kept =
         subject.stored.item.extra.get("Custom-Channel-Vars").and_then(|reg| Val::text(&reg.val)).map(str::to_owned);
@@ -110,5 +110,5 @@ fn channel_vars(subject: &Subject<'_>) -> Map<String, Value> {
         .collect()
 }
 
-/// The length of an account's id.
+/// Length of an account id.
 const ACCOUNT: usize = 32;

@@ -1,4 +1,4 @@
-//! What is saved of a dialog: pure functions from what is known to documents, and the writer that brings them to CouchDB.
+//! Records of dialogs: pure functions from state to documents, and the writer that saves them to CouchDB.
 
 mod cdr;
 mod parts;
@@ -16,32 +16,32 @@ use crate::state::Stored;
 /// `[records]`: what is written, and where.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// One document for each dialog, in the form of `cdr/COPM3/dialogs`.
+    /// Whether to write a document per dialog, in the form of `cdr/COPM3/dialogs`.
     pub sorm3: bool,
-    /// The database of these.
+    /// The database of these documents.
     pub database: String,
-    /// KAZOO's own documents for legs that never got theirs.
+    /// Whether to write KAZOO's own documents for legs that never got theirs.
     pub kazoo: bool,
-    /// So long KAZOO's own document is waited for.
+    /// How long to wait for KAZOO's own document.
     pub kazoo_wait: std::time::Duration,
-    /// The INVITEs of the call, in the record.
+    /// Whether the record includes the call's INVITEs.
     pub invites: bool,
-    /// The branches that were called.
+    /// Whether it includes the branches that were called.
     pub forks: bool,
-    /// When it was on hold.
+    /// Whether it includes when the call was on hold.
     pub holds: bool,
-    /// What the dialog is connected with by transfers.
+    /// Whether it includes what the dialog is linked with by transfers.
     pub links: bool,
 }
 
-/// A dialog or leg with all that its records speak of.
+/// A dialog or leg with everything its records include.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    /// Which one.
+    /// Its key.
     pub key: &'a Key,
-    /// What is known of it.
+    /// What is known about it.
     pub stored: &'a Stored,
-    /// How it stands.
+    /// Its status.
     pub standing: Standing,
     /// When it ended.
     pub ended: Micros,
@@ -51,20 +51,20 @@ pub struct Subject<'a> {
     pub call: &'a [(Key, Stored)],
 }
 
-/// A document that is to be saved.
+/// A document to be saved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// `sorm3` or `cdr`.
     pub kind: &'static str,
-    /// The database, not encoded.
+    /// The database name, unencoded.
     pub database: String,
-    /// The id: the same for the same dialog.
+    /// The document id: deterministic per dialog.
     pub id: String,
     /// The members, without id and revision.
     pub members: Map<String, Value>,
-    /// The fingerprint of the members.
+    /// Fingerprint of the members.
     pub print: String,
-    /// Whether another than the call store may have written it: then it is left as it is.
+    /// Whether another writer may have created it, in which case it is left unchanged.
     pub is_shared: bool,
 }
 
@@ -77,7 +77,7 @@ impl Record {
     }
 }
 
-/// The records of a dialog or leg.
+/// Returns the records of a dialog or leg.
 #[must_use]
 pub fn records(subject: &Subject<'_>, options: &Options) -> Vec<Record> {
     let mut found = Vec::new();

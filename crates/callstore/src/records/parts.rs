@@ -1,11 +1,11 @@
-//! What the forms of records have in common.
+//! Helpers shared by all record forms.
 
 use crate::fold::{Attr, Item, Key, Standing};
 use crate::state::Stored;
 
 use super::Subject;
 
-/// Why a dialog ended, as `cdr/COPM3/dialogs` numbers it.
+/// Termination cause, numbered as in `cdr/COPM3/dialogs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Term {
     ByeA = 1,
@@ -21,12 +21,12 @@ pub(super) enum Term {
 }
 
 impl Subject<'_> {
-    /// The initiator's leg of a dialog.
+    /// Returns the initiator's leg of a dialog.
     pub(super) fn leg_a(&self) -> Option<&Item> {
         self.leg(Attr::LegA)
     }
 
-    /// The answering leg.
+    /// Returns the answering leg.
     pub(super) fn leg_b(&self) -> Option<&Item> {
         self.leg(Attr::LegB)
     }
@@ -36,30 +36,30 @@ impl Subject<'_> {
         self.legs.iter().find(|(key, _)| key.id() == id).map(|(_, stored)| &stored.item)
     }
 
-    /// What the dialog says, else its initiator's leg.
+    /// Returns the dialog's text attribute, else that of the initiator's leg.
     pub(super) fn text(&self, attrs: &[Attr]) -> Option<&str> {
         let known = attrs.iter().find_map(|attr| self.stored.item.text(*attr));
         known.or_else(|| self.leg_a().and_then(|leg| attrs.iter().find_map(|attr| leg.text(*attr))))
     }
 
-    /// The same for numbers and times.
+    /// Like [`Self::text`], for numbers and times.
     pub(super) fn num(&self, attr: Attr) -> Option<i64> {
         self.stored.item.num(attr).or_else(|| self.leg_a().and_then(|leg| leg.num(attr)))
     }
 
-    /// Whether a flag is set on the dialog or one of its legs.
+    /// Returns whether a flag is set on the dialog or one of its legs.
     pub(super) fn flag(&self, attr: Attr) -> bool {
         self.stored.item.flag(attr) || self.legs.iter().any(|(_, leg)| leg.item.flag(attr))
     }
 
-    /// The death of the dialog or of one of its legs.
+    /// Returns the kind of the earliest death among the dialog and its legs.
     pub(super) fn death_kind(&self) -> Option<&str> {
         let legs = self.legs.iter().map(|(_, leg)| &leg.item);
         let deaths = std::iter::once(&self.stored.item).chain(legs).filter_map(Item::standing_death);
         deaths.min_by_key(|death| death.ended).map(|death| &*death.kind)
     }
 
-    /// Why it ended.
+    /// Returns the termination cause.
     pub(super) fn term(&self) -> Term {
         if self.standing == Standing::Dead {
             return if self.death_kind() == Some("timeout") { Term::Timeout } else { Term::Dead };
@@ -84,7 +84,7 @@ impl Subject<'_> {
         }
     }
 
-    /// Who left first sent the BYE.
+    /// The party whose leg ended first sent the BYE.
     fn who_hung_up(&self) -> Term {
         let ended = |leg: Option<&Item>| leg.and_then(Item::ended);
         match (ended(self.leg_a()), ended(self.leg_b())) {
@@ -95,7 +95,7 @@ impl Subject<'_> {
     }
 }
 
-/// ERA's words for it.
+/// Maps ERA's completion types.
 fn of_completion(word: &str) -> Term {
     match word {
         "bye" | "bye_a" => Term::ByeA,
@@ -111,14 +111,14 @@ fn of_completion(word: &str) -> Term {
     }
 }
 
-/// The part of a SIP URI or address before the `@`, without its scheme.
+/// Returns the user part of a SIP URI or address, without its scheme.
 pub(super) fn user(address: &str) -> &str {
     let bare = address.rsplit_once('<').map_or(address, |(_, rest)| rest);
     let bare = bare.trim_start_matches("sips:").trim_start_matches("sip:");
     bare.split(['@', ';', '>']).next().unwrap_or_default()
 }
 
-/// Other legs of the same call than these.
+/// Returns the call's legs that are not legs of this dialog.
 pub(super) fn forks<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = (&'a Key, &'a Stored)> {
     let own = |key: &Key| subject.legs.iter().any(|(leg, _)| leg == key);
     subject.call.iter().filter(move |(key, _)| !key.is_dialog() && !own(key)).map(|(key, stored)| (key, stored))

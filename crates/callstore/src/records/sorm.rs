@@ -1,4 +1,4 @@
-//! A document of `cdr/COPM3/dialogs`: one for each dialog that reached conversation.
+//! Documents of `cdr/COPM3/dialogs`: one per dialog that reached conversation.
 
 use serde_json::{Map, Value, json};
 use stowage_http::target::decode;
@@ -9,7 +9,7 @@ use crate::fold::{Attr, Item, Line};
 use crate::sources::to_gregorian;
 use crate::time::{month, rfc3339};
 
-/// The record, where there was a conversation.
+/// Returns the record, if there was a conversation.
 pub(super) fn record(subject: &Subject<'_>, options: &Options) -> Option<Record> {
     let item = &subject.stored.item;
     let begin =
@@ -60,7 +60,7 @@ pub(super) fn record(subject: &Subject<'_>, options: &Options) -> Option<Record>
     Some(Record::new("sorm3", options.database.clone(), id, members))
 }
 
-/// Of what died: when that was found out, and why it is believed.
+/// Adds when a death was detected, and why it is believed.
 fn found_out(subject: &Subject<'_>, members: &mut Map<String, Value>) {
     let legs = subject.legs.iter().map(|(_, leg)| &leg.item);
     let deaths = std::iter::once(&subject.stored.item).chain(legs).filter_map(Item::standing_death);
@@ -72,7 +72,7 @@ fn found_out(subject: &Subject<'_>, members: &mut Map<String, Value>) {
     }
 }
 
-/// What is known of the recording: its file on the switch, and where it is stored for good.
+/// Returns what is known about the recording: its file on the switch, and where it is permanently stored.
 fn recording(subject: &Subject<'_>) -> Value {
     let items = || std::iter::once(&subject.stored.item).chain(subject.legs.iter().map(|(_, leg)| &leg.item));
     let text = |attr| items().find_map(|item| item.text(attr));
@@ -92,7 +92,7 @@ fn recording(subject: &Subject<'_>) -> Value {
     known
 }
 
-/// What `records.invites` and the others add.
+/// Adds the members enabled by `records.invites` and the like.
 fn extend(subject: &Subject<'_>, options: &Options, members: &mut Map<String, Value>) {
     let own = || std::iter::once(&subject.stored.item).chain(subject.legs.iter().map(|(_, leg)| &leg.item));
     if options.invites {
@@ -149,5 +149,5 @@ fn call_type(subject: &Subject<'_>) -> u32 {
     }
 }
 
-/// SIP, by its port.
+/// SIP, by its port number.
 const PROTOCOL: u32 = 5060;

@@ -1,4 +1,4 @@
-//! Bringing records to CouchDB: made once, never another's, and asked about where an answer was lost.
+//! Saves records to CouchDB: each once, never overwriting another writer's, and verified if a response was lost.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -9,18 +9,18 @@ use stowage_http::target::encode;
 
 use super::Record;
 
-/// What became of a record.
+/// Outcome of saving a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is saved now.
+    /// It was saved.
     Written,
-    /// It was there already, the same.
+    /// It existed already, with the same content.
     Known,
-    /// It was there and said something else, which is put right now.
+    /// It existed with other content, and was corrected.
     Corrected,
-    /// Another wrote it: it is left as it is.
+    /// Another writer created it: it was left unchanged.
     Foreign,
-    /// CouchDB does not take it, with its status.
+    /// CouchDB rejected it with this status.
     Refused(u16),
 }
 
@@ -29,7 +29,7 @@ pub enum Outcome {
 pub struct Writer(Couch);
 
 impl Writer {
-    /// To this CouchDB.
+    /// Writes to this CouchDB.
     #[must_use]
     pub const fn new(couch: Couch) -> Self {
         Self(couch)
@@ -38,7 +38,7 @@ impl Writer {
     /// Saves a record.
     ///
     /// # Errors
-    /// CouchDB cannot be asked, or cannot answer now: whether the record is saved is unknown, and it has to be saved again.
+    /// If CouchDB is unreachable or temporarily unable to respond: whether the record is saved is unknown, and saving must be retried.
     pub async fn save(&self, record: &Record) -> Result<Outcome, BoxError> {
         let path = DocumentPath { database: encode(&record.database), document: encode(&record.id) };
         for _ in 0..TRIES {
@@ -61,7 +61,7 @@ impl Writer {
         Ok(self.0.own_account().save(path, &document).await?.head.status)
     }
 
-    /// It is there: the same, an older saying of ours, or another's.
+    /// Handles an existing record: the same, an older version of ours, or another writer's.
     async fn correct(&self, path: &DocumentPath, record: &Record) -> Result<Outcome, BoxError> {
         for _ in 0..TRIES {
             let found = self.0.own_account().read(path, "").await?;
@@ -83,7 +83,7 @@ impl Writer {
         Err("the record changes all the time".into())
     }
 
-    /// Makes the database; that it is there already is as good.
+    /// Creates the database; it may exist already.
     async fn make(&self, database: &str) -> Result<(), BoxError> {
         let answer = self.0.own_account().send(Method::PUT, database, Bytes::new()).await?;
         match answer.status() {
@@ -93,7 +93,7 @@ impl Writer {
     }
 }
 
-/// What CouchDB will not take however often it is asked; all else may pass.
+/// Separates permanent rejections from transient failures.
 fn refused(status: StatusCode) -> Result<Outcome, BoxError> {
     match status {
         StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::PAYLOAD_TOO_LARGE => {
@@ -107,5 +107,5 @@ fn status_error(status: StatusCode) -> BoxError {
     format!("CouchDB answered {}", status.as_u16()).into()
 }
 
-/// How often a race is run again.
+/// How many times a conflict is retried.
 const TRIES: usize = 5;

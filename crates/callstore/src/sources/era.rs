@@ -1,22 +1,22 @@
-//! The `callevents` of the ERA platform: a header that all events share, and what each says besides.
+//! `callevents` of the ERA platform: a header common to all events, plus event-specific members.
 
 use super::members::{Members, num, text, val};
 use super::time::of_any_unit;
 use super::{Bad, Event, identity};
 use crate::fold::{Attr, Facts, Key, Line, Micros, Val};
 
-/// Whether the event has ERA's form.
+/// Returns whether the event has ERA's form.
 pub(super) fn owns(members: &Members<'_>) -> bool {
     ["eventid", "acallid", "dialogid", "connectionid"].iter().any(|name| members.raw(name).is_some())
 }
 
-/// Whether it says what it is about.
+/// Checks that the event identifies its subject.
 pub(super) fn judge(members: &Members<'_>) -> Result<(), Bad> {
     let is_there = ["dialogid", "acallid", "forkcallid"].iter().any(|name| known(members, name).is_some());
     if is_there { Ok(()) } else { Err(Bad::Nameless(SUBJECT)) }
 }
 
-/// Reads an event.
+/// Parses an event.
 pub(super) fn read(members: &Members<'_>, taken: Micros) -> Result<Event, Bad> {
     let name = ["type", "event", "eventtype", "eventname"].iter().find_map(|member| members.text(member));
     let name = name.unwrap_or_else(|| "unknown".into());
@@ -62,7 +62,7 @@ pub(super) fn read(members: &Members<'_>, taken: Micros) -> Result<Event, Bad> {
     Ok(Event { key, name: (&*name).into(), at, node, facts: others })
 }
 
-/// A member that says something: `empty`, `__empty` and `undefined` stand for nothing.
+/// Returns a member's text, unless it is a placeholder: `empty`, `__empty` or `undefined`.
 fn known<'a>(members: &Members<'a>, name: &str) -> Option<std::borrow::Cow<'a, str>> {
     members.raw(name).and_then(text).filter(|text| !matches!(&**text, "empty" | "__empty" | "undefined"))
 }
@@ -71,7 +71,7 @@ fn invited(members: &Members<'_>) -> Option<Micros> {
     members.raw("invitets").and_then(num).and_then(of_any_unit)
 }
 
-/// A leg of the dialog. It has no life of its own in these events.
+/// Facts about a leg of the dialog, which has no events of its own.
 fn peer(dialog: &mut Facts, id: &str, call: Option<&str>) -> Facts {
     let mut leg = Facts::about(Key::leg(id), dialog.at);
     leg.set(Attr::Source, Val::from("era"));
@@ -124,7 +124,7 @@ fn meaning(facts: &mut Facts, others: &mut [Facts], members: &Members<'_>, name:
         }
         "hold" | "unhold" => facts.set(Attr::Held, Val::Flag(name == "hold")),
         "dlg_end" | "dlg_stop" | "dlg_dead" => {
-            // The delayed one says when it was sent, not when the dialog ended; the watchdog's knows neither.
+            // The delayed event carries its own time, not the dialog's end; the watchdog's event is the least accurate.
             let rank = match name {
                 "dlg_end" => 3,
                 "dlg_stop" => 2,
@@ -144,7 +144,7 @@ fn meaning(facts: &mut Facts, others: &mut [Facts], members: &Members<'_>, name:
             facts.set(Attr::Suspect, Val::from("dlg_down"));
             others.iter_mut().for_each(|leg| leg.is_sign = false);
         }
-        // These come from others than the dialog's own server, minutes after it ended.
+        // These come from other servers than the dialog's own, minutes after it ended.
         "call_rec_links" | "records_moved" => {
             facts.is_sign = false;
             others.iter_mut().for_each(|leg| leg.is_sign = false);
@@ -163,7 +163,7 @@ fn meaning(facts: &mut Facts, others: &mut [Facts], members: &Members<'_>, name:
     }
 }
 
-/// What is in the header, or has been taken already.
+/// Members of the header, and those already handled.
 const HEADER: [&str; 16] = [
     "eventid",
     "eventts",
@@ -182,5 +182,5 @@ const HEADER: [&str; 16] = [
     "eventname",
     "bcallid",
 ];
-/// What an event is about.
+/// The subject's members, as named in errors.
 const SUBJECT: &str = "acallid and no dialogid";

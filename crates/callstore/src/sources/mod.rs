@@ -1,7 +1,7 @@
-//! What sources say: pure functions from the bytes of an event to facts about legs and dialogs.
+//! Event sources: pure functions from an event's bytes to facts about legs and dialogs.
 //!
-//! Which source it is follows from the event's own form. Events and members without a meaning here are kept with what they are
-//! about; only what is no JSON object, or names nothing that it is about, is refused.
+//! The source is recognized by the event's form. Events and members without a meaning here are kept with their subject; only input
+//! that is not a JSON object, or does not identify its subject, is rejected.
 
 mod era;
 mod kazoo;
@@ -16,29 +16,29 @@ pub use time::{GREGORIAN, from_kazoo, to_gregorian};
 
 use crate::fold::{Facts, Micros};
 
-/// An event, understood.
+/// A parsed event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Its identity: the same event has the same number.
+    /// Its identity: equal events have equal keys.
     pub key: u64,
     /// Its name.
     pub name: Box<str>,
     /// When it happened.
     pub at: Micros,
-    /// The switch that it comes from, where it says so and the switch itself said it.
+    /// The switch it comes from, if named and reported by the switch itself.
     pub node: Option<Box<str>>,
-    /// What it says.
+    /// The facts it states.
     pub facts: Vec<Facts>,
 }
 
 /// Why an event cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bad {
-    /// It is no JSON object; with what the parser says.
+    /// It is not a JSON object; with the parser's message.
     Json(String),
-    /// It has none of the members by which events are known.
+    /// It has none of the members by which events are recognized.
     Unknown,
-    /// It does not say what it is about; with the member that is missing.
+    /// It does not identify its subject; with the missing member.
     Nameless(&'static str),
 }
 
@@ -56,7 +56,7 @@ impl fmt::Display for Bad {
 
 impl std::error::Error for Bad {}
 
-/// Reads an event. `taken` is when the journal took it, for events that do not say when they happened.
+/// Parses an event. `taken` is when the journal received it, for events without a time.
 ///
 /// # Errors
 /// See [`Bad`].
@@ -73,7 +73,7 @@ pub fn read(bytes: &[u8], taken: Micros) -> Result<Event, Bad> {
     }
 }
 
-/// Whether an event can be used, without reading all of it.
+/// Checks whether an event can be used, without parsing it completely.
 ///
 /// # Errors
 /// See [`Bad`].
@@ -90,8 +90,8 @@ pub fn judge(bytes: &[u8]) -> Result<(), Bad> {
     }
 }
 
-/// The identity of an event from the parts that make it (FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>): the same in
-/// every release and on every machine.
+/// Hashes the parts that identify an event (FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>): the result is the same in every
+/// release and on every machine.
 pub(crate) fn identity(parts: &[&str]) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for part in parts {

@@ -1,23 +1,23 @@
-//! Times as sources write them.
+//! Time formats of event sources.
 
 use crate::fold::Micros;
 
-/// Seconds from the year 0, from which Erlang counts, to 1970.
+/// Seconds from the year 0, Erlang's epoch, to 1970.
 pub const GREGORIAN: i64 = 62_167_219_200;
 
-/// Gregorian seconds of KAZOO.
+/// Converts KAZOO's Gregorian seconds.
 #[must_use]
 pub const fn from_kazoo(seconds: i64) -> Micros {
     seconds.saturating_sub(GREGORIAN).saturating_mul(1_000_000)
 }
 
-/// To the Gregorian seconds of KAZOO.
+/// Converts to KAZOO's Gregorian seconds.
 #[must_use]
 pub const fn to_gregorian(at: Micros) -> i64 {
     at.div_euclid(1_000_000).saturating_add(GREGORIAN)
 }
 
-/// A Unix time whose unit shows in its size: seconds, milliseconds or microseconds, of the years 2001 to 2200.
+/// Converts a Unix time whose unit is recognized by its magnitude: seconds, milliseconds or microseconds, from 2001 to 2200.
 pub(super) const fn of_any_unit(number: i64) -> Option<Micros> {
     match number {
         1_000_000_000..=7_300_000_000 => Some(number * 1_000_000),

@@ -1,4 +1,4 @@
-//! What lists ask for.
+//! Queries for lists.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use super::brief::Brief;
 use super::{State, StateError, Stored};
 use crate::fold::{Key, Micros, Standing};
 
-/// Which dialogs or legs are wanted; what is not said does not matter.
+/// Selects dialogs or legs; unset fields match everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Dialogs only, or legs only.
+    /// Only dialogs, or only legs.
     pub is_dialog: Option<bool>,
-    /// In this domain or below it.
+    /// In this domain or a subdomain.
     pub domain: Option<String>,
     /// Of this account.
     pub account: Option<String>,
-    /// Standing so.
+    /// With this status.
     pub state: Option<Standing>,
-    /// Of a number that ends so, whoever's.
+    /// Whose caller or callee number ends with this.
     pub number: Option<String>,
     /// On this switch.
     pub node: Option<String>,
-    /// Begun before this.
+    /// Started before this time.
     pub created_before: Option<Micros>,
-    /// Talking for at least so long, in microseconds.
+    /// Talking for at least this long, in microseconds.
     pub longer_than: Option<Micros>,
     /// Of this call.
     pub call: Option<String>,
@@ -36,14 +36,14 @@ pub type WithLegs = (Stored, Vec<(Key, Stored)>);
 /// A page of a list.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// What is on it.
+    /// The items of this page.
     pub items: Vec<Arc<Brief>>,
-    /// Where the next one begins, where there is one.
+    /// The cursor of the next page, if there is one.
     pub next: Option<String>,
 }
 
 impl Filter {
-    /// Whether it is wanted.
+    /// Returns whether an item matches.
     #[must_use]
     pub fn takes(&self, brief: &Brief, now: Micros) -> bool {
         let number =
@@ -70,24 +70,24 @@ impl Filter {
     }
 }
 
-/// Whether a domain is another one or below it.
+/// Returns whether a domain equals `of` or is a subdomain of it.
 #[must_use]
 pub(crate) fn is_within(domain: &str, of: &str) -> bool {
     domain.strip_suffix(of).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 impl State {
-    /// A page of what is wanted: what lives by its id, what is over from the newest on. `after` is the `next` of the page before.
+    /// Returns a page of matching items: live ones ordered by id, ended ones starting with the newest. `after` is the previous page's `next`.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn list(&self, filter: &Filter, after: Option<&str>, most: usize, now: Micros) -> Result<Page, StateError> {
         if filter.is_of_the_past() {
             return self.list_over(filter, after, most, now);
         }
         let index = self.index();
         let begin = after.and_then(Key::parse);
-        // Dialogs come before legs.
+        // Dialogs sort before legs.
         let border = Key::leg("");
         let (least, most_of) = match filter.is_dialog {
             Some(true) => (Bound::Unbounded, Bound::Excluded(&border)),
@@ -141,10 +141,10 @@ impl State {
         Ok(page)
     }
 
-    /// All legs and dialogs of a call, over or not.
+    /// Returns all legs and dialogs of a call, live or ended.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn call(&self, id: &str) -> Result<Vec<(Key, Stored)>, StateError> {
         let reading = self.file.read()?;
         let mut found = Vec::new();
@@ -154,10 +154,10 @@ impl State {
         Ok(found)
     }
 
-    /// A dialog and its legs.
+    /// Returns a dialog and its legs.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn dialog(&self, key: &Key) -> Result<Option<WithLegs>, StateError> {
         let reading = self.file.read()?;
         let Some(dialog) = reading.item(key)? else { return Ok(None) };
@@ -169,7 +169,7 @@ impl State {
     }
 }
 
-/// How many rows of what is over are read at once.
+/// Rows of ended items read at once.
 const SCAN: usize = 256;
-/// How often, for one page.
+/// Maximum number of such reads per page.
 const SCANS: usize = 16;

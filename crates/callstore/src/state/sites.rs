@@ -1,4 +1,4 @@
-//! Other sites beside this one: each has a state of its own, made from its journal and from what was decided of its calls here.
+//! States of other sites: each is folded from the site's own journal and from decisions made here about its calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use crate::decision::Decision;
 use crate::fold::Micros;
 
 impl State {
-    /// The same; what this site decides of others' calls is taken in there.
+    /// Adds the states of other sites, which receive this site's decisions about their calls.
     #[must_use]
     pub fn beside(mut self, others: BTreeMap<Box<str>, Arc<Self>>) -> Self {
         self.others = others;
         self
     }
 
-    /// The sites whose calls are finished here, as it changes.
+    /// Subscribes to the set of adopted sites, whose calls are finished here.
     #[must_use]
     pub fn adopted(&self) -> watch::Receiver<BTreeSet<Box<str>>> {
         self.adopted.subscribe()
     }
 
-    /// Flushes the file where something was written since it was flushed: a site that is lost cannot be read again.
+    /// Flushes the file if it was written since the last flush: a lost site cannot be read again.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn flush(&self) -> Result<(), StateError> {
         let mut hot = self.hot();
         if !hot.is_flushed {
@@ -39,7 +39,7 @@ impl State {
         Ok(())
     }
 
-    /// Hands on what was decided of others' calls; gives how many deaths that were. What nobody follows any more is left.
+    /// Passes on decisions about others' calls; returns the number of deaths. Decisions about sites no longer followed are dropped.
     pub(super) fn tell_others(
         &self,
         decided: BTreeMap<Box<str>, Vec<Decision>>,
@@ -54,7 +54,7 @@ impl State {
         Ok(dead)
     }
 
-    /// Takes in what another site decided of this one's calls. It is on disk afterwards: nobody reads it again.
+    /// Applies another site's decisions about this site's calls. They are durable on return, as they are never read again.
     fn take_decided(&self, decisions: &[Decision], now: Micros) -> Result<u64, StateError> {
         let mut hot = self.hot();
         let mut batch = Batch::new(self, now)?;

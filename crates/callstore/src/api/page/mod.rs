@@ -1,10 +1,10 @@
-//! The page at `/`: HTML, style and one script, served from the program itself.
+//! The web page at `/`: HTML, style sheet and one script, embedded in the program.
 
 use http::Response;
 use stowage_http::body::Body;
 use stowage_http::page;
 
-/// The file at a path, if the page has one there.
+/// Returns the page's file at a path, if there is one.
 pub(super) fn file(path: &str) -> Option<Response<Body>> {
     let text = match path {
         "/" => include_str!("index.html"),

@@ -1,37 +1,37 @@
-//! Invented calls, in the form of KAZOO's events.
+//! Simulated calls, as KAZOO events.
 
 use serde_json::{Value, json};
 
 use crate::fold::Micros;
 use crate::sources::to_gregorian;
 
-/// An hour on a small exchange of two switches.
+/// An hour of traffic on a small exchange with two switches.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    /// All that happened, in order.
+    /// All events, in order.
     pub(super) events: Vec<Value>,
-    /// How many dialogs are not over.
+    /// Number of dialogs still in progress.
     pub(super) live: usize,
-    /// Both legs of those that are on the second switch.
+    /// Both legs of the dialogs in progress on the second switch.
     lost: Vec<Value>,
 }
 
-/// One call: who, where, when.
+/// One call.
 struct Call {
     number: usize,
     node: &'static str,
     began: Micros,
-    /// Seconds of talk; `None`: it goes on.
+    /// Talk time in seconds; `None` if the call is still in progress.
     talk: Option<i64>,
 }
 
 impl Exchange {
-    /// Of the hour before this time: a call every 20 s, some of which go on.
+    /// Simulates the hour before `now`: a call every 20 s, some of which are still in progress.
     pub(super) fn of_an_hour(now: Micros) -> Self {
         let (mut events, mut live, mut lost) = (Vec::new(), 0, Vec::new());
         for number in 0..CALLS {
             let began = now - HOUR + i64::try_from(number).unwrap_or_default() * EACH;
-            // The same in every run, and of every length.
+            // Deterministic, with a range of durations.
             let talk = 30 + i64::try_from(number * 37 % 400).unwrap_or_default();
             let goes_on = began + (talk + 6) * SECOND > now - SECOND || number % 45 == 7;
             let node = if number % 3 == 0 { NODES[1] } else { NODES[0] };
@@ -52,7 +52,7 @@ impl Exchange {
         Self { events, live, lost }
     }
 
-    /// What ecallmgr says of the calls of a switch that it has lost: neither when they began nor how they ended.
+    /// The events ecallmgr emits for the calls of a lost switch: they contain neither start nor end.
     pub(super) fn loss(&self, now: Micros) -> Vec<Value> {
         let mut lost = self.lost.clone();
         for event in &mut lost {
@@ -136,7 +136,7 @@ impl Call {
     }
 }
 
-/// What KAZOO knows of a channel that it has lost.
+/// What KAZOO knows about a lost channel.
 const KNOWN_OF_LOST: [&str; 8] =
     ["Event-Category", "Event-Name", "Call-ID", "Call-Direction", "Media-Server", "Custom-Channel-Vars", "To", "From"];
 const NODES: [&str; 2] = ["freeswitch@fs1.example", "freeswitch@fs2.example"];
@@ -145,5 +145,5 @@ const CALLS: usize = 180;
 const SECOND: Micros = 1_000_000;
 const HOUR: Micros = 3600 * SECOND;
 const EACH: Micros = 20 * SECOND;
-/// Seconds from the INVITE to the answer.
+/// Seconds from INVITE to answer.
 const ANSWER: i64 = 6;

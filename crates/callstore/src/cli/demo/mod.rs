@@ -1,4 +1,4 @@
-//! `callstore demo`: an hour of invented calls, of which some die with their switch, with nothing else installed.
+//! `callstore demo`: an hour of simulated calls, some of which die with their switch; needs nothing else installed.
 
 mod exchange;
 
@@ -22,13 +22,13 @@ use exchange::Exchange;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
-    /// Exit after the record of a dead call was shown
+    /// Exit after showing the record of a dead call
     #[arg(long)]
     once: bool,
 }
 
 impl Demo {
-    /// Shows the main job, and serves until Ctrl-C.
+    /// Demonstrates the main use case, then serves until Ctrl-C.
     pub(super) fn run(&self) -> Result<(), BoxError> {
         let folder = Folder::make()?;
         let config = configuration(&folder.0)?;
@@ -48,7 +48,7 @@ impl Demo {
     }
 }
 
-/// A temporary folder that goes when the demo ends.
+/// A temporary directory that is removed when the demo ends.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -74,7 +74,7 @@ fn configuration(folder: &Path) -> Result<Config, BoxError> {
         "state": { "data": folder },
         "couchdb": { "url": "embedded", "data": folder.join("couchdb"), "username": USER, "password": PASSWORD },
         "records": { "close_after": "500ms", "kazoo_wait": "1s", "forks": true, "holds": true, "links": true },
-        // As in earnest, only faster.
+        // As in production, only faster.
         "dead": { "hold_off": "3s" },
         "log": { "level": "warn" },
     });
@@ -132,7 +132,7 @@ async fn live(talker: &Talker, query: &str) -> Result<Vec<Value>, BoxError> {
     Ok(answer.get("dialogs").and_then(Value::as_array).cloned().unwrap_or_default())
 }
 
-/// Asks until it is so.
+/// Polls until the condition holds.
 async fn wait(talker: &Talker, query: &str, is_so: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>, BoxError> {
     for _ in 0..TRIES {
         let dialogs = live(talker, query).await?;
@@ -176,7 +176,7 @@ async fn record(app: &App, id: &str) -> Result<Value, BoxError> {
     Err("the record was not written".into())
 }
 
-/// The value of `Authorization` (RFC 7617).
+/// Builds the value of an `Authorization` header (RFC 7617).
 fn basic(user: &str, password: &str) -> String {
     use base64::Engine;
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))

@@ -1,4 +1,4 @@
-//! Where a stream ends.
+//! Finding the end of a stream.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::{OFFSET, offset};
 use crate::broker::{BrokerError, Kind, Link, short, within};
 use crate::journal::Offset;
 
-/// The offset of a mark that is put at the stream's end: all that was confirmed before has a smaller one.
+/// Publishes a marker to the stream and returns its offset: all entries confirmed before have smaller ones.
 ///
-/// AMQP has no question for the end. What the broker counts is seconds old, and nothing tells a reader that there is no more.
-/// So the mark, a message without a body, is waited for: either the answer is right, or there is none.
+/// AMQP has no request for the end. The broker's counters are seconds old, and nothing tells a consumer that there are no more
+/// messages. So this waits for the marker, a message without a body: the result is exact, or there is none.
 pub(super) async fn end(link: &Link, stream: &str) -> Result<Offset, BrokerError> {
     let channel = link.channel().await?;
     let mut messages = consume(link, &channel, stream, AMQPValue::LongString("next".into()), AHEAD).await?;
@@ -38,9 +38,9 @@ pub(super) async fn end(link: &Link, stream: &str) -> Result<Offset, BrokerError
     Ok(end)
 }
 
-/// The last offset of a stream that is only read; none where nothing is in it. It may be behind by what came meanwhile.
+/// Returns the last offset of a read-only stream; `None` if it is empty. Concurrent appends may be missing.
 ///
-/// The broker sends the last chunk at once and says nothing where it ends: what has come within [`CHUNK`] counts.
+/// The broker sends the last chunk at once and does not indicate its end, so whatever arrives within [`CHUNK`] counts.
 pub(super) async fn last(link: &Link, stream: &str, wanted: Option<Offset>) -> Result<Option<Offset>, BrokerError> {
     let channel = link.channel().await?;
     let mut messages = consume(link, &channel, stream, AMQPValue::LongString("last".into()), AHEAD).await?;
@@ -62,7 +62,7 @@ pub(super) async fn last(link: &Link, stream: &str, wanted: Option<Offset>) -> R
     Ok(last)
 }
 
-/// Reads a stream from an offset. At most `prefetch` messages wait to be acknowledged, which streams insist on.
+/// Consumes a stream from an offset. At most `prefetch` messages may be unacknowledged, a limit that streams require.
 pub(super) async fn consume(
     link: &Link,
     channel: &Channel,
@@ -77,7 +77,7 @@ pub(super) async fn consume(
     link.asks(consuming).await
 }
 
-/// How long the rest of a chunk takes at most, once its first message is here.
+/// Maximum time for the rest of a chunk to arrive after its first message.
 const CHUNK: Duration = Duration::from_secs(1);
-/// Messages that come before the mark and are sent ahead.
+/// Prefetch while waiting for the marker.
 const AHEAD: u16 = 256;

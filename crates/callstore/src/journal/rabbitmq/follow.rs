@@ -1,4 +1,4 @@
-//! Reading a stream for ever.
+//! Reading a stream continuously.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use super::{Config, Inlet, declare, end, entry, offset};
 use crate::broker::{Broker, BrokerError, Kind, Link};
 use crate::journal::{Entry, JournalError, Offset};
 
-/// Reads the stream until nobody wants its entries any more.
+/// Reads the stream until its entries are no longer wanted.
 pub(super) struct Reader {
     pub(super) broker: Broker,
     pub(super) config: Arc<Config>,
     pub(super) inlet: watch::Sender<Inlet>,
-    /// The last entry that was taken.
+    /// The last entry received.
     pub(super) last: Option<Offset>,
-    /// Entries that were taken and not passed on yet; they outlive a connection.
+    /// Entries received but not yet passed on; kept across reconnects.
     pub(super) batch: Vec<Entry>,
-    /// Whether the next entry is the first over its connection.
+    /// Whether the next entry is the first on its connection.
     pub(super) is_first: bool,
-    /// Nothing is declared or published: the stream is another site's.
+    /// Whether the stream is another site's, so that nothing is declared or published.
     pub(super) is_foreign: bool,
     pub(super) entries: mpsc::Sender<Result<Vec<Entry>, JournalError>>,
 }
@@ -45,7 +45,7 @@ impl Reader {
             };
             self.inlet.send_if_modified(|inlet| std::mem::take(&mut inlet.is_open));
             let Err(error) = outcome else { return };
-            // The same reason again is no news.
+            // Do not log the same reason repeatedly.
             let reason = chain(&error);
             if self.last != before || reason != told {
                 tracing::warn!(stream = self.config.stream, reason, "the journal cannot be read now; trying again");
@@ -60,7 +60,7 @@ impl Reader {
         }
     }
 
-    /// Reads over one connection; `Ok` once nobody wants more.
+    /// Reads over one connection; returns `Ok` once no more entries are wanted.
     async fn read(&mut self) -> Result<(), BrokerError> {
         let link = self.broker.open().await?;
         if !self.is_foreign {
@@ -70,7 +70,7 @@ impl Reader {
         if let Some(last) = self.last {
             match self.end(&link, last).await {
                 Ok(end) if end <= last => return self.give_up(last, end).await,
-                // Without a majority of its copies a stream takes no mark, and can be read.
+                // A stream without a majority of its replicas accepts no marker, but can be read.
                 Err(error) if error.kind != Kind::Silent => return Err(error),
                 Ok(_) | Err(_) => {}
             }
@@ -92,7 +92,7 @@ impl Reader {
         let entries = self.entries.clone();
         let mut acknowledge = None;
         loop {
-            // The exchanges are looked after however slowly entries are taken: without them KAZOO's events are lost.
+            // The exchanges are checked however slowly entries are consumed: without them KAZOO's events are lost.
             tokio::select! {
                 _ = checks.tick(), if !self.is_foreign => self.check(&link).await?,
                 permit = entries.reserve(), if !self.batch.is_empty() => {
@@ -109,7 +109,7 @@ impl Reader {
         }
     }
 
-    /// An offset after all that is there; of another site's stream, where no mark is put, one after what is known of it.
+    /// Returns an offset past all entries; for another site's stream, where no marker may be published, one past the last known entry.
     async fn end(&self, link: &Link, last: Offset) -> Result<Offset, BrokerError> {
         if !self.is_foreign {
             return end::end(link, &self.config.stream).await;
@@ -117,7 +117,7 @@ impl Reader {
         Ok(end::last(link, &self.config.stream, Some(last)).await?.map_or(0, |end| end + 1))
     }
 
-    /// Declares KAZOO's exchanges again if somebody removed one while the connection stood.
+    /// Redeclares KAZOO's exchanges if one was deleted while the connection was up.
     async fn check(&self, link: &Link) -> Result<(), BrokerError> {
         if declare::is_declared(link).await? {
             return Ok(());
@@ -128,7 +128,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Takes what has come, at most [`BATCH`]; gives the tag that acknowledges all of it. Nothing is lost where this is dropped.
+    /// Receives what has arrived, at most [`BATCH`]; returns the tag that acknowledges all of it. Cancel safe.
     async fn take_batch(&mut self, messages: &mut Consumer) -> Result<u64, BrokerError> {
         let ended = || BrokerError::because(Kind::Unreachable, "the broker ended the reading: the stream is gone");
         let first = messages.next().await.ok_or_else(ended)??;
@@ -148,7 +148,7 @@ impl Reader {
             let what = format!("{} is no stream: its messages have no offset", self.config.stream);
             return Err(BrokerError::because(Kind::Mismatch, what));
         };
-        // Reading begins with the chunk that has the offset in it, and that with earlier ones.
+        // Reading starts with the chunk that contains the offset, which may begin earlier.
         if self.last.is_some_and(|last| offset <= last) {
             return Ok(());
         }
@@ -160,7 +160,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The stream no longer has what was read of it: it was made anew, or lost its end with all its copies.
+    /// Reports that the stream ends before what was already read: it was recreated, or lost its end with all its replicas.
     async fn give_up(&self, last: Offset, end: Offset) -> Result<(), BrokerError> {
         self.inlet.send_modify(|inlet| inlet.lost += (last - end).saturating_add(1));
         let what = format!(
@@ -171,7 +171,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Offsets are not dense: the broker's own notes at the beginning of a file have one. Where more are missing, files are.
+    /// Offsets are not dense: the broker's own records at the start of a segment use one. A larger gap means missing segments.
     fn notice_gap(&self, offset: Offset) {
         let Some(last) = self.last.filter(|last| offset - last > 2) else { return };
         let lost = offset - last - 1;
@@ -185,11 +185,11 @@ impl Reader {
     }
 }
 
-/// Entries of one batch, at most.
+/// Maximum number of entries per batch.
 const BATCH: usize = 256;
-/// Messages that the broker sends ahead.
+/// Prefetch count.
 const PREFETCH: u16 = 2048;
-/// How often it is looked whether KAZOO's exchanges are still there.
+/// Interval between checks that KAZOO's exchanges still exist.
 const CHECK: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! What a switch answers when it is asked for its channels (`query_channels_resp`).
+//! A switch's response to a query for its channels (`query_channels_resp`).
 
 use serde_json::value::RawValue;
 
@@ -8,7 +8,7 @@ use crate::sources::members::{Members, flag, num, val};
 use crate::sources::time::from_kazoo;
 use crate::sources::{Bad, Event, identity};
 
-/// The channels that a switch has now, each with what the answer says of it.
+/// Parses the channels a switch currently has, each with its details.
 pub(super) fn read(members: &Members<'_>, taken: Micros) -> Result<Event, Bad> {
     let key = identity(&[CHANNELS, &members.text("Msg-ID").unwrap_or_default(), &taken.to_string()]);
     let all = members.object("Channels").ok_or(Bad::Nameless("Channels"))?;
@@ -27,7 +27,7 @@ pub(super) fn read(members: &Members<'_>, taken: Micros) -> Result<Event, Bad> {
     Ok(Event { key, name: CHANNELS.into(), at: taken, node: None, facts })
 }
 
-/// A channel that talks to another is a dialog, although nobody heard when it began: it lasts at least since now.
+/// A channel talking to another one is a dialog, even if its start was missed: it has lasted at least since now.
 fn joined_with(channel: &mut Facts, known: &Members<'_>) -> Vec<Facts> {
     let either = |names: [&str; 2]| names.iter().find_map(|name| known.text(name));
     let is_answered = ["answered", "Answered"].iter().any(|name| known.flag(name) == Some(true));
@@ -41,7 +41,7 @@ fn joined_with(channel: &mut Facts, known: &Members<'_>) -> Vec<Facts> {
     }
 }
 
-/// What `ecallmgr_fs_channel:to_json` says of a channel: lower-case names.
+/// Maps the members of a channel as `ecallmgr_fs_channel:to_json` writes them: in lower case.
 fn member_of_channel(facts: &mut Facts, member: &str, value: &RawValue) {
     let attr = match member {
         "switch_nodename" | "media_node" | "node" | "Switch-Nodename" | "Media-Node" => Attr::Node,
@@ -69,12 +69,12 @@ fn member_of_channel(facts: &mut Facts, member: &str, value: &RawValue) {
             return;
         }
         "answered" | "Answered" if flag(value) == Some(true) => {
-            // When is not said: it lasts at least since now.
+            // The time is not given: it has lasted at least since now.
             facts.set(Attr::Answered, Val::Num(facts.at));
             return;
         }
         _ => return,
     };
-    // As in events: the name that switches are asked after weighs more than the host's.
+    // As in events: the name used to query switches takes precedence over the host name.
     facts.set_ranked(attr, u8::from(attr == Attr::Node), val(value));
 }

@@ -11,19 +11,19 @@ use super::time::{from_kazoo, of_any_unit};
 use super::{Bad, Event, identity};
 use crate::fold::{Attr, Facts, Key, Line, Micros, Val};
 
-/// Whether the event has KAZOO's form.
+/// Returns whether the event has KAZOO's form.
 pub(super) fn owns(members: &Members<'_>) -> bool {
     members.raw("Event-Name").is_some() || members.raw("Event-Category").is_some()
 }
 
-/// Whether it says what it is about.
+/// Checks that the event identifies its subject.
 pub(super) fn judge(members: &Members<'_>) -> Result<(), Bad> {
     let wanted = if members.text("Event-Name").as_deref() == Some(CHANNELS) { "Channels" } else { "Call-ID" };
     let is_there = members.text(wanted).is_some() || wanted == "Channels" && members.object(wanted).is_some();
     if is_there { Ok(()) } else { Err(Bad::Nameless(wanted)) }
 }
 
-/// Reads an event.
+/// Parses an event.
 pub(super) fn read(members: &Members<'_>, taken: Micros) -> Result<Event, Bad> {
     let name = members.text("Event-Name").unwrap_or_else(|| "unknown".into());
     if name == CHANNELS {
@@ -48,7 +48,7 @@ pub(super) fn read(members: &Members<'_>, taken: Micros) -> Result<Event, Bad> {
     }
     let mut all = Vec::with_capacity(3);
     let others = meaning(&mut facts, members, &name, &id);
-    // Not said by the switch: ecallmgr knows it by hearsay.
+    // Not from the switch itself: ecallmgr only infers it.
     let from_switch = is_exact && name != "CHANNEL_DISCONNECTED" && name != "CHANNEL_CONNECTED";
     let node = node.filter(|_| from_switch).map(|node| (&*node).into());
     all.push(facts);
@@ -56,8 +56,8 @@ pub(super) fn read(members: &Members<'_>, taken: Micros) -> Result<Event, Bad> {
     Ok(Event { key, name: (&*name).into(), at, node, facts: all })
 }
 
-/// When it happened, and whether the switch's own clock says so: `Msg-ID` of the switch's events is its time in microseconds,
-/// `Timestamp` are Gregorian seconds, rounded up. A report's `Timestamp` is that of the call's beginning.
+/// Returns when it happened, and whether that is the switch's own time: `Msg-ID` of the switch's events is its time in microseconds,
+/// `Timestamp` is in Gregorian seconds, rounded up. A report's `Timestamp` is the start of the call.
 fn time(members: &Members<'_>, is_report: bool, taken: Micros) -> (Micros, bool) {
     let exact = members.text("Msg-ID").and_then(|id| id.parse().ok()).and_then(of_any_unit);
     if let Some(exact) = exact {
@@ -71,7 +71,7 @@ fn time(members: &Members<'_>, is_report: bool, taken: Micros) -> (Micros, bool)
     members.num("Timestamp").filter(|at| *at > super::GREGORIAN).map_or((taken, false), |at| (from_kazoo(at), true))
 }
 
-/// What a member says.
+/// Maps a member to facts.
 fn member_of(facts: &mut Facts, event: &str, member: &str, value: &RawValue) {
     let rank = u8::from(matches!(event, "CHANNEL_DESTROY" | "cdr_report"));
     if let Some(attr) = texts(member) {
@@ -79,7 +79,7 @@ fn member_of(facts: &mut Facts, event: &str, member: &str, value: &RawValue) {
         return;
     }
     match member {
-        // By this name switches are asked after; `Media-Server` may be a host's name.
+        // The name used to query switches; `Media-Server` may be a host name.
         "Switch-Nodename" => facts.set_ranked(Attr::Node, 1, val(value)),
         "Hangup-Cause" => facts.set_ranked(Attr::Cause, rank, val(value)),
         "Hangup-Code" => facts.set_ranked(Attr::Code, rank, val(value)),
@@ -107,13 +107,13 @@ fn member_of(facts: &mut Facts, event: &str, member: &str, value: &RawValue) {
             facts.set(Attr::Fax, Val::Flag(true));
             keep(facts, member, value);
         }
-        // What people dial during a call may be a PIN.
+        // Digits dialled during a call may be a PIN.
         "DTMF-Digit" | "Digits-Dialed" | "Call-ID" | "Event-Name" | "Event-Category" | "Msg-ID" | "Timestamp" => {}
         _ => keep(facts, member, value),
     }
 }
 
-/// The attribute that a member's text is.
+/// Returns the attribute that holds a member's text.
 fn texts(member: &str) -> Option<Attr> {
     Some(match member {
         "Media-Server" => Attr::Node,
@@ -167,7 +167,7 @@ fn keep(facts: &mut Facts, member: &str, value: &RawValue) {
     facts.extra.push((member.into(), value.get().into()));
 }
 
-/// What the event itself means; gives facts about others.
+/// Interprets the event itself; returns facts about others.
 fn meaning(facts: &mut Facts, members: &Members<'_>, name: &str, id: &str) -> Vec<Facts> {
     let at = facts.at;
     match name {
@@ -203,7 +203,7 @@ fn meaning(facts: &mut Facts, members: &Members<'_>, name: &str, id: &str) -> Ve
     Vec::new()
 }
 
-/// A leg that was answered by the exchange itself is a dialog, until it turns out that it was connected with another.
+/// A leg answered by the exchange itself is a dialog, until it turns out to have been connected with another leg.
 fn alone(leg: &mut Facts, id: &str) -> Facts {
     let mut dialog = dialog_of(leg, id, &leg.line);
     dialog.set(Attr::LegA, Val::from(id));
@@ -213,8 +213,8 @@ fn alone(leg: &mut Facts, id: &str) -> Facts {
     dialog
 }
 
-/// Two legs that are connected, or no more, are a dialog. Who called whom is told by the direction; where nobody says it, the
-/// order of the names decides, so that both legs' events lead to the same dialog.
+/// Two legs that are connected, or no longer are, form a dialog. The direction tells who called whom; if it is missing, the order of
+/// their ids decides, so that events of both legs lead to the same dialog.
 fn bridge(leg: &mut Facts, members: &Members<'_>, name: &str, id: &str) -> Vec<Facts> {
     let is_bridge = name == "CHANNEL_BRIDGE";
     let named = members.text("Bridge-A-Unique-ID").zip(members.text("Bridge-B-Unique-ID"));
@@ -234,7 +234,7 @@ fn bridge(leg: &mut Facts, members: &Members<'_>, name: &str, id: &str) -> Vec<F
     joined(leg, (&a, &b), is_bridge)
 }
 
-/// Facts about the dialog of two legs, and about the other one of them.
+/// Returns facts about the dialog of two legs, and about the other leg.
 fn joined(leg: &mut Facts, (a, b): (&str, &str), is_bridge: bool) -> Vec<Facts> {
     let mut dialog = dialog_of(leg, &format!("{a}+{b}"), &leg.line);
     dialog.set(Attr::LegA, Val::from(a));
@@ -257,7 +257,7 @@ fn joined(leg: &mut Facts, (a, b): (&str, &str), is_bridge: bool) -> Vec<Facts> 
     vec![dialog, peer]
 }
 
-/// A dialog, with what its leg's event says of the call. The initiator's leg knows the parties best.
+/// Creates a dialog with what its leg's event states about the call. The initiator's leg knows the parties best.
 fn dialog_of(leg: &Facts, id: &str, line: &Option<Line>) -> Facts {
     let mut dialog = Facts::about(Key::dialog(id), leg.at);
     dialog.line.clone_from(line);
@@ -283,7 +283,7 @@ fn dialog_of(leg: &Facts, id: &str, line: &Option<Line>) -> Facts {
     dialog
 }
 
-/// Who took whose place (`sofia::transferor`, `transferee`, `replaced`, `intercepted`).
+/// Links the legs of a transfer (`sofia::transferor`, `transferee`, `replaced`, `intercepted`).
 fn transfers(facts: &mut Facts, members: &Members<'_>, name: &str) {
     let kind = name.trim_start_matches("sofia::");
     for member in ["Replaced-By", "Target-Call-ID", "Intercepted-By", "Other-Leg-Call-ID"] {
@@ -306,14 +306,14 @@ fn note(members: &Members<'_>, name: &str) -> Option<Box<str>> {
     members.text(member).map(|text| text.chars().take(NOTE).collect::<String>().into())
 }
 
-/// The address of the media in a session description (RFC 8866 section 5.7).
+/// Returns the media address of a session description (RFC 8866 section 5.7).
 fn address_of(sdp: &str) -> Option<&str> {
     let line =
         sdp.lines().find_map(|line| line.strip_prefix("c=IN IP4 ").or_else(|| line.strip_prefix("c=IN IP6 ")))?;
     line.split(['/', ' ', '\r']).next()
 }
 
-/// How many characters of a remark are kept.
+/// Maximum number of characters kept of a note.
 const NOTE: usize = 160;
-/// The event that says which channels a switch has.
+/// The event that lists a switch's channels.
 const CHANNELS: &str = "query_channels_resp";
