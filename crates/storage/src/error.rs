@@ -1,4 +1,4 @@
-//! What can go wrong with a storage, in the terms of what the gateway does about it.
+//! Errors of storage operations, classified by how the gateway reacts.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use stowage_base::settings::{MASK, WrongSetting};
 use stowage_http::body::{BoxError, ClientGone, TooLarge, cause};
 use stowage_http::client;
 
-/// A result of a storage operation.
+/// Result of a storage operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A failed storage operation. `Display` and `Debug` never show a secret.
+/// A failed storage operation. `Display` and `Debug` never reveal secrets.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -21,32 +21,32 @@ struct Inner {
     retry_after: Option<Duration>,
     message: String,
     setting: Option<WrongSetting>,
-    /// What the storage said; it may hold anything, so it is neither shown nor logged as it is.
+    /// The storage's message. It may contain anything, so it is neither shown nor logged verbatim.
     said: String,
     source: Option<BoxError>,
 }
 
-/// What the gateway does about a failure.
+/// How the gateway reacts to a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The object is gone from the storage: 404.
     Missing,
-    /// The storage cannot be reached, is overloaded, or failed in passing: 504, which clients try again.
+    /// The storage is unreachable or overloaded, or failed transiently: 504, which clients retry.
     Passing,
-    /// The storage refuses, or answers nonsense: 502.
+    /// The storage rejects the request, or responds with nonsense: 502.
     Refused,
-    /// The plan's settings are wrong or their address is refused by the egress policy: 502 that names the storage's id.
+    /// The plan's settings are wrong, or the egress policy rejects their address: 502 that names the storage's id.
     Settings,
-    /// The pointer's location cannot be understood: 502.
+    /// The pointer's location is invalid: 502.
     Location,
-    /// The client stopped sending: there is no one to answer.
+    /// The client stopped sending, so nobody receives a response.
     Interrupted,
-    /// The body is larger than `limits.attachment_bytes`: 413.
+    /// The body exceeds `limits.attachment_bytes`: 413.
     TooLarge,
 }
 
 impl Error {
-    /// A failure with a text for the operator's log and the failure records. The text must hold no secret.
+    /// Creates an error with a message for the operator's log and the failure records. It must not contain secrets.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -59,7 +59,7 @@ impl Error {
         }))
     }
 
-    /// A refusal of the storage, classed by its status code (`storage-plans` table of failures).
+    /// Creates the error for a storage's response, classified by its status (`storage-plans` table of failures).
     #[must_use]
     pub fn answered(status: StatusCode, message: impl Into<String>) -> Self {
         let kind = match status.as_u16() {
@@ -69,7 +69,7 @@ impl Error {
         Self::new(kind, message).with_status(status)
     }
 
-    /// A fault of a body that was being uploaded, or of the connection that it went through.
+    /// Converts an error of a body being uploaded, or of the connection it was sent through.
     #[must_use]
     pub fn of_body(error: BoxError) -> Self {
         let kind = if cause::<ClientGone>(&*error).is_some() {
@@ -82,20 +82,20 @@ impl Error {
         Self::new(kind, error.to_string()).because(error)
     }
 
-    /// The request's time is over, and the storage has not answered.
+    /// Creates the error for a request whose deadline passed before the storage responded.
     #[must_use]
     pub fn late() -> Self {
         Self::new(Kind::Passing, "no answer within timeouts.answer")
     }
 
-    /// Adds the status code that the storage answered.
+    /// Adds the status of the storage's response.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.0.status = Some(status);
         self
     }
 
-    /// Adds what the storage said, at most 4 KiB of it; for failure records and the storage API alone.
+    /// Adds the storage's message, at most 4 KiB of it; only for failure records and the storage API.
     #[must_use]
     pub fn saying(mut self, text: &[u8]) -> Self {
         let (text, _) = text.split_at_checked(LONGEST_SAID).unwrap_or((text, &[]));
@@ -103,7 +103,7 @@ impl Error {
         self
     }
 
-    /// Masks these texts in everything that it says.
+    /// Masks these secrets in all messages.
     #[must_use]
     pub(super) fn without(mut self, secrets: &[String]) -> Self {
         for secret in secrets {
@@ -116,7 +116,7 @@ impl Error {
         self
     }
 
-    /// Adds how long the storage asks to be left alone.
+    /// Adds the delay requested by the storage.
     #[must_use]
     pub fn after(mut self, pause: Option<Duration>) -> Self {
         self.0.retry_after = pause;
@@ -130,7 +130,7 @@ impl Error {
         self
     }
 
-    /// The same failure for another who waited for the same thing; without its cause.
+    /// Returns a copy for another caller waiting for the same result, without the cause.
     #[must_use]
     pub fn again(&self) -> Self {
         let Inner { kind, status, retry_after, message, setting, said, .. } = &*self.0;
@@ -139,37 +139,37 @@ impl Error {
         Self(Box::new(Inner { kind, status, retry_after, message, setting, said, source: None }))
     }
 
-    /// What the gateway does about it.
+    /// Returns how the gateway reacts.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// What went wrong, without the status code.
+    /// Returns the message, without the status code.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0.message
     }
 
-    /// How long the storage asks to be left alone, if it does.
+    /// Returns the delay requested by the storage, if any.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// The setting that is wrong, where it is one.
+    /// Returns the wrong setting, if there is one.
     #[must_use]
     pub fn setting(&self) -> Option<&WrongSetting> {
         self.0.setting.as_ref()
     }
 
-    /// What the storage said.
+    /// Returns the storage's message.
     #[must_use]
     pub fn said(&self) -> &str {
         &self.0.said
     }
 
-    /// The status code that the storage answered, if it did.
+    /// Returns the status of the storage's response, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.status

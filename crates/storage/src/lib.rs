@@ -1,4 +1,4 @@
-//! Where attachments go: the [`Backend`] trait, its contract, and the drivers behind it.
+//! Storage of attachments: the [`Backend`] trait, its contract, and its drivers.
 
 mod azure;
 mod dropbox;
@@ -38,14 +38,14 @@ pub use opened::Opened;
 use registry::FILE_NAME;
 pub use registry::{Breakers, Context, Driver, Fit, Identity, Naming, Registry, Server, Spelling, driver, endpoints};
 
-/// Single steps of the drivers, as `benches/micro.rs` and `tests/storages/oauth` want them. Nothing else needs them.
+/// Individual driver steps for `benches/micro.rs` and `tests/storages/oauth`. Nothing else uses them.
 pub mod steps {
     pub use super::http::steps::{base64, multipart};
     pub use super::oauth::steps::GrantedCalls;
     pub use super::s3::steps::Signing;
 }
 
-/// Every driver. A new one is a folder with a `DRIVER`, its `mod` line above, and its place here.
+/// All drivers. To add one: a folder with a `DRIVER`, its `mod` line above, and its entry here.
 pub const DRIVERS: &[&Driver] = &[
     &azure::DRIVER,
     &dropbox::DRIVER,
@@ -62,130 +62,130 @@ pub const DRIVERS: &[&Driver] = &[
 /// A storage driver, opened with the settings of one entry of a plan's `attachments`.
 ///
 /// # Contract
-/// Every driver passes one conformance suite (`tests/storages/conformance`), whose rules are these:
+/// Every driver passes the same conformance suite (`tests/storages/conformance`), which enforces these rules:
 ///
-/// 1. `put` is all or nothing: an error or a dropped future leaves nothing that a reader could take for the object.
-/// 2. `put` never writes over an existing object: where [`Object::name`] is taken, or [`Object::taken`] says so, it
-///    creates [`Object::spare`]. The location in [`Stored`] says which.
-/// 3. `put` holds at most two chunks of [`CHUNK_BYTES`] in memory, inside the budget; an unknown length is fine.
-/// 4. `put` fails if the body ends early; a fault of the client's body stays in the chain of causes.
-/// 5. `get` yields exactly the bytes that it announces, or an error in the body: a short clean end is a bug.
-/// 6. A driver that cannot serve the range answers [`Served::Whole`]; a driver never cuts.
-/// 7. `get` of an object that is gone is [`Kind::Missing`].
-/// 8. `delete` of an object that is gone is success.
-/// 9. A driver does not log failures: it returns them. Clean-up that outlives a dropped future runs on the tracked tasks.
-/// 10. No key, token or password is in an error, a `Debug` output or a location.
-/// 11. A driver repeats a request only when that is exact (what it sends is in memory), a few times, well inside 15 s.
+/// 1. `put` is all or nothing: an error or a dropped future leaves nothing that a reader could mistake for the object.
+/// 2. `put` never overwrites an existing object: if [`Object::name`] is taken, or [`Object::taken`] is set, it creates
+///    [`Object::spare`]. The location in [`Stored`] tells which.
+/// 3. `put` holds at most two chunks of [`CHUNK_BYTES`] in memory, accounted for in the budget; the length may be unknown.
+/// 4. `put` fails if the body ends early; an error of the client's body stays in the source chain.
+/// 5. `get` yields exactly the bytes it announces, or an error in the body: ending early without an error is a bug.
+/// 6. A driver that cannot serve the range returns [`Served::Whole`]; a driver never cuts.
+/// 7. `get` of an object that is gone returns [`Kind::Missing`].
+/// 8. `delete` of an object that is gone succeeds.
+/// 9. A driver does not log failures: it returns them. Clean-up that outlives a dropped future runs in tracked tasks.
+/// 10. No key, token or password appears in an error, a `Debug` output or a location.
+/// 11. A driver only retries requests that are safe to repeat (the data is in memory), a few times, well within 15 s.
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
-    /// Stores an object and says where it is. Success means that the storage has acknowledged every byte.
+    /// Stores an object and returns its location. Success means that the storage has acknowledged every byte.
     fn put<'a>(&'a self, object: &'a Object, upload: Upload) -> BoxFuture<'a, Result<Stored>>;
 
-    /// Opens an object, or a range of it where the driver can.
+    /// Opens an object, or a range of it if the driver supports that.
     fn get<'a>(&'a self, location: &'a Location, fetch: Fetch<'a>) -> BoxFuture<'a, Result<Download>>;
 
-    /// Where an object of this name would be, for people: a URL or path without credentials. Asks no server.
+    /// Returns where an object of this name would be, for people: a URL or path without credentials. Makes no request.
     fn url(&self, name: &str) -> String;
 
     /// Removes an object.
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>>;
 
-    /// Where `put` may leave an object: under the composed name unless that is taken, and last under the spare one. Empty where
-    /// the storage itself chooses the place. Asks no server.
+    /// Returns where `put` may leave an object: first under the composed name, unless that is taken, and last under the spare one. Empty
+    /// if the storage itself chooses the place. Makes no request.
     fn places(&self, object: &Object) -> Vec<Location> {
         let _ = object;
         Vec::new()
     }
 
-    /// All that is stored below the storage's folder, what uploads have left among it; `None` where the storage cannot say it.
+    /// Lists everything below the storage's folder, including leftovers of uploads; `None` if the storage cannot.
     fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
         None
     }
 
-    /// Removes an object, and what an upload of it that broke off may have left.
+    /// Removes an object, and what an aborted upload of it may have left.
     fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         self.delete(location)
     }
 }
 
-/// Something that a storage holds.
+/// An item in a storage.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// Its whole name there.
+    /// Its full name there.
     pub name: String,
-    /// Where it is.
+    /// Its location.
     pub location: Location,
-    /// In bytes; `None`: an upload that has not ended.
+    /// Length in bytes; `None` for an unfinished upload.
     pub length: Option<u64>,
-    /// When it was stored, or begun.
+    /// When it was stored, or its upload started.
     pub modified: SystemTime,
 }
 
 impl Object {
-    /// The names that it may get, the spare one last.
+    /// Returns the candidate names, the spare one last.
     fn names(&self) -> impl Iterator<Item = &str> {
         let composed = (!self.taken).then_some(&*self.name);
         composed.into_iter().chain([&*self.spare])
     }
 }
 
-/// What is to be stored.
+/// An object to be stored.
 #[derive(Debug, Clone)]
 pub struct Object {
     /// The composed name.
     pub name: String,
-    /// The same name with a unique suffix, which nothing else has.
+    /// The composed name with a suffix that makes it unique.
     pub spare: String,
-    /// Whether a saved document points at the composed name already.
+    /// Whether a saved document already points at the composed name.
     pub taken: bool,
-    /// The media type that the client gave.
+    /// The media type sent by the client.
     pub content_type: String,
-    /// The document's public fields and its `id`, for servers that want them beside the bytes.
+    /// The document's public fields and its `id`, for servers that receive them along with the bytes.
     pub document: Map<String, Value>,
 }
 
-/// What is to be fetched.
+/// A request for an object.
 #[derive(Debug, Clone, Copy)]
 pub struct Fetch<'a> {
-    /// Only these bytes, if the driver can.
+    /// Requests only these bytes, if the driver supports that.
     pub range: Option<ByteRange>,
-    /// The length that the document says, in bytes; `None` where it says none, and then no range is asked for.
+    /// The length in bytes according to the document; `None` if unknown, in which case no range is requested.
     pub length: Option<u64>,
-    /// The document's `metadata` (or its public fields and its `id`), for servers that want it in the query.
+    /// The document's `metadata` (or its public fields and `id`), for servers that receive it in the query.
     pub metadata: &'a Map<String, Value>,
 }
 
-/// Where an object is: the driver's private part of a pointer. It holds no credentials.
+/// Where an object is: the driver's private part of a pointer. Contains no credentials.
 pub type Location = Map<String, Value>;
 
 /// An object that has been stored.
 #[derive(Debug, Clone, Default)]
 pub struct Stored {
-    /// Where it is.
+    /// The object's location.
     pub location: Location,
-    /// The storage's own tag for this version, where it gives one.
+    /// The storage's own ETag of this version, if it has one.
     pub etag: Option<String>,
-    /// How the bytes are encoded at rest; `None`: as they are.
+    /// The encoding of the bytes at rest; `None` for none.
     pub encoding: Option<&'static str>,
-    /// Fields that are to be set in the document beside the pointer.
+    /// Fields to set in the document along with the pointer.
     pub fields: Map<String, Value>,
 }
 
-/// An object that is being read.
+/// An object being read.
 #[derive(Debug)]
 pub struct Download {
-    /// Which part of the object `body` is.
+    /// The part of the object in `body`.
     pub served: Served,
-    /// The storage's own tag for this version, where it gives one.
+    /// The storage's own ETag of this version, if it has one.
     pub etag: Option<String>,
     /// The bytes.
     pub body: Body,
 }
 
-/// Which part of an object was served.
+/// Which part of an object is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Served {
-    /// From the first byte to the last.
+    /// The whole object.
     Whole,
-    /// Just this range.
+    /// Only this range.
     Part(ByteRange),
 }

@@ -1,4 +1,4 @@
-//! Opened storages: their health, and errors that hold no secret, whatever a storage says: some repeat what they were sent.
+//! Opened storages: their health, and masking of secrets in errors, because some storages echo what they were sent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::health::Health;
 use crate::registry::Driver;
 use crate::{Backend, Download, Fetch, Listed, Location, Object, Stored, Upload};
 
-/// A storage that was opened with the settings of one entry of a plan's `attachments`.
+/// A storage opened with the settings of one entry of a plan's `attachments`.
 pub struct Opened {
     driver: Arc<dyn Backend>,
     secrets: Vec<String>,
@@ -35,7 +35,7 @@ impl Opened {
         Self { driver, secrets, health }
     }
 
-    /// Whether it is worth asking. What asks tells it the outcome: only the caller knows its own deadline.
+    /// Returns the storage's health. The caller reports outcomes to it, because only the caller knows its own deadline.
     #[must_use]
     pub const fn health(&self) -> &Health {
         &self.health
@@ -73,7 +73,7 @@ impl Backend for Opened {
     }
 }
 
-/// Every secret of a storage's settings, in the forms in which it travels; the longest first.
+/// Collects all secrets of a storage's settings in the forms in which they are sent, longest first.
 pub(crate) fn secrets(settings: &Settings, driver: &Driver) -> Vec<String> {
     let mut found = Vec::new();
     of_members(settings.members(), driver, &mut found);

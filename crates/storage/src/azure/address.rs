@@ -1,7 +1,7 @@
-//! Where a container is: account, host and style of address, from a plan's settings.
+//! The address of a container: account, host and addressing style, from a plan's settings.
 //!
-//! A connection string's `BlobEndpoint` is a whole URL; the settings `host`, `port` and `scheme` are its parts, and whether the
-//! account belongs into the host or into the path follows from them, as Microsoft's SDKs tell an emulator by its host.
+//! A connection string's `BlobEndpoint` is a whole URL; the settings `host`, `port` and `scheme` are its parts. Whether the account
+//! goes into the host or the path is inferred from them, as Microsoft's SDKs recognize an emulator by its host.
 
 use stowage_base::settings::Settings;
 use stowage_http::target::{Origin, encode};
@@ -9,16 +9,16 @@ use stowage_http::target::{Origin, encode};
 use crate::engine::origin;
 use crate::{Error, Kind, Result};
 
-/// An account's server and the container of the plan.
+/// An account's server, and the plan's container.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
-    /// The account's name.
+    /// The account name.
     pub(super) account: String,
     /// The plan's container.
     pub(super) container: String,
     /// The server to connect to.
     pub(super) origin: Origin,
-    /// Whether the account is the first part of the path, as emulators want it, and not of the host.
+    /// Whether the account is the first segment of the path, as emulators require, rather than part of the host.
     in_path: bool,
 }
 
@@ -45,7 +45,7 @@ impl Address {
         Ok(Self { account, container, origin, in_path })
     }
 
-    /// The path of a blob; of the container for an empty name. The name is taken as it stands: a `%2F` in it is three characters.
+    /// Returns the path of a blob, or of the container for an empty name. The name is taken literally: a `%2F` in it is three characters.
     pub(super) fn path(&self, container: &str, blob: &str) -> String {
         let account = if self.in_path { format!("/{}", self.account) } else { String::new() };
         if blob.is_empty() {
@@ -56,14 +56,14 @@ impl Address {
     }
 }
 
-/// An address, a host without a dot, or a port of its own: nothing that has an account's name in front.
+/// Recognizes an IP address, a host without a dot, or a non-default port: hosts that do not have the account as a subdomain.
 fn is_emulator(origin: &Origin, named: bool) -> bool {
     let usual = if origin.tls { 443 } else { 80 };
     !named || !origin.host.contains('.') || origin.host == "host.docker.internal" || origin.port != usual
 }
 
-/// Whether a text may stand in a host or a path as an account. Azure's have 3 to 24 lower-case letters and digits ("Storage
-/// account name"); emulators take others.
+/// Returns whether a text may be the account in a host or path. Azure's account names are 3 to 24 lower-case letters and digits
+/// ("Storage account name"); emulators accept others.
 fn is_account(text: &str) -> bool {
     let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     text.len() <= 63
@@ -72,7 +72,7 @@ fn is_account(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// "Naming and Referencing Containers, Blobs, and Metadata", with the containers that have names of their own.
+/// Validates a container name ("Naming and Referencing Containers, Blobs, and Metadata"), including the special containers.
 pub(super) fn is_container(text: &str) -> bool {
     let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     matches!(text, "$root" | "$web")
@@ -83,12 +83,12 @@ pub(super) fn is_container(text: &str) -> bool {
             && !text.contains("--"))
 }
 
-/// The blob's name for a composed name. Azure takes a backslash for a slash, so that two names would be one.
+/// Returns the blob name for a composed name. Azure treats a backslash as a slash, so two names would collide.
 pub(super) fn blob_name(name: &str) -> String {
     name.replace('\\', "%5C")
 }
 
-/// Why a text cannot be a blob's name. Servers and proxies that normalise paths would reach elsewhere with a `..`.
+/// Returns why a text cannot be a blob name. A `..` would reach elsewhere through servers and proxies that normalize paths.
 pub(super) fn name_fault(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         return Some("the object's name is empty");
@@ -102,16 +102,16 @@ pub(super) fn name_fault(name: &str) -> Option<&'static str> {
     name.split(['/', '\\']).any(|part| part == "." || part == "..").then_some("the object's name leaves its folder")
 }
 
-/// The error for a name that cannot be a blob's.
+/// Fails if a name cannot be a blob name.
 pub(super) fn check_name(name: &str) -> Result<()> {
     name_fault(name).map_or(Ok(()), |fault| Err(Error::new(Kind::Refused, fault)))
 }
 
-/// Behind the account's name and a dot.
+/// Appended to the account name and a dot.
 const PUBLIC_CLOUD: &str = "blob.core.windows.net";
 /// In characters ("Naming and Referencing Containers, Blobs, and Metadata").
 const LONGEST_NAME: usize = 1024;
-/// Of a name, by `/` (the same page).
+/// Path segments of a name (same page).
 const MOST_PARTS: usize = 254;
 
 #[cfg(test)]
@@ -198,7 +198,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is signed is the path as it is sent, so a URL must not change it.
+        /// The signature covers the path as sent, so URL parsing must not change it.
         #[test]
         fn a_url_leaves_a_path_as_it_is(name in r"[a-z%./\\ é\x00-\x7f]{1,40}") {
             prop_assume!(name_fault(&name).is_none());

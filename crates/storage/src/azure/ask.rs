@@ -1,7 +1,7 @@
-//! One call to Azure: through `azure_core`'s pipeline, which signs every try and repeats where a failure may pass.
+//! Calls to Azure, through `azure_core`'s pipeline, which signs each attempt and retries transient failures.
 //!
-//! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
-//! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
+//! Every call can be retried: its body is in memory. What a retry cannot tell is whether an earlier attempt took effect after all;
+//! [`Reply::doubtful`] and [`Lost::seen`] leave that for the caller to find out.
 
 pub(super) use crate::engine::lost::Lost;
 
@@ -29,49 +29,49 @@ use stowage_http::idle::collect_within;
 /// An opened account.
 #[derive(Debug)]
 pub(super) struct Account {
-    /// The storage's id in the plan, for log lines.
+    /// The storage's id in the plan, for logs.
     pub(super) id: String,
     pub(super) address: Address,
     pub(super) tasks: Tasks,
     pipeline: Pipeline,
 }
 
-/// What is to be asked.
+/// A call to be made.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
-    /// Reads on after "refused to".
+    /// Completes "refused to".
     what: &'static str,
     request: Request,
 }
 
-/// An answer that will not get better by asking again.
+/// A response that a retry would not improve.
 #[derive(Debug)]
 pub(super) struct Reply {
     what: &'static str,
     pub(super) status: StatusCode,
     headers: Headers,
-    /// The object; empty for failures.
+    /// The object; empty on failure.
     pub(super) body: Body,
-    /// What a failure says in its body.
+    /// The response body on failure.
     said: Bytes,
-    /// Whether an earlier try of this call may have had its effect.
+    /// Whether an earlier attempt of this call may have taken effect.
     pub(super) doubtful: bool,
 }
 
 impl Call {
-    /// The same call with another header.
+    /// Adds a header.
     pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.request.insert_header(HeaderName::from_static(name), value.into());
         self
     }
 
-    /// The same call with a body.
+    /// Sets the body.
     pub(super) fn data(mut self, data: Bytes) -> Self {
         self.request.set_body(data);
         self
     }
 
-    /// The same call with a query, which is taken as it is.
+    /// Sets the query, which is used verbatim.
     pub(super) fn query(mut self, query: &str) -> Self {
         self.request.url_mut().set_query(Some(query));
         self
@@ -92,10 +92,10 @@ impl Account {
         Self { id: id.to_owned(), address, tasks, pipeline }
     }
 
-    /// A call without a body; a container of `None` is the plan's.
+    /// Creates a call without a body; a `container` of `None` means the plan's.
     ///
     /// # Errors
-    /// `Refused` for a name that would become another one in a URL.
+    /// `Refused` for a name that URL parsing would change.
     pub(super) fn call(&self, what: &'static str, method: Method, container: Option<&str>, blob: &str) -> Result<Call> {
         let path = self.address.path(container.unwrap_or(&self.address.container), blob);
         let url = Url::parse(&format!("{}{path}", self.address.origin)).ok().filter(|url| url.path() == path);
@@ -105,7 +105,7 @@ impl Account {
         Ok(Call { what, request })
     }
 
-    /// Sends a call, a few times where the failure may pass.
+    /// Makes a call, retrying transient failures a few times.
     pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
         let mut request = call.request.clone();
         let bytes = request.body().len().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
@@ -120,7 +120,7 @@ impl Account {
         let mut body = body(answer);
         let mut said = Bytes::new();
         if !status.is_success() {
-            // Read to its end, so that the connection can be used again; the code is in a header.
+            // Drained, so that the connection can be reused; the code is in a header.
             let reading = collect_within(Some(TIME_TO_SAY), std::mem::take(&mut body), LONGEST_ERROR);
             said = reading.await.unwrap_or_default();
         }
@@ -129,29 +129,29 @@ impl Account {
 }
 
 impl Reply {
-    /// Whether the call was done.
+    /// Returns whether the call succeeded.
     pub(super) fn is_done(&self) -> bool {
         self.status.is_success()
     }
 
-    /// The code of a failure.
+    /// Returns the code of a failure.
     pub(super) fn code(&self) -> &str {
         code(&self.headers)
     }
 
-    /// Whether the blob is not there. Any other 404 is about its container, its account, or a proxy.
+    /// Returns whether the blob does not exist. Any other 404 is about its container, its account, or a proxy.
     pub(super) fn is_no_blob(&self) -> bool {
         self.status == StatusCode::NotFound && self.code() == "BlobNotFound"
     }
 
-    /// Whether there is nothing to be removed.
+    /// Returns whether there is nothing to remove.
     pub(super) fn is_gone(&self) -> bool {
         self.is_no_blob() || (self.status == StatusCode::NotFound && self.code() == "ContainerNotFound")
     }
 
-    /// Whether something that is at the name is in the way: 409 `BlobAlreadyExists` for `If-None-Match: *`, 412 for any other
-    /// condition and for a lease, and 409 for blobs of other kinds, under a policy, a hold, a copy ("Blob service error
-    /// codes"). Not where 409 is about the container or the account.
+    /// Returns whether something at the name is in the way: 409 `BlobAlreadyExists` for `If-None-Match: *`, 412 for any other condition
+    /// and for a lease, 409 for blobs of other types, or under a policy, hold or copy ("Blob service error codes"). A 409 about the
+    /// container or account does not count.
     pub(super) fn is_taken(&self) -> bool {
         let above = || ["Container", "Account"].iter().any(|of| self.code().starts_with(of));
         match self.status {
@@ -165,22 +165,22 @@ impl Reply {
         self.headers.get_optional_str(&HeaderName::from_static(name))
     }
 
-    /// The blob's tag as the server gave it.
+    /// Returns the blob's ETag as sent by the server.
     pub(super) fn tag(&self) -> Option<&str> {
         self.headers.get_optional_str(&ETAG)
     }
 
-    /// The blob's tag without its quotes.
+    /// Returns the blob's ETag without quotes.
     pub(super) fn etag(&self) -> Option<String> {
         Some(self.tag()?.trim_matches('"').to_owned()).filter(|tag| !tag.is_empty())
     }
 
-    /// The error for a failure.
+    /// Converts a failure to an error.
     pub(super) fn refusal(&self) -> Error {
         refusal(self.what, self.status, &self.headers).saying(&self.said)
     }
 
-    /// The server's MD5 of what it was sent, where it says one, has to be ours.
+    /// Verifies that the server's MD5 of the request body, if given, matches ours.
     pub(super) fn check(&self, md5: &str) -> Result<()> {
         match self.header("content-md5") {
             Some(theirs) if theirs != md5 => {
@@ -192,7 +192,7 @@ impl Reply {
     }
 }
 
-/// The error for a failure.
+/// Builds the error for a failure.
 pub(super) fn refusal(what: &str, failed: StatusCode, headers: &Headers) -> Error {
     let text = match code(headers) {
         "" => format!("Azure refused to {what}"),
@@ -201,7 +201,7 @@ pub(super) fn refusal(what: &str, failed: StatusCode, headers: &Headers) -> Erro
     Error::answered(status(failed), text).after(asked(headers))
 }
 
-/// Every failure has its code in a header ("Status and error codes"). It goes into messages: only what looks like one may.
+/// Returns the error code header, which every failure has ("Status and error codes"). It goes into messages, so only well-formed codes pass.
 fn code(headers: &Headers) -> &str {
     let code = headers.get_optional_str(&ERROR_CODE).unwrap_or_default();
     let sound = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -212,9 +212,9 @@ fn status(status: StatusCode) -> http::StatusCode {
     http::StatusCode::from_u16(status.into()).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// The version of the service that is spoken; it has everything that is asked here.
+/// Service version in use; it supports everything requested here.
 const API_VERSION: &str = "2021-12-02";
-/// For all of what a failure says.
+/// Timeout for reading a failure's body.
 const TIME_TO_SAY: Duration = Duration::from_secs(5);
 /// In bytes.
 const LONGEST_ERROR: u64 = 4 << 10;

@@ -1,5 +1,5 @@
-//! The bounds of repeats: a policy inside of `azure_core`'s retry policy, which by itself does not count the first try's time
-//! and waits for however long a `Retry-After` says.
+//! Limits on retries: a policy below `azure_core`'s retry policy, which by itself ignores the duration of the first attempt and
+//! waits for as long as any `Retry-After` requests.
 
 #![expect(clippy::result_large_err, reason = "the error is `azure_core`'s")]
 
@@ -23,10 +23,10 @@ use super::ask::refusal;
 use super::transport::{broken_pipeline, last};
 use crate::{Error, Kind};
 
-/// What is known of the tries of one call; in the call's context.
+/// State of one call's attempts, kept in the call's context.
 #[derive(Debug)]
 pub(super) struct Trail {
-    /// What the call is for; reads on after "refused to".
+    /// Purpose of the call; completes "refused to".
     what: &'static str,
     began: Instant,
     time: Duration,
@@ -34,13 +34,13 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    /// For a request with this many bytes. Sending at 512 KiB/s does not count as silence.
+    /// Starts tracking a request with this many bytes. Sending them at 512 KiB/s does not count as silence.
     pub(super) fn start(what: &'static str, bytes: usize) -> Self {
         let time = TIME_TO_REPEAT + Duration::from_secs(bytes as u64 >> 19);
         Self { what, began: Instant::now(), time, seen: AtomicBool::new(false) }
     }
 
-    /// Whether a try that did not succeed may have had its effect.
+    /// Returns whether an unsuccessful attempt may have taken effect.
     pub(super) fn seen(&self) -> bool {
         self.seen.load(Ordering::Relaxed)
     }
@@ -75,7 +75,7 @@ impl Trail {
     }
 }
 
-/// The policy; what it needs is in the [`Trail`].
+/// The policy; its state is in the [`Trail`].
 #[derive(Debug)]
 pub(super) struct Attempt;
 
@@ -89,7 +89,7 @@ impl Policy for Attempt {
         let again = context.value::<RetryPolicyCount>().is_some_and(|count| **count > 0);
         let sending = first.send(context, request, rest);
         let outcome = if again {
-            // Later tries wait only for what is left of the time in which a client hears nothing.
+            // Later attempts only get the time left before the client gives up.
             let patience = (trail.left() + MORE_PATIENCE).max(LEAST_PATIENCE);
             tokio::time::timeout(patience, sending).await.unwrap_or_else(|_| {
                 trail.may_be_seen();
@@ -105,7 +105,7 @@ impl Policy for Attempt {
     }
 }
 
-/// `azure_core`'s retry policy, with pauses of 200 ms and more that grow and are jittered.
+/// Configures `azure_core`'s retry policy: growing, jittered pauses of at least 200 ms.
 pub(super) fn retries() -> RetryOptions {
     RetryOptions::exponential(ExponentialRetryOptions {
         initial_delay: AzureDuration::milliseconds(100),
@@ -115,7 +115,7 @@ pub(super) fn retries() -> RetryOptions {
     })
 }
 
-/// What a repeat depends on.
+/// Configures which responses are retried.
 pub(super) fn conditions() -> PipelineOptions {
     PipelineOptions {
         retry_headers: RetryHeaders { retry_headers: PAUSES.to_vec() },
@@ -123,14 +123,14 @@ pub(super) fn conditions() -> PipelineOptions {
     }
 }
 
-/// Whether a failure with this status may pass.
+/// Returns whether a failure with this status is transient.
 pub(super) fn passes(status: StatusCode) -> bool {
     PASSING.contains(&status)
 }
 
-/// How long the server asks to be left alone.
+/// Returns the delay requested by the server.
 pub(super) fn asked(headers: &Headers) -> Option<Duration> {
-    // A pause in the past is none.
+    // A date in the past means no delay.
     get_retry_after(headers, OffsetDateTime::now_utc, &PAUSES).map(|pause| pause.try_into().unwrap_or_default())
 }
 
@@ -141,15 +141,15 @@ const PASSING: [StatusCode; 5] = [
     StatusCode::ServiceUnavailable,
     StatusCode::GatewayTimeout,
 ];
-/// Where a pause may be asked for: the vendor's headers are in milliseconds.
+/// Headers that may request a delay; the vendor's are in milliseconds.
 const PAUSES: [HeaderName; 3] = [X_MS_RETRY_AFTER_MS, RETRY_AFTER_MS, RETRY_AFTER];
-/// Tries of one request.
+/// Attempts per request.
 const MOST_TRIES: u32 = 3;
-/// A request is repeated only this long after it began.
+/// A request is retried only this long after it began.
 const TIME_TO_REPEAT: Duration = Duration::from_secs(8);
-/// Less time than this is none.
+/// Minimum useful delay.
 const LEAST_PAUSE: Duration = Duration::from_millis(200);
-/// How much longer than the time to begin a repeat its answer may take.
+/// How much longer than the retry window a response may take.
 const MORE_PATIENCE: Duration = Duration::from_secs(5);
-/// The least time that a later try gives the server.
+/// Minimum timeout of a later attempt.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,8 +1,8 @@
-//! Bodies of more than one chunk: blocks, the next chunk filling while the last one is sent, and then their list.
+//! Bodies larger than one chunk: blocks, with the next chunk being filled while the previous one is sent, then the block list.
 //!
-//! Blocks that no list names are nothing that a reader could see. Azure throws them away a week after the last one, or when
-//! a blob of that name is stored; there is no call that removes them without making such a blob, so none is made: it would be
-//! seen for a moment, and would take the blocks of another upload of that name with it.
+//! Blocks that no list commits are invisible to readers. Azure discards them a week after the last one, or when a blob of that name
+//! is stored. The only call that removes them earlier creates such a blob, so it is not made: the blob would be visible
+//! for a moment, and would discard the blocks of a concurrent upload of the same name.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::engine::media::media_type;
 use crate::engine::session::{Open, Session};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
-/// Stores a body of more than one chunk, whose first chunk was taken already.
+/// Stores a body larger than one chunk, of which the first chunk was already taken.
 pub(super) async fn store(account: &Arc<Account>, object: &Object, mut upload: Upload, first: Chunk) -> Result<Stored> {
     if upload.length().is_some_and(|length| length.div_ceil(CHUNK_BYTES as u64) > MOST_BLOCKS as u64) {
         return Err(too_many_blocks());
@@ -45,7 +45,7 @@ pub(super) async fn store(account: &Arc<Account>, object: &Object, mut upload: U
     to_completion(&account.tasks, "azure block list", commit).await?.keep()
 }
 
-/// Blocks on their way to become a blob.
+/// Blocks to be committed as a blob.
 #[derive(Debug)]
 struct Blocks {
     account: Arc<Account>,
@@ -53,7 +53,7 @@ struct Blocks {
     owner: String,
 }
 
-/// The body of `Put Block List`. A block is looked for among those that no blob has yet.
+/// The body of `Put Block List`. Only uncommitted blocks are considered.
 #[derive(Serialize)]
 #[serde(rename = "BlockList")]
 struct List<'a> {
@@ -78,7 +78,7 @@ async fn commit(blocks: Arc<Blocks>, ids: Vec<String>, content_type: String, md5
     let (account, blob, owner) = (Arc::clone(&blocks.account), blocks.blob.clone(), blocks.owner.clone());
     let claim = Claim::doubtful(Made { account, blob, owner });
     let reply = blocks.account.ask(&call).await;
-    // Storing a blob of that name throws the blocks of all others away.
+    // Storing a blob of that name discards all other uncommitted blocks.
     let overtaken =
         reply.as_ref().is_ok_and(|reply| reply.status == StatusCode::BadRequest && reply.code() == "InvalidBlockList");
     match claim.judge(answer(reply, &list_md5)).await {
@@ -90,7 +90,7 @@ async fn commit(blocks: Arc<Blocks>, ids: Vec<String>, content_type: String, md5
 }
 
 impl Session for Blocks {
-    /// The blocks' ids.
+    /// The ids of the blocks.
     type Progress = Vec<String>;
 
     fn tasks(&self) -> &Tasks {
@@ -115,7 +115,7 @@ impl Session for Blocks {
     }
 }
 
-/// All ids of a blob have to be of one length, and those of two uploads of one name must differ.
+/// All ids of a blob must have the same length, and ids of two uploads of one name must differ.
 fn block_id(owner: &str, index: usize) -> String {
     STANDARD.encode(format!("{owner}{index:05}"))
 }

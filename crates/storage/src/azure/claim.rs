@@ -1,4 +1,4 @@
-//! What is at a name, and whether a put made it.
+//! Ownership of blobs: what is at a name, and whether a put created it.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::engine::claim::{self, Found, Target, is_free};
 use crate::engine::location::location;
 use crate::{Location, Result, Stored};
 
-/// The metadata header that tells our blob from another put's: unique for each put. Metadata's names are identifiers.
+/// Metadata header that identifies the put that created a blob; unique per put. Metadata names must be identifiers.
 pub(super) const OWNER: &str = "x-ms-meta-stowageid";
 
-/// A blob that a put makes.
+/// A blob that a put creates.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub(super) account: Arc<Account>,
@@ -24,7 +24,7 @@ pub(super) struct Made {
 pub(super) type Claim = claim::Claim<Made>;
 
 impl Target for Made {
-    /// Its tag, as the server gave it.
+    /// The ETag as sent by the server.
     type Known = Option<String>;
 
     fn tasks(&self) -> &Tasks {
@@ -62,22 +62,22 @@ impl Target for Made {
 }
 
 impl Account {
-    /// The location of a blob.
+    /// Returns the location of a blob.
     pub(super) fn location(&self, blob: &str) -> Location {
         location([("container", &self.address.container), ("blob", blob)])
     }
 }
 
-/// What an answer says of the blob.
+/// Returns the blob's ETag from a response.
 pub(super) fn known(reply: &Reply) -> Option<String> {
     reply.tag().filter(|tag| !tag.is_empty()).map(str::to_owned)
 }
 
 impl Account {
-    /// What is at a name of the plan's container; `None` for nothing.
+    /// Looks up a name in the plan's container; `None` if there is nothing.
     ///
     /// # Errors
-    /// Where the answer does not say it, or there is none.
+    /// If the response is inconclusive, or there is none.
     pub(super) async fn head(&self, blob: &str) -> Result<Option<Reply>> {
         let reply = self.ask(&self.call("look for an object", Method::Head, None, blob)?).await?;
         match () {
@@ -87,16 +87,16 @@ impl Account {
         }
     }
 
-    /// Whether Azure says that nothing is at a name: a refusal does not say it.
+    /// Returns whether Azure states that nothing is at a name; a refusal does not.
     ///
     /// # Errors
-    /// Where it says nothing for now.
+    /// If Azure is temporarily unable to respond.
     pub(super) async fn is_free(&self, blob: &str) -> Result<bool> {
         is_free(self.head(blob).await)
     }
 
-    /// Removes a blob, also one that is gone, be it with its whole container: Azure says so only to the account's own key.
-    /// A container of `None` is the plan's.
+    /// Removes a blob. One that is already gone is fine, even along with its container: Azure only says so to the account's own key.
+    /// A `container` of `None` means the plan's.
     pub(super) async fn remove(&self, container: Option<&str>, blob: &str) -> Result<()> {
         let reply = self.ask(&self.call("remove an object", Method::Delete, container, blob)?).await?;
         if reply.is_done() || reply.is_gone() { Ok(()) } else { Err(reply.refusal()) }

@@ -11,7 +11,7 @@ use crate::engine::checked::Announced;
 use crate::engine::read::{self, Extent, Given, Source};
 use crate::{Error, Kind, Result};
 
-/// A blob that a pointer names; a container of `None` is the plan's.
+/// A blob named by a pointer; a container of `None` means the plan's.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) account: Arc<Account>,
@@ -44,7 +44,7 @@ impl Source for Stored {
             StatusCode::PartialContent => Extent::part(reply.header("content-range")),
             _ => Extent::Whole,
         };
-        // The MD5 of a blob is what its writer said: only ours can be relied on.
+        // A blob's MD5 is whatever its writer set: only ours can be trusted.
         let md5 = reply.header("content-md5").filter(|_| reply.header(OWNER).is_some());
         let digest = md5.map(|md5| Announced::md5(md5).ok_or_else(unreadable)).transpose()?;
         Ok(Given {

@@ -1,4 +1,4 @@
-//! What a container holds ("List Blobs").
+//! Listing a container ("List Blobs").
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::ask::Account;
 use crate::engine::xml;
 use crate::{Error, Listed, Result};
 
-/// Every blob of the container. Blocks that no list names are none, and Azure removes them by itself.
+/// Lists all blobs of the container. Uncommitted blocks are not included; Azure removes them by itself.
 pub(super) fn all(account: &Account) -> impl Stream<Item = Result<Listed>> + Send {
     let pages = stream::try_unfold(Some(String::new()), move |marker| async move {
         let Some(marker) = marker else { return Ok(None) };
@@ -40,9 +40,9 @@ fn blobs(account: &Account, document: &[u8]) -> Vec<Listed> {
     blobs.collect()
 }
 
-/// Blobs that are asked for at once.
+/// Blobs per page.
 const PAGE: u32 = 1000;
-/// For one page.
+/// Timeout per page.
 const TIME: Duration = Duration::from_secs(30);
-/// Of one page, in bytes: a name has up to 1024 characters.
+/// Maximum page size in bytes: names have up to 1024 characters.
 const LONGEST: u64 = 16 << 20;

@@ -14,8 +14,8 @@ use crate::engine::finish::to_completion;
 use crate::engine::media::media_type;
 use crate::{Chunk, Digests, Object, Result, Stored};
 
-/// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
-/// there is a blob to be removed.
+/// Stores a whole body. The request runs to completion even if the caller is dropped: only then is it known whether there is a
+/// blob to remove.
 pub(super) async fn store(account: &Arc<Account>, object: &Object, chunk: Chunk, digests: &Digests) -> Result<Stored> {
     let single = Single {
         account: Arc::clone(account),
@@ -46,7 +46,7 @@ impl Create for Single {
     }
 }
 
-/// What an answer to a request that makes a blob says; `md5` is that of the request's body.
+/// Interprets the response to a request that creates a blob; `md5` is that of the request body.
 pub(super) fn answer(answer: std::result::Result<Reply, Lost>, md5: &str) -> Answer<Option<String>> {
     match answer {
         Err(lost) => lost.into(),

@@ -1,7 +1,7 @@
-//! Authorisation by the account's key: a policy of `azure_core`'s pipeline that signs every try afresh.
+//! Shared Key authorization: a policy of `azure_core`'s pipeline that signs every attempt.
 //!
-//! "Authorize with Shared Key" says what is signed: the method, eleven headers in their order, all `x-ms-` headers, and the
-//! resource with the account in front of its encoded path and its query decoded.
+//! "Authorize with Shared Key" specifies what is signed: the method, eleven headers in order, all `x-ms-` headers, and the
+//! resource: the account, its encoded path and its decoded query.
 
 #![expect(clippy::result_large_err, reason = "the error is `azure_core`'s")]
 
@@ -26,14 +26,14 @@ pub(super) struct SharedKey {
 }
 
 impl SharedKey {
-    /// `None` for a key that is no base64.
+    /// Returns `None` for a key that is not base64.
     pub(super) fn new(account: String, key: String) -> Option<Self> {
         let key = Secret::new(key);
         hmac_sha256("", &key).ok()?;
         Some(Self { account, key })
     }
 
-    /// Puts date and signature into a request that is otherwise as it will be sent.
+    /// Adds date and signature to a request that is otherwise final.
     fn sign(&self, request: &mut Request, now: &OffsetDateTime) -> azure_core::Result<()> {
         request.insert_header(MS_DATE, to_rfc7231(now));
         let signature = hmac_sha256(&text_to_sign(request, &self.account), &self.key)?;
@@ -63,7 +63,7 @@ fn text_to_sign(request: &Request, account: &str) -> String {
     for name in SIGNED {
         let value = match name {
             "content-length" => length(request),
-            // `x-ms-date` takes its place.
+            // `x-ms-date` is used instead.
             "date" => None,
             name => request.headers().get_optional_string(&HeaderName::from_static(name)),
         };
@@ -90,12 +90,12 @@ fn text_to_sign(request: &Request, account: &str) -> String {
     text
 }
 
-/// Of a body; an empty one counts as none (since version 2015-02-21).
+/// Returns the body's length; an empty body counts as none (since version 2015-02-21).
 fn length(request: &Request) -> Option<String> {
     request.body().len().filter(|length| *length > 0).map(|length| length.to_string())
 }
 
-/// What is signed besides the method, in its order.
+/// Headers signed after the method, in order.
 const SIGNED: [&str; 11] = [
     "content-encoding",
     "content-language",
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(text_to_sign(&example, "myaccount"), expected);
     }
 
-    /// The page's example of a query in which a name comes more than once.
+    /// The page's example of a query with a repeated name.
     #[test]
     fn values_of_one_name_are_sorted_and_joined() {
         let query = "restype=container&comp=list&include=snapshots&include=metadata&include=uncommittedblobs";
@@ -157,7 +157,7 @@ mod tests {
         assert!(text.ends_with(resource), "{text}");
     }
 
-    /// Computed with Python's `hmac` over texts that were written down by hand.
+    /// Computed with Python's `hmac` from hand-written strings to sign.
     #[test]
     fn signatures_are_those_of_another_implementation() {
         let url = "https://myaccount.blob.core.windows.net/mycontainer?restype=container&comp=metadata&timeout=20";
@@ -176,7 +176,7 @@ mod tests {
         put.set_body("abc");
         assert_eq!(signature(put), "SharedKey myaccount:0HgGWgvB9z6fVFKyeGgR0LYKg1C07AmlTDgQbyfdyAk=");
 
-        // An empty body has no length, and the block's id is signed as it was before it was encoded.
+        // An empty body has no length, and the block id is signed as it was before percent-encoding.
         let block = "https://myaccount.blob.core.windows.net/c/b?comp=block&blockid=YQ%2B%2F%3D%3D";
         let block = request(Method::Put, block, &[("content-length", "0")]);
         assert_eq!(signature(block), "SharedKey myaccount:IqNhnLwnKavecUtpp1fyFa8h39hVtQZFut2r2Etlz+c=");

@@ -31,7 +31,7 @@ impl HttpClient for Transport {
         let (head, body) = response.into_parts();
         let mut headers = Headers::new();
         for (name, value) in &head.headers {
-            // What is no text in a header is nothing that this driver reads.
+            // This driver reads no header that is not valid text.
             if let Ok(value) = value.to_str() {
                 headers.insert(AzureName::from(name.as_str().to_owned()), AzureValue::from(value.to_owned()));
             }
@@ -41,7 +41,7 @@ impl HttpClient for Transport {
     }
 }
 
-/// The request as our client sends it.
+/// Converts the request for our client.
 fn outgoing(request: &Request, authority: &str) -> azure_core::Result<http::Request<Body>> {
     let AzureBody::Bytes(data) = request.body() else { return Err(broken_pipeline()) };
     let mut sent = http::Request::new(Body::full(data.clone()));
@@ -57,17 +57,17 @@ fn outgoing(request: &Request, authority: &str) -> azure_core::Result<http::Requ
     Ok(sent)
 }
 
-/// The bytes of an answer, as they come.
+/// Converts a response body to a streaming body.
 pub(super) fn body(answer: AsyncResponseBody) -> Body {
     Body::boxed(StreamBody::new(answer.map(|data| data.map(Frame::data).map_err(|error| BoxError::from(own(error))))))
 }
 
-/// The kind decides whether `azure_core` tries again: after `Io` and `Connection` it does.
+/// The error kind determines whether `azure_core` retries: it does for `Io` and `Connection`.
 fn lost(error: client::Error) -> azure_core::Error {
     let kind = match error.kind() {
         client::Kind::Resolve | client::Kind::Connect => ErrorKind::Connection,
         client::Kind::Broken => ErrorKind::Io,
-        // A silent server has used up the client's patience.
+        // An unresponsive server has used up the client's patience.
         client::Kind::Silent | client::Kind::Refused | client::Kind::Tls | client::Kind::BadAnswer(_) => {
             ErrorKind::Other
         }
@@ -79,12 +79,12 @@ fn io(error: Error) -> azure_core::Error {
     azure_core::Error::new(ErrorKind::Io, error)
 }
 
-/// An error of ours that must not be tried again.
+/// Wraps our error so that it is not retried.
 pub(super) fn last(error: Error) -> azure_core::Error {
     azure_core::Error::new(ErrorKind::Other, error)
 }
 
-/// The error of ours that an error of `azure_core` was made of.
+/// Unwraps our error from one of `azure_core`.
 pub(super) fn own(error: azure_core::Error) -> Error {
     let mut inner = BoxError::from(error);
     loop {
@@ -100,12 +100,12 @@ pub(super) fn own(error: azure_core::Error) -> Error {
     }
 }
 
-/// The cause is dropped: it may quote what was to be sent.
+/// The cause is dropped: it may quote the request.
 fn unsendable<E>(_: E) -> azure_core::Error {
     last(Error::new(Kind::Refused, "a name that cannot stand in a request"))
 }
 
-/// What this driver never makes: a pipeline without a transport, a body that is no bytes.
+/// The error for what this driver never builds: a pipeline without a transport, a body that is not bytes.
 pub(super) fn broken_pipeline() -> azure_core::Error {
     last(Error::new(Kind::Refused, "a request to Azure cannot be made"))
 }

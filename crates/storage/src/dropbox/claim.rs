@@ -1,4 +1,4 @@
-//! What tells a file that a put made from all others.
+//! Identifies files created by a put.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,16 +11,16 @@ use crate::engine::claim::{self, Found, Target};
 use crate::engine::location::location;
 use crate::{Result, Stored};
 
-/// What tells our file from those of others: its bytes, and a time of its own.
+/// Distinguishes our file from others: by its bytes and a unique time.
 ///
-/// Dropbox keeps no data of ours with a file, but it stores the time of the last change exactly as it was sent
-/// (`CommitInfo.client_modified`). A second of the last hour, drawn by lot for every put, tells two puts of the same bytes
-/// under the same name apart.
+/// Dropbox stores no custom data with a file, but it keeps the client's modification time exactly as sent
+/// (`CommitInfo.client_modified`). A random second within the last hour, chosen per put, tells apart two puts of the same bytes
+/// under the same name.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
     /// RFC 3339.
     time: String,
-    /// The content hash.
+    /// Dropbox's content hash.
     pub(super) hash: String,
     pub(super) size: u64,
 }
@@ -32,10 +32,10 @@ impl Mark {
         Self { time: humantime::format_rfc3339_seconds(time).to_string(), hash, size }
     }
 
-    /// How the file is to be saved: only where nothing is, not even the same bytes.
+    /// Returns the commit arguments, which only save the file if nothing is there, not even the same bytes.
     ///
-    /// Without `strict_conflict` Dropbox counts a file with the same bytes as no conflict and answers with that one: two
-    /// documents would share it.
+    /// Without `strict_conflict`, Dropbox does not treat a file with the same bytes as a conflict and returns that one: two documents
+    /// would share it.
     pub(super) fn commit(&self, path: &str) -> Value {
         json!({
             "path": path, "mode": "add", "autorename": false, "strict_conflict": true, "client_modified": self.time,
@@ -46,13 +46,13 @@ impl Mark {
         file.client_modified == self.time && self.fits(file)
     }
 
-    /// Whether the file has our bytes.
+    /// Returns whether the file has our bytes.
     pub(super) fn fits(&self, file: &File) -> bool {
         file.size == self.size && file.content_hash.as_ref().is_none_or(|hash| *hash == self.hash)
     }
 }
 
-/// A file that a put makes.
+/// A file that a put creates.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub(super) account: Shared,
@@ -88,5 +88,5 @@ impl Target for Made {
     }
 }
 
-/// How far back the time of a file may be.
+/// Maximum age of the chosen modification time.
 const MARK_SECONDS: u64 = 3600;

@@ -9,14 +9,14 @@ use super::account::Shared;
 use crate::engine::read::{self, Extent, Given, Source};
 use crate::{Error, Kind, Result};
 
-/// A file that a pointer names.
+/// A file named by a pointer.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) account: Shared,
     pub(super) id: String,
 }
 
-/// What `Dropbox-API-Result` says.
+/// The `Dropbox-API-Result` header.
 #[derive(Deserialize)]
 struct Answered {
     rev: String,

@@ -2,12 +2,12 @@
 
 use sha2::{Digest, Sha256};
 
-/// Hashes what passes.
+/// Incremental hasher.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ContentHash {
     blocks: Sha256,
     block: Sha256,
-    /// Bytes in the block that is not full yet.
+    /// Bytes in the current partial block.
     filled: usize,
 }
 
@@ -24,7 +24,7 @@ impl ContentHash {
         }
     }
 
-    /// In hex, as Dropbox writes it.
+    /// Returns the hash in hex, as Dropbox writes it.
     pub(super) fn finish(mut self) -> String {
         if self.filled > 0 {
             self.close_block();
@@ -51,7 +51,7 @@ mod tests {
         hash.finish()
     }
 
-    /// Hashes that a public test suite of another client (rdrop2, `test-08-rdrop2-content-hash.R`) has for the same bytes.
+    /// Hashes from the public test suite of another client (rdrop2, `test-08-rdrop2-content-hash.R`).
     #[test]
     fn hashes_are_those_of_another_client() {
         const BLOCK: usize = 4 << 20;
@@ -69,7 +69,7 @@ mod tests {
         }
     }
 
-    /// RFC 6234's SHA-256 of nothing: no block, so the hash of no hashes.
+    /// RFC 6234's SHA-256 of nothing: without blocks, it is the hash of no hashes.
     #[test]
     fn nothing_has_a_hash() {
         assert_eq!(hash(&[], 1), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

@@ -14,8 +14,8 @@ use crate::engine::digest::computed;
 use crate::engine::finish::to_completion;
 use crate::{Chunk, Error, Kind, Object, Result, Stored};
 
-/// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
-/// there is a file to be removed.
+/// Stores a whole body. The request runs to completion even if the caller is dropped: only then is it known whether there is a
+/// file to remove.
 pub(super) async fn store(account: &Shared, object: &Object, chunk: Chunk) -> Result<Stored> {
     let data = chunk.data.clone();
     let hash = computed(move || {
@@ -49,7 +49,7 @@ impl Create for Single {
     }
 }
 
-/// What an answer to a request that saves a file says.
+/// Interprets the response to a request that saves a file.
 pub(super) fn read_answer(answer: std::result::Result<Reply, Lost>, mark: &Mark, what: &str) -> Answer<File> {
     let reply = match answer {
         Ok(reply) => reply,
@@ -67,11 +67,11 @@ pub(super) fn read_answer(answer: std::result::Result<Reply, Lost>, mark: &Mark,
     let error = reply.refusal(what);
     match reply.doubtful {
         doubtful if TAKEN.contains(&reply.code()) => Answer::Taken(error, doubtful),
-        // An earlier try may have made the very file that this one met, and have closed its session.
+        // An earlier attempt may have created the very file this one conflicts with, and closed its session.
         true => Answer::Unknown(error),
         false => Answer::Refused(error, !reply.had_no_effect()),
     }
 }
 
-/// `WriteConflictError`, but for a file where a folder would have to be: there the spare has no place either.
+/// `WriteConflictError`, except for a file in place of a folder: the spare name would fail as well.
 const TAKEN: [&str; 4] = ["path/conflict/file", "path/conflict/folder", "path/conflict/other", "path/conflict"];

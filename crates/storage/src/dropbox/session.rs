@@ -1,6 +1,6 @@
-//! Bodies of more than one chunk: an upload session, the next chunk filling while the last one is sent.
+//! Bodies larger than one chunk: an upload session, with the next chunk being filled while the previous one is sent.
 //!
-//! A session that is not finished shows nowhere and goes by itself after a week; Dropbox has no way to end it sooner.
+//! An unfinished session is invisible and expires after a week; Dropbox has no way to end it earlier.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use crate::engine::finish::to_completion;
 use crate::engine::session::{Open, Session, broke_off};
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
-/// Stores a body of more than one chunk, whose first chunk was taken already.
+/// Stores a body larger than one chunk, of which the first chunk was already taken.
 pub(super) async fn store(account: &Shared, object: &Object, mut upload: Upload, first: Chunk) -> Result<Stored> {
     if upload.length().is_some_and(|length| length > LARGEST) {
         return Err(Error::new(Kind::Refused, "Dropbox takes no file of more than 2 TiB"));
     }
-    // A commit that meets another file may be repeated under another name; asked first, that is for races only.
+    // A commit that conflicts with another file can be retried under another name; checking first leaves that to races only.
     let mut names = names(object);
     if !object.taken && !account.is_free(&path_of(&object.name)).await? {
         names.remove(0);
@@ -42,7 +42,7 @@ struct Chunks {
     account: Shared,
 }
 
-/// How far a session is.
+/// Progress of a session.
 #[derive(Default)]
 struct Progress {
     /// Empty before the first chunk.
@@ -58,7 +58,7 @@ impl Session for Chunks {
         &self.account.tasks
     }
 
-    /// Sends a chunk, and hashes it meanwhile.
+    /// Sends a chunk while hashing it.
     async fn send(&self, progress: &mut Progress, chunk: &Chunk) -> Result<()> {
         let (mut hash, data) = (std::mem::take(&mut progress.hash), chunk.data.clone());
         let hashing = computed(move || {
@@ -77,7 +77,7 @@ impl Session for Chunks {
     }
 }
 
-/// Begins a session with the first chunk; its id.
+/// Starts a session with the first chunk; returns its id.
 async fn begin(account: &Shared, chunk: &Chunk) -> Result<String> {
     #[derive(Deserialize)]
     struct Begun {
@@ -94,7 +94,7 @@ async fn begin(account: &Shared, chunk: &Chunk) -> Result<String> {
     Ok(session_id)
 }
 
-/// Appends a chunk, or what is missing of it.
+/// Appends a chunk, or whatever is missing of it.
 async fn append(account: &Shared, progress: &Progress, chunk: &Chunk) -> Result<String> {
     let (mut rest, mut offset) = (chunk.data.clone(), progress.offset);
     let end = offset + rest.len() as u64;
@@ -104,7 +104,7 @@ async fn append(account: &Shared, progress: &Progress, chunk: &Chunk) -> Result<
         if reply.is_done() {
             return Ok(progress.id.clone());
         }
-        // An earlier try had an effect: the session says how far it came. What it holds is compared by its hash at the end.
+        // An earlier attempt took effect: the session reports how far it got. Its content is verified by the hash at the end.
         match correct_offset(&reply) {
             Some(correct) if correct == end => return Ok(progress.id.clone()),
             Some(correct) if offset < correct && correct < end => {
@@ -117,10 +117,10 @@ async fn append(account: &Shared, progress: &Progress, chunk: &Chunk) -> Result<
     Err(broke_off())
 }
 
-/// Saves what the session holds.
+/// Commits a session.
 struct Commit {
     account: Shared,
-    /// The session's id.
+    /// The session id.
     id: String,
     mark: Mark,
 }
@@ -140,13 +140,13 @@ impl Create for Commit {
     }
 }
 
-/// `incorrect_offset`, with the right one (`UploadSessionOffsetError`).
+/// Parses `incorrect_offset`, which includes the correct one (`UploadSessionOffsetError`).
 fn correct_offset(reply: &Reply) -> Option<u64> {
     let code = reply.code().trim_start_matches("lookup_failed/");
     code.strip_prefix("incorrect_offset/")?.parse().ok()
 }
 
-/// The error for a session that has expired, was closed, or has other bytes than were sent: a new upload may succeed.
+/// Returns the error for a session that expired, was closed, or has a different length than was sent: a new upload may succeed.
 fn gone(reply: &Reply) -> Option<Error> {
     let code = reply.code().trim_start_matches("lookup_failed/");
     let text = match code {
@@ -160,5 +160,5 @@ fn gone(reply: &Reply) -> Option<Error> {
 
 /// `upload_session/start` in `files.stone`: "The maximum size of a file one can upload".
 const LARGEST: u64 = 2_199_019_061_248;
-/// A chunk may be taken in this many pieces.
+/// Maximum number of pieces in which a chunk may be accepted.
 const MOST_PIECES: u8 = 4;

@@ -1,24 +1,24 @@
-//! The memory that all uploads may hold together.
+//! The memory limit shared by all uploads.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Counts the bytes of all chunks of all uploads; cheap to clone.
+/// Accounts for the chunks of all uploads; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Budget {
     kibibytes: Arc<Semaphore>,
     total: u64,
 }
 
-/// A share of the budget, given back when it is dropped.
+/// A share of the budget, released on drop.
 #[derive(Debug)]
 pub struct Permit {
     share: OwnedSemaphorePermit,
 }
 
 impl Permit {
-    /// Makes one share of two of the same budget.
+    /// Merges two shares of the same budget.
     pub fn merge(&mut self, other: Self) {
         self.share.merge(other.share);
     }
@@ -32,17 +32,18 @@ impl Budget {
         Self { kibibytes: Arc::new(Semaphore::new(kibibytes)), total: bytes }
     }
 
-    /// Waits for a share, of all there is at most. Who holds one must not wait for another, so that every upload can end.
+    /// Waits for a share, capped at the whole budget. A holder of a share must not wait for another, so that every upload can make
+    /// progress.
     ///
     /// # Errors
-    /// Never while the program runs; `None` after the budget was closed.
+    /// `None` after the budget was closed, which never happens while the program runs.
     pub async fn share(&self, bytes: usize) -> Option<Permit> {
         let share =
             Arc::clone(&self.kibibytes).acquire_many_owned(kibibytes(bytes).min(kibibytes(self.all()))).await.ok()?;
         Some(Permit { share })
     }
 
-    /// A share if there is one left now.
+    /// Returns a share if one is available now.
     #[must_use]
     pub fn try_share(&self, bytes: usize) -> Option<Permit> {
         let share = Arc::clone(&self.kibibytes).try_acquire_many_owned(kibibytes(bytes)).ok()?;
@@ -54,7 +55,7 @@ impl Budget {
         whole & !1023
     }
 
-    /// How many bytes are held now.
+    /// Returns how many bytes are in use.
     #[must_use]
     pub fn held(&self) -> u64 {
         self.total.saturating_sub((self.kibibytes.available_permits() as u64) << 10)

@@ -1,4 +1,4 @@
-//! A download compared with the digest that its storage announced.
+//! Verifies a download against the digest announced by its storage.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use stowage_http::body::{Body, BoxError};
 
 use super::verified::{Verdict, verified};
 
-/// A digest of a whole object, as headers announce it.
+/// The digest of a whole object, as announced in headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Announced {
     Sha256([u8; 32]),
@@ -18,8 +18,8 @@ pub(crate) enum Announced {
 }
 
 impl Announced {
-    /// `Repr-Digest` (RFC 9530 section 3), `Digest` (RFC 3230) or `Content-MD5` (RFC 1864) of an answer with the whole
-    /// object; what is none of these or cannot be read says nothing.
+    /// Parses `Repr-Digest` (RFC 9530 section 3), `Digest` (RFC 3230) or `Content-MD5` (RFC 1864) of a response with the whole object;
+    /// anything else or malformed is ignored.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let text = |name: &str| headers.get(name)?.to_str().ok();
         let listed = |text: &str, algorithm: &str| {
@@ -40,7 +40,7 @@ impl Announced {
 }
 
 impl Announced {
-    /// The body; its last frame passes only when all bytes together have this digest.
+    /// Verifies a body; its last frame is withheld until the digest of all bytes matches.
     pub(crate) fn check(self, body: Body) -> Body {
         match self {
             Self::Sha256(announced) => verified(body, Checked(Sha256::new(), announced)),
@@ -48,13 +48,13 @@ impl Announced {
         }
     }
 
-    /// An MD5 in base64, as in `Content-MD5`.
+    /// Parses a base64 MD5, as in `Content-MD5`.
     pub(crate) fn md5(text: &str) -> Option<Self> {
         Some(Self::Md5(STANDARD.decode(text.trim()).ok()?.try_into().ok()?))
     }
 }
 
-/// A digest on its way, and the one that was announced.
+/// A digest in progress, and the announced one.
 #[derive(Debug)]
 struct Checked<D, const BYTES: usize>(D, [u8; BYTES]);
 

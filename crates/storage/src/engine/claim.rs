@@ -1,7 +1,7 @@
-//! What a put may have left at a name, until the caller has taken it over.
+//! Objects that a put may have left at a name, until the caller takes ownership.
 //!
-//! A request that creates an object can lose its answer, and its repeat can meet what the first try made. So each such
-//! request stands under a [`Claim`], which finds out whose the object is and removes one of ours that the caller never got.
+//! The response to a request that creates an object can get lost, and its retry can then conflict with what the first attempt created.
+//! So each such request holds a [`Claim`], which determines whose the object is and removes it if it is ours but never reached the caller.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -12,49 +12,49 @@ use super::finish::{CleanUp, clean_up};
 use super::lost::Lost;
 use crate::{Error, Kind, Object, Result, Stored};
 
-/// An object that a request creates: how to find it, and what tells it from the objects of others.
+/// An object created by a request: how to find it, and how to tell it from others' objects.
 pub(crate) trait Target: Debug + Clone + Send + Sync + 'static {
-    /// What is known of the object once it has been seen.
+    /// What is known about the object once it was found.
     type Known: Debug + Send + Sync + 'static;
 
     fn tasks(&self) -> &Tasks;
 
-    /// The storage's id in the plan and the object's name, for log lines.
+    /// The storage's id in the plan and the object's name, for logs.
     fn shown(&self) -> (&str, &str);
 
-    /// Looks whether the object is there.
+    /// Looks for the object.
     fn find(&self) -> impl Future<Output = Result<Found<Self::Known>>> + Send;
 
-    /// Removes the object, also one that is gone. `false`: another version than the known one is there.
+    /// Removes the object, which may be gone already. Returns `false` if another version than the known one is there.
     fn remove(&self, known: &Self::Known) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Where the object is.
+    /// Returns the object's location.
     fn stored(&self, known: &Self::Known) -> Result<Stored>;
 }
 
 /// What is at the name of a [`Target`].
 #[derive(Debug)]
 pub(crate) enum Found<K> {
-    /// Nothing, or an object of others.
+    /// Nothing, or someone else's object.
     Nothing,
-    /// The object.
+    /// Our object.
     Ours(K),
-    /// An object that has our bytes and a name that others may use too: it cannot be known whose it is, and it stays.
+    /// An object with our bytes at a name that others may use as well: its owner cannot be determined, so it stays.
     Ambiguous,
 }
 
-/// What a request that creates an object was answered.
+/// The response to a request that creates an object.
 #[derive(Debug)]
 pub(crate) enum Answer<K> {
-    /// The object is there.
+    /// The object was created.
     Created(K),
-    /// It is there with other bytes than were sent, so it goes.
+    /// The object was created with the wrong bytes, so it is removed.
     Corrupted(K, Error),
-    /// Something has the name; `true`: perhaps what an earlier try made.
+    /// The name is taken; `true`: perhaps by an earlier attempt.
     Taken(Error, bool),
-    /// It was refused; `true`: the request may have had its effect all the same.
+    /// The request was rejected; `true`: it may have taken effect nevertheless.
     Refused(Error, bool),
-    /// The object may be there: it is looked for before the caller gets the error.
+    /// The object may exist: it is looked for before the caller gets the error.
     Unknown(Error),
 }
 
@@ -64,7 +64,7 @@ impl<K> From<Lost> for Answer<K> {
     }
 }
 
-/// An object of ours, or perhaps one: removed by `Drop` unless it is kept.
+/// An object that is or may be ours: removed on drop unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Claim<T: Target> {
     target: T,
@@ -73,41 +73,41 @@ pub(crate) struct Claim<T: Target> {
 
 #[derive(Debug)]
 enum State<K> {
-    /// Nothing was sent, or it certainly made nothing.
+    /// Nothing was sent, or it certainly created nothing.
     Nothing,
-    /// A request was sent, and what came of it is not known.
+    /// A request was sent, and its outcome is unknown.
     Doubtful,
-    /// As a look has found it, or an answer said.
+    /// As found by a lookup or reported in a response.
     Seen(Found<K>),
 }
 
 impl<T: Target> Claim<T> {
-    /// For an object that nothing has been sent for.
+    /// Creates a claim for an object before anything was sent.
     pub(crate) const fn new(target: T) -> Self {
         Self { target, state: State::Nothing }
     }
 
-    /// For a request that is about to be sent.
+    /// Creates a claim for a request that is about to be sent.
     pub(crate) const fn doubtful(target: T) -> Self {
         Self { target, state: State::Doubtful }
     }
 
-    /// A request is about to be sent that may create the object.
+    /// Records that a request that may create the object is about to be sent.
     pub(crate) fn doubt(&mut self) {
         self.state = State::Doubtful;
     }
 
-    /// The object was stored.
+    /// Records that the object was stored.
     pub(crate) fn confirm(&mut self, known: T::Known) {
         self.state = State::Seen(Found::Ours(known));
     }
 
-    /// Nothing was stored.
+    /// Records that nothing was stored.
     pub(crate) fn give_up(&mut self) {
         self.state = State::Nothing;
     }
 
-    /// What is known of the object, if it is ours for certain.
+    /// Returns what is known about the object, if it is certainly ours.
     pub(crate) const fn known(&self) -> Option<&T::Known> {
         match &self.state {
             State::Seen(Found::Ours(known)) => Some(known),
@@ -115,20 +115,20 @@ impl<T: Target> Claim<T> {
         }
     }
 
-    /// Finds out whether what is at the name is ours.
+    /// Determines whether the object at the name is ours.
     ///
     /// # Errors
-    /// Where that cannot be found out; the claim stays as it was.
+    /// If that cannot be determined; the claim is unchanged.
     pub(crate) async fn settle(&mut self) -> Result<bool> {
         self.state = State::Seen(self.target.find().await?);
         Ok(self.known().is_some())
     }
 
-    /// What came of the request. A claim that is not given back looks after the object by itself: an earlier try may still
-    /// be at work.
+    /// Evaluates the response. A claim that is not returned takes care of the object by itself: an earlier attempt may still be in
+    /// progress.
     ///
     /// # Errors
-    /// That of the answer, where it is not about the name.
+    /// The response's error, unless it is about the name.
     pub(crate) async fn judge(mut self, answer: Answer<T::Known>) -> Result<Attempt<Self>> {
         match answer {
             Answer::Created(known) => self.confirm(known),
@@ -158,10 +158,10 @@ impl<T: Target> Claim<T> {
         error
     }
 
-    /// Takes the object over: it stays.
+    /// Transfers ownership to the caller: the object stays.
     ///
     /// # Errors
-    /// Where it is not known to be ours, or not where it is: then it goes.
+    /// If it is not certainly ours, or its location is unknown: then it is removed.
     pub(crate) fn keep(mut self) -> Result<Stored> {
         let known = self.known().ok_or_else(|| Error::new(Kind::Passing, "what became of an object is not known"))?;
         let stored = self.target.stored(known)?;
@@ -180,7 +180,7 @@ impl<T: Target> Drop for Claim<T> {
     }
 }
 
-/// Removes what is ours, if anything is.
+/// Removes our object, if there is one.
 async fn remove<T: Target>(target: T, mut state: State<T::Known>) {
     let mut tries = CleanUp::default();
     while tries.again().await {
@@ -194,7 +194,7 @@ async fn remove<T: Target>(target: T, mut state: State<T::Known>) {
     }
 }
 
-/// `false`: nothing of ours is there, as yet.
+/// Returns `false` if nothing of ours is there yet.
 async fn remove_once<T: Target>(target: &T, state: &mut State<T::Known>) -> Result<bool> {
     if matches!(state, State::Doubtful | State::Seen(Found::Nothing)) {
         *state = State::Seen(target.find().await?);
@@ -203,7 +203,7 @@ async fn remove_once<T: Target>(target: &T, state: &mut State<T::Known>) -> Resu
         State::Seen(Found::Ours(known)) => {
             let removed = target.remove(known).await?;
             if !removed {
-                // Look again whose it is.
+                // Determine the owner again.
                 *state = State::Doubtful;
             }
             Ok(removed)
@@ -213,39 +213,39 @@ async fn remove_once<T: Target>(target: &T, state: &mut State<T::Known>) -> Resu
     }
 }
 
-/// A name for an object.
+/// A candidate name for an object.
 #[derive(Debug, Clone)]
 pub(crate) struct Name {
     pub(crate) text: String,
-    /// Whether nothing else has this name: what is there is ours.
+    /// Whether the name is unique, so that whatever is there is ours.
     pub(crate) unique: bool,
 }
 
-/// What came of creating something under a name.
+/// Outcome of creating something under a name.
 #[derive(Debug)]
 pub(crate) enum Attempt<M> {
     Made(M),
-    /// Something else has the name, says this error.
+    /// The name is taken; with the storage's error.
     Taken(Error),
 }
 
-/// Creates an object, or begins to, under a name that is given.
+/// Creates an object, or starts to, under a given name.
 pub(crate) trait Create: Send + 'static {
     type Made: Send + 'static;
 
     fn create(&mut self, name: &Name) -> impl Future<Output = Result<Attempt<Self::Made>>> + Send;
 }
 
-/// The names that an object may get, in order: the composed one, and the one that nothing else has.
+/// Returns an object's candidate names, in order: the composed one, and the unique one.
 pub(crate) fn names(object: &Object) -> Vec<Name> {
     let composed = (!object.taken).then(|| Name { text: object.name.clone(), unique: false });
     composed.into_iter().chain([Name { text: object.spare.clone(), unique: true }]).collect()
 }
 
-/// Creates an object under the first of its names that is free.
+/// Creates an object under the first free name.
 ///
 /// # Errors
-/// Those of `create`; where every name is taken, what was said of the last one.
+/// Those of `create`; if every name is taken, that of the last one.
 pub(crate) async fn create<C: Create>(names: Vec<Name>, mut creation: C) -> Result<C::Made> {
     let mut taken = Error::new(Kind::Refused, "no name is free for an object");
     for name in names {
@@ -257,10 +257,10 @@ pub(crate) async fn create<C: Create>(names: Vec<Name>, mut creation: C) -> Resu
     Err(taken)
 }
 
-/// Whether a look says that nothing is at a name: a refusal does not say it.
+/// Returns whether a lookup states that nothing is at a name; a refusal does not.
 ///
 /// # Errors
-/// Where nothing is said for now.
+/// If the lookup failed transiently.
 pub(crate) fn is_free<T>(found: Result<Option<T>>) -> Result<bool> {
     match found {
         Ok(found) => Ok(found.is_none()),
@@ -269,7 +269,7 @@ pub(crate) fn is_free<T>(found: Result<Option<T>>) -> Result<bool> {
     }
 }
 
-/// The error for a name that was free when a long upload began; a new upload may succeed.
+/// Returns the error for a name that was free when a long upload began; a new upload may succeed.
 pub(crate) fn taken_meanwhile() -> Error {
     Error::new(Kind::Passing, "another object took the name during the upload")
 }

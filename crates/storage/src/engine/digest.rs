@@ -1,7 +1,7 @@
-//! MD5 and SHA-256 of a body as it passes, on another core once the body is large.
+//! MD5 and SHA-256 of a body as it streams through, on another core once the body is large.
 //!
-//! Both together run at a few hundred MiB/s on one core, which would be the slowest part of a large upload. Small bodies
-//! are hashed where they are: handing them over would cost more.
+//! Together they run at a few hundred MiB/s on one core, which would be the bottleneck of a large upload. Small bodies are
+//! hashed in place: handing them over would cost more.
 
 use std::sync::LazyLock;
 
@@ -13,18 +13,18 @@ use tokio::task::JoinHandle;
 
 use crate::error::{Error, Kind, Result};
 
-/// What is known of a body that has passed whole.
+/// Digests of a complete body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digests {
-    /// Its length in bytes.
+    /// Length in bytes.
     pub length: u64,
     /// CouchDB's digest of an attachment.
     pub md5: [u8; 16],
-    /// What signatures and the pointer want.
+    /// Used for signatures and in the pointer.
     pub sha256: [u8; 32],
 }
 
-/// Hashes what passes.
+/// Incremental hasher.
 #[derive(Debug)]
 pub(crate) struct Hasher {
     length: u64,
@@ -45,8 +45,8 @@ struct State {
 }
 
 impl State {
-    /// By turns, a block each: MD5 has every step wait for the one before, and the processor does SHA-256 meanwhile. Measured:
-    /// a sixth more bytes a second than one after the other.
+    /// Alternates block by block: each step of MD5 depends on the previous one, so the processor can run SHA-256 in the meantime.
+    /// Measured: a sixth more throughput than one after the other.
     fn update(&mut self, data: &[u8]) {
         for block in data.chunks(BLOCK_BYTES) {
             self.md5.update(block);
@@ -60,12 +60,12 @@ impl Hasher {
         Self { length: 0, mode: Mode::Here(Box::default()) }
     }
 
-    /// How many bytes have passed.
+    /// Returns how many bytes were hashed.
     pub(crate) const fn length(&self) -> u64 {
         self.length
     }
 
-    /// Takes the next bytes. Waits where the other core is behind, so that at most a few frames queue.
+    /// Hashes the next bytes. Waits if the other core is behind, so that at most a few frames are queued.
     pub(crate) async fn update(&mut self, data: &Bytes) {
         self.length += data.len() as u64;
         if self.length > INLINE_BYTES
@@ -85,7 +85,7 @@ impl Hasher {
         }
     }
 
-    /// The digests of all that passed; `None` only if the hashing thread died.
+    /// Returns the digests; `None` only if the hashing thread died.
     pub(crate) async fn finish(self) -> Option<Digests> {
         let state = match self.mode {
             Mode::Here(state) => *state,
@@ -111,19 +111,19 @@ fn elsewhere(state: Box<State>) -> Mode {
     Mode::Elsewhere(sender, worker)
 }
 
-/// What is computed on another thread: hashes of a chunk.
+/// Runs CPU-bound work, such as hashing a chunk, on another thread.
 pub(crate) async fn computed<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let failed = |_| Error::new(Kind::Passing, "the body could not be hashed");
     tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
-/// Asked once: the standard library looks through the files of the control groups each time.
+/// Cached: the standard library reads the cgroup files on every call.
 static SPARE_CORE: LazyLock<bool> =
     LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
 
-/// What both hashes take at a time (RFC 1321 section 3.4, FIPS 180-4 section 5.2.1).
+/// Block size of both hashes (RFC 1321 section 3.4, FIPS 180-4 section 5.2.1).
 const BLOCK_BYTES: usize = 64;
 /// Bodies up to this size are hashed in place.
 const INLINE_BYTES: u64 = 256 << 10;
-/// Frames that may wait for the hashing thread: outside the upload budget, so a hundred uploads must not add up to much.
+/// Frames queued for the hashing thread. They are outside the upload budget, so a hundred uploads must not add up to much.
 const QUEUED_FRAMES: usize = 2;

@@ -1,4 +1,4 @@
-//! Where a vendor's API is: the public service, or what the operator's configuration puts in its place.
+//! The address of a vendor's API: the public service, or an override from the operator's configuration.
 
 use http::Method;
 use stowage_http::target::Origin;
@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) origin: Origin,
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     path: String,
 }
 
@@ -26,12 +26,12 @@ impl Endpoint {
         Ok(Self { origin, path })
     }
 
-    /// A call; `target` is the path below the endpoint, and the query.
+    /// Creates a call; `target` is a path below the endpoint, and a query.
     pub(crate) fn call(&self, method: Method, target: &str) -> Call {
         Call::new(method, &self.origin, format!("{}{target}", self.path))
     }
 
-    /// A URL, for people.
+    /// Returns a URL for people.
     pub(crate) fn url(&self, target: &str) -> String {
         format!("{}{}{target}", self.origin, self.path)
     }

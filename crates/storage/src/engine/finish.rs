@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Kind, Result};
 
-/// Runs a step to its end even if the caller is dropped meanwhile. What it gives is then dropped too: a value whose
-/// `Drop` cleans up leaves nothing behind.
+/// Runs a step to completion even if the caller is dropped. Its result is then dropped as well, so a value that cleans up in
+/// `Drop` leaves nothing behind.
 ///
 /// # Errors
 /// The step's own; `Passing` if it panicked.
@@ -18,15 +18,15 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    // Not by the task's own handle: that drops what is not waited for after the task has ceased to count as running, and
-    // the clean-up that begins then would be overlooked in between.
+    // Not via the task's handle: it drops an unclaimed result only after the task has ceased to count as running, and shutdown could
+    // miss the clean-up started in between.
     let (sender, receiver) = oneshot::channel();
     drop(tasks.spawn(what, async move { drop(sender.send(step.await)) }));
     let broke_off = |_| Error::new(Kind::Passing, format!("the task \"{what}\" broke off"));
     receiver.await.map_err(broke_off)?
 }
 
-/// Starts clean-up from a `Drop`, where nothing can be awaited. Without a runtime the program is over already.
+/// Starts clean-up from `Drop`, which cannot await. Without a runtime, the program has already ended.
 pub(crate) fn clean_up<F>(tasks: &Tasks, what: &'static str, step: F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -36,10 +36,10 @@ where
     }
 }
 
-/// The tries of a clean-up: until it has done its work, a few times.
+/// Attempts of a clean-up: a few, until it has done its work.
 ///
-/// One that finds nothing to do has not failed, but it is tried again: a request whose answer was lost may still be at work
-/// on the server.
+/// Finding nothing to do is not a failure, but it is retried: a request whose response was lost may still be in progress on the
+/// server.
 #[derive(Debug, Default)]
 pub(crate) struct CleanUp {
     made: usize,
@@ -48,7 +48,7 @@ pub(crate) struct CleanUp {
 }
 
 impl CleanUp {
-    /// Waits for the next try, if there is to be one.
+    /// Waits for the next attempt; returns `false` if there is none.
     pub(crate) async fn again(&mut self) -> bool {
         let Some(pause) = PAUSES.get(self.made).filter(|_| !self.done) else { return false };
         self.made += 1;
@@ -56,13 +56,13 @@ impl CleanUp {
         true
     }
 
-    /// What came of a try: whether it has done its work.
+    /// Records the outcome of an attempt: whether it did its work.
     pub(crate) fn note(&mut self, outcome: Result<bool>) {
         self.done = outcome.as_ref().is_ok_and(|done| *done);
         self.failure = outcome.err();
     }
 
-    /// Why the last try failed, if it did.
+    /// Returns why the last attempt failed, if it did.
     pub(crate) fn failure(self) -> Option<Error> {
         self.failure
     }

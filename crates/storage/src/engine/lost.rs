@@ -1,12 +1,12 @@
-//! A call that has no answer.
+//! Calls without a response.
 
 use crate::error::Error;
 
-/// There is no answer, or only ones that pass.
+/// No response, or only transient failures.
 #[derive(Debug)]
 pub(crate) struct Lost {
     pub(crate) error: Error,
-    /// Whether the call may have had its effect.
+    /// Whether the call may have taken effect.
     pub(crate) seen: bool,
 }
 
@@ -16,7 +16,7 @@ impl From<Lost> for Error {
     }
 }
 
-/// Before anything was sent.
+/// An error before anything was sent.
 impl From<Error> for Lost {
     fn from(error: Error) -> Self {
         Self { error, seen: false }

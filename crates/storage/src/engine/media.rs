@@ -1,13 +1,13 @@
-//! The media type that a client gave, as headers and metadata of a storage take it.
+//! The client's media type in a form that storages accept in headers and metadata.
 
-/// The type with single spaces, which is what servers sign and check; what cannot stand in a header is left out.
+/// Normalizes white space to single spaces, which servers sign and verify; replaces a type that is not valid in a header.
 pub(crate) fn media_type(given: &str) -> String {
     let text = given.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     let fits = !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if fits { text } else { BYTES.to_owned() }
 }
 
-/// The type of bytes of which nothing is known.
+/// The media type of unknown content.
 pub(crate) const BYTES: &str = "application/octet-stream";
 
 #[cfg(test)]

@@ -1,25 +1,25 @@
-//! What the drivers share: each of them is a vendor's calls and words, and these make uploads and downloads of them.
+//! Shared machinery of the drivers: each driver provides its vendor's calls and terms, this module builds uploads and downloads.
 //!
 //! | file | is |
 //! |---|---|
-//! | `upload` | a body on its way in: counted, bounded, hashed once, taken in chunks or as a stream |
-//! | `budget` | the memory of all uploads together |
-//! | `digest` | the digests of an upload, computed beside the receiving |
-//! | `spool` | a body of unknown length, in a file, for storages that want the length first |
-//! | `session` | a long upload: the next chunk fills while the last one is sent |
-//! | `claim` | a free name for an object, and whose the object is that a lost answer may have left |
+//! | `upload` | an incoming body: counted, limited, hashed once, consumed in chunks or as a stream |
+//! | `budget` | the memory limit shared by all uploads |
+//! | `digest` | the digests of an upload, computed while receiving |
+//! | `spool` | a body of unknown length in a file, for storages that need the length first |
+//! | `session` | a long upload: the next chunk is filled while the previous one is sent |
+//! | `claim` | a free name for an object, and ownership of objects that a lost response may have left |
 //! | `location` | the members of a location |
 //! | `media` | the media type of an object |
-//! | `names` | the names that are being written or cleaned up at this moment |
+//! | `names` | the names currently being written or cleaned up |
 //! | `finish` | steps that a dropped future must not leave half done, and clean-up |
-//! | `tries` | when an exact request is repeated, and for how long |
-//! | `lost` | a call without an answer: may it have had its effect? |
-//! | `api` | calls to a vendor's HTTP API, and its answers |
-//! | `read`, `resume` | a download: the whole object or a range of it, going on where its connection broke |
-//! | `verified`, `checked` | the last frame waits for the end of a body, and for its digest |
-//! | `options`, `endpoint`, `origin` | where a vendor's servers are: the operator's word, the plan's word |
-//! | `xml` | what servers say in XML |
-//! | `resolve` | which storage of today's plan a pointer means |
+//! | `tries` | when an idempotent request is retried, and for how long |
+//! | `lost` | calls without a response, which may or may not have taken effect |
+//! | `api` | calls to a vendor's HTTP API, and its responses |
+//! | `read`, `resume` | downloads of a whole object or a range, resumed when the connection breaks |
+//! | `verified`, `checked` | withholding the last frame until the body and its digest are verified |
+//! | `options`, `endpoint`, `origin` | the addresses of a vendor's servers, from the operator's configuration and the plan |
+//! | `xml` | parsing servers' XML |
+//! | `resolve` | which storage of the current plan a pointer refers to |
 
 pub(crate) mod api;
 pub(crate) mod budget;

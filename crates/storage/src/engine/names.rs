@@ -1,16 +1,16 @@
-//! The names that are being written or cleaned up at this moment.
+//! Names currently being written or cleaned up.
 //!
-//! Between asking whether a name is free and storing under it, and while a broken object is being removed, no other upload
-//! may take the name: what they store would be overwritten or removed.
+//! Between checking that a name is free and storing under it, and while a broken object is being removed, no other upload may use
+//! the name: its object would be overwritten or removed.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Shared by everything that one backend does.
+/// The reservations of one backend.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names(Arc<Mutex<HashSet<String>>>);
 
-/// A name that no other upload has; free again when it is dropped.
+/// A name reserved by one upload; released on drop.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     names: Names,
@@ -18,7 +18,7 @@ pub(crate) struct Reserved {
 }
 
 impl Names {
-    /// `None` while another upload has it.
+    /// Reserves a name; `None` while another upload holds it.
     pub(crate) fn reserve(&self, name: &str) -> Option<Reserved> {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let reserved = names.insert(name.to_owned());

@@ -1,18 +1,18 @@
-//! What the operator says of storages.
+//! The operator's storage options.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// `[storage]`: what the operator says of every storage.
+/// `[storage]`: options that apply to all storages.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Directory below which `file` backends write; `None` turns them off.
+    /// Directory below which `file` backends write; `None` disables them.
     pub file_root: Option<PathBuf>,
-    /// Where the public services are, for private clouds, proxies and tests.
+    /// Addresses of the public services, overridable for private clouds, proxies and tests.
     pub endpoints: Endpoints,
 }
 
-/// `[storage.endpoints]`: an address for every key that the drivers name.
+/// `[storage.endpoints]`: an address for each key declared by a driver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoints(BTreeMap<&'static str, String>);
 
@@ -23,12 +23,12 @@ impl FromIterator<(&'static str, String)> for Endpoints {
 }
 
 impl Endpoints {
-    /// Puts an address in place of the one that a key has.
+    /// Overrides the address of a key.
     pub fn set(&mut self, key: &'static str, address: impl Into<String>) {
         self.0.insert(key, address.into());
     }
 
-    /// The address of a key; empty where there is none.
+    /// Returns the address of a key; empty if there is none.
     pub(crate) fn get(&self, key: &str) -> &str {
         self.0.get(key).map_or("", String::as_str)
     }

@@ -6,13 +6,13 @@ use url::{Host, Url};
 
 use crate::error::{Error, Result};
 
-/// The server, and whether it has a name rather than an address. `usual` is the host where the plan has none.
+/// Returns the server, and whether it is a host name rather than an address. `usual` is the default host.
 ///
 /// # Errors
 /// `Settings`, naming the storage's id and the key.
 pub(crate) fn read(settings: &Settings, usual: impl FnOnce() -> String) -> Result<(Origin, bool)> {
     let scheme = settings.text("scheme")?.filter(|scheme| !scheme.is_empty());
-    // KAZOO takes `http://` as well.
+    // KAZOO also accepts `http://`.
     let scheme = scheme.as_deref().map_or("https", |scheme| scheme.strip_suffix("://").unwrap_or(scheme));
     let scheme @ ("http" | "https") = scheme else {
         return Err(settings.wrong("scheme", "must be http or https").into());
@@ -33,10 +33,10 @@ pub(crate) fn read(settings: &Settings, usual: impl FnOnce() -> String) -> Resul
     Origin::of(&url).map(|origin| (origin, named)).ok_or_else(wrong)
 }
 
-/// The plan's `host`, if it has one.
+/// Returns the plan's `host`, if set.
 ///
 /// # Errors
-/// `Settings` for anything but a text.
+/// `Settings` if it is not a string.
 pub(crate) fn host(settings: &Settings) -> Result<Option<String>> {
     Ok(settings.text("host")?.filter(|host| !host.is_empty()))
 }

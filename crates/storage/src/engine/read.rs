@@ -1,4 +1,4 @@
-//! Downloads: the whole object or a range of it, going on where the connection breaks, under the same version only.
+//! Downloads of a whole object or a range, resumed when the connection breaks, from the same version only.
 
 use std::future::Future;
 
@@ -12,51 +12,51 @@ use super::checked::Announced;
 use super::resume::resumed;
 use crate::{Download, Error, Kind, Result, Served};
 
-/// An object that can be read.
+/// A readable object.
 pub(crate) trait Source: Clone + Send + Sync + 'static {
-    /// The vendor, for people.
+    /// Human-readable vendor name.
     const VENDOR: &'static str;
 
-    /// Asks for all of it, or for a range. With `version` a download goes on, and the answer has to be of that version: a
-    /// vendor that takes a condition is told.
+    /// Requests the whole object or a range. With `version`, the request resumes a download, and the response must be of that version;
+    /// it is sent as a condition if the vendor supports one.
     ///
     /// # Errors
-    /// Every failure; `Missing` where the object is gone.
+    /// Every failure; `Missing` if the object is gone.
     fn ask(&self, range: Option<ByteRange>, version: Option<&str>) -> impl Future<Output = Result<Given>> + Send;
 }
 
-/// What a vendor has begun to give.
+/// A response that has begun.
 #[derive(Debug)]
 pub(crate) struct Given {
     pub(crate) extent: Extent,
     pub(crate) body: Body,
-    /// The body's length in bytes, where it is known.
+    /// The body's length in bytes, if known.
     pub(crate) length: Option<u64>,
-    /// What names these very bytes; without it nothing can be asked for after a break.
+    /// Identifies these exact bytes; without it, a broken download cannot be resumed.
     pub(crate) version: Option<String>,
-    /// The storage's tag, as pointers have it.
+    /// The storage's ETag, as recorded in pointers.
     pub(crate) etag: Option<String>,
-    /// The digest of the whole object, where it can be relied on.
+    /// A trustworthy digest of the whole object, if there is one.
     pub(crate) digest: Option<Announced>,
 }
 
-/// How much of an object an answer has.
+/// The part of an object that a response contains.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Extent {
     Whole,
-    /// A range; `None` where the answer does not say which.
+    /// A range; `None` if the response does not state which.
     Part(Option<ByteRange>),
 }
 
 impl Extent {
-    /// As a `Content-Range` says.
+    /// Parses a `Content-Range`.
     pub(crate) fn part(header: Option<&str>) -> Self {
         Self::Part(header.and_then(content_range).map(|(range, _)| range))
     }
 }
 
 impl Given {
-    /// An answer with a status of success.
+    /// Interprets a successful response.
     pub(crate) fn of(status: StatusCode, headers: &HeaderMap, body: Body) -> Self {
         let extent = match status {
             StatusCode::PARTIAL_CONTENT => {
@@ -68,7 +68,7 @@ impl Given {
         Self { extent, body, length, version: None, etag: None, digest: None }
     }
 
-    /// What was served, which has to be what was asked for, or all.
+    /// Returns what was served, which must be either what was requested or the whole object.
     fn served(&self, wanted: Option<ByteRange>, vendor: &str) -> Result<Served> {
         let fits = |range: ByteRange| self.length.is_none_or(|length| length == range.len());
         match (self.extent, wanted) {
@@ -104,7 +104,7 @@ pub(crate) async fn open<S: Source>(source: S, wanted: Option<ByteRange>) -> Res
     Ok(Download { served, etag, body })
 }
 
-/// Mends a break in the middle of a body by asking for the rest of the same version.
+/// Resumes a body that breaks off by requesting the rest of the same version.
 fn mended<S: Source>(source: S, body: Body, range: ByteRange, version: String) -> Body {
     resumed(body, range.len(), move |passed| {
         let (source, version) = (source.clone(), version.clone());
@@ -119,12 +119,12 @@ fn mended<S: Source>(source: S, body: Body, range: ByteRange, version: String) -
     })
 }
 
-/// The error for an object that is not any more what it was when its download began.
+/// Returns the error for an object that changed since its download began.
 pub(crate) fn changed(vendor: &str) -> Error {
     Error::new(Kind::Refused, format!("{vendor} sent another version in the middle of an object"))
 }
 
-/// The value of a `Range` header.
+/// Returns the value of a `Range` header.
 pub(crate) fn header(range: ByteRange) -> Result<HeaderValue> {
     HeaderValue::try_from(range.header()).map_err(|_| Error::new(Kind::Refused, "a range that cannot be asked for"))
 }

@@ -1,5 +1,5 @@
-//! Which storage of today's plan a pointer means: one of the same driver and the same bucket, container or account. Its
-//! settings count and not those of then: keys are rotated, and servers move.
+//! Which storage of the current plan a pointer refers to: one with the same driver and the same bucket, container or account. Its
+//! current settings apply rather than those at the time: keys are rotated, and servers move.
 
 use serde_json::Value;
 use stowage_base::settings::{MASK, Settings, with_secrets_of};
@@ -7,31 +7,31 @@ use url::Url;
 
 use crate::{Identity, Location, driver};
 
-/// What a pointer says of its storage.
+/// What a pointer records about its storage.
 #[derive(Debug, Clone, Copy)]
 pub struct Reference<'a> {
     /// The driver.
     pub handler: &'a str,
     /// The storage's id when the object was stored.
     pub id: &'a str,
-    /// What an entry of KAZOO's says about its storage, where it is one; such an entry does not know the id.
+    /// What a KAZOO entry records about its storage; such an entry lacks the id.
     pub inside: Option<&'a Settings>,
-    /// The driver's own part.
+    /// The driver-specific location.
     pub location: &'a Location,
 }
 
-/// How well a storage fits. What stands first counts first.
+/// How well a storage matches. Earlier fields take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
     /// It is the same bucket, container, account or web server.
     place: bool,
-    /// It has the same id, or the server that an entry of KAZOO's names.
+    /// It has the same id, or the server named by a KAZOO entry.
     kin: bool,
-    /// How much of the URL's path both have, in bytes.
+    /// Length of the common URL path prefix, in bytes.
     common: usize,
 }
 
-/// The settings to reach an object with; of several that fit as well, the first. `None` where the plan has no such storage.
+/// Returns the settings for reaching an object, the first of equally good matches; `None` if the plan has no such storage.
 pub fn resolve(reference: Reference<'_>, plan: impl Iterator<Item = Settings>) -> Option<Settings> {
     let same = plan.filter(|settings| settings.handler() == reference.handler);
     let fitting = same.filter_map(|settings| Some((reference.fit(&settings)?, settings)));
@@ -40,7 +40,7 @@ pub fn resolve(reference: Reference<'_>, plan: impl Iterator<Item = Settings>) -
 }
 
 impl Reference<'_> {
-    /// `None` if it is another place. A pointer of the gateway's own has its storage's id, and need not say more.
+    /// Returns `None` if it is a different place. The gateway's own pointers contain the storage's id, which suffices.
     fn fit(&self, today: &Settings) -> Option<Fit> {
         let common = self.common(today);
         let place = common.is_some() || self.is_same_place(today);
@@ -62,14 +62,14 @@ impl Reference<'_> {
         }
     }
 
-    /// What the pointer says: in its location, or in what KAZOO kept beside that.
+    /// Returns what the pointer records: in its location, or in what KAZOO stored beside it.
     fn said(&self, key: &str) -> Option<&str> {
         let location = self.location.get(key).and_then(Value::as_str);
         location.or_else(|| text(self.inside?, key))
     }
 
-    /// Whether a URL of the plan is of the server that the pointer's URL names, and how much of the path both have. Nothing
-    /// else is the same place: a URL says all of it.
+    /// Returns the length of the common path if the plan's URL is on the server of the pointer's URL. A URL fully determines the
+    /// place, so nothing else is compared.
     fn common(&self, today: &Settings) -> Option<usize> {
         let url = ["server", "url"].iter().find_map(|member| self.location.get(*member));
         let url = url.filter(|_| identity(self.handler) == Identity::Url)?;
@@ -77,7 +77,7 @@ impl Reference<'_> {
     }
 }
 
-/// Host and port, as far as settings name them.
+/// Returns host and port, as far as the settings name them.
 fn server(settings: &Settings) -> String {
     let hosts = match identity(settings.handler()) {
         Identity::Settings { hosts, .. } => hosts,
@@ -97,8 +97,8 @@ fn server(settings: &Settings) -> String {
     }
 }
 
-/// Whether a plan's URL is of the same server and knows every secret of the old one's query; the longer the part that
-/// both have, the better.
+/// Returns the length of the common path if both URLs are on the same server and the plan's has every secret of the old one's
+/// query. A longer common path is a better match.
 fn same_server(today: &str, old: &str) -> Option<usize> {
     let (server, other) = (Url::parse(today.trim()).ok()?, Url::parse(old).ok()?);
     let port = |url: &Url| url.port_or_known_default();
@@ -109,7 +109,7 @@ fn same_server(today: &str, old: &str) -> Option<usize> {
     Some(server.path().bytes().zip(other.path().bytes()).take_while(|(one, other)| one == other).count())
 }
 
-/// A driver that does not exist knows no storage but by its id.
+/// A nonexistent driver identifies storages only by id.
 fn identity(handler: &str) -> Identity {
     driver(handler).map_or(Identity::Id, |driver| driver.identity)
 }

@@ -1,4 +1,4 @@
-//! A download that goes on where it broke: the rest is asked for as a range of the same version.
+//! Resumable downloads: the rest is requested as a range of the same version.
 
 use http_body_util::BodyExt;
 use stowage_http::body::{Body, cause};
@@ -8,8 +8,8 @@ use stowage_http::written::written;
 
 use crate::error::Result;
 
-/// Passes on exactly the announced number of bytes, reopening a few times where the connection breaks. `reopen` opens the same
-/// version again, from this byte of what was announced on.
+/// Passes on exactly the announced number of bytes, reopening a few times when the connection breaks. `reopen` opens the same version
+/// at an offset into what was announced.
 pub(crate) fn resumed<F>(mut body: Body, length: u64, reopen: impl Fn(u64) -> F + Send + 'static) -> Body
 where
     F: Future<Output = Result<Body>> + Send + 'static,
@@ -44,7 +44,7 @@ where
     Body::boxed(Exact::new(resumed, length))
 }
 
-/// How often a download is opened again.
+/// How many times a download is reopened.
 const MOST_TRIES: u8 = 2;
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
     use super::Body;
     use stowage_http::body::{BoxError, collect};
 
-    /// `text`, and then a broken connection instead of the rest.
+    /// A body of `text` followed by a broken connection.
     fn breaking(text: &'static str) -> Body {
         let frames = [Ok(Frame::data(Bytes::from_static(text.as_bytes()))), Err(BoxError::from("broken"))];
         Body::boxed(StreamBody::new(stream::iter(frames)))

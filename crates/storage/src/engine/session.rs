@@ -1,4 +1,4 @@
-//! Bodies of more than one chunk: a vendor's upload session, the next chunk filling while the last one is sent.
+//! Bodies larger than one chunk: a vendor's upload session, with the next chunk being filled while the previous one is sent.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use super::finish::clean_up;
 use super::upload::{Chunk, Upload};
 use crate::error::{Error, Kind, Result};
 
-/// An upload session of a vendor.
+/// A vendor's upload session.
 pub(crate) trait Session: Send + Sync + 'static {
-    /// How far it is.
+    /// Progress of the session.
     type Progress: Send + 'static;
 
     fn tasks(&self) -> &Tasks;
@@ -20,15 +20,15 @@ pub(crate) trait Session: Send + Sync + 'static {
     /// Sends the next chunk.
     fn send(&self, progress: &mut Self::Progress, chunk: &Chunk) -> impl Future<Output = Result<()>> + Send;
 
-    /// Ends a session that is not wanted any more, when no chunk is on its way. There is no progress after a panic. What is
-    /// in it and cleans up when it is dropped has to be dropped here, once nothing can come of the session.
+    /// Aborts an unwanted session once no chunk is in flight. `progress` is `None` after a panic. If it cleans up on drop, drop it here,
+    /// once the session can have no further effect.
     fn abort(&self, progress: Option<Self::Progress>) -> impl Future<Output = ()> + Send {
         drop(progress);
         std::future::ready(())
     }
 }
 
-/// A session that has begun; aborted by `Drop` unless it was closed.
+/// An open session; aborted on drop unless it was closed.
 pub(crate) struct Open<S: Session> {
     session: Arc<S>,
     /// `None` while a chunk is being sent, and after a panic.
@@ -37,7 +37,7 @@ pub(crate) struct Open<S: Session> {
     closed: bool,
 }
 
-/// How far a session is after a chunk, and what came of that.
+/// Progress after a chunk, and the chunk's outcome.
 type Sent<S> = (<S as Session>::Progress, Result<()>);
 
 impl<S: Session> Open<S> {
@@ -49,7 +49,7 @@ impl<S: Session> Open<S> {
         &self.session
     }
 
-    /// How far the session is.
+    /// Returns the session's progress.
     ///
     /// # Errors
     /// `Passing` after a panic.
@@ -57,7 +57,7 @@ impl<S: Session> Open<S> {
         self.progress.as_mut().ok_or_else(broke_off)
     }
 
-    /// Sends a whole body, whose first chunk was taken already.
+    /// Sends a whole body, of which the first chunk was already taken.
     ///
     /// # Errors
     /// Those of the body and of the session.
@@ -71,7 +71,7 @@ impl<S: Session> Open<S> {
             }
             let filling = async { upload.another_chunk().await.transpose() };
             let (filled, ()) = tokio::try_join!(filling, self.sent())?;
-            // Without a second share, the first has to be given back before another is waited for.
+            // Without a second share, the first must be released before waiting for another.
             next = Some(match filled {
                 Some(chunk) => chunk,
                 None => upload.chunk().await?,
@@ -80,18 +80,18 @@ impl<S: Session> Open<S> {
         Ok(())
     }
 
-    /// The session has come to its end: it is not aborted.
+    /// Closes a finished session, which is then not aborted.
     ///
     /// # Errors
-    /// `Passing` after a panic; then it is.
+    /// `Passing` after a panic, which aborts it.
     pub(crate) fn close(mut self) -> Result<(Arc<S>, S::Progress)> {
         let progress = self.progress.take().ok_or_else(broke_off)?;
         self.closed = true;
         Ok((Arc::clone(&self.session), progress))
     }
 
-    /// Begins to send a chunk. It is sent to its end even if the caller is dropped: an abort that overtakes a chunk may leave
-    /// it behind (`AbortMultipartUpload` in the S3 API reference), or leave what the last one made.
+    /// Starts sending a chunk, which completes even if the caller is dropped: an abort that overtakes a chunk may leave it behind
+    /// (`AbortMultipartUpload` in the S3 API reference), or leave what the last one created.
     fn send(&mut self, chunk: Chunk) -> Result<()> {
         let (session, mut progress) = (Arc::clone(&self.session), self.progress.take().ok_or_else(broke_off)?);
         self.sending = Some(self.session.tasks().spawn("upload of a chunk", async move {
@@ -101,7 +101,7 @@ impl<S: Session> Open<S> {
         Ok(())
     }
 
-    /// Waits for the chunk that is being sent.
+    /// Waits for the chunk in flight.
     async fn sent(&mut self) -> Result<()> {
         let Some(sending) = &mut self.sending else { return Ok(()) };
         let sent = sending.await;
@@ -120,7 +120,7 @@ impl<S: Session> Drop for Open<S> {
         let (session, progress, sending) = (Arc::clone(&self.session), self.progress.take(), self.sending.take());
         clean_up(self.session.tasks(), "abort of an upload", async move {
             let progress = match sending {
-                // Whatever came of it: the chunk is not on its way any more.
+                // Whatever its outcome, the chunk is no longer in flight.
                 Some(sending) => sending.await.ok().flatten().map(|(progress, _)| progress),
                 None => progress,
             };
@@ -129,7 +129,7 @@ impl<S: Session> Drop for Open<S> {
     }
 }
 
-/// The error for an upload of which a step came to nothing by a fault of ours.
+/// Returns the error for an upload step that failed through a bug of ours.
 pub(crate) fn broke_off() -> Error {
     Error::new(Kind::Passing, "the upload of a chunk broke off")
 }

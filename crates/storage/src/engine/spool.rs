@@ -1,4 +1,4 @@
-//! A body of unknown length, written to a temporary file, for storages that have to be told the length first.
+//! Buffers a body of unknown length in a temporary file, for storages that need the length first.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -15,12 +15,12 @@ use uuid::Uuid;
 
 use crate::{Chunk, Error, Kind, Result, Upload};
 
-/// Reads a body to its end, whose first chunk was taken already, and gives it once more, with its length.
+/// Reads a body to its end, of which the first chunk was already taken, and returns it again with its length.
 ///
-/// The file has no name once it is open, so nothing has to be removed, not even after a crash.
+/// The file is unlinked once it is open, so nothing needs to be removed, even after a crash.
 ///
 /// # Errors
-/// Those of the body; `Passing` where the file cannot be written.
+/// Those of the body; `Passing` if the file cannot be written.
 pub(crate) async fn spooled(mut upload: Upload, first: Chunk) -> Result<(Body, u64)> {
     let file = Arc::new(blocking(create).await?);
     let (mut next, mut length) = (Some(first), 0);
@@ -60,7 +60,7 @@ async fn blocking<T: Send + 'static>(step: impl FnOnce() -> io::Result<T> + Send
     }
 }
 
-/// How much is read at once.
+/// Bytes per read.
 const PIECE: usize = 256 << 10;
 
 #[cfg(test)]
@@ -72,7 +72,7 @@ mod tests {
     use crate::{Budget, CHUNK_BYTES};
     use stowage_http::body::collect;
 
-    /// One share of memory is enough, whatever the length.
+    /// A single share of memory suffices, whatever the length.
     #[tokio::test]
     async fn a_body_is_measured_and_given_once_more() {
         for length in [CHUNK_BYTES + 1, 2 * CHUNK_BYTES + 77] {
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// Only the process that made it can open it.
+    /// Only the process that created it can access it.
     #[test]
     fn the_file_has_no_name() {
         use std::os::unix::fs::MetadataExt;

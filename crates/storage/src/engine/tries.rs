@@ -1,4 +1,4 @@
-//! When an exact request is repeated: a few times, with jittered pauses, well inside the 20 s that clients wait.
+//! Retry policy of idempotent requests: a few attempts with jittered delays, well within the 20 s that clients wait.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Kind};
 
-/// The repeats that one request may still make.
+/// The remaining retries of one request.
 #[derive(Debug)]
 pub(crate) struct Tries {
     began: Instant,
@@ -20,14 +20,14 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
-    /// For a request with this many bytes. Sending at 512 KiB/s does not count as silence.
+    /// Starts tracking a request with this many bytes. Sending them at 512 KiB/s does not count as silence.
     pub(crate) fn start(bytes: usize) -> Self {
         let time = TIME_TO_REPEAT + Duration::from_secs(bytes as u64 >> 19);
         Self { began: Instant::now(), made: 1, time }
     }
 
-    /// Waits and says yes, where the failure may pass and there is time for another try: not where the server asks for a
-    /// longer pause than a client waits, or used up all the time by saying nothing.
+    /// Waits and returns `true` if the failure is transient and there is time for another attempt: not if the server requests a longer
+    /// delay than a client waits, or used up the time by staying silent.
     pub(crate) async fn again(&mut self, error: &Error) -> bool {
         let silent = cause::<client::Error>(error).is_some_and(|error| error.kind() == client::Kind::Silent);
         if error.kind() != Kind::Passing || silent {
@@ -38,7 +38,7 @@ impl Tries {
         true
     }
 
-    /// Later tries wait only for what is left of the time in which a client hears nothing.
+    /// Later attempts only get the time left before the client gives up.
     pub(crate) fn patience(&self, usual: Patience) -> Patience {
         if self.made == 1 {
             return usual;
@@ -56,7 +56,7 @@ impl Tries {
     }
 }
 
-/// How long a server asks to be left alone (RFC 9110 section 10.2.3): seconds or a date; at most [`LONGEST_PAUSE`].
+/// Returns the delay requested by the server (RFC 9110 section 10.2.3), in seconds or as a date; at most [`LONGEST_PAUSE`].
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
@@ -66,21 +66,21 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default().min(LONGEST_PAUSE))
 }
 
-/// Doubling from 200 ms, jittered between half of it and the whole.
+/// Doubles from 200 ms, jittered between half and the full delay.
 fn backoff(made: u32) -> Duration {
     let whole = 100_u64 << made.clamp(1, 6);
-    // The crate's one source of chance; a clock would move all waiting requests alike.
+    // The crate's only source of randomness; a clock would synchronize all waiting requests.
     let chance = u64::from(Uuid::new_v4().as_fields().0);
     Duration::from_millis(whole / 2 + chance % (whole / 2))
 }
 
-/// Tries of one request.
+/// Attempts per request.
 const MOST_TRIES: u32 = 3;
-/// A request is repeated only this long after it began.
+/// A request is retried only this long after it began.
 const TIME_TO_REPEAT: Duration = Duration::from_secs(8);
-/// No wait is longer than this.
+/// Maximum delay.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
-/// The least time that a later try gives the server.
+/// Minimum timeout of a later attempt.
 const LEAST_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
         let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
         assert!(asked(&date).is_some_and(|pause| pause > Duration::from_secs(90)));
         assert_eq!(asked("soon"), None);
-        // Added to a point in time it must not overflow.
+        // Must not overflow when added to a point in time.
         assert_eq!(asked("18446744073709551615"), Some(LONGEST_PAUSE));
         assert_eq!(asked("Fri, 31 Dec 9999 23:59:59 GMT"), Some(LONGEST_PAUSE));
         assert_eq!(retry_after(&HeaderMap::new()), None);

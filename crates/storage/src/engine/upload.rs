@@ -1,4 +1,4 @@
-//! A body on its way to a storage: counted, bounded, hashed once, and taken in chunks or as a stream.
+//! A body on its way to a storage: counted, limited, hashed once, and consumed in chunks or as a stream.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,31 +14,31 @@ use super::digest::{Digests, Hasher};
 use super::verified::verified;
 use crate::error::{Error, Kind, Result};
 
-/// One chunk: the size of an S3 part, 20 units of Google's and 16 of OneDrive's. Bodies up to one chunk go in one request.
+/// Chunk size: an S3 part, 20 of Google's units and 16 of OneDrive's. Bodies up to one chunk are sent in a single request.
 pub const CHUNK_BYTES: usize = 5 << 20;
 
 /// A body on its way to a storage.
 #[derive(Debug)]
 pub struct Upload {
     body: Body,
-    /// Bytes that were read and not yet taken.
+    /// Bytes read but not yet taken.
     rest: Bytes,
-    /// Bytes that were taken.
+    /// Number of bytes taken.
     taken: u64,
     length: Option<u64>,
     limit: u64,
     budget: Budget,
-    /// Gone once the body has ended.
+    /// `None` once the body has ended.
     hasher: Option<Hasher>,
     report: Report,
 }
 
-/// What became known of an upload once its body had been read to the end; cheap to clone.
+/// Digests of an upload, available once its body was read to the end; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Report(Arc<Mutex<Option<Digests>>>);
 
 impl Report {
-    /// The digests; `None` until the whole body has been read.
+    /// Returns the digests; `None` until the whole body was read.
     #[must_use]
     pub fn digests(&self) -> Option<Digests> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -52,15 +52,15 @@ impl Report {
 /// A piece of a body in memory, with its share of the budget.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The bytes; to repeat a request, clone them.
+    /// The bytes; clone them to retry a request.
     pub data: Bytes,
-    /// Whether the body ends with this chunk.
+    /// Whether this is the last chunk of the body.
     pub last: bool,
     _permit: Option<Permit>,
 }
 
 impl Upload {
-    /// `limit` is the largest length in bytes that is still allowed.
+    /// `limit` is the maximum length in bytes.
     #[must_use]
     pub fn new(body: Body, limit: u64, budget: Budget) -> Self {
         let length = body.size_hint().exact();
@@ -68,19 +68,19 @@ impl Upload {
         Self { body, rest: Bytes::new(), taken: 0, length, limit, budget, hasher, report: Report::default() }
     }
 
-    /// The length in bytes that the client announced, if it did.
+    /// Returns the length in bytes announced by the client, if any.
     #[must_use]
     pub const fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// A handle to what will be known at the end.
+    /// Returns a handle to the digests.
     #[must_use]
     pub fn report(&self) -> Report {
         self.report.clone()
     }
 
-    /// Fills the next chunk: [`CHUNK_BYTES`], or what is left of the body. After the last one there is nothing to ask for.
+    /// Returns the next chunk: [`CHUNK_BYTES`], or the rest of the body. Not to be called after the last one.
     ///
     /// # Errors
     /// `Interrupted` or `TooLarge`.
@@ -93,7 +93,7 @@ impl Upload {
         self.fill(permit).await
     }
 
-    /// Like [`chunk`](Self::chunk), for a caller that holds a chunk already: `None` if the budget has no share now.
+    /// Like [`chunk`](Self::chunk), for a caller that already holds a chunk: `None` if the budget has no share available.
     ///
     /// # Errors
     /// As for `chunk`.
@@ -105,14 +105,14 @@ impl Upload {
         Some(self.fill(permit).await)
     }
 
-    /// A second share of the memory, of a chunk's size, if the budget has one left now.
+    /// Returns a second chunk-sized share of the memory, if the budget has one available.
     #[must_use]
     pub fn another_share(&self) -> Option<Permit> {
         self.budget.try_share(CHUNK_BYTES)
     }
 
-    /// The next bytes as they come, at most `most`, behind the chunks that were taken; `None` at the end, when the report is
-    /// there.
+    /// Returns the next bytes as they arrive, at most `most`, following the chunks already taken; `None` at the end, when the report is
+    /// available.
     ///
     /// # Errors
     /// As for [`chunk`](Self::chunk).
@@ -120,15 +120,15 @@ impl Upload {
         self.take(most).await
     }
 
-    /// The body as a stream, behind a chunk that was taken already; for storages that take a body as it comes. Once its
-    /// last frame is there, the report is too.
+    /// Returns the rest of the body as a stream, starting with a chunk already taken, for storages that accept streams. The report is
+    /// available before the last frame is delivered.
     #[must_use]
     pub fn into_stream(mut self, first: Option<Chunk>) -> Body {
         let length = self.length;
         let stream = written(move |mut out| async move {
             let ended = first.as_ref().is_some_and(|chunk| chunk.last);
             if let Some(chunk) = first {
-                // It keeps its share of the budget until what follows it is wanted: only then it has been sent.
+                // The chunk keeps its share of the budget until the next bytes are requested: only then was it sent.
                 out.send(chunk.data.clone()).await;
             }
             while !ended && let Some(bytes) = self.take(usize::MAX).await? {
@@ -136,7 +136,7 @@ impl Upload {
             }
             Ok(())
         });
-        // Without this a connection that has all the announced bytes would never come to the end, and so to the report.
+        // Otherwise a connection that has received the announced length would never reach the end, and thus the report.
         verified(Exact::announced(stream, length), ())
     }
 
@@ -160,7 +160,7 @@ impl Upload {
         Ok(Chunk { data: data.freeze(), last, _permit: permit })
     }
 
-    /// The next bytes, at most `most`; `None` at the end, when the digests are known.
+    /// Returns the next bytes, at most `most`; `None` at the end, when the digests are known.
     async fn take(&mut self, most: usize) -> Result<Option<Bytes>> {
         if self.at_end().await? {
             return Ok(None);
@@ -170,7 +170,7 @@ impl Upload {
         Ok(Some(bytes))
     }
 
-    /// Whether nothing is left; reads on if that is not known.
+    /// Returns whether nothing is left, reading on if that is unknown.
     async fn at_end(&mut self) -> Result<bool> {
         while self.rest.is_empty() {
             let Some(hasher) = &mut self.hasher else { return Ok(true) };
@@ -212,5 +212,5 @@ fn unfit() -> Error {
     Error::new(Kind::Interrupted, "the body is not as long as announced")
 }
 
-/// What a chunk of unknown length begins with; it grows by doubling.
+/// Initial capacity of a chunk of unknown length; it grows by doubling.
 const FIRST_GUESS: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! The last frame of a body waits for the verdict on the whole.
+//! Withholds the last frame of a body until the whole body is verified.
 
 use bytes::Bytes;
 use http_body::Body as _;
@@ -7,12 +7,12 @@ use stowage_http::body::{Body, BoxError};
 use stowage_http::range::Exact;
 use stowage_http::written::written;
 
-/// What is found out about a body while it passes.
+/// A check that runs on a body as it streams through.
 pub(crate) trait Verdict: Send + 'static {
-    /// Takes note of the next bytes.
+    /// Processes the next bytes.
     fn update(&mut self, _: &[u8]) {}
 
-    /// What is to be said once the body has ended well.
+    /// Returns the verdict once the body has ended without error.
     fn end(self) -> Result<(), BoxError>
     where
         Self: Sized,
@@ -21,13 +21,13 @@ pub(crate) trait Verdict: Send + 'static {
     }
 }
 
-/// That the body has ended well is enough.
+/// Only requires the body to end without error.
 impl Verdict for () {}
 
-/// The body; its last frame passes only when it has ended well, and the verdict on it is good.
+/// Wraps a body so that its last frame is withheld until it has ended without error and the verdict is good.
 ///
-/// A connection that sends a body, or a client that counts, stops at as many bytes as were announced: the end behind the last
-/// frame would never be reached, and a failure there never be seen.
+/// A connection that sends a body, or a client that counts, stops at the announced length: it would never reach the end after the last
+/// frame, and never see a failure there.
 pub(crate) fn verified(mut body: Body, mut verdict: impl Verdict) -> Body {
     let length = body.size_hint().exact();
     let verified = written(move |mut out| async move {
@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection that has as many bytes as were announced, and fails then.
+    /// A connection that delivers the announced length and then fails.
     #[tokio::test]
     async fn the_last_frame_never_passes_before_a_failure() {
         let frames = [Ok(Frame::data(Bytes::from_static(b"01"))), Ok(Frame::data(Bytes::from_static(b"23")))];

@@ -1,9 +1,9 @@
-//! What servers say in XML: texts of elements.
+//! Extracts element texts from servers' XML.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
 
-/// The text of the first element of this name, wherever it is; `None` also for a document that cannot be read.
+/// Returns the text of the first element of this name at any depth; `None` also for malformed XML.
 pub(crate) fn text(document: &[u8], element: &str) -> Option<String> {
     let mut reader = Reader::from_reader(document);
     let mut inside = false;
@@ -23,7 +23,7 @@ pub(crate) fn text(document: &[u8], element: &str) -> Option<String> {
     }
 }
 
-/// What stands in each element of this name; none of them is in another one.
+/// Returns what follows each start tag of this name; such elements must not be nested.
 pub(crate) fn elements(document: &[u8], element: &str) -> Vec<String> {
     let (document, start) = (String::from_utf8_lossy(document), format!("<{element}>"));
     document.split(&*start).skip(1).map(str::to_owned).collect()

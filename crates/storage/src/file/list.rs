@@ -1,4 +1,4 @@
-//! What lies below a directory.
+//! Listing the files below a directory.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,13 +9,13 @@ use super::place::{DRAFTS, Place};
 use crate::engine::location::location;
 use crate::{Error, Kind, Listed, Result};
 
-/// Every file below the directory of a storage, without those that are being written.
+/// Lists all files below a storage's directory, except those still being written.
 pub(super) fn all(place: &Place) -> Vec<Result<Listed>> {
     let (mut found, mut folders) = (Vec::new(), vec![place.directory.clone()]);
     while let Some(folder) = folders.pop() {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
-            // It is made by the first object, and a folder may go meanwhile.
+            // The directory is created with the first object, and a folder may be removed meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => {
                 found.push(Err(unread(&folder, error)));
@@ -24,7 +24,7 @@ pub(super) fn all(place: &Place) -> Vec<Result<Listed>> {
         };
         for entry in entries.flatten() {
             let path = entry.path();
-            // A file may go between its listing and this; a link is followed nowhere.
+            // A file may be removed after it was listed; links are not followed.
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() && entry.file_name() != DRAFTS {
                 folders.push(path);

@@ -1,7 +1,7 @@
 //! Where the driver may write: a directory below the configured root, and names below that directory.
 //!
-//! Names are checked as text, and what they resolve to is checked again on the disk, so that neither a `..` nor a
-//! symbolic link leads out of the root.
+//! Names are checked as text, and the paths they resolve to are checked again on disk, so that neither a `..` nor a symbolic
+//! link leads out of the root.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,19 +15,19 @@ use crate::{Error, Kind, Result};
 /// The directory of one storage.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    /// The configured root, resolved.
+    /// The configured root, canonicalized.
     root: PathBuf,
-    /// The directory, resolved as far as it existed.
+    /// The directory, canonicalized as far as it existed.
     pub(super) directory: PathBuf,
 }
 
-/// Where unfinished files are, below the root: on its file system, so that they can be renamed into place.
+/// Directory for unfinished files, below the root: on the same file system, so that they can be renamed into place.
 pub(super) const DRAFTS: &str = ".stowage-tmp";
-/// What file systems take as one segment, in bytes (`NAME_MAX` of Linux).
+/// Maximum length of a path segment in bytes (`NAME_MAX` on Linux).
 const LONGEST_SEGMENT: usize = 255;
 
 impl Place {
-    /// Reads `directory`, which is relative to the root or absolute and below it.
+    /// Reads `directory`, which is relative to the root, or absolute and below it.
     ///
     /// # Errors
     /// `Settings`.
@@ -57,7 +57,7 @@ impl Place {
         Ok(Self { root, directory })
     }
 
-    /// The path of an object.
+    /// Returns the path of an object.
     ///
     /// # Errors
     /// Why there can be no such file.
@@ -76,17 +76,17 @@ impl Place {
         Ok(self.directory.join(name))
     }
 
-    /// Where an unfinished file of this name is.
+    /// Returns the path of an unfinished file.
     pub(super) fn draft(&self, name: &str) -> PathBuf {
         self.root.join(DRAFTS).join(name)
     }
 
-    /// Whether the root is there.
+    /// Returns whether the root exists.
     pub(super) fn has_root(&self) -> bool {
         self.root.is_dir()
     }
 
-    /// Whether a path is below the root once every symbolic link is followed; what does not exist yet counts as it stands.
+    /// Returns whether a path is below the root after following all symbolic links; segments that do not exist yet are taken literally.
     pub(super) fn holds(&self, path: &Path) -> io::Result<bool> {
         resolve(path).map(|path| path.starts_with(&self.root))
     }
@@ -99,7 +99,7 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
     loop {
         match existing.canonicalize() {
             Ok(resolved) => return Ok(rest.iter().rev().fold(resolved, |path, name| path.join(name))),
-            // A link that leads nowhere would be followed when a file is created through it.
+            // A dangling link would be followed when a file is created through it.
             Err(error) if error.kind() != io::ErrorKind::NotFound || existing.is_symlink() => return Err(error),
             Err(error) => {
                 let (Some(parent), Some(name)) = (existing.parent(), existing.file_name()) else { return Err(error) };
@@ -110,7 +110,7 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// The error for a name that cannot be a file.
+/// Returns the error for a name that cannot be a file.
 pub(super) fn refused(what: &str) -> Error {
     Error::new(Kind::Refused, what)
 }

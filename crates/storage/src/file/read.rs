@@ -1,4 +1,4 @@
-//! Reading a file as a body: large pieces on a blocking thread, one ahead of what is being sent.
+//! Streams a file as a body: large reads on a blocking thread, one ahead of what is being sent.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -36,7 +36,7 @@ pub(super) async fn open(place: Arc<Place>, path: std::path::PathBuf, range: Opt
         if first > 0 {
             file.seek(SeekFrom::Start(first))?;
         }
-        // The first piece at once: for a small file it is all.
+        // Read the first piece right away: a small file needs no more.
         let piece = read(&file, length)?;
         Ok(Some((file, etag(&metadata), range, length, piece)))
     });
@@ -47,7 +47,7 @@ pub(super) async fn open(place: Arc<Place>, path: std::path::PathBuf, range: Opt
     Ok(Download { served, etag: Some(etag), body: pieces(file, piece, length) })
 }
 
-/// So many bytes of a file, of which the first piece is here.
+/// Streams `length` bytes of a file, of which the first piece was already read.
 fn pieces(file: File, first: Bytes, length: u64) -> Body {
     if first.len() as u64 == length {
         return Body::full(first);
@@ -72,7 +72,7 @@ fn pieces(file: File, first: Bytes, length: u64) -> Body {
     Body::boxed(Exact::new(pieces, length))
 }
 
-/// The next piece of a file, at most `most` bytes; empty only at its end.
+/// Reads the next piece of a file, at most `most` bytes; empty only at its end.
 fn read(file: &File, most: u64) -> io::Result<Bytes> {
     let size = most.min(PIECE_BYTES);
     let mut piece = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
@@ -80,5 +80,5 @@ fn read(file: &File, most: u64) -> io::Result<Bytes> {
     Ok(piece.into())
 }
 
-/// Large enough that the hand-over between threads costs little, small enough for a thousand downloads.
+/// Large enough to amortize the hand-over between threads, small enough for a thousand downloads.
 const PIECE_BYTES: u64 = 128 << 10;

@@ -1,4 +1,4 @@
-//! Writing a file: under a name of its own, made durable, then given its name without replacing anything.
+//! Writes a file: under a temporary name, made durable, then renamed without replacing anything.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -33,7 +33,7 @@ pub(super) async fn store(place: &Arc<Place>, tasks: &Tasks, object: &Object, mu
         } else {
             let another = async { upload.another_chunk().await.transpose() };
             let (filled, ()) = tokio::try_join!(another, draft.write(chunk))?;
-            // Without a second share, the first has to be given back before another is waited for.
+            // Without a second share, the first must be released before waiting for another.
             Some(match filled {
                 Some(chunk) => chunk,
                 None => upload.chunk().await?,
@@ -44,7 +44,7 @@ pub(super) async fn store(place: &Arc<Place>, tasks: &Tasks, object: &Object, mu
     to_completion(tasks, "file commit", draft.commit(place, names)).await.map(Placed::keep)
 }
 
-/// A file that has no name of its own yet; removed by `Drop`.
+/// An unfinished file under a temporary name; removed on drop.
 #[derive(Debug)]
 struct Draft {
     file: Arc<File>,
@@ -61,7 +61,7 @@ impl Draft {
                 fs::create_dir_all(folder)?;
             }
             let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-            // Tells `sweep` that the file is in use; where there are no locks it goes without.
+            // Tells `sweep` that the file is in use; without file locks there is no such protection.
             let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
             Ok(file)
         });
@@ -73,7 +73,7 @@ impl Draft {
         blocking(move || (&*file).write_all(&chunk.data)).await
     }
 
-    /// Gives the file the first of the names that is free.
+    /// Renames the file to the first free name.
     async fn commit(mut self, place: Arc<Place>, names: Vec<(String, PathBuf)>) -> Result<Placed> {
         let tasks = self.tasks.clone();
         let (file, draft) = (Arc::clone(&self.file), self.path.clone());
@@ -111,7 +111,7 @@ impl Drop for Draft {
     }
 }
 
-/// A file that has its name; removed by `Drop` unless it is kept.
+/// A file under its final name; removed on drop unless it is kept.
 #[derive(Debug)]
 struct Placed {
     name: String,
@@ -145,14 +145,14 @@ impl Drop for Placed {
     }
 }
 
-/// Moves a file to a name; `false` where the name is taken. A `delete` may remove a folder just made: then again.
+/// Moves a file to a name; returns `false` if it is taken. Retries if a concurrent `delete` removes a folder just created.
 fn settle(draft: &Path, path: &Path) -> io::Result<bool> {
     let mut tries = 0;
     loop {
         tries += 1;
         let renamed = match make_parents(path) {
             Ok(()) => rename_new(draft, path),
-            // A folder's name that is a file's is another matter than a name that is taken, with the same code.
+            // A file in place of a folder has the same error code as a taken name, but is a different problem.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(io::ErrorKind::NotADirectory.into()),
             Err(error) => Err(error),
         };
@@ -168,7 +168,7 @@ fn settle(draft: &Path, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes the folders above a path, each one durable in the one above it.
+/// Creates the parent folders of a path, syncing each into its own parent.
 fn make_parents(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent() else { return Ok(()) };
     if folder.is_dir() {
@@ -186,13 +186,13 @@ fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
     folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// Renames without replacing; where the file system cannot, a second name that replaces nothing either.
+/// Renames without replacing; falls back to a hard link, which does not replace either, if the file system lacks support.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {
             match fs::hard_link(from, to) {
-                // Over NFS a link may be made although its answer is lost; the count of links tells (open(2), "O_EXCL").
+                // Over NFS a link may be created although its response was lost; the link count tells (open(2), "O_EXCL").
                 Err(error) if from.metadata().map_or(1, |metadata| metadata.nlink()) < 2 => return Err(error),
                 Ok(()) | Err(_) => {}
             }
@@ -218,18 +218,18 @@ pub(super) fn remove(place: &Place, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether there is no such file: also where a folder on the way is none. Without the root nothing is known: its file system
-/// is not mounted.
+/// Returns whether there is no such file, including when a folder on the path is not one. Without the root nothing is known: its
+/// file system is not mounted.
 pub(super) fn is_gone(place: &Place, error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) && place.has_root()
 }
 
-/// Removes what uploads left that ended with the process; for the start of the program.
+/// Removes unfinished files of uploads that ended with the process; called at program start.
 ///
-/// Files that another process is writing are locked, and stay.
+/// Files being written by another process are locked, and stay.
 ///
 /// # Errors
-/// Where the folder cannot be read. No folder is no error.
+/// If the folder cannot be read. A missing folder is not an error.
 pub fn sweep(root: &Path) -> io::Result<usize> {
     let entries = match fs::read_dir(root.join(DRAFTS)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -250,13 +250,13 @@ pub fn sweep(root: &Path) -> io::Result<usize> {
     Ok(removed)
 }
 
-/// A tag that changes with the file: inode, time of its last change in nanoseconds and length.
+/// Returns an ETag that changes with the file: inode, ctime in nanoseconds, and length.
 pub(super) fn etag(metadata: &fs::Metadata) -> String {
     let changed = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
     format!("{:x}-{changed:x}-{:x}", metadata.ino(), metadata.len())
 }
 
-/// Runs file system calls where they may block.
+/// Runs blocking file system calls on a blocking thread.
 pub(super) async fn blocking<T, F>(work: F) -> Result<T>
 where
     T: Send + 'static,
@@ -301,5 +301,5 @@ impl std::fmt::Display for Outside {
 
 impl std::error::Error for Outside {}
 
-/// How often folders are made again that a `delete` removed meanwhile.
+/// How many times folders removed by a concurrent `delete` are created again.
 const MOST_TRIES: u32 = 100;

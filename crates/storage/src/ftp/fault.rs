@@ -1,7 +1,7 @@
-//! Why a command came to nothing, before it is said in the gateway's terms.
+//! Errors of FTP commands, before they are converted to the gateway's.
 //!
-//! A server's texts are its own and may quote anything: messages and logs have the three digits of an answer alone (RFC 959
-//! section 4.2), the words are what the storage *said*, for the plan's owner.
+//! A server's reply text is its own and may quote anything: messages and logs only contain the three-digit reply code (RFC 959
+//! section 4.2); the text is the storage's message, for the plan's owner.
 
 use std::future::Future;
 use std::io;
@@ -14,72 +14,72 @@ use suppaftp::types::FtpError;
 use super::address::wire;
 use crate::{Error, Kind};
 
-/// Why a command came to nothing.
+/// Why a command failed.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The server answered with this code, and in these words.
+    /// The server replied with this code and text.
     Code(u16, Vec<u8>),
-    /// It said nothing in time.
+    /// No reply in time.
     Silent,
     /// The connection broke.
     Broken(io::Error),
-    /// There is no TLS.
+    /// TLS failed.
     Tls(String),
-    /// What came is no answer.
+    /// The reply is malformed.
     Nonsense,
     /// There was no connection.
     Unreachable(client::Error),
 }
 
-/// "Service not available": the server closes the connection after it.
+/// "Service not available": the server closes the connection after this reply.
 const BUSY: &[u16] = &[421];
-/// "I do not know this command", in all its forms; 522 is RFC 2428's.
+/// "Command not recognized", in all its forms; 522 is RFC 2428's.
 pub(super) const UNKNOWN: &[u16] = &[500, 501, 502, 503, 504, 522];
 
 impl Fault {
-    /// Whether the server answered with one of these codes.
+    /// Returns whether the server replied with one of these codes.
     pub(super) fn is(&self, codes: &[u16]) -> bool {
         matches!(self, Self::Code(code, _) if codes.contains(code))
     }
 
-    /// Whether the server has answered: it is not busy with the command any more, and its next answer is to the next one.
+    /// Returns whether the server replied: it is done with the command, and its next reply belongs to the next one.
     pub(super) const fn is_answer(&self) -> bool {
         matches!(self, Self::Code(..))
     }
 
-    /// Whether the server says in words that there is no such file: the code alone, 550, is "not found" and "no access" in one
-    /// (RFC 959 section 4.2.2). `path` is what was asked about: it may be quoted, and hold any words.
+    /// Returns whether the reply text says that there is no such file: the code 550 alone means both "not found" and "no access" (RFC
+    /// 959 section 4.2.2). `path` is the path in question: the text may quote it, and it may contain any words.
     pub(super) fn says_gone(&self, path: &str) -> bool {
         let Self::Code(450 | 550, said) = self else { return false };
         let text = unquoted(said, path);
         NOT_THERE.iter().any(|words| text.contains(words)) && !self.says_denied(path)
     }
 
-    /// Whether the server speaks of access.
+    /// Returns whether the reply text mentions access.
     pub(super) fn says_denied(&self, path: &str) -> bool {
         let Self::Code(_, said) = self else { return false };
         let text = unquoted(said, path);
         NO_ACCESS.iter().any(|words| text.contains(words))
     }
 
-    /// Whether the server answered and goes on answering, so that something else can be asked.
+    /// Returns whether the server replied and will keep replying, so that other commands can follow.
     pub(super) fn leaves_it_open(&self) -> bool {
         self.is_answer() && !self.is(BUSY)
     }
 
-    /// Whether the server says that a folder which it was to make is there: by 521, or in words.
+    /// Returns whether the server says that a folder to be created exists: by 521, or in its text.
     pub(super) fn says_there(&self, path: &str) -> bool {
         matches!(self, Self::Code(521, _))
             || matches!(self, Self::Code(500..=599, said) if unquoted(said, path).contains("exists"))
     }
 
-    /// The failure in the gateway's terms; `what` reads on after "to".
+    /// Converts the failure to the gateway's error; `what` completes "to".
     pub(super) fn because(self, what: &str) -> Error {
         match self {
             Self::Code(code, said) => answered(code, what).saying(said.trim_ascii()),
             Self::Silent => client::Error::from(client::Kind::Silent).into(),
             Self::Broken(error) => Error::new(Kind::Passing, "the connection to the FTP server broke").because(error),
-            // Our own library's words, about a certificate or a handshake.
+            // Our own library's text, about a certificate or a handshake.
             Self::Tls(text) => Error::new(Kind::Refused, format!("no TLS connection to the FTP server: {text}")),
             Self::Nonsense => Error::new(Kind::Refused, "the FTP server's answer makes no sense"),
             Self::Unreachable(error) => error.into(),
@@ -89,8 +89,8 @@ impl Fault {
 
 fn answered(code: u16, what: &str) -> Error {
     let (kind, text) = match code {
-        // The transient codes: "try it later, just so" (RFC 959 section 4.2.1); 430 is a wrong password all the same. 120 is a
-        // greeting: the service will be ready in some minutes.
+        // Transient codes, which invite a retry of the same command (RFC 959 section 4.2.1); 430 is nevertheless a wrong password. 120
+        // is a greeting: the service will be ready in some minutes.
         120 | 400..=429 | 431..=499 => (Kind::Passing, format!("the FTP server cannot {what} now")),
         430 | 530 | 331 | 332 | 532 => (Kind::Refused, "the FTP server does not accept the login".to_owned()),
         _ => (Kind::Refused, format!("the FTP server refused to {what}")),
@@ -117,9 +117,9 @@ impl From<FtpError> for Fault {
     }
 }
 
-/// Says what a command was for, where it came to nothing.
+/// Adds the purpose of a failed command.
 pub(super) trait ResultExt<T> {
-    /// `what` reads on after "to".
+    /// `what` completes "to".
     fn context(self, what: &str) -> crate::Result<T>;
 }
 
@@ -129,7 +129,7 @@ impl<T> ResultExt<T> for Result<T, Fault> {
     }
 }
 
-/// Waits for something, but not for ever.
+/// Awaits a reply within a timeout.
 pub(super) async fn within<T, E>(limit: Duration, answer: impl Future<Output = Result<T, E>>) -> Result<T, Fault>
 where
     Fault: From<E>,
@@ -152,7 +152,7 @@ impl From<client::Error> for Fault {
     }
 }
 
-/// A server's words in lower case, without the path that it may quote.
+/// Returns the reply text in lower case, without the path it may quote.
 fn unquoted(said: &[u8], path: &str) -> String {
     let (text, path) = (String::from_utf8_lossy(said).to_lowercase(), path.to_lowercase());
     let name = path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name);
@@ -160,11 +160,11 @@ fn unquoted(said: &[u8], path: &str) -> String {
     quoted.fold(text, |text, quoted| text.replace(quoted, "~"))
 }
 
-/// What servers say of a file that is not there: `strerror(ENOENT)` (ProFTPD, Pure-FTPd, pyftpdlib), Windows (IIS), FileZilla
-/// Server, libunftp.
+/// How servers report a missing file: `strerror(ENOENT)` (ProFTPD, Pure-FTPd, pyftpdlib), Windows (IIS), FileZilla Server,
+/// libunftp.
 const NOT_THERE: &[&str] =
     &["no such file", "not found", "not exist", "n't exist", "cannot find", "could not find", "couldn't find"];
-/// What they say of one that may not be touched, or not now.
+/// How servers report a file that must not be accessed, or not now.
 const NO_ACCESS: &[&str] =
     &["denied", "permi", "not allowed", "access", "authori", "busy", "in use", "locked", "try again"];
 

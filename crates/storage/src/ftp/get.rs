@@ -50,7 +50,7 @@ async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Dow
     let mut part = fetch.range.filter(|range| size.is_some() && range.last < length);
     let mut opened = session.retrieve(path, part.map_or(0, |range| range.first)).await;
     if part.is_some_and(|range| range.first > 0) && opened.as_ref().is_err_and(|fault| fault.is(UNKNOWN)) {
-        // A server without REST.
+        // The server does not support REST.
         part = None;
         opened = session.retrieve(path, 0).await;
     }
@@ -76,7 +76,7 @@ async fn open_once(host: &Arc<Host>, path: &str, fetch: Fetch<'_>) -> Result<Dow
     Ok(Download { served, etag, body })
 }
 
-/// Length and tag of what is there now, as far as the server tells them.
+/// Returns length and ETag of the current file, as far as the server reports them.
 async fn version(session: &mut Session, path: &str) -> Result<(Option<u64>, Option<String>)> {
     match session.stat(path, None).await.context("look for an object")? {
         Found::Nothing => Err(missing()),
@@ -85,7 +85,7 @@ async fn version(session: &mut Session, path: &str) -> Result<(Option<u64>, Opti
     }
 }
 
-/// Why an object cannot be read, of which it is not known whether it is there: 550 alone does not say that it is not.
+/// Returns the error for an object that cannot be read and whose existence is unknown: 550 alone does not mean that it is missing.
 fn refusal(path: &str, fault: Fault) -> Error {
     if fault.says_gone(path) { missing() } else { fault.because("read an object") }
 }
@@ -94,13 +94,13 @@ fn missing() -> Error {
     Error::new(Kind::Missing, "the object is not on the FTP server")
 }
 
-/// What is asked for where a download breaks.
+/// How to resume a broken download.
 #[derive(Clone)]
 struct Rest {
     host: Arc<Host>,
     path: String,
     etag: String,
-    /// The first byte of what was announced, its length, and whether the object ends with it.
+    /// The first byte of the announced part, its length, and whether it extends to the object's end.
     first: u64,
     length: u64,
     last: bool,
@@ -130,19 +130,19 @@ impl Rest {
     }
 }
 
-/// A session in the middle of a transfer.
+/// A session during a transfer.
 struct Open {
     session: Lease,
     transfer: Transfer,
 }
 
-/// A transfer that is being read. Dropped in the middle, it gives its session back once the server is done with it.
+/// A transfer being read. If it is dropped halfway, its session is returned once the server is done with the transfer.
 struct Reading {
     host: Arc<Host>,
     /// `None` once it has ended.
     open: Option<Open>,
     left: u64,
-    /// Whether the object ends with it. If not, the connection is closed in the middle.
+    /// Whether the transfer extends to the object's end. If not, the connection is closed halfway.
     reads_to_end: bool,
 }
 
@@ -155,11 +155,11 @@ impl Reading {
             }
             Ok(())
         });
-        // The last piece goes only with the server's word that it was the last.
+        // The last piece is withheld until the server confirms that the transfer is complete.
         if reads_to_end { verified(body, ()) } else { body }
     }
 
-    /// The next piece; `None` at the end, and where no more is wanted of an object that goes on.
+    /// Returns the next piece; `None` at the end, or once enough was read of an object that continues.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         if self.left == 0 && !self.reads_to_end {
             return Ok(None);
@@ -183,7 +183,7 @@ impl Reading {
         let mut piece = BytesMut::new();
         match open.transfer.read(&mut piece).await {
             Ok(0) => return Ok(None),
-            // Not every server ends TLS before it closes; the length and the completion reply say enough.
+            // Not every server closes TLS properly; the length and the completion reply are sufficient.
             Err(Fault::Broken(error)) if self.left == 0 && error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 return Ok(None);
             }

@@ -1,10 +1,10 @@
-//! Where a server opens a data connection: its answers to `EPSV` and `PASV`.
+//! Parses replies to `EPSV` and `PASV`: where the server opened a data connection.
 //!
-//! The address in an answer is not used: behind NAT it is a private one, and where a data connection goes is not the server's
-//! to say. It goes to the address of the control connection.
+//! The address in a reply is ignored: behind NAT it is a private one, and a server must not choose where we connect. Data
+//! connections use the address of the control connection.
 
-/// The port in an answer to `EPSV` (RFC 2428 section 3): `(|||port|)`, with any delimiter. Some servers leave the brackets
-/// out, or put protocol and address in.
+/// Parses the port in a reply to `EPSV` (RFC 2428 section 3): `(|||port|)`, with any delimiter. Some servers omit the parentheses,
+/// or include protocol and address.
 pub(super) fn extended_port(answer: &[u8]) -> Option<u16> {
     let text = words(answer)?;
     let inside = text.split_once('(').map_or(text.as_str(), |(_, rest)| rest.split(')').next().unwrap_or(rest));
@@ -14,8 +14,8 @@ pub(super) fn extended_port(answer: &[u8]) -> Option<u16> {
     Some(port).filter(|port| *port > 0)
 }
 
-/// The port in an answer to `PASV`: the last two of six numbers. How they stand there is not laid down: "the User-FTP must scan
-/// the reply for the first digit of the host and port numbers" (RFC 1123 section 4.1.2.6).
+/// Parses the port in a reply to `PASV`: the last two of six numbers. Their position is not specified: "the User-FTP must scan the
+/// reply for the first digit of the host and port numbers" (RFC 1123 section 4.1.2.6).
 pub(super) fn port(answer: &[u8]) -> Option<u16> {
     let text = words(answer)?;
     let starts = text.char_indices().filter(|(at, character)| {
@@ -26,7 +26,7 @@ pub(super) fn port(answer: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes([high, low])).filter(|port| *port > 0)
 }
 
-/// The six numbers that a text begins with.
+/// Parses the six numbers at the start of a text.
 fn six(text: &str) -> Option<[u8; 6]> {
     let mut numbers = [0; 6];
     let mut rest = text;
@@ -42,7 +42,7 @@ fn six(text: &str) -> Option<[u8; 6]> {
     Some(numbers)
 }
 
-/// What follows the code.
+/// Returns the text after the code.
 fn words(answer: &[u8]) -> Option<String> {
     answer.get(3..).map(|words| String::from_utf8_lossy(words).into_owned())
 }

@@ -1,9 +1,9 @@
-//! Control connections that are kept: a login may cost seconds, and servers count sessions.
+//! Pool of control connections: a login may take seconds, and servers limit sessions.
 //!
-//! One pool for each server, account and kind of TLS, whatever folder of it a plan names. An operation takes an idle session;
-//! where there is none it waits for the first of two: a session that another operation gives back, or a login. Only a few
-//! logins run at once, so that many uploads at once do not become as many logins. A server that wants no more sessions is
-//! waited for where others are open: one of them will be free.
+//! There is one pool per server, account and TLS mode, whatever folders the plans name. An operation takes an idle session; if
+//! there is none, it waits for whichever comes first: a session returned by another operation, or a login. Only a few logins
+//! run concurrently, so that many uploads at once do not cause as many logins. If a server accepts no more sessions while others are
+//! open, the operation waits for one of those.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
@@ -26,7 +26,7 @@ pub(super) struct Pool {
     address: Arc<Address>,
     client: Client,
     tasks: Tasks,
-    /// Closes what lies idle: shutdown has nothing to wait for there.
+    /// Closes idle sessions; separate from `tasks`, as shutdown need not wait for it.
     sweeper: Tasks,
     state: Mutex<State>,
 }
@@ -35,9 +35,9 @@ pub(super) struct Pool {
 struct State {
     idle: Vec<Idle>,
     waiting: VecDeque<oneshot::Sender<Result<Lease>>>,
-    /// Logins that are under way.
+    /// Logins in progress.
     logins: usize,
-    /// Sessions that operations have.
+    /// Sessions in use by operations.
     busy: usize,
     sweeping: bool,
 }
@@ -48,18 +48,18 @@ struct Idle {
     since: Instant,
 }
 
-/// A session that an operation has; closed when dropped, unless it is given back.
+/// A session in use by an operation; closed on drop unless it is returned.
 #[derive(Debug)]
 pub(super) struct Lease {
     session: Session,
     place: Place,
 }
 
-/// Counts a session while an operation has it.
+/// Counts a session as busy.
 #[derive(Debug)]
 struct Place {
     pool: Arc<Pool>,
-    /// Whether the session was given back.
+    /// Whether the session was returned.
     left: bool,
 }
 
@@ -68,13 +68,13 @@ enum Offer {
     Wait(oneshot::Receiver<Result<Lease>>),
 }
 
-/// Every pool whose storages are open.
+/// All pools with open storages.
 static POOLS: LazyLock<Mutex<HashMap<[u8; 32], Weak<Pool>>>> = LazyLock::new(Mutex::default);
 
 impl Pool {
-    /// The pool for a server and an account.
+    /// Returns the pool of a server and account.
     pub(super) fn of(address: &Arc<Address>, client: &Client, tasks: &Tasks) -> Arc<Self> {
-        // Sessions belong to the connector that checked their addresses and certificates.
+        // Sessions belong to the connector that verified their addresses and certificates.
         let world = std::ptr::from_ref(client.connector().tls()).addr().to_be_bytes();
         let key = Sha256::new().chain_update(world).chain_update(address.identity()).finalize().into();
         let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +93,7 @@ impl Pool {
         pool
     }
 
-    /// A session that answers, for work on a path.
+    /// Returns a responsive session, prepared for a path.
     ///
     /// # Errors
     /// As for [`Session::open`].
@@ -133,9 +133,9 @@ impl Pool {
         Offer::Wait(given)
     }
 
-    /// Begins as many logins as are of use.
+    /// Starts as many logins as are useful.
     fn log_in_for(self: &Arc<Self>, state: &mut State) {
-        // Where a session is dropped at the end of the program, there is nothing left to run a login on.
+        // If a session is dropped at the end of the program, there is no runtime for a login.
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
@@ -161,7 +161,7 @@ impl Pool {
                 let waiting = std::mem::take(&mut state.waiting);
                 drop(state);
                 for sender in waiting {
-                    // An operation that is gone needs no answer.
+                    // The operation may be gone.
                     let _ = sender.send(Err(error.again()));
                 }
             }
@@ -182,7 +182,7 @@ impl Pool {
         }
     }
 
-    /// Those that wait at this moment, one after the other, until one takes it.
+    /// Offers a session to the waiting operations in turn; returns it if none takes it.
     fn hand_over(&self, mut lease: Lease) -> Option<Lease> {
         loop {
             let Some(sender) = self.lock().waiting.pop_front() else { return Some(lease) };
@@ -193,7 +193,7 @@ impl Pool {
         }
     }
 
-    /// What was idle for too long, and whether nothing else is idle.
+    /// Removes sessions that were idle for too long; also returns whether none is left.
     fn take_old(&self) -> (Vec<Idle>, bool) {
         let mut state = self.lock();
         let all = std::mem::take(&mut state.idle).into_iter();
@@ -209,7 +209,7 @@ impl Pool {
 }
 
 impl Lease {
-    /// Gives the session back, for the next operation.
+    /// Returns the session for the next operation.
     pub(super) fn leave(self) {
         let pool = Arc::clone(&self.place.pool);
         if !self.session.is_good() {
@@ -249,7 +249,7 @@ impl Drop for Place {
         if self.left {
             return;
         }
-        // Where one connection broke, others may have: they are asked before they are used.
+        // If one connection broke, others may have as well: check them before use.
         for idle in &mut state.idle {
             idle.session.doubtful = true;
         }
@@ -257,12 +257,12 @@ impl Drop for Place {
     }
 }
 
-/// Whether a server wants no more sessions: 421, and 530 where a limit is one of logins (ProFTPD's `MaxClientsPerUser`).
+/// Returns whether a server accepts no more sessions: 421, or 530 for a limit on logins (ProFTPD's `MaxClientsPerUser`).
 fn is_full(error: &Error) -> bool {
     error.status().is_some_and(|status| matches!(status.as_u16(), 421 | 530))
 }
 
-/// Closes sessions that lie idle, until none is left.
+/// Closes idle sessions until none is left.
 async fn sweep_idle(pool: Weak<Pool>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
@@ -277,13 +277,13 @@ async fn sweep_idle(pool: Weak<Pool>) {
     }
 }
 
-/// Sessions that are kept while no operation has them.
+/// Maximum number of idle sessions.
 const MOST_IDLE: usize = 8;
-/// Logins that run at once.
+/// Maximum number of concurrent logins.
 const MOST_LOGINS: usize = 3;
-/// A session that was used so lately is not asked first whether it answers.
+/// A session used this recently is not checked before use.
 const FRESH: Duration = Duration::from_secs(2);
-/// Servers close what is idle after 120 s (IIS, FileZilla Server) to 600 s (ProFTPD).
+/// Servers close idle sessions after 120 s (IIS, FileZilla Server) to 600 s (ProFTPD).
 const KEEP: Duration = Duration::from_secs(90);
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 

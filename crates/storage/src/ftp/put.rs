@@ -1,7 +1,7 @@
-//! Storing: under a unique name, to the completion reply, its length compared, then renamed if the name is free.
+//! Storing: upload under a unique name, await the completion reply, verify the length, then rename if the name is free.
 //!
-//! All of it is one tracked task. A caller that is gone ends it as soon as the body is being sent; what was begun is then
-//! removed on the same session, after the server is done with it.
+//! All of it is one tracked task. If the caller is dropped, the task stops sending the body; the partial file is then removed on
+//! the same session, once the server is done with it.
 
 use std::sync::Arc;
 
@@ -30,26 +30,26 @@ pub(super) async fn store(host: &Arc<Host>, object: &Object, mut upload: Upload)
     let (here, gone) = oneshot::channel();
     let job = Job { host: Arc::clone(host), name: (!object.taken).then_some(name), spare, source, report, gone };
     let placed = to_completion(&host.tasks, "ftp upload", job.run()).await;
-    // Until now: it is how the task knows that it is waited for.
+    // Held until here: it tells the task that the caller is still waiting.
     drop::<oneshot::Sender<()>>(here);
     placed.map(Placed::keep)
 }
 
 struct Job {
     host: Arc<Host>,
-    /// `None`: it is taken.
+    /// `None` if the name is taken.
     name: Option<String>,
     spare: String,
     source: Source,
     report: Report,
-    /// Closed once it is not waited for any more.
+    /// Closed once the caller is gone.
     gone: oneshot::Receiver<()>,
 }
 
-/// The body, as often as it can be had.
+/// The body, as often as it can be sent.
 enum Source {
     Memory(Chunk),
-    /// Gone once it has begun to flow.
+    /// `None` once sending has begun.
     Once(Option<Body>),
 }
 
@@ -62,7 +62,7 @@ impl Source {
         body.ok_or_else(|| Error::new(Kind::Passing, "the body was sent already"))
     }
 
-    /// How many bytes are sent again with every try; `None` where there is nothing to send again.
+    /// Returns how many bytes each retry sends; `None` if the body cannot be sent again.
     fn again(&self) -> Option<usize> {
         match self {
             Self::Memory(chunk) => Some(chunk.data.len()),
@@ -110,7 +110,7 @@ impl Job {
         self.settle(session, draft).await
     }
 
-    /// Sends the body and makes sure of its length; gives the tag.
+    /// Sends the body and verifies its length; returns the ETag.
     async fn send(&mut self, session: &mut Session, path: &str) -> Result<Option<String>> {
         let mut transfer = session.store(path).await.context("store an object")?;
         let mut body = self.source.body()?;
@@ -143,14 +143,14 @@ impl Job {
         session.tag(path, size).await.context("look for an object")
     }
 
-    /// Gives the file the composed name where that is free, else the spare one.
+    /// Renames the file to the composed name if that is free, else to the spare one.
     async fn settle(&mut self, session: &mut Session, draft: &mut Draft) -> Result<()> {
         if let Some(name) = &self.name
             && let Some(reserved) = self.host.names.reserve(name)
             && session.stat(name, Some(&draft.path)).await.context("look for an object")? == Found::Nothing
         {
             match draft.rename(session, name, Some(reserved)).await {
-                // Another was faster, on a server that does not write over files; or it does not take the name.
+                // Another upload won the race, on a server that does not overwrite; or the server rejects the name.
                 Err(fault) if fault.leaves_it_open() => {}
                 outcome => return outcome.context("rename an object"),
             }
@@ -159,7 +159,7 @@ impl Job {
     }
 }
 
-/// Why a body is not on the server.
+/// Why a body was not stored.
 enum Stopped {
     Body(Error),
     Server(Fault),

@@ -1,4 +1,4 @@
-//! One control connection: opened and logged in, then one method for each thing that is asked.
+//! A control connection: opened and logged in, with a method per command.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,32 +23,32 @@ use crate::Result;
 pub(super) struct Session {
     ftp: AsyncRustlsFtpStream,
     connector: Connector,
-    /// What data connections are made with, where they are protected.
+    /// TLS for data connections, if they are protected.
     tls: Option<Tls>,
-    /// Whether data connections have resumed the session of the control connection; `None` before the first one.
+    /// Whether data connections resume the TLS session of the control connection; `None` before the first one.
     resumes: Option<bool>,
     /// The server's address.
     peer: SocketAddr,
-    /// How long an answer may take.
+    /// Timeout of a reply.
     pub(super) patience: Duration,
-    /// How long a data connection may stand still.
+    /// Idle timeout of a data connection.
     idle: Duration,
-    /// Whether passive connections are asked for by `EPSV` (RFC 2428 section 3), which works for IPv6 too.
+    /// Whether passive connections are requested with `EPSV` (RFC 2428 section 3), which also supports IPv6.
     extended: bool,
-    /// Whether the server has `MLST`, as far as is known.
+    /// Whether the server supports `MLST`, as far as is known.
     pub(super) has_mlst: bool,
-    /// Whether it was told that names are UTF-8.
+    /// Whether the server was told that names are UTF-8.
     utf8: bool,
-    /// Whether it has to be asked whether it is in step before it is used again.
+    /// Whether the session must be checked before it is used again.
     pub(super) doubtful: bool,
-    /// Whether a transfer began in the middle of a file. Servers may keep the place (libunftp does, after a transfer that was
-    /// closed early), and the next one would begin there.
+    /// Whether a transfer started at an offset. Servers may keep the offset (libunftp does, after a transfer that was closed
+    /// early), and the next transfer would start there.
     restarted: bool,
-    /// Whether its TLS session cannot be resumed any more.
+    /// Whether the TLS session can no longer be resumed.
     worn: bool,
-    /// Whether the reply that ends a transfer is still to come.
+    /// Whether the completion reply of a transfer is pending.
     in_transfer: bool,
-    /// Whether an answer is owed that can no longer be told from the next one.
+    /// Whether a reply is pending that can no longer be told from the next one.
     lost: bool,
 }
 
@@ -62,7 +62,7 @@ impl Session {
     /// Connects and logs in.
     ///
     /// # Errors
-    /// `Settings` where the address is refused, `Refused`, `Passing`.
+    /// `Settings` if the address is rejected, `Refused`, `Passing`.
     pub(super) async fn open(client: &Client, address: &Address) -> Result<Self> {
         let connector = client.connector();
         let opening = async {
@@ -95,7 +95,7 @@ impl Session {
         }
     }
 
-    /// RFC 959 section 5.4: a server may want no password, or call one superfluous (202).
+    /// RFC 959 section 5.4: a server may require no password, or call one superfluous (202).
     async fn log_in(&mut self, address: &Address) -> std::result::Result<(), Fault> {
         let done = [Status::LoggedIn, Status::CommandNotImplemented];
         let user = self.ftp.custom_command(format!("USER {}", address.user), &[Status::LoggedIn, Status::NeedPassword]);
@@ -105,18 +105,18 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the next answer will be to the next command.
+    /// Returns whether the next reply will belong to the next command.
     pub(super) const fn is_in_step(&self) -> bool {
         !self.lost && !self.in_transfer
     }
 
-    /// Whether it can be of use to another operation.
+    /// Returns whether another operation can use the session.
     pub(super) fn is_good(&self) -> bool {
         let tickets = self.tls.as_ref().is_none_or(|tls| tls.tickets.are_left());
         self.is_in_step() && !self.worn && (tickets || self.resumes != Some(true))
     }
 
-    /// Whether the session is alive, and its answer the one to what was asked.
+    /// Returns whether the session is alive and in step.
     pub(super) async fn answers(&mut self) -> bool {
         let limit = self.patience.min(STILL_THERE);
         let outcome = within(limit, self.ftp.noop()).await;
@@ -127,8 +127,8 @@ impl Session {
         }
     }
 
-    /// Says that names are UTF-8 (RFC 2640), before the first that is not ASCII: some servers take names for something else
-    /// until they are told. Those that refuse know no better.
+    /// Announces UTF-8 names (RFC 2640) before the first that is not ASCII: some servers assume another encoding until told. A
+    /// server that rejects this knows no other way.
     ///
     /// # Errors
     /// `Passing`.
@@ -144,18 +144,18 @@ impl Session {
         }
     }
 
-    /// The length of a file in bytes (RFC 3659 section 4); `None` where the answer names none.
+    /// Returns the length of a file in bytes (RFC 3659 section 4); `None` if the reply contains none.
     pub(super) async fn size(&mut self, path: &str) -> std::result::Result<Option<u64>, Fault> {
         let answer = self.ask(format!("SIZE {}", wire(path)), &[Status::File]).await?;
         let words = String::from_utf8_lossy(&answer.body).into_owned();
         Ok(words.split_whitespace().skip(1).find_map(|word| word.parse().ok()))
     }
 
-    /// The length of a file in bytes, where the server tells it, by the fact of an entry (RFC 3659 section 7).
+    /// Returns the length of a file in bytes, if reported, from its `MLST` facts (RFC 3659 section 7).
     pub(super) async fn entry(&mut self, path: &str) -> std::result::Result<Option<u64>, Fault> {
         match within(self.patience, self.ftp.mlst(Some(wire(path)))).await {
             Ok(facts) => Ok(size_of(&facts)),
-            // There is an entry, in a form of its own.
+            // There is an entry, in a nonstandard form.
             Err(Fault::Nonsense) => Ok(None),
             Err(fault) => {
                 self.has_mlst &= !fault.is(UNKNOWN);
@@ -164,7 +164,7 @@ impl Session {
         }
     }
 
-    /// A tag that changes with the file: when it was written (RFC 3659 section 3), to the second, and its length.
+    /// Returns an ETag that changes with the file: its modification time (RFC 3659 section 3), to the second, and its length.
     pub(super) async fn tag(&mut self, path: &str, size: u64) -> std::result::Result<Option<String>, Fault> {
         match within(self.patience, self.ftp.mdtm(wire(path))).await {
             Ok(written) => Ok(Some(format!("{:x}-{size:x}", written.and_utc().timestamp()))),
@@ -176,8 +176,8 @@ impl Session {
         }
     }
 
-    /// Makes a folder, and where that is refused, those above it. What the server refuses then is left to the command that needs
-    /// the folder: the code (550) does not tell a folder that is there from one that cannot be.
+    /// Creates a folder, and if that fails, its parents as well. Further refusals are left to the command that needs the folder: the code
+    /// (550) does not tell an existing folder from an impossible one.
     pub(super) async fn make_folders(&mut self, folder: &str) -> std::result::Result<(), Fault> {
         if self.make_folder(folder).await? {
             return Ok(());
@@ -190,7 +190,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the folder is there now.
+    /// Creates a folder; returns whether it exists now.
     async fn make_folder(&mut self, folder: &str) -> std::result::Result<bool, Fault> {
         if matches!(folder, "" | "/~") {
             return Ok(true);
@@ -203,7 +203,7 @@ impl Session {
         }
     }
 
-    /// Gives a file another name; many servers write over what has that name.
+    /// Renames a file; many servers overwrite an existing one.
     pub(super) async fn rename(&mut self, from: &str, to: &str) -> std::result::Result<(), Fault> {
         let outcome = within(self.patience, self.ftp.rename(wire(from), wire(to))).await;
         self.noted(outcome)
@@ -215,12 +215,12 @@ impl Session {
         self.noted(outcome)
     }
 
-    /// Begins to store a file.
+    /// Starts storing a file.
     pub(super) async fn store(&mut self, path: &str) -> std::result::Result<Transfer, Fault> {
         self.transfer(&format!("STOR {}", wire(path)), 0).await
     }
 
-    /// Begins to read a file from a byte on.
+    /// Starts reading a file at an offset.
     pub(super) async fn retrieve(&mut self, path: &str, from: u64) -> std::result::Result<Transfer, Fault> {
         self.transfer(&format!("RETR {}", wire(path)), from).await
     }
@@ -236,11 +236,11 @@ impl Session {
         self.in_transfer = true;
         let Some(tls) = &self.tls else { return Ok(Transfer::new(Stream::Plain(stream), self.idle)) };
         let shaken = within(self.patience, tls.connector.connect(tls.name.clone(), stream)).await;
-        // The certificate was good enough for the control connection: this one broke.
+        // The certificate was verified for the control connection, so a failure here means this connection broke.
         let stream = self.noted(shaken)?;
         let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         if self.resumes == Some(true) && !resumed {
-            // A server that wants that would say so only once the body is on its way. Another session can.
+            // A server that requires resumption would only complain once the body is being sent. Another session can resume.
             self.worn = true;
             Transfer::new(Stream::Tls(Box::new(stream)), self.idle).abandon(self).await;
             return Err(Fault::Code(NO_DATA_CONNECTION, Vec::new()));
@@ -249,8 +249,8 @@ impl Session {
         Ok(Transfer::new(Stream::Tls(Box::new(stream)), self.idle))
     }
 
-    /// Connects to where the server listens: `EPSV`, and where that leads nowhere, `PASV`. Firewalls that look into FTP may
-    /// open the ports of `PASV` alone.
+    /// Connects to the port the server listens on: `EPSV`, falling back to `PASV`. Firewalls that inspect FTP may only open the ports
+    /// of `PASV`.
     async fn connect_data(&mut self) -> std::result::Result<TcpStream, Fault> {
         if self.extended {
             match self.ask("EPSV".to_owned(), &[Status::ExtendedPassiveMode]).await {
@@ -280,12 +280,12 @@ impl Session {
         self.noted(outcome)
     }
 
-    /// Reads the reply that ends a transfer, and gives its words.
+    /// Reads the completion reply of a transfer, and returns its text.
     pub(super) async fn completed(&mut self) -> std::result::Result<Vec<u8>, Fault> {
         self.completed_within(self.patience).await
     }
 
-    /// The same, where it comes soon.
+    /// Like [`completed`](Self::completed), with a shorter timeout.
     pub(super) async fn completed_within(&mut self, limit: Duration) -> std::result::Result<Vec<u8>, Fault> {
         let done = [Status::ClosingDataConnection, Status::RequestedFileActionOk];
         let outcome = within(limit.min(self.patience), self.ftp.read_response_in(&done)).await;
@@ -293,7 +293,7 @@ impl Session {
         self.noted(outcome).map(|answer| answer.body)
     }
 
-    /// Takes note of an answer that did not come, as the next one might be it, and of one that is the server's last.
+    /// Records a missing reply, which the next one might turn out to be, and a reply after which the server closes.
     fn noted<T, E>(&mut self, outcome: std::result::Result<T, E>) -> std::result::Result<T, Fault>
     where
         Fault: From<E>,
@@ -303,29 +303,29 @@ impl Session {
         outcome
     }
 
-    /// Leaves the session where it stands: it is not used again.
+    /// Abandons the session: it is not used again.
     pub(super) const fn give_up(&mut self) {
         self.lost = true;
     }
 
-    /// Says goodbye.
+    /// Logs out.
     pub(super) async fn quit(mut self) {
         drop(tokio::time::timeout(GOODBYE, self.ftp.quit()).await);
     }
 }
 
-/// The fact `size` of an entry (RFC 3659 section 7.5.7).
+/// Parses the `size` fact of an entry (RFC 3659 section 7.5.7).
 fn size_of(entry: &str) -> Option<u64> {
     let facts = entry.trim_start().split(' ').next()?;
     let mut facts = facts.split(';').filter_map(|fact| fact.split_once('='));
     facts.find(|(name, _)| name.eq_ignore_ascii_case("size"))?.1.parse().ok()
 }
 
-/// How long a server may take to say goodbye.
+/// Timeout for logging out.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// RFC 959 section 4.2: "can't open data connection".
 const NO_DATA_CONNECTION: u16 = 425;
-/// How long an idle session may take to show that it is alive.
+/// Timeout for checking that an idle session is alive.
 const STILL_THERE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

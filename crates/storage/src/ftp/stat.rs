@@ -1,8 +1,8 @@
-//! Whether something is at a path.
+//! Determines whether something is at a path.
 //!
-//! 550 says "file unavailable (e.g., file not found, no access)" (RFC 959 section 4.2.2): it is no "no". That nothing is there
-//! is known from a server that says so in words, or from a listing of the folder without the name. Everything else is not
-//! known.
+//! 550 means "file unavailable (e.g., file not found, no access)" (RFC 959 section 4.2.2), so it is not a "no". That nothing is there
+//! is only known if the server's text says so, or if a listing of the folder lacks the name. Everything else is
+//! inconclusive.
 
 use bytes::BytesMut;
 
@@ -13,21 +13,21 @@ use super::session::Session;
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Nothing, for certain.
+    /// Certainly nothing.
     Nothing,
-    /// Something, and its length in bytes where the server tells it.
+    /// Something, with its length in bytes if the server reports it.
     File(Option<u64>),
     /// The server does not tell.
     Unknown,
 }
 
-/// What a listing says of one entry.
+/// What a listing says about one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Listed {
     Named,
-    /// Others are named, this one is not.
+    /// Other names are listed, but not this one.
     Absent,
-    /// Nothing is named: there is nothing in the folder, or no folder.
+    /// No names are listed: the folder is empty or missing.
     Empty,
     /// The server says that there is no such folder.
     NoFolder,
@@ -35,8 +35,8 @@ enum Listed {
 }
 
 impl Session {
-    /// Looks whether something is at a path. `witness` is a file that is known to be in the same folder: a listing without it
-    /// is none.
+    /// Returns what is at a path. `witness` is a file known to be in the same folder: a listing without it cannot be
+    /// trusted.
     pub(super) async fn stat(&mut self, path: &str, witness: Option<&str>) -> Result<Found, Fault> {
         match self.ask_about(path).await? {
             (Found::Unknown, denied) => self.stat_in_folder(path, witness, denied).await,
@@ -44,12 +44,12 @@ impl Session {
         }
     }
 
-    /// The length of a file, and what the server says where it tells none.
+    /// Returns the length of a file, without consulting listings.
     pub(super) async fn measure(&mut self, path: &str) -> Result<Found, Fault> {
         self.ask_about(path).await.map(|(found, _)| found)
     }
 
-    /// Asks about the file itself; also whether the server speaks of access.
+    /// Queries the file itself; also returns whether the server mentions access.
     async fn ask_about(&mut self, path: &str) -> Result<(Found, bool), Fault> {
         let mut denied = false;
         match self.size(path).await {
@@ -69,8 +69,8 @@ impl Session {
         Ok((Found::Unknown, denied))
     }
 
-    /// Looks into the folder, and where there may be none, into those above it. An empty folder says nothing of what may not be
-    /// touched.
+    /// Lists the folder and, if it may be missing, its parents. An empty folder says nothing about a path that must not be
+    /// accessed.
     async fn stat_in_folder(&mut self, path: &str, witness: Option<&str>, denied: bool) -> Result<Found, Fault> {
         let mut entry = path;
         let mut was_empty = false;
@@ -79,10 +79,10 @@ impl Session {
             let listed = self.list(above, entry, witness.filter(|_| entry == path)).await?;
             match listed {
                 Listed::Named if entry == path => return Ok(Found::File(None)),
-                // The folder is there, and its listing was empty or refused.
+                // The folder exists, and its listing was empty or refused.
                 Listed::Named => return Ok(if was_empty && !denied { Found::Nothing } else { Found::Unknown }),
                 Listed::NoFolder => return Ok(Found::Nothing),
-                // What begins with a dot may be hidden.
+                // Dot files may be hidden.
                 Listed::Absent if name(entry).starts_with('.') => return Ok(Found::Unknown),
                 Listed::Absent => return Ok(Found::Nothing),
                 Listed::Empty | Listed::Refused if witness.is_some() || matches!(above, "" | "/~") => {
@@ -94,12 +94,12 @@ impl Session {
         }
     }
 
-    /// What the listing of a folder says of an entry (`NLST`, RFC 959 section 4.1.3).
+    /// Returns what the listing of a folder says about an entry (`NLST`, RFC 959 section 4.1.3).
     async fn list(&mut self, folder: &str, entry: &str, witness: Option<&str>) -> Result<Listed, Fault> {
         let command = match folder {
             "" => "NLST /".to_owned(),
             "/~" => "NLST".to_owned(),
-            // Servers take what begins so for options of `ls`.
+            // Servers parse a leading hyphen as options of `ls`.
             folder if wire(folder).starts_with('-') => format!("NLST ./{}", wire(folder)),
             folder => format!("NLST {}", wire(folder)),
         };
@@ -118,7 +118,7 @@ impl Session {
             }
         }
         match transfer.finish(self).await {
-            // vsftpd calls it a success: "226 Transfer done (but failed to open directory)".
+            // vsftpd reports success: "226 Transfer done (but failed to open directory)".
             Ok(words) if words.to_ascii_lowercase().windows(4).any(|word| word == b"fail") => Ok(Listed::Refused),
             Ok(_) => Ok(names.outcome()),
             Err(fault) => refused(fault, folder, entry),
@@ -133,12 +133,12 @@ fn refused(fault: Fault, folder: &str, entry: &str) -> Result<Listed, Fault> {
     if fault.leaves_it_open() { Ok(Listed::Refused) } else { Err(fault) }
 }
 
-/// The last part of a path.
+/// Returns the last segment of a path.
 fn name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
-/// A listing as it comes: lines, with the folder or without it, as the server likes.
+/// Parses a listing incrementally: lines with or without the folder, depending on the server.
 struct Names<'a> {
     wanted: &'a str,
     folder: &'a str,
@@ -147,7 +147,7 @@ struct Names<'a> {
     bytes: usize,
     any: bool,
     named: bool,
-    /// Whether the folder itself is named: so vsftpd lists one that may not be read.
+    /// Whether the folder itself is listed, which is how vsftpd lists an unreadable one.
     itself: bool,
 }
 
@@ -192,7 +192,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// How long a listing may be, in bytes.
+/// Maximum length of a listing in bytes.
 const MOST_LISTED: usize = 4 << 20;
 
 #[cfg(test)]

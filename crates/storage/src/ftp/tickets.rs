@@ -1,8 +1,8 @@
-//! What TLS remembers of a control connection, so that its data connections resume the session: servers may want that
-//! (vsftpd's `require_ssl_reuse`, ProFTPD without `NoSessionReuseRequired`), as it shows that both ends are the same.
+//! TLS session cache of one control connection, from which its data connections resume: servers may require that (vsftpd's
+//! `require_ssl_reuse`, ProFTPD without `NoSessionReuseRequired`), as it proves that both have the same peer.
 //!
-//! With TLS 1.3 a ticket is used once (RFC 8446 appendix C.4), and not every server gives a new one with each data connection. A
-//! kept session may run out of them.
+//! A TLS 1.3 ticket is used only once (RFC 8446 appendix C.4), and not every server issues a new one with each data connection, so a
+//! long-lived session may run out of them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -10,13 +10,13 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls_pki_types::ServerName;
 
-/// The sessions of one control connection.
+/// The TLS sessions of one control connection.
 #[derive(Debug)]
 pub(super) struct Tickets {
     kept: ClientSessionMemoryCache,
-    /// Tickets of TLS 1.3 that are left, at most.
+    /// Upper bound of the remaining TLS 1.3 tickets.
     left: AtomicUsize,
-    /// Whether there is a session of TLS 1.2, which can be resumed again and again.
+    /// Whether there is a TLS 1.2 session, which can be resumed repeatedly.
     lasting: AtomicBool,
 }
 
@@ -26,7 +26,7 @@ impl Tickets {
         Self { kept, left: AtomicUsize::new(0), lasting: AtomicBool::new(false) }
     }
 
-    /// Whether another data connection can resume the session.
+    /// Returns whether another data connection can resume the session.
     pub(super) fn are_left(&self) -> bool {
         self.lasting.load(Ordering::Relaxed) || self.left.load(Ordering::Relaxed) > 0
     }
@@ -69,5 +69,5 @@ impl ClientSessionStore for Tickets {
     }
 }
 
-/// What rustls keeps for one server.
+/// Number of tickets rustls keeps per server.
 const MOST_TICKETS: usize = 8;

@@ -1,4 +1,4 @@
-//! A control connection before the login: TCP, TLS, and what protects the data connections.
+//! A control connection before login: TCP, TLS, and protection of data connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::tickets::Tickets;
 /// An open control connection.
 pub(super) struct Wire {
     pub(super) ftp: AsyncRustlsFtpStream,
-    /// What data connections are made with, where they are protected.
+    /// TLS for data connections, if they are protected.
     pub(super) tls: Option<Tls>,
     /// The server's address.
     pub(super) peer: SocketAddr,
@@ -32,10 +32,10 @@ pub(super) struct Tls {
     pub(super) tickets: Arc<Tickets>,
 }
 
-/// Connects, with TLS as the settings say.
+/// Connects, with TLS according to the settings.
 ///
 /// # Errors
-/// Where there is no connection, or no TLS.
+/// If there is no connection, or TLS fails.
 pub(super) async fn open(connector: &Connector, address: &Address) -> Result<Wire, Fault> {
     if address.security == Security::Plain {
         let (ftp, peer) = greeted(connector, address).await?;
@@ -48,7 +48,7 @@ pub(super) async fn open(connector: &Connector, address: &Address) -> Result<Wir
         implicit(connector, address, &tls.connector).await?
     } else {
         let (ftp, peer) = greeted(connector, address).await?;
-        // Protects the data connections as well (`PBSZ 0`, `PROT P`).
+        // Also protects data connections (`PBSZ 0`, `PROT P`).
         (ftp.into_secure(AsyncRustlsConnector::from(tls.connector.clone()), host).await?, peer)
     };
     Ok(Wire { ftp, tls: Some(tls), peer })
@@ -80,7 +80,7 @@ async fn implicit(
 }
 
 impl Tls {
-    /// With a memory of its own: servers want a data connection to resume the session of its control connection, and of no other.
+    /// Uses its own session cache: servers require that a data connection resumes the session of its own control connection.
     fn new(connector: &Connector, name: ServerName<'static>) -> Self {
         let tickets = Arc::new(Tickets::new());
         let mut config: ClientConfig = connector.tls().clone();

@@ -1,7 +1,7 @@
-//! What a failure of Google's says, and which of them pass.
+//! Google's error responses, and which of them are transient.
 //!
-//! Sources: "HTTP status and error codes for JSON" and "Retry strategy" of Cloud Storage, "Resolve errors" and "Usage limits"
-//! of the Drive API.
+//! Sources: "HTTP status and error codes for JSON" and "Retry strategy" of Cloud Storage, "Resolve errors" and "Usage limits" of
+//! the Drive API.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -17,10 +17,10 @@ struct Envelope {
 struct Failure {
     #[serde(default)]
     errors: Vec<Detail>,
-    /// In newer answers, in place of `errors`.
+    /// Replaces `errors` in newer responses.
     #[serde(default)]
     details: Vec<Detail>,
-    /// The only word in some newer answers.
+    /// The only code in some newer responses.
     status: Option<String>,
     message: Option<String>,
 }
@@ -30,7 +30,7 @@ struct Detail {
     reason: Option<String>,
 }
 
-/// Reads the error envelope. A reason is one word, so that nothing else of the answer is shown.
+/// Parses the error envelope. A reason is a single word, so that nothing else of the response is shown.
 pub(super) fn fault(status: StatusCode, text: &[u8]) -> Fault {
     let code = match serde_json::from_slice(text) {
         Ok(Envelope { error }) => error.word(status),
@@ -47,12 +47,12 @@ pub(super) fn fault(status: StatusCode, text: &[u8]) -> Fault {
 
 impl Failure {
     fn word(self, status: StatusCode) -> Option<String> {
-        // The reason is the same for a bucket and for an object.
+        // The reason is the same for a bucket and an object.
         if self.message.as_deref().is_some_and(|message| message.starts_with(NO_BUCKET)) {
             return Some(NO_BUCKET_WORD.to_owned());
         }
         let reason = self.errors.into_iter().chain(self.details).find_map(|detail| detail.reason);
-        // Without any word, the status is the word.
+        // Without any code, derive one from the status.
         let by_status = || match status {
             StatusCode::NOT_FOUND => Some("notFound".to_owned()),
             StatusCode::PRECONDITION_FAILED => Some("conditionNotMet".to_owned()),
@@ -62,7 +62,7 @@ impl Failure {
     }
 }
 
-/// A download is refused with a sentence in place of the envelope.
+/// Failed downloads have a sentence instead of the envelope.
 fn of_text(text: &[u8]) -> Option<&'static str> {
     let sentences = [
         ("No such object", "notFound"),
@@ -72,14 +72,14 @@ fn of_text(text: &[u8]) -> Option<&'static str> {
     sentences.into_iter().find_map(|(sentence, word)| text.starts_with(sentence.as_bytes()).then_some(word))
 }
 
-/// Whether an answer says that an object or a file is not there. A 404 without a word counts; one with other words is of a
-/// bucket, or of something between Google and the gateway.
+/// Returns whether a response says that an object or file does not exist. A 404 without a code counts; one with another code is
+/// about a bucket, or from something between Google and the gateway.
 pub(super) fn is_gone(reply: &Reply) -> bool {
     let says_so = matches!(reply.code(), "notFound" | "NOT_FOUND") || reply.says_nothing();
     reply.status == StatusCode::NOT_FOUND && says_so
 }
 
-/// Whether an answer says that the object is not of the generation that was asked for. A 412 may also be of a policy
+/// Returns whether a response says that the object is not of the requested generation. A 412 may also be about a policy
 /// (`orgPolicyConstraintFailed`).
 pub(super) fn is_another_generation(reply: &Reply) -> bool {
     let says_so = matches!(reply.code(), "conditionNotMet" | "FAILED_PRECONDITION") || reply.says_nothing();
@@ -87,10 +87,10 @@ pub(super) fn is_another_generation(reply: &Reply) -> bool {
 }
 
 const NO_BUCKET: &str = "The specified bucket does not exist";
-/// A word of ours.
+/// Our own code.
 const NO_BUCKET_WORD: &str = "bucketNotFound";
-/// Reasons of a 403 that pass within seconds. Not `dailyLimitExceeded`, which lasts until midnight in California, nor
-/// `quotaExceeded` and `storageQuotaExceeded`, which last until there is room again.
+/// Reasons of a 403 that pass within seconds. Excludes `dailyLimitExceeded`, which lasts until midnight in California, and
+/// `quotaExceeded` and `storageQuotaExceeded`, which last until space is freed.
 const RATE_LIMITS: [&str; 3] = ["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"];
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ mod tests {
         assert!(fault(StatusCode::REQUEST_TIMEOUT, b"").passes);
     }
 
-    /// Real answers: of the JSON API, of a download, of servers that speak the same, and of others.
+    /// Real responses: of the JSON API, of a download, of compatible servers, and of others.
     #[test]
     fn what_is_not_there_is_told_from_what_cannot_be_known() {
         let of = |status, text: &str| fault(StatusCode::from_u16(status).unwrap(), text.as_bytes()).code;

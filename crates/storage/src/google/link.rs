@@ -1,4 +1,4 @@
-//! The link to an upload session, and what the session answers.
+//! Requests to an upload session, and its responses.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use crate::engine::claim::taken_meanwhile;
 use crate::engine::finish::CleanUp;
 use crate::{Error, Kind, Result};
 
-/// A session's URI, which is a secret, and how another session is begun in its place.
+/// A session URI, which is a secret, and how to start a replacement session.
 #[derive(Clone)]
 pub(super) struct Link {
     pub(super) service: Arc<Service>,
@@ -27,7 +27,7 @@ pub(super) struct Link {
 #[derive(Clone)]
 struct Place {
     uri: String,
-    /// Whether the URI alone is not enough for its server.
+    /// Whether the server requires a token besides the URI.
     token: bool,
 }
 
@@ -37,21 +37,21 @@ impl fmt::Debug for Link {
     }
 }
 
-/// What a session says of itself.
+/// State reported by a session.
 pub(super) enum SessionState {
-    /// It has this many bytes.
+    /// The session has this many bytes.
     Stored(u64),
-    /// The object is there, and this is its resource.
+    /// The object was created, with this resource.
     Finished(Bytes),
-    /// There is no such session any more.
+    /// The session no longer exists.
     Gone(Error),
-    /// Nothing can come of it any more.
+    /// The session can no longer succeed.
     Over(Error),
-    /// The URI alone is not enough, or not any more.
+    /// The URI alone is not sufficient, or no longer.
     Unauthorized(Error),
 }
 
-/// The call that begins a session. `length` is that of the body, in bytes, where it is known.
+/// Creates the call that starts a session. `length` is the body's length in bytes, if known.
 pub(super) fn begin(call: Call, metadata: &Value, media_type: &str, length: Option<u64>) -> Call {
     let json = HeaderValue::from_static("application/json; charset=UTF-8");
     let call = call.body(json, metadata.to_string());
@@ -78,7 +78,7 @@ fn state(reply: &Reply) -> Result<SessionState> {
     }
 }
 
-/// `Range: bytes=0-n`: n + 1 bytes. Without it: none.
+/// `Range: bytes=0-n` means n + 1 bytes; without it, none.
 fn stored(headers: &HeaderMap) -> Result<u64> {
     let Some(range) = headers.get(RANGE) else { return Ok(0) };
     let last = range.to_str().ok().and_then(|text| text.trim().strip_prefix("bytes=0-")?.parse::<u64>().ok());
@@ -90,40 +90,40 @@ pub(super) fn nonsense(what: &str) -> Error {
 }
 
 impl Link {
-    /// The session that an answer to `begin` names.
+    /// Returns the session named in the response to `begin`.
     ///
     /// # Errors
-    /// `Refused` where it names none that can be used.
+    /// `Refused` if it names no usable session.
     pub(super) fn of(service: &Arc<Service>, begin: &Call, reply: &Reply) -> Result<Self> {
         let uri = uri(service, reply)?;
         let place = Arc::new(Mutex::new(Place { uri, token: false }));
         Ok(Self { service: Arc::clone(service), begin: begin.clone(), place })
     }
 
-    /// Sends a part of the object once. `range` is what `Content-Range` says.
+    /// Sends a part of the object once. `range` is the value of `Content-Range`.
     pub(super) async fn send(&self, range: &str, data: Body, patience: Patience) -> Result<SessionState> {
         let (call, token) = self.call(range)?;
         state(&self.service.once(&call, token, data, patience).await?)
     }
 
-    /// Asks how much the session has. `total` is the object's length, or `*`.
+    /// Queries how much the session has. `total` is the object's length, or `*`.
     pub(super) async fn ask(&self, total: &str) -> Result<SessionState> {
         let (call, token) = self.call(&format!("*/{total}"))?;
         let reply = if token { self.service.ask(&call).await } else { self.service.api().ask(&call, None).await };
         state(&reply?)
     }
 
-    /// Whether the same may go better with the token, which is sent from now on: to the API's own server, and no other.
+    /// Switches to sending the token, which only goes to the API's own server; returns whether a retry may help.
     pub(super) fn use_token(&self) -> bool {
         let mut place = self.place();
         let own = Call::to(Method::PUT, &place.uri).is_ok_and(|call| call.origin == self.service.origin);
         own && !std::mem::replace(&mut place.token, true)
     }
 
-    /// Begins another session in place of one that is gone.
+    /// Starts a new session to replace one that is gone.
     ///
     /// # Errors
-    /// Where there is none.
+    /// If none can be started.
     pub(super) async fn begin_anew(&self) -> Result<()> {
         let reply = self.service.ask(&self.begin).await?;
         if !reply.status.is_success() {
@@ -133,8 +133,8 @@ impl Link {
         Ok(())
     }
 
-    /// "Cancel an upload" of Cloud Storage: DELETE, answered with 499. Drive's pages do not speak of it; its sessions are
-    /// the same, and one that cannot be cancelled is forgotten after a week.
+    /// "Cancel an upload" of Cloud Storage: DELETE, with response 499. Drive's documentation does not mention it, but its sessions are
+    /// the same; one that cannot be cancelled expires after a week.
     pub(super) async fn cancel(&self) {
         let Ok(call) = Call::to(Method::DELETE, &self.place().uri) else { return };
         let mut tries = CleanUp::default();

@@ -2,12 +2,12 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `service` | the API as one grant may use it |
-//! | `fault` | what a failure says, and which 403s pass |
+//! | `service` | the API as accessed with one grant |
+//! | `fault` | error responses, and which 403s are transient |
 //! | `related` | metadata and bytes in one request |
-//! | `session`, `link` | resumable uploads: the chunks, and what a session answers |
-//! | `stream`, `window` | a long upload in one request, its last bytes kept |
-//! | `read` | downloads, resumed under the same version |
+//! | `session`, `link` | resumable uploads: the chunks, and a session's responses |
+//! | `stream`, `window` | a long upload in one request, keeping its last bytes |
+//! | `read` | downloads, resumed from the same version |
 
 pub(super) mod drive;
 mod fault;

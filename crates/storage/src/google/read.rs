@@ -10,10 +10,10 @@ use crate::engine::checked::Announced;
 use crate::engine::read::{self, Given};
 use crate::{Error, Kind, Result};
 
-/// Google, for people.
+/// Human-readable vendor name.
 pub(super) const VENDOR: &str = "Google";
 
-/// Asks for an object, or a range of it; `is_gone`: whether an answer says that it is gone.
+/// Requests an object or a range of it; `is_gone` tells whether a response means that it is gone.
 pub(super) async fn ask(
     service: &Service,
     call: Call,
@@ -34,14 +34,14 @@ pub(super) async fn ask(
     }
 }
 
-/// What an answer gives; `version` is `None` where Google does not say which it is.
+/// Converts a response; `version` is `None` if Google does not report one.
 pub(super) fn given(reply: Reply, version: Option<String>) -> Given {
     let digest = announced(&reply.headers);
     Given { etag: version.clone(), version, digest, ..Given::of(reply.status, &reply.headers, reply.body) }
 }
 
-/// The MD5 in `x-goog-hash` ("Data validation and change detection" of Cloud Storage). It is of the bytes as they are stored,
-/// which are others where Google unpacks gzip on the way ("Transcoding of gzip-compressed files").
+/// Returns the MD5 in `x-goog-hash` ("Data validation and change detection" of Cloud Storage). It covers the stored bytes, which
+/// differ from those sent if Google decompresses gzip on the way ("Transcoding of gzip-compressed files").
 fn announced(headers: &HeaderMap) -> Option<Announced> {
     if headers.get("x-goog-stored-content-encoding").is_some_and(|encoding| encoding != "identity") {
         return None;

@@ -1,4 +1,4 @@
-//! Metadata and bytes in one request: `multipart/related` with two parts (RFC 2387; "Multipart upload" in Google's pages).
+//! Metadata and bytes in one request: `multipart/related` with two parts (RFC 2387; "Multipart upload" in Google's documentation).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::HeaderValue;
@@ -8,10 +8,10 @@ use uuid::Uuid;
 use crate::engine::media;
 use crate::{Error, Kind, Result};
 
-/// The media type and the body of a request. `data` becomes a part of the body, so that it is in memory once.
+/// Returns media type and body of a request. `data` becomes a slice of the body, so that it is in memory only once.
 ///
 /// # Errors
-/// Never: the boundary is a header's text.
+/// Never: the boundary is valid in a header.
 pub(super) fn related(metadata: &Value, media_type: &str, data: &mut Bytes) -> Result<(HeaderValue, Bytes)> {
     let boundary = Uuid::new_v4().simple().to_string();
     let head = format!(
@@ -30,7 +30,7 @@ pub(super) fn related(metadata: &Value, media_type: &str, data: &mut Bytes) -> R
     Ok((header, body))
 }
 
-/// The media type for a header and for metadata, without those that would have Drive make a document of its own.
+/// Returns the media type for header and metadata, excluding those that make Drive convert the file to its own format.
 pub(super) fn media_type(given: &str) -> String {
     let text = media::media_type(given);
     let converts = text.to_ascii_lowercase().starts_with("application/vnd.google-apps.");

@@ -1,4 +1,4 @@
-//! Google's API as one grant may use it.
+//! Google's API as accessed with one grant.
 
 use http::Method;
 use stowage_base::settings::Settings;
@@ -13,23 +13,23 @@ use crate::engine::api::{Api, Call, Lost, Reply, Vendor, by_status};
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Context, Error, Kind, Result};
 
-/// Of both storages. Without a token endpoint, what the provider document says.
+/// Endpoints of both storages. Without a token endpoint, the provider document's applies.
 pub(super) const ENDPOINTS: &[(&str, &str)] = &[(API, "https://www.googleapis.com"), (OAUTH, "")];
 const API: &str = "google_api";
 const OAUTH: &str = "google_oauth";
 
 static GOOGLE: Vendor = Vendor { name: "Google", fails: by_status, fault, header: None };
 
-/// Google's API as one grant may use it.
+/// Google's API as accessed with one grant.
 #[derive(Debug)]
 pub(super) struct Service {
-    /// The storage's id in the plan, for log lines.
+    /// The storage's id in the plan, for logs.
     pub(super) id: String,
     pub(super) origin: Origin,
-    /// The document that says how tokens are to be had.
+    /// The document that defines how tokens are obtained.
     pub(super) grant: String,
     pub(super) tasks: Tasks,
-    /// The path of the configured endpoint, where that is a proxy.
+    /// The path of the configured endpoint, if that is a proxy.
     prefix: String,
     authorized: Authorized,
 }
@@ -50,22 +50,22 @@ impl Service {
         Ok(Self { id: settings.id().to_owned(), origin, grant, tasks: context.tasks.clone(), prefix, authorized })
     }
 
-    /// A call. `target` is path and query, from the API's root.
+    /// Creates a call. `target` is path and query from the API's root.
     pub(super) fn call(&self, method: Method, target: &str) -> Call {
         Call::new(method, &self.origin, format!("{}{target}", self.prefix))
     }
 
-    /// The URL of a path, for people.
+    /// Returns the URL of a path, for people.
     pub(super) fn url(&self, target: &str) -> String {
         format!("{}{}{target}", self.origin, self.prefix)
     }
 
-    /// Sends a call with the token.
+    /// Makes a call with the token.
     pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
         self.authorized.ask(call).await
     }
 
-    /// Sends a call once, with or without the token.
+    /// Makes a call once, with or without the token.
     pub(super) async fn once(
         &self,
         call: &Call,
@@ -79,7 +79,7 @@ impl Service {
         }
     }
 
-    /// The API without the token, for session URIs.
+    /// Returns the API without the token, for session URIs.
     pub(super) const fn api(&self) -> &Api {
         self.authorized.api()
     }

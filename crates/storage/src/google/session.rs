@@ -1,9 +1,9 @@
-//! Resumable uploads: a session URI takes the chunks, and says at any time how much it has.
+//! Resumable uploads: a session URI accepts the chunks, and reports at any time how much it has.
 //!
-//! Sources: "Perform resumable uploads" of Cloud Storage; "Perform a resumable upload" in "Upload file data" of the Drive
-//! API. Chunks are multiples of 256 KiB but for the last. 308 and `Range` say what is stored, which may be less than what
-//! was sent. After a failure the session is asked (`Content-Range: bytes */...`), and only what it lacks is sent again.
-//! A session lasts a week; one that is gone answers 404 or 410. Its URI carries its own authorisation.
+//! Sources: "Perform resumable uploads" of Cloud Storage; "Perform a resumable upload" in "Upload file data" of the Drive API.
+//! All chunks but the last are multiples of 256 KiB. 308 and `Range` report what is stored, which may be less than what was sent.
+//! After a failure the session is queried (`Content-Range: bytes */...`), and only what it lacks is sent again. A session lasts a
+//! week; one that is gone responds with 404 or 410. Its URI carries its own authorization.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -22,36 +22,36 @@ use crate::engine::session::{self, Open};
 use crate::engine::tries::Tries;
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Result, Upload};
 
-/// A session that has begun.
+/// An open session.
 pub(super) type Session<T> = Open<Resumable<T>>;
 
-/// What a session is known by; `T` is the object that it makes.
+/// Identity of a session; `T` is the object it creates.
 pub(super) struct Resumable<T> {
     link: Link,
     target: PhantomData<fn() -> T>,
 }
 
-/// How far a session is.
+/// Progress of a session.
 pub(super) struct Progress<T: Target> {
     sent: u64,
-    /// What the last chunk was answered.
+    /// The response to the last chunk.
     resource: Option<Bytes>,
     claim: Claim<T>,
 }
 
-/// The session that the answer to `begin` names.
+/// Opens the session named in the response to `begin`.
 ///
 /// # Errors
-/// `Refused` where it names none that can be used.
+/// `Refused` if it names no usable session.
 pub(super) fn begun<T: Target>(service: &Arc<Service>, begin: &Call, reply: &Reply, target: T) -> Result<Session<T>> {
     let session = Resumable { link: Link::of(service, begin, reply)?, target: PhantomData };
     Ok(Open::new(session, Progress { sent: 0, resource: None, claim: Claim::new(target) }))
 }
 
-/// Sends a whole body, whose first chunk was taken already; the stored object, as its resource says.
+/// Sends a whole body, of which the first chunk was already taken; returns a claim on the stored object.
 ///
 /// # Errors
-/// Those of the body; `Refused` where the server did not make an object.
+/// Those of the body; `Refused` if the server did not create an object.
 pub(super) async fn store<T>(mut session: Session<T>, upload: &mut Upload, first: Chunk) -> Result<Claim<T>>
 where
     T: Target<Known: DeserializeOwned>,
@@ -91,15 +91,15 @@ impl<T: Target> session::Session for Resumable<T> {
 
     async fn abort(&self, progress: Option<Progress<T>>) {
         self.link.cancel().await;
-        // Once it is cancelled, nothing can be finished any more, so the claim is looked at after that.
+        // A cancelled session can no longer create an object, so the claim is evaluated after that.
         drop(progress);
     }
 }
 
-/// A chunk on its way.
+/// A chunk being sent.
 struct Part<'a> {
     link: &'a Link,
-    /// Where it begins in the object.
+    /// Offset of the chunk in the object.
     first: u64,
     chunk: &'a Chunk,
 }
@@ -109,7 +109,7 @@ impl Part<'_> {
         self.first + self.chunk.data.len() as u64
     }
 
-    /// Sends it until the session has it. The resource after the last one.
+    /// Sends the chunk until the session has all of it. Returns the resource after the last one.
     async fn deliver(self) -> Result<Option<Bytes>> {
         let (mut stored, mut standstills) = (self.first, 0);
         let (mut tries, mut sure) = (Tries::start(self.chunk.data.len()), true);
@@ -131,7 +131,7 @@ impl Part<'_> {
             let now = match said {
                 SessionState::Finished(resource) if self.chunk.last => return Ok(Some(resource)),
                 SessionState::Finished(_) => return Err(nonsense("an object was finished before its end")),
-                // All that was ever sent is still here; but a last chunk without an answer may have made the object.
+                // Everything ever sent is still in memory; but a last chunk without a response may have created the object.
                 SessionState::Gone(_) if self.first == 0 && (sure || !self.chunk.last) => {
                     standstills += 1;
                     self.link.begin_anew().await?;
@@ -171,18 +171,18 @@ impl Part<'_> {
         self.link.send(&range, Body::full(rest), patience).await
     }
 
-    /// Asks how much the session has.
+    /// Queries how much the session has.
     async fn ask(&self) -> Result<SessionState> {
         self.link.ask(&self.total()).await
     }
 
-    /// The total is known with the last chunk.
+    /// Returns the total, which is known with the last chunk.
     fn total(&self) -> String {
         if self.chunk.last { self.end().to_string() } else { "*".to_owned() }
     }
 }
 
-/// The error for a session that has less than it said before. A new upload may succeed.
+/// Returns the error for a session that has less than it reported before. A new upload may succeed.
 pub(super) fn lost() -> Error {
     Error::new(Kind::Passing, "Google lost bytes of an upload that are not here any more")
 }
@@ -191,7 +191,7 @@ pub(super) fn stands_still() -> Error {
     Error::new(Kind::Passing, "Google does not take the bytes of an upload")
 }
 
-/// A longer body of known length is one request: each further one costs a round trip, and some servers more than that.
+/// A longer body of known length is sent as one request: each further request costs a round trip, and on some servers more than that.
 const MOST_IN_CHUNKS: u64 = 3 * CHUNK_BYTES as u64;
-/// How often a session may say that it has no more than before.
+/// How many times a session may report no progress.
 pub(super) const MOST_STANDSTILLS: u32 = 3;

@@ -1,7 +1,7 @@
-//! A long body of known length: one request of a session, with its last bytes kept for when it breaks.
+//! Long bodies of known length: one request of a session, keeping its last bytes for when the request breaks.
 //!
-//! "Perform resumable uploads" of Cloud Storage recommends a single request. When it breaks, the session says how much it has,
-//! which is what came but for what was still on its way: the rest begins inside the last two chunks, and goes on from there.
+//! "Perform resumable uploads" of Cloud Storage recommends a single request. When it breaks, the session reports how much it has:
+//! everything except what was still in flight. The rest starts within the last two chunks and continues from there.
 
 use bytes::Bytes;
 
@@ -11,18 +11,18 @@ use super::window::Window;
 use crate::engine::tries::Tries;
 use crate::{Chunk, Result, Upload};
 
-/// Sends the whole body; the object's resource. Dropped, it breaks the request off.
+/// Sends the whole body; returns the object's resource. Dropping the future aborts the request.
 pub(super) async fn send(link: &Link, upload: &mut Upload, first: Chunk, total: u64) -> Result<Bytes> {
     let window = Window::new(&first, upload.another_share());
     let ((), resource) = tokio::try_join!(window.fill(upload), deliver(link, &window, total))?;
-    // The share of the memory goes with it.
+    // Releases its share of the memory.
     drop(first);
     Ok(resource)
 }
 
 async fn deliver(link: &Link, window: &Window, total: u64) -> Result<Bytes> {
     let (mut stored, mut standstills, mut restarted) = (0, 0, false);
-    // From the first failure on: the body may have flowed for hours before.
+    // Starts with the first failure: the body may have been flowing for hours before.
     let (mut tries, mut sure) = (None, true);
     let length = total.to_string();
     loop {
@@ -69,7 +69,7 @@ async fn deliver(link: &Link, window: &Window, total: u64) -> Result<Bytes> {
     }
 }
 
-/// Sends all that the session lacks, as far as it comes.
+/// Sends everything the session lacks, as far as possible.
 async fn send_from(
     link: &Link,
     window: &Window,

@@ -1,4 +1,4 @@
-//! The last bytes of a body that flows, so that a request that breaks can be followed by one that begins before the break.
+//! The most recent bytes of a streaming body, so that a broken request can be followed by one that starts before the break.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,10 @@ use stowage_http::range::Exact;
 
 use crate::{CHUNK_BYTES, Chunk, Permit, Result, Upload};
 
-/// Bytes of a body: those that were handed out last, and a few that were not yet.
+/// Bytes of a body: the most recently sent, and a few not yet sent.
 pub(super) struct Window {
     state: Arc<Mutex<State>>,
-    /// How many bytes are kept.
+    /// Maximum number of bytes kept.
     most: usize,
     _share: Option<Permit>,
 }
@@ -24,24 +24,24 @@ pub(super) struct Window {
 #[derive(Default)]
 struct State {
     pieces: VecDeque<Bytes>,
-    /// Where the first piece begins in the body.
+    /// Offset of the first piece in the body.
     start: u64,
-    /// Where the last one ends.
+    /// Offset of the end of the last piece.
     end: u64,
-    /// How far the request that is under way has come.
+    /// How far the current request has got.
     taken: u64,
-    /// Which request that is; an earlier one gets nothing more.
+    /// Number of the current request; earlier ones get nothing more.
     request: u64,
-    /// The request waits for bytes.
+    /// Waker of the request waiting for bytes.
     request_waits: Option<Waker>,
-    /// What fills the window waits for room.
+    /// Waker of the filler waiting for room.
     fill_waits: Option<Waker>,
-    /// Nothing more comes.
+    /// Whether the window is closed.
     closed: bool,
 }
 
 impl Window {
-    /// The window begins with a first chunk, whose memory it uses, and has another chunk's with `share`.
+    /// Creates a window from the first chunk, whose memory it uses, doubled with `share`.
     pub(super) fn new(first: &Chunk, share: Option<Permit>) -> Self {
         let mut state = State::default();
         state.push(first.data.clone());
@@ -49,7 +49,7 @@ impl Window {
         Self { state: Arc::new(Mutex::new(state)), most, _share: share }
     }
 
-    /// Takes in the rest of the body, as there is room. The last bytes come only once the body has ended well.
+    /// Reads the rest of the body as there is room. The last bytes are only released once the body has ended without error.
     ///
     /// # Errors
     /// Those of the body.
@@ -70,14 +70,14 @@ impl Window {
         }
     }
 
-    /// Whether the body can still be sent from this byte on.
+    /// Returns whether the body can still be sent from this offset.
     pub(super) fn has(&self, from: u64) -> bool {
         let state = lock(&self.state);
         (state.start..=state.end).contains(&from)
     }
 
-    /// The body of a request from this byte on, to the end; of `total` bytes altogether. `None` where they are gone. Earlier
-    /// requests get nothing more.
+    /// Returns the body of a request from this offset to the end; the whole body has `total` bytes. `None` if the bytes are gone.
+    /// Earlier requests get nothing more.
     pub(super) fn body(&self, from: u64, total: u64) -> Option<Body> {
         if !self.has(from) {
             return None;
@@ -112,7 +112,7 @@ impl State {
         self.request_waits.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Forgets what was handed out first, until at most so many bytes are kept.
+    /// Drops the oldest sent pieces until at most `most` bytes are kept.
     fn trim(&mut self, most: usize) {
         while self.end - self.start > most as u64 {
             let next = self.start + self.pieces.front().map_or(0, Bytes::len) as u64;
@@ -123,7 +123,7 @@ impl State {
         }
     }
 
-    /// Whether bytes are wanted: as soon as the request has all, else where there is room for them.
+    /// Ready when bytes are needed: the request has everything, or there is room.
     fn poll_room(&mut self, most: usize, cx: &Context<'_>) -> Poll<()> {
         let (kept, ahead) = (self.end - self.start, self.end - self.taken);
         if ahead == 0 || (ahead < AHEAD && kept + PIECE as u64 <= most as u64) {
@@ -133,7 +133,7 @@ impl State {
         Poll::Pending
     }
 
-    /// What follows the bytes that the request has.
+    /// Returns the bytes after those the request already has.
     fn next(&mut self) -> Option<Bytes> {
         let mut from = self.end;
         let piece = self.pieces.iter().rev().find(|piece| {
@@ -154,7 +154,7 @@ impl State {
     }
 }
 
-/// The body of one request, which has so many bytes.
+/// The body of one request, of this length.
 fn rest(state: Arc<Mutex<State>>, request: u64, length: u64) -> Body {
     let mut left = length;
     let pieces = stream::poll_fn(move |cx| {
@@ -175,9 +175,9 @@ fn rest(state: Arc<Mutex<State>>, request: u64, length: u64) -> Body {
     Body::boxed(Exact::new(Body::boxed(StreamBody::new(pieces)), length))
 }
 
-/// How many bytes are read before the request wants them.
+/// How many bytes are read ahead of the request.
 const AHEAD: u64 = 1 << 20;
-/// The most that comes at once.
+/// Maximum size of a piece.
 const PIECE: usize = 256 << 10;
 
 #[cfg(test)]
@@ -219,7 +219,7 @@ mod tests {
         assert!(kept <= 2 * CHUNK_BYTES, "{kept}");
     }
 
-    /// A request that broke is followed by one that begins earlier; the first gets nothing more.
+    /// A broken request is followed by one that starts earlier; the first gets nothing more.
     #[tokio::test]
     async fn another_request_begins_inside_the_window() {
         let (window, mut upload, _first) = begun().await;

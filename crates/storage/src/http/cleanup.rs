@@ -1,4 +1,4 @@
-//! Removing what a broken upload may have left on a server that stores bytes as they come.
+//! Removes what a broken upload may have left on a server that stores bytes as they arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::web::{Web, discard, is_gone, refusal};
 use crate::engine::names::Reserved;
 use crate::error::Result;
 
-/// Watches one upload: where it ends without a certain outcome, what it may have left is removed in the background.
+/// Watches one upload: if it ends without a definite outcome, what it may have left is removed in the background.
 #[derive(Debug)]
 pub(super) struct Cleanup {
     web: Arc<Web>,
     tasks: Tasks,
     storage: String,
     document: String,
-    /// Kept until the name is clean again.
+    /// Held until the name is clean again.
     reserved: Option<Reserved>,
     current: Option<(Link, Flow)>,
     doubtful: Option<Link>,
@@ -41,23 +41,23 @@ impl Cleanup {
         }
     }
 
-    /// A request begins; what became of the one before stays open.
+    /// Records the start of a request; the outcome of the previous one stays unknown.
     pub(super) fn aim(&mut self, link: &Link, flow: &Flow) {
         self.note();
         self.current = Some((link.clone(), flow.clone()));
     }
 
-    /// The current request certainly left nothing.
+    /// Records that the current request certainly left nothing.
     pub(super) fn settled(&mut self) {
         self.current = None;
     }
 
-    /// Something may be at `link`.
+    /// Records that something may be at `link`.
     pub(super) fn doubt(&mut self, link: &Link) {
         self.doubtful = Some(link.clone());
     }
 
-    /// The object is stored.
+    /// Records that the object is stored.
     pub(super) fn done(&mut self) {
         self.current = None;
         self.doubtful = None;
@@ -85,7 +85,7 @@ impl Drop for Cleanup {
     }
 }
 
-/// Removes until something was removed, or nothing has come for a while: the server may still be busy with what broke.
+/// Retries until something was removed, or nothing appears for a while: the server may still be processing the broken request.
 async fn scrub(web: &Web, tasks: &Tasks, link: &Link) -> Result<()> {
     let mut outcome = remove(web, link).await;
     for pause in PAUSES {
@@ -98,22 +98,22 @@ async fn scrub(web: &Web, tasks: &Tasks, link: &Link) -> Result<()> {
     outcome.map(drop)
 }
 
-/// What a DELETE found.
+/// Outcome of a DELETE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Removed {
-    /// An object, which is gone now.
+    /// There was an object, which is now removed.
     Now,
-    /// Nothing, or a server that does not delete.
+    /// There was nothing, or the server does not support deletion.
     NothingToDo,
 }
 
-/// DELETE, with the answers that count as done.
+/// Sends a DELETE, and interprets the response.
 pub(super) async fn remove(web: &Web, link: &Link) -> Result<Removed> {
     let (_, response) = web.ask(&Method::DELETE, link, &HeaderMap::new()).await?;
     let status = response.status();
     discard(response).await;
     match status {
-        // RFC 9110 section 15.4.4 and RFC 4918 section 9.6.1: neither says what became of the object.
+        // RFC 9110 section 15.4.4 and RFC 4918 section 9.6.1: neither tells what happened to the object.
         StatusCode::SEE_OTHER | StatusCode::MULTI_STATUS => is_removed(web, link, status).await,
         status if status.is_success() => Ok(Removed::Now),
         StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {

@@ -1,8 +1,7 @@
-//! Whether an answer is the object itself or base64 of it, whatever was stored.
+//! Decides whether a response is the object itself or its base64, whatever was stored.
 //!
-//! The length in the document decides: raw if it fits, else base64. Where neither length nor end of an answer is known
-//! yet, the first chunk of it is read: what cannot be base64 is raw, and only what could be both is taken for what was
-//! stored.
+//! The length in the document decides: raw if it matches, else base64. If neither the length nor the end of a response is known
+//! yet, its first chunk is read: what cannot be base64 is raw, and only what could be both is assumed to be in the stored form.
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
@@ -15,10 +14,10 @@ use stowage_http::written::written;
 use crate::error::{Error, Kind, Result};
 use crate::{Budget, CHUNK_BYTES, Permit};
 
-/// The object's bytes, exactly `length` of them.
+/// Returns the object's bytes, exactly `length` of them.
 ///
 /// # Errors
-/// `Refused` where it is clear already that the answer is neither the object nor base64 of it.
+/// `Refused` if the response is already known to be neither the object nor its base64.
 pub(super) async fn object(body: Body, length: u64, base64_stored: bool, budget: &Budget) -> Result<Body> {
     let announced = body.size_hint().exact();
     if announced == Some(length) {
@@ -44,7 +43,7 @@ pub(super) async fn object(body: Body, length: u64, base64_stored: bool, budget:
     Ok(Body::boxed(Exact::new(body, length)))
 }
 
-/// The beginning of a body in memory.
+/// The start of a body in memory.
 struct Start {
     bytes: Bytes,
     ended: bool,
@@ -53,7 +52,7 @@ struct Start {
 }
 
 impl Start {
-    /// Reads up to a chunk.
+    /// Reads up to one chunk.
     async fn read(mut body: Body, announced: Option<u64>, budget: &Budget) -> Result<Self> {
         let most = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
         let permit = budget.share(most).await;
@@ -73,7 +72,7 @@ impl Start {
         Ok(Self { bytes: bytes.freeze(), ended, rest: body, permit })
     }
 
-    /// The object, where all of the answer is here.
+    /// Returns the object, if the whole response is in memory.
     fn whole(self, length: u64) -> Result<Body> {
         let bytes = if self.bytes.len() as u64 == length { Some(self.bytes.clone()) } else { decoded(&self.bytes) };
         let bytes = bytes.filter(|bytes| bytes.len() as u64 == length).ok_or_else(neither)?;

@@ -19,10 +19,10 @@ use crate::engine::read::{self, Extent, Given, Source};
 use crate::error::{Error, Kind, Result};
 use crate::{Budget, Download, Fetch, Location};
 
-/// The URL in a location, with the secrets of today's settings where it shows the mask.
+/// Returns the URL in a location, replacing the mask with the secrets of the current settings.
 ///
 /// # Errors
-/// `Location` where there is none.
+/// `Location` if there is none.
 pub(super) fn link(http: &Http, location: &Location) -> Result<Link> {
     let url = location.get(URL).and_then(Value::as_str);
     url.and_then(|url| http.options.base.unmasked(url))
@@ -40,17 +40,17 @@ pub(super) async fn get(http: &Http, location: &Location, fetch: Fetch<'_>) -> R
     read::open(Page { web, budget, link, query, length: fetch.length, base64 }, fetch.range).await
 }
 
-/// An object of a server.
+/// An object on a server.
 #[derive(Clone)]
 struct Page {
     web: Arc<Web>,
     budget: Budget,
     link: Link,
-    /// The document's metadata.
+    /// The document's metadata, as a query.
     query: String,
-    /// As the document says.
+    /// According to the document.
     length: Option<u64>,
-    /// Whether base64 was stored.
+    /// Whether it was stored as base64.
     base64: bool,
 }
 
@@ -75,7 +75,7 @@ impl Source for Page {
 }
 
 impl Page {
-    /// Asks for the object with the metadata, and without it where the server may have refused it for its length.
+    /// Requests the object with the metadata, and without it if the server may have rejected it as too long.
     async fn send(&self, range: Option<ByteRange>, version: Option<&str>) -> Result<Response<Body>> {
         let mut extra = HeaderMap::new();
         if let Some(range) = range {
@@ -87,7 +87,7 @@ impl Page {
         let (_, response) = self.web.ask(&Method::GET, &self.link.with_query(&self.query), &extra).await?;
         let too_long = match response.status() {
             StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => !self.query.is_empty(),
-            // nginx says 400, IIS 404 (404.15 in "HTTP status codes in IIS").
+            // nginx responds with 400, IIS with 404 (404.15 in "HTTP status codes in IIS").
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE => {
                 self.query.len() > LONG_QUERY
             }
@@ -100,7 +100,7 @@ impl Page {
         Ok(self.web.ask(&Method::GET, &self.link, &extra).await?.1)
     }
 
-    /// A part can go on after a break where it is known of how long an object it is.
+    /// A range can only be resumed if the object's total length is known.
     fn part(&self, response: Response<Body>) -> Given {
         let total = self.length.or_else(|| given(&response).and_then(|(_, total)| total));
         let (head, body) = response.into_parts();
@@ -121,7 +121,7 @@ impl Page {
         let announced = body.size_hint().exact();
         // An object of unknown length is as long as its server says.
         let length = self.length.or_else(|| announced.filter(|_| !self.base64));
-        // As it is stored: what the server says of the version and the digest is said of these bytes.
+        // Raw means as stored: only then do the server's version and digest apply to these bytes.
         let raw = announced.is_some_and(|announced| announced > 0 && length == Some(announced));
         let body = match length {
             _ if raw => body,
@@ -134,19 +134,19 @@ impl Page {
     }
 }
 
-/// Whether an answer is this range of an object of this length, and nothing else.
+/// Returns whether a response is exactly this range of an object of this length.
 fn is_just(range: ByteRange, length: Option<u64>, response: &Response<Body>) -> bool {
     let given = given(response).is_some_and(|(given, total)| given == range && (length.is_none() || total == length));
     let sized = response.body().size_hint().exact().is_none_or(|size| size == range.len());
     response.status() == StatusCode::PARTIAL_CONTENT && given && sized && !is_encoded(response.headers())
 }
 
-/// The range of an answer, and the object's length where the answer says it.
+/// Returns the range of a response, and the object's total length if stated.
 fn given(response: &Response<Body>) -> Option<(ByteRange, Option<u64>)> {
     response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(content_range)
 }
 
-/// The validator that names the very bytes (RFC 9110 section 8.8.1), where ranges may be asked for.
+/// Returns the strong validator (RFC 9110 section 8.8.1), if the server supports ranges.
 fn strong(headers: &HeaderMap) -> Option<String> {
     let tag = headers.get(ETAG)?.to_str().ok()?;
     let no_ranges = headers.get(ACCEPT_RANGES).is_some_and(|unit| unit.as_bytes().eq_ignore_ascii_case(b"none"));
@@ -160,7 +160,7 @@ fn failure(status: StatusCode) -> Error {
     refusal(&Method::GET, status)
 }
 
-/// The server's tag; an empty one is none.
+/// Returns the server's ETag; an empty one counts as none.
 pub(super) fn etag(headers: &HeaderMap) -> Option<String> {
     let tag = headers.get(ETAG).and_then(|tag| tag.to_str().ok())?;
     Some(tag.to_owned()).filter(|tag| !tag.trim_matches('"').is_empty())
@@ -170,9 +170,9 @@ fn is_true(value: &Value) -> bool {
     value.as_bool() == Some(true) || value.as_str() == Some("true")
 }
 
-/// In bytes: no server that is known takes more by default, and many break the connection then.
+/// In bytes: no known server accepts more by default, and many then break the connection.
 const LONGEST_QUERY: usize = 32 << 10;
-/// In bytes: IIS takes 2,048 by default, less than any other server that is known.
+/// In bytes: IIS accepts 2,048 by default, less than any other known server.
 const LONG_QUERY: usize = 1500;
-/// What KAZOO's own pointers call it.
+/// The member's name in KAZOO's own pointers.
 const KAZOO_BASE64: &str = "base64_encode_data";

@@ -1,4 +1,4 @@
-//! A request body that can be held back, withdrawn, and asked how far it has got.
+//! A request body that can be held back, withdrawn, and queried for its progress.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use stowage_http::body::{Body, BoxError};
 use tokio::time::Sleep;
 
-/// The sender's side of a request body; cheap to clone.
+/// The sender's handle to a request body; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Flow(Arc<Shared>);
 
@@ -30,8 +30,8 @@ enum State {
 }
 
 impl Flow {
-    /// The body to send. Where it is held, it waits for [`open`](Self::open), and for `held` at the most once the head
-    /// of the request has been sent.
+    /// Returns the handle and the body to send. A held body waits for [`open`](Self::open), but no longer than `held` after the request
+    /// head was sent.
     pub(super) fn new(body: Body, held: Option<Duration>) -> (Self, Body) {
         let empty = body.is_end_stream();
         let state = if held.is_some() { State::Held(body, None) } else { State::Open(body) };
@@ -59,7 +59,7 @@ impl Flow {
         }
     }
 
-    /// The body itself, untouched, if it has not been let flow; what was to send it fails.
+    /// Returns the untouched body if it has not begun to flow; its sender then fails.
     pub(super) fn withdraw(&self) -> Option<Body> {
         let mut state = self.state();
         match std::mem::replace(&mut *state, State::Withdrawn) {
@@ -77,17 +77,17 @@ impl Flow {
         }
     }
 
-    /// Whether the server may have seen a part of the body.
+    /// Returns whether the server may have received part of the body.
     pub(super) fn started(&self) -> bool {
         self.0.started.load(Ordering::Acquire)
     }
 
-    /// Whether all of the body was handed to the connection.
+    /// Returns whether the whole body was handed to the connection.
     pub(super) fn finished(&self) -> bool {
         self.0.finished.load(Ordering::Acquire)
     }
 
-    /// Whether the body has to wait; the task that asks is woken when that changes.
+    /// Returns whether the body is held; registers the current task to be woken when that changes.
     fn is_held(&self, cx: &Context<'_>) -> bool {
         match &mut *self.state() {
             State::Held(_, waker) => {
@@ -110,7 +110,7 @@ struct Gated {
 }
 
 impl Gated {
-    /// Ready once the body was held for long enough: not every server knows of `100 Continue`.
+    /// Ready once the body was held for long enough: not every server supports `100 Continue`.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(limit) = self.held else { return Poll::Ready(()) };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));

@@ -1,4 +1,4 @@
-//! The folders of a WebDAV server, which takes no object into one that is not there (RFC 4918 section 9.7.1).
+//! Folders on a WebDAV server, which rejects objects whose folder does not exist (RFC 4918 section 9.7.1).
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -11,23 +11,23 @@ use super::link::Link;
 use super::web::{Web, discard};
 use crate::error::{Error, Kind, Result};
 
-/// Whether a server speaks WebDAV.
+/// Whether a server supports WebDAV.
 #[derive(Debug, Default)]
 pub(super) struct Dav(AtomicU8);
 
 const UNKNOWN: u8 = 0;
 const NO: u8 = 1;
 const YES: u8 = 2;
-/// Less than a client would notice.
+/// Short enough for clients not to notice.
 const SHORT: Duration = Duration::from_secs(2);
 
 impl Dav {
-    /// The server has made folders, whatever it says of itself: nginx does not know OPTIONS.
+    /// Records that the server created folders, whatever its OPTIONS say: nginx does not support OPTIONS.
     pub(super) fn is_proven(&self) {
         self.0.store(YES, Ordering::Relaxed);
     }
 
-    /// Asks once (RFC 4918 section 10.1). A server that takes long to say it is one that does not know the question.
+    /// Queries the server once (RFC 4918 section 10.1). One that takes long to respond is taken not to support WebDAV.
     async fn is_spoken(&self, web: &Web, link: &Link) -> bool {
         if self.0.load(Ordering::Relaxed) == UNKNOWN {
             let patience = Patience { head: Some(SHORT), ..web.patience() };
@@ -42,32 +42,32 @@ impl Dav {
     }
 }
 
-/// Makes the folders for a body that cannot be sent twice: some servers refuse only once they have read it.
+/// Creates the folders before a body that cannot be sent twice: some servers reject it only after reading it.
 pub(super) async fn make_before(http: &Http, object: &Link) {
     let Some(folder) = object.folders().into_iter().next() else { return };
     if http.options.verb == Method::PUT && http.dav.is_spoken(&http.web, &folder).await {
-        // What could not be made shows when the body is refused.
+        // If this fails, it shows when the body is rejected.
         let _ = make(&http.web, object).await;
     }
 }
 
-/// Whether folders are.
+/// Outcome of creating folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Made {
     Now,
-    /// The deepest was there, or the server knows of no folders.
+    /// The deepest existed already, or the server has no notion of folders.
     Before,
-    /// The server makes none.
+    /// The server does not create folders.
     Never,
 }
 
-/// Whether an answer to PUT may mean that a folder is missing: 409 by RFC 4918, 404 by servers that map folders to files, 500
-/// by nginx.
+/// Returns whether a response to PUT may mean that a folder is missing: 409 by RFC 4918, 404 from servers that map folders to
+/// directories, 500 from nginx.
 pub(super) const fn may_be_missing(status: StatusCode) -> bool {
     matches!(status, StatusCode::CONFLICT | StatusCode::NOT_FOUND | StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// Makes the folders that an object's URL is in, as far as they are missing.
+/// Creates the missing folders of an object's URL.
 pub(super) async fn make(web: &Web, object: &Link) -> Result<Made> {
     let mut missing = Vec::new();
     for folder in object.folders() {
@@ -95,7 +95,7 @@ enum Outcome {
     Refused,
 }
 
-/// RFC 4918 section 9.3.1; servers that map folders to files say 404 for 409.
+/// RFC 4918 section 9.3.1; servers that map folders to directories respond with 404 instead of 409.
 async fn mkcol(web: &Web, folder: &Link) -> Result<Outcome> {
     let method = Method::from_bytes(b"MKCOL").map_err(|_| Error::new(Kind::Refused, "no such method"))?;
     let (_, response) = web.ask(&method, folder, &HeaderMap::new()).await?;

@@ -1,4 +1,4 @@
-//! The forms in which a body goes out: as it is, in base64, alone or as a part of a multipart body.
+//! Forms of a request body: raw or base64, alone or as part of a multipart body.
 
 use bytes::Bytes;
 use http::header::HeaderValue;
@@ -13,14 +13,14 @@ use uuid::Uuid;
 
 use crate::Object;
 
-/// What the settings say about the form.
+/// The form chosen in the settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
     pub(super) multipart: Option<Subtype>,
     pub(super) base64: bool,
 }
 
-/// What follows `multipart/`.
+/// The multipart subtype.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subtype {
     Mixed,
@@ -57,7 +57,7 @@ impl Form {
         }
     }
 
-    /// Everything before the attachment's bytes (RFC 2046 section 5.1.1).
+    /// Returns everything before the attachment's bytes (RFC 2046 section 5.1.1).
     fn head(self, subtype: Subtype, boundary: &str, object: &Object, content_type: &HeaderValue) -> Vec<u8> {
         let id = object.document.get("id").and_then(Value::as_str).unwrap_or("document");
         let mut head = format!("--{boundary}\r\n{}Content-Type: application/json\r\n\r\n", disposition(subtype, id));
@@ -76,7 +76,7 @@ impl Form {
 }
 
 impl Wire {
-    /// The body as it is sent, with an exact length where the given one has one.
+    /// Wraps a body for sending; its length stays exact if it was.
     pub(super) fn wrap(&self, body: Body) -> Body {
         let body = if self.base64 && !body.is_end_stream() { encoded(body) } else { body };
         let Some((head, tail)) = self.envelope.clone() else { return body };
@@ -91,7 +91,7 @@ impl Wire {
     }
 }
 
-/// Too long and too random to be found in a body, so that none has to be looked through.
+/// Long and random enough never to occur in a body, so that bodies need not be searched.
 fn boundary() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
@@ -100,7 +100,7 @@ fn boundary() -> String {
 fn disposition(subtype: Subtype, name: &str) -> String {
     match subtype {
         Subtype::Mixed => String::new(),
-        // The escapes are those of WHATWG HTML, "multipart/form-data encoding algorithm".
+        // Escapes as in WHATWG HTML, "multipart/form-data encoding algorithm".
         Subtype::FormData => {
             let name = name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
             format!("Content-Disposition: form-data; name=\"{name}\"\r\n")
@@ -108,7 +108,7 @@ fn disposition(subtype: Subtype, name: &str) -> String {
     }
 }
 
-/// The attachment's own name: the last segment of a composed one.
+/// Returns the attachment's own name: the last segment of a composed one.
 fn attachment(name: &str) -> String {
     let last = name.rsplit(['/', '=']).next().filter(|last| !last.is_empty()).unwrap_or("attachment");
     percent_decode_str(last).decode_utf8_lossy().into_owned()

@@ -1,7 +1,7 @@
-//! URLs as they are sent: an origin and a target that nothing normalises.
+//! URLs as sent: an origin and a target that is never normalized.
 //!
-//! Names are composed and percent-encoded before they come here, and servers compare paths byte by byte. So the target
-//! is kept as text; only bytes that cannot stand in a request line are escaped (RFC 9112 section 3.2).
+//! Names are composed and percent-encoded before they get here, and servers compare paths byte by byte. So the target is kept as
+//! text; only bytes that are invalid in a request line are escaped (RFC 9112 section 3.2).
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Reads an absolute URL; a fragment is dropped, user and password become [`account`](Self::account).
+    /// Parses an absolute URL; a fragment is dropped, user and password become [`account`](Self::account).
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://")?;
@@ -36,8 +36,8 @@ impl Link {
         Some(Self { origin, target: origin_form(target), account: account(&server) })
     }
 
-    /// Where a `Location` header of an answer from here leads (RFC 3986 section 5.2). The account goes along only to the
-    /// same origin.
+    /// Resolves the `Location` header of a response (RFC 3986 section 5.2). The account is only kept for the same
+    /// origin.
     pub(super) fn resolve(&self, location: &str) -> Option<Self> {
         let location = location.trim();
         let first = location.split(['/', '?', '#']).next().unwrap_or_default();
@@ -71,7 +71,7 @@ impl Link {
         Some(Self { origin: self.origin.clone(), target: origin_form(&target), account: None })
     }
 
-    /// The same URL with more query parameters, which are encoded already.
+    /// Appends query parameters, which are already encoded.
     pub(super) fn with_query(&self, query: &str) -> Self {
         let mut link = self.clone();
         if !query.is_empty() {
@@ -89,17 +89,17 @@ impl Link {
         &self.origin
     }
 
-    /// Path and query.
+    /// Returns path and query.
     pub(super) fn target(&self) -> &str {
         &self.target
     }
 
-    /// Basic authorisation, where the URL held a user.
+    /// Returns the basic authorization, if the URL contained a user.
     pub(super) fn account(&self) -> Option<&HeaderValue> {
         self.account.as_ref()
     }
 
-    /// The folders that it is in, from the deepest up; none where a query names the object.
+    /// Returns the parent folders, deepest first; none if a query names the object.
     pub(super) fn folders(&self) -> Vec<Self> {
         let mut folders = Vec::new();
         let mut path = if self.target.contains('?') { "" } else { self.path() };
@@ -112,7 +112,7 @@ impl Link {
         folders
     }
 
-    /// The URL without user and password.
+    /// Returns the URL without user and password.
     pub(super) fn text(&self) -> String {
         format!("{}{}", self.origin, self.target)
     }
@@ -122,7 +122,7 @@ impl Link {
     }
 }
 
-/// Without the query, whose values may be secrets.
+/// Omits the query, whose values may be secrets.
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.origin, self.path())
@@ -139,12 +139,12 @@ impl fmt::Debug for Link {
 #[derive(Clone)]
 pub(super) struct Base {
     link: Link,
-    /// The target with all that stands before a name.
+    /// The part of the target before a name.
     stem: String,
 }
 
 impl Base {
-    /// `None` for anything but an `http` or `https` URL without a fragment.
+    /// Returns `None` for anything but an `http` or `https` URL without a fragment.
     pub(super) fn parse(url: &str) -> Option<Self> {
         let url = url.trim();
         if url.contains('#') {
@@ -159,17 +159,17 @@ impl Base {
         Some(Self { link, stem })
     }
 
-    /// The URL of an object.
+    /// Returns the URL of an object.
     pub(super) fn object(&self, name: &str) -> Link {
         Link { target: escaped(&format!("{}{name}", self.stem)), ..self.link.clone() }
     }
 
-    /// The URL of an object as a document may hold it: without the settings' secrets.
+    /// Returns an object's URL for storage in a document: with the settings' secrets masked.
     pub(super) fn masked(&self, link: &Link) -> String {
         if link.origin == self.link.origin { without_secrets_of(&self.stem, &link.text()) } else { link.text() }
     }
 
-    /// Reads a URL that a document holds.
+    /// Parses a URL stored in a document.
     pub(super) fn unmasked(&self, url: &str) -> Option<Link> {
         let link = Link::parse(url)?;
         if link.origin != self.link.origin {
@@ -232,5 +232,5 @@ fn without_dots(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// What the request line cannot hold; a `#` would end the target.
+/// Bytes invalid in a request line; a `#` would end the target.
 const NOT_IN_A_TARGET: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'`');

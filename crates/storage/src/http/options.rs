@@ -1,4 +1,4 @@
-//! The settings of an `http` storage, read and checked once.
+//! The settings of an `http` storage, parsed and validated once.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
@@ -12,13 +12,13 @@ use super::form::{Form, Subtype};
 use super::link::Base;
 use crate::error::Result;
 
-/// What the settings say.
+/// Parsed settings.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) base: Base,
     pub(super) verb: Method,
     pub(super) form: Form,
-    /// The document's field that gets the object's URL.
+    /// The document field that receives the object's URL.
     pub(super) url_field: Option<String>,
     /// Sent with every request to the base's own origin.
     pub(super) headers: HeaderMap,
@@ -66,7 +66,7 @@ fn headers(settings: &Settings) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-/// What describes the body, the connection, or how an answer is asked for.
+/// Headers that describe the body, the connection, or how a response is requested.
 const NOT_THEIRS: [HeaderName; 11] = [
     CONTENT_TYPE,
     CONTENT_LENGTH,

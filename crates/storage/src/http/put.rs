@@ -1,4 +1,4 @@
-//! Storing an object: a free name, then the body, once or as often as that is exact.
+//! Storing an object: find a free name, then send the body, retrying as often as that is safe.
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -32,7 +32,7 @@ pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Res
     let source = if first.last {
         Source::Memory(first)
     } else {
-        // A CGI sees no body where there is no length (RFC 3875 section 4.1.2), and other servers refuse it with 411.
+        // A CGI sees no body without a length (RFC 3875 section 4.1.2), and other servers reject it with 411.
         let body = match upload.length() {
             Some(_) => upload.into_stream(Some(first)),
             None => spooled(upload, first).await?.0,
@@ -61,10 +61,10 @@ async fn choose(http: &Http, object: &Object) -> Result<Place> {
     Ok(Place { link, reserved })
 }
 
-/// Whether the server says that nothing is there. Any other answer, be it a failure, does not say so.
+/// Returns whether the server states that nothing is there; any other response, including a failure, does not.
 ///
 /// # Errors
-/// Where the server cannot be reached: then nothing can be stored either.
+/// If the server cannot be reached, so that nothing can be stored either.
 async fn is_free(http: &Http, link: &Link) -> Result<bool> {
     let mut tries = Tries::start(0);
     loop {
@@ -78,15 +78,15 @@ async fn is_free(http: &Http, link: &Link) -> Result<bool> {
     }
 }
 
-/// The body, as often as it can be had.
+/// The body, as often as it can be sent.
 enum Source {
     Memory(Chunk),
-    /// Gone once it has begun to flow.
+    /// `None` once it has begun to flow.
     Once(Option<Body>),
 }
 
 impl Source {
-    /// How many bytes are sent again with every try.
+    /// Returns how many bytes each retry sends.
     fn bytes(&self) -> usize {
         match self {
             Self::Memory(chunk) => chunk.data.len(),
@@ -101,9 +101,9 @@ struct Delivery<'a> {
     source: Source,
     cleanup: Cleanup,
     report: Report,
-    /// Whether the server is asked before a body is sent that cannot be repeated.
+    /// Whether to send `Expect` before a body that cannot be repeated.
     expect: bool,
-    /// Whether folders are made where they may be missing.
+    /// Whether to create folders that may be missing.
     folders: bool,
 }
 
@@ -143,7 +143,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// One request with the body.
+    /// Makes one request with the body.
     async fn attempt(&mut self, link: &Link, patience: Patience) -> Result<(Response<Body>, Flow)> {
         let (body, held) = match &mut self.source {
             Source::Memory(chunk) => (self.wire.wrap(Body::full(chunk.data.clone())), None),
@@ -153,7 +153,7 @@ impl Delivery<'_> {
         let mut request = self.http.web.request(self.http.options.verb.clone(), link, body)?;
         request.headers_mut().insert(CONTENT_TYPE, self.wire.content_type.clone());
         if request.body().is_end_stream() {
-            // RFC 9110 section 8.6; hyper leaves it out, and servers then answer 411.
+            // RFC 9110 section 8.6; hyper omits it, and servers then respond with 411.
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if held.is_some() {
@@ -173,7 +173,7 @@ impl Delivery<'_> {
         answer.map(|response| (response, flow))
     }
 
-    /// What an answer means.
+    /// Interprets a response.
     fn judge(&mut self, trail: &mut Trail, link: &Link, response: &Response<Body>, flow: &Flow) -> Result<Verdict> {
         let status = response.status();
         if status.is_success() || status == StatusCode::SEE_OTHER {
@@ -182,7 +182,7 @@ impl Delivery<'_> {
                 return Err(Error::new(Kind::Refused, "an answer before the end of the body").with_status(status));
             }
         } else if status.is_redirection() || (status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT) {
-            // A server that waited in vain for the rest (408) may have kept what it got, as one that failed may have.
+            // A server that waited for the rest in vain (408) may have kept what it received, as may one that failed.
             self.cleanup.settled();
         }
         if status.is_success() {
@@ -203,7 +203,7 @@ impl Delivery<'_> {
         })
     }
 
-    /// Whether a refusal may have been for want of folders that are there now.
+    /// Returns whether the request may have been rejected for missing folders that exist now.
     async fn makes_folders(&mut self, link: &Link, refusal: &Error) -> bool {
         self.folders = false;
         match folders::make(&self.http.web, link).await {
@@ -211,7 +211,7 @@ impl Delivery<'_> {
                 self.http.dav.is_proven();
                 true
             }
-            // Another upload was faster. A failure of the server says less, and is repeated as any other is.
+            // Another upload won the race. A server failure is less specific, and is retried like any other.
             Ok(Made::Before) => refusal.kind() == Kind::Refused,
             Ok(Made::Never) | Err(_) => false,
         }
@@ -246,7 +246,7 @@ enum Verdict {
     Stored,
     SeeOther(Link),
     Again(Link),
-    /// Perhaps for want of folders.
+    /// Perhaps because folders are missing.
     NoFolder,
     Refused,
 }

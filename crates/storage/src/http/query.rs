@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use stowage_http::target::encode;
 
-/// The parameters in the order of the members, percent-encoded; nulls are left out.
+/// Returns the parameters in member order, percent-encoded; nulls are omitted.
 pub(super) fn query(metadata: &Map<String, Value>) -> String {
     let mut pairs = Vec::new();
     for (key, value) in metadata {

@@ -1,5 +1,5 @@
-//! Redirects (RFC 9110 section 15.4): 301, 302, 307 and 308 repeat the request, 303 asks with GET what became of it. After a
-//! DELETE there is nothing to be asked elsewhere.
+//! Redirects (RFC 9110 section 15.4): 301, 302, 307 and 308 repeat the request, 303 queries its outcome with GET. After a DELETE,
+//! there is nothing to query.
 
 use http::header::LOCATION;
 use http::{HeaderMap, Method, StatusCode};
@@ -7,17 +7,17 @@ use http::{HeaderMap, Method, StatusCode};
 use super::link::Link;
 use crate::error::{Error, Kind, Result};
 
-/// The URLs that one request has been to.
+/// The URLs one request has visited.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
     seen: Vec<(Method, String)>,
 }
 
 impl Trail {
-    /// Where an answer sends a request that was made with `method` at `link`; `None` where it does not.
+    /// Returns where a response redirects a request made with `method` to `link`; `None` if it does not.
     ///
     /// # Errors
-    /// `Refused` for a loop, for more than ten steps, and for a Location that is missing or leads nowhere.
+    /// `Refused` for a loop, for more than ten redirects, and for a missing or invalid Location.
     pub(super) fn next(
         &mut self,
         method: &Method,

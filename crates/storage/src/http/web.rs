@@ -1,4 +1,4 @@
-//! Requests to the storage's server and to wherever it sends us.
+//! Requests to the storage's server, and to where it redirects.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,14 +17,14 @@ use super::redirect::Trail;
 use crate::engine::tries::{Tries, retry_after};
 use crate::error::{Error, Kind, Result};
 
-/// The storage's server, with the credentials that only it may see.
+/// The storage's server, with the credentials only it may see.
 #[derive(Debug)]
 pub(super) struct Web {
     client: Client,
     home: Server,
     account: Option<HeaderValue>,
     headers: HeaderMap,
-    /// The other server that was used last: redirects tend to lead to the same one.
+    /// The other server used last: redirects tend to lead to the same one.
     elsewhere: Mutex<Option<Server>>,
 }
 
@@ -34,12 +34,12 @@ impl Web {
         Self { client, home, account: base.account().cloned(), headers, elsewhere: Mutex::new(None) }
     }
 
-    /// The deadlines of an exchange.
+    /// Returns the timeouts of an exchange.
     pub(super) fn patience(&self) -> Patience {
         self.client.patience()
     }
 
-    /// A request; credentials and the settings' headers go to the settings' origin only.
+    /// Builds a request; credentials and the settings' headers are only sent to the settings' origin.
     pub(super) fn request(&self, method: Method, link: &Link, body: Body) -> Result<Request<Body>> {
         let nonsense = || Error::new(Kind::Refused, "the object's URL cannot be sent");
         let target = PathAndQuery::try_from(link.target()).map_err(|_| nonsense())?;
@@ -64,13 +64,13 @@ impl Web {
         Ok(request)
     }
 
-    /// Sends a request to the server that `link` names.
+    /// Sends a request to the server of `link`.
     pub(super) async fn send(&self, link: &Link, request: Request<Body>, patience: Patience) -> Result<Response<Body>> {
         self.server(link.origin()).send(request, patience).await.map_err(failed)
     }
 
-    /// A request without a body, repeated where that may help, and followed to its end. What a redirect asks for is
-    /// asked with the same `extra` headers.
+    /// Sends a request without a body, retrying and following redirects. Redirected requests carry the same `extra`
+    /// headers.
     pub(super) async fn ask(&self, method: &Method, link: &Link, extra: &HeaderMap) -> Result<(Link, Response<Body>)> {
         let mut tries = Tries::start(0);
         loop {
@@ -87,7 +87,7 @@ impl Web {
         }
     }
 
-    /// A request without a body, followed to its end.
+    /// Sends a request without a body, following redirects.
     pub(super) async fn follow(
         &self,
         mut method: Method,
@@ -120,12 +120,12 @@ impl Web {
     }
 }
 
-/// An answer that is no success, in words that hold nothing of what the server said.
+/// Returns the error for an unsuccessful response, without anything from its body.
 pub(super) fn refusal(method: &Method, status: StatusCode) -> Error {
     Error::answered(status, format!("{method} was not answered with success"))
 }
 
-/// The same, with what the server said and how long it wants to be left alone.
+/// Like [`refusal`], with the server's message and requested delay.
 pub(super) async fn refused(method: &Method, response: Response<Body>) -> Error {
     let error = refusal(method, response.status()).after(retry_after(response.headers()));
     let said = tokio::time::timeout(SHORT_WAIT, collect(response.into_body(), SHORT_ANSWER)).await;
@@ -135,37 +135,37 @@ pub(super) async fn refused(method: &Method, response: Response<Body>) -> Error 
     }
 }
 
-/// Whether an answer says that nothing is there (RFC 9110 sections 15.5.5 and 15.5.11); no other one does.
+/// Returns whether a response means that nothing is there (RFC 9110 sections 15.5.5 and 15.5.11); no other status does.
 pub(super) const fn is_gone(status: StatusCode) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
 }
 
-/// Whether the same request may succeed later.
+/// Returns whether the same request may succeed later.
 pub(super) fn is_passing(status: StatusCode) -> bool {
     Error::answered(status, "").kind() == Kind::Passing
 }
 
-/// Whether nothing can be said of the server because it was not reached, or says nothing.
+/// Returns whether nothing is known about the server because it was unreachable or silent.
 pub(super) fn is_unreachable(error: &Error) -> bool {
     let kind = cause::<client::Error>(error).map(client::Error::kind);
     kind.is_some_and(|kind| !matches!(kind, client::Kind::Broken | client::Kind::BadAnswer(_)))
 }
 
-/// Whether the body of an answer is encoded in a way that was not asked for.
+/// Returns whether a response body has a coding that was not requested.
 pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// Reads a short answer to its end, so that its connection can be used again.
+/// Drains a short response, so that its connection can be reused.
 pub(super) async fn discard(response: Response<Body>) {
     let body = response.into_body();
     if !body.is_end_stream() && body.size_hint().upper().is_some_and(|length| length <= SHORT_ANSWER) {
-        // The connection is closed where this fails, and what the answer said is known already.
+        // On failure the connection is closed, and the response has already been interpreted.
         let _closed = tokio::time::timeout(SHORT_WAIT, collect(body, SHORT_ANSWER)).await;
     }
 }
 
-/// Keeps the kind of a fault of the body that was being sent.
+/// Preserves the error kind of the body being sent.
 fn failed(error: client::Error) -> Error {
     match cause::<Error>(&error).map(Error::kind) {
         Some(kind) => Error::new(kind, "the body could not be sent to its end").because(error),

@@ -7,7 +7,7 @@ use stowage_http::client::Patience;
 use super::{Key, OAuth};
 use crate::engine::api::{Api, Call, Lost, Reply};
 
-/// A vendor's API as one grant may use it.
+/// A vendor's API as accessed with one grant.
 #[derive(Debug)]
 pub(crate) struct Authorized {
     api: Api,
@@ -20,15 +20,15 @@ impl Authorized {
         Self { api, oauth, key }
     }
 
-    /// The API without the token, for addresses that carry their own authorisation.
+    /// Returns the API without the token, for URLs that carry their own authorization.
     pub(crate) const fn api(&self) -> &Api {
         &self.api
     }
 
-    /// Sends a call with the token; after a 401 once more, with a new one.
+    /// Makes a call with the token; after a 401, once more with a new one.
     ///
     /// # Errors
-    /// Where there is no token, or no answer.
+    /// If there is no token, or no response.
     pub(crate) async fn ask(&self, call: &Call) -> Result<Reply, Lost> {
         let first = self.oauth.authorization(&self.key).await?;
         let reply = self.api.ask(call, Some(&first)).await?;
@@ -47,16 +47,16 @@ impl Authorized {
         Ok(reply)
     }
 
-    /// Sends a call once, with the token; `body` is in place of the call's own.
+    /// Makes a call once, with the token; `body` replaces the call's own.
     ///
     /// # Errors
-    /// Where there is no token, or no answer.
+    /// If there is no token, or no response.
     pub(crate) async fn once(&self, call: &Call, body: Body, patience: Patience) -> Result<Reply, Lost> {
         let token = self.oauth.authorization(&self.key).await?;
         self.api.once(call, Some(&token), body, patience).await
     }
 }
 
-/// Words of a 401 that another token of the same grant would get as well (`AuthError` in Dropbox's `auth.stone`).
+/// Codes of a 401 that another token of the same grant would get as well (`AuthError` in Dropbox's `auth.stone`).
 const NOT_OF_THE_TOKEN: [&str; 5] =
     ["missing_scope", "user_suspended", "invalid_select_user", "invalid_select_admin", "route_access_denied"];

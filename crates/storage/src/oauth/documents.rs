@@ -1,4 +1,4 @@
-//! CouchDB's OAuth documents: a user's grant, the app that it was given to, the app's provider and key.
+//! CouchDB's OAuth documents: a user's grant, the app it was given to, and the app's provider and key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use super::grant::{Grant, GrantDocuments, REFRESH_TOKEN, ServerKey, missing};
 use super::{Key, Subject};
 use crate::error::{Error, Kind, Result};
 
-/// The database of OAuth documents (`system_auth` by default), as tokens need it.
+/// The database of OAuth documents (`system_auth` by default), as needed for tokens.
 pub trait OAuthDocuments: fmt::Debug + Send + Sync + 'static {
-    /// A document; `None` where there is none.
+    /// Reads a document; `None` if it does not exist.
     ///
-    /// Fails with `Passing` where CouchDB cannot be asked, else as [`Error::answered`] judges its answer.
+    /// Fails with `Passing` if CouchDB is unreachable, else as [`Error::answered`] classifies its response.
     fn read<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Document>>>;
 
-    /// An attachment that CouchDB itself keeps; `None` where there is none. Fails as [`read`](Self::read).
+    /// Reads an attachment stored in CouchDB itself; `None` if it does not exist. Fails like [`read`](Self::read).
     fn attachment<'a>(&'a self, id: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>>;
 
-    /// Sets a member of the document as it was at this revision. One that has changed meanwhile stays as it is, which is
-    /// success. Fails as [`read`](Self::read).
+    /// Sets a member of the document at this revision. If the document has changed meanwhile, it is left unchanged, which counts as
+    /// success. Fails like [`read`](Self::read).
     fn set<'a>(&'a self, id: &'a str, rev: &'a str, member: &'a str, text: &'a Secret) -> BoxFuture<'a, Result<()>>;
 }
 
-/// The members of an OAuth document; there are secrets among them.
+/// The members of an OAuth document, some of which are secrets.
 #[derive(Clone, Default)]
 pub struct Document(Map<String, Value>);
 
@@ -51,7 +51,7 @@ impl Document {
         self.value(member)?.as_str().map(str::to_owned)
     }
 
-    /// The revision; empty where it says none.
+    /// Returns the revision; empty if there is none.
     pub(super) fn rev(&self) -> String {
         self.text("_rev").unwrap_or_default()
     }
@@ -61,7 +61,7 @@ impl Document {
     }
 }
 
-/// Reads what there is about a grant.
+/// Reads the documents of grants.
 #[derive(Debug)]
 pub(super) struct Documents(pub(super) Arc<dyn OAuthDocuments>);
 
@@ -69,7 +69,7 @@ impl Documents {
     /// Reads the documents of a grant.
     ///
     /// # Errors
-    /// `Settings` for documents that are missing or do not say what they have to, `Passing` where CouchDB cannot be asked.
+    /// `Settings` for missing or incomplete documents, `Passing` if CouchDB is unreachable.
     pub(super) async fn read(&self, key: &Key) -> Result<Grant> {
         let (auth, app_id) = match &key.subject {
             Subject::App(id) => (None, id.clone()),
@@ -94,8 +94,8 @@ impl Documents {
         documents.grant(key)
     }
 
-    /// Puts a refresh token that came in place of an older one (RFC 6749 section 6) where the older one stands, unless
-    /// that document has changed meanwhile. The newest is kept in memory too, so a failure is told and nothing more.
+    /// Saves a rotated refresh token (RFC 6749 section 6) in place of the old one, unless that document has changed meanwhile. The
+    /// newest token is also kept in memory, so a failure is only logged.
     pub(super) async fn keep(&self, grant: &Grant, refresh_token: &Secret) {
         let Some((id, rev)) = grant.document() else { return };
         if let Err(error) = self.0.set(id, rev, REFRESH_TOKEN, refresh_token).await {
@@ -103,7 +103,7 @@ impl Documents {
         }
     }
 
-    /// The key of a service account as KAZOO keeps it: an attachment.
+    /// Reads a service account's key, which KAZOO stores as an attachment.
     async fn server_key(&self, id: String) -> Result<ServerKey> {
         let rev = self.document(&id).await?.rev();
         let pem = self.0.attachment(&id, KEY_FILE).await?;
@@ -111,10 +111,10 @@ impl Documents {
         Ok(ServerKey { id, rev, pem: Secret::new(String::from_utf8(pem).unwrap_or_default()) })
     }
 
-    /// Whether a document is there.
+    /// Returns whether a document exists.
     ///
     /// # Errors
-    /// Where CouchDB does not say.
+    /// If CouchDB does not tell.
     pub(super) async fn knows(&self, id: &str) -> Result<bool> {
         Ok(self.undeleted(id).await?.is_some())
     }
@@ -124,12 +124,12 @@ impl Documents {
         self.undeleted(id).await?.ok_or_else(absent)
     }
 
-    /// A document that KAZOO has not marked as deleted.
+    /// Reads a document that KAZOO has not marked as deleted.
     async fn undeleted(&self, id: &str) -> Result<Option<Document>> {
         let document = self.0.read(id).await?;
         Ok(document.filter(|document| document.value("pvt_deleted") != Some(&Value::Bool(true))))
     }
 }
 
-/// KAZOO's name for it.
+/// Name chosen by KAZOO.
 const KEY_FILE: &str = "private_key.pem";

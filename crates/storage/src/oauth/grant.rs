@@ -1,4 +1,4 @@
-//! What OAuth documents say: how a token is to be had.
+//! Grants, parsed from OAuth documents: how to obtain a token.
 
 use http::header::HeaderValue;
 use serde_json::Value;
@@ -9,22 +9,22 @@ use super::jwt::{Algorithm, Claims};
 use super::{Document, Key};
 use crate::error::{Error, Kind, Result};
 
-/// How a token is to be had.
+/// How to obtain a token.
 #[derive(Debug)]
 pub(super) struct Grant {
-    /// Changes whenever one of the documents does: whatever was refused before may be granted now.
+    /// Changes whenever one of the documents does, after which a refused grant is worth retrying.
     pub(super) version: String,
-    /// The same without the refresh token, which changes in the course of things: what a token stands on.
+    /// Like `version`, but without the refresh token, which changes in normal operation: identifies what a token is based on.
     pub(super) basis: String,
     pub(super) way: Way,
-    /// The id and the revision of the grant's document.
+    /// The id and revision of the grant's document.
     auth: Option<(String, String)>,
 }
 
-/// How a token is to be had.
+/// Ways of obtaining a token.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// It stands in the document.
+    /// The token is in the document.
     Static(HeaderValue),
     /// RFC 6749 section 6.
     Refresh { url: String, client_id: String, secret: Secret, refresh_token: Secret },
@@ -32,7 +32,7 @@ pub(super) enum Way {
     Assert { url: String, claims: Claims, private_key: Secret, app_id: String },
 }
 
-/// What is read for one grant.
+/// The documents read for one grant.
 pub(super) struct GrantDocuments {
     pub(super) auth: Option<(String, Document)>,
     pub(super) app: Document,
@@ -41,7 +41,7 @@ pub(super) struct GrantDocuments {
     pub(super) server_key: Option<ServerKey>,
 }
 
-/// A private key that is an attachment.
+/// A private key stored as an attachment.
 pub(super) struct ServerKey {
     pub(super) id: String,
     pub(super) rev: String,
@@ -62,7 +62,7 @@ impl Grant {
         Ok(Self { basis: version.clone(), version, way: Way::Static(value), auth: None })
     }
 
-    /// The document's refresh token, where that is the way.
+    /// Returns the document's refresh token, if that is the way.
     pub(super) const fn refresh_token(&self) -> Option<&Secret> {
         match &self.way {
             Way::Refresh { refresh_token, .. } => Some(refresh_token),
@@ -70,13 +70,13 @@ impl Grant {
         }
     }
 
-    /// The id and the revision of the grant's document, where that has a refresh token.
+    /// Returns the id and revision of the grant's document, if it has a refresh token.
     pub(super) fn document(&self) -> Option<(&str, &str)> {
         self.auth.as_ref().map(|(id, rev)| (id.as_str(), rev.as_str()))
     }
 }
 
-/// What `Authorization` has to say; `None` for a token that cannot be sent.
+/// Returns the value of `Authorization`; `None` if the token is not valid in a header.
 pub(super) fn authorization(kind: &str, token: &str) -> Option<HeaderValue> {
     let kind = if kind.is_empty() || kind.eq_ignore_ascii_case("bearer") { "Bearer" } else { kind };
     let mut value = HeaderValue::from_str(&format!("{kind} {token}")).ok()?;
@@ -85,13 +85,13 @@ pub(super) fn authorization(kind: &str, token: &str) -> Option<HeaderValue> {
 }
 
 impl GrantDocuments {
-    /// The document with the private key, where one is needed and does not stand in the app's document.
+    /// Returns the id of the document with the private key, if one is needed and not in the app's document.
     pub(super) fn wants_key(&self) -> Option<String> {
         let none = self.refresh_token().is_none() && self.private_key().is_none();
         self.app.text("pvt_server_key").filter(|id| none && !id.is_empty())
     }
 
-    /// What they say.
+    /// Derives the grant.
     ///
     /// # Errors
     /// `Settings`, naming the document and what it lacks.
@@ -153,7 +153,7 @@ impl GrantDocuments {
         own.filter(|key| !key.is_empty())
     }
 
-    /// A text of `jwt_flow`: the app's, else the provider's.
+    /// Returns a text of `jwt_flow`, from the app or else the provider.
     fn flow(&self, member: &str) -> Option<String> {
         let both = [Some(&self.app), self.provider.as_ref().map(|(_, provider)| provider)];
         let texts = both
@@ -182,7 +182,7 @@ impl GrantDocuments {
     }
 }
 
-/// A digest of everything but the refresh token and what changes with it.
+/// Returns a digest of everything but the refresh token and what changes with it.
 fn without_refresh_token(auth: &Document) -> String {
     let mut hasher = Sha256::new();
     for (key, value) in auth.members().filter(|(key, _)| ![REFRESH_TOKEN, "_rev"].contains(key)) {
@@ -193,7 +193,7 @@ fn without_refresh_token(auth: &Document) -> String {
     hex::encode(hasher.finalize())
 }
 
-/// The configuration's endpoint, else the one that a document names. One without a path gets the path of that.
+/// Returns the configured endpoint, else the one named in a document. A configured one without a path gets the document's path.
 fn endpoint(key: &Key, named: Option<String>) -> Option<String> {
     let Some(configured) = &key.endpoint else { return named };
     let mut url: url::Url = configured.parse().ok()?;
@@ -204,7 +204,7 @@ fn endpoint(key: &Key, named: Option<String>) -> Option<String> {
     Some(url.into())
 }
 
-/// An OAuth document that lacks something.
+/// Returns the error for an OAuth document that lacks something.
 pub(super) fn missing(id: &str, member: &str) -> Error {
     Error::new(Kind::Settings, format!("OAuth document {id} has no {member}"))
 }

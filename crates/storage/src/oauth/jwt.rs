@@ -1,4 +1,4 @@
-//! The assertion of a service account: a signed JWT (RFC 7515, RFC 7518 section 3.3, RFC 7523 section 3).
+//! A service account's assertion: a signed JWT (RFC 7515, RFC 7518 section 3.3, RFC 7523 section 3).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,20 +10,20 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::{Map, Value, json};
 
-/// Who asks whom for what.
+/// The claims of an assertion.
 #[derive(Debug)]
 pub(super) struct Claims {
     pub(super) algorithm: Algorithm,
-    /// Which of the issuer's keys it is.
+    /// Identifies the issuer's key.
     pub(super) key_id: Option<String>,
     pub(super) issuer: String,
     pub(super) audience: String,
-    /// On whose behalf, where not on the issuer's own.
+    /// On whose behalf, if not the issuer's own.
     pub(super) subject: Option<String>,
     pub(super) scope: &'static str,
 }
 
-/// How it is signed: the name in the header.
+/// The signature algorithm, by its name in the header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Algorithm(&'static str);
 
@@ -42,7 +42,7 @@ impl Algorithm {
 }
 
 impl Claims {
-    /// The signed assertion; `None` for a key that is none. `private_key` is PEM, PKCS #8 or #1.
+    /// Returns the signed assertion; `None` for an invalid key. `private_key` is PEM, PKCS #8 or #1.
     pub(super) fn sign(&self, private_key: &str) -> Option<String> {
         let pair = match PrivateKeyDer::from_pem_slice(private_key.as_bytes()).ok()? {
             PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
@@ -68,7 +68,7 @@ impl Claims {
     }
 
     fn payload(&self, now: u64) -> Map<String, Value> {
-        // A provider refuses what was made in its future, so a clock may be a little ahead.
+        // A provider rejects an issue time in its future, so allow for a clock that is slightly ahead.
         let made = now.saturating_sub(AHEAD);
         let mut payload = Map::new();
         let texts = [("iss", &self.issuer), ("aud", &self.audience)];
@@ -86,7 +86,7 @@ fn part(members: Map<String, Value>) -> String {
     URL_SAFE_NO_PAD.encode(Value::Object(members).to_string())
 }
 
-/// In seconds; the longest that Google permits.
+/// In seconds; the maximum Google permits.
 const LIFETIME: u64 = 3600;
 /// In seconds.
 const AHEAD: u64 = 60;

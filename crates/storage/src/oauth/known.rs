@@ -1,4 +1,4 @@
-//! What is remembered of a grant between the looks at its documents.
+//! State remembered about grants between reads of their documents.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,12 +14,12 @@ use super::grant::Grant;
 use super::request::Token;
 use crate::error::{Error, Kind};
 
-/// A token that may be used.
+/// A usable token.
 #[derive(Clone)]
 pub(super) struct Granted {
-    /// What `Authorization` has to say.
+    /// The value of `Authorization`.
     pub(super) value: HeaderValue,
-    /// When another is asked for: shortly before the end.
+    /// When to request a new one: shortly before it expires.
     pub(super) renew_at: Instant,
     pub(super) ends: Instant,
 }
@@ -30,20 +30,20 @@ impl fmt::Debug for Granted {
     }
 }
 
-/// Why there is no token, for all who ask.
+/// Why there is no token, shared by all waiting requests.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     kind: Kind,
     status: Option<StatusCode>,
     message: Arc<str>,
-    /// The provider's code (RFC 6749 section 5.2), where it is a refusal.
+    /// The provider's error code (RFC 6749 section 5.2), if it refused.
     code: Arc<str>,
-    /// Before then nothing will change.
+    /// No earlier retry will succeed.
     again: Option<Instant>,
 }
 
 impl Failure {
-    /// `error` is what came of asking the provider.
+    /// `error` is the result of the request to the provider.
     pub(super) fn passing(key: &Key, error: &Error) -> Self {
         let message = format!("no token for OAuth document {}: {}", key.subject, error.text()).into();
         let again = error.retry_after().map(|pause| Instant::now() + pause);
@@ -70,11 +70,11 @@ pub(super) struct Known(Arc<Mutex<Facts>>);
 
 #[derive(Debug, Default)]
 struct Facts {
-    /// With [`Grant::basis`] at that time.
+    /// With the [`Grant::basis`] it was issued for.
     token: Option<(String, Granted)>,
-    /// With [`Grant::version`] at that time.
+    /// With the [`Grant::version`] it applies to.
     refusal: Option<Refusal>,
-    /// The newest refresh token, and the one in the document that it stands for.
+    /// The newest refresh token, and the one in the document that it replaces.
     newest: Option<(Secret, Secret)>,
     renewals: Renewals,
 }
@@ -83,11 +83,11 @@ struct Facts {
 struct Refusal {
     version: String,
     failure: Failure,
-    /// When it is worth asking again although no document has changed.
+    /// When a retry is worthwhile although no document has changed.
     until: Option<Instant>,
 }
 
-/// How often a vendor has refused a token lately.
+/// How often a vendor has recently rejected a token.
 #[derive(Debug, Default)]
 struct Renewals {
     since: Option<Instant>,
@@ -103,7 +103,7 @@ impl Memory {
         self.0.get_with_by_ref(key, Known::default)
     }
 
-    /// Notes a token that the provider gave.
+    /// Records a token issued by the provider.
     pub(super) fn granted(&self, key: &Key, grant: &Grant, token: Token) -> Granted {
         let (now, known) = (Instant::now(), self.of(key));
         let mut facts = known.facts();
@@ -117,7 +117,7 @@ impl Memory {
         granted
     }
 
-    /// Notes that the provider refuses a grant, and tells the operator, once.
+    /// Records that the provider refuses a grant, and logs that once.
     pub(super) fn refused(&self, key: &Key, grant: &Grant, code: &str) -> Failure {
         let (known, subject) = (self.of(key), &key.subject);
         let message = format!("the provider refuses the grant of OAuth document {subject}: {code}");
@@ -125,8 +125,8 @@ impl Memory {
             Failure { kind: Kind::Refused, status: None, message: message.into(), code: code.into(), again: None };
         let mut facts = known.facts();
         let is_news = facts.refusal.as_ref().is_none_or(|before| before.failure.message != failure.message);
-        // An assertion is also refused while this machine's clock is wrong, and all but `invalid_grant` can be mended at the
-        // provider, without any document: an app that is enabled again, a policy, a scope.
+        // An assertion is also refused while this machine's clock is wrong, and anything but `invalid_grant` can be fixed at the
+        // provider, without changing a document: by re-enabling an app, or changing a policy or scope.
         let for_good = grant.refresh_token().is_some() && code.split('/').next() == Some("invalid_grant");
         let until = (!for_good).then(|| Instant::now() + ASK_AGAIN);
         facts.token = None;
@@ -138,12 +138,12 @@ impl Memory {
         failure
     }
 
-    /// Forgets a token that a vendor refuses; false where that has happened too often lately.
+    /// Discards a token rejected by a vendor; returns false if that has happened too often recently.
     pub(super) fn give_up(&self, key: &Key, refused: &HeaderValue) -> bool {
         let known = self.of(key);
         let mut facts = known.facts();
         if facts.token.as_ref().is_none_or(|(_, granted)| granted.value != *refused) {
-            // Another request has done so already.
+            // Another request has already discarded it.
             return true;
         }
         if !facts.renewals.one_more(Instant::now()) {
@@ -155,34 +155,34 @@ impl Memory {
 }
 
 impl Known {
-    /// A token that is still good, whatever the documents say now.
+    /// Returns a valid token, whatever the documents now say.
     pub(super) fn usable(&self) -> Option<Granted> {
         let facts = self.facts();
         facts.token.as_ref().map(|(_, granted)| granted).filter(|granted| granted.ends > Instant::now()).cloned()
     }
 
-    /// A token that is still good, of this very grant: a document that names another person by now has none yet.
+    /// Returns a valid token of this very grant: if the document now names another person, there is none yet.
     pub(super) fn usable_for(&self, grant: &Grant) -> Option<Granted> {
         let facts = self.facts();
         let (basis, granted) = facts.token.as_ref()?;
         (granter(basis) == granter(&grant.basis) && granted.ends > Instant::now()).then(|| granted.clone())
     }
 
-    /// A token that need not be renewed yet.
+    /// Returns a token that need not be renewed yet.
     pub(super) fn granted(&self, grant: &Grant) -> Option<Granted> {
         let facts = self.facts();
         let (basis, granted) = facts.token.as_ref()?;
         (*basis == grant.basis && granted.renew_at > Instant::now()).then(|| granted.clone())
     }
 
-    /// Why it is of no use to ask.
+    /// Returns why a request would be futile.
     pub(super) fn refused(&self, grant: &Grant) -> Option<Failure> {
         let facts = self.facts();
         let refusal = facts.refusal.as_ref().filter(|refusal| refusal.version == grant.version)?;
         refusal.until.is_none_or(|until| until > Instant::now()).then(|| refusal.failure.clone())
     }
 
-    /// The refresh token that has come in place of the document's, where that could not be written there.
+    /// Returns the rotated refresh token, if it could not be saved to the document.
     pub(super) fn newest(&self, grant: &Grant) -> Option<Secret> {
         let facts = self.facts();
         let (newest, from) = facts.newest.as_ref()?;
@@ -194,7 +194,7 @@ impl Known {
     }
 }
 
-/// What [`Grant::basis`] says of the grant's own document.
+/// Returns the part of [`Grant::basis`] about the grant's own document.
 fn granter(basis: &str) -> Option<&str> {
     basis.split(' ').next()
 }
@@ -209,13 +209,13 @@ impl Renewals {
     }
 }
 
-/// How long before its end a token is not used any more: a request takes time.
+/// Returns how long before its expiry a token is no longer used: a request takes time.
 fn margin(lifetime: Duration) -> Duration {
     (lifetime / 4).min(LONGEST_MARGIN)
 }
 
 const LONGEST_MARGIN: Duration = Duration::from_secs(60);
-/// Some vendors answer 401 for more than bad tokens: then new ones are of no use, and the provider is left alone.
+/// Some vendors respond with 401 for more than invalid tokens: then new tokens do not help, and the provider must not be flooded.
 const MOST_RENEWALS: u8 = 6;
 const A_WHILE: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(300);

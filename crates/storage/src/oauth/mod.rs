@@ -1,15 +1,15 @@
-//! Access tokens for vendors that want OAuth: kept until shortly before they expire, fetched once however many wait.
+//! OAuth access tokens: cached until shortly before they expire, and fetched once however many requests wait.
 //!
 //! | file | is |
 //! |---|---|
-//! | `authorized` | calls to a vendor's API with a token, repeated once with a new one |
-//! | `documents` | what is asked of CouchDB's OAuth documents |
-//! | `grant` | what they say: how a token is to be had |
+//! | `authorized` | calls to a vendor's API with a token, retried once with a new one |
+//! | `documents` | access to CouchDB's OAuth documents |
+//! | `grant` | parsed documents: how to obtain a token |
 //! | `jwt` | the assertion of a service account |
-//! | `request` | asking the provider's token endpoint |
-//! | `known` | what is remembered of a grant between the looks at its documents |
+//! | `request` | requests to the provider's token endpoint |
+//! | `known` | state remembered about grants between reads of their documents |
 //!
-//! `docs/backends/oauth.md` is its page.
+//! Documented in `docs/backends/oauth.md`.
 
 mod authorized;
 mod documents;
@@ -46,24 +46,24 @@ struct Shared {
     documents: Documents,
     client: Client,
     tasks: Tasks,
-    /// How long a grant's documents are believed.
+    /// How long a grant's documents are considered fresh.
     pause: Duration,
-    /// What needs no look at the documents.
+    /// Results that need no look at the documents.
     answers: Cache<Key, Timed>,
     memory: Memory,
 }
 
-/// What a token is for.
+/// Identifies a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) subject: Subject,
     /// Separated by spaces (RFC 6749 section 3.3).
     pub(super) scope: &'static str,
-    /// The token endpoint in place of the one that the documents name.
+    /// Overrides the token endpoint named in the documents.
     pub(super) endpoint: Option<String>,
 }
 
-/// Which document says how a token is to be had.
+/// The document that defines how to obtain a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
     /// `oauth_doc_id`: a user's grant.
@@ -80,7 +80,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A token or why there is none, and how long that holds without another look.
+/// A token or the reason why there is none, and how long that holds without another look.
 #[derive(Debug, Clone)]
 struct Timed {
     outcome: std::result::Result<Granted, Failure>,
@@ -100,13 +100,13 @@ impl Expiry<Key, Timed> for UntilItEnds {
 }
 
 impl OAuth {
-    /// Tokens as these documents say that they are to be had.
+    /// Creates a token cache that follows these documents.
     #[must_use]
     pub fn new(documents: Arc<dyn OAuthDocuments>, client: Client, tasks: Tasks) -> Self {
         Self::looking_every(LOOK_AGAIN, documents, client, tasks)
     }
 
-    /// The same, believing what the documents said for this long only.
+    /// Like [`new`](Self::new), with another interval between looks at the documents.
     #[must_use]
     pub fn looking_every(pause: Duration, documents: Arc<dyn OAuthDocuments>, client: Client, tasks: Tasks) -> Self {
         let answers = Cache::builder().max_capacity(MOST_GRANTS).expire_after(UntilItEnds).build();
@@ -114,15 +114,15 @@ impl OAuth {
         Self(Arc::new(Shared { documents, client, tasks, pause, answers, memory: Memory::new(MOST_GRANTS) }))
     }
 
-    /// Whether there is an OAuth document of this id.
+    /// Returns whether an OAuth document with this id exists.
     ///
     /// # Errors
-    /// Where that cannot be found out.
+    /// If that cannot be determined.
     pub async fn knows(&self, id: &str) -> Result<bool> {
         self.0.documents.knows(id).await
     }
 
-    /// What `Authorization` has to say.
+    /// Returns the value of `Authorization`.
     async fn authorization(&self, key: &Key) -> Result<HeaderValue> {
         let timed = match self.0.answers.get(key).await {
             Some(timed) => timed,
@@ -131,8 +131,8 @@ impl OAuth {
         timed.outcome.map(|granted| granted.value).map_err(|failure| failure.error())
     }
 
-    /// Looks at the documents, and asks for a token where there is no good one; once for all who wait. One who gives up
-    /// waiting leaves the others' token alone: the provider may have changed the refresh token already.
+    /// Reads the documents, and requests a token if there is no valid one; once for all waiting requests. Cancelling one of them does not
+    /// affect the others' token: the provider may have rotated the refresh token already.
     async fn refresh(&self, key: &Key) -> Result<Timed> {
         let (this, key) = (self.clone(), key.clone());
         to_completion(&self.0.tasks, "OAuth token", async move {
@@ -142,7 +142,7 @@ impl OAuth {
         .await
     }
 
-    /// The vendor does not take this token. Whether asking again gives another one.
+    /// Discards a token rejected by the vendor. Returns whether another request may get a new one.
     async fn renew(&self, key: &Key, refused: &HeaderValue) -> bool {
         let is_current = |timed: &Timed| timed.outcome.as_ref().is_ok_and(|granted| granted.value == *refused);
         if !self.0.memory.give_up(key, refused) {
@@ -160,7 +160,7 @@ impl OAuth {
         let known = shared.memory.of(key);
         let grant = match shared.documents.read(key).await {
             Ok(grant) => grant,
-            // A request with a token does not need CouchDB for a while. Only documents that say something take it away.
+            // A request with a token can do without CouchDB for a while. Only a definite statement of the documents revokes it.
             Err(error) => match known.usable().filter(|_| error.kind() != Kind::Settings) {
                 Some(granted) => return Ok(Timed { until: soon.min(granted.ends), outcome: Ok(granted) }),
                 None => return Err(error),
@@ -189,9 +189,9 @@ impl OAuth {
             }
             Err(error) => {
                 let failure = Failure::passing(key, &error);
-                // What a provider asks for holds for all who would ask it.
+                // A delay requested by a provider applies to all its requests.
                 let until = Instant::now() + error.retry_after().unwrap_or_default().min(LONGEST_REST);
-                // An answer that makes no sense is no refusal either.
+                // A malformed response is not a refusal either.
                 match known.usable_for(&grant) {
                     Some(granted) => Ok(Timed { until: soon.min(granted.ends), outcome: Ok(granted) }),
                     None if error.retry_after().is_some() => Ok(Timed { until, outcome: Err(failure) }),
@@ -202,9 +202,9 @@ impl OAuth {
     }
 }
 
-/// Grants in memory; the least used go first.
+/// Grants kept in memory; the least recently used are evicted first.
 const MOST_GRANTS: u64 = 10_000;
 /// How soon a change of the documents is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// The longest that a provider's wish to be left alone is respected.
+/// Maximum delay honored at a provider's request.
 const LONGEST_REST: Duration = Duration::from_secs(300);

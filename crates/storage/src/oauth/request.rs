@@ -1,4 +1,4 @@
-//! Asking a provider's token endpoint (RFC 6749 sections 5 and 6).
+//! Requests to a provider's token endpoint (RFC 6749 sections 5 and 6).
 
 use std::fmt;
 use std::time::Duration;
@@ -18,20 +18,20 @@ use super::grant::{Grant, Way, authorization};
 use crate::engine::api::{Api, Call, Fault, Vendor, by_status};
 use crate::error::{Error, Kind, Result};
 
-/// What became of it.
+/// Outcome of a token request.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Granted(Token),
-    /// The grant is not, or no longer, good: the provider's code for that.
+    /// The grant is invalid, or no longer valid: the provider's code.
     Refused(String),
 }
 
-/// What a provider gave.
+/// A token issued by the provider.
 pub(super) struct Token {
-    /// What `Authorization` has to say.
+    /// The value of `Authorization`.
     pub(super) value: HeaderValue,
     pub(super) lifetime: Duration,
-    /// The refresh token from now on, where it is another one.
+    /// The new refresh token, if it was rotated.
     pub(super) rotated: Option<Secret>,
 }
 
@@ -47,12 +47,12 @@ static PROVIDER: Vendor = Vendor { name: "the OAuth provider", fails: by_status,
 struct Answer {
     access_token: String,
     token_type: Option<String>,
-    /// Seconds; some providers write it as a text.
+    /// Seconds; some providers send a string.
     expires_in: Option<Value>,
     refresh_token: Option<String>,
 }
 
-/// Gets a token. `newest` is the refresh token in place of the document's.
+/// Requests a token. `newest` replaces the document's refresh token.
 pub(super) async fn token(client: &Client, key: &Key, grant: &Grant, newest: Option<Secret>) -> Result<Outcome> {
     let (url, form, sent) = match &grant.way {
         Way::Static(value) => {
@@ -72,7 +72,7 @@ pub(super) async fn token(client: &Client, key: &Key, grant: &Grant, newest: Opt
     };
     let origin = url.parse::<Url>().ok().and_then(|url| Origin::of(&url));
     let origin = origin.ok_or_else(|| Error::new(Kind::Settings, "its token endpoint is no http or https URL"))?;
-    // What a document names has to be public: documents are not the operator's alone.
+    // A server named in a document must be public: documents are not under the operator's sole control.
     let trusted = if key.endpoint.is_some() { vec![origin] } else { Vec::new() };
     let call = Call::to(Method::POST, url)?.header(ACCEPT, HeaderValue::from_static("application/json"));
     let call = call.body(HeaderValue::from_static("application/x-www-form-urlencoded"), form.0);
@@ -86,7 +86,7 @@ pub(super) async fn token(client: &Client, key: &Key, grant: &Grant, newest: Opt
         return Err(refusal);
     }
     if reply.doubtful {
-        // An earlier try may have used up a refresh token that is good once; what the document says now is asked again.
+        // An earlier attempt may have used up a single-use refresh token; the next request uses what the document says by then.
         return Err(Error::new(Kind::Passing, refusal.text()).with_status(reply.status));
     }
     Ok(Outcome::Refused(reply.code().to_owned()))
@@ -120,8 +120,8 @@ impl Form {
     }
 }
 
-/// RFC 6749 section 5.2. A code is one word, so that nothing else of the answer is shown; Microsoft's number for it, which says
-/// more, stands behind it: `invalid_grant/AADSTS700082`.
+/// RFC 6749 section 5.2. A code is a single word, so that nothing else of the response is shown; Microsoft's more specific number is
+/// appended: `invalid_grant/AADSTS700082`.
 fn fault(status: StatusCode, text: &[u8]) -> Fault {
     #[derive(Deserialize)]
     struct Refusal {
@@ -144,7 +144,7 @@ fn fault(status: StatusCode, text: &[u8]) -> Fault {
     Fault { passes: limited || status.is_server_error(), code, pause: None }
 }
 
-/// Codes of failures that pass, whatever their status (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5, Google's
+/// Codes of transient failures, whatever their status (RFC 6749 section 4.1.2.1, RFC 8628 section 3.5, Google's
 /// `internal_failure`, Dropbox's and Google's limits).
 const PASSING_CODES: [&str; 6] = [
     "temporarily_unavailable",
@@ -154,10 +154,10 @@ const PASSING_CODES: [&str; 6] = [
     "rate_limit_exceeded",
     "too_many_requests",
 ];
-/// Numbers of Microsoft's that pass, whatever the code beside them ("Microsoft Entra authentication and authorization error
-/// codes"): a loop of requests that has to pause, a service that is not there, timeouts, faults that are called transient.
+/// Microsoft's numbers of transient failures, whatever the accompanying code ("Microsoft Entra authentication and authorization error
+/// codes"): request loops that must pause, an unavailable service, timeouts, errors documented as transient.
 const PASSING_NUMBERS: [u32; 7] = [50087, 50196, 90006, 90012, 90024, 90033, 90055];
-/// A provider need not say how long a token lasts.
+/// A provider may omit the lifetime of a token.
 const UNKNOWN: Duration = Duration::from_secs(300);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(Form::of("g").and("a", "x y&z=ü").0, "grant_type=g&a=x+y%26z%3D%C3%BC");
     }
 
-    /// Whether the grant is refused for good, and what the operator reads.
+    /// Whether the grant is permanently refused, and what the operator reads.
     #[test]
     fn refusals_are_told_from_what_passes() {
         for (status, text, code, passes) in [

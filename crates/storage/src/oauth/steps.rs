@@ -1,4 +1,4 @@
-//! One grant's calls alone, for `tests/storages/oauth`.
+//! Access to one grant's calls for `tests/storages/oauth`.
 
 use http::{HeaderMap, Method, StatusCode};
 
@@ -31,10 +31,10 @@ impl GrantedCalls {
         Self(Authorized::new(Api::new(&ANY, context.client.clone(), Vec::new()), context.oauth.clone(), key))
     }
 
-    /// Asks for a URL; answers status and head.
+    /// Requests a URL; returns the status and headers.
     ///
     /// # Errors
-    /// Where there is no token, or no answer.
+    /// If there is no token, or no response.
     pub async fn get(&self, url: &str) -> Result<(StatusCode, HeaderMap)> {
         let reply = self.0.ask(&Call::to(Method::GET, url)?).await?;
         Ok((reply.status, reply.headers))

@@ -1,4 +1,4 @@
-//! What tells an item that a put made from all others.
+//! Identifies items created by a put.
 
 use stowage_base::tasks::Tasks;
 
@@ -8,7 +8,7 @@ use crate::engine::claim::{self, Answer, Found, Name, Target};
 use crate::engine::location::location;
 use crate::{Error, Kind, Result, Stored};
 
-/// What is known of the bytes that were sent.
+/// Hash and size of the bytes that were sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sum {
     hash: [u8; hash::BYTES],
@@ -22,7 +22,7 @@ impl From<&QuickXor> for Sum {
 }
 
 impl Sum {
-    /// Whether the item has these bytes. Some drives give no hash, or none that can be read: then the size has to do.
+    /// Returns whether the item has these bytes. Some drives provide no valid hash, in which case the size must suffice.
     pub(super) fn fits(&self, item: &Item) -> bool {
         let hashes = item.file.as_ref().and_then(|file| file.hashes.as_ref());
         let given = hashes.and_then(|hashes| hash::read(hashes.quick_xor_hash.as_deref()?));
@@ -30,7 +30,7 @@ impl Sum {
     }
 }
 
-/// An item that a put makes.
+/// An item that a put creates.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub(super) drive: Shared,
@@ -71,7 +71,7 @@ impl Target for Made {
 }
 
 impl Made {
-    /// What is known once an answer has given the item.
+    /// Interprets a response that contains the item.
     pub(super) fn answer(&self, item: Item) -> Answer<Item> {
         match self.sum.fits(&item) {
             true => Answer::Created(item),
@@ -80,7 +80,7 @@ impl Made {
     }
 }
 
-/// A tag without its quotes and without the mark of a weak one.
+/// Returns an ETag without quotes and without the weak prefix.
 pub(super) fn tag(text: &str) -> String {
     text.trim_start_matches("W/").trim_matches('"').to_owned()
 }

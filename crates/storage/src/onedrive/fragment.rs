@@ -1,4 +1,4 @@
-//! One fragment of an upload session, and what the session says of itself
+//! Fragments of an upload session, and the session's status
 //! (`learn.microsoft.com/onedrive/developer/rest-api/api/driveitem_createuploadsession`).
 
 use http::header::CONTENT_RANGE;
@@ -10,19 +10,19 @@ use super::drive::{Item, Shared, bytes, may_be_taken};
 use crate::engine::api::Reply;
 use crate::{Chunk, Error, Kind, Result};
 
-/// What came of a fragment.
+/// Outcome of sending a fragment.
 pub(super) enum Outcome {
-    /// The session has it, and wants more.
+    /// The session has it, and expects more.
     Received,
-    /// It was the last one: this is the file.
+    /// It was the last one and created this file.
     Item(Item),
-    /// There is no such session: the answer to the last fragment was lost, or the session has expired.
+    /// The session does not exist: the response to the last fragment was lost, or the session has expired.
     Gone(Error),
 }
 
-/// What a session says.
+/// Status of a session.
 enum Status {
-    /// It wants the bytes from here on.
+    /// It expects the bytes from this offset.
     Expects(u64),
     Gone,
 }
@@ -34,7 +34,7 @@ struct Answered {
     next_expected_ranges: Vec<String>,
 }
 
-/// Sends a fragment that begins at `from`, or what is missing of it, to a session of `total` bytes.
+/// Sends a fragment starting at `from`, or whatever is missing of it, to a session of `total` bytes.
 pub(super) async fn send(drive: &Shared, url: &str, from: u64, chunk: &Chunk, total: u64) -> Result<Outcome> {
     let (mut from, mut data) = (from, chunk.data.clone());
     let end = from + data.len() as u64;
@@ -48,12 +48,12 @@ pub(super) async fn send(drive: &Shared, url: &str, from: u64, chunk: &Chunk, to
             Ok(reply) if reply.status == StatusCode::ACCEPTED => (expects(&reply, total)?, None),
             Ok(reply) if reply.is_done() => match reply.json() {
                 Ok(item) => return Ok(Outcome::Item(item)),
-                // The session is asked what a success without a file means.
+                // A success without a file: query the session.
                 Err(error) => (status(drive, url, total).await?, Some(error)),
             },
-            // What an earlier try brought is refused; after the last fragment there is no session any more.
+            // Data already received from an earlier attempt is rejected; after the last fragment the session no longer exists.
             Ok(reply) if is_out_of_order(&reply) => (status(drive, url, total).await?, None),
-            // The file may be there all the same: that is asked, but not of a server that wants to be left alone.
+            // The file may exist nevertheless: query the session, unless the server requested a delay.
             Ok(reply) if reply.status.is_server_error() && reply.refusal("").retry_after().is_none() => {
                 (status(drive, url, total).await?, Some(reply.refusal("store a fragment")))
             }
@@ -62,7 +62,7 @@ pub(super) async fn send(drive: &Shared, url: &str, from: u64, chunk: &Chunk, to
         match status {
             Status::Gone => return Ok(Outcome::Gone(lost.unwrap_or_else(gone))),
             Status::Expects(next) if next >= end && end < total => return Ok(Outcome::Received),
-            // It has everything and wants nothing more: the file is there, or will be.
+            // It has everything and expects nothing more: the file exists, or will.
             Status::Expects(next) if next >= end => return Ok(Outcome::Gone(lost.unwrap_or_else(unfinished))),
             Status::Expects(next) if from < next && next < end => {
                 data = data.split_off(usize::try_from(next - from).unwrap_or(usize::MAX));
@@ -77,7 +77,7 @@ pub(super) async fn send(drive: &Shared, url: &str, from: u64, chunk: &Chunk, to
     Err(Error::new(Kind::Passing, "OneDrive took only pieces of a fragment"))
 }
 
-/// Ends a session; `false` where there is none any more.
+/// Ends a session; returns `false` if it no longer exists.
 pub(super) async fn cancel(drive: &Shared, url: &str) -> Result<bool> {
     let reply = drive.ask_without_token(&drive.given(Method::DELETE, url)?).await?;
     match reply.status {
@@ -90,15 +90,15 @@ pub(super) async fn cancel(drive: &Shared, url: &str) -> Result<bool> {
 async fn status(drive: &Shared, url: &str, total: u64) -> Result<Status> {
     let reply = drive.ask_without_token(&drive.given(Method::GET, url)?).await?;
     match reply.status {
-        // That a finished session is not found is what its makers intend (OneDrive/onedrive-api-docs, issue 1259).
+        // That a finished session is not found is by design (OneDrive/onedrive-api-docs, issue 1259).
         StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Status::Gone),
         _ if reply.is_done() => expects(&reply, total),
         _ => Err(reply.refusal("tell how far an upload session is")),
     }
 }
 
-/// `nextExpectedRanges`: `12345-`, `0-99`, or several. A list without a member wants nothing more, and one with a member that
-/// is none says nothing.
+/// Parses `nextExpectedRanges`: `12345-`, `0-99`, or several. An empty list means that nothing more is expected; a malformed range
+/// makes the response invalid.
 fn expects(reply: &Reply, total: u64) -> Result<Status> {
     let Answered { next_expected_ranges } = reply.json()?;
     let start = |range: &String| range.split('-').next()?.trim().parse::<u64>().ok();
@@ -107,8 +107,8 @@ fn expects(reply: &Reply, total: u64) -> Result<Status> {
     Ok(Status::Expects(starts.ok_or_else(nonsense)?.into_iter().min().unwrap_or(total)))
 }
 
-/// Whether a fragment is refused because the session has these bytes, or not yet those before them: 416, or the word for it
-/// inside another error ("Error responses" of OneDrive's API).
+/// Returns whether a fragment was rejected because the session already has these bytes, or lacks those before: 416, or the
+/// corresponding code inside another error ("Error responses" of OneDrive's API).
 fn is_out_of_order(reply: &Reply) -> bool {
     let word = reply.code().rsplit('/').next().unwrap_or_default();
     reply.status == StatusCode::RANGE_NOT_SATISFIABLE || matches!(word, "fragmentOverlap" | "fragmentOutOfOrder")
@@ -120,7 +120,7 @@ fn refused(reply: &Reply) -> Result<Outcome> {
         return Err(Error::new(Kind::Passing, text).with_status(reply.status));
     }
     match reply.status {
-        // The address carries its own authorisation, which ends with the session.
+        // The URL carries its own authorization, which ends with the session.
         StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAUTHORIZED => {
             Ok(Outcome::Gone(gone().with_status(reply.status)))
         }
@@ -136,5 +136,5 @@ fn gone() -> Error {
     Error::new(Kind::Passing, "OneDrive does not know the upload session any more")
 }
 
-/// A fragment may be taken in this many pieces.
+/// Maximum number of pieces in which a fragment may be accepted.
 const MOST_PIECES: u8 = 4;

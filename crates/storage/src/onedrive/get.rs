@@ -1,4 +1,4 @@
-//! Reading an item, or a range of it: Graph answers with an address that is good for a short time and takes no token
+//! Reading an item, or a range of it: Graph redirects to a short-lived URL that takes no token
 //! (`learn.microsoft.com/graph/api/driveitem-get-content`).
 
 use http::header::RANGE;
@@ -11,7 +11,7 @@ use crate::engine::api::{Call, Reply};
 use crate::engine::read::{self, Given, Source};
 use crate::{Error, Kind, Result};
 
-/// An item that a pointer names: its drive's id and its own.
+/// An item named by a pointer: the ids of its drive and of the item.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) drive: Shared,
@@ -34,8 +34,8 @@ impl Source for Stored {
     }
 }
 
-/// Asks where the bytes are, and for the bytes. An address is good for a short time: one that is good no more is asked for
-/// once more, for it says nothing about the item.
+/// Requests the download URL, and then the bytes. The URL is short-lived; an expired one is requested once more, as it says nothing
+/// about the item.
 async fn follow(drive: &Shared, call: &Call, range: Option<ByteRange>) -> Result<Reply> {
     let first = ask(drive, call, range).await?;
     let over = matches!(
@@ -69,5 +69,5 @@ async fn ask(drive: &Shared, call: &Call, range: Option<ByteRange>) -> Result<Re
     Ok(reply)
 }
 
-/// Addresses that lead to others.
+/// Maximum number of redirects.
 const MOST_HOPS: u32 = 4;

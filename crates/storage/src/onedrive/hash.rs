@@ -1,13 +1,13 @@
-//! `quickXorHash`: 160 bits; every byte is xored in 11 bits further on, the length over the last 8 bytes at the end
-//! (`learn.microsoft.com/onedrive/developer/code-snippets/quickxorhash`). It finds damage by chance, not by intent.
+//! `quickXorHash`: 160 bits; each byte is xored in 11 bits further on, and finally the length over the last 8 bytes
+//! (`learn.microsoft.com/onedrive/developer/code-snippets/quickxorhash`). It detects accidental damage, not tampering.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Hashes what passes.
+/// Incremental hasher.
 #[derive(Debug, Clone)]
 pub(super) struct QuickXor {
-    /// 160 steps of 11 bits lead round the 160 bits and back, so bytes that are 160 apart fall on the same place.
+    /// 160 steps of 11 bits cycle through the 160 bits, so bytes at a distance of 160 are xored at the same position.
     folded: [u8; PERIOD],
     length: u64,
 }
@@ -33,7 +33,7 @@ impl QuickXor {
         self.length
     }
 
-    /// The hash's bytes.
+    /// Returns the hash.
     pub(super) fn finish(&self) -> [u8; BYTES] {
         let mut hash = [0; BYTES];
         for (at, byte) in self.folded.iter().enumerate() {
@@ -48,7 +48,7 @@ impl QuickXor {
     }
 }
 
-/// The hash's bytes as Graph writes them; `None` for what is no such hash.
+/// Parses a hash as written by Graph; `None` if it is malformed.
 pub(super) fn read(text: &str) -> Option<[u8; BYTES]> {
     STANDARD.decode(text).ok()?.try_into().ok()
 }
@@ -79,7 +79,7 @@ mod tests {
         hash.finish()
     }
 
-    /// Bytes and hashes that are public in the test suites of several clients (rclone's among them).
+    /// Inputs and hashes from the public test suites of several clients (rclone's among them).
     const KNOWN: [(&str, &str); 8] = [
         ("", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="),
         ("Sg==", "SgAAAAAAAAAAAAAAAQAAAAAAAAA="),
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(read("F422D82993320D7941A18F4BB00C8A0ECE902525"), None, "some drives wrote hex");
     }
 
-    /// Bit by bit, as the vendor's page explains it.
+    /// Bit by bit, following the vendor's description.
     fn plain(data: &[u8]) -> [u8; 20] {
         let mut bits = [false; 160];
         for (at, byte) in data.iter().enumerate() {

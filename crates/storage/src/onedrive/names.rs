@@ -1,11 +1,11 @@
-//! Which names OneDrive takes ("Restrictions and limitations in OneDrive and SharePoint", `support.microsoft.com`; "Addressing
+//! Names accepted by OneDrive ("Restrictions and limitations in OneDrive and SharePoint", `support.microsoft.com`; "Addressing
 //! resources in a drive", `learn.microsoft.com/graph/onedrive-addressing-driveitems`).
 
 use stowage_http::target::encode;
 
 use crate::{Error, Kind, Result};
 
-/// Refuses a name that cannot be a path in a drive.
+/// Rejects a name that cannot be a path in a drive.
 ///
 /// # Errors
 /// `Refused`.
@@ -15,7 +15,7 @@ pub(super) fn check(name: &str) -> Result<()> {
         .map_or(Ok(()), |fault| Err(Error::new(Kind::Refused, format!("OneDrive takes no object whose name {fault}"))))
 }
 
-/// The name as the path of a URL; what is in a segment stays in it.
+/// Encodes a name as a URL path, segment by segment.
 pub(super) fn path(name: &str) -> String {
     name.split('/').map(encode).collect::<Vec<_>>().join("/")
 }

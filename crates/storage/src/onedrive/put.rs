@@ -12,12 +12,12 @@ use crate::engine::digest::computed;
 use crate::engine::finish::to_completion;
 use crate::{Chunk, Object, Result, Stored};
 
-/// The largest body of a single PUT, in bytes. Graph's page says 250 MB and OneDrive's own 4 MB; this is little enough for
-/// both, and for those who count in powers of ten.
+/// Maximum body of a single PUT, in bytes. Graph's documentation says 250 MB and OneDrive's own 4 MB; this satisfies both, and
+/// either meaning of MB.
 pub(super) const LARGEST: usize = 4_000_000;
 
-/// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
-/// there is an item to be removed.
+/// Stores a whole body. The request runs to completion even if the caller is dropped: only then is it known whether there is an
+/// item to remove.
 pub(super) async fn store(drive: &Shared, object: &Object, chunk: Chunk) -> Result<Stored> {
     let data = chunk.data.clone();
     let hash = computed(move || {
@@ -52,8 +52,8 @@ impl Create for Single {
             Ok(reply) => {
                 let error = reply.refusal("store an object");
                 match may_be_taken(&reply) {
-                    // An earlier try may have made the very item that this one met. Under a name that others may use that
-                    // cannot be known for certain: it is left alone, and the object gets the name that is its own.
+                    // An earlier attempt may have created the very item this one conflicts with. Under a name that others may use, that cannot
+                    // be determined: it is left alone, and the object gets its unique name.
                     true => Answer::Taken(error, reply.doubtful),
                     false => Answer::Refused(error, !reply.had_no_effect()),
                 }

@@ -1,4 +1,4 @@
-//! Bodies of more than 4 MB: an upload session, the next fragment filling while the last one is sent.
+//! Bodies of more than 4 MB: an upload session, with the next fragment being filled while the previous one is sent.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +18,7 @@ use crate::engine::session::{Open, Session};
 use crate::engine::spool::spooled;
 use crate::{Chunk, Error, Kind, Object, Result, Stored, Upload};
 
-/// Stores a body that is too large for a single PUT, whose first chunk was taken already.
+/// Stores a body too large for a single PUT, of which the first chunk was already taken.
 pub(super) async fn store(drive: &Shared, object: &Object, mut upload: Upload, mut first: Chunk) -> Result<Stored> {
     let total = match upload.length() {
         Some(length) => length,
@@ -36,21 +36,21 @@ pub(super) async fn store(drive: &Shared, object: &Object, mut upload: Upload, m
     finish(session).await?.keep()
 }
 
-/// A session that has begun. Not for `Debug`: its address is a key.
+/// An upload session. Does not implement `Debug`: its URL is a secret.
 struct Fragments {
     drive: Shared,
     name: Name,
-    /// Another one, once the session was begun anew.
+    /// Replaced when the session is restarted.
     address: Mutex<String>,
     total: u64,
 }
 
-/// How far a session is.
+/// Progress of a session.
 #[derive(Default)]
 struct Progress {
     offset: u64,
     hash: QuickXor,
-    /// The file, once it is whole.
+    /// The file, once it is complete.
     item: Option<Item>,
 }
 
@@ -60,7 +60,7 @@ struct Begun {
     upload_url: String,
 }
 
-/// A session that is to begin.
+/// A session to be started.
 struct Begin {
     drive: Shared,
     total: u64,
@@ -70,7 +70,7 @@ impl Create for Begin {
     type Made = Open<Fragments>;
 
     async fn create(&mut self, name: &Name) -> Result<Attempt<Open<Fragments>>> {
-        // Not every drive has heeded `fail` for sessions (microsoftgraph/microsoft-graph-docs, issue 3276): ask first.
+        // Not every drive has honored `fail` for sessions (microsoftgraph/microsoft-graph-docs, issue 3276): check first.
         if !name.unique && !is_free(self.drive.head(&name.text).await)? {
             return Ok(Attempt::Taken(Error::new(Kind::Refused, "something else is at the name")));
         }
@@ -84,7 +84,7 @@ impl Create for Begin {
     }
 }
 
-/// Begins a session: its address.
+/// Starts a session; returns its URL.
 async fn open(drive: &Shared, name: &str) -> Result<Attempt<String>> {
     let call = drive.at(Method::POST, name, ":/createUploadSession");
     let call = json(call, &json!({ "item": { "@microsoft.graph.conflictBehavior": "fail" } }));
@@ -100,7 +100,7 @@ async fn open(drive: &Shared, name: &str) -> Result<Attempt<String>> {
     Ok(Attempt::Made(upload_url))
 }
 
-/// The file that the last fragment made.
+/// Returns a claim on the file created by the last fragment.
 async fn finish(mut session: Open<Fragments>) -> Result<Claim> {
     let progress = session.progress()?;
     let sum = Sum::from(&progress.hash);
@@ -122,7 +122,7 @@ impl Session for Fragments {
         &self.drive.tasks
     }
 
-    /// Sends a fragment, and hashes it meanwhile.
+    /// Sends a fragment while hashing it.
     async fn send(&self, progress: &mut Progress, chunk: &Chunk) -> Result<()> {
         let (mut hash, data) = (std::mem::take(&mut progress.hash), chunk.data.clone());
         let hashing = computed(move || {
@@ -165,12 +165,12 @@ impl Fragments {
         self.address.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What comes of a session that is gone: the file that it made, or another session, while all that was ever sent is here.
+    /// Handles a session that is gone: finds the file it created, or starts another session while everything sent is still in memory.
     async fn after_the_end(&self, progress: &Progress, chunk: &Chunk, error: Error) -> Result<Outcome> {
         if progress.offset == self.total {
             match self.completed(progress).await {
                 Ok(Some(item)) => return Ok(Outcome::Item(item)),
-                // Without an answer, the file may still be in the making.
+                // Without a response, the file may still be being created.
                 Ok(None) if error.status().is_some() => {}
                 Ok(None) | Err(_) => return Ok(Outcome::Gone(error)),
             }
@@ -183,14 +183,14 @@ impl Fragments {
         fragment::send(&self.drive, &url, 0, chunk, self.total).await
     }
 
-    /// The file of a session that got its last fragment and is gone. A session whose commit fails stays ("Handle upload
-    /// errors"), so one that is gone was completed: what is at its name, with our bytes, is ours.
+    /// Returns the file of a session that got its last fragment and is gone. A session whose commit fails stays ("Handle upload
+    /// errors"), so one that is gone was completed: an item at its name with our bytes is ours.
     async fn completed(&self, progress: &Progress) -> Result<Option<Item>> {
         let item = self.drive.head(&self.name.text).await?;
         Ok(item.filter(|item| Sum::from(&progress.hash).fits(item)))
     }
 
-    /// Ends a session that is not wanted any more, and removes the file that it may have made.
+    /// Ends an unwanted session, and removes the file it may have created.
     async fn end(&self, progress: Option<&Progress>) -> Result<()> {
         let mut made = progress.and_then(|progress| progress.item.clone());
         if made.is_none()

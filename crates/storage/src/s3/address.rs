@@ -1,4 +1,4 @@
-//! Where a bucket is: host, region and style of address, from a plan's settings.
+//! The address of a bucket: host, region and addressing style, from a plan's settings.
 
 use stowage_base::settings::Settings;
 use stowage_http::target::Origin;
@@ -6,15 +6,15 @@ use stowage_http::target::Origin;
 use crate::engine::origin;
 use crate::{Error, Kind, Result};
 
-/// A server and the bucket of the plan on it.
+/// A server, and the plan's bucket on it.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
     origin: Origin,
     /// The plan's bucket.
     pub(super) bucket: String,
-    /// The region that requests are signed for.
+    /// The region requests are signed for.
     pub(super) region: String,
-    /// Whether the settings name the host: then it may be any server that speaks S3, with gaps.
+    /// Whether the settings name the host, which may then be any S3-compatible server with incomplete support.
     pub(super) custom: bool,
     style: Style,
 }
@@ -25,7 +25,7 @@ enum Style {
     Path,
     /// `bucket.host/key`.
     Vhost,
-    /// `Vhost` where that can work.
+    /// `Vhost` if that can work.
     Auto,
 }
 
@@ -50,12 +50,12 @@ impl Address {
         Ok(Self { origin, bucket, region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()), custom, style })
     }
 
-    /// The server to connect to for a bucket.
+    /// Returns the server for a bucket.
     pub(super) fn origin(&self, bucket: &str) -> Origin {
         self.with_bucket(bucket, self.origin.clone())
     }
 
-    /// The same in another region, where the settings name none of Amazon's special hosts and no other vendor's.
+    /// Returns the server in another region, unless the settings name a special Amazon host or another vendor's.
     pub(super) fn origin_in(&self, bucket: &str, region: &str) -> Option<Origin> {
         let plain = self.origin.host == GLOBAL || self.origin.host == regional_host(&self.region);
         plain.then(|| self.with_bucket(bucket, Origin { host: regional_host(region), ..self.origin.clone() }))
@@ -68,17 +68,17 @@ impl Address {
         origin
     }
 
-    /// Whether everything that is sent is guarded by TLS.
+    /// Returns whether TLS protects everything sent.
     pub(super) const fn is_tls(&self) -> bool {
         self.origin.tls
     }
 
-    /// Whether the host holds the bucket, and not the path.
+    /// Returns whether the bucket is in the host rather than the path.
     pub(super) fn in_host(&self, bucket: &str) -> bool {
         match self.style {
             Style::Path => false,
             Style::Vhost => true,
-            // A certificate for *.host does not cover a.b.host, and hosts know neither upper case nor underscores.
+            // A certificate for *.host does not cover a.b.host, and host names allow neither upper case nor underscores.
             Style::Auto => {
                 let plain =
                     |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
@@ -88,8 +88,8 @@ impl Address {
     }
 }
 
-/// Whether a text may stand in a host or a path as a bucket. Amazon's old buckets have upper case, underscores and up to
-/// 255 characters ("Bucket naming rules" in the S3 user guide).
+/// Returns whether a text may be the bucket in a host or path. Amazon's old buckets may have upper case, underscores and up to 255
+/// characters ("Bucket naming rules" in the S3 user guide).
 pub(super) fn is_bucket(text: &str) -> bool {
     let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     text.len() <= 255
@@ -99,7 +99,7 @@ pub(super) fn is_bucket(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
-/// Why a text cannot be a key. A `..` would be fine for Amazon, but proxies that normalise paths would reach elsewhere.
+/// Returns why a text cannot be a key. Amazon accepts a `..`, but proxies that normalize paths would reach elsewhere.
 pub(super) fn key_fault(key: &str) -> Option<&'static str> {
     if key.is_empty() {
         return Some("the object's name is empty");
@@ -110,7 +110,7 @@ pub(super) fn key_fault(key: &str) -> Option<&'static str> {
     key.split('/').any(|part| part == "." || part == "..").then_some("the object's name leaves its folder")
 }
 
-/// The error for a name that cannot be a key.
+/// Fails if a name cannot be a key.
 pub(super) fn check_name(name: &str) -> Result<()> {
     key_fault(name).map_or(Ok(()), |fault| Err(Error::new(Kind::Refused, fault)))
 }
@@ -136,7 +136,7 @@ fn style(settings: &Settings, has_region: bool, named: bool) -> Result<Style> {
     }
 }
 
-/// What may stand in a host as a region.
+/// Returns whether a text may be the region in a host name.
 pub(super) fn is_region(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
@@ -147,9 +147,9 @@ fn regional_host(region: &str) -> String {
     format!("s3.{region}.amazonaws.com{china}")
 }
 
-/// Amazon's host for all regions.
+/// Amazon's global host.
 const GLOBAL: &str = "s3.amazonaws.com";
-/// What Amazon takes as the region of `s3.amazonaws.com`.
+/// The region of `s3.amazonaws.com`.
 const DEFAULT_REGION: &str = "us-east-1";
 /// In bytes of UTF-8 ("Naming Amazon S3 objects" in the S3 user guide).
 const LONGEST_KEY: usize = 1024;

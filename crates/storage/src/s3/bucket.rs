@@ -1,4 +1,4 @@
-//! Calls to S3: each try is signed, and sent to wherever the bucket is.
+//! Calls to S3: each attempt is signed, and sent to where the bucket is.
 
 pub(super) use crate::engine::api::{Lost, Reply};
 
@@ -21,7 +21,7 @@ use stowage_base::tasks::Tasks;
 use stowage_http::body::Body;
 use stowage_http::client::{Client, Patience};
 
-/// What `CompleteMultipartUpload` answers with a status of success may be a failure all the same.
+/// A `CompleteMultipartUpload` response with a success status may contain a failure.
 static S3: Vendor = Vendor {
     name: "S3",
     fails: |status, document| !status.is_success() || xml::error_code(document).is_some(),
@@ -37,7 +37,7 @@ fn fault(_: StatusCode, text: &[u8]) -> Fault {
 /// An opened bucket.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// The storage's id in the plan, for log lines.
+    /// The storage's id in the plan, for logs.
     pub(super) id: String,
     pub(super) address: Address,
     pub(super) tasks: Tasks,
@@ -52,23 +52,23 @@ pub(super) struct Bucket {
     signer: Signer,
 }
 
-/// What is to be asked.
+/// A call to be made.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
     pub(super) method: Method,
-    /// `None`: the plan's.
+    /// `None` means the plan's bucket.
     pub(super) bucket: Option<String>,
     pub(super) key: String,
     pub(super) query: String,
     pub(super) headers: HeaderMap,
     pub(super) data: Bytes,
     pub(super) payload: Payload,
-    /// Whether the answer is an object.
+    /// Whether the response is an object.
     pub(super) object: bool,
 }
 
 impl Call {
-    /// A call without a body.
+    /// Creates a call without a body.
     pub(super) fn new(method: Method, key: &str, query: impl Into<String>) -> Self {
         Self {
             method,
@@ -98,12 +98,12 @@ impl Bucket {
         }
     }
 
-    /// Sends a call, a few times where the failure may pass.
+    /// Makes a call, retrying transient failures a few times.
     pub(super) async fn ask(&self, call: &Call) -> Result<Reply, Lost> {
         self.api.repeat(call.data.len(), |patience| self.send(call, patience)).await
     }
 
-    /// Sends a call to wherever the bucket is, and remembers where that was.
+    /// Sends a call to where the bucket is, and caches that route.
     async fn send(&self, call: &Call, patience: Patience) -> Result<Reply, Lost> {
         let bucket = call.bucket.as_deref().unwrap_or(&self.address.bucket);
         let known = self.routes.get(bucket);
@@ -113,7 +113,7 @@ impl Bucket {
             let reply = match self.send_by(&route, bucket, call, patience).await {
                 Ok(reply) => reply,
                 Err(lost) => {
-                    // The next try begins with what the settings say.
+                    // The next attempt starts over from the settings.
                     self.routes.invalidate(bucket);
                     return Err(lost);
                 }
@@ -135,7 +135,7 @@ impl Bucket {
         Err(Error::new(Kind::Refused, "S3 redirects a request again and again").into())
     }
 
-    /// How a bucket is reached, as the settings say.
+    /// Returns the route to a bucket according to the settings.
     pub(super) fn usual(&self, bucket: &str) -> Route {
         let region = self.address.region.clone();
         Route { origin: self.address.origin(bucket), region, in_path: !self.address.in_host(bucket) }
@@ -152,17 +152,17 @@ impl Bucket {
     }
 }
 
-/// Whether the object is not there. Any other 404 says something else: of the bucket, of an upload, or of a proxy.
+/// Returns whether the object does not exist. Any other 404 is about the bucket, an upload, or a proxy.
 pub(super) fn is_no_key(reply: &Reply) -> bool {
     reply.status == StatusCode::NOT_FOUND && reply.code() == "NoSuchKey"
 }
 
-/// Of one plan: its own, and those that pointers name.
+/// Buckets of one plan: its own, and those named by pointers.
 const MOST_BUCKETS: u64 = 16;
-/// From one server or region to the next, for one request.
+/// Maximum number of servers or regions tried for one request.
 const MOST_STEPS: usize = 5;
-/// Codes of failures that pass, besides what their status says ("Error responses" in the S3 API reference; the second half
-/// are those that Amazon's SDKs know as throttling).
+/// Codes of transient failures, in addition to transient statuses ("Error responses" in the S3 API reference; the second half are
+/// those that Amazon's SDKs treat as throttling).
 const PASSING_CODES: [&str; 16] = [
     "ConditionalRequestConflict",
     "InternalError",

@@ -1,4 +1,4 @@
-//! What is at a key, and whether a put made it.
+//! Ownership of objects: what is at a key, and whether a put created it.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::engine::claim::{self, Found, Target, is_free};
 use crate::engine::location::location;
 use crate::{Error, Kind, Location, Result, Stored};
 
-/// The metadata header that tells our object from another put's: unique for each put.
+/// Metadata header that identifies the put that created an object; unique per put.
 pub(super) const OWNER: &str = "x-amz-meta-stowage-id";
 
-/// An object that a put makes.
+/// An object that a put creates.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub(super) bucket: Arc<Bucket>,
@@ -24,7 +24,7 @@ pub(super) struct Made {
 pub(super) type Claim = claim::Claim<Made>;
 
 impl Target for Made {
-    /// Its tag, where the server gives one.
+    /// The ETag, if the server provides one.
     type Known = Option<String>;
 
     fn tasks(&self) -> &Tasks {
@@ -50,49 +50,49 @@ impl Target for Made {
     }
 }
 
-/// Looks for the tag that an acknowledgement did not give, and so for the object.
+/// Looks up the ETag if the acknowledgement lacks it, and thereby the object.
 ///
 /// # Errors
-/// `Refused` where it is not there; what is not known is taken for what was acknowledged.
+/// `Refused` if the object is missing; if the lookup is inconclusive, the acknowledgement is trusted.
 pub(super) async fn with_tag(mut claim: Claim) -> Result<Claim> {
     let is_tagged = claim.known().is_some_and(Option::is_some);
     match is_tagged || claim.settle().await.unwrap_or(true) {
         true => Ok(claim),
-        // Whatever is there is not to be removed for ours: the claim knows that now.
+        // Whatever is there must not be removed as ours: the claim knows that now.
         false => Err(Error::new(Kind::Refused, "S3 acknowledged an object that is not there")),
     }
 }
 
 impl Bucket {
-    /// The location of a key.
+    /// Returns the location of a key.
     pub(super) fn location(&self, key: &str) -> Location {
         location([("bucket", &self.address.bucket), ("key", key)])
     }
 
-    /// What is at a key; `None` for nothing.
+    /// Looks up a key; `None` if there is nothing.
     ///
     /// # Errors
-    /// Where the answer does not say it, or there is none. Amazon answers 403 for missing objects too, where
-    /// `s3:ListBucket` is not granted.
+    /// If the response is inconclusive, or there is none. Amazon responds with 403 for missing objects, too, if `s3:ListBucket` is not
+    /// granted.
     pub(super) async fn head(&self, key: &str) -> Result<Option<Reply>> {
         let reply = self.ask(&Call::new(Method::HEAD, key, "")).await?;
         match reply.status {
             _ if reply.is_done() => Ok(Some(reply)),
-            // An answer to HEAD has no code: this may also be the whole bucket, into which nothing can be stored then.
+            // A response to HEAD has no code: this may also mean the whole bucket, but then storing fails anyway.
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(reply.refusal("look for an object")),
         }
     }
 
-    /// Whether the server says that nothing is at a key: a refusal does not say it.
+    /// Returns whether the server states that nothing is at a key; a refusal does not.
     ///
     /// # Errors
-    /// Where it says nothing for now.
+    /// If the server is temporarily unable to respond.
     pub(super) async fn is_free(&self, key: &str) -> Result<bool> {
         is_free(self.head(key).await)
     }
 
-    /// Removes an object, also one that is gone; `None` is the plan's bucket.
+    /// Removes an object, which may be gone already; a `bucket` of `None` means the plan's.
     pub(super) async fn remove(&self, bucket: Option<&str>, key: &str) -> Result<()> {
         let mut call = Call::new(Method::DELETE, key, "");
         call.bucket = bucket.map(str::to_owned);

@@ -11,7 +11,7 @@ use super::put::value;
 use crate::engine::read::{self, Given, Source};
 use crate::{Error, Kind, Result};
 
-/// An object that a pointer names; a bucket of `None` is the plan's.
+/// An object named by a pointer; a bucket of `None` means the plan's.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) bucket: Arc<Bucket>,

@@ -1,4 +1,4 @@
-//! What a bucket holds: "ListObjectsV2" and "ListMultipartUploads" in the S3 API reference.
+//! Listing a bucket: "ListObjectsV2" and "ListMultipartUploads" in the S3 API reference.
 
 use std::time::SystemTime;
 
@@ -10,10 +10,10 @@ use super::bucket::{Bucket, Call};
 use super::xml;
 use crate::{Listed, Result};
 
-/// A page of a list, and the query of the next one.
+/// A page of a list, and the query for the next one.
 type Page = (Vec<Listed>, Option<String>);
 
-/// Every object of the bucket, and every multipart upload that was begun and not completed.
+/// Lists all objects of the bucket, and all unfinished multipart uploads.
 pub(super) fn all(bucket: &Bucket) -> impl Stream<Item = Result<Listed>> + Send {
     let objects = pages(bucket, OBJECTS, objects);
     objects.chain(pages(bucket, UPLOADS, uploads))

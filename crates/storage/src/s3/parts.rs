@@ -1,4 +1,4 @@
-//! Bodies of more than one chunk: a multipart upload, the next chunk filling while the last one is sent.
+//! Bodies larger than one chunk: a multipart upload, with the next chunk being filled while the previous one is sent.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,7 +25,7 @@ use crate::engine::media::media_type;
 use crate::engine::session::{Open, Session};
 use crate::{CHUNK_BYTES, Chunk, Error, Kind, Object, Result, Stored, Upload};
 
-/// Stores a body of more than one chunk, whose first chunk was taken already.
+/// Stores a body larger than one chunk, of which the first chunk was already taken.
 pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, mut upload: Upload, first: Chunk) -> Result<Stored> {
     if upload.length().is_some_and(|length| length.div_ceil(CHUNK_BYTES as u64) > MOST_PARTS as u64) {
         return Err(too_many_parts());
@@ -38,7 +38,7 @@ pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, mut upload: Upl
     to_completion(&bucket.tasks, "s3 multipart upload", complete(session, exclusive)).await?.keep()
 }
 
-/// A multipart upload that has begun.
+/// An open multipart upload.
 #[derive(Debug)]
 struct Multipart {
     bucket: Arc<Bucket>,
@@ -47,11 +47,11 @@ struct Multipart {
     owner: String,
 }
 
-/// The parts that were sent.
+/// The parts sent so far.
 #[derive(Debug, Default)]
 struct Parts {
     tags: Vec<String>,
-    /// Where the upload may have been completed.
+    /// Set if the upload may have been completed.
     claim: Option<Claim>,
 }
 
@@ -104,21 +104,21 @@ async fn complete(mut session: Open<Multipart>, exclusive: bool) -> Result<Claim
     }
 }
 
-/// After an answer with a status of success. Its document comes after white space that may have gone on for minutes; where
-/// it does not come, the upload may have failed.
+/// Handles a response with a success status. Its document is preceded by white space, possibly for minutes; if the document does
+/// not arrive, the upload may have failed.
 async fn completed(session: Open<Multipart>, mut claim: Claim, document: &[u8]) -> Result<Claim> {
     if !xml::is_root(document, "CompleteMultipartUploadResult") {
         let error = Error::new(Kind::Passing, "S3 does not say what became of a multipart upload");
         return decide(session, claim, true, error).await;
     }
     session.close()?;
-    // Ceph sends an empty tag.
+    // Ceph sends an empty ETag.
     let tag = xml::text(document, "ETag").map(|tag| tag.trim_matches('"').to_owned());
     claim.confirm(tag.filter(|tag| !tag.is_empty()));
     with_tag(claim).await
 }
 
-/// After an answer that does not say it: was the upload completed?
+/// Handles an inconclusive response by finding out whether the upload was completed.
 async fn decide(mut session: Open<Multipart>, mut claim: Claim, doubtful: bool, error: Error) -> Result<Claim> {
     if !doubtful {
         claim.give_up();
@@ -162,7 +162,7 @@ impl Session for Multipart {
             let (storage, key) = (&self.bucket.id, &self.key);
             tracing::warn!(%storage, %key, %error, "parts of a multipart upload may be left");
         }
-        // Once it has been aborted, nothing can be completed any more, so the claim is looked at after that.
+        // An aborted upload can no longer be completed, so the claim is evaluated after that.
         drop(parts);
     }
 }
@@ -170,7 +170,7 @@ impl Session for Multipart {
 async fn part(bucket: &Bucket, mut call: Call, chunk: &Chunk) -> Result<String> {
     call.data = chunk.data.clone();
     call.payload = if bucket.address.is_tls() {
-        // TLS guards the bytes; a second SHA-256 would cost as much as sending them.
+        // TLS protects the bytes; a second SHA-256 would cost as much as sending them.
         Payload::Unsigned
     } else {
         let data = chunk.data.clone();
@@ -187,8 +187,8 @@ async fn part(bucket: &Bucket, mut call: Call, chunk: &Chunk) -> Result<String> 
             bucket.parts_need_md5.store(with_md5, Ordering::Relaxed);
             break reply;
         }
-        // A bucket with a default retention refuses parts without a digest ("Object Lock considerations" in the S3 user
-        // guide): Amazon says InvalidRequest, MinIO MissingContentMD5.
+        // A bucket with a default retention rejects parts without a digest ("Object Lock considerations" in the S3 user guide):
+        // Amazon with InvalidRequest, MinIO with MissingContentMD5.
         if with_md5 || reply.status != StatusCode::BAD_REQUEST {
             return Err(reply.refusal("store a part"));
         }
@@ -205,7 +205,7 @@ fn too_many_parts() -> Error {
 /// "Amazon S3 multipart upload limits" in the S3 user guide.
 const MOST_PARTS: usize = 10_000;
 
-/// Aborts every multipart upload of a key that was begun and not completed ("ListMultipartUploads" in the S3 API reference).
+/// Aborts all unfinished multipart uploads of a key ("ListMultipartUploads" in the S3 API reference).
 pub(super) async fn abort_all(bucket: &Bucket, named: Option<&str>, key: &str) -> Result<()> {
     let mut list = Call::new(Method::GET, "", format!("prefix={}&uploads=", encode(key)));
     list.bucket = named.map(str::to_owned);

@@ -16,8 +16,8 @@ use crate::engine::finish::to_completion;
 use crate::engine::media::media_type;
 use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored};
 
-/// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
-/// there is an object to be removed.
+/// Stores a whole body. The request runs to completion even if the caller is dropped: only then is it known whether there is an
+/// object to remove.
 pub(super) async fn store(bucket: &Arc<Bucket>, object: &Object, chunk: Chunk, digests: &Digests) -> Result<Stored> {
     let single = Single {
         bucket: Arc::clone(bucket),
@@ -46,7 +46,7 @@ impl Create for Single {
         let key = &name.text;
         let mut call = self.call(key)?;
         if !name.unique {
-            // Another server than Amazon's may ignore the condition below.
+            // Servers other than Amazon's may ignore the condition below.
             if self.bucket.address.custom && !self.bucket.is_free(key).await? {
                 return Ok(Attempt::Taken(taken()));
             }
@@ -64,7 +64,7 @@ impl Create for Single {
 
 impl Single {
     async fn send(&self, mut call: Call) -> Result<Answer<Option<String>>> {
-        // Whether any try before the last one may have had its effect.
+        // Whether any attempt before the last may have taken effect.
         let mut doubtful = false;
         loop {
             let reply = match self.bucket.ask(&call).await {
@@ -128,5 +128,5 @@ fn other_bytes() -> Error {
 
 /// RFC 1864.
 pub(super) const MD5: HeaderName = HeaderName::from_static("content-md5");
-/// For `If-None-Match`: only where there is no object (Amazon has it since 2024, "Conditional writes").
+/// For `If-None-Match`: only succeeds if there is no object (supported by Amazon since 2024, "Conditional writes").
 pub(super) const ANY: HeaderValue = HeaderValue::from_static("*");

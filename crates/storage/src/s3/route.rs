@@ -1,5 +1,5 @@
-//! Where a bucket really is. Servers that are asked in the wrong place, or for another region than the bucket's, say the
-//! right one; Amazon's SDKs go there, and so does this.
+//! Locating a bucket. A server asked in the wrong place, or for the wrong region, names the right one; this follows it, like
+//! Amazon's SDKs do.
 //!
 //! Sources: "Routing requests" in the S3 user guide (307 with a `Location`, for new buckets; 301 `PermanentRedirect`), "Error
 //! responses" (`AuthorizationHeaderMalformed` with a `Region`), and "HeadBucket" (`x-amz-bucket-region`).
@@ -19,14 +19,14 @@ use crate::engine::api::Reply;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) origin: Origin,
-    /// The region that requests are signed for.
+    /// The region requests are signed for.
     pub(super) region: String,
-    /// Whether the bucket is in the path, and not in the host.
+    /// Whether the bucket is in the path rather than the host.
     pub(super) in_path: bool,
 }
 
 impl Route {
-    /// Path and query of a request. The key is taken as it stands: a `%2F` in it is three characters of its name.
+    /// Returns path and query of a request. The key is taken literally: a `%2F` in it is three characters of its name.
     pub(super) fn target(&self, bucket: &str, key: &str, query: &str) -> String {
         let key: Vec<String> = key.split('/').map(encode).collect();
         let bucket = if self.in_path { format!("/{bucket}") } else { String::new() };
@@ -34,7 +34,7 @@ impl Route {
         format!("{bucket}/{}{mark}{query}", key.join("/"))
     }
 
-    /// Where the answer to a request for a key leads; `None` where it is the last one.
+    /// Returns where a response redirects the request for a key; `None` if it is final.
     pub(super) fn next(&self, address: &Address, bucket: &str, key: &str, reply: &Reply) -> Option<Self> {
         let step = match reply.status.as_u16() {
             301 | 302 | 307 | 308 => reply.header("location").and_then(|there| self.elsewhere(bucket, key, there)),
@@ -43,7 +43,7 @@ impl Route {
         step.or_else(|| self.in_region(address, bucket, reply))
     }
 
-    /// The server of a `Location`, if that is the same object there, and no less guarded.
+    /// Returns the server of a `Location`, if it names the same object and does not drop TLS.
     fn elsewhere(&self, bucket: &str, key: &str, location: &str) -> Option<Self> {
         let here = &self.origin;
         let base: Url = here.to_string().parse().ok()?;
@@ -57,7 +57,7 @@ impl Route {
         Some(Self { origin, region: self.region.clone(), in_path })
     }
 
-    /// The region that an answer names, if it is another one than was signed for.
+    /// Returns a route for the region named in a response, if it differs from the one signed for.
     fn in_region(&self, address: &Address, bucket: &str, reply: &Reply) -> Option<Self> {
         if !matches!(reply.status, StatusCode::MOVED_PERMANENTLY | StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN)
             && reply.status != StatusCode::TEMPORARY_REDIRECT
@@ -77,7 +77,7 @@ impl Route {
     }
 }
 
-/// How far the server's clock is ahead of ours, in seconds, where an answer says that they differ too much.
+/// Returns how far the server's clock is ahead of ours, in seconds, if a response says that they differ too much.
 pub(super) fn skew(reply: &Reply) -> Option<i64> {
     if reply.code() != "RequestTimeTooSkewed" {
         return None;
@@ -91,12 +91,12 @@ pub(super) fn skew(reply: &Reply) -> Option<i64> {
     }
 }
 
-/// Our time on a clock that is so many seconds ahead.
+/// Returns the current time of a clock that is this many seconds ahead.
 pub(super) fn time_there(skew: i64) -> SystemTime {
     let (now, difference) = (SystemTime::now(), Duration::from_secs(skew.unsigned_abs()));
     let there = if skew < 0 { now.checked_sub(difference) } else { now.checked_add(difference) };
     there.unwrap_or(now)
 }
 
-/// Codes of answers that name the right region in their document.
+/// Codes of responses that contain the right region.
 const MISDIRECTED: [&str; 3] = ["AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect"];

@@ -1,7 +1,7 @@
-//! Signature version 4 for S3, by `aws-sigv4`.
+//! Signature version 4 for S3, using `aws-sigv4`.
 //!
-//! S3 differs from other services: the path is signed as it is sent, neither normalised nor encoded twice, and the
-//! payload's hash is a header (AWS, "Signature Calculations for the Authorization Header").
+//! S3 differs from other services: the path is signed as sent, neither normalized nor encoded twice, and the payload hash is a
+//! header (AWS, "Signature Calculations for the Authorization Header").
 
 use std::fmt;
 use std::time::SystemTime;
@@ -17,18 +17,18 @@ use http::header::{HOST, HeaderName, HeaderValue};
 use crate::engine::api::Call;
 use crate::{Error, Kind, Result};
 
-/// What the signature says about the body.
+/// How the signature covers the body.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Payload {
-    /// There is none.
+    /// There is no body.
     Empty,
     /// Its SHA-256.
     Sha256([u8; 32]),
-    /// Nothing: TLS guards it.
+    /// Not at all: TLS protects it.
     Unsigned,
 }
 
-/// Signs with one pair of keys.
+/// Signs with one key pair.
 #[derive(Clone)]
 pub(super) struct Signer {
     credentials: Credentials,
@@ -45,10 +45,10 @@ impl Signer {
         Self { credentials: Credentials::new(key, secret, None, None, "storage plan") }
     }
 
-    /// Signs a call to a region, for what `payload` says of its body.
+    /// Signs a call to a region, covering the body according to `payload`.
     ///
     /// # Errors
-    /// `Refused` for what cannot stand in a request.
+    /// `Refused` for anything invalid in a request.
     pub(super) fn sign(&self, call: &mut Call, region: &str, payload: Payload, time: SystemTime) -> Result<()> {
         let host = HeaderValue::from_str(&call.origin.authority()).map_err(unsignable)?;
         call.headers.insert(HOST, host);

@@ -1,21 +1,21 @@
-//! What an `ETag` says about the bytes that were stored.
+//! Verification of stored bytes by their `ETag`.
 //!
-//! The tag of an object that came in one PUT is the MD5 of its bytes, unless it is encrypted with a key of KMS or of the
-//! customer, or lies in a directory bucket ("Object" in the S3 API reference); other servers have tags of their own. So a
-//! tag is believed only where the same bucket has given a right one before.
+//! The ETag of an object stored with a single PUT is the MD5 of its bytes, unless it is encrypted with a KMS or customer key, or is in
+//! a directory bucket ("Object" in the S3 API reference); other servers have ETags of their own. So an ETag is only trusted once the
+//! same bucket has returned a correct one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderMap;
 
-/// What a bucket's tags are.
+/// The kind of ETags a bucket returns.
 #[derive(Debug, Default)]
 pub(super) struct Tags {
     are_md5: AtomicBool,
 }
 
 impl Tags {
-    /// Whether the tag of an answer to a PUT says that other bytes were stored than those with this MD5.
+    /// Returns whether the ETag in a response to a PUT shows that other bytes were stored than those with this MD5.
     pub(super) fn contradict(&self, headers: &HeaderMap, etag: Option<&str>, md5: &[u8; 16]) -> bool {
         let is_other = ENCRYPTED.iter().any(|name| headers.get(*name).is_some_and(|value| value != "AES256"));
         let Some(tag) =
@@ -31,7 +31,7 @@ impl Tags {
     }
 }
 
-/// With another value than `AES256` the tag is no MD5; the second is there for a customer's key alone.
+/// With a value other than `AES256`, the ETag is not an MD5; the second header is only present for customer keys.
 const ENCRYPTED: [&str; 2] = ["x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-key-md5"];
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The little XML that is S3's own: error codes and uploads in, the list of parts out.
+//! S3-specific XML: parses error codes and uploads, writes the list of parts.
 
 use std::fmt::Write;
 
@@ -8,29 +8,29 @@ use quick_xml::events::Event;
 
 pub(super) use crate::engine::xml::{elements, text};
 
-/// Key and id of each upload in a `ListMultipartUploadsResult`. The answer has a thousand at most: of one key there are few.
+/// Returns key and id of each upload in a `ListMultipartUploadsResult`. A response has at most a thousand, but a single key has few.
 pub(super) fn uploads(document: &[u8]) -> Vec<(String, String)> {
     let upload = |begun: &String| Some((text(begun.as_bytes(), "Key")?, text(begun.as_bytes(), "UploadId")?));
     elements(document, "Upload").iter().filter_map(upload).collect()
 }
 
-/// Whether a document's outermost element has this name.
+/// Returns whether a document's root element has this name.
 pub(super) fn is_root(document: &[u8], element: &str) -> bool {
     root(document).is_some_and(|root| root == element.as_bytes())
 }
 
-/// The code of an error document; `None` for any other document.
+/// Returns the code of an error document; `None` for any other document.
 pub(super) fn error_code(document: &[u8]) -> Option<String> {
     if root(document)? != b"Error" {
         return None;
     }
     let code = text(document, "Code").unwrap_or_default();
-    // The code goes into messages: only what looks like one may.
+    // The code goes into messages, so only well-formed codes pass.
     let sound = (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
     Some(if sound { code } else { "an error without a code".to_owned() })
 }
 
-/// The body of `CompleteMultipartUpload`; part numbers count from 1.
+/// Returns the body of `CompleteMultipartUpload`; part numbers start at 1.
 pub(super) fn complete(tags: &[String]) -> String {
     let mut body = String::from(r#"<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#);
     for (index, tag) in tags.iter().enumerate() {

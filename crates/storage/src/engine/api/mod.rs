@@ -1,7 +1,7 @@
-//! One call to a vendor's HTTP API: sent, and repeated where that is exact.
+//! Calls to a vendor's HTTP API, retried where that is safe.
 //!
-//! Every call may be repeated: its body is in memory. What cannot be known after a repeat is whether an earlier try had
-//! its effect after all; [`Reply::doubtful`] and [`Lost::seen`] keep that for the caller to find out.
+//! Every call can be retried: its body is in memory. What a retry cannot tell is whether an earlier attempt took effect after all;
+//! [`Reply::doubtful`] and [`Lost::seen`] leave that for the caller to find out.
 
 mod reply;
 
@@ -31,79 +31,79 @@ use stowage_http::target::Origin;
 pub(crate) struct Api {
     vendor: &'static Vendor,
     client: Client,
-    /// The servers that the operator's configuration names; all others have to be public.
+    /// Servers named in the operator's configuration; all others must be public.
     trusted: Vec<Origin>,
     servers: Cache<Origin, Server>,
 }
 
-/// What is particular about a vendor.
+/// Vendor-specific behavior.
 #[derive(Debug)]
 pub(crate) struct Vendor {
-    /// For people.
+    /// Human-readable name.
     pub(crate) name: &'static str,
-    /// Whether an answer is a failure, by its status and its document; of an object, and at first, the document is empty.
+    /// Whether a response is a failure, by its status and document; for an object, and before reading, the document is empty.
     pub(crate) fails: fn(StatusCode, &[u8]) -> bool,
-    /// What a failure says: its status, and its body.
+    /// Parses a failure's status and body.
     pub(crate) fault: fn(StatusCode, &[u8]) -> Fault,
-    /// The header in place of the body, where that is what says it.
+    /// Header that holds the failure's details instead of the body, if any.
     pub(crate) header: Option<&'static str>,
 }
 
-/// For most vendors: a redirect is no failure, for the caller knows what it means.
+/// Default for most vendors: a redirect is not a failure, because callers handle it.
 pub(crate) fn by_status(status: StatusCode, _: &[u8]) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-/// What a failure says.
+/// Details of a failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// The vendor's own word for it; empty where there is none. No secret, and nothing of the client's.
+    /// The vendor's error code; empty if there is none. Contains no secrets and nothing from the client.
     pub(crate) code: String,
-    /// Whether the same call may succeed later, where the status alone does not say so.
+    /// Whether the failure is transient although its status alone does not say so.
     pub(crate) passes: bool,
-    /// How long the vendor asks to be left alone, where its words say so and no `Retry-After` does.
+    /// Delay requested in the failure's body rather than by `Retry-After`.
     pub(crate) pause: Option<Duration>,
 }
 
-/// What is to be asked.
+/// A call to be made.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) origin: Origin,
-    /// Path and query, sent as they are.
+    /// Path and query, sent verbatim.
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) data: Bytes,
     answer: Answer,
 }
 
-/// What an answer's body is.
+/// What the response body is expected to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
-    /// JSON, or nothing.
+    /// JSON, or empty.
     Document,
-    /// An object, to be streamed.
+    /// An object, which is streamed.
     Object,
 }
 
 impl fmt::Debug for Call {
-    /// Without what may be a secret: addresses that a vendor gave carry their own authorisation.
+    /// Omits possible secrets: URLs given by a vendor carry their own authorization.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call").field("method", &self.method).field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
 impl Call {
-    /// A call without a body, whose answer is a document. `target` is path and query.
+    /// Creates a call without a body, whose response is a document. `target` is path and query.
     pub(crate) fn new(method: Method, origin: &Origin, target: impl Into<String>) -> Self {
         let (origin, target) = (origin.clone(), target.into());
         Self { method, origin, target, headers: HeaderMap::new(), data: Bytes::new(), answer: Answer::Document }
     }
 
-    /// A call to a URL that the vendor gave.
+    /// Creates a call to a URL given by the vendor.
     ///
     /// # Errors
-    /// `Refused` for anything but `http` and `https`.
+    /// `Refused` for schemes other than `http` and `https`.
     pub(crate) fn to(method: Method, url: &str) -> Result<Self> {
         let wrong = || Error::new(Kind::Refused, "the storage gave an address that is no URL");
         let url: Url = url.parse().map_err(|_| wrong())?;
@@ -112,11 +112,11 @@ impl Call {
         Ok(Self::new(method, &origin, format!("{}{query}", url.path())))
     }
 
-    /// A call to a URL that an answer of `from` gave.
+    /// Creates a call to a URL given in a response of `from`.
     ///
     /// # Errors
-    /// Like [`to`](Self::to); `Refused` too where it is without TLS and `from` is not: what is sent must not leave TLS
-    /// because an answer says so.
+    /// As for [`to`](Self::to); also `Refused` if the URL lacks TLS and `from` has it: a response must not be able to downgrade what is
+    /// sent.
     pub(crate) fn given(method: Method, url: &str, from: &Origin) -> Result<Self> {
         let call = Self::to(method, url)?;
         if from.tls && !call.origin.tls {
@@ -125,28 +125,28 @@ impl Call {
         Ok(call)
     }
 
-    /// The same call; its answer is an object.
+    /// Expects an object in response.
     pub(crate) fn object(mut self) -> Self {
         self.answer = Answer::Object;
         self
     }
 
-    /// The same call with another header.
+    /// Adds a header.
     pub(crate) fn header(mut self, name: impl http::header::IntoHeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
-    /// The same call with a header of this text.
+    /// Adds a header with this text.
     ///
     /// # Errors
-    /// `Refused` for a text that cannot stand in a header.
+    /// `Refused` for text that is not valid in a header.
     pub(crate) fn text(self, name: impl http::header::IntoHeaderName, text: &str) -> Result<Self> {
         let value = HeaderValue::from_str(text);
         Ok(self.header(name, value.map_err(|_| Error::new(Kind::Refused, "a text that cannot stand in a header"))?))
     }
 
-    /// The same call with a body.
+    /// Sets the body.
     pub(crate) fn body(mut self, media_type: HeaderValue, data: impl Into<Bytes>) -> Self {
         self.headers.insert(http::header::CONTENT_TYPE, media_type);
         self.data = data.into();
@@ -155,15 +155,15 @@ impl Call {
 }
 
 impl Api {
-    /// `trusted` are servers that the operator chose.
+    /// `trusted` are servers chosen by the operator.
     pub(crate) fn new(vendor: &'static Vendor, client: Client, trusted: Vec<Origin>) -> Self {
         Self { vendor, client, trusted, servers: Cache::new(MOST_SERVERS) }
     }
 
-    /// Sends a call, a few times where the failure may pass. A failure is an answer too: see [`Reply::is_done`].
+    /// Makes a call, retrying transient failures a few times. A failure is a reply, too: see [`Reply::is_done`].
     ///
     /// # Errors
-    /// Where there is no answer.
+    /// If there is no response.
     pub(crate) async fn ask(
         &self,
         call: &Call,
@@ -173,10 +173,10 @@ impl Api {
         self.repeat(call.data.len(), once).await
     }
 
-    /// Makes tries of one call of so many bytes, each of which may be signed afresh, while the failure may pass.
+    /// Retries a call with a body of this many bytes while the failure is transient; each attempt may be signed anew.
     ///
     /// # Errors
-    /// Where there is no answer.
+    /// If there is no response.
     pub(crate) async fn repeat<F>(&self, bytes: usize, once: impl Fn(Patience) -> F) -> std::result::Result<Reply, Lost>
     where
         F: Future<Output = std::result::Result<Reply, Lost>>,
@@ -202,10 +202,10 @@ impl Api {
         }
     }
 
-    /// Sends a call once, for callers that have to look before they repeat it. `body` is in place of the call's own.
+    /// Makes a call once, for callers that must check before retrying. `body` replaces the call's own.
     ///
     /// # Errors
-    /// Where there is no answer.
+    /// If there is no response.
     pub(crate) async fn once(
         &self,
         call: &Call,
@@ -224,7 +224,7 @@ impl Api {
         Ok(reply)
     }
 
-    /// How long an answer is waited for.
+    /// Returns the timeouts of a response.
     pub(crate) fn patience(&self) -> Patience {
         self.client.patience()
     }
@@ -254,14 +254,14 @@ impl Call {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
         if is_empty && matches!(self.method, Method::PUT | Method::POST | Method::PATCH) {
-            // hyper leaves it out where there is no body, and vendors answer 411.
+            // hyper omits the header without a body, and vendors respond with 411.
             headers.insert(CONTENT_LENGTH, 0.into());
         }
         Ok(request)
     }
 }
 
-/// Servers of one vendor that are kept in connection; vendors give addresses for sessions and downloads.
+/// Number of servers kept connected per vendor; vendors give URLs for sessions and downloads.
 const MOST_SERVERS: u64 = 16;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What a vendor answered.
+//! Responses of a vendor's API.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,24 +17,24 @@ use super::{Answer, Fault, Vendor};
 use crate::engine::tries::retry_after;
 use crate::error::{Error, Kind, Result};
 
-/// An answer.
+/// A response.
 pub(crate) struct Reply {
     vendor: &'static Vendor,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// The object, where one was asked for.
+    /// The object, if one was requested.
     pub(crate) body: Body,
-    /// Everything else that was answered with success or a redirect.
+    /// The body of any other successful response or redirect.
     pub(crate) document: Bytes,
-    /// What a failure says, and in which words.
+    /// The parsed failure, followed by its original body.
     fault: Option<Fault>,
     said: Bytes,
-    /// Whether an earlier try of this call may have had its effect.
+    /// Whether an earlier attempt of this call may have taken effect.
     pub(crate) doubtful: bool,
 }
 
 impl fmt::Debug for Reply {
-    /// Without what may be a secret: an answer may be a token, or an address that carries its own authorisation.
+    /// Omits possible secrets: a response may be a token, or a URL that carries its own authorization.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply").field("status", &self.status).field("code", &self.code()).finish_non_exhaustive()
     }
@@ -63,7 +63,7 @@ impl Reply {
             reply.body = body;
             return Ok(reply);
         }
-        // No encoding is asked for, but a proxy in between may choose one (RFC 9110 section 12.5.3).
+        // No encoding was requested, but an intermediate proxy may choose one (RFC 9110 section 12.5.3).
         let gzipped = reply.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip" || coding == "x-gzip");
         let body = if gzipped { Body::boxed(Gunzip::tolerant(body)) } else { body };
         if failed {
@@ -77,10 +77,10 @@ impl Reply {
         Ok(reply)
     }
 
-    /// Takes in what a failure says.
+    /// Parses a failure.
     ///
     /// # Errors
-    /// Where that broke off: which failure it is stands there, so it is not known. A status that passes needs no words.
+    /// If its body broke off, so that the kind of failure is unknown. A transient status does not need a body.
     fn fail(&mut self, text: std::result::Result<Bytes, BoxError>) -> Result<()> {
         let passes = Error::answered(self.status, "").kind() == Kind::Passing;
         match text {
@@ -88,7 +88,7 @@ impl Reply {
                 self.fault = Some(self.fault(&text));
                 self.said = text;
             }
-            // Of a proxy in between, or no document at all: then the status has to do.
+            // From an intermediate proxy, or not a document at all: the status must suffice.
             Err(error) if passes || cause::<TooLarge>(&*error).is_some() || is_silent(&error) => {
                 self.fault = Some(self.fault(b""));
                 self.said = Bytes::from_static(b"(an answer that could not be read)");
@@ -103,7 +103,7 @@ impl Reply {
         (self.vendor.fault)(self.status, text)
     }
 
-    /// Takes a token out of what a failure says: some servers repeat what they were sent.
+    /// Masks a token in a failure's body: some servers echo what they were sent.
     pub(super) fn conceal(&mut self, authorization: &HeaderValue) {
         let token = authorization.to_str().ok().and_then(|text| text.split(' ').next_back()).unwrap_or_default();
         let said = String::from_utf8_lossy(&self.said);
@@ -112,45 +112,45 @@ impl Reply {
         }
     }
 
-    /// Whether the call was done, or leads elsewhere.
+    /// Returns whether the call succeeded, or was redirected.
     pub(crate) const fn is_done(&self) -> bool {
         self.fault.is_none()
     }
 
-    /// The vendor's word for a failure.
+    /// Returns the vendor's error code.
     pub(crate) fn code(&self) -> &str {
         self.fault.as_ref().map_or("", |fault| &fault.code)
     }
 
-    /// A header of the answer, where it is a text.
+    /// Returns a header of the response, if it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The object's tag without its quotes; an empty one is none.
+    /// Returns the object's ETag without quotes; an empty one counts as none.
     pub(crate) fn etag(&self) -> Option<String> {
         Some(self.header("etag")?.trim_matches('"').to_owned()).filter(|tag| !tag.is_empty())
     }
 
-    /// What a failure says, as it was answered.
+    /// Returns a failure's body as received.
     pub(crate) fn said(&self) -> &[u8] {
         &self.said
     }
 
-    /// Whether a failure came without a word.
+    /// Returns whether a failure has an empty body.
     pub(crate) fn says_nothing(&self) -> bool {
         self.said.is_empty()
     }
 
-    /// Whether the call was refused, and no try of it can have had an effect.
+    /// Returns whether the call was rejected and no attempt can have taken effect.
     pub(crate) fn had_no_effect(&self) -> bool {
         self.status.is_client_error() && !self.doubtful && !may_have_acted(self.status)
     }
 
-    /// The document that was answered.
+    /// Parses the response document.
     ///
     /// # Errors
-    /// `Refused` where it is another one than expected.
+    /// `Refused` if it has an unexpected form.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.document).map_err(|_| {
             let text = format!("{} sent an answer that makes no sense", self.vendor.name);
@@ -158,7 +158,7 @@ impl Reply {
         })
     }
 
-    /// The error for a failure; `what` reads on after "refused to".
+    /// Returns the error for a failure; `what` completes "refused to".
     pub(crate) fn refusal(&self, what: &str) -> Error {
         let name = self.vendor.name;
         let text = match self.code() {
@@ -177,7 +177,7 @@ impl Reply {
         .saying(&self.said)
     }
 
-    /// Whether the failure may pass.
+    /// Returns whether the failure is transient.
     pub(super) fn passes(&self) -> bool {
         let by_status = || Error::answered(self.status, "").kind() == Kind::Passing;
         self.fault.as_ref().is_some_and(|fault| fault.passes || by_status())
@@ -188,12 +188,12 @@ fn is_silent(error: &BoxError) -> bool {
     cause::<client::Error>(&**error).is_some_and(|error| error.kind() == client::Kind::Silent)
 }
 
-/// Whether a request that was answered with this status may have had its effect all the same.
+/// Returns whether a request with this response status may have taken effect nevertheless.
 pub(super) fn may_have_acted(status: StatusCode) -> bool {
     !status.is_client_error() || status == StatusCode::REQUEST_TIMEOUT
 }
 
-/// In bytes. Vendors repeat names in their words, Google twice, and a name of 1024 bytes takes six times as much in JSON.
+/// In bytes. Vendors echo names in error messages, Google twice, and a name of 1024 bytes can take six times as much in JSON.
 const LONGEST_ERROR: u64 = 64 << 10;
 /// In bytes.
 const LONGEST_DOCUMENT: u64 = 1 << 20;

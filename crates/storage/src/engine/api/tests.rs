@@ -1,4 +1,4 @@
-//! Calls that are repeated, and what is known of their effect.
+//! Retries of calls, and what is known about their effect.
 
 #![allow(clippy::disallowed_methods, reason = "the gateway's rule for tasks does not bind the server of a test")]
 
@@ -25,7 +25,7 @@ fn fault(status: StatusCode, text: &[u8]) -> Fault {
     Fault { passes: status == StatusCode::CONFLICT && code == "busy", code, pause: None }
 }
 
-/// Answers each request as the script says; an empty answer closes the connection.
+/// Answers each request according to the script; an empty answer closes the connection.
 struct Server {
     url: String,
     seen: Arc<Mutex<Vec<String>>>,
@@ -107,7 +107,7 @@ async fn a_call_is_sent_as_it_is() {
 
 #[tokio::test]
 async fn only_what_may_pass_is_repeated_and_what_is_unsure_is_told() {
-    // Answers, and whether an earlier try may have had its effect.
+    // Responses, and whether an earlier attempt may have taken effect.
     let table: [(&'static [&'static str], bool); 6] = [
         (&[BUSY, DONE], false),
         (&[TOO_MANY, DONE], false),
@@ -183,7 +183,7 @@ async fn an_object_is_not_read_and_a_long_refusal_is_not_shown() {
     assert_eq!(outcome.unwrap().code(), "");
 }
 
-/// Which failure it is stands in the words that broke off: a limit that passes, or a refusal for ever.
+/// The truncated body tells which failure it is: a transient limit, or a permanent refusal.
 #[tokio::test]
 async fn a_refusal_that_breaks_off_is_asked_for_again() {
     const SHORT: &str = "HTTP/1.1 409 No\r\nContent-Length: 9\r\nConnection: close\r\n\r\nbus";
@@ -203,7 +203,7 @@ async fn a_request_that_timed_out_may_have_had_its_effect() {
     assert!(!outcome.unwrap().had_no_effect());
 }
 
-/// A proxy in between may compress what was not asked for in any coding (RFC 9110 section 12.5.3).
+/// An intermediate proxy may compress a response although no coding was requested (RFC 9110 section 12.5.3).
 #[tokio::test]
 async fn answers_that_came_gzipped_are_read() {
     for (status, coding) in [("200 OK", "gzip"), ("409 No", "x-gzip")] {
@@ -246,7 +246,7 @@ async fn nothing_of_a_call_or_an_answer_is_in_debug() {
     assert!(!format!("{outcome:?}").contains("canary"));
 }
 
-/// What is said of a failure goes into failure records, and some proxies repeat what they were sent.
+/// Failure bodies go into failure records, and some proxies echo what they were sent.
 #[tokio::test]
 async fn a_token_that_is_repeated_is_not_said() {
     let server = Server::start(&[
@@ -258,7 +258,7 @@ async fn a_token_that_is_repeated_is_not_said() {
     assert_eq!(reply.refusal("do it").said(), "authorization: Bearer ********");
 }
 
-/// A byte now and then is no silence, but a document that comes like this is none to wait for.
+/// A trickle of bytes never trips an idle timeout, but a document that arrives like this is not worth waiting for.
 #[tokio::test]
 async fn a_document_that_trickles_is_not_waited_for() {
     for (status, kind) in [("200 OK", None), ("403 No", Some(Kind::Refused))] {

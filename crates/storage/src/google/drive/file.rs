@@ -1,4 +1,4 @@
-//! A Drive as one grant may use it, and what is known of a file.
+//! A Drive as accessed with one grant, and file metadata.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::google::fault::is_gone;
 use crate::google::service::Service;
 use crate::{Digests, Result, Stored};
 
-/// A Drive as one grant may use it.
+/// A Drive as accessed with one grant.
 #[derive(Debug)]
 pub(super) struct Drive {
     pub(super) service: Arc<Service>,
-    /// Where everything goes, in place of folders by name.
+    /// The folder for all files, instead of folders by name.
     pub(super) folder: Option<String>,
     pub(super) ids: Ids,
 }
 
-/// What Drive says of a file ("Resource: File"), as far as [`FIELDS`] asks.
+/// File metadata ("Resource: File"), limited to [`FIELDS`].
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Resource {
@@ -33,14 +33,14 @@ pub(super) struct Resource {
     sha256_checksum: Option<String>,
     /// In bytes.
     size: Option<String>,
-    /// Another one after each change of the bytes.
+    /// Changes with every change of the content.
     pub(super) head_revision_id: Option<String>,
-    /// Also where a folder around it is in the trash.
+    /// Also true if a parent folder is in the trash.
     #[serde(default)]
     pub(super) trashed: bool,
 }
 
-/// How to find a file that a put made.
+/// How to find a file created by a put.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub(super) drive: Arc<Drive>,
@@ -52,7 +52,7 @@ impl Drive {
         Self { service, folder, ids: Ids::default() }
     }
 
-    /// What is known of a file; `None` where there is none.
+    /// Returns a file's metadata; `None` if it does not exist.
     pub(super) async fn head(&self, id: &str) -> Result<Option<Resource>> {
         let target = format!("/drive/v3/files/{id}?fields={FIELDS}&supportsAllDrives=true");
         let reply = self.service.ask(&self.service.call(Method::GET, &target)).await?;
@@ -63,7 +63,7 @@ impl Drive {
         }
     }
 
-    /// Removes a file for good, also one that is gone.
+    /// Permanently removes a file, which may be gone already.
     pub(super) async fn remove(&self, id: &str) -> Result<()> {
         let target = format!("/drive/v3/files/{id}?supportsAllDrives=true");
         let reply = self.service.ask(&self.service.call(Method::DELETE, &target)).await?;
@@ -75,7 +75,7 @@ impl Drive {
 }
 
 impl Resource {
-    /// Whether the file has the bytes that were sent, as far as Drive says.
+    /// Returns whether the file has the bytes that were sent, as far as Drive reports.
     pub(super) fn is(&self, digests: &Digests) -> bool {
         let same = |given: &Option<String>, own: String| given.as_ref().is_none_or(|given| *given == own);
         same(&self.md5_checksum, hex::encode(digests.md5))
@@ -95,7 +95,7 @@ impl Target for Made {
         (&self.drive.service.id, &self.id)
     }
 
-    /// Nothing else can have the id.
+    /// The id is unique to this put.
     async fn find(&self) -> Result<Found<Resource>> {
         Ok(self.drive.head(&self.id).await?.map_or(Found::Nothing, Found::Ours))
     }
@@ -110,5 +110,5 @@ impl Target for Made {
     }
 }
 
-/// What is asked of every file.
+/// Fields requested for every file.
 pub(super) const FIELDS: &str = "id,md5Checksum,sha256Checksum,size,headRevisionId,trashed";

@@ -1,7 +1,7 @@
-//! Folders by name: found, or made where there is none, once however many want the same one.
+//! Folders by name: found, or created if missing, once however many requests need the same one.
 //!
-//! Drive permits folders of the same name. Where there are several, which two gateways may make at the same moment, the
-//! oldest one is shared by all.
+//! Drive allows several folders of the same name. If there are several, which two gateways may create at the same moment, all
+//! use the oldest one.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -18,23 +18,23 @@ use super::name::{FOLDER, is_id, query};
 use crate::google::fault::is_gone;
 use crate::{Error, Kind, Result};
 
-/// The folders of all Drives that are in use. One for the program: several plans may name the same Drive, and a driver of
-/// its own for each of them would make a folder of its own.
+/// The folders of all Drives in use. Global, because several plans may name the same Drive, and a cache per driver would create a
+/// folder for each.
 static KNOWN: LazyLock<Cache<Key, String>> =
     LazyLock::new(|| Cache::builder().max_capacity(MOST_KNOWN).time_to_live(KNOWN_FOR).build());
 
-/// A folder by name.
+/// Key of a folder by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     origin: Origin,
-    /// Whose Drive.
+    /// The Drive's grant.
     grant: String,
-    /// The id of the folder that it is in.
+    /// The parent folder's id.
     parent: String,
     name: String,
 }
 
-/// Without `files` it is no list: what it says is not that there is no folder.
+/// Without `files` it is not a list, and does not mean that there is no folder.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
@@ -50,21 +50,21 @@ struct Folder {
     name: Option<String>,
 }
 
-/// The id of the innermost of these folders.
+/// Returns the id of the innermost of these folders.
 ///
-/// Not to be dropped half way: a folder that has been asked for would be made twice.
+/// Must not be dropped halfway: a folder already being created would be created twice.
 pub(super) async fn find(drive: &Drive, folders: &[String]) -> Result<String> {
     let mut parent = ROOT.to_owned();
     for name in folders {
         let key = key(drive, &parent, name);
-        // Boxed, because it is large and in every upload.
+        // Boxed, because it is large and part of every upload.
         let found = Box::pin(KNOWN.try_get_with_by_ref(&key, find_or_make(drive, &parent, name))).await;
         parent = found.map_err(|error: Arc<Error>| error.again())?;
     }
     Ok(parent)
 }
 
-/// Forgets where these folders are: one of them is gone.
+/// Forgets the ids of these folders, because one of them is gone.
 pub(super) async fn forget(drive: &Drive, folders: &[String]) {
     let mut parent = ROOT.to_owned();
     for name in folders {
@@ -85,8 +85,8 @@ async fn find_or_make(drive: &Drive, parent: &str, name: &str) -> Result<String>
     }
 }
 
-/// A page may be empty and not be the last one ("files.list": `nextPageToken`), and a search may have left files out
-/// (`incompleteSearch`): neither says that there is no such folder, which would make a second one.
+/// A page may be empty without being the last one ("files.list": `nextPageToken`), and a search may be incomplete
+/// (`incompleteSearch`): neither means that there is no such folder, and a second one would be created.
 async fn search(drive: &Drive, parent: &str, name: &str) -> Result<Option<String>> {
     let query = encode(&query(parent, name));
     let (mut page, mut complete) = (String::new(), true);
@@ -104,7 +104,7 @@ async fn search(drive: &Drive, parent: &str, name: &str) -> Result<Option<String
         }
         let listed: Listed = reply.json()?;
         complete &= !listed.incomplete_search;
-        // Whether `=` heeds upper and lower case is not said.
+        // Whether `=` is case sensitive is not documented.
         let same = |folder: &Folder| folder.name.as_deref() == Some(name) && is_id(&folder.id);
         if let Some(folder) = listed.files.into_iter().find(same) {
             return Ok(Some(folder.id));
@@ -126,22 +126,22 @@ async fn make(drive: &Drive, parent: &str, name: &str) -> Result<String> {
     let reply = drive.service.ask(&call).await?;
     match reply.status {
         status if status.is_success() => Ok(reply.json::<Folder>()?.id),
-        // An earlier try has made it.
+        // An earlier attempt created it.
         StatusCode::CONFLICT if reply.doubtful => Ok(id),
         _ if is_gone(&reply) => Err(gone()),
         _ => Err(reply.refusal("make a folder")),
     }
 }
 
-/// The error for a folder that is not where it was.
+/// Returns the error for a folder that is no longer where it was.
 pub(super) fn gone() -> Error {
     Error::new(Kind::Passing, "a folder went away").with_status(StatusCode::NOT_FOUND)
 }
 
-/// The alias of the uppermost folder.
+/// Alias of the root folder.
 const ROOT: &str = "root";
-/// Of 100 folders of one name each.
+/// Each with 100 folders of one name.
 const MOST_PAGES: u32 = 20;
 const MOST_KNOWN: u64 = 10_000;
-/// A user may move a folder to the trash, where files would follow it.
+/// A user may move a folder to the trash, and files stored in it would follow.
 const KNOWN_FOR: Duration = Duration::from_secs(300);

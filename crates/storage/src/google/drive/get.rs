@@ -1,4 +1,4 @@
-//! A file of a Drive, to be read.
+//! Reading a file of a Drive.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::google::fault::is_gone;
 use crate::google::read::{VENDOR, ask, given};
 use crate::{Error, Kind, Result};
 
-/// A file that a pointer names.
+/// A file named by a pointer.
 #[derive(Debug, Clone)]
 pub(super) struct File {
     pub(super) drive: Arc<Drive>,
@@ -25,8 +25,8 @@ impl Source for File {
         let service = &self.drive.service;
         let target = format!("/drive/v3/files/{}?alt=media&supportsAllDrives=true", self.id);
         let reply = ask(service, service.call(Method::GET, &target), range, is_gone).await?;
-        // Downloads have no tag, so the file is asked for its revision. It is asked after the bytes have begun to come: a
-        // file that has an old revision then had it before.
+        // Downloads have no ETag, so the file's revision is requested separately, after the download has started: if the revision is still
+        // the old one, the download is of that revision.
         let file = self.drive.head(&self.id).await?;
         let file = file.ok_or_else(|| Error::new(Kind::Missing, "the file is gone"))?;
         Ok(given(reply, file.head_revision_id))

@@ -1,4 +1,4 @@
-//! Ids for files that are to be made, fetched beforehand and in advance.
+//! Ids for files to be created, fetched in advance.
 
 use http::Method;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use super::name::is_id;
 use crate::google::service::Service;
 use crate::{Error, Kind, Result};
 
-/// Ids that nothing has yet.
+/// Unused ids.
 #[derive(Debug, Default)]
 pub(super) struct Ids(Mutex<Vec<String>>);
 
@@ -18,7 +18,7 @@ struct Generated {
 }
 
 impl Ids {
-    /// An id for a file or a folder.
+    /// Returns an id for a file or folder.
     pub(super) async fn take(&self, service: &Service) -> Result<String> {
         let mut ids = self.0.lock().await;
         if ids.is_empty() {
@@ -34,5 +34,5 @@ impl Ids {
     }
 }
 
-/// Ids of one request; at most 1000.
+/// Ids per request; at most 1000.
 const AT_ONCE: usize = 50;

@@ -1,20 +1,20 @@
-//! Where a file of a composed name goes: folders, and its own name in the last of them.
+//! Splits a composed name into folders and a file name.
 
 use crate::{Error, Kind, Result};
 
-/// A composed name, taken apart.
+/// A composed name, split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path {
-    /// From the outermost one.
+    /// From the outermost.
     pub(super) folders: Vec<String>,
     pub(super) name: String,
 }
 
 impl Path {
-    /// Takes a composed name apart at its slashes; parts without a character count for nothing, as in KAZOO.
+    /// Splits a composed name at its slashes; empty segments are ignored, as in KAZOO.
     ///
     /// # Errors
-    /// `Refused` for no name, and for `.` and `..`: in Drive they would be names as any other, which is never meant.
+    /// `Refused` for an empty name, and for `.` and `..`: in Drive these would be ordinary names, which is never intended.
     pub(super) fn of(name: &str) -> Result<Self> {
         let mut parts: Vec<String> = name.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         if parts.iter().any(|part| part == "." || part == "..") {
@@ -25,14 +25,14 @@ impl Path {
     }
 }
 
-/// The query for folders of a name in a folder ("Search for files and folders").
+/// Builds the query for folders of a name in a folder ("Search for files and folders").
 pub(super) fn query(parent: &str, name: &str) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     let (parent, name) = (quoted(parent), quoted(name));
     format!("name = {name} and {parent} in parents and mimeType = '{FOLDER}' and trashed = false")
 }
 
-/// Whether a text may be an id. Drive's ids are letters, digits, hyphens and underscores.
+/// Returns whether a text may be an id. Drive's ids consist of letters, digits, hyphens and underscores.
 pub(super) fn is_id(text: &str) -> bool {
     (1..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the name: its text ends at the first quote that is not escaped, and unescaped it is the name.
+        /// For any name: the quoted text ends at the first unescaped quote, and unescapes to the name.
         #[test]
         fn a_name_cannot_end_its_quotes(name in ".*") {
             let text = query("root", &name);

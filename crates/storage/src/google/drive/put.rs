@@ -17,15 +17,15 @@ use crate::google::related::{media_type, related};
 use crate::google::session::{self, Session};
 use crate::{Chunk, Digests, Error, Kind, Object, Result, Stored, Upload};
 
-/// A file that is to be made.
+/// A file to be created.
 struct NewFile {
     drive: Arc<Drive>,
     path: Path,
     media_type: String,
 }
 
-/// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
-/// there is a file to be removed.
+/// Stores a whole body. The request runs to completion even if the caller is dropped: only then is it known whether there is a
+/// file to remove.
 pub(super) async fn single(
     drive: &Arc<Drive>,
     path: Path,
@@ -37,7 +37,7 @@ pub(super) async fn single(
     to_completion(&drive.service.tasks, "google_drive put", file.store(chunk, digests)).await?.keep()
 }
 
-/// Stores a larger body, whose first chunk was taken already.
+/// Stores a larger body, of which the first chunk was already taken.
 pub(super) async fn resumable(
     drive: &Arc<Drive>,
     path: Path,
@@ -63,7 +63,7 @@ impl NewFile {
         Self { drive: Arc::clone(drive), path, media_type: media_type(&object.content_type) }
     }
 
-    /// An id, and the metadata of a file of this id in the right folder.
+    /// Returns an id, and the metadata of a file with this id in the right folder.
     async fn prepare(&self) -> Result<(Made, Value)> {
         let parent = match &self.drive.folder {
             Some(folder) => folder.clone(),
@@ -94,7 +94,7 @@ impl NewFile {
                 Ok(file) => Answer::Created(file),
                 Err(error) => Answer::Refused(error, true),
             },
-            // The first try has made the very file that the second one met.
+            // The first attempt created the very file that the second one conflicts with.
             Ok(reply) if reply.status == StatusCode::CONFLICT && reply.doubtful => {
                 Answer::Unknown(reply.refusal("store a file"))
             }
@@ -106,7 +106,7 @@ impl NewFile {
         }
     }
 
-    /// A 404 means the folder, which may have been removed since it was found; one of the settings should be there.
+    /// A 404 is about the folder, which may have been removed since it was found; one from the settings should exist.
     fn refusal(&self, reply: &Reply) -> Error {
         match is_gone(reply) && self.drive.folder.is_none() {
             true => gone(),
@@ -134,7 +134,7 @@ impl NewFile {
         }
     }
 
-    /// Whether a folder of the path is gone, which is looked for anew then.
+    /// Returns whether a folder of the path is gone, in which case it is looked up again.
     async fn may_find_again<T: Send + Sync>(&self, outcome: &Result<T>) -> bool {
         let gone = outcome.as_ref().is_err_and(|error| error.status() == Some(StatusCode::NOT_FOUND));
         if !gone || self.drive.folder.is_some() || self.path.folders.is_empty() {
@@ -149,8 +149,8 @@ fn target(kind: &str) -> String {
     format!("/upload/drive/v3/files?uploadType={kind}&supportsAllDrives=true&fields={FIELDS}")
 }
 
-/// A file whose bytes are those that were sent, in a folder that is not in the trash; any other is dropped, and removed
-/// with its claim.
+/// Verifies that the file has the bytes that were sent and is not in the trash; otherwise the claim is dropped, which removes
+/// the file.
 fn sound(claim: Claim<Made>, digests: &Digests) -> Result<Claim<Made>> {
     match claim.known() {
         Some(file) if !file.is(digests) => Err(changed()),

@@ -1,4 +1,4 @@
-//! An object of a bucket, to be read.
+//! Reading an object of a bucket.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::engine::read::{Given, Source};
 use crate::google::fault::{is_another_generation, is_gone};
 use crate::google::read::{VENDOR, ask, given};
 
-/// An object that a pointer names. Those of KAZOO's pointers have no generation.
+/// An object named by a pointer. KAZOO's pointers have no generation.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) bucket: Arc<Bucket>,
@@ -24,7 +24,7 @@ impl Source for Stored {
     const VENDOR: &'static str = VENDOR;
 
     async fn ask(&self, range: Option<ByteRange>, _: Option<&str>) -> Result<Given> {
-        // With the condition rather than `generation=`: an object that was removed from a bucket with versions is gone.
+        // Uses the condition rather than `generation=`: an object removed from a versioned bucket counts as gone.
         let generation = self.generation.as_deref();
         let condition = generation.map(|generation| format!("&ifGenerationMatch={generation}")).unwrap_or_default();
         let target = format!("{}?alt=media{condition}", self.bucket.path(&self.name));

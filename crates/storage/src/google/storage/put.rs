@@ -18,8 +18,8 @@ use crate::google::related::{media_type, related};
 use crate::google::session::{self, Session};
 use crate::{Chunk, Digests, Object, Result, Stored, Upload};
 
-/// Stores a whole body. The request is carried to its end even if the caller is dropped: only then is it known whether
-/// there is an object to be removed.
+/// Stores a whole body. The request runs to completion even if the caller is dropped: only then is it known whether there is an
+/// object to remove.
 pub(super) async fn single(bucket: &Arc<Bucket>, object: &Object, chunk: Chunk, digests: Digests) -> Result<Stored> {
     let (media_type, bucket) = (media_type(&object.content_type), Arc::clone(bucket));
     let single = create(
@@ -29,7 +29,7 @@ pub(super) async fn single(bucket: &Arc<Bucket>, object: &Object, chunk: Chunk, 
     sound(to_completion(&bucket.service.tasks, "google_storage put", single).await?, &digests)?.keep()
 }
 
-/// Stores a body of more than one chunk, whose first chunk was taken already.
+/// Stores a body larger than one chunk, of which the first chunk was already taken.
 pub(super) async fn resumable(
     bucket: &Arc<Bucket>,
     object: &Object,
@@ -48,7 +48,7 @@ fn made(bucket: &Arc<Bucket>, name: &Name) -> Made {
     Made { bucket: Arc::clone(bucket), name: name.text.clone(), owner }
 }
 
-/// Google refuses bytes that changed on their way ("Data validation and change detection"), where it knows their MD5.
+/// Given an MD5, Google rejects bytes that changed in transit ("Data validation and change detection").
 fn metadata(made: &Made, media_type: &str, md5: Option<&str>) -> Value {
     let mut metadata = Map::new();
     metadata.insert("name".to_owned(), json!(made.name));
@@ -58,7 +58,7 @@ fn metadata(made: &Made, media_type: &str, md5: Option<&str>) -> Value {
     Value::Object(metadata)
 }
 
-/// An object whose bytes are those that were sent; any other is dropped, and removed with its claim.
+/// Verifies that the object has the bytes that were sent; otherwise the claim is dropped, which removes the object.
 fn sound(claim: Claim<Made>, digests: &Digests) -> Result<Claim<Made>> {
     let fits = |resource: &Resource| {
         resource.md5_hash.as_ref().is_none_or(|md5| *md5 == STANDARD.encode(digests.md5))
@@ -67,7 +67,7 @@ fn sound(claim: Claim<Made>, digests: &Digests) -> Result<Claim<Made>> {
     if claim.known().is_some_and(fits) { Ok(claim) } else { Err(changed()) }
 }
 
-/// A body that is in memory.
+/// A body in memory.
 struct Single {
     bucket: Arc<Bucket>,
     media_type: String,
@@ -103,8 +103,8 @@ impl Create for Single {
     }
 }
 
-/// Whether something has the name: an object (412), another upload at the same moment (409), or an object that may not be
-/// written over yet ("HTTP status and error codes for JSON": retention, holds).
+/// Returns whether the name is taken: by an object (412), a concurrent upload (409), or an object that must not be overwritten yet
+/// ("HTTP status and error codes for JSON": retention, holds).
 fn is_taken(reply: &Reply) -> bool {
     match reply.status {
         StatusCode::PRECONDITION_FAILED => is_another_generation(reply),
@@ -114,7 +114,7 @@ fn is_taken(reply: &Reply) -> bool {
     }
 }
 
-/// A session that is to begin.
+/// A session to be started.
 struct Begin {
     bucket: Arc<Bucket>,
     media_type: String,
