@@ -1,20 +1,20 @@
-//! An embedded document store that answers as CouchDB 3.5 does, for trying Stowage and for its tests.
+//! An embedded document store that behaves like CouchDB 3.5, for trying out Stowage and for its tests.
 //!
-//! The engine is `rouchdb-adapter-redb`: revision trees, attachments, changes and local documents, one redb file for each
-//! database in one directory. This module is the HTTP front that speaks the part of CouchDB's API that clients of
-//! attachments need (<https://docs.couchdb.org/en/stable/api/index.html>): databases, documents, attachments, `_all_docs`,
-//! `_bulk_docs`, `_bulk_get`, `_revs_diff`, `_changes`, `_local`, `COPY`, Basic auth and cookies. Every answer has the form
-//! that a real server was recorded with; `tests/couchdb/wire` holds it to that.
+//! The engine is `rouchdb-adapter-redb`: revision trees, attachments, changes and local documents, with one redb file per database
+//! in one directory. This crate is the HTTP front end for the part of CouchDB's API that clients of attachments need
+//! (<https://docs.couchdb.org/en/stable/api/index.html>): databases, documents, attachments, `_all_docs`, `_bulk_docs`, `_bulk_get`,
+//! `_revs_diff`, `_changes`, `_local`, `COPY`, Basic auth and cookies. Every response has the form recorded from a real server;
+//! `tests/couchdb/wire` enforces that.
 //!
-//! It is not for production: a body (an attachment too) is held in memory while it is received and sent, every commit waits
-//! for the disk, and an open database may cache up to 1 GiB of its file. Where it differs from CouchDB on purpose:
+//! It is not for production: bodies, including attachments, are held in memory while they are received and sent, every commit waits
+//! for the disk, and an open database may cache up to 1 GiB of its file. Intentional differences from CouchDB:
 //!
-//! - text attachments are stored as they came, not gzipped: ranges work on them and their digest is that of the text;
-//!   an upload with `Content-Encoding: gzip` is stored unpacked, and so is a gzipped part of `multipart/related`; no answer
-//!   names an encoding, asked or not;
-//! - what makes CouchDB answer 500 in a `multipart/related` body (cut off, another digest, no boundary or length) is 400;
-//! - no views, no Mango, no replicator, no node configuration, no `eventsource` feed: these answer 501 or 404;
-//! - revisions are not the ones that CouchDB would give, sequences are `number-instance`, `_revs_limit` is fixed.
+//! - text attachments are stored as received, not gzipped: they support ranges, and their digest is that of the text; an upload with
+//!   `Content-Encoding: gzip` is stored decompressed, and so is a gzipped part of `multipart/related`; no response names an
+//!   encoding, whether requested or not;
+//! - `multipart/related` bodies that make CouchDB respond with 500 (truncated, wrong digest, no boundary or length) get a 400;
+//! - no views, no Mango, no replicator, no node configuration, no `eventsource` feed: these respond with 501 or 404;
+//! - revisions are not those CouchDB would generate, sequences are `number-instance`, `_revs_limit` is fixed.
 
 mod contents;
 mod exchange;
@@ -34,17 +34,17 @@ use contents::registry::Registry;
 use exchange::request::Exchange;
 use exchange::user::Users;
 
-/// The largest request body that is accepted unless [`Store::with_body_limit`] says otherwise, in bytes.
+/// Default limit on request bodies in bytes, see [`Store::with_body_limit`].
 pub const DEFAULT_BODY_LIMIT: u64 = 256 * 1024 * 1024;
 
-/// Where the store keeps its data and who may use it.
+/// The store's data directory and accounts.
 #[derive(Clone)]
 pub struct Options {
-    /// The directory of the database files; made when it is missing.
+    /// The directory of the database files; created if missing.
     pub data: PathBuf,
     /// Name and password of the server admin.
     pub admin: (String, String),
-    /// Name and password of an ordinary user, who is a member of a database only if its `_security` says so.
+    /// Name and password of an ordinary user, who is only a member of databases whose `_security` says so.
     pub user: Option<(String, String)>,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for Options {
 /// Why a store could not be opened.
 #[derive(Debug)]
 pub enum Error {
-    /// The data directory cannot be made or read.
+    /// The data directory cannot be created or read.
     Data(Box<Path>, std::io::Error),
 }
 
@@ -91,7 +91,7 @@ pub struct Store {
 struct Inner {
     registry: Registry,
     users: Users,
-    /// What `GET /` names as the server's id; new at every start.
+    /// The server's id in `GET /`; new at every start.
     uuid: String,
 }
 
@@ -102,11 +102,11 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store in `options.data`. The databases found there are opened when they are first asked for.
+    /// Opens the store in `options.data`. The databases found there are opened on first use.
     ///
     /// # Errors
     ///
-    /// [`Error::Data`] when the directory cannot be made or read.
+    /// [`Error::Data`] if the directory cannot be created or read.
     pub fn open(options: Options) -> Result<Self, Error> {
         let Options { data, admin, user } = options;
         let registry = Registry::open(data.clone()).map_err(|error| Error::Data(data.into(), error))?;
@@ -115,17 +115,17 @@ impl Store {
         Ok(Self { inner, body_limit: DEFAULT_BODY_LIMIT })
     }
 
-    /// The same store with another bound on request bodies, in bytes.
+    /// Sets another limit on request bodies, in bytes.
     #[must_use]
     pub const fn with_body_limit(mut self, bytes: u64) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// Answers one request. A failure is an answer too.
+    /// Responds to one request. A failure is a response, too.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<StoreBody> {
         let mut exchange = Exchange::new(request, self.body_limit);
-        // As a trait object: the compiler cannot see through the futures of the routes that they are `Send`.
+        // As a trait object, because the compiler cannot prove that the routes' futures are `Send`.
         let answering: Pin<Box<dyn Future<Output = _> + Send + '_>> =
             Box::pin(routes::route::answer(self, &mut exchange));
         let answer = match answering.await {

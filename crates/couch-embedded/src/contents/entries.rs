@@ -1,4 +1,4 @@
-//! The `_attachments` of a document: read, kept in their order, and shown.
+//! The `_attachments` of a document: parsing, ordering and rendering.
 
 use std::collections::HashMap;
 
@@ -10,22 +10,22 @@ use stowage_http::base64::erlang;
 
 use crate::exchange::answer::Failure;
 
-/// The member of a stored document that names its attachments in their order, which the engine does not keep. No client
-/// sees it or may send it.
+/// Internal member of a stored document that records the order of its attachments, which the engine does not preserve. It is never
+/// shown to clients, and they must not send it.
 pub(crate) const ORDER: &str = "\u{0}attachments";
 
-/// An attachment whose bytes come in a part of their own, behind the document (`"follows": true`).
+/// An attachment whose bytes follow the document in a part of their own (`"follows": true`).
 #[derive(Debug)]
 pub(crate) struct Following {
     pub(crate) name: String,
-    /// How many bytes come; those of the gzipped form where it is that.
+    /// Number of bytes that follow; in gzipped form if `gzip` is set.
     pub(crate) length: u64,
     pub(crate) gzip: bool,
-    /// The MD5 of what comes, as CouchDB writes it, where it was told.
+    /// The MD5 of the bytes that follow, in CouchDB's format, if announced.
     pub(crate) digest: Option<String>,
 }
 
-/// Refuses names that CouchDB keeps for itself.
+/// Rejects names reserved by CouchDB.
 pub(crate) fn check_attachment_name(name: &str) -> Result<(), Failure> {
     if name.starts_with('_') {
         let reason = format!("Attachment name '{name}' starts with prohibited character '_'");
@@ -34,7 +34,7 @@ pub(crate) fn check_attachment_name(name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts what a client sent as `_attachments` into `document`, and gives what is still to come.
+/// Adds the `_attachments` sent by a client to `document`, and returns those whose bytes follow.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub(crate) fn parse(document: &mut Document, entries: Map<String, Value>) -> Res
     let mut names = Vec::with_capacity(entries.len());
     let mut following = Vec::new();
     for (name, entry) in entries {
-        // CouchDB passes over what is no object.
+        // CouchDB ignores entries that are not objects.
         let Value::Object(members) = entry else {
             continue;
         };
@@ -85,7 +85,7 @@ fn parse_entry(
     }
     let data = match members.get("data") {
         Some(Value::String(text)) => erlang(text.as_bytes()),
-        // To Erlang a list of bytes is a text.
+        // To Erlang, a list of bytes is a string.
         Some(list) => serde_json::from_value(list.clone()).ok().and_then(|bytes: Vec<u8>| erlang(&bytes)),
         None => None,
     };
@@ -93,13 +93,13 @@ fn parse_entry(
     Ok(AttachmentMeta { revpos: meta.revpos, ..AttachmentMeta::new(meta.content_type, data) })
 }
 
-/// A generation, also where it is written with a point: to Erlang `1 == 1.0`. A stub of anything else stands for nothing.
+/// Parses a generation, including one written as a float: in Erlang, `1 == 1.0`. With any other value, a stub matches nothing.
 fn generation(said: &Value) -> Option<u64> {
     let text = said.to_string();
     text.strip_suffix(".0").unwrap_or(&text).parse().ok()
 }
 
-/// The names of a document's attachments in their order. Those that have none come last, by name.
+/// Returns the names of a document's attachments in order. Those without a recorded order come last, by name.
 fn names(order: Option<&Value>, attachments: &HashMap<String, AttachmentMeta>) -> Vec<String> {
     let told = order.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     let mut names: Vec<String> = told.filter(|name| attachments.contains_key(*name)).map(str::to_owned).collect();
@@ -119,7 +119,7 @@ fn set_order(document: &mut Document, names: Vec<String>) {
     }
 }
 
-/// Adds an attachment, or puts it in the place of the one of its name; the new one comes first, as CouchDB has it.
+/// Adds or replaces an attachment; it becomes the first, as in CouchDB.
 pub(crate) fn insert(document: &mut Document, name: &str, meta: AttachmentMeta) {
     let mut order = names(document.data.get(ORDER), &document.attachments);
     order.retain(|other| other != name);
@@ -128,7 +128,7 @@ pub(crate) fn insert(document: &mut Document, name: &str, meta: AttachmentMeta) 
     set_order(document, order);
 }
 
-/// Takes an attachment out; `None` when there is no such.
+/// Removes an attachment; `None` if it does not exist.
 pub(crate) fn remove(document: &mut Document, name: &str) -> Option<AttachmentMeta> {
     let removed = document.attachments.remove(name)?;
     let order = names(document.data.get(ORDER), &document.attachments);
@@ -136,23 +136,23 @@ pub(crate) fn remove(document: &mut Document, name: &str) -> Option<AttachmentMe
     Some(removed)
 }
 
-/// How the attachments are shown whose bytes were read with the document.
+/// Where to render the bytes of attachments that were read with the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bytes {
     /// In the JSON, as base64.
     Inline,
-    /// Behind it.
+    /// After the JSON.
     Follow,
 }
 
-/// Takes the attachments out of a document, in their order.
+/// Takes the attachments out of a document, in order.
 pub(crate) fn take(document: &mut Document) -> Vec<(String, AttachmentMeta)> {
     let order = document.data.as_object_mut().and_then(|members| members.shift_remove(ORDER));
     let names = names(order.as_ref(), &document.attachments);
     names.into_iter().filter_map(|name| document.attachments.remove_entry(&name)).collect()
 }
 
-/// An entry of `_attachments`; a stub where the bytes were not read.
+/// Renders an entry of `_attachments`; a stub if the bytes were not read.
 pub(crate) fn render(meta: &AttachmentMeta, bytes: Bytes) -> Value {
     let mut out = Map::new();
     out.insert("content_type".into(), meta.content_type.clone().into());

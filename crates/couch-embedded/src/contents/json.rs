@@ -1,6 +1,6 @@
-//! Documents between CouchDB's JSON and the engine.
+//! Converts documents between CouchDB's JSON and the engine.
 //!
-//! The engine's own parser and printer lose the order of members, so they are not used.
+//! The engine's own parser and serializer do not preserve the order of members, so they are not used.
 
 use http::StatusCode;
 use rouchdb_core::document::{AttachmentMeta, Document, Revision};
@@ -10,14 +10,14 @@ use crate::contents::entries::{self, Bytes, Following, ORDER};
 use crate::exchange::answer::Failure;
 use crate::exchange::request::parse_rev;
 
-/// Members that tell about a document and are not stored.
+/// Informational members that are not stored.
 const TOLD: [&str; 5] = ["_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq", "_revisions"];
 
-/// A document as a client sent it, whole. Its id is empty when it named none.
+/// Parses a complete document sent by a client. Its id is empty if none was given.
 ///
 /// # Errors
 ///
-/// 400 with CouchDB's reasons for members that are not what they have to be.
+/// 400 with CouchDB's reasons for invalid members.
 pub(crate) fn parse(value: Value) -> Result<Document, Failure> {
     match parse_head(value)? {
         (document, following) if following.is_empty() => Ok(document),
@@ -28,11 +28,11 @@ pub(crate) fn parse(value: Value) -> Result<Document, Failure> {
     }
 }
 
-/// A document as a client sent it, and the attachments that come behind it.
+/// Parses a document sent by a client, and returns the attachments that follow it.
 ///
 /// # Errors
 ///
-/// Those of [`parse`].
+/// As for [`parse`].
 pub(crate) fn parse_head(value: Value) -> Result<(Document, Vec<Following>), Failure> {
     let Value::Object(members) = value else {
         return Err(Failure::bad_request("Document must be a JSON object"));
@@ -60,20 +60,20 @@ pub(crate) fn parse_head(value: Value) -> Result<(Document, Vec<Following>), Fai
             }
         }
     }
-    // The history counts, whatever `_rev` says.
+    // The history takes precedence over `_rev`.
     if let Some(rev) = revisions.as_ref().and_then(newest) {
         document.rev = Some(rev);
     }
     document.data = Value::Object(data);
     let following = entries::parse(&mut document, attachments)?;
-    // Last: the engine takes it out again, and only from the end does that keep the order of the others.
+    // Appended last: the engine removes it again, which only preserves the order of the others at the end.
     if let (Some(members), Some(revisions)) = (document.data.as_object_mut(), revisions) {
         members.insert("_revisions".to_owned(), revisions);
     }
     Ok((document, following))
 }
 
-/// The first of `_revisions`.
+/// Returns the first of `_revisions`.
 fn newest(revisions: &Value) -> Option<Revision> {
     let (start, id) = (revisions.get("start")?.as_u64()?, revisions.get("ids")?.get(0)?.as_str()?);
     format!("{start}-{id}").parse().ok()
@@ -83,7 +83,7 @@ pub(crate) fn illegal_id(reason: &'static str) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "illegal_docid", reason)
 }
 
-/// Refuses ids that only CouchDB itself may use.
+/// Rejects ids reserved by CouchDB.
 pub(crate) fn check_id(id: &str) -> Result<(), Failure> {
     if id.is_empty() {
         return Err(illegal_id("Document id must not be empty"));
@@ -99,12 +99,12 @@ pub(crate) fn check_id(id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A document as CouchDB prints it: id, revision, members, what was asked about its history, attachments.
+/// Renders a document as CouchDB does: id, revision, members, requested history information, attachments.
 pub(crate) fn render(document: Document) -> Value {
     render_as(document, Bytes::Inline).0
 }
 
-/// The same with the bytes of attachments in one form or the other, and the attachments in their order.
+/// Like [`render`], choosing where attachment bytes go; also returns the attachments in order.
 pub(crate) fn render_as(mut document: Document, bytes: Bytes) -> (Value, Vec<(String, AttachmentMeta)>) {
     let attachments = entries::take(&mut document);
     let Document { id, rev, deleted, data, .. } = document;

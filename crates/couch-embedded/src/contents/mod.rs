@@ -1,4 +1,4 @@
-//! What is kept: databases, documents and attachments, between CouchDB's forms and the engine.
+//! Stored contents: databases, documents and attachments, between CouchDB's formats and the engine.
 
 pub(crate) mod entries;
 pub(crate) mod json;

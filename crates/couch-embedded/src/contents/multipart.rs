@@ -1,4 +1,4 @@
-//! The multipart bodies that CouchDB answers with.
+//! Multipart bodies as CouchDB sends them.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -24,12 +24,12 @@ impl Multipart {
         Self { boundary, body }
     }
 
-    /// A document inside of `_bulk_get`, where boundaries begin with two hyphens more.
+    /// A document within `_bulk_get`, where boundaries start with two more hyphens.
     pub(crate) fn inside_bulk_get() -> Self {
         Self::with(format!("--{}", uuid::Uuid::new_v4().simple()))
     }
 
-    /// The framing of `_bulk_get` itself: a line break more before the first delimiter and after the last.
+    /// The framing of `_bulk_get` itself: an extra line break before the first delimiter and after the last.
     pub(crate) fn of_bulk_get() -> Self {
         let mut parts = Self::inside_bulk_get();
         parts.body.splice(0..0, *b"\r\n");
@@ -56,7 +56,7 @@ impl Multipart {
             let Some(data) = &meta.data else {
                 continue;
             };
-            // CouchDB puts the name in as it is.
+            // CouchDB does not escape the name.
             let headers = format!(
                 "Content-Disposition: attachment; filename=\"{name}\"\r\nContent-Type: {}\r\nContent-Length: {}\r\n",
                 meta.content_type,
@@ -72,13 +72,13 @@ impl Multipart {
         Bytes::from(self.body)
     }
 
-    /// Ends the body and makes an answer of it whose length is not announced.
+    /// Ends the body and returns it as a response of unannounced length.
     pub(crate) fn answer(self, status: StatusCode, kind: &str) -> Answer {
         let kind = format!("{kind}; boundary=\"{}\"", self.boundary);
         plain(status, &kind, self.finish("--"))
     }
 
-    /// The same for `_bulk_get`; without any document CouchDB ends nothing.
+    /// Like [`answer`](Self::answer), for `_bulk_get`; without any document, CouchDB ends nothing.
     pub(crate) fn answer_of_bulk_get(self, kind: &str, any: bool) -> Answer {
         let kind = format!("{kind}; boundary=\"{}\"", self.boundary);
         let body = if any { self.finish("--\r\n") } else { Bytes::new() };

@@ -1,4 +1,4 @@
-//! The databases of a store: their names, their files, and the open ones.
+//! The databases of a store: their names, files, and open handles.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,20 +15,20 @@ use crate::routes::database::Database;
 
 const SUFFIX: &str = ".redb";
 
-/// CouchDB's bound on a name, in bytes.
+/// CouchDB's limit on the length of a name, in bytes.
 const NAME_LIMIT: usize = 238;
 
-/// Names that begin with `_` and are still allowed.
+/// Permitted names that begin with `_`.
 const SYSTEM: [&str; 3] = ["_users", "_replicator", "_global_changes"];
 
-/// All databases by name; a database is opened when it is first used and stays open.
+/// All databases by name; a database is opened on first use and stays open.
 pub(crate) struct Registry {
     data: PathBuf,
     known: RwLock<BTreeMap<String, Option<Arc<Database>>>>,
 }
 
 impl Registry {
-    /// Lists the database files in `data`, which is made when it is missing.
+    /// Lists the database files in `data`, which is created if missing.
     pub(crate) fn open(data: PathBuf) -> io::Result<Self> {
         std::fs::create_dir_all(&data)?;
         let mut known = BTreeMap::new();
@@ -44,12 +44,12 @@ impl Registry {
         Ok(Self { data, known: RwLock::new(known) })
     }
 
-    /// A `.` stands for the `/` of a name: no name has a `.` itself, so that two names never share a file.
+    /// Returns the file of a database. A `.` stands for the `/` of a name: names contain no `.`, so two names never share a file.
     fn path(&self, name: &str) -> PathBuf {
         self.data.join(name.replace('/', ".") + SUFFIX)
     }
 
-    /// The database called `name`; 404 when there is none.
+    /// Returns the database called `name`; 404 if it does not exist.
     pub(crate) async fn get(&self, name: &[u8]) -> Result<Arc<Database>, Failure> {
         let name = std::str::from_utf8(name).map_err(|_| Failure::no_database())?;
         match self.known.read().await.get(name) {
@@ -67,7 +67,7 @@ impl Registry {
         Ok(database)
     }
 
-    /// Makes an empty database; 412 when there is one of that name.
+    /// Creates an empty database; 412 if it exists already.
     pub(crate) async fn create(&self, name: &[u8]) -> Result<(), Failure> {
         let name = String::from_utf8_lossy(name);
         check_name(&name)?;
@@ -81,7 +81,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Removes a database and its file. Its feeds end.
+    /// Deletes a database and its file. Its feeds end.
     pub(crate) async fn delete(&self, name: &[u8]) -> Result<(), Failure> {
         let database = self.get(name).await?;
         let mut known = self.known.write().await;
@@ -92,7 +92,7 @@ impl Registry {
         tokio::fs::remove_file(self.path(&database.name)).await.map_err(Failure::internal)
     }
 
-    /// All names, in byte order.
+    /// Returns all names, in byte order.
     pub(crate) async fn names(&self) -> Vec<String> {
         self.known.read().await.keys().cloned().collect()
     }

@@ -1,4 +1,4 @@
-//! A document that comes with its attachments behind it, as `multipart/related`.
+//! Documents followed by their attachments, as `multipart/related`.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -13,15 +13,15 @@ use crate::exchange::body::too_large;
 use crate::exchange::request::{Exchange, from_json};
 use crate::routes::attachment::unpack;
 
-/// Whether the body of a request is one. CouchDB looks no closer: without a parameter it is JSON.
+/// Returns whether a request body is `multipart/related`. CouchDB looks no closer: without a parameter, it is treated as JSON.
 pub(crate) fn is_related(exchange: &Exchange) -> bool {
     exchange.header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("multipart/related;"))
 }
 
-/// The document of a request, and its attachments.
+/// Reads the document of a request, with its attachments.
 ///
-/// The bytes of the parts behind the first one fill the entries that say `follows`, in their order; what the parts' own
-/// headers say does not count. That is how CouchDB does it.
+/// As in CouchDB, the bytes of the parts after the first fill the entries with `follows`, in order; the parts' own headers are
+/// ignored.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub(crate) async fn read(exchange: &mut Exchange) -> Result<Document, Failure> {
     if media_type(&headers) != "application/json" {
         return Err(Failure::content_type("Content-Type must be application/json"));
     }
-    // The body is one frame, so that a part is one piece.
+    // The body is a single frame, so a part is a single piece.
     let head = parts.data().await.map_err(malformed)?.unwrap_or_default();
     let (mut document, following) = parse_head(from_json(&head)?)?;
     for one in following {
@@ -46,12 +46,12 @@ pub(crate) async fn read(exchange: &mut Exchange) -> Result<Document, Failure> {
             *meta = AttachmentMeta { revpos: meta.revpos, ..came };
         }
     }
-    // CouchDB passes over parts that no entry asks for, and does not mind how they end.
+    // CouchDB ignores parts that no entry requests, and does not care how they end.
     while matches!(parts.next().await, Ok(Some(_))) {}
     Ok(document)
 }
 
-/// Takes the bytes of one attachment out of the next parts.
+/// Takes the bytes of one attachment from the next parts.
 async fn receive(parts: &mut Parts<Full<Bytes>>, wanted: &Following) -> Result<Vec<u8>, Failure> {
     let mut data = Vec::new();
     while (data.len() as u64) < wanted.length {
@@ -67,7 +67,7 @@ async fn receive(parts: &mut Parts<Full<Bytes>>, wanted: &Following) -> Result<V
     Ok(data)
 }
 
-/// The bytes as they are stored, compared with the digest that was told of those that came.
+/// Returns the bytes as stored, after verifying the digest of the bytes received.
 fn unpacked(data: Vec<u8>, told: &Following, limit: u64) -> Result<Vec<u8>, Failure> {
     if told.digest.as_ref().is_some_and(|digest| *digest != attachment_digest(&data)) {
         return Err(Failure::mismatch());

@@ -1,4 +1,4 @@
-//! Saving documents: what CouchDB does and the engine does not.
+//! Saving documents: what CouchDB does beyond the engine.
 
 use std::collections::HashMap;
 
@@ -13,17 +13,17 @@ use crate::contents::whole::history;
 use crate::exchange::answer::Failure;
 use crate::routes::database::Database;
 
-/// Whether there is a document of an id.
+/// Whether a document with an id exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
     Live,
     Deleted,
-    /// There never was one.
+    /// It never existed.
     Missing,
 }
 
 impl Presence {
-    /// 404 with CouchDB's word for it, unless the document is live.
+    /// Returns 404 with CouchDB's reason, unless the document is live.
     pub(crate) fn require(self) -> Result<(), Failure> {
         match self {
             Self::Live => Ok(()),
@@ -34,7 +34,7 @@ impl Presence {
 }
 
 impl Database {
-    /// Whether the document `id` is there.
+    /// Returns whether the document `id` exists.
     pub(crate) async fn presence(&self, id: &str) -> Result<Presence, Failure> {
         if id.starts_with("_local/") {
             return match self.engine.get(id, GetOptions::default()).await {
@@ -50,7 +50,7 @@ impl Database {
         })
     }
 
-    /// The winning revision of a document, and whether it is a tombstone.
+    /// Returns the winning revision of a document, and whether it is a tombstone.
     async fn winner(&self, id: &str) -> Result<Option<(String, bool)>, Failure> {
         let keys = Some(vec![id.to_owned()]);
         let found = self.engine.all_docs(AllDocsOptions { keys, ..AllDocsOptions::new() }).await?;
@@ -58,20 +58,20 @@ impl Database {
         Ok(row.and_then(|row| Some((row.rev()?.to_owned(), row.is_deleted()))))
     }
 
-    /// One revision of a document, or its winner; 404 says whether it is missing or deleted.
+    /// Reads a revision of a document, or its winner; a 404 tells whether it is missing or deleted.
     pub(crate) async fn read(&self, id: &str, options: GetOptions) -> Result<Document, Failure> {
         let by_rev = options.rev.is_some();
         match self.engine.get(id, options).await {
             Err(RouchError::NotFound(text)) if !by_rev => {
                 self.presence(id).await?.require()?;
-                // Made between the two looks.
+                // Created between the two reads.
                 Err(RouchError::NotFound(text).into())
             }
             result => Ok(result?),
         }
     }
 
-    /// A stored revision to build on, and whether it is a leaf; `None` when this document never had it.
+    /// Reads a stored revision to build on, and whether it is a leaf; `None` if the document never had it.
     pub(crate) async fn base(&self, id: &str, rev: &Revision) -> Result<Option<(Document, bool)>, Failure> {
         let at = |latest| GetOptions { rev: Some(rev.to_string()), latest, revs: true, ..GetOptions::default() };
         let found = match self.engine.get(id, at(false)).await {
@@ -85,8 +85,8 @@ impl Database {
 
     /// Saves new edits in order, each with its own result.
     ///
-    /// What an edit may follow, and what becomes of attachments, the engine sees in other ways than CouchDB: each is written as the revision that CouchDB
-    /// would make, under the lock that keeps true what was read for it.
+    /// The engine has different rules for what an edit may follow, and for its attachments. So each edit is written as the revision CouchDB would
+    /// create, under a lock that keeps the data it is based on unchanged.
     pub(crate) async fn save(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
         let _guard = self.saving.lock().await;
         let mut results = Vec::with_capacity(documents.len());
@@ -119,13 +119,13 @@ impl Database {
         Ok(self.engine.bulk_docs(revisions, BulkDocsOptions::replication()).await?)
     }
 
-    /// The revision that an edit makes, or the conflict that it is (`prep_and_validate_updates` of CouchDB's couch_db.erl, `merge_rev_tree` of its
+    /// Returns the revision created by an edit, or its conflict (`prep_and_validate_updates` of CouchDB's couch_db.erl, `merge_rev_tree` of its
     /// couch_db_updater.erl).
     async fn next(&self, mut document: Document, stubs: Stubs) -> Result<Result<Document, DocResult>, Failure> {
         let winner = self.winner(&document.id).await?;
         let parent = match (&document.rev, &winner) {
             (None, None) => None,
-            // A document that is deleted goes on from its tombstone, and only without naming it.
+            // A deleted document continues from its tombstone, and only if the edit does not name it.
             (None, Some((rev, true))) if !document.deleted => {
                 self.base(&document.id, &rev.parse().map_err(|_| Failure::bad_rev())?).await?
             }
@@ -135,7 +135,7 @@ impl Database {
             },
             _ => return Ok(Err(conflict(document.id))),
         };
-        // What begins anew is a first revision to its attachments.
+        // For attachments, a document that starts over is a first revision.
         let generation = document.rev.as_ref().map_or(0, |rev| rev.pos) + 1;
         let parent = parent.map(|(parent, _)| parent);
         let known = parent.as_ref().map(|parent| &parent.attachments);
@@ -152,22 +152,22 @@ impl Database {
         Ok(Ok(with_history(document, history.into_iter().map(|rev| rev.hash).collect())))
     }
 
-    /// Saves one new edit.
+    /// Saves a single new edit.
     pub(crate) async fn save_one(&self, document: Document) -> Result<DocResult, Failure> {
         self.check_stubs(&document).await?;
         saved(self.save(vec![document]).await?.pop())
     }
 
-    /// Refuses a document with a stub for an attachment that its parent does not have. CouchDB refuses the whole request for
-    /// one such stub, before anything is saved.
+    /// Rejects a document with a stub for an attachment its parent does not have. CouchDB rejects the whole request for a single such stub,
+    /// before saving anything.
     pub(crate) async fn check_stubs(&self, document: &Document) -> Result<(), Failure> {
         if document.attachments.values().all(|meta| meta.data.is_some()) {
             return Ok(());
         }
         let parent = match (&document.rev, self.presence(&document.id).await?) {
-            // Nothing is there that a stub could stand for, whatever revision is named.
+            // There is nothing a stub could match, whatever revision is named.
             (_, Presence::Missing) | (None, Presence::Deleted) => HashMap::new(),
-            // A revision that is not there, or that another one follows, is a conflict, which the save finds.
+            // A revision that does not exist, or is not a leaf, is a conflict, which saving detects.
             (Some(rev), _) => match self.base(&document.id, rev).await? {
                 Some((parent, true)) => parent.attachments,
                 _ => return Ok(()),
@@ -181,7 +181,7 @@ impl Database {
         }
     }
 
-    /// Saves documents as the revisions that they say they are. CouchDB refuses all of them for one wrong stub.
+    /// Saves documents as the revisions they claim to be. CouchDB rejects all of them for a single invalid stub.
     pub(crate) async fn replicate(&self, documents: Vec<Document>) -> Result<Vec<DocResult>, Failure> {
         let _guard = self.saving.lock().await;
         let mut whole = Vec::with_capacity(documents.len());
@@ -191,7 +191,7 @@ impl Database {
         Ok(self.engine.bulk_docs(whole, BulkDocsOptions::replication()).await?)
     }
 
-    /// A replicated document whose stubs are what they stand for: attachments of the nearest ancestor that is stored here.
+    /// Resolves the stubs of a replicated document to attachments of its nearest ancestor stored here.
     async fn with_known_attachments(&self, mut document: Document) -> Result<Document, Failure> {
         if document.attachments.values().all(|meta| meta.data.is_some()) {
             return Ok(document);
@@ -199,7 +199,7 @@ impl Database {
         if let Some(rev) = &document.rev
             && self.base(&document.id, rev).await?.is_some()
         {
-            // It is here already, and stays as it is.
+            // The revision is stored already, and stays unchanged.
             document.attachments.clear();
             return Ok(document);
         }
@@ -219,7 +219,7 @@ impl Database {
         Ok(document)
     }
 
-    /// Saves a document read here under another id. Its attachments stay those of the revision that brought them.
+    /// Saves a document of this database under another id. Its attachments keep the revision that added them.
     pub(crate) async fn save_copy(&self, document: Document) -> Result<DocResult, Failure> {
         if document.id.starts_with("_local/") {
             return self.save_one(document).await;
@@ -232,7 +232,7 @@ impl Database {
     }
 }
 
-/// What the engine said to a document that came alone.
+/// Converts the engine's result for a single document.
 pub(crate) fn saved(result: Option<DocResult>) -> Result<DocResult, Failure> {
     match result {
         Some(result) if result.ok => Ok(result),
@@ -241,12 +241,12 @@ pub(crate) fn saved(result: Option<DocResult>) -> Result<DocResult, Failure> {
     }
 }
 
-/// What the stubs of a document stand for.
+/// What the stubs of a document refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stubs {
-    /// Attachments of the revision that it follows.
+    /// Attachments of its parent revision.
     OfParent,
-    /// What they say themselves: it was read here.
+    /// Their own metadata: the document was read from this database.
     Own,
 }
 
@@ -254,12 +254,12 @@ fn conflict(id: String) -> DocResult {
     DocResult::error(id, "conflict", "Document update conflict.")
 }
 
-/// Whether a stub may stand for a stored attachment of its name. One that tells no revision does.
+/// Returns whether a stub may stand for a stored attachment of its name. A stub without a revision always does.
 const fn is_stub_of(stub: &AttachmentMeta, there: &AttachmentMeta) -> bool {
     stub.revpos == 0 || stub.revpos == there.revpos
 }
 
-/// A replicated document with the revision that its history begins with, if it has one.
+/// Sets the revision of a replicated document to the first of its history, if it has one.
 fn with_own_rev(mut document: Document) -> Result<Document, Failure> {
     let told = document.data.get("_revisions").and_then(|revisions| {
         let id = revisions.pointer("/ids/0")?.as_str()?;
@@ -273,7 +273,7 @@ fn with_own_rev(mut document: Document) -> Result<Document, Failure> {
     Err(Failure::bad_request(reason))
 }
 
-/// The next revision of a document as a replicated one; `history` begins with its parent, if it has one.
+/// Turns an edit into a replicated revision; `history` starts with its parent, if there is one.
 fn with_history(mut document: Document, history: Vec<String>) -> Document {
     let parent = document.rev.take();
     let text = parent.as_ref().map(Revision::to_string);

@@ -1,4 +1,4 @@
-//! Documents with the bytes of their attachments, in each form that CouchDB gives them.
+//! Documents with the bytes of their attachments, in each of CouchDB's formats.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -13,7 +13,7 @@ use crate::exchange::answer::{Answer, Failure, chunked, json_answer, set, sized}
 use crate::exchange::request::{Exchange, Query, parse_rev};
 use crate::routes::database::Database;
 
-/// Revisions as `atts_since` lists them.
+/// Parses revisions as listed in `atts_since`.
 ///
 /// # Errors
 ///
@@ -23,18 +23,18 @@ pub(crate) fn parse_revs(value: Value) -> Result<Vec<Revision>, Failure> {
     texts.iter().map(|text| parse_rev(text)).collect()
 }
 
-/// What `?atts_since=` asks.
+/// Parses `?atts_since=`.
 ///
 /// # Errors
 ///
-/// Those of [`parse_revs`].
+/// As for [`parse_revs`].
 pub(crate) fn atts_since(query: &Query) -> Result<Option<Vec<Revision>>, Failure> {
     query.json("atts_since")?.map(parse_revs).transpose()
 }
 
 impl Database {
-    /// A revision of a document, or its winner, with the bytes of the attachments that came after the last of the revisions
-    /// `since` in its history. Without `since` it is [`Database::read`].
+    /// Reads a revision of a document, or its winner, with the bytes of attachments added after the latest revision of `since` in
+    /// its history. Without `since`, equivalent to [`Database::read`].
     pub(crate) async fn read_since(
         &self,
         id: &str,
@@ -57,7 +57,7 @@ impl Database {
     }
 }
 
-/// The revisions that led to a document that was read with its history, itself first.
+/// Returns the history of a document that was read with it, starting with its own revision.
 pub(crate) fn history(document: &Document) -> Vec<Revision> {
     let start = document.rev.as_ref().map_or(0, |rev| rev.pos);
     let ids = document.data.pointer("/_revisions/ids").and_then(Value::as_array).into_iter().flatten();
@@ -65,7 +65,7 @@ pub(crate) fn history(document: &Document) -> Vec<Revision> {
     ids.map(|(id, back)| Revision::new(start.saturating_sub(back), id.to_owned())).collect()
 }
 
-/// The answer to GET of one document that was read with its attachments: `multipart/related` to every client that accepts it.
+/// Responds to GET of a document that was read with its attachments: `multipart/related` for every client that accepts it.
 pub(crate) fn answer(exchange: &Exchange, document: Document) -> Answer {
     if document.attachments.is_empty() || !exchange.accepts("multipart/related") {
         return json_answer(StatusCode::OK, &render(document));
@@ -76,7 +76,7 @@ pub(crate) fn answer(exchange: &Exchange, document: Document) -> Answer {
     answer
 }
 
-/// A document and the bytes that follow it as `multipart/related`, in these parts; plain JSON where none do.
+/// Renders a document and its attachments as `multipart/related`, using these parts; as plain JSON if no bytes follow.
 fn related(document: Document, mut parts: Multipart) -> (String, Bytes) {
     let (value, attachments) = render_as(document, entries::Bytes::Follow);
     let text = value.to_string();
@@ -87,7 +87,7 @@ fn related(document: Document, mut parts: Multipart) -> (String, Bytes) {
     (format!("multipart/related; boundary=\"{}\"", parts.boundary()), parts.finish("--"))
 }
 
-/// The answer to `open_revs`: what was found, or the revision that is missing.
+/// Responds to `open_revs`: each revision found or missing.
 pub(crate) fn open_revs(exchange: &Exchange, found: Vec<Result<Document, String>>) -> Answer {
     if !exchange.accepts("multipart/mixed") {
         let rows = found.into_iter().map(|one| match one {
@@ -113,13 +113,13 @@ fn add_error(parts: &mut Multipart, error: &Value) {
     parts.add("Content-Type: application/json; error=\"true\"\r\n", error.to_string().as_bytes());
 }
 
-/// The revisions of one document that `_bulk_get` found, each or why it is not there.
+/// The revisions of one document in a `_bulk_get`, or why they are missing.
 pub(crate) struct BulkGetResult {
     pub(crate) id: Value,
     pub(crate) documents: Vec<Result<Document, Box<Value>>>,
 }
 
-/// The answer to `_bulk_get`.
+/// Responds to `_bulk_get`.
 pub(crate) fn bulk_get(exchange: &Exchange, found: Vec<BulkGetResult>) -> Answer {
     let mixed = exchange.accepts("multipart/mixed");
     if exchange.accepts("application/json") || !(mixed || exchange.accepts("multipart/related")) {
@@ -148,7 +148,7 @@ fn add_of_bulk_get(parts: &mut Multipart, document: Document) {
     let id = document.id.clone();
     let (kind, body) = related(document, Multipart::inside_bulk_get());
     if kind.starts_with("multipart/") {
-        // The names come first here, and the boundary is not quoted.
+        // Here the ids come first, and the boundary is not quoted.
         let kind = kind.replace('"', "");
         parts.add(&format!("X-Doc-Id: {id}\r\nX-Rev-Id: {rev}\r\nContent-Type: {kind}\r\n"), &body);
     } else {

@@ -1,4 +1,4 @@
-//! Answers in CouchDB's form, and failures, which are answers with an error body.
+//! Responses in CouchDB's format, and failures, which are responses with an error body.
 
 use std::borrow::Cow;
 use std::io;
@@ -14,12 +14,12 @@ use rouchdb_core::document::DocResult;
 use rouchdb_core::error::RouchError;
 use serde_json::{Value, json};
 
-/// The body of an answer. It only fails when the engine fails in the middle of a feed.
+/// A response body. It only fails if the engine fails in the middle of a feed.
 pub type StoreBody = UnsyncBoxBody<Bytes, io::Error>;
 
 pub(crate) type Answer = Response<StoreBody>;
 
-/// A refusal: CouchDB's status, error name and reason.
+/// A failure: CouchDB's status, error name and reason.
 #[derive(Debug)]
 pub(crate) struct Failure(Box<Refusal>);
 
@@ -65,12 +65,12 @@ impl Failure {
         Self::new(StatusCode::CONFLICT, "conflict", "Document update conflict.")
     }
 
-    /// CouchDB's answer to an attachment request that names a revision which is not there.
+    /// CouchDB's response to an attachment request for a revision that does not exist.
     pub(crate) fn missing_rev() -> Self {
         Self::new(StatusCode::CONFLICT, "not_found", "missing_rev")
     }
 
-    /// CouchDB's answer to bytes with another digest than was told.
+    /// CouchDB's response to bytes that do not match their announced digest.
     pub(crate) fn mismatch() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "content_md5_mismatch", "Possible message corruption.")
     }
@@ -89,7 +89,7 @@ impl Failure {
         Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", reason)
     }
 
-    /// 405 with `methods` (comma-separated) as Allow.
+    /// 405 with `methods` (comma-separated) in Allow.
     pub(crate) fn method(methods: &'static str) -> Self {
         let reason = format!("Only {methods} allowed");
         let mut refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", reason);
@@ -103,7 +103,7 @@ impl Failure {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_server_error", reason)
     }
 
-    /// What the engine said to one document that it did not save.
+    /// Converts the engine's result for a document that was not saved.
     pub(crate) fn refused(result: &DocResult) -> Self {
         let status = match result.error.as_deref() {
             Some("conflict") => return Self::conflict(),
@@ -130,7 +130,7 @@ impl From<RouchError> for Failure {
         match error {
             RouchError::NotFound(_) => Self::not_found("missing"),
             RouchError::Conflict => Self::conflict(),
-            // One that the engine cannot hold, as without an id: none is stored.
+            // A revision the engine cannot represent, such as one without an id, is never stored.
             RouchError::InvalidRev(_) => Self::not_found("missing"),
             RouchError::BadRequest(reason) => Self::bad_request(reason),
             other => Self::internal(other),
@@ -138,7 +138,7 @@ impl From<RouchError> for Failure {
     }
 }
 
-/// An answer whose length is known.
+/// A response of known length.
 pub(crate) fn sized(status: StatusCode, body: Bytes) -> Answer {
     let length = body.len();
     let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
@@ -157,7 +157,7 @@ pub(crate) fn sized(status: StatusCode, body: Bytes) -> Answer {
     answer
 }
 
-/// A JSON answer: one value, a line feed, and the length.
+/// A JSON response: one value and a line feed, with the length.
 pub(crate) fn json_answer(status: StatusCode, value: &Value) -> Answer {
     let mut text = value.to_string();
     text.push('\n');
@@ -171,7 +171,7 @@ pub(crate) fn json_headers(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
 }
 
-/// 200 with a stream of chunks, sent as they come.
+/// 200 with a stream of chunks, sent as they arrive.
 pub(crate) fn streamed<S>(chunks: S) -> Answer
 where
     S: futures_util::Stream<Item = io::Result<Bytes>> + Send + 'static,
@@ -182,24 +182,24 @@ where
     answer
 }
 
-/// 200 with one text whose length is not announced, which is how CouchDB sends lists.
+/// 200 with a text of unannounced length, which is how CouchDB sends lists.
 pub(crate) fn chunked(text: impl Into<Bytes>) -> Answer {
     streamed(futures_util::stream::iter([Ok(text.into())]))
 }
 
-/// Puts `text` into a header. What a header cannot carry is left out.
+/// Sets a header to `text`, unless it is not a valid header value.
 pub(crate) fn set(answer: &mut Answer, name: http::HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         answer.headers_mut().insert(name, value);
     }
 }
 
-/// Sets the ETag, quoted.
+/// Sets the quoted ETag.
 pub(crate) fn set_etag(answer: &mut Answer, tag: &str) {
     set(answer, ETAG, &format!("\"{tag}\""));
 }
 
-/// 304, with nothing but its ETag.
+/// 304, with only its ETag.
 pub(crate) fn not_modified(tag: &str) -> Answer {
     let mut answer = sized(StatusCode::NOT_MODIFIED, Bytes::new());
     set_etag(&mut answer, tag);

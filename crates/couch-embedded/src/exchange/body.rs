@@ -1,4 +1,4 @@
-//! Reading a request's body: bounded, once, or not at all.
+//! Reads a request body: bounded, and at most once.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use stowage_http::body::{TooLarge, collect};
 
 use crate::exchange::answer::Failure;
 
-/// How much of an unwanted body is still read before the refusal is sent, and for how long: a client that sends
-/// first and reads then sees the refusal and not a reset.
+/// Limits on draining an unwanted body before the failure is sent: a client that sends everything before it reads then sees the
+/// failure rather than a reset.
 const DRAIN_BYTES: u64 = 4 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
@@ -28,21 +28,21 @@ impl RequestBody {
         Self { unread: (!body.is_end_stream()).then_some(body), limit }
     }
 
-    /// Whether there are bytes that were not asked for.
+    /// Returns whether the body is unread.
     pub(crate) const fn is_unread(&self) -> bool {
         self.unread.is_some()
     }
 
-    /// The most bytes that are accepted.
+    /// Returns the maximum number of bytes accepted.
     pub(crate) const fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// The whole body; empty when it was read before.
+    /// Returns the whole body; empty if it was already read.
     ///
     /// # Errors
     ///
-    /// 413 with `too_large` when it is over the limit, 400 when the client breaks off.
+    /// 413 with `too_large` above the limit, 400 if the client breaks off.
     pub(crate) async fn read(&mut self, too_large: impl FnOnce() -> Failure) -> Result<Bytes, Failure> {
         let Some(mut body) = self.unread.take() else {
             return Ok(Bytes::new());
@@ -56,7 +56,7 @@ impl RequestBody {
         })
     }
 
-    /// Throws away what a client is about to send, up to a bound.
+    /// Discards the rest of a body, up to a limit.
     pub(crate) async fn drain(&mut self) {
         let Some(mut body) = self.unread.take() else {
             return;
@@ -70,12 +70,12 @@ impl RequestBody {
                 }
             }
         };
-        // Running out of time only means that the client may see a reset.
+        // If this times out, the client may see a reset.
         let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
     }
 }
 
-/// CouchDB's refusal of a body over `max_http_request_size`.
+/// CouchDB's response to a body larger than `max_http_request_size`.
 pub(crate) fn too_large() -> Failure {
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the request entity is too large")
 }

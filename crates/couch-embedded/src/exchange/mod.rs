@@ -1,4 +1,4 @@
-//! A request and its answer: the server, who asks, how a request is taken apart, and the form of answers.
+//! Requests and responses: the server, authentication, request parsing, and response formats.
 
 pub(crate) mod answer;
 pub(crate) mod body;

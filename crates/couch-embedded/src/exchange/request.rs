@@ -1,4 +1,4 @@
-//! A request, taken apart the way CouchDB does it, and the end of its exchange.
+//! Parses requests as CouchDB does, and completes their responses.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::exchange::answer::{Answer, Failure};
 use crate::exchange::body::{RequestBody, too_large};
 use crate::routes::attachment::unpack;
 
-/// The head of a request and its body.
+/// A request's head and body.
 pub(crate) struct Exchange {
     pub(crate) head: Parts,
     pub(crate) body: RequestBody,
@@ -33,7 +33,7 @@ impl Exchange {
         Self { head, body: RequestBody::new(body, limit), announced }
     }
 
-    /// The decoded, non-empty parts of the path; `+` is a space in them, as CouchDB's HTTP library has it.
+    /// Returns the decoded, non-empty segments of the path; as in CouchDB's HTTP library, `+` is a space.
     pub(crate) fn path(&self) -> Result<Vec<Vec<u8>>, Failure> {
         let parts = self.head.uri.path().split('/').filter(|part| !part.is_empty());
         parts.map(decode).collect()
@@ -43,12 +43,12 @@ impl Exchange {
         Query::parse(self.head.uri.query().unwrap_or_default())
     }
 
-    /// A header as text; a value that is not text counts as absent.
+    /// Returns a header as text; a value that is not text counts as absent.
     pub(crate) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
         self.head.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The revision that `?rev=` and If-Match name, quoted or not; they must not differ.
+    /// Returns the revision named by `?rev=` and If-Match, quoted or not; they must agree.
     pub(crate) fn rev(&self, query: &Query) -> Result<Option<Revision>, Failure> {
         let matched = self.header(header::IF_MATCH).map(|tag| tag.trim().trim_matches('"'));
         match (query.get("rev"), matched) {
@@ -59,17 +59,17 @@ impl Exchange {
         }
     }
 
-    /// Whether If-None-Match names this tag.
+    /// Returns whether If-None-Match contains this tag.
     pub(crate) fn holds(&self, tag: &str) -> bool {
         names_tag(&self.head.headers, &format!("\"{tag}\""))
     }
 
-    /// Whether the client takes an answer of this type.
+    /// Returns whether the client accepts a response of this type.
     pub(crate) fn accepts(&self, kind: &str) -> bool {
         accepts(&self.head.headers, kind)
     }
 
-    /// Refuses a body that does not call itself JSON.
+    /// Rejects a body that is not declared as JSON.
     pub(crate) fn require_json(&self) -> Result<(), Failure> {
         let kind = self.header(CONTENT_TYPE).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -79,7 +79,7 @@ impl Exchange {
         Err(Failure::content_type("Content-Type must be application/json"))
     }
 
-    /// Refuses what is no POST of JSON.
+    /// Rejects anything but a POST of JSON.
     pub(crate) fn require_post(&self) -> Result<(), Failure> {
         if self.head.method != Method::POST {
             return Err(Failure::method("POST"));
@@ -87,7 +87,7 @@ impl Exchange {
         self.require_json()
     }
 
-    /// The options that a POST has in its body; none of a GET.
+    /// Returns the options in the body of a POST; none for a GET.
     pub(crate) async fn options(&mut self) -> Result<serde_json::Map<String, Value>, Failure> {
         match self.head.method {
             Method::GET | Method::HEAD => Ok(serde_json::Map::new()),
@@ -99,7 +99,7 @@ impl Exchange {
         }
     }
 
-    /// The body as JSON, nested as deep as the engine keeps documents.
+    /// Parses the body as JSON, up to the nesting depth the engine supports.
     pub(crate) async fn json(&mut self) -> Result<Value, Failure> {
         if !self.announced {
             return Err(Failure::bad_request("Missing request body"));
@@ -113,7 +113,7 @@ impl Exchange {
         }
     }
 
-    /// The body as a JSON object.
+    /// Parses the body as a JSON object.
     pub(crate) async fn object(&mut self) -> Result<serde_json::Map<String, Value>, Failure> {
         match self.json().await? {
             Value::Object(members) => Ok(members),
@@ -121,22 +121,22 @@ impl Exchange {
         }
     }
 
-    /// The address of `path` on this server as the client calls it.
+    /// Returns the URL of `path` on this server, as addressed by the client.
     pub(crate) fn address(&self, path: &str) -> String {
         let base = base(&self.head.headers).unwrap_or_else(|| "http://localhost".to_owned());
         format!("{base}{path}")
     }
 
-    /// Adds what every answer carries. A body that was not read ends the connection, as it does with CouchDB.
+    /// Adds the headers common to all responses. An unread body ends the connection, as in CouchDB.
     pub(crate) async fn finish(&mut self, mut answer: Answer) -> Answer {
         if self.body.is_unread() {
-            // A client that waits for 100 Continue has not sent anything yet.
+            // A client waiting for 100 Continue has not sent anything yet.
             if !self.head.headers.contains_key(EXPECT) {
                 self.body.drain().await;
             }
             close(&mut answer);
         } else if self.head.version == Version::HTTP_10 && self.header(CONNECTION).is_none() {
-            // CouchDB says so to old clients; hyper answers those that ask to be kept.
+            // CouchDB announces this to old clients; hyper handles those that request keep-alive.
             close(&mut answer);
         }
         let id: String = uuid::Uuid::new_v4().simple().to_string().chars().take(10).collect();
@@ -151,7 +151,7 @@ impl Exchange {
     }
 }
 
-/// A revision as CouchDB reads it.
+/// Parses a revision as CouchDB does.
 ///
 /// # Errors
 ///
@@ -159,15 +159,15 @@ impl Exchange {
 pub(crate) fn parse_rev(text: &str) -> Result<Revision, Failure> {
     let text = canonical(text).ok_or_else(Failure::bad_rev)?;
     let (generation, id) = text.split_once('-').unwrap_or_default();
-    // What does not fit is no revision that is stored.
+    // A generation out of range is never stored.
     Ok(Revision::new(generation.parse().unwrap_or(u64::MAX), id.to_owned()))
 }
 
-/// A JSON text, nested as deep as the engine keeps documents.
+/// Parses JSON, up to the nesting depth the engine supports.
 ///
 /// # Errors
 ///
-/// 400 for what is none.
+/// 400 for invalid JSON.
 pub(crate) fn from_json(bytes: &[u8]) -> Result<Value, Failure> {
     // The envelope is `{"docs": [...]}`.
     rouchdb_core::json::from_input(bytes, 2).map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))
@@ -196,7 +196,7 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether it says `new_edits=false`: CouchDB goes by the last that says true or false.
+    /// Returns whether `new_edits=false` is set: CouchDB uses the last value that is true or false.
     pub(crate) fn is_replicated(&self) -> bool {
         let said = self.0.iter().rev().filter(|(key, _)| key == "new_edits").map(|(_, value)| value.as_str());
         { said }.find(|value| matches!(*value, "true" | "false")) == Some("false")
@@ -206,7 +206,7 @@ impl Query {
         self.get(name) == Some("true")
     }
 
-    /// A JSON value, as keys are given.
+    /// Returns a parameter with a JSON value, such as a key.
     pub(crate) fn json(&self, name: &str) -> Result<Option<Value>, Failure> {
         let text = self.get(name);
         text.map(|text| serde_json::from_str(text).map_err(|_| Failure::bad_request("invalid UTF-8 JSON"))).transpose()
@@ -230,7 +230,7 @@ pub(crate) fn decode(text: &str) -> Result<Vec<u8>, Failure> {
     stowage_http::target::decode(text).map(Cow::into_owned).map_err(|_| bad_escape())
 }
 
-/// Encodes a name the way CouchDB writes it into `Location`: everything but letters, digits and `_.-:`.
+/// Encodes a name as CouchDB does in `Location`: everything but letters, digits and `_.-:`.
 pub(crate) fn encode(name: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b':');

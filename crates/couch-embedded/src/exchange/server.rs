@@ -1,4 +1,4 @@
-//! The store as a server of its own.
+//! The store as a standalone server.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,20 +15,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Store;
 
-/// How long to wait for a descriptor to become free.
+/// How long to wait for a free file descriptor.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
-/// In the extensions of a request: when the server goes down, so that a feed that waits for changes can end.
+/// Request extension that signals shutdown, so that waiting feeds can end.
 #[derive(Clone, Debug)]
 pub(crate) struct Closing(pub(crate) CancellationToken);
 
 impl Store {
-    /// Serves HTTP/1.1 on `listener` until `shutdown` is done. Then requests in flight are finished, feeds that wait are
-    /// ended, and the call returns when the last connection is closed.
+    /// Serves HTTP/1.1 on `listener` until `shutdown` completes. Then it finishes requests in flight, ends waiting feeds, and
+    /// returns when the last connection is closed.
     ///
     /// # Errors
     ///
-    /// When the listener is broken. A connection that fails does not concern the others.
+    /// If the listener is broken. A failed connection does not affect the others.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
         let closing = CancellationToken::new();
         let mut connections = JoinSet::new();
@@ -54,19 +54,19 @@ impl Store {
     }
 }
 
-/// Whether an accept failed for reasons of one client only.
+/// Returns whether an accept failed for a reason that concerns a single client.
 fn passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-/// Whether there is no descriptor left for another connection (EMFILE, ENFILE).
+/// Returns whether an accept failed for lack of file descriptors (EMFILE, ENFILE).
 fn exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 async fn connection(store: Store, socket: TcpStream, closing: CancellationToken) {
-    // Without it small answers wait for the client's acknowledgement.
+    // Otherwise small responses wait for the client's acknowledgement.
     let _ = socket.set_nodelay(true);
     let closed = closing.clone();
     let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {

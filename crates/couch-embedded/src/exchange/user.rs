@@ -1,4 +1,4 @@
-//! The user of a request: Basic auth, cookie sessions, and what a database's `_security` lets them do.
+//! Authentication and authorization: Basic auth, cookie sessions, and a database's `_security`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 use crate::exchange::answer::Failure;
 
-/// How long a cookie is good for; CouchDB's default too.
+/// Lifetime of a session cookie; also CouchDB's default.
 pub(crate) const SESSION: Duration = Duration::from_secs(600);
 
-/// The accounts and the sessions of logged-in clients.
+/// The accounts and active sessions.
 pub(crate) struct Users {
     accounts: Vec<Account>,
     sessions: Mutex<HashMap<String, (String, Instant)>>,
@@ -25,7 +25,7 @@ pub(crate) struct Users {
 
 struct Account {
     name: String,
-    /// The password itself is not kept; comparing digests does not tell how far a guess was right.
+    /// Digest of the password, which is not kept; comparing digests does not reveal how close a guess was.
     password: [u8; 32],
     admin: bool,
 }
@@ -35,7 +35,7 @@ struct Account {
 pub(crate) struct User {
     pub(crate) name: Option<String>,
     pub(crate) admin: bool,
-    /// CouchDB's name of the way the client proved itself.
+    /// CouchDB's name of the authentication method.
     pub(crate) handler: Option<&'static str>,
 }
 
@@ -50,14 +50,14 @@ impl Users {
         Self { accounts: accounts.into_iter().flatten().collect(), sessions: Mutex::default() }
     }
 
-    /// Checks a name and a password.
+    /// Verifies a name and password.
     pub(crate) fn login(&self, name: &str, password: &str) -> Result<User, Failure> {
         let given = digest(password);
         let account = self.accounts.iter().find(|one| one.name == name && one.password == given);
         account.map(|account| account.user("default")).ok_or_else(|| unauthorized("Name or password is incorrect."))
     }
 
-    /// The client that these headers name; without credentials, or with a cookie that is over, none.
+    /// Returns the user these headers authenticate; anonymous without credentials or with an expired cookie.
     pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<User, Failure> {
         let basic = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         if let Some((scheme, token)) = basic.and_then(|value| value.split_once(' '))
@@ -77,7 +77,7 @@ impl Users {
         Ok(account.map(|account| account.user("cookie")).unwrap_or_default())
     }
 
-    /// Starts a session and gives the token that its cookie carries. Random tokens need no signature.
+    /// Starts a session and returns its cookie's token. Random tokens need no signature.
     pub(crate) fn start_session(&self, name: &str) -> String {
         let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let now = Instant::now();
@@ -87,7 +87,7 @@ impl Users {
         token
     }
 
-    /// Ends the session that these headers carry, if any.
+    /// Ends the session of these headers, if any.
     pub(crate) fn end_session(&self, headers: &HeaderMap) {
         if let Some(token) = session_token(headers) {
             self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
@@ -120,7 +120,7 @@ impl User {
         if self.admin { Ok(()) } else { Err(unauthorized("You are not a server admin.")) }
     }
 
-    /// Refuses a user that is not an admin of a database with this `_security`.
+    /// Rejects a user who is not an admin of a database with this `_security`.
     pub(crate) fn require_admin(&self, security: &Value) -> Result<(), Failure> {
         if self.listed(security, "admins") {
             return Ok(());
@@ -128,7 +128,7 @@ impl User {
         Err(unauthorized("You are not a db or server admin."))
     }
 
-    /// Refuses a user that may not read and write in a database with this `_security`. Without any member it is public.
+    /// Rejects a user who may not access a database with this `_security`. Without any members, it is public.
     pub(crate) fn require_member(&self, security: &Value) -> Result<(), Failure> {
         let group = security.get("members");
         let empty = |kind| {
@@ -156,7 +156,7 @@ impl User {
             || self.roles().iter().any(|role| holds("roles", role))
     }
 
-    /// The `userCtx` of `GET /_session`.
+    /// Returns the `userCtx` of `GET /_session`.
     pub(crate) fn context(&self) -> Value {
         json!({"name": self.name, "roles": self.roles()})
     }

@@ -46,7 +46,7 @@ impl AllDocsRequest<'_> {
         Ok(None)
     }
 
-    /// A key. Ids are strings; of the other JSON values only `null` is told apart, as no key at all.
+    /// Returns a key. Ids are strings; among other JSON values only `null` is distinguished, meaning no key at all.
     fn key(&self, names: &[&str]) -> Result<Option<String>, Failure> {
         Ok(match self.value(names)? {
             Some(Value::String(key)) => Some(key),
@@ -93,7 +93,7 @@ impl AllDocsRequest<'_> {
     }
 }
 
-/// How many rows come before the first one of the answer. The engine does not tell, so they are counted.
+/// Counts the rows before the first one of the response, which the engine does not report.
 async fn offset(database: &Database, options: &AllDocsOptions) -> Result<u64, Failure> {
     let Some(first) = options.key.as_ref().or(options.start_key.as_ref()) else {
         return Ok(options.skip);

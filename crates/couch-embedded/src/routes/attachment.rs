@@ -1,4 +1,4 @@
-//! The routes of one attachment.
+//! The routes of a single attachment.
 
 use std::io::Read as _;
 
@@ -60,7 +60,7 @@ async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str, 
     Ok(cut(Bytes::from(data), meta, &requested))
 }
 
-/// The answer with the requested parts of an attachment.
+/// Responds with the requested ranges of an attachment.
 fn cut(data: Bytes, meta: &AttachmentMeta, requested: &Requested) -> Answer {
     let total = data.len();
     let place = |value: u64| usize::try_from(value).unwrap_or(usize::MAX).min(total);
@@ -98,11 +98,12 @@ fn content_range(range: ByteRange, total: usize) -> String {
     format!("bytes {}-{}/{total}", range.first, range.last)
 }
 
-/// The document that a change of an attachment builds on: the revision that is named, or nothing for a new document.
+/// Reads the document that a change of an attachment builds on: the named revision, or `None` for a new document. The flag tells
+/// whether the revision is a leaf.
 ///
 /// # Errors
 ///
-/// 409 when the revision is not there. The flag tells whether it is a leaf.
+/// 409 if the revision does not exist.
 async fn base(
     database: &Database,
     exchange: &Exchange,
@@ -153,17 +154,17 @@ async fn put(
     let result = database.save_one(document).await?;
     let body = json!({"ok": true, "id": result.id, "rev": result.rev});
     let mut answer = json_answer(StatusCode::CREATED, &body);
-    // CouchDB leaves the slashes of the database name as they are here, and only here.
+    // Here, and only here, CouchDB does not encode the slashes of the database name.
     let path = format!("/{}/{}/{}", database.name, encode(id), encode(name));
     set(&mut answer, LOCATION, &exchange.address(&path));
     Ok(answer)
 }
 
-/// Bytes without their gzip.
+/// Decompresses gzip.
 ///
 /// # Errors
 ///
-/// 400 with this reason when they are not gzipped, `too_large` when they are more than `limit`.
+/// 400 with this reason if the bytes are not gzipped, `too_large` if they exceed `limit`.
 pub(crate) fn unpack(
     body: &[u8],
     limit: u64,

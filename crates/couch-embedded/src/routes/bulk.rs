@@ -1,4 +1,4 @@
-//! Many documents in one request.
+//! Requests for many documents.
 
 use std::collections::{HashMap, HashSet};
 
@@ -46,14 +46,14 @@ pub(crate) async fn bulk_docs(database: &Database, exchange: &mut Exchange, user
         }
         edit(database, documents).await?
     } else {
-        // Replicated revisions are only answered for when they were refused.
+        // For replicated revisions, only failures are reported.
         let results = database.replicate(documents).await?;
         results.into_iter().filter(|result| !result.ok).map(result_json).collect()
     };
     Ok(json_answer(StatusCode::CREATED, &told.into()))
 }
 
-/// Saves new edits. Of a document that comes twice what was saved first refuses the rest, which follow no revision of it.
+/// Saves new edits. If a document occurs more than once, the first saved edit makes the others conflict, as they follow no revision of it.
 async fn edit(database: &Database, documents: Vec<Document>) -> Result<Vec<Value>, Failure> {
     let ids: HashSet<&str> = documents.iter().map(|document| document.id.as_str()).collect();
     if ids.len() == documents.len() {
@@ -102,7 +102,7 @@ pub(crate) async fn bulk_get(database: &Database, exchange: &mut Exchange, query
     Ok(whole::bulk_get(exchange, found))
 }
 
-/// What `_bulk_get` finds for one of its `docs`.
+/// Finds one of the `docs` of a `_bulk_get`.
 async fn find(database: &Database, wanted: &Value, options: &GetOptions) -> Result<BulkGetResult, Failure> {
     let refused = |id: &Value, rev: &Value, reason: &str| BulkGetResult {
         id: id.clone(),
@@ -132,7 +132,7 @@ async fn find(database: &Database, wanted: &Value, options: &GetOptions) -> Resu
     Ok(BulkGetResult { id: id.as_str().into(), documents })
 }
 
-/// The ids and revisions of a request, in its order, and which of them the engine does not have.
+/// Returns the ids and revisions of a request, in order, with those the engine lacks.
 async fn differences(database: &Database, exchange: &mut Exchange) -> Result<Vec<(String, RevsDiffResult)>, Failure> {
     exchange.require_post()?;
     let mut asked = HashMap::new();

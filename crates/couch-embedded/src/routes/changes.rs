@@ -1,4 +1,4 @@
-//! `_changes`: what is asked for. The feed itself is in `feed`.
+//! `_changes`: request parsing. The feed itself is in `feed`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::exchange::server::Closing;
 use crate::routes::database::Database;
 use crate::routes::feed::{Feed, FeedRequest, Kind};
 
-/// How long a feed waits without a change, unless it is told; CouchDB's default too.
+/// Default timeout of a feed without changes; also CouchDB's.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `/{db}/_changes`.
@@ -25,7 +25,7 @@ pub(crate) async fn changes(
     query: &Query,
 ) -> Result<Answer, Failure> {
     let body = exchange.options().await?;
-    // Subscribed before anything is read: no change falls between the two.
+    // Subscribed before anything is read, so that no change is missed in between.
     let notices = database.engine.subscribe();
     let wanted = wanted(database, query, &body).await?;
     let kind = wanted.kind;
@@ -76,7 +76,7 @@ async fn wanted(database: &Database, query: &Query, body: &Map<String, Value>) -
     if heartbeat.is_some_and(|pause| pause.is_zero()) {
         return Err(Failure::bad_request("The heartbeat value should be a positive integer (in milliseconds)."));
     }
-    // A feed with a heartbeat never ends by itself.
+    // A feed with a heartbeat never times out.
     let timeout = match query.number("timeout")? {
         _ if heartbeat.is_some() => None,
         Some(given) => Some(Duration::from_millis(given).min(TIMEOUT)),
@@ -86,7 +86,7 @@ async fn wanted(database: &Database, query: &Query, body: &Map<String, Value>) -
     Ok(FeedRequest {
         kind,
         since,
-        // A limit of 0 is the same as 1 to CouchDB.
+        // CouchDB treats a limit of 0 as 1.
         limit: query.number("limit")?.map(|limit| limit.max(1)),
         descending: query.flag("descending"),
         include_docs: query.flag("include_docs"),
@@ -98,7 +98,7 @@ async fn wanted(database: &Database, query: &Query, body: &Map<String, Value>) -
     })
 }
 
-/// The number of the change to begin after. A sequence of another incarnation of the database means nothing here, so that
+/// Returns the number of the change to start after. A sequence from another incarnation of the database has no meaning here, so
 /// everything is new to its owner.
 fn since(database: &Database, text: &str, last: u64) -> Result<u64, Failure> {
     if text == "now" {

@@ -1,4 +1,4 @@
-//! One database, and the routes that concern it as a whole.
+//! A database, and the routes that concern it as a whole.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,8 +17,8 @@ use crate::exchange::answer::{Answer, Failure, json_answer, set};
 use crate::exchange::request::{Exchange, encode};
 use crate::exchange::user::User;
 
-/// Where the front keeps its own facts in the engine's security record, which has room for members it does not know. The
-/// engine's own form of the record loses unknown members and their order, so it is not used for `_security`.
+/// Extra members of the engine's security record that store this front end's own data. The engine's own representation of the
+/// record loses unknown members and their order, so it is not used for `_security`.
 const SECURITY: &str = "stowage_security";
 const CREATED: &str = "stowage_created";
 
@@ -26,20 +26,20 @@ const CREATED: &str = "stowage_created";
 pub(crate) struct Database {
     pub(crate) name: String,
     pub(crate) engine: RedbAdapter,
-    /// Held from the look at a document's leaf to the save that builds on it.
+    /// Held from reading a document's leaf to the save that builds on it.
     pub(crate) saving: Mutex<()>,
     /// Marks the sequences of this incarnation of the database.
     pub(crate) instance: String,
     created: String,
 }
 
-/// CouchDB 3 lets only admins into a new database.
+/// In CouchDB 3, only admins may access a new database.
 fn default_security() -> Value {
     json!({"members": {"roles": ["_admin"]}, "admins": {"roles": ["_admin"]}})
 }
 
 impl Database {
-    /// Sets up a database that was just made.
+    /// Initializes a new database.
     pub(crate) async fn create(name: &str, engine: RedbAdapter) -> Result<Self, RouchError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut record = SecurityDocument::default();
@@ -55,7 +55,7 @@ impl Database {
         Ok(Self { name: name.to_owned(), engine, saving: Mutex::default(), instance, created })
     }
 
-    /// The `_security` document as it was put.
+    /// Returns the `_security` document as it was put.
     pub(crate) async fn security(&self) -> Result<Value, Failure> {
         let record = self.engine.get_security().await?;
         Ok(record.extra.get(SECURITY).cloned().unwrap_or_else(default_security))
@@ -84,7 +84,7 @@ impl Database {
         }))
     }
 
-    /// A sequence as clients see it. It names the incarnation, so that one from a deleted database is noticed.
+    /// Formats a sequence for clients. It includes the incarnation, so that one of a deleted database is recognized.
     pub(crate) fn seq(&self, number: u64) -> String {
         format!("{number}-{}", self.instance)
     }
@@ -127,7 +127,7 @@ pub(crate) async fn database(
     }
 }
 
-/// The database called `name`, if `user` is a member of it.
+/// Returns the database called `name`, if `user` is a member of it.
 pub(crate) async fn enter(store: &Store, name: &[u8], user: &User) -> Result<Arc<Database>, Failure> {
     let database = store.inner.registry.get(name).await?;
     if !user.admin {
@@ -158,7 +158,7 @@ pub(crate) fn revs_limit(exchange: &Exchange) -> Result<Answer, Failure> {
     }
 }
 
-/// `/{db}/_compact`, which is done when the answer comes.
+/// `/{db}/_compact`, which is complete when the response is sent.
 pub(crate) async fn compact(database: &Database, exchange: &Exchange, user: &User) -> Result<Answer, Failure> {
     exchange.require_post()?;
     user.require_admin(&database.security().await?)?;
@@ -166,7 +166,7 @@ pub(crate) async fn compact(database: &Database, exchange: &Exchange, user: &Use
     Ok(json_answer(StatusCode::ACCEPTED, &json!({"ok": true})))
 }
 
-/// `/{db}/_ensure_full_commit`: every save has been committed already.
+/// `/{db}/_ensure_full_commit`: every save is already committed.
 pub(crate) fn ensure_full_commit(database: &Database, exchange: &Exchange) -> Result<Answer, Failure> {
     exchange.require_post()?;
     let body = json!({"ok": true, "instance_start_time": database.created});

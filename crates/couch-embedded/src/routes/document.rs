@@ -1,4 +1,4 @@
-//! The routes of one document.
+//! The routes of a single document.
 
 use http::header::{HeaderName, LOCATION};
 use http::{Method, StatusCode};
@@ -35,7 +35,7 @@ pub(crate) async fn document(
     }
 }
 
-/// What the query asks to be told about a document.
+/// Parses the query's options for reading a document.
 pub(crate) fn get_options(query: &Query) -> Result<GetOptions, Failure> {
     Ok(GetOptions {
         rev: query.get("rev").map(parse_rev).transpose()?.map(|rev| rev.to_string()),
@@ -51,7 +51,7 @@ pub(crate) fn get_options(query: &Query) -> Result<GetOptions, Failure> {
 async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str) -> Result<Answer, Failure> {
     let mut options = get_options(query)?;
     if options.latest {
-        // CouchDB gives the winner, whatever was named.
+        // CouchDB returns the winner, whatever revision is named.
         options.rev = None;
     }
     let since = whole::atts_since(query)?;
@@ -61,7 +61,7 @@ async fn get(database: &Database, exchange: &Exchange, query: &Query, id: &str) 
         revisions::tell_deleted_conflicts(database, &mut document).await?;
     }
     let tag = document.rev.as_ref().map(Revision::to_string).unwrap_or_default();
-    // CouchDB gives no ETag to an answer that changes while the revision does not.
+    // CouchDB sends no ETag with a response that may change while the revision does not.
     let told = ["_revs_info", "_conflicts", "_deleted_conflicts"];
     let fixed = !told.iter().any(|name| document.data.get(name).is_some());
     if fixed && exchange.holds(&tag) {
@@ -88,13 +88,13 @@ async fn put(database: &Database, exchange: &mut Exchange, query: &Query, id: &s
     }
     document.rev = rev.or(document.rev);
     id.clone_into(&mut document.id);
-    // What PUT deletes is not created; POST and COPY make no difference.
+    // A deletion by PUT does not return 201; for POST and COPY it makes no difference.
     let status = if document.deleted { StatusCode::OK } else { StatusCode::CREATED };
     let result = store_document(database, query, document).await?;
     Ok(saved(database, exchange, query, &result, status))
 }
 
-/// Saves a document that came alone, as a new edit or (`new_edits=false`) as the revision that it says it is.
+/// Saves a single document, as a new edit or (`new_edits=false`) as the revision it claims to be.
 async fn store_document(database: &Database, query: &Query, document: Document) -> Result<DocResult, Failure> {
     if !query.is_replicated() {
         return database.save_one(document).await;
@@ -102,7 +102,7 @@ async fn store_document(database: &Database, query: &Query, document: Document) 
     save::saved(database.replicate(vec![document]).await?.pop())
 }
 
-/// The answer to a save. `batch=ok` changes only how it looks: the save is done.
+/// Responds to a save. `batch=ok` only changes the response: the save is complete.
 fn saved(database: &Database, exchange: &Exchange, query: &Query, result: &DocResult, status: StatusCode) -> Answer {
     if query.get("batch") == Some("ok") {
         return json_answer(StatusCode::ACCEPTED, &json!({"ok": true, "id": result.id}));
@@ -129,7 +129,7 @@ async fn delete(database: &Database, exchange: &Exchange, query: &Query, id: &st
     Ok(saved(database, exchange, query, &result, StatusCode::OK))
 }
 
-/// COPY, with the new id (and the revision there to replace) in `Destination`.
+/// COPY, with the new id (and the revision to replace there) in `Destination`.
 async fn copy(
     database: &Database,
     exchange: &Exchange,
@@ -149,7 +149,7 @@ async fn copy(
     if target.starts_with("_design/") {
         user.require_admin(&database.security().await?)?;
     }
-    // Whatever it is called, what the query says is the revision.
+    // Whatever the parameter's name, its value is the revision.
     let rev = (!options.is_empty()).then(|| options.split_once('=').unwrap_or_default().1);
     let rev = rev.map(parse_rev).transpose()?;
     let source = exchange.rev(query)?.map(|rev| rev.to_string());
@@ -158,7 +158,7 @@ async fn copy(
     Ok(saved(database, exchange, query, &result, StatusCode::CREATED))
 }
 
-/// `POST /{db}`: a document that names its own id, or gets one.
+/// `POST /{db}`: saves a document under its own id, or a generated one.
 pub(crate) async fn post(database: &Database, exchange: &mut Exchange, user: &User) -> Result<Answer, Failure> {
     let query = exchange.query()?;
     exchange.require_json()?;
@@ -172,7 +172,7 @@ pub(crate) async fn post(database: &Database, exchange: &mut Exchange, user: &Us
     }
     let result = store_document(database, &query, document).await?;
     let mut answer = saved(database, exchange, &query, &result, StatusCode::CREATED);
-    // Only PUT gives an ETag.
+    // Only PUT returns an ETag.
     answer.headers_mut().remove(http::header::ETAG);
     Ok(answer)
 }

@@ -1,4 +1,4 @@
-//! The feed of `_changes`: rows as they come, in the framing that CouchDB gives to each kind.
+//! The feed of `_changes`: rows as they arrive, in CouchDB's framing of each feed type.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,7 +19,7 @@ use crate::contents::json::render;
 use crate::exchange::answer::Failure;
 use crate::routes::database::Database;
 
-/// How many changes are read at once.
+/// Changes read at once.
 const BATCH: u64 = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
     Continuous,
 }
 
-/// What a client asks of a feed.
+/// The parameters of a feed.
 #[derive(Debug)]
 pub(crate) struct FeedRequest {
     pub(crate) kind: Kind,
@@ -59,7 +59,7 @@ pub(crate) struct Feed {
     phase: Phase,
     ready: VecDeque<Bytes>,
     rows: u64,
-    /// When a feed without a heartbeat gives up.
+    /// When a feed without a heartbeat times out.
     end: Option<Instant>,
 }
 
@@ -78,7 +78,7 @@ impl Feed {
         Self { database, wanted, notices, closing, phase: Phase::Read, ready, rows: 0, end }
     }
 
-    /// The pieces of the body; each is sent at once.
+    /// Returns the pieces of the body; each is sent immediately.
     pub(crate) fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
         futures_util::stream::try_unfold(self, |mut feed| async move {
             loop {
@@ -107,7 +107,7 @@ impl Feed {
 
     async fn read(&mut self) -> Result<(), Failure> {
         let left = self.wanted.limit.map(|limit| limit.saturating_sub(self.rows));
-        // Descending is one page from the newest backwards: there is no next one.
+        // Descending is a single page, from the newest backwards.
         let batch = if self.wanted.descending { left } else { Some(left.unwrap_or(BATCH).min(BATCH)) };
         let found = self.database.engine.changes(self.options(batch)).await?;
         let count = found.results.len() as u64;
@@ -119,7 +119,7 @@ impl Feed {
         self.wanted.since = found.last_seq.as_num();
         let full = self.wanted.limit.is_some_and(|limit| self.rows >= limit);
         if count > 0 {
-            // The wait for the next change begins anew.
+            // Restart the timeout.
             self.end = self.wanted.timeout.map(|timeout| Instant::now() + timeout);
         }
         if full || self.wanted.descending {
@@ -152,7 +152,7 @@ impl Feed {
             if self.wanted.include_docs {
                 let attachments = self.wanted.attachments;
                 let options = GetOptions { rev: winner, attachments, ..GetOptions::default() };
-                // Compacted away between the two reads: there is nothing to show.
+                // If it was compacted between the two reads, there is nothing to show.
                 let document = self.database.engine.get(&change.id, options).await.ok();
                 members.insert("doc".into(), document.map_or(Value::Null, render));
             }
@@ -196,7 +196,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Ends the body with the last sequence and how much is left behind it.
+    /// Ends the body with the last sequence and the number of pending changes.
     async fn finish(&mut self) -> Result<(), Failure> {
         let last = self.database.seq(self.wanted.since);
         let pending = if self.wanted.limit.is_some() && !self.wanted.descending {

@@ -1,4 +1,4 @@
-//! What each path does.
+//! Request handlers by path.
 
 pub(crate) mod all_docs;
 pub(crate) mod attachment;

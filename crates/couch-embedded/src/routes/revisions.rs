@@ -1,4 +1,4 @@
-//! The branches of one document: conflicts and `open_revs`.
+//! The branches of a document: conflicts and `open_revs`.
 
 use rouchdb_core::adapter::Adapter as _;
 use rouchdb_core::document::{ChangesOptions, ChangesStyle, Document, GetOptions, Revision};
@@ -9,7 +9,7 @@ use crate::exchange::request::{Exchange, Query};
 use crate::routes::database::Database;
 use crate::routes::document::get_options;
 
-/// All leaves of a document, and whether each is a tombstone.
+/// Returns all leaves of a document, tombstones included.
 async fn leaves(database: &Database, id: &str) -> Result<Vec<String>, Failure> {
     let options = ChangesOptions {
         doc_ids: Some(vec![id.to_owned()]),
@@ -36,7 +36,7 @@ pub(crate) async fn tell_deleted_conflicts(database: &Database, document: &mut D
     Ok(())
 }
 
-/// `?open_revs=`: several revisions at once, as JSON or as the parts of a multipart/mixed body.
+/// `?open_revs=`: several revisions at once, as JSON or as parts of a multipart/mixed body.
 pub(crate) async fn open_revs(
     database: &Database,
     exchange: &Exchange,
@@ -49,7 +49,7 @@ pub(crate) async fn open_revs(
         wanted => Some(parse_revs(query.json("open_revs")?.unwrap_or_else(|| wanted.into()))?),
     };
     let mut options = get_options(query)?;
-    // The bytes go with the documents in a multipart answer, asked for or not.
+    // A multipart response always includes attachment bytes.
     options.attachments |= exchange.accepts("multipart/mixed");
     let since = whole::atts_since(query)?;
     let found = open(database, id, revs.as_deref(), &options, since.as_deref()).await?;
@@ -59,8 +59,8 @@ pub(crate) async fn open_revs(
     Ok(whole::open_revs(exchange, found))
 }
 
-/// The revisions `revs` of a document, or all its leaves; with `latest` the leaves that the revisions lead to. A revision
-/// that is not there is told by its name.
+/// Reads the revisions `revs` of a document, or all its leaves; with `latest`, the leaves that descend from the revisions. A missing
+/// revision is returned by name.
 pub(crate) async fn open(
     database: &Database,
     id: &str,
@@ -81,7 +81,7 @@ pub(crate) async fn open(
     Ok(found)
 }
 
-/// The leaves that revisions lead to, each once; a revision that leads to none stays itself.
+/// Returns the leaves that descend from revisions, each once; a revision without descendants is returned itself.
 async fn latest(database: &Database, id: &str, revs: &[Revision]) -> Result<Vec<String>, Failure> {
     let mut branches = Vec::new();
     for leaf in leaves(database, id).await? {

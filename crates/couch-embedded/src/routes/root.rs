@@ -11,10 +11,10 @@ use crate::exchange::body::too_large;
 use crate::exchange::request::{Exchange, Query};
 use crate::exchange::user::{SESSION, User, Users};
 
-/// The version whose behaviour this store follows; clients look for it.
+/// The CouchDB version this store emulates; clients check it.
 const COUCHDB_VERSION: &str = "3.5.0";
 
-/// The most ids that `_uuids` gives at once, as in CouchDB.
+/// The maximum number of ids per `_uuids` request, as in CouchDB.
 const UUIDS: u64 = 1000;
 
 fn require_read(exchange: &Exchange) -> Result<(), Failure> {
@@ -92,7 +92,7 @@ pub(crate) fn uuids(exchange: &Exchange, query: &Query) -> Result<Answer, Failur
     Ok(answer)
 }
 
-/// `/_session`: who am I, log in, log out.
+/// `/_session`: returns the current user, logs in, logs out.
 pub(crate) async fn session(users: &Users, exchange: &mut Exchange, user: User) -> Result<Answer, Failure> {
     match exchange.head.method {
         Method::GET | Method::HEAD => {

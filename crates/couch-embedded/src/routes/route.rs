@@ -1,4 +1,4 @@
-//! From a request to the function that answers it.
+//! Routes requests to their handlers.
 
 use http::Method;
 
@@ -9,7 +9,7 @@ use crate::exchange::request::{Exchange, Query};
 use crate::exchange::user::User;
 use crate::routes::database::{self, Database};
 
-/// What CouchDB has below a database and this store has not.
+/// Endpoints below a database that CouchDB has and this store lacks.
 const NOT_OFFERED: [&[u8]; 13] = [
     b"_auto_purge",
     b"_design_docs",
@@ -26,10 +26,10 @@ const NOT_OFFERED: [&[u8]; 13] = [
     b"_temp_view",
 ];
 
-/// What CouchDB has below a design document.
+/// CouchDB's endpoints below a design document.
 const DESIGN_HANDLERS: [&[u8]; 7] = [b"_view", b"_show", b"_list", b"_update", b"_info", b"_rewrite", b"_search"];
 
-/// Answers a request, or says why not.
+/// Handles a request.
 pub(crate) async fn answer(store: &Store, exchange: &mut Exchange) -> Result<Answer, Failure> {
     let path = exchange.path()?;
     let query = exchange.query()?;
@@ -50,7 +50,7 @@ pub(crate) async fn answer(store: &Store, exchange: &mut Exchange) -> Result<Ans
     }
 }
 
-/// Everything below `/{db}/`.
+/// Handles everything below `/{db}/`.
 async fn below(
     database: &std::sync::Arc<Database>,
     exchange: &mut Exchange,
@@ -79,7 +79,7 @@ async fn below(
     }
 }
 
-/// A document or one of its attachments, whose name is the rest of the path.
+/// Handles a document or one of its attachments, whose name is the rest of the path.
 async fn one(
     database: &Database,
     exchange: &mut Exchange,
