@@ -1,18 +1,18 @@
-//! Throw-away certificates, made by the same script that people use.
+//! Throw-away certificates, created with the same script that people use.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A CA, a server's certificate for localhost, 127.0.0.1 and ::1, and a client's; all PEM, gone when dropped.
+/// Certificates of a CA, a server (localhost, 127.0.0.1 and ::1) and a client; all PEM, removed on drop.
 #[derive(Debug)]
 pub struct Certs {
     folder: TempDir,
 }
 
 impl Certs {
-    /// Makes them with `certs/make-dev-certs`, the server's certificate for `names` as well.
+    /// Creates them with `certs/make-dev-certs`; the server's certificate also covers `names`.
     pub fn make(names: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let script = crate::root().join("certs/make-dev-certs");
@@ -26,27 +26,27 @@ impl Certs {
         Self { folder }
     }
 
-    /// The CA's certificate.
+    /// Returns the CA's certificate.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// The server's certificate.
+    /// Returns the server's certificate.
     pub fn server(&self) -> PathBuf {
         self.folder.path().join("server.pem")
     }
 
-    /// The server's key.
+    /// Returns the server's key.
     pub fn server_key(&self) -> PathBuf {
         self.folder.path().join("server.key")
     }
 
-    /// The client's certificate.
+    /// Returns the client's certificate.
     pub fn client(&self) -> PathBuf {
         self.folder.path().join("client.pem")
     }
 
-    /// The client's key.
+    /// Returns the client's key.
     pub fn client_key(&self) -> PathBuf {
         self.folder.path().join("client.key")
     }

@@ -1,5 +1,5 @@
-//! An OpenTelemetry collector that takes spans as OTLP over HTTP and believes nothing: what is not exactly as the protocol
-//! has it is kept as a fault and answered with 400.
+//! An OpenTelemetry collector that receives spans as OTLP over HTTP and verifies everything: any deviation from the protocol is
+//! recorded as a fault and answered with 400.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -30,32 +30,32 @@ pub struct Collector {
 #[derive(Debug, Default)]
 struct State {
     spans: watch::Sender<Vec<Span>>,
-    /// How many requests have come, whatever was answered.
+    /// Number of requests received, whatever the response.
     requests: watch::Sender<usize>,
     faults: Mutex<Vec<String>>,
     script: Mutex<Vec<Reply>>,
 }
 
-/// What the collector does with a request.
+/// How the collector handles a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
-    /// Takes the spans.
+    /// Accepts the spans.
     Take,
-    /// Takes them, and says that it has thrown this many away.
+    /// Accepts them, but reports this many as rejected.
     Reject(i64),
-    /// Answers with this status; 503 with `Retry-After: 0`.
+    /// Responds with this status; 503 with `Retry-After: 0`.
     Status(u16),
-    /// Never answers.
+    /// Never responds.
     Hang,
 }
 
 impl Collector {
-    /// Starts one that takes everything.
+    /// Starts a collector that accepts everything.
     pub async fn start() -> Self {
         Self::scripted(&[]).await
     }
 
-    /// Starts one that answers the first requests like this, and then takes everything.
+    /// Starts a collector that handles the first requests as scripted, and then accepts everything.
     pub async fn scripted(replies: &[Reply]) -> Self {
         let state = Arc::new(State::default());
         state.script.lock().expect("script").extend(replies.iter().rev());
@@ -71,17 +71,17 @@ impl Collector {
         Self { served, state }
     }
 
-    /// The base URL for `telemetry.otlp`.
+    /// Returns the base URL for `telemetry.otlp`.
     pub fn url(&self) -> String {
         format!("http://{}", self.served.address())
     }
 
-    /// The spans that were taken so far.
+    /// Returns the spans accepted so far.
     pub fn spans(&self) -> Vec<Span> {
         self.state.spans.borrow().clone()
     }
 
-    /// Waits until this many spans were taken; there may be no fault.
+    /// Waits until this many spans were accepted; fails on any fault.
     pub async fn wait_for(&self, count: usize) -> Vec<Span> {
         let mut spans = self.state.spans.subscribe();
         let found = soon("spans", spans.wait_for(|spans| spans.len() >= count)).await.expect("the sender lives");
@@ -90,13 +90,13 @@ impl Collector {
         found
     }
 
-    /// Waits until this many requests have come.
+    /// Waits until this many requests were received.
     pub async fn wait_for_requests(&self, count: usize) {
         let mut requests = self.state.requests.subscribe();
         drop(soon("requests", requests.wait_for(|requests| *requests >= count)).await.expect("the sender lives"));
     }
 
-    /// Everything that came was as the protocol has it.
+    /// Asserts that everything received conformed to the protocol.
     pub fn assert_faultless(&self) {
         let faults = self.state.faults.lock().expect("faults").clone();
         assert!(faults.is_empty(), "{faults:#?}");
@@ -150,7 +150,7 @@ fn spans_of(body: &Bytes, faults: &mut Vec<String>) -> Vec<Span> {
             return Vec::new();
         }
     };
-    // A field that this version of the protocol does not know would be lost on the way back.
+    // Re-encoding loses fields unknown to this version of the protocol.
     if request.encode_to_vec() != *body {
         faults.push("the request has more in it than the protocol knows".to_owned());
     }
@@ -195,7 +195,7 @@ fn fault_of(span: &Span) -> Option<&'static str> {
     if span.start_time_unix_nano == 0 || span.end_time_unix_nano < span.start_time_unix_nano {
         return Some("wrong times");
     }
-    // 2 is a server's span, 3 a client's.
+    // 2 is a server span, 3 a client span.
     if !matches!(span.kind, 2 | 3) {
         return Some("a wrong kind");
     }
@@ -205,7 +205,7 @@ fn fault_of(span: &Span) -> Option<&'static str> {
     None
 }
 
-/// The text of an attribute.
+/// Returns a text attribute.
 pub fn text<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a str> {
     match value(attributes, name)? {
         any_value::Value::StringValue(text) => Some(text),
@@ -213,7 +213,7 @@ pub fn text<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a str> {
     }
 }
 
-/// The number of an attribute.
+/// Returns a number attribute.
 pub fn number(attributes: &[KeyValue], name: &str) -> Option<i64> {
     match value(attributes, name)? {
         any_value::Value::IntValue(number) => Some(*number),

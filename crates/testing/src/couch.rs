@@ -1,6 +1,6 @@
-//! The server behind the gateway: the embedded store, or the CouchDB that `COUCHDB_URL` names.
+//! The server behind the gateway: the embedded store, or the CouchDB named by `COUCHDB_URL`.
 //!
-//! Many tests share that CouchDB, at once and again: each has databases and users of its own, which are removed when it is over.
+//! Tests share that CouchDB, concurrently and across runs: each has databases and users of its own, which are removed at its end.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::gateway::{authorization, content_type, exchange};
 use super::raw::RawResponse;
 
-/// Name and password of the ordinary user of an embedded store.
+/// Name and password of the embedded store's ordinary user.
 const USER: &str = "user";
 
 /// The server behind the gateway.
@@ -30,19 +30,19 @@ pub struct Couch {
     pub plans: String,
     /// The database of OAuth documents of this test.
     pub auth: String,
-    /// What is removed from a server that stays.
+    /// What to remove from a server that outlives the test.
     made: Option<Made>,
     _data: Option<TempDir>,
     _serving: Option<AbortOnDropHandle<()>>,
 }
 
 impl Couch {
-    /// The embedded store, or the server that `COUCHDB_URL` names.
+    /// Starts the embedded store, or uses the server named by `COUCHDB_URL`.
     pub async fn start() -> Self {
         Self::start_with_password("admin").await
     }
 
-    /// The same server and databases, for another gateway; what they hold goes with the first.
+    /// Returns the same server and databases for another gateway; their contents are removed with the first.
     #[must_use]
     pub fn beside(&self) -> Self {
         let Self { url, admin, plans, auth, .. } = self;
@@ -50,7 +50,7 @@ impl Couch {
         Self { url, admin: admin.clone(), plans, auth, made: None, _data: None, _serving: None }
     }
 
-    /// The same; the admin of an embedded store has this password.
+    /// Like [`start`](Self::start), with this password for the admin of an embedded store.
     pub async fn start_with_password(password: &str) -> Self {
         let Ok(text) = std::env::var("COUCHDB_URL") else {
             return Self::embedded(("admin".to_owned(), password.to_owned())).await;
@@ -63,7 +63,7 @@ impl Couch {
         Self { url: format!("http://{address}"), admin, plans, auth, made: Some(made), _data: None, _serving: None }
     }
 
-    /// The embedded store, also where `COUCHDB_URL` names a server: a second one beside it.
+    /// Starts an embedded store even if `COUCHDB_URL` names a server: a second one beside it.
     pub async fn embedded(admin: (String, String)) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         let user = Some((USER.to_owned(), USER.to_owned()));
@@ -79,12 +79,12 @@ impl Couch {
         Self { url, admin, plans, auth, made: None, _data: Some(data), _serving: serving }
     }
 
-    /// Where it listens.
+    /// Returns the server's address.
     pub fn address(&self) -> SocketAddr {
         self.url.trim_start_matches("http://").parse().expect("host and port")
     }
 
-    /// Name and password of a user who is a member of no database; in a CouchDB another one at each call.
+    /// Returns name and password of a user who is a member of no database; in a CouchDB, a new one for each call.
     pub async fn user(&self) -> (String, String) {
         if self.made.is_none() {
             return (USER.to_owned(), USER.to_owned());
@@ -97,7 +97,7 @@ impl Couch {
         (name, USER.to_owned())
     }
 
-    /// Remembers what a request makes, so that it can be removed.
+    /// Records what a request creates, so that it can be removed.
     pub fn note(&self, method: &str, target: &str) {
         let path = target.split('?').next().unwrap_or_default();
         let made = path.matches('/').count() == 1 || path.starts_with("/_users/");
@@ -106,39 +106,39 @@ impl Couch {
         }
     }
 
-    /// Remembers an account. The gateway makes the database of today's month where it has something to write, also for a test that
-    /// has none.
+    /// Records an account. The gateway creates the current month's database if it has something to write, even for a test that has
+    /// none.
     pub fn note_account(&self, account: &str) {
         let (first, rest) = account.split_at(2);
         let (second, rest) = rest.split_at(2);
         self.note("PUT", &format!("/account%2F{first}%2F{second}%2F{rest}"));
     }
 
-    /// Asks the server itself, as its admin.
+    /// Sends a request to the server directly, as its admin.
     pub async fn request(&self, method: &str, target: &str, media_type: &str, body: &[u8]) -> RawResponse {
         self.note(method, target);
         exchange(self.address(), method, target, &[authorization(&self.admin), content_type(media_type)], body).await
     }
 }
 
-/// Names that no other test has: for plans, and for OAuth documents.
+/// Returns unique database names: for plans, and for OAuth documents.
 fn own_databases() -> [String; 2] {
     ["plans", "auth"].map(|kind| format!("{kind}_{}", uuid::Uuid::new_v4().simple()))
 }
 
-/// The databases and users that a test made in a CouchDB that stays. Dropping it removes them, after a failed test too.
+/// The databases and users a test created in a CouchDB that outlives it. Removed on drop, even if the test fails.
 #[derive(Debug)]
 struct Made {
     address: SocketAddr,
     admin: (String, String),
-    /// As they stand in a target.
+    /// As encoded in a target.
     paths: Mutex<BTreeSet<String>>,
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
         let mut paths = std::mem::take(self.paths.get_mut().expect("not poisoned"));
-        // What the gateway made itself for an account: the month of its records.
+        // Created by the gateway for an account: the current month's database, for records.
         let accounts: Vec<_> = paths
             .iter()
             .filter_map(|path| path.strip_prefix("/account%2F")?.split('-').next())
@@ -163,7 +163,7 @@ impl Drop for Made {
 }
 
 impl Made {
-    /// Asks the server, waiting as `drop` has to; what fails only leaves something behind.
+    /// Sends a blocking request, as `drop` must; a failure only leaves something behind.
     fn ask(&self, method: &str, target: &str) -> String {
         let (name, value) = authorization(&self.admin);
         let head = format!(

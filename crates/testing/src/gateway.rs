@@ -1,7 +1,7 @@
-//! The gateway in this process, in front of the embedded store or of the CouchDB that `COUCHDB_URL` names.
+//! An in-process gateway in front of the embedded store, or of the CouchDB named by `COUCHDB_URL`.
 //!
-//! Every gateway has an account of its own, so that tests share a CouchDB without meeting. [`Running::stop`] fails the test
-//! if a task, a permit, a connection or a share of the upload budget is left.
+//! Every gateway has an account of its own, so that tests can share a CouchDB. [`Running::stop`] fails the test if a task, a permit, a
+//! connection or a share of the upload budget is left over.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,10 +17,10 @@ use tempfile::TempDir;
 pub use super::couch::Couch;
 use super::raw::{RawClient, RawResponse};
 
-/// The id of the storage in the plans that [`Running::plan`] makes.
+/// The id of the storage in plans created by [`Running::plan`].
 pub const STORAGE: &str = "0123456789abcdef0123456789abcdef";
 
-/// A gateway that is to be started.
+/// A gateway to be started.
 #[derive(Debug)]
 pub struct Setup {
     settings: Vec<(String, String)>,
@@ -35,7 +35,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// Sets a key of the configuration, such as `limits.in_flight`.
+    /// Sets a configuration key, such as `limits.in_flight`.
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         let variable = format!("STOWAGE__{}", key.to_uppercase().replace('.', "__"));
@@ -43,19 +43,19 @@ impl Setup {
         self
     }
 
-    /// Puts the gateway in front of another server, such as a fault proxy, instead of the store itself.
+    /// Puts another server, such as a fault proxy, between the gateway and the store.
     #[must_use]
     pub fn upstream(mut self, url: &str) -> Self {
         self.upstream = Some(url.to_owned());
         self
     }
 
-    /// Starts the store (or finds CouchDB) and the gateway, and makes the plans database.
+    /// Starts the store (or finds CouchDB) and the gateway, and creates the plans database.
     pub async fn start(self) -> Running {
         self.start_over(Couch::start().await).await
     }
 
-    /// Starts a gateway in front of a store that runs already.
+    /// Starts a gateway in front of a running store.
     pub async fn start_over(self, couch: Couch) -> Running {
         let url = self.upstream.unwrap_or_else(|| couch.url.clone());
         let mut environment = vec![
@@ -68,7 +68,7 @@ impl Setup {
             ("STOWAGE__ADMIN__ADDRESS".to_owned(), "127.0.0.1:0".to_owned()),
             ("STOWAGE__EGRESS__ALLOW".to_owned(), "127.0.0.0/8,::1/128".to_owned()),
             ("STOWAGE__STORAGE__FILE_ROOT".to_owned(), self.files.path().display().to_string()),
-            // What a storage does is to be seen; outages have tests of their own.
+            // Tests should see what a storage does; outages have tests of their own.
             ("STOWAGE__FALLBACK__ON_UNAVAILABLE".to_owned(), "refuse".to_owned()),
             ("STOWAGE__FALLBACK__FAILURES".to_owned(), "0".to_owned()),
             ("STOWAGE__JOBS__DATABASE".to_owned(), format!("{}-jobs", couch.plans)),
@@ -86,7 +86,7 @@ impl Setup {
     }
 }
 
-/// A gateway whose plan sends the month database's attachments to a folder.
+/// Starts a gateway whose plan stores the month database's attachments in a folder.
 pub async fn planned() -> Running {
     let gateway = Setup::default().start().await;
     gateway.plan("file", json!({ "directory": "recordings" })).await;
@@ -98,53 +98,53 @@ pub async fn planned() -> Running {
 pub struct Running {
     /// The gateway itself.
     pub app: App,
-    /// Where it listens.
+    /// The gateway's address.
     pub address: SocketAddr,
-    /// What is behind it.
+    /// The server behind it.
     pub couch: Couch,
-    /// An account that no other test has.
+    /// An account unique to this test.
     pub account: String,
     files: TempDir,
 }
 
 impl Running {
-    /// The folder below which `file` storages write.
+    /// Returns the folder below which `file` storages write.
     pub fn files(&self) -> PathBuf {
         self.files.path().to_path_buf()
     }
 
-    /// A month database of the account, decoded; of a month that is over, so that no record of a failure is written there.
+    /// Returns a month database of the account, unencoded; of a past month, so that no failure records are written there.
     pub fn database(&self) -> String {
         let (first, rest) = self.account.split_at(2);
         let (second, rest) = rest.split_at(2);
         format!("account/{first}/{second}/{rest}-202411")
     }
 
-    /// The account's month database as it stands in a path.
+    /// Returns the account's month database as encoded in a path.
     pub fn path(&self) -> String {
         self.database().replace('/', "%2F")
     }
 
-    /// Makes the month database.
+    /// Creates the month database.
     pub async fn make_database(&self) {
         let made = self.couch.request("PUT", &format!("/{}", self.path()), "", b"").await;
         assert!(matches!(made.status, 201 | 412), "{made:?}");
     }
 
-    /// Sends the month database's attachments to one storage; the database is made. The next request sees the plan.
+    /// Plans one storage for the month database's attachments, and creates the database. Takes effect with the next request.
     pub async fn plan(&self, handler: &str, settings: Value) {
         self.make_database().await;
         self.plan_as(handler, settings, json!({ "modb": { "attachments": { "handler": STORAGE } } })).await;
     }
 
-    /// Gives the account a plan that has one storage, [`STORAGE`]. The next request sees it.
+    /// Gives the account a plan with one storage, [`STORAGE`]. Takes effect with the next request.
     pub async fn plan_as(&self, handler: &str, settings: Value, plan: Value) {
         let attachments = json!({ STORAGE: { "handler": handler, "settings": settings } });
         let plan = json!({ "pvt_type": "storage", "attachments": attachments, "plan": plan });
         self.save_plan(&self.account, plan).await;
     }
 
-    /// Saves a document of the plans database, and waits until the gateway has been told.
+    /// Saves a document of the plans database, and notifies the gateway.
     pub async fn save_plan(&self, id: &str, mut document: Value) {
         let target = format!("/{}/{id}", self.couch.plans);
         let old = self.couch.request("GET", &target, "", b"").await;
@@ -156,7 +156,7 @@ impl Running {
         self.app.gateway.plans.document_changed(id, Some(&document));
     }
 
-    /// Sends a request to the gateway on a connection of its own, as the server's admin.
+    /// Sends a request to the gateway on a new connection, as the server's admin.
     pub async fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> RawResponse {
         self.couch.note(method, target);
         let mut all = vec![authorization(&self.couch.admin)];
@@ -164,12 +164,12 @@ impl Running {
         exchange(self.address, method, target, &all, body).await
     }
 
-    /// Saves a document of the month database and gives its revision.
+    /// Saves a document of the month database and returns its revision.
     pub async fn document(&self, id: &str, document: Value) -> String {
         let target = format!("/{}/{id}", self.path());
         let text = document.to_string();
         let saved = self.request("PUT", &target, &[("Content-Type", "application/json")], text.as_bytes()).await;
-        // What PUT deletes CouchDB does not call created.
+        // CouchDB does not return 201 for a deletion by PUT.
         assert_eq!(saved.status, if document["_deleted"] == true { 200 } else { 201 }, "{saved:?}");
         rev(&saved)
     }
@@ -181,7 +181,7 @@ impl Running {
         self.request("PUT", &target, &[("Content-Type", "audio/mpeg")], body).await
     }
 
-    /// PUTs an attachment of the month database, which is taken; its revision is that of the answer.
+    /// PUTs an attachment of the month database and asserts success; the response contains its revision.
     pub async fn attach(&self, id: &str, name: &str, rev: &str, body: &[u8]) -> RawResponse {
         let put = self.put(id, name, rev, body).await;
         assert_eq!(put.status, 201, "{id}/{name}: {put:?}");
@@ -198,7 +198,7 @@ impl Running {
         self.request("DELETE", &format!("/{}/{rest}", self.path()), &[], b"").await
     }
 
-    /// Saves a document of the month database past the gateway, as it stands, and gives its revision.
+    /// Saves a document of the month database verbatim, bypassing the gateway, and returns its revision.
     pub async fn save(&self, id: &str, text: impl ToString) -> String {
         let target = format!("/{}/{id}", self.path());
         let saved = self.couch.request("PUT", &target, "application/json", text.to_string().as_bytes()).await;
@@ -206,22 +206,22 @@ impl Running {
         rev(&saved)
     }
 
-    /// A document of the month database as CouchDB itself has it, with its pointers.
+    /// Returns a document of the month database as CouchDB has it, with its pointers.
     pub async fn inside(&self, id: &str) -> Value {
         json(&self.couch.request("GET", &format!("/{}/{id}", self.path()), "", b"").await)
     }
 
-    /// What the document says about the attachment.
+    /// Returns the document's pointer to an attachment.
     pub async fn pointer(&self, id: &str, name: &str) -> Value {
         self.inside(id).await["pvt_attachments"][name].clone()
     }
 
-    /// Every file below the folder of the `file` storages, relative to it, sorted.
+    /// Lists the files below the folder of the `file` storages, relative to it, sorted.
     pub fn stored(&self) -> Vec<String> {
         super::files(&self.files())
     }
 
-    /// Waits until nothing runs on behalf of requests: commits, clean-up, answers.
+    /// Waits until nothing runs on behalf of requests: commits, clean-up, responses.
     pub async fn settled(&self) {
         let gateway = &self.app.gateway;
         let busy = || {
@@ -244,14 +244,14 @@ impl Running {
         );
     }
 
-    /// Stops the gateway; nothing may be left.
+    /// Stops the gateway and asserts that nothing is left over.
     pub async fn stop(self) {
         self.settled().await;
         assert_eq!(self.app.stop().await, 0, "something had to be cut off");
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection.
 pub async fn exchange(
     address: SocketAddr,
     method: &str,
@@ -273,17 +273,17 @@ pub async fn exchange(
     client.exchange(&bytes).await.unwrap_or_else(|error| panic!("{method} {target}: {error}"))
 }
 
-/// The body as JSON.
+/// Parses the body as JSON.
 pub fn json(answer: &RawResponse) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("no JSON: {answer:?}"))
 }
 
-/// The revision that an answer gives.
+/// Returns the revision in a response.
 pub fn rev(answer: &RawResponse) -> String {
     json(answer)["rev"].as_str().unwrap_or_else(|| panic!("no revision: {answer:?}")).to_owned()
 }
 
-/// Basic authorisation as a header.
+/// Returns a Basic authorization header.
 pub fn authorization(account: &(String, String)) -> (String, String) {
     let pair = STANDARD.encode(format!("{}:{}", account.0, account.1));
     ("Authorization".to_owned(), format!("Basic {pair}"))

@@ -1,4 +1,4 @@
-//! What is written to the log by the thread of a test.
+//! Captures what a test's thread logs.
 
 use std::cell::RefCell;
 use std::io::{Result, Write};
@@ -13,11 +13,11 @@ thread_local! {
     static HERE: RefCell<Option<(Level, Log)>> = const { RefCell::new(None) };
 }
 
-/// The lines so far; cheap to clone.
+/// The captured lines; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
-/// As long as it lives, the thread writes to its log.
+/// Captures the thread's log lines while it lives.
 #[derive(Debug)]
 pub struct Guard(());
 
@@ -27,7 +27,7 @@ impl Drop for Guard {
     }
 }
 
-/// Writes to the log of its thread.
+/// Writes to the log of the current thread.
 struct Here;
 
 impl Write for Here {
@@ -46,10 +46,10 @@ impl Write for Here {
 }
 
 impl Log {
-    /// Takes everything up to this level in, until the guard is dropped.
+    /// Captures everything up to this level, until the guard is dropped.
     ///
-    /// One subscriber stands for all threads. With one for each, `tracing` asks only the thread that first meets a line of code whether anybody
-    /// wants it, and keeps the answer for all: a test without a log could so silence that line for a test with one.
+    /// One subscriber serves all threads. With one per thread, `tracing` would ask only the thread that first reaches a call site whether anyone
+    /// is interested, and cache the answer for all: a test without a log could thus silence that line for a test with one.
     pub fn begin(&self, level: Level) -> Guard {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
@@ -63,12 +63,12 @@ impl Log {
         Guard(())
     }
 
-    /// All of it.
+    /// Returns all captured text.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).expect("a text")
     }
 
-    /// The lines that hold a text.
+    /// Returns the lines that contain a text.
     pub fn lines(&self, text: &str) -> Vec<String> {
         self.text().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }

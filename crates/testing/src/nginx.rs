@@ -1,7 +1,7 @@
 //! A real nginx with DAV: PUT, GET, HEAD, DELETE and ranges on a folder.
 //!
-//! The listening socket is made here and handed over as nginx's standard input (the `NGINX` variable, which nginx uses for its own
-//! upgrades, names inherited sockets), so no other process can take the port and a client may connect at once.
+//! The listening socket is created here and passed as nginx's standard input (the `NGINX` variable, which nginx uses for its own
+//! upgrades, names inherited sockets), so that no other process can take the port and clients can connect immediately.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -14,12 +14,12 @@ use tempfile::TempDir;
 use super::raw::RawClient;
 use super::upstream::soon;
 
-/// How the server is set up; the default is open and plain.
+/// Server options; the default is plain HTTP without authentication.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// User and password of Basic authentication.
+    /// User name and password for Basic authentication.
     pub basic: Option<(String, String)>,
-    /// PEM files of a certificate and its key: https.
+    /// PEM files of a certificate and its key, for HTTPS.
     pub tls: Option<(PathBuf, PathBuf)>,
 }
 
@@ -32,16 +32,16 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts an open plain server.
+    /// Starts a plain server without authentication.
     pub async fn start() -> Self {
         Self::with(Options::default()).await
     }
 
-    /// Starts a server and waits until it answers.
+    /// Starts a server and waits until it responds.
     pub async fn with(options: Options) -> Self {
         let prefix = tempfile::tempdir().expect("a temporary folder");
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port");
-        // nginx does not set this on a socket that it inherits.
+        // nginx does not set this on an inherited socket.
         listener.set_nonblocking(true).expect("nonblocking");
         let address = listener.local_addr().expect("a bound socket has an address");
         fs::create_dir(prefix.path().join("files")).expect("a folder");
@@ -55,14 +55,14 @@ impl Nginx {
     }
 
     async fn answers(&self) {
-        // A TLS port answers a plain request too, with 400.
+        // A TLS port responds to a plain request as well, with 400.
         let answer = async { RawClient::connect(self.address).await?.exchange("GET / HTTP/1.0\r\n\r\n").await };
         if let Err(error) = answer.await {
             panic!("nginx does not answer: {error}\n{}", self.error_log());
         }
     }
 
-    /// Stops it as [`kill`](Self::kill) does, and starts it again on the same port.
+    /// Kills the server as [`kill`](Self::kill) does, and restarts it on the same port.
     pub async fn restart(&mut self) {
         self.kill();
         let listener = TcpListener::bind(self.address).expect("the same port");
@@ -71,22 +71,22 @@ impl Nginx {
         self.answers().await;
     }
 
-    /// Where it listens.
+    /// Returns the server's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The folder that it serves as `/`.
+    /// Returns the folder served as `/`.
     pub fn files(&self) -> PathBuf {
         self.prefix.path().join("files")
     }
 
-    /// The lines of its access log so far: method, target, status and received body bytes of each request that was answered.
+    /// Returns its access log so far: method, target, status and received body bytes of each answered request.
     pub fn access_log(&self) -> String {
         fs::read_to_string(self.prefix.path().join("access.log")).unwrap_or_default()
     }
 
-    /// Waits until its access log has this text: nginx writes down what it has answered.
+    /// Waits until its access log contains this text: nginx logs a request after responding.
     pub async fn logged(&self, text: &str) {
         let written = async {
             while !self.access_log().contains(text) {
@@ -96,14 +96,14 @@ impl Nginx {
         soon(text, written).await;
     }
 
-    /// Its error log so far.
+    /// Returns its error log so far.
     pub fn error_log(&self) -> String {
         fs::read_to_string(self.prefix.path().join("error.log")).unwrap_or_default()
     }
 
-    /// Stops it at once, in the middle of whatever it does; its files stay until the value is dropped.
+    /// Stops the server immediately, whatever it is doing; its files stay until the value is dropped.
     pub fn kill(&mut self) {
-        // Killing the master itself would leave its worker behind.
+        // Killing the master alone would leave its worker behind.
         let stopped = command(self.prefix.path()).args(["-s", "stop"]).status();
         if !stopped.is_ok_and(|status| status.success()) {
             // It is gone already, or never wrote its pid file and has no worker yet.
@@ -132,7 +132,7 @@ fn command(prefix: &Path) -> Command {
     command
 }
 
-/// `STOWAGE_TEST_NGINX`, or what `./test` unpacked, or the machine's own.
+/// `STOWAGE_TEST_NGINX`, or the one unpacked by `./test`, or the system's.
 fn program() -> PathBuf {
     if let Some(named) = std::env::var_os("STOWAGE_TEST_NGINX") {
         return named.into();
@@ -144,7 +144,7 @@ fn program() -> PathBuf {
         .unwrap_or_else(|| "nginx".into())
 }
 
-/// One worker, everything below the prefix. (Without a master nginx 1.22 crashes on inherited sockets.)
+/// One worker, with everything below the prefix. (Without a master, nginx 1.22 crashes on inherited sockets.)
 fn configuration(address: SocketAddr, options: &Options) -> String {
     let (ssl, certificate) = match &options.tls {
         Some((certificate, key)) => {

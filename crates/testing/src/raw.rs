@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client without opinions: it sends the bytes it is given and shows the answer as it came.
+//! An HTTP/1.1 client without opinions: it sends the given bytes and shows the response as received.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -10,39 +10,39 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub struct RawClient<S = TcpStream> {
     stream: S,
-    /// Bytes read and not used yet.
+    /// Bytes read but not yet consumed.
     buffer: Vec<u8>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawResponse {
     /// The version as sent, e.g. `HTTP/1.1`.
     pub version: String,
     /// The status code.
     pub status: u16,
-    /// The reason phrase, empty where there is none.
+    /// The reason phrase, empty if there is none.
     pub reason: String,
-    /// Names and values as sent, in order, repeated ones each for itself.
+    /// Names and values as sent, in order, with repeated headers listed separately.
     pub headers: Vec<(String, String)>,
-    /// The body without chunk framing: as much of it as arrived.
+    /// The body without chunk framing, as much of it as arrived.
     pub body: Vec<u8>,
-    /// Whether the body came to the end that its framing announced.
+    /// Whether the body reached the end announced by its framing.
     pub complete: bool,
 }
 
 impl RawResponse {
-    /// The first value of a header, whatever the case of its name.
+    /// Returns the first value of a header; the name is case insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.header_all(name).next()
     }
 
-    /// Every value of a header.
+    /// Returns all values of a header.
     pub fn header_all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.headers.iter().filter(move |(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The body as text, invalid UTF-8 replaced.
+    /// Returns the body as text, with invalid UTF-8 replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -60,7 +60,7 @@ impl RawClient {
         Ok(Self::over(stream))
     }
 
-    /// Closes with a reset, the way a process that dies with unread bytes does.
+    /// Closes with a reset, like a process that dies with unread bytes.
     pub fn reset(self) -> io::Result<()> {
         self.stream.set_zero_linger()
     }
@@ -74,7 +74,7 @@ impl RawClient {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
-    /// Speaks over a stream that is open already, for instance a TLS one.
+    /// Uses an open stream, for instance a TLS one.
     pub fn over(stream: S) -> Self {
         Self { stream, buffer: Vec::new() }
     }
@@ -85,23 +85,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         self.stream.flush().await
     }
 
-    /// Says that nothing more will be sent; answers can still be read.
+    /// Closes the sending half; responses can still be read.
     pub async fn finish(&mut self) -> io::Result<()> {
         self.stream.shutdown().await
     }
 
-    /// Sends a request and reads its answer; a method of HEAD expects no body.
+    /// Sends a request and reads its response; for HEAD, no body is expected.
     pub async fn exchange(&mut self, request: impl AsRef<[u8]>) -> io::Result<RawResponse> {
         let request = request.as_ref();
         self.send(request).await?;
         if request.starts_with(b"HEAD ") { self.head().await } else { self.response().await }
     }
 
-    /// Reads an answer with its body: by chunks, by length, or to the end of the connection. 1xx, 204 and 304 have none, so an
-    /// interim answer is an answer of its own.
+    /// Reads a response with its body: by chunks, by length, or to the end of the connection. 1xx, 204 and 304 have no body, so an
+    /// interim response is returned separately.
     ///
     /// # Errors
-    /// The connection ended before the head did, or the head is not HTTP/1.
+    /// If the connection ends before the head does, or the head is not HTTP/1.
     pub async fn response(&mut self) -> io::Result<RawResponse> {
         let mut response = self.head().await?;
         if matches!(response.status, 100..=199 | 204 | 304) {
@@ -122,10 +122,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         Ok(response)
     }
 
-    /// Reads an answer's head and leaves what follows; `complete` is set.
+    /// Reads a response head and leaves the rest; `complete` is set.
     ///
     /// # Errors
-    /// The connection ended before the head did, or the head is not HTTP/1.
+    /// If the connection ends before the head does, or the head is not HTTP/1.
     pub async fn head(&mut self) -> io::Result<RawResponse> {
         let status_line = self.line().await?;
         let mut words = status_line.splitn(3, ' ');
@@ -146,14 +146,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         }
     }
 
-    /// Reads one chunk of a chunked body; empty is the last one, after which trailers are read and dropped.
+    /// Reads one chunk of a chunked body; the last one is empty, after which trailers are read and dropped.
     pub async fn chunk(&mut self) -> io::Result<Vec<u8>> {
         let mut chunk = Vec::new();
         self.chunk_into(&mut chunk).await?;
         Ok(chunk)
     }
 
-    /// Reads up to the next line end, which is left out.
+    /// Reads up to the next line end, which is dropped.
     pub async fn line(&mut self) -> io::Result<String> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
@@ -168,17 +168,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         }
     }
 
-    /// Reads to the end of the connection and gives everything that was still unread.
+    /// Reads to the end of the connection and returns everything that was still unread.
     ///
     /// # Errors
-    /// The connection was reset.
+    /// If the connection was reset.
     pub async fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         self.until_end(&mut rest).await?;
         Ok(rest)
     }
 
-    /// Reads exactly this many bytes of what follows.
+    /// Reads exactly this many bytes.
     pub async fn take(&mut self, length: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
         self.exactly(length as u64, bytes).await
     }
@@ -235,7 +235,7 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(ErrorKind::InvalidData, error)
 }
 
-/// A chunked body as it is on the wire.
+/// Encodes a body with chunked framing.
 pub fn in_chunks(body: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     for chunk in body.chunks(100_000) {

@@ -1,4 +1,4 @@
-//! A hyper server on a free loopback port whose connections end when it is dropped.
+//! A hyper server on a free loopback port whose connections are closed when it is dropped.
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A running server; dropping it closes the listener and every connection.
+/// A running server; dropping it closes the listener and all connections.
 #[derive(Debug)]
 pub struct Served {
     address: SocketAddr,
@@ -22,21 +22,21 @@ pub struct Served {
 }
 
 impl Served {
-    /// Where it listens.
+    /// Returns the server's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// A free loopback port, listening.
+/// Listens on a free loopback port.
 pub async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free loopback port");
     let address = listener.local_addr().expect("a bound socket has an address");
     (listener, address)
 }
 
-/// Serves HTTP/1.1 on `listener` with one service a connection; `make` gets a second handle on the connection's socket, for
-/// services that answer past hyper.
+/// Serves HTTP/1.1 on `listener` with one service per connection; `make` gets a second handle to the connection's socket, for services
+/// that bypass hyper.
 pub fn serve<S, B>(listener: TcpListener, make: impl Fn(Arc<TcpStream>) -> S + Send + 'static) -> Served
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
@@ -55,7 +55,7 @@ where
             let second = stream.as_fd().try_clone_to_owned().expect("a second handle on a socket");
             let service = make(Arc::new(TcpStream::from(second)));
             connections.spawn(async move {
-                // How a connection ended is for the client's side of the test to judge.
+                // How a connection ended is for the client side of the test to judge.
                 let _ = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .half_close(true)

@@ -1,4 +1,4 @@
-//! Objects of the doubles, in files that have no name: a process may be measured although its servers are in it.
+//! Object storage of the doubles, in unnamed files: memory of the process may be measured although its servers run in it.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// What is computed of the bytes as they come.
+/// Checksums computed as the bytes arrive.
 pub trait Sum: Clone + Default {
-    /// Takes the next bytes.
+    /// Processes the next bytes.
     fn update(&mut self, data: &[u8]);
 }
 
@@ -20,8 +20,8 @@ impl Sum for () {
     fn update(&mut self, _: &[u8]) {}
 }
 
-/// An object's bytes and their checksums. A clone that is appended to leaves the first one as it was; the last one of two
-/// clones to be appended to is the only sound one.
+/// An object's bytes and checksums. Appending to a clone leaves the original unchanged; but of two clones appended to, only the last
+/// one is valid.
 #[derive(Clone, Debug)]
 pub struct Spool<S> {
     file: Arc<File>,
@@ -44,31 +44,31 @@ impl<S: Sum> From<&[u8]> for Spool<S> {
 }
 
 impl<S: Sum> Spool<S> {
-    /// Adds bytes at the end.
+    /// Appends bytes.
     pub fn append(&mut self, data: &[u8]) {
         self.file.write_all_at(data, self.length).expect("room in the file");
         self.length += data.len() as u64;
         self.sum.update(data);
     }
 
-    /// In bytes.
+    /// Returns the length in bytes.
     pub const fn len(&self) -> usize {
         self.length as usize
     }
 
-    /// Whether there are no bytes.
+    /// Returns whether it is empty.
     pub const fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// All bytes, in memory.
+    /// Reads all bytes into memory.
     pub fn bytes(&self) -> Bytes {
         let mut data = vec![0; self.len()];
         self.file.read_exact_at(&mut data, 0).expect("what was written");
         data.into()
     }
 
-    /// Adds the first bytes of this one to another.
+    /// Appends the first `length` bytes of this object to another.
     pub fn copy_to<T: Sum>(&self, length: usize, other: &mut Spool<T>) {
         let mut piece = vec![0; FRAME as usize];
         let mut at = 0;
@@ -80,24 +80,24 @@ impl<S: Sum> Spool<S> {
         }
     }
 
-    /// The checksums of all bytes.
+    /// Returns the checksums of all bytes.
     pub const fn sum(&self) -> &S {
         &self.sum
     }
 
-    /// All bytes, to be answered with.
+    /// Returns a body of all bytes.
     pub fn read(&self) -> Reader {
         self.part(0, self.len())
     }
 
-    /// The bytes from `first` to before `end`.
+    /// Returns a body of the bytes from `first` up to, but not including, `end`.
     pub fn part(&self, first: usize, end: usize) -> Reader {
         assert!(first <= end && end <= self.len(), "a part of the object");
         Reader { file: Arc::clone(&self.file), at: first as u64, end: end as u64 }
     }
 }
 
-/// A body that is read while it is sent.
+/// A body that is read from the file while it is sent.
 #[derive(Debug)]
 pub struct Reader {
     file: Arc<File>,
@@ -106,7 +106,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// What is left, in bytes.
+    /// Returns the remaining length in bytes.
     const fn left(&self) -> u64 {
         self.end - self.at
     }
@@ -136,5 +136,5 @@ impl Body for Reader {
     }
 }
 
-/// So many bytes are read at once.
+/// Bytes per read.
 const FRAME: u64 = 64 << 10;

@@ -1,4 +1,4 @@
-//! A proxy that tells what was asked of the server behind it, and can keep some of it from getting there.
+//! A proxy that records the requests to the server behind it, and can hold or cut off some of them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -23,9 +23,9 @@ pub struct Spy {
 struct State {
     target: SocketAddr,
     seen: watch::Sender<Vec<String>>,
-    /// Requests whose path begins like this are cut off.
+    /// Requests whose path has this prefix are cut off.
     closed: Mutex<Option<String>>,
-    /// Requests whose path begins like this wait.
+    /// Requests whose path has this prefix wait.
     held: watch::Sender<Option<String>>,
 }
 
@@ -46,43 +46,43 @@ impl Spy {
         Self { served, state }
     }
 
-    /// `http://` and its address.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.served.address())
     }
 
-    /// Method and target of every request so far, in the order of their arrival.
+    /// Returns method and target of every request so far, in order of arrival.
     pub fn seen(&self) -> Vec<String> {
         self.state.seen.borrow().clone()
     }
 
-    /// How many requests so far begin like this.
+    /// Returns how many requests so far have this prefix.
     pub fn count(&self, start: &str) -> usize {
         self.seen().iter().filter(|line| line.starts_with(start)).count()
     }
 
-    /// Waits until a request has come that begins like this.
+    /// Waits for a request with this prefix.
     pub async fn wait_for(&self, start: &str) {
         let mut seen = self.state.seen.subscribe();
         seen.wait_for(|seen| seen.iter().any(|line| line.starts_with(start))).await.expect("the spy holds the sender");
     }
 
-    /// Cuts off new requests for paths that begin like this.
+    /// Cuts off new requests for paths with this prefix.
     pub fn close(&self, path: &str) {
         *self.state.closed.lock().expect("closed") = Some(path.to_owned());
     }
 
-    /// Lets everything through again.
+    /// Stops cutting off requests.
     pub fn open(&self) {
         *self.state.closed.lock().expect("closed") = None;
     }
 
-    /// Lets new requests for paths that begin like this wait.
+    /// Holds new requests for paths with this prefix.
     pub fn hold(&self, path: &str) {
         self.state.held.send_replace(Some(path.to_owned()));
     }
 
-    /// Lets what waits go on.
+    /// Releases held requests.
     pub fn release(&self) {
         self.state.held.send_replace(None);
     }

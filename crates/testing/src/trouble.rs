@@ -1,4 +1,4 @@
-//! How the vendors' doubles misbehave on request.
+//! Faults that the vendors' doubles inject on request.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,58 +13,58 @@ use serde_json::Value;
 use super::serve::{Served, listen, serve};
 use super::spool::{Reader, Spool, Sum};
 
-/// What the doubles answer with.
+/// A double's response.
 pub type Answer = Response<Either<Full<Bytes>, Reader>>;
 
-/// A vendor's double, as the tests of its driver have it.
+/// A vendor's double, as used by the tests of its driver.
 pub trait Double: Send + Sync {
-    /// What goes wrong, and what was asked, by route.
+    /// Returns its planned faults and recorded requests, by route.
     fn troubles(&self) -> &Troubles;
 
-    /// The paths of all that is stored.
+    /// Returns the paths of everything stored.
     fn paths(&self) -> Vec<String>;
 
-    /// Upload sessions that were neither completed nor ended, where the vendor can end one.
+    /// Returns upload sessions that were neither completed nor ended, if the vendor can end one.
     fn sessions(&self) -> Vec<String>;
 
-    /// Stores something past the API; its id.
+    /// Stores something, bypassing the API; returns its id.
     fn place(&self, path: &str, data: &[u8]) -> String;
 
-    /// Makes a new version of what is stored there, past the API.
+    /// Creates a new version of what is stored at a path, bypassing the API.
     fn revise(&self, path: &str, data: &[u8]);
 
-    /// Forgets every upload session, as the vendor does when they expire.
+    /// Discards all upload sessions, as the vendor does when they expire.
     fn expire_sessions(&self);
 }
 
-/// What goes wrong.
+/// A fault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trouble {
-    /// This status, document and `Retry-After` in place of the request's effect.
+    /// Responds with this status, document and `Retry-After`, without any effect.
     Refuses(u16, Value, Option<u32>),
-    /// This status and text in place of the request's effect.
+    /// Responds with this status and text, without any effect.
     Says(u16, &'static str),
-    /// The effect, and then this status and document.
+    /// Takes effect, and then responds with this status and document.
     FailsAfter(u16, Value),
-    /// The request is read, and the connection closed without an effect.
+    /// Reads the request, and closes the connection without any effect.
     Breaks,
-    /// The effect, and then the connection is closed without an answer.
+    /// Takes effect, and then closes the connection without a response.
     LosesAnswer,
-    /// Only so many bytes of the body have an effect, and then the connection is closed.
+    /// Only this many bytes of the body take effect, and then the connection is closed.
     Keeps(usize),
-    /// The first byte that is stored is not the one that was sent.
+    /// The first byte stored differs from the one sent.
     Damages,
-    /// The hashes in the answer are those of other bytes. This and what follows only the double of Google's servers does.
+    /// The hashes in the response are those of other bytes. This and the following are only supported by the double of Google's servers.
     Mistakes,
-    /// A session takes only this many bytes of a chunk, and says so.
+    /// A session accepts only this many bytes of a chunk, and reports that.
     Takes(usize),
-    /// A session is not known any more, which is told with this status.
+    /// A session is no longer known, reported with this status.
     Forgets(u16),
-    /// A page of a list without a member, that is not the last one.
+    /// An empty page of a list that is not the last one.
     EmptyPage,
 }
 
-/// The troubles that are planned; cheap to clone.
+/// The planned faults; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Troubles(Arc<Mutex<State>>);
 
@@ -75,12 +75,12 @@ struct State {
 }
 
 impl Troubles {
-    /// Plans a trouble for the next `times` requests of a route.
+    /// Plans a fault for the next `times` requests of a route.
     pub fn plan(&self, route: &str, times: u32, trouble: Trouble) {
         self.lock().planned.push((route.to_owned(), times, trouble));
     }
 
-    /// Counts a request, and gives what is planned for it.
+    /// Records a request, and returns its planned fault.
     pub fn next(&self, route: &str) -> Option<Trouble> {
         let mut state = self.lock();
         state.asked.push((route.to_owned(), 0));
@@ -89,19 +89,19 @@ impl Troubles {
         Some(trouble.clone())
     }
 
-    /// Notes the status of the answer to the last request of a route.
+    /// Records the response status of a route's last request.
     pub fn answered(&self, route: &str, status: StatusCode) {
         if let Some(asked) = self.lock().asked.iter_mut().rfind(|asked| *asked == &(route.to_owned(), 0)) {
             asked.1 = status.as_u16();
         }
     }
 
-    /// The routes that were asked so far, in order, with the status of the answer; 0 where there was none.
+    /// Returns the requested routes so far, in order, with the response status; 0 if there was none.
     pub fn asked(&self) -> Vec<(String, u16)> {
         self.lock().asked.clone()
     }
 
-    /// How often a route was asked.
+    /// Returns how often a route was requested.
     pub fn count(&self, route: &str) -> usize {
         self.lock().asked.iter().filter(|(asked, _)| asked == route).count()
     }
@@ -111,7 +111,7 @@ impl Troubles {
     }
 }
 
-/// An answer with a document.
+/// A response with a document.
 pub fn document(status: u16, value: &Value) -> Answer {
     let mut response = Response::new(Either::Left(Full::from(value.to_string())));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
@@ -119,14 +119,14 @@ pub fn document(status: u16, value: &Value) -> Answer {
     response
 }
 
-/// An answer with a text.
+/// A response with text.
 pub fn text(status: u16, text: &str) -> Answer {
     let mut response = Response::new(Either::Left(Full::from(text.to_owned())));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     response
 }
 
-/// An answer with bytes of an object.
+/// A response with an object's bytes.
 fn bytes_of(status: u16, data: Reader) -> Answer {
     let mut response = Response::new(Either::Right(data));
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
@@ -139,10 +139,10 @@ pub fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
     answer
 }
 
-/// The connection is closed instead of an answer.
+/// The error that closes the connection instead of a response.
 pub const CLOSED: &str = "closed as the test asked";
 
-/// A server whose requests have the effect and the answer of `act`, but for the troubles that are planned for their route.
+/// Starts a server whose requests are handled by `act`, except for faults planned for their route.
 pub async fn double<R, A>(troubles: &Troubles, route: R, act: A) -> Served
 where
     R: Fn(&Parts) -> String + Clone + Send + 'static,
@@ -175,7 +175,7 @@ where
     })
 }
 
-/// What is told of a request that had its effect.
+/// Returns the response to a request that took effect.
 pub fn told(answer: Answer, trouble: Option<&Trouble>) -> Result<Answer, &'static str> {
     match trouble {
         Some(Trouble::LosesAnswer | Trouble::Keeps(_)) => Err(CLOSED),
@@ -184,7 +184,7 @@ pub fn told(answer: Answer, trouble: Option<&Trouble>) -> Result<Answer, &'stati
     }
 }
 
-/// What a trouble answers in place of an effect; `None`: not with an answer.
+/// Returns a fault's response in place of an effect; `None` if it does not respond.
 pub fn refusal(trouble: &Trouble) -> Option<Answer> {
     if let Trouble::Says(status, said) = trouble {
         return Some(text(*status, said));
@@ -197,12 +197,12 @@ pub fn refusal(trouble: &Trouble) -> Option<Answer> {
     })
 }
 
-/// The same bytes, but for the first.
+/// Returns the bytes with the first one changed.
 fn damaged(data: &Bytes) -> Bytes {
     data.iter().enumerate().map(|(at, byte)| if at == 0 { !byte } else { *byte }).collect()
 }
 
-/// The answer to a download: 200, 206 or 416.
+/// Responds to a download: 200, 206 or 416.
 pub fn download<S: Sum>(data: &Spool<S>, range: Option<&str>) -> Answer {
     let total = data.len();
     let Some(range) = range else { return with(bytes_of(200, data.read()), "accept-ranges", "bytes") };

@@ -1,6 +1,6 @@
-//! A scripted server: it shows the bytes of every request as they came and sends back what the test says, when it says so.
+//! A scripted server: it shows the bytes of every request as received, and sends what the test says, when it says so.
 //!
-//! The gateway's own changes feed of the plans is kept open beside the test, so that this sees its own requests only.
+//! The gateway's own changes feed of the plans is served separately, so that the test only sees its own requests.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Nothing that a test waits for takes longer, however busy the machine is.
+/// Upper bound for anything a test waits for, however busy the machine is.
 pub const LONG: Duration = Duration::from_secs(30);
 
-/// Waits for something that has to come soon.
+/// Awaits something that must happen soon.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(LONG, future).await {
         Ok(output) => output,
@@ -24,14 +24,14 @@ pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
-/// A server whose connections the test serves by hand.
+/// A server whose connections are served by the test itself.
 #[derive(Debug)]
 pub struct Upstream {
     address: SocketAddr,
     connections: UnboundedReceiver<Connection>,
-    /// A connection that may be used again.
+    /// A connection that may be reused.
     kept: Option<Connection>,
-    /// Has permits once the gateway's feed is there.
+    /// Has permits once the gateway's feed is connected.
     feed: Arc<Semaphore>,
     _accepting: AbortOnDropHandle<()>,
 }
@@ -42,7 +42,7 @@ impl Upstream {
         Self::over(TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port"))
     }
 
-    /// Takes at most about this many bytes before they are read.
+    /// Like [`start`](Self::start), with a receive buffer of about this many bytes.
     pub fn start_narrow(bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a receive buffer");
@@ -69,18 +69,18 @@ impl Upstream {
         format!("http://{}", self.address)
     }
 
-    /// Waits until the gateway follows its plans: from then on its feed takes no connection from the test.
+    /// Waits until the gateway follows its plans: from then on, its feed takes no connection from the test.
     pub async fn followed(&self) {
         drop(soon("the gateway's feed", self.feed.acquire()).await.expect("a semaphore that is never closed"));
     }
 
-    /// The next connection on which something was sent.
+    /// Returns the next connection on which something was sent.
     pub async fn accept(&mut self) -> Connection {
         soon("a connection to the upstream", self.connections.recv()).await.expect("the server runs")
     }
 
-    /// Until `asking` has its answer, answers a request for `target` as `answer` does, which may give the connection back, and every
-    /// other one with 404.
+    /// Until `asking` has its response, handles requests for `target` with `answer`, which may return the connection, and responds to all
+    /// others with 404.
     pub async fn until<T>(
         &mut self,
         target: &str,
@@ -104,12 +104,12 @@ impl Upstream {
         .await
     }
 
-    /// Keeps a connection open: the next request may come on it.
+    /// Keeps a connection open: the next request may arrive on it.
     pub fn keep(&mut self, connection: Connection) {
         self.kept = Some(connection);
     }
 
-    /// The next request, on a new connection or on the one that was kept.
+    /// Returns the next request, on a new connection or on the one kept.
     pub async fn request(&mut self) -> (Connection, Seen) {
         let mut connection = match self.kept.take() {
             None => self.accept().await,
@@ -122,20 +122,20 @@ impl Upstream {
         (connection, seen)
     }
 
-    /// Another connection, if there was one up to now.
+    /// Returns another connection, if there already is one.
     pub fn try_accept(&mut self) -> Option<Connection> {
         self.connections.try_recv().ok()
     }
 
-    /// Whether there was another connection up to now.
+    /// Returns whether there already is another connection.
     pub fn has_more(&mut self) -> bool {
         self.try_accept().is_some()
     }
 }
 
-/// What only the gateway's own feed asks for.
+/// The request that only the gateway's own feed sends.
 const FEED: &[u8] = b"/_changes?feed=continuous&include_docs=true&heartbeat=10000&since=";
-/// Shorter than the shortest `timeouts.idle_body` of a test.
+/// Shorter than the shortest `timeouts.idle_body` of any test.
 const HEARTBEAT: Duration = Duration::from_millis(50);
 
 /// Keeps the gateway's own feed away from the test.
@@ -161,14 +161,14 @@ async fn sort(mut stream: TcpStream, sender: UnboundedSender<Connection>, feeds:
     drop(sender.send(Connection { stream, buffer }));
 }
 
-/// A connection of the gateway to the scripted server.
+/// A connection from the gateway to the scripted server.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// A request as it came.
+/// A request as received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// `METHOD target HTTP/1.1`
@@ -182,17 +182,17 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The target byte for byte.
+    /// Returns the target byte for byte.
     pub fn target(&self) -> &str {
         self.line.split(' ').nth(1).expect("a request line")
     }
 
-    /// Every value of a header.
+    /// Returns all values of a header.
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// Whether the header is there.
+    /// Returns whether the header exists.
     pub fn has(&self, name: &str) -> bool {
         !self.all(name).is_empty()
     }
@@ -265,22 +265,22 @@ impl Connection {
         self.try_send(bytes).await.expect("the gateway reads");
     }
 
-    /// Sends bytes to a client that may have gone.
+    /// Sends bytes to a peer that may be gone.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         soon("the gateway to read", self.stream.write_all(bytes.as_ref())).await
     }
 
-    /// Sends as many of the bytes as the gateway takes now; waits while it takes none.
+    /// Sends as many of the bytes as the gateway accepts now; waits while it accepts none.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes).await
     }
 
-    /// Answers with a JSON text.
+    /// Responds with JSON text.
     pub async fn answer(&mut self, status: &str, text: &str) {
         self.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{text}", text.len())).await;
     }
 
-    /// Waits until the gateway closes; whatever it still sends is read and given.
+    /// Waits until the gateway closes; returns whatever it still sends.
     pub async fn closed(mut self) -> Vec<u8> {
         while self.fill().await.is_ok_and(|count| count > 0) {}
         self.buffer

@@ -1,5 +1,5 @@
-//! An HTTP proxy in front of azurite that answers in its place when a test says so, with Azure's own errors ("Status and error
-//! codes"), loses answers, and changes a header of them.
+//! An HTTP proxy in front of azurite that, as scripted by a test, responds in its place with Azure's own errors ("Status and error
+//! codes"), drops responses, or changes a response header.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::super::serve::{Served, listen, serve};
 
-/// What a request asks for.
+/// Kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// `Put Blob`.
@@ -32,13 +32,13 @@ pub enum Operation {
 /// What goes wrong with a request.
 #[derive(Debug, Clone, Copy)]
 pub enum Failure {
-    /// An answer in place of the server's: status, code and `Retry-After` in seconds. The server does not get the request.
+    /// A response in place of the server's: status, code and `Retry-After` in seconds. The request does not reach the server.
     Answer(u16, &'static str, Option<u32>),
-    /// The server gets the request and does it; its answer does not come.
+    /// The server handles the request, and its response is lost.
     Lose,
-    /// The same, and the connection to the server is cut in a way that a proxy in between would: with a 502.
+    /// Like `Lose`, but as with an intermediate proxy: with a 502.
     Hide,
-    /// The server does it, and this header of its answer is another one.
+    /// The server handles the request, and this header of its response is changed.
     Header(&'static str, &'static str),
 }
 
@@ -56,15 +56,15 @@ struct State {
     seen: Mutex<Vec<Seen>>,
 }
 
-/// A request that came.
+/// A request received.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub operation: Operation,
-    /// Its `x-ms-date`.
+    /// `x-ms-date`.
     pub date: String,
-    /// Its `Authorization`.
+    /// `Authorization`.
     pub signature: String,
-    /// Its `Range`.
+    /// `Range`.
     pub range: Option<String>,
 }
 
@@ -84,22 +84,22 @@ impl Gate {
         Self { served, state }
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.served.address()
     }
 
-    /// Lets the next `times` requests of an operation fail.
+    /// Makes the next `times` requests of an operation fail.
     pub fn fail(&self, operation: Operation, times: u32, failure: Failure) {
         self.state.plans.lock().expect("plans").push((operation, times, failure));
     }
 
-    /// The requests so far, in the order of their arrival.
+    /// Returns the requests so far, in order of arrival.
     pub fn seen(&self) -> Vec<Seen> {
         self.state.seen.lock().expect("seen").clone()
     }
 
-    /// How many requests of an operation came.
+    /// Returns how many requests of an operation were received.
     pub fn count(&self, operation: Operation) -> usize {
         self.seen().iter().filter(|seen| seen.operation == operation).count()
     }
@@ -155,7 +155,7 @@ fn operation(request: &Request<Incoming>) -> Operation {
     }
 }
 
-/// The header and the document of "Status and error codes".
+/// The header and document of "Status and error codes".
 fn refusal(status: u16, code: &str, pause: Option<u32>) -> Answered {
     let text = format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>as the test asked</Message></Error>"

@@ -1,7 +1,7 @@
 //! A real azurite, Microsoft's emulator of Azure Storage, which verifies SharedKey: one process for all tests of a binary.
 //!
-//! Each test has a [`Container`] of its own. The process ends, and its files go, when the test binary does, however that ends:
-//! a shell in between waits for the end of its standard input. Not like Azure (as of 3.37.0): it takes dates that are an hour old,
+//! Each test has a [`Container`] of its own. The process ends, and its files are removed, when the test binary ends in any way: a
+//! shell in between waits for the end of its standard input. Differences from Azure (as of 3.37.0): it accepts dates an hour old,
 //! and calls a wrong signature `AuthorizationFailure` where Azure says `AuthenticationFailed`.
 
 mod gate;
@@ -18,15 +18,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub use self::gate::{Failure, Gate, Operation};
 pub use self::signed::Answer;
 
-/// The account that is known.
+/// The account name.
 pub const ACCOUNT: &str = "stowagetest";
-/// Its key.
+/// The account key.
 pub const KEY: &str = "Y2FuYXJ5LWtleS1vZi10aGUtdGVzdHMtb2Ytc3Rvd2FnZS0wMTIzNDU2Nzg5";
 
 /// The name of a process's first [`Container`].
 pub const FIRST: &str = "test-0";
 
-/// A running server; dropping it ends it.
+/// A running server; dropping it stops it.
 #[derive(Debug)]
 pub struct Azurite {
     address: SocketAddr,
@@ -36,16 +36,16 @@ pub struct Azurite {
     folder: PathBuf,
 }
 
-/// A container of one test alone.
+/// A container for a single test.
 #[derive(Debug, Clone)]
 pub struct Container {
     server: &'static Azurite,
-    /// Its name.
+    /// The container's name.
     pub name: String,
 }
 
 impl Container {
-    /// Makes an empty container; the first call starts the server.
+    /// Creates an empty container; the first call starts the server.
     pub fn start() -> Self {
         static SERVER: OnceLock<Azurite> = OnceLock::new();
         let server = SERVER.get_or_init(Azurite::start);
@@ -56,19 +56,19 @@ impl Container {
         container
     }
 
-    /// Where the server listens.
+    /// Returns the server's address.
     pub fn address(&self) -> SocketAddr {
         self.server.address
     }
 
-    /// The blobs that a reader can see.
+    /// Lists the blobs visible to readers.
     pub fn blobs(&self) -> Vec<String> {
         let listed = self.ask("GET", "", "restype=container&comp=list", &[], b"");
         assert_eq!(listed.status, 200, "{listed:?}");
         names(&listed.text())
     }
 
-    /// The blobs that only have blocks that no list named.
+    /// Lists the blobs that only have uncommitted blocks.
     pub fn uncommitted(&self) -> Vec<String> {
         let listed = self.ask("GET", "", "restype=container&comp=list&include=uncommittedblobs", &[], b"");
         assert_eq!(listed.status, 200, "{listed:?}");
@@ -76,7 +76,7 @@ impl Container {
         names(&listed.text()).into_iter().filter(|name| !seen.contains(name)).collect()
     }
 
-    /// Sends a signed request about a blob, or about the container itself; a query's values are as they are.
+    /// Sends a signed request about a blob, or about the container itself; query values are sent verbatim.
     pub fn ask(&self, method: &str, blob: &str, query: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let blob = if blob.is_empty() { String::new() } else { format!("/{blob}") };
         let path = format!("/{ACCOUNT}/{}{blob}", self.name);
@@ -85,7 +85,7 @@ impl Container {
 }
 
 impl Azurite {
-    /// Starts a server of one's own; most tests want a [`Container`].
+    /// Starts a dedicated server; most tests want a [`Container`].
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder").keep();
         let shell = Command::new("sh")
@@ -117,12 +117,12 @@ impl Azurite {
 }
 
 impl Azurite {
-    /// Where it listens.
+    /// Returns the server's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its files are.
+    /// Returns the folder of its files.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -135,8 +135,8 @@ impl Drop for Azurite {
     }
 }
 
-/// Runs the server until the standard input ends, then removes its folder. Standard output is the server's alone, so that it
-/// ends with a server that does not start.
+/// Runs the server until standard input ends, then removes its folder. Standard output belongs to the server alone, so that it ends if
+/// the server fails to start.
 const SHELL: &str = r#"folder=$1; shift
 "$@" & server=$!
 exec >/dev/null
@@ -144,7 +144,7 @@ cat >/dev/null
 kill -KILL "$server"; wait "$server"
 rm -rf "$folder""#;
 
-/// `STOWAGE_TEST_AZURITE`, or what `./test` installed.
+/// `STOWAGE_TEST_AZURITE`, or the one installed by `./test`.
 fn program() -> PathBuf {
     let installed = || crate::root().join("target/tools/azurite/node_modules/.bin/azurite-blob");
     let program = std::env::var_os("STOWAGE_TEST_AZURITE").map_or_else(installed, PathBuf::from);
@@ -152,7 +152,7 @@ fn program() -> PathBuf {
     program
 }
 
-/// The `Name` elements of a listing's blobs.
+/// Returns the `Name` elements of a listing's blobs.
 fn names(listing: &str) -> Vec<String> {
     let blobs = listing.split("<Blob>").skip(1);
     let name = |blob: &str| blob.split_once("<Name>")?.1.split_once("</Name>").map(|(name, _)| unescaped(name));

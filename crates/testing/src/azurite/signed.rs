@@ -1,4 +1,4 @@
-//! Signed requests past the gateway's driver: SharedKey written a second time, so that the two check each other.
+//! Signed requests that bypass the gateway's driver: a second implementation of SharedKey, so that the two verify each other.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,11 +11,11 @@ use ring::hmac;
 
 use super::{ACCOUNT, KEY};
 
-/// What the server answered.
+/// A server's response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
-    /// Names in lower case.
+    /// Names are in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -30,7 +30,7 @@ impl Answer {
     }
 }
 
-/// Sends one request on a connection of its own; blocking, because a `World` is asked without `await`.
+/// Sends one request on a new connection; blocking, because a `World` is queried without `await`.
 pub(super) fn ask(
     address: SocketAddr,
     method: &str,

@@ -1,6 +1,6 @@
-//! A TCP proxy for any client and any server that does one bad thing to a connection at an exact byte.
+//! A TCP proxy for any client and server that injects one fault into a connection at an exact byte.
 //!
-//! Faults are planned per connection, in the order in which connections arrive; without a plan bytes pass both ways untouched.
+//! Faults are planned per connection, in order of arrival; without a plan, bytes pass unchanged in both directions.
 
 mod plan;
 
@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use self::plan::{Counts, Direction, Fault, What};
 use super::serve::listen;
 
-/// A running proxy; dropping it closes everything that it has open.
+/// A running proxy; dropping it closes all its connections.
 #[derive(Debug)]
 pub struct FaultProxy {
     address: SocketAddr,
@@ -34,10 +34,10 @@ struct Shared {
     resumed: CancellationToken,
 }
 
-/// The most bytes of one write.
+/// Maximum size of a write.
 const CHUNK: u64 = 64 << 10;
 
-/// A connection that ended before both sides had said all.
+/// Why a connection ended before both sides were done.
 enum Broken {
     Orderly,
     Reset,
@@ -57,32 +57,32 @@ impl FaultProxy {
         Self { address, shared, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Plans the next connection that has no plan yet.
+    /// Plans the next connection without a plan.
     pub fn plan(&self, fault: Fault) {
         self.shared.plans.lock().expect("plans").0.push_back(fault);
     }
 
-    /// What connections without a plan of their own get from now on ([`Fault::PASS`] at the start).
+    /// Sets the default for connections without a plan ([`Fault::PASS`] at the start).
     pub fn otherwise(&self, fault: Fault) {
         self.shared.plans.lock().expect("plans").1 = fault;
     }
 
-    /// Lets stalled connections go on, those that are stalled and those that will be.
+    /// Lets stalled connections continue, both current and future ones.
     pub fn resume(&self) {
         self.shared.resumed.cancel();
     }
 
-    /// What was seen so far.
+    /// Returns the counts so far.
     pub fn counts(&self) -> Counts {
         *self.shared.counts.borrow()
     }
 
-    /// Waits until what was seen satisfies `enough`.
+    /// Waits until the counts satisfy `enough`.
     pub async fn wait_until(&self, mut enough: impl FnMut(&Counts) -> bool) -> Counts {
         let mut counts = self.shared.counts.subscribe();
         *counts.wait_for(|seen| enough(seen)).await.expect("the proxy holds the sender")
@@ -113,7 +113,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn carry(mut client: TcpStream, fault: Fault, shared: &Shared) {
-    // A server that is not there is a client that is dropped: what a broken path looks like.
+    // If the server is gone, drop the client: that is what a broken path looks like.
     let Ok(mut server) = TcpStream::connect(shared.target).await else {
         return;
     };
@@ -139,14 +139,14 @@ async fn carry(mut client: TcpStream, fault: Fault, shared: &Shared) {
         Err(Broken::Orderly) => {
             let _ = client.shutdown().await;
             let _ = server.shutdown().await;
-            // A socket closed with unread bytes sends a reset, so read until the peers have closed too.
+            // Closing a socket with unread bytes sends a reset, so read until the peers have closed, too.
             let (mut first, mut second) = (sink(), sink());
             let _ = tokio::join!(tokio::io::copy(&mut client, &mut first), tokio::io::copy(&mut server, &mut second));
         }
     }
 }
 
-/// One direction of one connection.
+/// One direction of a connection.
 struct Lane<'a> {
     direction: Direction,
     fault: Option<Fault>,
@@ -169,7 +169,7 @@ impl Lane<'_> {
             What::Truncate => {
                 let _ = to.shutdown().await;
                 let _ = tokio::io::copy(&mut from, &mut sink()).await;
-                // The receiver may still answer: the connection ends when the other direction does.
+                // The receiver may still respond: the connection ends when the other direction does.
                 return Ok(());
             }
             What::Stall => {
@@ -183,7 +183,7 @@ impl Lane<'_> {
         self.end(to).await
     }
 
-    /// Forwards up to `limit` bytes in writes of at most `chunk`; says whether the limit came before the sender's end.
+    /// Forwards up to `limit` bytes in writes of at most `chunk`; returns whether the limit was reached before the sender's end.
     async fn forward(
         &self,
         from: &mut (impl AsyncRead + Unpin),
@@ -209,7 +209,7 @@ impl Lane<'_> {
         Ok(true)
     }
 
-    /// Passes the sender's end on.
+    /// Forwards the sender's end.
     async fn end(&self, mut to: impl AsyncWrite + Unpin) -> Result<(), Broken> {
         to.shutdown().await.map_err(|_| Broken::Orderly)
     }

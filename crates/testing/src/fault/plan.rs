@@ -1,6 +1,6 @@
-//! What can happen to a connection, and what was seen of it.
+//! Faults of a connection, and counts of what happened.
 
-/// Which way the bytes go.
+/// Direction of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
@@ -14,28 +14,28 @@ pub enum Direction {
 pub enum What {
     /// Nothing.
     Pass,
-    /// Both sides see an orderly end; what they still send is read and dropped.
+    /// Both sides see an orderly end; whatever they still send is read and dropped.
     Cut,
-    /// Both sides see a reset. Bytes that the receiver has not taken from its socket yet may be lost with it.
+    /// Both sides see a reset. Bytes not yet read by the receiver may be lost.
     Reset,
-    /// The receiver sees an orderly end, the sender sees nothing and its bytes are dropped; the other direction lives on.
+    /// The receiver sees an orderly end; the sender notices nothing, and its bytes are dropped; the other direction stays open.
     Truncate,
     /// Nothing more is read or forwarded until `FaultProxy::resume`.
     Stall,
-    /// Every further byte is a write of its own.
+    /// Every further byte is written separately.
     Trickle,
-    /// The connection is closed as soon as it is accepted; `direction` and `after` mean nothing.
+    /// The connection is closed as soon as it is accepted; `direction` and `after` are ignored.
     Refuse,
 }
 
-/// One connection's fault.
+/// The fault of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The direction whose bytes count.
+    /// The direction whose bytes are counted.
     pub direction: Direction,
-    /// How many bytes of that direction are forwarded before it happens.
+    /// How many bytes of that direction are forwarded before the fault.
     pub after: u64,
-    /// What happens then.
+    /// The fault.
     pub what: What,
 }
 
@@ -50,21 +50,21 @@ impl Fault {
         Self { direction: Direction::ToClient, after, what }
     }
 
-    /// A connection that is left alone.
+    /// A connection without a fault.
     pub const PASS: Self = Self::to_server(0, What::Pass);
 
     /// A connection that is refused.
     pub const REFUSE: Self = Self::to_server(0, What::Refuse);
 }
 
-/// What the proxy has seen so far, all connections together.
+/// Counts across all connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Connections accepted.
     pub connections: u64,
-    /// Connections that are over, for both sides.
+    /// Connections that ended on both sides.
     pub ended: u64,
-    /// Connections that reached their fault; a refused one does so at once.
+    /// Connections that reached their fault; a refused one does so immediately.
     pub struck: u64,
     /// Bytes written to servers.
     pub to_server: u64,

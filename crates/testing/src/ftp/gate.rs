@@ -1,6 +1,6 @@
-//! A proxy that understands FTP: it keeps what was asked, changes or loses answers, and lets data connections break at an
-//! exact byte. With a certificate it speaks TLS for a server that has none, and strictly: no login without it, and data
-//! connections only after `PBSZ 0` and `PROT P` (RFC 4217 sections 4 and 8 to 10).
+//! A proxy that understands FTP: it records commands, changes or drops replies, and breaks data connections at an exact byte. With
+//! a certificate it adds TLS to a server without it, strictly: no login without TLS, and data connections only after `PBSZ 0` and
+//! `PROT P` (RFC 4217 sections 4 and 8 to 10).
 //!
 //! libunftp has no implicit TLS, and after `AUTH TLS` it may still read the client's first TLS bytes as a command.
 
@@ -22,26 +22,26 @@ use super::super::certs::Certs;
 use super::super::fault::{Fault, FaultProxy};
 use super::super::serve::listen;
 
-/// What happens to a command, instead of what would.
+/// What happens to a command instead of normal processing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Nothing: what is planned next is for a later one.
+    /// Nothing: the next plan applies to a later command.
     Pass,
-    /// The server does not see it, and this is the answer.
+    /// The command does not reach the server, and this is the reply.
     Answer(&'static str),
-    /// The server does it, and its last answer is replaced by this one.
+    /// The server executes it, and its last reply is replaced by this one.
     Say(&'static str),
-    /// The server does it, and the connection closes instead of the answer.
+    /// The server executes it, and the connection is closed instead of the reply.
     Lose,
-    /// The connection closes before the server sees it.
+    /// The connection is closed before the command reaches the server.
     Close,
-    /// Nothing happens any more.
+    /// The command is dropped without a reply.
     Hold,
-    /// The server sees it after this time.
+    /// The command reaches the server after this delay.
     Late(Duration),
 }
 
-/// The answer that names a port.
+/// Formats the reply that names a port.
 pub type Form = fn(u16) -> String;
 
 /// A running gate; dropping it closes everything.
@@ -62,17 +62,17 @@ struct Shared {
 }
 
 impl Gate {
-    /// In front of a server, without TLS.
+    /// Starts a gate in front of a server, without TLS.
     pub async fn start(target: SocketAddr) -> Self {
         Self::with(target, None).await
     }
 
-    /// In front of a server without TLS, speaking TLS from the first byte.
+    /// Starts a gate in front of a server without TLS, speaking TLS from the first byte.
     pub async fn implicit(target: SocketAddr, certs: &Certs) -> Self {
         Self::with(target, Some((acceptor(certs), false))).await
     }
 
-    /// In front of a server without TLS, speaking TLS after `AUTH TLS`.
+    /// Starts a gate in front of a server without TLS, speaking TLS after `AUTH TLS`.
     pub async fn explicit(target: SocketAddr, certs: &Certs) -> Self {
         Self::with(target, Some((acceptor(certs), true))).await
     }
@@ -93,38 +93,38 @@ impl Gate {
         Self { address, shared, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The next `times` commands that begin so get this.
+    /// Plans the next `times` commands with this prefix.
     pub fn plan(&self, command: &'static str, act: Act, times: usize) {
         self.shared.plans.lock().expect("plans").push((command, act, times));
     }
 
-    /// How it says which port a data connection goes to.
+    /// Sets the format of replies that name a data connection's port.
     pub fn say_port(&self, form: Form) {
         *self.shared.form.lock().expect("form") = Some(form);
     }
 
-    /// The next data connection that has no fault yet gets this.
+    /// Plans a fault for the next data connection without one.
     pub fn fault(&self, fault: Fault) {
         self.shared.faults.lock().expect("faults").push_back(fault);
     }
 
-    /// The commands so far, without the password.
+    /// Returns the commands so far, without the password.
     pub fn asked(&self) -> Vec<String> {
         self.shared.asked.lock().expect("asked").clone()
     }
 
-    /// Drops the plans and what was asked.
+    /// Discards plans and recorded commands.
     pub fn forget(&self) {
         self.shared.plans.lock().expect("plans").clear();
         self.shared.asked.lock().expect("asked").clear();
     }
 
-    /// For each data connection over TLS: whether it resumed a session.
+    /// Returns, for each data connection over TLS, whether it resumed a session.
     pub fn resumed(&self) -> Vec<bool> {
         self.shared.resumed.lock().expect("resumed").clone()
     }
@@ -148,7 +148,7 @@ fn acceptor(certs: &Certs) -> TlsAcceptor {
 struct Session {
     shared: Arc<Shared>,
     tls: Option<TlsAcceptor>,
-    /// How far the client has asked for protected data connections: `PBSZ 0`, then `PROT P`.
+    /// Progress of the client's request for protected data connections: `PBSZ 0`, then `PROT P`.
     protection: u8,
     data: JoinSet<()>,
     proxies: Vec<FaultProxy>,
@@ -243,7 +243,7 @@ impl Session {
         None
     }
 
-    /// What the server behind, which speaks no TLS, cannot answer.
+    /// Handles commands that the server, which has no TLS, cannot.
     fn protect(&mut self, command: &str) -> Option<Act> {
         self.tls.as_ref()?;
         self.protection = match (self.protection, command) {
@@ -255,7 +255,7 @@ impl Session {
         Some(Act::Answer("200 it is"))
     }
 
-    /// Puts a data connection of its own in an answer to EPSV or PASV. The address of PASV is a wrong one.
+    /// Substitutes a data connection of its own in a reply to EPSV or PASV. The address in a PASV reply is deliberately wrong.
     async fn passive(&mut self, answer: &str) -> Option<String> {
         if let Some(port) = answer.strip_prefix("229 ").and_then(|text| text.split('|').nth(3)) {
             let port = self.listen(port.parse().ok()?).await;
@@ -297,7 +297,7 @@ impl Session {
     }
 }
 
-/// Whether this line ends an answer; `opening` is the code of an answer of several lines (RFC 959 section 4.2).
+/// Returns whether this line ends a reply; `opening` is the code of a multi-line reply (RFC 959 section 4.2).
 fn is_last(line: &str, opening: Option<&str>) -> bool {
     let code = line.get(..3).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()));
     code.is_some() && line.get(3..4) != Some("-") && opening.is_none_or(|opening| code == Some(opening))

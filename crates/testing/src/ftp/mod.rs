@@ -1,4 +1,4 @@
-//! libunftp in this process: a real FTP server with a password and a directory, and [`gate::Gate`], which stands in front of it.
+//! In-process libunftp: a real FTP server with a password and a directory, and [`gate::Gate`], a proxy in front of it.
 
 pub mod gate;
 
@@ -21,12 +21,12 @@ use unftp_sbe_fs::Filesystem;
 use super::certs::Certs;
 use super::serve::listen;
 
-/// The account.
+/// The user name.
 pub const USER: &str = "canary-user";
-/// Its password.
+/// The password.
 pub const PASSWORD: &str = "canary-pass@word";
 
-/// A running server; gone when dropped.
+/// A running server; stopped on drop.
 #[derive(Debug)]
 pub struct FtpServer {
     root: Arc<TempDir>,
@@ -35,12 +35,12 @@ pub struct FtpServer {
 }
 
 impl FtpServer {
-    /// Without TLS.
+    /// Starts a server without TLS.
     pub async fn start() -> Self {
         Self::with(None).await
     }
 
-    /// With TLS after `AUTH TLS`, which it insists on, for data connections too.
+    /// Starts a server that requires TLS after `AUTH TLS`, for data connections as well.
     pub async fn explicit(certs: &Certs) -> Self {
         Self::with(Some((certs.server(), certs.server_key()))).await
     }
@@ -67,27 +67,27 @@ impl FtpServer {
         Self { root, address, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
-    /// Where it listens.
+    /// Returns the server's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What its `/` is.
+    /// Returns the directory served as `/`.
     pub fn root(&self) -> &Path {
         self.root.path()
     }
 
-    /// The files below a folder of it, sorted.
+    /// Lists the files below one of its folders, sorted.
     pub fn files(&self, folder: &str) -> Vec<String> {
         crate::files(&self.root().join(folder))
     }
 
-    /// The same, without what is unfinished.
+    /// Like [`files`](Self::files), without unfinished files.
     pub fn objects(&self, folder: &str) -> Vec<String> {
         self.files(folder).into_iter().filter(|name| !is_part(name)).collect()
     }
 
-    /// What is unfinished, anywhere.
+    /// Lists all unfinished files.
     pub fn parts(&self) -> Vec<String> {
         self.files("").into_iter().filter(|name| is_part(name)).collect()
     }
@@ -110,7 +110,7 @@ impl Authenticator for OneAccount {
     }
 }
 
-/// Data connections at whatever port is free.
+/// Binds data connections to any free port.
 #[derive(Debug)]
 struct AnyPort;
 

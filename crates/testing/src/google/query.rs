@@ -1,6 +1,6 @@
-//! Drive's query language, as far as one expression needs it ("Search query terms and operators").
+//! Drive's query language, limited to a single conjunction ("Search query terms and operators").
 
-/// Terms that all have to hold.
+/// Terms that must all hold.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Query {
     pub name: Option<String>,
@@ -10,7 +10,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// `None` for anything that is not a list of the terms below.
+    /// Returns `None` for anything but a conjunction of the terms below.
     pub fn parse(text: &str) -> Option<Self> {
         let mut query = Self::default();
         let mut rest = text;
@@ -42,7 +42,7 @@ impl Query {
     }
 }
 
-/// A text in single quotes; a backslash stands before quotes and backslashes in it.
+/// Parses text in single quotes, in which quotes and backslashes are escaped by a backslash.
 fn quoted<'a>(text: &'a str, value: &mut Option<String>) -> Option<&'a str> {
     let mut read = String::new();
     let mut characters = text.strip_prefix('\'')?.chars();

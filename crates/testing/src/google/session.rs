@@ -6,17 +6,17 @@ use super::super::trouble::{Answer, Trouble, document, text, with};
 use super::wire::{Asked, Data, failure};
 use super::{State, make, refuses};
 
-/// A session.
+/// An upload session.
 #[derive(Debug)]
 pub struct Session {
-    /// The upload's path, which tells the service and the bucket.
+    /// The upload's path, which determines the service and the bucket.
     path: Vec<String>,
     metadata: Map<String, Value>,
     fields: Option<String>,
     must_be_free: bool,
     announced: Option<usize>,
     data: Data,
-    /// What the object was answered with, once it was made.
+    /// The response with the object, once it was created.
     finished: Option<Value>,
 }
 
@@ -62,7 +62,7 @@ pub fn act(state: &mut State, route: &str, asked: &Asked, trouble: Option<&Troub
         state.sessions.remove(&id);
         return text(*status, "");
     }
-    // Taken out while it is worked on.
+    // Taken out while it is processed.
     let Some(mut session) = state.sessions.remove(&id) else { return text(404, "") };
     if session.path != asked.path || !asked.only(&["uploadType", "upload_id"]) {
         state.sessions.insert(id, session);
@@ -116,7 +116,7 @@ impl Session {
         if is_last && taken == asked.chunk.len() { self.finish(state, trouble) } else { self.incomplete() }
     }
 
-    /// 308 and what is stored; no `Range` where that is nothing.
+    /// 308 with the range stored so far; without `Range` if nothing is stored.
     fn incomplete(&self) -> Answer {
         match self.data.len() {
             0 => text(308, ""),
@@ -147,5 +147,5 @@ fn range(text: &str) -> Option<(usize, usize, Option<usize>)> {
     (first <= last).then_some((first, last, total))
 }
 
-/// Chunks are multiples of it, except the last.
+/// All chunks but the last are multiples of this.
 const UNIT: usize = 256 << 10;

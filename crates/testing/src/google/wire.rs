@@ -1,4 +1,4 @@
-//! Requests taken apart, answers put together.
+//! Parses requests and builds responses.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use sha2::Sha256;
 use super::super::spool::{Spool, Sum};
 use super::super::trouble::{Answer, document, download, with};
 
-/// The bytes of an object, and both checksums that Google tells.
+/// The bytes of an object, and both checksums Google reports.
 pub type Data = Spool<Sums>;
 
 #[derive(Clone, Debug, Default)]
@@ -43,21 +43,21 @@ impl Sum for Sums {
 #[derive(Debug)]
 pub struct Asked {
     pub method: Method,
-    /// The path's parts, decoded.
+    /// The decoded segments of the path.
     pub path: Vec<String>,
     query: BTreeMap<String, String>,
     pub headers: HeaderMap,
     pub data: Bytes,
-    /// The body of a PUT, in place of `data`: it may be long.
+    /// The body of a PUT, instead of `data`, as it may be large.
     pub chunk: Spool<()>,
-    /// Whether it is framed as Google wants it: a length, the right host, no parameter twice.
+    /// Whether the request is well-formed: a length, the right host, no repeated parameter.
     pub is_sound: bool,
     /// `http://host:port`
     pub origin: String,
 }
 
 impl Asked {
-    /// `host` is the one that the server is known by.
+    /// `host` is the server's expected host.
     pub async fn read(request: Request<Incoming>, host: SocketAddr) -> Result<Self, hyper::Error> {
         let (head, body) = request.into_parts();
         let (data, chunk) = match head.method {
@@ -94,17 +94,17 @@ impl Asked {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// Whether it is for Cloud Storage; else it is for the Drive.
+    /// Returns whether it is for Cloud Storage rather than Drive.
     pub fn is_of_storage(&self) -> bool {
         self.path.get(1).is_some_and(|part| part == "storage")
     }
 
-    /// Whether there is no other parameter than these.
+    /// Returns whether there are no parameters other than these.
     pub fn only(&self, names: &[&str]) -> bool {
         self.query.keys().all(|name| names.contains(&name.as_str()))
     }
 
-    /// Metadata, media type and bytes of a `multipart/related` body ("Multipart upload").
+    /// Parses metadata, media type and bytes of a `multipart/related` body ("Multipart upload").
     pub fn related(&self) -> Option<(Map<String, Value>, String, Bytes)> {
         let boundary = self.header("content-type").strip_prefix("multipart/related; boundary=")?.trim_matches('"');
         let first = format!("--{boundary}\r\n");
@@ -141,12 +141,12 @@ fn part(text: &[u8]) -> Option<(String, &[u8])> {
     Some((head.strip_prefix("Content-Type: ")?.to_owned(), &text[end + 4..]))
 }
 
-/// Google's error envelope. The message holds what must never be shown.
+/// Google's error envelope. The message contains a canary that must never be shown.
 pub fn envelope(status: u16, reason: &str) -> Value {
     saying(status, reason, &format!("canary-message {reason}"))
 }
 
-/// The same with this message.
+/// Like [`envelope`], with this message.
 pub fn saying(status: u16, reason: &str, message: &str) -> Value {
     let domain = if reason.ends_with("LimitExceeded") || reason.ends_with("RateLimitExceeded") {
         "usageLimits"
@@ -161,13 +161,13 @@ pub fn failure(status: u16, reason: &str) -> Answer {
     document(status, &envelope(status, reason))
 }
 
-/// An object's bytes, or the range of them that is asked for.
+/// An object's bytes, or the requested range of them.
 pub fn media(asked: &Asked, media_type: &str, data: &Data) -> Answer {
     let range = Some(asked.header("range")).filter(|range| !range.is_empty());
     with(download(data, range), "content-type", media_type)
 }
 
-/// The members of a resource that `fields` names ("Partial responses"); all of them without it.
+/// The members of a resource named in `fields` ("Partial responses"); all of them without it.
 pub fn partial(asked: &Asked, resource: Value) -> Answer {
     let Some(fields) = asked.query("fields") else { return document(200, &resource) };
     let mut kept = Map::new();

@@ -1,4 +1,4 @@
-//! What the recorder answers.
+//! The recorder's responses.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -21,45 +21,45 @@ use super::{Answered, Data, State, Stored};
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
-/// What to answer.
+/// How to respond.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// PUT and POST store (201), GET and HEAD fetch (200, 206, 404, 416), DELETE removes (204, 404), anything else is 405.
+    /// PUT and POST store (201), GET and HEAD fetch (200, 206, 404, 416), DELETE removes (204, 404), anything else gets 405.
     Normal,
-    /// This status with this body; nothing is stored, fetched or removed.
+    /// This status and body; nothing is stored, fetched or removed.
     Status(u16, &'static str),
-    /// A redirect; without a Location where there is none.
+    /// A redirect; without a Location if `None`.
     Redirect(u16, Option<String>),
-    /// The 200 of a normal GET, with its Content-Length, and then only this many bytes of the body before the connection closes.
+    /// The 200 of a normal GET with its Content-Length, but only this many bytes of the body before the connection closes.
     Short(usize),
-    /// These bytes in place of an HTTP answer, then the connection closes.
+    /// These bytes instead of an HTTP response, then the connection closes.
     Bytes(Vec<u8>),
-    /// The inner answer before a byte of the request's body is read, and without `100 Continue`.
+    /// The inner response before any of the request body is read, and without `100 Continue`.
     Early(Box<Self>),
-    /// The inner answer, once the request was read and the test has notified.
+    /// The inner response, once the request was read and the test has notified.
     Held(Arc<Notify>, Box<Self>),
 }
 
-/// The form of a stored body in the answer to a GET.
+/// Form of a stored body in the response to a GET.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
-    /// As it was stored.
+    /// As stored.
     #[default]
     Stored,
-    /// Encoded in base64.
+    /// Base64-encoded.
     Base64,
-    /// Decoded from base64, for what a client stored encoded.
+    /// Base64-decoded, for what a client stored encoded.
     Decoded,
 }
 
-/// How stored bodies are answered.
+/// How stored bodies are returned.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The form of the body.
     pub form: Form,
-    /// Chunked instead of with a Content-Length.
+    /// Chunked rather than with a Content-Length.
     pub chunked: bool,
-    /// Whether one range of a GET is honoured; otherwise the answer is the whole body.
+    /// Whether a single range of a GET is honored; otherwise the whole body is returned.
     pub ranges: bool,
 }
 
@@ -69,7 +69,7 @@ impl Default for Settings {
     }
 }
 
-/// Remembers a request and answers it.
+/// Records a request and responds to it.
 pub(super) async fn respond(
     state: Arc<State>,
     socket: Arc<TcpStream>,
@@ -82,7 +82,7 @@ pub(super) async fn respond(
     if let Answer::Early(inner) = answer {
         answer = *inner;
     } else {
-        // The client left in the middle of its body: there is no client to answer.
+        // If the client left in the middle of its body, there is no one to respond to.
         received = receive(&state.requests, index, body).await.ok_or(Answered)?;
     }
     while let Answer::Held(gate, inner) = answer {
@@ -179,7 +179,7 @@ fn fetch(state: &State, found: Option<Stored>, headers: &HeaderMap) -> Response<
     response
 }
 
-/// Where one range (RFC 9110 section 14.1.2) begins and what it ends before; `None` where it cannot be satisfied.
+/// Returns the start and exclusive end of a single range (RFC 9110 section 14.1.2); `None` if it cannot be satisfied.
 fn slice(body: &Data, range: &str) -> Option<(usize, usize)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let first = if first.is_empty() { body.len().saturating_sub(last.parse().ok()?) } else { first.parse().ok()? };
@@ -192,7 +192,7 @@ fn slice(body: &Data, range: &str) -> Option<(usize, usize)> {
     (first < end).then_some((first, end))
 }
 
-/// A body of known length, or one that hyper has to send in chunks.
+/// A body of known length, or one that hyper must send in chunks.
 fn framed(body: Reader, chunked: bool) -> Body {
     let body = body.map_err(|never| match never {});
     if chunked { BodyExt::boxed(StreamBody::new(BodyStream::new(body))) } else { BodyExt::boxed(body) }
@@ -209,11 +209,11 @@ fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).expect("a status code")
 }
 
-/// Writes to the connection's socket itself and ends it: for what hyper would refuse to send.
+/// Writes directly to the connection's socket and closes it, for what hyper would refuse to send.
 async fn write_past_hyper(socket: &TcpStream, bytes: &[u8]) -> Result<Response<Body>, Answered> {
     let socket = socket.try_clone().expect("another handle on a socket");
     let mut socket = tokio::net::TcpStream::from_std(socket).expect("a nonblocking socket");
-    // The client may be gone by now, which the test sees on its own side.
+    // The client may be gone, which the test sees on its own side.
     let _ = socket.write_all(bytes).await;
     let _ = socket.shutdown().await;
     Err(Answered)

@@ -1,8 +1,8 @@
-//! An HTTP/1.1 server for the `http` backend's tests: it stores bodies, remembers every request as it was sent, and answers as a
-//! test tells it to.
+//! An HTTP/1.1 server for tests of the `http` backend: it stores bodies, records every request as sent, and responds as scripted by
+//! a test.
 //!
-//! A body is stored under the target (path and query) of its PUT or POST; of a multipart body the last part is stored. A GET finds
-//! the longest stored target that its own begins with, so that `?` or `&` and metadata may follow.
+//! A body is stored under the target (path and query) of its PUT or POST; for a multipart body, its last part is stored. A GET finds the
+//! longest stored target that is a prefix of its own, so that `?` or `&` and metadata may follow.
 
 mod answer;
 mod request;
@@ -48,7 +48,7 @@ struct Stored {
 /// The bytes of an object.
 type Data = Spool<()>;
 
-/// An answer for the next requests of a method.
+/// A response for the next requests of a method.
 #[derive(Debug)]
 struct Rule {
     method: Option<Method>,
@@ -71,53 +71,53 @@ impl Recorder {
         Self { served, state }
     }
 
-    /// Where it listens.
+    /// Returns the server's address.
     pub fn address(&self) -> SocketAddr {
         self.served.address()
     }
 
-    /// `http://` and the address and `path`.
+    /// Returns the `http://` URL of `path`.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
     }
 
-    /// Changes how stored bodies are answered from now on.
+    /// Changes how stored bodies are returned from now on.
     pub fn set(&self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.state.settings.lock().expect("settings"));
     }
 
-    /// Answers the next `times` requests of `method` with `answer`; rules of one method are used up in the order they were made.
+    /// Responds to the next `times` requests of `method` with `answer`; rules of the same method are used in order.
     pub fn next(&self, method: Method, times: u32, answer: Answer) {
         self.state.rules().push(Rule { method: Some(method), left: times, answer });
     }
 
-    /// Answers every request with `answer`, where no rule for its method comes first.
+    /// Responds to every request with `answer`, unless a rule for its method takes precedence.
     pub fn always(&self, answer: Answer) {
         self.state.rules().push(Rule { method: None, left: u32::MAX, answer });
     }
 
-    /// Forgets all rules.
+    /// Discards all rules.
     pub fn reset_rules(&self) {
         self.state.rules().clear();
     }
 
-    /// Every request so far, in the order in which their heads arrived.
+    /// Returns all requests so far, in the order in which their heads arrived.
     pub fn requests(&self) -> Vec<Recorded> {
         self.state.requests.borrow().clone()
     }
 
-    /// Waits until the requests so far satisfy `enough`, e.g. until a body of so many bytes has arrived.
+    /// Waits until the requests so far satisfy `enough`, e.g. until a body has reached some length.
     pub async fn wait_until(&self, mut enough: impl FnMut(&[Recorded]) -> bool) -> Vec<Recorded> {
         let mut requests = self.state.requests.subscribe();
         requests.wait_for(|seen| enough(seen)).await.expect("the recorder holds the sender").clone()
     }
 
-    /// The targets under which something is stored.
+    /// Returns the targets under which something is stored.
     pub fn stored(&self) -> Vec<String> {
         self.state.objects().keys().cloned().collect()
     }
 
-    /// The body that is stored under exactly this target.
+    /// Returns the body stored under exactly this target.
     pub fn object(&self, target: &str) -> Option<Bytes> {
         self.state.objects().get(target).map(|stored| stored.body.bytes())
     }
@@ -138,7 +138,7 @@ impl State {
         self.rules.lock().expect("rules")
     }
 
-    /// Begins an entry and gives its place.
+    /// Adds an entry and returns its index.
     fn remember(&self, head: &Parts) -> usize {
         let mut place = 0;
         self.requests.send_modify(|all| {
@@ -148,7 +148,7 @@ impl State {
         place
     }
 
-    /// The answer for a request of `method`, and one use of its rule spent.
+    /// Returns the response for a request of `method`, consuming one use of its rule.
     fn take_answer(&self, method: &Method) -> Answer {
         let mut rules = self.rules();
         let rule =
@@ -159,7 +159,7 @@ impl State {
         })
     }
 
-    /// The object that a GET of `target` means.
+    /// Returns the object that a GET of `target` refers to.
     fn find(&self, target: &str) -> Option<(String, Stored)> {
         let objects = self.objects();
         let fits = |stored: &str| {
@@ -171,7 +171,7 @@ impl State {
     }
 }
 
-/// What a service returns when it has answered on the socket itself: hyper has nothing to add and closes.
+/// Returned by a service that has responded on the socket itself: hyper has nothing to add and closes.
 #[derive(Debug)]
 pub struct Answered;
 

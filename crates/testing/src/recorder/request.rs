@@ -1,4 +1,4 @@
-//! What the recorder remembers of a request.
+//! Recorded requests.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 use super::Data;
 
-/// The most bytes of one body that are kept in memory; of longer ones only length and hash are.
+/// Maximum size of a body kept in memory; for larger ones, only length and hash are kept.
 const KEPT: u64 = 8 << 20;
 
-/// A request as it was sent. It appears when its head has arrived and grows with its body.
+/// A request as sent. It is added when its head has arrived, and grows with its body.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     /// The method.
@@ -24,13 +24,13 @@ pub struct Recorded {
     pub target: String,
     /// The headers.
     pub headers: HeaderMap,
-    /// Bytes of the body so far.
+    /// Length of the body so far.
     pub length: u64,
     /// Whether the whole body has arrived.
     pub complete: bool,
     /// The SHA-256 of a complete body, in hex.
     pub sha256: String,
-    /// A complete body, empty where it was too long to keep (8 MiB).
+    /// A complete body, empty if it was too large to keep (8 MiB).
     pub body: Bytes,
 }
 
@@ -43,12 +43,12 @@ pub struct Part {
     pub name: Option<String>,
     /// `filename` of its Content-Disposition.
     pub file_name: Option<String>,
-    /// Its bytes.
+    /// The part's bytes.
     pub body: Bytes,
 }
 
 impl Recorded {
-    /// A request of which the head has arrived.
+    /// Creates the entry of a request whose head has arrived.
     pub(super) fn begun(head: &request::Parts) -> Self {
         Self {
             method: head.method.clone(),
@@ -61,17 +61,17 @@ impl Recorded {
         }
     }
 
-    /// A header's value as text.
+    /// Returns a header's value as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Whether the body is multipart, of any subtype.
+    /// Returns whether the body is multipart, of any subtype.
     pub fn is_multipart(&self) -> bool {
         self.header("content-type").is_some_and(|value| value.starts_with("multipart/"))
     }
 
-    /// The parts of a multipart body, in order.
+    /// Returns the parts of a multipart body, in order.
     pub async fn parts(&self) -> Vec<Part> {
         let mut parts = Vec::new();
         let mut multipart = multipart(&self.headers, (&self.body[..]).into());
@@ -95,9 +95,9 @@ pub(super) fn target(uri: &Uri) -> String {
 fn multipart(headers: &HeaderMap, body: Data) -> multer::Multipart<'static> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).expect("a content type");
     let (_, parameters) = content_type.split_once(';').expect("a boundary");
-    // multer reads the boundary of this subtype only; the syntax of all is the same (RFC 2046 section 5.1).
+    // multer only parses the boundary of this subtype; the syntax is the same for all (RFC 2046 section 5.1).
     let boundary = multer::parse_boundary(format!("multipart/form-data;{parameters}")).expect("a boundary");
-    // multer takes in whatever is ready before it gives a part of it; but it takes a first pause for the end.
+    // multer consumes whatever is ready before it returns any of a part; but it mistakes an initial pause for the end.
     let pieces = BodyDataStream::new(body.read()).enumerate().then(|(at, piece)| async move {
         if at > 0 {
             tokio::task::yield_now().await;
@@ -107,7 +107,7 @@ fn multipart(headers: &HeaderMap, body: Data) -> multer::Multipart<'static> {
     multer::Multipart::new(pieces, boundary)
 }
 
-/// Headers and bytes of the last part of a multipart body; panics on one that is malformed.
+/// Returns headers and bytes of the last part of a multipart body; panics if it is malformed.
 pub(super) async fn last_part(headers: &HeaderMap, body: Data) -> (HeaderMap, Data) {
     let mut multipart = multipart(headers, body);
     let mut last = None;
@@ -121,7 +121,7 @@ pub(super) async fn last_part(headers: &HeaderMap, body: Data) -> (HeaderMap, Da
     last.expect("a multipart body has a part")
 }
 
-/// Reads a body into the entry `index`; `None` where the client left before its end.
+/// Reads a body into the entry `index`; `None` if the client left before its end.
 pub(super) async fn receive(requests: &watch::Sender<Vec<Recorded>>, index: usize, mut body: Incoming) -> Option<Data> {
     let mut hash = Sha256::new();
     let mut received = Data::default();

@@ -1,10 +1,10 @@
-//! Checkpoints: how far a replication came, written down at both ends.
+//! Checkpoints: the progress of a replication, recorded at both ends.
 
 use serde_json::{Map, Value, json};
 
 use super::peer::{Peer, members};
 
-/// What one end remembers.
+/// The checkpoint at one end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Checkpoint {
     rev: Option<String>,
@@ -33,7 +33,7 @@ impl Checkpoint {
         })
     }
 
-    /// Where both ends agree that they were: the newest session that both know. 0 where there is none.
+    /// Returns where both ends agree: the newest session known to both. 0 if there is none.
     pub(super) fn common(&self, other: &Self) -> Value {
         if self.session.is_some() && self.session == other.session {
             return self.seq.clone();
@@ -43,7 +43,7 @@ impl Checkpoint {
         found.map_or_else(|| json!(0), |entry| entry["recorded_seq"].clone())
     }
 
-    /// Writes down that a session came this far.
+    /// Records the progress of a session.
     pub(super) async fn write(&self, peer: &Peer, id: &str, session: &Map<String, Value>) -> Result<(), String> {
         let mut history = vec![Value::Object(session.clone())];
         history.extend(self.history.iter().take(49).cloned());

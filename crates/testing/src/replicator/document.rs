@@ -1,4 +1,4 @@
-//! A revision as it travels, and what CouchDB refuses of it.
+//! Replicated revisions, and CouchDB's checks of them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use super::multipart::{Part, parts};
 
-/// The members with an underscore that CouchDB reads in a document; every other one is a `doc_validation`.
+/// The members with an underscore that CouchDB accepts in a document; any other is a `doc_validation` error.
 const SPECIAL: [&str; 8] =
     ["_attachments", "_conflicts", "_deleted", "_deleted_conflicts", "_id", "_local_seq", "_rev", "_revisions"];
 
-/// A revision with the attachments that came along.
+/// A revision with its attachments.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     pub members: Map<String, Value>,
@@ -19,7 +19,7 @@ pub struct Fetched {
     pub follows: Vec<Following>,
 }
 
-/// An attachment's bytes, as they are on the wire.
+/// An attachment's bytes as sent.
 #[derive(Clone, Debug)]
 pub struct Following {
     pub name: String,
@@ -27,10 +27,10 @@ pub struct Following {
 }
 
 impl Fetched {
-    /// A document without bytes.
+    /// Parses a document without attachment bytes.
     ///
     /// # Errors
-    /// What CouchDB refuses in it.
+    /// If CouchDB would reject it.
     pub fn alone(document: &Value) -> Result<Self, String> {
         let members = document.as_object().ok_or("a document has to be an object")?.clone();
         check(&members)?;
@@ -42,10 +42,10 @@ impl Fetched {
         Ok(Self { members, follows: Vec::new() })
     }
 
-    /// A document as multipart/related: its JSON first, then the attachments that follow.
+    /// Parses a document as multipart/related: its JSON first, then the attachments that follow.
     ///
     /// # Errors
-    /// What CouchDB refuses in it.
+    /// If CouchDB would reject it.
     pub fn related(content_type: &str, body: &[u8]) -> Result<Self, String> {
         let all = parts(content_type, "multipart/related", body)?;
         let (first, rest) = all.split_first().ok_or("no document")?;
@@ -75,7 +75,7 @@ impl Fetched {
         self.members["_rev"].as_str().unwrap_or_default()
     }
 
-    /// Whether it says that it has attachments.
+    /// Returns whether it has attachments.
     pub fn has_attachments(&self) -> bool {
         attachments(&self.members).next().is_some()
     }
@@ -85,7 +85,7 @@ pub(super) fn attachments(members: &Map<String, Value>) -> impl Iterator<Item = 
     members.get("_attachments").and_then(Value::as_object).into_iter().flatten()
 }
 
-/// What CouchDB asks of a replicated document's members.
+/// Checks a replicated document's members like CouchDB.
 fn check(members: &Map<String, Value>) -> Result<(), String> {
     if let Some(name) = members.keys().find(|name| name.starts_with('_') && !SPECIAL.contains(&name.as_str())) {
         return Err(format!("Bad special document member: {name}"));
@@ -128,14 +128,14 @@ fn check_entry(name: &str, entry: &Value, generation: u64) -> Result<(), String>
     if !whole || !told || !length || entry.get("encoding").is_some() != entry.get("encoded_length").is_some() {
         return Err(format!("{name:?} is not described as CouchDB does it: {entry}"));
     }
-    // CouchDB says 0 where a client with new_edits=false did not say.
+    // CouchDB reports 0 if a client with new_edits=false sent none.
     match entry["revpos"].as_u64() {
         Some(revpos) if revpos <= generation => Ok(()),
         revpos => Err(format!("{name:?} of generation {generation} cannot be of {revpos:?}")),
     }
 }
 
-/// A part against the entry that announced it: name, type, encoding, length and digest of the bytes as they are.
+/// Compares a part with the entry that announced it: name, type, encoding, length, and digest of the bytes as sent.
 fn verify(name: &str, entry: &Value, part: &Part) -> Result<(), String> {
     let disposition = format!("attachment; filename=\"{name}\"");
     if part.header("content-disposition") != Some(&disposition) {
@@ -161,7 +161,7 @@ fn verify(name: &str, entry: &Value, part: &Part) -> Result<(), String> {
     Ok(())
 }
 
-/// A revision's generation and hash.
+/// Splits a revision into generation and hash.
 pub(super) fn revision(rev: &str) -> Result<(u64, &str), String> {
     let parts = rev.split_once('-').and_then(|(generation, hash)| Some((generation.parse().ok()?, hash)));
     parts.filter(|(generation, hash)| *generation > 0 && is_hash(hash)).ok_or_else(|| format!("{rev:?} is no revision"))

@@ -1,4 +1,4 @@
-//! Reading from the source: `_bulk_get` first, then revision by revision.
+//! Reads from the source: `_bulk_get` first, then revision by revision.
 
 use serde_json::{Value, json};
 
@@ -6,21 +6,21 @@ use super::document::Fetched;
 use super::multipart::{MediaType, parts};
 use super::peer::{Peer, path, query};
 
-/// A revision that the target lacks.
+/// A revision missing from the target.
 #[derive(Clone, Debug)]
 pub struct Missing {
     pub id: String,
     pub rev: String,
-    /// Revisions that the target has, some of which may be ancestors.
+    /// Revisions the target has, some of which may be ancestors.
     pub ancestors: Vec<Value>,
 }
 
 /// Why a revision was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The source says that it is not there.
+    /// The source says that it does not exist.
     Gone,
-    /// Against the protocol.
+    /// A violation of the protocol.
     Wrong(String),
 }
 
@@ -30,8 +30,8 @@ impl From<String> for Failure {
     }
 }
 
-/// Asks for many revisions at once, without attachments: the answer for each, and nothing for those that have to be asked for by
-/// themselves, because they have attachments or there was an error.
+/// Requests many revisions at once, without attachments: returns a document for each, or `None` if it must be requested individually,
+/// because it has attachments or there was an error.
 pub(super) async fn bulk(source: &Peer, missing: &[Missing]) -> Result<Vec<Option<Fetched>>, String> {
     let docs = missing.iter().map(|one| json!({ "id": one.id, "rev": one.rev, "atts_since": one.ancestors }));
     let body = json!({ "docs": docs.collect::<Vec<_>>(), "latest": true, "revs": true, "attachments": false });
@@ -52,7 +52,7 @@ pub(super) async fn bulk(source: &Peer, missing: &[Missing]) -> Result<Vec<Optio
                 Some(document).filter(|document| !document.has_attachments())
             }
             Some([only]) if only.get("error").is_some() => None,
-            // With `latest`, a revision may have led to several leaves.
+            // With `latest`, a revision may have several leaves as descendants.
             Some([_, _, ..]) => None,
             _ => return Err(format!("_bulk_get: {result} for {:?}", one.id)),
         });
@@ -60,7 +60,7 @@ pub(super) async fn bulk(source: &Peer, missing: &[Missing]) -> Result<Vec<Optio
     Ok(found)
 }
 
-/// Asks for one revision with its attachments; those that the target should have anyway are stubs.
+/// Requests one revision with its attachments; those the target should already have are stubs.
 pub(super) async fn one(source: &Peer, missing: &Missing, stubs: bool) -> Result<Vec<Fetched>, Failure> {
     let since = match missing.ancestors.as_slice() {
         [_, ..] if stubs => format!("atts_since={}&", query(&missing.ancestors.clone().into())),
@@ -98,7 +98,7 @@ pub(super) async fn one(source: &Peer, missing: &Missing, stubs: bool) -> Result
     if found.is_empty() { Err(Failure::Wrong(format!("GET {rest}: no revision"))) } else { Ok(found) }
 }
 
-/// A revision that was not asked for, nor follows one that was, would be written to the target all the same.
+/// Rejects a revision that was not requested and does not descend from one that was, as it would be written to the target nevertheless.
 fn check_asked(asked: &Missing, document: &Fetched) -> Result<(), String> {
     let hash = asked.rev.split_once('-').map_or("", |(_, hash)| hash);
     let led = document.members["_revisions"]["ids"].as_array().into_iter().flatten().any(|id| id == hash);

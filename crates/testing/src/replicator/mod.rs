@@ -1,8 +1,8 @@
-//! A stand-in for CouchDB's own replicator: it asks what that asks, in the same order, and refuses what that refuses.
+//! A stand-in for CouchDB's own replicator: it sends the same requests in the same order, and rejects the same responses.
 //!
-//! Facts: CouchDB's replication protocol, <https://docs.couchdb.org/en/stable/replication/protocol.html>, the sources of its
-//! `couch_replicator` application, and recordings of CouchDB 3.5. Stricter than CouchDB in this: an error that CouchDB would try again
-//! is one at once, an answer has to be described completely, and nothing may be around the parts of a multipart body.
+//! Sources: CouchDB's replication protocol, <https://docs.couchdb.org/en/stable/replication/protocol.html>, the source code of its
+//! `couch_replicator` application, and recordings of CouchDB 3.5. It is stricter than CouchDB: an error that CouchDB would retry fails
+//! immediately, a response must be described completely, and nothing may surround the parts of a multipart body.
 
 mod checkpoint;
 mod document;
@@ -26,7 +26,7 @@ use self::peer::query;
 pub use self::peer::{Peer, path};
 use self::store::Refused;
 
-/// What a replication did; the names are CouchDB's.
+/// Statistics of a replication; the names are CouchDB's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     pub missing_checked: usize,
@@ -35,19 +35,19 @@ pub struct Report {
     pub docs_written: usize,
     pub bulk_get_docs: usize,
     pub bulk_get_attempts: usize,
-    /// Documents that came again without stubs, because the target did not have what the stubs named.
+    /// Documents read again without stubs, because the target lacked what the stubs referred to.
     pub stubs_missed: usize,
-    /// What the target refused, in its words.
+    /// What the target rejected, in its words.
     pub doc_write_failures: Vec<String>,
 }
 
-/// Documents of one `_bulk_docs`, and revisions of one `_bulk_get`.
+/// Documents per `_bulk_docs`, and revisions per `_bulk_get`.
 const BATCH: usize = 100;
 
-/// Replicates what is there, once; both databases have to exist.
+/// Replicates the current contents once; both databases must exist.
 ///
 /// # Errors
-/// What CouchDB would give up for, in words.
+/// Why CouchDB would give up.
 pub async fn replicate(source: &Peer, target: &Peer) -> Result<Report, String> {
     for peer in [source, target] {
         let info = peer.object("").await?;
@@ -80,15 +80,15 @@ pub async fn replicate(source: &Peer, target: &Peer) -> Result<Report, String> {
     Ok(report)
 }
 
-/// The same by a CouchDB, which has to reach both.
+/// Replicates with a CouchDB, which must be able to reach both.
 ///
 /// # Errors
-/// What it says.
+/// That CouchDB's.
 pub async fn replicate_by(couch: &Peer, source: &Peer, target: &Peer) -> Result<Report, String> {
     let server = Peer { database: "_replicate".to_owned(), ..couch.clone() };
     let body = json!({ "source": source.url(), "target": target.url() });
     let said = server.post("", &body, &[200]).await?;
-    // CouchDB counts on from the session before; one without changes is no session of its own.
+    // CouchDB accumulates counts across sessions; one without changes does not count as a session.
     let count = |session: usize, member: &str| said["history"][session][member].as_u64().unwrap_or_default();
     let changed = said.get("no_changes").is_none();
     let number = |member: &str| {
@@ -108,7 +108,7 @@ pub async fn replicate_by(couch: &Peer, source: &Peer, target: &Peer) -> Result<
     })
 }
 
-/// What happened since, as ids and revisions, and the sequence up to which that is.
+/// Returns the changes since `since` as ids and revisions, and the sequence they end at.
 async fn changes(source: &Peer, since: &Value) -> Result<(Vec<(String, Vec<Value>)>, Value), String> {
     let rest = format!("/_changes?feed=normal&style=all_docs&since={}&timeout=10000", query(since));
     let feed = source.object(&rest).await?;
@@ -127,7 +127,7 @@ async fn changes(source: &Peer, since: &Value) -> Result<(Vec<(String, Vec<Value
     Ok((found, end))
 }
 
-/// What the target lacks of these.
+/// Returns which of these the target lacks.
 async fn missing(target: &Peer, changes: &[(String, Vec<Value>)], report: &mut Report) -> Result<Vec<Missing>, String> {
     let asked: BTreeMap<_, _> = changes.iter().cloned().collect();
     let answer = target.post("/_revs_diff", &json!(asked), &[200]).await?;
@@ -173,7 +173,7 @@ async fn transfer(source: &Peer, target: &Peer, missing: &[Missing], report: &mu
     Ok(())
 }
 
-/// Reads and writes one revision. Where stubs are not known at the target, it is read again without any.
+/// Reads and writes one revision. If the target does not know its stubs, it is read again without any.
 async fn alone(
     source: &Peer,
     target: &Peer,
@@ -184,7 +184,7 @@ async fn alone(
     for stubs in [true, false] {
         let found = match fetch::one(source, asked, stubs).await {
             Ok(found) => found,
-            // It may have been replaced in between; CouchDB asks again, once.
+            // It may have been replaced meanwhile; CouchDB asks again, once.
             Err(Failure::Gone) if stubs => continue,
             Err(Failure::Gone) => return Err(format!("{:?} at {} is gone", asked.id, asked.rev)),
             Err(Failure::Wrong(why)) => return Err(why),

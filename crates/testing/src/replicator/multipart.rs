@@ -1,15 +1,15 @@
-//! A multipart body, taken apart by the letter of RFC 2046 section 5.1: what CouchDB does not write is refused.
+//! A multipart parser that follows RFC 2046 section 5.1 to the letter: anything CouchDB does not write is rejected.
 
-/// One part.
+/// A part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Names in lower case, and values.
+    /// Names, in lower case, and values.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl Part {
-    /// A header's value; a header that is there twice is refused when the part is read.
+    /// Returns a header's value; repeated headers are rejected when the part is parsed.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -23,7 +23,7 @@ pub struct MediaType {
 }
 
 impl MediaType {
-    /// Reads `type/subtype; name="value"; ...`.
+    /// Parses `type/subtype; name="value"; ...`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut pieces = text.split(';');
         let essence = pieces.next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -46,7 +46,7 @@ impl MediaType {
     }
 }
 
-/// The parts of a body whose `Content-Type` is this. Nothing may be before the first boundary or after the last.
+/// Returns the parts of a body with this `Content-Type`. Nothing may precede the first boundary or follow the last.
 pub fn parts(content_type: &str, essence: &str, body: &[u8]) -> Result<Vec<Part>, String> {
     let kind = MediaType::parse(content_type)?;
     if kind.essence != essence {

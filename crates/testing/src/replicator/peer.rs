@@ -1,4 +1,4 @@
-//! A database as the replicator talks to it.
+//! A database as accessed by the replicator.
 
 use std::net::SocketAddr;
 
@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use crate::gateway::{authorization, exchange};
 use crate::raw::RawResponse;
 
-/// A database behind an address.
+/// A database at an address.
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub address: SocketAddr,
     /// Name and password.
     pub login: (String, String),
-    /// The database as it stands in a path.
+    /// The database as encoded in a path.
     pub database: String,
 }
 
@@ -31,13 +31,13 @@ impl Peer {
         exchange(self.address, method, &format!("/{}{rest}", self.database), &all, body).await
     }
 
-    /// The object that a GET has to answer with 200.
+    /// Sends a GET that must return an object with 200.
     pub(super) async fn object(&self, rest: &str) -> Result<Map<String, Value>, String> {
         let answer = self.ask("GET", rest, &[("Accept", "application/json")], b"").await;
         members(&answer, &[200], &format!("GET {rest}"))
     }
 
-    /// The object that a POST of JSON has to answer with one of these statuses.
+    /// Sends a POST of JSON that must return an object with one of these statuses.
     pub(super) async fn post(&self, rest: &str, body: &Value, statuses: &[u16]) -> Result<Value, String> {
         let headers = [("Content-Type", "application/json"), ("Accept", "application/json")];
         let answer = self.ask("POST", rest, &headers, body.to_string().as_bytes()).await;
@@ -45,7 +45,7 @@ impl Peer {
     }
 }
 
-/// An id in a path. CouchDB's replicator leaves the slash of design and local documents.
+/// Encodes an id for a path. CouchDB's replicator does not encode the slash of design and local documents.
 pub fn path(id: &str) -> String {
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     match id.split_once('/') {
@@ -54,12 +54,12 @@ pub fn path(id: &str) -> String {
     }
 }
 
-/// A value in a query.
+/// Encodes a value for a query.
 pub(super) fn query(value: &Value) -> String {
     utf8_percent_encode(&value.to_string(), NON_ALPHANUMERIC).to_string()
 }
 
-/// An answer's JSON, where it has one of these statuses, is whole and says that it is JSON.
+/// Parses a response as JSON if it has one of these statuses, is complete, and is declared as JSON.
 pub(super) fn json(answer: &RawResponse, statuses: &[u16], what: &str) -> Result<Value, String> {
     if !statuses.contains(&answer.status) {
         return Err(format!("{what}: status {}: {}", answer.status, answer.text()));
@@ -74,7 +74,7 @@ pub(super) fn json(answer: &RawResponse, statuses: &[u16], what: &str) -> Result
     serde_json::from_slice(&answer.body).map_err(|error| format!("{what}: {error}"))
 }
 
-/// The same, for an object.
+/// Like [`json`], for an object.
 pub(super) fn members(answer: &RawResponse, statuses: &[u16], what: &str) -> Result<Map<String, Value>, String> {
     match json(answer, statuses, what)? {
         Value::Object(members) => Ok(members),

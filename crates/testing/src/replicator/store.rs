@@ -1,4 +1,4 @@
-//! Writing to the target: documents with attachments one by one, the others many at a time.
+//! Writes to the target: documents with attachments one by one, the others in batches.
 
 use serde_json::{Value, json};
 
@@ -8,13 +8,13 @@ use super::peer::{Peer, json as checked, path};
 /// Why a document was not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The target lacks the attachment that a stub names.
+    /// The target lacks the attachment a stub refers to.
     MissingStub,
-    /// Any other answer.
+    /// Any other response.
     Other(String),
 }
 
-/// Writes one document, with the bytes that follow.
+/// Writes one document, with the bytes that follow it.
 pub(super) async fn one(target: &Peer, document: &Fetched) -> Result<(), Refused> {
     let json = Value::Object(document.members.clone()).to_string();
     let (content_type, body) = if document.follows.is_empty() {
@@ -37,7 +37,7 @@ pub(super) async fn one(target: &Peer, document: &Fetched) -> Result<(), Refused
     Ok(())
 }
 
-/// The body as CouchDB writes it: names are not encoded, and nothing follows the last boundary.
+/// Builds the body as CouchDB does: names are not encoded, and nothing follows the last boundary.
 fn related(document: &Fetched, json: &str, boundary: &str) -> Vec<u8> {
     let mut body = format!("--{boundary}\r\nContent-Type: application/json\r\n\r\n{json}\r\n--{boundary}").into_bytes();
     for following in &document.follows {
@@ -61,7 +61,7 @@ fn related(document: &Fetched, json: &str, boundary: &str) -> Vec<u8> {
     body
 }
 
-/// Writes documents without attachments; what was refused comes back, as the target says it.
+/// Writes documents without attachments; returns the target's errors.
 pub(super) async fn many(target: &Peer, documents: &[Fetched]) -> Result<Vec<Value>, String> {
     if documents.is_empty() {
         return Ok(Vec::new());
@@ -72,7 +72,7 @@ pub(super) async fn many(target: &Peer, documents: &[Fetched]) -> Result<Vec<Val
     let answer = target.ask("POST", "/_bulk_docs", &headers, body.as_bytes()).await;
     let said = checked(&answer, &[201], "POST /_bulk_docs")?;
     let refused = said.as_array().ok_or_else(|| format!("POST /_bulk_docs: {said} is no list"))?;
-    // With new_edits=false only what was refused is answered for.
+    // With new_edits=false, only errors are reported.
     if let Some(other) = refused.iter().find(|one| one.get("error").is_none()) {
         return Err(format!("POST /_bulk_docs: {other} among the errors"));
     }

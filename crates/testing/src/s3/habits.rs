@@ -1,4 +1,4 @@
-//! What S3 servers of other makes and buckets of other kinds do.
+//! Peculiarities of other vendors' S3 servers, and of other kinds of buckets.
 
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -14,19 +14,19 @@ use super::{Failure, Operation, refusal};
 /// A peculiarity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Habit {
-    /// A bucket with a default retention: what stores bytes needs a digest of them ("Object Lock considerations").
+    /// A bucket with a default retention: requests that store bytes must include a digest ("Object Lock considerations").
     Locked,
-    /// Ceph's answer to `CompleteMultipartUpload` has an empty tag.
+    /// Ceph's response to `CompleteMultipartUpload` has an empty ETag.
     BlankTags,
-    /// `CompleteMultipartUpload` is done; its answer is the white space before the document, and no document.
+    /// `CompleteMultipartUpload` succeeds; its response is the white space before the document, but no document.
     Speechless,
-    /// The same answer, and nothing is done.
+    /// The same response, but without any effect.
     Forgetful,
-    /// Its clock is ahead: a GET of another time is refused, as Amazon refuses one that is 15 minutes off.
+    /// Its clock is ahead: a GET signed for another time is rejected, as Amazon does at a difference of 15 minutes.
     Ahead(Duration),
-    /// What is signed for another region is refused, and this one is named.
+    /// Requests signed for another region are rejected, naming this one.
     Region(&'static str),
-    /// Every request is sent to this server, with this status.
+    /// Every request is redirected to this server, with this status.
     Moved(u16, String),
 }
 
@@ -39,12 +39,12 @@ impl Habits {
         self.0.lock().expect("habits").push(habit);
     }
 
-    /// The answer in place of the server's.
+    /// Returns the response in place of the server's.
     pub(super) fn answer(&self, operation: Operation, request: &Request<Incoming>) -> Option<Response<Body>> {
         self.0.lock().expect("habits").iter().find_map(|habit| habit.answer(operation, request))
     }
 
-    /// What they make of the server's answer.
+    /// Applies the habits to the server's response.
     pub(super) async fn change(&self, operation: Operation, response: Response<Body>) -> Response<Body> {
         let habits = self.0.lock().expect("habits").clone();
         if operation != Operation::Complete || !response.status().is_success() || habits.is_empty() {
@@ -94,7 +94,7 @@ impl Habit {
                 let mut answer = Response::new(Body::from(Bytes::from(text)));
                 *answer.status_mut() = StatusCode::BAD_REQUEST;
                 if operation == Operation::Head {
-                    // The document does not come with an answer to HEAD.
+                    // A response to HEAD does not include the document.
                     answer.headers_mut().insert("x-amz-bucket-region", region.parse().expect("a header value"));
                 }
                 Some(answer)

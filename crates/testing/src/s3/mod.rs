@@ -1,9 +1,9 @@
-//! s3s-fs in this process: an S3 server that verifies signatures, keeps objects as files and pending uploads as parts.
+//! In-process s3s-fs: an S3 server that verifies signatures, and stores objects as files and pending uploads as parts.
 //!
-//! Requests may be signed for path style (`127.0.0.1:port/bucket/key`, `localhost:port/bucket/key`) and for virtual-hosted style
-//! (`bucket.localhost:port/key`), where the port may also be that of a proxy in front. Unlike
-//! Amazon's it makes a bucket on the first PUT, so a missing bucket cannot be tested with it. Like Amazon's, and unlike bare s3s-fs, it
-//! lets only one of several requests at once create an object with `If-None-Match`.
+//! Requests may be signed for path style (`127.0.0.1:port/bucket/key`, `localhost:port/bucket/key`) or virtual-hosted style
+//! (`bucket.localhost:port/key`), where the port may also be that of a proxy in front. Unlike Amazon's, it creates a bucket on the first PUT,
+//! so a missing bucket cannot be tested with it. Like Amazon's, and unlike bare s3s-fs, it lets only one of several concurrent requests
+//! create an object with `If-None-Match`.
 
 mod habits;
 
@@ -30,12 +30,12 @@ pub use self::habits::Habit;
 use self::habits::Habits;
 use super::serve::{Served, listen, serve};
 
-/// The access key that is known.
+/// The access key.
 pub const ACCESS_KEY: &str = "AKIDSTOWAGETEST";
-/// Its secret.
+/// The secret key.
 pub const SECRET_KEY: &str = "stowage-test-secret-key";
 
-/// What a request asks for.
+/// Kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     /// PUT of a whole object.
@@ -54,14 +54,14 @@ pub enum Operation {
     Complete,
     /// `AbortMultipartUpload`.
     Abort,
-    /// Anything else, such as what is asked of buckets.
+    /// Anything else, such as requests about buckets.
     Other,
 }
 
-/// An answer in place of the server's own.
+/// A response in place of the server's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
-    /// The status; 200 is how Amazon reports a failed `CompleteMultipartUpload`.
+    /// The status; Amazon reports a failed `CompleteMultipartUpload` with 200.
     pub status: u16,
     /// `Code` of the error document, e.g. `SlowDown`.
     pub code: &'static str,
@@ -77,13 +77,13 @@ pub struct S3Server {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Where the files are.
+    /// The directory of its files.
     root: PathBuf,
     habits: Habits,
     answered: Mutex<Vec<(Operation, StatusCode)>>,
     failures: Mutex<Vec<(Operation, u32, Failure)>>,
     late: Mutex<Vec<(Operation, oneshot::Receiver<()>)>>,
-    /// s3s-fs looks first and stores later: between the two, another request must not store.
+    /// s3s-fs checks first and stores later: in between, no other request may store.
     creating: tokio::sync::Mutex<()>,
 }
 
@@ -120,22 +120,22 @@ impl S3Server {
         Self { served, state, root }
     }
 
-    /// Where it listens.
+    /// Returns the server's address.
     pub fn address(&self) -> SocketAddr {
         self.served.address()
     }
 
-    /// The `Host` of virtual-hosted requests to a bucket.
+    /// Returns the `Host` of virtual-hosted requests to a bucket.
     pub fn bucket_host(&self, bucket: &str) -> String {
         format!("{bucket}.localhost:{}", self.address().port())
     }
 
-    /// Makes a bucket.
+    /// Creates a bucket.
     pub fn make_bucket(&self, bucket: &str) {
         fs::create_dir_all(self.root.path().join(bucket)).expect("a folder");
     }
 
-    /// The keys and sizes of a bucket's objects.
+    /// Returns the keys and sizes of a bucket's objects.
     pub fn objects(&self, bucket: &str) -> BTreeMap<String, u64> {
         let bucket = self.root.path().join(bucket);
         let mut found = BTreeMap::new();
@@ -153,12 +153,12 @@ impl S3Server {
         found
     }
 
-    /// An object's bytes.
+    /// Returns an object's bytes.
     pub fn object(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
         fs::read(self.root.path().join(bucket).join(key)).ok()
     }
 
-    /// Makes, changes or removes an object past the server.
+    /// Creates, changes or removes an object, bypassing the server.
     pub fn meddle(&self, bucket: &str, key: &str, bytes: Option<&[u8]>) {
         let path = self.root.path().join(bucket).join(key);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -168,7 +168,7 @@ impl S3Server {
         }
     }
 
-    /// Files of uploads that were neither completed nor aborted, and of writes that were not finished; empty is as it should be.
+    /// Lists files of unfinished uploads and writes; expected to be empty.
     pub fn pending(&self) -> Vec<String> {
         let named = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let mut names: Vec<String> =
@@ -180,27 +180,27 @@ impl S3Server {
         names
     }
 
-    /// Operations and the statuses of their answers so far, in the order of the answers.
+    /// Returns operations and their response statuses so far, in order of the responses.
     pub fn answered(&self) -> Vec<(Operation, StatusCode)> {
         self.state.answered.lock().expect("answered").clone()
     }
 
-    /// How many requests of an operation were answered, with whatever status.
+    /// Returns how many requests of an operation were answered, with whatever status.
     pub fn count(&self, operation: Operation) -> usize {
         self.answered().iter().filter(|(answered, _)| *answered == operation).count()
     }
 
-    /// Answers the next `times` requests of an operation with `failure`; their bodies are read first, their signatures are not.
+    /// Responds to the next `times` requests of an operation with `failure`; their bodies are read first, their signatures not verified.
     pub fn fail(&self, operation: Operation, times: u32, failure: Failure) {
         self.state.failures.lock().expect("failures").push((operation, times, failure));
     }
 
-    /// From now on it has this habit, too.
+    /// Adds a habit.
     pub fn has(&self, habit: Habit) {
         self.state.habits.add(habit);
     }
 
-    /// The next request of an operation is answered with 503 at once, and takes effect when the test says so.
+    /// Responds to the next request of an operation with 503 immediately; it takes effect once the test says so.
     pub fn late(&self, operation: Operation) -> oneshot::Sender<()> {
         let (sender, receiver) = oneshot::channel();
         self.state.late.lock().expect("late").push((operation, receiver));
@@ -254,7 +254,7 @@ async fn answer(state: Arc<State>, s3: S3Service, request: Request<Incoming>) ->
     Ok(response)
 }
 
-/// The prefix of a `ListMultipartUploads`, which s3s-fs does not know.
+/// Returns the prefix of a `ListMultipartUploads`, which s3s-fs does not support.
 fn listed_uploads(request: &Request<Incoming>) -> Option<String> {
     let pairs = url::form_urlencoded::parse(request.uri().query()?.as_bytes()).into_owned();
     let pairs: BTreeMap<String, String> = pairs.collect();
@@ -262,7 +262,7 @@ fn listed_uploads(request: &Request<Incoming>) -> Option<String> {
     is_list.then(|| pairs.get("prefix").cloned().unwrap_or_default())
 }
 
-/// The uploads that were begun, by the metadata that s3s-fs keeps of each.
+/// Lists unfinished uploads, by the metadata s3s-fs keeps of each.
 fn uploads(root: &Path, prefix: &str) -> Response<Body> {
     use base64::Engine;
     let plain = |text: &str| {
@@ -321,11 +321,11 @@ fn refusal(failure: Failure) -> Response<Body> {
     response
 }
 
-/// What a folder holds; nothing where it does not exist.
+/// Returns the entries of a folder; none if it does not exist.
 fn entries(folder: &Path) -> Vec<(PathBuf, fs::Metadata)> {
     let Ok(listing) = fs::read_dir(folder) else {
         return Vec::new();
     };
-    // A file may vanish between its listing and this.
+    // A file may vanish after it was listed.
     listing.flatten().filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))).collect()
 }

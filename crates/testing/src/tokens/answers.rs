@@ -1,4 +1,4 @@
-//! What the token endpoint checks and what it says.
+//! The token endpoint's checks and responses.
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
@@ -41,7 +41,7 @@ pub(super) async fn answer(tokens: Tokens, request: Request<Incoming>) -> Result
 }
 
 fn granted(tokens: &Tokens, head: &http::request::Parts, body: &[u8]) -> (StatusCode, Value) {
-    // The client identifies itself in one way only (RFC 6749 section 2.3), and nothing stands in the URL (section 2.3.1).
+    // The client may identify itself in one way only (RFC 6749 section 2.3), and never in the URL (section 2.3.1).
     let sound = head.method == Method::POST
         && head.uri == "/token"
         && head.headers.get(CONTENT_TYPE).is_some_and(|value| value == "application/x-www-form-urlencoded")
@@ -73,7 +73,7 @@ fn granted(tokens: &Tokens, head: &http::request::Parts, body: &[u8]) -> (Status
     }
 }
 
-/// RFC 6749 section 6: a new refresh token may come, and the old one may be good no more.
+/// RFC 6749 section 6: a new refresh token may be issued, and the old one may be revoked.
 fn refreshed(tokens: &Tokens, refresh_token: &str) -> (StatusCode, Value) {
     let mut issued = tokens.lock();
     if issued.revoked || !issued.refresh.contains(refresh_token) {

@@ -1,4 +1,4 @@
-//! The JWT of a service account, and the keys that sign it.
+//! JWTs of a service account, and the keys that sign them.
 
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ use serde_json::Value;
 /// A throw-away RSA key.
 #[derive(Clone)]
 pub struct ServiceKey {
-    /// PEM as vendors give it.
+    /// PEM as vendors provide it.
     pub pkcs8: String,
     /// PEM as KAZOO writes it.
     pub pkcs1: String,
@@ -29,7 +29,7 @@ impl std::fmt::Debug for ServiceKey {
 }
 
 impl ServiceKey {
-    /// Makes one with openssl.
+    /// Generates a key with openssl.
     pub fn make() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("key.pem").display().to_string();
@@ -49,14 +49,14 @@ fn openssl(arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Head and claims of an assertion, unchecked.
+/// Returns header and claims of an assertion, unverified.
 pub fn decode(assertion: &str) -> Option<(Value, Value)> {
     let mut parts = assertion.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let (head, claims) = (parts.next()??, parts.next()??);
     Some((serde_json::from_slice(&head).ok()?, serde_json::from_slice(&claims).ok()?))
 }
 
-/// Whether an assertion is as RFC 7523 section 3 and Google ("Using OAuth 2.0 for server to server applications") want it.
+/// Returns whether an assertion satisfies RFC 7523 section 3 and Google ("Using OAuth 2.0 for server to server applications").
 pub(super) fn holds(assertion: &str, key: &ServiceKey, audience: &str) -> bool {
     let Some((signed, signature)) = assertion.rsplit_once('.') else { return false };
     let (Some((head, claims)), Ok(signature)) = (decode(assertion), URL_SAFE_NO_PAD.decode(signature)) else {

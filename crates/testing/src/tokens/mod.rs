@@ -1,12 +1,12 @@
-//! An OAuth provider's token endpoint, and the tokens that the vendors' doubles accept.
+//! An OAuth provider's token endpoint, and the tokens accepted by the vendors' doubles.
 //!
-//! RFC 6749 sections 2.3.1, 5.1, 5.2 and 6 (refresh tokens, also ones that change with each use), RFC 7523 sections 2.1 and 3
-//! (assertions of service accounts). It refuses what these refuse, and misbehaves as it is told.
+//! RFC 6749 sections 2.3.1, 5.1, 5.2 and 6 (refresh tokens, including rotating ones), RFC 7523 sections 2.1 and 3 (assertions of
+//! service accounts). It rejects what these reject, and misbehaves on request.
 //!
 //! | file | is |
 //! |---|---|
-//! | `answers` | the endpoint: what it checks and what it says |
-//! | `assertion` | checking the JWT of a service account, and its keys |
+//! | `answers` | the endpoint's checks and responses |
+//! | `assertion` | verifying a service account's JWT, and its keys |
 //! | `papers` | the documents in CouchDB |
 
 mod answers;
@@ -23,33 +23,33 @@ use tokio::sync::watch;
 pub use self::assertion::ServiceKey;
 use super::serve::{Served, listen, serve};
 
-/// The id of the grant that [`TokenServer::documents`] saves.
+/// The id of the grant saved by [`TokenServer::documents`].
 pub const GRANT: &str = "oauth-grant";
-/// The client id: the id of the app's document.
+/// The client id, which is the id of the app's document.
 pub const APP: &str = "oauth-app";
-/// The client's secret.
+/// The client secret.
 pub const SECRET: &str = "canary-client-secret";
 /// The refresh token.
 pub const REFRESH: &str = "canary-refresh-token";
 /// The id of the provider's document.
 pub const PROVIDER: &str = "oauth-provider";
-/// The id of a service account's app, and of the grant that it has on a user's behalf.
+/// The id of a service account's app, and of its grant on a user's behalf.
 pub const SERVICE: &str = "oauth-service";
 /// The name of the service account.
 pub const ISSUER: &str = "canary-robot@project.example";
-/// On whose behalf the grant of the service account is.
+/// The user on whose behalf the service account has a grant.
 pub const SUBJECT: &str = "somebody@company.example";
 
-/// The tokens that are good now; cheap to clone.
+/// The currently valid tokens; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Tokens(Arc<Mutex<Issued>>);
 
-/// What the endpoint does once instead of what it should.
+/// What the endpoint does once instead of its normal behavior.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instead {
-    /// Answers with this status, a `Retry-After` if there is one, and this text.
+    /// Responds with this status, an optional `Retry-After`, and this text.
     Answers(u16, Option<&'static str>, &'static str),
-    /// Does what was asked, and closes the connection without saying so.
+    /// Handles the request, and closes the connection without a response.
     LosesTheAnswer,
 }
 
@@ -58,18 +58,18 @@ struct Issued {
     good: HashSet<String>,
     asked: usize,
     revoked: bool,
-    /// Which refresh tokens are good.
+    /// The valid refresh tokens.
     refresh: HashSet<String>,
-    /// Whether every refresh gives a new refresh token, and whether the old one is good no more.
+    /// Whether every refresh issues a new refresh token, and whether that revokes the old one.
     rotates: Option<bool>,
     secret: String,
-    /// `expires_in`, as it stands in the answer.
+    /// `expires_in` as sent in the response.
     lifetime: serde_json::Value,
     instead: VecDeque<Instead>,
-    /// The forms that came, decoded.
+    /// The forms received, decoded.
     forms: Vec<Vec<(String, String)>>,
     key: Option<ServiceKey>,
-    /// `aud` of assertions.
+    /// Expected `aud` of assertions.
     audience: String,
     /// Requests wait while this is true.
     held: watch::Sender<bool>,
@@ -95,7 +95,7 @@ impl Default for Issued {
 }
 
 impl Tokens {
-    /// Whether a request carries a good token.
+    /// Returns whether a request carries a valid token.
     pub fn admit(&self, headers: &HeaderMap) -> bool {
         let given = headers.get_all(AUTHORIZATION).iter().collect::<Vec<_>>();
         let [given] = given[..] else { return false };
@@ -106,76 +106,76 @@ impl Tokens {
             .is_some_and(|token| self.lock().good.contains(token))
     }
 
-    /// Makes every token that was issued so far worthless.
+    /// Invalidates all tokens issued so far.
     pub fn expire(&self) {
         self.lock().good.clear();
     }
 
-    /// From now on every grant is refused.
+    /// Refuses all grants from now on.
     pub fn revoke(&self) {
         let mut issued = self.lock();
         issued.revoked = true;
         issued.good.clear();
     }
 
-    /// From now on grants are good again, but refresh tokens only if they are this one: the user has consented anew.
+    /// Accepts grants again, with this as the only valid refresh token: the user has given consent again.
     pub fn consent(&self, refresh_token: &str) {
         let mut issued = self.lock();
         issued.revoked = false;
         issued.refresh = HashSet::from([refresh_token.to_owned()]);
     }
 
-    /// How many requests the endpoint has had.
+    /// Returns how many requests the endpoint has received.
     pub fn asked(&self) -> usize {
         self.lock().asked
     }
 
-    /// A token that is good although none was asked for.
+    /// Issues a valid token without a request.
     pub fn give(&self) -> String {
         self.issue()
     }
 
-    /// The forms that came.
+    /// Returns the forms received.
     pub fn forms(&self) -> Vec<Vec<(String, String)>> {
         self.lock().forms.clone()
     }
 
-    /// From now on every refresh gives a new refresh token; `once`: the old one is good no more.
+    /// Rotates refresh tokens from now on; with `once`, the old one is revoked.
     pub fn rotate(&self, once: bool) {
         self.lock().rotates = Some(once);
     }
 
-    /// Whether a refresh token is good.
+    /// Returns whether a refresh token is valid.
     pub fn knows(&self, refresh_token: &str) -> bool {
         self.lock().refresh.contains(refresh_token)
     }
 
-    /// The client's secret from now on.
+    /// Sets the client secret.
     pub fn secret(&self, secret: &str) {
         self.lock().secret = secret.to_owned();
     }
 
-    /// `expires_in` from now on; null leaves it out.
+    /// Sets `expires_in`; null omits it.
     pub fn lifetime(&self, lifetime: impl Into<serde_json::Value>) {
         self.lock().lifetime = lifetime.into();
     }
 
-    /// What the endpoint does once, after what was said before.
+    /// Queues what the endpoint does instead of its normal behavior.
     pub fn instead(&self, what: Instead) {
         self.lock().instead.push_back(what);
     }
 
-    /// Requests get no answer until [`release`](Self::release).
+    /// Holds responses until [`release`](Self::release).
     pub fn hold(&self) {
         self.lock().held.send_replace(true);
     }
 
-    /// Requests that wait get their answers.
+    /// Releases held responses.
     pub fn release(&self) {
         self.lock().held.send_replace(false);
     }
 
-    /// From now on this token is good.
+    /// Makes this token valid.
     pub fn accept(&self, token: &str) {
         self.lock().good.insert(token.to_owned());
     }
@@ -195,12 +195,12 @@ impl Tokens {
 #[derive(Debug)]
 pub struct TokenServer {
     served: Served,
-    /// Its tokens.
+    /// The tokens it has issued.
     pub tokens: Tokens,
 }
 
 impl TokenServer {
-    /// Starts one that has issued nothing yet.
+    /// Starts an endpoint that has not issued any tokens yet.
     pub async fn start() -> Self {
         let (listener, address) = listen().await;
         let tokens = Tokens::default();
@@ -213,7 +213,7 @@ impl TokenServer {
         Self { served, tokens }
     }
 
-    /// The token endpoint.
+    /// Returns the URL of the token endpoint.
     pub fn url(&self) -> String {
         format!("http://{}/token", self.served.address())
     }

@@ -6,7 +6,7 @@ use super::super::gateway::{self, Couch};
 use super::{APP, GRANT, ISSUER, PROVIDER, REFRESH, SECRET, SERVICE, SUBJECT, ServiceKey, TokenServer};
 
 impl TokenServer {
-    /// Saves the documents of a grant ([`GRANT`]) of this provider in the test's database of OAuth documents.
+    /// Saves the documents of a grant ([`GRANT`]) from this provider in the test's database of OAuth documents.
     pub async fn documents(&self, couch: &Couch) {
         couch.request("PUT", &format!("/{}", couch.auth), "", b"").await;
         for (id, document) in [
@@ -18,8 +18,8 @@ impl TokenServer {
         }
     }
 
-    /// Saves the documents of a service account: its app ([`SERVICE`]) has these members besides; the key is known from now
-    /// on. The provider's document is the one of [`documents`](Self::documents), with KAZOO's `jwt_flow`.
+    /// Saves the documents of a service account and registers its key; `members` are added to its app ([`SERVICE`]). The provider's document
+    /// is that of [`documents`](Self::documents), with KAZOO's `jwt_flow`.
     pub async fn service_account(&self, couch: &Couch, key: &ServiceKey, members: Value) {
         self.tokens.lock().key = Some(key.clone());
         let flow = json!({ "audience": self.url(), "auth_url": self.url(), "claims": ["iat", "exp"], "sub": "email" });
@@ -31,7 +31,7 @@ impl TokenServer {
         save(couch, SERVICE, &app).await;
     }
 
-    /// Saves a grant ([`GRANT`]) that the service account has on a user's behalf.
+    /// Saves a grant ([`GRANT`]) of the service account on a user's behalf.
     pub async fn on_behalf(&self, couch: &Couch) {
         change(couch, GRANT, |grant| {
             *grant = json!({
@@ -49,7 +49,7 @@ pub async fn save(couch: &Couch, id: &str, document: &Value) {
     assert_eq!(saved.status, 201, "{saved:?}");
 }
 
-/// An OAuth document.
+/// Reads an OAuth document.
 pub async fn load(couch: &Couch, id: &str) -> Value {
     gateway::json(&couch.request("GET", &format!("/{}/{id}", couch.auth), "", b"").await)
 }

@@ -1,9 +1,9 @@
-//! An HTTP/1.1 client that shows what came over the wire.
+//! An HTTP/1.1 client that shows what was received.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// An answer as it came; a chunked body is put together.
+/// A response as received, with a chunked body reassembled.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     pub status: u16,
@@ -23,7 +23,7 @@ impl Answer {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
 
-    /// A head, from its lines without their ends.
+    /// Parses a head from its lines, without their ends.
     pub fn head<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut first = lines.next()?.splitn(3, ' ');
         let version = first.next().filter(|version| version.starts_with("HTTP/"))?.to_owned();
@@ -35,7 +35,7 @@ impl Answer {
     }
 }
 
-/// A connection, and what came on it and was not used yet.
+/// A connection, and received bytes not yet consumed.
 #[derive(Debug)]
 pub struct Connection {
     socket: TcpStream,
@@ -48,7 +48,7 @@ impl Connection {
         Self { socket, unused: Vec::new() }
     }
 
-    /// Sends; a server that has closed already shows in its answer.
+    /// Sends bytes; if the server has already closed, its response shows that.
     pub async fn send(&mut self, bytes: &[u8]) {
         let _ = self.socket.write_all(bytes).await;
     }
@@ -60,14 +60,14 @@ impl Connection {
         Ok(count > 0)
     }
 
-    /// Waits until something has come.
+    /// Waits until something was received.
     pub async fn wait_for_bytes(&mut self) {
         if self.unused.is_empty() {
             let _ = self.more().await;
         }
     }
 
-    /// Whether the server ends the connection without sending more.
+    /// Returns whether the server ends the connection without sending more.
     pub async fn ended(&mut self) -> bool {
         self.unused.is_empty() && !matches!(self.more().await, Ok(true))
     }
@@ -81,7 +81,7 @@ impl Connection {
         Ok(self.unused.drain(..count).collect())
     }
 
-    /// A line without its end.
+    /// Reads a line, without its end.
     pub async fn line(&mut self) -> Result<String, String> {
         loop {
             if let Some(end) = self.unused.iter().position(|byte| *byte == b'\n') {
@@ -94,7 +94,7 @@ impl Connection {
         }
     }
 
-    /// The head of the next final answer.
+    /// Reads the head of the next final response.
     pub async fn next_head(&mut self) -> Result<Answer, String> {
         loop {
             let mut lines = Vec::new();
@@ -112,7 +112,7 @@ impl Connection {
         }
     }
 
-    /// A chunk of a chunked body, empty at the end.
+    /// Reads a chunk of a chunked body; empty at the end.
     pub async fn chunk(&mut self) -> Result<Vec<u8>, String> {
         let size = self.line().await?;
         let size = usize::from_str_radix(&size, 16).map_err(|_| format!("no chunk size: {size}"))?;
@@ -121,7 +121,7 @@ impl Connection {
         Ok(data)
     }
 
-    /// The next final answer.
+    /// Reads the next final response.
     pub async fn answer(&mut self, head_only: bool) -> Result<Answer, String> {
         let mut answer = self.next_head().await?;
         if head_only || answer.status == 304 {

@@ -1,4 +1,4 @@
-//! Compares an answer with the recorded one.
+//! Compares a response with the recorded one.
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -9,17 +9,17 @@ use super::packed::unpacked;
 use super::parse::Exchange;
 use super::{Known, RECORDED_HOST, Rules, Target, substitute, tie};
 
-/// Headers that tell nothing about the behaviour: time, product, request id.
+/// Headers that are irrelevant to behavior: time, product, request id.
 const IGNORED: [&str; 5] = ["date", "server", "x-couch-request-id", "x-couchdb-body-time", "x-couch-stack-hash"];
 
-/// Members whose values are the server's own affair wherever they are.
+/// Members whose values are internal to the server wherever they occur.
 const OPAQUE: [&str; 6] = ["seq", "last_seq", "update_seq", "purge_seq", "instance_start_time", "sizes"];
 
 struct Context<'a> {
     rules: &'a Rules,
     loose: &'a [&'a str],
     known: &'a mut Known,
-    /// The answer to a save: its revision is new, whatever was known.
+    /// Whether this responds to a save, so that its revision is new, whatever was known.
     saves: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn answers(
     context.headers(expected, actual, target)
 }
 
-/// A revision or an id that a server makes up: 32 hex digits, after a generation or not.
+/// Returns whether this is a server-generated revision or id: 32 hex digits, with or without a generation.
 fn made_up(text: &str) -> bool {
     let (generation, id) = text.split_once('-').unwrap_or(("1", text));
     let digits = !generation.is_empty() && generation.bytes().all(|byte| byte.is_ascii_digit());
@@ -89,7 +89,7 @@ impl Context<'_> {
         Err(format!("headers: expected {}, got {}", only(&expected, &actual), only(&actual, &expected)))
     }
 
-    /// A header's value without what differs from server to server.
+    /// Normalizes a header's value by removing server-specific parts.
     fn header(&self, name: &str, value: &str, host: &str, recorded: bool) -> String {
         let value = if recorded { substitute(value, self.known) } else { value.to_owned() };
         match name {
@@ -97,8 +97,8 @@ impl Context<'_> {
             "content-type" => value.split("boundary=").next().unwrap_or_default().to_owned(),
             "etag" => {
                 let tag = self.unpacked(&value);
-                // Revisions and digests have a `-` or a `=`; anything else, and a local document's tag, is a server's
-                // own affair.
+                // Revisions and digests contain a `-` or a `=`; anything else, and a local document's tag, is internal to the
+                // server.
                 let own = tag.starts_with("\"0-") || !tag.contains(['-', '=']);
                 if own { "opaque".into() } else { tag }
             }
@@ -145,7 +145,7 @@ impl Context<'_> {
         if recorded == here { Ok(()) } else { Err(format!("expected {}", String::from_utf8_lossy(&recorded))) }
     }
 
-    /// JSON as a whole; anything else line by line.
+    /// Compares JSON as a whole, anything else line by line.
     fn texts(&mut self, expected: &str, actual: &str) -> Result<(), String> {
         let framing = |text: &str| text.split('\n').map(|line| line.ends_with('\r')).collect::<Vec<_>>();
         if framing(expected) != framing(actual) {
@@ -195,7 +195,7 @@ impl Context<'_> {
             if let Some(here) = self.known.get(expected).filter(|_| !self.saves) {
                 return if here == actual { Ok(()) } else { Err(()) };
             }
-            // An id that the request named itself is not made up.
+            // An id named by the request itself is not server-generated.
             if expected != actual {
                 tie(self.known, expected, actual);
             }
@@ -205,14 +205,14 @@ impl Context<'_> {
         if expected == actual || substitute(&expected, self.known) == actual { Ok(()) } else { Err(()) }
     }
 
-    /// A text with the digests of gzipped bytes replaced.
+    /// Replaces the digests of gzipped bytes in a text.
     fn unpacked(&self, text: &str) -> String {
         let digests = self.rules.digests.iter();
         digests.fold(text.to_owned(), |text, (packed, plain)| text.replace(packed, plain))
     }
 }
 
-/// A body of which only length and hash were printed.
+/// Compares a body of which only length and hash were printed.
 fn long_body(rest: &str, actual: &[u8]) -> Result<(), String> {
     let mut words = rest.split(' ');
     let length: usize = words.next().and_then(|word| word.parse().ok()).ok_or("no length")?;

@@ -1,6 +1,6 @@
-//! Undoes what the recorders did to bytes when they printed them.
+//! Decodes bytes as printed by the recorders.
 
-/// Takes a command line apart that was printed with `%q`: backslashes, single quotes, and nothing else.
+/// Splits a command line that was printed with `%q`: backslashes, single quotes, and nothing else.
 pub(super) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -20,7 +20,7 @@ pub(super) fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Undoes `cat -v`.
+/// Decodes `cat -v`.
 pub(super) fn unprint(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -42,7 +42,7 @@ pub(super) fn unprint(text: &str) -> Vec<u8> {
     out
 }
 
-/// Undoes Python's `repr` of bytes.
+/// Decodes Python's `repr` of bytes.
 pub(super) fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut chars = text.chars();
@@ -65,12 +65,12 @@ pub(super) fn unescape(text: &str) -> Vec<u8> {
     out
 }
 
-/// A multipart body with its boundary replaced. It begins with `--` and the boundary.
+/// Replaces the boundary of a multipart body, which starts with `--` and the boundary.
 pub(super) fn plain_boundary(body: &[u8]) -> Vec<u8> {
     let text: String = body.iter().copied().map(char::from).collect();
     let boundary = text.split("\r\n").next().unwrap_or_default().trim_start_matches('-').to_owned();
     let mut text = text.replace(&boundary, "boundary");
-    // Of parts that have parts again.
+    // For nested multipart bodies.
     let inner: Vec<_> = text.split("boundary=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     if let Some(inner) = inner.first().map(|inner| (*inner).to_owned()) {
         text = text.replace(&inner, "inner");
@@ -78,7 +78,7 @@ pub(super) fn plain_boundary(body: &[u8]) -> Vec<u8> {
     text.chars().filter_map(|char| u8::try_from(char).ok()).collect()
 }
 
-/// Puts the chunks of a printed chunked body together.
+/// Reassembles the chunks of a printed chunked body.
 pub(super) fn unframe(body: &[u8]) -> Option<Vec<u8>> {
     let mut rest = body;
     let mut whole = Vec::new();

@@ -1,8 +1,7 @@
-//! Replays recorded exchanges with CouchDB 3.5 against a server and compares what it answers.
+//! Replays exchanges recorded with CouchDB 3.5 against a server and compares its responses.
 //!
-//! The recordings are in `tests/fixtures/couchdb-wire/`. Revisions and generated ids differ from server to server: each
-//! recorded one is tied to the one that the server answered in its place, and used from then on in requests and
-//! expectations.
+//! The recordings are in `tests/fixtures/couchdb-wire/`. Revisions and generated ids differ between servers: each recorded one is
+//! tied to the one the server returned in its place, which is used from then on in requests and expectations.
 
 mod client;
 mod compare;
@@ -18,17 +17,17 @@ use base64::Engine as _;
 pub use client::{Answer, Connection};
 pub use parse::{Exchange, Form};
 
-/// Longer than any exchange takes that is answered at all.
+/// Longer than any exchange that completes takes.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The address that the recordings were made at.
+/// The address the recordings were made at.
 const RECORDED_HOST: &str = "127.0.0.1:5984";
 
-/// The credentials that the recordings were made with.
+/// The credentials the recordings were made with.
 const RECORDED_LOGIN: &str = "Basic YWRtaW46YWRtaW4=";
 
-/// A recorded login with a wrong password, and one of an account that is not there. CouchDB answers both alike, and locks an account
-/// after five of the first kind.
+/// A recorded login with a wrong password, and its replacement: one of a nonexistent account. CouchDB responds to both alike, but locks an
+/// account after five of the first kind.
 const RECORDED_GUESS: (&str, &str) = ("Basic YWRtaW46d3Jvbmc=", "Basic bm9ib2R5Ondyb25n");
 
 /// A server to replay against, and its admin.
@@ -41,7 +40,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// The server and admin of `http://name:password@host:port`.
+    /// Parses server and admin from `http://name:password@host:port`.
     pub fn from_url(url: &str) -> Self {
         let url = url::Url::parse(url).expect("a URL");
         let host = url.host_str().expect("a host");
@@ -51,27 +50,27 @@ impl Target {
         Self { authority, name: text(url.username()), password }
     }
 
-    /// The value of an Authorization header for the admin.
+    /// Returns the value of an Authorization header for the admin.
     pub fn login(&self) -> String {
         let pair = format!("{}:{}", self.name, self.password);
         format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
     }
 
-    /// What the recordings have as the admin's name and password, and a guess of them, in forms and JSON, and what is right here.
+    /// Returns the admin's name and password, and a guess of them, as recorded in forms and JSON, with their replacements for this server.
     fn forms(&self) -> [(&'static str, String); 4] {
         let form = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("name", &self.name), ("password", &self.password)])
             .finish();
         [
             ("name=admin&password=admin", form),
-            // Names that are not there are locked as well.
+            // Nonexistent names are locked as well.
             ("name=admin&password=x", format!("name={}&password=x", uuid::Uuid::new_v4().simple())),
             ("\"password\":\"admin\"", format!("\"password\":{}", serde_json::json!(self.password))),
             ("\"name\":\"admin\"", format!("\"name\":{}", serde_json::json!(self.name))),
         ]
     }
 
-    /// One request as the admin, on a connection of its own.
+    /// Sends one request as the admin, on a new connection.
     pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.authority);
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
@@ -91,41 +90,41 @@ impl Target {
     }
 }
 
-/// What to do with an exchange that is not compared.
+/// How to handle an exchange that is not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excluded {
     /// It is not sent.
     Skipped,
-    /// It is sent, since later exchanges build on it, but its answer may be another one.
+    /// It is sent, because later exchanges depend on it, but its response may differ.
     Sent,
     /// It is compared, whatever a later rule says.
     Not,
 }
 
-/// File, what to do with them, why they are not compared, and titles.
+/// File, how to handle the exchanges, the reason, and titles.
 pub type Exclusion = (&'static str, Excluded, &'static str, &'static [&'static str]);
 
-/// File, members of the body that are not compared (nor is Content-Length then), and titles.
+/// File, members of the body that are not compared (and neither is Content-Length), and titles.
 pub type Loose = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-/// A request of the test's own: method, path, JSON body. `REV` asks for a document, whose revision is the recorded one that
-/// stands in place of a body: documents that were recorded with one revision have different ones where they differ.
-/// `REPLICATE` takes a document with its attachments to the path that stands in place of a body. `GONE` waits until a database that
-/// was deleted is not there: for a moment a CouchDB still knows its shards, and answers 500.
+/// An extra request: method, path, JSON body. `REV` reads a document, whose revision is tied to the recorded one given in place of a
+/// body: documents recorded with the same revision have different ones if they differ. `REPLICATE` copies a document with its
+/// attachments to the path given in place of a body. `GONE` waits until a deleted database is gone: for a moment, CouchDB still knows its
+/// shards, and responds with 500.
 pub type Step = (&'static str, &'static str, &'static str);
 
-/// Which exchanges are compared and how. An exchange is named by its file and title; from the second of the same title in
-/// a file on, ` (2)` and so on is added.
+/// Which exchanges are compared, and how. An exchange is identified by file and title; repeated titles in a file get the suffix
+/// ` (2)` and so on.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// The first one that names an exchange counts.
+    /// The first rule that names an exchange applies.
     pub excluded: Vec<Exclusion>,
     pub loose: Vec<Loose>,
-    /// File, title, and what has to be done before.
+    /// File, title, and what to do before.
     pub before: &'static [(&'static str, &'static str, &'static [Step])],
-    /// Digests of what CouchDB packs, and of the same bytes unpacked.
+    /// Digests of what CouchDB compresses, and of the same bytes uncompressed.
     pub digests: &'static [(&'static str, &'static str)],
-    /// A text and what stands in its place, in what is sent and in what is expected.
+    /// A text and its replacement, in what is sent and what is expected.
     pub renamed: Option<(&'static str, &'static str)>,
     /// Headers that are not compared.
     pub ignored: &'static [&'static str],
@@ -137,7 +136,7 @@ impl Rules {
     }
 }
 
-/// How a replay went.
+/// Result of a replay.
 #[derive(Debug, Default)]
 pub struct Report {
     pub compared: usize,
@@ -145,7 +144,7 @@ pub struct Report {
     pub failures: Vec<String>,
 }
 
-/// Recorded revisions and ids, and what the server has in their place.
+/// Recorded revisions and ids, with the server's in their place.
 pub type Known = HashMap<String, String>;
 
 /// Replays all recordings in order.
@@ -205,7 +204,7 @@ pub async fn replay(target: &Target, rules: &Rules) -> Report {
     report
 }
 
-/// Takes a document with its history and attachments to another database, as CouchDB's replicator does.
+/// Copies a document with its history and attachments to another database, as CouchDB's replicator does.
 async fn copy_whole(target: &Target, from: &str, to: &str) {
     let whole = target.ask("GET", &format!("{from}?revs=true&attachments=true"), &[], b"").await;
     let kind = [("Content-Type", whole.header("content-type").expect("a type"))];
@@ -213,7 +212,7 @@ async fn copy_whole(target: &Target, from: &str, to: &str) {
     assert_eq!(saved.status, 201, "{saved:?}");
 }
 
-/// Ties a recorded revision or id to the one that is in its place here. Histories show revisions without their generation.
+/// Ties a recorded revision or id to the server's. Histories list revisions without their generation.
 fn tie(known: &mut Known, recorded: &str, here: &str) {
     known.insert(recorded.to_owned(), here.to_owned());
     if let (Some((_, recorded)), Some((_, here))) = (recorded.split_once('-'), here.split_once('-')) {
@@ -221,7 +220,7 @@ fn tie(known: &mut Known, recorded: &str, here: &str) {
     }
 }
 
-/// A rule for an exchange that is not recorded is a mistake.
+/// Reports rules for exchanges that are not recorded, which are mistakes.
 fn check_names(rules: &Rules, exchanges: &[Exchange], report: &mut Report) {
     let named = rules.excluded.iter().flat_map(|(file, _, _, titles)| titles.iter().map(move |title| (file, title)));
     let loose = rules.loose.iter();
@@ -238,7 +237,7 @@ async fn one(target: &Target, rules: &Rules, exchange: &Exchange, known: &mut Kn
     let mut connection = Connection::open(&target.authority).await;
     for (index, segment) in exchange.sent.iter().enumerate() {
         let segment = localise(segment, target, known);
-        // A recorder of raw sockets waits for an answer before it sends what comes after the first piece.
+        // A recorder of raw sockets waits for a response before sending what follows the first piece.
         if index > 0 && exchange.form == Form::Raw {
             connection.wait_for_bytes().await;
         }
@@ -258,8 +257,8 @@ async fn one(target: &Target, rules: &Rules, exchange: &Exchange, known: &mut Kn
     Ok(())
 }
 
-/// A recorded request with this server's address, credentials, revisions and ids. Of what is no text only what stands before a body
-/// is looked at for revisions and ids; another request may come after that body.
+/// Adapts a recorded request to this server's address, credentials, revisions and ids. If it is not text, revisions and ids are only
+/// replaced before the body; another request may follow the body.
 fn localise(segment: &[u8], target: &Target, known: &Known) -> Vec<u8> {
     let login = target.login();
     let places = [(RECORDED_HOST, target.authority.as_str()), (RECORDED_LOGIN, &login), RECORDED_GUESS];

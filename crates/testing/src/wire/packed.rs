@@ -1,10 +1,10 @@
-//! What CouchDB shows of the gzip that it keeps text in, taken out of its answers.
+//! Removes the traces of CouchDB's gzip compression of text from its responses.
 
 use std::io::Read as _;
 
 use super::client::Answer;
 
-/// The same answer from a server that keeps text as it came.
+/// Returns the response a server would send that stores text as received.
 pub(super) fn unpacked(answer: &Answer) -> Answer {
     let mut answer = answer.clone();
     let before = answer.body.len();
@@ -19,7 +19,7 @@ pub(super) fn unpacked(answer: &Answer) -> Answer {
     answer
 }
 
-/// Takes the encoding out of `_attachments`.
+/// Removes the encoding from `_attachments`.
 fn drop_members(body: &mut Vec<u8>) {
     let member = b",\"encoding\":\"gzip\",\"encoded_length\":";
     while let Some(at) = find(body, member) {
@@ -28,7 +28,7 @@ fn drop_members(body: &mut Vec<u8>) {
     }
 }
 
-/// Unpacks the first part of a multipart body that is gzipped.
+/// Decompresses the first gzipped part of a multipart body.
 fn unpack_part(body: &mut Vec<u8>) -> bool {
     let (length, encoding) = (b"Content-Length: ".as_slice(), b"\r\nContent-Encoding: gzip\r\n\r\n".as_slice());
     let Some(end) = find(body, encoding) else {

@@ -1,4 +1,4 @@
-//! Reads the recordings: `curl` exchanges (01-12) and raw sockets (13).
+//! Parses the recordings: `curl` exchanges (01-12) and raw sockets (13).
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,11 +19,11 @@ pub struct Exchange {
     pub file: String,
     pub title: String,
     pub form: Form,
-    /// What is sent, in pieces between which an answer is awaited.
+    /// What is sent, in pieces, with a response awaited in between.
     pub sent: Vec<Vec<u8>>,
-    /// The final answers, in order; none where the server stayed silent. A body is as it was printed.
+    /// The final responses, in order; empty if the server stayed silent. A body is as printed.
     pub expected: Vec<Answer>,
-    /// Which of the answers have no body because HEAD asked for them.
+    /// Which of the responses have no body because they respond to HEAD.
     pub heads_only: Vec<bool>,
     /// Whether the server closed the connection.
     pub closed: bool,
@@ -32,7 +32,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Replaces a text in requests and answers, and counts their bodies anew.
+    /// Replaces a text in requests and responses, and adjusts the lengths of their bodies.
     pub fn rename(&mut self, from: &str, to: &str) {
         for segment in &mut self.sent {
             *segment = recounted(segment, &replaced(segment, from, to));
@@ -51,7 +51,7 @@ impl Exchange {
     }
 }
 
-/// A request with another body, whose head says how long that is.
+/// Adjusts a request's Content-Length to its new body.
 fn recounted(before: &[u8], after: &[u8]) -> Vec<u8> {
     let body =
         |bytes: &[u8]| bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| bytes.len() - at - 4);
@@ -59,7 +59,7 @@ fn recounted(before: &[u8], after: &[u8]) -> Vec<u8> {
     if body(before) == body(after) { after.to_vec() } else { replaced(after, &length(before), &length(after)) }
 }
 
-/// Bytes with a text replaced wherever it stands.
+/// Replaces all occurrences of a text in bytes.
 pub fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return text.replace(from, to).into_bytes();
@@ -74,7 +74,7 @@ pub fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     made
 }
 
-/// All recordings, in the order in which they were made.
+/// Returns all recordings, in the order in which they were made.
 pub fn recordings() -> Vec<Exchange> {
     let folder = crate::root().join("tests/fixtures/couchdb-wire");
     let files = std::fs::read_dir(&folder).expect("the recordings").filter_map(Result::ok);
@@ -127,7 +127,7 @@ fn curl(file: &str, title: String, text: &str) -> Exchange {
     }
 }
 
-/// The answers of a printed response; 1xx are passed over, the last one has all the rest as its body.
+/// Parses the responses of a printed exchange; 1xx are skipped, and the last one's body is the rest.
 fn answers(text: &str) -> Vec<Answer> {
     let Some((head, body)) = text.split_once("\n\n") else {
         return Vec::new();
@@ -142,7 +142,7 @@ fn answers(text: &str) -> Vec<Answer> {
     vec![answer]
 }
 
-/// The request body that the arguments of `curl` name.
+/// Returns the request body named by the arguments of `curl`.
 fn body(words: &[String], length: Option<usize>) -> Vec<u8> {
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -156,7 +156,7 @@ fn body(words: &[String], length: Option<usize>) -> Vec<u8> {
     Vec::new()
 }
 
-/// The files that were uploaded, as far as they can be known.
+/// Returns the content of uploaded files, as far as it is known.
 fn file_body(name: &str, length: Option<usize>) -> Vec<u8> {
     use std::io::Write as _;
     match name {
@@ -164,12 +164,12 @@ fn file_body(name: &str, length: Option<usize>) -> Vec<u8> {
         "hello.txt" => b"hello attachment\n".to_vec(),
         "hello.gz" => {
             let level = flate2::Compression::default();
-            // The recorder's system was Unix, which is a byte of the file.
+            // The recorder's system was Unix, which is recorded in one byte of the file.
             let mut packer = flate2::GzBuilder::new().operating_system(3).write(Vec::new(), level);
             packer.write_all(b"hello attachment\n").expect("in memory");
             packer.finish().expect("in memory")
         }
-        // Their bytes are not recorded anywhere, and no answer shows them.
+        // Their bytes are not recorded anywhere, and no response shows them.
         "a2000.mp3" => vec![b'a'; 2000],
         "big.wav" => recording(3 * 1024 * 1024),
         // Only the first of the three bodies of this name is recorded.
@@ -185,7 +185,7 @@ fn file_body(name: &str, length: Option<usize>) -> Vec<u8> {
     }
 }
 
-/// The recorded multipart body without its number and its names, of the length that was sent.
+/// The recorded multipart body without its number and names, of the length that was sent.
 fn by_order() -> Vec<u8> {
     let body = "--abc123\r\nContent-Type: application/json\r\n\r\n{\"_attachments\":{\"foo.mp3\":{\"follows\":true,\
         \"content_type\":\"audio/mpeg\",\"length\":21},\"bar.txt\":{\"follows\":true,\"content_type\":\"text/plain\",\
@@ -195,7 +195,7 @@ fn by_order() -> Vec<u8> {
     body.into()
 }
 
-/// A multipart body of the length that was sent, with an attachment that is longer than it says.
+/// A multipart body of the length that was sent, with an attachment longer than announced.
 fn longer_than_told() -> Vec<u8> {
     let body = "--abc123\r\nContent-Type: application/json\r\n\r\n{\"filler\":\"012345678901234567890123456789012\",\
         \"_attachments\":{\"foo.mp3\":{\"follows\":true,\"content_type\":\"audio/mpeg\",\"length\":5}}}\r\n--abc123\r\n\
@@ -204,7 +204,7 @@ fn longer_than_told() -> Vec<u8> {
     body.into()
 }
 
-/// The bytes 0 to 255, again and again.
+/// The bytes 0 to 255, repeated.
 pub fn recording(length: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(length).collect()
 }
@@ -227,7 +227,7 @@ fn raw(file: &str, title: String, text: &str) -> Exchange {
     }
 }
 
-/// What was sent, with the bodies that were printed in part (`...[n bytes]`) made whole.
+/// Returns what was sent, with partially printed bodies (`...[n bytes]`) completed.
 fn pieces(text: &str) -> Vec<Vec<u8>> {
     let mut whole = Vec::new();
     let mut pieces = Vec::new();
@@ -264,7 +264,7 @@ fn header_length(head: &[u8]) -> Option<usize> {
     line.parse().ok()
 }
 
-/// The final answers of a raw recording. All their bodies are one line.
+/// Parses the final responses of a raw recording. All their bodies are a single line.
 fn raw_answers(text: &str) -> Vec<Answer> {
     let mut lines = text.lines().peekable();
     let mut answers = Vec::new();
