@@ -29,7 +29,7 @@ impl Signals {
     /// Installs the signal handlers.
     ///
     /// # Errors
-    /// Those of the operating system.
+    /// If the operating system refuses a signal handler.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -48,7 +48,7 @@ impl Signals {
     }
 }
 
-/// Runs the program: SIGTERM and SIGINT drain it, a second one stops it at once, SIGHUP reloads the certificates.
+/// Runs the program: SIGTERM and SIGINT drain it, a second one stops it immediately, SIGHUP reloads the certificates.
 ///
 /// # Errors
 /// If anything was cut off.

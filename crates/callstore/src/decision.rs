@@ -55,7 +55,7 @@ pub enum What {
         #[serde(flatten)]
         end: End,
     },
-    /// Its records are saved, or existed already.
+    /// The records of a leg or dialog are saved, or existed already.
     Recorded {
         /// The leg or dialog.
         key: Key,

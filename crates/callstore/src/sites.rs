@@ -32,7 +32,7 @@ pub struct Site {
     pub name: Box<str>,
     /// The state of its calls.
     pub state: Arc<State>,
-    /// Its journal, which is only read.
+    /// The site's journal, which is only read.
     pub journal: Arc<StreamJournal>,
     /// How long its link may be down before it is adopted automatically.
     pub adopt_after: Option<Duration>,
@@ -42,7 +42,7 @@ pub struct Site {
 /// Observations of its journal.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
-    /// Its last entry, as of a few seconds ago.
+    /// The last entry, as of a few seconds ago.
     end: Option<Offset>,
     /// The opening of the link it was observed over.
     openings: u64,
@@ -162,7 +162,7 @@ impl Site {
                         Err(error) => tracing::error!(error = log::chain(&error), "the journal does not take it"),
                     }
                 }
-                // React to any change at once: what was read of a lost site must be flushed.
+                // React to any change immediately: what was read of a lost site must be flushed.
                 let _ = tokio::time::timeout(LOOK, link.changed()).await.is_ok();
             }
         };

@@ -6,7 +6,7 @@
 //! `_revs_diff`, `_changes`, `_local`, `COPY`, Basic auth and cookies. Every response has the form recorded from a real server;
 //! `tests/couchdb/wire` enforces that.
 //!
-//! It is not for production: bodies, including attachments, are held in memory while they are received and sent, every commit waits
+//! The store is not for production: bodies, including attachments, are held in memory while they are received and sent, every commit waits
 //! for the disk, and an open database may cache up to 1 GiB of its file. Intentional differences from CouchDB:
 //!
 //! - text attachments are stored as received, not gzipped: they support ranges, and their digest is that of the text; an upload with

@@ -19,7 +19,7 @@ pub enum Error {
     Nonsense(NotADocument),
     /// The request could not be built.
     Request(http::Error),
-    /// Any of these, on a plan's connection with this id.
+    /// An error of the above kinds, on a plan's connection with this id.
     OfConnection(Arc<str>, Box<Self>),
 }
 

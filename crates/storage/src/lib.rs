@@ -66,7 +66,7 @@ pub const DRIVERS: &[&Driver] = &[
 ///
 /// 1. `put` is all or nothing: an error or a dropped future leaves nothing that a reader could mistake for the object.
 /// 2. `put` never overwrites an existing object: if [`Object::name`] is taken, or [`Object::taken`] is set, it creates
-///    [`Object::spare`]. The location in [`Stored`] tells which.
+///    [`Object::spare`]. The location in [`Stored`] shows which.
 /// 3. `put` holds at most two chunks of [`CHUNK_BYTES`] in memory, accounted for in the budget; the length may be unknown.
 /// 4. `put` fails if the body ends early; an error of the client's body stays in the source chain.
 /// 5. `get` yields exactly the bytes it announces, or an error in the body: ending early without an error is a bug.
@@ -110,9 +110,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 /// An item in a storage.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// Its full name there.
+    /// The item's full name in the storage.
     pub name: String,
-    /// Its location.
+    /// The item's location.
     pub location: Location,
     /// Length in bytes; `None` for an unfinished upload.
     pub length: Option<u64>,

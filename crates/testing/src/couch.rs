@@ -63,7 +63,7 @@ impl Couch {
         Self { url: format!("http://{address}"), admin, plans, auth, made: Some(made), _data: None, _serving: None }
     }
 
-    /// Starts an embedded store even if `COUCHDB_URL` names a server: a second one beside it.
+    /// Starts an embedded store even if `COUCHDB_URL` names a server: a second one alongside it.
     pub async fn embedded(admin: (String, String)) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
         let user = Some((USER.to_owned(), USER.to_owned()));

@@ -106,7 +106,7 @@ impl Nginx {
         // Killing the master alone would leave its worker behind.
         let stopped = command(self.prefix.path()).args(["-s", "stop"]).status();
         if !stopped.is_ok_and(|status| status.success()) {
-            // It is gone already, or never wrote its pid file and has no worker yet.
+            // The process is gone already, or never wrote its pid file and has no worker yet.
             let _ = self.process.kill();
         }
         let _ = self.process.wait();

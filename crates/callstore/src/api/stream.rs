@@ -42,7 +42,7 @@ struct Watch {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Streams changes for as long as the client stays connected. A client that reads too slowly is told how many it missed.
+/// Streams changes for as long as the client stays connected. A client that reads too slowly learns how many it missed.
 pub(super) fn watch(parts: &Parts, holder: Holder, query: Option<&str>) -> Response<Body> {
     let Ok(permit) = Arc::clone(&parts.watchers.0).try_acquire_owned() else {
         return failure(StatusCode::TOO_MANY_REQUESTS, "full", "too many look on");

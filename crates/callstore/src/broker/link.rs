@@ -88,7 +88,7 @@ impl Broker {
     /// Connects to the first node that accepts.
     ///
     /// # Errors
-    /// That of the last node, if all fail.
+    /// The last node's error, if all nodes fail.
     pub async fn open(&self) -> Result<Link, BrokerError> {
         let first = self.0.next.load(Ordering::Relaxed);
         let nodes = &self.0.config.nodes;

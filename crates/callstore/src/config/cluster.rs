@@ -19,7 +19,7 @@ use crate::journal::rabbitmq;
 pub struct BrokerOptions {
     /// How to reach it; `name` is filled in later.
     pub broker: broker::Config,
-    /// Certificate authorities trusted besides the system's.
+    /// Certificate authorities trusted in addition to the system's.
     pub ca: Option<PathBuf>,
     /// The journal's stream.
     pub stream: rabbitmq::Config,
@@ -36,7 +36,7 @@ pub struct GroupOptions {
     pub etcd: Vec<Origin>,
     /// User name and password.
     pub account: Option<(String, Secret)>,
-    /// Certificate authorities trusted besides the system's.
+    /// Certificate authorities trusted in addition to the system's.
     pub ca: Option<PathBuf>,
     /// Prefix of all keys.
     pub prefix: String,

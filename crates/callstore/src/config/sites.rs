@@ -16,7 +16,7 @@ pub struct SiteOptions {
     pub name: String,
     /// How to reach its journal.
     pub broker: broker::Config,
-    /// Certificate authorities trusted besides the system's.
+    /// Certificate authorities trusted in addition to the system's.
     pub ca: Option<PathBuf>,
     /// The name of its stream.
     pub stream: String,

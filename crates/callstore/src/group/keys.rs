@@ -11,7 +11,7 @@ use super::etcd::{Etcd, EtcdError, at};
 pub struct Member {
     /// The instance's name.
     pub instance: String,
-    /// Its place in the group.
+    /// The member's place in the group.
     pub order: u32,
 }
 

@@ -1,7 +1,7 @@
 //! Groups: leader election among several instances.
 //!
 //! The members of a group are registered in etcd under leases, and one of them holds the leader key. The leader stops acting by its own
-//! clock before its lease can expire, so that no two act at once as long as clocks run at about the same rate; and every decision carries
+//! clock before its lease can expire, so that no two act concurrently as long as clocks run at about the same rate; and every decision carries
 //! the epoch of its leader, so that the decision of a leader that was stalled for longer is rejected by the fold.
 
 mod clock;
@@ -35,7 +35,7 @@ pub struct Config {
     pub group: u32,
     /// This instance's name, unique among the members.
     pub instance: String,
-    /// Its place in the group: the smallest order becomes active first.
+    /// The instance's place in the group: the smallest order becomes active first.
     pub order: u32,
     /// How many members of smaller order are configured.
     pub rank: u32,
@@ -50,9 +50,9 @@ pub struct Config {
 /// Whether the active role returns to a member of smaller order that is back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailBack {
-    /// It stays where it is.
+    /// The role stays where it is.
     Never,
-    /// It is handed over once that member has been ready for this long.
+    /// The role is handed over once that member has been ready for this long.
     After(Duration),
 }
 

@@ -37,11 +37,11 @@ pub struct Options {
 /// A dialog or leg with everything its records include.
 #[derive(Debug)]
 pub struct Subject<'a> {
-    /// Its key.
+    /// The subject's key.
     pub key: &'a Key,
-    /// What is known about it.
+    /// What is known about the subject.
     pub stored: &'a Stored,
-    /// Its status.
+    /// The subject's status.
     pub standing: Standing,
     /// When it ended.
     pub ended: Micros,

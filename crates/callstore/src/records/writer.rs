@@ -12,13 +12,13 @@ use super::Record;
 /// Outcome of saving a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was saved.
+    /// The record was saved.
     Written,
-    /// It existed already, with the same content.
+    /// The record existed already, with the same content.
     Known,
-    /// It existed with other content, and was corrected.
+    /// The record existed with other content, and was corrected.
     Corrected,
-    /// Another writer created it: it was left unchanged.
+    /// Another writer created the record: it was left unchanged.
     Foreign,
     /// CouchDB rejected it with this status.
     Refused(u16),

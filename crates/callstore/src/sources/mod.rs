@@ -19,9 +19,9 @@ use crate::fold::{Facts, Micros};
 /// A parsed event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Its identity: equal events have equal keys.
+    /// The event's identity: equal events have equal keys.
     pub key: u64,
-    /// Its name.
+    /// The event's name.
     pub name: Box<str>,
     /// When it happened.
     pub at: Micros,
@@ -34,11 +34,11 @@ pub struct Event {
 /// Why an event cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bad {
-    /// It is not a JSON object; with the parser's message.
+    /// Not a JSON object; with the parser's message.
     Json(String),
-    /// It has none of the members by which events are recognized.
+    /// None of the members by which events are recognized.
     Unknown,
-    /// It does not identify its subject; with the missing member.
+    /// No identification of the subject; with the missing member.
     Nameless(&'static str),
 }
 

@@ -18,7 +18,7 @@ pub struct Filter {
     pub account: Option<String>,
     /// With this status.
     pub state: Option<Standing>,
-    /// Whose caller or callee number ends with this.
+    /// With a caller or callee number that ends with this.
     pub number: Option<String>,
     /// On this switch.
     pub node: Option<String>,

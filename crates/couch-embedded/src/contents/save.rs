@@ -18,7 +18,7 @@ use crate::routes::database::Database;
 pub(crate) enum Presence {
     Live,
     Deleted,
-    /// It never existed.
+    /// No document with this id has ever existed.
     Missing,
 }
 
@@ -58,7 +58,7 @@ impl Database {
         Ok(row.and_then(|row| Some((row.rev()?.to_owned(), row.is_deleted()))))
     }
 
-    /// Reads a revision of a document, or its winner; a 404 tells whether it is missing or deleted.
+    /// Reads a revision of a document, or its winner; a 404 states whether it is missing or deleted.
     pub(crate) async fn read(&self, id: &str, options: GetOptions) -> Result<Document, Failure> {
         let by_rev = options.rev.is_some();
         match self.engine.get(id, options).await {

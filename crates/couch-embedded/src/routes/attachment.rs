@@ -98,7 +98,7 @@ fn content_range(range: ByteRange, total: usize) -> String {
     format!("bytes {}-{}/{total}", range.first, range.last)
 }
 
-/// Reads the document that a change of an attachment builds on: the named revision, or `None` for a new document. The flag tells
+/// Reads the document that a change of an attachment builds on: the named revision, or `None` for a new document. The flag states
 /// whether the revision is a leaf.
 ///
 /// # Errors

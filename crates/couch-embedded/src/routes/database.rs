@@ -84,7 +84,7 @@ impl Database {
         }))
     }
 
-    /// Formats a sequence for clients. It includes the incarnation, so that one of a deleted database is recognized.
+    /// Formats a sequence for clients. It includes the incarnation, so that a deleted database's sequence is recognized.
     pub(crate) fn seq(&self, number: u64) -> String {
         format!("{number}-{}", self.instance)
     }

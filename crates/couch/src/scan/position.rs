@@ -28,7 +28,7 @@ struct Frame {
     index: usize,
     /// Bit set of the paths that lead here.
     paths: u8,
-    /// Those that continue to the next value.
+    /// Bit set of the paths that continue to the next value.
     next: u8,
 }
 

@@ -186,7 +186,7 @@ impl Drop for RequestBody {
         let unread = self.incoming.take().filter(|incoming| !incoming.is_end_stream() && !self.untouched);
         if let Some(mut incoming) = unread {
             drop(self.tasks.spawn("lingering read", async move {
-                // hyper may not report the end of a body once its response has been sent; the length tells.
+                // hyper may not report the end of a body once its response has been sent; the length shows it.
                 let rest =
                     async { while !incoming.is_end_stream() && matches!(incoming.frame().await, Some(Ok(_))) {} };
                 drop(tokio::time::timeout(LINGER, rest).await);

@@ -73,7 +73,7 @@ impl Gunzip {
     /// Reads up to the first bytes of output, so that a response head sent afterwards is followed by some data.
     ///
     /// # Errors
-    /// Those of the body, and [`Damaged`] if the gzip is already invalid there.
+    /// The body's errors, and [`Damaged`] if the gzip is already invalid there.
     pub async fn begun(mut self) -> Result<Self, BoxError> {
         self.first = poll_fn(|cx| self.poll_plain(cx)).await?;
         Ok(self)

@@ -49,7 +49,7 @@ impl IdleTimer {
 /// and would be awaited forever.
 ///
 /// # Errors
-/// Those of the body, `TooLarge`, and [`Kind::Silent`] if it takes longer.
+/// The body's errors, `TooLarge`, and [`Kind::Silent`] if it takes longer.
 pub async fn collect_within(limit: Option<Duration>, body: Body, most: u64) -> Result<Bytes, BoxError> {
     let reading = collect(body, most);
     let Some(limit) = limit else { return reading.await };

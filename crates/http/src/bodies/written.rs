@@ -45,7 +45,7 @@ impl Out {
     /// Writes a whole body.
     ///
     /// # Errors
-    /// Those of the body.
+    /// The body's errors.
     pub async fn send_all(&mut self, mut body: Body) -> Result<(), BoxError> {
         use http_body_util::BodyExt as _;
         while let Some(frame) = body.frame().await {

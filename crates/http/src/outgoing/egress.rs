@@ -37,7 +37,7 @@ impl Egress {
     }
 }
 
-/// Not in IANA's IPv4 special-purpose registry as non-global.
+/// Returns whether IANA's IPv4 special-purpose registry does not list the address as non-global.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = address.is_private()
@@ -55,7 +55,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !special
 }
 
-/// Not in IANA's IPv6 special-purpose registry as non-global; addresses that embed an IPv4 address are judged by it.
+/// Returns whether IANA's IPv6 special-purpose registry does not list the address as non-global; addresses that embed an IPv4 address
+/// are judged by it.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     let [first, second, ..] = segments;

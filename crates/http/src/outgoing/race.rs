@@ -26,7 +26,7 @@ pub fn by_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 /// which the caller enforces. Returns `Err(None)` if there is no address.
 ///
 /// # Errors
-/// That of the last attempt, if all fail.
+/// The last attempt's error, if all attempts fail.
 pub async fn race<T, E, F>(
     addresses: Vec<SocketAddr>,
     limit: Duration,
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(by_turns(Vec::new()), []);
     }
 
-    /// Races addresses whose last octet encodes their behavior: 0 is refused at once, 255 never responds, others respond after
+    /// Races addresses whose last octet encodes their behavior: 0 is refused immediately, 255 never responds, others respond after
     /// that many hundredths of a second. Also returns how many were tried.
     async fn raced(texts: &[&str], limit: Duration) -> (Result<SocketAddr, Option<SocketAddr>>, usize) {
         let tried = Mutex::new(0);

@@ -1,6 +1,6 @@
 //! What hyper does not report about a connection: a request's raw head, and whether the client has closed its half.
 //!
-//! Given a `Content-Length` beside a `Transfer-Encoding`, hyper silently drops the former (as RFC 9112 section 6.3 allows). CouchDB
+//! Given both `Content-Length` and `Transfer-Encoding`, hyper silently drops the former (as RFC 9112 section 6.3 allows). CouchDB
 //! rejects such a request: a client that frames a body twice is malicious or broken.
 
 use std::io::{self, IoSlice};

@@ -133,7 +133,7 @@ impl<A: Answers, C: Counts> Server<A, C> {
         }
     }
 
-    /// Without file descriptors or memory for a connection, accepting again at once would only burn CPU.
+    /// Without file descriptors or memory for a connection, accepting again immediately would only burn CPU.
     async fn back_off(&self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {

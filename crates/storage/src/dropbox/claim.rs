@@ -14,7 +14,7 @@ use crate::{Result, Stored};
 /// Distinguishes our file from others: by its bytes and a unique time.
 ///
 /// Dropbox stores no custom data with a file, but it keeps the client's modification time exactly as sent
-/// (`CommitInfo.client_modified`). A random second within the last hour, chosen per put, tells apart two puts of the same bytes
+/// (`CommitInfo.client_modified`). A random second within the last hour, chosen per put, distinguishes two puts of the same bytes
 /// under the same name.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {

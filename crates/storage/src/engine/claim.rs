@@ -73,7 +73,7 @@ pub(crate) struct Claim<T: Target> {
 
 #[derive(Debug)]
 enum State<K> {
-    /// Nothing was sent, or it certainly created nothing.
+    /// No request was sent, or the request certainly created nothing.
     Nothing,
     /// A request was sent, and its outcome is unknown.
     Doubtful,
@@ -174,7 +174,7 @@ impl<T: Target> Drop for Claim<T> {
     fn drop(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Nothing);
         if !matches!(state, State::Nothing) {
-            // Not the claim itself: a clean-up that never ran must not start another.
+            // The task does not hold the claim itself: a clean-up that never ran must not start another.
             clean_up(self.target.tasks(), "object clean-up", remove(self.target.clone(), state));
         }
     }
@@ -245,7 +245,7 @@ pub(crate) fn names(object: &Object) -> Vec<Name> {
 /// Creates an object under the first free name.
 ///
 /// # Errors
-/// Those of `create`; if every name is taken, that of the last one.
+/// The errors of `create`; if every name is taken, the last name's error.
 pub(crate) async fn create<C: Create>(names: Vec<Name>, mut creation: C) -> Result<C::Made> {
     let mut taken = Error::new(Kind::Refused, "no name is free for an object");
     for name in names {

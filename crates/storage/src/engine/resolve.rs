@@ -1,5 +1,5 @@
-//! Which storage of the current plan a pointer refers to: one with the same driver and the same bucket, container or account. Its
-//! current settings apply rather than those at the time: keys are rotated, and servers move.
+//! Resolves a pointer to a storage of the current plan: one with the same driver and the same bucket, container or account. Its current
+//! settings apply rather than those at the time: keys are rotated, and servers move.
 
 use serde_json::Value;
 use stowage_base::settings::{MASK, Settings, with_secrets_of};
@@ -23,9 +23,9 @@ pub struct Reference<'a> {
 /// How well a storage matches. Earlier fields take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
-    /// It is the same bucket, container, account or web server.
+    /// Same bucket, container, account or web server.
     place: bool,
-    /// It has the same id, or the server named by a KAZOO entry.
+    /// Same id, or the server named by a KAZOO entry.
     kin: bool,
     /// Length of the common URL path prefix, in bytes.
     common: usize,
@@ -62,7 +62,7 @@ impl Reference<'_> {
         }
     }
 
-    /// Returns what the pointer records: in its location, or in what KAZOO stored beside it.
+    /// Returns what the pointer records: in its location, or in the settings that KAZOO stored with it.
     fn said(&self, key: &str) -> Option<&str> {
         let location = self.location.get(key).and_then(Value::as_str);
         location.or_else(|| text(self.inside?, key))

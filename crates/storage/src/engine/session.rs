@@ -60,7 +60,7 @@ impl<S: Session> Open<S> {
     /// Sends a whole body, of which the first chunk was already taken.
     ///
     /// # Errors
-    /// Those of the body and of the session.
+    /// The errors of the body and of the session.
     pub(crate) async fn send_all(&mut self, upload: &mut Upload, first: Chunk) -> Result<()> {
         let mut next = Some(first);
         while let Some(chunk) = next {

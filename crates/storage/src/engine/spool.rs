@@ -20,7 +20,7 @@ use crate::{Chunk, Error, Kind, Result, Upload};
 /// The file is unlinked once it is open, so nothing needs to be removed, even after a crash.
 ///
 /// # Errors
-/// Those of the body; `Passing` if the file cannot be written.
+/// The body's errors; `Passing` if the file cannot be written.
 pub(crate) async fn spooled(mut upload: Upload, first: Chunk) -> Result<(Body, u64)> {
     let file = Arc::new(blocking(create).await?);
     let (mut next, mut length) = (Some(first), 0);

@@ -192,7 +192,7 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         Ok(()) => Ok(()),
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {
             match fs::hard_link(from, to) {
-                // Over NFS a link may be created although its response was lost; the link count tells (open(2), "O_EXCL").
+                // Over NFS a link may be created although its response was lost; the link count shows it (open(2), "O_EXCL").
                 Err(error) if from.metadata().map_or(1, |metadata| metadata.nlink()) < 2 => return Err(error),
                 Ok(()) | Err(_) => {}
             }

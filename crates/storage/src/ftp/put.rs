@@ -30,7 +30,7 @@ pub(super) async fn store(host: &Arc<Host>, object: &Object, mut upload: Upload)
     let (here, gone) = oneshot::channel();
     let job = Job { host: Arc::clone(host), name: (!object.taken).then_some(name), spare, source, report, gone };
     let placed = to_completion(&host.tasks, "ftp upload", job.run()).await;
-    // Held until here: it tells the task that the caller is still waiting.
+    // Held until here to signal to the task that the caller is still waiting.
     drop::<oneshot::Sender<()>>(here);
     placed.map(Placed::keep)
 }

@@ -17,7 +17,7 @@ pub(super) enum Found {
     Nothing,
     /// Something, with its length in bytes if the server reports it.
     File(Option<u64>),
-    /// The server does not tell.
+    /// The server does not say.
     Unknown,
 }
 

@@ -1,7 +1,7 @@
 //! A data connection, from its first byte to the completion reply.
 //!
 //! The end of a data connection is ambiguous: it looks the same whether the server has sent everything or broke off. Only the
-//! reply on the control connection tells (RFC 959 section 5.1.1).
+//! reply on the control connection distinguishes the two (RFC 959 section 5.1.1).
 
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ pub(super) struct Link {
 #[derive(Clone)]
 struct Place {
     uri: String,
-    /// Whether the server requires a token besides the URI.
+    /// Whether the server requires a token in addition to the URI.
     token: bool,
 }
 

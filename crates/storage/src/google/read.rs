@@ -13,7 +13,7 @@ use crate::{Error, Kind, Result};
 /// Human-readable vendor name.
 pub(super) const VENDOR: &str = "Google";
 
-/// Requests an object or a range of it; `is_gone` tells whether a response means that it is gone.
+/// Requests an object or a range of it; `is_gone` decides whether a response means that it is gone.
 pub(super) async fn ask(
     service: &Service,
     call: Call,

@@ -51,7 +51,7 @@ pub(super) fn begun<T: Target>(service: &Arc<Service>, begin: &Call, reply: &Rep
 /// Sends a whole body, of which the first chunk was already taken; returns a claim on the stored object.
 ///
 /// # Errors
-/// Those of the body; `Refused` if the server did not create an object.
+/// The body's errors; `Refused` if the server did not create an object.
 pub(super) async fn store<T>(mut session: Session<T>, upload: &mut Upload, first: Chunk) -> Result<Claim<T>>
 where
     T: Target<Known: DeserializeOwned>,

@@ -52,7 +52,7 @@ impl Window {
     /// Reads the rest of the body as there is room. The last bytes are only released once the body has ended without error.
     ///
     /// # Errors
-    /// Those of the body.
+    /// The body's errors.
     pub(super) async fn fill(&self, upload: &mut Upload) -> Result<()> {
         let mut held: Option<Bytes> = None;
         loop {

@@ -113,7 +113,7 @@ pub(super) async fn remove(web: &Web, link: &Link) -> Result<Removed> {
     let status = response.status();
     discard(response).await;
     match status {
-        // RFC 9110 section 15.4.4 and RFC 4918 section 9.6.1: neither tells what happened to the object.
+        // RFC 9110 section 15.4.4 and RFC 4918 section 9.6.1: neither says what happened to the object.
         StatusCode::SEE_OTHER | StatusCode::MULTI_STATUS => is_removed(web, link, status).await,
         status if status.is_success() => Ok(Removed::Now),
         StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {

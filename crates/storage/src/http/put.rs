@@ -182,7 +182,7 @@ impl Delivery<'_> {
                 return Err(Error::new(Kind::Refused, "an answer before the end of the body").with_status(status));
             }
         } else if status.is_redirection() || (status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT) {
-            // A server that waited for the rest in vain (408) may have kept what it received, as may one that failed.
+            // A server that timed out waiting for the rest (408) may have kept what it received, as may one that failed.
             self.cleanup.settled();
         }
         if status.is_success() {

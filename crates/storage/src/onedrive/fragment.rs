@@ -12,9 +12,9 @@ use crate::{Chunk, Error, Kind, Result};
 
 /// Outcome of sending a fragment.
 pub(super) enum Outcome {
-    /// The session has it, and expects more.
+    /// The session received the fragment and expects more.
     Received,
-    /// It was the last one and created this file.
+    /// The fragment was the last one and created this file.
     Item(Item),
     /// The session does not exist: the response to the last fragment was lost, or the session has expired.
     Gone(Error),
@@ -22,7 +22,7 @@ pub(super) enum Outcome {
 
 /// Status of a session.
 enum Status {
-    /// It expects the bytes from this offset.
+    /// The session expects the bytes from this offset.
     Expects(u64),
     Gone,
 }
@@ -62,7 +62,7 @@ pub(super) async fn send(drive: &Shared, url: &str, from: u64, chunk: &Chunk, to
         match status {
             Status::Gone => return Ok(Outcome::Gone(lost.unwrap_or_else(gone))),
             Status::Expects(next) if next >= end && end < total => return Ok(Outcome::Received),
-            // It has everything and expects nothing more: the file exists, or will.
+            // The session has everything and expects nothing more: the file exists, or will.
             Status::Expects(next) if next >= end => return Ok(Outcome::Gone(lost.unwrap_or_else(unfinished))),
             Status::Expects(next) if from < next && next < end => {
                 data = data.split_off(usize::try_from(next - from).unwrap_or(usize::MAX));

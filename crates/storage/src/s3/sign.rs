@@ -22,9 +22,9 @@ use crate::{Error, Kind, Result};
 pub(super) enum Payload {
     /// There is no body.
     Empty,
-    /// Its SHA-256.
+    /// By the body's SHA-256.
     Sha256([u8; 32]),
-    /// Not at all: TLS protects it.
+    /// Not at all: TLS protects the body.
     Unsigned,
 }
 

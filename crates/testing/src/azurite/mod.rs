@@ -31,7 +31,7 @@ pub const FIRST: &str = "test-0";
 pub struct Azurite {
     address: SocketAddr,
     containers: AtomicUsize,
-    /// Its standard input ends with this process.
+    /// The server stops when its standard input ends, which happens when this process does.
     shell: Child,
     folder: PathBuf,
 }

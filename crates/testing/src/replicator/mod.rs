@@ -83,7 +83,7 @@ pub async fn replicate(source: &Peer, target: &Peer) -> Result<Report, String> {
 /// Replicates with a CouchDB, which must be able to reach both.
 ///
 /// # Errors
-/// That CouchDB's.
+/// An error of that CouchDB.
 pub async fn replicate_by(couch: &Peer, source: &Peer, target: &Peer) -> Result<Report, String> {
     let server = Peer { database: "_replicate".to_owned(), ..couch.clone() };
     let body = json!({ "source": source.url(), "target": target.url() });

@@ -20,9 +20,9 @@ pub enum Habit {
     BlankTags,
     /// `CompleteMultipartUpload` succeeds; its response is the white space before the document, but no document.
     Speechless,
-    /// The same response, but without any effect.
+    /// The same response as `Speechless`, but without any effect.
     Forgetful,
-    /// Its clock is ahead: a GET signed for another time is rejected, as Amazon does at a difference of 15 minutes.
+    /// The server's clock is ahead: a GET signed for another time is rejected, as Amazon does at a difference of 15 minutes.
     Ahead(Duration),
     /// Requests signed for another region are rejected, naming this one.
     Region(&'static str),

@@ -93,11 +93,11 @@ impl Target {
 /// How to handle an exchange that is not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excluded {
-    /// It is not sent.
+    /// Not sent.
     Skipped,
-    /// It is sent, because later exchanges depend on it, but its response may differ.
+    /// Sent, because later exchanges depend on it, but the response may differ.
     Sent,
-    /// It is compared, whatever a later rule says.
+    /// Compared, whatever a later rule says.
     Not,
 }
 

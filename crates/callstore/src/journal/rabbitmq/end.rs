@@ -40,7 +40,7 @@ pub(super) async fn end(link: &Link, stream: &str) -> Result<Offset, BrokerError
 
 /// Returns the last offset of a read-only stream; `None` if it is empty. Concurrent appends may be missing.
 ///
-/// The broker sends the last chunk at once and does not indicate its end, so whatever arrives within [`CHUNK`] counts.
+/// The broker sends the last chunk immediately and does not indicate its end, so whatever arrives within [`CHUNK`] counts.
 pub(super) async fn last(link: &Link, stream: &str, wanted: Option<Offset>) -> Result<Option<Offset>, BrokerError> {
     let channel = link.channel().await?;
     let mut messages = consume(link, &channel, stream, AMQPValue::LongString("last".into()), AHEAD).await?;

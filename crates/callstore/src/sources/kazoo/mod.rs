@@ -213,7 +213,7 @@ fn alone(leg: &mut Facts, id: &str) -> Facts {
     dialog
 }
 
-/// Two legs that are connected, or no longer are, form a dialog. The direction tells who called whom; if it is missing, the order of
+/// Two legs that are connected, or no longer are, form a dialog. The direction determines who called whom; if it is missing, the order of
 /// their ids decides, so that events of both legs lead to the same dialog.
 fn bridge(leg: &mut Facts, members: &Members<'_>, name: &str, id: &str) -> Vec<Facts> {
     let is_bridge = name == "CHANNEL_BRIDGE";

@@ -140,7 +140,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Self::next`].
+    /// The same as [`Self::next`].
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, Error<B::Error>>> {
         loop {
             match self.state {
@@ -161,7 +161,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Self::next`].
+    /// The same as [`Self::next`].
     pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error<B::Error>>> {
         while self.state == State::Inside {
             let found = find(&self.rest, &self.delimiter);

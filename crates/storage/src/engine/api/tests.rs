@@ -183,7 +183,7 @@ async fn an_object_is_not_read_and_a_long_refusal_is_not_shown() {
     assert_eq!(outcome.unwrap().code(), "");
 }
 
-/// The truncated body tells which failure it is: a transient limit, or a permanent refusal.
+/// The truncated body identifies the failure: a transient limit, or a permanent refusal.
 #[tokio::test]
 async fn a_refusal_that_breaks_off_is_asked_for_again() {
     const SHORT: &str = "HTTP/1.1 409 No\r\nContent-Length: 9\r\nConnection: close\r\n\r\nbus";
