@@ -175,7 +175,7 @@ fn with_site(mut value: Value, site: &str) -> Value {
     value
 }
 
-/// Returns a call with its legs and dialogs, live or over.
+/// Returns a call with its legs and dialogs, live or ended.
 fn call(parts: &Parts, holder: &Holder, id: &str) -> Shown {
     for site in &parts.sites {
         let known = site.state.call(id)?;

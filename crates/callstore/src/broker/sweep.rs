@@ -204,7 +204,7 @@ const TARGETED: &str = "targeted";
 const AHEAD: u16 = 16;
 /// A tracker that missed this many sweeps is no longer expected to respond: it was removed, or is as good as dead.
 const FORGOTTEN: u32 = 3;
-/// Fields requested for each channel (`ecallmgr_fs_channel:to_api_props`): those that tell whose it is, and those that can be
+/// Fields requested for each channel (`ecallmgr_fs_channel:to_api_props`): those that identify its owner, and those that can be
 /// recovered if its events were lost.
 const FIELDS: [&str; 22] = [
     "Account-ID",

@@ -16,7 +16,7 @@ pub(super) struct Show {
 }
 
 impl Show {
-    /// Prints it as JSON.
+    /// Prints the item as JSON.
     pub(super) fn run(&self) -> Result<(), BoxError> {
         runtime()?.block_on(async {
             let talker = self.running.talker()?;

@@ -119,7 +119,7 @@ pub enum CouchTarget {
     Url(Url),
     /// The built-in store.
     Embedded,
-    /// None: the call store only follows calls.
+    /// No destination: the call store only follows calls.
     Off,
 }
 

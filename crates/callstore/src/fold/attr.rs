@@ -89,7 +89,7 @@ attributes! {
     LegB "b_leg" Last,
     /// The Call-ID outside the platform.
     OutsideId "outside_call_id" First,
-    /// When it started.
+    /// When the leg or dialog started.
     Created "created" First,
     /// When it rang.
     Ringing "ringing" First,

@@ -147,7 +147,7 @@ impl Gunzip {
         if self.strict && (nothing || !self.rest.is_empty()) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // A single byte cannot be told from the start of a member until here.
+        // A single byte cannot be distinguished from the start of a member until here.
         let rest = self.rest.split();
         let plain = if nothing { rest.freeze() } else { plain.into() };
         Ok(Some(plain).filter(|plain| !plain.is_empty()))

@@ -1,4 +1,4 @@
-//! Tells which side is stalled while a request is being sent.
+//! Determines which side is stalled while a request is being sent.
 //!
 //! The response head deadline only runs while it is the server's turn: it has received everything, or it is not reading. While the
 //! body waits for its own source, the source's deadline applies.

@@ -1,7 +1,7 @@
 //! Objects that a put may have left at a name, until the caller takes ownership.
 //!
 //! The response to a request that creates an object can get lost, and its retry can then conflict with what the first attempt created.
-//! So each such request holds a [`Claim`], which determines whose the object is and removes it if it is ours but never reached the caller.
+//! So each such request holds a [`Claim`], which determines who owns the object and removes it if it is ours but never reached the caller.
 
 use std::fmt::Debug;
 use std::future::Future;

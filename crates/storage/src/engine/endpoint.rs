@@ -17,7 +17,7 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// # Errors
-    /// `Settings` for what is no `http` or `https` URL.
+    /// `Settings` for anything but an `http` or `https` URL.
     pub(crate) fn read(text: &str) -> Result<Self> {
         let url: Option<Url> = text.parse().ok();
         let read = url.and_then(|url| Some((Origin::of(&url)?, url.path().trim_end_matches('/').to_owned())));

@@ -61,7 +61,7 @@ impl Draft {
                 fs::create_dir_all(folder)?;
             }
             let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-            // Tells `sweep` that the file is in use; without file locks there is no such protection.
+            // Signals to `sweep` that the file is in use; without file locks there is no such protection.
             let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
             Ok(file)
         });

@@ -36,7 +36,7 @@ pub(super) struct Service {
 
 impl Service {
     /// # Errors
-    /// `Settings` where the configured endpoint is no URL.
+    /// `Settings` if the configured endpoint is not a URL.
     pub(super) fn open(settings: &Settings, context: &Context, subject: Subject, scope: &'static str) -> Result<Self> {
         let endpoints = &context.options.endpoints;
         let wrong = || Error::new(Kind::Settings, "the configured endpoint google_api is no http or https URL");

@@ -44,7 +44,7 @@ pub(super) async fn put(http: &Http, object: &Object, mut upload: Upload) -> Res
     Delivery { http, wire, source, cleanup, report, expect: true, folders: true }.run(place.link).await
 }
 
-/// Where an object goes. Nothing of another document is there: the server said so, or the name is unique.
+/// Destination of an object. It holds nothing of another document: the server said so, or the name is unique.
 struct Place {
     link: Link,
     reserved: Option<Reserved>,

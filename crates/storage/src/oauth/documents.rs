@@ -114,7 +114,7 @@ impl Documents {
     /// Returns whether a document exists.
     ///
     /// # Errors
-    /// If CouchDB does not tell.
+    /// If CouchDB's response is inconclusive, or there is none.
     pub(super) async fn knows(&self, id: &str) -> Result<bool> {
         Ok(self.undeleted(id).await?.is_some())
     }

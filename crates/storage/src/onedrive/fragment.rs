@@ -90,7 +90,7 @@ pub(super) async fn cancel(drive: &Shared, url: &str) -> Result<bool> {
 async fn status(drive: &Shared, url: &str, total: u64) -> Result<Status> {
     let reply = drive.ask_without_token(&drive.given(Method::GET, url)?).await?;
     match reply.status {
-        // That a finished session is not found is by design (OneDrive/onedrive-api-docs, issue 1259).
+        // A finished session is not found, by design (OneDrive/onedrive-api-docs, issue 1259).
         StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Status::Gone),
         _ if reply.is_done() => expects(&reply, total),
         _ => Err(reply.refusal("tell how far an upload session is")),

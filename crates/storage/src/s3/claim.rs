@@ -58,7 +58,7 @@ pub(super) async fn with_tag(mut claim: Claim) -> Result<Claim> {
     let is_tagged = claim.known().is_some_and(Option::is_some);
     match is_tagged || claim.settle().await.unwrap_or(true) {
         true => Ok(claim),
-        // Whatever is there must not be removed as ours: the claim knows that now.
+        // Whatever is there must not be removed as ours: the claim now records that.
         false => Err(Error::new(Kind::Refused, "S3 acknowledged an object that is not there")),
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Trust {
 
 impl Trust {
     /// # Errors
-    /// A named certificate that cannot be understood.
+    /// If a named certificate cannot be parsed.
     pub(crate) fn new(
         mut roots: RootCertStore,
         named: Vec<CertificateDer<'static>>,
