@@ -15,8 +15,10 @@ pub struct Jobs {
     pub intents: bool,
     /// How long a document must have been left alone before an attachment is moved out of it.
     pub quiet: Duration,
-    /// How often the database is looked through for what is due.
+    /// How often what is due is begun.
     pub poll: Duration,
+    /// Of so many waiting jobs it is held in memory when they are due; 0: the database is read every `poll`.
+    pub held_in_memory: usize,
     /// A gateway that has not said for so long that it works on a job is believed to be dead.
     pub lease: Duration,
     /// A job that waits for longer is stuck.
@@ -31,6 +33,7 @@ pub(super) fn read(mut section: Section<'_>) -> Jobs {
         intents: section.flag("intents", false),
         quiet: section.duration("quiet", Duration::from_secs(60)),
         poll: section.duration("poll", Duration::from_secs(10)),
+        held_in_memory: section.count_or_none("held_in_memory", 200_000),
         lease: section.duration("lease", Duration::from_secs(60)),
         dead_after: section.duration("dead_after", Duration::from_secs(7 * 24 * 3600)),
     };

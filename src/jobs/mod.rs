@@ -5,6 +5,7 @@
 
 mod held;
 mod queue;
+mod read;
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,8 @@ use crate::pointer::StoredObject;
 use crate::router::{Database, Target};
 
 pub use held::Held;
-pub use queue::{Claim, Jobs, Page};
+pub use queue::{Claim, Jobs};
+pub use read::{Change, Feed, Page};
 
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -192,7 +194,13 @@ impl Job {
     /// Whether it is to be tried now, and no gateway that lives works on it.
     #[must_use]
     pub fn is_due(&self, now: SystemTime) -> bool {
-        self.next <= now && self.holder.as_ref().is_none_or(|holder| holder.until <= now)
+        self.due() <= now
+    }
+
+    /// When it is to be tried, unless the gateway that works on it lives then.
+    #[must_use]
+    pub fn due(&self) -> SystemTime {
+        self.holder.as_ref().map_or(self.next, |holder| holder.until.max(self.next))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use stowage_base::log::chain;
 use stowage_couch::{Couch, DocumentPath, Save};
 use stowage_http::target::encode;
@@ -31,15 +31,6 @@ struct Inner {
     shut: Mutex<Option<Instant>>,
 }
 
-/// Some jobs, in the order of their ids.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// The jobs; what cannot be read as one is left out.
-    pub jobs: Vec<Job>,
-    /// The id that the next page begins with; `None` at the end.
-    pub next: Option<String>,
-}
-
 /// Whose a job is.
 #[derive(Debug)]
 pub enum Claim {
@@ -57,7 +48,7 @@ enum Wish {
 }
 
 /// Why the queue cannot be used, for the log.
-type Reason = String;
+pub(super) type Reason = String;
 
 impl Jobs {
     /// The queue of `jobs.database`.
@@ -255,34 +246,6 @@ impl Jobs {
         }
     }
 
-    /// Reads the jobs from an id on. A database that is not there yet has none.
-    ///
-    /// # Errors
-    /// As for [`save`](Self::save).
-    pub async fn page(&self, from: &str) -> Result<Page, Reason> {
-        #[derive(Deserialize)]
-        struct Rows {
-            rows: Vec<Row>,
-        }
-        #[derive(Deserialize)]
-        struct Row {
-            id: String,
-            doc: Option<Value>,
-        }
-        let start = encode(&json!(from).to_string());
-        let target = format!("{}/_all_docs?include_docs=true&limit={}&startkey={start}", self.database(), PAGE + 1);
-        let answer = self.send(Method::GET, &target, Bytes::new()).await?;
-        let mut rows = match answer.status() {
-            StatusCode::OK => serde_json::from_slice::<Rows>(answer.body()).map_err(|error| error.to_string())?.rows,
-            StatusCode::NOT_FOUND => return Ok(Page::default()),
-            status => return Err(format!("CouchDB answers {}", status.as_u16())),
-        };
-        let next = if rows.len() > PAGE { rows.pop().map(|row| row.id) } else { None };
-        // Design documents, and what an operator has put there, are no jobs.
-        let jobs = rows.into_iter().filter_map(|row| serde_json::from_value(row.doc?).ok()).collect();
-        Ok(Page { jobs, next })
-    }
-
     /// Makes the database, for admins only. One that is there already is as its maker wants it.
     async fn make(&self) -> Result<(), Reason> {
         let made = self.send(Method::PUT, &self.database(), Bytes::new()).await?;
@@ -317,11 +280,15 @@ impl Jobs {
         *self.0.shut.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<Response<Bytes>, Reason> {
+    pub(super) async fn send(&self, method: Method, target: &str, body: Bytes) -> Result<Response<Bytes>, Reason> {
         self.0.couch.own_account().send(method, target, body).await.map_err(|error| chain(&error))
     }
 
-    fn database(&self) -> String {
+    pub(super) fn couch(&self) -> &Couch {
+        &self.0.couch
+    }
+
+    pub(super) fn database(&self) -> String {
         encode(&self.0.config.database)
     }
 
@@ -346,8 +313,6 @@ fn refusal(save: &Save) -> Reason {
 
 /// How long a refusal is believed.
 const SHUT_FOR: Duration = Duration::from_secs(60);
-/// Jobs that are read at once.
-const PAGE: usize = 100;
 /// How often a save is tried where the database is not there yet, or others save the same job.
 const TRIES: u32 = 5;
 /// Half of the pause before the second try; it doubles.

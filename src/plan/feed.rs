@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
 use http::StatusCode;
-use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::Value;
 use stowage_base::tasks::Tasks;
+use stowage_couch::Changes;
 use stowage_http::target::encode;
 use tokio::time::Instant;
 
@@ -73,25 +72,11 @@ impl Plans {
             self.feed_begins();
         }
         self.everything_may_have_changed();
-        let mut body = answer.into_body();
-        let mut lines = BytesMut::new();
+        let mut changes = Changes::new(answer.into_body());
         loop {
-            match body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        lines.extend_from_slice(&data);
-                    }
-                }
-                Some(Err(error)) => return Ended::after(stowage_base::log::chain(&*error)),
-                None => return Ended::after("CouchDB ended it".to_owned()),
-            }
-            while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
-                let line = lines.split_to(end);
-                lines.advance(1);
-                self.line(&line, since);
-            }
-            if lines.len() > LONGEST_LINE {
-                return Ended::after("a change is too long".to_owned());
+            match changes.line().await {
+                Ok(line) => self.line(&line, since),
+                Err(reason) => return Ended::after(reason),
             }
         }
     }
@@ -151,5 +136,3 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// CouchDB sends an empty line this often, so that a dead connection is noticed by `timeouts.idle_body`.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// A plans database whose documents are larger than this is read by age only.
-const LONGEST_LINE: usize = 32 << 20;

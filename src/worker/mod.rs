@@ -1,55 +1,57 @@
 //! Does what the queue of jobs says, beside all other gateways.
 //!
-//! The queue is looked through page by page, at once after this gateway has added a job and else every `jobs.poll`; a long one
-//! less often, so that reading it takes a tenth of the time at most. What fails rests by its storage, not by itself: one try
-//! tells about all jobs of a storage that is down. A job is never given up; one that is older than `jobs.dead_after` is tried
-//! once a day.
+//! The queue is read once, and then followed by its changes: what waits costs CouchDB nothing until it is due. Where it cannot be
+//! followed, it is read again and again: at once after this gateway has added a job and else every `jobs.poll`, a long one less
+//! often. What fails rests by its storage, not by itself: one try tells about all jobs of a storage that is down. A job is never
+//! given up; one that is older than `jobs.dead_after` is tried once a day.
 
+mod job;
+mod known;
 mod moves;
+mod pages;
 mod removal;
 mod rests;
 mod step;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use stowage_base::tasks::Tasks;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::gateway::Gateway;
-use crate::jobs::{Job, Kind};
-use crate::metrics::Queue;
+use crate::jobs::{Change, Feed};
+use known::Known;
 use rests::Rests;
-use step::{Step, step};
 
 /// Works until the program stops.
 pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
-    let concurrency = gateway.jobs.config().concurrency;
-    let worker = Arc::new(Worker { rests: Rests::default(), permits: Arc::new(Semaphore::new(concurrency)), gateway });
-    let poll = worker.gateway.jobs.config().poll;
-    let mut pause = poll;
+    let jobs = gateway.jobs.config();
+    let (poll, concurrency) = (jobs.poll, jobs.concurrency);
+    let known = Mutex::new(Known::new(jobs.held_in_memory));
+    let permits = Arc::new(Semaphore::new(concurrency));
+    let worker = Arc::new(Worker { gateway, rests: Rests::default(), known, permits });
+    let (mut pause, mut standing) = (poll, Standing::default());
     loop {
-        let mut reading = Duration::ZERO;
-        tokio::select! {
-            outcome = worker.pass(&mut reading) => match outcome {
-                Ok(()) => pause = poll,
-                Err(reason) => {
-                    if pause == poll {
-                        tracing::warn!(reason, "the jobs cannot be read; they wait");
-                    }
-                    // CouchDB locks out who comes with a wrong password again and again.
-                    pause = (pause * 2).min(poll.max(LONGEST_PAUSE));
-                }
-            },
+        let turn = tokio::select! {
+            turn = worker.turn(&mut standing) => turn,
             () = tasks.stopping() => return,
+        };
+        let Err(reason) = turn else {
+            pause = poll;
+            continue;
+        };
+        if pause == poll {
+            tracing::warn!(reason, "the jobs cannot be read; they wait");
         }
-        // Each job that is added during an outage would else have all that wait read once more.
-        let rest = reading * REST;
+        // CouchDB locks out who comes with a wrong password again and again.
+        pause = (pause * 2).min(poll.max(LONGEST_PAUSE));
         tokio::select! {
-            () = async { tokio::join!(worker.gateway.jobs.added(), tokio::time::sleep(rest)); } => {}
-            () = tokio::time::sleep(pause.max(rest)) => {}
+            () = worker.gateway.jobs.added() => {}
+            () = tokio::time::sleep(pause) => {}
             () = tasks.stopping() => return,
         }
     }
@@ -58,157 +60,150 @@ pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
 struct Worker {
     gateway: Arc<Gateway>,
     rests: Rests,
+    known: Mutex<Known>,
     permits: Arc<Semaphore>,
 }
 
-impl Worker {
-    /// Looks through the whole queue once, and begins what is due. Adds up how long CouchDB took for that.
-    async fn pass(self: &Arc<Self>, reading: &mut Duration) -> Result<(), String> {
-        let mut queue = Counted::default();
-        let mut from = String::new();
-        loop {
-            let began = Instant::now();
-            let page = self.gateway.jobs.page(&from).await?;
-            *reading += began.elapsed();
-            for job in page.jobs {
-                let now = SystemTime::now();
-                queue.count(&job, now, self.gateway.jobs.config().dead_after);
-                if !job.is_due(now) || (!job.asked && self.rests.rests(&self.gateway, &job).await) {
-                    continue;
-                }
-                let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return Ok(()) };
-                let worker = Arc::clone(self);
-                // A job that is cut off is another gateway's once its lease is over: the drain does not wait for it.
-                drop(self.gateway.tasks.spawn("job", async move {
-                    tokio::select! {
-                        biased;
-                        () = worker.gateway.tasks.stopping() => {}
-                        () = Arc::clone(&worker).take(job, permit) => {}
-                    }
-                }));
-            }
-            match page.next {
-                Some(next) => from = next,
-                None => break,
-            }
+/// How this gateway learns what waits.
+#[derive(Default)]
+struct Standing {
+    /// More wait than are held in memory.
+    is_long: bool,
+    /// The log says already that they cannot be followed.
+    complained: bool,
+}
+
+impl Standing {
+    fn complain(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.complained, true) {
+            tracing::warn!(reason, "the jobs cannot be followed: their database is read again and again");
         }
-        self.gateway.metrics.outages().queue(&queue.told());
+    }
+}
+
+impl Worker {
+    /// Reads the queue, and works on it until it has to be read again.
+    async fn turn(self: &Arc<Self>, standing: &mut Standing) -> Result<(), String> {
+        if standing.is_long {
+            standing.is_long = self.walk().await?;
+            return Ok(());
+        }
+        let began = Instant::now();
+        let (jobs, mut feed) = (&self.gateway.jobs, None);
+        // Asked for first: nothing is missed between what is read and what is followed.
+        let position = jobs.position().await;
+        self.known().clear();
+        if !matches!(position, Ok(None)) && !self.read().await? {
+            standing.is_long = true;
+            return Ok(());
+        }
+        let followed = match position {
+            Ok(Some(position)) => jobs.follow(&position).await.map(|opened| feed = Some(opened)),
+            Ok(None) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        followed.unwrap_or_else(|reason| standing.complain(&reason));
+        self.follow(feed, began, standing).await;
         Ok(())
     }
 
-    /// Takes a job, unless another gateway has it, and does it.
-    async fn take(self: Arc<Self>, job: Job, permit: OwnedSemaphorePermit) {
-        let (id, kind) = (job.id.clone(), job.kind);
-        let outcome = match self.hold(job).await {
-            Ok(Some(job)) => self.work(job).await,
-            // Another was faster.
-            Ok(None) => return,
-            Err(reason) => Err(reason),
-        };
-        drop(permit);
-        match outcome {
-            Ok(outcome) => self.gateway.metrics.outages().job_done(kind.as_str(), outcome),
-            Err(reason) => {
-                self.gateway.metrics.outages().job_done(kind.as_str(), "failed");
-                tracing::warn!(job = %id, reason, "what became of a job could not be saved: it is tried again");
+    /// Begins what is due, and takes note of what changes. Without a feed it ends when the queue may be read again, with one it
+    /// ends some time after that broke.
+    async fn follow(self: &Arc<Self>, mut feed: Option<Feed>, began: Instant, standing: &mut Standing) {
+        let poll = self.gateway.jobs.config().poll;
+        let soonest = Instant::now() + began.elapsed() * pages::REST;
+        let mut end = if feed.is_some() { began + READ_AGAIN } else { soonest.max(began + poll) };
+        let mut ticks = tokio::time::interval(poll);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut ready, mut looks) = (VecDeque::new(), true);
+        loop {
+            if ready.is_empty() && std::mem::take(&mut looks) {
+                ready = self.due().await;
+                looks = !ready.is_empty();
             }
-        }
-    }
-
-    /// Saves this gateway as the holder.
-    async fn hold(&self, job: Job) -> Result<Option<Job>, String> {
-        self.gateway.jobs.save(self.gateway.jobs.held(job)).await
-    }
-
-    /// Does a job that this gateway holds, and saves what became of it.
-    async fn work(&self, mut job: Job) -> Result<&'static str, String> {
-        let made = {
-            let gateway = Arc::clone(&self.gateway);
-            let mut doing = Box::pin(step(&gateway, job.clone()));
-            loop {
-                tokio::select! {
-                    made = &mut doing => break made,
-                    () = tokio::time::sleep(self.gateway.jobs.config().lease / 3) => match self.hold(job.clone()).await? {
-                        Some(held) => job = held,
-                        None => return self.lost(&job).await,
-                    },
+            tokio::select! {
+                change = next(&mut feed) => match change {
+                    Ok(Change::Gone(id)) => self.known().forget(&id),
+                    Ok(Change::Saved(job)) => {
+                        looks |= job.is_due(SystemTime::now());
+                        if !self.known().note(&job) {
+                            standing.is_long = true;
+                            return;
+                        }
+                    }
+                    Err(reason) => {
+                        // One that is cut off at once is no better than none.
+                        standing.complained &= began.elapsed() < LONGEST_PAUSE;
+                        standing.complain(&reason);
+                        (feed, end) = (None, soonest.max(Instant::now() + poll));
+                    }
+                },
+                permit = Arc::clone(&self.permits).acquire_owned(), if !ready.is_empty() => {
+                    if let (Ok(permit), Some(id)) = (permit, ready.pop_front()) {
+                        self.begin(Arc::clone(self).take_known(id, permit));
+                    }
                 }
-            }
-        };
-        self.rests.note(&self.gateway, &job, &made).await;
-        let jobs = &self.gateway.jobs;
-        (job.holder, job.asked) = (None, false);
-        match made {
-            Step::Done => {
-                if !jobs.drop_done(&job).await? {
-                    return self.lost(&job).await;
+                _ = ticks.tick() => {
+                    looks = true;
+                    self.tell();
                 }
-                Ok("ok")
-            }
-            Step::Waits { pause, seen } => {
-                job.seen = seen;
-                job.next = SystemTime::now() + pause;
-                self.ended(job, "waits").await
-            }
-            Step::Failed(failure) => {
-                job.tries += 1;
-                let age = SystemTime::now().duration_since(job.since).unwrap_or_default();
-                let pause = if age > jobs.config().dead_after { ONCE_A_DAY } else { failure.pause_after(job.tries) };
-                job.next = SystemTime::now() + pause;
-                if job.error.as_deref() != Some(&*failure.reason) {
-                    tracing::warn!(job = %job.id, storage = %job.storage, reason = %failure.reason, "a job waits");
-                }
-                job.error = Some(failure.reason);
-                self.ended(job, "failed").await
+                () = self.gateway.jobs.added(), if feed.is_none() => end = end.min(soonest),
+                () = tokio::time::sleep_until(end) => return,
             }
         }
     }
 
-    /// Saves a job that stays, without its holder.
-    async fn ended(&self, job: Job, outcome: &'static str) -> Result<&'static str, String> {
-        match self.gateway.jobs.save(job.clone()).await? {
-            Some(_) => Ok(outcome),
-            None => self.lost(&job).await,
+    /// Some of what is due and does not rest.
+    async fn due(&self) -> VecDeque<Arc<str>> {
+        let (now, config) = (SystemTime::now(), self.gateway.jobs.config());
+        let mut ready = VecDeque::new();
+        let lanes = self.known().due(now);
+        for (subject, sample) in lanes {
+            if ready.len() >= AT_ONCE {
+                break;
+            }
+            if !sample.asked && self.rests.rests(&self.gateway, &sample).await {
+                self.known().rest(&subject, now + config.poll);
+            } else {
+                // The feed tells what becomes of them, and if it does not, they are looked at once more.
+                ready.extend(self.known().take(&subject, now, now + config.lease));
+            }
         }
+        ready
     }
 
-    /// The job was added anew, or asked for, while it was worked on: it is looked at once more, by the first gateway that finds it.
-    async fn lost(&self, job: &Job) -> Result<&'static str, String> {
-        if let Some(mut now) = self.gateway.jobs.read(&job.id).await?
-            && self.gateway.jobs.holds(&now)
-        {
-            now.holder = None;
-            drop(self.gateway.jobs.save(now).await?);
-        }
-        Ok("waits")
+    /// A job that is cut off is another gateway's once its lease is over: the drain does not wait for it.
+    fn begin(&self, job: impl Future<Output = ()> + Send + 'static) {
+        let tasks = self.gateway.tasks.clone();
+        drop(self.gateway.tasks.spawn("job", async move {
+            tokio::select! {
+                biased;
+                () = tasks.stopping() => {}
+                () = job => {}
+            }
+        }));
+    }
+
+    fn tell(&self) {
+        let queue = self.known().told(SystemTime::now(), self.gateway.jobs.config().dead_after);
+        self.gateway.metrics.outages().queue(&queue);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a pass counts.
-#[derive(Default)]
-struct Counted {
-    waiting: HashMap<Kind, u64>,
-    oldest: Duration,
-    stuck: u64,
-}
-
-impl Counted {
-    fn count(&mut self, job: &Job, now: SystemTime, dead_after: Duration) {
-        let age = now.duration_since(job.since).unwrap_or_default();
-        *self.waiting.entry(job.kind).or_default() += 1;
-        self.oldest = self.oldest.max(age);
-        self.stuck += u64::from(age > dead_after);
-    }
-
-    fn told(&self) -> Queue {
-        let count = |kind: Kind| (kind.as_str(), self.waiting.get(&kind).copied().unwrap_or_default());
-        Queue { waiting: Kind::ALL.map(count).into(), oldest: self.oldest, stuck: self.stuck }
+async fn next(feed: &mut Option<Feed>) -> Result<Change, String> {
+    match feed {
+        Some(feed) => feed.next().await,
+        None => pending().await,
     }
 }
 
-/// So many times as long as it took to read the queue, nothing is read.
-const REST: u32 = 9;
+/// What is followed is read again after this, to be sure of it.
+const READ_AGAIN: Duration = Duration::from_secs(3600);
 /// The longest pause while the jobs cannot be read.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// How often a stuck job is tried.
-const ONCE_A_DAY: Duration = Duration::from_secs(24 * 3600);
+/// Jobs that are made ready to begin.
+const AT_ONCE: usize = 256;

@@ -2,6 +2,7 @@
 
 mod accept;
 mod caller;
+mod changes;
 mod client;
 mod document;
 mod error;
@@ -10,6 +11,7 @@ mod scan;
 
 pub use accept::accepts;
 pub use caller::{Answer, Caller, Save, is_deleted};
+pub use changes::Changes;
 pub use client::{Couch, DocumentPath};
 pub use document::{Document, NotADocument};
 pub use error::Error;

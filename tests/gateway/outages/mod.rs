@@ -6,6 +6,7 @@ mod breaker;
 mod documents;
 mod drivers;
 mod moves;
+mod queue;
 mod removals;
 mod saves;
 mod under_load;

@@ -31,6 +31,8 @@ pub struct Gate {
 struct Shared {
     target: SocketAddr,
     rules: Mutex<Vec<Rule>>,
+    /// The request lines that came.
+    lines: Mutex<Vec<String>>,
     struck: watch::Sender<usize>,
     open: watch::Sender<bool>,
 }
@@ -97,6 +99,7 @@ impl Gate {
         let shared = Arc::new(Shared {
             target,
             rules: Mutex::default(),
+            lines: Mutex::default(),
             struck: watch::Sender::new(0),
             open: watch::Sender::new(true),
         });
@@ -130,6 +133,12 @@ impl Gate {
     pub async fn struck(&self, times: usize) {
         let mut struck = self.shared.struck.subscribe();
         struck.wait_for(|struck| *struck >= times).await.expect("the gate holds the sender");
+    }
+
+    /// How many requests with this method came whose target holds `part`.
+    pub fn counted(&self, method: &str, part: &str) -> usize {
+        let lines = self.shared.lines.lock().expect("lines");
+        lines.iter().filter(|line| line.starts_with(method) && line.contains(part)).count()
     }
 
     /// Refuses connections, and breaks those that are open.
@@ -190,11 +199,12 @@ async fn exchange(client: &mut Wire, server: &mut Option<Wire>, shared: &Shared)
     let head = client.head().await?;
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
     let act = shared.act(&line);
+    shared.lines.lock().expect("lines").push(line.clone());
     let server = match server {
         Some(server) => server,
         none => none.insert(Wire::connect(shared.target).await?),
     };
-    if line.contains("feed=continuous") {
+    if act.is_none() && line.contains("feed=continuous") {
         server.stream.write_all(&head).await?;
         copy_bidirectional(&mut client.stream, &mut server.stream).await?;
         return Ok(false);

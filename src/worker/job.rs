@@ -1,0 +1,119 @@
+//! One job, from taking it to saving what became of it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Worker;
+use super::step::{Step, step};
+use crate::jobs::Job;
+
+impl Worker {
+    /// Takes a job that is due, as far as this gateway knows.
+    pub(super) async fn take_known(self: Arc<Self>, id: Arc<str>, permit: OwnedSemaphorePermit) {
+        let later = SystemTime::now() + self.gateway.jobs.config().poll;
+        match self.gateway.jobs.read(&id).await {
+            Ok(Some(job)) if !job.is_due(SystemTime::now()) => drop(self.known().note(&job)),
+            Ok(Some(job)) if !job.asked && self.rests.rests(&self.gateway, &job).await => {
+                self.known().defer(&id, later)
+            }
+            Ok(Some(job)) => self.take(job, permit).await,
+            Ok(None) => self.known().forget(&id),
+            Err(reason) => {
+                tracing::debug!(job = %id, reason, "a job cannot be read");
+                self.known().defer(&id, later);
+            }
+        }
+    }
+
+    /// Takes a job, unless another gateway has it, and does it.
+    pub(super) async fn take(self: Arc<Self>, job: Job, permit: OwnedSemaphorePermit) {
+        let (id, kind) = (job.id.clone(), job.kind);
+        let outcome = match self.hold(job).await {
+            Ok(Some(job)) => self.work(job).await,
+            // Another was faster.
+            Ok(None) => return,
+            Err(reason) => Err(reason),
+        };
+        drop(permit);
+        match outcome {
+            Ok(outcome) => self.gateway.metrics.outages().job_done(kind.as_str(), outcome),
+            Err(reason) => {
+                self.gateway.metrics.outages().job_done(kind.as_str(), "failed");
+                tracing::warn!(job = %id, reason, "what became of a job could not be saved: it is tried again");
+            }
+        }
+    }
+
+    /// Saves this gateway as the holder.
+    async fn hold(&self, job: Job) -> Result<Option<Job>, String> {
+        self.gateway.jobs.save(self.gateway.jobs.held(job)).await
+    }
+
+    /// Does a job that this gateway holds, and saves what became of it.
+    async fn work(&self, mut job: Job) -> Result<&'static str, String> {
+        let made = {
+            let gateway = Arc::clone(&self.gateway);
+            let mut doing = Box::pin(step(&gateway, job.clone()));
+            loop {
+                tokio::select! {
+                    made = &mut doing => break made,
+                    () = tokio::time::sleep(self.gateway.jobs.config().lease / 3) => match self.hold(job.clone()).await? {
+                        Some(held) => job = held,
+                        None => return self.lost(&job).await,
+                    },
+                }
+            }
+        };
+        self.rests.note(&self.gateway, &job, &made).await;
+        let jobs = &self.gateway.jobs;
+        (job.holder, job.asked) = (None, false);
+        match made {
+            Step::Done => {
+                if !jobs.drop_done(&job).await? {
+                    return self.lost(&job).await;
+                }
+                Ok("ok")
+            }
+            Step::Waits { pause, seen } => {
+                job.seen = seen;
+                job.next = SystemTime::now() + pause;
+                self.ended(job, "waits").await
+            }
+            Step::Failed(failure) => {
+                job.tries += 1;
+                let age = SystemTime::now().duration_since(job.since).unwrap_or_default();
+                let pause = if age > jobs.config().dead_after { ONCE_A_DAY } else { failure.pause_after(job.tries) };
+                job.next = SystemTime::now() + pause;
+                if job.error.as_deref() != Some(&*failure.reason) {
+                    tracing::warn!(job = %job.id, storage = %job.storage, reason = %failure.reason, "a job waits");
+                }
+                job.error = Some(failure.reason);
+                self.ended(job, "failed").await
+            }
+        }
+    }
+
+    /// Saves a job that stays, without its holder.
+    async fn ended(&self, job: Job, outcome: &'static str) -> Result<&'static str, String> {
+        match self.gateway.jobs.save(job.clone()).await? {
+            Some(_) => Ok(outcome),
+            None => self.lost(&job).await,
+        }
+    }
+
+    /// The job was added anew, or asked for, while it was worked on: it is looked at once more, by the first gateway that finds it.
+    async fn lost(&self, job: &Job) -> Result<&'static str, String> {
+        if let Some(mut now) = self.gateway.jobs.read(&job.id).await?
+            && self.gateway.jobs.holds(&now)
+        {
+            now.holder = None;
+            drop(self.gateway.jobs.save(now).await?);
+        }
+        Ok("waits")
+    }
+}
+
+/// How often a stuck job is tried.
+const ONCE_A_DAY: Duration = Duration::from_secs(24 * 3600);

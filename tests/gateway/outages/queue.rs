@@ -1,0 +1,156 @@
+//! How the queue is read: once, and then by its changes; again and again where it cannot be followed.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stowage_testing::gateway::Setup;
+
+use super::world::{beside, drained, is_in_storage, jobs, without_worker, working};
+use crate::faults::gate::answer;
+use crate::faults::world::{BUCKET, World, bytes};
+
+/// Documents whose attachments CouchDB keeps because their storage is shut off, with a job for each.
+async fn outage(world: &World, ids: &[&str]) {
+    world.bucket.shut();
+    for id in ids {
+        let rev = world.document(id).await;
+        let put = world.gateway.put(id, "call.mp3", &rev, &bytes(1000, 1)).await;
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+}
+
+/// A gateway that does the jobs of this world, behind the same gate.
+async fn worker(world: &World, more: &[(&str, &str)]) -> stowage_testing::gateway::Running {
+    let database = world.gateway.app.gateway.jobs.config().database.clone();
+    let setup = working(Setup::default()).upstream(&world.store.url()).set("jobs.database", &database);
+    let setup = more.iter().fold(setup, |setup, (key, value)| setup.set(key, value));
+    let mut other = setup.start_over(world.gateway.couch.beside()).await;
+    other.account.clone_from(&world.gateway.account);
+    other
+}
+
+/// Waits until a worker has tried something.
+async fn tried(world: &World) {
+    let tried = async {
+        while jobs(world).await.iter().all(|job| job["tries"] == 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), tried).await.expect("a job is tried");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_gateway_adds_is_seen_at_once() {
+    let world = without_worker().await;
+    super::world::plan(&world, json!({ "stub": true })).await;
+    let database = world.gateway.app.gateway.jobs.config().database.clone();
+    let made = world.gateway.couch.request("PUT", &format!("/{database}"), "", b"").await;
+    assert_eq!(made.status, 201, "{made:?}");
+    // Whoever only looks at its queue now and again does it in an hour.
+    let other = worker(&world, &[("jobs.poll", "1h")]).await;
+    for id in ["one", "two"] {
+        world.bucket.rule("PUT", "", 1, answer(403, "x"));
+        let rev = world.document(id).await;
+        let put = world.gateway.put(id, "call.mp3", &rev, &bytes(1000, 1)).await;
+        assert_eq!(put.status, 201, "{put:?}");
+        world.gateway.settled().await;
+        drained(&world).await;
+    }
+    assert_eq!(world.s3.objects(BUCKET).len(), 2);
+    other.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_costs_couchdb_nothing() {
+    let world = without_worker().await;
+    outage(&world, &["one", "two", "three"]).await;
+    let other = worker(&world, &[]).await;
+    tried(&world).await;
+    let database = other.app.gateway.jobs.config().database.clone();
+    // The other jobs may be under way still.
+    other.settled().await;
+    let asks = world.store.counted("GET", &database);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let more = world.store.counted("GET", &database) - asks;
+    // Each `jobs.poll` of 20 ms would have it read; the rest of the storage is over after five seconds.
+    assert!(more <= 3, "{more} requests for jobs that wait");
+    world.bucket.open();
+    drained(&world).await;
+    for id in ["one", "two", "three"] {
+        is_in_storage(&world, id, "call.mp3", &bytes(1000, 1)).await;
+    }
+    other.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_cannot_be_followed_is_read_again_and_again() {
+    let world = without_worker().await;
+    world.store.rule("GET", "-jobs/_changes?feed=continuous", 1_000_000, answer(500, "x"));
+    let other = worker(&world, &[]).await;
+    for id in ["one", "two"] {
+        outage(&world, &[id]).await;
+        world.bucket.open();
+        drained(&world).await;
+        is_in_storage(&world, id, "call.mp3", &bytes(1000, 1)).await;
+    }
+    world.store.struck(2).await;
+    other.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_breaks_hides_nothing() {
+    let world = without_worker().await;
+    let other = worker(&world, &[]).await;
+    for round in 0..5 {
+        let id = format!("doc-{round}");
+        outage(&world, &[&id]).await;
+        world.bucket.open();
+        world.store.shut();
+        world.store.open();
+        drained(&world).await;
+        is_in_storage(&world, &id, "call.mp3", &bytes(1000, 1)).await;
+    }
+    other.stop().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_longer_than_what_is_held_in_memory_is_done_all_the_same() {
+    let world = without_worker().await;
+    let ids: Vec<String> = (0..9).map(|index| format!("doc-{index}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let (before, after) = ids.split_at(5);
+    outage(&world, before).await;
+    let others =
+        [worker(&world, &[("jobs.held_in_memory", "3")]).await, worker(&world, &[("jobs.held_in_memory", "0")]).await];
+    outage(&world, after).await;
+    world.bucket.open();
+    drained(&world).await;
+    for id in ids {
+        is_in_storage(&world, id, "call.mp3", &bytes(1000, 1)).await;
+    }
+    for other in others {
+        other.stop().await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_deleted_and_made_again_is_followed_anew() {
+    let world = without_worker().await;
+    let other = beside(&world).await;
+    for id in ["one", "two", "three"] {
+        outage(&world, &[id]).await;
+        world.bucket.open();
+        drained(&world).await;
+        is_in_storage(&world, id, "call.mp3", &bytes(1000, 1)).await;
+        let database = world.gateway.app.gateway.jobs.config().database.clone();
+        let gone = world.gateway.couch.request("DELETE", &format!("/{database}"), "", b"").await;
+        assert_eq!(gone.status, 200, "{gone:?}");
+    }
+    other.stop().await;
+    world.stop().await;
+}
