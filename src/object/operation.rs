@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use stowage_base::activity::Activity;
 use stowage_base::trace::Call;
-use stowage_storage::{Admission, Kind, Opened, Result};
+use stowage_storage::{Admission, Error, Kind, Opened, Result};
 
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
@@ -24,7 +24,21 @@ pub(crate) struct Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    /// Begins what a request is about: `get` or `put`.
+    /// Begins to read: what a storage that is down is asked for sooner than for anything else.
+    ///
+    /// # Errors
+    /// `Passing` where the storage is down.
+    pub(crate) fn of_read(
+        gateway: &'a Gateway,
+        activity: &'a Activity,
+        opened: &Opened,
+        (backend, storage): (&'a str, &str),
+    ) -> Result<Self> {
+        activity.uses(backend, storage);
+        Self::begin(gateway, activity, opened.health().admit_read(), (backend, storage), ("get", true))
+    }
+
+    /// Begins to store what a request is about.
     ///
     /// # Errors
     /// `Passing` where the storage is down.
@@ -33,10 +47,9 @@ impl<'a> Operation<'a> {
         activity: &'a Activity,
         opened: &Opened,
         (backend, storage): (&'a str, &str),
-        name: &'static str,
     ) -> Result<Self> {
         activity.uses(backend, storage);
-        Self::begin(gateway, activity, opened, (backend, storage), (name, true))
+        Self::begin(gateway, activity, opened.health().admit(), (backend, storage), ("put", true))
     }
 
     /// Begins something whose outcome is not the request's: a removal of what was replaced, a copy.
@@ -50,18 +63,18 @@ impl<'a> Operation<'a> {
         (backend, storage): (&'a str, &str),
         name: &'static str,
     ) -> Result<Self> {
-        Self::begin(gateway, activity, opened, (backend, storage), (name, false))
+        Self::begin(gateway, activity, opened.health().admit(), (backend, storage), (name, false))
     }
 
     fn begin(
         gateway: &'a Gateway,
         activity: &'a Activity,
-        opened: &Opened,
+        admission: Result<Admission>,
         (backend, storage): (&'a str, &str),
         (name, tells): (&'static str, bool),
     ) -> Result<Self> {
         let metrics = &gateway.metrics;
-        let admission = opened.health().admit().inspect_err(|_| {
+        let admission = admission.inspect_err(|_| {
             metrics.backend_done(backend, name, DOWN, Duration::ZERO);
             if tells {
                 activity.ended(DOWN);
@@ -69,6 +82,17 @@ impl<'a> Operation<'a> {
         })?;
         let call = Some(activity.storage(backend, storage, name));
         Ok(Self { metrics, activity, backend, name, tells, began: Instant::now(), call, admission: Some(admission) })
+    }
+
+    /// Waits for the storage, not for ever where it is believed to be down.
+    pub(crate) async fn bound<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
+        let deadline = self.activity.deadline();
+        let asking = deadline.bound(asking);
+        let outcome = match self.admission.as_ref().and_then(Admission::deadline) {
+            Some(deadline) => tokio::time::timeout(deadline, asking).await.ok().flatten(),
+            None => asking.await,
+        };
+        outcome.unwrap_or_else(|| Err(Error::late()))
     }
 
     /// It has ended.

@@ -82,12 +82,10 @@ impl Source {
     async fn fetch(&self, range: Option<ByteRange>) -> Result<Download, Error> {
         let place = &self.pointer.stowage;
         let whose = (&*place.handler, &*place.storage);
-        let operation = Operation::of_request(&self.gateway, &self.activity, &self.backend, whose, "get");
+        let operation = Operation::of_read(&self.gateway, &self.activity, &self.backend, whose);
         let operation = operation.map_err(|error| self.failed(error))?;
         let fetch = Fetch { range, length: self.length, metadata: &self.metadata };
-        let getting = self.activity.deadline();
-        let outcome = getting.bound(self.backend.get(&place.location, fetch)).await;
-        let outcome = outcome.unwrap_or_else(|| Err(storage::Error::late()));
+        let outcome = operation.bound(self.backend.get(&place.location, fetch)).await;
         operation.done(&outcome);
         let download = outcome.map_err(|error| self.failed(error))?;
         if let Served::Part(served) = download.served

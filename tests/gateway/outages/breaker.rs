@@ -59,3 +59,50 @@ async fn a_storage_that_answers_again_is_used_again() {
     is_in_storage(&world, "new", "call.mp3", &bytes(1000, 3)).await;
     world.stop().await;
 }
+
+/// PUTs have CouchDB to go to, and meet the storage again after a pause that grows; a reader does not wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_is_back_is_read_within_a_second_or_two() {
+    let world = without_worker().await;
+    world.with_attachment("doc", &bytes(3000, 1)).await;
+    world.bucket.shut();
+    let mut breaks = 0;
+    // Each probe that fails doubles the pause: it is 20 seconds at least when the storage is back.
+    while world.gateway.app.gateway.storages.standings().next().unwrap().down.is_none() || breaks < 12 {
+        let id = format!("other-{breaks}");
+        let rev = world.document(&id).await;
+        assert_eq!(world.gateway.put(&id, "call.mp3", &rev, b"x").await.status, 201);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        breaks += 1;
+    }
+    let got = world.gateway.get("doc/call.mp3").await;
+    assert_eq!(got.status, 504, "{got:?}");
+    world.bucket.open();
+    let back = Instant::now();
+    while world.gateway.get("doc/call.mp3").await.status != 200 {
+        assert!(back.elapsed() < Duration::from_secs(4), "a reader waits for {:?}", back.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_reader_at_a_time_waits_for_a_storage_that_says_nothing_and_not_for_long() {
+    let world = without_worker().await;
+    world.with_attachment("doc", &bytes(3000, 1)).await;
+    world.bucket.rule("GET", "", 10_000, Act::CutRequest(0, End::Silence));
+    let down = || world.gateway.app.gateway.storages.standings().next().unwrap().down.is_some();
+    while !down() {
+        join_all((0..6).map(|_| world.gateway.get("doc/call.mp3"))).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let waits = join_all((0..50).map(|_| async {
+        let began = Instant::now();
+        assert_eq!(world.gateway.get("doc/call.mp3").await.status, 504);
+        began.elapsed()
+    }))
+    .await;
+    let slow = waits.iter().filter(|wait| **wait > Duration::from_millis(1500)).count();
+    assert!(slow <= 2, "{slow} readers waited: {waits:?}");
+    world.stop().await;
+}

@@ -55,6 +55,8 @@ struct Open {
     /// The first probe goes then.
     until: Instant,
     pause: Duration,
+    /// A read may probe sooner.
+    read_from: Instant,
 }
 
 /// What is known of a storage.
@@ -88,6 +90,8 @@ pub struct Standing {
 pub struct Admission {
     health: Health,
     is_probe: bool,
+    /// The pause of the breaker is not over yet.
+    is_early: bool,
     is_done: bool,
 }
 
@@ -105,27 +109,46 @@ impl Health {
     /// `Passing` at once, where the breaker is open or too many wait already. Once the breaker's pause is over, one operation
     /// passes as its probe.
     pub fn admit(&self) -> Result<Admission> {
+        self.admit_one(false)
+    }
+
+    /// Lets a read begin, which has nowhere else to go: while the breaker is open and nothing probes, one a second passes as a probe,
+    /// with a [`deadline`](Admission::deadline) of its own.
+    ///
+    /// # Errors
+    /// As for [`admit`](Self::admit).
+    pub fn admit_read(&self) -> Result<Admission> {
+        self.admit_one(true)
+    }
+
+    fn admit_one(&self, reads: bool) -> Result<Admission> {
         let mut state = self.state();
-        if let Some(refusal) = self.refusal(&state) {
+        if let Some(refusal) = self.refusal(&state, reads) {
             return Err(refusal);
         }
         let is_probe = state.open.is_some();
         state.is_probed |= is_probe;
         state.in_flight += 1;
-        Ok(Admission { health: self.clone(), is_probe, is_done: false })
+        let now = Instant::now();
+        let is_early = state.open.as_ref().is_some_and(|open| now < open.until);
+        if let Some(open) = &mut state.open {
+            open.read_from = now + BETWEEN_READS;
+        }
+        Ok(Admission { health: self.clone(), is_probe, is_early, is_done: false })
     }
 
-    /// Why no operation would be let in now; `None` where one would. The answer may be old at once.
+    /// Why no operation but a read would be let in now; `None` where one would. The answer may be old at once.
     #[must_use]
     pub fn down(&self) -> Option<Error> {
-        self.refusal(&self.state())
+        self.refusal(&self.state(), false)
     }
 
-    fn refusal(&self, state: &State) -> Option<Error> {
+    fn refusal(&self, state: &State, reads: bool) -> Option<Error> {
         if state.in_flight >= self.0.breakers.in_flight {
             return Some(Error::new(Kind::Passing, "too many requests wait for it already"));
         }
-        let open = state.open.as_ref().filter(|open| state.is_probed || Instant::now() < open.until)?;
+        let from = |open: &Open| if reads { open.until.min(open.read_from) } else { open.until };
+        let open = state.open.as_ref().filter(|open| state.is_probed || Instant::now() < from(open))?;
         let since = humantime::format_rfc3339_seconds(open.since);
         Some(Error::new(Kind::Passing, format!("it is down since {since}: {}", open.why)))
     }
@@ -173,8 +196,8 @@ impl Health {
         let asked = error.retry_after().unwrap_or_default().min(LONGEST_PAUSE);
         let State { window, open, .. } = &mut *state;
         match open {
-            // One that began before the breaker opened says nothing new.
-            Some(open) if Instant::now() < open.until => {}
+            // One that began before the breaker opened, or a read that came early, says nothing new but when to come again.
+            Some(open) if Instant::now() < open.until => open.read_from += asked,
             Some(open) => {
                 open.pause = (open.pause * 2).clamp(asked, LONGEST_PAUSE);
                 open.until = Instant::now() + jittered(open.pause);
@@ -188,8 +211,9 @@ impl Health {
                     error = %chain(error),
                     "a storage is down: nothing waits for it until it answers again"
                 );
-                let until = Instant::now() + jittered(pause);
-                *open = Some(Open { since: SystemTime::now(), why, until, pause });
+                let now = Instant::now();
+                let (until, read_from) = (now + jittered(pause), now + BETWEEN_READS.max(asked));
+                *open = Some(Open { since: SystemTime::now(), why, until, pause, read_from });
             }
             None => {}
         }
@@ -222,6 +246,13 @@ impl Window {
 }
 
 impl Admission {
+    /// How long an answer may be waited for: a read that probes early does not wait for a storage that hangs as long as one that
+    /// is believed to be there. `None`: as long as the caller likes.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.is_early.then_some(EARLY_DEADLINE)
+    }
+
     /// The operation has ended. A refusal is an answer: it says that the storage is there.
     pub fn done<T>(mut self, outcome: &Result<T>) {
         self.end();
@@ -263,7 +294,11 @@ fn jittered(pause: Duration) -> Duration {
 const WINDOW: Duration = Duration::from_secs(30);
 /// So many failures in a row without a connection open it.
 const MOST_UNREACHED: u32 = 3;
-/// How long nothing is asked after it opened.
+/// How long no read is asked after it opened, or after another probe began.
+const BETWEEN_READS: Duration = Duration::from_secs(1);
+/// How long a read waits that probes before the pause is over.
+const EARLY_DEADLINE: Duration = Duration::from_secs(3);
+/// How long nothing but reads is asked after it opened.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The pause doubles with each probe that fails, to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);

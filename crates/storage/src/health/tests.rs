@@ -102,3 +102,41 @@ async fn no_more_wait_than_are_allowed() {
     assert!(health.admit().is_ok());
     assert_eq!(health.standing().in_flight, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_read_a_second_probes_although_the_pause_is_not_over() {
+    let health = health();
+    (0..5).for_each(|_| tell(&health, &passing()));
+    assert!(health.admit_read().is_err(), "not at once");
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(health.admit().is_err(), "nothing but a read");
+        let probe = health.admit_read().unwrap();
+        assert_eq!(probe.deadline(), Some(EARLY_DEADLINE));
+        assert!(health.admit_read().is_err(), "one at a time");
+        probe.done(&passing());
+        assert!(health.admit_read().is_err(), "one a second");
+    }
+    // What reads found out has not made the pause of all others longer.
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let probe = health.admit().unwrap();
+    assert_eq!(probe.deadline(), None);
+    probe.done(&passing());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    health.admit_read().unwrap().done(&Ok(()));
+    assert!(health.down().is_none());
+    assert_eq!(health.admit_read().unwrap().deadline(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_comes_no_sooner_than_the_storage_has_asked_for() {
+    let health = health();
+    (0..5).for_each(|_| tell(&health, &passing()));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let busy = Error::new(Kind::Passing, "429").after(Some(Duration::from_secs(3)));
+    health.admit_read().unwrap().done::<()>(&Err(busy));
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert!(health.admit_read().is_err());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(health.admit_read().is_ok());
+}
