@@ -206,7 +206,7 @@ mod tests {
         let (rests, goes) = (job("a", "fax", 0), job("b", "voicemail", 0));
         let mut asked = job("c", "fax", 0);
         asked.asked = true;
-        [&rests, &goes, &asked].map(|job| known.note(job));
+        assert!([&rests, &goes, &asked].into_iter().all(|job| known.note(job)));
         let subject = known.due(now).into_iter().find(|(_, sample)| sample.id == rests.id).unwrap().0;
         known.rest(&subject, now + Duration::from_secs(10));
         let mut ids = taken(&mut known, now);

@@ -19,6 +19,7 @@
 //! | [`recorder`] | an HTTP server that keeps what it was sent and answers as it is told |
 //! | [`replicator`] | a stand-in for CouchDB's replicator, strict |
 //! | [`s3`] | s3s-fs in this process, signatures verified |
+//! | [`switch`] | a TCP proxy whose server goes down and comes back |
 //! | [`trouble`] | how the vendors' doubles misbehave |
 //! | [`upstream`] | a scripted server that shows the bytes that it gets |
 //! | [`wire`] | exchanges with a real CouchDB as they were recorded, and how an answer is compared with them |
@@ -113,6 +114,7 @@ pub mod serve;
 pub mod spool;
 pub mod spy;
 pub mod storages;
+pub mod switch;
 pub mod tokens;
 pub mod trouble;
 pub mod upstream;

@@ -143,7 +143,7 @@ fn parts_of(
 }
 
 /// The same with members in the order of their names.
-fn sorted(value: Value) -> Value {
+pub fn sorted(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let mut members: Vec<_> = members.into_iter().map(|(name, value)| (name, sorted(value))).collect();

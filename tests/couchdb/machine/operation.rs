@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::features::Feature;
+use stowage_testing::switch::Weather;
 
 /// The documents.
 pub const DOCUMENTS: [&str; 3] = ["a", "b", "ä/1 +"];
@@ -98,16 +99,53 @@ pub struct Branch {
 /// What a client asks for.
 #[derive(Clone)]
 pub enum Operation {
-    Put { document: &'static str, name: &'static str, rev: Rev, media_type: &'static str, payload: Payload, gzip: bool },
-    Delete { document: &'static str, name: &'static str, rev: Rev },
-    Read { document: &'static str, name: &'static str, at: At, head: bool, headers: Vec<(&'static str, &'static str)> },
+    Put {
+        document: &'static str,
+        name: &'static str,
+        rev: Rev,
+        media_type: &'static str,
+        payload: Payload,
+        gzip: bool,
+    },
+    Delete {
+        document: &'static str,
+        name: &'static str,
+        rev: Rev,
+    },
+    Read {
+        document: &'static str,
+        name: &'static str,
+        at: At,
+        head: bool,
+        headers: Vec<(&'static str, &'static str)>,
+    },
     Write(Form, Edit),
     Bulk(Vec<Edit>),
     Branch(Branch),
-    Remove { document: &'static str, rev: Rev },
-    Copy { from: &'static str, at: At, to: &'static str, rev: Rev },
-    Document { document: &'static str, query: &'static str, accept: &'static str, head: bool },
-    Database { query: &'static str },
+    Remove {
+        document: &'static str,
+        rev: Rev,
+    },
+    Copy {
+        from: &'static str,
+        at: At,
+        to: &'static str,
+        rev: Rev,
+    },
+    Document {
+        document: &'static str,
+        query: &'static str,
+        accept: &'static str,
+        head: bool,
+    },
+    Database {
+        query: &'static str,
+    },
+    /// The storage goes down, or comes back: so many milliseconds after the next operation has begun, or before it.
+    Turn {
+        to: Weather,
+        after: Option<u64>,
+    },
 }
 
 /// Any operation that the gateway has to do.
@@ -154,6 +192,14 @@ pub fn any() -> BoxedStrategy<Operation> {
         1 => database.prop_map(|query| Operation::Database { query }),
     ]
     .boxed()
+}
+
+/// The same, while the storage goes down and comes back.
+pub fn any_in_outages() -> BoxedStrategy<Operation> {
+    let weather =
+        select(vec![Weather::Fair, Weather::Fair, Weather::Fair, Weather::Refused, Weather::Silent, Weather::Busy]);
+    let after = prop_oneof![1 => Just(None), 1 => (0..12_u64).prop_map(Some)];
+    prop_oneof![8 => any(), 1 => (weather, after).prop_map(|(to, after)| Operation::Turn { to, after })].boxed()
 }
 
 fn document() -> impl Strategy<Value = &'static str> {
@@ -314,7 +360,12 @@ impl Operation {
                 documents.dedup();
                 documents
             }
-            Self::Read { .. } | Self::Document { .. } | Self::Database { .. } => Vec::new(),
+            Self::Read { .. } | Self::Document { .. } | Self::Database { .. } | Self::Turn { .. } => Vec::new(),
         }
+    }
+
+    /// Whether it needs bytes that only the storage has.
+    pub fn reads_bytes(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Document { .. } | Self::Database { .. } | Self::Copy { .. })
     }
 }

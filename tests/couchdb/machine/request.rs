@@ -72,6 +72,7 @@ pub fn build(operation: &Operation, memory: &Memory, side: Side, step: usize) ->
             let headers = vec![("Accept".to_owned(), (*accept).to_owned())];
             Some(Request { method, rest: format!("{}{query}", path(document)), headers, body: Vec::new() })
         }
+        Operation::Turn { .. } => None,
         Operation::Database { query } => {
             Some(Request { method: "GET", rest: format!("/{query}"), headers: Vec::new(), body: Vec::new() })
         }
@@ -295,7 +296,7 @@ fn posted(rest: &str, body: &Value) -> Request {
     Request { method: "POST", rest: rest.to_owned(), headers, body: body.to_string().into_bytes() }
 }
 
-fn path(document: &str) -> String {
+pub fn path(document: &str) -> String {
     format!("/{}", encoded(document))
 }
 

@@ -9,17 +9,21 @@ use super::compare::{About, Names, difference, shown};
 use super::features::Feature;
 use super::memory::{Memory, Side};
 use super::operation::{At, DOCUMENTS, Operation};
+use super::outages::Outages;
 use super::request::{Request, build};
 use stowage_testing::gateway::{Couch, Running, Setup, authorization, exchange};
 use stowage_testing::raw::RawResponse;
+use stowage_testing::switch::Weather;
 
 /// A server, and a gateway in front of another one. Every sequence has a database of its own on both.
 pub struct World {
     direct: Couch,
-    gateway: Running,
+    pub gateway: Running,
     /// The account on the direct side; where both sides are one CouchDB, it must be another one.
     account: String,
     sequences: AtomicUsize,
+    /// What makes its storage go down.
+    outages: Option<Outages>,
 }
 
 impl World {
@@ -31,7 +35,15 @@ impl World {
         let gateway = setup.start().await;
         gateway.plan("file", json!({ "directory": "recordings" })).await;
         let account = uuid::Uuid::new_v4().simple().to_string();
-        Self { direct: Couch::start().await, gateway, account, sequences: AtomicUsize::new(0) }
+        Self { direct: Couch::start().await, gateway, account, sequences: AtomicUsize::new(0), outages: None }
+    }
+
+    /// The same with a storage that can go down, whose breaker opens after so many failures; 0: it has none.
+    pub async fn with_outages(on_unavailable: &'static str, failures: u32) -> Self {
+        let (outages, gateway) = Outages::start(on_unavailable, failures).await;
+        let account = uuid::Uuid::new_v4().simple().to_string();
+        let direct = Couch::start().await;
+        Self { direct, gateway, account, sequences: AtomicUsize::new(0), outages: Some(outages) }
     }
 
     pub async fn stop(self) {
@@ -53,7 +65,7 @@ impl World {
     pub async fn run(&self, operations: &[Operation], seen: impl Fn()) -> Result<(), String> {
         let sequence = self.sequences.fetch_add(1, Ordering::Relaxed);
         let names = [self.names(Side::Direct, sequence), self.names(Side::Gateway, sequence)];
-        let mut run = Run { world: self, names, memory: Memory::default(), log: String::new() };
+        let mut run = Run { world: self, names, memory: Memory::default(), log: String::new(), turns: None };
         for side in [Side::Direct, Side::Gateway] {
             // Of one shard: which documents share one decides what CouchDB saves beside a document that it refuses, and how lists are ordered.
             let made = run.ask(side, &whole("PUT", "?q=1")).await;
@@ -67,8 +79,14 @@ impl World {
                 break;
             }
         }
+        if let Some(outages) = &self.outages {
+            outages.end().await;
+        }
         if outcome.is_ok() {
             outcome = run.look_at_everything().await;
+        }
+        if let Some(outages) = self.outages.as_ref().filter(|_| outcome.is_ok()) {
+            outcome = outages.all_is_stored(&run).await;
         }
         self.gateway.settled().await;
         for side in [Side::Direct, Side::Gateway] {
@@ -83,16 +101,18 @@ fn whole(method: &'static str, query: &str) -> Request {
     Request { method, rest: query.to_owned(), headers: Vec::new(), body: Vec::new() }
 }
 
-struct Run<'a> {
-    world: &'a World,
-    names: [Names; 2],
+pub struct Run<'a> {
+    pub world: &'a World,
+    pub names: [Names; 2],
+    /// What the storage does next, and when.
+    turns: Option<(Weather, u64)>,
     memory: Memory,
     /// What was done so far, one line a step.
     log: String,
 }
 
 impl Run<'_> {
-    async fn ask(&self, side: Side, request: &Request) -> RawResponse {
+    pub async fn ask(&self, side: Side, request: &Request) -> RawResponse {
         let (world, [here, there]) = (self.world, &self.names);
         let (address, account, names) = match side {
             Side::Direct => (here.host.parse().expect("an address"), &world.direct.admin, here),
@@ -105,11 +125,37 @@ impl Run<'_> {
     }
 
     async fn step(&mut self, step: usize, operation: &Operation) -> Result<(), String> {
+        if let Operation::Turn { to, after } = operation {
+            let _ = writeln!(self.log, "{step:>3} {operation:?}");
+            match (after, &self.world.outages) {
+                (Some(after), _) => self.turns = Some((*to, *after)),
+                (None, outages) => outages.iter().for_each(|outages| outages.switch.turn(*to)),
+            }
+            return Ok(());
+        }
         let sides = [Side::Direct, Side::Gateway];
         let [Some(here), Some(there)] = sides.map(|side| build(operation, &self.memory, side, step)) else {
             return Ok(());
         };
-        let (direct, gateway) = (self.ask(Side::Direct, &here).await, self.ask(Side::Gateway, &there).await);
+        let was_down = self.world.outages.as_ref().is_some_and(|outages| outages.is_down(&self.world.gateway));
+        let gateway = match (&self.world.outages, self.turns.take()) {
+            (Some(outages), Some((to, after))) => {
+                let asking = async { tokio::join!(self.ask(Side::Gateway, &there), outages.turn(to, after)).0 };
+                asking.await
+            }
+            _ => self.ask(Side::Gateway, &there).await,
+        };
+        let is_down =
+            was_down || self.world.outages.as_ref().is_some_and(|outages| outages.is_down(&self.world.gateway));
+        let refuses = self.world.outages.as_ref().is_some_and(|outages| outages.refuses);
+        if is_down && (refuses || operation.reads_bytes()) && (gateway.status == 504 || !gateway.complete) {
+            let _ = writeln!(self.log, "{step:>3} {operation:?}\n      the storage is wanted now");
+            for document in operation.touches() {
+                self.look_at(document).await?;
+            }
+            return Ok(());
+        }
+        let direct = self.ask(Side::Direct, &here).await;
         let _ = writeln!(self.log, "{step:>3} {operation:?}\n      {} {} -> {}", here.method, here.rest, direct.status);
         self.learn(operation, &direct, &gateway)?;
         self.memory.packed |= matches!(operation, Operation::Put { gzip: true, .. });

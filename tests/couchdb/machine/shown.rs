@@ -66,6 +66,8 @@ impl fmt::Debug for Operation {
                 write!(f, "{verb} {document:?} {query} as {accept}")
             }
             Self::Database { query } => write!(f, "get {query}"),
+            Self::Turn { to, after: None } => write!(f, "the storage: {to:?}"),
+            Self::Turn { to, after: Some(after) } => write!(f, "the storage: {to:?}, {after} ms into the next step"),
         }
     }
 }
