@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stowage_couch::{Answer, Caller};
 use stowage_http::target::encode;
-use stowage_storage::Location;
+use stowage_storage::{Location, driver};
 
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -44,11 +44,16 @@ struct Feed {
 
 impl Named {
     pub(super) fn add(&self, object: &StoredObject) {
-        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).insert(hash(&object.handler, &object.location));
+        match hash(&object.handler, &object.location) {
+            Some(hash) => drop(self.hashes.lock().unwrap_or_else(PoisonError::into_inner).insert(hash)),
+            None => self.are_not_all_known(),
+        }
     }
 
     pub(super) fn has(&self, handler: &str, location: &Location) -> bool {
-        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash(handler, location))
+        let hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        // What cannot be told apart is named, for all that is known.
+        hash(handler, location).is_none_or(|hash| hashes.contains(&hash))
     }
 
     /// Something that may name an object could not be read.
@@ -113,13 +118,12 @@ impl Named {
     }
 }
 
-/// The order of members means nothing.
-fn hash(handler: &str, location: &Location) -> u64 {
-    let mut members: Vec<_> = location.iter().map(|(key, value)| (key, value.to_string())).collect();
-    members.sort();
+/// Of what tells the object apart; `None` where the location does not say it.
+fn hash(handler: &str, location: &Location) -> Option<u64> {
+    let key = (driver(handler)?.key)(location)?;
     let mut hasher = DefaultHasher::new();
-    (handler, members).hash(&mut hasher);
-    hasher.finish()
+    (handler, key).hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// Changes that are read at once.

@@ -11,7 +11,7 @@ use stowage_http::client::Client;
 
 use super::error::{Error, Kind, Result};
 use super::oauth::OAuth;
-use super::{Backend, Budget, DRIVERS, Options};
+use super::{Backend, Budget, DRIVERS, Location, Options};
 use crate::health::{Health, Standing};
 use crate::opened::{Opened, secrets};
 
@@ -35,6 +35,9 @@ pub struct Driver {
     /// The keys of `[storage.endpoints]` that say where the vendor's servers are, with their defaults. Drivers of one vendor
     /// may name the same ones.
     pub endpoints: &'static [(&'static str, &'static str)],
+    /// What tells the object of a location apart from every other object of its storage, however the location came about: two of
+    /// them may mean the same. `None` where a location does not say it.
+    pub key: fn(&Location) -> Option<String>,
     /// Opens it; nothing is sent. Fails with `Settings`.
     pub open: fn(&Settings, &Context) -> Result<Arc<dyn Backend>>,
 }

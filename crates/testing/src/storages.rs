@@ -92,6 +92,11 @@ impl Storage {
         self.endpoints.iter().fold(setup, set)
     }
 
+    /// The keys of `storage.endpoints` with which its server is found.
+    pub fn endpoints(&self) -> &[(&'static str, String)] {
+        &self.endpoints
+    }
+
     /// Saves the grants of its tokens, where it wants any.
     pub async fn grant(&self, couch: &Couch) {
         if let Some(tokens) = &self.tokens {

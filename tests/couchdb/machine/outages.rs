@@ -57,7 +57,7 @@ impl Outages {
     }
 
     /// The storage is back for good.
-    pub async fn end(&self) {
+    pub fn end(&self) {
         self.switch.turn(Weather::Fair);
     }
 

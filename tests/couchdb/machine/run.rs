@@ -80,7 +80,8 @@ impl World {
             }
         }
         if let Some(outages) = &self.outages {
-            outages.end().await;
+            outages.end();
+            run.turns = None;
         }
         if outcome.is_ok() {
             outcome = run.look_at_everything().await;

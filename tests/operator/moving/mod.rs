@@ -3,6 +3,7 @@
 mod jobs;
 mod killed;
 mod migrate;
+mod orphans;
 mod trouble;
 mod verify;
 pub mod world;

@@ -109,9 +109,14 @@ pub fn environment(gateway: &Running) -> Vec<(String, String)> {
 
 /// Runs a command of the program against the gateway's CouchDB.
 pub async fn run(gateway: &Running, arguments: &[&str]) -> (i32, String) {
+    run_with(gateway, &[], arguments).await
+}
+
+/// The same, with more settings of the program.
+pub async fn run_with(gateway: &Running, more: &[(String, String)], arguments: &[&str]) -> (i32, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = command(folder.path(), arguments);
-    command.envs(environment(gateway));
+    command.envs(environment(gateway)).envs(more.iter().cloned());
     let output: Output = tokio::task::spawn_blocking(move || command.output().expect("it runs")).await.expect("a task");
     drop(folder);
     let said = format!("{}{}", text(&output.stdout), text(&output.stderr));

@@ -48,6 +48,7 @@ pub(super) const DRIVER: Driver = Driver {
     identity: Identity::Settings { all: &["container"], kazoo: &["account"], hosts: &[] },
     secrets: &["key"],
     endpoints: &[],
+    key: crate::engine::location::whole,
     open: |settings, context| Ok(Arc::new(Azure::open(settings, context)?)),
 };
 

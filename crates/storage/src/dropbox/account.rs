@@ -113,7 +113,8 @@ impl Account {
         Err(reply.refusal("remove an object"))
     }
 
-    async fn rpc(&self, route: &str, argument: &Value) -> std::result::Result<Reply, Lost> {
+    /// A call of the other kind: its arguments are its body.
+    pub(super) async fn rpc(&self, route: &str, argument: &Value) -> std::result::Result<Reply, Lost> {
         let call = self.rpc.call(Method::POST, &format!("/2/files/{route}"));
         let json = HeaderValue::from_static("application/json");
         self.authorized.ask(&call.body(json, argument.to_string())).await

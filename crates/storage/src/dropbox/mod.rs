@@ -9,18 +9,20 @@ mod account;
 mod claim;
 mod get;
 mod hash;
+mod list;
 mod put;
 mod session;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 
 use self::account::{Account, Shared};
 use super::{
-    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
-    Server, Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Listed, Location, Naming, Object,
+    Result, Server, Spelling, Stored, Upload,
 };
 use crate::engine::location::text;
 use crate::engine::read;
@@ -36,6 +38,7 @@ pub(super) const DRIVER: Driver = Driver {
     identity: Identity::Settings { all: &["oauth_doc_id"], kazoo: &[], hosts: &[] },
     secrets: &[],
     endpoints: account::ENDPOINTS,
+    key: |location| text(location, "id").map(str::to_owned),
     open: |settings, context| Ok(Arc::new(Dropbox::open(settings, context)?)),
 };
 
@@ -82,6 +85,10 @@ impl Backend for Dropbox {
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.account.remove(id_of(location)?).await })
+    }
+
+    fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
+        Some(list::all(&self.account).boxed())
     }
 }
 

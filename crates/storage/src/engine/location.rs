@@ -13,3 +13,11 @@ pub(crate) fn location<const N: usize>(members: [(&str, &str); N]) -> Location {
 pub(crate) fn text<'a>(location: &'a Location, member: &str) -> Option<&'a str> {
     location.get(member).and_then(Value::as_str)
 }
+
+/// All that a location says, in the order of its members' names.
+#[expect(clippy::unnecessary_wraps, reason = "other drivers' locations may say too little")]
+pub(crate) fn whole(location: &Location) -> Option<String> {
+    let mut members: Vec<_> = location.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    members.sort();
+    Some(members.join("\n"))
+}

@@ -32,6 +32,7 @@ pub(super) const DRIVER: Driver = Driver {
     identity: Identity::Id,
     secrets: &[],
     endpoints: &[],
+    key: crate::engine::location::whole,
     open: |settings, context| Ok(Arc::new(Directory::open(settings, context)?)),
 };
 

@@ -171,6 +171,14 @@ pub(super) fn path(location: &Location) -> &str {
     text(location, PATH).unwrap_or_default()
 }
 
+/// The end of an object's path: KAZOO's locations may lead to the same file by another folder, as where a login leads.
+pub(super) fn key(location: &Location) -> Option<String> {
+    let kazoo = || text(location, "url").and_then(Parts::of).map(|parts| parts.path);
+    let path = text(location, PATH).or_else(kazoo)?;
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | "~")).collect();
+    Some(parts.get(parts.len().saturating_sub(KEY_PARTS)..)?.join("/"))
+}
+
 /// The folder of a path, without the slash at its end.
 pub(super) fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
@@ -234,6 +242,8 @@ const IMPLICIT_PORT: u16 = 990;
 /// RFC 1635.
 const ANONYMOUS: &str = "anonymous";
 const ANONYMOUS_PASSWORD: &str = "stowage@";
+/// A composed name has at least account, document and attachment, unless the plan says otherwise.
+const KEY_PARTS: usize = 3;
 /// The members of a location.
 const SERVER: &str = "server";
 const PATH: &str = "path";

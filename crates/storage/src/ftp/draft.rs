@@ -13,6 +13,13 @@ use crate::engine::finish::{CleanUp, clean_up};
 use crate::engine::names::Reserved;
 use crate::{Result, Stored};
 
+/// Whether a path is that of a file which is not all there.
+pub(super) fn is_draft(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let id = name.strip_prefix("stowage-").and_then(|rest| rest.strip_suffix(".part"));
+    id.is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// A file of ours, or perhaps one: removed by `Drop` unless it is kept or was removed.
 pub(super) struct Draft {
     host: Arc<Host>,

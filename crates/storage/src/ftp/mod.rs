@@ -11,11 +11,13 @@
 //! | `passive`, `transfer` | one data connection: where it goes, and to its completion reply |
 //! | `put`, `draft` | storing: a name of its own, then the composed one; what a failure may have left |
 //! | `get` | reading: ranges, going on after a break |
+//! | `list` | what lies below the folder |
 
 mod address;
 mod draft;
 mod fault;
 mod get;
+mod list;
 mod passive;
 mod pool;
 mod put;
@@ -30,6 +32,7 @@ mod wire;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 use stowage_base::tasks::Tasks;
 
@@ -40,8 +43,8 @@ use self::pool::Pool;
 use crate::engine::names::Names;
 use crate::engine::tries::Tries;
 use crate::{
-    Backend, Context, Download, Driver, FILE_NAME, Fetch, Fit, Identity, Location, Naming, Object, Result, Server,
-    Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, FILE_NAME, Fetch, Fit, Identity, Listed, Location, Naming, Object, Result,
+    Server, Spelling, Stored, Upload,
 };
 
 /// The `ftp` driver for [`DRIVERS`](super::DRIVERS).
@@ -55,6 +58,7 @@ pub(super) const DRIVER: Driver = Driver {
     identity: Identity::Url,
     secrets: &[],
     endpoints: &[],
+    key: address::key,
     open: |settings, context| Ok(Arc::new(Ftp::open(settings, context)?)),
 };
 
@@ -117,6 +121,10 @@ impl Backend for Ftp {
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.host.delete(self.host.address.find(location)?).await })
+    }
+
+    fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
+        Some(list::all(&self.host).boxed())
     }
 
     fn places(&self, object: &Object) -> Vec<Location> {

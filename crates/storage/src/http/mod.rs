@@ -55,6 +55,7 @@ pub(super) const DRIVER: Driver = Driver {
     identity: Identity::Url,
     secrets: &[],
     endpoints: &[],
+    key: crate::engine::location::whole,
     open: |settings, context| Ok(Arc::new(Http::open(settings, context)?)),
 };
 

@@ -16,6 +16,7 @@ pub(super) const DRIVER: Driver = Driver {
     identity: Identity::Id,
     secrets: &[],
     endpoints: &[],
+    key: crate::engine::location::whole,
     open: |settings, _| {
         Err(settings.wrong("handler", "is link: links are read, but nothing can be stored in one").into())
     },

@@ -105,6 +105,11 @@ impl Drive {
         self.graph.call(method, &format!("/v1.0/drives/{drive}/items/{item}{action}"))
     }
 
+    /// A call about the uppermost folder.
+    pub(super) fn root(&self, method: Method, action: &str) -> Call {
+        self.graph.call(method, &format!("/v1.0/me/drive/root{action}"))
+    }
+
     /// Sends a call with the token.
     pub(super) async fn ask(&self, call: &Call) -> std::result::Result<Reply, Lost> {
         self.authorized.ask(call).await

@@ -10,6 +10,7 @@ mod drive;
 mod fragment;
 mod get;
 mod hash;
+mod list;
 mod names;
 mod put;
 mod session;
@@ -17,12 +18,13 @@ mod session;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 
 use self::drive::{Drive, Shared};
 use super::{
-    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result,
-    Server, Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, Error, FILE_NAME, Fetch, Fit, Identity, Kind, Listed, Location, Naming, Object,
+    Result, Server, Spelling, Stored, Upload,
 };
 use crate::engine::location::text;
 use crate::engine::read;
@@ -38,6 +40,7 @@ pub(super) const DRIVER: Driver = Driver {
     identity: Identity::Settings { all: &["oauth_doc_id"], kazoo: &[], hosts: &[] },
     secrets: &[],
     endpoints: drive::ENDPOINTS,
+    key: |location| text(location, "item").map(str::to_owned),
     open: |settings, context| Ok(Arc::new(OneDrive::open(settings, context)?)),
 };
 
@@ -85,6 +88,10 @@ impl Backend for OneDrive {
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.drive.remove(place(location)?).await })
+    }
+
+    fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
+        Some(list::all(&self.drive).boxed())
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) const DRIVER: Driver = Driver {
     identity: Identity::Settings { all: &["bucket"], kazoo: &[], hosts: AMAZON },
     secrets: &[],
     endpoints: &[],
+    key: crate::engine::location::whole,
     open: |settings, context| Ok(Arc::new(S3::open(settings, context)?)),
 };
 

@@ -135,6 +135,23 @@ impl Files {
         Some(found)
     }
 
+    /// `ListFolderResult` of everything, with the folders, three files a page; a cursor is the path that the page begins with.
+    pub fn list(&self, cursor: &str) -> Value {
+        let mut left = self.files.iter().filter(|(path, _)| path.as_str() >= cursor);
+        let mut entries = Vec::new();
+        for (_, file) in left.by_ref().take(3) {
+            if let Some((folder, _)) = file.path.rsplit_once('/').filter(|(folder, _)| !folder.is_empty()) {
+                entries.push(json!({ ".tag": "folder", "name": folder.rsplit('/').next(), "id": "id:folder",
+                    "path_lower": folder.to_lowercase(), "path_display": folder }));
+            }
+            let mut metadata = file.metadata();
+            metadata[".tag"] = json!("file");
+            entries.push(metadata);
+        }
+        let next = left.next().map(|(path, _)| path.clone());
+        json!({ "entries": entries, "cursor": next.as_deref().unwrap_or("the end"), "has_more": next.is_some() })
+    }
+
     pub fn open(&self, path: &Value) -> Option<(Value, Data)> {
         self.find(path).map(|file| (file.metadata(), file.data.clone()))
     }

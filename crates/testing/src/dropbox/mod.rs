@@ -66,7 +66,7 @@ impl Dropbox {
     }
 }
 
-/// Routes: `upload`, `upload_session/start`, ..., `download`, `get_metadata`, `delete_v2`. Paths are without the first slash.
+/// Routes: `upload`, `upload_session/start`, ..., `download`, `get_metadata`, `list_folder`, `list_folder/continue`, `delete_v2`. Paths are without the first slash.
 impl Double for Dropbox {
     fn troubles(&self) -> &Troubles {
         &self.shared.troubles
@@ -138,6 +138,8 @@ impl Shared {
                 Value::Null
             }
             "upload_session/finish" => files.finish(argument, data).map_err(refused)?,
+            "list_folder" => files.list(""),
+            "list_folder/continue" => files.list(argument["cursor"].as_str().unwrap_or_default()),
             "get_metadata" => files.metadata(&argument["path"]).ok_or_else(|| refuse(&not_found("path")))?,
             "delete_v2" => {
                 let metadata = files.remove(&argument["path"]).ok_or_else(|| refuse(&not_found("path_lookup")))?;
@@ -171,13 +173,15 @@ fn argument(
     headers: &hyper::HeaderMap,
     data: &Bytes,
 ) -> Result<Value, &'static str> {
-    let rpc = matches!(route, "get_metadata" | "delete_v2");
+    let rpc = matches!(route, "get_metadata" | "delete_v2" | "list_folder" | "list_folder/continue");
     let known: &[&str] = match route {
         "upload" => &["path", "mode", "autorename", "strict_conflict", "client_modified", "content_hash"],
         "upload_session/start" => &["close"],
         "upload_session/append_v2" => &["cursor", "close"],
         "upload_session/finish" => &["cursor", "commit"],
         "download" | "get_metadata" | "delete_v2" => &["path"],
+        "list_folder" => &["path", "recursive", "limit"],
+        "list_folder/continue" => &["cursor"],
         _ => return Err("unknown function"),
     };
     if (host == Host::Rpc) != rpc {

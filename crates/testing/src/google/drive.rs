@@ -117,7 +117,7 @@ impl Drive {
             "trashed": self.is_trashed(id), "size": of_file(file.data.len().to_string()),
             "md5Checksum": of_file(hex::encode(md5)),
             "sha256Checksum": of_file(hex::encode(sha256)),
-            "headRevisionId": of_file(format!("0B{}", file.revision)),
+            "headRevisionId": of_file(format!("0B{}", file.revision)), "createdTime": "2026-01-02T03:04:05.678Z",
         })
     }
 }
@@ -260,6 +260,13 @@ fn list(state: &State, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
         Some("createdTime") => found.sort_by_key(|(_, file)| file.created),
         Some(_) => return failure(400, "invalidParameter"),
     }
-    let files: Vec<Value> = found.iter().map(|(id, file)| json!({ "id": id, "name": file.name })).collect();
+    let wanted = ["id", "name", "mimeType", "parents", "size", "createdTime"];
+    let fields = asked.query("fields").unwrap_or_default();
+    let listed = |id: &str| {
+        let resource = state.drive.resource(id, None);
+        let kept = wanted.iter().filter(|member| fields.contains(*member) && !resource[**member].is_null());
+        kept.map(|member| ((*member).to_owned(), resource[*member].clone())).collect::<Map<String, Value>>()
+    };
+    let files: Vec<Value> = found.iter().map(|(id, _)| Value::Object(listed(id))).collect();
     document(200, &json!({ "kind": "drive#fileList", "incompleteSearch": false, "files": files }))
 }

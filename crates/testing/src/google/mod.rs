@@ -103,7 +103,7 @@ impl GoogleServer {
     }
 
     /// What goes wrong, and what was asked, by route: `create` (in one request), `begin`, `chunk`, `status` and `cancel` of a session,
-    /// `look`, `download`, `delete`; of a Drive also `list`, `folder`, `ids`.
+    /// `look`, `download`, `delete`; of a bucket also `objects`; of a Drive also `list`, `folder`, `ids`.
     pub fn troubles(&self) -> &Troubles {
         &self.shared.troubles
     }
@@ -206,6 +206,7 @@ fn route(asked: &Asked) -> Option<&'static str> {
         (&Method::POST, ["upload", ..]) => "create",
         (&Method::GET, ["drive", "v3", "files", "generateIds"]) => "ids",
         (&Method::GET, ["drive", "v3", "files"]) => "list",
+        (&Method::GET, ["storage", "v1", "b", _, "o"]) => "objects",
         (&Method::POST, ["drive", "v3", "files"]) => "folder",
         (&Method::GET, ["drive", "v3", "files", _] | ["storage", "v1", "b", _, "o", _]) if is_media => "download",
         (&Method::GET, ["drive", "v3", "files", _] | ["storage", "v1", "b", _, "o", _]) => "look",
@@ -220,6 +221,7 @@ fn act(state: &mut State, route: &str, asked: &Asked, trouble: Option<&Trouble>)
         ("chunk" | "status" | "cancel", _) => session::act(state, route, asked, trouble),
         ("begin", _) => session::begin(state, asked),
         ("create", _) => create(state, asked, trouble).unwrap_or_else(|refused| refused),
+        (_, ["storage", "v1", "b", bucket, "o"]) => storage::list(state, asked, bucket),
         (_, ["storage", "v1", "b", bucket, "o", name]) => storage::act(state, route, asked, (bucket, name), trouble),
         _ => drive::act(state, route, asked, trouble),
     }

@@ -44,7 +44,7 @@ impl Object {
         json!({
             "kind": "storage#object", "bucket": bucket, "name": name, "generation": self.generation.to_string(),
             "metageneration": "1", "contentType": self.content_type, "size": self.data.len().to_string(),
-            "md5Hash": STANDARD.encode(self.md5(trouble)), "metadata": self.metadata,
+            "md5Hash": STANDARD.encode(self.md5(trouble)), "metadata": self.metadata, "timeCreated": "2026-01-02T03:04:05.678Z",
         })
     }
 
@@ -100,6 +100,25 @@ pub fn make(
     let resource = object.resource(bucket, &name, trouble);
     objects.insert(name, object);
     Ok(resource)
+}
+
+/// "Objects: list", three objects a page.
+pub fn list(state: &State, asked: &Asked, bucket: &str) -> Answer {
+    if !asked.only(&["fields", "maxResults", "pageToken"]) {
+        return failure(400, "invalidParameter");
+    }
+    let Some(objects) = state.storage.0.get(bucket) else { return no_bucket() };
+    let from = asked.query("pageToken").unwrap_or_default();
+    let mut left = objects.iter().filter(|(name, _)| name.as_str() >= from);
+    let items: Vec<Value> = left.by_ref().take(3).map(|(name, object)| object.resource(bucket, name, None)).collect();
+    let mut page = json!({ "kind": "storage#objects" });
+    if !items.is_empty() {
+        page["items"] = items.into();
+    }
+    if let Some((name, _)) = left.next() {
+        page["nextPageToken"] = name.as_str().into();
+    }
+    document(200, &page)
 }
 
 pub fn act(

@@ -91,6 +91,25 @@ impl Drive {
         Ok(self.metadata(item))
     }
 
+    /// A page of a folder's children, two at a time; folders are called by their path, in hex.
+    pub fn children(&self, folder: &str, skip: usize) -> (Vec<Value>, bool) {
+        let below = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let mut folders = HashSet::new();
+        let children = self.items.values().filter_map(|item| {
+            let rest = item.path.strip_prefix(&below)?;
+            let Some((name, _)) = rest.split_once('/') else { return Some(self.metadata(item)) };
+            let path = format!("{below}{name}");
+            folders.insert(path.clone()).then(|| {
+                json!({ "id": hex::encode(&path), "name": name, "size": 0, "folder": { "childCount": 1 },
+                    "createdDateTime": "2026-01-02T03:04:05Z", "parentReference": { "driveId": "b!double-drive" } })
+            })
+        });
+        let mut page: Vec<Value> = children.skip(skip).take(3).collect();
+        let has_more = page.len() > 2;
+        page.truncate(2);
+        (page, has_more)
+    }
+
     pub fn by_id(&self, id: &str) -> Option<&Item> {
         self.items.values().find(|item| item.id == id)
     }
@@ -159,7 +178,7 @@ impl Drive {
         let hashes = if self.hashless { json!({}) } else { json!({ "quickXorHash": item.data.sum().base64() }) };
         json!({
             "id": item.id, "name": item.path.rsplit('/').next(), "eTag": item.tag(), "cTag": format!("\"c:{}\"", item.tag()),
-            "size": item.data.len(),
+            "size": item.data.len(), "createdDateTime": "2026-01-02T03:04:05Z",
             "parentReference": {"driveId": "b!double-drive", "driveType": "business"},
             "file": {"mimeType": "audio/mpeg", "hashes": hashes},
         })

@@ -71,7 +71,7 @@ impl Graph {
     }
 }
 
-/// Routes: `content`, `createUploadSession`, `fragment`, `status`, `cancel`, `item`, `download`, `bytes`, `delete`.
+/// Routes: `content`, `createUploadSession`, `fragment`, `status`, `cancel`, `item`, `children`, `download`, `bytes`, `delete`.
 impl Double for Graph {
     fn troubles(&self) -> &Troubles {
         &self.shared.troubles
@@ -159,6 +159,20 @@ impl Shared {
                 _ => item(200, drive.at(&path)),
             };
         }
+        if route == "children" {
+            let folder = rest.strip_prefix("/drives/b!double-drive/items/").and_then(|rest| rest.split('/').next());
+            let folder = hex::decode(folder.unwrap_or_default()).ok().and_then(|path| String::from_utf8(path).ok());
+            let Some(folder) = folder else { return refuse(&Refusal(404, "itemNotFound")) };
+            let query = head.uri.query().unwrap_or_default();
+            let skip = query.split_once("$skiptoken=").and_then(|(_, skip)| skip.parse().ok()).unwrap_or_default();
+            let (value, has_more) = drive.children(&folder, skip);
+            let mut page = json!({ "value": value });
+            if has_more {
+                let own = head.headers.get("host").and_then(|host| host.to_str().ok()).expect("a host");
+                page["@odata.nextLink"] = json!(format!("http://{own}{}?$skiptoken={}", head.uri.path(), skip + 2));
+            }
+            return document(200, &page);
+        }
         let Some((_, id)) = rest.strip_prefix("/drives/b!double-drive/").and_then(|rest| rest.split_once('/')) else {
             return refuse(&Refusal(404, "itemNotFound"));
         };
@@ -217,6 +231,7 @@ fn route(edge: bool, head: &Parts) -> &'static str {
         (&Method::PUT, false) if path.ends_with(":/content") => "content",
         (&Method::POST, false) if path.ends_with(":/createUploadSession") => "createUploadSession",
         (&Method::GET, false) if path.starts_with("/v1.0/me/drive/root:/") => "item",
+        (&Method::GET, false) if path.ends_with("/children") => "children",
         (&Method::GET, false) if path.ends_with("/content") => "download",
         (&Method::DELETE, false) if path.starts_with("/v1.0/drives/") => "delete",
         _ => "unknown",

@@ -8,12 +8,14 @@ mod file;
 mod folders;
 mod get;
 mod ids;
+mod list;
 mod name;
 mod put;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt};
 use stowage_base::settings::Settings;
 
 use self::file::Drive;
@@ -23,8 +25,8 @@ use crate::engine::location::text;
 use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
-    Backend, Context, Download, Driver, Error, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result, Server,
-    Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, Error, Fetch, Fit, Identity, Kind, Listed, Location, Naming, Object, Result,
+    Server, Spelling, Stored, Upload,
 };
 
 /// The `google_drive` driver for [`DRIVERS`](crate::DRIVERS).
@@ -38,6 +40,7 @@ pub(crate) const DRIVER: Driver = Driver {
     identity: Identity::Settings { all: &["oauth_doc_id"], kazoo: &[], hosts: &[] },
     secrets: &[],
     endpoints: ENDPOINTS,
+    key: |location| text(location, "id").map(str::to_owned),
     open: |settings, context| Ok(Arc::new(GoogleDrive::open(settings, context)?)),
 };
 
@@ -93,6 +96,10 @@ impl Backend for GoogleDrive {
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.drive.remove(id(location)?).await })
+    }
+
+    fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
+        Some(list::all(&self.drive).boxed())
     }
 }
 

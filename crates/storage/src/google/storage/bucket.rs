@@ -12,7 +12,7 @@ use crate::engine::claim::{Found, Target};
 use crate::engine::location::location;
 use crate::google::fault::{is_another_generation, is_gone};
 use crate::google::service::Service;
-use crate::{Error, Kind, Result, Stored};
+use crate::{Error, Kind, Location, Result, Stored};
 
 /// A bucket of Cloud Storage.
 #[derive(Debug)]
@@ -49,6 +49,11 @@ impl Bucket {
     /// The path of an object. Every `/` in the name is escaped ("Encoding URI path parts").
     pub(super) fn path(&self, name: &str) -> String {
         format!("/storage/v1/b/{}/o/{}", encode(&self.name), encode(name))
+    }
+
+    /// Where the objects are listed.
+    pub(super) fn list_path(&self) -> String {
+        format!("/storage/v1/b/{}/o", encode(&self.name))
     }
 
     /// Where uploads go.
@@ -104,6 +109,12 @@ impl Target for Made {
             location([("bucket", &self.bucket.name), ("name", &self.name), ("generation", &resource.generation)]);
         Ok(Stored { location, etag: Some(resource.generation.clone()), ..Stored::default() })
     }
+}
+
+/// Bucket and name: KAZOO's locations have no generation.
+pub(super) fn key(location: &Location) -> Option<String> {
+    let member = |name| location.get(name).and_then(Value::as_str);
+    Some(format!("{}\n{}", member("bucket")?, member("name")?))
 }
 
 /// Whether a text may be a bucket ("Bucket names"): 3 to 63 characters, with dots up to 222.

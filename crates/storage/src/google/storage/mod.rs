@@ -5,11 +5,13 @@
 
 mod bucket;
 mod get;
+mod list;
 mod put;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt};
 use serde_json::Value;
 use stowage_base::settings::Settings;
 
@@ -19,8 +21,8 @@ use crate::engine::location::text;
 use crate::engine::read;
 use crate::oauth::Subject;
 use crate::{
-    Backend, Context, Download, Driver, Error, Fetch, Fit, Identity, Kind, Location, Naming, Object, Result, Server,
-    Spelling, Stored, Upload,
+    Backend, Context, Download, Driver, Error, Fetch, Fit, Identity, Kind, Listed, Location, Naming, Object, Result,
+    Server, Spelling, Stored, Upload,
 };
 
 /// The `google_storage` driver for [`DRIVERS`](crate::DRIVERS).
@@ -34,6 +36,7 @@ pub(crate) const DRIVER: Driver = Driver {
     identity: Identity::Settings { all: &["bucket"], kazoo: &[], hosts: &[] },
     secrets: &[],
     endpoints: ENDPOINTS,
+    key: bucket::key,
     open: |settings, context| Ok(Arc::new(GoogleStorage::open(settings, context)?)),
 };
 
@@ -92,6 +95,10 @@ impl Backend for GoogleStorage {
             let (bucket, name, generation) = self.place(location)?;
             bucket.remove(&name, generation.as_deref()).await
         })
+    }
+
+    fn list(&self) -> Option<BoxStream<'_, Result<Listed>>> {
+        Some(list::all(&self.bucket).boxed())
     }
 }
 

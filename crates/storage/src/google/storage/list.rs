@@ -1,0 +1,67 @@
+//! What a bucket holds ("Objects: list").
+
+use std::time::SystemTime;
+
+use futures_util::stream::{self, Stream, TryStreamExt};
+use http::Method;
+use serde::Deserialize;
+use stowage_http::target::encode;
+
+use super::bucket::Bucket;
+use crate::engine::location::location;
+use crate::{Listed, Result};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    /// There are none where it is left out.
+    #[serde(default)]
+    items: Vec<Item>,
+    next_page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    name: String,
+    generation: String,
+    /// In bytes.
+    size: Option<String>,
+    time_created: Option<String>,
+}
+
+/// Every object of the bucket. Sessions of uploads are in no list; Google forgets them after a week.
+pub(super) fn all(bucket: &Bucket) -> impl Stream<Item = Result<Listed>> + Send {
+    let pages = stream::try_unfold(Some(String::new()), move |page| async move {
+        let Some(page) = page else { return Ok(None) };
+        let (path, token) = (bucket.list_path(), encode(&page));
+        let token = if page.is_empty() { String::new() } else { format!("&pageToken={token}") };
+        let target = format!("{path}?fields={FIELDS}&maxResults={PAGE}{token}");
+        let reply = bucket.service.ask(&bucket.service.call(Method::GET, &target)).await?;
+        if !reply.is_done() {
+            return Err(reply.refusal("list a bucket"));
+        }
+        let Page { items, next_page_token } = reply.json()?;
+        let items: Vec<_> = items.into_iter().map(|item| Ok(item.listed(bucket))).collect();
+        Ok(Some((stream::iter(items), next_page_token.filter(|token| !token.is_empty()))))
+    });
+    pages.try_flatten()
+}
+
+impl Item {
+    fn listed(self, bucket: &Bucket) -> Listed {
+        let Self { name, generation, size, time_created } = self;
+        let created = time_created.and_then(|text| humantime::parse_rfc3339(&text).ok());
+        Listed {
+            location: location([("bucket", &bucket.name), ("name", &name), ("generation", &generation)]),
+            name,
+            length: Some(size.and_then(|size| size.parse().ok()).unwrap_or_default()),
+            // One whose age is not known is young: nothing is done about it.
+            modified: created.unwrap_or_else(SystemTime::now),
+        }
+    }
+}
+
+const FIELDS: &str = "nextPageToken,items(name,generation,size,timeCreated)";
+/// Objects that are asked for at once.
+const PAGE: u32 = 500;
