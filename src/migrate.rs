@@ -7,14 +7,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, StatusCode};
 use serde::Deserialize;
-use stowage_couch::Caller;
+use stowage_couch::{Answer, Caller};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::moving::{Found, Moved, refused};
 use crate::router::Database;
-use crate::walk::{AGAIN_AFTER, Pace, Progress, Scope, TRIES, Tally, Visit, walk};
+use crate::walk::{AGAIN_AFTER, Branches, Fault, Pace, Progress, Scope, TRIES, Tally, Visit, walk};
 
 /// Where attachments are moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +79,16 @@ impl Visit for Migration {
         })
     }
 
-    fn leave<'a>(&'a self, gateway: &'a Arc<Gateway>, database: &'a Database) -> BoxFuture<'a, Result<u64, Error>> {
+    fn leave<'a>(
+        &'a self,
+        gateway: &'a Arc<Gateway>,
+        database: &'a Database,
+        (scope, progress): (&'a Scope, &'a Progress),
+    ) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(async move {
+            if self.direction == Direction::Out {
+                left_behind(gateway, database, (scope, progress)).await?;
+            }
             if !self.compact || self.dry_run {
                 return Ok(0);
             }
@@ -121,6 +129,45 @@ impl Migration {
             }
         }
     }
+}
+
+/// Names the attachments of losing branches that the plan would send elsewhere. They stay: a branch that is saved anew has a
+/// generation more and may win, and then clients see another document.
+async fn left_behind(
+    gateway: &Arc<Gateway>,
+    database: &Database,
+    (scope, progress): (&Scope, &Progress),
+) -> Result<(), Error> {
+    for caller in gateway.homes.of(database).await?.own_accounts()? {
+        let mut branches = Branches::of(&caller, database);
+        while let Some(page) = branches.next().await? {
+            for branched in page.into_iter().filter(|branched| branched.changes.len() > 1) {
+                let target = database.document(&branched.id);
+                let winner = match caller.read(&target.path, "").await? {
+                    Answer::Found(document, _) => document.rev(),
+                    Answer::Missing(_) | Answer::Refused(_) => None,
+                };
+                let Answer::Found(leaves, _) = caller.open_revs(&target.path, "all", "").await? else { continue };
+                for leaf in leaves.into_iter().flatten().filter(|leaf| leaf.rev() != winner && scope.takes(leaf)) {
+                    let rev = leaf.rev().unwrap_or_default();
+                    let found = Found::of(gateway, target.clone(), leaf, caller.clone()).await?;
+                    for native in found.to_move_out()? {
+                        progress.leaves_behind(Fault {
+                            database: database.name.clone(),
+                            document: branched.id.clone(),
+                            attachment: native.name,
+                            kind: "branch",
+                            reason: format!(
+                                "{} bytes of revision {rev}, which lost a conflict, stay in CouchDB",
+                                native.length
+                            ),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Compacts a database, waits until that is done, and says how many bytes its files are smaller.

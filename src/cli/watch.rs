@@ -150,24 +150,27 @@ fn line(totals: &Totals, words: Words) -> String {
 fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, stopped: bool) -> Result<(), BoxError> {
     let (faults, unsaid) = progress.faults();
     let (totals, ended) = (progress.totals(), progress.ended());
+    let (left, left_unsaid) = progress.left();
+    let all_left = left.len() as u64 + left_unsaid;
     if format == Format::Json {
         faults.iter().try_for_each(|fault| say(&json!({ "fault": fault }).to_string()))?;
+        left.iter().try_for_each(|left| say(&json!({ "left": left }).to_string()))?;
         progress.gone().iter().try_for_each(|name| say(&json!({ "deleted": name }).to_string()))?;
         ended.iter().try_for_each(|part| say(&json!({ "database": part }).to_string()))?;
         let (won, removed, jobs) = (progress.bytes_won(), progress.removed().0, progress.jobs());
         let seconds = took.as_secs_f64();
         let last = json!({
-            "total": totals, "bytes_won": won, "removed": removed, "jobs": jobs, "seconds": seconds, "stopped": stopped,
+            "total": totals, "bytes_won": won, "removed": removed, "jobs": jobs, "left": all_left, "seconds": seconds, "stopped": stopped,
         });
         say(&last.to_string())?;
         return Ok(());
     }
-    for fault in &faults {
+    for fault in faults.iter().chain(&left) {
         let place = [&*fault.database, &*fault.document, &*fault.attachment].join(" ");
         say(&format!("{}  {}  {}", fault.kind, place.trim_end(), fault.reason))?;
     }
-    if unsaid > 0 {
-        say(&format!("and {unsaid} more"))?;
+    if unsaid + left_unsaid > 0 {
+        say(&format!("and {} more", unsaid + left_unsaid))?;
     }
     for name in progress.gone() {
         say(&format!("{name} was deleted meanwhile"))?;
@@ -185,6 +188,9 @@ fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, 
     }
     let rate = HumanBytes((all.bytes as f64 / took.as_secs_f64().max(0.001)) as u64);
     say(&format!("{} attachments {} in {:.1} s, {rate}/s", all.attachments, words.done, took.as_secs_f64()))?;
+    if all_left > 0 {
+        say(&format!("{all_left} attachments of losing branches stay in CouchDB"))?;
+    }
     let (removed, of_bytes) = progress.removed();
     if removed > 0 {
         say(&format!("{removed} orphans removed ({})", HumanBytes(of_bytes)))?;

@@ -62,7 +62,12 @@ struct Proof {
 }
 
 impl Visit for Proof {
-    fn leave<'a>(&'a self, gateway: &'a Arc<Gateway>, database: &'a Database) -> BoxFuture<'a, Result<u64, Error>> {
+    fn leave<'a>(
+        &'a self,
+        gateway: &'a Arc<Gateway>,
+        database: &'a Database,
+        _: (&'a Scope, &'a Progress),
+    ) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(async move {
             if self.verification.orphans.is_some() {
                 self.named.add_leaves(gateway, database).await?;

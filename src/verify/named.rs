@@ -6,12 +6,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-use http::{Method, StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
 use stowage_couch::{Answer, Caller};
-use stowage_http::target::encode;
 use stowage_storage::{Location, driver};
 
 use crate::error::Error;
@@ -19,27 +14,13 @@ use crate::gateway::Gateway;
 use crate::moving::refused;
 use crate::pointer::{StoredObject, objects};
 use crate::router::Database;
+use crate::walk::Branches;
 
 /// The places that documents name, of whichever revision that can still be read.
 #[derive(Default)]
 pub(super) struct Named {
     hashes: Mutex<HashSet<u64>>,
     is_unsure: AtomicBool,
-}
-
-/// A row of a changes feed.
-#[derive(Deserialize)]
-struct Change {
-    id: String,
-    changes: Vec<Value>,
-    #[serde(default)]
-    deleted: bool,
-}
-
-#[derive(Deserialize)]
-struct Feed {
-    results: Vec<Change>,
-    last_seq: Value,
 }
 
 impl Named {
@@ -75,28 +56,13 @@ impl Named {
     }
 
     async fn add_of(&self, caller: &Caller, database: &Database) -> Result<(), Error> {
-        let mut since = json!(0);
-        loop {
-            let text = since.as_str().map_or_else(|| since.to_string(), str::to_owned);
-            let target = format!("{}/_changes?style=all_docs&limit={PAGE}&since={}", database.path, encode(&text));
-            let answer = caller.send(Method::GET, &target, Bytes::new()).await?;
-            match answer.status() {
-                StatusCode::OK => {}
-                StatusCode::NOT_FOUND => return Ok(()),
-                status => return Err(refused(status, "the changes of the database")),
+        let mut branches = Branches::of(caller, database);
+        while let Some(page) = branches.next().await? {
+            for branched in page {
+                self.add_branches(caller, database, &branched.id).await?;
             }
-            let Ok(Feed { results, last_seq }) = serde_json::from_slice(answer.body()) else {
-                return Err(refused(answer.status(), "the changes of the database"));
-            };
-            let is_last = results.len() < PAGE;
-            for change in results.into_iter().filter(|change| change.deleted || change.changes.len() > 1) {
-                self.add_branches(caller, database, &change.id).await?;
-            }
-            if is_last {
-                return Ok(());
-            }
-            since = last_seq;
         }
+        Ok(())
     }
 
     async fn add_branches(&self, caller: &Caller, database: &Database, id: &str) -> Result<(), Error> {
@@ -125,6 +91,3 @@ fn hash(handler: &str, location: &Location) -> Option<u64> {
     (handler, key).hash(&mut hasher);
     Some(hasher.finish())
 }
-
-/// Changes that are read at once.
-const PAGE: usize = 1000;

@@ -3,6 +3,7 @@
 //!
 //! Nothing is kept between runs: what was done already is found done by the next one.
 
+mod branches;
 mod databases;
 mod documents;
 mod pace;
@@ -26,6 +27,7 @@ use crate::gateway::Gateway;
 use crate::moving::Found;
 use crate::record::GREGORIAN_EPOCH;
 use crate::router::Database;
+pub(crate) use branches::Branches;
 pub(crate) use databases::of as databases;
 use documents::Pages;
 pub use pace::Pace;
@@ -58,7 +60,7 @@ impl Scope {
     }
 
     /// Whether a document is. One that does not say when it was made is not, where that is asked.
-    fn takes(&self, document: &Document) -> bool {
+    pub(crate) fn takes(&self, document: &Document) -> bool {
         let has_type = self.types.is_empty()
             || document.text("pvt_type").is_some_and(|document_type| self.types.contains(&document_type));
         let created = || document.value("pvt_created").and_then(|value| value.as_u64());
@@ -87,8 +89,13 @@ pub(crate) trait Visit: Send + Sync + 'static {
         false
     }
 
-    /// A database has been looked through.
-    fn leave<'a>(&'a self, _gateway: &'a Arc<Gateway>, _database: &'a Database) -> BoxFuture<'a, Result<u64, Error>> {
+    /// A database has been looked through. Gives how many bytes CouchDB has given back.
+    fn leave<'a>(
+        &'a self,
+        _gateway: &'a Arc<Gateway>,
+        _database: &'a Database,
+        _through: (&'a Scope, &'a Progress),
+    ) -> BoxFuture<'a, Result<u64, Error>> {
         Box::pin(async { Ok(0) })
     }
 }
@@ -168,7 +175,7 @@ impl Through<'_> {
             }
         }
         if !self.is_over() {
-            self.progress.won(self.visit.leave(self.gateway, self.database).await?);
+            self.progress.won(self.visit.leave(self.gateway, self.database, (self.scope, self.progress)).await?);
         }
         Ok(())
     }

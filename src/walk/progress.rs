@@ -125,6 +125,9 @@ struct State {
     all: [u64; 5],
     faults: Vec<Fault>,
     unsaid: u64,
+    /// What stays where it is, and how much more of it there is.
+    left: Vec<Fault>,
+    left_unsaid: u64,
 }
 
 impl Progress {
@@ -171,6 +174,19 @@ impl Progress {
         let [.., faults] = &mut state.all;
         *faults += 1;
         if state.faults.len() < MOST_FAULTS { state.faults.push(fault) } else { state.unsaid += 1 }
+    }
+
+    /// An attachment stays where it is, although all is well.
+    pub(crate) fn leaves_behind(&self, left: Fault) {
+        let mut state = self.state();
+        if state.left.len() < MOST_FAULTS { state.left.push(left) } else { state.left_unsaid += 1 }
+    }
+
+    /// Attachments that stay where they are, and how many more there are than are listed.
+    #[must_use]
+    pub fn left(&self) -> (Vec<Fault>, u64) {
+        let state = self.state();
+        (state.left.clone(), state.left_unsaid)
     }
 
     /// Something that nothing names has been removed.

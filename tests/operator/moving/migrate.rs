@@ -191,3 +191,36 @@ async fn what_a_killed_one_had_in_work_is_done_too() {
     assert!(jobs(&gateway).await.is_empty(), "{:?}", jobs(&gateway).await);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_losing_branches_keep_is_named() {
+    let gateway = start().await;
+    fill(&gateway, 2).await;
+    // Two branches of one generation that nobody can miss, and one without an attachment.
+    let target = format!("/{}/_bulk_docs", gateway.path());
+    let branch = |hash: &str, data: &str| {
+        let inside = json!({ "call.mp3": { "content_type": "audio/mpeg", "data": data } });
+        let mut document = json!({ "_id": "twice", "_rev": format!("1-{hash}"), "pvt_type": "fax", "n": hash });
+        if !data.is_empty() {
+            document["_attachments"] = inside;
+        }
+        document
+    };
+    let docs = [branch("aaaa", "bG9zZXI="), branch("bbbb", ""), branch("cccc", "d2lubmVy")];
+    let text = json!({ "new_edits": false, "docs": docs }).to_string();
+    let saved = gateway.couch.request("POST", &target, "application/json", text.as_bytes()).await;
+    assert_eq!(saved.status, 201, "{saved:?}");
+    plan(&gateway, Some(STORAGE)).await;
+    let database = gateway.database();
+    for more in [&["--dry-run"][..], &[], &[]] {
+        let (code, said) = run(&gateway, &[&["migrate", "--db", &database, "--format", "json"], more].concat()).await;
+        let left: Vec<_> = lines(&said, "left").filter(serde_json::Value::is_object).collect();
+        assert_eq!((code, left.len()), (0, 1), "{said}");
+        assert_eq!((&left[0]["document"], &left[0]["attachment"]), (&json!("twice"), &json!("call.mp3")), "{said}");
+        assert!(left[0]["reason"].as_str().unwrap().starts_with("5 bytes of revision 1-aaaa"), "{said}");
+        assert!(said.contains(r#""left":1"#), "{said}");
+    }
+    let winner = gateway.inside("twice").await;
+    assert!(winner["n"] == "cccc" && winner["_attachments"].is_null(), "{winner}");
+    gateway.stop().await;
+}

@@ -68,6 +68,7 @@ fn summary(
 ) -> Map<String, Value> {
     let (done, all) = progress.databases();
     let (objects, bytes) = progress.removed();
+    let (left, more) = progress.left();
     let took = ended.map_or_else(|| run.clock.elapsed(), |(_, took)| took);
     let in_work = if ended.is_none() { progress.in_work() } else { Vec::new() };
     let time = |time| humantime::format_rfc3339_millis(time).to_string();
@@ -86,6 +87,7 @@ fn summary(
         "bytes_won": progress.bytes_won(),
         "removed": { "objects": objects, "bytes": bytes },
         "jobs": progress.jobs(),
+        "left": left.len() as u64 + more,
         "error": error,
     });
     match shown {
