@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
 use crate::locks::{Turn, Writer};
+use crate::moving::is_only_moved;
 use crate::object::OCTETS;
 use crate::object::outgoing::{Outgoing, next_generation};
 use crate::object::unsaved::Unsaved;
@@ -140,6 +141,12 @@ async fn base(home: &Home, target: &Target, rev: Option<&str>, requester: Reques
     let (found, caller) = home.read_leaf(&target.path, rev, requester).await?;
     match (found, rev) {
         (Answer::Found(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
+            Ok(Base::Document(document, caller))
+        }
+        // What a move has made of it serves as well: its attachments are elsewhere, and nothing else is changed.
+        (Answer::Found(document, _), Some(rev))
+            if is_only_moved(home, &target.of_document(), rev, &document, requester).await? =>
+        {
             Ok(Base::Document(document, caller))
         }
         // CouchDB says something else of a revision that it has only the name of.

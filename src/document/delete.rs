@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
+use stowage_base::activity::Activity;
+use stowage_base::log::RequestId;
 use stowage_couch::Caller;
 use stowage_http::body::Body;
 
@@ -13,15 +15,74 @@ use crate::error::Error;
 use crate::exchange::outlive::outlive;
 use crate::exchange::{Exchange, Requester};
 use crate::gateway::Gateway;
+use crate::moving::is_only_moved;
 use crate::plan::{DocumentPlan, OnDelete, on_delete, plan_for};
 use crate::pointer::{Pointer, objects};
 use crate::router::DocumentTarget;
 use crate::upstream::forward::{forward, to_holder};
 use crate::upstream::read::Answer;
-use crate::upstream::revision::{rev_of, rev_query};
+use crate::upstream::revision::{name_rev, rev_of, rev_query};
 
 /// Sends the request on, and removes what the deletion leaves without a document. Says which of both was done.
 pub(crate) async fn delete_document(
+    gateway: Arc<Gateway>,
+    target: DocumentTarget,
+    exchange: Exchange,
+) -> (&'static str, Result<Response<Body>, Error>) {
+    let again = Again::of(&exchange);
+    let (label, outcome) = delete_once(Arc::clone(&gateway), target.clone(), exchange).await;
+    if !outcome.as_ref().is_ok_and(|answer| answer.status() == StatusCode::CONFLICT) {
+        return (label, outcome);
+    }
+    match again.moved(&gateway, &target).await {
+        Ok(Some((target, exchange))) => delete_once(gateway, target, exchange).await,
+        Ok(None) => (label, outcome),
+        Err(error) => (label, Err(error)),
+    }
+}
+
+/// The request, to be sent once more where a move was in its way.
+struct Again {
+    head: Request<()>,
+    id: RequestId,
+    activity: Activity,
+}
+
+impl Again {
+    fn of(exchange: &Exchange) -> Self {
+        let mut head = Request::new(());
+        *head.method_mut() = exchange.request.method().clone();
+        *head.uri_mut() = exchange.request.uri().clone();
+        *head.headers_mut() = exchange.request.headers().clone();
+        Self { head, id: exchange.id, activity: exchange.activity.clone() }
+    }
+
+    /// The request about the revision that a move has made of the one that it named, where it met a conflict because of that.
+    async fn moved(
+        self,
+        gateway: &Gateway,
+        target: &DocumentTarget,
+    ) -> Result<Option<(DocumentTarget, Exchange)>, Error> {
+        let Ok(Some(rev)) = rev_of(target.query.as_deref(), self.head.headers()) else { return Ok(None) };
+        let home = gateway.homes.of(&target.database).await?;
+        if !home.may_be_outside() {
+            return Ok(None);
+        }
+        let requester = Requester::new(self.head.headers(), &self.activity, self.id);
+        let now = match home.read_leaf(&target.path, Some(&rev), requester).await?.0 {
+            Answer::Found(leaf, _) if is_only_moved(&home, target, &rev, &leaf, requester).await? => leaf.rev(),
+            _ => None,
+        };
+        let Some(now) = now else { return Ok(None) };
+        let (mut head, ()) = self.head.into_parts();
+        name_rev(&mut head, &now)?;
+        let target = DocumentTarget { query: head.uri.query().map(str::to_owned), ..target.clone() };
+        let request = Request::from_parts(head, Body::empty());
+        Ok(Some((target, Exchange { request, id: self.id, activity: self.activity })))
+    }
+}
+
+async fn delete_once(
     gateway: Arc<Gateway>,
     target: DocumentTarget,
     exchange: Exchange,

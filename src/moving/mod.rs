@@ -6,6 +6,7 @@ mod back;
 mod native;
 mod out;
 mod rehome;
+mod same;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::router::{DocumentTarget, Target};
 
 pub(crate) use native::{Native, natives};
 pub(crate) use out::{copy, has_copy};
+pub(crate) use same::is_only_moved;
 
 /// A document as it was read with the gateway's own account.
 pub(crate) struct Found {

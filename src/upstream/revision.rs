@@ -1,7 +1,9 @@
 //! The revisions that requests name.
 
-use http::header::{HeaderMap, IF_MATCH};
-use stowage_couch::canonical;
+use http::header::{HeaderMap, HeaderValue, IF_MATCH};
+use http::uri::PathAndQuery;
+use http::{Uri, request};
+use stowage_couch::{self as couch, canonical};
 use stowage_http::target::{encode, query_value};
 
 use crate::error::Error;
@@ -28,6 +30,26 @@ pub(crate) fn rev_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<
     }
 }
 
+/// Has a request name another revision, wherever it names one.
+///
+/// # Errors
+/// Never for a revision that CouchDB has given.
+pub(crate) fn name_rev(head: &mut request::Parts, rev: &str) -> Result<(), Error> {
+    if head.headers.contains_key(IF_MATCH) {
+        let value = HeaderValue::try_from(format!("\"{rev}\"")).map_err(http::Error::from);
+        head.headers.insert(IF_MATCH, value.map_err(couch::Error::from)?);
+    }
+    let Some(query) = head.uri.query() else { return Ok(()) };
+    let named = |pair: &str| query_value(Some(pair), "rev").is_some();
+    let pairs = query.split('&').map(|pair| if named(pair) { rev_query(Some(rev)) } else { pair.to_owned() });
+    let target = format!("{}?{}", head.uri.path(), pairs.collect::<Vec<_>>().join("&"));
+    let target: PathAndQuery = target.parse().map_err(http::Error::from).map_err(couch::Error::from)?;
+    let mut parts = std::mem::take(&mut head.uri).into_parts();
+    parts.path_and_query = Some(target);
+    head.uri = Uri::from_parts(parts).map_err(http::Error::from).map_err(couch::Error::from)?;
+    Ok(())
+}
+
 /// A raw query that asks for a revision.
 pub(crate) fn rev_query(rev: Option<&str>) -> String {
     rev.map(|rev| format!("rev={}", encode(rev))).unwrap_or_default()
@@ -36,4 +58,29 @@ pub(crate) fn rev_query(rev: Option<&str>) -> String {
 /// The generation of a revision; 0 for none.
 pub(crate) fn generation(rev: Option<&str>) -> u64 {
     rev.and_then(|rev| rev.split_once('-')).and_then(|(generation, _)| generation.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::name_rev;
+
+    #[test]
+    fn a_request_names_another_revision_wherever_it_named_one() {
+        for (target, expected) in [
+            ("/db/d?rev=1-a", "/db/d?rev=2-b"),
+            ("/db/d?batch=ok&rev=1-a&x=1-a", "/db/d?batch=ok&rev=2-b&x=1-a"),
+            ("http://h/db/d%2Fe?rev=1-a", "http://h/db/d%2Fe?rev=2-b"),
+            ("/db/d?new_edits=true", "/db/d?new_edits=true"),
+            ("/db/d", "/db/d"),
+        ] {
+            let mut head = Request::get(target).header("If-Match", "1-a").body(()).unwrap().into_parts().0;
+            name_rev(&mut head, "2-b").unwrap();
+            assert_eq!(
+                (head.uri.to_string().as_str(), &head.headers["If-Match"]),
+                (expected, &"\"2-b\"".parse().unwrap())
+            );
+        }
+    }
 }

@@ -9,6 +9,7 @@ use super::Writer;
 use super::draft::Draft;
 use super::draft::edit::Edit;
 use crate::error::Error;
+use crate::moving::is_only_moved;
 use crate::router::DocumentTarget;
 use crate::upstream::answer::relay;
 use crate::upstream::read::Answer;
@@ -57,6 +58,11 @@ impl Writer {
                 let generation = generation(Some(rev)) + 1;
                 Lookup::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
             }
+            // What a move has made of it serves as well: its attachments are elsewhere, and nothing else is changed.
+            (Answer::Found(document, _), Some(rev)) if self.is_moved(draft, rev, &document).await? => {
+                let generation = generation(Some(rev)) + 2;
+                Lookup::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
+            }
             // Where there is no document at all, CouchDB looks at stubs before it looks at the revision.
             (Answer::Missing(_), Some(_)) if draft.has_stubs() => match open_revs(&caller, target, "all").await? {
                 Ok(leaves) if leaves.is_empty() => {
@@ -75,6 +81,12 @@ impl Writer {
             }
             (Answer::Refused(answer), _) => Lookup::Answer(relay(answer)),
         })
+    }
+
+    async fn is_moved(&self, draft: &Draft, rev: &str, leaf: &Document) -> Result<bool, Error> {
+        // A history of its own is the client's word.
+        let says_history = draft.document.raw("_revisions").is_some();
+        Ok(!says_history && is_only_moved(&self.home, &draft.target, rev, leaf, self.requester()).await?)
     }
 
     /// The nearest revision of those that a replicated one says it comes from.

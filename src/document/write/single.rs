@@ -31,7 +31,7 @@ use crate::exchange::outlive::outlive;
 use crate::gateway::Gateway;
 use crate::router::{Database, DocumentTarget};
 use crate::upstream::answer::conflict;
-use crate::upstream::revision::rev_of;
+use crate::upstream::revision::{name_rev, rev_of};
 
 /// `PUT /db/doc`, as JSON or as multipart/related.
 pub(crate) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Labelled {
@@ -137,7 +137,13 @@ pub(super) async fn single(
 }
 
 /// Stores what a draft carries, and saves it.
-async fn write(writer: Writer, mut draft: Draft, head: request::Parts, source: Source, noted: &mut Noted) -> Labelled {
+async fn write(
+    writer: Writer,
+    mut draft: Draft,
+    mut head: request::Parts,
+    source: Source,
+    noted: &mut Noted,
+) -> Labelled {
     noted.extend(std::mem::take(&mut draft.noted));
     if !draft.needs_base(&writer) {
         return writer.send_on(&writer.home.couch, head, source.untouched()).await;
@@ -155,7 +161,11 @@ async fn write(writer: Writer, mut draft: Draft, head: request::Parts, source: S
         }
     };
     let couch = writer.couch_of(&draft, &base).await?;
-    let changed = draft.revise(&base)?.map_err(|name| draft.no_stub(&name))?;
+    let followed = draft.follow(&base)?;
+    if let Some(rev) = &followed {
+        name_rev(&mut head, rev)?;
+    }
+    let changed = draft.revise(&base)?.map_err(|name| draft.no_stub(&name))? || followed.is_some();
     if !stores {
         let boundary = source.boundary();
         let body = if changed { source.with(draft.document.to_bytes()?) } else { source.untouched() };

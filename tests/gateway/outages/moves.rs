@@ -154,3 +154,81 @@ async fn what_couchdb_has_packed_is_moved_packed_and_reads_the_same() {
     other.stop().await;
     world.stop().await;
 }
+
+/// A document whose attachment has been moved since a client has read it: gives the document as that client knows it.
+async fn moved_since(world: &crate::faults::world::World, id: &str) -> serde_json::Value {
+    world.bucket.shut();
+    let before = world.document(id).await;
+    let put = world.gateway.put(id, "call.mp3", &before, &bytes(1000, 1)).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let read = json(&world.gateway.get(id).await);
+    world.bucket.open();
+    let other = beside(world).await;
+    drained(world).await;
+    other.stop().await;
+    is_in_storage(world, id, "call.mp3", &bytes(1000, 1)).await;
+    assert_ne!(world.stored(id).await["_rev"], read["_rev"]);
+    read
+}
+
+/// The move has made a revision that the client does not know, and nothing else that it could see: it meets no conflict.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_before_a_move_is_saved_after_it() {
+    let world = without_worker().await;
+    let path = world.gateway.path();
+    let headers = [("Content-Type", "application/json")];
+    for how in ["body", "query", "header", "post", "batch"] {
+        let mut document = moved_since(&world, how).await;
+        let rev = document["_rev"].as_str().unwrap().to_owned();
+        document["heard"] = json!(true);
+        if matches!(how, "query" | "header") {
+            document.as_object_mut().unwrap().remove("_rev");
+        }
+        let tag = format!("\"{rev}\"");
+        let (method, target, more, text) = match how {
+            "query" => ("PUT", format!("/{path}/{how}?rev={rev}"), None, document.to_string()),
+            "header" => ("PUT", format!("/{path}/{how}"), Some(("If-Match", tag.as_str())), document.to_string()),
+            "post" => ("POST", format!("/{path}"), None, document.to_string()),
+            "batch" => ("POST", format!("/{path}/_bulk_docs"), None, json!({ "docs": [document] }).to_string()),
+            _ => ("PUT", format!("/{path}/{how}"), None, document.to_string()),
+        };
+        let headers: Vec<_> = headers.into_iter().chain(more).collect();
+        let saved = world.gateway.request(method, &target, &headers, text.as_bytes()).await;
+        assert_eq!(saved.status, 201, "{how}: {saved:?}");
+        assert!(!saved.text().contains("conflict"), "{how}: {saved:?}");
+        is_in_storage(&world, how, "call.mp3", &bytes(1000, 1)).await;
+        assert_eq!(world.stored(how).await["heard"], true, "{how}");
+        // Once more over the same revision: now it is the client itself that has written since.
+        let again = world.gateway.request("PUT", &format!("/{path}/{how}?rev={rev}"), &headers[..1], b"{}").await;
+        assert_eq!(again.status, 409, "{how}: {again:?}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attachments_and_deletions_meet_no_conflict_with_a_move_either() {
+    let world = without_worker().await;
+    let read = moved_since(&world, "more").await;
+    let put = world.gateway.put("more", "other.mp3", read["_rev"].as_str().unwrap(), &bytes(700, 2)).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    is_in_storage(&world, "more", "call.mp3", &bytes(1000, 1)).await;
+    is_in_storage(&world, "more", "other.mp3", &bytes(700, 2)).await;
+    let read = moved_since(&world, "gone").await;
+    let gone = world.gateway.delete(&format!("gone?rev={}", read["_rev"].as_str().unwrap())).await;
+    assert_eq!(gone.status, 200, "{gone:?}");
+    // What another client has written since is a conflict, be it the very same document.
+    let mut read = moved_since(&world, "changed").await;
+    let now = json(&world.gateway.get("changed").await);
+    let headers = [("Content-Type", "application/json")];
+    let target = format!("/{}/changed", world.gateway.path());
+    let same = world.gateway.request("PUT", &target, &headers, now.to_string().as_bytes()).await;
+    assert_eq!(same.status, 201, "{same:?}");
+    read["heard"] = json!(true);
+    let stale = world.gateway.request("PUT", &target, &headers, read.to_string().as_bytes()).await;
+    assert_eq!(stale.status, 409, "{stale:?}");
+    let stale = world.gateway.delete(&format!("changed?rev={}", read["_rev"].as_str().unwrap())).await;
+    assert_eq!(stale.status, 409, "{stale:?}");
+    let stale = world.gateway.put("changed", "x", read["_rev"].as_str().unwrap(), b"x").await;
+    assert_eq!(stale.status, 409, "{stale:?}");
+    world.stop().await;
+}

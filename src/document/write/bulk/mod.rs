@@ -184,8 +184,9 @@ impl Item {
             Some(Lookup::Known(caller)) => item.couch = caller.couch().clone(),
             Some(Lookup::Base(base)) => {
                 item.couch = writer.couch_of(&item.draft, &base).await?;
+                let followed = item.draft.follow(&base)?.is_some();
                 match item.draft.revise(&base)? {
-                    Ok(changed) => item.changed = changed,
+                    Ok(changed) => item.changed = changed || followed,
                     Err(name) => return Ok(Judged::NoStub(item.draft.no_stub(&name))),
                 }
                 item.base = Some(*base);

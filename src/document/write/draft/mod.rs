@@ -152,6 +152,17 @@ impl Draft {
         Ok(())
     }
 
+    /// Has the document follow the revision that was found for it; gives that where it is another one than the client named.
+    pub(super) fn follow(&mut self, base: &Base) -> Result<Option<String>, Error> {
+        let Edit::New(Some(named)) = &mut self.edit else { return Ok(None) };
+        let Some(rev) = base.document.rev().filter(|rev| rev != named) else { return Ok(None) };
+        named.clone_from(&rev);
+        if self.document.raw("_rev").is_some() {
+            self.document.set("_rev", &json!(rev))?;
+        }
+        Ok(Some(rev))
+    }
+
     /// Puts back what stubs stand for. A pointer that the client sends itself stays: it knows better where the attachment is, be
     /// it KAZOO that has stored it anew, or one that read the document before stubs were shown. Gives whether anything has
     /// changed, or the name of a stub of nothing.
