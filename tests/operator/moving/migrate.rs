@@ -224,3 +224,41 @@ async fn what_losing_branches_keep_is_named() {
     assert!(winner["n"] == "cccc" && winner["_attachments"].is_null(), "{winner}");
     gateway.stop().await;
 }
+
+/// Clients that read, think, and save while everything is moved under them meet no conflict that is not their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_save_meanwhile_meet_no_conflict() {
+    let gateway = start().await;
+    let ids = fill(&gateway, if stowage_testing::is_long() { 600 } else { 120 }).await;
+    plan(&gateway, Some(STORAGE)).await;
+    let account = gateway.account.clone();
+    let arguments = ["migrate", "--account", &account, "--jobs", "4"];
+    let migrating = run(&gateway, &arguments);
+    let saving = async {
+        let clients = (0..4).map(|client| {
+            let (gateway, mine) = (&gateway, ids.iter().skip(client).step_by(4));
+            async move {
+                for id in mine {
+                    let mut document = stowage_testing::gateway::json(&gateway.get(id).await);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    document["heard"] = json!(client);
+                    let target = format!("/{}/{id}", gateway.path());
+                    let headers = [("Content-Type", "application/json")];
+                    let saved = gateway.request("PUT", &target, &headers, document.to_string().as_bytes()).await;
+                    assert_eq!(saved.status, 201, "{id}: {saved:?}");
+                }
+            }
+        });
+        futures_util::future::join_all(clients).await;
+    };
+    let ((code, said), ()) = tokio::join!(migrating, saving);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = run(&gateway, &["migrate", "--account", &account]).await;
+    assert_eq!(code, 0, "{said}");
+    come_back(&gateway, &ids).await;
+    for id in &ids {
+        let inside = gateway.inside(id).await;
+        assert!(inside["_attachments"].is_null() && inside["heard"].is_number(), "{inside}");
+    }
+    gateway.stop().await;
+}

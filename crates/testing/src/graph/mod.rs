@@ -160,18 +160,7 @@ impl Shared {
             };
         }
         if route == "children" {
-            let folder = rest.strip_prefix("/drives/b!double-drive/items/").and_then(|rest| rest.split('/').next());
-            let folder = hex::decode(folder.unwrap_or_default()).ok().and_then(|path| String::from_utf8(path).ok());
-            let Some(folder) = folder else { return refuse(&Refusal(404, "itemNotFound")) };
-            let query = head.uri.query().unwrap_or_default();
-            let skip = query.split_once("$skiptoken=").and_then(|(_, skip)| skip.parse().ok()).unwrap_or_default();
-            let (value, has_more) = drive.children(&folder, skip);
-            let mut page = json!({ "value": value });
-            if has_more {
-                let own = head.headers.get("host").and_then(|host| host.to_str().ok()).expect("a host");
-                page["@odata.nextLink"] = json!(format!("http://{own}{}?$skiptoken={}", head.uri.path(), skip + 2));
-            }
-            return document(200, &page);
+            return children(&drive, rest, head);
         }
         let Some((_, id)) = rest.strip_prefix("/drives/b!double-drive/").and_then(|rest| rest.split_once('/')) else {
             return refuse(&Refusal(404, "itemNotFound"));
@@ -219,6 +208,22 @@ impl Shared {
             }
         }
     }
+}
+
+/// A page of a folder's items.
+fn children(drive: &Drive, rest: &str, head: &Parts) -> Answer {
+    let folder = rest.strip_prefix("/drives/b!double-drive/items/").and_then(|rest| rest.split('/').next());
+    let folder = hex::decode(folder.unwrap_or_default()).ok().and_then(|path| String::from_utf8(path).ok());
+    let Some(folder) = folder else { return refuse(&Refusal(404, "itemNotFound")) };
+    let query = head.uri.query().unwrap_or_default();
+    let skip = query.split_once("$skiptoken=").and_then(|(_, skip)| skip.parse().ok()).unwrap_or_default();
+    let (value, has_more) = drive.children(&folder, skip);
+    let mut page = json!({ "value": value });
+    if has_more {
+        let own = head.headers.get("host").and_then(|host| host.to_str().ok()).expect("a host");
+        page["@odata.nextLink"] = json!(format!("http://{own}{}?$skiptoken={}", head.uri.path(), skip + 2));
+    }
+    document(200, &page)
 }
 
 fn route(edge: bool, head: &Parts) -> &'static str {
