@@ -59,10 +59,11 @@ pub(crate) fn labelled(told: Labelled) -> (&'static str, Result<Response<Body>, 
 }
 
 /// What all writes of one request share.
+#[derive(Clone)]
 struct Writer {
     gateway: Arc<Gateway>,
     database: Database,
-    home: Home,
+    home: Arc<Home>,
     headers: HeaderMap,
     activity: Activity,
     id: RequestId,
@@ -95,7 +96,8 @@ where
     let Exchange { request, id, activity } = exchange;
     let (head, body) = request.into_parts();
     let headers = head.headers.clone();
-    let writer = Writer { gateway, database, home, headers, activity: activity.clone(), id, deletes };
+    let (home, activity_of) = (Arc::new(home), activity.clone());
+    let writer = Writer { gateway, database, home, headers, activity: activity_of, id, deletes };
     let writing = Box::pin(write(writer, head, body));
     if has_deadline { in_time(limit, &activity, writing).await } else { writing.await }
 }

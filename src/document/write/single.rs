@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use http::request;
+use http::{Response, StatusCode, request};
 use stowage_couch::{Couch, Text};
 use stowage_http::body::Body;
 use stowage_http::multipart::boundary;
@@ -101,6 +101,11 @@ impl Source {
         }
     }
 
+    /// Whether it can be sent a second time.
+    const fn again(&self) -> bool {
+        matches!(self, Self::Json(_))
+    }
+
     fn boundary(&self) -> Option<String> {
         match self {
             Self::Json(_) => None,
@@ -167,13 +172,18 @@ async fn write(
     }
     let changed = draft.revise(&base)?.map_err(|name| draft.no_stub(&name))? || followed.is_some();
     if !stores {
-        let boundary = source.boundary();
+        let (again, boundary) = (source.again(), source.boundary());
+        let retry = (again && draft.has_stubs()).then(|| (writer.clone(), head.clone()));
         let body = if changed { source.with(draft.document.to_bytes()?) } else { source.untouched() };
         let (body, parts) = match boundary {
             Some(boundary) => writer.copies_of_parts(&draft, &base, body, &boundary)?,
             None => (body, None),
         };
-        return passed_on(writer, couch, head, (body, parts), &draft, &base, changed).await;
+        let told = passed_on(writer, couch, head, (body, parts), &draft, &base, changed).await?;
+        return match retry.filter(|_| told.1.status() == StatusCode::CONFLICT) {
+            Some(retry) => over_a_move(retry, draft, told).await,
+            None => Ok(told),
+        };
     }
     let (following, counted) = source.following();
     let parts = following.as_ref().map(|following| Parts { following, counted });
@@ -202,6 +212,24 @@ async fn write(
     })
     .await?;
     Ok((TOUCHED, answer))
+}
+
+/// CouchDB has met a conflict, although the revision was the document's newest when that was read: it may have been moved at that very
+/// moment. `told` is CouchDB's answer, which stands where it was not.
+async fn over_a_move(
+    (writer, mut head): (Writer, request::Parts),
+    mut draft: Draft,
+    told: (&'static str, Response<Body>),
+) -> Labelled {
+    let Lookup::Base(base) = writer.find(&draft).await? else { return Ok(told) };
+    let Some(rev) = draft.follow(&base)? else { return Ok(told) };
+    name_rev(&mut head, &rev)?;
+    if draft.revise(&base)?.is_err() {
+        return Ok(told);
+    }
+    let couch = writer.couch_of(&draft, &base).await?;
+    let body = Body::full(draft.document.to_bytes()?);
+    passed_on(writer, couch, head, (body, None), &draft, &base, true).await
 }
 
 /// What a request says of its document beside it.

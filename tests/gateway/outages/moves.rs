@@ -5,7 +5,7 @@ use serde_json::json;
 use stowage_testing::gateway::{json, rev};
 
 use super::world::{beside, drained, is_in_couchdb, is_in_storage, jobs, plan, with_worker, without_worker};
-use crate::faults::gate::answer;
+use crate::faults::gate::{Act, answer};
 use crate::faults::world::{BUCKET, bytes};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -230,5 +230,36 @@ async fn attachments_and_deletions_meet_no_conflict_with_a_move_either() {
     assert_eq!(stale.status, 409, "{stale:?}");
     let stale = world.gateway.put("changed", "x", read["_rev"].as_str().unwrap(), b"x").await;
     assert_eq!(stale.status, 409, "{stale:?}");
+    world.stop().await;
+}
+
+/// The save is on its way to CouchDB already when the move is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_overtakes_a_save_is_no_conflict() {
+    let world = without_worker().await;
+    world.bucket.shut();
+    let before = world.document("doc").await;
+    let put = world.gateway.put("doc", "call.mp3", &before, &bytes(1000, 1)).await;
+    assert_eq!(put.status, 201, "{put:?}");
+    let mut document = json(&world.gateway.get("doc").await);
+    document["heard"] = json!(true);
+    let go = std::sync::Arc::new(tokio::sync::Notify::new());
+    world.store.rule("PUT", "/doc ", 1, Act::Hold(std::sync::Arc::clone(&go)));
+    let (target, text) = (format!("/{}/doc", world.gateway.path()), document.to_string());
+    let saving = world.gateway.request("PUT", &target, &[("Content-Type", "application/json")], text.as_bytes());
+    let moving = async {
+        world.store.struck(1).await;
+        world.bucket.open();
+        let other = beside(&world).await;
+        while world.stored("doc").await["_attachments"].is_object() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        other.stop().await;
+        go.notify_one();
+    };
+    let (saved, ()) = tokio::join!(saving, moving);
+    assert_eq!(saved.status, 201, "{saved:?}");
+    assert_eq!(world.stored("doc").await["heard"], true);
+    is_in_storage(&world, "doc", "call.mp3", &bytes(1000, 1)).await;
     world.stop().await;
 }
