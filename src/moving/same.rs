@@ -125,7 +125,7 @@ mod tests {
             "pvt_attachments": { "a": pointer(1, 3, "p"), "b": pointer(1, 4, "q") } });
         assert!(is_moved(kept.clone(), one.clone()));
         assert!(is_moved(kept.clone(), both.clone()));
-        assert!(is_moved(one.clone(), both.clone()));
+        assert!(is_moved(one, both.clone()));
         let elsewhere = json!({ "_rev": "3-c", "x": 1,
             "pvt_attachments": { "a": pointer(1, 3, "p"), "b": pointer(1, 4, "r") } });
         assert!(is_moved(both.clone(), elsewhere));

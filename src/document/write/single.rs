@@ -101,11 +101,6 @@ impl Source {
         }
     }
 
-    /// Whether it can be sent a second time.
-    const fn again(&self) -> bool {
-        matches!(self, Self::Json(_))
-    }
-
     fn boundary(&self) -> Option<String> {
         match self {
             Self::Json(_) => None,
@@ -172,18 +167,7 @@ async fn write(
     }
     let changed = draft.revise(&base)?.map_err(|name| draft.no_stub(&name))? || followed.is_some();
     if !stores {
-        let (again, boundary) = (source.again(), source.boundary());
-        let retry = (again && draft.has_stubs()).then(|| (writer.clone(), head.clone()));
-        let body = if changed { source.with(draft.document.to_bytes()?) } else { source.untouched() };
-        let (body, parts) = match boundary {
-            Some(boundary) => writer.copies_of_parts(&draft, &base, body, &boundary)?,
-            None => (body, None),
-        };
-        let told = passed_on(writer, couch, head, (body, parts), &draft, &base, changed).await?;
-        return match retry.filter(|_| told.1.status() == StatusCode::CONFLICT) {
-            Some(retry) => over_a_move(retry, draft, told).await,
-            None => Ok(told),
-        };
+        return unstored(writer, couch, head, source, draft, &base, changed).await;
     }
     let (following, counted) = source.following();
     let parts = following.as_ref().map(|following| Parts { following, counted });
@@ -212,6 +196,31 @@ async fn write(
     })
     .await?;
     Ok((TOUCHED, answer))
+}
+
+/// Sends a document on that carries nothing for a storage.
+async fn unstored(
+    writer: Writer,
+    couch: Couch,
+    head: request::Parts,
+    source: Source,
+    draft: Draft,
+    base: &Base,
+    changed: bool,
+) -> Labelled {
+    let boundary = source.boundary();
+    // What was not in memory cannot be sent a second time.
+    let retry = (boundary.is_none() && draft.has_stubs()).then(|| (writer.clone(), head.clone()));
+    let body = if changed { source.with(draft.document.to_bytes()?) } else { source.untouched() };
+    let (body, parts) = match boundary {
+        Some(boundary) => writer.copies_of_parts(&draft, base, body, &boundary)?,
+        None => (body, None),
+    };
+    let told = passed_on(writer, couch, head, (body, parts), &draft, base, changed).await?;
+    match retry.filter(|_| told.1.status() == StatusCode::CONFLICT) {
+        Some(retry) => over_a_move(retry, draft, told).await,
+        None => Ok(told),
+    }
 }
 
 /// CouchDB has met a conflict, although the revision was the document's newest when that was read: it may have been moved at that very
