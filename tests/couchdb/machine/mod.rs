@@ -13,6 +13,7 @@ mod features;
 mod memory;
 mod operation;
 mod outages;
+mod queries;
 mod request;
 mod run;
 mod shown;
@@ -65,7 +66,7 @@ impl ReferenceStateMachine for InOutages {
     }
 
     fn transitions((): &()) -> BoxedStrategy<Operation> {
-        operation::any_in_outages()
+        outages::any_in_outages()
     }
 
     fn apply((): (), _: &Operation) {}

@@ -171,7 +171,7 @@ pub fn any() -> BoxedStrategy<Operation> {
     let remove = (document(), rev()).prop_map(|(document, rev)| Operation::Remove { document, rev });
     let copy =
         (document(), at(), document(), rev()).prop_map(|(from, at, to, rev)| Operation::Copy { from, at, to, rev });
-    let whole = (document(), select(queries()), proptest::bool::weighted(0.2))
+    let whole = (document(), select(super::queries::queries()), proptest::bool::weighted(0.2))
         .prop_map(|(document, (query, accept), head)| Operation::Document { document, query, accept, head });
     let database = select(vec![
         "_all_docs?include_docs=true",
@@ -192,14 +192,6 @@ pub fn any() -> BoxedStrategy<Operation> {
         1 => database.prop_map(|query| Operation::Database { query }),
     ]
     .boxed()
-}
-
-/// The same, while the storage goes down and comes back.
-pub fn any_in_outages() -> BoxedStrategy<Operation> {
-    let weather =
-        select(vec![Weather::Fair, Weather::Fair, Weather::Fair, Weather::Refused, Weather::Silent, Weather::Busy]);
-    let after = prop_oneof![1 => Just(None), 1 => (0..12_u64).prop_map(Some)];
-    prop_oneof![8 => any(), 1 => (weather, after).prop_map(|(to, after)| Operation::Turn { to, after })].boxed()
 }
 
 fn document() -> impl Strategy<Value = &'static str> {
@@ -312,36 +304,6 @@ fn branch() -> impl Strategy<Value = Branch> {
 
 fn any_bool() -> impl Strategy<Value = bool> {
     proptest::bool::ANY
-}
-
-/// Queries and `Accept` headers of reads of documents.
-fn queries() -> Vec<(&'static str, &'static str)> {
-    let json = "application/json";
-    let mut queries = vec![
-        ("", "*/*"),
-        ("", json),
-        ("?revs=true", json),
-        ("?conflicts=true", json),
-        ("?meta=true", json),
-        ("?revs_info=true", json),
-        ("?open_revs=all", json),
-        ("?open_revs=all&revs=true", json),
-        ("?deleted_conflicts=true&conflicts=true", json),
-    ];
-    if Feature::InlineReads.on() {
-        queries.extend([
-            ("?attachments=true", json),
-            ("?attachments=true", "*/*"),
-            ("?attachments=true", "multipart/related"),
-            ("?attachments=true&open_revs=all", json),
-            ("?open_revs=all&revs=true&latest=true", "multipart/mixed"),
-            ("?attachments=true&att_encoding_info=true", json),
-        ]);
-    }
-    if Feature::AttsSince.on() {
-        queries.push(("?atts_since=[]", json));
-    }
-    queries
 }
 
 impl Operation {

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::{Value, json};
 
 use super::compare::shown;
 use super::memory::Side;
-use super::operation::DOCUMENTS;
+use super::operation::{self, DOCUMENTS, Operation};
 use super::request::Request;
 use super::run::Run;
 use stowage_testing::gateway::{Running, Setup};
@@ -15,6 +17,15 @@ use stowage_testing::s3::{ACCESS_KEY, S3Server, SECRET_KEY};
 use stowage_testing::switch::{Switch, Weather};
 
 const BUCKET: &str = "recordings";
+
+/// Any operation, while the storage goes down and comes back.
+pub fn any_in_outages() -> BoxedStrategy<Operation> {
+    let weather =
+        select(vec![Weather::Fair, Weather::Fair, Weather::Fair, Weather::Refused, Weather::Silent, Weather::Busy]);
+    let after = prop_oneof![1 => Just(None), 1 => (0..12_u64).prop_map(Some)];
+    prop_oneof![8 => operation::any(), 1 => (weather, after).prop_map(|(to, after)| Operation::Turn { to, after })]
+        .boxed()
+}
 
 /// The storage behind a gateway.
 pub struct Outages {

@@ -261,7 +261,7 @@ fn list(state: &State, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
         Some(_) => return failure(400, "invalidParameter"),
     }
     let wanted = ["id", "name", "mimeType", "parents", "size", "createdTime"];
-    let fields = asked.query("fields").unwrap_or_default();
+    let fields = asked.query("fields").unwrap_or("id,name,mimeType");
     let listed = |id: &str| {
         let resource = state.drive.resource(id, None);
         let kept = wanted.iter().filter(|member| fields.contains(*member) && !resource[**member].is_null());
