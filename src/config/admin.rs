@@ -1,4 +1,4 @@
-//! `[admin]`: the admin listener and who may use the storage API.
+//! `[admin]`: the admin listener and the tokens of the storage API.
 
 use std::net::SocketAddr;
 
@@ -8,9 +8,9 @@ use stowage_base::token::{self, Token};
 /// `[admin]`.
 #[derive(Debug, Clone)]
 pub struct Admin {
-    /// Health, metrics and the storage API; `None` where it is turned off.
+    /// The address of the admin listener, for health, metrics and the storage API; `None` turns it off.
     pub address: Option<SocketAddr>,
-    /// Who may use `/v2`.
+    /// The storage API (`/v2`) tokens.
     pub tokens: Vec<Token>,
 }
 

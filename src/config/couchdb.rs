@@ -7,7 +7,7 @@ use stowage_base::secret::Secret;
 
 use super::values::{CREDENTIALS, NO_URL, web_url};
 
-/// Which CouchDB stands behind the gateway.
+/// The CouchDB behind the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CouchTarget {
     /// An `http` or `https` URL.
@@ -21,33 +21,33 @@ pub enum CouchTarget {
 pub struct Couchdb {
     /// The `local` connection.
     pub target: CouchTarget,
-    /// Directory of the built-in store.
+    /// The data directory of the built-in store.
     pub data: PathBuf,
-    /// The gateway's own account.
+    /// The user name of the gateway's own account.
     pub username: String,
-    /// Its password.
+    /// The password of the gateway's own account.
     pub password: Secret,
-    /// Whether the credentials of a plan's connection stand in the place of the client's.
+    /// Whether a plan connection's credentials replace the client's.
     pub connection_credentials: bool,
-    /// Where clients see attachments that are stored outside as CouchDB's own.
+    /// The databases in which pointers are presented as stubs.
     pub present_stubs: PresentStubs,
 }
 
-/// `couchdb.present_stubs`, class by class: the classes that are not named are left to the plans.
+/// `couchdb.present_stubs` by database class; classes that it does not name follow their plans.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PresentStubs(Vec<(String, bool)>);
 
 impl PresentStubs {
-    /// The classes that there are.
+    /// The database classes.
     pub const CLASSES: [&str; 5] = ["account", "modb", "yodb", "system", "aggregate"];
 
-    /// What was said of some classes.
+    /// Creates the setting from the classes that are configured.
     #[must_use]
     pub fn of(classes: impl IntoIterator<Item = (impl Into<String>, bool)>) -> Self {
         Self(classes.into_iter().map(|(class, shown)| (class.into(), shown)).collect())
     }
 
-    /// Where they are shown in databases of this class.
+    /// Returns the setting for databases of a class.
     #[must_use]
     pub fn in_class(&self, class: &str) -> Present {
         match self.0.iter().find(|(known, _)| known == class) {
@@ -57,19 +57,19 @@ impl PresentStubs {
         }
     }
 
-    /// Whether they are shown in databases that no plan speaks of.
+    /// Returns whether stubs are presented in databases that no plan covers.
     #[must_use]
     pub fn beyond_plans(&self) -> bool {
         self.0.iter().any(|(_, shown)| *shown)
     }
 }
 
-/// Where clients see attachments that are stored outside as CouchDB's own.
+/// Where pointers are presented as stubs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Present {
-    /// In the databases whose plan may store attachments outside.
+    /// In databases whose plan may store attachments outside CouchDB.
     Planned,
-    /// Everywhere, also where no plan speaks of them any more.
+    /// Everywhere, even where no plan covers them any more.
     Always,
     /// Nowhere.
     Never,
@@ -94,7 +94,7 @@ pub(super) fn read(mut section: Section<'_>) -> Couchdb {
     Couchdb { target, data, username, password, connection_credentials, present_stubs }
 }
 
-/// `true`, `false`, or a table by class; what is not said is left to the plans.
+/// Parses `true`, `false` or a table by class; classes that are not set follow their plans.
 fn present_stubs(section: &mut Section<'_>) -> PresentStubs {
     if !section.is_section("present_stubs") {
         let everywhere = section.optional_flag("present_stubs");

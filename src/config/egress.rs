@@ -1,4 +1,4 @@
-//! `[egress]`: which addresses a tenant's backend may have.
+//! `[egress]`: the addresses that tenants' backends may have.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,12 @@ use stowage_http::egress;
 
 use super::values::networks;
 
-/// `[egress]`: which addresses a tenant's backend may have.
+/// `[egress]`: the addresses that tenants' backends may have.
 #[derive(Debug, Clone, Default)]
 pub struct Egress {
     /// `allow` and `deny`.
     pub policy: egress::Egress,
-    /// PEM file with certificates that are trusted besides the system's.
+    /// A PEM file of certificates to trust in addition to the system's.
     pub ca: Option<PathBuf>,
 }
 

@@ -1,19 +1,19 @@
-//! `[fallback]`: what becomes of attachments while a storage is down.
+//! `[fallback]`: the handling of attachments while a storage is down.
 
 use stowage_base::reader::Section;
 
-/// What becomes of an attachment whose storage cannot take it.
+/// The handling of an attachment whose storage cannot take it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnUnavailable {
-    /// CouchDB keeps it meanwhile.
+    /// CouchDB keeps the attachment until the storage is back.
     #[default]
     Couchdb,
-    /// It is refused: not one byte of it may be in CouchDB.
+    /// The request is refused: no byte of the attachment may be in CouchDB.
     Refuse,
 }
 
 impl OnUnavailable {
-    /// The word for it, in plans and in the configuration.
+    /// Returns its name in plans and in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -22,7 +22,7 @@ impl OnUnavailable {
         }
     }
 
-    /// What a word means.
+    /// Parses its name.
     #[must_use]
     pub fn of(word: &str) -> Option<Self> {
         [Self::Couchdb, Self::Refuse].into_iter().find(|known| known.as_str() == word)
@@ -32,9 +32,9 @@ impl OnUnavailable {
 /// `[fallback]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Fallback {
-    /// What becomes of an attachment whose storage cannot take it, where its plan does not say.
+    /// The handling of an attachment whose storage cannot take it, unless its plan overrides it.
     pub on_unavailable: OnUnavailable,
-    /// So many failures within 30 s open a storage's breaker; 0: it never opens.
+    /// The number of failures within 30 s that opens a storage's breaker; 0 disables breakers.
     pub failures: u32,
 }
 

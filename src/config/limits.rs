@@ -1,23 +1,23 @@
-//! `[limits]`: what is bounded.
+//! `[limits]`: resource limits.
 
 use stowage_base::reader::Section;
 
 /// `[limits]`.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Largest attachment in bytes; exactly this many are still allowed.
+    /// The largest attachment in bytes, inclusive.
     pub attachment_bytes: u64,
-    /// Largest document in bytes that is read to look for pointers.
+    /// The largest document, in bytes, that is read to look for pointers.
     pub document_bytes: u64,
-    /// Client connections at once.
+    /// The limit on concurrent client connections.
     pub connections: usize,
-    /// Requests at once, to the last byte of their answers.
+    /// The limit on concurrent requests, counted until the last byte of their responses.
     pub in_flight: usize,
-    /// Operations on one storage at once: what is above is treated as if that storage were down.
+    /// The limit on concurrent operations on one storage; operations above it fail as if the storage were down.
     pub storage_in_flight: usize,
-    /// All chunks of all uploads together, in bytes.
+    /// The memory for the chunks of all uploads together, in bytes.
     pub upload_buffer_bytes: u64,
-    /// Largest request or answer head in bytes.
+    /// The largest request or response head in bytes.
     pub header_bytes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! `[listen]`: where clients connect.
+//! `[listen]`: the client listeners.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use stowage_http::server::tls::Files;
 
 use super::values::networks;
 
-/// `[listen]`: where clients connect.
+/// `[listen]`: the client listeners.
 #[derive(Debug, Clone)]
 pub struct Listen {
-    /// Plain HTTP; `None` where it is turned off.
+    /// The address of the plain HTTP listener; `None` turns it off.
     pub address: Option<SocketAddr>,
-    /// HTTPS, where it is configured.
+    /// The HTTPS listener, if configured.
     pub tls: Option<ListenTls>,
-    /// Proxies in front, whose `X-Forwarded-*` are believed.
+    /// The networks of reverse proxies whose `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -25,7 +25,7 @@ pub struct Listen {
 pub struct ListenTls {
     /// The address of the HTTPS listener.
     pub address: SocketAddr,
-    /// Its certificate.
+    /// The certificate and key files.
     pub files: Files,
 }
 

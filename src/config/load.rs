@@ -1,22 +1,22 @@
-//! From a file and the environment to a [`Config`].
+//! Loads a [`Config`] from a file and the environment.
 
 use stowage_base::reader::{self, Problem, Section};
 
 use super::{Config, admin, couchdb, egress, fallback, jobs, limits, listen, log, plans, storage, telemetry, timeouts};
 
-/// Where the configuration comes from.
+/// The sources of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Source {
-    /// The text of the TOML file; empty where there is none.
+    /// The text of the TOML file, empty if there is none.
     pub text: String,
-    /// Environment variables; only those that begin with `STOWAGE__` matter.
+    /// Environment variables; those without the prefix `STOWAGE__` are ignored.
     pub environment: Vec<(String, String)>,
 }
 
 /// Reads and validates the configuration.
 ///
 /// # Errors
-/// Every problem that was found, each with its key path.
+/// Returns every problem found, each with its key path.
 pub fn load(source: &Source) -> Result<Config, Vec<Problem>> {
     let mut problems = Vec::new();
     let table = reader::table(&source.text, &source.environment, "STOWAGE__", &mut problems)?;

@@ -1,27 +1,27 @@
-//! `[log]`: log lines.
+//! `[log]`: the log.
 
 use stowage_base::log::Format;
 use stowage_base::reader::Section;
 
-/// Which requests have an access line at level `info`; those of the others are at `debug`.
+/// The requests whose access lines are at level `info`; other access lines are at `debug`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessLog {
     /// Every request.
     All,
-    /// Attachments, and whatever went wrong.
+    /// Attachment requests and failures.
     Attachments,
-    /// None.
+    /// No request.
     Off,
 }
 
 /// `[log]`.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// How lines look.
+    /// The format of the lines.
     pub format: Format,
-    /// The least important level that is written.
+    /// The least severe level that is written.
     pub level: tracing::Level,
-    /// Whose access lines are written at level `info`.
+    /// The requests whose access lines are at level `info`.
     pub access: AccessLog,
 }
 

@@ -1,9 +1,9 @@
-//! The operator's configuration: a TOML file and `STOWAGE__SECTION__KEY` variables, read once and validated whole.
+//! The operator's configuration: a TOML file and `STOWAGE__SECTION__KEY` variables, read once and validated as a whole.
 //!
-//! Every problem is reported with its key path, not only the first. The rest of the program can hold only validated
-//! values. `config/stowage.toml` is the reference; a test keeps it equal to the defaults.
+//! All problems are reported at once, each with its key path, so the rest of the program only sees validated values. `config/stowage.toml` is the
+//! reference; a test keeps it equal to the defaults.
 //!
-//! A file for each section has its values and how they are read; `load` puts them together, `values` reads what several have.
+//! Each section's values and their parsing are in a file of their own; `load` assembles them, and `values` parses types that several sections share.
 
 mod admin;
 mod couchdb;
@@ -35,7 +35,7 @@ pub use plans::Plans;
 pub use telemetry::Telemetry;
 pub use timeouts::Timeouts;
 
-/// Everything that an operator can set.
+/// The complete, validated configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `[listen]`

@@ -1,4 +1,4 @@
-//! `[plans]`: where plans and OAuth documents are, and how long they are believed.
+//! `[plans]`: the databases of plans and OAuth documents, and how long plans are cached.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ pub struct Plans {
     pub database: String,
     /// The database that holds OAuth documents.
     pub auth_database: String,
-    /// Age after which a plan is asked for again, besides the changes feed.
+    /// The age after which a plan is read again, independently of the changes feed.
     pub refresh: Duration,
-    /// How long a known plan serves while CouchDB cannot be asked.
+    /// How long a cached plan is used while CouchDB is unavailable.
     pub stale: Duration,
     /// Whether `?validate_settings=false` may skip the credential check.
     pub allow_unvalidated: bool,

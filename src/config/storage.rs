@@ -1,4 +1,4 @@
-//! `[storage]`: what holds for every storage.
+//! `[storage]`: settings that apply to every storage.
 
 use std::path::PathBuf;
 

@@ -7,9 +7,9 @@ use super::values::web_url;
 /// `[telemetry]`.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
-    /// The OpenTelemetry collector that takes spans as OTLP over HTTP; `None` exports none.
+    /// The OpenTelemetry collector that receives spans as OTLP over HTTP; `None` disables the export.
     pub otlp: Option<url::Url>,
-    /// The share of requests that are traced although no client traces them, from 0 to 1.
+    /// The fraction of requests, from 0 to 1, that are traced when the client does not trace them.
     pub sample: f64,
 }
 

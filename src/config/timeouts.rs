@@ -1,20 +1,20 @@
-//! `[timeouts]`: how long silence may last.
+//! `[timeouts]`: limits on silence.
 
 use std::time::Duration;
 
 use stowage_base::reader::Section;
 use stowage_http::connect;
 
-/// `[timeouts]`: of silence, never of a whole transfer; `answer` is that of the gateway's own silence.
+/// `[timeouts]`: limits on silence, never on a whole transfer; `answer` limits the gateway's own silence.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
-    /// Those of connections to CouchDB and to storages; that of the TLS handshake and of silence also hold for clients.
+    /// The timeouts of connections to CouchDB and storages. The TLS handshake and idle timeouts also apply to clients.
     pub http: connect::Timeouts,
-    /// For a client to send a request head.
+    /// How long a client may take to send a request head.
     pub request_head: Duration,
-    /// For the head of an answer that needs a storage, from the last byte of the request, whatever happens in between.
+    /// How long the response head of a request that needs a storage may take, from the last byte of the request.
     pub answer: Duration,
-    /// For running requests to end at shutdown.
+    /// How long requests in flight may take to finish at shutdown.
     pub drain: Duration,
 }
 

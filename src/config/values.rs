@@ -1,4 +1,4 @@
-//! Values that several sections have.
+//! Parsing of types that several sections share.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use stowage_base::reader::Section;
 use url::Url;
 
-/// A server of the operator's, perhaps with a path.
+/// Parses the URL of an operator's server, which may have a path.
 pub(super) fn web_url(text: &str) -> Result<Url, &'static str> {
     let Ok(url) = Url::parse(text) else { return Err(NO_URL) };
     match url {
@@ -18,7 +18,7 @@ pub(super) fn web_url(text: &str) -> Result<Url, &'static str> {
     }
 }
 
-/// Networks; a single address is one.
+/// Parses a list of networks; a single address is a network of one.
 pub(super) fn networks(section: &mut Section<'_>, name: &str) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for value in section.list(name) {
