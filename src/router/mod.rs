@@ -1,4 +1,4 @@
-//! From a method and a target to what is to be done. The target is taken apart once, here.
+//! Maps a method and a target to a route. This is the only place that parses the target.
 
 use http::{HeaderMap, Method, Uri};
 use stowage_couch::DocumentPath;
@@ -8,27 +8,27 @@ use stowage_http::target::{BadEscape, decode, encode};
 use crate::database::{AccountId, Class, classify};
 use crate::pointer::kazoo::AttachmentAddress;
 
-/// What a request asks for.
+/// The operation that a request asks for.
 #[derive(Debug)]
 pub enum Route {
-    /// Everything that is CouchDB's own.
+    /// A request that is CouchDB's alone.
     Forward,
-    /// An attachment of a database that plans speak of.
+    /// An attachment of a database that plans cover.
     Attachment(Box<Target>, Operation),
-    /// A document of such a database.
+    /// A document of a database that plans cover.
     Document(Box<DocumentTarget>, DocumentOperation),
-    /// Such a database, or what is in it beside documents: lists, views, design and local documents.
+    /// A database that plans cover, or a resource in it that is not a plain document: lists, views, design and local documents.
     Database(Box<Database>, DatabaseOperation),
-    /// Something in such a database under a name that cannot be decoded.
+    /// A name in a database that plans cover, with an invalid percent escape.
     Malformed,
 }
 
-/// What is to be done with an attachment.
+/// An operation on an attachment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// GET, and HEAD where `body` is false.
     Get {
-        /// Whether the bytes are wanted.
+        /// Whether the client wants the body.
         body: bool,
     },
     /// PUT
@@ -37,7 +37,7 @@ pub enum Operation {
     Delete,
 }
 
-/// What is to be done with a document.
+/// An operation on a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DocumentOperation {
     /// GET, and HEAD.
@@ -48,18 +48,18 @@ pub enum DocumentOperation {
     Delete,
     /// COPY
     Copy,
-    /// Any other method: CouchDB's to refuse.
+    /// Any other method, which CouchDB refuses.
     Other,
 }
 
-/// What is to be done with a database.
+/// An operation on a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseOperation {
     /// `PUT /db`
     Create,
     /// `DELETE /db`
     Delete,
-    /// `POST /db`: a document without a name in the target.
+    /// `POST /db`: a document without an id in the target.
     Post,
     /// `POST /db/_bulk_docs`
     BulkDocs,
@@ -67,7 +67,7 @@ pub enum DatabaseOperation {
     BulkGet,
     /// A list whose rows may hold documents.
     List(List),
-    /// An attachment that no plan speaks of, such as a design document's: bytes, and no documents.
+    /// An attachment that no plan covers, such as a design document's: bytes rather than documents.
     Bytes,
     /// Anything else.
     Other,
@@ -76,9 +76,9 @@ pub enum DatabaseOperation {
 /// A list of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum List {
-    /// `_all_docs`, `_design_docs`, `_local_docs`, views, what full-text searches find.
+    /// `_all_docs`, `_design_docs`, `_local_docs`, views and full-text searches.
     Rows,
-    /// Many of these: `.../queries`
+    /// Several lists of rows: `.../queries`
     Queries,
     /// `_changes`
     Changes,
@@ -86,38 +86,38 @@ pub enum List {
     Found,
 }
 
-/// A database that plans speak of.
+/// A database that plans cover.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// Its part of the path, as the client wrote it.
+    /// The database's segment of the path, as the client wrote it.
     pub path: String,
-    /// Its decoded name.
+    /// The decoded name.
     pub name: String,
-    /// Its class.
+    /// The database's class.
     pub class: Class,
-    /// Its account.
+    /// The account that the database belongs to.
     pub account: Option<AccountId>,
 }
 
-/// One document.
+/// A document that a request addresses.
 #[derive(Debug, Clone)]
 pub struct DocumentTarget {
-    /// Its database.
+    /// The document's database.
     pub database: Database,
-    /// Where it is, as the client wrote it.
+    /// The document's path, as the client wrote it.
     pub path: DocumentPath,
-    /// Its id.
+    /// The document's id.
     pub document: String,
     /// The raw query.
     pub query: Option<String>,
 }
 
-/// One attachment.
+/// An attachment that a request addresses.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Its database.
+    /// The attachment's database.
     pub database: Database,
-    /// The document, as the client wrote it.
+    /// The document's path, as the client wrote it.
     pub path: DocumentPath,
     /// The document's id.
     pub document: String,
@@ -128,14 +128,14 @@ pub struct Target {
 }
 
 impl Database {
-    /// A database by its decoded name; `None` where no plan speaks of it.
+    /// Looks up a database by its decoded name; `None` if no plan covers it.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         let found = classify(name)?;
         Some(Self { path: encode(name), name: name.to_owned(), class: found.class, account: found.account })
     }
 
-    /// A document of it by its id.
+    /// Returns the document with this id.
     #[must_use]
     pub fn document(&self, id: &str) -> DocumentTarget {
         let path = DocumentPath { database: self.path.clone(), document: encode(id) };
@@ -144,7 +144,7 @@ impl Database {
 }
 
 impl DocumentTarget {
-    /// One of its attachments.
+    /// Returns the document's attachment with this name.
     #[must_use]
     pub fn attachment(&self, name: &str) -> Target {
         Target {
@@ -158,37 +158,37 @@ impl DocumentTarget {
 }
 
 impl Target {
-    /// An attachment by its decoded names; `None` where no plan speaks of its database.
+    /// Builds a target from decoded names; `None` if no plan covers the database.
     #[must_use]
     pub fn of(database: &str, document: &str, attachment: &str) -> Option<Self> {
         Some(Database::of(database)?.document(document).attachment(attachment))
     }
 
-    /// Its document.
+    /// Returns the attachment's document.
     #[must_use]
     pub fn of_document(&self) -> DocumentTarget {
         let Self { database, path, document, .. } = self;
         DocumentTarget { database: database.clone(), path: path.clone(), document: document.clone(), query: None }
     }
 
-    /// The attachment by its names.
+    /// Returns the attachment's decoded names.
     #[must_use]
     pub fn at(&self) -> AttachmentAddress<'_> {
         AttachmentAddress { database: &self.database.name, document: &self.document, attachment: &self.attachment }
     }
 }
 
-/// Whether a request reads or writes a document or a database, and no attachment by itself: told without taking its target apart.
+/// Returns whether a request reads or writes a document or a database rather than an attachment, without parsing the target.
 #[must_use]
 pub fn is_plain(method: &Method, uri: &Uri) -> bool {
     let is_plain = matches!(*method, Method::GET | Method::HEAD | Method::PUT);
     is_plain && uri.path().split('/').filter(|part| !part.is_empty()).nth(2).is_none()
 }
 
-/// Decides what a request is.
+/// Returns the route of a request.
 ///
-/// CouchDB splits the raw path at slashes, drops empty parts, decodes each part, and joins what follows the document
-/// to the attachment's name.
+/// CouchDB splits the raw path at slashes, drops empty segments, decodes each segment, and joins everything after the document into the attachment's
+/// name.
 #[must_use]
 pub fn route(method: &Method, uri: &Uri, headers: &HeaderMap) -> Route {
     let mut parts = uri.path().split('/').filter(|part| !part.is_empty());
@@ -225,12 +225,12 @@ fn on_database(method: &Method) -> DatabaseOperation {
     }
 }
 
-/// Whether a part of the path is no document's id: CouchDB decodes it before it looks.
+/// Returns whether a path segment is not a document id. Decodes it first, as CouchDB does.
 fn is_inside(part: &str) -> bool {
     part.starts_with('_') || text(part).is_ok_and(|name| name.starts_with('_'))
 }
 
-/// `names`: what follows the database in the path.
+/// Returns the operation on a resource inside a database; `names` are the decoded segments after the database.
 fn inside_database(method: &Method, names: &[&str]) -> DatabaseOperation {
     let post = *method == Method::POST;
     let reads = post || *method == Method::GET;
