@@ -1,4 +1,4 @@
-//! Wiring: from a configuration to a running gateway, and back to nothing.
+//! Wiring: starts a gateway from its configuration, and stops it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -41,25 +41,25 @@ use crate::worker;
 /// A running gateway.
 #[derive(Debug)]
 pub struct App {
-    /// Where clients connect, without TLS.
+    /// The address of the plain HTTP listener.
     pub proxy: Option<SocketAddr>,
-    /// Where clients connect with TLS.
+    /// The address of the HTTPS listener.
     pub proxy_tls: Option<SocketAddr>,
-    /// Health and metrics.
+    /// The address of the admin listener: health, metrics and the storage API.
     pub admin: Option<SocketAddr>,
-    /// The built-in store, where it is used.
+    /// The address of the built-in store, if one is running.
     pub store: Option<SocketAddr>,
-    /// What requests share.
+    /// The state that all requests share.
     pub gateway: Arc<Gateway>,
-    /// The requests in flight.
+    /// Counts the requests in flight.
     pub admission: Admission,
-    /// Connections of clients, apart from the tasks that have to end.
+    /// The client connections, tracked apart from the background tasks that have to finish.
     pub connections: Tasks,
-    /// Whether the storage API can be used.
+    /// Whether any admin token is configured: without one, the storage API refuses every request.
     pub has_tokens: bool,
     certificates: Option<Certificates>,
     background: Tasks,
-    /// Connections to CouchDB and to storages.
+    /// The connections to CouchDB and to storages.
     pub upstream: Tasks,
     stopping: CancellationToken,
     closing: CancellationToken,
@@ -67,10 +67,10 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the listeners and begins to serve.
+    /// Opens the listeners and starts serving.
     ///
     /// # Errors
-    /// An address that is taken, a certificate that cannot be read, a data directory that cannot be used.
+    /// Returns an error if an address is taken, a certificate cannot be read or the data directory cannot be used.
     pub async fn start(config: Config) -> Result<Self, BoxError> {
         let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
         let (background, upstream, connections) = (Tasks::default(), Tasks::default(), Tasks::default());
@@ -153,15 +153,15 @@ impl App {
         standing
     }
 
-    /// Reads certificates again.
+    /// Reloads the certificates.
     ///
     /// # Errors
-    /// Files that cannot be used; what was in use stays.
+    /// Returns an error if the files cannot be used; the certificates in use stay in place.
     pub fn reload(&self) -> Result<(), BoxError> {
         self.certificates.as_ref().map_or(Ok(()), Certificates::reload)
     }
 
-    /// Takes no more requests, lets those that run end, then everything else; gives how many were cut off.
+    /// Stops accepting requests, drains those in flight, then stops everything else. Returns the number of connections and tasks cut off.
     pub async fn stop(self) -> usize {
         self.stopping.cancel();
         let cut = self.connections.drain(self.drain).await;
@@ -190,7 +190,7 @@ fn bounds(config: &Config) -> Bounds {
     }
 }
 
-/// After a crash, half-written files of the `file` storages are left: they are the gateway's own and go.
+/// Removes the half-written files that a crash leaves in `file` storages; only the gateway writes files with such names.
 async fn sweep_root(config: &Config) -> Result<(), BoxError> {
     let Some(root) = config.storage.file_root.clone() else { return Ok(()) };
     let shown = root.display().to_string();
@@ -200,7 +200,7 @@ async fn sweep_root(config: &Config) -> Result<(), BoxError> {
     }
 }
 
-/// Where CouchDB is, after starting the built-in store if that is what is asked for.
+/// Returns the address and account of the `local` CouchDB, after starting the built-in store if that is the configured target.
 async fn local_connection(
     config: &Config,
     tasks: &Tasks,
@@ -226,8 +226,8 @@ async fn local_connection(
     }
 }
 
-/// The admin of a built-in store for which none is configured: `admin` with a password that is made once and kept in a
-/// file of the data directory.
+/// Returns the admin account of a built-in store that has none configured: `admin`, with a password generated once and kept in a file in the data
+/// directory.
 fn store_account(data: &Path) -> Result<(String, Secret), BoxError> {
     use std::os::unix::fs::OpenOptionsExt;
     let path = data.join("admin-password");
@@ -242,7 +242,7 @@ fn store_account(data: &Path) -> Result<(String, Secret), BoxError> {
     Ok(("admin".to_owned(), Secret::new(password)))
 }
 
-/// Begins to export spans where a collector is configured.
+/// Starts exporting spans if a collector is configured.
 fn tracer(config: &Config, client: &Client, metrics: &Metrics, tasks: &Tasks) -> Result<Tracer, BoxError> {
     let Some(url) = &config.telemetry.otlp else { return Ok(Tracer::default()) };
     let (tracer, spans) = Tracer::new(config.telemetry.sample, metrics.dropped_spans());
@@ -251,10 +251,10 @@ fn tracer(config: &Config, client: &Client, metrics: &Metrics, tasks: &Tasks) ->
     Ok(tracer)
 }
 
-/// A gateway without listeners, to ask it about plans. The built-in store is not started.
+/// Builds a gateway without listeners, for commands. It does not start the built-in store.
 ///
 /// # Errors
-/// A configuration that cannot be used.
+/// Returns an error if the configuration cannot be used.
 pub fn gateway_of(config: &Config) -> Result<Gateway, BoxError> {
     let CouchTarget::Url(url) = &config.couchdb.target else {
         return Err("couchdb.url names the built-in store, which only a running gateway has".into());
@@ -264,15 +264,15 @@ pub fn gateway_of(config: &Config) -> Result<Gateway, BoxError> {
     gateway(config, &client, url, &account, &CancellationToken::new())
 }
 
-/// What `egress.ca` names.
+/// Reads the certificates that `egress.ca` names.
 fn named_certificates(config: &Config) -> Result<Vec<CertificateDer<'static>>, BoxError> {
     config.egress.ca.as_deref().map_or_else(|| Ok(Vec::new()), certificates)
 }
 
-/// What can be found wrong without starting: certificates.
+/// Checks what can be checked without starting: the certificates.
 ///
 /// # Errors
-/// Files that cannot be read, hold no certificate or key, or do not fit each other.
+/// Returns an error if a file cannot be read, holds no certificate or key, or does not match the other.
 pub fn check(config: &Config) -> Result<(), BoxError> {
     client(config, &Tasks::default())?;
     config.listen.tls.as_ref().map_or(Ok(()), |tls| Certificates::load(&tls.files).map(drop))
@@ -342,5 +342,5 @@ async fn listen(address: Option<SocketAddr>, key: &str) -> Result<Option<TcpList
     }
 }
 
-/// How long background work may take to end.
+/// How long background tasks may take to finish at shutdown.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);

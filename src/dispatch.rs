@@ -1,4 +1,4 @@
-//! What is done with a request: forwarding it, or what its route says.
+//! Dispatches a request to the handler of its route.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::router::{
 use crate::upstream::create;
 use crate::upstream::forward::{forward, to_holder, to_home};
 
-/// Answers a request.
+/// Handles a request.
 pub async fn handle(gateway: Arc<Gateway>, mut exchange: Exchange) -> Answered {
     let id = exchange.id;
     let request = &exchange.request;
@@ -79,7 +79,7 @@ async fn document(
             Ok(None) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
             Err(error) => ("forward", Err(error)),
         },
-        // Each in a box of its own: a read is not to carry a write along.
+        // Each future is boxed on its own, so that a read does not carry the size of a write.
         DocumentOperation::Put => write::labelled(Box::pin(write::put(gateway, target, exchange)).await),
         DocumentOperation::Delete => Box::pin(delete_document(gateway, target, exchange)).await,
         DocumentOperation::Copy => Box::pin(copy_document(gateway, target, exchange)).await,
@@ -112,8 +112,8 @@ async fn within(
     }
 }
 
-/// Sends a request on whose answer may hold documents; clients see them as they are to see them. `label` is what it counts as
-/// where that is looked at.
+/// Forwards a request whose response may hold documents, and presents those documents to the client. `label` is the route label for the metrics in
+/// databases whose documents are presented.
 async fn shown(
     gateway: Arc<Gateway>,
     database: Database,

@@ -1,7 +1,7 @@
-//! What a client is told when the gateway itself cannot go on, always in CouchDB's form.
+//! Errors that the gateway itself reports to clients, always in CouchDB's form.
 //!
-//! The only place that picks a status for a failure. A reason names a storage by its id and the code that it answered,
-//! never its text, and never a secret.
+//! This is the only place that maps a failure to a status. A reason names a storage by its id and status code, never by the text of its response, and
+//! never contains a secret.
 
 use std::fmt;
 
@@ -20,50 +20,50 @@ use stowage_storage as storage;
 use crate::plan::{NameError, PlanError, Unavailable};
 use crate::pointer::Unreadable;
 
-/// Why a request cannot be answered as it should.
+/// The reason a request cannot be answered normally.
 #[derive(Debug)]
 pub enum Error {
-    /// CouchDB could not be asked.
+    /// CouchDB failed or could not be reached.
     Couch(Box<couch::Error>),
-    /// The plans cannot be known.
+    /// The plans are unavailable.
     Plans(Unavailable),
-    /// The plan cannot be followed.
+    /// The plan is invalid.
     Plan(PlanError),
-    /// The object would have a name that leaves its folder.
+    /// The object's name would leave its folder.
     Name(&'static str),
-    /// A storage failed; with its id in the plan.
+    /// A storage failed; holds its id in the plan.
     Storage(Box<str>, storage::Error),
-    /// The document's entry for the attachment cannot be read.
+    /// The document's entry for the attachment cannot be parsed.
     Pointer(Unreadable),
     /// No plan names the storage any more.
     Forgotten(Box<str>),
-    /// The attachment is larger than allowed; with its name.
+    /// The attachment exceeds the size limit; holds its name.
     TooLarge(Box<str>),
-    /// A connection of the plan has settings that cannot be used; with its id.
+    /// A connection of the plan has invalid settings; holds its id.
     Connection(Box<str>, WrongSetting),
-    /// The request is refused as it is: status, CouchDB's error word, reason.
+    /// The request is refused with this status, CouchDB error word and reason.
     Refused(Box<Answer>),
-    /// Something that cannot happen did.
+    /// An internal invariant was violated.
     Bug(&'static str),
 }
 
 impl Error {
-    /// A refusal with this status, CouchDB's error word, and this reason.
+    /// Creates a refusal with a status, a CouchDB error word and a reason.
     pub fn refused(status: StatusCode, error: &'static str, reason: impl Into<String>) -> Self {
         Self::Refused(Box::new((status, error, reason.into())))
     }
 
-    /// CouchDB's 400.
+    /// Creates a 400 in CouchDB's form.
     pub fn bad_request(reason: impl Into<String>) -> Self {
         Self::refused(StatusCode::BAD_REQUEST, "bad_request", reason)
     }
 
-    /// A 502: what a server said, or a plan, cannot be followed.
+    /// Creates a 502: an upstream response or a plan is unusable.
     pub fn bad_gateway(reason: impl Into<String>) -> Self {
         Self::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason)
     }
 
-    /// The status, CouchDB's error word, and the reason.
+    /// Returns the status, CouchDB's error word and the reason.
     #[must_use]
     pub fn answer(&self) -> Answer {
         match self {
@@ -85,7 +85,7 @@ impl Error {
         }
     }
 
-    /// Whether the client alone is the cause.
+    /// Returns whether the failure is only that the client disconnected.
     #[must_use]
     pub fn is_client_gone(&self) -> bool {
         match self {
@@ -95,13 +95,13 @@ impl Error {
         }
     }
 
-    /// Whether CouchDB, a storage or the gateway is why.
+    /// Returns whether CouchDB, a storage or the gateway is at fault.
     #[must_use]
     pub fn is_server_fault(&self) -> bool {
         self.answer().0.is_server_error() && !self.is_client_gone()
     }
 
-    /// Writes the one log line of this failure. Refusals that are the client's own doing are not worth a warning.
+    /// Writes the one log line of this failure. Refusals caused by the client are logged at `info`, not `warn`.
     pub fn log(&self, request: &dyn fmt::Display) {
         let (status, _, _) = self.answer();
         let (storage, text) = match self {
@@ -117,7 +117,7 @@ impl Error {
         }
     }
 
-    /// The answer for the client.
+    /// Converts the error into the client's response.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
         let (status, error, reason) = self.answer();
@@ -125,7 +125,7 @@ impl Error {
     }
 }
 
-/// The status, CouchDB's error word, and the reason.
+/// A status, CouchDB's error word and a reason.
 pub type Answer = (StatusCode, &'static str, String);
 
 fn bad_request(reason: impl Into<String>) -> Answer {
@@ -240,7 +240,7 @@ impl From<serde_json::Error> for Error {
     }
 }
 
-/// `{"error": ..., "reason": ...}` with a line feed, as CouchDB sends it.
+/// Builds `{"error": ..., "reason": ...}` with a trailing line feed, as CouchDB sends it.
 #[must_use]
 pub fn refusal(status: StatusCode, error: &str, reason: &str) -> Response<Body> {
     let mut text = json!({ "error": error, "reason": reason }).to_string();
@@ -248,7 +248,7 @@ pub fn refusal(status: StatusCode, error: &str, reason: &str) -> Response<Body> 
     json_response(status, HeaderMap::new(), text)
 }
 
-/// A JSON answer in CouchDB's form over headers that are to be kept.
+/// Builds a JSON response in CouchDB's form on top of the given headers.
 #[must_use]
 pub fn json_response(status: StatusCode, headers: HeaderMap, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::full(text));
@@ -261,7 +261,7 @@ pub fn json_response(status: StatusCode, headers: HeaderMap, text: impl Into<Byt
     response
 }
 
-/// CouchDB's reason phrases, where they are not those of today's HTTP.
+/// Sets CouchDB's reason phrase where it differs from the one in today's HTTP.
 pub fn set_reason<B>(response: &mut Response<B>) {
     let reason: &[u8] = match response.status() {
         StatusCode::NOT_FOUND => b"Object Not Found",

@@ -25,7 +25,7 @@ use url::Url;
 
 use crate::metrics::Metrics;
 
-/// The spans' way to the collector.
+/// Exports spans to the collector.
 #[derive(Debug)]
 pub struct Exporter {
     client: Client,
@@ -35,22 +35,22 @@ pub struct Exporter {
     resource: ResourceAttributesWithSchema,
     spans: mpsc::Receiver<SpanData>,
     metrics: Metrics,
-    /// The collector did not take the last batch, which the log has said.
+    /// Whether the collector refused the last batch; the log already says so.
     failing: bool,
 }
 
-/// Why the collector did not take a batch.
+/// The reason the collector did not take a batch.
 enum Failure {
-    /// It may take it later; perhaps it says when.
+    /// The collector may take the batch later, perhaps after the delay that it asks for.
     Passing(BoxError, Option<Duration>),
     Final(BoxError),
 }
 
 impl Exporter {
-    /// `url` is the collector's base URL: spans go to `v1/traces` below it.
+    /// Creates an exporter. `url` is the collector's base URL: spans go to `v1/traces` below it.
     ///
     /// # Errors
-    /// A URL that names no server.
+    /// Returns an error if the URL names no server.
     pub fn new(
         client: &Client,
         url: &Url,
@@ -79,7 +79,7 @@ impl Exporter {
         })
     }
 
-    /// Sends what comes until the program stops, and then the rest.
+    /// Exports spans until the program stops, then flushes the rest.
     pub async fn run(mut self, tasks: Tasks) {
         loop {
             let batch = self.batch(&tasks).await;
@@ -90,7 +90,7 @@ impl Exporter {
         }
     }
 
-    /// The next spans: as many as one request takes, or what has come within a while. None: there will be no more.
+    /// Collects the next batch: as many spans as one request takes, or those that arrive within [`COLLECT_FOR`]. Empty once no more will come.
     async fn batch(&mut self, tasks: &Tasks) -> Vec<SpanData> {
         let mut batch = Vec::new();
         let mut until = None;
@@ -143,7 +143,7 @@ impl Exporter {
         }
     }
 
-    /// Sends a batch once; gives how many of its spans were rejected.
+    /// Sends a batch once; returns how many of its spans were rejected.
     async fn post(&self, body: Bytes) -> Result<u64, Failure> {
         match tokio::time::timeout(PATIENCE, self.post_patiently(body)).await {
             Ok(outcome) => outcome,
@@ -168,7 +168,7 @@ impl Exporter {
         }
         let error = format!("it answered {}", head.status.as_u16()).into();
         match head.status {
-            // The others are final: https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes
+            // Other statuses are not retryable: https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
@@ -184,17 +184,17 @@ fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
 }
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
-/// Spans in one request.
+/// Spans per request.
 const BATCH: usize = 512;
-/// How long the first span of a batch waits for others.
+/// How long the first span of a batch waits for more.
 const COLLECT_FOR: Duration = Duration::from_secs(1);
-/// How often a batch is sent.
+/// Attempts per batch.
 const TRIES: u32 = 4;
-/// The first pause between two tries; each is twice as long as the one before.
+/// The delay before the first retry; it doubles with each further retry.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause that a collector may ask for.
+/// The longest retry delay, whatever the collector asks for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// For one request.
+/// The timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Of the collector's answer, in bytes.
+/// The largest response body that is read from the collector, in bytes.
 const LONGEST_ANSWER: u64 = 64 << 10;

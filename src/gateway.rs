@@ -1,4 +1,4 @@
-//! Everything that requests need, made once.
+//! The state shared by all requests.
 
 use stowage_base::tasks::Tasks;
 use stowage_couch::Couch;
@@ -15,45 +15,45 @@ use crate::record::Records;
 use crate::router::Database;
 use crate::upstream::{Home, Homes};
 
-/// Everything that requests need, made once.
+/// The state shared by all requests, built once at start.
 #[derive(Debug)]
 pub struct Gateway {
     /// The `local` connection.
     pub couch: Couch,
-    /// Which CouchDB each database lives in.
+    /// Maps each database to the CouchDB that it lives in.
     pub homes: Homes,
-    /// In which databases clients see outside attachments as CouchDB's own.
+    /// The databases in which pointers are presented as stubs.
     pub present_stubs: config::PresentStubs,
     /// The plans of all accounts.
     pub plans: Plans,
     /// The opened storages.
     pub storages: Registry,
-    /// Which addresses plans may name.
+    /// The addresses that plans may name.
     pub egress: Egress,
-    /// The memory of all uploads.
+    /// The memory budget of all uploads.
     pub budget: Budget,
-    /// The memory of what is kept of uploads until their storages have acknowledged them.
+    /// The memory budget for upload data that is kept until the storage has acknowledged it.
     pub spare: Budget,
     /// `[fallback]`
     pub fallback: config::Fallback,
-    /// What is to be done later.
+    /// The job queue.
     pub jobs: Jobs,
     /// `[limits]`
     pub limits: config::Limits,
     /// `[timeouts]`
     pub timeouts: config::Timeouts,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Metrics,
-    /// What failed, for the account's own eyes.
+    /// Failure records, which the account can read.
     pub records: Records,
-    /// Commits and clean-up: what has to end although the client is gone.
+    /// Commits and clean-up: tasks that must finish even if the client has left.
     pub tasks: Tasks,
-    /// One writer at a time for each attachment.
+    /// Admits one writer at a time per attachment.
     pub locks: Locks,
 }
 
 impl Gateway {
-    /// Whether clients see the outside attachments of this database, whose home this is, as CouchDB's own.
+    /// Returns whether pointers in this database are presented as stubs. `home` is the database's home.
     fn presents(&self, database: &Database, home: &Home) -> bool {
         match self.present_stubs.in_class(database.class.as_str()) {
             Present::Always => true,
@@ -62,7 +62,7 @@ impl Gateway {
         }
     }
 
-    /// The home of a database where clients see its outside attachments as CouchDB's own; `None` where they do not.
+    /// Returns the home of a database whose pointers are presented as stubs, `None` for other databases.
     pub(crate) async fn presented(&self, database: &Database) -> Result<Option<Home>, Error> {
         match self.present_stubs.in_class(database.class.as_str()) {
             Present::Never => return Ok(None),
@@ -73,18 +73,18 @@ impl Gateway {
         Ok(self.presents(database, &home).then_some(home))
     }
 
-    /// Whether CouchDB keeps an attachment that its storage cannot take.
+    /// Returns whether CouchDB keeps an attachment that its storage cannot take.
     pub(crate) fn falls_back(&self, decision: &Decision) -> bool {
         decision.on_unavailable.unwrap_or(self.fallback.on_unavailable) == OnUnavailable::Couchdb
     }
 
-    /// Why a storage is not asked now whose attachments CouchDB keeps then; `None` where it is asked.
+    /// Returns why a storage known to be down is skipped in favour of CouchDB; `None` if the storage is to be tried.
     pub(crate) fn known_down(&self, decision: &Decision) -> Option<storage::Error> {
         let opened = self.storages.open(&decision.settings).ok().filter(|_| self.falls_back(decision))?;
         opened.health().down()
     }
 
-    /// Whether all documents are read from the configured CouchDB and written to it, as they are.
+    /// Returns whether all documents are read from and written to the configured CouchDB unchanged.
     pub(crate) fn is_plain(&self) -> bool {
         self.plans.all_is_local() && self.plans.nothing_is_stored() && !self.present_stubs.beyond_plans()
     }

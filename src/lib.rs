@@ -1,8 +1,8 @@
 //! Stowage: a reverse proxy in front of CouchDB that sends attachments to the storage that a plan names.
 //!
-//! `ARCHITECTURE.md` explains the shape and the order of the modules, which may import only downwards.
+//! `ARCHITECTURE.md` describes the modules and their order: a module may import only from those below it.
 
-// The futures that write documents with their attachments are nested deeper than the compiler looks by itself.
+// The futures that write documents with attachments nest deeper than the default recursion limit.
 #![recursion_limit = "256"]
 
 pub mod admin;

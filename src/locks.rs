@@ -1,7 +1,7 @@
-//! One writer at a time for each attachment, so that of several with the same revision only the first stores anything.
+//! Admits one writer at a time per attachment, so that of several writers with the same revision only the first stores anything.
 //!
-//! A writer whose client has stopped sending is passed: whatever comes next goes ahead, under a name of its own in the storage,
-//! and the document's revision decides in the end which of them was first.
+//! A writer whose client has stalled is passed: the next writer goes ahead under an object name of its own, and the document's revision decides in
+//! the end which of them was first.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::router::Target;
 
-/// The attachments that requests write or are about to write.
+/// The attachments that requests are writing or waiting to write.
 #[derive(Debug, Default)]
 pub struct Locks {
     entries: Mutex<HashMap<Key, Weak<Entry>>>,
@@ -28,7 +28,7 @@ pub struct Locks {
 struct Patience {
     /// How long a client may send nothing before other requests pass it.
     stalled: Duration,
-    /// How long a request waits for one whose client sends, however it does: its own client is gone after 20 seconds.
+    /// The longest wait for a writer whose client keeps sending: the waiting request's own client gives up after 20 seconds.
     longest: Duration,
 }
 
@@ -44,34 +44,34 @@ type Key = (String, String, String);
 struct Entry {
     now: Mutex<Now>,
     freed: Notify,
-    /// How many have had their turn.
+    /// The number of turns that have ended.
     turns: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Now {
-    /// Whose turn it is.
+    /// The writer whose turn it is.
     writer: Option<Writer>,
-    /// How many have been passed and are still there.
+    /// The number of writers that were passed and are still writing.
     passed: usize,
 }
 
-/// A request that writes attachments, and how far its client is.
+/// A request that writes attachments, with the state of its client's upload.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Writer(Arc<Mutex<Sending>>);
 
 #[derive(Debug, Clone, Copy, Default)]
 enum Sending {
-    /// The client has nothing to send, or nothing any more.
+    /// The client has nothing to send, or has sent everything.
     #[default]
     Over,
-    /// The gateway takes what comes.
+    /// The gateway is consuming what the client sends.
     Moving,
-    /// The gateway waits for the client.
+    /// The gateway has been waiting for the client since this instant.
     Waiting(Instant),
 }
 
-/// A place in the queue for one attachment: to be taken before its document is read.
+/// A place in the queue for one attachment. Take it before reading the document.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     entry: Arc<Entry>,
@@ -79,12 +79,12 @@ pub(crate) struct Ticket {
     patience: Patience,
 }
 
-/// The right to write, until it is dropped.
+/// The right to write, held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     entry: Arc<Entry>,
     writer: Writer,
-    /// Whether another request wrote between taking the ticket and having the turn: what was read before may be old.
+    /// Whether another request wrote between the ticket and the turn: what was read before may be stale.
     pub(crate) overtaken: bool,
     /// Whether another request may still be writing: the object needs a name of its own.
     pub(crate) shared: bool,
@@ -109,7 +109,7 @@ impl Locks {
 }
 
 impl Ticket {
-    /// Waits for the turn of a request.
+    /// Waits until it is this writer's turn.
     pub(crate) async fn turn(self, writer: &Writer) -> Turn {
         let Self { entry, turns, patience } = self;
         let latest = Instant::now() + patience.longest;
@@ -150,7 +150,7 @@ impl Drop for Turn {
 }
 
 impl Writer {
-    /// The body of the request, whose flow is watched from now on.
+    /// Wraps the request's body to track the client's progress.
     pub(crate) fn watch(&self, body: Body) -> Body {
         *lock(&self.0) = Sending::Moving;
         let watching = Watching(self.clone());
@@ -160,7 +160,7 @@ impl Writer {
         })
     }
 
-    /// Waits for something else that the client has to send.
+    /// Waits for anything else that the client has to send.
     pub(crate) async fn waiting<T>(&self, client: impl Future<Output = T>) -> T {
         *lock(&self.0) = Sending::Waiting(Instant::now());
         let sent = client.await;
@@ -168,8 +168,7 @@ impl Writer {
         sent
     }
 
-    /// Until when other requests wait for this one at most, before they look again. One that has all it needs of its client ends
-    /// by its own deadlines.
+    /// Returns when waiting requests look again. A writer that has everything it needs from its client is not passed: its own deadlines end it.
     fn until(&self, latest: Instant, stalled: Duration) -> Instant {
         match *lock(&self.0) {
             Sending::Over => Instant::now() + stalled,
@@ -179,7 +178,7 @@ impl Writer {
     }
 }
 
-/// A client that sends, until its body is read or dropped.
+/// Marks its writer as sending until the body is read or dropped.
 struct Watching(Writer);
 
 impl Watching {
@@ -204,7 +203,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Forgotten entries are swept above this; living ones are as many as requests.
+/// The number of entries above which dead ones are swept; live entries are bounded by the requests in flight.
 const SWEEP_ABOVE: usize = 4096;
 
 #[cfg(test)]
@@ -230,7 +229,7 @@ mod tests {
         Target::of("account/12/34/567890abcdef1234567890abcdef-202011", "doc", "a").unwrap()
     }
 
-    /// A body that the test sends.
+    /// A body whose frames the test sends.
     fn sent() -> (mpsc::UnboundedSender<&'static str>, Body) {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let frames = futures_util::stream::poll_fn(move |cx| {
@@ -248,7 +247,7 @@ mod tests {
         let writer = Writer::default();
         let mut waiting = std::pin::pin!(second.turn(&writer));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        // Whatever it does now, it is not its client that it waits for.
+        // The writer no longer waits for its client, so it is not passed however long it takes.
         tokio::time::sleep(LONGEST + STALLED).await;
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         drop(turn);
@@ -273,7 +272,7 @@ mod tests {
         let next = next.await.unwrap();
         assert!(next.shared && !next.overtaken);
         assert!(began.elapsed() >= STALLED * 5 / 2, "{:?}", began.elapsed());
-        // It has no turn to give back any more, but as long as it writes, names are not shared.
+        // A passed writer has no turn to give back, but object names are not shared while it writes.
         drop(sender);
         assert_eq!(read.await.unwrap().unwrap(), "xxx");
         let (third, writer) = (locks.ticket(&target()), Writer::default());

@@ -1,4 +1,4 @@
-//! Failures leave a record, as the platform keeps them: a document in the account's database of the month.
+//! Failure records, as the platform keeps them: documents in the account's month database.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,13 +19,13 @@ use crate::error::Error;
 use crate::router::{Database, Operation, Target};
 use crate::upstream::Homes;
 
-/// `pvt_type` of a record.
+/// The `pvt_type` of a record.
 pub const RECORD_TYPE: &str = "attachment_handler_error";
 
-/// What a failure was about.
+/// The request that failed.
 #[derive(Debug, Clone)]
 pub struct About {
-    /// The account whose attachment it is; failures of the system's own leave no document.
+    /// The account that owns the attachment; failures outside accounts leave no document.
     pub account: Option<AccountId>,
     /// The database's decoded name.
     pub database: String,
@@ -37,7 +37,7 @@ pub struct About {
     pub operation: &'static str,
 }
 
-/// What a record of a failure would say.
+/// Describes a request for its failure record.
 pub(crate) fn about(target: &Target, operation: Operation) -> About {
     About {
         account: target.database.account.clone(),
@@ -60,21 +60,21 @@ pub struct Records(Arc<Inner>);
 struct Inner {
     homes: Homes,
     tasks: Tasks,
-    /// Causes that were written down within the last minute.
+    /// Causes recorded within the last [`CAUSE_INTERVAL`].
     recent: Cache<String, ()>,
-    /// The newest records of all accounts, newest first.
+    /// The latest records of all accounts, newest first.
     last: Mutex<VecDeque<Value>>,
 }
 
 impl Records {
-    /// Records in the CouchDB that an account's databases live in.
+    /// Creates records that are written to the home of the account's databases.
     #[must_use]
     pub fn new(homes: Homes, tasks: Tasks) -> Self {
         let recent = Cache::builder().max_capacity(MOST_CAUSES).time_to_live(CAUSE_INTERVAL).build();
         Self(Arc::new(Inner { homes, tasks, recent, last: Mutex::default() }))
     }
 
-    /// Writes a failure down, in a task of its own: at most once a minute for the same cause.
+    /// Records a failure in a background task, at most once a minute for the same cause.
     pub fn failed(&self, about: About, error: &Error, request: &RequestId) {
         let Some(cause) = Cause::of(error) else { return };
         let account = about.account.as_ref().map_or("", AccountId::as_str);
@@ -95,14 +95,14 @@ impl Records {
         }));
     }
 
-    /// The newest failures of all accounts since the program was started, newest first.
+    /// Returns the latest failures of all accounts since the program started, newest first.
     #[must_use]
     pub fn last(&self) -> Vec<Value> {
         self.0.last().iter().filter_map(shown).collect()
     }
 }
 
-/// Why an operation failed, as far as a storage or a plan is why.
+/// The storage or plan failure behind an error.
 struct Cause {
     storage: String,
     reason: &'static str,
@@ -158,7 +158,7 @@ impl Inner {
         last.push_front(record.clone());
     }
 
-    /// `database` is decoded.
+    /// Writes a record; `database` is decoded.
     async fn write(&self, database: &str, record: &Value) -> Result<(), String> {
         let database = Database::of(database).ok_or("there is no such database")?;
         let id = record.get("_id").and_then(Value::as_str).unwrap_or_default();
@@ -193,19 +193,19 @@ fn record(now: SystemTime, about: &About, cause: &Cause, request: &RequestId) ->
     })
 }
 
-/// Ids of one month begin alike and sort by time.
+/// Returns an id with the month's prefix; ids sort by time.
 fn record_id(now: SystemTime) -> String {
     let milliseconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     format!("{}{milliseconds:012x}-{}", id_prefix(now), Uuid::new_v4().simple())
 }
 
-/// What the ids of a month's records begin with.
+/// Returns the prefix of the ids of a month's records.
 #[must_use]
 pub fn id_prefix(time: SystemTime) -> String {
     format!("{}-{RECORD_TYPE}-", month(time))
 }
 
-/// A record as callers see it.
+/// Returns a record as the storage API shows it.
 #[must_use]
 pub fn shown(record: &Value) -> Option<Value> {
     let members = record.as_object()?;
@@ -222,11 +222,11 @@ pub fn shown(record: &Value) -> Option<Value> {
     Some(Value::Object(shown))
 }
 
-/// The same cause is written down once in this time.
+/// How long repeated records of the same cause are suppressed.
 const CAUSE_INTERVAL: Duration = Duration::from_secs(60);
-/// Failures that are remembered for the operator's page.
+/// The number of records kept in memory for the operator's page.
 const MOST_REMEMBERED: usize = 50;
-/// Causes that are remembered.
+/// The number of causes remembered for suppression.
 const MOST_CAUSES: u64 = 10_000;
-/// 1970 in seconds since year 0, as the platform counts.
+/// Seconds from year 0 to 1970, the epoch of the platform's timestamps.
 pub const GREGORIAN_EPOCH: u64 = 62_167_219_200;
