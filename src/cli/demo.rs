@@ -1,4 +1,4 @@
-//! `stowage demo`: the main job on a real recording, with nothing else installed.
+//! `stowage demo`: stores a real recording and reads it back, with nothing else installed.
 
 use std::path::{Path, PathBuf};
 
@@ -21,13 +21,13 @@ use crate::config::{Config, Source, load};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
-    /// Exit after the recording has come back
+    /// Exit once the recording has been read back
     #[arg(long)]
     once: bool,
 }
 
 impl Demo {
-    /// Shows the main job, and serves until Ctrl-C.
+    /// Runs the demo, then serves until Ctrl-C.
     pub(super) fn run(&self) -> Result<(), BoxError> {
         let folder = Folder::make()?;
         let config = configuration(&folder.0)?;
@@ -47,7 +47,7 @@ impl Demo {
     }
 }
 
-/// A temporary folder that goes when the demo ends.
+/// A temporary folder, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -135,7 +135,7 @@ fn plan() -> Value {
     })
 }
 
-/// The one file below a folder.
+/// Returns the only file below a folder.
 fn only_file(folder: &Path) -> Result<PathBuf, BoxError> {
     let mut here = folder.to_path_buf();
     while here.is_dir() {
@@ -145,7 +145,7 @@ fn only_file(folder: &Path) -> Result<PathBuf, BoxError> {
     Ok(here)
 }
 
-/// A CouchDB client of a few lines.
+/// A minimal CouchDB client.
 struct Talker {
     server: Server,
     client: Client,

@@ -1,4 +1,4 @@
-//! `stowage explain`: what the plan says about an attachment, without touching it.
+//! `stowage explain`: prints what the plan says about an attachment, without touching it.
 
 use std::path::PathBuf;
 
@@ -16,17 +16,17 @@ use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
-    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml where it exists]
+    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml if it exists]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// The database's name, decoded
     #[arg(long)]
     db: String,
-    /// The document's id: it is read with the gateway's own account. Without it, and without a type, the answer is what the
-    /// plan says of the database's class
+    /// The document's id; the document is read with the gateway's own account. Without an id or a type, print what the plan says about the database's
+    /// class
     #[arg(long, conflicts_with_all = ["document_type", "owner"], value_parser = NonEmptyStringValueParser::new())]
     doc: Option<String>,
-    /// The document's type (`pvt_type`), where no document is named
+    /// The document's type (`pvt_type`), if no document is named
     #[arg(long = "type", value_name = "TYPE")]
     document_type: Option<String>,
     /// The document's owner (`owner_id`)

@@ -1,4 +1,4 @@
-//! `stowage healthcheck`: asks a running gateway whether it is ready.
+//! `stowage healthcheck`: checks whether a running gateway is ready.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use stowage_http::body::BoxError;
 
 use crate::config::Config;
 
-/// Asks `/ready` of the admin listener; an address that means "every address" is asked on loopback.
+/// Requests `/ready` from the admin listener; an unspecified address is replaced by loopback.
 pub(super) fn healthcheck(config: &Config) -> Result<(), BoxError> {
     let mut address: SocketAddr = config.admin.address.ok_or("admin.address is turned off: nobody can be asked")?;
     if address.ip().is_unspecified() {
@@ -27,5 +27,5 @@ pub(super) fn healthcheck(config: &Config) -> Result<(), BoxError> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(3);
-/// An answer is far smaller.
+/// Bounds the response, which is far smaller.
 const MOST: u64 = 64 << 10;

@@ -1,4 +1,4 @@
-//! `stowage jobs`: what waits to be done, why, and since when.
+//! `stowage jobs`: lists, retries and drops jobs.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -17,10 +17,10 @@ use crate::jobs::{Job, Jobs as Queue};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Jobs {
-    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml where it exists]
+    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml if it exists]
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
-    /// How it is shown
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
     format: Format,
     #[command(subcommand)]
@@ -29,17 +29,17 @@ pub(super) struct Jobs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Show them (the default)
+    /// List jobs (the default)
     List,
-    /// Have jobs tried at once, by whichever gateway comes first
+    /// Make jobs due at once, for whichever gateway claims them first
     Retry(Ids),
-    /// Forget jobs: what they are about stays as it is
+    /// Drop jobs without touching their attachments
     Drop(Ids),
 }
 
 #[derive(Debug, clap::Args)]
 struct Ids {
-    /// Ids as they are shown
+    /// Job ids, as listed
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<String>,
     /// All jobs
@@ -67,7 +67,7 @@ impl Jobs {
     }
 }
 
-/// Does something with the jobs that are named; gives how many it was done with.
+/// Applies an action to the named jobs; returns how many it changed.
 async fn each(queue: &Queue, ids: &Ids, act: impl AsyncFn(Job) -> Result<bool, BoxError>) -> Result<u64, BoxError> {
     let mut count = 0;
     for id in &ids.ids {

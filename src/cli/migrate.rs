@@ -1,4 +1,4 @@
-//! `stowage migrate`: moves what is where the plans do not want it.
+//! `stowage migrate`: moves attachments that are not where the plans want them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::walk::Progress;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Migrate {
-    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml where it exists]
+    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml if it exists]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
@@ -28,16 +28,16 @@ pub(super) struct Migrate {
     /// Move attachments back into CouchDB instead
     #[arg(long, value_name = "WHERE", value_parser = ["couchdb"], conflicts_with = "rehome")]
     to: Option<String>,
-    /// Move what lies in storages that the plans name no more, to those that they name
+    /// Move objects from storages that the plans no longer name to those that they do
     #[arg(long)]
     rehome: bool,
-    /// Take KAZOO's own pointers into the gateway's form; the bytes stay where they are
+    /// Convert KAZOO's own pointers to the gateway's form; the objects stay where they are
     #[arg(long, value_name = "WHOSE", value_parser = ["kazoo"], conflicts_with_all = ["rehome", "to"])]
     from: Option<String>,
-    /// Ask CouchDB to compact each database once it is done, and say how much smaller it is
+    /// Ask CouchDB to compact each database when it is done, and report how much it shrank
     #[arg(long)]
     compact: bool,
-    /// How it is shown
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -59,7 +59,7 @@ impl Migrate {
             let (scope, pace) = (self.scope.scope(), self.scope.pace(!self.dry_run));
             let walk = migrate(&gateway, migration, (&scope, &pace), &progress, &stop);
             let outcome = watched(&progress, (self.format, words), &stop, walk).await;
-            // Removals of what was replaced run to their end.
+            // Let the removals of replaced objects finish.
             gateway.tasks.drain(config.timeouts.drain).await;
             outcome
         })

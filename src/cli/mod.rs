@@ -1,4 +1,4 @@
-//! The commands of the program. Exit codes: 0 done, 1 failed, 64 bad usage or configuration.
+//! The program's commands. Exit codes: 0 for success, 1 for failure, 64 for bad usage or configuration.
 
 mod demo;
 mod explain;
@@ -35,23 +35,23 @@ enum Command {
     Serve(ConfigFile),
     /// Read the configuration and print every problem
     Check(ConfigFile),
-    /// Store a recording and read it back, with a built-in store and a directory; then keep serving
+    /// Store a recording in a built-in store and a directory, read it back, then keep serving
     Demo(demo::Demo),
     /// Print what the storage plan says about an attachment, as JSON
     Explain(explain::Explain),
-    /// Move attachments to where the plans want them: out of CouchDB, back into it, from storage to storage
+    /// Move attachments to where the plans want them: out of CouchDB, back into it, or between storages
     Migrate(migrate::Migrate),
-    /// Prove that every pointer leads to its bytes
+    /// Check that every pointer leads to its object
     Verify(verify::Verify),
-    /// Show what waits to be done later
+    /// List jobs, retry them or drop them
     Jobs(jobs::Jobs),
-    /// Exit with 0 if the admin listener says ready
+    /// Exit with 0 if the admin listener reports ready
     Healthcheck(ConfigFile),
 }
 
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
-    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml where it exists]
+    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -116,7 +116,7 @@ fn finish(outcome: Result<(), BoxError>) -> ExitCode {
     }
 }
 
-/// `EX_USAGE` of sysexits.
+/// Returns the exit code for bad usage, `EX_USAGE` of sysexits.
 fn bad_usage() -> ExitCode {
     ExitCode::from(64)
 }

@@ -1,4 +1,4 @@
-//! Which documents a command looks at, and how fast.
+//! The documents that a command covers, and its pace.
 
 use std::time::SystemTime;
 
@@ -9,32 +9,32 @@ use stowage_http::body::BoxError;
 use crate::database::AccountId;
 use crate::walk::{self, Pace, Scope};
 
-/// What commands that look through databases have in common.
+/// The arguments shared by commands that walk databases.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("databases").required(true).multiple(true).args(["db", "account", "all"]))]
 pub(super) struct ScopeArguments {
-    /// Databases whose decoded name fits, such as "account/*-202611"; may be given several times
+    /// Databases whose decoded name matches, such as "account/*-202611"; repeatable
     #[arg(long, value_name = "GLOB")]
     db: Vec<Pattern>,
-    /// All databases of an account; may be given several times
+    /// All databases of an account; repeatable
     #[arg(long, value_name = "ID", value_parser = account)]
     account: Vec<AccountId>,
-    /// Every database that plans speak of
+    /// Every database that plans cover
     #[arg(long)]
     all: bool,
-    /// Only documents of this type (pvt_type); may be given several times
+    /// Only documents of this type (pvt_type); repeatable
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
-    /// Only documents made on this day or later (pvt_created), such as 2026-11-30 or 2026-11-30T12:00:00Z
+    /// Only documents created at or after this time (pvt_created), such as 2026-11-30 or 2026-11-30T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<SystemTime>,
-    /// Only documents made before this
+    /// Only documents created before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<SystemTime>,
-    /// Documents in work at once
+    /// Documents processed at once
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
-    /// At most so many MiB a second
+    /// The transfer limit in MiB per second
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
 }
@@ -51,7 +51,7 @@ impl ScopeArguments {
         }
     }
 
-    /// Where nothing is moved, no rate holds.
+    /// Returns the pace; the rate only applies if attachments are moved.
     pub(super) fn pace(&self, moves: bool) -> Pace {
         Pace::new(usize::from(self.jobs), self.rate.filter(|_| moves).map(|rate| rate << 20))
     }

@@ -1,4 +1,4 @@
-//! `stowage serve`: the gateway until a signal.
+//! `stowage serve`: runs the gateway until a signal.
 
 use stowage_base::signals::{Program, Signals, run_until_signal};
 use stowage_base::{log, memory};
@@ -16,7 +16,7 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
     }
     log::start(config.log.format, config.log.level);
     runtime()?.block_on(async {
-        // Before the gateway says that it is there: a signal must find its handler.
+        // Before the listeners are announced, so that a signal sent right after that finds its handler.
         let signals = Signals::new()?;
         let app = App::start(config).await?;
         announce(&app);
@@ -24,7 +24,7 @@ pub(super) fn serve(config: Config) -> Result<(), BoxError> {
     })
 }
 
-/// Says where the listeners are. The last line says that all of them are there.
+/// Prints the addresses of the listeners. All of them are up when the last line is printed.
 pub(super) fn announce(app: &App) {
     if app.admin.is_some() && !app.has_tokens {
         complain("listening without admin.tokens: /v2 on the admin listener answers 401");
@@ -42,7 +42,7 @@ pub(super) fn announce(app: &App) {
     }
 }
 
-/// One worker for each core, unless the variable says otherwise. A single one needs no scheduler that shares work: that
+/// Builds a runtime with one worker per core, unless the environment says otherwise. One worker gets the single-threaded scheduler: work stealing
 /// costs a fifth of a forwarded request.
 pub(super) fn runtime() -> Result<Runtime, BoxError> {
     let mut builder = match workers()? {
@@ -72,7 +72,7 @@ impl Program for App {
     }
 }
 
-/// Under load, sockets are asked for news after this many tasks (tokio's default is 61): fewer system calls a request.
+/// Ticks between polls for I/O events under load (tokio's default is 61): fewer system calls per request.
 const TASKS_BETWEEN_EVENTS: u32 = 127;
-/// How many threads serve; for comparisons and for machines that are shared.
+/// The environment variable for the number of worker threads, for benchmarks and shared machines.
 const WORKERS: &str = "STOWAGE_WORKER_THREADS";

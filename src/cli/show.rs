@@ -1,14 +1,14 @@
-//! Writing for the person at the terminal. The log is elsewhere.
+//! Terminal output, apart from the log.
 
 use std::io::Write;
 
-/// A line on standard error.
+/// Writes a line to standard error.
 pub(super) fn complain(text: &str) {
-    // Without standard error there is no place to say it.
+    // A failure to write to standard error cannot be reported anywhere.
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
-/// A line on standard output.
+/// Writes a line to standard output.
 pub(super) fn say(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;

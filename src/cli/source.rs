@@ -1,10 +1,10 @@
-//! Finding and reading the configuration.
+//! Locates and reads the configuration.
 
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Source, load};
 
-/// Reads the configuration of a command: `--config`, else `STOWAGE_CONFIG`, else `config/stowage.toml` where it exists.
+/// Reads a command's configuration: `--config`, else `STOWAGE_CONFIG`, else `config/stowage.toml` if it exists.
 pub(super) fn read(named: Option<&Path>) -> Result<Config, Vec<String>> {
     let environment = std::env::vars_os();
     let environment =

@@ -1,4 +1,4 @@
-//! `stowage verify`: proves that every pointer leads to its bytes.
+//! `stowage verify`: checks that every pointer leads to its object.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,27 +18,27 @@ use crate::walk::Progress;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
-    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml where it exists]
+    /// The TOML file [default: STOWAGE_CONFIG, else config/stowage.toml if it exists]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     #[command(flatten)]
     scope: ScopeArguments,
-    /// Read every byte, and compare its MD5 and SHA-256 with the pointer's
+    /// Read every object in full, and compare its MD5 and SHA-256 with the pointer's
     #[arg(long)]
     read: bool,
-    /// Look for what lies in the storages and nothing names; only with --all or --account
+    /// Look for orphans, objects that no pointer names; only with --all or --account
     #[arg(long, conflicts_with_all = ["db", "types", "since", "until"])]
     orphans: bool,
-    /// Remove what nothing names
+    /// Remove orphans
     #[arg(long, requires = "orphans")]
     remove_orphans: bool,
-    /// Only what is older than this
+    /// Only orphans older than this
     #[arg(long, value_name = "AGE", default_value = "1d", value_parser = humantime::parse_duration)]
     older_than: Duration,
-    /// Make jobs of what can be mended: copies that are missing, and what CouchDB keeps although the plan sends it elsewhere
+    /// Create jobs for what can be repaired: missing copies, and attachments in CouchDB that the plan sends elsewhere
     #[arg(long)]
     repair: bool,
-    /// How it is shown
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
