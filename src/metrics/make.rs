@@ -1,4 +1,4 @@
-//! Making metrics that are in the registry from the start.
+//! Creates metrics and registers them.
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
@@ -6,7 +6,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaug
 use super::{SECONDS, whole};
 use crate::config::Limits;
 
-/// Makes metrics that are in the registry from the start.
+/// Creates metrics and registers them at once.
 pub(super) struct Maker<'a>(pub(super) &'a Registry);
 
 impl Maker<'_> {
@@ -35,7 +35,7 @@ impl Maker<'_> {
         self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()), labels)?)
     }
 
-    /// What never changes while the program runs.
+    /// Registers the metrics that are constant while the program runs.
     pub(super) fn constants(&self, limits: &Limits) -> Result<(), prometheus::Error> {
         let build = Opts::new("stowage_build_info", "1, with the version of the program");
         self.register(IntGaugeVec::new(build, &["version"])?)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);

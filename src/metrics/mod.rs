@@ -1,4 +1,4 @@
-//! Prometheus metrics. No account, database, document or storage id is ever a label.
+//! Prometheus metrics. Account, database, document and storage ids are never labels.
 
 mod make;
 mod outages;
@@ -15,7 +15,7 @@ use crate::config::Limits;
 use make::Maker;
 pub use outages::{JOB_OUTCOMES, Outages, Queue};
 
-/// Every metric of the program; cheap to clone.
+/// All metrics of the program; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -42,19 +42,19 @@ struct Inner {
     spans: IntCounterVec,
 }
 
-/// What is read when the metrics are.
+/// Gauges that are sampled at each scrape.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Levels {
-    /// Requests that are being answered.
+    /// Requests in flight.
     pub in_flight: usize,
-    /// Bytes that the chunks of uploads hold.
+    /// Bytes held by upload chunks.
     pub upload_buffer: u64,
-    /// Commits, removals and other work that outlives its request.
+    /// Commits, removals and other tasks that outlive their request.
     pub background_tasks: usize,
 }
 
 impl Inner {
-    /// An increase from nothing is none for Prometheus: what can be counted is there from the start.
+    /// Initialises all label values: Prometheus sees no increase when a counter appears with its first value.
     fn begin(&self) {
         for route in ROUTES {
             for outcome in ["broken", "interrupted"] {
@@ -85,10 +85,10 @@ impl Counts for Metrics {
 }
 
 impl Metrics {
-    /// All metrics at zero.
+    /// Creates all metrics at zero.
     ///
     /// # Errors
-    /// Only for a name that is wrong or there twice: a bug.
+    /// Returns an error only for an invalid or duplicate name, which is a bug.
     pub fn new(limits: &Limits) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let make = Maker(&registry);
@@ -152,7 +152,7 @@ impl Metrics {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Counts a request that has ended.
+    /// Counts a completed request.
     pub fn request_done(&self, route: &str, method: &str, status: &str, took: Duration) {
         self.0.requests.with_label_values(&[route, method, status]).inc();
         if let Some((_, seconds)) = self.0.request_seconds.iter().find(|(known, _)| *known == route) {
@@ -160,12 +160,12 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that did not come to its end.
+    /// Counts a request that was cut off.
     pub fn cut_off(&self, route: &str, outcome: &str) {
         self.0.cut_off.with_label_values(&[route, outcome]).inc();
     }
 
-    /// Begins to count for a kind of storage, from zero.
+    /// Initialises the metrics of a backend at zero.
     pub fn knows_backend(&self, backend: &str) {
         for operation in OPERATIONS {
             for outcome in OUTCOMES {
@@ -185,55 +185,55 @@ impl Metrics {
         self.0.backend_seconds.with_label_values(&[backend, operation]).observe(took.as_secs_f64());
     }
 
-    /// The counter of bytes to (`in`) or from (`out`) a kind of storage.
+    /// Returns the counter of bytes to (`in`) or from (`out`) a backend.
     #[must_use]
     pub fn attachment_bytes(&self, backend: &str, direction: &str) -> IntCounter {
         self.0.attachment_bytes.with_label_values(&[backend, direction])
     }
 
-    /// What is counted of storages that are down, and of what is done later.
+    /// Returns the metrics about storage outages and jobs.
     #[must_use]
     pub fn outages(&self) -> &Outages {
         &self.0.outages
     }
 
-    /// Counts an object that stays in a storage although perhaps no document names it.
+    /// Counts an object left in a storage that possibly no document names.
     pub fn object_left(&self) {
         self.0.objects_left.inc();
     }
 
-    /// Counts what became of a copy; `outcome` is one of [`COPIES`].
+    /// Counts a copy by its outcome, one of [`COPIES`].
     pub fn copy_done(&self, backend: &str, outcome: &str) {
         self.0.copies.with_label_values(&[backend, outcome]).inc();
     }
 
-    /// Counts a request that failed because CouchDB did; `reason` is one of [`COUCHDB_FAILURES`].
+    /// Counts a request that failed because of CouchDB; `reason` is one of [`COUCHDB_FAILURES`].
     pub fn couchdb_failure(&self, reason: &str) {
         self.0.couchdb_failures.with_label_values(&[reason]).inc();
     }
 
-    /// Counts a look-up of a storage plan.
+    /// Counts a storage plan look-up.
     pub fn plan_cache(&self, outcome: &str) {
         self.0.plan_cache.with_label_values(&[outcome]).inc();
     }
 
-    /// Says whether the changes feed of the storage plans is followed.
+    /// Sets whether the changes feed of the storage plans is connected.
     pub fn plan_feed(&self, up: bool) {
         self.0.plan_feed.set(up.into());
     }
 
-    /// Counts spans that the collector was too slow for.
+    /// Returns the counter of spans dropped because the collector was too slow.
     #[must_use]
     pub fn dropped_spans(&self) -> IntCounter {
         self.0.spans.with_label_values(&["dropped"])
     }
 
-    /// Counts spans for the collector.
+    /// Counts spans by what became of their export.
     pub fn spans(&self, outcome: &str, count: u64) {
         self.0.spans.with_label_values(&[outcome]).inc_by(count);
     }
 
-    /// The text that Prometheus scrapes.
+    /// Encodes the metrics in Prometheus' text format.
     #[must_use]
     pub fn text(&self, levels: Levels) -> Vec<u8> {
         self.0.in_flight.set(whole(levels.in_flight as u64));
@@ -247,7 +247,7 @@ impl Metrics {
     }
 }
 
-/// A connection that is counted.
+/// Counts an open connection until it is dropped.
 #[derive(Debug)]
 pub struct Connection(IntGauge);
 
@@ -261,7 +261,7 @@ fn whole(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Every route that a request can be counted under.
+/// All route labels.
 pub const ROUTES: [&str; 10] = [
     "forward",
     "document",
@@ -274,15 +274,15 @@ pub const ROUTES: [&str; 10] = [
     "panic",
     "gone",
 ];
-/// Why CouchDB could not be asked.
+/// The operations on storages.
 pub const COUCHDB_FAILURES: [&str; 4] = ["unreachable", "silent", "broken", "nonsense"];
-/// What is done with storages.
+/// The outcomes of operations on storages.
 pub const OPERATIONS: [&str; 3] = ["put", "get", "delete"];
 /// How that ends.
 pub const OUTCOMES: [&str; 7] = ["ok", "missing", "passing", "refused", "interrupted", "too_large", "down"];
 /// What becomes of the copy of an attachment that CouchDB keeps: made, not made, taken back because CouchDB has no such
 /// attachment, or made although CouchDB never said whether it has one.
 pub const COPIES: [&str; 4] = ["ok", "failed", "discarded", "unknown"];
-/// Upper bounds in seconds: from a forwarded document to a long recording. 20 s is when clients give up.
+/// Upper bounds in seconds, from a forwarded document to a long recording. Clients give up at 20 s.
 const SECONDS: [f64; 17] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 300.0];

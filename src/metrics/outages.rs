@@ -1,4 +1,4 @@
-//! Storages that are down, and what is done later.
+//! Metrics about storage outages and jobs.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 use super::make::Maker;
 use super::whole;
 
-/// What is counted of storages that are down, and of what is done later.
+/// Metrics about storage outages and jobs.
 #[derive(Debug)]
 pub struct Outages {
     down: IntGaugeVec,
@@ -18,14 +18,14 @@ pub struct Outages {
     tried: IntCounterVec,
 }
 
-/// What waits in the queue of jobs.
+/// The state of the job queue.
 #[derive(Debug, Clone, Default)]
 pub struct Queue {
-    /// How many of each kind.
+    /// The number of waiting jobs of each kind.
     pub waiting: Vec<(&'static str, u64)>,
-    /// The age of the oldest.
+    /// The age of the oldest job.
     pub oldest: Duration,
-    /// How many are stuck.
+    /// The number of stuck jobs.
     pub stuck: u64,
 }
 
@@ -62,13 +62,13 @@ impl Outages {
         Ok(outages)
     }
 
-    /// Begins to count for a kind of storage, from zero.
+    /// Initialises the metrics of a backend at zero.
     pub(super) fn knows_backend(&self, backend: &str) {
         drop(self.fallbacks.with_label_values(&[backend]));
         drop(self.down.with_label_values(&[backend]));
     }
 
-    /// Says how many storages of a kind are down.
+    /// Sets how many storages of a backend are down.
     pub fn down(&self, backend: &str, count: u64) {
         self.down.with_label_values(&[backend]).set(whole(count));
     }
@@ -78,7 +78,7 @@ impl Outages {
         self.fallbacks.with_label_values(&[backend]).inc();
     }
 
-    /// Says what waits in the queue.
+    /// Sets the state of the job queue.
     pub fn queue(&self, queue: &Queue) {
         for (kind, count) in &queue.waiting {
             self.jobs.with_label_values(&[kind]).set(whole(*count));
@@ -87,13 +87,13 @@ impl Outages {
         self.stuck.set(whole(queue.stuck));
     }
 
-    /// Counts a job that was tried; `outcome` is one of [`JOB_OUTCOMES`].
+    /// Counts an attempt at a job; `outcome` is one of [`JOB_OUTCOMES`].
     pub fn job_done(&self, kind: &str, outcome: &str) {
         self.tried.with_label_values(&[kind, outcome]).inc();
     }
 }
 
-/// What is done later.
+/// The kinds of jobs.
 const JOBS: [&str; 3] = ["move", "copy", "remove"];
-/// How a try of that ends.
+/// The outcomes of an attempt at a job.
 pub const JOB_OUTCOMES: [&str; 3] = ["ok", "waits", "failed"];
