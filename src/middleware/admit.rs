@@ -1,4 +1,4 @@
-//! How many requests may be in flight, from the head of a request to the last byte of its answer.
+//! Limits the requests in flight, from the head of a request to the last byte of its response.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -27,26 +27,26 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// At most `most` requests at once.
+    /// Admits at most `most` requests at once.
     #[must_use]
     pub fn new(most: usize) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
         Self { permits: Arc::new(Semaphore::new(most)), most }
     }
 
-    /// How many are in flight now.
+    /// Returns the number of requests in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.most.saturating_sub(self.permits.available_permits())
     }
 }
 
-/// Makes [`Admit`].
+/// Produces the [`Admit`] service.
 #[derive(Debug, Clone)]
 pub struct AdmitLayer(Admission);
 
 impl AdmitLayer {
-    /// Counts with `admission`.
+    /// Creates a layer that counts with `admission`.
     #[must_use]
     pub const fn new(admission: Admission) -> Self {
         Self(admission)
@@ -61,19 +61,19 @@ impl<S> Layer<S> for AdmitLayer {
     }
 }
 
-/// Answers 503 where too many requests are in flight.
+/// Responds with 503 once too many requests are in flight.
 #[derive(Debug, Clone)]
 pub struct Admit<S> {
     inner: S,
     admission: Admission,
 }
 
-/// An answer whose permit goes with it.
+/// A response whose body holds the permit.
 #[derive(Debug)]
 pub struct Admitted {
-    /// The answer.
+    /// The response.
     pub response: Response<Permitted>,
-    /// The label of the route.
+    /// The route label.
     pub route: &'static str,
 }
 
@@ -129,7 +129,7 @@ where
     }
 }
 
-/// A body that holds a permit.
+/// A body that holds a permit until it is dropped.
 #[derive(Debug)]
 pub struct Permitted {
     body: Body,
@@ -137,7 +137,7 @@ pub struct Permitted {
 }
 
 impl Permitted {
-    /// A body that needs no permit.
+    /// Wraps a body that needs no permit.
     #[must_use]
     pub const fn free(body: Body) -> Self {
         Self { body, _permit: None }

@@ -1,9 +1,9 @@
-//! The gateway's own answers say to scripts of other origins what CouchDB's say: without `Access-Control-*` a browser keeps even
-//! the status from them.
+//! Adds CouchDB's CORS headers to the gateway's own responses: without `Access-Control-*`, a browser hides even the status from scripts of other
+//! origins.
 //!
-//! Only CouchDB knows its rules, and they depend on the origin and the host (`chttpd_cors`). What it says on its answers is
-//! remembered; of an origin that it has not answered lately it is asked, at its root. All CouchDB servers behind one gateway are
-//! taken to have the rules of the configured one. Preflights are CouchDB's to answer.
+//! Only CouchDB knows its rules, which depend on the origin and the host (`chttpd_cors`). The headers of its responses are cached; for an origin
+//! without a recent response, the gateway requests CouchDB's root. All CouchDB servers behind one gateway are assumed to share the configured
+//! server's rules. CouchDB itself answers preflights.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use tower::{Layer, Service};
 use super::admit::Admitted;
 use crate::exchange::Exchange;
 
-/// Makes [`Cors`].
+/// Produces the [`Cors`] service.
 #[derive(Debug, Clone)]
 pub struct CorsLayer(Rules);
 
 impl CorsLayer {
-    /// The rules are this CouchDB's.
+    /// Creates a layer that applies the rules of this CouchDB.
     #[must_use]
     pub fn new(couch: &Couch) -> Self {
         let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(KNOWN_FOR).build();
@@ -45,7 +45,7 @@ impl<S> Layer<S> for CorsLayer {
     }
 }
 
-/// Adds `Access-Control-*` to answers that are not CouchDB's.
+/// Adds `Access-Control-*` to responses that are not CouchDB's.
 #[derive(Debug, Clone)]
 pub struct Cors<S> {
     inner: S,
@@ -77,7 +77,7 @@ where
     }
 }
 
-/// What CouchDB's rules depend on.
+/// The request headers that CouchDB's rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Asked {
     origin: HeaderValue,
@@ -106,7 +106,7 @@ struct Rules {
     known: Cache<Asked, Arc<Known>>,
 }
 
-/// What CouchDB has said to an origin; nothing where that may see nothing.
+/// CouchDB's CORS headers for an origin; empty if the origin is not allowed.
 #[derive(Debug)]
 struct Known {
     headers: HeaderMap,
@@ -129,7 +129,7 @@ impl Rules {
             }
             return;
         }
-        // CouchDB says who it is on all its answers, and the gateway keeps that on those that it makes of them.
+        // A `Server` header marks CouchDB's own responses, and those the gateway derives from them: CouchDB has already decided.
         if headers.contains_key(SERVER) {
             return;
         }
@@ -157,11 +157,11 @@ impl Rules {
 }
 
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// CouchDB is asked again after this.
+/// The age after which CouchDB is asked again.
 const FRESH_FOR: Duration = Duration::from_secs(60);
-/// What it said counts for so long where it does not answer any more.
+/// How long an old answer is used while CouchDB does not respond.
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
-/// Origins are the clients' to make up.
+/// The cache size: clients choose the origins.
 const MOST_KNOWN: u64 = 1000;
-/// The answer of its own that waits for this is late already.
+/// How long a response waits for the rules: anything slower delays an already late error.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);

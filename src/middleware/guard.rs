@@ -1,4 +1,4 @@
-//! What HTTP forbids and hyper lets through: it must not reach CouchDB.
+//! Rejects requests that HTTP forbids but hyper accepts, before they reach CouchDB.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -15,7 +15,7 @@ use super::admit::{Admitted, Permitted};
 use crate::error::refusal;
 use crate::exchange::Exchange;
 
-/// Makes [`Guard`].
+/// Produces the [`Guard`] service.
 #[derive(Debug, Clone, Copy)]
 pub struct GuardLayer;
 
@@ -27,7 +27,7 @@ impl<S> Layer<S> for GuardLayer {
     }
 }
 
-/// Answers 400 to requests without a clear host or framing, and settles which host is meant.
+/// Responds with 400 to requests with an ambiguous host or framing, and settles the `Host` header.
 #[derive(Debug, Clone)]
 pub struct Guard<S> {
     inner: S,
@@ -71,7 +71,7 @@ fn check(request: &mut Request<Body>) -> Result<(), &'static str> {
     }
 }
 
-/// RFC 9112 section 3.2 and RFC 9113 section 8.3.1.
+/// Settles the `Host` header (RFC 9112 section 3.2 and RFC 9113 section 8.3.1).
 fn settle_host(request: &mut Request<Body>) -> Result<(), &'static str> {
     let host = headers::host(request.headers())?;
     let Some(authority) = request.uri().authority() else {

@@ -1,15 +1,15 @@
-//! The layers around the handlers, outermost first:
+//! The middleware layers around the handlers, outermost first:
 //!
 //! | layer | why here |
 //! | --- | --- |
-//! | [`Observe`] | gives every request its id; one count, access line and span each, at the end of its body or when it is dropped |
-//! | [`Guard`] | refuses what HTTP forbids before it has an effect |
-//! | [`Cors`] | says on the gateway's own answers what CouchDB says to scripts of other origins |
-//! | [`Admit`] | the limit on requests in flight; its permit leaves with the last byte of the answer |
+//! | [`Observe`] | assigns each request its id; emits one count, access line and span when the response body ends or is dropped |
+//! | [`Guard`] | rejects what HTTP forbids before it can have an effect |
+//! | [`Cors`] | adds CouchDB's CORS headers to the gateway's own responses |
+//! | [`Admit`] | limits the requests in flight; a permit is released with the last byte of the response |
 //! | [`CatchPanic`] | turns a bug into a logged 500 |
-//! | [`App`] | router and handlers |
+//! | [`App`] | the router and the handlers |
 //!
-//! All of them are always ready: what has to wait waits inside a request.
+//! All layers are always ready: any waiting happens inside a request.
 
 mod admit;
 mod cors;
@@ -39,10 +39,10 @@ use stowage_base::trace::Tracer;
 use stowage_http::forwarded::Arrival;
 use stowage_http::server::Answers;
 
-/// The whole stack.
+/// The complete middleware stack.
 pub type Stack = Observe<Guard<Cors<Admit<CatchPanic<App>>>>>;
 
-/// Puts the layers around the handlers.
+/// Wraps the handlers in the middleware layers.
 #[must_use]
 pub fn stack(gateway: Arc<Gateway>, admission: Admission, access: AccessLog, tracer: Tracer) -> Stack {
     ServiceBuilder::new()
@@ -63,7 +63,7 @@ impl Answers for Stack {
     }
 }
 
-/// Router and handlers as a service.
+/// The router and the handlers as a service.
 #[derive(Debug, Clone)]
 pub struct App(Arc<Gateway>);
 

@@ -1,4 +1,4 @@
-//! One id, one count, one access line and one span for every request, at the end of its answer's body, or when that is dropped.
+//! Assigns each request an id, and emits one count, access line and span when its response body ends or is dropped.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -26,7 +26,7 @@ use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 
-/// Makes [`Observe`].
+/// Produces the [`Observe`] service.
 #[derive(Debug, Clone)]
 pub struct ObserveLayer {
     metrics: Metrics,
@@ -37,7 +37,7 @@ pub struct ObserveLayer {
 }
 
 impl ObserveLayer {
-    /// Counts into the gateway's metrics.
+    /// Creates a layer that reports to the gateway's metrics.
     #[must_use]
     pub fn new(gateway: &Gateway, access: AccessLog, tracer: Tracer) -> Self {
         let (metrics, tasks) = (gateway.metrics.clone(), gateway.tasks.clone());
@@ -53,7 +53,7 @@ impl<S> Layer<S> for ObserveLayer {
     }
 }
 
-/// The outermost layer: from hyper's request to the gateway's [`Exchange`].
+/// The outermost layer: converts hyper's request to the gateway's [`Exchange`].
 #[derive(Debug, Clone)]
 pub struct Observe<S> {
     inner: S,
@@ -62,14 +62,14 @@ pub struct Observe<S> {
 }
 
 impl<S> Observe<S> {
-    /// For the requests of this connection.
+    /// Returns the service for the requests of one connection.
     #[must_use]
     pub fn with(mut self, arrival: Arrival) -> Self {
         self.arrival = Some(arrival);
         self
     }
 
-    /// Begins to take note of a request. Only what will be written down is looked for.
+    /// Starts the record of a request. Collects only what will be written.
     fn record(&self, request: &Request<Incoming>) -> Record {
         let (id, layer) = (RequestId::next(), &self.layer);
         let shown = layer.tracer.is_on() || layer.access.is_on();
@@ -160,11 +160,11 @@ where
     }
 }
 
-/// A body whose end is recorded.
+/// A body that records its end.
 #[derive(Debug)]
 pub struct Observed {
     body: Permitted,
-    /// Its whole length, where that is known.
+    /// The full length, if known.
     expected: Option<u64>,
     record: Option<Record>,
 }
@@ -201,7 +201,7 @@ impl HttpBody for Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         if let Some(record) = &mut self.record {
-            // A body that is at its end, or has given all its bytes, is not polled again.
+            // hyper does not poll a body again once it has ended or delivered all its bytes.
             record.whole |= self.body.is_end_stream() || self.expected == Some(record.sent);
         }
     }

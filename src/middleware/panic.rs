@@ -1,4 +1,4 @@
-//! A bug must cost one request, not the program, and must be seen.
+//! Contains a panic to its request, and logs it.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -14,7 +14,7 @@ use tower::{Layer, Service};
 use crate::error::Error;
 use crate::exchange::{Answered, Exchange};
 
-/// Makes [`CatchPanic`].
+/// Produces the [`CatchPanic`] service.
 #[derive(Debug, Clone, Copy)]
 pub struct CatchPanicLayer;
 
@@ -26,7 +26,7 @@ impl<S> Layer<S> for CatchPanicLayer {
     }
 }
 
-/// Answers 500 where a handler panics.
+/// Responds with 500 if a handler panics.
 #[derive(Debug, Clone)]
 pub struct CatchPanic<S> {
     inner: S,

@@ -1,4 +1,4 @@
-//! What becomes of one request: counted, written as one access line, and ended as a span.
+//! The outcome of one request: its count, its access line and its span.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use tracing::Level;
 use crate::config::AccessLog;
 use crate::metrics::Metrics;
 
-/// What is known of a request; written when it is dropped, which is when the last byte has been handed over.
+/// The record of a request, written on drop: after the last byte has been handed to the connection.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) metrics: Metrics,
@@ -24,7 +24,7 @@ pub(super) struct Record {
     pub(super) id: RequestId,
     pub(super) method: Method,
     pub(super) client: Option<SocketAddr>,
-    /// There will be a line or a span.
+    /// Whether the request has an access line or a span.
     pub(super) shown: bool,
     pub(super) path: Option<PathAndQuery>,
     pub(super) trace: Option<TraceId>,
@@ -32,16 +32,16 @@ pub(super) struct Record {
     pub(super) activity: Activity,
     pub(super) route: &'static str,
     pub(super) status: u16,
-    /// Of the answer's body.
+    /// Bytes of the response body sent so far.
     pub(super) sent: u64,
-    /// The answer has come to its end.
+    /// Whether the response body was sent in full.
     pub(super) whole: bool,
-    /// The answer broke off on the side of the servers.
+    /// Whether CouchDB or a storage broke off the response.
     pub(super) broken: bool,
 }
 
 impl AccessLog {
-    /// The level of a request's line; a failure is worth more.
+    /// Returns the level of a request's access line; failures are more important.
     fn level(self, route: &str, failed: bool) -> Level {
         match self {
             Self::All => Level::INFO,
@@ -50,7 +50,7 @@ impl AccessLog {
         }
     }
 
-    /// Whether any request has a line.
+    /// Returns whether any request has an access line.
     pub(super) fn is_on(self) -> bool {
         match self {
             Self::All | Self::Attachments => tracing::enabled!(Level::INFO),
@@ -59,7 +59,7 @@ impl AccessLog {
     }
 }
 
-/// The same fields at either level.
+/// Emits the access line with the same fields at any level.
 macro_rules! line {
     ($level:expr, $record:ident, $took:ident, $note:ident, $outcome:ident) => {
         tracing::event!(
@@ -83,7 +83,7 @@ macro_rules! line {
 }
 
 impl Record {
-    /// How it went, in one word.
+    /// Returns the request's outcome in one word.
     fn outcome(&self, note: &Note) -> &'static str {
         match (note.outcome, self.status) {
             _ if self.broken => "broken",
@@ -149,7 +149,7 @@ impl Drop for Record {
     }
 }
 
-/// With three digits, as more would only pretend.
+/// Rounds to three digits; more would be false precision.
 fn milliseconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
@@ -158,7 +158,7 @@ fn some(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Methods that clients make up must not become labels.
+/// Maps methods to a fixed set of labels: clients can make up any method.
 fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
