@@ -1,6 +1,6 @@
-//! What a database's name says about it: its class, and the account it belongs to.
+//! Classifies a database by its name: its class, and the account it belongs to.
 //!
-//! Names are the decoded ones (`account/ab/cd/...`); the caller undoes the percent-encoding of the path segment once.
+//! Names are decoded (`account/ab/cd/...`): the caller percent-decodes the path segment once.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -10,23 +10,23 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-/// Bytes of an account id.
+/// The length of an account id in bytes.
 const ACCOUNT_ID_LENGTH: usize = 32;
 
-/// Bytes of `AA/BB/REST28`, the form of an account id inside a database name.
+/// The length in bytes of `AA/BB/REST28`, the form of an account id in a database name.
 const ACCOUNT_PATH_LENGTH: usize = ACCOUNT_ID_LENGTH + 2;
 
-/// The id of an account: 32 printable ASCII characters without a slash, not necessarily hexadecimal.
+/// An account's id: 32 printable ASCII characters without a slash, not necessarily hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AccountId(Box<str>);
 
 impl AccountId {
-    /// Takes an id as it stands in a document or in a path of the storage API.
+    /// Parses an id as written in a document or in a path of the storage API.
     pub fn parse(id: &str) -> Option<Self> {
         (id.len() == ACCOUNT_ID_LENGTH && is_id_text(id)).then(|| Self(id.into()))
     }
 
-    /// The 32 characters.
+    /// Returns the 32 characters.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -38,7 +38,7 @@ impl fmt::Display for AccountId {
     }
 }
 
-/// The class of a database: which entry of a storage plan speaks of it.
+/// A database's class: the entry of a storage plan that covers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// An account's main database.
@@ -47,14 +47,14 @@ pub enum Class {
     Modb,
     /// An account's database of one year.
     Yodb,
-    /// A database of the platform itself.
+    /// A database of the platform.
     System,
-    /// A database with documents of many accounts.
+    /// A database that holds documents of many accounts.
     Aggregate,
 }
 
 impl Class {
-    /// The class's key in a plan.
+    /// Returns the class's key in a plan.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Account => "account",
@@ -72,16 +72,16 @@ impl fmt::Display for Class {
     }
 }
 
-/// A database that has a class.
+/// A database that belongs to a class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
-    /// The entry of a plan that speaks of it.
+    /// The database's class.
     pub class: Class,
-    /// The account in its name.
+    /// The account in the database's name.
     pub account: Option<AccountId>,
 }
 
-/// The class and account of a database whose attachments a plan may send elsewhere; `None` passes through.
+/// Returns the class and account of a database whose attachments a plan may store elsewhere; `None` for one that passes through.
 pub fn classify(decoded_name: &str) -> Option<Database> {
     if is_platform_configuration(decoded_name) {
         return None;
@@ -89,9 +89,9 @@ pub fn classify(decoded_name: &str) -> Option<Database> {
     class_of(decoded_name)
 }
 
-/// The class and account of any database that has one, also of those whose attachments always pass through.
+/// Returns the class and account of any database that has a class, even if its attachments always pass through.
 ///
-/// For explaining a name; what may leave CouchDB is for [`classify`] to say.
+/// Only for explaining a name: [`classify`] decides what may leave CouchDB.
 pub fn class_of(decoded_name: &str) -> Option<Database> {
     if let Some(path) = decoded_name.strip_prefix("account/") {
         return account_database(path);
@@ -106,7 +106,7 @@ pub fn class_of(decoded_name: &str) -> Option<Database> {
     Some(Database { class, account: None })
 }
 
-/// The name of an account's database of a month, decoded.
+/// Returns the decoded name of an account's database for the month of `time`.
 #[must_use]
 pub fn month_database(account: &AccountId, time: SystemTime) -> String {
     let id = account.as_str();
@@ -115,19 +115,19 @@ pub fn month_database(account: &AccountId, time: SystemTime) -> String {
     format!("account/{first}/{second}/{rest}-{}", month(time))
 }
 
-/// A month as the platform writes it: `202611`.
+/// Formats a month as the platform writes it: `202611`.
 #[must_use]
 pub fn month(time: SystemTime) -> String {
     let text = humantime::format_rfc3339_seconds(time).to_string();
     text.chars().filter(char::is_ascii_digit).take("YYYYMM".len()).collect()
 }
 
-/// Whether this is one of the databases of telephone numbers (`numbers/...`).
+/// Returns whether this is one of the telephone number databases (`numbers/...`).
 pub fn is_numbers(decoded_name: &str) -> bool {
     decoded_name.starts_with("numbers/")
 }
 
-/// The platform's own configuration: a plan that moved its attachments could not be read any more.
+/// Returns whether this is the platform's own configuration: a plan that moved its attachments could no longer be read.
 fn is_platform_configuration(name: &str) -> bool {
     matches!(name, "system_config" | "system_data" | "services")
 }
@@ -167,7 +167,7 @@ fn is_aggregate(name: &str) -> bool {
     )
 }
 
-/// Reads what follows `account/`: `AA/BB/REST28` and a suffix.
+/// Parses what follows `account/`: `AA/BB/REST28` and a suffix.
 fn account_database(path: &str) -> Option<Database> {
     let (id, suffix) = path.split_at_checked(ACCOUNT_PATH_LENGTH)?;
     let class = match suffix.strip_prefix('-') {

@@ -1,4 +1,4 @@
-//! Classifying arbitrary names.
+//! Classification of arbitrary names.
 
 #![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::tests::{NAME, account};
 use super::*;
 
-/// The same rules by splitting and counting.
+/// A reference implementation of the same rules, by splitting and counting.
 fn reference(name: &str) -> Option<(Class, String)> {
     let parts: Vec<&str> = name.split('/').collect();
     let [head, first, second, last] = parts.as_slice() else {

@@ -1,4 +1,4 @@
-//! One deadline for a request: from its last byte to the head of its answer.
+//! A request's single deadline: from its last byte to the head of its response.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use stowage_storage as storage;
 use super::Exchange;
 use crate::error::Error;
 
-/// Begins the request's deadline, and waits for its body on the client's time.
+/// Starts the request's deadline, and suspends it while the client still sends its body.
 pub(crate) fn hear(limit: Duration, exchange: &mut Exchange) {
     let deadline = exchange.activity.answer_within(limit);
     let body = exchange.request.body_mut();
@@ -21,7 +21,7 @@ pub(crate) fn hear(limit: Duration, exchange: &mut Exchange) {
     }
 }
 
-/// Answers before the deadline of the request. What is under way then is dropped, and undone as when the client leaves.
+/// Bounds a handler by the request's deadline. Past it, work in progress is dropped and undone, as when the client disconnects.
 pub(crate) async fn in_time<T>(
     limit: Duration,
     activity: &Activity,
@@ -33,7 +33,7 @@ pub(crate) async fn in_time<T>(
     outcome
 }
 
-/// Whose silence it was: that of the storage that was asked last and has not answered, else CouchDB's.
+/// Attributes a missed deadline: to the storage that was called last, if it has not responded, else to CouchDB.
 fn late(activity: &Activity) -> Error {
     let note = activity.note();
     match note.storage.is_empty() || note.outcome.is_some() {

@@ -1,4 +1,4 @@
-//! A request on its way through the gateway, and its answer.
+//! A request and its response, as they pass through the gateway.
 
 pub(crate) mod deadline;
 pub(crate) mod outlive;
@@ -9,44 +9,44 @@ use stowage_base::log::RequestId;
 use stowage_couch::{Caller, Couch};
 use stowage_http::body::Body;
 
-/// A request on its way through the gateway.
+/// A request being handled by the gateway.
 #[derive(Debug)]
 pub struct Exchange {
     /// The request.
     pub request: Request<Body>,
-    /// Names it in every log line.
+    /// The request's id in every log line.
     pub id: RequestId,
-    /// Takes note of what is done for it.
+    /// Tracks the work done for the request.
     pub activity: Activity,
 }
 
-/// An answer, and what kind of request it was, for the metrics.
+/// A response with its route label for the metrics.
 #[derive(Debug)]
 pub struct Answered {
-    /// The answer.
+    /// The response.
     pub response: Response<Body>,
-    /// The label of the route.
+    /// The route label.
     pub route: &'static str,
 }
 
-/// In whose name CouchDB is asked.
+/// The client on whose behalf CouchDB is called.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Requester<'a> {
-    /// The client's, its credentials among them.
+    /// The client's headers, including its credentials.
     pub(crate) headers: &'a HeaderMap,
-    /// Takes note of what is done for it.
+    /// Tracks the work done for the request.
     pub(crate) activity: &'a Activity,
-    /// Names its request in every log line.
+    /// The request's id in every log line.
     pub(crate) id: RequestId,
 }
 
 impl<'a> Requester<'a> {
-    /// The client with these headers, for whom all this is done.
+    /// Creates a requester from the client's headers.
     pub(crate) fn new(headers: &'a HeaderMap, activity: &'a Activity, id: RequestId) -> Self {
         Self { headers, activity, id }
     }
 
-    /// A CouchDB asked with the client's rights.
+    /// Returns a caller of this CouchDB with the client's credentials.
     pub(crate) fn at(self, couch: &Couch) -> Caller {
         couch.client(self.headers, self.activity)
     }

@@ -1,4 +1,4 @@
-//! What has to end although the client that began it is gone.
+//! Work that must finish even if the client has disconnected.
 
 use http::Response;
 use stowage_base::tasks::Tasks;
@@ -7,18 +7,18 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-/// Gives the client its answer; one that is gone gets none, and that changes nothing.
+/// Delivers the response to the client; does nothing if the client has disconnected.
 pub(crate) struct Reply(oneshot::Sender<Result<Response<Body>, Error>>);
 
 impl Reply {
-    /// Waits for nothing.
+    /// Sends the response without blocking.
     pub(crate) fn give(self, outcome: Result<Response<Body>, Error>) {
         drop(self.0.send(outcome));
     }
 }
 
-/// Begins a task that shutdown waits for, and waits for the answer that it gives. Where the client leaves, this future is
-/// dropped and the task is not. `what` names it in the log if it panics.
+/// Spawns a task that shutdown waits for, and awaits its response. If the client disconnects, this future is dropped and the task runs on. `what`
+/// names the task in the log if it panics.
 pub(crate) fn outlive<F>(
     tasks: Tasks,
     what: &'static str,
@@ -29,6 +29,6 @@ where
 {
     let (reply, answered) = oneshot::channel();
     drop(tasks.spawn(what, work(Reply(reply))));
-    // The caller waits for the answer alone: the work would end with a future that held it.
+    // The future must not own the work: only the receiver is captured, so dropping it leaves the task running.
     async move { answered.await.unwrap_or(Err(Error::Bug("a task ended without an answer"))) }
 }

@@ -1,4 +1,4 @@
-//! A job that this gateway holds for as long as something lasts.
+//! A job that this gateway leases while it works on something.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,13 +6,13 @@ use tokio::time::Instant;
 
 use super::{Job, Jobs};
 
-/// A job that this gateway holds. Dropped, it lasts as long as a gateway is believed to live; then any worker takes it.
+/// A job held by this gateway. After a drop, the lease runs until it expires; then any worker may claim the job.
 #[derive(Debug)]
 pub struct Held {
     jobs: Jobs,
-    /// As it was saved last, and when that was.
+    /// The job as last saved, and when; `None` if the lease can no longer be trusted.
     state: Mutex<(Job, Option<Instant>)>,
-    /// Whether it was another gateway's: what that left has to be looked after.
+    /// Whether the job was taken over from another gateway, whose leftovers must be cleaned up.
     inherits: bool,
 }
 
@@ -21,12 +21,12 @@ impl Held {
         Self { jobs: jobs.clone(), state: Mutex::new((job, Some(Instant::now()))), inherits }
     }
 
-    /// Changes the job, and says whether it was; [`renew`](Self::renew) saves that.
+    /// Changes the job and returns whether `change` changed it; [`renew`](Self::renew) saves the change.
     pub fn change(&self, change: impl FnOnce(&mut Job) -> bool) -> bool {
         change(&mut self.state().0)
     }
 
-    /// Waits for something, and holds the job as long as that lasts.
+    /// Runs a future, renewing the lease until it completes.
     pub async fn during<F: Future>(&self, work: F) -> F::Output {
         let mut work = std::pin::pin!(work);
         loop {
@@ -39,13 +39,13 @@ impl Held {
         }
     }
 
-    /// Whether it is held still; what depends on that is to be done soon.
+    /// Returns whether the lease is still held. Act on the answer soon.
     pub async fn is_held(&self) -> bool {
         let since = self.state().1;
         since.is_some_and(|since| since.elapsed() < self.jobs.config().lease / 3) || self.renew().await
     }
 
-    /// Holds it for longer; false where it is another gateway's now, or nobody can tell.
+    /// Renews the lease; returns false if another gateway holds the job now, or if the save failed.
     pub async fn renew(&self) -> bool {
         let job = self.state().0.clone();
         match self.jobs.save(self.jobs.held(job)).await {
@@ -53,7 +53,7 @@ impl Held {
                 *self.state() = (held, Some(Instant::now()));
                 true
             }
-            // Another gateway has it.
+            // Another gateway holds the job.
             Ok(None) => self.is_lost(),
             Err(reason) => {
                 tracing::debug!(reason, "a job could not be renewed");
@@ -62,13 +62,13 @@ impl Held {
         }
     }
 
-    /// It has to be renewed before it is believed again.
+    /// Marks the lease as lost: it must be renewed before it is trusted again.
     fn is_lost(&self) -> bool {
         self.state().1 = None;
         false
     }
 
-    /// It is done. What a dead gateway left is the worker's to look after.
+    /// Removes the finished job. Objects that a dead gateway left behind are for the worker to clean up, so that job is released instead.
     pub async fn done(&self) {
         let mut job = self.state().0.clone();
         let ended = match self.inherits && job.object.is_some() {

@@ -1,4 +1,4 @@
-//! What CouchDB keeps: copies of it that a plan wants have to be there, and what it keeps only for a while has to have a job.
+//! Checks attachments in CouchDB: the copies that a plan wants must exist, and what CouchDB keeps for a storage that was down must have a job.
 
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -7,7 +7,7 @@ use crate::moving::{Found, Native, has_copy, natives};
 use crate::plan::Decision;
 use crate::walk::{Fault, Tally};
 
-/// Looks at the attachments of a document that CouchDB keeps. With `repair`, jobs are made of what can be mended.
+/// Checks a document's attachments in CouchDB. With `repair`, creates jobs for what can be repaired.
 pub(super) async fn look(gateway: &Gateway, found: &Found, repair: bool) -> Tally {
     let mut tally = Tally::default();
     let kept = natives(&found.document, &found.target);
@@ -34,7 +34,7 @@ pub(super) async fn look(gateway: &Gateway, found: &Found, repair: bool) -> Tall
         let missing = match decision.stub {
             true => match has_copy(gateway, found, &native).await {
                 Ok(Some(false)) => Kind::Copy,
-                // A storage that chooses places itself is asked by nothing but a pointer.
+                // A storage that chooses its own locations can only be searched by pointer.
                 Ok(Some(true) | None) => continue,
                 Err(error) => {
                     let reason = Fault::of(database, id, &native.name, &error).reason;
@@ -50,14 +50,14 @@ pub(super) async fn look(gateway: &Gateway, found: &Found, repair: bool) -> Tall
                 Err(error) => tally.faults.push(Fault::of(database, id, &native.name, &error)),
             },
             (Kind::Copy, false) => tally.faults.push(fault("missing", "no copy is there".to_owned())),
-            // That is what `migrate` is for.
+            // `migrate` is the command for that.
             (Kind::Move | Kind::Remove, false) => {}
         }
     }
     tally
 }
 
-/// Makes a job, unless there is one.
+/// Creates a job, unless it exists.
 async fn note(
     gateway: &Gateway,
     found: &Found,

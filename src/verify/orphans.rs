@@ -1,4 +1,4 @@
-//! What lies in storages and nothing names.
+//! Orphans: objects in storages that no pointer names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::walk::{Fault, Progress, Scope, Totals, databases};
 
-/// Looks through every storage that the plans of the scope's accounts name. Only objects whose names say that they are of such
-/// an account are looked at: a bucket may hold what is no business of the gateway's.
+/// Searches every storage that the plans of the scope's accounts name. Only considers objects whose names contain the id of such an account: a bucket
+/// may also hold objects that are not the gateway's.
 pub(super) async fn look(
     gateway: &Arc<Gateway>,
     named: &Named,
@@ -36,7 +36,7 @@ pub(super) async fn look(
     Ok(())
 }
 
-/// The storages of the plans, each once, and the accounts.
+/// Returns each storage of the plans once, and the accounts.
 async fn storages(gateway: &Arc<Gateway>, scope: &Scope) -> Result<(HashMap<String, Settings>, Vec<AccountId>), Error> {
     let (mut storages, mut accounts) = (HashMap::new(), Vec::new());
     for database in databases(gateway, scope).await? {
@@ -90,8 +90,7 @@ async fn through(
     Ok(())
 }
 
-/// Whether a name says that its object is of one of these accounts: by its id, or by the form that it has in the names of
-/// databases.
+/// Returns whether an object's name contains one of these accounts, by its id or by the id's form in database names.
 fn is_of(listed: &Listed, accounts: &[AccountId]) -> bool {
     let name = percent_decode_str(&listed.name).decode_utf8_lossy();
     accounts.iter().any(|account| {
