@@ -274,14 +274,14 @@ pub const ROUTES: [&str; 10] = [
     "panic",
     "gone",
 ];
-/// The operations on storages.
+/// The reasons for failed CouchDB requests.
 pub const COUCHDB_FAILURES: [&str; 4] = ["unreachable", "silent", "broken", "nonsense"];
-/// The outcomes of operations on storages.
+/// The operations on storages.
 pub const OPERATIONS: [&str; 3] = ["put", "get", "delete"];
-/// How that ends.
+/// The outcomes of operations on storages.
 pub const OUTCOMES: [&str; 7] = ["ok", "missing", "passing", "refused", "interrupted", "too_large", "down"];
-/// What becomes of the copy of an attachment that CouchDB keeps: made, not made, taken back because CouchDB has no such
-/// attachment, or made although CouchDB never said whether it has one.
+/// The outcomes of a copy beside an attachment in CouchDB: made, failed, discarded because CouchDB has no such attachment, or made although CouchDB
+/// never said whether it has one.
 pub const COPIES: [&str; 4] = ["ok", "failed", "discarded", "unknown"];
 /// Upper bounds in seconds, from a forwarded document to a long recording. Clients give up at 20 s.
 const SECONDS: [f64; 17] =
