@@ -1,5 +1,5 @@
-//! Plan documents held in memory: loaded once however many requests wait, believed until the feed or their age says
-//! otherwise, and served stale while CouchDB cannot be asked.
+//! The cache of plan documents: each is loaded once however many requests wait for it, cached until the feed or its age invalidates it, and served
+//! stale while CouchDB is unavailable.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,18 +33,18 @@ struct Inner {
     metrics: Metrics,
     documents: Cache<String, Arc<Held>>,
     merged: Cache<Key, Arc<Merged>>,
-    /// The version at which a document changed that is held, or being asked for: what was asked before it is old.
+    /// The version at which a cached or pending document last changed: answers to requests sent before it are stale.
     dirty: Mutex<HashMap<String, u64>>,
     users: RwLock<Users>,
     local: Local,
-    /// Raised whenever anything may have changed; a merged plan of an older count is not kept.
+    /// Incremented whenever any plan may have changed; a merged plan computed at an older version is not cached.
     version: AtomicU64,
     changes: watch::Sender<()>,
 }
 
 type Key = (Option<AccountId>, Option<String>);
 
-/// The plans cannot be known, and had been known before.
+/// The plans cannot be read, and the cached ones are too old.
 #[derive(Debug, Clone)]
 pub struct Unavailable(Arc<couch::Error>);
 
@@ -61,7 +61,7 @@ impl std::error::Error for Unavailable {
 }
 
 impl Plans {
-    /// Reads plans through `couch` with the gateway's own account.
+    /// Creates a cache that reads plans through `couch` with the gateway's own account.
     #[must_use]
     pub fn new(couch: Couch, config: config::Plans, metrics: Metrics) -> Self {
         let documents =
@@ -81,10 +81,10 @@ impl Plans {
         }))
     }
 
-    /// The effective plan of an account's databases, or of the system's; with an owner, of that user's documents.
+    /// Returns the effective plan of an account's databases, or of the system's; with an owner, the plan of that user's documents.
     ///
     /// # Errors
-    /// [`Unavailable`] where a plan had been known and is older than `plans.stale`.
+    /// Returns [`Unavailable`] if a cached plan is older than `plans.stale` and cannot be read again.
     pub async fn effective(
         &self,
         account: Option<&AccountId>,
@@ -114,23 +114,23 @@ impl Plans {
         self.0.users.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Told of whenever a plan may have changed.
+    /// Returns a channel that is notified whenever a plan may have changed.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.0.changes.subscribe()
     }
 
-    /// How long ago each plan that is held was read.
+    /// Returns the age of each cached plan.
     #[must_use]
     pub fn held(&self) -> Vec<Duration> {
         let documents = self.0.documents.iter().filter(|(_, held)| held.document.is_some());
         documents.map(|(_, held)| held.loaded.elapsed()).collect()
     }
 
-    /// The plan as it was known last, however long ago: to find databases while the plans cannot be read.
+    /// Returns the last known plan, however old, to locate databases while the plans cannot be read.
     ///
     /// # Errors
-    /// Never.
+    /// Never fails.
     pub async fn last_known(
         &self,
         account: Option<&AccountId>,
@@ -170,10 +170,10 @@ impl Plans {
         }
     }
 
-    /// One document of the plans database, from memory where that may be believed.
+    /// Returns a document of the plans database, from the cache if that is fresh.
     async fn document(&self, id: &str) -> Result<Arc<Held>, Unavailable> {
         let inner = &self.0;
-        // Before the document itself: a mark is only taken away once what was asked for after it is held.
+        // Read the mark before the document: a mark is removed only once the answer to a later request is cached.
         let changed = self.changed_at(id);
         if let Some(held) = inner.documents.get(id).await
             && self.is_believed(changed, &held)
@@ -271,7 +271,7 @@ impl Plans {
         self.0.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The version at which a document changed last, as far as that matters.
+    /// Returns the version at which a document last changed, if it is marked.
     fn changed_at(&self, id: &str) -> Option<u64> {
         self.dirty().get(id).copied()
     }
@@ -280,7 +280,7 @@ impl Plans {
         self.0.version.load(Ordering::Acquire)
     }
 
-    /// Marks documents, and only then raises the version: a reader of the new one sees the marks.
+    /// Marks documents before raising the version, so that whoever sees the new version also sees the marks.
     fn changed(&self, ids: impl FnOnce(&HashMap<String, u64>) -> Vec<String>) {
         {
             let mut dirty = self.dirty();
@@ -306,7 +306,7 @@ impl Plans {
         &self.0.config
     }
 
-    /// A document of the plans database has changed, or has been deleted where there is no value.
+    /// Records that a document of the plans database has changed, or was deleted if `document` is `None`.
     pub fn document_changed(&self, id: &str, document: Option<&Value>) {
         self.0.users.write().unwrap_or_else(PoisonError::into_inner).changed(id, document);
         self.0.local.changed(id, document);
@@ -316,7 +316,7 @@ impl Plans {
         });
     }
 
-    /// What has changed is unknown: everything that is held has to be asked for again.
+    /// Invalidates everything that is cached, because it is unknown what has changed.
     pub(super) fn everything_may_have_changed(&self) {
         self.changed(|known| {
             let held = self.0.documents.iter().map(|(id, _)| (*id).clone());
@@ -324,15 +324,15 @@ impl Plans {
         });
     }
 
-    /// The feed begins from the first change: users' plans become known.
+    /// Resets the users' plans: the feed is about to deliver every change from the first.
     pub(super) fn feed_begins(&self) {
         *self.0.users.write().unwrap_or_else(PoisonError::into_inner) = Users::none();
     }
 }
 
-/// Documents held at once; the least used go first.
+/// The number of documents cached; the least used are evicted first.
 const MOST_DOCUMENTS: u64 = 100_000;
-/// What was not asked for in this time is dropped.
+/// How long an unused document stays cached.
 const KEEP_UNUSED: Duration = Duration::from_secs(3600);
-/// After a failure, CouchDB is not asked for the same document again before this.
+/// How long a failed document is not requested again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -1,49 +1,49 @@
-//! What can be wrong with a plan. Texts name ids and keys, never a value: values may be secrets.
+//! Plan errors. Their texts name ids and keys but never values, which may be secrets.
 
 use std::fmt;
 
 use stowage_base::settings::WrongSetting;
 
-/// A plan that cannot be followed, for a client a 502. Small, because it travels in many results.
+/// An invalid plan, which clients see as a 502. Boxed to stay small, because many results carry it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanError(Box<Fault>);
 
-/// What is wrong.
+/// The fault in a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The plan names something that it does not hold.
+    /// The plan names something that it does not define.
     Unknown {
-        /// The sort of thing: `handler` or `connection`.
+        /// The kind of thing: `handler` or `connection`.
         what: &'static str,
-        /// The id that is not there.
+        /// The undefined id.
         id: String,
     },
-    /// A part of the plan, or a setting, is not what it must be.
+    /// A part of the plan, or a setting, is invalid.
     Wrong {
         /// The id of the backend, or the place in the plan (`plan.modb.types`).
         id: String,
-        /// What is wrong with it, with the key and without the value.
+        /// The problem, with the key but without the value.
         what: String,
     },
 }
 
 impl PlanError {
-    /// An id that the plan names and does not hold.
+    /// Creates the error for an id that the plan names but does not define.
     pub fn unknown(what: &'static str, id: impl Into<String>) -> Self {
         Self(Box::new(Fault::Unknown { what, id: id.into() }))
     }
 
-    /// A part or setting that is not what it must be; `what` must not contain the value.
+    /// Creates the error for an invalid part or setting; `what` must not contain the value.
     pub fn wrong(id: impl Into<String>, what: impl Into<String>) -> Self {
         Self(Box::new(Fault::Wrong { id: id.into(), what: what.into() }))
     }
 
-    /// What is wrong.
+    /// Returns the fault.
     pub fn fault(&self) -> &Fault {
         &self.0
     }
 
-    /// The id or place that is at fault.
+    /// Returns the id or place at fault.
     pub fn id(&self) -> &str {
         match self.fault() {
             Fault::Unknown { id, .. } | Fault::Wrong { id, .. } => id,

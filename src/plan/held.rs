@@ -1,25 +1,25 @@
-//! A plan document in memory.
+//! A cached plan document.
 
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// What is held of one document.
+/// A cached document, which may be absent.
 pub(super) struct Held {
     pub(super) document: Option<Value>,
-    /// The version at which CouchDB was asked.
+    /// The version when the request to CouchDB was sent.
     pub(super) version: u64,
-    /// When CouchDB said so.
+    /// When CouchDB returned the document.
     pub(super) loaded: Instant,
-    /// When asking again failed last.
+    /// When a refresh last failed.
     pub(super) failed: Option<Instant>,
 }
 
-/// How old a document may be.
+/// The acceptable age of a document.
 #[derive(Clone, Copy)]
 pub(super) enum Age {
-    /// As old as is believed.
+    /// No older than the cache allows.
     Believed,
-    /// As old as it is.
+    /// Any age.
     Any,
 }
 

@@ -1,5 +1,5 @@
-//! Whether any plan speaks of connections, or of how databases are made, and whether any speaks of attachments, as the changes
-//! feed tells: where none does, finding a database, or reading a document, costs nothing.
+//! Tracks, from the changes feed, whether any plan uses connections or create options, and whether any covers attachments: if none does, routing a
+//! database or reading a document needs no look-up.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,23 +9,23 @@ use serde_json::{Map, Value};
 
 use super::Plans;
 
-/// What the changes feed has told of it.
+/// What the changes feed has reported so far.
 #[derive(Debug, Default)]
 pub(super) struct Local {
     state: Mutex<FeedState>,
-    /// What is asked for at each request.
+    /// Whether surely no plan uses connections or create options: read on every request.
     is_sure: AtomicBool,
-    /// The same of attachments.
+    /// Whether surely no plan covers attachments: read on every request.
     stores_nothing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct FeedState {
-    /// Whether every document has been told of, and changes are.
+    /// Whether the feed has reported every document, and is still connected.
     all: bool,
-    /// The documents that speak of it.
+    /// The documents that use connections or create options.
     speakers: HashSet<String>,
-    /// The documents that may speak of attachments.
+    /// The documents that may cover attachments.
     storers: HashSet<String>,
 }
 
@@ -37,13 +37,13 @@ impl Local {
         self.stores_nothing.store(state.all && state.storers.is_empty(), Ordering::Release);
     }
 
-    /// A document has changed, or is gone where there is no value.
+    /// Records that a document has changed, or was deleted if `document` is `None`.
     pub(super) fn changed(&self, id: &str, document: Option<&Value>) {
         self.say(id, document, true);
     }
 
-    /// A document was read that the feed may not have told of yet: what it speaks of counts. That it speaks of something no more
-    /// is for the feed to tell.
+    /// Records a document that was read before the feed reported it. It can only add to what is known: the feed reports when a document stops using
+    /// something.
     pub(super) fn noticed(&self, id: &str, document: &Value) {
         self.say(id, Some(document), false);
     }
@@ -65,42 +65,42 @@ impl Local {
         });
     }
 
-    /// There is nothing more to tell at the moment, be it that there is no database of plans. The documents that
-    /// spoke are kept: the storage API tells of what the feed will tell later.
+    /// Records that the feed is caught up, or that there is no plans database. Documents already recorded are kept: the storage API records changes
+    /// before the feed does.
     pub(super) fn all_told(&self) {
         if !self.is_sure.load(Ordering::Acquire) || !self.stores_nothing.load(Ordering::Acquire) {
             self.change(|state| state.all = true);
         }
     }
 
-    /// Changes are no longer told.
+    /// Records that the feed is disconnected.
     pub(super) fn ends(&self) {
         self.change(|state| state.all = false);
     }
 }
 
 impl Plans {
-    /// Whether surely no plan speaks of connections or of how databases are made.
+    /// Returns whether surely no plan uses connections or create options.
     #[must_use]
     pub fn all_is_local(&self) -> bool {
         self.local().is_sure.load(Ordering::Acquire)
     }
 
-    /// Whether surely no plan sends attachments anywhere.
+    /// Returns whether surely no plan sends attachments to a storage.
     #[must_use]
     pub fn nothing_is_stored(&self) -> bool {
         self.local().stores_nothing.load(Ordering::Acquire)
     }
 }
 
-/// Whether a plan defines a connection, or names one, well-formed or not.
+/// Returns whether a plan defines or names a connection, well-formed or not.
 pub(super) fn connections(document: &Value) -> bool {
     let names = |entry: &Value| entry.get("connection").is_some_and(|id| !id.is_null());
     let defines = members(document, "connections").is_some_and(|all| !all.is_empty());
     defines || classes(document).any(|entry| names(entry) || types(entry).any(names))
 }
 
-/// Whether a plan may say where attachments go: it says anything of any class, well-formed or not.
+/// Returns whether a plan may cover attachments: it has an entry for any class, well-formed or not.
 fn attachments(document: &Value) -> bool {
     document.get("plan").is_some_and(|plan| match plan {
         Value::Null => false,

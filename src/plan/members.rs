@@ -1,13 +1,13 @@
-//! Typed reading of the parts of a plan, which may be malformed anywhere.
+//! Typed access to the members of a plan, any of which may be malformed.
 
 use serde_json::{Map, Value};
 
 use super::PlanError;
 
-/// The members of an object.
+/// An object's members.
 pub(super) type Members = Map<String, Value>;
 
-/// A member that is an object; null counts as missing. `place` is where `parent` stands, for the error.
+/// Returns a member that is an object; null counts as missing. `place` is the path of `parent`, for the error.
 pub(super) fn object<'a>(
     parent: Option<&'a Members>,
     place: &str,
@@ -17,7 +17,7 @@ pub(super) fn object<'a>(
     as_object(value, || format!("{place}.{key}"))
 }
 
-/// An object; null counts as missing.
+/// Returns an object's members; null counts as missing.
 pub(super) fn as_object(value: Option<&Value>, place: impl FnOnce() -> String) -> Result<Option<&Members>, PlanError> {
     match value {
         None | Some(Value::Null) => Ok(None),
@@ -26,7 +26,7 @@ pub(super) fn as_object(value: Option<&Value>, place: impl FnOnce() -> String) -
     }
 }
 
-/// A member that is a text; null counts as missing. `place` is where `parent` stands, for the error.
+/// Returns a member that is a string; null counts as missing. `place` is the path of `parent`, for the error.
 pub(super) fn text<'a>(parent: Option<&'a Members>, place: &str, key: &str) -> Result<Option<&'a str>, PlanError> {
     match parent.and_then(|members| members.get(key)) {
         None | Some(Value::Null) => Ok(None),
@@ -35,7 +35,7 @@ pub(super) fn text<'a>(parent: Option<&'a Members>, place: &str, key: &str) -> R
     }
 }
 
-/// The error for a part of a plan that is not of the right kind.
+/// Creates the error for a part of the wrong kind.
 pub(super) fn must_be(place: String, kind: &str) -> PlanError {
     PlanError::wrong(place, format!("it must be {kind}"))
 }

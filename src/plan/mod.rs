@@ -1,9 +1,9 @@
-//! Storage plans: which attachments leave CouchDB, to which backend, under which name.
+//! Storage plans: which attachments leave CouchDB, for which backend, under which name.
 //!
-//! All of it is pure but [`Plans`], which reads plan documents and holds them.
+//! Everything here is pure except [`Plans`], which reads plan documents and caches them.
 //!
-//! [`Merged::from_documents`] puts plan documents together, [`Merged::decide`] says what they mean for one document,
-//! [`compose`] makes the object's name, and [`Settings`] reads a backend's settings.
+//! [`Merged::from_documents`] merges plan documents, [`Merged::decide`] returns the decision for one document, [`compose`] builds the object's name,
+//! and [`Settings`] parses a backend's settings.
 
 mod cache;
 mod decision;

@@ -1,4 +1,4 @@
-//! The plan that holds for one document, and what it says about it.
+//! The plan that applies to one document, and its decision.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use stowage_couch::Document;
 use super::{Merged, OnDelete, Placement, PlanError, Plans, Subject, Unavailable};
 use crate::router::Database;
 
-/// The plan that holds for a document, and what it asks about the document: both lead to the storages of its pointers.
+/// The plan that applies to a document, with the fields it depends on: together they lead to the storages of the document's pointers.
 #[derive(Debug, Clone)]
 pub(crate) struct DocumentPlan {
     merged: Arc<Merged>,
@@ -17,18 +17,18 @@ pub(crate) struct DocumentPlan {
 }
 
 impl DocumentPlan {
-    /// A document with no more than what the plan goes by.
+    /// Returns a document with only the fields that this plan depends on.
     pub(crate) fn stand_in(&self) -> Document {
         stand_in(self.document_type.as_deref(), self.owner.as_deref())
     }
 }
 
-/// A document with no more than what plans go by: its `pvt_type` and its `owner_id`.
+/// Creates a document with only the fields that plans depend on: its `pvt_type` and its `owner_id`.
 pub(crate) fn stand_in(document_type: Option<&str>, owner: Option<&str>) -> Document {
     let mut document = Document::default();
     for (key, value) in [("pvt_type", document_type), ("owner_id", owner)] {
         if let Some(value) = value {
-            // A text can always be written as JSON.
+            // A string always serialises.
             drop(document.set(key, &value.into()));
         }
     }
@@ -43,7 +43,7 @@ impl Deref for DocumentPlan {
     }
 }
 
-/// The plan that holds for a document: the account's, or its owner's where the document has one.
+/// Returns the plan that applies to a document: its owner's if it has one, else the account's.
 pub(crate) async fn plan_for(
     plans: &Plans,
     database: &Database,
@@ -54,14 +54,14 @@ pub(crate) async fn plan_for(
     Ok(DocumentPlan { merged, document_type: document.text("pvt_type"), owner })
 }
 
-/// What the plan says about a document.
+/// Returns the plan's decision for a document.
 pub(crate) fn decide(plan: &Merged, database: &Database, document: &Document) -> Result<Placement, PlanError> {
     let document_type = document.text("pvt_type");
     let subject = Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
     plan.decide(&subject)
 }
 
-/// What the plan says about the objects of a document that lets go of them.
+/// Returns what the plan wants for objects that a document no longer names.
 pub(crate) fn on_delete(plan: &Merged, database: &Database, document: &Document) -> Result<OnDelete, PlanError> {
     let document_type = document.text("pvt_type");
     let subject = Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };

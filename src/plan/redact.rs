@@ -1,12 +1,11 @@
-//! Plans without their secrets, for people and answers.
+//! Redacts secrets from plans, for people and responses.
 
 use serde_json::{Map, Value};
 use stowage_base::settings::{MASK, masked_query};
 use stowage_storage::driver;
 use url::Url;
 
-/// A plan's members with every secret value replaced by [`MASK`]. Whatever the members are: plans are read from documents
-/// of any author.
+/// Returns a plan's members with every secret value replaced by [`MASK`]. Handles members of any shape: anyone may have written the documents.
 #[must_use]
 pub fn redacted(members: &Map<String, Value>) -> Map<String, Value> {
     let mut members = members.clone();
@@ -24,12 +23,12 @@ pub fn redacted(members: &Map<String, Value>) -> Map<String, Value> {
     members
 }
 
-/// A URL without user information and without the secrets of its query; untouched where it has none.
+/// Returns a URL with its user information and the secrets in its query masked; unchanged if it has none.
 #[must_use]
 pub fn redacted_url(text: &str) -> String {
     let Ok(mut url) = Url::parse(text.trim()) else { return MASK.to_owned() };
     if !url.has_host() {
-        // There is no telling what in it is a secret.
+        // Without a host, there is no telling which part is a secret.
         return MASK.to_owned();
     }
     if (!url.username().is_empty() && url.set_username(MASK).is_err())
@@ -95,7 +94,7 @@ mod tests {
                 let redacted = redacted_url(&url);
                 assert!(!redacted.contains("nary"), "{url}: {redacted}");
                 if !shown.is_empty() {
-                    // What hides nothing stays as it was written.
+                    // A URL without anything to hide stays as written.
                     let scheme = if shown == rest { scheme } else { lower.as_str() };
                     assert_eq!(redacted, format!("{scheme}://{shown}"), "{url}");
                 }

@@ -1,4 +1,4 @@
-//! Which accounts have plans of users, as the changes feed tells.
+//! Tracks, from the changes feed, which accounts have users with plans.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,12 +10,12 @@ use crate::database::AccountId;
 /// The users that have a plan.
 #[derive(Debug, Default)]
 pub(super) enum Users {
-    /// Unknown: the feed has not been read. No plan is known either.
+    /// Unknown until the feed is read; no plan is known then either.
     #[default]
     Unknown,
-    /// By account; and whose each user is.
+    /// The users by account, and the account of each.
     Known {
-        /// The users of each account who have plans, and whether these speak of connections.
+        /// The users of each account who have plans, and whether these use connections.
         accounts: HashMap<String, BTreeMap<String, bool>>,
         /// The account of each user who has a plan.
         account_of: HashMap<String, String>,
@@ -23,12 +23,12 @@ pub(super) enum Users {
 }
 
 impl Users {
-    /// No user has one, as far as is known now.
+    /// Returns an empty set, to be filled from the feed.
     pub(super) fn none() -> Self {
         Self::Known { accounts: HashMap::new(), account_of: HashMap::new() }
     }
 
-    /// A document has changed, or is gone where there is no value.
+    /// Records that a document has changed, or was deleted if `document` is `None`.
     pub(super) fn changed(&mut self, id: &str, document: Option<&Value>) {
         let Self::Known { accounts, account_of } = self else { return };
         if let Some(account) = account_of.remove(id)
@@ -47,12 +47,12 @@ impl Users {
         accounts.entry(account.to_owned()).or_default().insert(id.to_owned(), local::connections(document));
     }
 
-    /// Whether users of an account have plans.
+    /// Returns whether any user of an account has a plan.
     pub(super) fn has(&self, account: &str) -> bool {
         matches!(self, Self::Known { accounts, .. } if accounts.contains_key(account))
     }
 
-    /// The users of an account whose plans speak of connections.
+    /// Returns the users of an account whose plans use connections.
     pub(super) fn with_connections(&self, account: &str) -> Vec<String> {
         let Self::Known { accounts, .. } = self else { return Vec::new() };
         let users = accounts.get(account).into_iter().flatten();
@@ -61,21 +61,21 @@ impl Users {
 }
 
 impl Plans {
-    /// Whether users of an account may have plans of their own, which only a document's `owner_id` leads to.
+    /// Returns whether users of an account may have plans of their own, which only a document's `owner_id` leads to.
     #[must_use]
     pub fn has_user_plans(&self, account: Option<&AccountId>) -> bool {
         let Some(account) = account else { return false };
         self.users().has(account.as_str())
     }
 
-    /// The users of an account whose plans may send documents to connections of their own.
+    /// Returns the users of an account whose plans may send documents to connections of their own.
     #[must_use]
     pub fn users_with_connections(&self, account: Option<&AccountId>) -> Vec<String> {
         account.map(|account| self.users().with_connections(account.as_str())).unwrap_or_default()
     }
 }
 
-/// The account of a document that is a user's plan.
+/// Returns the account of a document that is a user's plan.
 fn account_of_plan<'a>(id: &str, document: &'a Value) -> Option<&'a str> {
     let text = |key: &str| document.get(key).and_then(Value::as_str);
     let account = text("pvt_account_id").filter(|account| *account != id)?;

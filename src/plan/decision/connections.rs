@@ -1,4 +1,4 @@
-//! Which CouchDB a plan sends a database to, and how it is made there.
+//! The CouchDB that a plan assigns to a database, and the options for creating the database there.
 
 use serde_json::Value;
 
@@ -8,11 +8,11 @@ use crate::database::Class;
 use crate::plan::{Merged, PlanError, Settings};
 
 impl Merged {
-    /// The connection of a database: that of its class, or of itself where the plan names it as a type.
+    /// Returns the connection of a database: its class's, or its own if the plan names it as a type.
     ///
     /// # Errors
     ///
-    /// Where the plan names a connection that it does not define, or is malformed where it would name one.
+    /// Returns an error if the plan names a connection that it does not define, or is malformed where it would name one.
     pub fn home(&self, class: Class, database: &str) -> Result<&str, PlanError> {
         let (place, entry) = self.class_entry(class, database)?;
         let own = match class {
@@ -30,12 +30,12 @@ impl Merged {
         Ok(home)
     }
 
-    /// The connections beside its [`home`](Self::home) where documents of a database may be: those that its class and the
-    /// class's types name. Whether they are defined shows when one is asked.
+    /// Returns the connections other than [`home`](Self::home) that may hold documents of a database: those that its class and the class's types
+    /// name. Whether they are defined is checked when one is opened.
     ///
     /// # Errors
     ///
-    /// Where the plan is malformed where it would name one.
+    /// Returns an error if the plan is malformed where it would name one.
     pub fn beside(&self, class: Class, database: &str) -> Result<Vec<&str>, PlanError> {
         let home = self.home(class, database)?;
         let (place, entry) = self.class_entry(class, database)?;
@@ -57,7 +57,7 @@ impl Merged {
         Ok(beside)
     }
 
-    /// The settings of a connection that some part of the plan sends databases or documents to.
+    /// Returns the settings of a connection, if any part of the plan assigns databases or documents to it.
     #[must_use]
     pub fn connection_in_use(&self, id: &str) -> Option<Settings> {
         let names = |entry: &Value| entry.get("connection").and_then(Value::as_str) == Some(id);
@@ -69,11 +69,11 @@ impl Merged {
         in_use.then(|| self.connection(id).ok().flatten()).flatten()
     }
 
-    /// The query parameters with which a database is made.
+    /// Returns the query parameters for creating a database.
     ///
     /// # Errors
     ///
-    /// Where the plan is malformed there.
+    /// Returns an error if that part of the plan is malformed.
     pub fn create_options(&self, class: Class, database: &str) -> Result<Vec<(&str, String)>, PlanError> {
         let (place, entry) = self.class_entry(class, database)?;
         let settings = object(entry, &place, "database")?;

@@ -1,4 +1,4 @@
-//! What a merged plan means for one document.
+//! The decision of a merged plan for one document.
 
 mod connections;
 mod on_delete;
@@ -19,10 +19,10 @@ mod properties;
 #[cfg(test)]
 pub(super) mod tests;
 
-/// The connection that is always there: the gateway's configured CouchDB.
+/// The connection that always exists: the configured CouchDB.
 pub const LOCAL: &str = "local";
 
-/// What is asked about: a document, or a database where its documents have no type.
+/// The subject of a decision: a document, or a database if its documents have no type.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The database's class.
@@ -33,38 +33,38 @@ pub struct Subject<'a> {
     pub document_type: Option<&'a str>,
 }
 
-/// Where the attachments of a document go.
+/// Where a document's attachments go.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Placement {
-    /// They belong to CouchDB.
+    /// CouchDB stores them.
     PassThrough {
-        /// The CouchDB that has the document: a key of `connections`, or [`LOCAL`].
+        /// The CouchDB that holds the document: a key of `connections`, or [`LOCAL`].
         connection: String,
     },
-    /// They go to a backend.
+    /// A backend stores them.
     Store(Decision),
 }
 
 /// A backend chosen by a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// The backend's settings with the plan's params over them; they know the backend's id and driver.
+    /// The backend's settings, overlaid with the plan's params; they include its id and driver.
     pub settings: Settings,
-    /// The CouchDB that has the document: a key of `connections`, or [`LOCAL`].
+    /// The CouchDB that holds the document: a key of `connections`, or [`LOCAL`].
     pub connection: String,
-    /// CouchDB keeps the attachment itself and the backend gets a copy.
+    /// Whether CouchDB keeps the attachment and the backend gets a copy.
     pub stub: bool,
-    /// What becomes of an attachment that the backend cannot take; `None`: what the operator says.
+    /// The fallback for an attachment that the backend cannot take; `None` uses the configured one.
     pub on_unavailable: Option<OnUnavailable>,
 }
 
 impl Decision {
-    /// The backend's id, a key of the plan's `attachments`.
+    /// Returns the backend's id, a key of the plan's `attachments`.
     pub fn storage(&self) -> &str {
         self.settings.id()
     }
 
-    /// The backend's driver: `s3`, `http`, ...
+    /// Returns the backend's driver: `s3`, `http`, ...
     pub fn handler(&self) -> &str {
         self.settings.handler()
     }
@@ -75,8 +75,8 @@ impl Merged {
     ///
     /// # Errors
     ///
-    /// Where the plan names a backend or connection that it does not define, or a part that the decision needs is
-    /// malformed: then nothing may be stored anywhere, because the plan's author wanted something else.
+    /// Returns an error if the plan names a backend or connection that it does not define, or if a part that the decision needs is malformed. Nothing
+    /// may be stored anywhere then, because it is not what the plan's author wanted.
     pub fn decide(&self, subject: &Subject<'_>) -> Result<Placement, PlanError> {
         let (class_place, class) = self.class_entry(subject.class, subject.database)?;
         let (type_place, of_type) = type_entry(class, &class_place, subject)?;
@@ -108,7 +108,7 @@ impl Merged {
         Ok(Placement::Store(Decision { settings, connection, stub, on_unavailable }))
     }
 
-    /// The settings of the backend that a part of the plan names, with its params over them.
+    /// Returns the settings of the backend that a part of the plan names, overlaid with its params.
     fn referred(&self, reference: &Reference<'_>) -> Result<Option<Settings>, PlanError> {
         let Some((place, handler)) = reference.chosen("handler") else { return Ok(None) };
         let id = handler.as_str().ok_or_else(|| must_be(place, "text"))?;
@@ -120,9 +120,9 @@ impl Merged {
         Ok(Some(settings))
     }
 
-    /// Whether an attachment of a document of this database could be sent to a backend.
+    /// Returns whether any document of this database could have its attachments sent to a backend.
     ///
-    /// `false` is certain and saves reading the document; a malformed plan gives `true`, so that it is looked at.
+    /// `false` is certain, and saves reading the document; a malformed plan gives `true`, so that the document is read.
     pub fn class_has_handler(&self, class: Class, database: &str) -> bool {
         let entry = match self.class_entry(class, database) {
             Ok((_, Some(entry))) => entry,
@@ -141,7 +141,7 @@ impl Merged {
             }
     }
 
-    /// Whether the plan speaks of copies, which no document names. A malformed plan may.
+    /// Returns whether the plan may make copies, which no document names. A malformed plan may.
     #[must_use]
     pub fn may_copy(&self) -> bool {
         let copies = |entry: &Value| {
@@ -157,7 +157,7 @@ impl Merged {
         })
     }
 
-    /// The entry that speaks of a database, and where it stands.
+    /// Returns the entry that covers a database, with its place in the plan.
     fn class_entry(&self, class: Class, database: &str) -> Result<(String, Option<&Members>), PlanError> {
         let plan = self.part("plan")?;
         let entry = object(plan, "plan", class.as_str())?;
@@ -168,7 +168,7 @@ impl Merged {
     }
 }
 
-/// The `attachments` of a type over those of its class, each with the place where its entry stands.
+/// The `attachments` of a type over those of its class, each with the place of its entry.
 struct Reference<'a> {
     class: (&'a str, Option<&'a Members>),
     of_type: (&'a str, Option<&'a Members>),
@@ -180,7 +180,7 @@ impl<'a> Reference<'a> {
         Ok(Self { class: attachments(class)?, of_type: attachments(of_type)? })
     }
 
-    /// A member, one level deep: a type's `params` stand for all of the class's. With it, where it stands.
+    /// Returns a member with its place, overriding one level deep: a type's `params` replace all of the class's.
     fn chosen(&self, key: &str) -> Option<(String, &'a Value)> {
         let member = |(place, members): (&'a str, Option<&'a Members>)| Some((place, members?.get(key)?));
         let (place, value) = member(self.of_type).or_else(|| member(self.class))?;
@@ -188,7 +188,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// The entry of the document's type, and where it stands.
+/// Returns the entry for the document's type, with its place.
 fn type_entry<'a>(
     class: Option<&'a Members>,
     class_place: &str,
@@ -200,7 +200,7 @@ fn type_entry<'a>(
     let names = [
         subject.document_type,
         by_database.then_some(subject.database),
-        // The platform asks for all databases of numbers under one name.
+        // The platform uses one name for all number databases.
         database::is_numbers(subject.database).then_some("numbers"),
     ];
     for name in names.into_iter().flatten() {
@@ -211,7 +211,7 @@ fn type_entry<'a>(
     Ok((types_place, None))
 }
 
-/// Without a list, or with an empty one, the entry takes every database of its class (KAZOO's `kzs_plan`).
+/// Returns whether the aggregate entry covers a database. Without a list or with an empty one, it covers its whole class (KAZOO's `kzs_plan`).
 fn takes_database(aggregate: Option<&Members>, database: &str) -> Result<bool, PlanError> {
     let place = "plan.aggregate.database";
     let settings = object(aggregate, "plan.aggregate", "database")?;
@@ -222,7 +222,7 @@ fn takes_database(aggregate: Option<&Members>, database: &str) -> Result<bool, P
     }
 }
 
-/// Whether a class's or type's entry names a backend, or is malformed where it would.
+/// Returns whether an entry of a class or type names a backend, or is malformed where it would.
 fn may_store(entry: &Members) -> bool {
     let handler = match entry.get("attachments") {
         Some(Value::Object(attachments)) => attachments.get("handler"),

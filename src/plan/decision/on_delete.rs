@@ -1,4 +1,4 @@
-//! What becomes of the objects of a document that is deleted, or saved without them.
+//! The handling of objects whose document is deleted, or saved without them.
 
 use serde_json::Value;
 
@@ -7,18 +7,18 @@ use super::super::{Merged, PlanError};
 use super::{Subject, type_entry};
 use crate::database::Class;
 
-/// What a plan says about objects whose document lets go of them.
+/// What a plan wants for objects that their document no longer names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDelete {
-    /// They stay.
+    /// Keep the objects.
     #[default]
     Keep,
-    /// They go.
+    /// Delete the objects.
     Delete,
 }
 
 impl OnDelete {
-    /// The word for it in a plan.
+    /// Returns its name in a plan.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,11 +33,11 @@ impl OnDelete {
 }
 
 impl Merged {
-    /// What becomes of a document's objects when it is deleted: `on_delete` in the `attachments` of its type, else of its
-    /// class. It may stand beside `attachments` as well.
+    /// Returns what happens to a document's objects when it is deleted: `on_delete` in the `attachments` of its type, else of its class. It may also
+    /// be set beside `attachments`.
     ///
     /// # Errors
-    /// Where it is another word, or a part of the plan on the way to it is malformed.
+    /// Returns an error for an unknown value, or if a part of the plan on the way to it is malformed.
     pub fn on_delete(&self, subject: &Subject<'_>) -> Result<OnDelete, PlanError> {
         let (class_place, class) = self.class_entry(subject.class, subject.database)?;
         let (type_place, of_type) = type_entry(class, &class_place, subject)?;
@@ -53,7 +53,7 @@ impl Merged {
         Ok(OnDelete::Keep)
     }
 
-    /// Whether objects of some document of this database may go with it. `false` is certain and saves looking at documents.
+    /// Returns whether objects of any document of this database may be deleted with it. `false` is certain, and saves reading documents.
     #[must_use]
     pub fn may_delete(&self, class: Class, database: &str) -> bool {
         let says = |entry: &Members| {

@@ -1,4 +1,4 @@
-//! Deciding by arbitrary plans.
+//! Decisions of arbitrary plans.
 
 #![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::tests::{decided, with_plan};
 use super::*;
 
-/// Plans that are more or less as they should be.
+/// Plans that are mostly well-formed.
 fn any_plan() -> impl Strategy<Value = Value> {
     let odd = prop_oneof![Just(json!(null)), Just(json!(1)), Just(json!("x")), Just(json!([]))];
     let id = prop_oneof![Just(json!("one")), Just(json!("gone")), Just(json!("local")), odd.clone()];
@@ -46,7 +46,7 @@ proptest! {
                 .map(|document_type| decided(&plan, class, database, document_type));
             if !plan.class_has_handler(class, database) {
                 for outcome in outcomes {
-                    // Its connection may be one that the plan does not define.
+                    // The connection may be undefined.
                     prop_assert!(outcome.starts_with("-@") || outcome.starts_with('!'), "{}", outcome);
                 }
             }

@@ -1,4 +1,4 @@
-//! Every way in which a plan reaches its backends.
+//! All the settings with which a plan reaches its backends.
 
 use serde_json::{Map, Value};
 
@@ -7,10 +7,10 @@ use super::{Placement, Reference, Subject};
 use crate::plan::{Merged, Settings};
 
 impl Merged {
-    /// The settings by which attachments that are stored already may be reached: first as this document's attachments would
-    /// be stored, then with the `params` of every other part of the plan, then as the backends are defined.
+    /// Returns the settings with which stored attachments may be reachable: first those for storing this document's attachments, then those with the
+    /// `params` of every other part of the plan, then the backends as defined.
     ///
-    /// Parts that cannot be followed are left out: what is wrong with them is no reason not to read what others have stored.
+    /// Invalid parts are skipped: an error in one is no reason not to read what other parts have stored.
     pub fn reaches(&self, subject: &Subject<'_>) -> impl Iterator<Item = Settings> {
         let own = match self.decide(subject) {
             Ok(Placement::Store(decision)) => Some(decision.settings),

@@ -10,7 +10,7 @@ pub(in crate::plan) fn plan(mut document: Value) -> Merged {
     Merged::from_documents(&Documents { system: Some(&document), ..Documents::default() })
 }
 
-/// A plan with three backends, one connection and the given `plan`.
+/// Creates a plan with three backends, one connection and the given `plan`.
 pub(in crate::plan) fn with_plan(entries: Value) -> Merged {
     plan(json!({
         "attachments": {
@@ -27,7 +27,7 @@ fn subject<'a>(class: Class, database: &'a str, document_type: &'a str) -> Subje
     Subject { class, database, document_type: (!document_type.is_empty()).then_some(document_type) }
 }
 
-/// `storage@connection`, `-@connection` to pass through, or `!id` for an error.
+/// Formats a decision: `storage@connection`, `-@connection` for a pass-through, or `!id` for an error.
 pub(super) fn decided(plan: &Merged, class: Class, database: &str, document_type: &str) -> String {
     match plan.decide(&subject(class, database, document_type)) {
         Ok(Placement::PassThrough { connection }) => format!("-@{connection}"),

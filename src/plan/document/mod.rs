@@ -1,4 +1,4 @@
-//! Plan documents and how they merge into one effective plan.
+//! Plan documents, and their merge into one effective plan.
 
 use std::fmt;
 
@@ -10,30 +10,30 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-/// The members of a plan document that take part in a merge.
+/// The members of a plan document that are merged.
 const MEMBERS: [&str; 3] = ["attachments", "connections", "plan"];
 
-/// `pvt_type` of the plans of the system, of accounts and of users.
+/// The `pvt_type` of the plans of the system, of accounts and of users.
 const STORAGE: &str = "storage";
 
-/// `pvt_type` of a plan that accounts name in `pvt_plan_id`.
+/// The `pvt_type` of a plan that accounts name in `pvt_plan_id`.
 const STORAGE_PLAN: &str = "storage_plan";
 
-/// The documents that may speak of one account's (or the system's) databases, as CouchDB holds them.
+/// The documents that may cover an account's databases, or the system's, as stored in CouchDB.
 ///
-/// Each may be absent. One that is deleted, or is not the kind of document that its role asks for, counts as absent: an
-/// id in a client's document must not make a plan of whatever document has that id.
+/// Each may be absent. A deleted document, or one of another kind than its role requires, counts as absent: an id in a client's document must not
+/// turn an arbitrary document into a plan.
 #[derive(Clone, Copy, Default)]
 pub struct Documents<'a> {
-    /// The account whose databases these are; without one only `system` counts.
+    /// The account that owns the databases; without one, only `system` counts.
     pub account_id: Option<&'a str>,
     /// The document `system`.
     pub system: Option<&'a Value>,
-    /// The document that the account's own document names in `pvt_plan_id` (see [`plan_id`]).
+    /// The plan that the account's own document names in `pvt_plan_id` (see [`plan_id`]).
     pub named: Option<&'a Value>,
     /// The account's own document.
     pub account: Option<&'a Value>,
-    /// The document of the user who owns the documents in question.
+    /// The plan of the user who owns the documents in question.
     pub owner: Option<&'a Value>,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Debug for Documents<'_> {
 }
 
 impl<'a> Documents<'a> {
-    /// Those that count, with the id each has, in the order in which they merge.
+    /// Returns the documents that count, with their ids, in merge order.
     fn that_count(&self) -> Vec<(&'a str, &'a Value)> {
         let account = self.account_id.and_then(|id| account_document(self.account, id));
         let named = account
@@ -61,7 +61,7 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// The effective plan: all documents that count, merged over the built-in default. Holds secrets; `Debug` hides them.
+/// The effective plan: all documents that count, merged over the built-in default. Holds secrets, which `Debug` hides.
 #[derive(Clone, PartialEq)]
 pub struct Merged {
     members: Map<String, Value>,
@@ -79,7 +79,7 @@ impl Merged {
         })
     }
 
-    /// The same with one more document over it, which counts whatever it is.
+    /// Merges one more document over this plan, whatever its kind.
     #[must_use]
     pub fn under(self, document: &Value) -> Self {
         let mut members = Value::Object(self.members);
@@ -95,18 +95,18 @@ impl Merged {
         Self { members, sources: self.sources, parts: self.parts }
     }
 
-    /// The merged `attachments`, `connections` and `plan`, secrets included.
+    /// Returns the merged `attachments`, `connections` and `plan`, secrets included.
     pub fn members(&self) -> &Map<String, Value> {
         &self.members
     }
 
-    /// The ids of the documents that took part, in the order in which they merged.
+    /// Returns the ids of the merged documents, in merge order.
     pub fn sources(&self) -> &[String] {
         &self.sources
     }
 
-    /// Each part of the plan, such as `attachments.ID` or `plan.modb.types.fax`, with the ids of the documents that speak of
-    /// it, in the order in which they merged: the last one wins.
+    /// Returns each part of the plan, such as `attachments.ID` or `plan.modb.types.fax`, with the ids of the documents that define it, in merge
+    /// order: the last one wins.
     pub fn parts(&self) -> &[(String, Vec<String>)] {
         &self.parts
     }
@@ -121,7 +121,7 @@ impl Merged {
     }
 }
 
-/// The parts that a document speaks of.
+/// Returns the parts that a document defines.
 fn parts_of(document: &Value) -> Vec<String> {
     let members = |value: &Value, path: &str| -> Vec<(String, Value)> {
         let members = value.as_object().into_iter().flatten();
@@ -151,7 +151,7 @@ impl fmt::Debug for Merged {
     }
 }
 
-/// The plan below every other: nothing leaves CouchDB.
+/// Returns the plan below all others: nothing leaves CouchDB.
 pub fn default_plan() -> Map<String, Value> {
     let plan = json!({ "account": {}, "modb": {}, "system": {}, "yodb": {} });
     Map::from_iter([
@@ -161,7 +161,7 @@ pub fn default_plan() -> Map<String, Value> {
     ])
 }
 
-/// Merges values in order: objects key by key, anything else is replaced by what comes later. Null where there is none.
+/// Merges values in order: objects key by key; any other value is replaced by the later one. Returns null for no values.
 pub fn merge<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Value {
     let mut documents = documents.into_iter();
     let mut merged = documents.next().cloned().unwrap_or_default();
@@ -171,7 +171,7 @@ pub fn merge<'a>(documents: impl IntoIterator<Item = &'a Value>) -> Value {
     merged
 }
 
-/// The id of the plan that an account's own document names, where that document counts.
+/// Returns the id of the plan that an account's own document names, if that document counts.
 pub fn plan_id<'a>(document: &'a Value, account_id: &str) -> Option<&'a str> {
     text(account_document(Some(document), account_id)?, "pvt_plan_id")
 }
@@ -191,7 +191,7 @@ fn merge_into(merged: &mut Value, later: &Value) {
     }
 }
 
-/// An account's own document counts also without `pvt_account_id`, never with another account's.
+/// Returns the account's own document if it counts: it need not have a `pvt_account_id`, but must not have another account's.
 fn account_document<'a>(document: Option<&'a Value>, account_id: &str) -> Option<&'a Value> {
     document.filter(|document| {
         is_plan(document, STORAGE)
@@ -207,7 +207,7 @@ fn is_plan(document: &Value, kind: &str) -> bool {
     text(document, "pvt_type") == Some(kind) && !is_set("pvt_deleted") && !is_set("_deleted")
 }
 
-/// A text that is there and not empty.
+/// Returns a member that is a non-empty string.
 fn text<'a>(document: &'a Value, key: &str) -> Option<&'a str> {
     document.get(key)?.as_str().filter(|text| !text.is_empty())
 }

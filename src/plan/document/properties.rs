@@ -1,4 +1,4 @@
-//! Merging arbitrary documents.
+//! Merges of arbitrary documents.
 
 #![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 

@@ -87,10 +87,10 @@ fn later_documents_win_key_by_key() {
 fn documents_of_another_kind_or_account_count_as_absent() {
     let all = ["system", "reseller-plan", ACCOUNT, "user1"];
     let cases = [
-        // What is changed in the system, named, account and owner document, and which of them still count.
+        // The new type of the system, named, account and owner document, and which of them still count.
         (["storage_plan", "", "", ""], [false, true, true, true]),
         (["", "storage", "", ""], [true, false, true, true]),
-        // Without the account's document nothing names the plan.
+        // Without the account's document, nothing names the plan.
         (["", "", "storage_plan", ""], [true, false, false, true]),
         (["", "", "", "user"], [true, true, true, false]),
     ];

@@ -1,4 +1,4 @@
-//! The backends and connections that a merged plan defines.
+//! Look-up of the backends and connections that a merged plan defines.
 
 use serde_json::{Map, Value};
 
@@ -12,22 +12,22 @@ mod tests;
 const BESIDE_SETTINGS: [&str; 3] = ["field_list", "field_separator", "folder_base_path"];
 
 impl Merged {
-    /// The settings of a backend by its id, to reach what an older pointer names; `None` where it cannot be used.
+    /// Returns a backend's settings by its id, to follow an older pointer; `None` if they are unusable.
     pub fn storage(&self, id: &str) -> Option<Settings> {
         self.backend(id).ok().flatten()
     }
 
-    /// The settings of every backend that can be used.
+    /// Returns the settings of every usable backend.
     pub fn storages(&self) -> impl Iterator<Item = Settings> {
         let attachments = self.part("attachments").ok().flatten();
         attachments.into_iter().flat_map(Map::keys).filter_map(|id| self.storage(id))
     }
 
-    /// The settings of a connection; its driver stands for the handler. `None` where the plan does not define it.
+    /// Returns a connection's settings, with its driver as the handler; `None` if the plan does not define it.
     ///
     /// # Errors
     ///
-    /// Where the connection is malformed.
+    /// Returns an error if the connection is malformed.
     pub fn connection(&self, id: &str) -> Result<Option<Settings>, PlanError> {
         let place = format!("connections.{id}");
         let Some(entry) = object(self.part("connections")?, "connections", id)? else {
@@ -39,7 +39,7 @@ impl Merged {
         Ok(Some(Settings::new(id, driver, members)))
     }
 
-    /// Refuses a connection that the plan does not define.
+    /// Returns an error for a connection that the plan does not define.
     pub(super) fn check_connection(&self, id: &str) -> Result<(), PlanError> {
         if id == LOCAL || object(self.part("connections")?, "connections", id)?.is_some() {
             return Ok(());
@@ -47,7 +47,7 @@ impl Merged {
         Err(PlanError::unknown("connection", id))
     }
 
-    /// The settings of a backend, `None` where the plan does not define it.
+    /// Returns a backend's settings, `None` if the plan does not define it.
     pub(super) fn backend(&self, id: &str) -> Result<Option<Settings>, PlanError> {
         let entry = match self.part("attachments")?.and_then(|all| all.get(id)) {
             None | Some(Value::Null) => return Ok(None),
@@ -64,7 +64,7 @@ impl Merged {
         Ok(Some(settings))
     }
 
-    /// `attachments`, `connections` or `plan`.
+    /// Returns a top-level part: `attachments`, `connections` or `plan`.
     pub(super) fn part(&self, key: &str) -> Result<Option<&Members>, PlanError> {
         as_object(self.members().get(key), || key.to_owned())
     }

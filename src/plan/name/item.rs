@@ -8,17 +8,17 @@ use crate::plan::{PlanError, Settings};
 /// One item of a `field_list`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item<'a> {
-    /// Something that every attachment has.
+    /// A value that every attachment has.
     Arg(Arg),
     /// A public field of the document.
     Field(&'a str),
     /// The plan author's own text.
     Text(&'a str),
-    /// Items with nothing between them.
+    /// Items joined without a separator.
     Group(Vec<Self>),
 }
 
-/// What every attachment has.
+/// A value that every attachment has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arg {
     AccountId,
@@ -28,12 +28,12 @@ pub(super) enum Arg {
 }
 
 impl<'a> Item<'a> {
-    /// Reads a `field_list`; an error names the backend of `settings`.
+    /// Parses a `field_list`; an error names the backend of `settings`.
     pub(super) fn parse_list(items: &'a [Value], settings: &Settings) -> Result<Vec<Self>, PlanError> {
         items.iter().map(|item| Self::parse(item, settings)).collect()
     }
 
-    /// An item is one member, or a text. What stands beside that member is refused: its author meant it to be in the name.
+    /// Parses an item: an object with one member, or a string. Additional members are refused, since their author meant them to be in the name.
     fn parse(item: &'a Value, settings: &Settings) -> Result<Self, PlanError> {
         let wrong = |what: &str| PlanError::wrong(settings.id(), format!("`field_list` {what}"));
         let none = || wrong("has an item that is not exactly one arg, field, const or group, or a text");
@@ -72,7 +72,7 @@ impl Arg {
     }
 }
 
-/// The `field_list` of a backend that has none.
+/// Returns the `field_list` of a backend that sets none.
 pub(super) fn default_items(handler: &str) -> Vec<Item<'static>> {
     let flat = || Item::Group(vec![Item::Arg(Arg::Id), Item::Text("_"), Item::Arg(Arg::Attachment)]);
     match driver(handler).map_or(Naming::Path, |driver| driver.naming) {

@@ -1,8 +1,8 @@
-//! Composing the name of an object from a plan's `field_list` and folder.
+//! Composes an object's name from a plan's `field_list` and folder.
 //!
-//! What comes from a document (its id, the attachment's name, fields) is percent-encoded; constants, separators and
-//! folders are the plan author's own text and stay as they are. What does not fit the driver's servers is shortened ([`mod@fit`]),
-//! and the result must stay inside its folder ([`mod@confine`]).
+//! Values from a document (its id, the attachment's name, fields) are percent-encoded; constants, separators and folders are the plan author's own
+//! text and stay as they are. Parts too long for the driver's servers are shortened ([`mod@fit`]), and the result must stay inside its folder
+//! ([`mod@confine`]).
 
 use std::fmt;
 use std::ops::Range;
@@ -25,19 +25,19 @@ mod suffix;
 #[cfg(test)]
 mod tests;
 
-/// Stands for the account of a document that belongs to none.
+/// The account segment for documents that belong to no account.
 const UNKNOWN_ACCOUNT: &str = "unknown_account";
 
-/// What a name is made of.
+/// The values that a name is composed of.
 #[derive(Clone, Copy)]
 pub struct NameSource<'a> {
     /// The account in the database's name; `system_data` for the credential check of a system plan.
     pub account: Option<&'a str>,
     /// The database's decoded name.
     pub database: &'a str,
-    /// The document's id, decoded.
+    /// The document's decoded id.
     pub document_id: &'a str,
-    /// The attachment's name, decoded.
+    /// The attachment's decoded name.
     pub attachment: &'a str,
     /// The document.
     pub document: &'a Document,
@@ -54,12 +54,12 @@ impl fmt::Debug for NameSource<'_> {
     }
 }
 
-/// Why there is no name.
+/// The reason that no name could be composed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameError {
-    /// The name would leave its folder: a 400, with this reason.
+    /// The name would leave its folder: a 400 with this reason.
     Refused(&'static str),
-    /// The plan cannot be followed: a 502.
+    /// The plan is invalid: a 502.
     Plan(PlanError),
 }
 
@@ -88,11 +88,11 @@ impl From<PlanError> for NameError {
     }
 }
 
-/// An object's name, below what its backend's settings name.
+/// An object's name, relative to the location in its backend's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Name {
     text: String,
-    /// What came from the document.
+    /// The ranges that came from the document.
     values: Vec<Range<usize>>,
 }
 
@@ -100,7 +100,7 @@ pub struct Name {
 ///
 /// # Errors
 ///
-/// Where the plan's `field_list`, `field_separator` or folder is malformed, and where the name would leave its folder.
+/// Returns an error if the plan's `field_list`, `field_separator` or folder is malformed, or if the name would leave its folder.
 pub fn compose(settings: &Settings, source: &NameSource<'_>) -> Result<Name, NameError> {
     let items = match settings.list("field_list")? {
         Some(items) => Item::parse_list(items, settings)?,
@@ -120,12 +120,12 @@ pub fn compose(settings: &Settings, source: &NameSource<'_>) -> Result<Name, Nam
 }
 
 impl Name {
-    /// The name's text.
+    /// Returns the name's text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Where the last part that came from the document ends: the segment that tells this object from others.
+    /// Returns the end of the last value from the document, in the segment that distinguishes this object from others.
     fn value_end(&self) -> Option<usize> {
         self.values.last().map(|value| value.end)
     }
@@ -145,7 +145,7 @@ impl Name {
         self.values.extend(piece.values.iter().map(|value| value.start + start..value.end + start));
     }
 
-    /// Puts a folder before the name, with one slash between.
+    /// Prefixes a folder, with a single slash between.
     fn below(&self, folder: &str) -> Self {
         let name = self.text.trim_start_matches('/');
         let trimmed = self.text.len() - name.len();
@@ -177,7 +177,7 @@ impl NameSource<'_> {
         name
     }
 
-    /// What an item gives; `None` where it is left out.
+    /// Renders an item; `None` if it is left out.
     fn piece(&self, item: &Item<'_>) -> Option<Name> {
         match item {
             Item::Text(text) => Some(Name::constant(text)),
@@ -199,7 +199,7 @@ impl NameSource<'_> {
             .unwrap_or_else(|| UNKNOWN_ACCOUNT.to_owned())
     }
 
-    /// A public field's text; `id` is the document's id, as the platform shows it among the public fields.
+    /// Returns a public field's text; `id` is the document's id, which the platform shows among the public fields.
     fn field(&self, key: &str) -> Option<String> {
         if key == "id" {
             return Some(self.document_id.to_owned());
@@ -215,13 +215,13 @@ impl NameSource<'_> {
         }
     }
 
-    /// A member that is a text and not empty.
+    /// Returns a member that is a non-empty string.
     fn text(&self, key: &str) -> Option<String> {
         self.document.text(key).filter(|text| !text.is_empty())
     }
 }
 
-/// The folder of the settings and params: no slash at either end, empty where there is none.
+/// Returns the folder in the settings and params without slashes at either end; empty if there is none.
 fn folder(settings: &Settings) -> Result<String, PlanError> {
     if let Some(path) = settings.text("path")? {
         return Ok(path.trim_matches('/').to_owned());

@@ -1,4 +1,4 @@
-//! Naming arbitrary documents.
+//! Names of arbitrary documents.
 
 #![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::tests::{DATABASE, HANDLERS, fields, of, settings};
 use super::*;
 
-/// Texts with much that is dangerous in a path.
+/// Texts that are dangerous in a path.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), "[./\\\\%?#=&a\u{0}\n]{0,8}", "(\\.\\.?/?){1,3}", Just("%2e%2e".to_owned()),]
 }

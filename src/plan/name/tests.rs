@@ -15,7 +15,7 @@ pub(super) fn fields(document: Value) -> Document {
     Document::parse(document.to_string().as_bytes()).unwrap()
 }
 
-/// Composes for document `doc1`, attachment `call 1.mp3`.
+/// Composes a name for document `doc1`, attachment `call 1.mp3`.
 pub(super) fn named(handler: &str, members: Value, document: Value) -> Result<Name, NameError> {
     let document = fields(document);
     compose(
@@ -41,7 +41,7 @@ pub(super) fn text(handler: &str, members: Value, document: Value) -> String {
     }
 }
 
-/// Composes with the default `field_list`.
+/// Composes a name with the default `field_list`.
 pub(super) fn of(handler: &str, database: &str, document_id: &str, attachment: &str) -> String {
     let document = fields(json!({}));
     let source = NameSource { account: None, database, document_id, attachment, document: &document };

@@ -1,22 +1,21 @@
-//! Keeping a composed name inside its folder.
+//! Keeps a composed name inside its folder.
 //!
-//! Percent-encoding takes care of slashes and control characters in what comes from a document. What it leaves is
-//! refused:
+//! Percent-encoding neutralises slashes and control characters in values from a document. The remaining hazards are refused:
 //!
-//! - a segment that is `.` or `..` (dots are unreserved, so an attachment `..` encodes to itself), also where the plan
-//!   author wrote the dots as `%2E`, and also in a query, which servers like to use as a path;
-//! - an absolute path, `//`, and control characters, which only the plan author's text can bring;
-//! - for `http`, what becomes such a segment once decoded: web servers undo `%2F` before they resolve `..`
-//!   (nginx does), so `..%2Fx` would leave the folder there. In a key or a file name `%2F` is literal text.
+//! - a `.` or `..` segment (dots are unreserved, so an attachment `..` encodes to itself), also if the plan author wrote the dots as `%2E`, and also
+//!   in a query, which servers often use as a path;
+//! - an absolute path, `//`, and control characters, which only the plan author's text can contain;
+//! - for `http`, anything that decodes to such a segment: web servers decode `%2F` before they resolve `..` (nginx does), so `..%2Fx` would leave the
+//!   folder. In a key or a file name, `%2F` is literal text.
 //!
-//! In an `http` name, what follows a `?` is a query: `//` in it is no path (`?from=https://...`).
+//! In an `http` name, everything after a `?` is a query, in which `//` is no path (`?from=https://...`).
 
 use percent_encoding::percent_decode_str;
 
 #[cfg(test)]
 mod tests;
 
-/// Says what is wrong with a name, if anything.
+/// Returns an error that says what is wrong with the name.
 pub(super) fn confine(handler: &str, name: &str) -> Result<(), &'static str> {
     let is_http = handler == "http";
     let path = match name.split_once('?') {
@@ -43,7 +42,7 @@ pub(super) fn confine(handler: &str, name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// `.` and `..`, also with their dots encoded, as the URL standard reads them.
+/// Returns whether a segment is `.` or `..`, also with encoded dots, as the URL standard interprets them.
 fn is_dots(segment: &str) -> bool {
     let plain = segment.to_ascii_lowercase().replace("%2e", ".");
     matches!(plain.as_str(), "." | "..")

@@ -1,10 +1,9 @@
-//! Making a name fit for the servers of its driver: short enough, with room for the suffix of a name that is taken, and
-//! without what those servers read as something else.
+//! Fits a name to its driver's servers: short enough, with room for the suffix added when a name is taken, and without anything that those servers
+//! interpret differently.
 //!
-//! CouchDB takes names of any length and of all characters, and percent-encoding triples them. A part that is too long
-//! becomes a readable head, a hash and the extension: `%D0%B7%D0%B2...-1f6c2a9e0b7d4c53.mp3`. The pointer says where an
-//! object is, so names of objects that exist do not have to be found again. Parts that are the plan author's own text are
-//! left alone.
+//! CouchDB allows names of any length and any characters, and percent-encoding triples them. A part that is too long becomes a readable head, a hash
+//! and the extension: `%D0%B7%D0%B2...-1f6c2a9e0b7d4c53.mp3`. The pointer records an object's location, so names of existing objects never have to be
+//! derived again. Parts that are the plan author's own text stay as they are.
 
 use std::ops::Range;
 
@@ -18,7 +17,7 @@ use super::{Name, NameSource};
 mod tests;
 
 impl Name {
-    /// The name as the driver's servers take it.
+    /// Returns the name in a form that the driver's servers accept.
     pub(super) fn fitted(self, fit: Fit, source: &NameSource<'_>) -> Self {
         let shares = SHARES.into_iter().map(|share| (fit.part * share / 100).saturating_sub(SUFFIX_BYTES));
         let mut fitted = Self::default();
@@ -31,7 +30,7 @@ impl Name {
         fitted
     }
 
-    /// The name with the parts that came from the document made fit, each for so many bytes.
+    /// Returns the name with each part from the document shortened to `room` bytes.
     fn with_parts(&self, spelling: Spelling, room: usize, source: &NameSource<'_>) -> Self {
         let mut fitted = Self::default();
         let mut start = 0;
@@ -56,11 +55,11 @@ impl Name {
     }
 }
 
-/// A part as its server takes it. `own`: it is the one that tells the object from others, and whose.
+/// Returns a part in a form that its server accepts. `own` is set for the part that distinguishes the object from others.
 fn changed(part: &str, spelling: Spelling, room: usize, own: Option<&NameSource<'_>>) -> String {
     let part = match spelling {
         Spelling::Plain => part.to_owned(),
-        // Servers refuse a NUL in a URL, be it for a file's name or not.
+        // Servers refuse a NUL in a URL, even if it is not part of a file name.
         Spelling::Url => part.replace("%00", "%2500"),
         Spelling::Desktop => spelled_out(part),
     };
@@ -77,7 +76,7 @@ fn changed(part: &str, spelling: Spelling, room: usize, own: Option<&NameSource<
     format!("{}{tail}", head(stem, room.saturating_sub(tail.len()), url))
 }
 
-/// Tells a part from all that begin with the same head; the one that is the object's own also by database, document and
+/// Hashes a part, to distinguish it from others with the same head. The hash of the object's own part also covers the database, document and
 /// attachment, which need not all be in its name.
 fn hash(part: &str, own: Option<&NameSource<'_>>) -> String {
     let mut hasher = Sha256::new();
@@ -89,7 +88,7 @@ fn hash(part: &str, own: Option<&NameSource<'_>>) -> String {
     hex::encode(hasher.finalize().get(..HASH_BYTES).unwrap_or_default())
 }
 
-/// The characters that a text begins with, encoded ones among them, as many as have room.
+/// Returns the longest head of whole characters, encoded or not, that fits.
 fn head(text: &str, room: usize, url: bool) -> &str {
     let (mut end, mut used) = (0, 0);
     while let Some(rest) = text.get(end..).filter(|rest| !rest.is_empty()) {
@@ -103,7 +102,7 @@ fn head(text: &str, room: usize, url: bool) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// The first character of a text, encoded or not: how many bytes it has, and for how many it counts.
+/// Returns the size of a text's first character, encoded or not: its bytes, and the bytes it counts for.
 fn first(text: &str, url: bool) -> (usize, usize) {
     let Some(lead) = escaped(text) else {
         let bytes = text.chars().next().map_or(1, char::len_utf8);
@@ -123,21 +122,21 @@ fn first(text: &str, url: bool) -> (usize, usize) {
     (escapes * ESCAPE_BYTES, if url { escapes } else { escapes * ESCAPE_BYTES })
 }
 
-/// The byte of the escape that a text begins with.
+/// Returns the byte encoded by the escape at the start of a text.
 fn escaped(text: &str) -> Option<u8> {
     let digits =
         text.strip_prefix('%')?.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
     u8::from_str_radix(digits?, 16).ok()
 }
 
-/// For how many bytes a part counts.
+/// Returns the number of bytes that a part counts for.
 fn length(part: &str, url: bool) -> usize {
     if url { percent_encoding::percent_decode_str(part).count() } else { part.len() }
 }
 
-/// A part with an escape where Windows, OneDrive or Dropbox would take it for something else: a dot at its end is dropped,
-/// devices are no files, and some names belong to their programs ("Naming Files, Paths, and Namespaces", Microsoft;
-/// "Restrictions and limitations in OneDrive and SharePoint"; "File names", Dropbox).
+/// Escapes a part that Windows, OneDrive or Dropbox would interpret differently: a trailing dot is dropped, device names are not files, and some
+/// names are reserved by their programs ("Naming Files, Paths, and Namespaces", Microsoft; "Restrictions and limitations in OneDrive and SharePoint";
+/// "File names", Dropbox).
 fn spelled_out(part: &str) -> String {
     let lower = part.to_ascii_lowercase();
     let stem = lower.split('.').next().unwrap_or_default();
@@ -166,13 +165,13 @@ fn overlap(value: &Range<usize>, part: &Range<usize>) -> bool {
     value.start.max(part.start) < value.end.min(part.end)
 }
 
-/// How much of what a part may have it gets, in percent: less where the whole would be too long.
+/// The shares of a part's maximum length to try, in percent, until the whole name fits.
 const SHARES: [usize; 5] = [100, 75, 50, 30, 20];
-/// Of the suffix of a name that is taken: a dot and eight digits.
+/// The length of the suffix for a taken name: a dot and eight digits.
 const SUFFIX_BYTES: usize = 9;
 const HASH_BYTES: usize = 8;
 const ESCAPE_BYTES: usize = 3;
-/// Longer ones tell no kind of file.
+/// A longer suffix is not a file extension.
 const LONGEST_EXTENSION: usize = 16;
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 const OTHERS: [&str; 7] =

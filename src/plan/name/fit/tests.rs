@@ -9,7 +9,7 @@ use super::*;
 use crate::plan::name::tests::{DATABASE, HANDLERS, fields, of, settings, text};
 use crate::plan::{NameSource, compose};
 
-/// The name of an attachment, and the spare one.
+/// The name of an attachment, and the alternative with a suffix.
 fn both(handler: &str, document_id: &str, attachment: &str) -> [String; 2] {
     let document = fields(json!({}));
     let source = NameSource { account: None, database: DATABASE, document_id, attachment, document: &document };
@@ -60,7 +60,7 @@ fn a_shortened_name_has_a_head_a_hash_and_the_extension() {
     assert_eq!((hash.len(), extension), (16, "mp3"));
     assert_eq!(spare, name.replace(".mp3", ".1f6c2a9e.mp3"));
     assert_eq!(name, both("file", "doc", &format!("{}.mp3", "Ж".repeat(60)))[0], "the same every time");
-    // A long last part is no extension.
+    // A long last part is not an extension.
     let [name, _] = both("file", "doc", &format!("a.{}", "b".repeat(400)));
     assert!(name.len() > 200 && name.contains("/a.bbbb"), "{name}");
 }
@@ -72,7 +72,7 @@ fn names_that_fit_stay_as_they_are() {
         assert!(both(handler, "doc", &fits)[0].ends_with(&fits), "{handler}");
         assert!(!both(handler, "doc", &format!("{fits}a"))[0].ends_with(&fits), "{handler}");
     }
-    // A web server counts what it decodes.
+    // A web server counts decoded bytes.
     let kana = "か".repeat(70);
     assert!(both("http", "doc", &kana)[0].ends_with(&stowage_http::target::encode(&kana)));
 }
@@ -104,7 +104,7 @@ fn fields_are_shortened_and_what_the_plan_says_is_not() {
     let name = text("file", json!({ "field_list": list }), json!({ "name": long }));
     let (folder, own) = name.split_once('/').unwrap();
     assert!(folder.len() <= 255 && own.starts_with("x-aaa") && own.ends_with(".bin"), "{name}");
-    // A query's constant may be a secret of 400 characters.
+    // A constant in a query may be a secret of 400 characters.
     let list = json!([{ "group": [format!("save?sig={long}&path="), { "field": "name" }] }]);
     let name = text("http", json!({ "field_list": list }), json!({ "name": long }));
     assert!(name.starts_with(&format!("save?sig={long}&path=aaa")) && name.len() < 640, "{name}");
@@ -148,7 +148,7 @@ fn names_that_a_desktop_reads_otherwise_are_spelled_out() {
 }
 
 proptest! {
-    /// Whatever a document holds: the name fits, with its suffix too, and no character is cut.
+    /// Whatever a document holds: the name fits, also with its suffix, and no character is cut.
     #[test]
     fn every_name_fits(
         id in "\\PC{0,400}", attachment in any::<String>(), more in ".{1,3}", times in 1..700_usize,

@@ -1,4 +1,4 @@
-//! Another name for an object whose composed name is taken.
+//! An alternative name for an object whose composed name is taken.
 
 use super::Name;
 
@@ -6,11 +6,10 @@ use super::Name;
 mod tests;
 
 impl Name {
-    /// The name with a short unique suffix before its extension, for where the name itself is taken.
+    /// Returns the name with a short unique suffix before its extension, to be used if the name itself is taken.
     ///
-    /// `call.mp3` and `1f6c2a9e` give `call.1f6c2a9e.mp3`. The suffix goes into the segment that ends with what came
-    /// from the document, be it in a path (`call.mp3?from=x`) or in a query (`save?path=call.mp3`): elsewhere a server
-    /// might not tell the two names apart.
+    /// `call.mp3` and `1f6c2a9e` give `call.1f6c2a9e.mp3`. The suffix goes into the segment where the last value from the document ends, whether in a
+    /// path (`call.mp3?from=x`) or in a query (`save?path=call.mp3`): anywhere else, a server might not tell the two names apart.
     pub fn with_suffix(&self, suffix: &str) -> String {
         let is_end = |character| matches!(character, '/' | '?' | '=' | '&' | '#');
         let end = self.value_end().unwrap_or_else(|| match self.text.find('?') {
