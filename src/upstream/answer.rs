@@ -1,4 +1,4 @@
-//! Answers as CouchDB gives them.
+//! Responses in CouchDB's form.
 
 use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, LOCATION, VARY};
@@ -7,7 +7,7 @@ use stowage_http::body::Body;
 
 use crate::error::{Error, set_reason};
 
-/// The headers of CouchDB's answer that an answer of the gateway keeps: who answered, cookies, cross-origin rules.
+/// Returns the headers of CouchDB's response that the gateway's own response keeps: the server, cookies and CORS.
 pub(crate) fn kept_headers(head: &http::response::Parts) -> HeaderMap {
     let mut headers = head.headers.clone();
     for name in [&ACCEPT_RANGES, &CONTENT_ENCODING, &CONTENT_LENGTH, &CONTENT_TYPE, &ETAG, &LOCATION, &VARY] {
@@ -16,22 +16,22 @@ pub(crate) fn kept_headers(head: &http::response::Parts) -> HeaderMap {
     headers
 }
 
-/// Passes CouchDB's answer on.
+/// Relays CouchDB's response.
 pub(crate) fn relay(answer: Response<Bytes>) -> Response<Body> {
     answer.map(Body::full)
 }
 
-/// CouchDB's 409.
+/// Creates CouchDB's 409.
 pub(crate) fn conflict() -> Error {
     Error::refused(StatusCode::CONFLICT, "conflict", "Document update conflict.".to_owned())
 }
 
-/// CouchDB's answer to a revision that the document never had.
+/// Creates CouchDB's response to a revision that the document never had.
 pub(crate) fn missing_rev() -> Error {
     Error::refused(StatusCode::CONFLICT, "not_found", "missing_rev".to_owned())
 }
 
-/// An answer without content.
+/// Creates a response without a body.
 pub(crate) fn empty(status: StatusCode, headers: HeaderMap) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;

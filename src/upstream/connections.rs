@@ -1,7 +1,7 @@
-//! The CouchDB servers that plans name beside the configured one.
+//! The CouchDB servers that plans name in addition to the configured one.
 //!
-//! Each is opened when it is first asked for, and closed when no plan names it any more. What a connection may say is
-//! in KAZOO's schema `storage.connection`; `ip` and `port` say where it is.
+//! A connection is opened on first use, and closed once no plan names it. Its settings follow KAZOO's schema `storage.connection`; `ip` and `port`
+//! give its address.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -20,19 +20,19 @@ use tokio::time::Instant;
 
 use crate::database::AccountId;
 
-/// The opened connections.
+/// The open connections.
 #[derive(Debug)]
 pub struct Connections {
     client: Client,
     document_bytes: u64,
-    /// Whether a connection's own credentials stand in the place of the client's.
+    /// Whether a connection's own credentials replace the client's.
     own_credentials: bool,
     open: Mutex<HashMap<Fingerprint, Open>>,
 }
 
 type Fingerprint = String;
 
-/// Whose plan it is: an account's, or the system's where there is none; with a user, what holds for that user's documents.
+/// The owner of a plan: an account, or the system if there is none; with a user, the plan for that user's documents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Whose {
     /// The account.
@@ -44,35 +44,35 @@ pub struct Whose {
 /// An open connection.
 #[derive(Debug)]
 pub struct Named {
-    /// Of its settings.
+    /// The fingerprint of its settings.
     pub fingerprint: String,
-    /// Its id in the plans.
+    /// The id in the plans.
     pub id: String,
-    /// Whose plans have led to it.
+    /// The owners of the plans through which it was opened.
     pub by: Vec<Whose>,
 }
 
 #[derive(Debug)]
 struct Open {
     couch: Couch,
-    /// Its id in the plans.
+    /// The id in the plans.
     id: String,
-    /// Whose plans have led to it.
+    /// The owners of the plans through which it was opened.
     named_by: HashSet<Whose>,
     used: Instant,
 }
 
 impl Connections {
-    /// None is open yet.
+    /// Creates an empty set of connections.
     #[must_use]
     pub fn new(client: Client, document_bytes: u64, own_credentials: bool) -> Self {
         Self { client, document_bytes, own_credentials, open: Mutex::default() }
     }
 
-    /// The CouchDB that a plan names.
+    /// Returns the CouchDB of a connection, opening it if necessary.
     ///
     /// # Errors
-    /// Settings that name no server, and a driver that does not exist.
+    /// Returns an error if the settings name no server, or a driver that does not exist.
     pub fn open(&self, settings: &Settings, whose: &Whose) -> Result<Couch, WrongSetting> {
         let key = settings.fingerprint();
         if let Some(open) = self.opened().get_mut(&key) {
@@ -90,7 +90,7 @@ impl Connections {
         Ok(open.couch.clone())
     }
 
-    /// What is open, and whose plans have led to it.
+    /// Returns the open connections, with the owners of the plans through which they were opened.
     #[must_use]
     pub fn named(&self) -> Vec<Named> {
         let named = |(key, open): (&Fingerprint, &Open)| Named {
@@ -101,8 +101,8 @@ impl Connections {
         self.opened().iter().map(named).collect()
     }
 
-    /// These plans do not name a connection any more. It is closed if they were the last, or if it was not used for
-    /// long; requests that are on their way end as they would have.
+    /// Records that these plans no longer name a connection. Closes it if they were the last, or if it has not been used for a while;
+    /// requests in flight still finish.
     pub fn unnamed(&self, fingerprint: &str, by: &[Whose]) {
         let mut opened = self.opened();
         let Some(open) = opened.get_mut(fingerprint) else { return };
@@ -130,32 +130,32 @@ impl Connections {
     }
 }
 
-/// Whether a connection can be used, as far as its settings tell; gives its server.
+/// Checks the settings of a connection; returns its server.
 ///
 /// # Errors
-/// The first setting that is wrong.
+/// Returns an error for the first invalid setting.
 pub fn check(settings: &Settings) -> Result<Origin, WrongSetting> {
     pooling(settings)?;
     account(settings)?;
     origin_of(settings)
 }
 
-/// Name and password of a connection, where it has them.
+/// Returns the user name and password of a connection, if it has them.
 fn account(settings: &Settings) -> Result<Option<(String, Secret)>, WrongSetting> {
     let Some(credentials) = settings.below("credentials")? else { return Ok(None) };
     let name = credentials.text("username")?.filter(|name| !name.is_empty());
     let password = match credentials.members().get("password") {
-        // KAZOO's schema allows it.
+        // KAZOO's schema allows a number.
         Some(Value::Number(number)) => number.to_string(),
         _ => credentials.text("password")?.unwrap_or_default(),
     };
     Ok(name.map(|name| (name, Secret::new(password))))
 }
 
-/// The server of a connection: `ip`, an address or a name, and `port`.
+/// Returns the server of a connection: `ip`, an address or a name, and `port`.
 ///
 /// # Errors
-/// Settings that name none, and a driver that does not exist.
+/// Returns an error if the settings name no server, or a driver that does not exist.
 pub fn origin_of(settings: &Settings) -> Result<Origin, WrongSetting> {
     if !matches!(settings.handler(), "" | DRIVER) {
         let driver = settings.handler();
@@ -175,8 +175,8 @@ pub fn origin_of(settings: &Settings) -> Result<Origin, WrongSetting> {
     Origin::of(&url).ok_or_else(|| wrong(&"no host"))
 }
 
-/// What a connection says about its sockets. All of them have the system's keepalive, whatever it says; `max_sessions` and `max_pipeline_size` are about KAZOO's client: here every
-/// request that runs has a socket of its own, and `limits.in_flight` bounds them.
+/// Returns a connection's socket settings. All sockets use the system's keepalive, whatever the plan says. `max_sessions` and `max_pipeline_size` are
+/// about KAZOO's client: here, each request in flight has a socket of its own, and `limits.in_flight` bounds them.
 fn pooling(settings: &Settings) -> Result<Pooling, WrongSetting> {
     let mut pooling = Pooling::default();
     if let Some(milliseconds) = settings.number("connect_timeout")?.filter(|milliseconds| *milliseconds > 0) {
@@ -196,11 +196,11 @@ fn pooling(settings: &Settings) -> Result<Pooling, WrongSetting> {
     Ok(pooling)
 }
 
-/// The only one that there is.
+/// The only driver.
 const DRIVER: &str = "kazoo_couch";
-/// CouchDB's.
+/// CouchDB's default port.
 const DEFAULT_PORT: u64 = 5984;
-/// A connection that was not used for this long is closed, and opened again at its next use.
+/// How long an unused connection stays open; the next use opens it again.
 const KEEP_UNUSED: Duration = Duration::from_secs(600);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Making and deleting a database: in the CouchDB of its class, and in those beside it that documents of its types are in.
+//! Creation and deletion of a database: in its home, and on the other CouchDB servers that hold documents of its types.
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::router::Database;
 
-/// Makes a database, with what the plan says about that besides the client's own query.
+/// Creates a database, with the plan's create options in addition to the client's query.
 pub(crate) async fn create(
     homes: &Homes,
     database: &Database,
@@ -42,9 +42,8 @@ pub(crate) async fn delete(homes: &Homes, database: &Database, exchange: Exchang
     everywhere(homes, &home, database, exchange, StatusCode::NOT_FOUND).await
 }
 
-/// Sends a request about a database to the CouchDB servers beside the class's, and to that one last, with the client's rights:
-/// what the class's answers then holds for all of them, and a request that is repeated after a failure finishes it. `done` is
-/// said by one that has done it already.
+/// Sends a request about a database to the other CouchDB servers first and to its home last, with the client's rights: the home's response then holds
+/// for all of them, and a retry after a failure completes the work. `done` is the status of a server where it was done before.
 async fn everywhere(
     homes: &Homes,
     home: &Home,

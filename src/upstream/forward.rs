@@ -1,4 +1,4 @@
-//! Everything that is CouchDB's own: streamed in both directions, untouched.
+//! Requests that are CouchDB's alone: streamed in both directions, unchanged.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::exchange::{Exchange, Requester};
 use crate::router::{Database, DocumentTarget};
 
-/// Sends a request on to a CouchDB.
+/// Forwards a request to a CouchDB.
 pub(crate) async fn forward(homes: &Homes, couch: &Couch, exchange: Exchange) -> Result<Response<Body>, Error> {
     let mut request = exchange.request;
     if request.version() == Version::HTTP_2 {
@@ -45,7 +45,7 @@ pub(crate) async fn forward(homes: &Homes, couch: &Couch, exchange: Exchange) ->
         answer = couch.forward(request, patience) => ended(&exchange.activity, call, answer)?,
         () = homes.stopping().cancelled() => return Err(stopping()),
     };
-    // It may never end by itself: it breaks off when the program drains, and its client asks again elsewhere.
+    // The response may never end by itself. It is cut off when the program drains, and the client reconnects elsewhere.
     let mut stopping = Box::pin(homes.stopping().clone().cancelled_owned());
     let breaks = move |cx: &mut Context<'_>, polled: Polled, _| match polled {
         Poll::Pending => stopping.as_mut().poll(cx).map(|()| Some(Err("the gateway is stopping".into()))),
@@ -54,14 +54,14 @@ pub(crate) async fn forward(homes: &Homes, couch: &Couch, exchange: Exchange) ->
     Ok(answer.map(|body| inspected(body, breaks)))
 }
 
-/// Whether a body may go to CouchDB in one piece with its head. A client that asks for `100 Continue` wants CouchDB's word first.
+/// Returns whether a body may go to CouchDB in one write with its head. A client that expects `100 Continue` must hear from CouchDB first.
 fn is_small(request: &Request<Body>) -> bool {
     let length = request.body().size_hint().exact().unwrap_or(u64::MAX);
     (1..=SMALL).contains(&length) && !request.headers().contains_key(EXPECT)
 }
 
-/// A small body in one piece, where all of it has come with its head: that is one write and one packet, where a body that flows
-/// wakes the tasks of both connections for each of its frames. What has not come yet flows.
+/// Collects a small body that arrived together with its head: one write and one packet, while a streamed body wakes the tasks of both connections for
+/// each frame. A body that has not arrived yet is streamed.
 async fn gathered(mut body: Body) -> Result<Body, BoxError> {
     let mut frames = VecDeque::new();
     let mut polls = 0;
@@ -82,7 +82,7 @@ async fn gathered(mut body: Body) -> Result<Body, BoxError> {
     }
 }
 
-/// Lets hyper hand over what it has read already.
+/// Yields once, so that hyper can hand over what it has already read.
 async fn again_at_once() {
     let mut is_again = false;
     poll_fn(|cx| {
@@ -95,7 +95,7 @@ async fn again_at_once() {
     .await;
 }
 
-/// Sends a request on to the CouchDB that has the database.
+/// Forwards a request to the home of its database.
 pub(crate) async fn to_home(homes: &Homes, database: &Database, exchange: Exchange) -> Result<Response<Body>, Error> {
     if homes.plans().all_is_local() {
         return forward(homes, homes.local(), exchange).await;
@@ -104,8 +104,8 @@ pub(crate) async fn to_home(homes: &Homes, database: &Database, exchange: Exchan
     forward(homes, &home.couch, exchange).await
 }
 
-/// Sends a request on to the CouchDB that has the document. A plain read goes to the class's at once, and on only where
-/// that does not have it.
+/// Forwards a request to the CouchDB that holds the document. A plain read goes to the database's home right away, and to the other servers only if
+/// the document is not there.
 pub(crate) async fn to_holder(
     homes: &Homes,
     target: &DocumentTarget,
@@ -122,7 +122,7 @@ pub(crate) async fn to_holder(
     let activity = exchange.activity.clone();
     let requester = Requester::new(&headers, &activity, exchange.id);
     let again = again(&exchange);
-    // To a list of revisions CouchDB answers 200 also where it has none of them.
+    // CouchDB responds with 200 to a list of revisions even if it has none of them.
     let Some(again) = again.filter(|_| query_value(target.query.as_deref(), "open_revs").is_none()) else {
         let couch = home.holder(&target.path, requester).await?;
         return forward(homes, &couch, exchange).await;
@@ -137,13 +137,13 @@ pub(crate) async fn to_holder(
     }
 }
 
-/// The client did not send the body to its end.
+/// Records that the client did not send the body to its end.
 fn ended_early(activity: &Activity, error: BoxError) -> Error {
     activity.ended("interrupted");
     couch::Error::Body(error).into()
 }
 
-/// The same request once more, where that can be asked twice.
+/// Duplicates a request, if it is safe to send twice.
 fn again(exchange: &Exchange) -> Option<Exchange> {
     let request = &exchange.request;
     if !matches!(*request.method(), Method::GET | Method::HEAD) || !request.body().is_end_stream() {
@@ -157,7 +157,7 @@ fn again(exchange: &Exchange) -> Option<Exchange> {
     Some(Exchange { request: again, id: exchange.id, activity: exchange.activity.clone() })
 }
 
-/// The span of the request ends with the head of its answer.
+/// Ends the request's span with the head of its response.
 fn ended(
     activity: &Activity,
     call: Call,
@@ -183,7 +183,7 @@ fn stopping() -> Error {
     Error::refused(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "the gateway is stopping")
 }
 
-/// In bytes. hyper reads a first buffer of 8 KiB, the head with it.
+/// The largest body that is collected, in bytes. hyper's first read buffer is 8 KiB, including the head.
 const SMALL: u64 = 16 << 10;
-/// How often hyper is given the time to hand over more of a body.
+/// The number of times that hyper may hand over more of a body.
 const MOST_POLLS: u32 = 2;

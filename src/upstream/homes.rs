@@ -1,4 +1,4 @@
-//! Where databases live: the CouchDB of their class, and those beside it that documents of some types are in.
+//! The homes of databases: the CouchDB of their class, and the servers beside it that hold documents of some types.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,11 +36,11 @@ pub struct Home {
     homes: Homes,
     /// The account's plan, or the system's.
     pub plan: Arc<Merged>,
-    /// The CouchDB of the database: its class's.
+    /// The CouchDB that the database lives in.
     pub couch: Couch,
-    /// Whether the plan, or one of the account's users' plans, may send attachments elsewhere, or that is unknown.
+    /// Whether the plan, or that of any of the account's users, may send attachments to a storage; also true if that is unknown.
     pub stores: bool,
-    /// Where else documents may be. What is wrong there is no matter for those that are found at home.
+    /// The connections beside the home. An error here does not affect documents found at home.
     beside: Result<Vec<Beside>, PlanError>,
 }
 
@@ -53,7 +53,7 @@ struct Beside {
 }
 
 impl Homes {
-    /// `local` is the configured CouchDB; `stopping` is raised when the program begins to drain.
+    /// Creates the map of homes. `local` is the configured CouchDB; `stopping` is cancelled when the program begins to drain.
     #[must_use]
     pub fn new(
         local: Couch,
@@ -65,34 +65,34 @@ impl Homes {
         Self(Arc::new(Inner { local, connections, plans, timeouts, stopping }))
     }
 
-    /// The configured CouchDB.
+    /// Returns the configured CouchDB.
     #[must_use]
     pub fn local(&self) -> &Couch {
         &self.0.local
     }
 
-    /// The plans of all accounts.
+    /// Returns the plans of all accounts.
     #[must_use]
     pub fn plans(&self) -> &Plans {
         &self.0.plans
     }
 
-    /// `[timeouts]`
+    /// Returns `[timeouts]`.
     #[must_use]
     pub fn timeouts(&self) -> &Timeouts {
         &self.0.timeouts
     }
 
-    /// Raised when the program begins to drain: what would never end by itself ends then.
+    /// Returns the token that is cancelled when the program begins to drain, for responses that never end by themselves.
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
         &self.0.stopping
     }
 
-    /// The home of a database that plans speak of.
+    /// Returns the home of a database that plans cover.
     ///
     /// # Errors
-    /// Where the plans name a connection that they do not define, or define one that cannot be used.
+    /// Returns an error if the plans name a connection that they do not define, or define one that cannot be used.
     pub async fn of(&self, database: &Database) -> Result<Home, Error> {
         let Inner { plans, .. } = &*self.0;
         let account = database.account.as_ref();
@@ -115,8 +115,8 @@ impl Homes {
         Ok(Home { homes: self.clone(), plan, couch, stores, beside })
     }
 
-    /// The plan that holds, and whether it may be believed. A database stays where it was while the plans cannot be read;
-    /// what becomes of its attachments is then not guessed.
+    /// Returns the plan that applies, and whether it is current. While the plans cannot be read, databases stay at their last known homes, but no
+    /// decision about their attachments is guessed.
     async fn plan(&self, account: Option<&AccountId>, user: Option<&str>) -> Result<(Arc<Merged>, bool), Error> {
         let plans = &self.0.plans;
         match plans.effective(account, user).await {
@@ -125,10 +125,10 @@ impl Homes {
         }
     }
 
-    /// The home of any database by its decoded name: of one that plans do not speak of, the configured CouchDB.
+    /// Returns the home of any database by its decoded name: the configured CouchDB, if plans do not cover it.
     ///
     /// # Errors
-    /// As for [`of`](Self::of).
+    /// Fails as [`of`](Self::of) does.
     pub async fn of_name(&self, name: &str) -> Result<Home, Error> {
         match Database::of(name) {
             Some(database) => self.of(&database).await,
@@ -139,10 +139,10 @@ impl Homes {
         }
     }
 
-    /// The CouchDB of a connection that a plan names.
+    /// Returns the CouchDB of a connection that a plan names.
     ///
     /// # Errors
-    /// Where the plan does not define it, or it cannot be used.
+    /// Returns an error if the plan does not define the connection, or if it cannot be used.
     pub fn connect(&self, plan: &Merged, id: &str, whose: &Whose) -> Result<Couch, Error> {
         if id == LOCAL {
             return Ok(self.0.local.clone());
@@ -151,12 +151,12 @@ impl Homes {
         self.0.connections.open(&settings, whose).map_err(|error| Error::Connection(id.into(), error))
     }
 
-    /// Closes connections once no plan names them any more, until the program stops.
+    /// Closes connections that no plan names any more, until the program stops.
     pub async fn follow(self, tasks: Tasks) {
         let mut changes = self.0.plans.changes();
         loop {
             tokio::select! {
-                // A request that began before a change may have opened an old one again after it.
+                // A request that began before a change may reopen an old connection after it, so this also runs at intervals.
                 _ = tokio::time::timeout(RECHECK_INTERVAL, changes.changed()) => {}
                 () = tasks.stopping() => return,
             }
@@ -170,7 +170,7 @@ impl Homes {
             let mut gone = Vec::new();
             for whose in &named.by {
                 let plan = self.0.plans.effective(whose.account.as_ref(), whose.user.as_deref()).await;
-                // Where that is unknown, it stays.
+                // If the plan is unavailable, the connection stays open.
                 let names = |plan: &Merged| {
                     let settings = plan.connection_in_use(&named.id);
                     settings.is_some_and(|settings| settings.fingerprint() == named.fingerprint)
@@ -185,7 +185,7 @@ impl Homes {
     }
 }
 
-/// The connections that a plan names for a database beside its home.
+/// Returns the connections that a plan names for a database beside its home.
 fn named(plan: &Arc<Merged>, whose: &Whose, database: &Database) -> Result<Vec<Beside>, PlanError> {
     let ids = plan.beside(database.class, &database.name)?;
     let beside = |id: &str| Beside { plan: Arc::clone(plan), whose: whose.clone(), id: id.to_owned() };
@@ -193,22 +193,22 @@ fn named(plan: &Arc<Merged>, whose: &Whose, database: &Database) -> Result<Vec<B
 }
 
 impl Home {
-    /// Whether documents may be elsewhere than in the class's CouchDB, as far as the plans say.
+    /// Returns whether documents may be elsewhere than at home, as far as the plans say.
     #[must_use]
     pub fn has_others(&self) -> bool {
         self.beside.as_ref().map_or(true, |beside| !beside.is_empty())
     }
 
-    /// The plans of all accounts.
+    /// Returns the plans of all accounts.
     #[must_use]
     pub fn plans(&self) -> &Plans {
         self.homes.plans()
     }
 
-    /// The other CouchDB servers that documents of the database may be in.
+    /// Returns the other CouchDB servers that may hold documents of the database.
     ///
     /// # Errors
-    /// Where a plan is malformed there, or one of them cannot be used.
+    /// Returns an error if a plan is malformed there, or if one of them cannot be used.
     pub fn others(&self) -> Result<Vec<Couch>, Error> {
         let mut others: Vec<Couch> = Vec::new();
         for beside in self.beside.as_ref().map_err(Clone::clone)? {
@@ -220,26 +220,26 @@ impl Home {
         Ok(others)
     }
 
-    /// The CouchDB of a connection that a plan names; `whose` the plan is.
+    /// Returns the CouchDB of a connection that a plan names; `whose` is the owner of the plan.
     ///
     /// # Errors
-    /// As for [`Homes::connect`].
+    /// Fails as [`Homes::connect`] does.
     pub fn connect(&self, plan: &Merged, id: &str, whose: &Whose) -> Result<Couch, Error> {
         self.homes.connect(plan, id, whose)
     }
 
-    /// Reads a document with the gateway's own account, or the connection's: at home first, then at the others.
+    /// Reads a document with the gateway's own account, or the connection's: at home first, then on the other servers.
     ///
     /// # Errors
-    /// Where one of them cannot be asked.
+    /// Returns an error if one of them cannot be reached.
     pub async fn own_document(&self, path: &DocumentPath) -> Result<Answer, Error> {
         Ok(self.find_own(path, "").await?.0)
     }
 
-    /// The same with a raw query, and who gave it.
+    /// Reads a document with a raw query; also returns the caller that found it.
     ///
     /// # Errors
-    /// As for [`own_document`](Self::own_document).
+    /// Fails as [`own_document`](Self::own_document) does.
     pub async fn find_own(&self, path: &DocumentPath, query: &str) -> Result<(Answer, Caller), Error> {
         let account = self.couch.own_account();
         let answer = account.read(path, query).await?;
@@ -255,20 +255,20 @@ impl Home {
         Ok((answer, account))
     }
 
-    /// Every CouchDB that a document of the database may be in, with the gateway's own account, or the connection's.
+    /// Returns a caller for every CouchDB that may hold a document of the database, with the gateway's own account, or the connection's.
     ///
     /// # Errors
-    /// As for [`others`](Self::others).
+    /// Fails as [`others`](Self::others) does.
     pub fn own_accounts(&self) -> Result<Vec<Caller>, Error> {
         let others = if self.has_others() { self.others()? } else { Vec::new() };
         Ok([self.couch.clone()].into_iter().chain(others).map(|couch| couch.own_account()).collect())
     }
 
-    /// Writes a document of this database, where plans speak of it, with the gateway's own account, or the connection's. The platform makes a month's database when it
-    /// first needs it, and so does this.
+    /// Saves a document of this database with the gateway's own account, or the connection's. Creates a missing database, as the platform creates a
+    /// month's database when it first needs it; `database` is set if plans cover it.
     ///
     /// # Errors
-    /// Where CouchDB cannot be asked.
+    /// Returns an error if CouchDB cannot be reached.
     pub async fn save_own(
         &self,
         database: Option<&Database>,
@@ -286,10 +286,10 @@ impl Home {
         Ok(account.save(path, bytes).await?)
     }
 
-    /// The query with which a database is made: the client's own, and what the plan says besides.
+    /// Returns the query for creating a database: the client's own, extended by the plan's create options.
     ///
     /// # Errors
-    /// Where the plan is malformed there.
+    /// Returns an error if the plan is malformed there.
     pub fn create_query(&self, database: &Database, query: Option<&str>) -> Result<String, Error> {
         let mut pairs: Vec<String> = query.filter(|query| !query.is_empty()).map(str::to_owned).into_iter().collect();
         for (key, value) in self.plan.create_options(database.class, &database.name)? {
@@ -301,5 +301,5 @@ impl Home {
     }
 }
 
-/// How long a connection stays open at most that no plan names.
+/// The longest time that a connection stays open after the last plan stopped naming it.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(60);

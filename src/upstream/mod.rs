@@ -1,5 +1,4 @@
-//! The CouchDB servers behind the gateway: which database lives where, the connections that plans name, and what the
-//! gateway itself keeps there.
+//! The CouchDB servers behind the gateway: the home of each database, the connections that plans name, and the gateway's own documents.
 
 pub(crate) mod answer;
 mod connections;

@@ -16,7 +16,7 @@ pub struct AuthDatabase {
 }
 
 impl AuthDatabase {
-    /// `name` is the database's decoded name.
+    /// Creates the accessor; `name` is the decoded name.
     #[must_use]
     pub fn new(couch: Couch, name: &str) -> Self {
         Self { couch, name: encode(name) }
@@ -26,7 +26,7 @@ impl AuthDatabase {
         DocumentPath { database: self.name.clone(), document: encode(id) }
     }
 
-    /// The document of this id as CouchDB has it.
+    /// Reads an OAuth document by its id.
     async fn document(&self, id: &str) -> Result<Option<stowage_couch::Document>> {
         let answer = self.couch.own_account().read(&self.path(id), "").await;
         match answer.map_err(|error| unasked(id, error))? {
@@ -91,7 +91,7 @@ fn unasked(id: &str, error: impl std::error::Error + Send + Sync + 'static) -> E
     Error::new(Kind::Passing, format!("CouchDB cannot be asked for OAuth document {id}")).because(error)
 }
 
-/// Whether a 404 is CouchDB's own, and not that of something in front of it.
+/// Returns whether a 404 is CouchDB's own rather than that of a proxy in front of it.
 fn is_of_couchdb(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body)
         .is_ok_and(|answer| answer.get("error").and_then(Value::as_str) == Some("not_found"))

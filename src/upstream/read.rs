@@ -1,4 +1,4 @@
-//! Where a document is: in the CouchDB of its class, or in one beside it. The client's own rights decide what is found.
+//! Locates documents: at home, or on a CouchDB beside it. The client's own rights decide what is found.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -15,13 +15,13 @@ use stowage_couch::{self as couch, Caller, Couch, Document, DocumentPath, is_del
 use stowage_http::body::{TooLarge, cause};
 
 impl Home {
-    /// Whether an attachment may be elsewhere than in the class's CouchDB: if not, its document need not be read.
+    /// Returns whether an attachment may be anywhere but in the home's CouchDB: if not, its document need not be read.
     pub(crate) fn may_be_outside(&self) -> bool {
         self.stores || self.has_others()
     }
 
-    /// Reads a document, first where its class lives, and says which CouchDB gave it. `query` is raw. Where no server has it,
-    /// the class's CouchDB says so; one that refuses to say is believed to have it.
+    /// Reads a document, at home first, and returns the caller that found it. `query` is raw. If no server has the document, the home's response is
+    /// returned; a server that refuses the read is assumed to have it.
     pub(crate) async fn read(
         &self,
         path: &DocumentPath,
@@ -31,7 +31,7 @@ impl Home {
         self.find(path, Selector::Query(query), requester).await
     }
 
-    /// Reads the leaf that a revision has led to, the revision itself if it is one; without a revision the document.
+    /// Reads the leaf that descends from a revision, or the revision itself if it is a leaf; without a revision, reads the document.
     pub(crate) async fn read_leaf(
         &self,
         path: &DocumentPath,
@@ -62,7 +62,7 @@ impl Home {
         Ok((first, caller))
     }
 
-    /// The CouchDB that has a document, or has had it: the class's where none has.
+    /// Returns the CouchDB that has a document, or had it before its deletion: the home if none has.
     pub(crate) async fn holder(&self, path: &DocumentPath, requester: Requester<'_>) -> Result<Couch, Error> {
         if !self.has_others() {
             return Ok(self.couch.clone());
@@ -76,7 +76,7 @@ impl Home {
         }
     }
 
-    /// The CouchDB beside the class's that has a document, or has had it.
+    /// Returns the CouchDB beside the home that has a document, or had it before its deletion.
     pub(crate) async fn other_holder(
         &self,
         path: &DocumentPath,
@@ -93,7 +93,7 @@ impl Home {
         Ok(gone)
     }
 
-    /// The CouchDB that the plan of a document's owner names for its type.
+    /// Returns the CouchDB that the plan of a document's owner names for its type.
     pub(crate) async fn of_type(&self, database: &Database, document: &Document) -> Result<Couch, Error> {
         if !self.has_others() {
             return Ok(self.couch.clone());
@@ -103,7 +103,7 @@ impl Home {
             Placement::PassThrough { connection } => connection,
             Placement::Store(decision) => decision.connection,
         };
-        // Only where the owner has a plan: that of all others is the account's.
+        // The user only counts if they have a plan: otherwise the plan is the account's.
         let user = document.text("owner_id").filter(|owner| plan.sources().contains(owner));
         self.connect(&plan, &connection, &Whose { account: database.account.clone(), user })
     }
@@ -112,11 +112,11 @@ impl Home {
 /// Whether a CouchDB has a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
-    /// It has, or refuses to say.
+    /// The CouchDB has the document, or refuses to say.
     There,
-    /// It has been deleted.
+    /// The document was deleted.
     Gone,
-    /// It never had it.
+    /// The document never existed there.
     Unknown,
 }
 
@@ -130,12 +130,12 @@ async fn presence(path: &DocumentPath, caller: &Caller) -> Result<Presence, Erro
     Ok(if is_deleted(answer.body()) { Presence::Gone } else { Presence::Unknown })
 }
 
-/// What is larger than a document that is read is there all the same.
+/// Returns whether a document exceeds the size limit, which still proves that it exists.
 fn is_too_large(error: &couch::Error) -> bool {
     matches!(error.itself(), couch::Error::Body(error) if cause::<TooLarge>(&**error).is_some())
 }
 
-/// What is read of a document.
+/// The revision of a document to read.
 #[derive(Clone, Copy)]
 enum Selector<'a> {
     Query(&'a str),
@@ -151,7 +151,7 @@ impl Selector<'_> {
     }
 }
 
-/// Reads the leaf that a revision has led to, the revision itself if it is one; without a revision the document.
+/// Reads the leaf that descends from a revision, or the revision itself if it is a leaf; without a revision, reads the document.
 pub(crate) async fn read_leaf(path: &DocumentPath, rev: Option<&str>, caller: &Caller) -> Result<Answer, Error> {
     let Some(rev) = rev else { return read(path, "", caller).await };
     let (leaves, head) = match caller.open_revs(path, &json!([rev]).to_string(), "&latest=true").await? {

@@ -1,4 +1,4 @@
-//! Bodies that were read already, wholly or in part.
+//! Bodies that were already read, entirely or in part.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use stowage_http::body::{Body, BoxError};
 use stowage_storage::Permit;
 
-/// One piece of many.
+/// Joins frames into one buffer.
 pub(crate) fn joined(mut frames: VecDeque<Bytes>) -> Bytes {
     if frames.len() <= 1 {
         return frames.pop_front().unwrap_or_default();
@@ -21,11 +21,11 @@ pub(crate) fn joined(mut frames: VecDeque<Bytes>) -> Bytes {
     whole.freeze()
 }
 
-/// Bytes that were read already, and the rest of their body.
+/// The part of a body that was already read, followed by the rest.
 pub(crate) struct Replay {
     pub(crate) frames: VecDeque<Bytes>,
     pub(crate) body: Body,
-    /// Given back with the last of the bytes.
+    /// The buffered bytes' share of the memory budget, released when they are used up.
     pub(crate) share: Option<Permit>,
 }
 

@@ -1,9 +1,9 @@
-//! How long CouchDB may think before it answers.
+//! How long CouchDB may take to respond.
 //!
-//! One rule: what is about a single document, its attachments, or a database as such is answered within
-//! `timeouts.http.response_head`. All else may have to build an index, read a database through or wait for a replication before its
-//! first byte, whatever its name (`*_httpd_handlers.erl` of CouchDB's applications has them): it has no such deadline, because a
-//! request that is given up and sent again begins anew. A CouchDB whose machine is gone is noticed by the connection.
+//! One rule: a request about a single document, its attachments, or a database as such is answered within `timeouts.http.response_head`. Anything
+//! else may have to build an index, scan a database or wait for a replication before its first byte, whatever its name (the `*_httpd_handlers.erl` of
+//! CouchDB's applications list them). It has no such deadline, because a request that is cancelled and retried starts over. The connection detects
+//! that CouchDB's machine is gone.
 
 use http::Uri;
 use stowage_http::client::Patience;
@@ -14,18 +14,18 @@ use crate::config::Timeouts;
 /// What a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waits {
-    /// An answer that CouchDB has at hand.
+    /// A response that CouchDB has at hand.
     Shortly,
-    /// An answer that CouchDB may have to work for.
+    /// A response that CouchDB may have to work for.
     ForItsHead,
-    /// The same, with pauses in it: of changes only those are sent that a filter lets pass.
+    /// As [`ForItsHead`](Self::ForItsHead), with pauses in between: only the changes that pass a filter are sent.
     ForEachRow,
     /// Changes that have not happened yet.
     ForEver,
 }
 
 impl Waits {
-    /// What a request to this target waits for.
+    /// Returns what a request to this target waits for.
     pub(crate) fn of(uri: &Uri) -> Self {
         let mut parts = uri.path().split('/').filter(|part| !part.is_empty()).map(Part::of);
         let Some(database) = parts.next() else { return Self::Shortly };
@@ -49,7 +49,7 @@ impl Waits {
         }
     }
 
-    /// The deadlines.
+    /// Returns the deadlines.
     pub(crate) fn patience(self, timeouts: &Timeouts) -> Patience {
         let (head, idle) = (Some(timeouts.http.response_head), Some(timeouts.http.idle_body));
         match self {
@@ -60,10 +60,10 @@ impl Waits {
     }
 }
 
-/// A part of a path.
+/// A segment of a path.
 enum Part<'a> {
     Name,
-    /// What begins with `_`; without it.
+    /// A segment that begins with `_`; holds the rest of it.
     Special(&'a str),
 }
 
@@ -78,12 +78,12 @@ fn has_special(parts: &[Part<'_>]) -> bool {
     parts.iter().any(|part| matches!(part, Part::Special(_)))
 }
 
-/// CouchDB's own databases.
+/// Returns whether this is one of CouchDB's own databases.
 fn is_database(name: &str) -> bool {
     matches!(name, "users" | "replicator" | "global_changes" | "dbs" | "nodes")
 }
 
-/// Documents whose ids begin so, also where the slash in the id is escaped.
+/// Returns whether this prefix is of a document id, also with an escaped slash.
 fn is_document(name: &str) -> bool {
     let id = |kind| name.strip_prefix(kind).is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('%'));
     id("design") || id("local")
