@@ -1,7 +1,7 @@
-//! Copies: CouchDB keeps an attachment, and a storage gets it as well, from the same pass over its body.
+//! Copies: CouchDB keeps an attachment, and a storage gets a copy from the same pass over the request body.
 //!
-//! The client's answer is CouchDB's, and a copy that fails never changes it: it is logged, recorded and counted. A copy of
-//! what CouchDB refuses, or of what a client does not send to its end, is taken back.
+//! The client gets CouchDB's response, which a failed copy never changes: the failure is logged, recorded and counted. The copy is discarded if
+//! CouchDB refuses the attachment, or if the client does not send it to the end.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,26 +29,26 @@ use crate::record::about;
 use crate::router::{Operation, Target};
 use crate::upstream::forward::forward;
 
-/// A copy that is to be made.
+/// A copy to be made.
 pub(crate) struct OutgoingCopy {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) target: Target,
     pub(crate) decision: Decision,
-    /// The document that the attachment will belong to: its fields are in the object's name.
+    /// The document that the attachment will belong to: the object's name contains its fields.
     pub(crate) document: Document,
-    /// The document as it is saved now, where it is.
+    /// The document as currently saved, if it exists.
     pub(crate) saved: Document,
     pub(crate) content_type: String,
-    /// Whether the bytes are gzip that the client named as `Content-Encoding`.
+    /// Whether the body is gzip, declared by the client as `Content-Encoding`.
     pub(crate) gzip: bool,
     pub(crate) activity: Activity,
 }
 
-/// A copy that is being made, in a task of its own. Dropped without a word of CouchDB's, it is taken back.
+/// A copy in progress, made by a task of its own. Dropping it without a verdict discards the copy.
 #[must_use]
 pub(crate) struct Copying(oneshot::Sender<Verdict>);
 
-/// What became of the attachment in CouchDB.
+/// The outcome of the attachment in CouchDB.
 #[derive(Debug, Clone)]
 pub(crate) enum Verdict {
     Saved,
@@ -57,9 +57,9 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
-/// Sends an attachment on to CouchDB, exactly as the client sends it, and a copy of it to its storage.
+/// Forwards an attachment to CouchDB unchanged, and makes a copy of it in its storage.
 ///
-/// CouchDB's answer is waited for in a task: it decides about the copy also where the client does not wait.
+/// A task awaits CouchDB's response, because it decides about the copy even if the client disconnects.
 pub(crate) async fn forward_with_copy(
     couch: Couch,
     mut exchange: Exchange,
@@ -89,7 +89,7 @@ fn is_too_large(error: &Error) -> bool {
 }
 
 impl Verdict {
-    /// A server that fails may have saved it all the same.
+    /// Derives the verdict from CouchDB's response. After a server error, CouchDB may have saved the attachment all the same.
     pub(crate) fn of(outcome: &Result<Response<Body>, Error>) -> Self {
         match outcome {
             Ok(answer) if answer.status().is_success() => Self::Saved,
@@ -105,32 +105,32 @@ impl Verdict {
 }
 
 impl Copying {
-    /// Tells what became of the attachment in CouchDB. Waits for nothing.
+    /// Reports the outcome of the attachment in CouchDB, without blocking.
     pub(crate) fn end(self, verdict: Verdict) {
         drop(self.0.send(verdict));
     }
 }
 
 impl OutgoingCopy {
-    /// Begins to make it, of a body that flows to CouchDB too or of one that is there already.
+    /// Starts making the copy, from a body that also flows to CouchDB or from one already read.
     pub(crate) fn begin(self, source: Twin) -> Copying {
         let (sender, verdict) = oneshot::channel();
         let tasks = self.gateway.tasks.clone();
         drop(tasks.spawn("copy of an attachment", async move {
             let outcome = Box::pin(self.make(source, verdict)).await;
-            // What a plan makes up must not become a label.
+            // A handler made up by a plan must not become a label.
             let backend = driver(self.decision.handler()).map_or("unknown", |driver| driver.handler);
             self.gateway.metrics.copy_done(backend, outcome);
         }));
         Copying(sender)
     }
 
-    /// Makes it; gives what became of it in one word.
+    /// Makes the copy; returns its outcome as a metric label.
     async fn make(&self, source: Twin, mut verdict: oneshot::Receiver<Verdict>) -> &'static str {
         let (stored, told) = match select(pin!(self.store(source)), &mut verdict).await {
             Either::Left((stored, _)) => (stored, None),
             Either::Right((Ok(told @ (Verdict::Saved | Verdict::Unknown)), storing)) => (storing.await, Some(told)),
-            // What is half stored goes with the future that stores it.
+            // Dropping the future discards what it has stored so far.
             Either::Right((Ok(Verdict::Refused) | Err(_), _)) => return "discarded",
         };
         let is_cut = matches!(&stored, Err(Error::Storage(_, error)) if error.kind() == Kind::Interrupted);
@@ -193,7 +193,7 @@ impl OutgoingCopy {
         Error::Storage(self.decision.storage().into(), storage::Error::new(kind, text))
     }
 
-    /// Only CouchDB has the attachment.
+    /// Records a failed copy: only CouchDB has the attachment.
     fn failed(&self, error: &Error) -> &'static str {
         let text = match error {
             Error::Storage(_, error) => chain(error),
@@ -203,14 +203,14 @@ impl OutgoingCopy {
         tracing::warn!(%request, storage, error = %text, "an attachment has no copy: only CouchDB has it");
         let about = about(&self.target, Operation::Put);
         match error {
-            // A client would be told so; for a copy the plan alone is the cause.
+            // A client would be told about the name; for a copy, the plan alone is the cause.
             Error::Name(_) => self.gateway.records.failed(about, &self.storage(Kind::Refused, text), &request),
             _ => self.gateway.records.failed(about, error, &request),
         }
         "failed"
     }
 
-    /// A job makes it later, if CouchDB has the attachment then and its storage can take it.
+    /// Adds a job that makes the copy later, provided that CouchDB has the attachment then and the storage can take it.
     async fn again(&self, error: &Error) -> &'static str {
         if let Error::Storage(_, inner) = error
             && matches!(inner.kind(), Kind::Passing | Kind::Refused)
@@ -223,7 +223,7 @@ impl OutgoingCopy {
         self.failed(error)
     }
 
-    /// It stays: the attachment may be there.
+    /// Keeps the copy, since CouchDB may have the attachment.
     fn doubtful(&self, object: &NewObject) -> &'static str {
         tracing::warn!(
             request = %self.activity.id(),

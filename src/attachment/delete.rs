@@ -1,4 +1,4 @@
-//! DELETE of an attachment: out of the document first, out of the storage last.
+//! DELETE of an attachment: out of the document first, then out of the storage.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::upstream::forward::forward;
 use crate::upstream::read::Answer;
 use crate::upstream::revision::{requested_rev, rev_query};
 
-/// Removes an attachment, or lets CouchDB remove its own.
+/// Deletes an attachment, or forwards the request if CouchDB keeps the attachment.
 pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
     let rev = requested_rev(&target, exchange.request.headers())?;
     let headers = exchange.request.headers().clone();
@@ -56,12 +56,12 @@ pub(crate) async fn delete(gateway: Arc<Gateway>, target: Target, exchange: Exch
 
 enum Found {
     Outside(Document, Entry, Caller),
-    /// The CouchDB that has the document has it, if any.
+    /// CouchDB keeps the attachment, if it exists: this server holds the document.
     Native(Couch),
     Answer(Response<Body>),
 }
 
-/// What the client asked for.
+/// The client's request.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     home: &'a Home,
@@ -88,7 +88,7 @@ impl Asked<'_> {
     }
 }
 
-/// Saves the document without the pointer; then the object goes. What a link leads to stays.
+/// Saves the document without the pointer, then deletes the object. The target of a link is not deleted.
 async fn remove(
     gateway: Arc<Gateway>,
     target: Target,
@@ -101,7 +101,7 @@ async fn remove(
     let plan = plan_for(&gateway.plans, &target.database, &document).await?;
     if let Entry::Object(pointer) = &entry {
         activity.uses(&pointer.stowage.handler, &pointer.stowage.storage);
-        // Before anything is changed: a storage that cannot be reached must not cost the document its pointer.
+        // Before anything changes: an unreachable storage must not cost the document its pointer.
         storage_of(&gateway, &plan, &target.database, &pointer.stowage)?;
     }
     let (base, deleted) = (document.rev(), document.is_deleted());

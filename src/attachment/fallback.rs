@@ -1,4 +1,4 @@
-//! While a storage is down, CouchDB keeps what is meant for it, and a job moves that out later.
+//! The fallback: while a storage is down, CouchDB keeps its attachments, and a job moves them out later.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::record::about;
 use crate::router::{Operation, Target};
 use crate::upstream::forward::forward;
 
-/// An attachment that CouchDB is to keep meanwhile.
+/// An attachment that CouchDB is to keep for now.
 #[derive(Clone, Copy)]
 pub(crate) struct Fallen<'a> {
     pub(crate) gateway: &'a Gateway,
@@ -28,14 +28,14 @@ pub(crate) struct Fallen<'a> {
     pub(crate) id: RequestId,
 }
 
-/// Jobs about attachments that are on their way to CouchDB, and whether each is saved.
+/// Jobs for attachments on their way to CouchDB, with whether each job is saved.
 #[must_use]
 #[derive(Default)]
 pub(crate) struct Noted(Vec<(Job, bool)>);
 
 impl Fallen<'_> {
-    /// Notes that it is to be moved out, and why. To be called before it is sent to CouchDB: whatever happens then, there is a
-    /// job about it.
+    /// Adds the job that moves the attachment out, and records why. Call this before sending the attachment to CouchDB: whatever happens then, the
+    /// job exists.
     pub(crate) async fn note(self, error: &Error) -> Noted {
         let Self { gateway, target, document, decision, id } = self;
         gateway.records.failed(about(target, Operation::Put), error, &id);
@@ -49,13 +49,13 @@ impl Fallen<'_> {
 }
 
 impl Noted {
-    /// Takes others in.
+    /// Takes over the jobs of `others`.
     pub(crate) fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
     }
 
-    /// CouchDB has answered: the jobs need not wait any more. Without this they look for themselves after a while. What could
-    /// not be noted before is tried once more.
+    /// Makes the jobs due, since CouchDB has responded. Without this call they become due by themselves after a while. Retries those that
+    /// could not be saved before.
     pub(crate) async fn are_sent(self, gateway: &Gateway, id: RequestId) {
         for (job, is_saved) in self.0 {
             let job = job.after(Duration::ZERO);
@@ -76,7 +76,7 @@ impl Noted {
     }
 }
 
-/// Lets CouchDB keep a PUT's attachment. Fails as the storage did where CouchDB may not have it, or its body is gone.
+/// Lets CouchDB keep a PUT's attachment. Returns the storage's error if CouchDB may not keep it, or if the body is gone.
 pub(crate) async fn keep(
     fallen: Fallen<'_>,
     untaken: Untaken,
@@ -93,5 +93,5 @@ pub(crate) async fn keep(
     outcome
 }
 
-/// A job that was noted before its attachment was sent is looked at after this, if nothing was heard of it since.
+/// The delay of a job that is saved before its attachment is sent, unless CouchDB's response makes it due earlier.
 const SENT_WITHIN: Duration = Duration::from_secs(900);

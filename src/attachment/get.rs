@@ -24,7 +24,7 @@ use crate::upstream::forward::forward;
 use crate::upstream::read::Answer;
 use crate::upstream::revision::{requested_rev, rev_query};
 
-/// Answers a GET, or a HEAD where no body is wanted.
+/// Handles a GET, or a HEAD if no body is wanted.
 pub(crate) async fn get(
     gateway: Arc<Gateway>,
     target: Target,
@@ -42,7 +42,7 @@ pub(crate) async fn get(
     }
 }
 
-/// Opens what the link at an attachment leads to. Links are followed with the client's own rights.
+/// Opens the attachment behind a link. Links are followed with the client's own rights.
 pub(crate) async fn open(
     gateway: &Arc<Gateway>,
     mut from: Target,
@@ -66,15 +66,15 @@ pub(crate) async fn open(
     }
 }
 
-/// An attachment, or why there is none.
+/// An attachment, or the reason there is none.
 pub(crate) enum Opened {
-    /// It is in a storage.
+    /// The attachment is in a storage.
     Outside(Stored),
-    /// It is CouchDB's, with its answer: the attachment, or a refusal.
+    /// CouchDB keeps the attachment: its response, which may be a refusal.
     Couch(Response<Body>),
 }
 
-/// Finds one attachment, or where the way goes on.
+/// Finds one attachment, or the link to follow.
 async fn look(
     gateway: &Arc<Gateway>,
     target: &Target,
@@ -104,24 +104,24 @@ async fn look(
     Ok(ControlFlow::Break(Opened::Couch(answer)))
 }
 
-/// What CouchDB says about its own attachment of that name.
+/// CouchDB's response for its own attachment of that name, if it was requested already.
 enum Native {
     Unasked(Exchange),
     Answer(Response<Body>),
 }
 
-/// Only `?rev=` counts here: `If-Match` on a GET is about something else.
+/// Returns the revision in `?rev=`, the only one that counts here: `If-Match` on a GET has another meaning.
 fn rev_of_get(target: &Target) -> Option<String> {
     requested_rev(target, &HeaderMap::new()).ok().flatten()
 }
 
 enum Found {
     Outside(Box<Outside>),
-    /// Another document has it.
+    /// Another document has the attachment.
     Link(Link),
-    /// The CouchDB that has the document has it, if any.
+    /// CouchDB keeps the attachment, if it exists: this server holds the document.
     Native(Couch),
-    /// CouchDB's refusal of the document.
+    /// CouchDB refused the document.
     Answer(Response<Bytes>),
 }
 
@@ -139,7 +139,7 @@ async fn find(home: &Home, target: &Target, asked: &Asked, rev: Option<&str>) ->
     })
 }
 
-/// An attachment in a storage, and where its document is.
+/// An attachment in a storage, with the home of its document.
 pub(crate) struct Stored {
     home: Home,
     target: Target,
@@ -147,8 +147,7 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// Answers from the storage. Where the object is gone because the attachment was replaced after its document had been
-    /// read, the document is read again.
+    /// Responds from the storage. If the object is gone because the attachment was replaced after its document was read, reads the document again.
     pub(crate) async fn answer(self, gateway: &Arc<Gateway>, asked: &Asked) -> Result<Response<Body>, Error> {
         let Self { home, target, mut found } = self;
         let mut looks = MOST_LOOKS;
@@ -171,5 +170,5 @@ fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Storage(_, error) if error.kind() == storage::Kind::Missing)
 }
 
-/// How often a document is read for one answer.
+/// The number of times that a document is read for one response.
 const MOST_LOOKS: u32 = 4;

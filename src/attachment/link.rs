@@ -1,6 +1,6 @@
-//! Links: an attachment that another document has, which may be a link again.
+//! Links: attachments that another document has, possibly as a link itself.
 //!
-//! Every step is asked for with the client's own credentials: who may not read the other document gets CouchDB's refusal.
+//! Every step uses the client's own credentials: a client that may not read the other document gets CouchDB's refusal.
 
 use bytes::Bytes;
 use http::header::HeaderMap;
@@ -21,9 +21,9 @@ use crate::pointer::kazoo::Link;
 use crate::router::{Database, Target};
 use crate::upstream::read::{Answer, read};
 
-/// What a client asked for, as far as an attachment behind a link is asked for in the same way.
+/// The parts of a client's request that also apply to an attachment behind a link.
 pub(crate) struct Asked {
-    /// Its request.
+    /// The head of the client's request.
     pub(super) head: request::Parts,
     pub(super) wants_body: bool,
     id: RequestId,
@@ -31,7 +31,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// What this request asks for.
+    /// Captures the request of an exchange.
     pub(crate) fn by(exchange: &Exchange, wants_body: bool) -> Self {
         let mut request = Request::new(());
         *request.method_mut() = exchange.request.method().clone();
@@ -42,7 +42,7 @@ impl Asked {
         Self { head, wants_body, id: exchange.id, activity: exchange.activity.clone() }
     }
 
-    /// All of an attachment, unpacked, with the rights of a client that sent these headers.
+    /// Requests a whole attachment, decompressed, with the rights of a client that sent these headers.
     pub(crate) fn whole(headers: &HeaderMap, activity: &Activity) -> Self {
         let mut request = Request::new(());
         *request.headers_mut() = headers.clone();
@@ -51,12 +51,12 @@ impl Asked {
         Self { head, wants_body: true, id: activity.id(), activity: activity.clone() }
     }
 
-    /// In whose name CouchDB is asked.
+    /// Returns the client on whose behalf CouchDB is called.
     pub(super) fn requester(&self) -> Requester<'_> {
         Requester::new(&self.head.headers, &self.activity, self.id)
     }
 
-    /// The client's request, for another attachment.
+    /// Builds the client's request for another attachment.
     fn exchange(&self, (database, document, attachment): &(String, String, String)) -> Result<Exchange, Error> {
         let path = format!("/{}/{}/{}", encode(database), encode(document), encode(attachment));
         let path = PathAndQuery::try_from(path).map_err(|_| Error::Bug("an encoded path is no path"))?;
@@ -67,28 +67,28 @@ impl Asked {
     }
 }
 
-/// The way from the attachment that was asked for: databases, documents and attachments.
+/// The path from the requested attachment: databases, documents and attachments.
 pub(super) struct Trail {
     seen: Vec<(String, String, String)>,
 }
 
-/// Where a link leads.
+/// The target of a link.
 pub(super) enum Next {
-    /// To a database that plans speak of.
+    /// A database that plans cover.
     Outside(Box<(Target, Exchange)>),
-    /// To a database that is CouchDB's own.
+    /// A database that is CouchDB's alone.
     Native(Box<Exchange>),
-    /// Nowhere: CouchDB's answer to who looked for the document.
+    /// None: CouchDB's response to the read of the document.
     Answer(Response<Bytes>),
 }
 
 impl Trail {
-    /// Begins at a target.
+    /// Starts at a target.
     pub(super) fn new(target: &Target) -> Self {
         Self { seen: vec![(target.database.name.clone(), target.document.clone(), target.attachment.clone())] }
     }
 
-    /// One step on.
+    /// Follows a link for one step.
     pub(super) async fn follow(
         &mut self,
         gateway: &Gateway,
@@ -120,8 +120,8 @@ impl Trail {
     }
 }
 
-/// The attachment that a link without a name means: the one of the link's own name, else the first. Where there is
-/// none CouchDB says so.
+/// Returns the attachment that a link without a name refers to: the one with the link's own name, else the first. If there is none, CouchDB responds
+/// accordingly.
 async fn named(
     asked: &Asked,
     gateway: &Gateway,
@@ -148,5 +148,5 @@ fn refused(reason: &'static str) -> Error {
     Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason)
 }
 
-/// Links on the way to an attachment.
+/// The number of links that are followed to an attachment.
 const MOST_LINKS: usize = 8;

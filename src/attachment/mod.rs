@@ -1,4 +1,4 @@
-//! One attachment: GET, PUT and DELETE of it, and copies of what CouchDB keeps.
+//! Attachment requests: GET, PUT and DELETE, and copies of attachments in CouchDB.
 
 pub(crate) mod copy;
 pub(crate) mod delete;

@@ -1,4 +1,4 @@
-//! An attachment that is outside, answered from its storage as CouchDB answers.
+//! Serves an attachment from its storage, the way CouchDB would.
 
 use std::sync::Arc;
 
@@ -24,12 +24,12 @@ use crate::pointer::{self, Pointer};
 use crate::router::Target;
 use crate::upstream::answer::{empty, kept_headers};
 
-/// An attachment that is outside.
+/// An attachment in a storage.
 pub(super) struct Outside {
     pub(super) document: Document,
     pub(super) head: http::response::Parts,
     pub(super) pointer: Pointer,
-    /// An older revision was asked for: its object may have been replaced.
+    /// Whether a revision was requested: the object of an older one may have been replaced.
     pub(super) by_rev: bool,
 }
 
@@ -56,7 +56,7 @@ impl Outside {
             None => source.insert(self.source(&gateway, target, &asked.activity).await?).length,
         };
         let requested = match length.map_or(Requested::Whole, |length| requested(range, length)) {
-            // CouchDB cuts nothing out of gzip, and still refuses what lies outside of it.
+            // CouchDB serves no ranges of gzip, but still refuses unsatisfiable ones.
             Requested::Part(_) | Requested::Parts(_) if self.pointer.is_gzip() => Requested::Whole,
             requested => requested,
         };
@@ -91,7 +91,7 @@ impl Outside {
         Ok(answer)
     }
 
-    /// What cannot be unpacked is there as it came, for clients that take it so.
+    /// Maps a decompression error. Damaged gzip can still be read in its encoded form, by clients that accept it.
     fn packed(&self, error: BoxError) -> Error {
         if error.is::<Damaged>() {
             let reason = format!("{error}; it can be read with Accept-Encoding: gzip");
@@ -159,7 +159,7 @@ fn unsatisfiable() -> Error {
     Error::refused(StatusCode::RANGE_NOT_SATISFIABLE, "requested_range_not_satisfiable", reason)
 }
 
-/// A text that a document says, as one line.
+/// Builds a header value from a document's text, folded into one line.
 fn header(text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_bytes(&one_line(text.as_bytes())).map_err(|_| Error::Pointer(pointer::Unreadable))
 }

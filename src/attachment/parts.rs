@@ -1,4 +1,4 @@
-//! `multipart/byteranges`, byte for byte as CouchDB sends it.
+//! `multipart/byteranges`, byte for byte the way CouchDB sends it.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -15,19 +15,19 @@ use crate::error::Error;
 use crate::object::source::Source;
 use crate::upstream::answer::empty;
 
-/// A text that stands between the parts.
+/// Returns a new boundary.
 pub(crate) fn boundary() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// The answer's head; for HEAD that is all.
+/// Builds the head of the response, which is all that a HEAD gets.
 pub(crate) fn head(boundary: &str) -> Result<Response<Body>, Error> {
     let media_type = HeaderValue::try_from(format!("multipart/byteranges; boundary=\"{boundary}\""))
         .map_err(|_| Error::Bug("a boundary is no header value"))?;
     Ok(empty(StatusCode::PARTIAL_CONTENT, HeaderMap::from_iter([(CONTENT_TYPE, media_type)])))
 }
 
-/// Opens the parts one after another. The first is opened at once, so that an object that is gone gets its status.
+/// Streams the parts one after another. The first is opened up front, so that a missing object gets its status.
 pub(crate) async fn body(source: Source, ranges: Vec<ByteRange>, boundary: String) -> Result<Body, Error> {
     let opened = match ranges.first() {
         Some(first) => Some(source.open(Some(*first)).await?),
@@ -48,7 +48,7 @@ pub(crate) async fn body(source: Source, ranges: Vec<ByteRange>, boundary: Strin
 struct State {
     source: Source,
     ranges: std::vec::IntoIter<ByteRange>,
-    /// The body of the part that comes now.
+    /// The body of the current part.
     opened: Option<Body>,
     boundary: String,
     step: Step,
