@@ -1,4 +1,4 @@
-//! Documents: written with their attachments inside, copied, deleted.
+//! Document requests: writes with attachments inside, copies and deletions.
 
 pub(crate) mod copy;
 pub(crate) mod delete;

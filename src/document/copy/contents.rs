@@ -1,4 +1,4 @@
-//! What the copy of a document says, and the objects that it gets.
+//! The contents of a document's copy, and its objects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,7 @@ use crate::upstream::read::{Answer, read};
 use crate::upstream::revision::rev_query;
 
 impl Copy {
-    /// The destination, with new objects for those that the original names.
+    /// Builds the destination, with copies of the objects that the original points to.
     pub(super) async fn document(&self, made: &mut Unsaved, noted: &mut Noted) -> Result<Document, Error> {
         let mut document = self.source.clone();
         document.set("_id", &json!(self.to.document))?;
@@ -43,7 +43,7 @@ impl Copy {
         document.remove(NATIVE);
         for (name, original) in objects(&self.source, &self.from.database.name, &self.from.document) {
             if pointer::find(&self.source, self.from.attachment(&name).at())?.is_none() {
-                // A newer attachment of CouchDB's hides it.
+                // CouchDB has a newer attachment of that name.
                 pointer::forget(&mut document, &name)?;
                 continue;
             }
@@ -87,7 +87,7 @@ impl Copy {
         Ok(document)
     }
 
-    /// CouchDB's own attachments of the original, with their bytes.
+    /// Reads the original's attachments in CouchDB, including their data.
     async fn natives(&self) -> Result<Document, Error> {
         let mut natives = Document::default();
         if self.source.object(NATIVE).is_none_or(|natives| natives.is_empty()) {
@@ -111,7 +111,7 @@ impl Copy {
         Source::of(gateway, self.activity.clone(), &target, &self.source, original.clone()).await
     }
 
-    /// Stores an attachment once more, for the destination.
+    /// Stores a copy of an attachment for the destination.
     async fn store(&self, name: &str, original: &Pointer, decision: &Decision) -> Result<NewObject, Untaken> {
         let body = self.source(name, original).await?.open(None).await?;
         let broken = Arc::new(AtomicBool::new(false));
@@ -126,7 +126,7 @@ impl Copy {
             decision,
             document: &self.source,
             saved: &self.over,
-            // CouchDB leaves a copied attachment the generation that it came with.
+            // CouchDB keeps the generation of a copied attachment.
             revpos: original.generation(),
             content_type: &original.content_type,
             gzip: original.is_gzip(),
@@ -134,7 +134,7 @@ impl Copy {
             activity: &self.activity,
         };
         let stored = outgoing.store(body).await;
-        // No await here: what has been stored is to be taken care of.
+        // No await here: the caller must take care of the stored object first.
         match stored {
             Err(_) if broken.load(Ordering::Acquire) => {
                 let error = storage::Error::new(Kind::Passing, "the object broke off while it was copied");
@@ -144,7 +144,7 @@ impl Copy {
         }
     }
 
-    /// An attachment as CouchDB takes it in a document; it takes its share of the `room` in bytes that is left.
+    /// Builds an attachment's inline entry for CouchDB, and deducts its size from the remaining `room` in bytes.
     async fn inline(&self, name: &str, original: &Pointer, room: &mut u64) -> Result<Value, Error> {
         let failed = |error: BoxError| match error.is::<TooLarge>() {
             true => too_large(),
@@ -163,7 +163,7 @@ impl Copy {
         Ok(json!({ "content_type": original.content_type, "data": data }))
     }
 
-    /// Leaves a record of a failure.
+    /// Records a failure.
     fn noted(&self, name: &str, error: Error) -> Error {
         self.gateway.records.failed(about(&self.to.attachment(name), Operation::Put), &error, &self.id);
         error

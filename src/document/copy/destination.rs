@@ -1,10 +1,10 @@
-//! `Destination`: where COPY writes (<https://docs.couchdb.org/en/stable/api/document/common.html#copy--db-docid>).
+//! The `Destination` header of COPY (<https://docs.couchdb.org/en/stable/api/document/common.html#copy--db-docid>).
 
 use http::header::HeaderMap;
 use stowage_couch::canonical;
 use stowage_http::target::decode;
 
-/// A document that is to be written, and the revision of it that is replaced.
+/// The document to write, and the revision that it replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Destination {
     pub(super) document: String,
@@ -12,9 +12,8 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Reads the header as CouchDB does: the id is percent-encoded, and any member of a query is the revision. `None` for
-    /// what CouchDB refuses (no header, a URL, two queries, no revision), and for what is not beside other documents
-    /// (`_design/...`, `_local/...`).
+    /// Parses the header as CouchDB does: the id is percent-encoded, and any query parameter's value is the revision. Returns `None` for what CouchDB
+    /// refuses (no header, a URL, two queries, no revision), and for documents of another kind (`_design/...`, `_local/...`).
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get("destination")?.to_str().ok()?;
         if text.starts_with("http://") || text.starts_with("https://") {

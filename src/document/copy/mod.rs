@@ -1,9 +1,9 @@
-//! COPY of a document: its outside attachments get objects of their own, so that the copy outlives the original.
+//! COPY of a document: objects that it points to are copied too, so that the copy outlives the original.
 //!
-//! A document without such attachments is CouchDB's to copy. Of any other the gateway writes the copy: every object is read
-//! and stored again where the plan sends the destination's attachments, and then the document is saved in one piece, with
-//! CouchDB's own attachments inline. What the plan sends to CouchDB now goes inline too. All that is inline has to fit into
-//! `limits.document_bytes`; a copy that does not is refused, because one that shares its original's objects would lose them.
+//! CouchDB copies a document without pointers. For any other, the gateway writes the copy: it reads every object and stores it where the plan sends
+//! the destination's attachments, then saves the document in one piece, with CouchDB's own attachments inline. What the plan now keeps in CouchDB
+//! goes inline too. All inline data has to fit into `limits.document_bytes`; a copy that does not fit is refused, because it would have to share its
+//! original's objects and could lose them.
 
 mod contents;
 mod destination;
@@ -38,7 +38,7 @@ use crate::upstream::read::{Answer, read_leaf};
 use crate::upstream::revision::{rev_of, rev_query};
 use destination::Destination;
 
-/// Copies a document, or lets CouchDB copy it. Says which of both was done.
+/// Copies a document, or lets CouchDB copy it. Also returns the route label.
 pub(crate) async fn copy_document(
     gateway: Arc<Gateway>,
     target: DocumentTarget,
@@ -53,8 +53,8 @@ pub(crate) async fn copy_document(
     }
 }
 
-/// COPY of a deleted revision makes a deleted one and is 201 all the same; the PUT that made it was answered with 200 (both in
-/// `chttpd_db:db_doc_req`).
+/// Maps the response to the copy's save: COPY of a deleted revision creates a deleted one with a 201, while the PUT that the gateway sends for it
+/// gets a 200 (both in `chttpd_db:db_doc_req`).
 fn of_copy(mut answer: Response<Body>) -> Response<Body> {
     if answer.status() == StatusCode::OK {
         *answer.status_mut() = StatusCode::CREATED;
@@ -62,11 +62,11 @@ fn of_copy(mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// What makes a copy.
+/// The server that makes the copy.
 enum Copier {
     CouchDb,
     Gateway(Box<Copy>),
-    /// CouchDB refused to show a document. If it made the copy a moment later, that would share the original's objects.
+    /// CouchDB refused to show a document. It must not make the copy a moment later, since that would share the original's objects.
     Refused(Response<Bytes>),
 }
 
@@ -78,12 +78,12 @@ struct Copy {
     caller: Caller,
     /// The original.
     source: Document,
-    /// The destination as it is saved now; an empty document where there is none.
+    /// The destination as currently saved; an empty document if it does not exist.
     over: Document,
     plan: DocumentPlan,
-    /// Where the attachments go; `None`: into CouchDB.
+    /// Where the attachments go; `None` is CouchDB.
     decision: Option<Decision>,
-    /// What goes once the destination is saved without it.
+    /// The objects to remove once the destination is saved without them.
     replaced: Vec<(String, Pointer)>,
     turns: Vec<Turn>,
     activity: Activity,
@@ -91,11 +91,10 @@ struct Copy {
 }
 
 impl Copy {
-    /// Reads both documents with the client's rights. CouchDB copies what has no outside attachments, and says what is wrong with a request that
-    /// it does not understand.
+    /// Reads both documents with the client's rights. CouchDB copies documents without pointers, and rejects malformed requests.
     async fn of(gateway: &Arc<Gateway>, from: &DocumentTarget, requester: Requester<'_>) -> Result<Copier, Error> {
         let Ok(rev) = rev_of(from.query.as_deref(), requester.headers) else { return Ok(Copier::CouchDb) };
-        // Of a document that is written over itself the pointers stay its own.
+        // A document copied over itself keeps its own pointers.
         let destination =
             Destination::of(requester.headers).filter(|destination| destination.document != from.document);
         let Some(destination) = destination else { return Ok(Copier::CouchDb) };
@@ -110,7 +109,7 @@ impl Copy {
             return Ok(Copier::CouchDb);
         }
         let to = from.database.document(&destination.document);
-        // The second of two requests reads what the first has written.
+        // The second of two concurrent requests must read what the first has written.
         let turns = turns(gateway, &to, &source).await;
         let over = match overwritten(&caller, &to, destination.rev.as_deref()).await? {
             Ok(over) => over,
@@ -140,7 +139,7 @@ impl Copy {
     }
 
     async fn make(self, noted: &mut Noted) -> Result<Response<Body>, Error> {
-        // Dropped, with this future or after a failure, the new objects go.
+        // Dropped with this future or after a failure, it removes the new objects.
         let mut made = Unsaved::new(&self.gateway, &self.activity);
         let document = self.document(&mut made, noted).await?;
         let bytes = document.to_bytes()?;
@@ -166,7 +165,7 @@ impl Copy {
         .await
     }
 
-    /// Saves a document that came without new objects; CouchDB's answer is the client's, whatever it is.
+    /// Saves a document without new objects; the client gets CouchDB's response, whatever it is.
     async fn save(self, bytes: Vec<u8>) -> Result<Response<Body>, Error> {
         outlive(self.gateway.tasks.clone(), "copy", |reply| async move {
             let Self { gateway, to, caller, over, plan, replaced, .. } = self;
@@ -186,7 +185,7 @@ impl Copy {
     }
 }
 
-/// The right to write the destination's attachments, taken in the order of their names.
+/// Takes the turns of the destination's attachments, in the order of their names.
 async fn turns(gateway: &Gateway, to: &DocumentTarget, source: &Document) -> Vec<Turn> {
     let names: BTreeSet<String> =
         objects(source, &to.database.name, &to.document).into_iter().map(|(name, _)| name).collect();
@@ -197,9 +196,9 @@ async fn turns(gateway: &Gateway, to: &DocumentTarget, source: &Document) -> Vec
     turns
 }
 
-/// The revision that the copy replaces; an empty document where there is none. `Err` is CouchDB's refusal to show it.
+/// Returns the revision that the copy replaces; an empty document if there is none. `Err` is CouchDB's refusal to show it.
 ///
-/// Over a document that is not there CouchDB may take any revision (that depends on what else is in the shard), unless the copy has attachments.
+/// If the destination does not exist, CouchDB may accept any revision (depending on what else is in the shard), unless the copy has attachments.
 async fn overwritten(
     caller: &Caller,
     to: &DocumentTarget,

@@ -1,4 +1,4 @@
-//! Taking a body in, or letting one that is too long flow on under a scanner.
+//! Reads a body into memory, or streams one that is too long through a scanner.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,14 +17,14 @@ use stowage_storage::{CHUNK_BYTES, Permit};
 use crate::gateway::Gateway;
 use crate::upstream::replay::{Replay, joined};
 
-/// A body that has been taken in, as far as it may be.
+/// A body, as far as it was read into memory.
 pub(super) enum Taken {
     Whole(Held),
-    /// More than a document may have: what has come of it, and the rest.
+    /// A body above the document limit: what was read of it, and the rest.
     Long(Body),
 }
 
-/// Bytes with their share of the memory that all uploads may hold.
+/// Bytes with their share of the upload memory budget.
 pub(super) struct Held {
     pub(super) bytes: Bytes,
     pub(super) share: Option<Permit>,
@@ -55,13 +55,13 @@ pub(super) async fn take(gateway: &Gateway, mut body: Body) -> Result<Taken, Box
     Ok(Taken::Whole(Held { bytes: joined(frames), share }))
 }
 
-/// What a document of so many bytes takes: its text, its members, and its attachments without their base64. The chunks of
-/// their upload are in it as well: a request that holds a share must not wait for another one.
+/// Estimates the memory for a document of `length` bytes: its text, its members, and its attachments decoded from base64. This includes the chunks of
+/// their uploads, because a request that holds a share must not wait for another.
 pub(super) fn memory_of(length: u64) -> usize {
     usize::try_from(length.saturating_mul(3)).unwrap_or(usize::MAX).saturating_add(2 * CHUNK_BYTES)
 }
 
-/// A body that breaks off where its scanner finds what must not be in it, and whether it did.
+/// Wraps a body so that it fails when the scanner finds something; the flag tells whether it did.
 pub(super) fn scanned(body: Body, mut finder: Finder) -> (Body, Arc<AtomicBool>) {
     let found = Arc::new(AtomicBool::new(false));
     let finding = Arc::clone(&found);
@@ -75,7 +75,7 @@ pub(super) fn scanned(body: Body, mut finder: Finder) -> (Body, Arc<AtomicBool>)
     (body, found)
 }
 
-/// Attachments turned up in a document that is too long to be read.
+/// The error for attachments in a document that is too long to parse.
 #[derive(Debug)]
 struct TooLong;
 
@@ -87,5 +87,5 @@ impl fmt::Display for TooLong {
 
 impl std::error::Error for TooLong {}
 
-/// Up to this a body is not counted.
+/// The size up to which a body is not charged to the budget.
 pub(super) const UNCOUNTED: u64 = 64 << 10;

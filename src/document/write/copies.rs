@@ -1,4 +1,4 @@
-//! Copies of what a document carries while CouchDB keeps it: of text inside the document, and of the parts that follow it.
+//! Copies of a document's attachments that CouchDB keeps: of data inside the document, and of the parts that follow it.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -19,18 +19,18 @@ use super::parts::Following;
 use crate::attachment::copy::{Copying, OutgoingCopy, Verdict};
 use crate::error::Error;
 
-/// Copies of a document's parts, one after the other in a task. Dropped without a word of CouchDB's, they are taken back.
+/// Copies of a document's parts in progress, made one after the other in a task. Dropping it without a verdict discards the copies.
 pub(super) struct CopyingParts(oneshot::Sender<Verdict>);
 
 impl CopyingParts {
-    /// Tells what became of the document in CouchDB. Waits for nothing.
+    /// Reports the outcome of the document in CouchDB, without blocking.
     pub(super) fn end(self, verdict: Verdict) {
         drop(self.0.send(verdict));
     }
 }
 
 impl Writer {
-    /// Begins the copies of what is inside a document.
+    /// Starts copies of the attachments inside a document.
     pub(super) fn copies(&self, draft: &Draft, base: &Base) -> Vec<Copying> {
         let inside = draft.attached.iter().filter_map(|one| match &one.content {
             Content::Data(data) => Some((one, data.clone())),
@@ -41,10 +41,10 @@ impl Writer {
             .collect()
     }
 
-    /// Splits a multipart request, so that the parts that follow its document have copies too.
+    /// Duplicates a multipart request's body, so that the parts that follow its document are copied too.
     ///
     /// # Errors
-    /// A part that is larger than an attachment may be.
+    /// Returns an error for a part that exceeds the attachment limit.
     pub(super) fn copies_of_parts(
         &self,
         draft: &Draft,
@@ -88,16 +88,16 @@ impl Writer {
     }
 }
 
-/// The parts of a request of which copies are made.
+/// The parts of a request to copy.
 struct Parts {
-    /// With their lengths in bytes.
+    /// The copies with their lengths in bytes.
     parts: Vec<(OutgoingCopy, u64)>,
     following: Following,
     left_behind: CancellationToken,
 }
 
 impl Parts {
-    /// Makes them, and tells each what became of the document.
+    /// Makes the copies, and reports the outcome of the document to each.
     async fn make(self, mut verdict: oneshot::Receiver<Verdict>) {
         let mut begun = Vec::new();
         let told = match select(pin!(self.begin_each(&mut begun)), &mut verdict).await {
@@ -106,7 +106,7 @@ impl Parts {
                 beginning.await;
                 Some(told)
             }
-            // Those that have begun are taken back.
+            // Dropping the started copies discards them.
             Either::Right((Ok(Verdict::Refused) | Err(_), _)) => return,
         };
         let verdict = match told {
@@ -116,8 +116,8 @@ impl Parts {
         begun.into_iter().for_each(|copying: Copying| copying.end(verdict.clone()));
     }
 
-    /// Begins one copy after the other, each when the part before it has been read. Where the parts end too early, what is left
-    /// has copies that fail, so that they are known.
+    /// Starts the copies one by one, each when the previous part has been read. If the parts end early, the remaining copies are started with a
+    /// failing body, so that their failures are reported.
     async fn begin_each(self, begun: &mut Vec<Copying>) {
         let Self { parts, following, left_behind } = self;
         let has_document = following.document().await.is_ok();
@@ -127,7 +127,7 @@ impl Parts {
                 true => following.next(length),
                 false => written(|_| async { Err(ClientGone::Withdrawn.into()) }),
             };
-            // The sender is dropped, never used: once the part has been read to its end, or the rest is not wanted.
+            // Never used: dropping the sender signals that the part was read to its end, or that the rest is not wanted.
             let mut unread = Some(sender);
             let body = inspected(body, move |_, polled, _| {
                 unread = unread.take().filter(|_| matches!(polled, Poll::Pending | Poll::Ready(Some(Ok(_)))));
@@ -136,7 +136,7 @@ impl Parts {
             begun.push(copy.begin(Twin { body, left_behind: left_behind.clone() }));
             drop(read.await);
         }
-        // The main reader waits for its twin, also at the end.
+        // Read to the end, since the main reader waits for its twin.
         drop(following.end().await);
     }
 }

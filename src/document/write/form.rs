@@ -1,7 +1,7 @@
-//! `POST /db/doc` with a browser's form (`multipart/form-data`, RFC 7578): its files become attachments of the document.
+//! `POST /db/doc` with an HTML form (`multipart/form-data`, RFC 7578): its files become attachments of the document.
 //!
-//! CouchDB does this (`chttpd_db:db_doc_req/3`): a field `_doc` is the document, or `_rev` names the revision that gets the files of
-//! the fields `_attachments`. A form with the same content as JSON goes the way of every other document.
+//! CouchDB supports this (`chttpd_db:db_doc_req/3`): a field `_doc` is the document, or `_rev` names the revision to which the files in the fields
+//! `_attachments` are added. The form is converted to JSON and handled like any other document.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use crate::upstream::answer::{conflict, relay};
 use crate::upstream::read::Answer;
 use crate::upstream::revision::rev_query;
 
-/// `POST /db/doc`, where CouchDB takes a browser's form; what is no form, and all else, is CouchDB's.
+/// Handles `POST /db/doc` with an HTML form, as CouchDB does; anything else is forwarded.
 pub(crate) async fn post(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Labelled {
     let is_form = |home: &Home, headers: &HeaderMap| {
         home.may_be_outside() && media_type(headers).starts_with("multipart/form-data")
@@ -54,7 +54,7 @@ fn media_type(headers: &HeaderMap) -> &str {
     headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
 }
 
-/// A page of another site must not send its reader's rights along (`couch_httpd:validate_referer/1`).
+/// Checks that a page of another site cannot use its visitor's credentials (`couch_httpd:validate_referer/1`).
 fn same_site(headers: &HeaderMap) -> Result<(), Error> {
     let Some(referer) = headers.get(REFERER).and_then(|value| value.to_str().ok()) else {
         return Err(Error::bad_request("Referer header required."));
@@ -109,7 +109,7 @@ async fn save(writer: Writer, target: DocumentTarget, head: request::Parts, body
     single(writer, Some(target), head, &held, Source::Json(bytes)).await
 }
 
-/// What a form says.
+/// A parsed form.
 #[derive(Default)]
 struct Form {
     document: Option<Bytes>,
@@ -124,7 +124,7 @@ struct File {
 }
 
 impl Form {
-    /// Reads a form that is held already, so that its parts are neither unbounded nor waited for.
+    /// Parses a form that is already in memory, so that its parts are bounded and never waited for.
     async fn read(bytes: Bytes, boundary: String) -> Result<Self, multer::Error> {
         let mut parts = Multipart::new(stream::iter([Ok::<_, std::convert::Infallible>(bytes)]), boundary);
         let mut form = Self::default();

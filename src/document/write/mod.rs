@@ -1,9 +1,7 @@
-//! Documents that clients write: with their attachments inside, with stubs of outside ones, to the CouchDB that their
-//! type names.
+//! Documents written by clients: with attachments inside, with stubs of outside ones, and to the CouchDB that their type names.
 //!
-//! What CouchDB understands in a document the gateway understands, and refuses what CouchDB refuses: nothing that carries an
-//! attachment goes on unseen. Attachments that the plan
-//! sends elsewhere are stored first, the document with their pointers is saved last, and either all of it stays or none.
+//! The gateway parses a document as CouchDB does, and refuses what CouchDB refuses: nothing that carries an attachment passes unseen. Attachments
+//! that the plan sends elsewhere are stored first, and the document with their pointers is saved last, so that either all of it persists or nothing.
 
 mod base;
 mod body;
@@ -47,10 +45,10 @@ pub(crate) use bulk::bulk_docs;
 pub(crate) use form::post as form;
 pub(crate) use single::{post, put};
 
-/// The answer, and whether the gateway did something to the document: the metrics' label of the route.
+/// The route label, which says whether the gateway changed the document, and the response.
 type Labelled = Result<(&'static str, Response<Body>), Error>;
 
-/// What a write is counted as, and its answer.
+/// Splits the outcome of a write into its route label and its response.
 pub(crate) fn labelled(told: Labelled) -> (&'static str, Result<Response<Body>, Error>) {
     match told {
         Ok((label, answer)) => (label, Ok(answer)),
@@ -58,7 +56,7 @@ pub(crate) fn labelled(told: Labelled) -> (&'static str, Result<Response<Body>, 
     }
 }
 
-/// What all writes of one request share.
+/// The state shared by all writes of one request.
 #[derive(Clone)]
 struct Writer {
     gateway: Arc<Gateway>,
@@ -67,12 +65,12 @@ struct Writer {
     headers: HeaderMap,
     activity: Activity,
     id: RequestId,
-    /// Whether the plan may want objects removed that a document lets go of.
+    /// Whether the plan may want objects removed that the document no longer names.
     deletes: bool,
 }
 
-/// Takes a write apart that is the gateway's business; any other goes on to CouchDB as it came. `concerns` says whether its
-/// form is one that has to be looked at.
+/// Handles a write that the gateway must parse; forwards any other unchanged. `concerns` returns whether the request's media type is one that needs
+/// parsing.
 async fn begin<F>(
     gateway: Arc<Gateway>,
     database: Database,
@@ -103,17 +101,17 @@ where
 }
 
 impl Writer {
-    /// In whose name CouchDB is asked.
+    /// Returns the client on whose behalf CouchDB is called.
     fn requester(&self) -> Requester<'_> {
         Requester::new(&self.headers, &self.activity, self.id)
     }
 
-    /// An attachment of a document that CouchDB is to keep because its storage is down.
+    /// Returns a document's attachment that CouchDB keeps because its storage is down.
     fn fallen<'a>(&'a self, target: &'a Target, document: &'a Document, decision: &'a Decision) -> Fallen<'a> {
         Fallen { gateway: &self.gateway, target, document, decision, id: self.id }
     }
 
-    /// Notes what is to be moved out of a document later. To be called before it is acknowledged.
+    /// Adds jobs for the attachments to move out of a document later. Call this before the document is acknowledged.
     async fn note_fallen(&self, draft: &mut Draft) {
         let Some((decision, error)) = draft.fallen.take() else { return };
         let error = Error::Storage(decision.storage().into(), error);
@@ -123,20 +121,20 @@ impl Writer {
         }
     }
 
-    /// Whether each has to be read, whatever is in it.
+    /// Returns whether every document must be parsed, whatever it contains.
     fn reads_all(&self) -> bool {
         self.home.has_others() || self.deletes
     }
 
-    /// Looks for what makes a document the gateway's business.
+    /// Creates the scanner for members that the gateway must handle.
     fn finder(text: Text) -> Finder {
         Finder::new(text, &["_attachments"])
     }
 
-    /// Sends the client's request on with a body that its head fits, or is made to fit.
+    /// Forwards the client's request with a body, and adjusts its head to the body's length.
     async fn send(&self, couch: &Couch, mut head: request::Parts, body: Body) -> Result<Response<Body>, Error> {
         match body.size_hint().exact() {
-            // To CouchDB no body is not the same as an empty one.
+            // For CouchDB, no body differs from an empty one.
             Some(0) if !head.headers.contains_key(CONTENT_LENGTH) => {}
             Some(length) => drop(head.headers.insert(CONTENT_LENGTH, length.into())),
             None => drop(head.headers.remove(CONTENT_LENGTH)),
@@ -145,7 +143,7 @@ impl Writer {
         forward(&self.gateway.homes, couch, Exchange { request, id: self.id, activity: self.activity.clone() }).await
     }
 
-    /// Refuses a request, as far as its client may be here at all: what CouchDB says to that comes first.
+    /// Refuses a request, unless CouchDB refuses the client access to the database: that response takes precedence.
     async fn refuse(&self, error: Error) -> Labelled {
         let caller = self.requester().at(&self.home.couch);
         let answer = caller.send(Method::GET, &self.database.path, Bytes::new()).await?;
@@ -156,7 +154,7 @@ impl Writer {
         Ok((UNTOUCHED, self.send(couch, head, body).await?))
     }
 
-    /// The CouchDB that a draft goes to: where the document is already, else where its type is.
+    /// Returns the CouchDB that a draft goes to: the one that has the document, or else the one that its type names.
     async fn couch_of(&self, draft: &Draft, base: &Base) -> Result<Couch, Error> {
         if base.exists || !self.home.has_others() {
             return Ok(base.caller.couch().clone());
@@ -164,7 +162,7 @@ impl Writer {
         self.home.of_type(&draft.target.database, &draft.document).await
     }
 
-    /// Takes a JSON body in, out of its gzip. One that is too long flows on, and its answer is given.
+    /// Reads a JSON body into memory, decompressed. One that exceeds the limit is streamed on, and its response returned.
     async fn take(&self, mut head: request::Parts, body: Body, text: Text) -> Result<Input, Error> {
         let mut encodings = head.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
         let body = match (encodings.next(), encodings.next()) {
@@ -174,12 +172,12 @@ impl Writer {
                 head.headers.remove(CONTENT_LENGTH);
                 Body::boxed(Gunzip::strict(body))
             }
-            // CouchDB knows no other, and not two of them.
+            // CouchDB supports no other encoding, and not two of them.
             _ => return Ok(Input::Answered(self.send(&self.home.couch, head, body).await?)),
         };
         match take(&self.gateway, body).await.map_err(unread)? {
             Taken::Whole(held) => Ok(Input::Whole(head, held)),
-            // Where it goes stands in it.
+            // The document itself determines its destination.
             Taken::Long(_) if self.home.has_others() => Err(too_long()),
             Taken::Long(body) => {
                 let (body, found) = scanned(body, Self::finder(text));
@@ -195,17 +193,17 @@ impl Writer {
 /// A request's body.
 enum Input {
     Whole(request::Parts, Held),
-    /// CouchDB has answered to it.
+    /// The request was forwarded; this is CouchDB's response.
     Answered(Response<Body>),
 }
 
-/// Whether the body is JSON as CouchDB insists on it where it insists.
+/// Returns whether the body has the JSON media type, as strictly as CouchDB checks where it does.
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     kind.is_some_and(|kind| kind.split(';').next() == Some("application/json"))
 }
 
-/// The client's body could not be read.
+/// Maps an error while reading the client's body.
 fn unread(error: BoxError) -> Error {
     if cause::<ClientGone>(&*error).is_some() {
         return Error::from(stowage_couch::Error::Body(error));
@@ -217,7 +215,7 @@ fn too_long() -> Error {
     stowage_couch::Error::Body(TooLarge.into()).into()
 }
 
-/// The request went on as it came.
+/// The route label of a request that was forwarded unchanged.
 const UNTOUCHED: &str = "forward";
-/// The gateway did something to the document.
+/// The route label of a request whose document the gateway changed.
 const TOUCHED: &str = "document";

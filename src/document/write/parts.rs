@@ -1,6 +1,6 @@
-//! The parts of a multipart/related request: the document first, then the bytes of its attachments in the order of the
-//! entries that say `follows`, whatever the parts' own headers say. To CouchDB (`couch_httpd_multipart`) the parts are one
-//! stream of bytes, of which each attachment takes as many as its entry says.
+//! The parts of a multipart/related request: the document first, then its attachments' bytes in the order of the entries with `follows`, whatever the
+//! parts' own headers say. CouchDB (`couch_httpd_multipart`) treats the parts as one stream of bytes, from which each attachment takes the length in
+//! its entry.
 
 use std::fmt;
 use std::pin::Pin;
@@ -21,14 +21,14 @@ use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::upstream::replay::{Replay, joined};
 
-/// A request of which the document has been read.
+/// A request whose document has been read.
 pub(super) struct Related {
     parts: Parts<Recorded<Body>>,
     boundary: String,
 }
 
 impl Related {
-    /// What stands between the parts.
+    /// Returns the boundary between the parts.
     pub(super) fn boundary(&self) -> &str {
         &self.boundary
     }
@@ -36,7 +36,7 @@ impl Related {
     /// Reads the document, which is the first part.
     ///
     /// # Errors
-    /// CouchDB's refusal of anything else, and of a document that is longer than `limits.document_bytes`.
+    /// Returns CouchDB's refusal of anything else, and of a document that exceeds `limits.document_bytes`.
     pub(super) async fn open(gateway: &Gateway, body: Body, boundary: &str) -> Result<(Held, Box<Self>), Error> {
         let limit = gateway.limits.document_bytes;
         let most = body.size_hint().upper().map_or(limit, |upper| upper.min(limit));
@@ -60,13 +60,13 @@ impl Related {
         Ok((Held { bytes: text.freeze(), share }, related))
     }
 
-    /// The request as it came.
+    /// Returns the request's original body.
     pub(super) fn rewound(self) -> Body {
         let (frames, body) = self.parts.into_body().into_parts();
         Body::boxed(Replay { frames: frames.into(), body, share: None })
     }
 
-    /// The request with another document, and the rest as it comes.
+    /// Returns the request's body with another document, followed by the rest as it arrives.
     pub(super) fn with_document(self, document: &[u8]) -> Body {
         let head = format!("--{}\r\nContent-Type: application/json\r\n\r\n", self.boundary);
         let (kept, body) = self.parts.into_body().into_parts();
@@ -76,14 +76,14 @@ impl Related {
         Body::boxed(Replay { frames: frames.into(), body, share: None })
     }
 
-    /// The parts that follow; what was read is forgotten.
+    /// Returns the parts that follow, and frees what was recorded.
     pub(super) fn following(mut self) -> Following {
         self.parts.change_body(Recorded::forget);
         Following(Arc::new(Mutex::new(self.parts)))
     }
 }
 
-/// The attachments' parts, taken one after the other.
+/// The attachments' parts, consumed one after the other.
 #[derive(Clone)]
 pub(super) struct Following(Arc<Mutex<Parts<Recorded<Body>>>>);
 
@@ -92,14 +92,14 @@ impl Following {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The parts of a whole request, from before its document.
+    /// Creates the parts of a whole request, including its document.
     pub(super) fn of(body: Body, boundary: &str) -> Self {
         let mut parts = Parts::of_request(Recorded::new(body), boundary);
         parts.change_body(Recorded::forget);
         Self(Arc::new(Mutex::new(parts)))
     }
 
-    /// Passes over the document.
+    /// Skips the document.
     pub(super) async fn document(&self) -> Result<(), Error> {
         let head = std::future::poll_fn(|cx| self.parts().poll_next(cx)).await.map_err(failed)?;
         if head.is_none() {
@@ -109,12 +109,12 @@ impl Following {
         Ok(())
     }
 
-    /// The next attachment, which has so many bytes. It takes them from as many parts as they are in.
+    /// Returns the body of the next attachment, of `length` bytes. It may span several parts.
     pub(super) fn next(&self, length: u64) -> Body {
         Body::boxed(Attachment { following: self.clone(), left: length, ended: length == 0 })
     }
 
-    /// Reads the rest of the request. CouchDB passes over parts that no entry asks for, and does not mind how they end.
+    /// Reads the rest of the request. CouchDB ignores parts that no entry refers to, and how they end.
     pub(super) async fn end(&self) -> Result<(), Error> {
         loop {
             match std::future::poll_fn(|cx| self.parts().poll_next(cx)).await {
@@ -126,7 +126,7 @@ impl Following {
     }
 }
 
-/// The bytes of one attachment: exactly as many as its entry says, and up to the end of a part.
+/// The bytes of one attachment: exactly as many as in its entry, up to the end of a part.
 struct Attachment {
     following: Following,
     left: u64,
@@ -134,7 +134,7 @@ struct Attachment {
 }
 
 impl Attachment {
-    /// What comes next of the parts; `None` at the end of one.
+    /// Polls the current part's data; `None` at its end.
     fn poll_parts(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, multipart::Error<BoxError>>> {
         self.following.parts().poll_data(cx)
     }
@@ -154,7 +154,7 @@ impl HttpBody for Attachment {
                     return Poll::Ready(Some(left.map(|_| Frame::data(data)).ok_or_else(|| Unfit::Longer.into())));
                 }
                 Err(multipart::Error::Body(error)) => return Poll::Ready(Some(Err(error))),
-                // CouchDB reads no further than the last byte.
+                // CouchDB does not read beyond the last byte.
                 Ok(None) | Err(_) if this.left == 0 => this.ended = true,
                 Ok(None) => match ready!(this.following.parts().poll_next(cx)) {
                     Ok(Some(_)) => {}
@@ -176,14 +176,14 @@ impl HttpBody for Attachment {
     }
 }
 
-/// A part does not fit its entry.
+/// The error for a part that does not match its entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Unfit {
     Longer,
     Shorter,
     /// The request ended before its last delimiter.
     Cut,
-    /// What should be a part's headers has no end.
+    /// A part's headers do not end.
     Headers,
 }
 
@@ -199,7 +199,7 @@ impl fmt::Display for Unfit {
 }
 
 impl std::error::Error for Unfit {
-    /// The client's doing, not the storage's that the part was on its way to.
+    /// The client's fault, not that of the storage that the part was sent to.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&ClientGone::Unfit)
     }
@@ -211,7 +211,7 @@ impl From<Unfit> for Error {
     }
 }
 
-/// CouchDB's word for a storage's failure that the parts are the cause of.
+/// Returns CouchDB's error for a storage failure that the parts caused.
 pub(super) fn told(error: Error) -> Error {
     match &error {
         Error::Storage(_, inner) => cause::<Unfit>(inner).copied().map_or(error, Error::from),
@@ -235,7 +235,7 @@ fn failed(error: multipart::Error<BoxError>) -> Error {
     }
 }
 
-/// The client's body failed while the gateway read it.
+/// Maps an error while reading the client's body.
 pub(super) fn broken(error: BoxError) -> Error {
     if cause::<ClientGone>(&*error).is_some() {
         return Error::from(stowage_couch::Error::Body(error));

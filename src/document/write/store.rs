@@ -1,4 +1,4 @@
-//! Storing the attachments that drafts carry: turns first, in one order for all requests, then one after the other.
+//! Stores the attachments that drafts carry: takes all turns in a global order, then stores one attachment after the other.
 
 use std::collections::BTreeSet;
 
@@ -27,28 +27,28 @@ use crate::record::about;
 use crate::router::{Operation, Target};
 use crate::{locks, pointer};
 
-/// Turns at all attachments that drafts have to store.
+/// The turns of all attachments that drafts have to store.
 pub(super) struct Turns {
     pub(super) turns: Vec<Turn>,
-    /// Whether another request wrote one of them since the tickets were taken: what was read before may be old.
+    /// Whether another request wrote one of them since the tickets were taken: what was read before may be stale.
     pub(super) overtaken: bool,
     /// Whether another request may still be writing one of them.
     pub(super) shared: bool,
-    /// This request.
+    /// This request's writer.
     pub(super) writer: locks::Writer,
 }
 
-/// The parts of the request that is stored.
+/// The parts of the request being stored.
 #[derive(Clone, Copy)]
 pub(super) struct Parts<'a> {
     pub(super) following: &'a Following,
-    /// Whether their memory is counted with the document's.
+    /// Whether their memory is charged together with the document's.
     pub(super) counted: bool,
 }
 
 impl Writer {
-    /// Waits for the turns of all drafts. The order is the same for all, so that no two wait for each other;
-    /// `meanwhile` is done between taking the tickets and waiting.
+    /// Waits for the turns of all drafts, in an order that is the same for all requests, to prevent deadlocks. `meanwhile` runs between taking the
+    /// tickets and waiting.
     pub(super) async fn turns<T>(
         &self,
         drafts: &[Draft],
@@ -69,8 +69,7 @@ impl Writer {
         Ok((Turns { turns, overtaken, shared, writer }, done))
     }
 
-    /// Stores what a draft carries and puts the pointers into its document. After an error everything that was stored for
-    /// it is removed.
+    /// Stores what a draft carries, and puts the pointers into its document. An error removes everything stored for it.
     pub(super) async fn store(
         &self,
         draft: &mut Draft,
@@ -97,7 +96,7 @@ impl Writer {
                 shared: turns.shared,
                 activity: &self.activity,
             };
-            // An attachment of a document that is held is held already: it waits for no share of the memory.
+            // An inline attachment is already in memory: it needs no share of the budget.
             let own = || Budget::new(2 * CHUNK_BYTES as u64);
             let (stored, follows) = match one.content {
                 Content::Stub => continue,
@@ -138,7 +137,7 @@ impl Writer {
 }
 
 impl Writer {
-    /// Puts an entry that CouchDB is to keep into the document, and notes that it is to be moved out later.
+    /// Puts an entry that CouchDB is to keep into the document, and adds the job that moves it out later.
     async fn keep(
         &self,
         draft: &mut Draft,
@@ -154,7 +153,7 @@ impl Writer {
     }
 }
 
-/// Takes the entries out of the document that are to be stored, and gives all that it had; stubs of CouchDB's own stay.
+/// Removes the entries to be stored from the document, except CouchDB's own stubs; returns all the entries that it had.
 fn strip(draft: &mut Draft) -> Result<Document, Error> {
     let Some(mut natives) = draft.document.object(MEMBER) else { return Ok(Document::default()) };
     let carried = natives.clone();
@@ -171,8 +170,8 @@ fn strip(draft: &mut Draft) -> Result<Document, Error> {
     Ok(carried)
 }
 
-/// The entry with which CouchDB keeps an attachment that its storage did not take, and why it did not; fails so where CouchDB
-/// may not have it. `entry` is what the client sent, `follows` what it says of bytes in a part.
+/// Builds the entry with which CouchDB keeps an attachment that its storage did not take, and returns the storage's error. Fails with that error if
+/// CouchDB may not keep it. `entry` is the client's, `follows` describes bytes in a part.
 async fn inline(
     untaken: Untaken,
     entry: Option<&RawValue>,
@@ -182,7 +181,7 @@ async fn inline(
     let Untaken { error, body } = untaken;
     let (Some(body), Some(entry)) = (body, entry) else { return Err(error) };
     let Some(follows) = follows else { return Ok((entry.to_owned(), error)) };
-    // Inside a document CouchDB takes no packed bytes.
+    // CouchDB accepts no compressed data inside a document.
     if follows.length > CHUNK_BYTES as u64 || follows.gzip {
         return Err(error);
     }
@@ -194,7 +193,7 @@ async fn inline(
     Ok((entry, error))
 }
 
-/// Puts an entry into the document as the client could have sent it.
+/// Puts an entry into the document, as the client could have sent it.
 fn put_back(document: &mut Document, name: &str, entry: &RawValue) -> Result<(), Error> {
     let mut natives = document.object(MEMBER).unwrap_or_default();
     natives.set_raw(name, entry);
@@ -202,7 +201,7 @@ fn put_back(document: &mut Document, name: &str, entry: &RawValue) -> Result<(),
     Ok(pointer::forget(document, name)?)
 }
 
-/// CouchDB's word for bytes that are not those of their digest.
+/// Creates CouchDB's error for bytes that do not match their digest.
 fn corrupt() -> Error {
     Error::refused(StatusCode::BAD_REQUEST, "content_md5_mismatch", "Possible message corruption.")
 }

@@ -1,4 +1,4 @@
-//! From the storages' acknowledgements to the saved documents of a batch, in a task that ends even if the client is gone.
+//! Commits a batch: from the storages' acknowledgements to the saved documents, in a task that finishes even if the client disconnects.
 
 use std::sync::Arc;
 
@@ -27,23 +27,23 @@ use crate::router::DocumentTarget;
 /// A request whose attachments have been stored.
 pub(super) struct Batch {
     pub(super) head: request::Parts,
-    /// The class's CouchDB first, if it gets any.
+    /// One group per CouchDB; the home's comes first.
     pub(super) groups: Vec<Group>,
     /// The rows of documents that are not sent.
     pub(super) answers: Answers,
     pub(super) replicated: bool,
 }
 
-/// What one CouchDB gets.
+/// The documents for one CouchDB.
 pub(super) struct Group {
     pub(super) caller: Caller,
     pub(super) body: Bytes,
     pub(super) documents: Vec<BatchDocument>,
 }
 
-/// One document.
+/// A document of the batch.
 pub(super) struct BatchDocument {
-    /// Its place in the request.
+    /// The document's position in the request.
     pub(super) place: usize,
     pub(super) target: DocumentTarget,
     pub(super) base: Option<String>,
@@ -55,7 +55,7 @@ pub(super) struct BatchDocument {
 
 type After = Vec<(Caller, BatchDocument, Verdict)>;
 
-/// Saves the documents and answers.
+/// Saves the documents and responds.
 pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Result<Response<Body>, Error> {
     outlive(writer.gateway.tasks.clone(), "commit of documents", |reply| async move {
         let armed = batch.arm(&writer.gateway).await;
@@ -65,7 +65,7 @@ pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Resu
         let is_known = after.iter().all(|(_, _, became)| !matches!(became, Verdict::Unknown));
         join_all(after.into_iter().map(|(caller, document, became)| document.settle(&writer.gateway, caller, became)))
             .await;
-        // Where CouchDB did not say, the jobs find out.
+        // If CouchDB did not say, the jobs find out.
         if is_known {
             join_all(armed.into_iter().map(Armed::done)).await;
         }
@@ -74,7 +74,7 @@ pub(super) async fn send(writer: Writer, batch: Batch, turns: Vec<Turn>) -> Resu
 }
 
 impl Batch {
-    /// Writes jobs about what the documents let go of.
+    /// Adds jobs for the objects that the documents no longer name.
     async fn arm(&self, gateway: &Arc<Gateway>) -> Vec<Armed> {
         let documents = self.groups.iter().flat_map(|group| &group.documents);
         let dropping = documents.filter_map(|document| Some((&document.target, document.dropped.as_ref()?)));
@@ -113,7 +113,7 @@ impl Batch {
                 .extend(documents.into_iter().zip(became).map(|(document, became)| (caller.clone(), document, became)));
             let Some(said) = said else { continue };
             if answers.is_empty() {
-                // Nothing was saved: what is left is not sent, and its objects go as they are dropped.
+                // Nothing was saved: the remaining groups are not sent, and dropping them removes their objects.
                 return (whole(said), after);
             }
             own = true;
@@ -128,7 +128,7 @@ impl Batch {
     }
 }
 
-/// Whether nothing can have cleared away what was stored for them.
+/// Returns whether the leases on all stored objects still hold, so that nothing can have removed them.
 async fn are_held(documents: &[BatchDocument]) -> bool {
     for document in documents {
         if !document.objects.are_held().await {
@@ -138,21 +138,21 @@ async fn are_held(documents: &[BatchDocument]) -> bool {
     true
 }
 
-/// Others believe this gateway dead, and may have cleared away what it stored.
+/// Creates the error for a lost lease: others assume that this gateway is dead, and may have removed what it stored.
 fn lost() -> couch::Error {
     couch::Error::Body("the gateway lost touch with its jobs while it stored attachments".into())
 }
 
-/// What CouchDB said to a whole group, or why it said nothing.
+/// CouchDB's response to a group, or the error if there is none.
 type SaveResult = Result<couch::Save, couch::Error>;
 
-/// The answer to a request of which nothing else was saved.
+/// Returns the response to a request of which nothing else was saved.
 fn whole(said: SaveResult) -> Result<Response<Body>, Error> {
     let save = said?;
     Ok(Response::from_parts(save.head, Body::full(save.body)))
 }
 
-/// The row of one of the group's documents.
+/// Builds the row of one of the group's documents.
 fn row_of(said: &SaveResult, id: &str) -> Result<Box<RawValue>, Error> {
     match said {
         Ok(save) => rows::refused_with(id, &save.body),
@@ -166,7 +166,7 @@ fn row_of(said: &SaveResult, id: &str) -> Result<Box<RawValue>, Error> {
 
 type Judged = (Vec<(usize, Box<RawValue>)>, Vec<Verdict>);
 
-/// Whose rows an answer has. CouchDB gives one for each document, but for replicated ones only where they were refused.
+/// Assigns a response's rows to documents. CouchDB returns a row per document, but for replicated ones only if they were refused.
 fn judged(answer: &[u8], documents: &[BatchDocument], replicated: bool) -> Option<Judged> {
     let rows = rows::read(answer)?;
     if replicated {
@@ -177,7 +177,7 @@ fn judged(answer: &[u8], documents: &[BatchDocument], replicated: bool) -> Optio
             match rows.iter().filter(mine).count() {
                 0 => Verdict::Saved,
                 refused if refused == alike => Verdict::Refused,
-                // Several revisions of one document, and it is not said which was refused.
+                // Several revisions of one document, and the response does not say which was refused.
                 _ => Verdict::Unknown,
             }
         });

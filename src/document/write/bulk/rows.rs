@@ -1,4 +1,4 @@
-//! The rows of an answer to `_bulk_docs`: put together in the order of the documents, from every CouchDB.
+//! The rows of a `_bulk_docs` response, merged from all CouchDB servers in the order of the documents.
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -11,14 +11,14 @@ use stowage_http::body::Body;
 use crate::error::{Error, json_response};
 use crate::upstream::answer::kept_headers;
 
-/// What CouchDB says about one document.
+/// CouchDB's row for one document.
 pub(super) struct Row {
     pub(super) text: Box<RawValue>,
     pub(super) id: String,
     pub(super) ok: bool,
 }
 
-/// Reads the rows of an answer.
+/// Parses the rows of a response.
 pub(super) fn read(answer: &[u8]) -> Option<Vec<Row>> {
     #[derive(Deserialize)]
     struct Saved {
@@ -33,13 +33,13 @@ pub(super) fn read(answer: &[u8]) -> Option<Vec<Row>> {
     texts.into_iter().map(row).collect()
 }
 
-/// The row of a document that was not saved.
+/// Builds the row of a document that was not saved.
 pub(super) fn refusal(id: &str, error: &Error) -> Result<Box<RawValue>, Error> {
     let (_, word, reason) = error.answer();
     Ok(to_raw_value(&json!({ "id": id, "error": word, "reason": reason }))?)
 }
 
-/// The row of a document that CouchDB refused together with others.
+/// Builds the row of a document that CouchDB refused together with others.
 pub(super) fn refused_with(id: &str, answer: &[u8]) -> Result<Box<RawValue>, Error> {
     #[derive(Deserialize, Default)]
     #[serde(default)]
@@ -51,10 +51,10 @@ pub(super) fn refused_with(id: &str, answer: &[u8]) -> Result<Box<RawValue>, Err
     Ok(to_raw_value(&json!({ "id": id, "error": error, "reason": reason }))?)
 }
 
-/// What the answers of all CouchDBs come to.
+/// The merged responses of all CouchDB servers.
 #[derive(Default)]
 pub(super) struct Answers {
-    /// By the documents' places in the request; replicated ones have a row only where they were refused.
+    /// Rows with the documents' positions in the request; a replicated document only has a row if it was refused.
     pub(super) rows: Vec<(usize, Box<RawValue>)>,
     head: Option<response::Parts>,
     whole: Option<Bytes>,
@@ -62,22 +62,22 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Takes the head, and the body as it came, of an answer with rows.
+    /// Takes over the head and the original body of a response with rows.
     pub(super) fn take(&mut self, head: response::Parts, body: Bytes) {
         self.count += 1;
         self.whole = Some(body);
-        // CouchDB's 202 says that not enough copies were written.
+        // CouchDB's 202 means that too few replicas were written.
         if self.head.as_ref().is_none_or(|known| known.status == StatusCode::CREATED) {
             self.head = Some(head);
         }
     }
 
-    /// Whether no CouchDB has answered with rows yet.
+    /// Returns whether no CouchDB has responded with rows yet.
     pub(super) const fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// The answer for the client; `own` where the gateway has rows of its own.
+    /// Builds the client's response; `own` is set if the gateway has added rows.
     pub(super) fn tell(mut self, own: bool) -> Result<Response<Body>, Error> {
         match (self.head, self.whole) {
             (Some(head), Some(body)) if self.count == 1 && !own => Ok(Response::from_parts(head, Body::full(body))),

@@ -1,4 +1,4 @@
-//! Which revision a document is, or follows (`couch_doc:transfer_fields/3` and `chttpd_db:couch_doc_from_req/4` of CouchDB).
+//! The revision that a document is, or follows (`couch_doc:transfer_fields/3` and `chttpd_db:couch_doc_from_req/4` of CouchDB).
 
 use http::StatusCode;
 use serde_json::value::RawValue;
@@ -6,29 +6,28 @@ use stowage_couch::{Document, canonical};
 
 use crate::error::Error;
 
-/// The revision that a request names beside its document.
+/// The revision that a request names outside its document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::document::write) struct NamedRev {
     pub(in crate::document::write) rev: String,
-    /// Whether it is in the query; else it is in `If-Match`.
+    /// Whether the revision is in the query rather than in `If-Match`.
     pub(in crate::document::write) in_query: bool,
 }
 
-/// What kind of revision is written.
+/// The kind of revision being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::document::write) enum Edit {
-    /// A new one, that follows this one.
+    /// A new revision that follows this one.
     New(Option<String>),
-    /// This one (`new_edits=false`), with those that it comes from behind it.
+    /// This revision (`new_edits=false`), followed by its ancestors.
     Replicated(Vec<String>),
 }
 
 impl Edit {
-    /// Reads what a document says itself, and what the request names. `_revisions` count, where there are any, whatever `_rev`
-    /// says.
+    /// Combines the revision in a document with the one that the request names. `_revisions`, if present, takes precedence over `_rev`.
     ///
     /// # Errors
-    /// CouchDB's refusal.
+    /// Returns CouchDB's refusal.
     pub(in crate::document::write) fn of(
         document: &Document,
         named: Option<NamedRev>,
@@ -64,7 +63,7 @@ fn rev(raw: &RawValue) -> Result<String, Error> {
     text(raw).and_then(|rev| canonical(&rev)).ok_or_else(|| Error::bad_request("Invalid rev format"))
 }
 
-/// The revisions of `_revisions`, the newest first.
+/// Parses `_revisions` into revisions, newest first.
 fn history(raw: &RawValue) -> Result<Vec<String>, Error> {
     let wrong = |reason: &str| Error::refused(StatusCode::BAD_REQUEST, "doc_validation", reason);
     let said = Document::parse(raw.get().as_bytes()).map_err(|_| wrong("Bad special document member: _revisions"))?;
@@ -75,7 +74,7 @@ fn history(raw: &RawValue) -> Result<Vec<String>, Error> {
     let mut revs = Vec::with_capacity(ids.len());
     for (back, raw) in (0..).zip(ids) {
         let id = text(raw).filter(|_| start >= 0).ok_or_else(|| wrong("RevId isn't a string"))?;
-        // A document has no more ancestors than it has generations.
+        // A document has no more ancestors than generations.
         let Ok(generation) = u64::try_from(start - back) else { break };
         let rev = canonical(&format!("{generation}-{id}"));
         revs.push(rev.ok_or_else(|| wrong("RevId isn't a valid hexadecimal"))?);
@@ -83,7 +82,7 @@ fn history(raw: &RawValue) -> Result<Vec<String>, Error> {
     Ok(revs)
 }
 
-/// A text, also as the list of its bytes, which to Erlang is one.
+/// Parses a string, also given as a list of its bytes, which is equivalent in Erlang.
 fn text(raw: &RawValue) -> Option<String> {
     match serde_json::from_str(raw.get()) {
         Ok(text) => Some(text),

@@ -1,4 +1,4 @@
-//! What the `_attachments` of a document that a client writes say (`couch_att:from_json` of CouchDB).
+//! Parses the `_attachments` of a document written by a client (`couch_att:from_json` of CouchDB).
 
 use std::collections::HashMap;
 
@@ -13,20 +13,20 @@ use super::super::parts::Unfit;
 use crate::error::Error;
 use crate::object::OCTETS;
 
-/// An attachment of a document that is written.
+/// An attachment of a document being written.
 #[derive(Debug)]
 pub(in crate::document::write) struct Attached {
     pub(in crate::document::write) name: String,
     pub(in crate::document::write) content_type: String,
-    /// As the client says it; only for stubs and replicated revisions it means something.
+    /// The generation given by the client; only meaningful for stubs and replicated revisions.
     pub(in crate::document::write) revpos: Option<u64>,
     pub(in crate::document::write) content: Content,
 }
 
-/// Where its bytes are.
+/// The location of the attachment's bytes.
 #[derive(Debug)]
 pub(in crate::document::write) enum Content {
-    /// With the revision before.
+    /// With the previous revision.
     Stub,
     /// In the document.
     Data(Bytes),
@@ -34,25 +34,25 @@ pub(in crate::document::write) enum Content {
     Follows(Follows),
 }
 
-/// What is said about bytes that follow.
+/// The description of bytes that follow.
 #[derive(Debug, Clone)]
 pub(in crate::document::write) struct Follows {
-    /// In bytes, as they are sent.
+    /// The length in bytes, as sent.
     pub(in crate::document::write) length: u64,
-    /// `md5-` and the MD5 of the bytes as they are sent.
+    /// `md5-` and the MD5 of the bytes as sent.
     pub(in crate::document::write) digest: Option<String>,
-    /// Whether they are gzip.
+    /// Whether the bytes are gzip.
     pub(in crate::document::write) gzip: bool,
-    /// The length of what the bytes are the gzip of, where that is said.
+    /// The decompressed length, if given.
     pub(in crate::document::write) unpacked: Option<u64>,
 }
 
-/// Reads them, in their order; `follows` says whether parts may follow the document.
+/// Parses the entries in order; `follows` says whether parts may follow the document.
 ///
-/// Members that CouchDB does not look at may be anything, and so may an entry that is no object: CouchDB passes over it.
+/// Members that CouchDB ignores may be anything, and so may an entry that is not an object: CouchDB skips it.
 ///
 /// # Errors
-/// CouchDB's refusal. Where CouchDB breaks instead, having perhaps saved other documents of the request, the client is told why.
+/// Returns CouchDB's refusal. Where CouchDB crashes instead, perhaps after saving other documents of the request, the client gets the reason.
 pub(in crate::document::write) fn read(document: &Document, follows: bool) -> Result<Vec<Attached>, Error> {
     let Some(raw) = document.raw(MEMBER) else { return Ok(Vec::new()) };
     let Ok(entries) = serde_json::from_str::<IndexMap<String, &RawValue>>(raw.get()) else {
@@ -76,7 +76,7 @@ pub(in crate::document::write) fn read(document: &Document, follows: bool) -> Re
 
 struct Entry<'a> {
     name: &'a str,
-    /// Of several with the same name the last.
+    /// The members; the last of several with the same name counts.
     members: HashMap<String, &'a RawValue>,
 }
 
@@ -96,12 +96,12 @@ impl Entry<'_> {
         let content_type = match self.get("content_type") {
             _ if is_stub => OCTETS.to_owned(),
             None => OCTETS.to_owned(),
-            // CouchDB takes a list, and then cannot send the attachment.
+            // CouchDB accepts a list, and then cannot serve the attachment.
             Some(list) if list.starts_with('[') => OCTETS.to_owned(),
             Some(text) => serde_json::from_str(text).map_err(|_| self.wrong("content_type"))?,
         };
         let revpos = self.get("revpos").map(|said| match integer(said) {
-            // No attachment comes from there.
+            // No attachment has this generation.
             None if is_stub => u64::MAX,
             said => said.unwrap_or_default(),
         });
@@ -137,7 +137,7 @@ impl Entry<'_> {
         Ok(Follows { length: sent, digest, gzip, unpacked })
     }
 
-    /// The length of bytes that follow: a number without a point, and none that is too large for any limit.
+    /// Parses the length of bytes that follow: an integer that is not too large for any limit.
     fn length(&self, key: &str, said: &str) -> Result<u64, Error> {
         match said.parse() {
             Ok(length) => Ok(length),
@@ -154,7 +154,7 @@ impl Entry<'_> {
     }
 }
 
-/// A generation, also where it is written with a point: to Erlang `1 == 1.0`.
+/// Parses a generation, also written with a decimal point: to Erlang, `1 == 1.0`.
 fn integer(said: &str) -> Option<u64> {
     match said.split_once('.') {
         Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => whole.parse().ok(),
@@ -162,7 +162,7 @@ fn integer(said: &str) -> Option<u64> {
     }
 }
 
-/// A JSON value in base64 as Erlang's `base64:decode/1` takes it, which is a string, or a list of its bytes.
+/// Decodes a base64 JSON value as Erlang's `base64:decode/1` does: a string, or a list of its bytes.
 fn decode(raw: &str) -> Option<Vec<u8>> {
     match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(unquoted) if !unquoted.contains('\\') => erlang(unquoted.as_bytes()),
@@ -171,7 +171,7 @@ fn decode(raw: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// CouchDB's own attachments.
+/// The member for CouchDB's own attachments.
 pub(in crate::document::write) const MEMBER: &str = "_attachments";
 
 #[cfg(test)]

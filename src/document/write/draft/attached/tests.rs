@@ -28,7 +28,7 @@ fn entries_are_what_couchdb_takes_them_for() {
     assert_eq!((z.length, z.gzip, z.unpacked, z.digest.as_deref()), (4, true, Some(9), Some("md5-AAAA")));
 }
 
-/// Each of these was sent to CouchDB 3.5.2, which took it.
+/// Each of these was sent to CouchDB 3.5.2, which accepted it.
 #[test]
 fn members_that_couchdb_does_not_look_at_may_be_anything() {
     for members in [
@@ -56,7 +56,7 @@ fn members_that_couchdb_does_not_look_at_may_be_anything() {
         assert!(matches!(&one.content, Content::Data(data) if data == "hello"), "{text}");
         assert_eq!(one.content_type, OCTETS, "{text}");
     }
-    // Entries that are no objects are passed over, whatever their names.
+    // Entries that are not objects are skipped, whatever their names.
     let text = r#"{"_a":1,"b":null,"c":[],"d":{"data":""},"":{"data":""},"e":{"data":"*"},"e":"x"}"#;
     assert_eq!(read_text(text, false).unwrap().iter().map(|one| &*one.name).collect::<Vec<_>>(), ["d", ""]);
 }
