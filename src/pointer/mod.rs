@@ -1,9 +1,8 @@
-//! What a document says about an attachment that is stored outside CouchDB.
+//! Pointers: what a document says about an attachment that is stored outside CouchDB.
 //!
-//! The platform keeps one entry per attachment in `pvt_attachments`, beside CouchDB's own `_attachments`, and reads both
-//! as one set. The gateway's own entries hold a `stowage` member with the location and never a credential. An entry with
-//! a `handler` is one that KAZOO wrote: it is read, never written. Any other entry says nothing about a place outside.
-//! This is the only place that knows the form; `docs/pointer.md` is its page.
+//! The platform keeps one entry per attachment in `pvt_attachments`, beside CouchDB's own `_attachments`, and reads both as one set. The gateway's
+//! own entries have a `stowage` member with the location but no credentials. An entry with a `handler` was written by KAZOO; the gateway reads such
+//! entries but never writes them. Any other entry is not a pointer. This is the only module that knows the format, which `docs/pointer.md` describes.
 
 pub mod kazoo;
 mod view;
@@ -20,17 +19,17 @@ use self::kazoo::{AttachmentAddress, KazooEntry, Link};
 
 pub use view::{Outside, Shown, hide, left_of, outside, pointers};
 
-/// What an entry points at.
+/// The target of an entry.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
     /// An object in a storage.
     Object(Box<Pointer>),
-    /// The attachment of another document.
+    /// An attachment of another document.
     Link(Link),
 }
 
 impl Entry {
-    /// Whether both point at the same thing.
+    /// Returns whether both have the same target.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -40,7 +39,7 @@ impl Entry {
         }
     }
 
-    /// The object; `None` for a link.
+    /// Returns the object; `None` for a link.
     #[must_use]
     pub fn object(self) -> Option<Pointer> {
         match self {
@@ -50,59 +49,59 @@ impl Entry {
     }
 }
 
-/// An attachment in a storage.
+/// A pointer to an object in a storage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pointer {
     /// The media type that the client gave.
     pub content_type: String,
-    /// In bytes, as the client sent it. The gateway's own entries always say it.
+    /// The length in bytes, as the client sent it. Always present in the gateway's own entries.
     pub length: Option<u64>,
-    /// `md5-` and the MD5 of these bytes in base64: CouchDB's digest. The gateway's own entries always say it.
+    /// CouchDB's digest: `md5-` and the base64 MD5 of these bytes. Always present in the gateway's own entries.
     pub digest: Option<String>,
-    /// The generation of the revision that stored it.
+    /// The generation of the revision that stored the attachment.
     #[serde(default)]
     pub revpos: u64,
-    /// Always false: CouchDB has no stub of it.
+    /// Always false: CouchDB has no stub of the attachment.
     #[serde(default)]
     pub stub: bool,
-    /// What only the gateway reads.
+    /// The part that only the gateway reads.
     pub stowage: StoredObject,
 }
 
-/// Where the bytes are.
+/// The location of an attachment's bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredObject {
-    /// [`VERSION`] of the release that wrote it; those before 0.2.0 said none, which is 0 here.
+    /// [`VERSION`] of the release that wrote the entry; releases before 0.2.0 wrote none, which reads as 0.
     #[serde(rename = "v", default, deserialize_with = "known_version", skip_serializing_if = "is_unsaid")]
     pub version: u64,
-    /// The key of the storage in the plan's `attachments`.
+    /// The storage's key in the plan's `attachments`.
     pub storage: String,
     /// The driver.
     pub handler: String,
-    /// The driver's own part.
+    /// The driver's private part.
     pub location: Location,
-    /// SHA-256 of the bytes in hex.
+    /// The SHA-256 of the bytes in hex.
     pub sha256: Option<String>,
-    /// The storage's own tag for this version.
+    /// The storage's own tag for this version of the object.
     #[serde(default, deserialize_with = "tag")]
     pub etag: Option<String>,
-    /// `gzip` where the client sent it so, else how the storage holds it; null: as it is.
+    /// `gzip` if the client sent it compressed, else the encoding in which the storage holds it; null for none.
     pub encoding: Option<String>,
-    /// The length of what the bytes are the gzip of, where the client said it: CouchDB's stub says this one.
+    /// The decompressed length, if the client gave it: it is the one in CouchDB's stub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpacked: Option<u64>,
-    /// RFC 3339, UTC.
+    /// The time in UTC, RFC 3339.
     pub stored_at: String,
-    /// The attachment that the object was stored for; in a copied document it names the original.
+    /// The attachment that the object was stored for; in a copied document, it names the original.
     #[serde(default)]
     pub owner: Option<Owner>,
-    /// What an entry of KAZOO's says about its storage, credentials included; only in memory.
+    /// The storage settings in a KAZOO entry, credentials included; only in memory.
     #[serde(skip)]
     pub inside: Option<Settings>,
 }
 
 impl StoredObject {
-    /// Whether both are the same object. An entry of KAZOO's does not know the storage's id.
+    /// Returns whether both are the same object. A KAZOO entry does not know the storage's id.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let storage = self.storage == other.storage || self.inside.is_some() || other.inside.is_some();
@@ -110,7 +109,7 @@ impl StoredObject {
     }
 }
 
-/// An attachment by name.
+/// An attachment's full name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The database's decoded name.
@@ -122,38 +121,38 @@ pub struct Owner {
 }
 
 impl Pointer {
-    /// Whether its object was stored for this very attachment: what it may be deleted by. A pointer that came from another
-    /// document may only be read.
+    /// Returns whether the object was stored for this very attachment, which is required for removing it. A pointer copied from another document is
+    /// read-only.
     #[must_use]
     pub fn is_own(&self, at: AttachmentAddress<'_>) -> bool {
         self.stowage.owner.as_ref().is_some_and(|owner| {
             owner.database == at.database && owner.document == at.document && owner.attachment == at.attachment
         })
     }
-    /// The media type of what has none.
+    /// The default media type.
     pub const UNKNOWN_TYPE: &str = "application/octet-stream";
 
-    /// The attachment's `ETag`, quoted: its MD5 in base64, as CouchDB has it. None where the MD5 is not known.
+    /// Returns the attachment's quoted `ETag`: its MD5 in base64, as in CouchDB. `None` if the MD5 is unknown.
     #[must_use]
     pub fn etag(&self) -> Option<String> {
         let digest = self.digest.as_deref()?;
         Some(format!("\"{}\"", digest.strip_prefix("md5-").unwrap_or(digest)))
     }
 
-    /// The generation of the revision that stored it; KAZOO's entries do not say it, and then it is the first.
+    /// Returns the generation of the revision that stored the attachment; 1 for KAZOO's entries without one.
     #[must_use]
     pub const fn generation(&self) -> u64 {
         if self.stowage.inside.is_some() && self.revpos == 0 { 1 } else { self.revpos }
     }
 
-    /// Whether the bytes are gzip that the client sent as `Content-Encoding`.
+    /// Returns whether the bytes are gzip that the client sent with `Content-Encoding`.
     #[must_use]
     pub fn is_gzip(&self) -> bool {
         self.stowage.encoding.as_deref() == Some("gzip")
     }
 }
 
-/// The entry is there, but it is none that the gateway can read.
+/// The error for an entry that the gateway cannot parse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable;
 
@@ -165,8 +164,8 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// Looks for the entry of an attachment. `None` where CouchDB may have it: no entry, an entry that says nothing
-/// about a place outside, or one that is older than CouchDB's own attachment of that name.
+/// Looks up an attachment's entry. Returns `None` if CouchDB may have the attachment: there is no entry, it is not a pointer, or CouchDB's own
+/// attachment of that name is newer.
 ///
 /// # Errors
 /// [`Unreadable`]
@@ -179,8 +178,8 @@ pub fn find(document: &Document, at: AttachmentAddress<'_>) -> Result<Option<Ent
     Ok(entry(document, at)?.filter(|entry| native.is_none_or(|native| native <= revpos(entry))))
 }
 
-/// Like [`find`], also for an entry that is older than CouchDB's own attachment of that name: where that goes, the entry
-/// has to go too, or the older bytes would come back.
+/// Looks up an attachment's entry as [`find`] does, but also returns one that is older than CouchDB's own attachment of that name: when that is
+/// deleted, the entry has to be removed too, or the older bytes would come back.
 ///
 /// # Errors
 /// [`Unreadable`]
@@ -189,10 +188,10 @@ pub fn entry(document: &Document, at: AttachmentAddress<'_>) -> Result<Option<En
     entry_of(&entries, at)
 }
 
-/// The same among the entries themselves.
+/// Looks up an attachment among the entries.
 fn entry_of(entries: &Document, at: AttachmentAddress<'_>) -> Result<Option<Entry>, Unreadable> {
     let Some(raw) = entries.raw(at.attachment) else { return Ok(None) };
-    // Most are the gateway's own, and whole.
+    // The fast path: most entries are the gateway's own, and complete.
     if let Ok(pointer) = serde_json::from_str::<Pointer>(raw.get())
         && pointer.length.is_some()
         && pointer.digest.is_some()
@@ -214,7 +213,7 @@ fn entry_of(entries: &Document, at: AttachmentAddress<'_>) -> Result<Option<Entr
     }
 }
 
-/// A form of the future may mean something else by the same members: it is not guessed.
+/// Rejects a newer version, whose members may mean something else.
 fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let version = u64::deserialize(deserializer)?;
     if version > VERSION { Err(serde::de::Error::custom("a newer form")) } else { Ok(version) }
@@ -225,12 +224,12 @@ const fn is_unsaid(version: &u64) -> bool {
     *version == 0
 }
 
-/// Ceph's empty tags, which older pointers hold, say nothing.
+/// Ignores Ceph's empty tags, which older pointers contain.
 fn tag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::deserialize(deserializer)?.filter(|tag: &String| !tag.trim_matches('"').is_empty()))
 }
 
-/// KAZOO's entries have `content_type` and `length`, and never had a digest or the revision's generation.
+/// Converts a KAZOO entry, which has `content_type` and `length`, but never a digest or the revision's generation.
 fn of_kazoo(entry: &Map<String, Value>, object: kazoo::Object, at: AttachmentAddress<'_>) -> Pointer {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let digest = text("digest").filter(|digest| digest.starts_with("md5-"));
@@ -261,15 +260,15 @@ fn of_kazoo(entry: &Map<String, Value>, object: kazoo::Object, at: AttachmentAdd
     }
 }
 
-/// The names of the document's attachments, CouchDB's own first.
+/// Returns the names of the document's attachments, CouchDB's own first.
 #[must_use]
 pub fn names(document: &Document) -> Vec<String> {
     let members = [NATIVE, MEMBER].into_iter().filter_map(|member| document.object(member));
     members.flat_map(|entries| entries.keys().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// Every object that the document names, by the attachment's name: also those that newer attachments of CouchDB hide. An
-/// entry that cannot be read names none.
+/// Returns every object that the document names, by attachment name, including those hidden by newer attachments in CouchDB. An entry that cannot be
+/// parsed names none.
 #[must_use]
 pub fn objects(document: &Document, database: &str, id: &str) -> Vec<(String, Pointer)> {
     let Some(entries) = document.object(MEMBER) else { return Vec::new() };
@@ -281,10 +280,10 @@ pub fn objects(document: &Document, database: &str, id: &str) -> Vec<(String, Po
     entries.keys().filter_map(of).collect()
 }
 
-/// Puts the entry into the document, and drops CouchDB's own attachment of that name.
+/// Puts an entry into the document, and removes CouchDB's own attachment of that name.
 ///
 /// # Errors
-/// Never for a pointer that the gateway made.
+/// Never fails for a pointer that the gateway made.
 pub fn put(document: &mut Document, name: &str, pointer: &Pointer) -> Result<(), serde_json::Error> {
     let mut entries = document.object(MEMBER).unwrap_or_default();
     entries.set(name, &serde_json::to_value(pointer)?)?;
@@ -292,30 +291,30 @@ pub fn put(document: &mut Document, name: &str, pointer: &Pointer) -> Result<(),
     remove_from(document, NATIVE, name)
 }
 
-/// Moves the entries of these names before the others, in this order. CouchDB keeps the attachments of a document in the order in which
-/// the document was sent with them; one that is put alone comes first.
+/// Moves the entries of these names before the others, in this order. CouchDB keeps attachments in the order in which the document was sent with
+/// them; one added by itself comes first.
 ///
 /// # Errors
-/// Never for members that were read.
+/// Never fails for members that were parsed.
 pub fn arrange<'a>(document: &mut Document, names: impl IntoIterator<Item = &'a str>) -> Result<(), serde_json::Error> {
     let Some(mut entries) = document.object(MEMBER) else { return Ok(()) };
     entries.begin_with(names);
     document.set_object(MEMBER, &entries)
 }
 
-/// Takes the entry, and CouchDB's own attachment of that name, out of the document.
+/// Removes an entry, and CouchDB's own attachment of that name, from the document.
 ///
 /// # Errors
-/// Never for members that were read.
+/// Never fails for members that were parsed.
 pub fn remove(document: &mut Document, name: &str) -> Result<(), serde_json::Error> {
     remove_from(document, MEMBER, name)?;
     remove_from(document, NATIVE, name)
 }
 
-/// Takes the entry out of the document, and leaves CouchDB's own attachment of that name.
+/// Removes an entry from the document, but keeps CouchDB's own attachment of that name.
 ///
 /// # Errors
-/// Never for members that were read.
+/// Never fails for members that were parsed.
 pub fn forget(document: &mut Document, name: &str) -> Result<(), serde_json::Error> {
     remove_from(document, MEMBER, name)
 }
@@ -336,8 +335,8 @@ fn native_revpos(document: &Document, name: &str) -> Option<u64> {
     document.object(NATIVE)?.object(name)?.value("revpos")?.as_u64()
 }
 
-/// The version of the form that is written: higher once a release before it would misread an entry, not where it may
-/// ignore what is new. `docs/pointer.md` is the form's page.
+/// The version of the format that is written. It is raised if an earlier release would misread an entry, but not for additions that it may ignore.
+/// `docs/pointer.md` describes the format.
 pub const VERSION: u64 = 1;
 
 /// The member of a document that holds its pointers.

@@ -166,7 +166,7 @@ fn every_version_up_to_ones_own_is_read_and_no_later_one() {
     };
     assert_eq!(entry["stowage"]["v"], VERSION);
     assert_eq!(with(&|_| {}), Ok(Some(object(1))));
-    // What the releases before 0.2.0 wrote, and what a later one may add without another version.
+    // As written by releases before 0.2.0, and with what a later one may add without another version.
     assert!(matches!(with(&|place| drop(place.remove("v"))), Ok(Some(Entry::Object(_)))));
     assert_eq!(with(&|place| drop(place.insert("new".into(), 1.into()))), Ok(Some(object(1))));
     for later in [serde_json::json!(VERSION + 1), serde_json::json!("1"), serde_json::json!(null)] {

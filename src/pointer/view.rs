@@ -1,4 +1,4 @@
-//! Attachments outside as clients see them where `couchdb.present_stubs` says so: CouchDB's own stubs.
+//! Pointers as clients see them if `couchdb.present_stubs` says so: as CouchDB's own stubs.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -7,58 +7,58 @@ use stowage_couch::{Document, mentions_pointers};
 use super::{Entry, MEMBER, Pointer, Unreadable, entry_of, native_revpos};
 use crate::pointer::kazoo::AttachmentAddress;
 
-/// An entry of `pvt_attachments` that says where an attachment is.
+/// An entry of `pvt_attachments` that is a pointer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outside {
     /// The attachment's name.
     pub name: String,
-    /// Where it is; an entry that cannot be read is shown, and never carried away.
+    /// The target; an entry that cannot be parsed is presented all the same, but cannot be fetched.
     pub entry: Result<Entry, Unreadable>,
     about: About,
 }
 
-/// What an entry says about the attachment itself.
+/// The attachment's properties in an entry.
 #[derive(Debug, Clone, PartialEq)]
 struct About {
     content_type: String,
     revpos: u64,
     digest: Option<String>,
     length: Option<u64>,
-    /// As the bytes are, which is less where they are packed.
+    /// The length of the bytes as stored, which is smaller if they are compressed.
     packed: Option<u64>,
     gzip: bool,
 }
 
-/// An attachment in a document as CouchDB prints it, its members in CouchDB's order (`couch_att:to_json`).
+/// An attachment in a document as CouchDB prints it, with the members in CouchDB's order (`couch_att:to_json`).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Shown<'a> {
     /// The media type.
     pub content_type: &'a str,
-    /// The generation of the revision that stored it.
+    /// The generation of the revision that stored the attachment.
     pub revpos: u64,
     /// CouchDB's digest. KAZOO's entries have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<&'a str>,
-    /// In bytes; missing where only the storage knows it.
+    /// The length in bytes; missing if only the storage knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
-    /// It is not in this answer.
+    /// Whether the bytes are not in this response.
     #[serde(skip_serializing_if = "is_false")]
     pub stub: bool,
-    /// It is in another part of this answer.
+    /// Whether the bytes are in another part of this response.
     #[serde(skip_serializing_if = "is_false")]
     pub follows: bool,
-    /// How the bytes are packed.
+    /// The encoding of the bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<&'static str>,
-    /// Their count as they are packed.
+    /// The length of the encoded bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoded_length: Option<u64>,
 }
 
 impl Outside {
-    /// Its true stub. CouchDB says how it is packed only where it is asked (`att_encoding_info`); an attachment that came as
-    /// gzip has the packed length in both places there, and so it has here, unless its writer said the other one.
+    /// Returns the attachment's stub. CouchDB only includes the encoding on request (`att_encoding_info`). For an attachment uploaded as gzip, both
+    /// lengths there are the compressed one, and so they are here, unless the writer gave the other.
     #[must_use]
     pub fn stub(&self, encoding: bool) -> Shown<'_> {
         let About { content_type, revpos, digest, length, packed: bytes, gzip } = &self.about;
@@ -75,13 +75,13 @@ impl Outside {
         }
     }
 
-    /// The generation of the revision that stored it.
+    /// Returns the generation of the revision that stored the attachment.
     #[must_use]
     pub const fn revpos(&self) -> u64 {
         self.about.revpos
     }
 
-    /// Whether it counts beside an attachment of CouchDB's under the same name: the newer one does.
+    /// Returns whether the pointer counts although CouchDB has an attachment of the same name: the newer one does.
     #[must_use]
     pub fn wins_over(&self, native_revpos: u64) -> bool {
         let own = match &self.entry {
@@ -93,15 +93,15 @@ impl Outside {
     }
 }
 
-/// The entries of the document's `pvt_attachments` that say where an attachment is, the gateway's own and KAZOO's, in their
-/// order: that in which CouchDB would list the attachments. An attachment of CouchDB's that has the same name and is newer is not looked at: see [`Outside::wins_over`].
+/// Returns the pointers in the document's `pvt_attachments`, the gateway's own and KAZOO's, in the order in which CouchDB would list the attachments.
+/// Includes pointers hidden by a newer attachment in CouchDB: see [`Outside::wins_over`].
 #[must_use]
 pub fn pointers(document: &Document, database: &str, id: &str) -> Vec<Outside> {
     let Some(entries) = document.object(MEMBER) else { return Vec::new() };
     let names = entries.keys().map(str::to_owned);
     let outside = names.filter_map(|name| {
         let found = entry_of(&entries, AttachmentAddress { database, document: id, attachment: &name }).transpose()?;
-        // An entry that is no object says nothing.
+        // An entry that is not an object is not a pointer.
         let about = match &found {
             Ok(Entry::Object(pointer)) => of_object(pointer),
             Ok(Entry::Link(_)) | Err(Unreadable) => of_other(&entries.object(&name)?),
@@ -111,7 +111,7 @@ pub fn pointers(document: &Document, database: &str, id: &str) -> Vec<Outside> {
     outside.collect()
 }
 
-/// The pointers that clients are to see: those that no newer attachment of CouchDB's hides.
+/// Returns the pointers that clients see: those that no newer attachment in CouchDB hides.
 #[must_use]
 pub fn outside(document: &Document, database: &str, id: &str) -> Vec<Outside> {
     let mut found = pointers(document, database, id);
@@ -119,20 +119,18 @@ pub fn outside(document: &Document, database: &str, id: &str) -> Vec<Outside> {
     found
 }
 
-/// Takes every pointer out of `pvt_attachments`, and that member where it gets empty: what a replicator reads never leads
-/// it to a storage.
+/// Removes every pointer from `pvt_attachments`, and that member if it becomes empty, so that a replicator never learns of a storage.
 ///
 /// # Errors
-/// Never for members that were read.
+/// Never fails for members that were parsed.
 pub fn hide(document: &mut Document, pointers: &[Outside]) -> Result<(), serde_json::Error> {
     pointers.iter().try_for_each(|outside| super::remove_from(document, MEMBER, &outside.name))
 }
 
-/// What is left of a member of a text that is no document, with this name and value: pointers go, and what their entries hold.
-/// `None` where nothing is left of it.
+/// Redacts a member of a text that is not a document: removes pointers and what their entries contain. Returns `None` if nothing remains.
 ///
 /// # Errors
-/// [`Unreadable`]: an object that cannot be taken apart.
+/// Returns [`Unreadable`] for an object that cannot be parsed.
 pub fn left_of(name: &str, value: &[u8], database: &str) -> Result<Option<Vec<u8>>, Unreadable> {
     match value.first() {
         Some(b'{') if name == MEMBER => {
@@ -140,7 +138,7 @@ pub fn left_of(name: &str, value: &[u8], database: &str) -> Result<Option<Vec<u8
             let mut document = Document::parse(&text).map_err(|_| Unreadable)?;
             let found = pointers(&document, database, "");
             hide(&mut document, &found).map_err(|_| Unreadable)?;
-            // What is no pointer has none inside.
+            // Anything that is not a pointer must not contain one.
             let speaks = |left: &&str| mentions_pointers(left.as_bytes()) || left.contains("kz_att_");
             let left = document.raw(MEMBER).map(RawValue::get).filter(|left| !speaks(left));
             Ok(left.map(|left| left.as_bytes().to_vec()))
@@ -161,7 +159,7 @@ fn of_object(pointer: &Pointer) -> About {
     }
 }
 
-/// A link says nothing about what it leads to but its media type: KAZOO writes a length of 0.
+/// Returns the properties in a link's entry: only the media type is reliable, as KAZOO writes a length of 0.
 fn of_other(raw: &Document) -> About {
     let number = |key: &str| raw.value(key).and_then(|value| value.as_u64()).filter(|number| *number > 0);
     let text = |key: &str| raw.text(key).filter(|text| !text.is_empty());

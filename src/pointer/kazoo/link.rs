@@ -1,21 +1,21 @@
-//! `kz_att_link`: the attachment of another document.
+//! `kz_att_link`: an attachment of another document.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-/// The attachment of another document.
+/// An attachment of another document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The database's decoded name.
     pub database: String,
     /// The document's id.
     pub document: String,
-    /// The attachment's name; where it is missing, any attachment is meant.
+    /// The attachment's name; `None` stands for any attachment.
     pub attachment: Option<String>,
 }
 
 impl Link {
-    /// Reads the members that KAZOO writes. Nothing that begins with an underscore is meant: these are CouchDB's own.
+    /// Parses the members that KAZOO writes. Names with a leading underscore are rejected: they are CouchDB's own.
     pub(super) fn read(props: &Map<String, Value>) -> Option<Self> {
         let text = |key: &str| match props.get(key) {
             None | Some(Value::Null) => Some(None),
@@ -30,7 +30,7 @@ impl Link {
     }
 }
 
-/// KAZOO has names of databases in both forms. A name itself has no percent sign.
+/// Decodes a database name, which KAZOO writes in either form. A name itself contains no percent sign.
 fn decoded(database: &str) -> Option<String> {
     percent_decode_str(database).decode_utf8().ok().map(String::from)
 }

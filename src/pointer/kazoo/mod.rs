@@ -1,7 +1,7 @@
-//! Pointers that KAZOO wrote: `handler: {"kz_att_<x>": {..}}` in an entry of `pvt_attachments`.
+//! Pointers written by KAZOO: `handler: {"kz_att_<x>": {..}}` in an entry of `pvt_attachments`.
 //!
-//! Every form since 2016 is read and none is written. Each reader turns a form into a location of today's driver, and the
-//! settings that the form itself holds. Settings of today's plan win over those: keys get rotated.
+//! Every form since 2016 is read, and none is written. Each reader converts a form to a location of the current driver, and to the settings in the
+//! form itself. Settings of the current plan take precedence over those, since keys are rotated.
 //!
 //! | file | reads |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | `s3` | `kz_att_s3`: tuples with the folder, maps, maps with the key |
 //! | `vendors` | `kz_att_azure`, `kz_att_google_storage`, `kz_att_google_drive`, `kz_att_dropbox`, `kz_att_onedrive` |
 //! | `url` | `kz_att_http`, `kz_att_ftp` |
-//! | `link` | `kz_att_link`: the attachment of another document |
+//! | `link` | `kz_att_link`: an attachment of another document |
 //!
 //! Source of the forms: `core/kazoo_attachments` of KAZOO, all versions of `kz_att_*.erl`.
 
@@ -29,7 +29,7 @@ use self::term::Term;
 
 pub use link::Link;
 
-/// The attachment whose entry is read: some forms say only a part of the object's name.
+/// The attachment whose entry is being read: some forms contain only part of the object's name.
 #[derive(Debug, Clone, Copy)]
 pub struct AttachmentAddress<'a> {
     /// The database's decoded name.
@@ -40,28 +40,27 @@ pub struct AttachmentAddress<'a> {
     pub attachment: &'a str,
 }
 
-/// What an old entry points at.
+/// The target of a KAZOO entry.
 #[derive(Debug, Clone, PartialEq)]
 pub enum KazooEntry {
     /// An object in a storage.
     Object(Object),
-    /// The attachment of another document.
+    /// An attachment of another document.
     Link(Link),
 }
 
 /// An object in a storage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
-    /// Where it is, in today's form and without credentials.
+    /// The location in the current form, without credentials.
     pub location: Location,
-    /// What the entry says about the storage, credentials included; for `handler` of today's name. Its id is KAZOO's name
-    /// of the handler.
+    /// The storage settings in the entry, credentials included, with the current name of the driver. Their id is KAZOO's name of the handler.
     pub inside: Settings,
-    /// Whether its name shows that it was stored for another document than the one that is read.
+    /// Whether the object's name shows that it was stored for another document than the one being read.
     pub foreign: bool,
 }
 
-/// Reads the `handler` member of an entry. `None` for anything that KAZOO did not write.
+/// Parses the `handler` member of an entry. Returns `None` for anything that KAZOO did not write.
 #[must_use]
 pub fn read(handler: &Value, at: AttachmentAddress<'_>) -> Option<KazooEntry> {
     let mut handlers = handler.as_object()?.iter();
@@ -83,34 +82,34 @@ pub fn read(handler: &Value, at: AttachmentAddress<'_>) -> Option<KazooEntry> {
     Some(KazooEntry::Object(Object { location: read.location, inside, foreign }))
 }
 
-/// What a reader finds.
+/// The result of a reader.
 struct Read {
-    /// Today's name of the driver.
+    /// The current name of the driver.
     handler: &'static str,
     location: Location,
     settings: Map<String, Value>,
-    /// The object's name, where the entry has one.
+    /// The object's name, if the entry contains one.
     name: Option<String>,
 }
 
-/// A member that holds a term.
+/// Parses a member that holds a term.
 fn term(props: &Map<String, Value>, member: &str) -> Option<Term> {
     Term::read(props.get(member)?.as_str()?)
 }
 
-/// A tuple of two.
+/// Destructures a pair.
 fn pair(term: Term) -> Option<(Term, Term)> {
     let Term::Tuple(elements) = term else { return None };
     let [first, second] = <[Term; 2]>::try_from(elements).ok()?;
     Some((first, second))
 }
 
-/// A location of texts.
+/// Builds a location from strings.
 fn location<const N: usize>(members: [(&str, String); N]) -> Location {
     members.into_iter().map(|(key, text)| (key.to_owned(), Value::String(text))).collect()
 }
 
-/// Whether a name has the document's id in it, raw or percent-encoded, and not as a part of a longer word.
+/// Returns whether a name contains the document's id as a whole word, raw or percent-encoded.
 fn names(name: &str, id: &str) -> bool {
     let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
     [name, &*decoded].into_iter().any(|name| {

@@ -1,9 +1,9 @@
 //! `kz_att_s3`: `S3` is base64 of one of
 //!
-//! - `{Key, Secret, Bucket, Folder}` (2016), the object being `Folder/{encoded database}/{document}_{attachment}`,
-//! - `{Key, Secret, Host, Bucket, Folder}` and `{Key, Secret, {Scheme, Host, Port}, Bucket, Folder}` (2017), likewise, with
-//!   `S3-01` beside it for `bucket_after_host`,
-//! - a map of settings, whose `file` is the whole key, or whose `path`, or `folder_base_path` and `folder_path`, is the folder,
+//! - `{Key, Secret, Bucket, Folder}` (2016), for the object `Folder/{encoded database}/{document}_{attachment}`,
+//! - `{Key, Secret, Host, Bucket, Folder}` and `{Key, Secret, {Scheme, Host, Port}, Bucket, Folder}` (2017), likewise, with an additional member
+//!   `S3-01` for `bucket_after_host`,
+//! - a map of settings, in which `file` is the whole key, or `path`, or `folder_base_path` and `folder_path`, are the folder,
 //! - `{Map, Key}` (since 2018) with the whole key.
 
 use serde_json::{Map, Value};
@@ -70,7 +70,7 @@ fn of_map(settings: Map<String, Value>, at: AttachmentAddress<'_>) -> Option<Fou
     Some((settings, key))
 }
 
-/// Erlang's `filename:join`: an absolute second part stands alone, and slashes are not repeated.
+/// Joins paths as Erlang's `filename:join` does: an absolute second part replaces the first, and slashes are not repeated.
 fn joined(base: Option<&str>, folder: Option<&str>) -> Option<String> {
     let (base, folder) = match (base, folder) {
         (Some(base), Some(folder)) if !folder.starts_with('/') => (base, folder),
@@ -88,7 +88,7 @@ fn folder_of(term: Term) -> Option<Option<String>> {
     }
 }
 
-/// The database's name is percent-encoded, as KAZOO has it everywhere; document and attachment are as they are.
+/// Builds a key: the database's name is percent-encoded, as everywhere in KAZOO, the document and the attachment are not.
 fn key_in(folder: Option<String>, at: AttachmentAddress<'_>) -> String {
     let key = format!("{}/{}_{}", encode(at.database), at.document, at.attachment);
     folder.map_or_else(|| key.clone(), |folder| format!("{folder}/{key}"))

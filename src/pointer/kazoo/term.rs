@@ -1,8 +1,8 @@
-//! Erlang's external term format, as far as KAZOO's pointers need it.
+//! A parser for the subset of Erlang's external term format in KAZOO's pointers.
 //!
-//! `eetf` decodes; it trusts what it reads: it recurses, reserves what a length announces, and stops the program at two
-//! tags. So [`check`] goes over the bytes first, without recursion, and lets through only data: atoms (which are texts
-//! here, none is created), numbers, binaries, lists, tuples and maps, of a bounded size and depth.
+//! `eetf` decodes terms but trusts its input: it recurses, reserves whatever a length announces, and panics on two tags. So [`check`] first validates
+//! the bytes without recursion, and only accepts data: atoms (as strings, without creating any), numbers, binaries, lists, tuples and maps, of
+//! bounded size and depth.
 //!
 //! Source: "External Term Format" in the ERTS user's guide.
 
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
 use serde_json::{Map, Value};
 
-/// A term that holds only data.
+/// A term that contains only data.
 #[derive(Clone, PartialEq)]
 pub(super) enum Term {
     /// `undefined` and `null`.
@@ -28,7 +28,7 @@ pub(super) enum Term {
     Map(Vec<(String, Self)>),
 }
 
-/// The values may be keys.
+/// Prints no values, which may be keys.
 impl fmt::Debug for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -44,7 +44,7 @@ impl fmt::Debug for Term {
 }
 
 impl Term {
-    /// Reads base64 of a term. `None` for anything that is no bounded data.
+    /// Parses a base64 term. Returns `None` for anything but bounded data.
     pub(super) fn read(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.len() > MOST_BYTES.div_ceil(3) * 4 {
@@ -89,7 +89,7 @@ impl Term {
         Some((Self::from_eetf(key)?.into_text()?, Self::from_eetf(value)?))
     }
 
-    /// A text, also one that is a list of characters.
+    /// Converts the term to a string, also from a list of characters.
     pub(super) fn into_text(self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text),
@@ -103,7 +103,7 @@ impl Term {
         char::from_u32(u32::try_from(number.as_u64()?).ok()?)
     }
 
-    /// A map as settings; what is undefined is left out.
+    /// Converts a map to settings, without undefined values.
     pub(super) fn into_settings(self) -> Option<Map<String, Value>> {
         let Self::Map(pairs) = self else { return None };
         let defined = pairs.into_iter().filter(|(_, value)| !matches!(value, Self::Nothing));
@@ -122,12 +122,12 @@ impl Term {
     }
 }
 
-/// Erlang turns a binary into a list byte by byte: the bytes are UTF-8, or else Latin-1.
+/// Decodes a string. Erlang converts a binary to a list byte by byte: the bytes are UTF-8, or else Latin-1.
 fn characters(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
 
-/// `term_to_binary(_, [compressed])`: the announced size and a zlib stream of just that size.
+/// Decompresses `term_to_binary(_, [compressed])`: the announced size, and a zlib stream of exactly that size.
 fn inflated(compressed: &[u8]) -> Option<Vec<u8>> {
     let (size, stream) = compressed.split_first_chunk::<4>()?;
     let size = usize::try_from(u32::from_be_bytes(*size)).ok().filter(|size| *size <= MOST_BYTES)?;
@@ -136,13 +136,13 @@ fn inflated(compressed: &[u8]) -> Option<Vec<u8>> {
     (plain.len() == size).then_some(plain)
 }
 
-/// Whether the bytes are one term and nothing else, of data only and within the bounds.
+/// Checks that the bytes are exactly one term, of data only and within the bounds.
 fn check(bytes: &[u8]) -> Option<()> {
     if bytes.len() > MOST_BYTES {
         return None;
     }
     let mut reader = Reader(bytes);
-    // How many terms are still to come on each level; a list has one more for its tail.
+    // The number of terms left on each level; a list has one more for its tail.
     let mut open: Vec<u64> = vec![1];
     let mut left = MOST_TERMS;
     while let Some(level) = open.last_mut() {
@@ -153,7 +153,7 @@ fn check(bytes: &[u8]) -> Option<()> {
         *level -= 1;
         left = left.checked_sub(1)?;
         let inside = reader.head()?;
-        // Each of them takes at least a byte: what is not there is not reserved for.
+        // Each term takes at least a byte: never reserve for more than is there.
         if inside > reader.0.len() as u64 || (inside > 0 && open.len() >= MOST_LEVELS) {
             return None;
         }
@@ -167,7 +167,7 @@ fn check(bytes: &[u8]) -> Option<()> {
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
-    /// Passes one term without the terms inside it, and says how many those are. `None` for a term that is no data.
+    /// Skips a term except for its children, and returns their number. `None` for a term that is not data.
     fn head(&mut self) -> Option<u64> {
         let [tag] = self.take()?;
         match tag {
@@ -206,18 +206,18 @@ impl Reader<'_> {
         Some(*head)
     }
 
-    /// Passes the bytes of a term that has no terms inside it.
+    /// Skips the bytes of a term without children.
     fn skip(&mut self, bytes: u32) -> Option<u64> {
         self.0 = self.0.get(usize::try_from(bytes).ok()?..)?;
         Some(0)
     }
 }
 
-/// A term's bytes, compressed or not. KAZOO's take a few hundred.
+/// The size limit of a term, compressed or not. KAZOO's take a few hundred bytes.
 const MOST_BYTES: usize = 64 << 10;
-/// Terms in a term, itself included.
+/// The limit on terms in a term, including itself.
 const MOST_TERMS: u32 = 4096;
-/// Terms inside terms.
+/// The limit on nested terms.
 const MOST_LEVELS: usize = 32;
 
 const VERSION: u8 = 131;

@@ -1,5 +1,5 @@
-//! `kz_att_http` and `kz_att_ftp`: `url` is the whole URL, user and password included; `base64_encode_data` says that base64
-//! was stored; `handler_props` may hold settings.
+//! `kz_att_http` and `kz_att_ftp`: `url` is the whole URL, including user and password; `base64_encode_data` means that base64 was stored;
+//! `handler_props` may contain settings.
 
 use serde_json::{Map, Value};
 use stowage_base::settings::{as_flag, masked_query};
@@ -38,7 +38,7 @@ fn is_set(members: &Map<String, Value>, key: &str) -> bool {
     members.get(key).and_then(as_flag) == Some(true)
 }
 
-/// The URL without user and password.
+/// Strips the user and password from a URL.
 fn without_account(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

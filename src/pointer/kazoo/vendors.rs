@@ -1,4 +1,4 @@
-//! What the vendors' handlers keep, each base64 of a term:
+//! The vendors' handlers, each with a base64 term:
 //!
 //! - `kz_att_azure`: `azure` is `{Settings, Name}`,
 //! - `kz_att_google_storage`: `gstorage` is `{Settings, MediaLink}` or `{Settings, {name, Name}}`,
@@ -38,7 +38,7 @@ pub(super) fn google_storage(props: &Props) -> Option<Read> {
     Some(Read { handler: "google_storage", location, settings, name: Some(name) })
 }
 
-/// The object's name in a `mediaLink`: `https://{host}/download/storage/v1/b/{bucket}/o/{name}?generation=..&alt=media`.
+/// Extracts the object's name from a `mediaLink`: `https://{host}/download/storage/v1/b/{bucket}/o/{name}?generation=..&alt=media`.
 fn object_in(link: &str, bucket: &str) -> Option<String> {
     let path = link.split(['?', '#']).next()?;
     let (_, rest) = path.split_once("/b/")?;
@@ -70,7 +70,7 @@ fn oauth_settings(id: Value) -> Map<String, Value> {
     [("oauth_doc_id".to_owned(), id)].into_iter().collect()
 }
 
-/// The name in the vendor's answer, which KAZOO keeps as `metadata`; the id tells none.
+/// Returns the name in the vendor's response, which KAZOO keeps as `metadata`; the id contains none.
 fn told_name(props: &Props) -> Option<String> {
     props.get("metadata")?.get("body")?.get("name")?.as_str().map(str::to_owned)
 }
