@@ -1,4 +1,4 @@
-//! Jobs about what a save lets go of, written before it: a gateway that is killed in between leaves a job, not an orphan.
+//! Removal jobs saved before the write that drops the pointers: a gateway killed in between leaves a job rather than an orphan.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::plan::DocumentPlan;
 use crate::pointer::Pointer;
 use crate::router::DocumentTarget;
 
-/// The jobs, which this gateway holds: no other one touches them unless it dies.
+/// Jobs leased by this gateway: no other one touches them unless it dies.
 #[must_use]
 pub(crate) struct Armed {
     gateway: Arc<Gateway>,
@@ -18,8 +18,8 @@ pub(crate) struct Armed {
 }
 
 impl Armed {
-    /// Writes a job about each object that the document owns and that the save lets go of. Where there is no place for jobs,
-    /// what cannot be removed afterwards is told then.
+    /// Saves a job for each object that the document owns and the write no longer names. If jobs cannot be saved, an object that cannot be removed
+    /// afterwards is logged then.
     pub(crate) async fn arm(
         gateway: &Arc<Gateway>,
         target: &DocumentTarget,
@@ -35,7 +35,7 @@ impl Armed {
         Self { gateway: Arc::clone(gateway), jobs: added.into_iter().filter_map(Result::ok).collect() }
     }
 
-    /// The objects are gone, or they stay. A job that a removal in vain has added anew stays too.
+    /// Removes the jobs, since the objects are either gone or to be kept. A job that a failed removal has added again stays.
     pub(crate) async fn done(self) {
         let dropped = join_all(self.jobs.iter().map(|job| self.gateway.jobs.drop_done(job))).await;
         for reason in dropped.into_iter().filter_map(Result::err) {

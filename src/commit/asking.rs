@@ -1,11 +1,11 @@
-//! Asking CouchDB what became of a write, after the client has been told that it is unknown.
+//! Polls CouchDB for the outcome of a write that was reported to the client as unknown.
 
 use std::time::Duration;
 
 use stowage_base::tasks::Tasks;
 use tokio::time::Instant;
 
-/// Questions at growing pauses.
+/// A schedule of polls with growing delays.
 pub(crate) struct Asking {
     began: Instant,
     pause: Duration,
@@ -16,8 +16,7 @@ impl Asking {
         Self { began: Instant::now(), pause: Duration::from_secs(1) }
     }
 
-    /// Waits for the time of the next question; false where there is to be none. If the program stops, it is time at once, for
-    /// the last one.
+    /// Waits for the next poll; returns false if there is none. When the program stops, the last poll is due at once.
     pub(crate) async fn go_on(&mut self, tasks: &Tasks) -> bool {
         if self.began.elapsed() >= ASK_FOR || tasks.is_stopping() {
             return false;
@@ -30,15 +29,15 @@ impl Asking {
         true
     }
 
-    /// Whether a write that has not arrived will not arrive any more.
+    /// Returns whether a write that has not arrived by now never will.
     pub(crate) fn is_settled(&self) -> bool {
         self.began.elapsed() > SETTLED_AFTER
     }
 }
 
-/// How long the gateway asks what became of a write.
+/// How long to poll for the outcome of a write.
 const ASK_FOR: Duration = Duration::from_secs(600);
-/// After this, a write that got no answer will not arrive any more.
+/// The time after which a write without a response can no longer arrive.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
-/// The longest pause between two questions.
+/// The longest delay between two polls.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

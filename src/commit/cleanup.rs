@@ -1,4 +1,4 @@
-//! Removing objects that no document names.
+//! Removes objects that no document names.
 
 use http::StatusCode;
 use stowage_base::log::chain;
@@ -15,13 +15,12 @@ use crate::plan::{DocumentPlan, OnDelete, on_delete};
 use crate::pointer::{Pointer, objects};
 use crate::router::{DocumentTarget, Target};
 
-/// Removes the objects of pointers (with the names of their attachments) that a save of the document, or its deletion,
-/// has left out, as far as they are the document's own and none of its branches names them. To be called once the save has
-/// been answered, in a task.
+/// Removes objects whose pointers a save or deletion of the document has dropped, provided that the document owns them and none of its leaves names
+/// them. Call this in a task, once the save has been answered.
 ///
-/// A pointer that came from another document (a copy) may be read by and not deleted by. All leaf revisions are read with
-/// the client's rights; where that fails, the objects stay, and a line in the log says so. A deleted leaf counts only where
-/// the plan keeps the objects of deleted documents: then it can still be read with `?rev=`.
+/// A pointer copied from another document can be used for reads, but not for removal. All leaves are read with the client's rights; if that fails,
+/// the objects stay, and the log says so. A deleted leaf only counts if the plan keeps the objects of deleted documents: then it can still be read
+/// with `?rev=`.
 pub(crate) async fn remove_unnamed(
     gateway: &Gateway,
     caller: &Caller,
@@ -59,8 +58,8 @@ pub(crate) async fn remove_unnamed(
     }
 }
 
-/// The same, where it is unknown whether the revision that names the objects has been replaced or deleted: asks until it is
-/// no leaf any more, or nothing will change that.
+/// Removes the objects of a revision that may or may not have been replaced or deleted: polls until it is no longer a leaf, or until it is certain to
+/// remain one.
 pub(crate) async fn remove_once_gone(
     gateway: &Gateway,
     caller: &Caller,
@@ -84,7 +83,7 @@ pub(crate) async fn remove_once_gone(
     }
 }
 
-/// The objects that the leaf revisions of a document name, asked in one CouchDB. A document whose database is gone names none.
+/// Returns the objects that a document's leaves in one CouchDB name. A document whose database is gone names none.
 pub(crate) async fn named_by(
     caller: &Caller,
     target: &DocumentTarget,
@@ -105,7 +104,7 @@ pub(crate) async fn named_by(
     Ok(named(&leaves, target, plan))
 }
 
-/// What the leaf revisions name, without the deleted ones where the plan says that these go with their objects.
+/// Returns the objects that the leaves name, except for deleted leaves if the plan removes their objects.
 fn named(leaves: &[Document], target: &DocumentTarget, plan: &DocumentPlan) -> Vec<Pointer> {
     let database = &target.database;
     let counts =
@@ -114,7 +113,7 @@ fn named(leaves: &[Document], target: &DocumentTarget, plan: &DocumentPlan) -> V
     objects.map(|(_, pointer)| pointer).collect()
 }
 
-/// All leaf revisions, or why they cannot be known. CouchDB lists deleted ones as well.
+/// Returns all leaves, or why they cannot be read. CouchDB lists deleted ones as well.
 async fn leaves(caller: &Caller, target: &DocumentTarget) -> Result<Vec<Document>, String> {
     let mut pause = FIRST_PAUSE;
     let mut tries = TRIES;
@@ -137,7 +136,7 @@ async fn leaves(caller: &Caller, target: &DocumentTarget) -> Result<Vec<Document
     }
 }
 
-/// Notes that an object is to go once its document tells that nothing names it.
+/// Adds a job that removes an object once its document shows that nothing names it.
 pub(crate) async fn left(
     gateway: &Gateway,
     caller: &Caller,

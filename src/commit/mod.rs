@@ -1,9 +1,8 @@
-//! From the storages' acknowledgement to the saved pointers, in a task that ends even if the client is gone; and from a
-//! document without a pointer to the object that goes.
+//! Commits: from the storage's acknowledgement to the saved pointer, in a task that finishes even if the client disconnects; and for removals, from
+//! the document saved without a pointer to the removed object.
 //!
-//! The save decides: saved, the attachments are acknowledged and what they replaced is removed; refused, the new objects
-//! are removed. Where that is unknown, the document is read again, never guessed. To take an attachment out is the same
-//! with nothing that is new.
+//! The save decides. If it succeeds, the attachments are acknowledged and the objects they replaced are removed; if it is refused, the new objects
+//! are removed. If its outcome is unknown, the document is read again rather than guessed. A removal works the same way, without new objects.
 
 pub(crate) mod armed;
 pub(crate) mod asking;
@@ -32,52 +31,52 @@ use armed::Armed;
 use cleanup::{left, remove_unnamed};
 use save::{Expected, Fate, Outcome, Saved, Write, find_out, save_surely};
 
-/// A document with other outside attachments than before, which is to be saved.
+/// A document to save with a changed set of pointers.
 pub(crate) struct Commit {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) target: DocumentTarget,
     pub(crate) caller: Caller,
-    /// The document as it is to be.
+    /// The new document.
     pub(crate) write: Write,
     /// The revision that it follows; `None` for a new document.
     pub(crate) base: Option<String>,
-    /// The revision that it is, where the client says that.
+    /// The revision that it becomes, if the client specifies it.
     pub(crate) rev: Option<String>,
     pub(crate) change: Change,
     pub(crate) plan: DocumentPlan,
-    /// What goes once the document is saved, by the attachments' names.
+    /// The objects to remove once the document is saved, by attachment name.
     pub(crate) replaced: Vec<(String, Pointer)>,
     /// Held until the outcome is known.
     pub(crate) turns: Vec<Turn>,
     pub(crate) answer: Form,
 }
 
-/// What becomes of a document's attachments.
+/// The change to a document's attachments.
 pub(crate) enum Change {
-    /// Objects that have been stored are put in. There is one at least.
+    /// New objects are added, at least one.
     Stored(Unsaved),
-    /// An attachment is taken out.
+    /// An attachment is removed.
     Removed {
-        /// Its name.
+        /// The attachment's name.
         name: String,
         entry: Entry,
-        /// Whether the document was deleted before.
+        /// Whether the document was already deleted before.
         deleted: bool,
     },
 }
 
-/// Whose answer the client gets.
+/// The form of the client's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// That to the PUT of an attachment of this name.
+    /// The response to a PUT of the attachment with this name.
     Attachment(String),
-    /// That to the DELETE of an attachment.
+    /// The response to a DELETE of an attachment.
     Removal,
-    /// CouchDB's own.
+    /// CouchDB's own response.
     Document,
 }
 
-/// Saves the document and answers.
+/// Saves the document and returns the response.
 pub(crate) async fn commit(job: Commit) -> Result<Response<Body>, Error> {
     let what = match &job.change {
         Change::Stored(_) => "commit",
@@ -111,8 +110,8 @@ impl Commit {
         }
         match save_surely(&self.gateway, target, &self.write, &self.caller, expected).await {
             Outcome::Saved(saved) => {
-                // An attachment that is put in again would be stored under the name of the one that goes: until that is gone
-                // the turn stays taken.
+                // An attachment that is added again would be stored under the name of the one being removed, so a removal holds its turn until the
+                // object is gone.
                 if present {
                     self.turns.clear();
                 }
@@ -140,7 +139,7 @@ impl Commit {
         }
     }
 
-    /// The client has been told that it is unknown. All objects stay until the document says whose they are.
+    /// Resolves an outcome that was reported to the client as unknown. All objects stay until the document shows which of them it names.
     async fn find_out(self, target: &Target, expected: Expected<'_>) {
         let Self { gateway, caller, change, plan, replaced, .. } = self;
         match find_out(&gateway, target, &caller, expected).await {
@@ -153,7 +152,7 @@ impl Commit {
                 } else {
                     change.discard().await;
                 }
-                // Also where it was not saved: it may have been, and have been replaced since.
+                // Even if it was not saved: it may have been saved, and replaced since.
                 if document.is_some() {
                     remove_unnamed(&gateway, &caller, &self.target, &plan, replaced).await;
                 }
@@ -164,7 +163,7 @@ impl Commit {
 }
 
 impl Change {
-    /// The attachment by which a document tells whether it was saved.
+    /// Returns the attachment that shows whether the document was saved.
     fn told_by(&self) -> Option<(String, Entry)> {
         match self {
             Self::Stored(objects) => {
@@ -175,7 +174,7 @@ impl Change {
         }
     }
 
-    /// Whether what was stored is there still.
+    /// Returns whether the leases on the new objects still hold.
     async fn is_held(&self) -> bool {
         match self {
             Self::Stored(objects) => objects.are_held().await,
@@ -183,21 +182,21 @@ impl Change {
         }
     }
 
-    /// The document has been saved.
+    /// Records that the document was saved.
     async fn saved(self) {
         if let Self::Stored(objects) = self {
             objects.saved().await;
         }
     }
 
-    /// The document has not been saved, and will not be.
+    /// Discards the change: the document was not saved, and will not be.
     async fn discard(self) {
         if let Self::Stored(objects) = self {
             objects.discard().await;
         }
     }
 
-    /// It is unknown whether the document was saved.
+    /// Leaves the change to a job, because it is unknown whether the document was saved.
     async fn leave(self, gateway: &Gateway, caller: &Caller, target: &DocumentTarget, plan: &DocumentPlan) {
         match self {
             Self::Stored(objects) => objects.leave().await,
@@ -220,7 +219,7 @@ impl Form {
             (Self::Document, Some(body)) => Ok(Response::from_parts(saved.head, Body::full(body))),
             (Self::Document, None) => created(target, None, &saved.head, saved.status, &saved.rev, caller),
             (Self::Attachment(name), _) => {
-                // A document that is saved over a deleted leaf stays deleted, which is 200 for the document and 201 for the attachment.
+                // A document saved over a deleted leaf stays deleted: CouchDB responds with 200 for the document, but 201 for the attachment.
                 let status = if saved.status == StatusCode::OK { StatusCode::CREATED } else { saved.status };
                 created(target, Some(name), &saved.head, status, &saved.rev, caller)
             }
@@ -228,14 +227,13 @@ impl Form {
     }
 }
 
-/// This gateway was out of touch for so long that others believe it dead: they may have cleared away what it stored.
+/// Creates the error for a lost lease: the gateway was out of touch for so long that others assume it dead, and may have removed what it stored.
 fn lost() -> Error {
     let reason = "the gateway lost touch with its jobs while it stored the attachment";
     Error::refused(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", reason)
 }
 
-/// CouchDB's 201, with the `Location` that CouchDB gives: of an attachment with the database's name decoded, of a document
-/// with all of it encoded.
+/// Builds CouchDB's 201 with its `Location`: an attachment's contains the decoded database name, a document's is fully encoded.
 fn created(
     target: &DocumentTarget,
     attachment: Option<&str>,
@@ -246,7 +244,7 @@ fn created(
 ) -> Result<Response<Body>, Error> {
     let mut headers = kept_headers(head);
     let base = head.headers.get(LOCATION).and_then(|value| value.to_str().ok()).and_then(origin_of);
-    // Where the save's own answer was lost there is only the client's word for who it asked.
+    // If the save's own response was lost, only the client's request tells which host it addressed.
     let base = base.map(str::to_owned).or_else(|| caller.base());
     let encoded = |text| utf8_percent_encode(text, COUCH_KEEPS);
     let (database, document) = (&target.database.name, encoded(&target.document));
@@ -263,7 +261,7 @@ fn created(
     Ok(json_response(status, headers, ok_text(&target.document, rev)))
 }
 
-/// `{"ok":true,"id":...,"rev":...}` with a line feed.
+/// Builds `{"ok":true,"id":...,"rev":...}` with a trailing line feed.
 fn ok_text(id: &str, rev: &str) -> String {
     format!("{}\n", json!({ "ok": true, "id": id, "rev": rev }))
 }
@@ -275,5 +273,5 @@ fn origin_of(url: &str) -> Option<&str> {
     url.get(..end)
 }
 
-/// What CouchDB leaves as it is in a `Location` (`couch_util:url_encode`).
+/// The characters that CouchDB leaves unencoded in a `Location` (`couch_util:url_encode`).
 const COUCH_KEEPS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b':');

@@ -1,4 +1,4 @@
-//! Saving a document, and finding out whether that happened where no answer came.
+//! Saves a document, and determines the outcome if there is no response.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use crate::router::Target;
 use crate::upstream::read::{Answer, read};
 use crate::upstream::revision::{generation, rev_query};
 
-/// What became of a save.
+/// The outcome of a save.
 pub(crate) enum Outcome {
     Saved(Saved),
-    /// CouchDB's own refusal, to be passed on.
+    /// CouchDB's own refusal, to be relayed.
     Refused(Save),
     Conflict,
-    /// The document surely was not written.
+    /// The document was certainly not written.
     Failed(couch::Error),
-    /// Perhaps it was.
+    /// The document may have been written.
     Unknown(couch::Error),
 }
 
@@ -34,15 +34,15 @@ pub(crate) enum Outcome {
 pub(crate) struct Saved {
     pub(crate) status: StatusCode,
     pub(crate) head: http::response::Parts,
-    /// Empty where CouchDB has taken the document without saying it (`batch=ok`).
+    /// The revision; empty if CouchDB accepted the document without reporting one (`batch=ok`).
     pub(crate) rev: String,
-    /// CouchDB's answer to the save itself; `None` where that was lost.
+    /// The body of the save's own response; `None` if it was lost.
     pub(crate) body: Option<Bytes>,
 }
 
 /// How a document is written.
 pub(crate) enum Write {
-    /// By the gateway; the revision that it follows stands in it.
+    /// By the gateway; the document contains the revision that it follows.
     Document(Bytes),
     /// By the client's own request, with another body.
     Request(Box<request::Parts>, Bytes),
@@ -57,23 +57,23 @@ impl Write {
     }
 }
 
-/// What a document has to say for a save to have happened.
+/// What a document must contain for a save to have succeeded.
 #[derive(Clone, Copy)]
 pub(crate) struct Expected<'a> {
-    /// What was put into the document, or taken out of it.
+    /// The entry that was added to the document or removed from it.
     pub(crate) entry: &'a Entry,
-    /// Whether it was put in.
+    /// Whether the entry was added.
     pub(crate) present: bool,
-    /// Where it was taken out: whether the document was deleted before, so that a tombstone can be what was saved.
+    /// For a removal: whether the document was already deleted, so that a tombstone can be the saved revision.
     pub(crate) deleted: bool,
     /// The revision that the save follows; `None` for a new document.
     pub(crate) base: Option<&'a str>,
-    /// The revision itself, where the writer says it (`new_edits=false`).
+    /// The new revision, if the writer specifies it (`new_edits=false`).
     pub(crate) rev: Option<&'a str>,
 }
 
-/// Saves a document. CouchDB makes the same revision of the same bytes, so that a repeat is harmless: either it is the
-/// first to arrive, or it meets a conflict with itself.
+/// Saves a document, with retries. CouchDB derives the revision from the content, so a retry is harmless: it either arrives first, or conflicts with
+/// itself.
 pub(crate) async fn save_surely(
     gateway: &Gateway,
     target: &Target,
@@ -96,7 +96,7 @@ pub(crate) async fn save_surely(
                 couch::Error::Body(text.into())
             }
             Ok(Ok(save)) if !tried => return Outcome::Refused(save),
-            // An earlier try may have been written all the same: the refusal is about this one.
+            // An earlier attempt may have succeeded: the refusal is about this one.
             Ok(Ok(save)) => {
                 return match look_again(target, caller, expected).await {
                     Look::Ours(found) => Outcome::Saved(found.0),
@@ -105,7 +105,7 @@ pub(crate) async fn save_surely(
                     Look::NotOurs { moved: false, .. } | Look::Unknown => Outcome::Unknown(silent()),
                 };
             }
-            // Only the first try can say so: of an earlier one it is unknown whether it arrived.
+            // Only conclusive on the first attempt: an earlier one may have arrived.
             Ok(Err(error)) if !tried && never_left(&error) => return Outcome::Failed(error),
             Ok(Err(error)) => error,
             Err(_) => return Outcome::Unknown(silent()),
@@ -138,7 +138,7 @@ fn saved(save: Save) -> Outcome {
     }
 }
 
-/// No connection was made: CouchDB has seen nothing.
+/// Returns whether the request never reached CouchDB, because no connection was made.
 pub(crate) fn never_left(error: &couch::Error) -> bool {
     use client::Kind;
     match error.itself() {
@@ -155,9 +155,9 @@ fn silent() -> couch::Error {
 }
 
 enum Look {
-    /// It happened; with the document as it stands.
+    /// The save succeeded; holds the document as it is now.
     Ours(Box<(Saved, Document)>),
-    /// The document says something else; `moved` if it has another revision than the one that was read.
+    /// The document differs; `moved` is set if its revision is no longer the one that was read.
     NotOurs {
         moved: bool,
         document: Option<Document>,
@@ -165,8 +165,8 @@ enum Look {
     Unknown,
 }
 
-/// Reads the document again to see whether a save happened: the leaves that the revision before has led to, tombstones too, and
-/// also where another branch of the document wins.
+/// Reads the document again to see whether a save succeeded. Looks at the leaves that descend from the previous revision, including tombstones and
+/// losing branches.
 async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
     if expected.rev.is_some() {
         return match read(&target.path, &rev_query(expected.rev), caller).await {
@@ -179,7 +179,7 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
         Some(base) => (json!([base]).to_string(), "&latest=true&revs=true"),
         None => ("all".to_owned(), "&revs=true"),
     };
-    // A revision that CouchDB knows nothing of any more has been deleted with its document's database.
+    // A revision unknown to CouchDB was deleted together with its database.
     let mut found = Look::NotOurs { moved: expected.base.is_some(), document: None };
     let (leaves, head) = match caller.open_revs(&target.path, &revs, query).await {
         Ok(Answer::Found(leaves, head)) => (leaves, head),
@@ -191,7 +191,7 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
     };
     for leaf in leaves.into_iter().flatten() {
         let is_tombstone = leaf.is_deleted();
-        // A tombstone lacks what was to be taken out, also where another has deleted the document.
+        // Not proof: a tombstone lacks the removed entry too, if someone else deleted the document.
         if is_tombstone && !expected.present && !expected.deleted {
             continue;
         }
@@ -199,7 +199,7 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
         if matches!(judged, Look::Ours(_)) {
             return judged;
         }
-        // A new document may follow a tombstone still.
+        // A new document may still follow a tombstone.
         if !is_tombstone || expected.base.is_some() {
             found = judged;
         }
@@ -208,13 +208,13 @@ async fn look(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look 
 }
 
 impl Expected<'_> {
-    /// What a leaf says about a save.
+    /// Judges a save by a leaf.
     fn judge(&self, target: &Target, document: Document, head: &http::response::Parts) -> Look {
         let there = pointer::find(&document, target.at()).ok().flatten();
         let is_there = there.is_some_and(|there| there.is_same(self.entry));
         match self.rev.map(str::to_owned).or_else(|| rev_after(&document, self.base)) {
             Some(rev) if is_there == self.present => {
-                // CouchDB's own answer to a tombstone is 200.
+                // CouchDB responds to a tombstone with 200.
                 let is_tombstone = document.is_deleted() && document.rev().as_deref() == Some(&rev);
                 let status = if is_tombstone { StatusCode::OK } else { StatusCode::CREATED };
                 let saved = Saved { status, head: head.clone(), rev, body: None };
@@ -225,7 +225,7 @@ impl Expected<'_> {
     }
 }
 
-/// Looks a few times where no answer comes: CouchDB may close the connection that its refusal came on at this very moment.
+/// Looks several times if there is no response: CouchDB may be closing the connection on which it has just refused.
 async fn look_again(target: &Target, caller: &Caller, expected: Expected<'_>) -> Look {
     for _ in 1..LOOKS {
         match look(target, caller, expected).await {
@@ -236,8 +236,8 @@ async fn look_again(target: &Target, caller: &Caller, expected: Expected<'_>) ->
     look(target, caller, expected).await
 }
 
-/// The revision in the document's history that follows `base`, the newest where that is not told; `None` where the
-/// document has not moved on.
+/// Returns the revision after `base` in the document's history, or the current one if the history does not list it; `None` if the document has not
+/// moved on.
 fn rev_after(document: &Document, base: Option<&str>) -> Option<String> {
     #[derive(Deserialize)]
     struct Revisions {
@@ -258,15 +258,15 @@ fn rev_after(document: &Document, base: Option<&str>) -> Option<String> {
     Some(id.map_or(current, |id| format!("{}-{id}", before + 1)))
 }
 
-/// What became of a save after all.
+/// The final outcome of a save.
 pub(crate) enum Fate {
-    /// It happened, or it did not and never will; with the document as it stands, where there is one.
+    /// The save succeeded, or it did not and never will; holds the document as it is now, if it exists.
     Known { saved: bool, document: Option<Document> },
     /// CouchDB did not say.
     Unknown,
 }
 
-/// Asks what became of a save, after the client has been told that it is unknown. Ends early if the program stops.
+/// Polls for the outcome of a save that was reported to the client as unknown. Gives up early if the program stops.
 pub(crate) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller, expected: Expected<'_>) -> Fate {
     let mut asking = Asking::begin();
     while asking.go_on(&gateway.tasks).await {
@@ -281,9 +281,9 @@ pub(crate) async fn find_out(gateway: &Gateway, target: &Target, caller: &Caller
     Fate::Unknown
 }
 
-/// A save that has less time than this before its client is answered is not begun: its outcome would be unknown.
+/// The minimum time before the client's deadline to start a save: with less, its outcome would be unknown.
 const SAVE_TAKES: Duration = Duration::from_millis(100);
-/// The pause before a save that got no answer is sent again.
+/// The delay before a save without a response is retried.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// How often a client's answer waits for what became of a save that was doubtful and then refused.
+/// The number of looks while the client waits for the outcome of a save that was first doubtful, then refused.
 const LOOKS: usize = 3;
