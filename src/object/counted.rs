@@ -1,4 +1,4 @@
-//! Counting the bytes of attachments as they flow.
+//! Counts the bytes of attachments as they flow.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

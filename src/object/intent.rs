@@ -1,20 +1,20 @@
-//! What a gateway is about to store, noted before it does: one that is killed leaves a job about it, not an object.
+//! Intents: jobs saved before an object is stored, so that a gateway killed in between leaves a job rather than an orphan.
 //!
-//! The job is also the right to the object's name. Who clears up after a dead gateway holds the job, and an upload that
-//! finds it held takes a name that nothing else has.
+//! The job is also a lock on the object's name. A worker that cleans up after a dead gateway holds the job, and an upload that finds it held uses a
+//! unique name instead.
 
 use stowage_storage::{Backend as _, Location, Object, Opened};
 
 use crate::jobs::{Claim, Held, Job, Jobs};
 use crate::pointer::StoredObject;
 
-/// A job about an object that is being stored, or is not in its document yet. Dropped, it lasts as long as a gateway is
-/// believed to live, and then the worker looks whether a document names the object.
+/// A job for an object that is being stored, or that its document does not name yet. After a drop, its lease runs until it expires; then a worker
+/// checks whether a document names the object.
 pub(crate) struct Intent(Box<Held>);
 
 impl Intent {
-    /// Notes an object that is about to be stored; may choose its name. `None` where nothing is noted: `jobs.intents` is off,
-    /// the storage chooses places itself, or there is no place for jobs. `job` makes a removal of a place.
+    /// Saves an intent for an object about to be stored, possibly choosing its name. Returns `None` if there is no intent: `jobs.intents` is off, the
+    /// storage chooses its own locations, or jobs cannot be saved. `job` creates the removal job of a location.
     pub(crate) async fn write(
         jobs: &Jobs,
         backend: &Opened,
@@ -43,8 +43,8 @@ impl Intent {
         }
     }
 
-    /// The object lies elsewhere, as a server that redirects has it: the job is about that place alone, before any document
-    /// names it. What was noted may lead there too.
+    /// Points the job at the object's actual location if a server has redirected the upload, before any document names it. The locations noted first
+    /// may redirect there as well.
     pub(crate) async fn moves_to(&self, location: &Location) {
         let changed = self.0.change(|job| {
             let noted = job.object.as_ref().is_some_and(|object| object.location == *location);
@@ -62,17 +62,18 @@ impl Intent {
         }
     }
 
-    /// Waits for something, and holds the job as long as that lasts.
+    /// Runs a future, renewing the lease until it completes.
     pub(crate) async fn during<F: Future>(&self, work: F) -> F::Output {
         self.0.during(work).await
     }
 
-    /// Whether the job is held still, so that the object is not cleared away before its document is saved.
+    /// Returns whether the lease still holds, so that the object cannot be removed before its document is saved.
     pub(crate) async fn is_held(&self) -> bool {
         self.0.is_held().await
     }
 
-    /// A document names the object, or it is gone. What a dead gateway left is the worker's to look after.
+    /// Removes the job, since a document names the object or the object is gone. Objects that a dead gateway left behind are for the worker to clean
+    /// up.
     pub(crate) async fn done(&self) {
         self.0.done().await;
     }

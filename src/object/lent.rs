@@ -1,4 +1,4 @@
-//! A body that is lent to a storage: what a storage that fails has read of it is still here, and CouchDB can have all of it.
+//! Lends a request body to a storage so that it can be returned whole: if the storage fails, CouchDB can still get all of it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) struct Lent {
     is_kept: Arc<AtomicBool>,
 }
 
-/// Lends a body: the borrower gives it back by dropping it. Up to a chunk of what is read of it is kept, as far as `budget` has room.
+/// Lends a body; the borrower returns it by dropping it. Keeps up to one chunk of what is read, if `budget` has room.
 pub(crate) fn lend(body: Body, budget: &Budget) -> (Body, Lent) {
     let (sender, returned) = oneshot::channel();
     let is_kept = Arc::new(AtomicBool::new(true));
@@ -36,12 +36,12 @@ pub(crate) fn lend(body: Body, budget: &Budget) -> (Body, Lent) {
 }
 
 impl Lent {
-    /// Whether all that was read of it is still here.
+    /// Returns whether everything read so far is kept.
     pub(crate) fn is_kept(&self) -> bool {
         self.is_kept.load(Ordering::Acquire)
     }
 
-    /// The body as it was lent; `None` where too much of it was read, it broke, or it is not given back soon.
+    /// Returns the body as it was lent; `None` if too much of it was read, it failed, or the borrower does not return it in time.
     pub(crate) async fn back(self) -> Option<Body> {
         let Kept { data, room, body } = tokio::time::timeout(GIVEN_BACK_WITHIN, self.returned).await.ok()?.ok()?;
         let frames = (!data.is_empty()).then(|| data.freeze()).into_iter().collect();
@@ -49,17 +49,17 @@ impl Lent {
     }
 }
 
-/// What was read of a body, and its rest.
+/// The part of a body that was read, and the rest.
 struct Kept {
-    /// A copy, in one piece: many small ones that stay would keep the memory between them from going back.
+    /// A copy in one piece: many small buffers that stay allocated would fragment the memory between them.
     data: BytesMut,
-    /// Room for so many bytes, once there is anything to keep.
+    /// The reserved size and its permit, once there is anything to keep.
     room: Option<(usize, Permit)>,
     body: Body,
 }
 
 impl Kept {
-    /// Keeps a frame; false where there is no room for it.
+    /// Keeps a frame; returns false if there is no room for it.
     fn keep(&mut self, data: &Bytes, budget: &Budget) -> bool {
         let room = match &self.room {
             Some((room, _)) => *room,
@@ -82,9 +82,9 @@ impl Kept {
 
 /// The borrower's end.
 struct Loan {
-    /// The body while all that was read of it is kept.
+    /// The body while everything read is kept.
     kept: Option<Kept>,
-    /// The body once that is no longer so.
+    /// The body after that.
     passing: Body,
     budget: Budget,
     sender: Option<oneshot::Sender<Kept>>,
@@ -141,7 +141,7 @@ impl Drop for Loan {
     }
 }
 
-/// A driver's tasks end soon after its future: one that does not must not cost the request its time.
+/// A driver's tasks end soon after its future; one that does not must not delay the request.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Objects in storages, where attachments are that CouchDB does not keep: stored, fetched, removed.
+//! Objects in storages, which hold the attachments that CouchDB does not keep: stored, fetched, removed.
 
 pub(crate) mod counted;
 pub(crate) mod intent;
@@ -13,10 +13,10 @@ pub(crate) mod unsaved;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// CouchDB's form of an MD5.
+/// Formats an MD5 the way CouchDB does.
 pub(crate) fn couch_digest(md5: &[u8]) -> String {
     format!("md5-{}", STANDARD.encode(md5))
 }
 
-/// The media type of what has none.
+/// The default media type.
 pub(crate) const OCTETS: &str = "application/octet-stream";

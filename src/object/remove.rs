@@ -1,4 +1,4 @@
-//! Removing an object, now or by a job.
+//! Removes an object, now or by a job.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::operation::Operation;
 use crate::gateway::Gateway;
 use crate::jobs::Job;
 
-/// Removes an object; tries a few times. Where its storage does not let it go, the job `removal` does that later.
+/// Removes an object, with retries. If its storage cannot, the job `removal` does it later.
 pub(crate) async fn remove_object(gateway: &Gateway, backend: &Opened, removal: &Job, activity: &Activity) {
     let Some(place) = &removal.object else { return };
     let mut pause = FIRST_PAUSE;
@@ -29,7 +29,7 @@ pub(crate) async fn remove_object(gateway: &Gateway, backend: &Opened, removal: 
     }
 }
 
-/// Asks a storage once to remove an object.
+/// Attempts once to remove an object from its storage.
 pub(crate) async fn try_to_remove(
     gateway: &Gateway,
     backend: &Opened,
@@ -43,7 +43,7 @@ pub(crate) async fn try_to_remove(
     outcome
 }
 
-/// Notes that an object is to go unless a document names it. Where there is no place for jobs, one line says what stays.
+/// Adds a job that removes an object unless a document names it. If jobs cannot be saved, one log line names what stays.
 pub(crate) async fn remove_later(gateway: &Gateway, removal: &Job, why: &str, activity: &Activity) {
     let Some(place) = &removal.object else { return };
     let (request, storage, location) = (activity.id(), &place.storage, json!(place.location));
@@ -58,7 +58,7 @@ pub(crate) async fn remove_later(gateway: &Gateway, removal: &Job, why: &str, ac
     }
 }
 
-/// How often a removal is tried.
+/// The number of attempts.
 pub(crate) const TRIES: u32 = 4;
-/// The first pause between two tries; each is four times as long as the one before.
+/// The delay before the first retry; it quadruples with each further retry.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! The storages that pointers and plans mean, opened.
+//! Opens the storages that pointers and plans refer to.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::plan::{DocumentPlan, Subject};
 use crate::pointer::StoredObject;
 use crate::router::Database;
 
-/// The storage that a pointer means, opened with the settings of today's plan. What an old pointer says of itself is for
-/// storages that no plan names any more.
+/// Opens the storage that a pointer refers to, with the current plan's settings. The settings in an old pointer only serve storages that no plan
+/// names any more.
 pub(crate) fn storage_of(
     gateway: &Gateway,
     plan: &DocumentPlan,
@@ -23,7 +23,7 @@ pub(crate) fn storage_of(
     open(gateway, &settings.ok_or_else(|| Error::Forgotten(place.storage.as_str().into()))?)
 }
 
-/// The settings of the storage that a pointer means, as far as they are known.
+/// Returns the settings of the storage that a pointer refers to, if they are known.
 pub(crate) fn settings_of(plan: &DocumentPlan, database: &Database, place: &StoredObject) -> Option<Settings> {
     let inside = place.inside.as_ref();
     let reference = Reference { handler: &place.handler, id: &place.storage, inside, location: &place.location };
@@ -38,7 +38,7 @@ pub(crate) fn open(gateway: &Gateway, settings: &Settings) -> Result<Arc<Opened>
     gateway.storages.open(settings).map_err(|error| Error::Storage(settings.id().into(), error))
 }
 
-/// An HTTP location holds no credentials: it can be fetched although no plan names its storage any more.
+/// Returns settings to fetch an HTTP location, which needs no credentials, even if no plan names its storage any more.
 fn fetched_simply(place: &StoredObject) -> Option<Settings> {
     let url = place.location.get("url").filter(|_| place.handler == "http")?;
     let members = [("url".to_owned(), url.clone())].into_iter().collect();

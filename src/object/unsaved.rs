@@ -1,4 +1,4 @@
-//! Objects that have been stored and are not in their document yet.
+//! Stored objects that no document names yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::pointer::Pointer;
 
-/// Objects, by their attachments' names, that a document is to point at. Dropped before they are in it, they are removed.
+/// Objects, by attachment name, that a document is about to name. Dropping them before it is saved removes them.
 pub(crate) struct Unsaved {
     gateway: Arc<Gateway>,
     activity: Activity,
     objects: Vec<(String, NewObject)>,
-    /// Their removal has begun: nothing else is started for those that are left.
+    /// Whether a removal task owns the objects, so that a drop must not start another.
     is_last: bool,
 }
 
@@ -27,30 +27,30 @@ impl Unsaved {
         Self { gateway: Arc::clone(gateway), activity: activity.clone(), objects: Vec::new(), is_last: false }
     }
 
-    /// Takes an object in and gives the pointer to it.
+    /// Adds an object and returns its pointer.
     pub(crate) fn push(&mut self, name: &str, object: NewObject) -> Result<Pointer, Error> {
         let pointer = object.pointer.clone();
         self.objects.push((name.to_owned(), object));
         pointer.ok_or(Error::Bug("a storage acknowledged a body that it had not read"))
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub(crate) const fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }
 
-    /// One of them.
+    /// Returns the first object.
     pub(crate) fn first(&self) -> Option<(&str, &Pointer)> {
         let (name, object) = self.objects.first()?;
         Some((name, object.pointer.as_ref()?))
     }
 
-    /// Fields that are to be set in the document beside the pointers.
+    /// Returns the fields to set in the document besides the pointers.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.objects.iter().flat_map(|(_, object)| &object.stored.fields)
     }
 
-    /// Whether nothing can have cleared one of them away yet: else their document must not be saved.
+    /// Returns whether all leases still hold: otherwise an object may have been removed, and the document must not be saved.
     pub(crate) async fn are_held(&self) -> bool {
         for (_, object) in &self.objects {
             if !object.is_held().await {
@@ -60,24 +60,24 @@ impl Unsaved {
         true
     }
 
-    /// Their document has been saved.
+    /// Records that the document was saved.
     pub(crate) async fn saved(mut self) {
         for (_, object) in std::mem::take(&mut self.objects) {
             object.kept().await;
         }
     }
 
-    /// No document will point at them.
+    /// Removes the objects, since no document will name them.
     pub(crate) async fn discard(mut self) {
         self.is_last = true;
-        // Each stays in the list until it is removed: what the program's end interrupts is told.
+        // Each stays in the list until it is removed, so that a removal cut off by the program's end is logged.
         while let Some((_, object)) = self.objects.last() {
             object.discard(&self.gateway, &self.activity).await;
             self.objects.pop();
         }
     }
 
-    /// It is unknown whether a document points at them: that is looked at once what is under way must have arrived.
+    /// Leaves the objects to jobs, because it is unknown whether a document names them. The jobs look once a write in flight must have arrived.
     pub(crate) async fn leave(mut self) {
         let why = "CouchDB never said whether it saved the attachment";
         while let Some((_, object)) = self.objects.last() {
@@ -102,7 +102,7 @@ impl Drop for Unsaved {
         if self.objects.is_empty() {
             return;
         }
-        // A runtime that ends drops what is spawned on it at once: the removal must not begin another one.
+        // A runtime that is shutting down drops newly spawned tasks at once: the removal must not start another.
         if self.is_last || Handle::try_current().is_err() {
             return self.tell("the program has ended before an object without a document was removed");
         }
@@ -113,5 +113,5 @@ impl Drop for Unsaved {
     }
 }
 
-/// A save that got no answer may still arrive within this time.
+/// How long a save without a response may still arrive.
 pub(crate) const DOUBTFUL_FOR: Duration = Duration::from_secs(120);
