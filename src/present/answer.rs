@@ -1,5 +1,5 @@
-//! From CouchDB's answer to the client's: which form it has, and its head. Every answer of a database whose documents are shown
-//! goes through [`change`], whatever was asked for: what it says of pointers is hidden in each form, or the answer is refused.
+//! Converts CouchDB's response to the client's: its form and its head. Every response from a database with presented documents goes through
+//! [`change`], whatever was requested: pointers are hidden in every form, or the response is refused.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ use super::{broken, mixed, related};
 use crate::error::Error;
 use crate::upstream::replay::Replay;
 
-/// The answer for the client.
+/// Returns the client's response.
 pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) -> Result<Response<Body>, Error> {
-    // Only what CouchDB answered with success holds the documents that were asked for.
+    // Only a successful response holds the requested documents.
     let kind = if answer.status() == StatusCode::OK { kind } else { Kind::Other };
     if answer.body().is_end_stream() && (kind == Kind::Other || !view.wants_body) {
         return Ok(answer);
@@ -54,12 +54,12 @@ pub(super) async fn change(view: Arc<View>, answer: Response<Body>, kind: Kind) 
     Ok(Response::from_parts(head, body))
 }
 
-/// Lists of documents in JSON, and whatever else is JSON.
+/// Handles lists of documents in JSON, and any other JSON.
 async fn list(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, kind: Kind) -> Result<Body, Error> {
     let inlines = view.terms.requested_rows.any_data() && kind.waits();
     let mut json = Json::new(view, upstream, kind.paths());
     if kind == Kind::Other {
-        // What cannot be passed on is refused in time where the answer is short, as most are.
+        // Most responses are short, and those can be checked before their head goes out.
         let length = json.read(SHORT as u64).await?.filter(|_| headers.contains_key(CONTENT_LENGTH));
         set_length(headers, length);
         return Ok(json.body(length));
@@ -75,7 +75,7 @@ async fn list(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, kind: Ki
     })
 }
 
-/// Documents in parts.
+/// Handles several documents in parts.
 async fn many(
     view: Arc<View>,
     headers: &mut HeaderMap,
@@ -85,7 +85,7 @@ async fn many(
 ) -> Result<Body, Error> {
     let form = if kind == Kind::BulkGet { Form::BulkGet } else { Form::OpenRevs };
     headers.remove(CONTENT_LENGTH);
-    // To a list of no documents CouchDB answers without any part.
+    // CouchDB responds to an empty list of documents without any part.
     let first = loop {
         match upstream.frame().await {
             None => return Ok(Body::empty()),
@@ -101,7 +101,7 @@ async fn many(
     Ok(written(|out| mixed.write(out)))
 }
 
-/// What is neither JSON nor parts: functions of design documents make such, and nothing in it can be changed.
+/// Handles anything that is neither JSON nor multipart: functions of design documents produce it, and it cannot be edited.
 async fn text(headers: &HeaderMap, mut upstream: Body) -> Result<Body, Error> {
     let (mut words, mut frames, mut held) = (Words::default(), Vec::new(), 0);
     while held <= SHORT {
@@ -123,7 +123,7 @@ async fn text(headers: &HeaderMap, mut upstream: Body) -> Result<Body, Error> {
     Ok(announced(headers, body))
 }
 
-/// A body of the length that CouchDB announced, where it did.
+/// Enforces the length that CouchDB announced, if it did.
 fn announced(headers: &HeaderMap, body: Body) -> Body {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     match length {
@@ -132,7 +132,7 @@ fn announced(headers: &HeaderMap, body: Body) -> Body {
     }
 }
 
-/// CouchDB announces the length of its answer to `_bulk_get`; of a short one it is known here before the answer begins.
+/// Announces the length of a short response, as CouchDB does for `_bulk_get`, by reading it before its head goes out.
 async fn settled(mut body: Body, headers: &mut HeaderMap) -> Body {
     let (mut frames, mut length) = (Vec::new(), 0);
     while length <= SHORT {
@@ -155,17 +155,17 @@ async fn settled(mut body: Body, headers: &mut HeaderMap) -> Body {
     replayed(frames, body)
 }
 
-/// What has been read of a body, and the rest.
+/// Rebuilds a body from what was read of it and the rest.
 fn replayed(frames: Vec<Bytes>, body: Body) -> Body {
     Body::boxed(Replay { frames: frames.into(), body, share: None })
 }
 
-/// One document as JSON.
+/// Handles one document as JSON.
 async fn one(view: Arc<View>, headers: &mut HeaderMap, upstream: Body) -> Result<Body, Error> {
     let wants_body = view.wants_body;
     let known = upstream.size_hint().exact().filter(|length| *length <= view.limit());
     let upstream = match known {
-        // Most documents have no pointer, and are in one piece already.
+        // Most documents have no pointers, and have arrived in one piece.
         Some(_) => {
             let text = collect(upstream, view.limit()).await.map_err(broken)?;
             if !mentions_pointers(&text) && !view.terms.hides_history {
@@ -186,13 +186,13 @@ async fn one(view: Arc<View>, headers: &mut HeaderMap, upstream: Body) -> Result
     Ok(json.body(length))
 }
 
-/// One document that CouchDB sends as JSON, because it has no attachment of its own, to a client that takes parts.
+/// Handles one document that CouchDB sends as JSON, having no attachments of its own, to a client that accepts multipart.
 async fn without_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body) -> Result<Body, Error> {
     let text = collect(upstream, view.limit()).await.map_err(broken)?;
     let Some(mut related) = Related::of(&view, &text).await? else { return Ok(Body::full(text)) };
     if related.is_alone() {
         let text = if related.has_attachments {
-            // CouchDB meant to send parts: it leaves out what its other answers in JSON have.
+            // CouchDB meant to send parts, and then omits a header that its other JSON responses have.
             headers.remove(CACHE_CONTROL);
             related.json
         } else {
@@ -215,7 +215,7 @@ async fn without_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body)
     Ok(Body::boxed(Exact::new(body, length)))
 }
 
-/// One document that CouchDB sends with attachments of its own.
+/// Handles one document that CouchDB sends with attachments of its own.
 async fn with_parts(view: Arc<View>, headers: &mut HeaderMap, upstream: Body, boundary: String) -> Result<Body, Error> {
     let mut parts = Parts::new(Recorded::new(upstream), &boundary);
     if parts.next().await.map_err(mixed::broken)?.is_none() {
@@ -244,5 +244,5 @@ fn set_length(headers: &mut HeaderMap, length: Option<u64>) {
     };
 }
 
-/// In bytes: an answer of up to this many has its length announced.
+/// The largest response, in bytes, that is read before its head goes out.
 const SHORT: usize = 64 << 10;

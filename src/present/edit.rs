@@ -1,5 +1,4 @@
-//! Documents within JSON, as clients see them: what changes is `_attachments` and `pvt_attachments`, everything else passes as
-//! it came.
+//! Edits documents within JSON into their presented form: only `_attachments` and `pvt_attachments` change, everything else passes unchanged.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,16 +11,16 @@ use super::view::Inline;
 use crate::error::Error;
 use crate::pointer::{self, Outside, Shown};
 
-/// A piece of an answer.
+/// A piece of a response.
 #[derive(Debug)]
 pub(super) enum Piece {
     Bytes(Bytes),
-    /// The base64 of an attachment.
+    /// An attachment's base64.
     Data(Box<Inline>),
 }
 
 impl Piece {
-    /// In bytes, where that is known without asking.
+    /// Returns the length in bytes, if it is known without opening the attachment.
     pub(super) fn length(&self) -> Option<u64> {
         match self {
             Self::Bytes(bytes) => Some(bytes.len() as u64),
@@ -30,40 +29,40 @@ impl Piece {
     }
 }
 
-/// By what the documents of an answer are changed.
+/// The rules for editing the documents of a response.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     /// The database's decoded name.
     pub(super) database: String,
     pub(super) requested_rows: RequestedRows,
-    /// The gateway asked for `_revisions`, not the client.
+    /// Whether `_revisions` were requested by the gateway rather than by the client.
     pub(super) hides_history: bool,
-    /// The most bytes of a document that are held.
+    /// The limit on the bytes of a document held in memory.
     pub(super) limit: u64,
 }
 
-/// Turns CouchDB's JSON into what clients see.
+/// Edits CouchDB's JSON into what clients see.
 pub(super) struct Editor {
     terms: Arc<Terms>,
     scanner: Scanner,
-    /// Watches over all that passes as CouchDB sent it.
+    /// Checks everything that passes unchanged.
     guard: Guard,
     current: Option<Current>,
     pub(super) pieces: VecDeque<Piece>,
-    /// How many documents have ended.
+    /// The number of documents completed.
     pub(super) documents: usize,
 }
 
-/// A document with pointers, in the middle of its `_attachments`.
+/// A document with pointers, while its `_attachments` are being read.
 struct Current {
     document: Arc<Document>,
     requested: Requested,
     known: Option<u64>,
-    /// Those that have not been shown yet.
+    /// The pointers that have not been presented yet.
     outside: Vec<Outside>,
     /// Whether an entry has been written.
     written: bool,
-    /// An entry of CouchDB's that has the name of a pointer: which of them counts is in its value.
+    /// An entry of CouchDB's with the name of a pointer: its value determines which of them counts.
     doubtful: Option<(Bytes, Vec<u8>)>,
 }
 
@@ -74,7 +73,7 @@ impl Editor {
         Self { terms, scanner, guard, current: None, pieces: VecDeque::new(), documents: 0 }
     }
 
-    /// Takes the next bytes of CouchDB's answer.
+    /// Consumes the next bytes of CouchDB's response.
     pub(super) fn feed(&mut self, bytes: Bytes) -> Result<(), Error> {
         self.scanner.feed(bytes);
         while let Some(event) = self.scanner.event()? {
@@ -83,7 +82,7 @@ impl Editor {
         Ok(())
     }
 
-    /// To be called at the end of CouchDB's answer.
+    /// Finishes the response. Call this at the end of CouchDB's.
     pub(super) fn ended(&mut self) -> Result<(), Error> {
         self.scanner.ended()?;
         let held = self.guard.ended()?;
@@ -151,7 +150,7 @@ impl Editor {
         Ok(())
     }
 
-    /// Passes on what CouchDB sent, without what it says of pointers.
+    /// Passes on what CouchDB sent, without pointers.
     fn pass(&mut self, bytes: &Bytes) -> Result<(), Error> {
         let database = &self.terms.database;
         let judge = |name: &str, value: &[u8]| pointer::left_of(name, value, database).map_err(Error::from);
@@ -167,7 +166,7 @@ impl Editor {
         }
     }
 
-    /// A document without its `_attachments`; `None` where nothing in it is to be changed.
+    /// Starts a document whose `_attachments` follow; `None` if nothing in it changes.
     fn begin(&self, bytes: &[u8]) -> Result<Option<Current>, Error> {
         let requested = self.terms.requested_rows.of(self.scanner.row());
         if !mentions_pointers(bytes) && !self.terms.hides_history {
@@ -182,7 +181,7 @@ impl Editor {
         Ok(Some(Current { document: Arc::new(document), requested, known, outside, written: false, doubtful: None }))
     }
 
-    /// Writes the members before `_attachments`, and the beginning of that where it has any entry.
+    /// Writes the members before `_attachments`, and the start of that member if it has any entry.
     fn write_head(&mut self, current: &Current, has_entries: bool) -> Result<(), Error> {
         let mut text = shown(&self.terms, &current.document, &current.outside)?.to_bytes()?;
         text.pop();
@@ -215,7 +214,7 @@ impl Editor {
         self.write([comma, name, b":"].concat());
     }
 
-    /// Decides between an attachment of CouchDB's and a pointer under the same name.
+    /// Decides between an attachment in CouchDB and a pointer of the same name.
     fn settle(&mut self, current: &mut Current) -> Result<(), Error> {
         let Some((name, value)) = current.doubtful.take() else { return Ok(()) };
         let plain = unquoted(&name);
@@ -265,7 +264,7 @@ impl Editor {
     }
 }
 
-/// A document and its pointers.
+/// Parses a document and its pointers.
 pub(super) fn pointers(terms: &Terms, bytes: &[u8]) -> Result<(Document, Vec<Outside>), Error> {
     let document = Document::parse(bytes).map_err(|error| Error::from(couch::Error::Nonsense(error)))?;
     let id = document.text("_id").unwrap_or_default();
@@ -273,7 +272,7 @@ pub(super) fn pointers(terms: &Terms, bytes: &[u8]) -> Result<(Document, Vec<Out
     Ok((document, found))
 }
 
-/// The document as it is shown, its `_attachments` aside.
+/// Returns the presented document without its `_attachments`.
 pub(super) fn shown(terms: &Terms, document: &Document, pointers: &[Outside]) -> Result<Document, Error> {
     let mut document = document.clone();
     pointer::hide(&mut document, pointers)?;

@@ -1,4 +1,4 @@
-//! Several documents as `multipart/mixed`: each part a document alone, or `multipart/related` with its attachments.
+//! Several documents as `multipart/mixed`: each part is a document alone, or `multipart/related` with its attachments.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::related::{Related, boxed, json};
 use super::view::View;
 use crate::error::Error;
 
-/// An answer of many documents.
+/// A response with several documents.
 pub(super) struct Mixed {
     view: Arc<View>,
     boundary: String,
@@ -27,16 +27,17 @@ pub(super) struct Mixed {
     next: Next,
 }
 
-/// How CouchDB frames the documents.
+/// CouchDB's framing of the documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// `open_revs`
     OpenRevs,
-    /// `_bulk_get`: a line break more at both ends, boundaries that begin with two hyphens, and documents with attachments are named in their part's head.
+    /// `_bulk_get`: an additional line break at both ends, boundaries that begin with two hyphens, and part headers that name a document with
+    /// attachments.
     BulkGet,
 }
 
-/// The part that comes next, read as far as its document.
+/// The next part, read up to its document.
 enum Next {
     Document(Box<Ready>),
     End,
@@ -48,16 +49,16 @@ struct Ready {
 }
 
 enum Content {
-    /// To be passed on: what has been read of it, and the rest.
+    /// Passed on unchanged: what was read of the part, and the rest.
     Untouched(Vec<Bytes>, Parts<Body>),
-    /// A document whose attachments, if any, are all outside.
+    /// A document without attachments in CouchDB; it may have pointers.
     Alone(Box<Related>, Parts<Body>),
-    /// A document with attachments of CouchDB's own, in a multipart body with this boundary.
+    /// A document with attachments in CouchDB, in a multipart body with this boundary.
     Related(Box<Related>, String, Box<Parts<Recorded<Inside>>>),
 }
 
 impl Mixed {
-    /// Reads as far as the first document, and opens its first attachment.
+    /// Reads up to the first document, and opens its first attachment.
     pub(super) async fn new(view: Arc<View>, upstream: Body, boundary: String, form: Form) -> Result<Self, Error> {
         let mut next = read(&view, Parts::new(upstream, &boundary)).await?;
         if let Next::Document(ready) = &mut next
@@ -68,7 +69,7 @@ impl Mixed {
         Ok(Self { view, boundary, form, next })
     }
 
-    /// Writes the whole answer.
+    /// Writes the whole response.
     pub(super) async fn write(mut self, mut out: Out) -> Result<(), BoxError> {
         let line = if self.form == Form::BulkGet { "\r\n" } else { "" };
         out.send(format!("{line}--{}", self.boundary)).await;
@@ -103,7 +104,7 @@ async fn read(view: &Arc<View>, mut parts: Parts<Body>) -> Result<Next, Error> {
                 }
             }
         }
-        // A document, or why there is none.
+        // A document, or the reason there is none.
         "application/json" => {
             let text = json(&mut parts, view.limit()).await?;
             match Related::of(view, &text).await? {
@@ -117,7 +118,7 @@ async fn read(view: &Arc<View>, mut parts: Parts<Body>) -> Result<Next, Error> {
 }
 
 impl Ready {
-    /// Writes the part, and gives what is behind it.
+    /// Writes the part, and returns the rest of the parts.
     async fn write(mut self, out: &mut Out, form: Form) -> Result<Parts<Body>, BoxError> {
         match self.content {
             Content::Untouched(read, mut parts) => {
@@ -157,7 +158,7 @@ impl Ready {
     }
 }
 
-/// The head of a part, as CouchDB writes it.
+/// Formats the head of a part the way CouchDB does.
 fn head(headers: &HeaderMap) -> Vec<u8> {
     let mut text = b"\r\n".to_vec();
     for (name, value) in headers {
@@ -172,7 +173,7 @@ fn head(headers: &HeaderMap) -> Vec<u8> {
     text
 }
 
-/// What `_bulk_get` says of a document before it says what follows.
+/// Formats the headers with which `_bulk_get` names a document.
 fn named((id, rev): &(String, String)) -> String {
     format!("\r\nX-Doc-Id: {}\r\nX-Rev-Id: {}", one_line_text(id), one_line_text(rev))
 }
@@ -186,7 +187,7 @@ pub(super) fn broken(error: stowage_http::multipart::Error<BoxError>) -> Error {
     couch::Error::Body(boxed(error)).into()
 }
 
-/// The media type that a Content-Type names, without its parameters.
+/// Returns the media type of a Content-Type without its parameters.
 pub(super) fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

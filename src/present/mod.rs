@@ -1,19 +1,18 @@
-//! Documents with their outside attachments as CouchDB's own, where `couchdb.present_stubs` says so.
+//! Presents pointers as CouchDB's own attachments, in the databases that `couchdb.present_stubs` selects.
 //!
-//! CouchDB is asked the client's own question, with the client's rights, and its answer is changed as it passes: pointers go
-//! out of `pvt_attachments`, stubs or bytes into `_attachments`. `docs/documents.md` tells clients about it.
+//! The client's request goes to CouchDB with the client's rights, and the response is edited as it streams through: pointers are removed from
+//! `pvt_attachments`, and stubs or bytes are added to `_attachments`. `docs/documents.md` describes this for clients.
 //!
-//! What an answer has in it is told by the answer, not by what was asked: every answer of such a database goes through
-//! `answer::change`, and what says where attachments are never leaves, whether the question was understood or not. Only what is
-//! wanted *beside* that, stubs or bytes, is read from the request.
+//! The response determines what it contains, not the request: every response from such a database passes through `answer::change`, so that no
+//! location leaves, whether the request was understood or not. The request only determines what is *added*: stubs or bytes.
 //!
-//! | file | is |
+//! | file | contents |
 //! |---|---|
-//! | `shape`, `answer` | which form an answer of CouchDB's has; its head, and what takes its body |
-//! | `requested` | what is wanted: queries, and bodies with options |
-//! | `view` | what the documents of one answer share; opening an attachment |
+//! | `shape`, `answer` | the form of a response; its head, and the handler of its body |
+//! | `requested` | what the client wants: queries, and bodies with options |
+//! | `view` | the state shared by the documents of one response; opens attachments |
 //! | `edit`, `rows` | JSON: one document, rows, feeds |
-//! | `related`, `mixed` | multipart: one document with its attachments, and many of them |
+//! | `related`, `mixed` | multipart: one document with its attachments, and several of them |
 
 mod answer;
 mod edit;
@@ -51,7 +50,7 @@ pub(crate) use shape::Kind;
 pub use trial::shown_text;
 use view::View;
 
-/// GET and HEAD of a document.
+/// Handles GET and HEAD of a document.
 pub(crate) async fn document(
     gateway: Arc<Gateway>,
     home: Home,
@@ -81,7 +80,7 @@ pub(crate) async fn document(
         activity: exchange.activity.clone(),
         wants_body: head.method != Method::HEAD,
     });
-    // The length of a document has to be made, that of many is not announced.
+    // The length of one document has to be computed; CouchDB does not announce that of several.
     if kind == Kind::Document {
         head.method = Method::GET;
     }
@@ -98,7 +97,7 @@ pub(crate) async fn document(
         let answer = forward(&gateway.homes, &couch, exchange).await?;
         let told = answer.headers().get(ETAG).cloned();
         match change(Arc::clone(&view), answer, kind).await {
-            // The attachment was replaced after the document had been read: then that is another one by now.
+            // The attachment was replaced after the document was read: read the document again.
             Err(error) if reads > 0 && is_missing(&error) && told.is_some() && told != seen => seen = told,
             outcome => return outcome,
         }
@@ -109,7 +108,7 @@ fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Storage(_, error) if error.kind() == storage::Kind::Missing)
 }
 
-/// Anything in the database but a document: `POST /db/_bulk_get`, lists and feeds, and what is not known to hold documents.
+/// Handles everything else in a database: `POST /db/_bulk_get`, lists and feeds, and whatever is not known to hold documents.
 pub(crate) async fn within(
     gateway: Arc<Gateway>,
     home: Home,
@@ -149,7 +148,7 @@ pub(crate) async fn within(
     change(Arc::new(view), answer, kind).await
 }
 
-/// The body of a request as CouchDB reads it (`chttpd:maybe_decompress`); `None` where it refuses to.
+/// Decodes a request's body as CouchDB does (`chttpd:maybe_decompress`); `None` if CouchDB refuses to.
 fn as_read(headers: &HeaderMap, body: &Bytes, limit: u64) -> Result<Option<Bytes>, Error> {
     let mut codings = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
     match (codings.next(), codings.next()) {
@@ -166,7 +165,7 @@ fn as_read(headers: &HeaderMap, body: &Bytes, limit: u64) -> Result<Option<Bytes
     }
 }
 
-/// Whether the rows of a list are asked for with their documents. What the body of a POST says is not known yet.
+/// Returns whether the rows of a list include their documents. For a POST, assumes so, since the body has not been read.
 pub(crate) fn asks_for_documents(list: List, request: &Request<Body>) -> bool {
     match list {
         List::Found | List::Queries => true,
@@ -176,12 +175,12 @@ pub(crate) fn asks_for_documents(list: List, request: &Request<Body>) -> bool {
     }
 }
 
-/// Whether the gateway, and not the client, has to know what led to a document.
+/// Returns whether the gateway needs the documents' history, although the client did not ask for it.
 fn hides_history(query: Option<&str>, requested_rows: &RequestedRows) -> bool {
     requested_rows.need_history() && !query_pairs(query).any(|(name, value)| name == "revs" && value == "true")
 }
 
-/// CouchDB's answer is to be read here.
+/// Adjusts the request so that the gateway can read CouchDB's response.
 fn adjust(head: &mut request::Parts, with_history: bool) -> Result<(), Error> {
     head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if with_history {
@@ -200,5 +199,5 @@ fn broken(error: BoxError) -> Error {
     couch::Error::Body(error).into()
 }
 
-/// How often a document is read for one answer.
+/// The number of times that a document is read for one response.
 const MOST_READS: u32 = 4;

@@ -1,5 +1,5 @@
-//! One document as `multipart/related`, byte for byte as CouchDB sends it (`couch_httpd_multipart`): the document as JSON, then
-//! the attachments that follow, outside ones first.
+//! One document as `multipart/related`, byte for byte the way CouchDB sends it (`couch_httpd_multipart`): the document as JSON, then the attachments
+//! that follow, those from storages first.
 
 use std::sync::Arc;
 
@@ -17,16 +17,16 @@ use super::view::{Inline, View};
 use crate::error::Error;
 use crate::pointer::{Outside, Shown};
 
-/// A document whose attachments follow it.
+/// A document followed by its attachments.
 pub(super) struct Related {
     view: Arc<View>,
     pub(super) json: Bytes,
     /// The document's id and revision.
     pub(super) name: (String, String),
-    /// Whether it is shown with any attachment.
+    /// Whether the presented document has any attachment.
     pub(super) has_attachments: bool,
     parts: Vec<Part>,
-    /// The first attachment from outside, opened before anything goes out.
+    /// The first attachment from a storage, opened before the head goes out.
     opened: Option<Body>,
 }
 
@@ -37,26 +37,26 @@ struct Part {
 }
 
 enum From {
-    /// CouchDB's own answer.
+    /// CouchDB's own response.
     CouchDb,
-    /// Nowhere: what CouchDB sends is older than the attachment outside that has its name.
+    /// Skipped: CouchDB's attachment is older than the pointer of the same name.
     Nowhere,
     /// A storage.
     Outside(Box<Inline>),
 }
 
-/// What is told about it.
+/// A part's headers.
 struct Head {
     name: String,
     content_type: String,
     gzip: bool,
-    /// As it is sent.
+    /// The length as sent.
     length: u64,
 }
 
 impl Head {
     fn text(&self) -> String {
-        // CouchDB puts both in as they are, and what is in them may end the line.
+        // CouchDB inserts both unescaped, and they may contain a line break.
         let (name, content_type) = (one_line_text(&self.name), one_line_text(&self.content_type));
         let length = self.length;
         let packed = if self.gzip { "Content-Encoding: gzip\r\n" } else { "" };
@@ -68,8 +68,7 @@ impl Head {
 }
 
 impl Related {
-    /// A document as CouchDB sends it with attachments in parts of their own; `None` where nothing in it is to be
-    /// changed.
+    /// Converts a document that CouchDB sends with its attachments in separate parts; `None` if nothing in it changes.
     pub(super) async fn of(view: &Arc<View>, bytes: &[u8]) -> Result<Option<Self>, Error> {
         let (mut document, mut outside) = pointers(&view.terms, bytes)?;
         if outside.is_empty() && !view.terms.hides_history {
@@ -120,12 +119,12 @@ impl Related {
         }))
     }
 
-    /// Whether no attachment follows: then the document stands alone.
+    /// Returns whether no attachment follows, so that the document is sent alone.
     pub(super) fn is_alone(&self) -> bool {
         self.parts.iter().all(|part| matches!(part.from, From::Nowhere))
     }
 
-    /// Opens the first attachment that is outside: where it is gone, the answer says so from its beginning.
+    /// Opens the first attachment from a storage up front, so that a missing object determines the status.
     pub(super) async fn open(&mut self) -> Result<(), Error> {
         let outside = self.parts.iter().find_map(|part| match &part.from {
             From::Outside(inline) => Some(inline),
@@ -137,7 +136,7 @@ impl Related {
         Ok(())
     }
 
-    /// How many bytes [`Self::write`] writes.
+    /// Returns the number of bytes that [`Self::write`] writes.
     pub(super) fn length(&self, boundary: &str) -> u64 {
         let delimiter = boundary.len() as u64 + 4;
         let sent = self.parts.iter().filter(|part| !matches!(part.from, From::Nowhere));
@@ -145,7 +144,7 @@ impl Related {
         (first(boundary).len() + self.json.len()) as u64 + parts + delimiter + 2
     }
 
-    /// Writes document and attachments; `natives` are what CouchDB sends behind the document.
+    /// Writes the document and its attachments; `natives` are the parts after the document in CouchDB's response.
     pub(super) async fn write<B>(
         mut self,
         out: &mut Out,
@@ -187,12 +186,12 @@ impl Related {
     }
 }
 
-/// The beginning, up to the document.
+/// Returns the text before the document.
 fn first(boundary: &str) -> String {
     format!("--{boundary}\r\nContent-Type: application/json\r\n\r\n")
 }
 
-/// Passes the next part on, or over, and gives its length.
+/// Passes on or skips the next part, and returns its length.
 async fn pass<B>(natives: &mut Parts<B>, mut out: Option<&mut Out>) -> Result<u64, BoxError>
 where
     B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
@@ -208,7 +207,7 @@ where
     Ok(length)
 }
 
-/// How an attachment from outside is shown, and the part that it follows in.
+/// Returns the entry of a pointer, and the part that follows for it.
 async fn entry(
     view: &View,
     document: &Arc<Document>,
@@ -232,7 +231,7 @@ async fn entry(
     Ok((shown, Some(Part { head, from: From::Outside(Box::new(inline)) })))
 }
 
-/// The part that an attachment of CouchDB's follows in.
+/// Returns the part that follows for an attachment in CouchDB.
 fn native_part(name: &str, entry: &Document, is_replaced: bool) -> Option<Part> {
     if entry.value("follows") != Some(Value::Bool(true)) {
         return None;
@@ -247,7 +246,7 @@ fn native_part(name: &str, entry: &Document, is_replaced: bool) -> Option<Part> 
     Some(Part { head, from: if is_replaced { From::Nowhere } else { From::CouchDb } })
 }
 
-/// The bytes of a part that is JSON.
+/// Reads a part that is JSON.
 pub(super) async fn json<B>(parts: &mut Parts<B>, limit: u64) -> Result<Bytes, Error>
 where
     B: HttpBody<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
@@ -263,7 +262,7 @@ where
     Ok(text.into())
 }
 
-/// An error of the reader, as bodies carry them.
+/// Converts a parser's error to a body's.
 pub(super) fn boxed(error: multipart::Error<BoxError>) -> BoxError {
     match error {
         multipart::Error::Body(error) => error,

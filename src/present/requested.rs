@@ -1,5 +1,4 @@
-//! What a client wants to see of attachments: from its query, and bodies that hold options, each read as CouchDB
-//! reads it.
+//! What a client wants to see of attachments, from its query and from bodies with options, each interpreted as CouchDB does.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -8,46 +7,45 @@ use stowage_http::target::query_pairs;
 
 use crate::router::List;
 
-/// What is wanted of the attachments of a document.
+/// What is wanted of a document's attachments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Requested {
-    /// Their bytes, not stubs.
+    /// Whether bytes are wanted rather than stubs.
     pub(super) data: bool,
-    /// How they are packed (`att_encoding_info`).
+    /// Whether encodings are wanted (`att_encoding_info`).
     pub(super) encoding: bool,
-    /// Only what came after one of these revisions (`atts_since`).
+    /// Only attachments newer than one of these revisions (`atts_since`).
     since: Option<Vec<String>>,
 }
 
-/// What is wanted row by row.
+/// What is wanted in each row.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RequestedRows {
-    /// Of all rows that say nothing themselves.
+    /// For all rows without their own options.
     all: Requested,
-    /// Of the rows, or results, one after another.
+    /// For each row, or result, in order.
     each: Vec<Requested>,
-    /// The documents that they are about, where they were asked for by id.
+    /// The documents of the rows, if they were requested by id.
     ids: Vec<Asked>,
-    /// What was asked for cannot be read: CouchDB refuses it as well, or nothing is shown.
+    /// Whether the request cannot be interpreted: CouchDB refuses it too, or the gateway does.
     pub(super) unclear: bool,
 }
 
-/// A document, and perhaps a revision of it.
+/// A requested document, possibly at a revision.
 #[derive(Debug, Clone, Default)]
 struct Asked {
     id: Option<String>,
     rev: Option<String>,
 }
 
-/// Revisions, as CouchDB writes them.
+/// Parses a list of revisions into CouchDB's form.
 fn revs(list: &str) -> Option<Vec<String>> {
     let texts: Vec<String> = serde_json::from_str(list).ok()?;
     texts.iter().map(|text| canonical(text)).collect()
 }
 
 impl Requested {
-    /// What the query of a document says (`chttpd_db:parse_doc_query`): `atts_since` wants bytes by itself, also an empty one.
-    /// `None` where it cannot be read.
+    /// Parses a document's query (`chttpd_db:parse_doc_query`): `atts_since` implies bytes, even if it is empty. Returns `None` if it is invalid.
     fn of_query(query: Option<&str>) -> Option<Self> {
         let mut requested = Self::default();
         for (name, value) in query_pairs(query) {
@@ -62,8 +60,8 @@ impl Requested {
         Some(requested)
     }
 
-    /// What the query of a list says. Names of `_changes` are in any case (`chttpd_db:parse_changes_query`), of the others values
-    /// are (`couch_mrview_http:parse_param`), and `_find` looks at none.
+    /// Parses a list's query. `_changes` ignores the case of names (`chttpd_db:parse_changes_query`), other lists that of values
+    /// (`couch_mrview_http:parse_param`), and `_find` has no such options.
     fn of_list(query: Option<&str>, list: List) -> Self {
         let mut requested = Self::default();
         for (name, value) in query_pairs(query) {
@@ -78,7 +76,7 @@ impl Requested {
         requested
     }
 
-    /// With what the body of a request for rows says besides: once asked for, bytes are sent.
+    /// Adds the options in the body of a request for rows: they can only add bytes to the query's.
     fn with_options(&self, options: &Document) -> Self {
         let flag = |name| options.value(name).is_some_and(|value| is_true(&value));
         Self {
@@ -88,13 +86,13 @@ impl Requested {
         }
     }
 
-    /// Whether the bytes of an attachment are wanted that a revision of this generation stored.
+    /// Returns whether the bytes of an attachment stored at this generation are wanted.
     pub(super) fn wants(&self, revpos: u64, known: Option<u64>) -> bool {
         self.data && known.is_none_or(|known| revpos > known)
     }
 
-    /// The generation of the newest revision in the document's history that the client has, 0 where it has none of them; `None`
-    /// where it did not say which it has (`couch_db:find_ancestor_rev_pos`).
+    /// Returns the generation of the newest revision in the document's history that the client has, or 0 if it has none of them; `None` if it did not
+    /// say (`couch_db:find_ancestor_rev_pos`).
     pub(super) fn known(&self, document: &Document) -> Option<u64> {
         #[derive(serde::Deserialize)]
         struct Revisions {
@@ -115,7 +113,7 @@ fn is_true(value: &Value) -> bool {
 }
 
 impl RequestedRows {
-    /// The same of all.
+    /// Wants the same for all rows.
     fn alike(all: Requested) -> Self {
         Self { all, ..Self::default() }
     }
@@ -124,12 +122,12 @@ impl RequestedRows {
         Self { unclear: true, ..Self::default() }
     }
 
-    /// Of one document.
+    /// Parses the options for one document.
     pub(super) fn of_document_query(query: Option<&str>) -> Self {
         Requested::of_query(query).map_or_else(Self::unclear, Self::alike)
     }
 
-    /// Of a list. What a POST has in its body adds to the query; `None` where that cannot be read.
+    /// Parses the options for a list. A POST's body adds to the query; `Some(None)` is a body that cannot be decoded.
     pub(super) fn of_list(list: List, query: Option<&str>, body: Option<Option<&[u8]>>) -> Self {
         let all = Requested::of_list(query, list);
         let body = match body {
@@ -150,7 +148,7 @@ impl RequestedRows {
         Self { each: each.collect(), ..Self::alike(all.clone()) }
     }
 
-    /// Of a `_bulk_get`: every document may name revisions that the client has (`chttpd_db:bulk_get_parse_args`).
+    /// Parses the options for `_bulk_get`: each document may name revisions that the client has (`chttpd_db:bulk_get_parse_args`).
     pub(super) fn of_bulk_get(query: Option<&str>, body: Option<&[u8]>) -> Self {
         let all = Requested::of_query(query);
         let documents = body.and_then(|body| Document::parse(body).ok());
@@ -159,7 +157,7 @@ impl RequestedRows {
         let (Some(all), Some(documents)) = (all, documents) else { return Self::unclear() };
         let (mut each, mut ids) = (Vec::new(), Vec::new());
         for document in documents {
-            // What is no object gets a row that says so.
+            // A document that is not an object gets an error row.
             let document = Document::parse(document.get().as_bytes()).unwrap_or_default();
             let since = document.raw("atts_since").and_then(|list| revs(list.get()));
             let since = since.filter(|list| !list.is_empty());
@@ -170,12 +168,12 @@ impl RequestedRows {
         Self { all, each, ids, unclear: false }
     }
 
-    /// What is wanted of a document in this row.
+    /// Returns what is wanted of the document in a row.
     pub(super) fn of(&self, row: usize) -> &Requested {
         self.each.get(row).unwrap_or(&self.all)
     }
 
-    /// The same where an answer leaves out which of the wanted documents one is.
+    /// Returns what is wanted of a document in a response that does not say which request it belongs to.
     pub(super) fn of_document(&self, id: &str, rev: &str) -> &Requested {
         let rev = canonical(rev);
         let is_it = |asked: &Asked| asked.id.as_deref() == Some(id);
@@ -185,19 +183,19 @@ impl RequestedRows {
         row.map_or(&self.all, |row| self.of(row))
     }
 
-    /// The bytes of all attachments, as multipart answers have them whether asked for or not.
+    /// Wants the bytes of all attachments, which multipart responses always have.
     pub(super) fn with_data(mut self) -> Self {
         self.all.data = true;
         self.each.iter_mut().for_each(|requested| requested.data = true);
         self
     }
 
-    /// Whether any bytes may be wanted.
+    /// Returns whether any bytes may be wanted.
     pub(super) fn any_data(&self) -> bool {
         self.all.data || self.each.iter().any(|requested| requested.data)
     }
 
-    /// Whether documents have to tell of their history.
+    /// Returns whether the documents' history is needed.
     pub(super) fn need_history(&self) -> bool {
         [&self.all]
             .into_iter()

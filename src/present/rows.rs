@@ -1,4 +1,4 @@
-//! Answers in JSON: one document, lists of them, feeds.
+//! JSON responses: one document, lists of them, feeds.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::edit::{Editor, Piece};
 use super::view::View;
 use crate::error::Error;
 
-/// An answer of CouchDB's in JSON, on its way to the client.
+/// A JSON response of CouchDB's on its way to the client.
 pub(super) struct Json {
     view: Arc<View>,
     upstream: Body,
     editor: Editor,
-    /// CouchDB's answer has been read to its end.
+    /// Whether CouchDB's response was read to its end.
     whole: bool,
-    /// The first attachment, opened before the head of the answer goes out.
+    /// The first attachment, opened before the head of the response goes out.
     opened: Option<Body>,
 }
 
@@ -30,12 +30,12 @@ impl Json {
         Self { view, upstream, editor, whole: false, opened: None }
     }
 
-    /// Reads one document to its end, or as much of it as may be held, and gives the length of the answer where that is known.
+    /// Reads one document to its end, or up to the memory limit; returns the length of the response if it is known.
     pub(super) async fn one(&mut self) -> Result<Option<u64>, Error> {
         self.read(self.view.limit()).await
     }
 
-    /// Reads an answer to its end, or so many bytes of it, and gives its length where that is known.
+    /// Reads a response to its end, or up to `most` bytes; returns its length if it is known.
     pub(super) async fn read(&mut self, most: u64) -> Result<Option<u64>, Error> {
         while !self.whole && self.held() <= most {
             self.more().await?;
@@ -43,7 +43,7 @@ impl Json {
         Ok(if self.whole { length(&self.editor.pieces) } else { None })
     }
 
-    /// The length of an answer without its bytes.
+    /// Computes the length of a response without its body.
     pub(super) async fn measured(mut self) -> Result<Option<u64>, Error> {
         let mut all = Some(0);
         loop {
@@ -56,7 +56,7 @@ impl Json {
         }
     }
 
-    /// Reads until the first document is known, or as much as may be held.
+    /// Reads until the first document is complete, or up to the memory limit.
     pub(super) async fn first(&mut self) -> Result<(), Error> {
         while !self.whole && self.editor.documents == 0 && self.held() <= self.view.limit() {
             self.more().await?;
@@ -64,7 +64,7 @@ impl Json {
         Ok(())
     }
 
-    /// Opens the first attachment that is known of: where it is gone, the answer says so from its beginning.
+    /// Opens the first known attachment up front, so that a missing object determines the status.
     pub(super) async fn open(&mut self) -> Result<(), Error> {
         let first = self.editor.pieces.iter().find_map(|piece| match piece {
             Piece::Data(inline) => Some(inline),
@@ -76,7 +76,7 @@ impl Json {
         Ok(())
     }
 
-    /// The body; of exactly this length where one is given.
+    /// Returns the body, which must have the given length, if any.
     pub(super) fn body(self, length: Option<u64>) -> Body {
         let body = written(|out| self.write(out));
         match length {

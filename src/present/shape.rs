@@ -1,4 +1,4 @@
-//! What was asked for, and the form in which CouchDB answers.
+//! The kind of a request, and the form of CouchDB's response.
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use stowage_couch::{Path, Step};
@@ -10,19 +10,19 @@ use super::mixed::essence;
 use crate::error::Error;
 use crate::router::List;
 
-/// What was asked for.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Document,
     OpenRevs,
     BulkGet,
     List(List),
-    /// Nothing that is known to hold documents.
+    /// A request that is not known to return documents.
     Other,
 }
 
 impl Kind {
-    /// Where in JSON the documents are.
+    /// Returns the paths of the documents within JSON.
     pub(super) const fn paths(self) -> &'static [Path] {
         use Step::{Element, Member};
         match self {
@@ -41,18 +41,18 @@ impl Kind {
         }
     }
 
-    /// Whether attachments may be inside, and the answer may wait for the first of them.
+    /// Returns whether the response may have attachments inline, and may be delayed until the first of them is open.
     pub(super) const fn waits(self) -> bool {
         !matches!(self, Self::Other | Self::List(List::Changes | List::Found))
     }
 }
 
-/// In which form an answer is.
+/// The form of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// A document and its attachments, in parts with this boundary.
     Related(String),
-    /// Documents in parts with this boundary.
+    /// Several documents, in parts with this boundary.
     Mixed(String),
     Json,
     /// Anything else.
@@ -60,7 +60,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// Reads it from the head of an answer.
+    /// Determines the form from the head of a response.
     pub(super) fn of(headers: &HeaderMap, kind: Kind) -> Result<Self, Error> {
         let unreadable = || Error::bad_gateway("CouchDB's answer has a Content-Type that cannot be read");
         let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(Self::Json) };
@@ -78,12 +78,12 @@ impl Shape {
     }
 }
 
-/// Whether a media type is JSON, or has it inside: scripts for browsers that know no CORS, and feeds.
+/// Returns whether a media type is JSON or contains it: JSONP scripts and event streams.
 fn is_json(essence: &str) -> bool {
     essence.ends_with("json") || essence.ends_with("javascript") || essence == "text/event-stream"
 }
 
-/// A box in between may pack what CouchDB was asked not to.
+/// Decompresses a response: a proxy in between may have compressed it, although the gateway asks for identity.
 pub(super) fn unpacked(headers: &mut HeaderMap, upstream: Body) -> Result<Body, Error> {
     let mut codings = headers.get_all(CONTENT_ENCODING).iter().filter(|coding| !coding.is_empty());
     match (codings.next().map(HeaderValue::as_bytes), codings.next()) {

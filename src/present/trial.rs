@@ -1,4 +1,4 @@
-//! What clients would see of an answer in JSON, without a CouchDB and a storage: for tests and fuzzing.
+//! Edits JSON responses without a CouchDB or a storage, for tests and fuzzing.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use super::requested::RequestedRows;
 use super::shape::Kind;
 use crate::router::List;
 
-/// Changes the text of an answer that comes in these pieces as that to each kind of question would be, one after another. `query`
-/// and `body` are the request's. `None` in the place of one that is refused; attachments from storages are left out.
+/// Edits a response that arrives in these pieces as the response to each kind of request. `query` and `body` are the request's. Returns `None` for a
+/// refused response; leaves out attachments from storages.
 #[must_use]
 pub fn shown_text(pieces: &[&[u8]], query: &str, body: &[u8]) -> Vec<Option<Vec<u8>>> {
     let lists = [List::Rows, List::Queries, List::Changes, List::Found].map(Kind::List);
@@ -51,16 +51,16 @@ mod tests {
     use super::shown_text as shown;
 
     const SECRET: &str = "canary";
-    /// The place of the kind that expects no documents.
+    /// The index of the kind that expects no documents.
     const OTHER: usize = 3;
 
-    /// Where KAZOO's entries stand, and what stands beside them.
+    /// KAZOO's entries, and others beside them.
     fn pointers() -> Value {
         json!({ "a.mp3": { "content_type": "audio/mpeg", "length": 3,
             "handler": { "kz_att_s3": { "S3": SECRET } } }, "note": { "length": 1 } })
     }
 
-    /// JSON with pointers in it, the members of documents aside.
+    /// JSON that contains pointers outside documents.
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -162,7 +162,7 @@ mod tests {
             for (kind, left) in all.into_iter().enumerate() {
                 let Some(left) = left else { continue };
                 prop_assert!(serde_json::from_slice::<Value>(&left).is_ok(), "{} {}", text, String::from_utf8_lossy(&left));
-                // What is within a document is its own; where none is expected, nothing may be left.
+                // Whatever is within a document is handled there; where no document is expected, nothing may be left.
                 prop_assert!(kind != OTHER || !is_within(&left), "{} {}", text, String::from_utf8_lossy(&left));
             }
         }

@@ -1,4 +1,4 @@
-//! What the documents of one answer share, and opening their attachments.
+//! The state shared by the documents of one response; opens their attachments.
 
 use std::sync::Arc;
 
@@ -23,22 +23,22 @@ use crate::pointer::{Entry, Outside, Pointer};
 use crate::record::about;
 use crate::router::{Database, Operation, Target};
 
-/// What the documents of one answer share.
+/// The state shared by the documents of one response.
 #[derive(Clone)]
 pub(super) struct View {
     pub(super) gateway: Arc<Gateway>,
     pub(super) database: Database,
-    /// The client's: links are followed with its rights.
+    /// The client's headers: links are followed with its rights.
     pub(super) headers: HeaderMap,
     pub(super) activity: Activity,
     pub(super) terms: Arc<Terms>,
-    /// Documents may be older than their newest revision: an object may have been replaced since.
+    /// Whether documents may be at older revisions, whose objects may have been replaced.
     pub(super) by_rev: bool,
-    /// It was no HEAD.
+    /// Whether the request is not a HEAD.
     pub(super) wants_body: bool,
 }
 
-/// An attachment whose bytes belong into an answer.
+/// An attachment whose bytes go into a response.
 #[derive(Debug)]
 pub(super) struct Inline {
     pub(super) document: Arc<Document>,
@@ -53,38 +53,38 @@ impl Inline {
         }
     }
 
-    /// Whether its bytes are gzip that the client sent.
+    /// Returns whether the bytes are gzip that the client sent.
     pub(super) fn is_gzip(&self) -> bool {
         self.object().is_some_and(Pointer::is_gzip)
     }
 
-    /// How long the bytes are as they are stored, where the document says so.
+    /// Returns the stored length, if the document contains it.
     pub(super) fn length(&self) -> Option<u64> {
         self.object()?.length
     }
 
-    /// How long they are as base64, unpacked.
+    /// Returns the length of the decompressed bytes as base64.
     pub(super) fn encoded_length(&self) -> Option<u64> {
         self.length().filter(|_| !self.is_gzip()).map(encoded_length)
     }
 }
 
 impl View {
-    /// The same with the bytes of all attachments.
+    /// Returns a view that wants the bytes of all attachments.
     pub(super) fn with_data(&self) -> Arc<Self> {
         let terms = Terms { requested_rows: self.terms.requested_rows.clone().with_data(), ..(*self.terms).clone() };
         Arc::new(Self { terms: Arc::new(terms), ..self.clone() })
     }
 
-    /// The most bytes of a document that are held.
+    /// Returns the limit on the bytes of a document held in memory.
     pub(super) fn limit(&self) -> u64 {
         self.terms.limit
     }
 
-    /// Opens an attachment as it is stored.
+    /// Opens an attachment as stored.
     pub(super) async fn open(&self, inline: &Inline) -> Result<Body, Error> {
         let target = self.target(inline);
-        // What opens an attachment is large: most answers have stubs, and are not to carry it along.
+        // Boxed because the future is large, and most responses only have stubs.
         let opened = Box::pin(self.open_at(inline, &target)).await;
         if let Err(error) = &opened {
             self.record(&target, error);
@@ -92,14 +92,14 @@ impl View {
         opened
     }
 
-    /// Opens an attachment as base64 of what it is unpacked.
+    /// Opens an attachment as base64 of its decompressed bytes.
     pub(super) async fn open_encoded(&self, inline: &Inline) -> Result<Body, Error> {
         let body = self.open(inline).await?;
         let body = if inline.is_gzip() { Body::boxed(Gunzip::tolerant(body)) } else { body };
         Ok(encoded(body))
     }
 
-    /// How long an attachment is of which the document does not say so: the storage is asked, or it is read once.
+    /// Determines a length that the document does not contain: from the storage, or by reading the attachment once.
     pub(super) async fn measure(&self, inline: &Inline) -> Result<u64, Error> {
         let mut body = self.open(inline).await?;
         if let Some(length) = body.size_hint().exact() {
@@ -133,7 +133,7 @@ impl View {
         }
     }
 
-    /// What a link leads to, with the client's rights.
+    /// Opens the target of a link, with the client's rights.
     async fn linked(&self, target: &Target, link: Link) -> Result<Body, Error> {
         let asked = Asked::whole(&self.headers, &self.activity);
         match Box::pin(get::open(&self.gateway, target.clone(), link, &asked)).await? {
@@ -149,7 +149,7 @@ impl View {
     }
 }
 
-/// Why CouchDB does not give a linked attachment, in its own words.
+/// Returns CouchDB's reason for refusing a linked attachment.
 async fn refusal(answer: Response<Body>) -> Error {
     #[derive(serde::Deserialize)]
     struct Refusal {
@@ -166,5 +166,5 @@ async fn refusal(answer: Response<Body>) -> Error {
     Error::refused(status, error, reason.unwrap_or_else(|_| "a linked attachment cannot be read".to_owned()))
 }
 
-/// The most bytes of a refusal that are read.
+/// The limit on the bytes read of a refusal.
 const MOST_REASON: u64 = 64 << 10;
