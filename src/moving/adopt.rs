@@ -1,4 +1,4 @@
-//! KAZOO's own pointers in the gateway's form: the bytes stay where they are.
+//! Converts KAZOO's own pointers to the gateway's form; the objects stay where they are.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use crate::object::storages::settings_of;
 use crate::pointer::{self, Owner, Pointer};
 
 impl Found {
-    /// What KAZOO has stored for this very document.
+    /// Returns what KAZOO has stored for this very document.
     pub(crate) fn to_adopt(&self) -> Vec<(String, Pointer)> {
         let mut found = self.own_objects();
         found.retain(|(_, pointer)| pointer.stowage.inside.is_some());
         found
     }
 
-    /// Writes pointers of the gateway's form in the place of KAZOO's, with one new revision for all of them. Each object is read
-    /// once: KAZOO noted neither its digest nor, for some, its length.
+    /// Replaces KAZOO's pointers by the gateway's, in one new revision for all of them. Each object is read once: KAZOO recorded no digest, and not
+    /// every length.
     pub(crate) async fn adopt(self, gateway: &Arc<Gateway>, adopted: Vec<(String, Pointer)>) -> Result<Moved, Error> {
         if adopted.is_empty() {
             return Ok(Moved::Nothing);

@@ -1,4 +1,4 @@
-//! Back into CouchDB.
+//! Moves attachments back into CouchDB.
 
 use std::sync::Arc;
 
@@ -17,15 +17,14 @@ use crate::object::source::Source;
 use crate::pointer::{self, Pointer};
 
 impl Found {
-    /// The document's own objects that CouchDB can have: their lengths have to be known.
+    /// Returns the document's own objects that CouchDB can take over: their lengths must be known.
     pub(crate) fn to_move_back(&self) -> Vec<(String, Pointer)> {
         let mut found = self.own_objects();
         found.retain(|(_, pointer)| pointer.length.is_some());
         found
     }
 
-    /// Moves attachments of the document into CouchDB: the document is sent with their bytes in parts that follow it, and
-    /// CouchDB compares their digests. Their objects go then.
+    /// Moves attachments into CouchDB: sends the document followed by their bytes in parts, whose digests CouchDB verifies. Then removes the objects.
     pub(crate) async fn move_back(self, gateway: &Arc<Gateway>, moved: Vec<(String, Pointer)>) -> Result<Moved, Error> {
         if moved.is_empty() {
             return Ok(Moved::Nothing);
@@ -41,7 +40,7 @@ impl Found {
             pointer::forget(&mut document, name)?;
             natives.remove(name);
         }
-        // CouchDB reads the parts in the order of what says that it follows.
+        // CouchDB reads the parts in the order of the entries with `follows`.
         for (name, pointer) in &moved {
             natives.set(name, &entry(pointer))?;
         }
@@ -57,7 +56,7 @@ impl Found {
             Ok(StatusCode::CONFLICT) => return Ok(Moved::Conflict),
             Ok(status) => return Err(refused(status, "the document with its attachments")),
             Err(error) => {
-                // It may have been saved all the same: then the objects go.
+                // The document may have been saved all the same: then a job removes the objects.
                 for (name, pointer) in moved {
                     let (target, why) =
                         (self.target.attachment(&name), "CouchDB never said whether it took the attachment back");
@@ -72,7 +71,7 @@ impl Found {
     }
 }
 
-/// What a document says of an attachment that follows it (`couch_att:from_json`).
+/// Builds the entry of an attachment that follows the document (`couch_att:from_json`).
 fn entry(pointer: &Pointer) -> Value {
     let (length, packed) = match pointer.is_gzip() {
         true => (pointer.stowage.unpacked.or(pointer.length), pointer.length),
@@ -90,7 +89,7 @@ fn entry(pointer: &Pointer) -> Value {
     members.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The document and the bytes that follow it.
+/// Builds the multipart body: the document, followed by the attachments' bytes.
 fn related(document: Vec<u8>, sources: Vec<Source>) -> (Body, String) {
     let boundary = uuid::Uuid::new_v4().simple().to_string();
     let mark = boundary.clone();

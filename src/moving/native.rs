@@ -10,26 +10,26 @@ use crate::object::OCTETS;
 use crate::pointer::{self, Pointer};
 use crate::router::DocumentTarget;
 
-/// An attachment of CouchDB's own, as its document says with `att_encoding_info`.
+/// An attachment in CouchDB, as described by its stub with `att_encoding_info`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Native {
     pub(crate) name: String,
     pub(crate) revpos: u64,
     pub(crate) content_type: String,
-    /// Of what CouchDB has, packed or not.
+    /// The digest of the bytes in CouchDB, compressed or not.
     digest: String,
-    /// The same.
+    /// The length of the bytes in CouchDB, compressed or not.
     pub(crate) length: u64,
-    /// The length of what it is the gzip of, where it is packed.
+    /// The decompressed length, if CouchDB has compressed the bytes.
     pub(crate) unpacked: Option<u64>,
 }
 
-/// The attachments that CouchDB keeps of a document, without those that a newer pointer hides.
+/// Returns a document's attachments in CouchDB, except for those that a newer pointer hides.
 pub(crate) fn natives(document: &Document, target: &DocumentTarget) -> Vec<Native> {
     let Some(entries) = document.object(NATIVE) else { return Vec::new() };
     let of = |name: &str| {
         let at = target.attachment(name);
-        // What cannot be read may be newer: it is left alone.
+        // An entry that cannot be parsed may be newer: leave it alone.
         if !matches!(pointer::find(document, at.at()), Ok(None)) {
             return None;
         }
@@ -50,7 +50,7 @@ pub(crate) fn natives(document: &Document, target: &DocumentTarget) -> Vec<Nativ
 }
 
 impl Native {
-    /// Opens its bytes as CouchDB has them.
+    /// Opens the bytes as CouchDB has them.
     pub(super) async fn open(&self, caller: &Caller, target: &DocumentTarget, rev: &str) -> Result<Body, Error> {
         let answer = caller.open_attachment(&target.path, &self.name, rev).await?;
         match answer.status() {
@@ -59,12 +59,12 @@ impl Native {
         }
     }
 
-    /// Whether a pointer leads to these bytes.
+    /// Returns whether a pointer describes these bytes.
     pub(super) fn is_told_by(&self, pointer: &Pointer) -> bool {
         let digest = pointer.digest.as_deref().unwrap_or_default();
         pointer.length == Some(self.length) && (digest == self.digest || !self.digest.starts_with("md5-"))
     }
 }
 
-/// The member of a document that holds CouchDB's own attachments.
+/// The member of a document for CouchDB's own attachments.
 pub(super) const NATIVE: &str = "_attachments";

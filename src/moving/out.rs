@@ -1,4 +1,4 @@
-//! Out of CouchDB, to the storage that the plan names; or a copy of it there.
+//! Moves attachments out of CouchDB to the storage that the plan names, or makes copies of them there.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::pointer::{self, Entry};
 use crate::router::Target;
 
 impl Found {
-    /// The attachments that CouchDB keeps although the plan sends them elsewhere.
+    /// Returns the attachments that CouchDB keeps although the plan sends them elsewhere.
     pub(crate) fn to_move_out(&self) -> Result<Vec<Native>, Error> {
         let found = natives(&self.document, &self.target);
         if found.is_empty() {
@@ -26,7 +26,7 @@ impl Found {
         Ok(if self.decision()?.is_some_and(|decision| !decision.stub) { found } else { Vec::new() })
     }
 
-    /// Moves attachments of the document out of CouchDB, with one new revision for all of them. No other member is touched.
+    /// Moves attachments out of CouchDB, in one new revision for all of them. No other member changes.
     pub(crate) async fn move_out(mut self, gateway: &Arc<Gateway>, moved: Vec<Native>) -> Result<Moved, Error> {
         let (Some(decision), Some(rev)) = (self.decision()?, self.document.rev()) else { return Ok(Moved::Nothing) };
         if moved.is_empty() {
@@ -54,7 +54,7 @@ impl Found {
         })
     }
 
-    /// One on its way to the storage; `document` is the document without what CouchDB keeps of it.
+    /// Describes the upload of one attachment; `document` is the document without CouchDB's own attachments.
     fn outgoing<'a>(
         &self,
         gateway: &'a Gateway,
@@ -77,7 +77,7 @@ impl Found {
         }
     }
 
-    /// Stores the bytes of one, and compares them with what CouchDB says of them.
+    /// Stores one attachment, and checks it against its stub.
     async fn store(
         &self,
         gateway: &Gateway,
@@ -102,7 +102,7 @@ impl Found {
     }
 }
 
-/// Whether the storage has a copy of an attachment that CouchDB keeps; `None` where that cannot be asked, or none is wanted.
+/// Returns whether the storage has a copy of an attachment in CouchDB; `None` if that cannot be determined, or if no copy is wanted.
 pub(crate) async fn has_copy(gateway: &Gateway, found: &Found, native: &Native) -> Result<Option<bool>, Error> {
     let Some(decision) = found.decision()?.filter(|decision| decision.stub) else { return Ok(None) };
     let target = found.target.attachment(&native.name);
@@ -111,7 +111,7 @@ pub(crate) async fn has_copy(gateway: &Gateway, found: &Found, native: &Native) 
     found.outgoing(gateway, native, &decision, (&target, &document, false), &unasked()).is_there().await
 }
 
-/// Makes the copy of an attachment that CouchDB keeps, where the plan wants one.
+/// Makes the copy of an attachment in CouchDB, if the plan wants one.
 pub(crate) async fn copy(gateway: &Gateway, found: &Found, native: &Native) -> Result<(), Error> {
     let (Some(decision), Some(rev)) = (found.decision()?, found.document.rev()) else { return Ok(()) };
     if decision.stub {

@@ -1,4 +1,4 @@
-//! From a storage that the plan does not name for the document any more to the one that it names.
+//! Moves objects from a storage that the plan no longer names for the document to the one that it does.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::object::unsaved::Unsaved;
 use crate::pointer::{self, Pointer, objects};
 
 impl Found {
-    /// The document's own objects that lie in another storage than the plan's.
+    /// Returns the document's own objects that are not in the plan's storage.
     pub(crate) fn to_rehome(&self) -> Result<Vec<(String, Pointer)>, Error> {
         let Some(decision) = self.decision()?.filter(|decision| !decision.stub) else { return Ok(Vec::new()) };
         let mut found = self.own_objects();
@@ -19,7 +19,7 @@ impl Found {
         Ok(found)
     }
 
-    /// The objects that the document names and that no other document owns.
+    /// Returns the objects that the document names and owns.
     pub(super) fn own_objects(&self) -> Vec<(String, Pointer)> {
         let mut found = objects(&self.document, &self.target.database.name, &self.target.document);
         found.retain(|(name, pointer)| {
@@ -29,7 +29,7 @@ impl Found {
         found
     }
 
-    /// Moves objects to the storage that the plan names now, with one new revision for all of them.
+    /// Moves objects to the storage that the plan names, in one new revision for all of them.
     pub(crate) async fn rehome(
         mut self,
         gateway: &Arc<Gateway>,
@@ -75,7 +75,7 @@ impl Found {
     }
 }
 
-/// The object is not the attachment's any more.
+/// Creates the error for an object that differs from its pointer.
 pub(super) fn different(pointer: &Pointer) -> Error {
     use stowage_storage::{Error as StorageError, Kind};
     let error = StorageError::new(Kind::Refused, "the object has other bytes than its document says");
