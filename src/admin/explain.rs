@@ -1,4 +1,4 @@
-//! What the plan says about an attachment: class, merged plan, decision, name and place, and what is refused and why.
+//! Explains what the plan says about an attachment: class, merged plan, decision, name and location, and what is refused and why.
 
 use std::net::IpAddr;
 
@@ -15,23 +15,23 @@ use crate::gateway::Gateway;
 use crate::plan::{Decision, LOCAL, Merged, NameSource, Placement, Subject, compose, redacted};
 use crate::upstream;
 
-/// What is asked about.
+/// The subject of an explanation.
 #[derive(Debug, Clone, Default)]
 pub struct Question {
     /// The database's decoded name.
     pub database: String,
-    /// The document's id, where one is named.
+    /// The document's id, if given.
     pub document_id: Option<String>,
-    /// The document, or what stands for one: its type and owner.
+    /// The document, or a stand-in with a type and an owner.
     pub document: Document,
     /// The attachment's name.
     pub attachment: Option<String>,
 }
 
-/// What stands for a document of which at most type and owner are known.
+/// Creates a stand-in for a document of which at most the type and the owner are known.
 ///
 /// # Errors
-/// Never.
+/// Never fails.
 pub fn stand_in(document_type: Option<&str>, owner: Option<&str>) -> Result<Document, serde_json::Error> {
     let mut document = Document::default();
     for (key, value) in [("pvt_type", document_type), ("owner_id", owner)] {
@@ -42,10 +42,10 @@ pub fn stand_in(document_type: Option<&str>, owner: Option<&str>) -> Result<Docu
     Ok(document)
 }
 
-/// The answer, as `interface.md` of the storage API has it. Secrets are masked.
+/// Returns the explanation in the form that `interface.md` of the storage API specifies. Secrets are masked.
 ///
 /// # Errors
-/// Where the plans cannot be read.
+/// Returns an error if the plans cannot be read.
 pub async fn explain(gateway: &Gateway, question: &Question) -> Result<Value, Error> {
     let found = class_of(&question.database);
     let account = found.as_ref().and_then(|found| found.account.as_ref());
@@ -87,7 +87,7 @@ pub async fn explain(gateway: &Gateway, question: &Question) -> Result<Value, Er
     Ok(answer)
 }
 
-/// The object's name and where it would be, as far as the question tells.
+/// Adds the object's name and location, as far as the question determines them.
 fn place(gateway: &Gateway, question: &Question, account: Option<&str>, decision: &Decision, answer: &mut Value) {
     let backend = match gateway.storages.open(&decision.settings) {
         Ok(backend) => backend,
@@ -113,7 +113,7 @@ fn place(gateway: &Gateway, question: &Question, account: Option<&str>, decision
     }
 }
 
-/// Why the CouchDB of a connection cannot be asked, where its settings alone tell.
+/// Adds why a connection's CouchDB would be refused, if its settings alone show that.
 fn set_refused_connection(gateway: &Gateway, plan: &Merged, id: &str, answer: &mut Value) {
     let Ok(Some(settings)) = plan.connection(id) else { return };
     if id == LOCAL {
@@ -131,18 +131,18 @@ fn set_refused_connection(gateway: &Gateway, plan: &Merged, id: &str, answer: &m
     }
 }
 
-/// The documents that speak of each part of the plan, the strongest last.
+/// Returns the documents that define each part of the plan, in ascending precedence.
 fn parts(plan: &Merged) -> Map<String, Value> {
     plan.parts().iter().map(|(part, documents)| (part.clone(), json!(documents))).collect()
 }
 
-/// The address in a URL, where it is one that the egress policy refuses. A name is not looked up: it is judged when it is
-/// connected to. Of the other handlers the operator chooses the address.
+/// Returns the IP address in a URL, if the egress policy denies it. A name is not resolved: it is checked when a connection is made. For other
+/// handlers, the operator chooses the address.
 fn refused_address(gateway: &Gateway, handler: &str, url: &str) -> Option<IpAddr> {
     if !matches!(handler, "azure" | "ftp" | "http" | "s3") {
         return None;
     }
-    // Of the schemes whose hosts may be written in every form of an address, `ftps` is none (WHATWG URL, "special scheme").
+    // `ftps` is not among the schemes whose hosts may be written in every form of an address (WHATWG URL, "special scheme").
     let url: Url = url.replacen("ftps://", "ftp://", 1).parse().ok()?;
     let address = match url.host()? {
         Host::Ipv4(address) => IpAddr::V4(address),

@@ -29,7 +29,7 @@ use crate::middleware::Admission;
 use api::Api;
 use status::Standing;
 
-/// What the admin listener shows; cheap to clone.
+/// The admin listener's handlers; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Admin {
     gateway: Arc<Gateway>,
@@ -40,7 +40,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// `stopping` makes it say that it is not ready any more.
+    /// Creates the handlers. Once `stopping` is cancelled, `/ready` reports that the gateway is stopping.
     #[must_use]
     pub fn new(
         gateway: Arc<Gateway>,
@@ -52,7 +52,7 @@ impl Admin {
         Self { gateway, api, standing: Arc::new(standing), admission, stopping }
     }
 
-    /// Answers until `closing`, which comes after the drain: health is asked for during it.
+    /// Serves until `closing` is cancelled, after the drain: health checks continue during it.
     pub async fn accept(self, listener: TcpListener, tasks: Tasks, closing: CancellationToken) {
         loop {
             let accepted = tokio::select! {
@@ -121,7 +121,7 @@ impl Admin {
         }
     }
 
-    /// Which storages are down is known by looking.
+    /// Updates the gauge of storages that are down, which is only computed on demand.
     fn tell_outages(&self) {
         let down: Vec<_> = self.gateway.storages.standings().filter(|standing| standing.down.is_some()).collect();
         for driver in DRIVERS {

@@ -1,4 +1,4 @@
-//! What every client of the admin listener may know: no account, no name, no credential.
+//! The public status: no account, no name, no credential.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -8,28 +8,28 @@ use stowage_storage::Registry;
 
 use crate::plan::Plans;
 
-/// What does not change while the program runs.
+/// The part of the status that does not change while the program runs.
 #[derive(Debug, Clone)]
 pub struct Standing {
-    /// Name and URL of each listener.
+    /// The name and URL of each listener.
     pub listeners: Vec<(&'static str, String)>,
-    /// Where CouchDB is, without credentials.
+    /// The address of CouchDB, without credentials.
     pub upstream: String,
-    /// Whether the storage API can be used.
+    /// Whether the storage API has tokens, so that it can be used.
     pub storage_api: bool,
     /// When the program began to serve.
     pub began: Instant,
 }
 
 impl Standing {
-    /// Adds a listener that is open.
+    /// Adds a listener, if it is open.
     pub fn listener(&mut self, name: &'static str, scheme: &str, address: Option<SocketAddr>) {
         if let Some(address) = address {
             self.listeners.push((name, format!("{scheme}://{address}")));
         }
     }
 
-    /// The document at `/status`.
+    /// Returns the document at `/status`.
     pub(super) fn shown(&self, plans: &Plans, storages: &Registry, ready: bool) -> Value {
         let held = plans.held();
         let standings: Vec<_> = storages.standings().collect();

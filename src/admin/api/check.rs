@@ -1,4 +1,4 @@
-//! The credential check: a small file goes to each new or changed storage, comes back, and goes again.
+//! The credential check: stores a small file in each new or changed storage, reads it back, and removes it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,15 +25,15 @@ use crate::gateway::Gateway;
 use crate::plan::{Merged, NameSource, Settings, compose};
 use crate::router::Database;
 
-/// The member of a storage that says with which settings it was last checked.
+/// The member of a storage with the signature of the settings last checked.
 const SIGNATURE: &str = "_sig";
 
 impl Api {
-    /// Checks every storage that is new or has changed since its last good check, and signs those that are good.
-    /// `merged` is the plan over the documents below it.
+    /// Checks every storage that is new or has changed since its last successful check, and signs those that pass. `merged` is the plan over the
+    /// documents below it.
     ///
     /// # Errors
-    /// 400 with what each storage answered.
+    /// Returns a 400 with each storage's response.
     pub(super) async fn check(
         &self,
         scope: &Scope,
@@ -66,7 +66,7 @@ impl Api {
     }
 }
 
-/// Changes whenever a public field of the storage does.
+/// Computes a hash that changes whenever a public field of the storage does.
 fn signature(entry: &Value) -> String {
     let mut public = entry.clone();
     if let Some(members) = public.as_object_mut() {
@@ -76,10 +76,10 @@ fn signature(entry: &Value) -> String {
     hex::encode(Sha256::digest(public.to_string()))
 }
 
-/// Where the document of a probe goes.
+/// The location of a probe's document.
 struct ProbeTarget {
     account: Option<AccountId>,
-    /// Decoded.
+    /// The decoded name.
     database: String,
 }
 
@@ -94,7 +94,7 @@ impl ProbeTarget {
     }
 }
 
-/// What came of one storage: `Err` holds what its failure is shown as.
+/// The outcome for one storage: the inner `Err` is the failure as shown to the caller.
 type ProbeResult = Result<Result<(), Value>, Failure>;
 
 async fn probe(
@@ -114,7 +114,7 @@ async fn probe(
     let hex = Uuid::new_v4().simple().to_string();
     let file =
         File { name: format!("{hex}_test_credentials_file.txt"), content: format!("some random content: {hex}") };
-    // Boxed: one future of all that is in it is more than the compiler takes.
+    // Boxed: the combined future is too deep for the compiler.
     let document = Box::pin(ProbeDocument::save(&gateway, target, id, &file, request)).await?;
     let trying = tokio::time::timeout(LONGEST, attempt(&gateway, &backend, &settings, target, &document, &file));
     let outcome =
@@ -151,7 +151,7 @@ async fn attempt(
     guard.remove().await
 }
 
-/// The object as the plan would name it.
+/// Builds the object with the name that the plan gives it.
 fn object(settings: &Settings, target: &ProbeTarget, probed: &ProbeDocument, file: &File) -> storage::Result<Object> {
     let source = NameSource {
         account: Some(target.account.as_ref().map_or(SYSTEM, AccountId::as_str)),
@@ -177,7 +177,7 @@ struct File {
     content: String,
 }
 
-/// An object that has to go, also if the check is given up.
+/// Removes an object, even if the check is cancelled.
 struct Guard {
     gateway: Arc<Gateway>,
     backend: Arc<Opened>,
@@ -250,7 +250,7 @@ impl ProbeDocument {
         }
     }
 
-    /// In a task of its own: the answer need not wait for it.
+    /// Removes the document in a task of its own, so that the response need not wait.
     fn remove(self, gateway: &Gateway) {
         drop(gateway.tasks.spawn("credential check's document", async move {
             let tombstone = json!({ "_id": self.id, "_rev": self.rev, "_deleted": true }).to_string();
@@ -262,7 +262,7 @@ impl ProbeDocument {
     }
 }
 
-/// A failure as the platform shows it.
+/// Formats a failure as the platform shows it.
 fn shown(error: &storage::Error) -> Value {
     let said = error.said();
     let body = serde_json::from_str(said).unwrap_or_else(|_| Value::from(said));
@@ -273,13 +273,13 @@ fn shown(error: &storage::Error) -> Value {
     })
 }
 
-/// All storages of a plan are checked at once.
+/// The time limit of a storage's check; all storages of a plan are checked concurrently.
 const LONGEST: Duration = Duration::from_secs(30);
-/// What a storage gives back is 53 bytes, and base64 of it at most.
+/// The limit on a storage's response, which is 53 bytes, or base64 of them.
 const LONGEST_ANSWER: u64 = 64 << 10;
-/// What the platform writes where a storage gave no code.
+/// The platform's code for a failure without a status.
 const UNKNOWN_CODE: u16 = 500;
-/// Stands for the account of system plans, and is the database of their probes.
+/// The account segment of system plans, and the database of their probes.
 const SYSTEM: &str = "system_data";
 
 #[cfg(test)]

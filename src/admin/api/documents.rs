@@ -1,4 +1,4 @@
-//! Plan documents in CouchDB, with the gateway's own account.
+//! Plan documents in CouchDB, accessed with the gateway's own account.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -19,14 +19,14 @@ pub(super) struct PlanDocuments {
     database: String,
 }
 
-/// A document as it is in CouchDB.
+/// A document as stored in CouchDB.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) members: Map<String, Value>,
     pub(super) rev: String,
 }
 
-/// A row of `_all_docs`. Its document may be anything, and be unreadable.
+/// A row of `_all_docs`. Its document may be anything, and may be invalid.
 #[derive(Deserialize)]
 struct Row {
     id: Option<String>,
@@ -43,7 +43,7 @@ impl Stored {
         self.members.get(key)?.as_str()
     }
 
-    /// Whether the platform counts it as absent.
+    /// Returns whether the platform considers the document absent.
     pub(super) fn is_deleted(&self) -> bool {
         self.members.get("pvt_deleted").and_then(as_flag) == Some(true)
     }
@@ -57,17 +57,17 @@ impl PlanDocuments {
     /// Reads a document.
     ///
     /// # Errors
-    /// Where CouchDB cannot be asked, or refuses.
+    /// Returns an error if CouchDB refuses or cannot be reached.
     pub(super) async fn read(&self, id: &str) -> Result<Option<Stored>, Failure> {
         let answer = self.couch.own_account().read(&self.path(id), "").await?;
         let found = answer.found().map_err(|answer| refused(answer.status(), "give the plan"))?;
         Ok(found.as_ref().map(members).transpose()?.and_then(Stored::of))
     }
 
-    /// Writes a document; the revision that it follows stands in it. Gives the new revision.
+    /// Saves a document, which contains the revision that it follows. Returns the new revision.
     ///
     /// # Errors
-    /// 409 where another revision is the current one.
+    /// Returns a 409 if another revision is current.
     pub(super) async fn write(&self, id: &str, members: &Map<String, Value>) -> Result<String, Failure> {
         let bytes = Bytes::from(Value::Object(members.clone()).to_string());
         let path = self.path(id);
@@ -83,16 +83,16 @@ impl PlanDocuments {
         }
     }
 
-    /// All documents of a kind, ordered by id.
+    /// Returns all documents that match, ordered by id.
     ///
     /// # Errors
-    /// Where CouchDB cannot be asked, or refuses.
+    /// Returns an error if CouchDB refuses or cannot be reached.
     pub(super) async fn all(&self, wanted: impl Fn(&Stored) -> bool) -> Result<Vec<Stored>, Failure> {
         let (mut found, mut from, mut limit) = (Vec::new(), None, PAGE);
         loop {
             let rows = match self.page(from.as_deref(), limit).await {
                 Ok(rows) => rows,
-                // Documents of megabytes do not fit into one answer together.
+                // Documents of several megabytes exceed the limit together.
                 Err(couch::Error::Body(error)) if limit > 1 && cause::<TooLarge>(&*error).is_some() => {
                     limit = (limit / 8).max(1);
                     continue;
@@ -110,7 +110,7 @@ impl PlanDocuments {
         }
     }
 
-    /// The rows after a document, or from the first one; or what CouchDB answered instead.
+    /// Returns a page of rows after a document, or from the first one; the inner error is CouchDB's status.
     async fn page(&self, after: Option<&str>, limit: usize) -> Result<Result<Vec<Row>, StatusCode>, couch::Error> {
         let start = after.map(|id| format!("&startkey={}&skip=1", encode(&Value::from(id).to_string())));
         let query = format!("include_docs=true&limit={limit}{}", start.unwrap_or_default());
@@ -125,7 +125,7 @@ impl PlanDocuments {
         })
     }
 
-    /// Makes the database, which may be there already.
+    /// Creates the database, which may exist already.
     async fn make_database(&self) -> Result<(), Failure> {
         let path = DocumentPath { database: self.database.clone(), document: String::new() };
         let made = self.couch.own_account().save(&path, &Bytes::new()).await?;
@@ -145,5 +145,5 @@ fn members(document: &Document) -> Result<Map<String, Value>, Failure> {
     serde_json::from_slice(&bytes).map_err(|_| refused(StatusCode::OK, "give a document"))
 }
 
-/// Documents asked for at once; each may be as large as a plan is.
+/// Documents per page; each may be as large as a plan can be.
 const PAGE: usize = 200;

@@ -1,4 +1,4 @@
-//! Making, reading, replacing, patching and removing a plan.
+//! Creates, reads, replaces, patches and removes plans.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,21 +16,21 @@ use super::secrets::{masked, public, unmasked};
 use super::validate::connections::check_connections;
 use crate::record::GREGORIAN_EPOCH;
 
-/// `pvt_type` of plans of the system, of accounts and of users.
+/// The `pvt_type` of the plans of the system, of accounts and of users.
 const STORAGE: &str = "storage";
-/// `pvt_type` of plans that accounts name.
+/// The `pvt_type` of plans that accounts name.
 const STORAGE_PLAN: &str = "storage_plan";
 
-/// What is asked for, beside whose plan it is.
+/// The parts of a change that do not depend on its scope.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Change<'a> {
-    /// What the request carries.
+    /// The request's body.
     pub(super) data: &'a Data,
-    /// Its query.
+    /// The request's query.
     pub(super) query: &'a Query,
-    /// Its name in the log.
+    /// The request's id in the log.
     pub(super) request: &'a RequestId,
-    /// Whether the operator asks.
+    /// Whether the caller holds the operator's token.
     pub(super) is_operator: bool,
 }
 
@@ -73,7 +73,7 @@ impl Api {
 
     pub(super) async fn patch(&self, scope: &Scope, change: Change<'_>) -> Result<Success, Failure> {
         let (id, old) = self.existing(scope).await?;
-        // Over what the caller may see: a secret that stays while its address changes is a mask, and judged like one.
+        // Over what the caller may see: a secret that stays while its address changes is a mask, and treated like one.
         let mut members = Value::Object(masked(&old.members));
         merge(&mut members, &Value::Object(public(&change.data.members)));
         let Value::Object(members) = members else { return Err(Failure::bad_identifier(&id)) };
@@ -81,7 +81,7 @@ impl Api {
         self.update(scope, &id, members, &old, change).await
     }
 
-    /// What POST would do with this plan, but for saving it: every storage in it is tried, also those that have not changed.
+    /// Does what POST would, without saving: checks every storage of the plan, including those that have not changed.
     pub(super) async fn check_only(&self, scope: &Scope, change: Change<'_>) -> Result<Success, Failure> {
         let Change { data, query, request, is_operator } = change;
         let id = document_id(scope).unwrap_or_default();
@@ -127,7 +127,7 @@ impl Api {
         Ok(Success::new(shown(&members), Some(rev)))
     }
 
-    /// Validates, checks the storages, and saves: the next request is answered by the new plan.
+    /// Validates the plan, checks its storages and saves it. It takes effect with the next request.
     async fn save(
         &self,
         scope: &Scope,
@@ -141,7 +141,7 @@ impl Api {
         let members = self.validated(scope, members, old, data, query, request).await?;
         let bytes = Value::Object(members.clone()).to_string().len() as u64;
         if bytes > self.0.document_bytes {
-            // It could not be read again.
+            // The gateway could not read it again.
             return Err(Failure::too_large());
         }
         let rev = self.0.documents.write(id, &members).await?;
@@ -157,7 +157,7 @@ impl Api {
     }
 }
 
-/// The document of a scope; `None` for one that is still to be named.
+/// Returns the document id of a scope; `None` if it has no id yet.
 fn document_id(scope: &Scope) -> Option<&str> {
     match scope {
         Scope::System => Some("system"),
@@ -167,19 +167,20 @@ fn document_id(scope: &Scope) -> Option<&str> {
     }
 }
 
-/// Users' plans share a database with everything else: the system's and an account's own document are no user's.
+/// Returns whether a scope's id is allowed: users' plans share a database with the others, and must not use the id of the system's or the account's
+/// own.
 fn may_be_named(scope: &Scope) -> bool {
     !matches!(scope, Scope::User(account, user) if user == "system" || user == account.as_str())
 }
 
-/// Whether another user's plan has an account's own id, which no user of the platform ever gets.
+/// Returns whether another user's plan occupies an account's own id, which the platform never assigns to a user.
 fn is_squatted(scope: &Scope, stored: &Stored) -> bool {
     let Scope::Account(own) = scope else { return false };
     stored.text("pvt_type") == Some(STORAGE)
         && stored.text("pvt_account_id").is_some_and(|account| account != own.as_str())
 }
 
-/// Whether a document is what a scope speaks of: an id alone must not lead to another's document.
+/// Returns whether a document matches a scope: an id alone must not give access to another's document.
 fn fits(scope: &Scope, stored: &Stored) -> bool {
     let kind = stored.text("pvt_type");
     let account = stored.text("pvt_account_id");
@@ -195,7 +196,7 @@ fn fits(scope: &Scope, stored: &Stored) -> bool {
     }
 }
 
-/// What a new document says about itself.
+/// Returns the private members of a new document.
 fn private(scope: &Scope, id: &str) -> Map<String, Value> {
     let is_plan = matches!(scope, Scope::SystemPlans | Scope::ResellerPlans(_));
     let mut members = Map::from_iter([
@@ -213,7 +214,7 @@ fn private(scope: &Scope, id: &str) -> Map<String, Value> {
     members
 }
 
-/// A document as callers see it.
+/// Returns a document as callers see it.
 fn shown(members: &Map<String, Value>) -> Value {
     let mut data = masked(members);
     if let Some(id) = members.get("_id") {
@@ -222,7 +223,7 @@ fn shown(members: &Map<String, Value>) -> Value {
     Value::Object(data)
 }
 
-/// RFC 7396: objects merge key by key, null removes, anything else replaces.
+/// Merges a patch (RFC 7396): objects merge key by key, null removes, anything else replaces.
 fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         target.clone_from(patch);
@@ -234,7 +235,7 @@ fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(members) = target else { return };
     for (key, value) in patch {
         if value.is_null() {
-            // Not in order: a patch of megabytes may remove every key.
+            // Order does not matter, and a patch of several megabytes may remove every key.
             members.swap_remove(key);
         } else {
             merge(members.entry(key).or_insert(Value::Null), value);
@@ -242,7 +243,7 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Seconds since year 0, as the platform counts.
+/// Returns seconds since year 0, as in the platform's timestamps.
 fn now() -> u64 {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     GREGORIAN_EPOCH + unix.as_secs()

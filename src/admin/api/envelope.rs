@@ -1,4 +1,4 @@
-//! The form of answers: `{"data", "request_id", "revision", "status": "success"}`, and that of failures.
+//! The form of responses: `{"data", "request_id", "revision", "status": "success"}`, and that of failures.
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -9,29 +9,29 @@ use stowage_http::body::Body;
 
 use crate::error::Error;
 
-/// What was asked for.
+/// A successful response.
 #[derive(Debug)]
 pub(super) struct Success {
     status: StatusCode,
     data: Value,
     revision: Option<String>,
     extra: Map<String, Value>,
-    /// Server-sent events instead.
+    /// A stream of server-sent events in place of the data.
     events: Option<Body>,
 }
 
 impl Success {
-    /// 200 with this data.
+    /// Creates a 200 with data.
     pub(super) fn new(data: Value, revision: Option<String>) -> Self {
         Self { status: StatusCode::OK, data, revision, extra: Map::new(), events: None }
     }
 
-    /// 201 with this data.
+    /// Creates a 201 with data.
     pub(super) fn created(data: Value, revision: Option<String>) -> Self {
         Self { status: StatusCode::CREATED, ..Self::new(data, revision) }
     }
 
-    /// 200 with server-sent events.
+    /// Creates a 200 with server-sent events.
     pub(super) fn events(events: Body) -> Self {
         Self { events: Some(events), ..Self::new(Value::Null, None) }
     }
@@ -61,18 +61,18 @@ impl Success {
     }
 }
 
-/// Why there is no success.
+/// A failed request.
 #[derive(Debug)]
 pub(super) struct Failure(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     status: StatusCode,
-    /// One of the platform's words, such as `bad_identifier`.
+    /// The platform's word for the failure, such as `bad_identifier`.
     message: &'static str,
     data: Value,
     header: Option<(HeaderName, HeaderValue)>,
-    /// For the log alone.
+    /// The cause, only for the log.
     cause: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl Failure {
         Self(Box::new(Inner { status, message, data, header: None, cause: None }))
     }
 
-    /// One whose data is a text.
+    /// Creates a failure whose data is a message.
     fn told(status: StatusCode, message: &'static str, text: &str) -> Self {
         Self::new(status, message, json!({ "message": text }))
     }
@@ -96,95 +96,95 @@ impl Failure {
         self
     }
 
-    /// 401: there is no token, or an unknown one.
+    /// Creates a 401: the token is missing or unknown.
     pub(super) fn unauthorized() -> Self {
         Self::told(StatusCode::UNAUTHORIZED, "invalid_credentials", "invalid credentials")
             .with_header(WWW_AUTHENTICATE, "Bearer")
     }
 
-    /// 403: the token is bound to another account.
+    /// Creates a 403: the token is for another account.
     pub(super) fn forbidden() -> Self {
         Self::told(StatusCode::FORBIDDEN, "forbidden", "forbidden")
     }
 
-    /// 404: nothing has this name.
+    /// Creates a 404: nothing has this name.
     pub(super) fn bad_identifier(name: &str) -> Self {
         let data = json!({ "message": "bad identifier", "cause": name });
         Self::new(StatusCode::NOT_FOUND, "bad_identifier", data)
     }
 
-    /// 405, with the methods that there are.
+    /// Creates a 405 with the allowed methods.
     pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
         Self::told(StatusCode::METHOD_NOT_ALLOWED, "invalid_method", "method not allowed").with_header(ALLOW, allowed)
     }
 
-    /// 503: CouchDB does not give the queue of jobs.
+    /// Creates a 503: CouchDB does not return the job queue.
     pub(super) fn queue(reason: String) -> Self {
         Self::told(StatusCode::SERVICE_UNAVAILABLE, "datastore_fault", "the jobs cannot be read").because(reason)
     }
 
-    /// 409: the document is there already, or another request has changed it meanwhile.
+    /// Creates a 409: the document exists already, or was changed concurrently.
     pub(super) fn conflict() -> Self {
         Self::told(StatusCode::CONFLICT, "datastore_conflict", "conflicting documents")
     }
 
-    /// 409: another run of this kind runs, which is shown.
+    /// Creates a 409: another run of this kind is in progress.
     pub(super) fn busy(kind: &str, running: Value) -> Self {
         let message = format!("this gateway runs another {kind}");
         Self::new(StatusCode::CONFLICT, "conflict", json!({ "message": message, "run": running }))
     }
 
-    /// 429: very many watch already.
+    /// Creates a 429: there are too many watchers.
     pub(super) fn too_many() -> Self {
         Self::told(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "too many watch already")
     }
 
-    /// 503: the gateway is about to stop.
+    /// Creates a 503: the gateway is stopping.
     pub(super) fn stopping() -> Self {
         Self::told(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the gateway is about to stop")
     }
 
-    /// 400: the body is no JSON object.
+    /// Creates a 400: the body is not a JSON object.
     pub(super) fn unreadable() -> Self {
         Self::told(StatusCode::BAD_REQUEST, "parse_error", "failed to parse request body")
     }
 
-    /// 408: the body stopped coming.
+    /// Creates a 408: the body stalled.
     pub(super) fn too_slow() -> Self {
         Self::told(StatusCode::REQUEST_TIMEOUT, "timeout", "the body stopped coming")
     }
 
-    /// 413: the body is larger than `limits.document_bytes`.
+    /// Creates a 413: the body exceeds `limits.document_bytes`.
     pub(super) fn too_large() -> Self {
         let text = "the body is larger than limits.document_bytes";
         Self::told(StatusCode::PAYLOAD_TOO_LARGE, "request_entity_too_large", text)
     }
 
-    /// 400, with what is wrong with one field.
+    /// Creates a 400 with an error for one field.
     pub(super) fn wrong(field: &str, rule: &str, message: impl Into<String>) -> Self {
         let mut errors = Errors::default();
         errors.say(&[field], rule, message);
         Self::invalid(errors)
     }
 
-    /// 400, with what is wrong with each field.
+    /// Creates a 400 with errors for fields.
     fn invalid(errors: Errors) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "validation error", Value::Object(errors.fields))
     }
 
-    /// The status.
+    /// Returns the status.
     #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// What the answer says in `data`.
+    /// Returns the response's `data`.
     #[cfg(test)]
     pub(super) fn data(&self) -> &Value {
         &self.0.data
     }
 
-    /// Writes the one log line of a failure that is not the caller's own doing.
+    /// Writes a log line for a failure that the caller did not cause.
     pub(super) fn log(&self, id: &RequestId) {
         if let Some(cause) = &self.0.cause {
             tracing::warn!(request = %id, status = self.0.status.as_u16(), error = %cause, "the storage API failed");
@@ -221,25 +221,25 @@ impl From<Error> for Failure {
     }
 }
 
-/// A refusal of CouchDB that nothing explains: `what` reads on after "CouchDB refused to".
+/// Creates the failure for an unexpected refusal by CouchDB: `what` continues "CouchDB refused to".
 pub(super) fn refused(status: StatusCode, what: &str) -> Failure {
     let text = format!("the datastore refused to {what}");
     Failure::told(StatusCode::SERVICE_UNAVAILABLE, "datastore_fault", &text)
         .because(format!("CouchDB refused to {what} (status {})", status.as_u16()))
 }
 
-/// What is wrong with each field: `{"attachments": {"<id>": {"settings": {"bucket": {"required": {"message": ...}}}}}}`.
+/// The errors of each field: `{"attachments": {"<id>": {"settings": {"bucket": {"required": {"message": ...}}}}}}`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Errors {
     fields: Map<String, Value>,
     count: usize,
 }
 
-/// How many errors an answer names: a body of megabytes may be wrong everywhere.
+/// The number of errors in a response: a body of several megabytes may be wrong everywhere.
 const MOST_ERRORS: usize = 200;
 
 impl Errors {
-    /// Adds what is wrong with a field. `rule` is the platform's word for the rule, such as `required`.
+    /// Adds an error for a field. `rule` is the platform's name of the rule, such as `required`.
     pub(super) fn add<S: AsRef<str>>(&mut self, path: &[S], rule: &str, details: Value) {
         if self.count >= MOST_ERRORS {
             return;
@@ -257,15 +257,15 @@ impl Errors {
         members.insert(rule.to_owned(), details);
     }
 
-    /// Adds what is wrong with a field, in words.
+    /// Adds an error with a message for a field.
     pub(super) fn say<S: AsRef<str>>(&mut self, path: &[S], rule: &str, message: impl Into<String>) {
         self.add(path, rule, json!({ "message": message.into() }));
     }
 
-    /// Nothing if nothing is wrong.
+    /// Returns an error if any was added.
     ///
     /// # Errors
-    /// 400 with every error.
+    /// Returns a 400 with every error.
     pub(super) fn check(self) -> Result<(), Failure> {
         if self.fields.is_empty() { Ok(()) } else { Err(Failure::invalid(self)) }
     }

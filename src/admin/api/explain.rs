@@ -1,4 +1,4 @@
-//! `GET .../storage/explain`: what the plan says of an attachment.
+//! `GET .../storage/explain`: what the plan says about an attachment.
 
 use http::StatusCode;
 use stowage_couch::{Answer, Document, DocumentPath};
@@ -44,14 +44,14 @@ impl Api {
     }
 
     async fn document_of(&self, database: &str, id: &str) -> Result<Document, Failure> {
-        // `_all_docs` and the like are no documents.
+        // `_all_docs` and the like are not documents.
         if id.starts_with('_') && !id.starts_with("_design/") {
             return Err(Failure::bad_identifier(id));
         }
         let path = DocumentPath { database: encode(database), document: encode(id) };
         match self.0.gateway.homes.of_name(database).await?.own_document(&path).await? {
             Answer::Found(document, _) => Ok(document),
-            // 400 for the name of a database that cannot be.
+            // CouchDB's response to an impossible database name.
             Answer::Refused(answer) if answer.status() == StatusCode::BAD_REQUEST => Err(Failure::bad_identifier(id)),
             answer if answer.is_missing() => Err(Failure::bad_identifier(id)),
             Answer::Missing(answer) | Answer::Refused(answer) => Err(refused(answer.status(), "give the document")),

@@ -1,4 +1,4 @@
-//! The queue of jobs: what waits, tried at once or forgotten.
+//! The job queue: lists, retries and drops jobs.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -11,7 +11,7 @@ use super::request::Query;
 use super::route::OfQueue;
 use crate::jobs::{Job, Kind, Page};
 
-/// What waits of a kind.
+/// The waiting jobs of a kind.
 #[derive(Default)]
 struct Waiting {
     jobs: u64,
@@ -37,10 +37,10 @@ impl Api {
         }
     }
 
-    /// Does it with a page of jobs, so that an answer comes soon.
+    /// Retries or drops a page of jobs, so that the response is not delayed.
     async fn all_jobs(&self, operation: &OfQueue, query: &Query) -> Result<Success, Failure> {
         if query.get("all") != Some("true") {
-            // A path whose id was forgotten must not mean all of them.
+            // A path with a missing id must not apply to all jobs.
             return Err(Failure::wrong("all", "required", "All jobs are meant only with all=true"));
         }
         let page = self.page(query).await?;
@@ -51,7 +51,7 @@ impl Api {
         Ok(Success::new(json!({ "count": count, "next_start_key": page.next }), None))
     }
 
-    /// Has a job tried, or drops it; `None` where it is gone meanwhile.
+    /// Retries or drops a job; `None` if it no longer exists.
     async fn act(&self, operation: &OfQueue, job: Job) -> Result<Option<Job>, Failure> {
         let jobs = &self.0.gateway.jobs;
         let done = match operation {
@@ -61,7 +61,7 @@ impl Api {
         done.map_err(Failure::queue)
     }
 
-    /// How many jobs of each kind wait, and the oldest of each.
+    /// Counts the waiting jobs of each kind, and returns the oldest of each.
     async fn waiting(&self) -> Result<Success, Failure> {
         let (jobs, now) = (&self.0.gateway.jobs, SystemTime::now());
         let mut kinds: BTreeMap<&str, Waiting> =
@@ -91,7 +91,7 @@ impl Api {
         Ok(Success::new(json!({ "kinds": shown, "is_whole": from.is_none() }), None))
     }
 
-    /// A hundred jobs, in the order of their ids; `start_key` is where an earlier answer ended.
+    /// Returns a page of jobs, ordered by id; `start_key` is where the previous page ended.
     async fn page(&self, query: &Query) -> Result<Page, Failure> {
         let from = query.get("start_key").unwrap_or_default();
         self.0.gateway.jobs.page(from).await.map_err(Failure::queue)
@@ -102,5 +102,5 @@ impl Api {
     }
 }
 
-/// Pages that are counted: 5,000 jobs.
+/// The number of pages that are counted: 5,000 jobs.
 const MOST_PAGES: usize = 50;

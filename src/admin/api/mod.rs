@@ -1,23 +1,23 @@
-//! The storage API on the admin listener: plans are made, read, changed and removed as the platform's own API does it.
+//! The storage API on the admin listener: creates, reads, changes and removes plans, compatibly with the platform's own API.
 //!
-//! | file | is |
+//! | file | contents |
 //! |---|---|
-//! | `route` | path and method → what is asked for (pure) |
-//! | `envelope` | the form of answers |
-//! | `request` | the body and the query of a request |
+//! | `route` | maps a path and a method to an operation (pure) |
+//! | `envelope` | the form of responses |
+//! | `request` | parses the body and the query of a request |
 //! | `documents` | plan documents in CouchDB |
-//! | `edit` | making, replacing, patching and removing a plan |
-//! | `secrets` | masks, and what stands behind them |
-//! | `validate` | what a plan has to be before it is saved: its steps |
-//! | `schema`, `schemas/` | each member for itself |
-//! | `validate::references` | what the plan names, and what drivers say about settings |
-//! | `validate::connections` | who may define them |
-//! | `validate::addresses` | what the egress policy says |
+//! | `edit` | creates, replaces, patches and removes a plan |
+//! | `secrets` | masks secrets, and restores them |
+//! | `validate` | the steps that validate a plan before it is saved |
+//! | `schema`, `schemas/` | each member by itself |
+//! | `validate::references` | the ids that the plan names, and the drivers' view of the settings |
+//! | `validate::connections` | who may define connections |
+//! | `validate::addresses` | the egress policy |
 //! | `check` | the credential check |
-//! | `explain` | what a plan says of an attachment |
+//! | `explain` | what a plan says about an attachment |
 //! | `records` | failure records, newest first |
-//! | `jobs` | the queue of what is done later |
-//! | `runs` | migrations and verifications: started, watched, ended |
+//! | `jobs` | the job queue |
+//! | `runs` | migrations and verifications: starts, watches and stops them |
 
 mod check;
 mod documents;
@@ -67,10 +67,10 @@ struct Shared {
 }
 
 impl Api {
-    /// The API over a running gateway. Runs end when `stopping` is raised.
+    /// Creates the API of a running gateway. Runs end when `stopping` is cancelled.
     ///
     /// # Errors
-    /// Never: only a schema that is built in and broken would be one.
+    /// Never fails: only a broken built-in schema would.
     pub fn new(gateway: Arc<Gateway>, config: &Config, stopping: CancellationToken) -> Result<Self, BoxError> {
         let tokens = Tokens::new(&config.admin.tokens);
         let documents = PlanDocuments::new(gateway.couch.clone(), &config.plans.database);
@@ -85,19 +85,19 @@ impl Api {
         })))
     }
 
-    /// Whether a path is this API's.
+    /// Returns whether a path belongs to this API.
     #[must_use]
     pub fn owns(path: &str) -> bool {
         path == "/v2" || path.starts_with("/v2/")
     }
 
-    /// Whether it can be used.
+    /// Returns whether the API can be used: it has tokens.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.0.tokens.is_empty()
     }
 
-    /// Answers a request.
+    /// Handles a request.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let id = RequestId::next();
         let answer = match self.perform(request, &id).await {

@@ -1,11 +1,11 @@
-//! Which storages answer.
+//! The health of storages.
 
 use serde_json::{Value, json};
 use stowage_storage::Standing;
 
 use crate::gateway::Gateway;
 
-/// The storages that were used lately, those that do not answer first.
+/// Returns the recently used storages, those that are down first.
 pub(super) fn health(gateway: &Gateway) -> Value {
     let mut standings: Vec<_> = gateway.storages.standings().collect();
     standings.sort_by(|one, other| (one.down.is_none(), &one.storage).cmp(&(other.down.is_none(), &other.storage)));

@@ -20,7 +20,7 @@ impl Api {
         for month in months(SystemTime::now()) {
             let prefix = id_prefix(month);
             let from = match &start {
-                // Keys sort by month first: a month that is newer than the key has been shown.
+                // Keys sort by month first: months newer than the key are on earlier pages.
                 Some(key) if prefix.get(..MONTH) > key.get(..MONTH) => continue,
                 Some(key) if key.starts_with(&prefix) => key.clone(),
                 _ => format!("{prefix}\u{ffff}"),
@@ -45,7 +45,7 @@ impl Api {
         })
     }
 
-    /// The records of a month from a key backwards.
+    /// Returns a month's records from a key backwards.
     async fn records_of(
         &self,
         account: &AccountId,
@@ -79,7 +79,7 @@ fn page(query: &Query) -> Result<(usize, Option<String>), Failure> {
     Ok((size, query.get("start_key").filter(|key| !key.is_empty()).map(str::to_owned)))
 }
 
-/// This month and those before it, newest first.
+/// Returns this month and the preceding ones, newest first.
 fn months(now: SystemTime) -> impl Iterator<Item = SystemTime> {
     let steps = (0..MONTHS_BACK * 31).filter_map(move |day| now.checked_sub(Duration::from_secs(day * 86_400)));
     let mut last = String::new();
@@ -91,11 +91,11 @@ fn months(now: SystemTime) -> impl Iterator<Item = SystemTime> {
     })
 }
 
-/// Records of older months are in CouchDB, but not listed.
+/// The number of months listed; older records stay in CouchDB.
 const MONTHS_BACK: u64 = 13;
 const USUAL_PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
-/// `YYYYMM`
+/// The length of `YYYYMM`.
 const MONTH: usize = 6;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The body and the query of a request.
+//! Parses the body and the query of a request.
 
 use serde_json::{Map, Value};
 use stowage_http::body::{Body, ClientGone, TooLarge, cause, collect};
 
 use super::envelope::Failure;
 
-/// Parameters of the query, decoded.
+/// The decoded query parameters.
 #[derive(Debug, Default)]
 pub(super) struct Query(Vec<(String, String)>);
 
@@ -14,30 +14,30 @@ impl Query {
         Self(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect())
     }
 
-    /// The first value of this name.
+    /// Returns the first value of a parameter.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether a flag is turned off.
+    /// Returns whether a flag is explicitly off.
     pub(super) fn is_off(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| matches!(value, "false" | "0" | "no"))
     }
 }
 
-/// What a request carries.
+/// A request's body.
 #[derive(Debug)]
 pub(super) struct Data {
-    /// `data`: a plan, or the options of a run.
+    /// The member `data`: a plan, or the options of a run.
     pub(super) members: Map<String, Value>,
-    /// Whether `validate_settings` stands beside it and is off.
+    /// Whether the member `validate_settings` is off.
     pub(super) unvalidated: bool,
 }
 
-/// Reads `{"data": {...}}`. Whatever the media type says: it can be nothing else.
+/// Reads `{"data": {...}}`, whatever the media type.
 ///
 /// # Errors
-/// 400 for anything else, 413 for a body over the limit, 408 for one that stops coming.
+/// Returns a 400 for anything else, a 413 for a body over the limit, or a 408 for one that stalls.
 pub(super) async fn data(body: Body, limit: u64) -> Result<Data, Failure> {
     let bytes = match collect(body, limit).await {
         Ok(bytes) => bytes,
@@ -65,7 +65,7 @@ pub(super) async fn data(body: Body, limit: u64) -> Result<Data, Failure> {
     }
 }
 
-/// How deep objects and lists stand in each other; what the parser takes is bounded.
+/// Returns the nesting depth of objects and lists, which the parser bounds.
 fn depth(value: &Value) -> usize {
     match value {
         Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
@@ -74,5 +74,5 @@ fn depth(value: &Value) -> usize {
     }
 }
 
-/// Half of what readers of JSON take (serde_json: 128), so that the plan can stand in a list in an answer.
+/// Half of what JSON parsers accept (serde_json: 128), so that a plan can be nested in a list in a response.
 const DEEPEST: usize = 64;

@@ -1,7 +1,7 @@
-//! Secrets go in and never come out: answers show a mask, and a mask that is sent back keeps what is stored.
+//! Secrets are write-only: responses show a mask, and a mask sent back keeps the stored secret.
 //!
-//! It keeps it for the same server only. Otherwise a client that may change a plan, but may not see its secrets, could have
-//! the gateway send them to a server of its own.
+//! It does so only for the same server. Otherwise a client that may change a plan but not see its secrets could have the gateway send them to a
+//! server of its own.
 
 use serde_json::{Map, Value};
 use stowage_base::settings::{MASK, with_secrets_of};
@@ -11,8 +11,8 @@ use url::Url;
 use super::envelope::{Errors, Failure};
 use crate::plan::{redacted, redacted_url};
 
-/// The members that callers may read and write: those that begin with neither `_` nor `pvt_`, and `id`. In a storage's
-/// entry too: what begins with `_` there is the gateway's own.
+/// Returns the members that callers may read and write: all but `id` and those that begin with `_` or `pvt_`. Members of a storage's entry that begin
+/// with `_` are the gateway's own as well.
 pub(super) fn public(members: &Map<String, Value>) -> Map<String, Value> {
     let own = |key: &str| key.starts_with('_') || key.starts_with("pvt_") || key == "id";
     let members = members.iter().filter(|(key, _)| !own(key)).map(|(key, value)| (key.clone(), value.clone()));
@@ -25,15 +25,15 @@ pub(super) fn public(members: &Map<String, Value>) -> Map<String, Value> {
     members
 }
 
-/// What callers get to see of a document: its public members, without the secrets.
+/// Returns what callers see of a document: its public members without the secrets.
 pub(super) fn masked(members: &Map<String, Value>) -> Map<String, Value> {
     redacted(&public(members))
 }
 
-/// Puts stored secrets back where a plan shows the mask.
+/// Restores stored secrets where a plan contains the mask.
 ///
 /// # Errors
-/// 400 for a mask with nothing behind it, and for one that belongs to another server.
+/// Returns a 400 for a mask without a stored secret, or with one that belongs to another server.
 pub(super) fn unmasked(
     mut members: Map<String, Value>,
     stored: &Map<String, Value>,
@@ -59,9 +59,9 @@ pub(super) fn unmasked(
     Ok(members)
 }
 
-/// Puts back the secrets of one entry.
+/// Restores the secrets of one entry.
 struct Restore<'a> {
-    /// Whether the secrets would go where they were meant to go.
+    /// Whether the secrets would go to the server they were stored for.
     is_theirs: bool,
     path: &'a mut Vec<String>,
     errors: &'a mut Errors,
@@ -94,8 +94,8 @@ impl Restore<'_> {
     }
 }
 
-/// Whether an entry's secrets would go to the server that they were stored for. S3 keys only sign, with the host among
-/// what is signed, so they may be used elsewhere; Azure's do not sign the host.
+/// Returns whether an entry's secrets would go to the server they were stored for. S3 keys may be used elsewhere, since they only sign, and the
+/// signature covers the host; Azure's does not cover the host.
 fn is_same_server(part: &str, entry: &Value, known: &Value) -> bool {
     let handler = |entry: &Value| entry.get("handler").filter(|handler| !handler.is_null()).cloned();
     let setting = |entry: &Value, key: &str| {
@@ -125,7 +125,7 @@ fn is_same_origin(one: &Url, other: &Url) -> bool {
     origin(one) == origin(other)
 }
 
-/// What a text with a mask stands for.
+/// Returns the stored value behind a text with a mask.
 fn behind(text: &str, stored: &Value) -> Option<Value> {
     if text == MASK {
         return Some(stored.clone()).filter(|stored| !stored.is_null());
@@ -138,7 +138,7 @@ fn behind(text: &str, stored: &Value) -> Option<Value> {
     (!text.contains(MASK)).then(|| text.into())
 }
 
-/// A URL that was changed apart from its user and password.
+/// Restores the user and password of a URL that was otherwise changed.
 fn with_user_of(stored: &str, text: &str) -> Option<String> {
     let (stored, mut url): (Url, Url) = (stored.parse().ok()?, text.parse().ok()?);
     let (user, password) = (url.username() == MASK, url.password() == Some(MASK));
@@ -184,7 +184,7 @@ mod tests {
         })
     }
 
-    /// Changes a masked plan and puts the secrets back.
+    /// Changes a masked plan and restores the secrets.
     fn changed(change: impl FnOnce(&mut Value)) -> Result<Value, ()> {
         let mut shown = Value::Object(masked(&map(&stored())));
         change(&mut shown);

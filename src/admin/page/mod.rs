@@ -1,17 +1,17 @@
-//! The page at `/` of the admin listener: HTML, styles and scripts, served from the program itself. Scripts are loaded in the order of
-//! `index.html`; each may use what those before it define.
+//! The page at `/` of the admin listener: HTML, styles and scripts, embedded in the program. Scripts are loaded in the order of `index.html`; each
+//! may use what the previous ones define.
 
 use http::Response;
 use stowage_http::body::Body;
 use stowage_http::page;
 
-/// The file at a path, if the page has one there.
+/// Returns the page's file at a path, if there is one.
 pub(super) fn file(path: &str) -> Option<Response<Body>> {
     let (_, text) = FILES.iter().find(|(known, _)| *known == path)?;
     Some(page::file(path, text))
 }
 
-/// What there is.
+/// The page's files.
 const FILES: [(&str, &str); 19] = [
     ("/", include_str!("index.html")),
     ("/base.css", page::STYLE),

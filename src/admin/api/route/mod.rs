@@ -1,4 +1,4 @@
-//! Path and method of the storage API → what is asked for.
+//! Maps a path and a method of the storage API to an operation.
 
 use http::Method;
 use stowage_base::token::Holder;
@@ -8,27 +8,27 @@ use super::envelope::Failure;
 use super::runs::Kind;
 use crate::database::AccountId;
 
-/// Whose plan it is.
+/// The owner of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// The system's: the document `system`.
+    /// The system's plan: the document `system`.
     System,
     /// All plans of the system.
     SystemPlans,
-    /// One of the system's plans.
+    /// A plan of the system.
     SystemPlan(String),
-    /// An account's own.
+    /// An account's own plan.
     Account(AccountId),
     /// All plans of a reseller.
     ResellerPlans(AccountId),
-    /// One of a reseller's plans.
+    /// A plan of a reseller.
     ResellerPlan(AccountId, String),
-    /// That of an account's user.
+    /// A user's plan.
     User(AccountId, String),
 }
 
 impl Scope {
-    /// The account, where it is one's.
+    /// Returns the account of the scope, if it has one.
     pub(super) const fn account(&self) -> Option<&AccountId> {
         match self {
             Self::System | Self::SystemPlans | Self::SystemPlan(_) => None,
@@ -40,75 +40,75 @@ impl Scope {
     }
 }
 
-/// What is asked for.
+/// An operation of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// GET of a collection.
+    /// GET of a collection
     List(Scope),
-    /// GET.
+    /// GET
     Read(Scope),
-    /// PUT.
+    /// PUT
     Create(Scope),
-    /// POST.
+    /// POST
     Replace(Scope),
-    /// PATCH.
+    /// PATCH
     Patch(Scope),
-    /// DELETE.
+    /// DELETE
     Remove(Scope),
-    /// What a plan says of an attachment.
+    /// Explains what a plan says about an attachment.
     Explain(Option<AccountId>),
-    /// An account's failure records.
+    /// Lists an account's failure records.
     Errors(AccountId),
-    /// The last failures of all accounts.
+    /// Lists the last failures of all accounts.
     Failures,
-    /// Something with the queue of jobs.
+    /// An operation on the job queue.
     Queue(OfQueue),
-    /// Something with migrations or verifications.
+    /// An operation on migrations or verifications.
     Runs(OfRuns),
-    /// POST of a plan that is tried and not saved.
+    /// Validates and checks a plan without saving it.
     Check(Scope),
-    /// What plans are checked against.
+    /// Returns the schemas of plans.
     Schema,
-    /// The storages in use, and whether they answer.
+    /// Returns the storages in use, with their health.
     Health,
 }
 
-/// What is asked of the queue of jobs.
+/// An operation on the job queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OfQueue {
-    /// How much waits.
+    /// Counts the waiting jobs.
     Summary,
-    /// A page of jobs.
+    /// Returns a page of jobs.
     List,
-    /// A job.
+    /// Returns a job.
     Read(String),
-    /// A job is to be tried at once.
+    /// Makes a job due at once.
     Retry(String),
-    /// A job is to be forgotten.
+    /// Drops a job.
     Drop(String),
-    /// All are to be tried at once.
+    /// Makes all jobs due at once.
     RetryAll,
-    /// All are to be forgotten.
+    /// Drops all jobs.
     DropAll,
 }
 
-/// What is asked of runs of a kind.
+/// An operation on the runs of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OfRuns {
-    /// Those that are known.
+    /// Lists the known runs.
     List(Kind),
-    /// One is to begin.
+    /// Starts a run.
     Start(Kind),
-    /// One of them.
+    /// Returns a run.
     Read(Kind, String),
-    /// It is to end.
+    /// Stops a run.
     Stop(Kind, String),
-    /// How it goes on.
+    /// Streams a run's progress.
     Watch(Kind, String),
 }
 
 impl Operation {
-    /// Whether it is within the reach of who holds a token.
+    /// Returns whether a token's holder may perform the operation.
     pub(super) fn is_within_reach(&self, holder: &Holder) -> bool {
         match holder {
             Holder::Operator => true,
@@ -116,7 +116,7 @@ impl Operation {
         }
     }
 
-    /// The account that it is about.
+    /// Returns the account that the operation concerns.
     pub(super) const fn account(&self) -> Option<&AccountId> {
         match self {
             Self::List(scope)
@@ -133,10 +133,10 @@ impl Operation {
     }
 }
 
-/// Takes path and method apart.
+/// Parses a path and a method.
 ///
 /// # Errors
-/// 404 for a path that is none, 405 for a method that it does not have.
+/// Returns a 404 for an unknown path, or a 405 for a method that it does not support.
 pub(super) fn route(method: &Method, path: &str) -> Result<Operation, Failure> {
     let unknown = || Failure::bad_identifier(path);
     let rest = path.strip_prefix("/v2/").ok_or_else(unknown)?;
@@ -174,7 +174,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Operation, Failure> {
     }
 }
 
-/// A part of the path, decoded; `None` for what no id can be.
+/// Decodes a path segment; `None` if it cannot be an id.
 fn part(text: &str) -> Option<String> {
     let decoded = decode(text).ok()?;
     let text = std::str::from_utf8(&decoded).ok()?;
@@ -232,7 +232,7 @@ fn job(method: &Method, id: &str) -> Result<Operation, Failure> {
     }))
 }
 
-/// What stands behind the word for a kind of run; `None` for what is no path.
+/// Parses the path after a kind of run; `None` if it is unknown.
 fn runs(method: &Method, kind: Kind, rest: &[&str]) -> Option<Result<Operation, Failure>> {
     let (operation, allowed) = match (method.as_str(), rest) {
         ("GET" | "HEAD", []) => (Some(OfRuns::List(kind)), ""),
@@ -259,7 +259,7 @@ fn only_get(method: &Method, operation: Operation) -> Result<Operation, Failure>
     Err(Failure::method_not_allowed("GET, HEAD"))
 }
 
-/// In bytes.
+/// The longest id in bytes.
 const LONGEST_ID: usize = 256;
 
 #[cfg(test)]

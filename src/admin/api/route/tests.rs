@@ -1,4 +1,4 @@
-//! Every path and method that is known, and that is described.
+//! All paths and methods that the code knows, against those that are described.
 
 use std::collections::BTreeSet;
 
@@ -68,7 +68,7 @@ fn what_is_no_path_is_not_found() {
     }
 }
 
-/// Words that paths are made of: every literal of this file, with an account and an id.
+/// The words in paths: every literal in `mod.rs`, with an account and an id.
 fn words() -> Vec<&'static str> {
     let code = include_str!("mod.rs").split("#[cfg(test)]").next().unwrap();
     let literals = code.split('"').skip(1).step_by(2);
@@ -79,13 +79,13 @@ fn words() -> Vec<&'static str> {
     words
 }
 
-/// Those of them that a path begins with: an arm of `route` begins with one.
+/// The words that a path can begin with: the first of each arm of `route`.
 fn first_words() -> BTreeSet<&'static str> {
     let code = include_str!("mod.rs").split("#[cfg(test)]").next().unwrap();
     code.split("[\"").skip(1).filter_map(|rest| rest.split('"').next()).collect()
 }
 
-/// The path of an operation, as a description has it.
+/// The path of an operation, as it is described.
 fn template(operation: &Operation) -> &'static str {
     match operation {
         Operation::Explain(None) => "/v2/storage/explain",
@@ -124,7 +124,7 @@ fn template(operation: &Operation) -> &'static str {
     }
 }
 
-/// The methods of every path of up to five words, as a description has it.
+/// The methods of every path of up to five words, as they are described.
 fn known() -> BTreeSet<(&'static str, String)> {
     let (words, mut known) = (words(), BTreeSet::new());
     let mut paths: Vec<String> = first_words().iter().map(|word| format!("/v2/{word}")).collect();

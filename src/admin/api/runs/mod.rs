@@ -1,7 +1,7 @@
-//! Migrations and verifications that an operator starts over the API: each is the work of the command of that name.
+//! Migrations and verifications started over the API, which do what the commands of these names do.
 //!
-//! One of a kind runs at a time in a gateway. What is known of runs is in memory and ends with the gateway; what they have done
-//! is in CouchDB and in the storages, where the next run finds it done.
+//! A gateway runs one of each kind at a time. The state of runs is in memory and ends with the gateway; their results are in CouchDB and in the
+//! storages, where the next run finds them.
 
 mod order;
 mod shown;
@@ -27,17 +27,17 @@ use crate::walk::Progress;
 use order::Order;
 use shown::Report;
 
-/// What a run does.
+/// The kind of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// As `stowage migrate`.
+    /// A run of `stowage migrate`.
     Migration,
-    /// As `stowage verify`.
+    /// A run of `stowage verify`.
     Verification,
 }
 
 impl Kind {
-    /// The word for it.
+    /// Returns its name.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Migration => "migration",
@@ -46,31 +46,31 @@ impl Kind {
     }
 }
 
-/// The runs of this gateway: those that run, and the last that have ended.
+/// The runs of this gateway: those in progress, and the last that have ended.
 #[derive(Debug)]
 pub(super) struct Runs {
     gateway: Arc<Gateway>,
-    /// Raised when the gateway begins to stop.
+    /// Cancelled when the gateway begins to stop.
     stopping: CancellationToken,
-    /// Newest first.
+    /// All known runs, newest first.
     all: Mutex<VecDeque<Arc<Run>>>,
     watchers: Arc<Semaphore>,
 }
 
-/// A run.
+/// A migration or verification.
 #[derive(Debug)]
 pub(super) struct Run {
     id: String,
     kind: Kind,
-    /// As they were given.
+    /// The options as given.
     options: Map<String, Value>,
-    /// The request that started it.
+    /// The request that started the run.
     request: RequestId,
     began: SystemTime,
     clock: Instant,
-    /// Ends it after what is under way.
+    /// Stops the run after the work in progress.
     stop: CancellationToken,
-    /// Ends it at once.
+    /// Stops the run at once.
     halt: CancellationToken,
     state: channel::Receiver<State>,
 }
@@ -81,7 +81,7 @@ enum State {
     Ended(Arc<Report>),
 }
 
-/// How a run came to its end.
+/// How a run ended.
 #[derive(Debug)]
 enum Outcome {
     Done,
@@ -98,7 +98,7 @@ impl Runs {
     /// Starts a run.
     ///
     /// # Errors
-    /// 400 for options that cannot be, 409 while another of its kind runs, 503 when the gateway is about to stop.
+    /// Returns a 400 for invalid options, a 409 while another run of this kind is in progress, or a 503 when the gateway is stopping.
     pub(super) fn start(
         &self,
         kind: Kind,
@@ -135,23 +135,23 @@ impl Runs {
         Ok(run.shown())
     }
 
-    /// Those of a kind, newest first, without their tables.
+    /// Returns the runs of a kind, newest first, without their tables.
     pub(super) fn list(&self, kind: Kind) -> Value {
         self.all().iter().filter(|run| run.kind == kind).map(|run| run.summary()).collect()
     }
 
-    /// One of them, with what became of each database, and what is wrong.
+    /// Returns a run with its results per database and its faults.
     ///
     /// # Errors
-    /// 404 for one that is not, or not any more.
+    /// Returns a 404 for a run that does not exist, or is no longer remembered.
     pub(super) fn read(&self, kind: Kind, id: &str) -> Result<Value, Failure> {
         Ok(self.find(kind, id)?.shown())
     }
 
-    /// Ends a run after what is under way; the second time at once. One that has ended stays as it is.
+    /// Stops a run after the work in progress; a second call stops it at once. Does nothing if it has ended.
     ///
     /// # Errors
-    /// As for [`read`](Self::read).
+    /// Fails as [`read`](Self::read) does.
     pub(super) fn stop(&self, kind: Kind, id: &str) -> Result<Value, Failure> {
         let run = self.find(kind, id)?;
         if run.stop.is_cancelled() {
@@ -161,10 +161,10 @@ impl Runs {
         Ok(run.shown())
     }
 
-    /// A run as it goes on, as server-sent events.
+    /// Streams the state of a run as server-sent events.
     ///
     /// # Errors
-    /// As for [`read`](Self::read), and 429 where very many watch already.
+    /// Fails as [`read`](Self::read) does, or returns a 429 if there are too many watchers.
     pub(super) fn watch(&self, kind: Kind, id: &str) -> Result<Body, Failure> {
         let run = self.find(kind, id)?;
         let permit = Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| Failure::too_many())?;
@@ -181,7 +181,7 @@ impl Runs {
     }
 }
 
-/// Keeps the newest of a kind.
+/// Keeps only the newest runs of a kind.
 fn forget(all: &mut VecDeque<Arc<Run>>, kind: Kind) {
     let mut kept = 0;
     all.retain(|run| {
@@ -192,11 +192,11 @@ fn forget(all: &mut VecDeque<Arc<Run>>, kind: Kind) {
 
 impl Run {
     fn is_over(&self) -> bool {
-        // A sender that is gone without a word has panicked.
+        // A sender dropped without an end means a panic.
         matches!(*self.state.borrow(), State::Ended(_)) || self.state.has_changed().is_err()
     }
 
-    /// Does what is to be done, and keeps what became of it.
+    /// Performs the run and records its outcome.
     async fn work(
         self: Arc<Self>,
         gateway: Arc<Gateway>,
@@ -205,14 +205,14 @@ impl Run {
         sender: channel::Sender<State>,
         stopping: CancellationToken,
     ) {
-        // A drain waits for what is under way, but not for a compaction.
+        // A drain waits for the work in progress, but not for a compaction.
         let drain = async {
             stopping.cancelled().await;
             self.stop.cancel();
             gateway.tasks.stopping().await;
             tokio::time::sleep(LAST_STEPS).await;
         };
-        // What is dropped here undoes what no document names yet, and leaves commits to their own tasks.
+        // Dropping the future undoes what no document names yet; commits continue in tasks of their own.
         let outcome: Option<Result<(), Error>> = tokio::select! {
             outcome = order.carry_out(&gateway, &progress, &self.stop) => Some(outcome),
             () = self.halt.cancelled() => None,
@@ -229,9 +229,9 @@ impl Run {
     }
 }
 
-/// Runs of a kind that are remembered.
+/// The number of runs remembered per kind.
 const MOST_KEPT: usize = 5;
-/// Who watches holds a connection.
+/// The number of watchers, each of which holds a connection.
 const MOST_WATCHERS: usize = 32;
-/// How long what is under way may take to end, once no client's request is left.
+/// How long work in progress may take to finish once no client request is left.
 const LAST_STEPS: Duration = Duration::from_secs(10);

@@ -1,5 +1,5 @@
-//! A run as server-sent events (WHATWG HTML, "Server-sent events"): `progress` each second, and `end` with all that became of
-//! it. Each event tells the whole state: who connects again misses nothing.
+//! Streams a run as server-sent events (WHATWG HTML, "Server-sent events"): `progress` every second, and `end` with the full result. Each event
+//! contains the whole state, so that a client that reconnects misses nothing.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ struct Watcher {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The body of the answer. Who does not read is not waited for: nothing is made before it can be sent.
+/// Returns the body of the response. Events are created on demand, so a slow client causes no backlog.
 pub(super) fn events(run: Arc<Run>, permit: OwnedSemaphorePermit) -> Body {
     let watcher = Watcher { run, is_first: true, _permit: permit };
     Body::boxed(StreamBody::new(stream::unfold(Some(watcher), next)))
@@ -30,15 +30,15 @@ async fn next(watcher: Option<Watcher>) -> Option<(Result<Frame<Bytes>, Infallib
     let mut watcher = watcher?;
     if !std::mem::replace(&mut watcher.is_first, false) && !watcher.run.is_over() {
         let mut state = watcher.run.state.clone();
-        // It changes once, at the end.
+        // The state changes once, at the end.
         drop(tokio::time::timeout(EVERY, state.changed()).await);
     }
     let is_over = watcher.run.is_over();
     let (name, data) = if is_over { ("end", watcher.run.shown()) } else { ("progress", watcher.run.summary()) };
-    // JSON has no line breaks in it.
+    // Serialised JSON contains no line breaks.
     let event = Bytes::from(format!("event: {name}\ndata: {data}\n\n"));
     Some((Ok(Frame::data(event)), (!is_over).then_some(watcher)))
 }
 
-/// How often it is told.
+/// The interval between events.
 const EVERY: Duration = Duration::from_secs(1);

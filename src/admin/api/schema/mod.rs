@@ -1,7 +1,7 @@
-//! Plans against the JSON Schemas in `schemas/`, with the platform's words for what is wrong.
+//! Validates plans against the JSON Schemas in `schemas/`, and reports errors in the platform's terms.
 //!
-//! A storage's schema is chosen by its `handler`, so that an error names the field and not ten alternatives. `null` counts
-//! as missing, as it does where plans are read. No message holds a value: it may be a secret in the wrong place.
+//! A storage's `handler` selects its schema, so that an error names the field rather than ten alternatives. `null` counts as missing, as it does when
+//! plans are read. No message contains a value, which may be a misplaced secret.
 
 use jsonschema::Validator;
 use jsonschema::error::{TypeKind, ValidationError, ValidationErrorKind};
@@ -17,19 +17,19 @@ use super::runs::Kind;
 pub(super) struct Schemas {
     storage: Validator,
     connection: Validator,
-    /// What every storage has.
+    /// The members common to all storages.
     entry: Validator,
-    /// By handler.
+    /// The schemas by handler.
     entries: Vec<(&'static str, Validator)>,
     migration: Validator,
     verification: Validator,
 }
 
 impl Schemas {
-    /// Compiles them.
+    /// Compiles the schemas.
     ///
     /// # Errors
-    /// Never for the files that are built in.
+    /// Never fails for the built-in files.
     pub(super) fn new() -> Result<Self, BoxError> {
         let entries = DRIVERS.iter().map(|driver| Ok((driver.handler, compiled(driver.schema)?)));
         Ok(Self {
@@ -42,7 +42,7 @@ impl Schemas {
         })
     }
 
-    /// Says what is wrong with a plan's public members.
+    /// Validates a plan's public members.
     pub(super) fn check(&self, members: &Map<String, Value>, errors: &mut Errors) {
         let plan = as_read(&Value::Object(members.clone()));
         report(&self.storage, &plan, &[], errors);
@@ -60,7 +60,7 @@ impl Schemas {
         }
     }
 
-    /// Says what is wrong with the options of a run.
+    /// Validates the options of a run.
     pub(super) fn check_run(&self, kind: Kind, options: &Map<String, Value>, errors: &mut Errors) {
         let schema = match kind {
             Kind::Migration => &self.migration,
@@ -82,7 +82,7 @@ impl Schemas {
     }
 }
 
-/// The schemas, for who makes a form of them; `secrets` has the settings of each handler whose values answers mask.
+/// Returns the schemas, for building forms; `secrets` lists the settings of each handler that responses mask.
 pub(super) fn shown() -> Value {
     let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
     let secrets = |driver: &Driver| -> Value {
@@ -99,10 +99,10 @@ pub(super) fn shown() -> Value {
     })
 }
 
-/// The always-present connection, whose entry says nothing.
+/// The connection that always exists; its entry is empty.
 const LOCAL: &str = crate::plan::LOCAL;
 
-/// A schema with the definitions that all of them use.
+/// Compiles a schema with the shared definitions.
 fn compiled(text: &str) -> Result<Validator, BoxError> {
     let mut schema: Map<String, Value> = serde_json::from_str(text)?;
     let mut shared: Map<String, Value> = serde_json::from_str(include_str!("schemas/defs.json"))?;
@@ -114,7 +114,7 @@ fn compiled(text: &str) -> Result<Validator, BoxError> {
     jsonschema::validator_for(&Value::Object(schema)).map_err(|error| error.to_string().into())
 }
 
-/// What plans are read as: null is missing, and two words may be in any case.
+/// Normalises a plan: null is missing, and two members ignore case.
 fn as_read(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -162,7 +162,7 @@ fn say(error: &ValidationError<'_>, place: &[&str], errors: &mut Errors) {
                 path.pop();
             }
         }
-        // Only "exactly one of these fields" is written so.
+        // The schemas only use `oneOf` for "exactly one of these fields".
         ValidationErrorKind::OneOfNotValid { context } => {
             context.iter().flatten().for_each(|error| say(error, place, errors));
         }

@@ -5,7 +5,7 @@ use super::Schemas;
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
-/// Every wrong field with its rule, as `a.b.c: rule`.
+/// Returns every invalid field with its rule, as `a.b.c: rule`.
 fn wrong(plan: &Value) -> Vec<String> {
     let mut errors = Errors::default();
     Schemas::new().unwrap().check(plan.as_object().unwrap(), &mut errors);
@@ -32,7 +32,7 @@ fn storage(handler: &str, settings: &Value) -> Value {
     json!({ "attachments": { ID: { "handler": handler, "settings": settings } } })
 }
 
-/// Without the complaint about a driver that this build does not have.
+/// Returns errors except for that about a driver missing in this build.
 fn wrong_settings(handler: &str, settings: &Value) -> Vec<String> {
     let mut found = wrong(&storage(handler, settings));
     found.retain(|error| error != &format!("attachments.{ID}.handler: enum"));
@@ -40,7 +40,7 @@ fn wrong_settings(handler: &str, settings: &Value) -> Vec<String> {
     found.iter().map(|error| error.strip_prefix(&prefix).unwrap().trim_start_matches('.').to_owned()).collect()
 }
 
-/// Settings with everything that is documented.
+/// Settings that include everything documented.
 fn sound(handler: &str) -> Value {
     match handler {
         "s3" => json!({"bucket": "recordings", "key": "k", "secret": "s", "host": "h", "port": 443, "scheme": "https",

@@ -1,7 +1,7 @@
-//! Addresses that the egress policy refuses are refused when a plan is saved.
+//! Refuses to save plans with addresses that the egress policy denies.
 //!
-//! This is for people: the policy itself holds where connections are made (`http::connect`), whatever was true here. A
-//! name that cannot be looked up is left to the check of the storage.
+//! This only helps the author early: the policy itself is enforced when connections are made (`http::connect`), whatever the result was here. A name
+//! that cannot be resolved is left to the credential check.
 
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ use super::references::Ground;
 use crate::plan::Settings;
 use crate::upstream::origin_of;
 
-/// An address and the field that it comes from.
+/// An address, and the field that contains it.
 struct Address {
     field: [String; 4],
-    /// `None` where it is none.
+    /// The host and port; `None` if the address is invalid.
     server: Option<(String, u16)>,
 }
 
-/// Looks up all addresses of the plan's own storages and connections.
+/// Resolves all addresses of the plan's own storages and connections.
 ///
 /// # Errors
-/// 400 with each that is refused.
+/// Returns a 400 with each denied address.
 pub(in crate::admin::api) async fn check_addresses(
     ground: &Ground,
     storages: &Registry,
@@ -49,25 +49,25 @@ pub(in crate::admin::api) async fn check_addresses(
     errors.check()
 }
 
-/// The field and what is wrong with it, if anything is.
+/// Returns the field with what is wrong with it, if anything.
 async fn fault(address: Address, egress: &Egress, patience: Duration) -> Option<([String; 4], &'static str)> {
     let Some((host, port)) = address.server else { return Some((address.field, "is not an address")) };
     let refused = tokio::time::timeout(patience, is_refused(egress, &host, port)).await.unwrap_or(false);
     refused.then_some((address.field, "is an address that this system does not connect to"))
 }
 
-/// Whether there are addresses, none of which may be connected to.
+/// Returns whether the host has addresses, all of which are denied.
 async fn is_refused(egress: &Egress, host: &str, port: u16) -> bool {
     let found = resolve(host, port).await.unwrap_or_default();
     !found.is_empty() && !found.iter().any(|address| egress.permits(address.ip()))
 }
 
-/// The address that a plan chooses: that of most services is the operator's choice.
+/// Returns the address if the plan chooses it: for most services, the operator does.
 fn of_storage(settings: &Settings, storages: &Registry) -> Option<Address> {
     let text = |key: &str| settings.members().get(key).and_then(Value::as_str).map(str::to_owned);
     let (key, url) = match driver(settings.handler())?.server {
         Server::Url => ("url", text("url")),
-        // With the bucket or the account in front of the host.
+        // Including a bucket or an account in the host.
         Server::Host(_) => ("host", storages.open(settings).ok().map(|storage| storage.url("x"))),
         Server::Fixed => return None,
     };
@@ -81,10 +81,10 @@ fn of_connection(settings: &Settings) -> Address {
     Address { field, server }
 }
 
-/// Host and port; the host in its plain form, whichever way its numbers were written (WHATWG URL, "host parsing").
+/// Returns the host and port, with an IP address in canonical form, however it was written (WHATWG URL, "host parsing").
 fn server(url: &str) -> Option<(String, u16)> {
     let (scheme, rest) = url.trim().split_once("://")?;
-    // Hosts are read for schemes that the URL standard knows, and these are not among them.
+    // The URL standard only parses hosts of its special schemes, which these are not.
     let usual = [("ftps", 990), ("ftpes", 21)].into_iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme));
     let scheme = usual.map_or(scheme, |_| "ftp");
     let url: Url = format!("{scheme}://{rest}").parse().ok()?;
@@ -94,5 +94,5 @@ fn server(url: &str) -> Option<(String, u16)> {
     Some((host, port))
 }
 
-/// Names looked up at the same time.
+/// The number of names resolved concurrently.
 const AT_ONCE: usize = 16;

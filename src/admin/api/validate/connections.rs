@@ -1,4 +1,4 @@
-//! Who may define connections: a CouchDB that a plan names gets the requests of clients, with their credentials.
+//! Restricts who may define connections: a CouchDB named by a plan receives clients' requests with their credentials.
 
 use serde_json::{Map, Value};
 
@@ -6,11 +6,11 @@ use super::super::documents::Stored;
 use super::super::envelope::{Errors, Failure};
 use crate::plan::LOCAL;
 
-/// Refuses connections that are new or changed, for all but the operator. What the operator has put into an account's
-/// plan stays in it when the rest is changed.
+/// Refuses new or changed connections, except from the operator. Connections that the operator added to an account's plan remain when the rest is
+/// changed.
 ///
 /// # Errors
-/// 400 with each of them.
+/// Returns a 400 with each of them.
 pub(in crate::admin::api) fn check_connections(
     members: &Map<String, Value>,
     old: Option<&Stored>,

@@ -1,4 +1,4 @@
-//! The OAuth documents that a plan names have to be there: nothing can be stored without them, whether that is tried or not.
+//! Checks that the OAuth documents named by a plan exist: without them nothing can be stored, even if the credential check is skipped.
 
 use stowage_storage::{OAuth, driver};
 
@@ -6,10 +6,10 @@ use super::super::envelope::{Errors, Failure};
 use super::references::Ground;
 use crate::error::Error;
 
-/// Refuses a storage that names an OAuth document which is not there.
+/// Refuses a storage that names an OAuth document that does not exist.
 ///
 /// # Errors
-/// 400 with each of them, 503 where CouchDB does not say.
+/// Returns a 400 with each of them, or a 503 if CouchDB does not respond.
 pub(in crate::admin::api) async fn check_grants(ground: &Ground, oauth: &OAuth) -> Result<(), Failure> {
     let mut errors = Errors::default();
     for id in ground.own_ids("attachments") {

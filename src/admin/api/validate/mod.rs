@@ -1,4 +1,4 @@
-//! What a plan has to be before it is saved: schema, then references and settings, then addresses.
+//! Validates a plan before it is saved: schema, then references and settings, then addresses.
 
 mod addresses;
 pub(super) mod connections;
@@ -20,10 +20,10 @@ use grants::check_grants;
 use references::{Ground, check_references};
 
 impl Api {
-    /// The plan as it is to be saved.
+    /// Returns the plan to be saved.
     ///
     /// # Errors
-    /// 400 with what is wrong with each field.
+    /// Returns a 400 with the errors of each field.
     pub(super) async fn validated(
         &self,
         scope: &Scope,
@@ -54,7 +54,7 @@ impl Api {
         errors.check()
     }
 
-    /// Whether the caller asks for the storages not to be tried.
+    /// Returns whether the caller requests to skip the credential check.
     fn may_skip_the_check(&self, data: &Data, query: &Query) -> Result<bool, Failure> {
         let skip = data.unvalidated || query.is_off("validate_settings");
         if skip && !self.0.allow_unvalidated {
@@ -64,14 +64,14 @@ impl Api {
         Ok(skip)
     }
 
-    /// The documents that a plan will be merged over.
+    /// Merges the documents that a plan will be merged over.
     async fn below(&self, scope: &Scope, members: &Map<String, Value>) -> Result<Merged, Failure> {
         if *scope == Scope::System {
             return Ok(Merged::default());
         }
         let system = self.document("system").await?;
         let (account, account_id) = match scope {
-            // Only what it says of itself: its parts are what is being validated.
+            // Only its private members: the others are being validated.
             Scope::Account(id) => {
                 let own = members.iter().filter(|(key, _)| key.starts_with("pvt_"));
                 let own = own.map(|(key, value)| (key.clone(), value.clone())).collect();

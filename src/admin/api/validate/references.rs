@@ -1,7 +1,7 @@
-//! What a plan refers to: its own storages and connections and those of the documents that it is merged over.
+//! Checks a plan's references: to its own storages and connections, and to those of the documents that it is merged over.
 //!
-//! Merging is key by key. So a plan that defines an id again which a document below defines would use that document's
-//! secrets at an address of its own choice: it has to bring its own.
+//! Documents are merged key by key. A plan that redefines an id of a document below would use that document's secrets at an address of its own
+//! choice, so it has to provide its own.
 
 use serde_json::{Map, Value};
 use stowage_couch::Document;
@@ -11,25 +11,25 @@ use super::super::envelope::{Errors, Failure};
 use crate::plan::{LOCAL, Merged, NameSource, Settings, compose, redacted};
 use crate::upstream;
 
-/// A plan and what it stands on.
+/// A plan with the documents below it.
 #[derive(Debug)]
 pub(in crate::admin::api) struct Ground {
     /// The plan's own members.
     pub(in crate::admin::api) own: Map<String, Value>,
     /// The documents below it, merged.
     below: Merged,
-    /// All of it, merged.
+    /// All documents, merged.
     pub(in crate::admin::api) merged: Merged,
 }
 
 impl Ground {
-    /// `members` over what is below.
+    /// Merges `members` over what is below.
     pub(in crate::admin::api) fn new(below: Merged, members: &Map<String, Value>) -> Self {
         let merged = below.clone().under(&Value::Object(members.clone()));
         Self { own: members.clone(), below, merged }
     }
 
-    /// The ids that the plan itself defines in `attachments` or `connections`.
+    /// Returns the ids that the plan itself defines in `attachments` or `connections`.
     pub(in crate::admin::api) fn own_ids(&self, part: &str) -> impl Iterator<Item = &String> {
         let entries = self.own.get(part).and_then(Value::as_object);
         entries.into_iter().flatten().filter(|(_, entry)| entry.is_object()).map(|(id, _)| id)
@@ -44,10 +44,10 @@ fn defines(plan: &Merged, part: &str, id: &str) -> bool {
     plan.members().get(part).and_then(|entries| entries.get(id)).is_some_and(Value::is_object)
 }
 
-/// Refuses a plan that names what is not there, borrows secrets, or has settings that a driver does not take.
+/// Refuses a plan that names something undefined, borrows secrets, or has settings that a driver rejects.
 ///
 /// # Errors
-/// 400 with each of them.
+/// Returns a 400 with each of them.
 pub(in crate::admin::api) fn check_references(ground: &Ground, storages: &Registry) -> Result<(), Failure> {
     let mut errors = Errors::default();
     check_names(ground, &mut errors);
@@ -55,7 +55,7 @@ pub(in crate::admin::api) fn check_references(ground: &Ground, storages: &Regist
     errors.check()
 }
 
-/// Every handler and connection that the plan names has to be there, and secrets of documents below stay theirs.
+/// Checks that every handler and connection named by the plan is defined, and that it borrows no secrets of documents below.
 fn check_names(ground: &Ground, errors: &mut Errors) {
     for path in places(&ground.own) {
         for (part, field, id) in named(&ground.own, &path) {
@@ -64,7 +64,7 @@ fn check_names(ground: &Ground, errors: &mut Errors) {
             }
         }
     }
-    // A null takes away what documents below define and go on naming.
+    // A null removes what documents below define and still name.
     for path in places(ground.merged.members()) {
         for (part, _, id) in named(ground.merged.members(), &path) {
             if !ground.defines(part, id) && defines(&ground.below, part, id) {
@@ -79,7 +79,7 @@ fn check_names(ground: &Ground, errors: &mut Errors) {
     }
 }
 
-/// What the drivers themselves say about the settings, alone and with each `params` of the plan.
+/// Checks the settings with their drivers, alone and with each `params` of the plan.
 fn check_settings(ground: &Ground, storages: &Registry, errors: &mut Errors) {
     for id in ground.own_ids("attachments") {
         if let Some(settings) = ground.merged.storage(id) {
@@ -111,7 +111,7 @@ fn check_settings(ground: &Ground, storages: &Registry, errors: &mut Errors) {
     }
 }
 
-/// `place` is where the settings stand.
+/// Checks a storage's settings; `place` is their path in the plan.
 fn check_storage(settings: &Settings, storages: &Registry, place: &[String], errors: &mut Errors) {
     if let Err(error) = storages.open(settings) {
         let Some(wrong) = error.setting() else {
@@ -137,7 +137,7 @@ fn check_storage(settings: &Settings, storages: &Registry, place: &[String], err
     }
 }
 
-/// Refuses an id that is defined below with secrets which this document does not replace.
+/// Refuses an id that is defined below with secrets that this document does not replace.
 fn check_borrowed(ground: &Ground, part: &str, id: &str, errors: &mut Errors) {
     let entry = |members: &Map<String, Value>| members.get(part)?.get(id).cloned();
     let Some(under) = entry(ground.below.members()) else { return };
@@ -150,7 +150,7 @@ fn check_borrowed(ground: &Ground, part: &str, id: &str, errors: &mut Errors) {
 fn borrowed(under: &Value, masked: &Value, own: &Value, path: &mut Vec<String>, errors: &mut Errors) {
     match (under, masked) {
         (under, masked) if under == masked => {}
-        // A value of another kind replaces all of it, and a null all the same.
+        // A value of another kind, including null, replaces all of it.
         (Value::Object(under), Value::Object(masked)) if own.is_object() => {
             for (key, member) in under {
                 path.push(key.clone());
@@ -170,7 +170,7 @@ fn borrowed(under: &Value, masked: &Value, own: &Value, path: &mut Vec<String>, 
     }
 }
 
-/// What an entry names: the part of the plan that has to define it, the field, and the id.
+/// Returns what an entry names: the part of the plan that must define it, the field, and the id.
 fn named<'a>(
     members: &'a Map<String, Value>,
     path: &[String],
@@ -182,7 +182,7 @@ fn named<'a>(
     handler.into_iter().chain(connection.map(|id| ("connections", &["connection"][..], id)))
 }
 
-/// The paths of the class entries and type entries.
+/// Returns the paths of the entries of classes and types.
 fn places(members: &Map<String, Value>) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
     for (class, entry) in members.get("plan").and_then(Value::as_object).into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! What a run is to do: the options of the commands, as JSON.
+//! A run's options: those of the commands, as JSON.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use crate::migrate::{Direction, Migration, migrate};
 use crate::verify::{Verification, verify};
 use crate::walk::{Pace, Progress, Scope};
 
-/// What a run is to do.
+/// The parsed options of a run.
 #[derive(Debug)]
 pub(super) struct Order {
     scope: Scope,
@@ -32,7 +32,7 @@ enum Work {
     Verification(Verification),
 }
 
-/// The options of both kinds; the schemas know which belong to which.
+/// The options of both kinds; the schemas determine which apply.
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 struct Options {
@@ -78,21 +78,21 @@ impl Default for Options {
 }
 
 impl Order {
-    /// Reads the options. `null` is missing.
+    /// Parses the options. `null` counts as missing.
     ///
     /// # Errors
-    /// 400 with what is wrong with each field.
+    /// Returns a 400 with the errors of each field.
     pub(super) fn read(kind: Kind, members: &Map<String, Value>, schemas: &Schemas) -> Result<Self, Failure> {
         let mut errors = Errors::default();
         schemas.check_run(kind, members, &mut errors);
         errors.check()?;
         let given: Map<_, _> = members.clone().into_iter().filter(|(_, value)| !value.is_null()).collect();
-        // The schema lets nothing pass that this refuses.
+        // Cannot fail for options that passed the schema.
         let options: Options = serde_json::from_value(Value::Object(given)).map_err(|_| Failure::unreadable())?;
         let mut errors = Errors::default();
         let order = Self {
             scope: scope(&options, &mut errors),
-            // Where nothing is moved, no rate holds.
+            // The rate only applies if attachments are moved.
             pace: Pace::new(options.jobs, options.rate.filter(|_| !options.dry_run).map(|rate| rate << 20)),
             work: match kind {
                 Kind::Migration => Work::Migration(migration(&options)),
@@ -103,10 +103,10 @@ impl Order {
         Ok(order)
     }
 
-    /// Does it, until that is done or `stop` is raised.
+    /// Performs the run until it is done or `stop` is cancelled.
     ///
     /// # Errors
-    /// Those of the command.
+    /// Returns the command's errors.
     pub(super) async fn carry_out(
         &self,
         gateway: &Arc<Gateway>,

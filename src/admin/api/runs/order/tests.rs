@@ -1,4 +1,4 @@
-//! Options that cannot be are refused by their field.
+//! Invalid options are refused by field.
 
 use serde_json::{Value, json};
 
