@@ -1,6 +1,6 @@
-//! Single functions, by criterion: what a request pays before any I/O.
+//! Microbenchmarks with criterion: the cost of a request before any I/O.
 //!
-//! `cargo bench --bench micro` measures all, `-- NAME` those whose name holds NAME.
+//! `cargo bench --bench micro` measures everything, `-- NAME` only names that contain NAME.
 
 use std::hint::black_box;
 
@@ -33,7 +33,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// The signature of one S3 request, without hashing its body.
+/// Signs one S3 request, without hashing its body.
 fn sign(criterion: &mut Criterion) {
     let signing = Signing::new("AKIDBENCH", "a-secret-of-the-bench");
     let origin = Origin { tls: true, host: "s3.us-east-1.amazonaws.com".to_owned(), port: 443 };
@@ -42,7 +42,7 @@ fn sign(criterion: &mut Criterion) {
     });
 }
 
-/// What the `http` storage makes of a recording of 1 MiB that is in memory.
+/// Encodes a 1 MiB recording in memory, as the `http` storage does.
 fn forms(criterion: &mut Criterion) {
     let data = Bytes::from(vec![7; MIB]);
     let mut group = criterion.benchmark_group("1 MiB");
@@ -63,7 +63,7 @@ fn forms(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Reads a body that never has to wait; gives its length.
+/// Reads a body that never has to wait; returns its length.
 fn drained(mut body: Body) -> usize {
     let mut length = 0;
     while let Some(Some(Ok(frame))) = body.frame().now_or_never() {
@@ -74,7 +74,7 @@ fn drained(mut body: Body) -> usize {
 
 const MIB: usize = 1 << 20;
 
-/// From a request's head to its route, and from a database's name to its class.
+/// Routes a request by its head, and classifies a database by its name.
 fn route(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("route");
     let headers = HeaderMap::new();
@@ -96,7 +96,7 @@ fn route(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// From plan documents to an object's name.
+/// Merges plan documents, decides, and composes an object's name.
 fn plan(criterion: &mut Criterion) {
     let (system, account) = (system_plan(), account_plan());
     let documents =
@@ -130,7 +130,7 @@ fn plan(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The plan of the whole system: nothing leaves CouchDB but recordings, which go to an HTTP server.
+/// The system's plan: only recordings leave CouchDB, for an HTTP server.
 fn system_plan() -> Value {
     json!({
         "_id": "system",

@@ -1,4 +1,4 @@
-//! The load generator: keep-alive connections that ask, read the whole answer, and ask again.
+//! The load generator: keep-alive connections, each of which sends a request, reads the whole response, and repeats.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::pattern::{self, Check};
 use crate::wire::{Connection, Framing};
 use crate::workload::{AUTHORIZATION, document_target};
 
-/// Connections of the throughput rounds.
+/// The connections in throughput rounds.
 pub(crate) const CONNECTIONS: usize = 64;
 
 /// A connection to one server.
@@ -23,7 +23,7 @@ pub(crate) struct Client {
     address: SocketAddr,
 }
 
-/// An answer whose body was read, and kept where it is short.
+/// A response whose body was read, and kept if it is short.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -31,7 +31,7 @@ struct Answer {
     text: Vec<u8>,
 }
 
-/// So much of a body is kept for messages and JSON, in bytes.
+/// The number of bytes of a body that is kept, for messages and JSON.
 const KEPT: usize = 64 * 1024;
 
 impl Client {
@@ -45,7 +45,7 @@ impl Client {
             .into_bytes()
     }
 
-    /// Reads one answer; interim ones (1xx) are skipped. Every piece of a 200's body goes to `piece`.
+    /// Reads one response, skipping interim ones (1xx). Passes each piece of a 200's body to `piece`.
     async fn answer(&mut self, mut piece: impl FnMut(&[u8])) -> Outcome<Answer> {
         loop {
             let head = self.connection.head().await?.ok_or("closed without an answer")?;
@@ -70,7 +70,7 @@ impl Client {
         }
     }
 
-    /// GETs a body and answers its length; it is compared with the pattern where a check is given.
+    /// GETs a body and returns its length; compares it with the pattern if a check is given.
     pub(crate) async fn get(&mut self, target: &str, mut check: Option<&mut Check>) -> Outcome<u64> {
         let head = self.head("GET", target, "");
         self.connection.write(&head).await?;
@@ -84,7 +84,7 @@ impl Client {
         Ok(answer.length)
     }
 
-    /// PUTs a recording of this length in bytes; anything but 201 is an error.
+    /// PUTs a recording of this length in bytes; any status but 201 is an error.
     pub(crate) async fn put_recording(&mut self, target: &str, length: u64) -> Outcome<()> {
         let head = self.head("PUT", target, &format!("Content-Type: audio/mpeg\r\nContent-Length: {length}\r\n"));
         let mut sent = self.connection.write(&head).await;
@@ -94,7 +94,7 @@ impl Client {
             }
             sent = self.connection.write(slice).await;
         }
-        // A server may answer, and close, before it has read everything: its answer says more than the broken pipe.
+        // A server may respond and close before it has read everything: its response is more informative than the broken pipe.
         match (self.answer(|_| {}).await, sent) {
             (Ok(answer), _) => answer.expect(201, target),
             (Err(_), Err(error)) => Err(format!("PUT {target}: {error}").into()),
@@ -102,7 +102,7 @@ impl Client {
         }
     }
 
-    /// PUTs a document and answers its revision.
+    /// PUTs a document and returns its revision.
     pub(crate) async fn put_document(&mut self, database: &str, id: &str, document: &Value) -> Outcome<String> {
         let (target, body) = (document_target(database, id), document.to_string());
         let mut message = self.head("PUT", &target, &json_fields(body.len()));
@@ -114,7 +114,7 @@ impl Client {
         Ok(saved["rev"].as_str().ok_or("a saved document without a rev")?.to_owned())
     }
 
-    /// Makes a database, unless it is there.
+    /// Creates a database, unless it exists.
     pub(crate) async fn make_database(&mut self, name: &str) -> Outcome<()> {
         let target = format!("/{name}");
         let message = self.head("PUT", &target, "Content-Length: 0\r\n");
@@ -123,7 +123,7 @@ impl Client {
         if answer.status == 412 { Ok(()) } else { answer.expect(201, &target) }
     }
 
-    /// Asks the same for so long, one request after the other; answers how many there were.
+    /// Repeats one request until `end`; returns the number of responses.
     async fn ask_until(&mut self, exchange: &Exchange, end: Instant) -> Outcome<u64> {
         let request = self.request(exchange);
         let mut count = 0;
@@ -141,7 +141,7 @@ impl Client {
         [head, body.unwrap_or_default().into_bytes()].concat()
     }
 
-    /// Asks once, without keeping anything of the answer.
+    /// Sends a request once, and discards the response.
     async fn ask(&mut self, exchange: &Exchange, request: &[u8]) -> Outcome<()> {
         self.connection.write(request).await?;
         let head = self.connection.head().await?.ok_or("closed without an answer")?;
@@ -170,7 +170,7 @@ impl Answer {
     }
 }
 
-/// Asks the same on 64 connections for so long; answers how many answers came, and in which time.
+/// Repeats one request on 64 connections for `length`; returns the number of responses and the time they took.
 pub(crate) async fn throughput(
     address: SocketAddr,
     exchange: &'static Exchange,
@@ -192,11 +192,11 @@ pub(crate) async fn throughput(
     Ok((total, start.elapsed()))
 }
 
-/// Asks the same so many times on one connection; answers the median time.
+/// Repeats one request on one connection; returns the median time.
 pub(crate) async fn latency(address: SocketAddr, exchange: &Exchange, requests: usize) -> Outcome<Duration> {
     let mut client = Client::connect(address).await?;
     let request = client.request(exchange);
-    // The first ones open connections behind the peer.
+    // The first requests open connections behind the peer.
     for _ in 0..requests.div_ceil(10) {
         client.ask(exchange, &request).await?;
     }

@@ -1,14 +1,14 @@
-//! Which cores processes use: where one core each is compared, the proxies the last one, everything else the others.
+//! CPU affinity: in comparisons on one core each, the proxies use the last core, and everything else uses the others.
 //!
-//! Left alone, the scheduler moves a client and its server to one core in one round and to two in the next, and a wake-up
-//! across cores costs more than nginx does.
+//! Left alone, the scheduler moves a client and its server to one core in one round and to two in the next, and a wake-up across cores costs more
+//! than nginx does.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::Outcome;
 
-/// The cores of the two sides, as lists for taskset(1).
+/// The cores of the two sides, as taskset(1) lists.
 #[derive(Debug)]
 pub(crate) struct Sides {
     proxies: String,
@@ -17,21 +17,21 @@ pub(crate) struct Sides {
     all: String,
 }
 
-/// Where a proxy runs.
+/// The cores and threads of a proxy.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
-    /// A list for taskset(1); all cores without.
+    /// A taskset(1) list; `None` means all cores.
     cores: Option<String>,
-    /// The gateway's worker threads; its own number without.
+    /// The gateway's worker threads; `None` leaves the number to the gateway.
     pub(crate) threads: Option<usize>,
 }
 
-/// The client, which is this process, and its servers on their side, until this value goes.
+/// Keeps the client, which is this process, and its servers on their side until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Apart<'a>(&'a Sides);
 
 impl Sides {
-    /// None where there is one core only, or no taskset.
+    /// Returns `None` if there is only one core, or no taskset.
     pub(crate) fn find() -> Option<Self> {
         let last = std::thread::available_parallelism().ok()?.get() - 1;
         let others = last.checked_sub(1)?;
@@ -44,7 +44,7 @@ impl Sides {
         keep(std::process::id(), &sides.all).ok().map(|()| sides)
     }
 
-    /// The proxies' core, for one thread. Without sides the scheduler places it.
+    /// The proxies' core, for one thread. Without sides, the scheduler places it.
     pub(crate) fn one_core(sides: Option<&Self>) -> Place {
         if sides.is_none() {
             eprintln!("load: two cores and taskset are missing, the scheduler places the processes");
@@ -57,7 +57,7 @@ impl Sides {
         Place { cores: Some(self.pair.clone()), threads: None }
     }
 
-    /// Keeps this process and servers behind the proxies on the other cores.
+    /// Moves this process and the servers behind the proxies to the other cores.
     pub(crate) fn apart<'a>(&'a self, servers: impl Iterator<Item = u32>) -> Outcome<Apart<'a>> {
         let apart = Apart(self);
         for process in servers.chain([std::process::id()]) {
@@ -76,7 +76,7 @@ impl Drop for Apart<'_> {
 }
 
 impl Place {
-    /// A command whose process begins there, so that it counts its cores right.
+    /// A command whose process starts on these cores, so that it counts them correctly.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let Some(cores) = &self.cores else {
             return Command::new(program);

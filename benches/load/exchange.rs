@@ -1,32 +1,32 @@
-//! The small requests of the bench and their answers, which the upstream gives without looking.
+//! The bench's small requests and their responses, which the upstream sends without look-ups.
 
 use crate::workload::{DATABASE, document_target};
 
-/// A database of a class that no plan names: whatever is asked of it is forwarded.
+/// A database of a class that no plan names: every request to it is forwarded.
 const UNPLANNED: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef";
-/// The document that every gateway is asked for first.
+/// The document that every gateway is first asked for.
 pub(crate) const SMALL: &str = "202011-small";
-/// The revision of every answer.
+/// The revision in every response.
 const REV: &str = "1-f364bf5ee6a1e79139fbc8e5c4e01fec";
 
-/// One kind of request.
+/// A kind of request.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) name: &'static str,
     pub(crate) method: &'static str,
     database: &'static str,
     id: &'static str,
-    /// The length of the document in bytes: of the answer to a GET, of the body of a PUT.
+    /// The document's length in bytes: in the response to a GET, in the body of a PUT.
     length: usize,
-    /// The requests per second asked for, of nginx's.
+    /// The target for requests per second, as a multiple of nginx's.
     pub(crate) rate: f64,
-    /// The most CPU time, of nginx's.
+    /// The target for CPU time, as a multiple of nginx's.
     pub(crate) cost: f64,
     /// Whether single requests are timed too.
     pub(crate) is_timed: bool,
 }
 
-/// Documents that are read.
+/// Reads of documents.
 pub(crate) static READ: [Exchange; 3] = [
     Exchange {
         name: "GET of 500 B, month database with a plan",
@@ -60,7 +60,7 @@ pub(crate) static READ: [Exchange; 3] = [
     },
 ];
 
-/// Documents that are saved.
+/// Saves of documents.
 pub(crate) static SAVED: [Exchange; 1] = [Exchange {
     name: "PUT of a document of 1 KiB",
     method: "PUT",
@@ -77,12 +77,12 @@ impl Exchange {
         document_target(self.database, self.id)
     }
 
-    /// What is sent, where anything is.
+    /// Returns the request's body, if it has one.
     pub(crate) fn body(&self) -> Option<String> {
         (self.method == "PUT").then(|| filled("", self.length))
     }
 
-    /// The status, the revision and the body of the answer.
+    /// Returns the response's status, revision and body.
     pub(crate) fn answer(&self) -> (&'static str, &'static str, String) {
         let id = self.id;
         match self.method {
@@ -92,7 +92,7 @@ impl Exchange {
     }
 }
 
-/// A document of this length in bytes: JSON that begins with these members, and the line feed that CouchDB ends it with.
+/// Builds a document of this length in bytes: JSON that begins with these members, with CouchDB's trailing line feed.
 fn filled(members: &str, length: usize) -> String {
     let start = format!(
         "{{{members}\"pvt_type\":\"cdr\",\"pvt_account_id\":\"1234567890abcdef1234567890abcdef\",\

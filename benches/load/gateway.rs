@@ -1,4 +1,4 @@
-//! The gateway in its own process, and the servers behind it: the upstream with the plan, and that of one backend.
+//! The gateway in its own process, with the servers behind it: the upstream with the plan, and the server of one backend.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,26 +13,26 @@ use crate::process::Process;
 use crate::roles::Role;
 use crate::workload::{self, AUTH, Backend, DATABASE, GRANT, PLANS, document_target};
 
-/// `limits.upload_buffer_bytes` in every run, in bytes.
+/// The `limits.upload_buffer_bytes` of every run, in bytes.
 pub(crate) const UPLOAD_BUFFER: u64 = 256 * 1024 * 1024;
-/// A memory file system is used where it has so many bytes free: S3 keeps parts and the whole for a moment.
+/// The free bytes required to use a memory file system: S3 briefly keeps the parts and the whole.
 const ROOM: u64 = 6 * 1024 * 1024 * 1024;
 
-/// What stands behind the gateway.
+/// The servers behind the gateway.
 #[derive(Debug)]
 pub(crate) struct Servers {
     pub(crate) couch: SocketAddr,
-    /// The backend's server; CouchDB's address where it has none.
+    /// The backend's server, or CouchDB's address if it has none.
     pub(crate) objects: SocketAddr,
     /// Unless it is a CouchDB that somebody else has started.
     upstream: Option<Process>,
     directory: TempDir,
-    /// `storage.endpoints` of the configuration.
+    /// The configuration's `storage.endpoints`.
     endpoints: String,
     backend: Option<Process>,
 }
 
-/// A gateway that is up.
+/// A running gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) process: Process,
@@ -40,7 +40,7 @@ pub(crate) struct Gateway {
 }
 
 impl Servers {
-    /// Starts them with the server of one backend, and saves the plan.
+    /// Starts the servers for one backend, and saves the plan.
     pub(crate) async fn start(backend: &Backend) -> Outcome<Self> {
         let (upstream, addresses) = Process::role(Role::Couch, None, 1)?;
         Self::beside(backend, *addresses.first().ok_or("no address")?, Some(upstream)).await
@@ -76,17 +76,17 @@ impl Servers {
         Ok(Self { couch, objects, upstream, directory, endpoints, backend: server })
     }
 
-    /// The directory for configurations and data.
+    /// Returns the directory for configurations and data.
     pub(crate) const fn directory(&self) -> &TempDir {
         &self.directory
     }
 
-    /// The processes of the upstream and of the backend's server.
+    /// Returns the processes of the upstream and of the backend's server.
     pub(crate) fn processes(&self) -> impl Iterator<Item = u32> {
         [self.upstream.as_ref(), self.backend.as_ref()].into_iter().flatten().map(Process::id)
     }
 
-    /// Starts a gateway in front of them, and waits until it has answered one request.
+    /// Starts a gateway in front of the servers, and waits until it has answered one request.
     pub(crate) async fn gateway(&self, binary: &Path, place: &Place) -> Outcome<Gateway> {
         self.gateway_with(binary, place, &[]).await
     }
@@ -140,7 +140,7 @@ level = \"warn\"
     }
 }
 
-/// Where objects are kept: in memory where there is room, so that no disk is measured.
+/// Returns the directory for objects: in memory if there is room, so that no disk is measured.
 fn scratch() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     let free = rustix::fs::statvfs(&memory).map_or(0, |at| at.f_bavail * at.f_frsize);

@@ -1,4 +1,4 @@
-//! One account's server hangs: what everybody else waits for, beside what they wait for without it.
+//! One account's server hangs: the waiting times of everybody else, compared with those without it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,17 +18,17 @@ use crate::subjects::{BASE, STOWAGE};
 use crate::workload::{ACCOUNT, DATABASE, HTTP, PLANS, attachment_target};
 use crate::{Outcome, Run};
 
-/// Connections of everybody else, each of which sends one recording after the other.
+/// The connections of everybody else, each of which sends one recording after the other.
 const AT_ONCE: usize = 16;
-/// Connections whose recordings go to the server that hangs.
+/// The connections whose recordings go to the server that hangs.
 const HANGING: usize = 200;
-/// In bytes.
+/// The length of a recording in bytes.
 const LENGTH: u64 = 64 * 1024;
-/// The pause of a client whose recording was refused.
+/// The delay of a client whose recording was refused.
 const PAUSE: Duration = Duration::from_millis(100);
 const DOCUMENT_TYPE: &str = "bench_hanging";
 
-/// Rounds, and the recordings of each connection in a round.
+/// Returns the rounds, and the recordings of each connection in a round.
 const fn effort(is_quick: bool) -> (usize, usize) {
     if is_quick { (1, 4) } else { (7, 100) }
 }
@@ -70,7 +70,7 @@ pub(crate) async fn put(report: &mut Report, run: &Run) -> Outcome<()> {
     Ok(())
 }
 
-/// A plan of the account: documents of one type go to a server that hangs, and wait for it.
+/// The account's plan: documents of one type go to a server that hangs, without a fallback.
 fn plan(port: u16) -> serde_json::Value {
     let id = "00000000000000000000000000000002";
     let settings = json!({ "url": format!("http://127.0.0.1:{port}/store") });
@@ -84,7 +84,7 @@ fn plan(port: u16) -> serde_json::Value {
     })
 }
 
-/// Sends recordings to the storage that is well; answers the 99th percentile of their times.
+/// Sends recordings to the healthy storage; returns the 99th percentile of their times.
 async fn last_percent(servers: &Servers, gateway: &Gateway, round: &str, each: usize) -> Outcome<Duration> {
     let mut couch = Client::connect(servers.couch).await?;
     let mut uploads = Vec::new();
@@ -115,7 +115,7 @@ async fn last_percent(servers: &Servers, gateway: &Gateway, round: &str, each: u
     times.get(times.len() * 99 / 100).copied().ok_or_else(|| "no requests".into())
 }
 
-/// Clients of the storage that hangs.
+/// The clients of the storage that hangs.
 struct Crowd {
     clients: JoinSet<()>,
     ends: Arc<AtomicBool>,
@@ -134,7 +134,7 @@ impl Crowd {
             let (address, ends) = (gateway.address, Arc::clone(&ends));
             clients.spawn(async move {
                 while !ends.load(Ordering::Relaxed) {
-                    // It is refused, at once or late; that is what is wanted.
+                    // The upload is refused, sooner or later, as intended.
                     if let Ok(mut client) = Client::connect(address).await {
                         drop(client.put_recording(&target, LENGTH).await);
                     }

@@ -1,5 +1,4 @@
-//! A 64 MiB recording through the gateway and its peers on one core each, beside the same client straight at the object
-//! server.
+//! A 64 MiB recording through the gateway and its peers on one core each, compared with the same client directly at the object server.
 
 use std::time::Instant;
 
@@ -13,17 +12,17 @@ use crate::subjects::{self, BASE, NGINX, STOWAGE, Subject};
 use crate::workload::HTTP;
 use crate::{Outcome, Run};
 
-/// Hashing and nothing else stands in this column where it is what a PUT is held against.
+/// The column for hashing alone, where a PUT is compared with it.
 const HASHING: &str = BASE;
 const GIB: f64 = 1024.0;
 
-/// How much is measured.
+/// The extent of the measurements.
 #[derive(Clone, Copy, Debug)]
 struct Effort {
     rounds: usize,
     /// The length of the recording in MiB.
     mebibytes: u64,
-    /// Recordings in a round: so many that the kernel's ticks count the CPU time well enough.
+    /// Recordings per round, enough for the kernel's ticks to measure CPU time accurately.
     gets: u64,
     puts: u64,
 }
@@ -31,7 +30,7 @@ struct Effort {
 const FULL: Effort = Effort { rounds: 7, mebibytes: 64, gets: 16, puts: 6 };
 const QUICK: Effort = Effort { rounds: 1, mebibytes: 8, gets: 2, puts: 2 };
 
-/// What the rounds measured.
+/// The measured figures.
 #[derive(Debug, Default)]
 struct Measured {
     /// MiB/s.
@@ -40,7 +39,7 @@ struct Measured {
     costs: Figures,
 }
 
-/// A subject and a connection to it.
+/// A subject with a connection to it.
 type Connected = (Subject, Client);
 
 pub(crate) async fn get(report: &mut Report, run: &Run) -> Outcome<()> {
@@ -141,7 +140,7 @@ async fn connect(subjects: Vec<Subject>) -> Outcome<Vec<Connected>> {
 }
 
 impl Measured {
-    /// Does the work, and keeps its figures where the round counts.
+    /// Does the work, and records its figures if the round counts.
     async fn take(
         &mut self,
         counts: bool,

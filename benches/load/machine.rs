@@ -1,17 +1,17 @@
-//! What the figures were made on.
+//! The machine that produced the figures.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::Run;
 
-/// A Markdown list of the machine and the versions; what cannot be found out is called unknown.
+/// Returns a Markdown list of the machine and the versions; anything that cannot be determined is "unknown".
 pub(crate) fn describe(run: &Run) -> String {
     let cores = std::thread::available_parallelism().map_or_else(|_| unknown(), |cores| cores.to_string());
     let processor = field("/proc/cpuinfo", "model name");
     let memory = field("/proc/meminfo", "MemTotal");
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| unknown());
-    // The first of the three averages: what else ran in the minute before.
+    // The first of the three averages: the load in the minute before.
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default();
     let warning = if run.is_quick { "\n**A quick run: these figures mean nothing.**\n" } else { "" };
@@ -29,14 +29,14 @@ fn unknown() -> String {
     "unknown".to_owned()
 }
 
-/// The first `name: value` of a file in /proc.
+/// Returns the first `name: value` of a file in /proc.
 fn field(file: &str, name: &str) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'));
     line.map_or_else(unknown, |value| value.trim().to_owned())
 }
 
-/// The first line that a program says about itself, on either stream.
+/// Returns the first line of a program's version output, on either stream.
 fn version(program: &Path, flag: &str) -> String {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     let Ok(output) = Command::new(program).arg(flag).output() else {

@@ -1,16 +1,16 @@
-//! The load bench: small documents, recordings and memory, through the gateway and beside its peers.
+//! The load bench: small documents, recordings and memory, through the gateway and its peers.
 //!
-//! `cargo bench --bench load -- [--quick] [--only PART,...] [--pingora] [--write docs/performance.md]` starts
-//! everything itself on loopback (an upstream that answers at once, object servers, the gateway, nginx, haproxy, pingora),
-//! measures, prints one Markdown table and ends what it started. `docs/performance.md` says what each row means.
+//! `cargo bench --bench load -- [--quick] [--only PART,...] [--pingora] [--write docs/performance.md]` starts everything on loopback (an upstream
+//! that responds immediately, object servers, the gateway, nginx, haproxy, pingora), measures, prints one Markdown table, and stops what it started.
+//! `docs/performance.md` explains each row.
 //!
-//! | files | are |
+//! | files | contents |
 //! |---|---|
 //! | `small`, `large`, `many`, `hanging`, `intents`, `memory`, `two_cores` | the parts, each with its rows of the table |
-//! | `subjects`, `gateway`, `peers`, `pingora` | what is measured |
+//! | `subjects`, `gateway`, `peers`, `pingora` | the subjects of the measurements |
 //! | `roles`, `couch/`, `objects`, `s3` | the servers behind it |
-//! | `client`, `wire`, `exchange`, `recording`, `workload`, `pattern` | what is asked, and how |
-//! | `process`, `cores`, `machine`, `figures`, `report` | processes, and what came out |
+//! | `client`, `wire`, `exchange`, `recording`, `workload`, `pattern` | the requests and their sender |
+//! | `process`, `cores`, `machine`, `figures`, `report` | processes and results |
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its report, and its progress beside it")]
 #![allow(clippy::indexing_slicing, clippy::string_slice, reason = "only the bench's own buffers and texts are indexed")]
 #![allow(clippy::disallowed_methods, reason = "the tasks of a bench end with its process")]
@@ -53,10 +53,10 @@ use clap::{Parser, ValueEnum};
 use crate::report::Report;
 use crate::roles::Role;
 
-/// What can fail here fails with a text for the person who runs the bench.
+/// The result of anything that can fail, with an error for the person who runs the bench.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// One part of the bench.
+/// A part of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// GETs of small documents.
@@ -75,16 +75,16 @@ enum Part {
     Hanging,
     /// PUTs with and without `jobs.intents`, before a real CouchDB.
     Intents,
-    /// The highest resident set.
+    /// The peak resident set.
     Memory,
 }
 
-/// What every part needs to know.
+/// The settings shared by all parts.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// The gateway.
+    /// The gateway's binary.
     pub(crate) binary: PathBuf,
-    /// The peer that the bench builds, where it is there.
+    /// The pingora peer's binary, if it was built.
     pub(crate) pingora: Option<PathBuf>,
     pub(crate) is_quick: bool,
 }
@@ -92,25 +92,25 @@ pub(crate) struct Run {
 #[derive(Debug, Parser)]
 #[command(name = "load", about = "The load bench of Stowage")]
 struct Args {
-    /// A smoke run of seconds: fewer and shorter rounds, smaller bodies. Its figures mean nothing.
+    /// A smoke test of seconds: fewer and shorter rounds, smaller bodies. Its figures mean nothing.
     #[arg(long)]
     quick: bool,
-    /// Runs these parts only, separated by commas.
+    /// Runs only these parts, separated by commas.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Builds pingora as a peer first (cmake and some minutes); once it is built it always takes part.
+    /// Builds the pingora peer first (needs cmake and some minutes); once built, it always takes part.
     #[arg(long)]
     pingora: bool,
-    /// Measures this binary instead of the one that cargo has built: another version, to compare with.
+    /// Measures this binary instead of the one built by cargo, to compare with another version.
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_stowage"))]
     binary: PathBuf,
-    /// Puts the table between the markers of this file too.
+    /// Also writes the table between the markers of this file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "only"])]
     write: Option<PathBuf>,
-    /// What `cargo bench` adds; without it (`cargo test --all-targets`) nothing runs.
+    /// Passed by `cargo bench`; without it (`cargo test --all-targets`), nothing runs.
     #[arg(long, hide = true)]
     bench: bool,
-    /// Makes this process one of the bench's servers.
+    /// Runs this process as one of the bench's servers.
     #[arg(long, hide = true, value_enum)]
     role: Option<Role>,
     /// The directory of the role's data.
@@ -137,7 +137,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the parts asked for. One that fails is reported, the others still run, and the bench fails in the end.
+/// Runs the selected parts. If one fails, it is reported, the others still run, and the bench fails in the end.
 fn measure(args: &Args) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pingora = if args.pingora { Some(pingora::build()?) } else { pingora::built() };

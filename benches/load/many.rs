@@ -1,4 +1,4 @@
-//! Recordings of 1 MiB, 16 at once, through the gateway on one core: what each costs besides its bytes.
+//! Recordings of 1 MiB, 16 at once, through the gateway on one core: the overhead of each besides its bytes.
 
 use tokio::task::JoinSet;
 
@@ -12,10 +12,10 @@ use crate::subjects::{BASE, STOWAGE};
 use crate::workload::HTTP;
 use crate::{Outcome, Run};
 
-/// Connections, each of which sends one recording after the other.
+/// The connections, each of which sends one recording after the other.
 const AT_ONCE: usize = 16;
 
-/// Rounds, and the recordings of each connection in a round.
+/// Returns the rounds, and the recordings of each connection in a round.
 const fn effort(is_quick: bool) -> (usize, usize) {
     if is_quick { (1, 2) } else { (7, 32) }
 }
@@ -47,7 +47,7 @@ pub(crate) async fn put(report: &mut Report, run: &Run) -> Outcome<()> {
     Ok(())
 }
 
-/// Connections to the gateway, with the targets of documents that were made without it.
+/// Opens connections to the gateway, with the targets of documents that were created without it.
 async fn prepare(
     servers: &Servers,
     gateway: &Gateway,

@@ -1,4 +1,4 @@
-//! What the gateway holds: its highest resident set after one large transfer, and during many uploads at once.
+//! The gateway's memory: its peak resident set after one large transfer, and during many concurrent uploads.
 
 use tokio::task::JoinSet;
 
@@ -10,9 +10,9 @@ use crate::report::{Report, Row};
 use crate::workload::{BACKENDS, Backend, attachment_target};
 use crate::{Outcome, Run};
 
-/// The most that one transfer may add, in bytes.
+/// The limit on what one transfer may add, in bytes.
 const GROWTH: u64 = 64 * MIB;
-/// Uploads at once, and what they may hold besides the upload buffer, in bytes.
+/// The concurrent uploads, and the limit on what they may hold besides the upload buffer, in bytes.
 const UPLOADS: usize = 100;
 const BESIDE: u64 = 100 * MIB;
 /// The document of a single transfer.
@@ -36,7 +36,7 @@ pub(crate) async fn run(report: &mut Report, run: &Run) -> Outcome<()> {
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
 }
 
-/// One upload, then one download, each by a gateway of its own.
+/// Measures one upload, then one download, each with a gateway of its own.
 async fn transfers(report: &mut Report, run: &Run, backend: &Backend, mebibytes: u64) -> Outcome<()> {
     let servers = Servers::start(backend).await?;
     let length = mebibytes * MIB;
@@ -57,7 +57,7 @@ async fn transfers(report: &mut Report, run: &Run, backend: &Backend, mebibytes:
     Ok(())
 }
 
-/// A hundred uploads that begin together; all must be stored.
+/// Measures a hundred uploads that start together; all must be stored.
 async fn at_once(report: &mut Report, run: &Run, backend: &Backend, mebibytes: u64) -> Outcome<()> {
     let servers = Servers::start(backend).await?;
     let gateway = servers.gateway(&run.binary, &Place::default()).await?;
@@ -105,7 +105,7 @@ fn mebi(bytes: u64) -> String {
     bytes.div_ceil(MIB).to_string()
 }
 
-/// The error with what the gateway wrote.
+/// Returns the error with the gateway's output.
 fn told(gateway: &Gateway, error: &dyn std::fmt::Display) -> String {
     gateway.process.failure(&format!("fails: {error}")).to_string()
 }

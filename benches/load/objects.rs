@@ -1,4 +1,4 @@
-//! The object server: counts and forgets what is PUT, and gives a recording of that length back at the speed of memory.
+//! The object server: counts and discards what is PUT, and serves a recording of that length at the speed of memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ pub(crate) async fn serve(listener: TcpListener) -> Outcome<()> {
     .await
 }
 
-/// Answers one request; false where the connection ends.
+/// Handles one request; returns false if the connection ends.
 async fn answer(connection: &mut Connection, lengths: &Lengths) -> Outcome<bool> {
     let Some(head) = connection.head().await? else {
         return Ok(false);
@@ -32,7 +32,7 @@ async fn answer(connection: &mut Connection, lengths: &Lengths) -> Outcome<bool>
     let mut words = connection.text(&head).split(' ');
     let method = words.next().unwrap_or_default().to_owned();
     let target = words.next().unwrap_or_default();
-    // The gateway adds the document's metadata as a query when it fetches.
+    // The gateway adds the document's metadata as a query to its fetches.
     let path = target.split('?').next().unwrap_or_default().to_owned();
     connection.consume(&head);
     if head.expects {
@@ -54,7 +54,7 @@ async fn answer(connection: &mut Connection, lengths: &Lengths) -> Outcome<bool>
     Ok(true)
 }
 
-/// Keeps, forgets or looks up a length; answers the status, and the length of what is to be sent.
+/// Stores, removes or looks up a length; returns the status, and the length to be sent.
 fn apply(method: &str, path: String, received: u64, lengths: &Lengths) -> (&'static str, Option<u64>) {
     let mut lengths = lengths.lock().unwrap_or_else(PoisonError::into_inner);
     match method {

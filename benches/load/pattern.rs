@@ -1,8 +1,8 @@
-//! The bytes of every recording in the bench: the sender, the keeper and the checker make the same, and none of them stores any.
+//! The bytes of every recording in the bench: generated alike by sender, server and checker, none of which stores any.
 
 use std::sync::LazyLock;
 
-/// The pattern repeats after so many bytes.
+/// The period of the pattern in bytes.
 const BLOCK: usize = 1024 * 1024;
 
 static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -18,7 +18,7 @@ static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     bytes
 });
 
-/// The recording of this length in bytes, in slices of up to 1 MiB.
+/// Returns the recording of this length in bytes, in slices of up to 1 MiB.
 pub(crate) fn slices(length: u64) -> impl Iterator<Item = &'static [u8]> {
     let block: &'static [u8] = &BYTES;
     (0..length).step_by(BLOCK).map(move |start| {
@@ -27,7 +27,7 @@ pub(crate) fn slices(length: u64) -> impl Iterator<Item = &'static [u8]> {
     })
 }
 
-/// Compares what arrives, piece by piece, with the pattern.
+/// Compares what arrives with the pattern, piece by piece.
 #[derive(Debug, Default)]
 pub(crate) struct Check {
     offset: usize,

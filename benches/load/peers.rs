@@ -1,4 +1,4 @@
-//! nginx, haproxy and pingora as a reverse proxy with one worker: the peers of what is measured on one core each.
+//! nginx, haproxy and pingora as a reverse proxy with one worker: the peers of the gateway on one core each.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,14 +9,14 @@ use crate::cores::Place;
 use crate::process::{Process, free_address};
 use crate::recording::DIRECT;
 
-/// A peer that runs, in front of a server.
+/// A running peer in front of a server.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
 }
 
-/// Starts nginx: one process, no master, so that its times are those of its only process. Recordings pass without files.
+/// Starts nginx as one process without a master, so that its CPU time is complete. Recordings are not buffered in files.
 pub(crate) fn nginx(server: SocketAddr, directory: &Path, place: &Place) -> Outcome<Peer> {
     let address = free_address()?;
     let at = directory.display();
@@ -85,7 +85,7 @@ backend bench
     accepting("haproxy", &mut command, address)
 }
 
-/// Starts the pingora of this folder, which has its own two arguments.
+/// Starts the pingora peer of `benches/pingora`, which takes two arguments.
 pub(crate) fn pingora(binary: &Path, server: SocketAddr, place: &Place) -> Outcome<Peer> {
     let address = free_address()?;
     let mut command = place.command(binary);

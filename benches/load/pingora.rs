@@ -1,21 +1,20 @@
-//! pingora, a peer that no distribution packs: a package of its own that is built on request, so that nothing of it is among
-//! the project's dependencies.
+//! pingora, a peer that no distribution packages: a separate package, built on request, to keep it out of the project's dependencies.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Outcome;
 
-/// The package below the project.
+/// The package's manifest, relative to the project.
 const MANIFEST: &str = "benches/pingora/Cargo.toml";
-/// Where it is built, and the program there.
+/// The target directory, and the program in it.
 const TARGET: &str = "target/pingora";
 const PROGRAM: &str = "release/pingora-peer";
 
-/// Builds what its Cargo.lock pins, from crates.io.
+/// Builds the versions pinned in its Cargo.lock, from crates.io.
 pub(crate) fn build() -> Outcome<PathBuf> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // What `cargo bench` was started with, rather than the first one in the path.
+    // The cargo that runs `cargo bench`, rather than the first one in the path.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--release", "--locked", "--manifest-path"]).arg(project.join(MANIFEST));
@@ -26,7 +25,7 @@ pub(crate) fn build() -> Outcome<PathBuf> {
     built().ok_or_else(|| format!("cargo has not built {TARGET}/{PROGRAM}").into())
 }
 
-/// The program, where it was built before.
+/// Returns the program, if it was built before.
 pub(crate) fn built() -> Option<PathBuf> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(TARGET).join(PROGRAM);
     program.is_file().then_some(program)

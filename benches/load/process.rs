@@ -1,4 +1,4 @@
-//! The processes of the bench: started, read, and ended however the bench ends.
+//! The bench's processes: started, read, and killed however the bench ends.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 use crate::Outcome;
 use crate::roles::Role;
 
-/// A server that does not listen by then has failed; azurite takes long on a busy machine.
+/// The time limit for a server to listen; azurite is slow on a busy machine.
 const START: Duration = Duration::from_secs(60);
-/// So many last lines of a process are told when it fails.
+/// The number of last lines shown when a process fails.
 const TAIL: usize = 20;
-/// The unit of the times in `/proc/PID/stat`: `USER_HZ` is 100 on every Linux that this runs on (proc(5)).
+/// The unit of times in `/proc/PID/stat`: `USER_HZ` is 100 on every Linux this runs on (proc(5)).
 const TICK: Duration = Duration::from_millis(10);
 
-/// The last lines that a process wrote.
+/// The last lines of a process's output.
 type Tail = Arc<Mutex<VecDeque<String>>>;
 
-/// A process that ends with this value.
+/// A process that is killed on drop.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
@@ -31,7 +31,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program with a pipe as its standard input, which closes with the bench.
+    /// Starts a program with a pipe as its standard input, which closes when the bench ends.
     pub(crate) fn start(name: &str, command: &mut Command) -> Outcome<(Self, Receiver<String>)> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
@@ -58,13 +58,13 @@ impl Process {
         Ok((Self { name: name.to_owned(), child, tail }, lines))
     }
 
-    /// Starts this program again as one of the bench's servers, which listens on so many addresses.
+    /// Starts this program as one of the bench's servers, which listens on `addresses` addresses.
     pub(crate) fn role(role: Role, root: Option<&Path>, addresses: usize) -> Outcome<(Self, Vec<SocketAddr>)> {
         let name = format!("{role:?}").to_lowercase();
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--role", &name]);
         if let Some(root) = root {
-            // Where the data is: what servers keep in temporary files too.
+            // The data directory also holds the server's temporary files.
             command.arg("--root").arg(root).env("TMPDIR", root);
         }
         let (process, lines) = Self::start(&name, &mut command)?;
@@ -92,7 +92,7 @@ impl Process {
         }
     }
 
-    /// Waits until something accepts connections there.
+    /// Waits until the process accepts connections at an address.
     pub(crate) fn accepts(&mut self, address: SocketAddr) -> Outcome<()> {
         let end = Instant::now() + START;
         while TcpStream::connect(address).is_err() {
@@ -107,7 +107,7 @@ impl Process {
         Ok(())
     }
 
-    /// An error with the last lines of the process.
+    /// Creates an error with the process's last lines.
     pub(crate) fn failure(&self, what: &str) -> Box<dyn std::error::Error + Send + Sync> {
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let lines: Vec<&str> = tail.iter().map(String::as_str).collect();
@@ -119,17 +119,17 @@ impl Process {
         self.child.id()
     }
 
-    /// User and system time so far.
+    /// Returns the user and system time so far.
     pub(crate) fn cpu(&self) -> Outcome<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/PID/stat")?;
-        // Fields 14 and 15 of proc(5), where the name is field 2.
+        // Fields 14 and 15 of proc(5); the name is field 2.
         let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
         let ticks = ticks.sum::<Result<u32, _>>()?;
         Ok(TICK * ticks)
     }
 
-    /// The highest resident set so far, in bytes (`VmHWM`).
+    /// Returns the peak resident set so far, in bytes (`VmHWM`).
     pub(crate) fn peak_memory(&self) -> Outcome<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -145,7 +145,7 @@ impl Drop for Process {
     }
 }
 
-/// A free port for a program that cannot choose one and say which.
+/// Returns a free port, for a program that cannot choose one itself.
 pub(crate) fn free_address() -> Outcome<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

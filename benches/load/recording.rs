@@ -1,4 +1,4 @@
-//! A recording of the bench: its document made, its bytes stored and fetched, and what hashing them costs.
+//! The bench's recordings: creates their documents, stores and fetches their bytes, and measures the cost of hashing them.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,23 +12,23 @@ use crate::pattern::{self, Check};
 use crate::workload::{Backend, DATABASE, HTTP, attachment_target};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
-/// The target of the object that is stored and fetched without the gateway.
+/// The target of the object that is transferred without the gateway.
 pub(crate) const DIRECT: &str = "/direct";
 
-/// Makes a document whose attachments go to this backend; answers the target for its attachment.
+/// Creates a document whose attachments go to this backend; returns the target of its attachment.
 pub(crate) async fn reserve(client: &mut Client, id: &str, backend: &Backend) -> Outcome<String> {
     let rev = client.put_document(DATABASE, id, &backend.document()).await?;
     Ok(format!("{}?rev={rev}", attachment_target(id)))
 }
 
-/// Stores a recording on the object server through the gateway; answers the target to fetch it.
+/// Stores a recording on the object server through the gateway; returns the target to fetch it.
 pub(crate) async fn upload(client: &mut Client, id: &str, length: u64) -> Outcome<String> {
     let target = reserve(client, id, HTTP).await?;
     client.put_recording(&target, length).await?;
     Ok(attachment_target(id))
 }
 
-/// GETs a recording whole, and compares its bytes where asked.
+/// GETs a whole recording, and optionally compares its bytes.
 pub(crate) async fn fetch(client: &mut Client, target: &str, length: u64, is_checked: bool) -> Outcome<()> {
     let mut check = Check::default();
     let got = client.get(target, is_checked.then_some(&mut check)).await?;
@@ -39,14 +39,14 @@ pub(crate) async fn fetch(client: &mut Client, target: &str, length: u64, is_che
     }
 }
 
-/// The rate in MiB/s of work that takes this many MiB.
+/// Measures the rate in MiB/s of work on this many MiB.
 pub(crate) async fn rate<T>(mebibytes: u64, work: impl Future<Output = Outcome<T>>) -> Outcome<f64> {
     let start = Instant::now();
     work.await?;
     Ok(f64::from(u32::try_from(mebibytes)?) / start.elapsed().as_secs_f64())
 }
 
-/// The rate in MiB/s at which one thread computes what the gateway has to compute of an upload, and nothing else.
+/// Measures the rate in MiB/s at which one thread computes the hashes that an upload needs, and nothing else.
 pub(crate) fn hashing(mebibytes: u64) -> Outcome<f64> {
     let (mut md5, mut sha256) = (Md5::new(), Sha256::new());
     let start = Instant::now();
@@ -58,7 +58,7 @@ pub(crate) fn hashing(mebibytes: u64) -> Outcome<f64> {
     Ok(f64::from(u32::try_from(mebibytes)?) / start.elapsed().as_secs_f64())
 }
 
-/// The same for MD5 alone, which nothing can do with two threads.
+/// Measures the rate for MD5 alone, which cannot be split across threads.
 pub(crate) fn hashing_md5(mebibytes: u64) -> Outcome<f64> {
     let mut md5 = Md5::new();
     let start = Instant::now();

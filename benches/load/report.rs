@@ -1,14 +1,14 @@
-//! The one table, as Markdown.
+//! The results as one Markdown table.
 
 use std::path::Path;
 
 use crate::Outcome;
 
-/// What stands around the table in a file.
+/// The markers around the table in a file.
 const BEGIN: &str = "<!-- load: begin -->";
 const END: &str = "<!-- load: end -->";
 
-/// One line of the table; what does not apply stays empty.
+/// A row of the table; fields that do not apply are empty.
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     pub(crate) measure: String,
@@ -18,10 +18,10 @@ pub(crate) struct Row {
     pub(crate) haproxy: String,
     pub(crate) pingora: String,
     pub(crate) stowage: String,
-    /// The ratio or the difference that the target is about.
+    /// The ratio or difference that the target applies to.
     pub(crate) compared: String,
     pub(crate) target: String,
-    /// Whether the target is met, where there is one.
+    /// Whether the target is met, if there is one.
     pub(crate) met: Option<bool>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Adds a row and says it at once: a whole run takes minutes.
+    /// Adds a row and prints it at once, because a whole run takes minutes.
     pub(crate) fn add(&mut self, row: Row) {
         eprintln!("{}", row.markdown());
         self.rows.push(row);
@@ -50,7 +50,7 @@ impl Report {
     }
 }
 
-/// What a target asks of the median.
+/// A target for the median.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
     AtLeast(f64),
@@ -58,7 +58,7 @@ pub(crate) enum Bound {
 }
 
 impl Row {
-    /// Holds these values, of a unit or of something, against a bound; without any, nothing is held.
+    /// Judges these values against a bound; without any, there is no verdict. `of` names their unit, or what they are a ratio of.
     pub(crate) fn judge(mut self, values: &[f64], of: &str, bound: Bound) -> Self {
         let middle = median(values);
         (self.target, self.met) = match bound {
@@ -71,7 +71,7 @@ impl Row {
         self
     }
 
-    /// Says in brackets what a target that is a ratio means on a certain machine.
+    /// Adds in brackets what a ratio means on a particular machine.
     pub(crate) fn explain(mut self, meaning: &str) -> Self {
         self.target = format!("{} ({meaning})", self.target);
         self
@@ -91,7 +91,7 @@ impl Row {
     }
 }
 
-/// Puts the text between the markers of a file.
+/// Writes the text between the markers of a file.
 pub(crate) fn write(file: &Path, text: &str) -> Outcome<()> {
     let missing = || format!("{}: the markers {BEGIN} and {END} are missing", file.display());
     let old = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -101,14 +101,14 @@ pub(crate) fn write(file: &Path, text: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// The value in the middle; of an even number, the upper one of the two.
+/// Returns the median; for an even number of values, the upper of the two.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied()
 }
 
-/// The median of the rounds and, where there are several, the lowest and the highest.
+/// Formats the median of the rounds and, if there are several, the lowest and the highest.
 pub(crate) fn spread(values: &[f64], decimals: usize) -> String {
     let Some(middle) = median(values) else {
         return String::new();

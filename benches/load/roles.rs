@@ -17,28 +17,28 @@ use crate::support::tokens::Tokens;
 use crate::workload::TOKEN;
 use crate::{Outcome, couch, objects, s3};
 
-/// Which server a process is.
+/// The server that a process runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
-    /// Answers like a CouchDB, at once.
+    /// A CouchDB that responds immediately.
     Couch,
-    /// Swallows and serves recordings.
+    /// A server that discards and generates recordings.
     Objects,
     /// S3 over a directory.
     S3,
     /// azurite.
     Azure,
-    /// A double of Cloud Storage and Drive.
+    /// A fake of Cloud Storage and Drive.
     Google,
-    /// A double of Dropbox.
+    /// A fake of Dropbox.
     Dropbox,
-    /// A double of Microsoft Graph's files.
+    /// A fake of Microsoft Graph's files.
     Graph,
     /// libunftp.
     Ftp,
 }
 
-/// Serves until the bench that started this process closes its standard input, which it does however it ends.
+/// Serves until standard input closes, which happens however the bench ends.
 pub(crate) fn run(role: Role, root: Option<PathBuf>) -> Outcome<()> {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -55,7 +55,7 @@ pub(crate) fn run(role: Role, root: Option<PathBuf>) -> Outcome<()> {
     })
 }
 
-/// The servers of the tests. They end with the process.
+/// Runs the tests' servers, which end with the process.
 async fn of_the_tests(role: Role) -> Outcome<()> {
     let tokens = Tokens::default();
     tokens.accept(TOKEN);
@@ -100,7 +100,7 @@ async fn stay<T>(role: Role, addresses: &[SocketAddr], server: T) -> Outcome<()>
     Ok(())
 }
 
-/// Accepts for ever; each connection is a task, and one that fails says why.
+/// Accepts connections forever; each is a task, and reports its failure.
 pub(crate) async fn accept<F>(listener: TcpListener, mut serve: impl FnMut(TcpStream) -> F) -> Outcome<()>
 where
     F: Future<Output = Outcome<()>> + Send + 'static,
@@ -118,7 +118,7 @@ where
     }
 }
 
-/// A peer that is ended by the bench closes its connections in the middle: nothing to tell.
+/// Returns whether the error only means that a killed peer closed its connection.
 fn is_disconnect(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
     error.downcast_ref::<std::io::Error>().is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionReset))

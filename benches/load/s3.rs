@@ -1,4 +1,4 @@
-//! The S3 server: s3s-fs over a directory, with its signature check.
+//! The S3 server: s3s-fs over a directory, including its signature check.
 
 use std::path::PathBuf;
 
@@ -13,9 +13,9 @@ use crate::{Outcome, roles};
 
 /// The bucket, a directory below the root.
 pub(crate) const BUCKET: &str = "recordings";
-/// The access key that the server knows.
+/// The access key.
 pub(crate) const KEY: &str = "AKIDBENCH";
-/// Its secret.
+/// The secret key.
 pub(crate) const SECRET: &str = "a-secret-of-the-bench";
 
 pub(crate) async fn serve(listener: TcpListener, root: PathBuf) -> Outcome<()> {

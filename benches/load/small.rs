@@ -1,4 +1,4 @@
-//! Small requests: requests per second, CPU time and added latency of the gateway beside its peers on one core each.
+//! Small requests: requests per second, CPU time and added latency of the gateway and its peers on one core each.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::subjects::{self, NGINX, STOWAGE, Subject};
 use crate::workload::HTTP;
 use crate::{Outcome, Run};
 
-/// How long a part of the bench measures.
+/// The extent of the measurements.
 #[derive(Clone, Copy, Debug)]
 struct Effort {
     rounds: usize,
@@ -23,15 +23,15 @@ struct Effort {
 const FULL: Effort = Effort { rounds: 7, throughput: Duration::from_secs(2), latency_requests: 5000 };
 const QUICK: Effort = Effort { rounds: 1, throughput: Duration::from_millis(300), latency_requests: 300 };
 
-/// What every round measured of one exchange.
+/// The figures of an exchange in every round.
 #[derive(Debug)]
 struct Measured {
     exchange: &'static Exchange,
     /// Requests per second.
     rates: Figures,
-    /// CPU seconds for 10,000 requests.
+    /// CPU seconds per 10,000 requests.
     costs: Figures,
-    /// The share of one core that the process used.
+    /// The share of one core that the process uses.
     loads: Figures,
     /// Median times in milliseconds.
     times: Figures,

@@ -1,4 +1,4 @@
-//! Who is measured: a server itself, its proxies on one core each, and the gateway.
+//! The subjects: a server itself, its proxies on one core each, and the gateway.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use crate::gateway::Servers;
 use crate::process::Process;
 use crate::{Outcome, Run, peers};
 
-/// The columns of the table; `BASE` is the server without a proxy, or what a row says.
+/// The table's columns; `BASE` is the server without a proxy, or as described in a row.
 pub(crate) const BASE: &str = "base";
 pub(crate) const NGINX: &str = "nginx";
 pub(crate) const HAPROXY: &str = "haproxy";
@@ -19,12 +19,12 @@ pub(crate) const STOWAGE: &str = "stowage";
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
-    /// None for the server itself.
+    /// `None` for the server itself.
     process: Option<Process>,
 }
 
-/// Starts the peers in front of this server and the gateway in front of all, on the proxies' core with one thread each. A
-/// peer that is not installed is told and left out.
+/// Starts the peers in front of this server, and the gateway in front of all, with one thread each on the proxies' core. A missing peer is reported
+/// and skipped.
 pub(crate) async fn start(
     servers: &Servers,
     server: SocketAddr,
@@ -50,13 +50,13 @@ pub(crate) async fn start(
 }
 
 impl Subject {
-    /// The CPU seconds of its process so far.
+    /// Returns the process's CPU seconds so far.
     pub(crate) fn cpu(&self) -> Outcome<Option<f64>> {
         let used = self.process.as_ref().map(Process::cpu).transpose()?;
         Ok(used.map(|used| used.as_secs_f64()))
     }
 
-    /// The error with what the process wrote.
+    /// Returns the error with the process's output.
     pub(crate) fn error(&self, error: &dyn std::fmt::Display) -> String {
         match &self.process {
             Some(process) => process.failure(&format!("fails: {error}")).to_string(),

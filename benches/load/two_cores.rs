@@ -1,4 +1,4 @@
-//! A 64 MiB recording through the gateway on two cores: hashing has a core of its own then.
+//! A 64 MiB recording through the gateway on two cores, where hashing gets a core of its own.
 
 use crate::client::Client;
 use crate::cores::Sides;
@@ -10,12 +10,12 @@ use crate::subjects::{BASE, STOWAGE};
 use crate::workload::HTTP;
 use crate::{Outcome, Run};
 
-/// Rounds, and the length of the recording in MiB.
+/// Returns the rounds, and the length of the recording in MiB.
 const fn effort(is_quick: bool) -> (usize, u64) {
     if is_quick { (1, 8) } else { (15, 64) }
 }
 
-/// A gateway on the last two cores, where there are two and taskset, and a connection through it and one past it.
+/// A gateway on the last two cores, if there are two and taskset, with a connection through it and one around it.
 struct Setup {
     straight: Client,
     through: Client,

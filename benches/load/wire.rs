@@ -1,4 +1,4 @@
-//! HTTP/1.1 on a socket, as little of it as the bench needs, so that its own ends cost less than what is measured.
+//! HTTP/1.1 on a socket: only what the bench needs, so that its own ends cost less than what it measures.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::Outcome;
 
-/// Room for a head, and how much of a body is read at once, in bytes.
+/// The buffer for a head, and for each read of a body, in bytes.
 const BUFFER: usize = 256 * 1024;
 
 /// How a body ends (RFC 9112 section 6).
@@ -17,20 +17,20 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// What a head says besides its text.
+/// The parsed fields of a head.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
-    /// The head's length in the buffer, with the empty line.
+    /// The head's length in the buffer, including the empty line.
     end: usize,
-    /// None where neither a length nor a coding is given.
+    /// `None` if there is neither a length nor a coding.
     pub(crate) framing: Option<Framing>,
-    /// `Connection: close`.
+    /// `Connection: close`
     pub(crate) close: bool,
-    /// `Expect: 100-continue`.
+    /// `Expect: 100-continue`
     pub(crate) expects: bool,
 }
 
-/// One keep-alive connection, either end of it.
+/// A keep-alive connection, at either end.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
@@ -49,7 +49,7 @@ impl Connection {
         self.stream.write_all(bytes).await
     }
 
-    /// Reads up to the end of a head; None where the peer closed between two messages.
+    /// Reads up to the end of a head; `None` if the peer closed between two messages.
     pub(crate) async fn head(&mut self) -> Outcome<Option<Head>> {
         loop {
             if let Some(head) = parse(&self.buffer[self.start..self.filled]) {
@@ -64,17 +64,17 @@ impl Connection {
         }
     }
 
-    /// The text of a head that was just read and not yet consumed.
+    /// Returns the text of a head that was read but not yet consumed.
     pub(crate) fn text(&self, head: &Head) -> &str {
         std::str::from_utf8(&self.buffer[self.start..self.start + head.end]).unwrap_or_default()
     }
 
-    /// Consumes a head: its body is read next.
+    /// Consumes a head: its body is next.
     pub(crate) fn consume(&mut self, head: &Head) {
         self.start += head.end;
     }
 
-    /// Reads the body that follows a consumed head, and hands every piece of it on. Answers its length in bytes.
+    /// Reads the body after a consumed head, and passes each piece on. Returns its length in bytes.
     pub(crate) async fn body(&mut self, framing: Framing, mut piece: impl FnMut(&[u8])) -> Outcome<u64> {
         let mut total = 0;
         match framing {
@@ -140,7 +140,7 @@ impl Connection {
     }
 }
 
-/// Reads a head, or answers None where its end has not come yet.
+/// Parses a head; `None` if it is incomplete.
 fn parse(bytes: &[u8]) -> Option<Head> {
     let mut head = Head { end: 0, framing: None, close: false, expects: false };
     let mut rest = bytes;

@@ -1,4 +1,4 @@
-//! What is asked for: the databases, the plan and the documents of the bench.
+//! The bench's databases, plan and documents.
 
 use serde_json::{Value, json};
 
@@ -6,11 +6,11 @@ use crate::roles::Role;
 use crate::s3;
 use crate::support::{azurite, ftp};
 
-/// An account's month database, as its name stands in a target.
+/// An account's month database, encoded as in a target.
 pub(crate) const DATABASE: &str = "account%2F12%2F34%2F567890abcdef1234567890abcdef-202011";
-/// Its account.
+/// The account of the month database.
 pub(crate) const ACCOUNT: &str = "1234567890abcdef1234567890abcdef";
-/// The database of the plans: the default of `plans.database`.
+/// The plans database: the default of `plans.database`.
 pub(crate) const PLANS: &str = "system_data";
 /// The database of OAuth documents: the default of `plans.auth_database`.
 pub(crate) const AUTH: &str = "system_auth";
@@ -21,22 +21,22 @@ pub(crate) const AUTHORIZATION: &str = "Authorization: Basic YmVuY2g6YmVuY2g=\r\
 /// The directory of the `file` backend, below `storage.file_root`.
 const DIRECTORY: &str = "recordings";
 
-/// A backend that the plan names: a row of [`BACKENDS`].
+/// A backend named by the plan: a row of [`BACKENDS`].
 #[derive(Debug)]
 pub(crate) struct Backend {
-    /// Its handler.
+    /// The handler.
     pub(crate) name: &'static str,
-    /// The server behind it, where it has one.
+    /// The server behind the backend, if it needs one.
     pub(crate) server: Option<Role>,
-    /// Its settings, with the port of that server on loopback.
+    /// The settings, given that server's port on loopback.
     settings: fn(u16) -> Value,
-    /// Keys of `storage.endpoints` that are to name that server, one for each address that it listens on.
+    /// The keys of `storage.endpoints` for that server, one for each address that it listens on.
     pub(crate) endpoints: &'static [&'static str],
-    /// Whether many uploads at once are measured too.
+    /// Whether many concurrent uploads are measured too.
     pub(crate) many: bool,
 }
 
-/// Every backend that is measured.
+/// The measured backends.
 pub(crate) static BACKENDS: [Backend; 9] = [
     Backend {
         name: "http",
@@ -110,21 +110,21 @@ pub(crate) static BACKENDS: [Backend; 9] = [
     },
 ];
 
-/// The backend of the rows that are about speed.
+/// The backend for the rows about speed.
 pub(crate) static HTTP: &Backend = &BACKENDS[0];
 
-/// The grant of backends that want OAuth: a token that lasts.
+/// The grant of backends that use OAuth: a token that does not expire.
 pub(crate) const GRANT: &str = "grant";
-/// That token.
+/// The token of the grant.
 pub(crate) const TOKEN: &str = "a-token-of-the-bench";
 
 impl Backend {
-    /// The `pvt_type` whose documents keep their attachments there.
+    /// Returns the `pvt_type` whose documents store their attachments in this backend.
     fn document_type(&self) -> String {
         format!("bench_{}", self.name)
     }
 
-    /// A document whose attachments go there, before it has any.
+    /// Returns a new document whose attachments go to this backend.
     pub(crate) fn document(&self) -> Value {
         json!({
             "pvt_type": self.document_type(),
@@ -135,12 +135,12 @@ impl Backend {
     }
 }
 
-/// The document of [`GRANT`].
+/// Returns the document of [`GRANT`].
 pub(crate) fn grant() -> Value {
     json!({"pvt_static_token": {"token_type": "Bearer", "access_token": TOKEN}})
 }
 
-/// The `system` plan: the attachments of the backend's documents go to it. The port is that of its server.
+/// Returns the `system` plan, which sends the attachments of the backend's documents to it. `port` is its server's.
 pub(crate) fn plan(backend: &Backend, port: u16) -> Value {
     let id = "00000000000000000000000000000001";
     let entry = json!({"handler": backend.name, "name": "bench", "settings": (backend.settings)(port)});
@@ -152,12 +152,12 @@ pub(crate) fn plan(backend: &Backend, port: u16) -> Value {
     })
 }
 
-/// The target of a document.
+/// Returns the target of a document.
 pub(crate) fn document_target(database: &str, id: &str) -> String {
     format!("/{database}/{id}")
 }
 
-/// The target of a document's attachment.
+/// Returns the target of a document's attachment.
 pub(crate) fn attachment_target(id: &str) -> String {
     format!("/{DATABASE}/{id}/{ATTACHMENT}")
 }

@@ -1,4 +1,4 @@
-//! Requests and answers of the upstream as they stand on the wire.
+//! The upstream's requests and responses on the wire.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-/// What a request asks for; path segments and query values are decoded.
+/// A parsed request; path segments and query values are decoded.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: String,
@@ -15,7 +15,7 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
-/// Status, revision for the ETag, body.
+/// A status, a revision for the ETag, and a body.
 pub(super) type Answer = (&'static str, Option<String>, Value);
 
 pub(super) fn refuse(status: &'static str, error: &str, reason: &str) -> Answer {
@@ -26,7 +26,7 @@ pub(super) fn chunk(text: &str) -> Vec<u8> {
     format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
-/// An answer with the headers that CouchDB 3.5 sends.
+/// Renders a response with the headers that CouchDB 3.5 sends.
 pub(super) fn render(method: &str, status: &str, rev: Option<&str>, body: &str) -> Vec<u8> {
     let etag = rev.map(|rev| format!("ETag: \"{rev}\"\r\n")).unwrap_or_default();
     let length = body.len();
@@ -59,7 +59,7 @@ impl Request {
         self.query.get("feed").map_or("normal", String::as_str)
     }
 
-    /// The sequence that `since` names; `now` is the last one.
+    /// Returns the sequence in `since`; `now` is the last one.
     pub(super) fn since(&self, last: u64) -> u64 {
         match self.query.get("since").map(String::as_str) {
             Some("now") => last,

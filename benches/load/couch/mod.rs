@@ -1,7 +1,7 @@
-//! The upstream: a CouchDB as far as the gateway needs one here, that answers at once and keeps its documents in memory.
+//! The upstream: the subset of CouchDB that the gateway needs here, which responds immediately and keeps its documents in memory.
 //!
-//! It knows documents (GET, HEAD, PUT, DELETE with revisions and conflicts) and `_changes` in every feed mode that a gateway
-//! may follow. It refuses attachments: one that arrives here was not sent where its plan says.
+//! It supports documents (GET, HEAD, PUT, DELETE with revisions and conflicts) and `_changes` in every feed mode that a gateway may use. It refuses
+//! attachments: one that arrives here was not sent where its plan says.
 
 mod message;
 
@@ -34,7 +34,7 @@ type Documents = BTreeMap<(String, String), Document>;
 #[derive(Debug)]
 struct Couch {
     documents: Mutex<Documents>,
-    /// The starts of the small requests, and their whole answers.
+    /// The starts of the small requests, with their prepared responses.
     fixed: Vec<(String, Vec<u8>)>,
 }
 
@@ -69,7 +69,7 @@ fn fixed(exchange: &Exchange) -> (String, Vec<u8>) {
 }
 
 impl Couch {
-    /// Answers one request; false where the connection ends.
+    /// Handles one request; returns false if the connection ends.
     async fn serve_one(&self, connection: &mut Connection) -> Outcome<bool> {
         let Some(head) = connection.head().await? else {
             return Ok(false);
@@ -158,7 +158,7 @@ impl Couch {
         (status, Some(rev.clone()), json!({"ok": true, "id": id, "rev": rev}))
     }
 
-    /// The last update sequence of a database.
+    /// Returns the last update sequence of a database.
     fn last(&self, name: &str) -> u64 {
         let documents = self.documents();
         let of_database = documents.iter().filter(|((database, _), _)| database == name);
@@ -178,8 +178,8 @@ impl Couch {
         json!({"results": results, "last_seq": format!("{last}-bench"), "pending": 0})
     }
 
-    /// Serves a longpoll or continuous feed: what is there already, then heartbeats, or the end after the timeout. The plans
-    /// of the bench never change while a gateway runs.
+    /// Serves a longpoll or continuous feed: existing changes, then heartbeats, or the end after the timeout. The bench's plans never change while a
+    /// gateway runs.
     async fn follow(&self, connection: &mut Connection, request: &Request) -> Outcome<()> {
         let name = request.path.first().map_or("", String::as_str);
         let mut changes = self.changes(name, request.since(self.last(name)));

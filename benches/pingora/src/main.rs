@@ -1,6 +1,6 @@
-//! pingora as a plain reverse proxy, with one thread and connections to the server that are kept.
+//! pingora as a plain reverse proxy with one thread and keep-alive connections to the server.
 //!
-//! `pingora-peer LISTEN SERVER` serves until it is killed or its standard input closes; without both it tells its version.
+//! `pingora-peer LISTEN SERVER` serves until it is killed or its standard input closes; without arguments it prints its version.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
-/// Everything goes to this server.
+/// Forwards everything to one server.
 struct Forward {
     server: SocketAddr,
 }
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
-    // Work stealing costs and brings nothing where there is one thread.
+    // Work stealing only costs time with a single thread.
     let configuration = ServerConf { threads: 1, work_stealing: false, ..ServerConf::default() };
     let mut pingora = Server::new_with_opt_and_conf(None, configuration);
     pingora.bootstrap();
