@@ -1,4 +1,4 @@
-//! Which databases are looked through.
+//! The databases that a walk covers.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -9,8 +9,8 @@ use crate::gateway::Gateway;
 use crate::moving::refused;
 use crate::router::Database;
 
-/// The databases of a scope, in the order of their names: of the configured CouchDB, and of the connections that plans name
-/// only those that it has as well.
+/// Returns the databases of a scope, ordered by name: those of the configured CouchDB. A database that only exists on a plan's connection is not
+/// found.
 pub(crate) async fn of(gateway: &Gateway, scope: &Scope) -> Result<Vec<Database>, Error> {
     let answer = gateway.homes.local().own_account().send(Method::GET, "_all_dbs", Bytes::new()).await?;
     if answer.status() != StatusCode::OK {
@@ -26,7 +26,7 @@ pub(crate) async fn of(gateway: &Gateway, scope: &Scope) -> Result<Vec<Database>
     Ok(found)
 }
 
-/// Says that no database fits, and what there is.
+/// Builds the message that no database matches, with what there is.
 fn nothing(scope: &Scope, names: &[String]) -> String {
     let patterns: Vec<&str> = scope.databases.iter().map(glob::Pattern::as_str).collect();
     let accounts: Vec<&str> = scope.accounts.iter().map(crate::database::AccountId::as_str).collect();

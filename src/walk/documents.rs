@@ -1,4 +1,4 @@
-//! The documents of a database, page by page.
+//! Pages through the documents of a database.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -13,16 +13,16 @@ use crate::error::Error;
 use crate::moving::refused;
 use crate::router::Database;
 
-/// An id, and its document or why that cannot be read.
+/// An id, with its document or the reason that it cannot be read.
 pub(super) type Read = (String, Result<Document, Error>);
 
 /// The pages of a database.
 pub(super) struct Pages<'a> {
     caller: &'a Caller,
     database: &'a Database,
-    /// The id that the next page begins with; `None` at the end.
+    /// The first id of the next page; `None` at the end.
     from: Option<String>,
-    /// The id before which the last page ends; `None`: with the last document.
+    /// The id at which the last page ends, exclusive; `None` for the last document.
     end: Option<String>,
     size: usize,
 }
@@ -43,17 +43,17 @@ impl<'a> Pages<'a> {
         Self { caller, database, from: Some(String::new()), end: None, size: PAGE }
     }
 
-    /// Only the documents from an id on, to another one.
+    /// Restricts the pages to the documents from one id up to another.
     pub(super) fn between(self, from: &str, end: Option<&str>) -> Self {
         Self { from: Some(from.to_owned()), end: end.map(str::to_owned), ..self }
     }
 
-    /// The id that the next page begins with; `None` at the end.
+    /// Returns the first id of the next page; `None` at the end.
     pub(super) fn from(&self) -> Option<&str> {
         self.from.as_deref()
     }
 
-    /// Leaves a page out.
+    /// Skips a page.
     pub(super) async fn pass(&mut self) -> Result<(), Error> {
         if let Some(from) = self.from.clone()
             && self.rows(&from, PAGE, false).await??.is_none()
@@ -63,7 +63,7 @@ impl<'a> Pages<'a> {
         Ok(())
     }
 
-    /// How many documents there are; `None` where the database is gone.
+    /// Counts the documents; `None` if the database is gone.
     pub(super) async fn count(&self) -> Result<Option<u64>, Error> {
         #[derive(Deserialize)]
         struct About {
@@ -79,13 +79,13 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The next page, without design documents; `None` at the end, also where the database is gone.
+    /// Returns the next page, without design documents; `None` at the end, or if the database is gone.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Read>>, Error> {
         let Some(from) = self.from.clone() else { return Ok(None) };
         let rows = loop {
             match self.rows(&from, self.size, true).await {
                 Ok(rows) => break rows,
-                // Large documents come one by one, and the largest not at all.
+                // Large documents are read one by one, and those above the limit not at all.
                 Err(couch::Error::Body(error)) if cause::<TooLarge>(&*error).is_some() && self.size > 1 => {
                     self.size /= 4
                 }
@@ -107,14 +107,14 @@ impl<'a> Pages<'a> {
         Ok(Some(documents.collect()))
     }
 
-    /// Passes over a document that is larger than what is read of one.
+    /// Skips a document that exceeds the size limit.
     async fn too_large(&mut self, from: &str, error: BoxError) -> Result<Option<Vec<Read>>, Error> {
         let Some(rows) = self.rows(from, 1, false).await?? else { return Ok(None) };
         let id = rows.into_iter().next().map(|row| row.id).unwrap_or_default();
         Ok(Some(vec![(id, Err(couch::Error::Body(error).into()))]))
     }
 
-    /// Asks for one row more than wanted: with it the next page begins.
+    /// Requests one row more than wanted, which is the start of the next page.
     async fn rows(
         &mut self,
         from: &str,
@@ -140,5 +140,5 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// Documents that are read at once.
+/// Documents per request.
 const PAGE: usize = 128;

@@ -1,4 +1,4 @@
-//! How fast a walk goes, so that clients keep their share.
+//! The pace of a walk, which leaves clients their share.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::progress::Tally;
 
-/// How fast a walk goes.
+/// The pace of a walk.
 #[derive(Debug)]
 pub struct Pace {
-    /// Documents in work at once, in all databases together.
+    /// The limit on documents processed at once, in all databases together.
     pub at_once: usize,
     bytes_per_second: Option<u64>,
     turns: Semaphore,
@@ -20,15 +20,15 @@ pub struct Pace {
 
 #[derive(Debug)]
 struct State {
-    /// When the bytes that were moved so far may have been moved.
+    /// When the rate limit allows the next bytes.
     paid_until: Instant,
-    /// The time of an idle CouchDB for one document, and of late.
+    /// The best time for one document, as on an idle CouchDB, and the recent average.
     best: Option<Duration>,
     late: Duration,
 }
 
 impl Pace {
-    /// So many documents at once, and at most so many bytes a second.
+    /// Creates a pace with limits on documents at once and on bytes per second.
     #[must_use]
     pub fn new(at_once: usize, bytes_per_second: Option<u64>) -> Self {
         let state = Mutex::new(State { paid_until: Instant::now(), best: None, late: Duration::ZERO });
@@ -39,7 +39,7 @@ impl Pace {
         self.turns.acquire().await.ok()
     }
 
-    /// A document took so long. Waits where bytes went too fast, or where answers have got much slower than they were.
+    /// Records the time that a document took. Waits if the rate limit is exceeded, or if responses have become much slower.
     pub(super) async fn took(&self, time: Duration, tally: &Tally) {
         let until = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +50,7 @@ impl Pace {
                 state.paid_until = state.paid_until.max(now) + Duration::from_millis(millis);
                 until = state.paid_until;
             }
-            // Of large ones the time says nothing about CouchDB.
+            // The time of a large document says nothing about CouchDB.
             if tally.attachments > 0 && tally.bytes < SMALL {
                 let best = state.best.map_or(time, |best| best.min(time)).max(LEAST);
                 state.best = Some(best);
@@ -65,10 +65,10 @@ impl Pace {
     }
 }
 
-/// In bytes.
+/// The size below which a document's time counts, in bytes.
 const SMALL: u64 = 1 << 20;
-/// What is faster tells nothing.
+/// The floor of the best time: faster is noise.
 const LEAST: Duration = Duration::from_millis(20);
-/// So many times the best time is a CouchDB that has too much to do.
+/// The slowdown at which CouchDB is considered overloaded.
 const MUCH_SLOWER: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

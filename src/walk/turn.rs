@@ -1,20 +1,20 @@
-//! Walks through the same documents at the same time share them: each page is in work once.
+//! Concurrent walks through the same documents share the work: each page is processed once.
 
 use crate::jobs::{Claim, Held, Job, Jobs};
 use crate::router::Database;
 
-/// Whose the documents of a page are.
+/// The owner of a page's documents.
 pub(super) enum Turn {
-    /// This walk's, for as long as it holds the job; without one where there is no place for jobs.
+    /// This walk, while it holds the job; `None` if jobs cannot be saved.
     Own(Option<Box<Held>>),
-    /// Another walk has them in work.
+    /// Another walk is processing them.
     Taken,
 }
 
 impl Turn {
-    /// Asks for the documents from an id on.
+    /// Claims the documents from an id on.
     ///
-    /// The right to them is a job that is held: of one whose walk was killed, a worker finds that there is nothing to do.
+    /// The claim is a leased job. If its walk is killed, a worker takes the job and finds nothing to do.
     pub(super) async fn at(jobs: &Jobs, database: &Database, from: &str) -> Self {
         match jobs.claim(Job::walk(database, from)).await {
             Ok(Claim::Held(held)) => Self::Own(Some(held)),
@@ -27,7 +27,7 @@ impl Turn {
     }
 }
 
-/// Does something while a job is held, and drops that then.
+/// Runs a future while holding a job, then removes the job.
 pub(super) async fn held_during<T, E>(
     held: Option<Box<Held>>,
     work: impl Future<Output = Result<T, E>>,

@@ -1,4 +1,4 @@
-//! Attachments that CouchDB kept while their storage was down, and copies that could not be made.
+//! Moves out the attachments that CouchDB kept while their storage was down, and makes copies that failed.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::jobs::Job;
 use crate::moving::{self, Found, Moved, Native, natives};
 use crate::router::Target;
 
-/// Moves an attachment out of CouchDB, once its document has been left alone for a while: a client in the middle of its own
-/// changes does not meet a new revision.
+/// Moves an attachment out of CouchDB, once its document has been unchanged for a while, so that a client in the middle of its own changes does not
+/// meet a new revision.
 pub(super) async fn move_out(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Error> {
     let Some((found, _)) = native(gateway, job).await? else { return Ok(Step::Done) };
     let mut moved = found.to_move_out()?;
@@ -21,12 +21,12 @@ pub(super) async fn move_out(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, 
     }
     Ok(match found.move_out(gateway, moved).await? {
         Moved::Done { .. } | Moved::Nothing => Step::Done,
-        // A client was faster: its revision is looked at from the beginning.
+        // A client was faster: its revision has to rest first as well.
         Moved::Conflict => Step::Waits { pause: quiet, seen: None },
     })
 }
 
-/// Makes the copy of an attachment that CouchDB keeps.
+/// Makes the copy of an attachment in CouchDB.
 pub(super) async fn copy(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Error> {
     if let Some((found, native)) = native(gateway, job).await? {
         moving::copy(gateway, &found, &native).await?;
@@ -34,7 +34,7 @@ pub(super) async fn copy(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Erro
     Ok(Step::Done)
 }
 
-/// What a job is about; `None` where CouchDB does not have it any more.
+/// Returns the attachment of a job; `None` if CouchDB no longer has it.
 async fn native(gateway: &Gateway, job: &Job) -> Result<Option<(Found, Native)>, Error> {
     let Some(target) = Target::of(&job.database, &job.document, &job.attachment) else { return Ok(None) };
     let Some(found) = Found::read(gateway, &target).await? else { return Ok(None) };

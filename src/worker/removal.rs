@@ -1,4 +1,4 @@
-//! Objects that nothing names any more.
+//! Removes objects that nothing names any more.
 
 use std::sync::Arc;
 
@@ -18,10 +18,9 @@ use crate::router::Target;
 
 /// Removes an object that no leaf of its document names.
 ///
-/// What an upload of a dead gateway may have left goes at once: this gateway holds the job about it, and with it the name.
-/// Any other object is looked at twice, `jobs.quiet` apart. An object that is there at the first look and unnamed at both is not one that
-/// a request has stored under the same name and not saved yet: a name that is taken is not given away again, and a request
-/// has ended long before the second look.
+/// Leftovers of a dead gateway's upload are removed at once: this gateway holds the job, and with it the name. Any other object is checked twice,
+/// `jobs.quiet` apart. If it exists at the first check and is unnamed at both, no request can have stored it under the same name without having saved
+/// it yet: a taken name is not reused, and any request ends long before the second check.
 pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Error> {
     let (Some(place), Some(target)) = (&job.object, Target::of(&job.database, &job.document, &job.attachment)) else {
         return Ok(Step::Done);
@@ -62,5 +61,5 @@ pub(super) async fn remove(gateway: &Arc<Gateway>, job: &Job) -> Result<Step, Er
     Ok(Step::Done)
 }
 
-/// What a removal says of its first look.
+/// The mark that a removal had its first check.
 const LOOKED: &str = "looked";

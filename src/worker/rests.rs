@@ -1,4 +1,4 @@
-//! Which storages' jobs rest, as this gateway has found out.
+//! Storages whose jobs rest after a failure, as this gateway has observed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::object::storages::settings_of;
 use crate::plan::{Placement, decide, plan_for};
 use crate::router::Database;
 
-/// By the settings of the storage: where a plan changes them, its jobs rest no more.
+/// Rests by the storage's settings, so that a change of the plan ends them.
 #[derive(Default)]
 pub(super) struct Rests(Mutex<HashMap<String, Rest>>);
 
@@ -24,13 +24,13 @@ struct Rest {
 }
 
 impl Rests {
-    /// Whether a job's storage is not to be asked now.
+    /// Returns whether a job's storage must not be used now.
     pub(super) async fn rests(&self, gateway: &Gateway, job: &Job) -> bool {
         let Some(key) = key(gateway, job).await else { return false };
         self.all().get(&key).is_some_and(|rest| Instant::now() < rest.until)
     }
 
-    /// Takes note of what a job's storage did.
+    /// Records the outcome of a job for its storage.
     pub(super) async fn note(&self, gateway: &Gateway, job: &Job, made: &Step) {
         let failure = match made {
             Step::Failed(failure) if failure.of_storage => Some(failure),
@@ -44,7 +44,7 @@ impl Rests {
             return;
         };
         let now = Instant::now();
-        // What has been over for long begins with the first pause again.
+        // A rest that ended long ago starts again from the first pause.
         all.retain(|_, rest| now < rest.until + REMEMBERED);
         let rest = all.entry(key).or_insert(Rest { until: now, pause: FIRST_PAUSE / 2 });
         if rest.until <= now {
@@ -58,7 +58,7 @@ impl Rests {
     }
 }
 
-/// The fingerprint of the settings that a job's storage has in today's plan.
+/// Returns the fingerprint of a job's storage settings in the current plan.
 async fn key(gateway: &Gateway, job: &Job) -> Option<String> {
     let database = Database::of(&job.database)?;
     let document = job.stand_in();
@@ -73,10 +73,10 @@ async fn key(gateway: &Gateway, job: &Job) -> Option<String> {
     Some(settings.fingerprint())
 }
 
-/// The first pause of a storage that is down; it doubles.
+/// The first pause for a storage that is down; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A storage that refuses is asked again after this, or once its plan is another.
+/// The pause for a storage that refuses, unless its plan changes before.
 const REFUSED: Duration = Duration::from_secs(3600);
-/// A pause that was over for so long is forgotten.
+/// How long a pause is remembered after its end.
 const REMEMBERED: Duration = Duration::from_secs(120);

@@ -1,4 +1,4 @@
-//! One try of a job, and what comes of it.
+//! One attempt at a job, and its outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,33 +10,33 @@ use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::jobs::{Job, Kind};
 
-/// What came of a try.
+/// The outcome of an attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is done, or there is nothing to do any more.
+    /// The job is done, or there is nothing left to do.
     Done,
-    /// It is not the time yet.
+    /// The job is not due yet.
     Waits {
         pause: Duration,
-        /// What was found, to be compared then.
+        /// The observation to compare with at the next attempt.
         seen: Option<String>,
     },
     Failed(Failure),
 }
 
-/// Why a try failed.
+/// The reason that an attempt failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) reason: String,
-    /// Whether its storage is why: then all of that storage's jobs rest.
+    /// Whether its storage is the cause: then all of that storage's jobs rest.
     pub(super) of_storage: bool,
-    /// Whether it will stay so until the plan or the storage is changed.
+    /// Whether it will persist until the plan or the storage is changed.
     pub(super) refused: bool,
     pause: Duration,
 }
 
 impl Failure {
-    /// How long it waits after so many tries, at least one: twice as long each time, up to [`LATER`].
+    /// Returns the delay after this many attempts, at least one: doubling each time, up to [`LATER`].
     pub(super) fn pause_after(&self, tries: u32) -> Duration {
         self.pause.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(LATER)
     }
@@ -49,14 +49,14 @@ impl From<Error> for Failure {
             Error::Forgotten(_) | Error::Plan(_) | Error::Connection(..) => (false, true),
             _ => (false, false),
         };
-        // What rests by its storage is due at once when that does not rest any more.
+        // A job whose storage rests is due as soon as the rest ends.
         let pause = match (of_storage, refused) {
             (true, _) => Duration::ZERO,
             (false, true) => LATER,
             (false, false) => SOON,
         };
         let reason = match &error {
-            // The page and the command show it: what the storage itself said is left out.
+            // The page and the command show the reason: the storage's own text is left out.
             Error::Storage(_, inner) => format!("{error}: {inner}"),
             _ => error.to_string(),
         };
@@ -64,7 +64,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Tries a job once.
+/// Attempts a job once.
 pub(super) async fn step(gateway: &Arc<Gateway>, job: Job) -> Step {
     let outcome = match job.kind {
         Kind::Move => moves::move_out(gateway, &job).await,
@@ -74,9 +74,9 @@ pub(super) async fn step(gateway: &Arc<Gateway>, job: Job) -> Step {
     outcome.unwrap_or_else(|error| Step::Failed(error.into()))
 }
 
-/// After a failure that passes.
+/// The delay after a transient failure.
 const SOON: Duration = Duration::from_secs(10);
-/// After a failure that the operator or the account has to mend.
+/// The delay after a failure that the operator or the account has to fix.
 const LATER: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
