@@ -18,7 +18,7 @@ pub(crate) enum Waits {
     Shortly,
     /// A response that CouchDB may have to work for.
     ForItsHead,
-    /// As [`ForItsHead`](Self::ForItsHead), with pauses in between: only the changes that pass a filter are sent.
+    /// As for `ForItsHead`, with pauses in between: only the changes that pass a filter are sent.
     ForEachRow,
     /// Changes that have not happened yet.
     ForEver,
