@@ -24,7 +24,7 @@ pub(crate) struct Servers {
     pub(crate) couch: SocketAddr,
     /// The backend's server, or CouchDB's address if it has none.
     pub(crate) objects: SocketAddr,
-    /// Unless it is a CouchDB that somebody else has started.
+    /// The bench's own upstream; `None` for a CouchDB started by someone else.
     upstream: Option<Process>,
     directory: TempDir,
     /// The configuration's `storage.endpoints`.
@@ -46,7 +46,7 @@ impl Servers {
         Self::beside(backend, *addresses.first().ok_or("no address")?, Some(upstream)).await
     }
 
-    /// Starts the server of one backend beside a CouchDB that runs already, and saves the plan there.
+    /// Starts the server of one backend with a CouchDB that is already running, and saves the plan there.
     pub(crate) async fn over(backend: &Backend, couch: SocketAddr) -> Outcome<Self> {
         let mut client = Client::connect(couch).await?;
         for database in [PLANS, AUTH, DATABASE] {
@@ -91,7 +91,7 @@ impl Servers {
         self.gateway_with(binary, place, &[]).await
     }
 
-    /// The same with more of the environment.
+    /// Starts a gateway with additional environment variables.
     pub(crate) async fn gateway_with(&self, binary: &Path, place: &Place, more: &[(&str, &str)]) -> Outcome<Gateway> {
         let file = self.directory.path().join("stowage.toml");
         std::fs::write(&file, self.configuration()?)?;

@@ -1,7 +1,7 @@
-//! What `jobs.intents` costs a PUT: the time to the acknowledgement with it, beside the same without.
+//! The cost of `jobs.intents` for a PUT: the time to the acknowledgement with and without it.
 //!
-//! A job is a document that CouchDB has on its disk before the upload begins, so only a real CouchDB tells what that takes. `STOWAGE_BENCH_COUCHDB`
-//! names one, as an address, which has the admins `gateway` and `bench`, each with the password `bench`; without it the part is left out.
+//! A job is a document that CouchDB writes to disk before the upload begins, so only a real CouchDB shows its cost. `STOWAGE_BENCH_COUCHDB` is the
+//! address of one with the admins `gateway` and `bench`, each with the password `bench`; without it, this part is skipped.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,10 @@ use crate::subjects::{BASE, STOWAGE};
 use crate::workload::{BACKENDS, Backend};
 use crate::{Outcome, Run};
 
-/// In bytes.
+/// The lengths of the recordings, in bytes.
 const LENGTHS: [(&str, u64); 2] = [("64 KiB", 64 * 1024), ("1 MiB", MIB)];
 
-/// Rounds, and the recordings of a round.
+/// Returns the rounds, and the recordings of a round.
 const fn effort(is_quick: bool) -> (usize, usize) {
     if is_quick { (1, 4) } else { (9, 60) }
 }
@@ -56,7 +56,7 @@ pub(crate) async fn put(report: &mut Report, run: &Run) -> Outcome<()> {
     Ok(())
 }
 
-/// The median time of a PUT.
+/// Measures the median time of a PUT.
 async fn time(
     servers: &Servers,
     gateway: &Gateway,

@@ -73,7 +73,7 @@ enum Part {
     TwoCores,
     /// PUTs of small recordings beside a storage that hangs.
     Hanging,
-    /// PUTs with and without `jobs.intents`, before a real CouchDB.
+    /// PUTs with and without `jobs.intents`, in front of a real CouchDB.
     Intents,
     /// The peak resident set.
     Memory,
