@@ -168,7 +168,7 @@ impl std::error::Error for Unreadable {}
 /// attachment of that name is newer.
 ///
 /// # Errors
-/// [`Unreadable`]
+/// Returns [`Unreadable`] if the entry cannot be parsed.
 pub fn find(document: &Document, at: AttachmentAddress<'_>) -> Result<Option<Entry>, Unreadable> {
     let native = native_revpos(document, at.attachment);
     let revpos = |entry: &Entry| match entry {
@@ -182,7 +182,7 @@ pub fn find(document: &Document, at: AttachmentAddress<'_>) -> Result<Option<Ent
 /// deleted, the entry has to be removed too, or the older bytes would come back.
 ///
 /// # Errors
-/// [`Unreadable`]
+/// Returns [`Unreadable`] if the entry cannot be parsed.
 pub fn entry(document: &Document, at: AttachmentAddress<'_>) -> Result<Option<Entry>, Unreadable> {
     let Some(entries) = document.object(MEMBER) else { return Ok(None) };
     entry_of(&entries, at)
