@@ -1,7 +1,7 @@
-//! What is to be done later, by any gateway: documents of one database (`jobs.database`), which is the queue.
+//! Jobs: deferred work for any gateway, as documents of one database (`jobs.database`), the queue.
 //!
-//! A job's id says what it is about, so that the same work is one job. Who works on it saves its name as the holder: CouchDB
-//! lets one of several do that. No job holds a secret.
+//! A job's id is derived from its subject, so that the same work is one job. A gateway claims a job by saving itself as the holder: CouchDB lets only
+//! one of several do that. Jobs hold no secrets.
 
 mod held;
 mod queue;
@@ -23,16 +23,16 @@ pub use held::Held;
 pub use queue::{Claim, Jobs};
 pub use read::{Change, Feed, Page};
 
-/// Something to be done.
+/// A unit of deferred work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// Says what it is about.
+    /// The id, derived from the job's subject.
     #[serde(rename = "_id")]
     pub id: String,
-    /// The revision that was read; `None` for one that is not saved yet.
+    /// The revision that was read; `None` if the job has not been saved.
     #[serde(rename = "_rev", default, skip_serializing_if = "Option::is_none")]
     pub rev: Option<String>,
-    /// What is to be done.
+    /// The kind of work.
     pub kind: Kind,
     /// The database's decoded name.
     pub database: String,
@@ -40,73 +40,73 @@ pub struct Job {
     pub document: String,
     /// The attachment's name.
     pub attachment: String,
-    /// The document's `pvt_type` and `owner_id`: what its plan goes by, also once it is deleted.
+    /// The document's `pvt_type`, which together with `owner` determines its plan even after its deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document_type: Option<String>,
-    /// See `document_type`.
+    /// The document's `owner_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// The storage's id in the plan.
     pub storage: String,
-    /// The object that is to go.
+    /// The object to remove.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Box<StoredObject>>,
-    /// Where else in that storage it may be, or what gateways left that are dead.
+    /// Other locations in that storage where the object may be, or where dead gateways left some.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spares: Vec<Location>,
-    /// Whether it is about an upload: what that left goes at once, once its gateway is dead.
+    /// Whether the job is about an upload: leftovers are removed at once when its gateway is dead.
     #[serde(default, skip_serializing_if = "is_false")]
     pub intent: bool,
-    /// The revision of the document that was found, and that is to stay the same for `jobs.quiet`.
+    /// The document revision last seen, which must stay current for `jobs.quiet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
-    /// When it was made.
+    /// The time when the job was created.
     #[serde(with = "time")]
     pub since: SystemTime,
-    /// When it is to be tried.
+    /// The time of the next attempt.
     #[serde(with = "time")]
     pub next: SystemTime,
-    /// Whether an operator wants it tried at `next`, also while its storage rests.
+    /// Whether an operator wants an attempt at `next`, even while the storage rests.
     #[serde(default, skip_serializing_if = "is_false")]
     pub asked: bool,
-    /// How often it was tried in vain.
+    /// The number of failed attempts.
     #[serde(default)]
     pub tries: u32,
-    /// Why, the last time.
+    /// The reason for the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Who works on it.
+    /// The gateway that processes the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
 }
 
-/// Who works on a job.
+/// The holder of a job's lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The gateway's name for itself.
+    /// The gateway's name.
     pub name: String,
-    /// After that it is believed to be dead.
+    /// The end of the lease, after which the gateway is assumed dead.
     #[serde(with = "time")]
     pub until: SystemTime,
 }
 
-/// What is to be done.
+/// The kind of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// An attachment is to be moved out of CouchDB, to the storage that its plan names.
+    /// Moves an attachment out of CouchDB, to the storage that its plan names.
     Move,
-    /// A copy is to be made of an attachment that CouchDB keeps.
+    /// Makes a copy of an attachment in CouchDB.
     Copy,
-    /// An object is to be removed, if no document names it.
+    /// Removes an object, unless a document names it.
     Remove,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Move, Self::Copy, Self::Remove];
 
-    /// The word for it.
+    /// Returns the name of the kind.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -118,7 +118,7 @@ impl Kind {
 }
 
 impl Job {
-    /// A job about an attachment of a document.
+    /// Creates a job for a document's attachment.
     #[must_use]
     pub fn new(kind: Kind, target: &Target, document: &Document, storage: &str) -> Self {
         let now = SystemTime::now();
@@ -147,7 +147,8 @@ impl Job {
         job
     }
 
-    /// That a walk has the documents from this one on in work. It names no attachment: a worker has nothing to do about it.
+    /// Creates a job that marks the documents from this one on as in progress by a walk. It names no attachment, so a worker has nothing to do for
+    /// it.
     #[must_use]
     pub fn walk(database: &Database, from: &str) -> Self {
         let mut job = Self::new(Kind::Move, &database.document(from).attachment(""), &Document::default(), "");
@@ -155,7 +156,7 @@ impl Job {
         job
     }
 
-    /// A job to remove an object of an attachment.
+    /// Creates a job that removes an attachment's object.
     #[must_use]
     pub fn removal(target: &Target, document: &Document, object: &StoredObject) -> Self {
         let mut job = Self::new(Kind::Remove, target, document, &object.storage);
@@ -164,40 +165,40 @@ impl Job {
         job
     }
 
-    /// The same, about an object that is about to be stored.
+    /// Turns the job into an intent, for an object about to be stored.
     #[must_use]
     pub fn intent(mut self) -> Self {
         self.intent = true;
         self
     }
 
-    /// The same, to be tried after a while.
+    /// Postpones the first attempt.
     #[must_use]
     pub fn after(mut self, pause: Duration) -> Self {
         self.next = SystemTime::now() + pause;
         self
     }
 
-    /// One id for the same work.
+    /// Derives the id: the same for the same work.
     fn id_of(&self, more: &str) -> String {
         let Self { kind, database, document, attachment, .. } = self;
         let about = json!([database, document, attachment, more]).to_string();
         format!("{}-{}", kind.as_str(), hex::encode(Md5::digest(about)))
     }
 
-    /// A document with what the plan goes by.
+    /// Returns a document with only the fields that its plan depends on.
     #[must_use]
     pub fn stand_in(&self) -> Document {
         stand_in(self.document_type.as_deref(), self.owner.as_deref())
     }
 
-    /// Whether it is to be tried now, and no gateway that lives works on it.
+    /// Returns whether the job is due, and no live gateway holds it.
     #[must_use]
     pub fn is_due(&self, now: SystemTime) -> bool {
         self.due() <= now
     }
 
-    /// When it is to be tried, unless the gateway that works on it lives then.
+    /// Returns when the job is due, which is not before its lease ends.
     #[must_use]
     pub fn due(&self) -> SystemTime {
         self.holder.as_ref().map_or(self.next, |holder| holder.until.max(self.next))
@@ -209,7 +210,7 @@ const fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-/// RFC 3339 with milliseconds, UTC.
+/// Timestamps as RFC 3339 with milliseconds, in UTC.
 mod time {
     use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! The database of jobs.
+//! The database of the queue.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::{Held, Holder, Job};
 use crate::config;
 
-/// The queue, asked with the gateway's own account; cheap to clone.
+/// The queue, accessed with the gateway's own account; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Jobs(Arc<Inner>);
 
@@ -27,20 +27,20 @@ struct Inner {
     /// This gateway's name as a holder.
     name: String,
     added: Notify,
-    /// Until when what need not be written is not: CouchDB has refused to take jobs.
+    /// When optional jobs may be saved again, after CouchDB has refused to save jobs.
     shut: Mutex<Option<Instant>>,
 }
 
-/// Whose a job is.
+/// The outcome of a claim.
 #[derive(Debug)]
 pub enum Claim {
-    /// This gateway holds it now.
+    /// This gateway holds the job.
     Held(Box<Held>),
-    /// Somewhere else it is in work.
+    /// Another gateway holds the job.
     Taken,
 }
 
-/// What an operator wants with a job.
+/// An operator's request for a job.
 #[derive(Clone, Copy)]
 enum Wish {
     Retry,
@@ -51,35 +51,35 @@ enum Wish {
 pub(super) type Reason = String;
 
 impl Jobs {
-    /// The queue of `jobs.database`.
+    /// Creates the queue of `jobs.database`.
     #[must_use]
     pub fn new(couch: Couch, config: config::Jobs) -> Self {
         let name = uuid::Uuid::new_v4().simple().to_string();
         Self(Arc::new(Inner { couch, config, name, added: Notify::new(), shut: Mutex::default() }))
     }
 
-    /// `[jobs]`
+    /// Returns `[jobs]`.
     #[must_use]
     pub fn config(&self) -> &config::Jobs {
         &self.0.config
     }
 
-    /// Whether there was a place for jobs the last time, or that was some time ago: a gateway without the right to write them does
-    /// not ask for each request.
+    /// Returns whether jobs could be saved the last time, or that was some time ago, so that a gateway without write access does not try for each
+    /// request.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.shut.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|until| until <= Instant::now())
     }
 
-    /// Resolves once this gateway has added a job.
+    /// Waits until this gateway has added a job.
     pub async fn added(&self) {
         self.0.added.notified().await;
     }
 
-    /// Adds a job. One that is there already is saved anew, so that who is about to drop it finds out.
+    /// Adds a job. An existing one is saved again, so that a gateway about to drop it notices.
     ///
     /// # Errors
-    /// Where there is no place for jobs: CouchDB cannot be asked, or does not let the gateway's account write there.
+    /// Returns an error if jobs cannot be saved: CouchDB cannot be reached, or denies the gateway's account write access.
     pub async fn add(&self, job: &Job) -> Result<Job, Reason> {
         let added = self.put(job.clone(), false).await?;
         let (job, _) = added.ok_or("the job is another gateway's")?;
@@ -89,15 +89,15 @@ impl Jobs {
         Ok(job)
     }
 
-    /// Saves a job, whether it is there already or not, with what an earlier one may have left, and says whether there was one.
-    /// `None` where it `yields`, and a gateway that lives holds it.
+    /// Saves a job, whether or not it exists, with the leftovers of an existing one, and returns whether there was one. Returns `None` if `yields` is
+    /// set and a live gateway holds the job.
     async fn put(&self, mut job: Job, yields: bool) -> Result<Option<(Job, bool)>, Reason> {
         let (mut tries, mut inherits, mut pause) = (TRIES, false, FIRST_PAUSE);
         loop {
             (tries, pause) = (tries - 1, pause * 2);
             let save = match self.write(&job).await {
                 Ok(save) => save,
-                // A connection that CouchDB has closed, for one: what is saved twice is found in the way, and saved over.
+                // CouchDB may have closed the connection. If the save succeeded after all, the retry meets a conflict with it and saves over it.
                 Err(_) if tries > 0 => {
                     tokio::time::sleep(pause).await;
                     continue;
@@ -113,7 +113,7 @@ impl Jobs {
                     self.make().await?;
                     tokio::time::sleep(pause).await;
                 }
-                // A database that was made just now, by several at once, does not open at once.
+                // A database that several gateways have just created does not open immediately.
                 status if status.is_server_error() && tries > 0 => tokio::time::sleep(pause).await,
                 StatusCode::CONFLICT if tries > 0 => {
                     let Some(known) = self.read(&job.id).await? else {
@@ -136,10 +136,10 @@ impl Jobs {
         }
     }
 
-    /// Saves a job over the revision that was read, and gives it with its new one; `None` where another was faster.
+    /// Saves a job over the revision that was read; returns it with its new revision, or `None` if another gateway was faster.
     ///
     /// # Errors
-    /// Where CouchDB cannot be asked or refuses.
+    /// Returns an error if CouchDB refuses or cannot be reached.
     pub async fn save(&self, mut job: Job) -> Result<Option<Job>, Reason> {
         let save = self.write(&job).await?;
         match save.head.status {
@@ -152,26 +152,26 @@ impl Jobs {
         }
     }
 
-    /// Has a job tried at once, by whichever gateway comes first, whoever has it in work, and gives it as it was saved; `None` where it is
-    /// gone meanwhile.
+    /// Makes a job due at once for whichever gateway claims it first, even while one holds it. Returns the saved job, or `None` if it no longer
+    /// exists.
     ///
     /// # Errors
-    /// As for [`save`](Self::save).
+    /// Fails as [`save`](Self::save) does.
     pub async fn retry(&self, job: Job) -> Result<Option<Job>, Reason> {
         let saved = self.insist(job, Wish::Retry).await?;
         self.0.added.notify_one();
         Ok(saved)
     }
 
-    /// Forgets a job, whoever has it in work, and gives it as it was; `None` where it is gone meanwhile.
+    /// Drops a job, even while a gateway holds it. Returns the job as it was, or `None` if it no longer exists.
     ///
     /// # Errors
-    /// As for [`save`](Self::save).
+    /// Fails as [`save`](Self::save) does.
     pub async fn forget(&self, job: Job) -> Result<Option<Job>, Reason> {
         self.insist(job, Wish::Forget).await
     }
 
-    /// Does with a job what an operator wants, also where a gateway that has it in work saves it at the same time.
+    /// Carries out an operator's request, retrying while the job's holder saves it concurrently.
     async fn insist(&self, mut job: Job, wish: Wish) -> Result<Option<Job>, Reason> {
         let (id, mut pause) = (job.id.clone(), FIRST_PAUSE);
         for _ in 0..TRIES {
@@ -193,10 +193,10 @@ impl Jobs {
         Err("the job is saved by others again and again".to_owned())
     }
 
-    /// Adds a job that this gateway holds. One of a holder that is dead is taken over, with what that may have left.
+    /// Adds a job that this gateway holds. Takes over one whose holder is dead, with its leftovers.
     ///
     /// # Errors
-    /// As for [`add`](Self::add).
+    /// Fails as [`add`](Self::add) does.
     pub async fn claim(&self, job: Job) -> Result<Claim, Reason> {
         Ok(match self.put(self.held(job), true).await? {
             Some((job, inherits)) => Claim::Held(Box::new(Held::new(self, job, inherits))),
@@ -204,23 +204,23 @@ impl Jobs {
         })
     }
 
-    /// A job with this gateway as its holder, for as long as one is believed to live that says nothing more.
+    /// Returns a job with this gateway as its holder, for one lease.
     #[must_use]
     pub fn held(&self, mut job: Job) -> Job {
         job.holder = Some(Holder { name: self.0.name.clone(), until: SystemTime::now() + self.0.config.lease });
         job
     }
 
-    /// Whether this gateway holds a job.
+    /// Returns whether this gateway holds a job.
     #[must_use]
     pub fn holds(&self, job: &Job) -> bool {
         job.holder.as_ref().is_some_and(|holder| holder.name == self.0.name)
     }
 
-    /// Drops a job that is done; false where it was added anew meanwhile.
+    /// Drops a finished job; returns false if it was added again in the meantime.
     ///
     /// # Errors
-    /// As for [`save`](Self::save).
+    /// Fails as [`save`](Self::save) does.
     pub async fn drop_done(&self, job: &Job) -> Result<bool, Reason> {
         let rev = job.rev.as_deref().unwrap_or_default();
         let target = format!("{}?rev={}", self.target(&job.id), encode(rev));
@@ -236,7 +236,7 @@ impl Jobs {
     /// Reads a job.
     ///
     /// # Errors
-    /// As for [`save`](Self::save).
+    /// Fails as [`save`](Self::save) does.
     pub async fn read(&self, id: &str) -> Result<Option<Job>, Reason> {
         let answer = self.send(Method::GET, &self.target(id), Bytes::new()).await?;
         match answer.status() {
@@ -246,7 +246,7 @@ impl Jobs {
         }
     }
 
-    /// Makes the database, for admins only. One that is there already is as its maker wants it.
+    /// Creates the database for admins only. An existing one is left as it is.
     async fn make(&self) -> Result<(), Reason> {
         let made = self.send(Method::PUT, &self.database(), Bytes::new()).await?;
         self.note(made.status());
@@ -297,7 +297,7 @@ impl Jobs {
     }
 }
 
-/// The revision that a save has made.
+/// Returns the revision created by a save.
 fn rev(save: &Save) -> Result<String, Reason> {
     #[derive(Deserialize)]
     struct Saved {
@@ -311,9 +311,9 @@ fn refusal(save: &Save) -> Reason {
     format!("CouchDB answers {} {}", save.head.status.as_u16(), text.trim_end())
 }
 
-/// How long a refusal is believed.
+/// How long optional jobs are not saved after a refusal.
 const SHUT_FOR: Duration = Duration::from_secs(60);
-/// How often a save is tried where the database is not there yet, or others save the same job.
+/// Attempts to save a job while the database does not exist yet, or while others save the same job.
 const TRIES: u32 = 5;
-/// Half of the pause before the second try; it doubles.
+/// Half of the delay before the second attempt; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

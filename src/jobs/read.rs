@@ -1,4 +1,4 @@
-//! What waits in the queue: read page by page, and followed by the database's changes feed.
+//! Reads the queue, page by page and through the database's changes feed.
 
 use std::time::Duration;
 
@@ -13,33 +13,33 @@ use stowage_http::target::encode;
 use super::queue::Reason;
 use super::{Job, Jobs};
 
-/// Some jobs, in the order of their ids.
+/// A page of jobs, ordered by id.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// The jobs; what cannot be read as one is left out.
+    /// The jobs, without documents that are not valid jobs.
     pub jobs: Vec<Job>,
-    /// The id that the next page begins with; `None` at the end.
+    /// The first id of the next page; `None` at the end.
     pub next: Option<String>,
 }
 
-/// The changes of the queue, as they are made.
+/// The queue's changes as they happen.
 #[derive(Debug)]
 pub struct Feed(Changes);
 
-/// What happens in the queue.
+/// A change of the queue.
 #[derive(Debug)]
 pub enum Change {
-    /// A job is as it was saved now.
+    /// A job was saved.
     Saved(Box<Job>),
-    /// There is no job of this id, or none any more.
+    /// The job with this id does not exist, or no longer does.
     Gone(String),
 }
 
 impl Jobs {
-    /// Reads the jobs from an id on. A database that is not there yet has none.
+    /// Reads a page of jobs from an id on. If the database does not exist yet, the page is empty.
     ///
     /// # Errors
-    /// As for [`save`](Self::save).
+    /// Fails as [`save`](Self::save) does.
     pub async fn page(&self, from: &str) -> Result<Page, Reason> {
         #[derive(Deserialize)]
         struct Rows {
@@ -59,15 +59,15 @@ impl Jobs {
             status => return Err(format!("CouchDB answers {}", status.as_u16())),
         };
         let next = if rows.len() > PAGE { rows.pop().map(|row| row.id) } else { None };
-        // Design documents, and what an operator has put there, are no jobs.
+        // Design documents, and an operator's own documents, are not jobs.
         let jobs = rows.into_iter().filter_map(|row| serde_json::from_value(row.doc?).ok()).collect();
         Ok(Page { jobs, next })
     }
 
-    /// The database's sequence as it is now, to be followed from; `None` where there is no database yet.
+    /// Returns the database's current sequence, to follow from; `None` if the database does not exist yet.
     ///
     /// # Errors
-    /// As for [`save`](Self::save).
+    /// Fails as [`save`](Self::save) does.
     pub async fn position(&self) -> Result<Option<String>, Reason> {
         #[derive(Deserialize)]
         struct Told {
@@ -78,7 +78,7 @@ impl Jobs {
         match answer.status() {
             StatusCode::OK => {
                 let told = serde_json::from_slice::<Told>(answer.body()).map_err(|error| error.to_string())?;
-                // Only its maker knows what is in it.
+                // The sequence is opaque.
                 Ok(Some(told.last_seq.as_str().map_or_else(|| told.last_seq.to_string(), str::to_owned)))
             }
             StatusCode::NOT_FOUND => Ok(None),
@@ -89,7 +89,7 @@ impl Jobs {
     /// Follows the queue from a [`position`](Self::position) on.
     ///
     /// # Errors
-    /// As for [`save`](Self::save).
+    /// Fails as [`save`](Self::save) does.
     pub async fn follow(&self, position: &str) -> Result<Feed, Reason> {
         let (heartbeat, since) = (HEARTBEAT.as_millis(), encode(position));
         let query = format!("feed=continuous&include_docs=true&heartbeat={heartbeat}&since={since}");
@@ -102,10 +102,10 @@ impl Jobs {
 }
 
 impl Feed {
-    /// The next change. Nothing is lost where the future is dropped.
+    /// Returns the next change. Cancel safe.
     ///
     /// # Errors
-    /// Why the feed has ended, for the log.
+    /// Returns the reason that the feed ended, for the log.
     pub async fn next(&mut self) -> Result<Change, Reason> {
         loop {
             let line = self.0.line().await?;
@@ -125,15 +125,15 @@ fn change(line: &[u8]) -> Result<Change, Reason> {
         deleted: bool,
         doc: Option<Value>,
     }
-    // The last line of a feed that CouchDB ends is no change.
+    // The last line of a feed that CouchDB ends is not a change.
     let Line { id, deleted, doc } = serde_json::from_slice(line).map_err(|_| "CouchDB ended it".to_owned())?;
     let job = doc.filter(|_| !deleted).and_then(|doc| serde_json::from_value(doc).ok());
     Ok(job.map_or(Change::Gone(id), |job| Change::Saved(Box::new(job))))
 }
 
-/// Jobs that are read at once.
+/// Jobs per page.
 const PAGE: usize = 100;
-/// CouchDB sends an empty line this often, so that a dead connection is noticed by `timeouts.idle_body`.
+/// The interval between CouchDB's empty lines, which let `timeouts.idle_body` detect a dead connection.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
