@@ -1,4 +1,4 @@
-//! One job, from taking it to saving what became of it.
+//! Processes one job, from claiming it to saving its outcome.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use super::step::{Step, step};
 use crate::jobs::Job;
 
 impl Worker {
-    /// Takes a job that is due, as far as this gateway knows.
+    /// Claims a job that is due, as far as this gateway knows.
     pub(super) async fn take_known(self: Arc<Self>, id: Arc<str>, permit: OwnedSemaphorePermit) {
         let later = SystemTime::now() + self.gateway.jobs.config().poll;
         match self.gateway.jobs.read(&id).await {
@@ -27,12 +27,12 @@ impl Worker {
         }
     }
 
-    /// Takes a job, unless another gateway has it, and does it.
+    /// Claims a job, unless another gateway holds it, and processes it.
     pub(super) async fn take(self: Arc<Self>, job: Job, permit: OwnedSemaphorePermit) {
         let (id, kind) = (job.id.clone(), job.kind);
         let outcome = match self.hold(job).await {
             Ok(Some(job)) => self.work(job).await,
-            // Another was faster.
+            // Another gateway was faster.
             Ok(None) => return,
             Err(reason) => Err(reason),
         };
@@ -51,7 +51,7 @@ impl Worker {
         self.gateway.jobs.save(self.gateway.jobs.held(job)).await
     }
 
-    /// Does a job that this gateway holds, and saves what became of it.
+    /// Processes a job that this gateway holds, and saves its outcome.
     async fn work(&self, mut job: Job) -> Result<&'static str, String> {
         let made = {
             let gateway = Arc::clone(&self.gateway);
@@ -95,7 +95,7 @@ impl Worker {
         }
     }
 
-    /// Saves a job that stays, without its holder.
+    /// Saves a job that remains in the queue, without its holder.
     async fn ended(&self, job: Job, outcome: &'static str) -> Result<&'static str, String> {
         match self.gateway.jobs.save(job.clone()).await? {
             Some(_) => Ok(outcome),
@@ -103,7 +103,7 @@ impl Worker {
         }
     }
 
-    /// The job was added anew, or asked for, while it was worked on: it is looked at once more, by the first gateway that finds it.
+    /// Releases a job that was added or requested again while it was processed, so that the first gateway that finds it processes it once more.
     async fn lost(&self, job: &Job) -> Result<&'static str, String> {
         if let Some(mut now) = self.gateway.jobs.read(&job.id).await?
             && self.gateway.jobs.holds(&now)
@@ -115,5 +115,5 @@ impl Worker {
     }
 }
 
-/// How often a stuck job is tried.
+/// The interval between attempts at a stuck job.
 const ONCE_A_DAY: Duration = Duration::from_secs(24 * 3600);

@@ -1,4 +1,4 @@
-//! What waits in the queue, as far as it is held in memory: of each job no more than when it is due and which plan it goes by.
+//! The part of the queue kept in memory: for each job only its due time and what its plan depends on.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use crate::jobs::{Job, Kind};
 use crate::metrics::Queue;
 
-/// The jobs by their ids, and by what they wait for.
+/// The known jobs by id, and by what they wait for.
 pub(super) struct Known {
-    /// So many are held.
+    /// The maximum number of jobs.
     most: usize,
     jobs: HashMap<Arc<str>, Waiting>,
     lanes: HashMap<Arc<Subject>, Lane>,
@@ -21,17 +21,17 @@ struct Waiting {
     subject: Arc<Subject>,
 }
 
-/// Jobs that rest together: their storage is the same.
+/// Jobs that rest together, since their storage is the same.
 struct Lane {
-    /// When each is due, the first one first.
+    /// The due times, earliest first.
     due: BTreeSet<(SystemTime, Arc<str>)>,
-    /// One of them: what the plan says of it, it says of all.
+    /// One of the jobs: the plan's decision for it holds for all.
     sample: Arc<Job>,
-    /// They rest at least until then.
+    /// The earliest end of their rest.
     rests_until: SystemTime,
 }
 
-/// What the plan goes by, and whether a resting storage is waited for.
+/// What the plan depends on, and whether a resting storage is waited for.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Subject {
     kind: Kind,
@@ -43,17 +43,17 @@ pub(super) struct Subject {
 }
 
 impl Known {
-    /// Holds up to so many.
+    /// Creates an empty set of at most this many jobs.
     pub(super) fn new(most: usize) -> Self {
         Self { most, jobs: HashMap::new(), lanes: HashMap::new() }
     }
 
-    /// Nothing is known any more.
+    /// Forgets all jobs.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.most);
     }
 
-    /// Takes note of a job as it was saved last. False where there are too many: it is not held.
+    /// Records a job as last saved. Returns false if there are too many, and does not keep it then.
     pub(super) fn note(&mut self, job: &Job) -> bool {
         self.forget(&job.id);
         if self.jobs.len() >= self.most {
@@ -80,7 +80,7 @@ impl Known {
         true
     }
 
-    /// There is no such job any more.
+    /// Forgets a job that no longer exists.
     pub(super) fn forget(&mut self, id: &str) {
         let Some((id, Waiting { due, subject, .. })) = self.jobs.remove_entry(id) else { return };
         if let Some(lane) = self.lanes.get_mut(&subject) {
@@ -91,7 +91,7 @@ impl Known {
         }
     }
 
-    /// A job is not looked at before then.
+    /// Postpones the next look at a job.
     pub(super) fn defer(&mut self, id: &str, until: SystemTime) {
         let Some((id, _)) = self.jobs.get_key_value(id) else { return };
         let id = Arc::clone(id);
@@ -103,21 +103,21 @@ impl Known {
         }
     }
 
-    /// The lanes in which some are due, each with a job to be asked whether its storage rests.
+    /// Returns the lanes with due jobs, each with a sample to determine whether its storage rests.
     pub(super) fn due(&self, now: SystemTime) -> Vec<(Arc<Subject>, Arc<Job>)> {
         let is_due = |lane: &Lane| lane.rests_until <= now && lane.due.first().is_some_and(|(due, _)| *due <= now);
         let lanes = self.lanes.iter().filter(|(_, lane)| is_due(lane));
         lanes.map(|(subject, lane)| (Arc::clone(subject), Arc::clone(&lane.sample))).collect()
     }
 
-    /// A lane rests.
+    /// Lets a lane rest.
     pub(super) fn rest(&mut self, subject: &Subject, until: SystemTime) {
         if let Some(lane) = self.lanes.get_mut(subject) {
             lane.rests_until = until;
         }
     }
 
-    /// Some jobs of a lane that are due, the first ones first; they are not due again before `until`.
+    /// Takes some due jobs of a lane, earliest first, and makes them due again at `until`.
     pub(super) fn take(&mut self, subject: &Subject, now: SystemTime, until: SystemTime) -> Vec<Arc<str>> {
         let Some(lane) = self.lanes.get(subject) else { return Vec::new() };
         let due = lane.due.iter().take_while(|(due, _)| *due <= now).take(AT_ONCE);
@@ -126,7 +126,7 @@ impl Known {
         ids
     }
 
-    /// What is counted of them.
+    /// Summarises the jobs for the metrics.
     pub(super) fn told(&self, now: SystemTime, dead_after: Duration) -> Queue {
         let mut counted = Counted::default();
         for waiting in self.jobs.values() {
@@ -136,7 +136,7 @@ impl Known {
     }
 }
 
-/// What is counted of the queue.
+/// A summary of the queue.
 #[derive(Default)]
 pub(super) struct Counted {
     waiting: HashMap<Kind, usize>,
@@ -145,7 +145,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// Counts one job.
+    /// Counts a job.
     pub(super) fn count(&mut self, kind: Kind, since: SystemTime, now: SystemTime, dead_after: Duration) {
         let age = now.duration_since(since).unwrap_or_default();
         *self.waiting.entry(kind).or_default() += 1;
@@ -153,7 +153,7 @@ impl Counted {
         self.stuck += u64::from(age > dead_after);
     }
 
-    /// All that were counted.
+    /// Returns the number of jobs counted.
     pub(super) fn all(&self) -> usize {
         self.waiting.values().sum()
     }
@@ -164,7 +164,7 @@ impl Counted {
     }
 }
 
-/// So many of a lane are taken before the others have their turn.
+/// The number of jobs taken from a lane before it is the others' turn.
 const AT_ONCE: usize = 16;
 
 #[cfg(test)]

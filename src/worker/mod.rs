@@ -1,9 +1,9 @@
-//! Does what the queue of jobs says, beside all other gateways.
+//! Processes the queue of jobs, alongside all other gateways.
 //!
-//! The queue is read once, and then followed by its changes: what waits costs CouchDB nothing until it is due. Where it cannot be
-//! followed, it is read again and again: at once after this gateway has added a job and else every `jobs.poll`, a long one less
-//! often. What fails rests by its storage, not by itself: one try tells about all jobs of a storage that is down. A job is never
-//! given up; one that is older than `jobs.dead_after` is tried once a day.
+//! The queue is read once and then followed through its changes feed: a waiting job costs CouchDB nothing until it is due. Without a feed, the queue
+//! is read repeatedly: at once after this gateway has added a job, else every `jobs.poll`, and less often if it is long. After a failure the storage
+//! rests, rather than the job: one attempt is conclusive for all jobs of a storage that is down. Jobs are never given up; one that is older than
+//! `jobs.dead_after` is attempted once a day.
 
 mod job;
 mod known;
@@ -27,7 +27,7 @@ use crate::jobs::{Change, Feed};
 use known::Known;
 use rests::Rests;
 
-/// Works until the program stops.
+/// Processes jobs until the program stops.
 pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
     let jobs = gateway.jobs.config();
     let (poll, concurrency) = (jobs.poll, jobs.concurrency);
@@ -47,7 +47,7 @@ pub(crate) async fn run(gateway: Arc<Gateway>, tasks: Tasks) {
         if pause == poll {
             tracing::warn!(reason, "the jobs cannot be read; they wait");
         }
-        // CouchDB locks out who comes with a wrong password again and again.
+        // CouchDB locks out accounts after repeated wrong passwords.
         pause = (pause * 2).min(poll.max(LONGEST_PAUSE));
         tokio::select! {
             () = worker.gateway.jobs.added() => {}
@@ -64,12 +64,12 @@ struct Worker {
     permits: Arc<Semaphore>,
 }
 
-/// How this gateway learns what waits.
+/// How this gateway observes the queue.
 #[derive(Default)]
 struct Standing {
-    /// More wait than are held in memory.
+    /// Whether more jobs wait than are kept in memory.
     is_long: bool,
-    /// The log says already that they cannot be followed.
+    /// Whether the log already says that the queue cannot be followed.
     complained: bool,
 }
 
@@ -82,7 +82,7 @@ impl Standing {
 }
 
 impl Worker {
-    /// Reads the queue, and works on it until it has to be read again.
+    /// Reads the queue, and processes it until it has to be read again.
     async fn turn(self: &Arc<Self>, standing: &mut Standing) -> Result<(), String> {
         if standing.is_long {
             standing.is_long = self.walk().await?;
@@ -90,7 +90,7 @@ impl Worker {
         }
         let began = Instant::now();
         let (jobs, mut feed) = (&self.gateway.jobs, None);
-        // Asked for first: nothing is missed between what is read and what is followed.
+        // Taken before reading, so that no change between reading and following is missed.
         let position = jobs.position().await;
         self.known().clear();
         if !matches!(position, Ok(None)) && !self.read().await? {
@@ -107,8 +107,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Begins what is due, and takes note of what changes. Without a feed it ends when the queue may be read again, with one it
-    /// ends some time after that broke.
+    /// Starts due jobs, and records changes. Without a feed, it ends when the queue may be read again; with one, some time after the feed broke.
     async fn follow(self: &Arc<Self>, mut feed: Option<Feed>, began: Instant, standing: &mut Standing) {
         let poll = self.gateway.jobs.config().poll;
         let soonest = Instant::now() + began.elapsed() * pages::REST;
@@ -132,7 +131,7 @@ impl Worker {
                         }
                     }
                     Err(reason) => {
-                        // One that is cut off at once is no better than none.
+                        // A feed that is cut off at once is no better than none.
                         standing.complained &= began.elapsed() < LONGEST_PAUSE;
                         standing.complain(&reason);
                         (feed, end) = (None, soonest.max(Instant::now() + poll));
@@ -153,7 +152,7 @@ impl Worker {
         }
     }
 
-    /// Some of what is due and does not rest.
+    /// Returns some of the jobs that are due and do not rest.
     async fn due(&self) -> VecDeque<Arc<str>> {
         let (now, config) = (SystemTime::now(), self.gateway.jobs.config());
         let mut ready = VecDeque::new();
@@ -165,14 +164,14 @@ impl Worker {
             if !sample.asked && self.rests.rests(&self.gateway, &sample).await {
                 self.known().rest(&subject, now + config.poll);
             } else {
-                // The feed tells what becomes of them, and if it does not, they are looked at once more.
+                // The feed reports what becomes of them; failing that, they are due once more.
                 ready.extend(self.known().take(&subject, now, now + config.lease));
             }
         }
         ready
     }
 
-    /// A job that is cut off is another gateway's once its lease is over: the drain does not wait for it.
+    /// Starts a job. The drain does not wait for it: if it is cut off, another gateway claims it once its lease has expired.
     fn begin(&self, job: impl Future<Output = ()> + Send + 'static) {
         let tasks = self.gateway.tasks.clone();
         drop(self.gateway.tasks.spawn("job", async move {
@@ -201,9 +200,9 @@ async fn next(feed: &mut Option<Feed>) -> Result<Change, String> {
     }
 }
 
-/// What is followed is read again after this, to be sure of it.
+/// How long the queue is followed before it is read again, to be safe.
 const READ_AGAIN: Duration = Duration::from_secs(3600);
-/// The longest pause while the jobs cannot be read.
+/// The longest delay while the jobs cannot be read.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// Jobs that are made ready to begin.
+/// The number of jobs prepared for processing.
 const AT_ONCE: usize = 256;

@@ -1,4 +1,4 @@
-//! Reading the queue page by page.
+//! Reads the queue page by page.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use super::Worker;
 use super::known::Counted;
 
 impl Worker {
-    /// Takes note of all that waits; false where that is more than is held in memory.
+    /// Records all waiting jobs; returns false if there are more than can be kept in memory.
     pub(super) async fn read(&self) -> Result<bool, String> {
         let mut from = String::new();
         loop {
@@ -26,8 +26,8 @@ impl Worker {
         }
     }
 
-    /// Looks through a queue that is longer than what is held in memory, and begins what is due; then waits, so that reading takes a
-    /// tenth of the time at most. Gives whether it is as long still.
+    /// Walks through a queue that is too long to be kept in memory, and starts the due jobs; then waits, so that reading takes at most a tenth of the
+    /// time. Returns whether the queue is still too long.
     pub(super) async fn walk(self: &Arc<Self>) -> Result<bool, String> {
         let config = self.gateway.jobs.config();
         let (mut queue, mut reading, mut from) = (Counted::default(), Duration::ZERO, String::new());
@@ -50,7 +50,7 @@ impl Worker {
             }
         }
         self.gateway.metrics.outages().queue(&queue.told());
-        // Each job that is added during an outage would else have all that waits read once more.
+        // Otherwise each job added during an outage would cause another full read.
         let rest = reading * REST;
         tokio::select! {
             ((), ()) = async { tokio::join!(self.gateway.jobs.added(), tokio::time::sleep(rest)) } => {}
@@ -60,5 +60,5 @@ impl Worker {
     }
 }
 
-/// So many times as long as it took to read the queue, nothing is read.
+/// The rest between reads of the queue, as a multiple of the time that a read takes.
 pub(super) const REST: u32 = 9;
