@@ -1,4 +1,4 @@
-//! Documents of a database that have more than their winner: a list of documents shows neither losing branches nor deleted leaves.
+//! Documents with more than a winner: a list of documents includes neither losing branches nor deleted leaves.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -11,22 +11,22 @@ use crate::error::Error;
 use crate::moving::refused;
 use crate::router::Database;
 
-/// A document as the changes feed has it with all its leaves.
+/// A document in the changes feed, with all its leaves.
 #[derive(Deserialize)]
 pub(crate) struct Branched {
     pub(crate) id: String,
-    /// One for each leaf.
+    /// The leaves.
     pub(crate) changes: Vec<Value>,
-    /// Whether its winner is.
+    /// Whether the winner is deleted.
     #[serde(default)]
     pub(crate) deleted: bool,
 }
 
-/// The documents of a database that have several leaves, or a deleted winner, page by page.
+/// Pages of the documents in a database that have several leaves, or a deleted winner.
 pub(crate) struct Branches<'a> {
     caller: &'a Caller,
     database: &'a Database,
-    /// `None` at the end.
+    /// The sequence to continue from; `None` at the end.
     since: Option<Value>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Branches<'a> {
         Self { caller, database, since: Some(json!(0)) }
     }
 
-    /// The next page; `None` at the end, also where the database is gone.
+    /// Returns the next page; `None` at the end, or if the database is gone.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Branched>>, Error> {
         #[derive(Deserialize)]
         struct Feed {
@@ -60,5 +60,5 @@ impl<'a> Branches<'a> {
     }
 }
 
-/// Changes that are read at once.
+/// Changes per request.
 const PAGE: usize = 1000;

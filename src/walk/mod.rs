@@ -1,7 +1,6 @@
-//! Looks at the documents of many databases, a few at once, and does something with each: what moving and verifying
-//! attachments have in common.
+//! Walks through the documents of several databases concurrently, and visits each: the common part of moving and verifying attachments.
 //!
-//! Nothing is kept between runs: what was done already is found done by the next one.
+//! Nothing is kept between runs: the next one finds what is done already.
 
 mod branches;
 mod databases;
@@ -34,16 +33,16 @@ pub use pace::Pace;
 pub use progress::{Fault, Part, Progress, Tally, Totals};
 use turn::{Turn, held_during};
 
-/// Which documents are looked at.
+/// The documents that a walk covers.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
-    /// Databases whose decoded name fits one of these.
+    /// Databases whose decoded name matches one of these.
     pub databases: Vec<Pattern>,
     /// All databases of these accounts.
     pub accounts: Vec<AccountId>,
-    /// Every database that plans speak of.
+    /// Every database that plans cover.
     pub all: bool,
-    /// Documents with one of these as their `pvt_type`; empty: of any.
+    /// Documents whose `pvt_type` is one of these; empty for any.
     pub types: Vec<String>,
     /// Documents whose `pvt_created` is this or later.
     pub since: Option<SystemTime>,
@@ -52,14 +51,14 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Whether a database is looked at.
+    /// Returns whether a database is covered.
     fn has(&self, database: &Database) -> bool {
         self.all
             || database.account.as_ref().is_some_and(|account| self.accounts.contains(account))
             || self.databases.iter().any(|pattern| pattern.matches(&database.name))
     }
 
-    /// Whether a document is. One that does not say when it was made is not, where that is asked.
+    /// Returns whether a document is covered. One without a creation time is not, if a time is given.
     pub(crate) fn takes(&self, document: &Document) -> bool {
         let has_type = self.types.is_empty()
             || document.text("pvt_type").is_some_and(|document_type| self.types.contains(&document_type));
@@ -72,24 +71,24 @@ impl Scope {
     }
 }
 
-/// A day, or a time, as RFC 3339 has it; `None` for anything else.
+/// Parses a day or a time in RFC 3339; `None` for anything else.
 #[must_use]
 pub fn time(text: &str) -> Option<SystemTime> {
     let whole = if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
     humantime::parse_rfc3339(&whole).ok()
 }
 
-/// What is done with each document that is looked at.
+/// The action for each document of a walk.
 pub(crate) trait Visit: Send + Sync + 'static {
-    /// Does it, and says what came of it. An error is the document's, and ends nothing.
+    /// Visits a document, and returns the result. An error only concerns the document.
     fn visit<'a>(&'a self, gateway: &'a Arc<Gateway>, found: Found) -> BoxFuture<'a, Result<Tally, Error>>;
 
-    /// Whether walks that look at the same documents at the same time share them.
+    /// Returns whether concurrent walks through the same documents share the work.
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// A database has been looked through. Gives how many bytes CouchDB has given back.
+    /// Finishes a database. Returns how many bytes CouchDB has freed.
     fn leave<'a>(
         &'a self,
         _gateway: &'a Arc<Gateway>,
@@ -100,8 +99,7 @@ pub(crate) trait Visit: Send + Sync + 'static {
     }
 }
 
-/// Looks at all documents of a scope, until that is done or `stop` is raised. Fails where no database fits, or CouchDB does
-/// not list them.
+/// Visits all documents of a scope, until done or until `stop` is cancelled. Fails if no database matches, or if CouchDB does not list them.
 pub(crate) async fn walk(
     gateway: &Arc<Gateway>,
     scope: &Scope,
@@ -138,7 +136,7 @@ pub(crate) async fn walk(
     Ok(())
 }
 
-/// A database that is looked through.
+/// A walk through one database.
 struct Through<'a> {
     gateway: &'a Arc<Gateway>,
     database: &'a Database,
@@ -148,12 +146,12 @@ struct Through<'a> {
     progress: &'a Progress,
     part: &'a Part,
     stop: &'a CancellationToken,
-    /// Set once looking at more of this database is in vain.
+    /// Set once visiting more of this database is pointless.
     ends: AtomicBool,
 }
 
 impl Through<'_> {
-    /// Looks at all documents. A database that was deleted meanwhile has ended.
+    /// Visits all documents. A database that was deleted in the meantime is finished.
     async fn go(&self) -> Result<(), Error> {
         let home = self.gateway.homes.of(self.database).await?;
         for caller in home.own_accounts()? {
@@ -180,7 +178,7 @@ impl Through<'_> {
         Ok(())
     }
 
-    /// Looks at documents that another walk has had in work: it may have been killed.
+    /// Visits documents that another walk had in progress, in case it was killed.
     async fn after_another(&self, caller: &Caller, from: &str, end: Option<&str>) -> Result<(), Error> {
         let held = loop {
             if self.is_over() {
@@ -232,7 +230,7 @@ impl Through<'_> {
         }
     }
 
-    /// Says what is wrong with a document; or once for all, where it is the plan, or the database is gone.
+    /// Reports a fault of a document; only once if it is the plan's, or if the database is gone.
     async fn failed(&self, caller: &Caller, id: &str, error: &Error) {
         let database = &self.database.name;
         if matches!(error, Error::Plan(_)) {
@@ -267,9 +265,9 @@ impl Through<'_> {
     }
 }
 
-/// How often a document is tried that clients write at the same time.
+/// Attempts for a document that clients keep changing.
 pub(crate) const TRIES: u32 = 5;
-/// The pause before it is tried again.
+/// The delay between attempts.
 pub(crate) const AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// Databases that are looked through at the same time.
+/// The number of databases walked through concurrently.
 const DATABASES_AT_ONCE: usize = 4;

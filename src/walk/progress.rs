@@ -1,4 +1,4 @@
-//! How far a walk is, for commands and the page.
+//! The progress of a walk, for commands and the page.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,36 +9,36 @@ use stowage_base::log::chain;
 
 use crate::error::Error;
 
-/// What came of one document.
+/// The result for one document.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Attachments that were moved, or checked.
+    /// The number of attachments moved or checked.
     pub attachments: u64,
-    /// Their bytes.
+    /// The bytes of these attachments.
     pub bytes: u64,
-    /// Jobs that were made of what can be mended.
+    /// The number of jobs created for repairs.
     pub jobs: u64,
-    /// What is wrong with some of them.
+    /// The faults of the attachments.
     pub faults: Vec<Fault>,
 }
 
-/// Something that is wrong, and where.
+/// A fault, with its location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// The database's decoded name.
     pub database: String,
-    /// The document's id; empty where the database is meant.
+    /// The document's id; empty for a fault of the database.
     pub document: String,
-    /// The attachment's name; empty where the document is meant.
+    /// The attachment's name; empty for a fault of the document.
     pub attachment: String,
-    /// One word for it.
+    /// The kind of fault, in one word.
     pub kind: &'static str,
-    /// What it is.
+    /// The description.
     pub reason: String,
 }
 
 impl Fault {
-    /// What could not be done.
+    /// Creates a fault from an error.
     #[must_use]
     pub fn of(database: &str, document: &str, attachment: &str, error: &Error) -> Self {
         let reason = match error {
@@ -56,7 +56,7 @@ impl Fault {
     }
 }
 
-/// A database in work.
+/// A database in progress.
 #[derive(Debug, Clone)]
 pub struct Part(Arc<Counts>);
 
@@ -70,25 +70,25 @@ struct Counts {
     faults: AtomicU64,
 }
 
-/// A database, as far as it has been looked through.
+/// The totals of a database so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// The database's decoded name; empty for all together.
+    /// The database's decoded name; empty for the overall totals.
     pub database: String,
-    /// Documents that it has, or had.
+    /// The number of documents in the database.
     pub documents: u64,
-    /// Documents that were looked at.
+    /// The number of documents visited.
     pub looked: u64,
-    /// Attachments that were moved, or checked.
+    /// The number of attachments moved or checked.
     pub attachments: u64,
-    /// Their bytes.
+    /// The bytes of these attachments.
     pub bytes: u64,
-    /// How many things are wrong.
+    /// The number of faults.
     pub faults: u64,
 }
 
 impl Part {
-    /// There are so many documents more.
+    /// Adds to the number of documents.
     pub(super) fn will_have(&self, documents: u64) {
         self.0.documents.fetch_add(documents, Ordering::Relaxed);
     }
@@ -97,7 +97,7 @@ impl Part {
         self.0.looked.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How far it is.
+    /// Returns the totals so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
         let Counts { name, documents, looked, attachments, bytes, faults } = &*self.0;
@@ -107,7 +107,7 @@ impl Part {
     }
 }
 
-/// How far a walk is; cheap to clone.
+/// The progress of a walk; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Progress(Arc<Mutex<State>>);
 
@@ -120,12 +120,12 @@ struct State {
     removed: Totals,
     gone: Vec<String>,
     parts: BTreeMap<String, Part>,
-    /// Those that are done and had something in them.
+    /// The finished databases that had anything to do.
     ended: Vec<Totals>,
     all: [u64; 5],
     faults: Vec<Fault>,
     unsaid: u64,
-    /// What stays where it is, and how much more of it there is.
+    /// The attachments that stay where they are, and how many more there are.
     left: Vec<Fault>,
     left_unsaid: u64,
 }
@@ -157,18 +157,18 @@ impl Progress {
         if state.faults.len() < MOST_FAULTS { state.faults.push(fault) } else { state.unsaid += 1 }
     }
 
-    /// A database was deleted meanwhile.
+    /// Records that a database was deleted in the meantime.
     pub(super) fn is_gone(&self, database: &str) {
         self.state().gone.push(database.to_owned());
     }
 
-    /// Databases that were deleted meanwhile.
+    /// Returns the databases that were deleted in the meantime.
     #[must_use]
     pub fn gone(&self) -> Vec<String> {
         self.state().gone.clone()
     }
 
-    /// Something is wrong that is no document's.
+    /// Records a fault that belongs to no document.
     pub(crate) fn says(&self, fault: Fault) {
         let mut state = self.state();
         let [.., faults] = &mut state.all;
@@ -176,34 +176,34 @@ impl Progress {
         if state.faults.len() < MOST_FAULTS { state.faults.push(fault) } else { state.unsaid += 1 }
     }
 
-    /// An attachment stays where it is, although all is well.
+    /// Records an attachment that stays where it is, although nothing is wrong.
     pub(crate) fn leaves_behind(&self, left: Fault) {
         let mut state = self.state();
         if state.left.len() < MOST_FAULTS { state.left.push(left) } else { state.left_unsaid += 1 }
     }
 
-    /// Attachments that stay where they are, and how many more there are than are listed.
+    /// Returns the attachments that stay where they are, and how many more there are than listed.
     #[must_use]
     pub fn left(&self) -> (Vec<Fault>, u64) {
         let state = self.state();
         (state.left.clone(), state.left_unsaid)
     }
 
-    /// Something that nothing names has been removed.
+    /// Records the removal of an orphan.
     pub(crate) fn removes(&self, removed: &Totals) {
         let mut state = self.state();
         state.removed.attachments += removed.attachments;
         state.removed.bytes += removed.bytes;
     }
 
-    /// Objects that were removed because nothing names them, and their bytes.
+    /// Returns the number of removed orphans, and their bytes.
     #[must_use]
     pub fn removed(&self) -> (u64, u64) {
         let state = self.state();
         (state.removed.attachments, state.removed.bytes)
     }
 
-    /// CouchDB has given back so many bytes of a database.
+    /// Adds to the bytes that CouchDB has freed.
     pub(super) fn won(&self, bytes: u64) {
         self.state().won += bytes;
     }
@@ -219,14 +219,14 @@ impl Progress {
         }
     }
 
-    /// Databases that are done, and all.
+    /// Returns the number of finished databases, and of all.
     #[must_use]
     pub fn databases(&self) -> (u64, u64) {
         let state = self.state();
         (state.done, state.databases)
     }
 
-    /// All together.
+    /// Returns the overall totals.
     #[must_use]
     pub fn totals(&self) -> Totals {
         let state = self.state();
@@ -236,13 +236,13 @@ impl Progress {
         Totals { database: String::new(), documents, looked, attachments, bytes, faults }
     }
 
-    /// The databases in work.
+    /// Returns the databases in progress.
     #[must_use]
     pub fn in_work(&self) -> Vec<Totals> {
         self.state().parts.values().map(Part::totals).collect()
     }
 
-    /// The databases that are done and in which there was something to do.
+    /// Returns the finished databases that had anything to do.
     #[must_use]
     pub fn ended(&self) -> Vec<Totals> {
         let mut ended = self.state().ended.clone();
@@ -250,19 +250,19 @@ impl Progress {
         ended
     }
 
-    /// Bytes that CouchDB has given back.
+    /// Returns the bytes that CouchDB has freed.
     #[must_use]
     pub fn bytes_won(&self) -> u64 {
         self.state().won
     }
 
-    /// Jobs that were made of what can be mended.
+    /// Returns the number of jobs created for repairs.
     #[must_use]
     pub fn jobs(&self) -> u64 {
         self.state().jobs
     }
 
-    /// What is wrong, and how much more there is than is listed.
+    /// Returns the faults, and how many more there are than listed.
     #[must_use]
     pub fn faults(&self) -> (Vec<Fault>, u64) {
         let state = self.state();
@@ -281,7 +281,7 @@ fn add(all: &mut [u64; 5], totals: &Totals) {
     }
 }
 
-/// Faults that are listed; more are counted.
+/// The limit on listed faults; further ones are only counted.
 const MOST_FAULTS: usize = 10_000;
-/// Databases that are listed at the end.
+/// The limit on databases listed at the end.
 const MOST_ENDED: usize = 100_000;
