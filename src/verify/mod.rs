@@ -1,4 +1,4 @@
-//! Proves that every pointer leads to its bytes, and finds what nothing names.
+//! Verifies that every pointer leads to its object, and finds orphans.
 
 mod kept;
 mod named;
@@ -20,23 +20,23 @@ use crate::router::Database;
 use crate::walk::{Fault, Pace, Progress, Scope, Tally, Visit, walk};
 use named::Named;
 
-/// How closely attachments are looked at.
+/// The options of a verification.
 #[derive(Debug, Clone, Copy)]
 pub struct Verification {
-    /// Whether all bytes are read and compared with the pointers' digests; else the lengths and the storages' tags are.
+    /// Whether all bytes are read and compared with the pointers' digests, rather than only lengths and tags.
     pub read: bool,
-    /// How old an object has to be that no document names to be called an orphan; `None`: orphans are not looked for.
+    /// The minimum age of an orphan; `None` does not look for orphans.
     pub orphans: Option<Duration>,
-    /// Whether that is removed.
+    /// Whether orphans are removed.
     pub remove: bool,
-    /// Whether jobs are made of what can be mended.
+    /// Whether jobs are created for what can be repaired.
     pub repair: bool,
 }
 
-/// Looks at every pointer of a scope, until that is done or `stop` is raised. What is wrong is in `progress`.
+/// Checks every pointer of a scope, until done or until `stop` is cancelled. The faults are in `progress`.
 ///
 /// # Errors
-/// Where no database fits, or CouchDB does not list them; and where orphans are wanted and not everything that might name an
+/// Returns an error if no database matches, or if CouchDB does not list them; also if orphans are wanted, but not everything that might name an
 /// object could be read.
 pub async fn verify(
     gateway: &Arc<Gateway>,
@@ -55,7 +55,7 @@ pub async fn verify(
     }
 }
 
-/// A verification that runs.
+/// A verification in progress.
 struct Proof {
     verification: Verification,
     named: Named,
@@ -93,7 +93,7 @@ impl Visit for Proof {
                         self.named.add(&pointer.stowage);
                         (**pointer).clone()
                     }
-                    // Where it leads is the other document's to say.
+                    // The target is checked with the other document.
                     Ok(Entry::Link(_)) => continue,
                     Err(error) => {
                         self.named.are_not_all_known();

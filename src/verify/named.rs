@@ -1,4 +1,4 @@
-//! What documents name: only a hash of each place is kept.
+//! The set of objects that documents name, as hashes of their locations.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,7 +16,7 @@ use crate::pointer::{StoredObject, objects};
 use crate::router::Database;
 use crate::walk::Branches;
 
-/// The places that documents name, of whichever revision that can still be read.
+/// The locations named by documents, in any revision that can still be read.
 #[derive(Default)]
 pub(super) struct Named {
     hashes: Mutex<HashSet<u64>>,
@@ -33,11 +33,11 @@ impl Named {
 
     pub(super) fn has(&self, handler: &str, location: &Location) -> bool {
         let hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
-        // What cannot be told apart is named, for all that is known.
+        // A location without a key might be named: treat it so.
         hash(handler, location).is_none_or(|hash| hashes.contains(&hash))
     }
 
-    /// Something that may name an object could not be read.
+    /// Records that something that may name an object could not be read.
     pub(super) fn are_not_all_known(&self) {
         self.is_unsure.store(true, Ordering::Release);
     }
@@ -46,7 +46,7 @@ impl Named {
         self.is_unsure.load(Ordering::Acquire)
     }
 
-    /// Adds what the losing branches and the deleted leaves of a database's documents name: a list of documents has neither.
+    /// Adds what the losing branches and deleted leaves of a database's documents name: a list of documents includes neither.
     pub(super) async fn add_leaves(&self, gateway: &Gateway, database: &Database) -> Result<(), Error> {
         for caller in gateway.homes.of(database).await?.own_accounts()? {
             let outcome = self.add_of(&caller, database).await;
@@ -84,7 +84,7 @@ impl Named {
     }
 }
 
-/// Of what tells the object apart; `None` where the location does not say it.
+/// Hashes what identifies the object; `None` if the location does not contain it.
 fn hash(handler: &str, location: &Location) -> Option<u64> {
     let key = (driver(handler)?.key)(location)?;
     let mut hasher = DefaultHasher::new();
