@@ -1,5 +1,5 @@
-//! Attachments that change their place while their document stays the same: out of CouchDB, back into it, from one storage
-//! to another. Whatever a client does meanwhile wins: the document is saved under the revision that was read.
+//! Moves attachments while their documents stay the same: out of CouchDB, back into it, or from one storage to another. A client's concurrent change
+//! wins: the document is saved over the revision that was read.
 
 mod adopt;
 mod back;
@@ -29,7 +29,7 @@ pub(crate) use native::{Native, natives};
 pub(crate) use out::{copy, has_copy};
 pub(crate) use same::is_only_moved;
 
-/// A document as it was read with the gateway's own account.
+/// A document read with the gateway's own account.
 pub(crate) struct Found {
     pub(crate) target: DocumentTarget,
     pub(crate) document: Document,
@@ -37,19 +37,19 @@ pub(crate) struct Found {
     pub(crate) plan: DocumentPlan,
 }
 
-/// What became of the attachments of a document.
+/// The outcome for a document's attachments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moved {
-    /// So many of them, and so many bytes, have another place now.
+    /// This many attachments and bytes were moved.
     Done { attachments: u64, bytes: u64 },
-    /// There was none to be moved.
+    /// There was nothing to move.
     Nothing,
-    /// A client has written the document meanwhile.
+    /// A client has changed the document in the meantime.
     Conflict,
 }
 
 impl Found {
-    /// Reads a document; `None` where there is none.
+    /// Reads a document; `None` if it does not exist.
     pub(crate) async fn read(gateway: &Gateway, target: &Target) -> Result<Option<Self>, Error> {
         let home = gateway.homes.of(&target.database).await?;
         match home.find_own(&target.path, "att_encoding_info=true").await? {
@@ -62,7 +62,7 @@ impl Found {
         }
     }
 
-    /// A document that was read already.
+    /// Wraps a document that was already read.
     pub(crate) async fn of(
         gateway: &Gateway,
         target: DocumentTarget,
@@ -73,7 +73,7 @@ impl Found {
         Ok(Self { target, document, caller, plan })
     }
 
-    /// Where the plan sends the attachments; `None` where they belong to CouchDB.
+    /// Returns the plan's decision for the attachments; `None` if CouchDB stores them.
     pub(crate) fn decision(&self) -> Result<Option<Decision>, Error> {
         Ok(match decide(&self.plan, &self.target.database, &self.document)? {
             Placement::Store(decision) => Some(decision),
@@ -81,7 +81,7 @@ impl Found {
         })
     }
 
-    /// The right to write these attachments, taken in the order of their names.
+    /// Takes the turns of these attachments, in the order of their names.
     async fn turns(&self, gateway: &Gateway, mut names: Vec<&str>) -> Vec<Turn> {
         names.sort_unstable();
         let writer = Writer::default();
@@ -92,7 +92,7 @@ impl Found {
         turns
     }
 
-    /// Saves the document, with the pointers to `objects` in it already. What they replace goes then.
+    /// Saves the document, which already contains the pointers to `objects`, then removes the replaced objects.
     async fn save(
         self,
         gateway: &Arc<Gateway>,
@@ -121,7 +121,7 @@ impl Found {
     }
 }
 
-/// Whether a document was saved; false where a client was faster.
+/// Returns whether a document was saved; false if a client was faster.
 fn judged(answer: Result<Response<Body>, Error>) -> Result<bool, Error> {
     match answer {
         Ok(answer) if answer.status().is_success() => Ok(true),
@@ -132,13 +132,13 @@ fn judged(answer: Result<Response<Body>, Error>) -> Result<bool, Error> {
     }
 }
 
-/// CouchDB gave no document, no attachment, or did not take one.
+/// Creates the error for CouchDB's refusal to return or accept something.
 pub(crate) fn refused(status: StatusCode, what: &str) -> Error {
     let reason = format!("CouchDB answers {} to {what}", status.as_u16());
     Error::refused(StatusCode::BAD_GATEWAY, "bad_gateway", reason)
 }
 
-/// No client has asked for it.
+/// Creates the activity of work that no client has requested.
 fn unasked() -> Activity {
     Activity::default()
 }

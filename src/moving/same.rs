@@ -1,8 +1,7 @@
-//! A client that has read a document before its attachments were moved, and saves it afterwards.
+//! Saves by clients that read a document before its attachments were moved.
 //!
-//! A move changes nothing that clients see but the revision. What they base on the revision before is as good on the one that the
-//! move made: the move might as well have been earlier. That this is so, both revisions themselves tell, to any gateway; and
-//! CouchDB takes the save only as long as nobody has written the document since.
+//! To clients, a move only changes the revision. A change based on the previous revision applies equally to the moved one, as if the move had
+//! happened before. Any gateway can verify that from the two revisions; and CouchDB accepts the save only if nobody has changed the document since.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +14,7 @@ use crate::router::DocumentTarget;
 use crate::upstream::read::{Answer, Home};
 use crate::upstream::revision::{generation, rev_query};
 
-/// Whether the leaf that a revision has led to is what a move has made of that very revision.
+/// Returns whether the current leaf is what a move has made of this very revision.
 pub(crate) async fn is_only_moved(
     home: &Home,
     target: &DocumentTarget,
@@ -23,14 +22,14 @@ pub(crate) async fn is_only_moved(
     leaf: &Document,
     requester: Requester<'_>,
 ) -> Result<bool, Error> {
-    // Its child: a leaf that it has led to, and one generation older.
+    // Its child: a leaf that descends from it, one generation later.
     if generation(leaf.rev().as_deref()) != generation(Some(rev)) + 1 || !names_objects(leaf) {
         return Ok(false);
     }
     let (before, _) = home.read(&target.path, &rev_query(Some(rev)), requester).await?;
     Ok(match before {
         Answer::Found(before, _) => is_same_but_moved(&before, leaf, target),
-        // Compacted away: nobody can tell any more.
+        // Compacted away: it can no longer be verified.
         Answer::Missing(_) | Answer::Refused(_) => false,
     })
 }
@@ -39,7 +38,7 @@ fn names_objects(document: &Document) -> bool {
     document.raw(pointer::MEMBER).is_some()
 }
 
-/// Whether two revisions are the same to a client, their attachments too, and at least one of these is elsewhere. A client's own save
+/// Returns whether two revisions look the same to a client, including their attachments, and at least one attachment has moved. A client's own save
 /// moves none: what it stores is of its own generation.
 fn is_same_but_moved(before: &Document, after: &Document, target: &DocumentTarget) -> bool {
     let own = |key: &&str| !matches!(*key, "_rev" | super::native::NATIVE | pointer::MEMBER);
@@ -57,7 +56,7 @@ fn is_same_but_moved(before: &Document, after: &Document, target: &DocumentTarge
     is_shown_same && is_moved
 }
 
-/// What clients see of each attachment, and where it is: in CouchDB (`None`), or in a storage. One that cannot be read is seen by none.
+/// What clients see of each attachment, with its location: `None` in CouchDB, else in a storage. An entry that cannot be parsed matches no other.
 type Attachments = BTreeMap<String, (String, Option<String>)>;
 
 fn attachments(document: &Document, target: &DocumentTarget) -> Attachments {
@@ -84,7 +83,7 @@ fn attachments(document: &Document, target: &DocumentTarget) -> Attachments {
                 (shown.map(|value| value.to_string()).join("\n"), place)
             }
             Ok(Entry::Link(link)) => (format!("{link:?}"), String::new()),
-            // Two of these are never known to be the same.
+            // Two such entries never compare equal.
             Err(_) => (uuid::Uuid::new_v4().to_string(), String::new()),
         };
         found.insert(name, (shown, Some(place)));
