@@ -1,5 +1,4 @@
-//! One operation on a storage, from its beginning to its outcome: let in by its health, counted, timed, traced, and in the
-//! access line.
+//! An operation on a storage, from its admission by the storage's health to its outcome: counted, timed, traced, and noted for the access line.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +9,13 @@ use stowage_storage::{Admission, Error, Kind, Opened, Result};
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 
-/// An operation that runs; dropped without an outcome it counts as interrupted.
+/// An operation in progress; dropped without an outcome, it counts as interrupted.
 pub(crate) struct Operation<'a> {
     metrics: &'a Metrics,
     activity: &'a Activity,
     backend: &'a str,
     name: &'static str,
-    /// Its outcome is the request's.
+    /// Whether its outcome is the request's.
     tells: bool,
     began: Instant,
     call: Option<Call>,
@@ -24,10 +23,10 @@ pub(crate) struct Operation<'a> {
 }
 
 impl<'a> Operation<'a> {
-    /// Begins to read: what a storage that is down is asked for sooner than for anything else.
+    /// Starts a read, which a storage that is down is allowed sooner than anything else.
     ///
     /// # Errors
-    /// `Passing` where the storage is down.
+    /// Returns `Passing` if the storage is down.
     pub(crate) fn of_read(
         gateway: &'a Gateway,
         activity: &'a Activity,
@@ -38,10 +37,10 @@ impl<'a> Operation<'a> {
         Self::begin(gateway, activity, opened.health().admit_read(), (backend, storage), ("get", true))
     }
 
-    /// Begins to store what a request is about.
+    /// Starts to store a request's attachment.
     ///
     /// # Errors
-    /// `Passing` where the storage is down.
+    /// Returns `Passing` if the storage is down.
     pub(crate) fn of_request(
         gateway: &'a Gateway,
         activity: &'a Activity,
@@ -52,10 +51,10 @@ impl<'a> Operation<'a> {
         Self::begin(gateway, activity, opened.health().admit(), (backend, storage), ("put", true))
     }
 
-    /// Begins something whose outcome is not the request's: a removal of what was replaced, a copy.
+    /// Starts an operation whose outcome is not the request's, such as the removal of a replaced object, or a copy.
     ///
     /// # Errors
-    /// `Passing` where the storage is down.
+    /// Returns `Passing` if the storage is down.
     pub(crate) fn beside_request(
         gateway: &'a Gateway,
         activity: &'a Activity,
@@ -84,7 +83,7 @@ impl<'a> Operation<'a> {
         Ok(Self { metrics, activity, backend, name, tells, began: Instant::now(), call, admission: Some(admission) })
     }
 
-    /// Waits for the storage, not for ever where it is believed to be down.
+    /// Waits for the storage, with a limit if it is considered down.
     pub(crate) async fn bound<T>(&self, asking: impl Future<Output = Result<T>>) -> Result<T> {
         let deadline = self.activity.deadline();
         let asking = deadline.bound(asking);
@@ -95,7 +94,7 @@ impl<'a> Operation<'a> {
         outcome.unwrap_or_else(|| Err(Error::late()))
     }
 
-    /// It has ended.
+    /// Records the outcome.
     pub(crate) fn done<T>(mut self, result: &Result<T>) {
         if let Some(admission) = self.admission.take() {
             admission.done(result);
@@ -128,5 +127,5 @@ impl Drop for Operation<'_> {
     }
 }
 
-/// The outcome of what was not begun: its storage is down.
+/// The outcome of an operation that was not started, because its storage is down.
 const DOWN: &str = "down";

@@ -1,4 +1,4 @@
-//! Storing one attachment where a plan sends it: the object, and the pointer to it.
+//! Stores one attachment where a plan sends it, and builds its pointer.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,36 +32,36 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) gateway: &'a Gateway,
     pub(crate) target: &'a Target,
     pub(crate) decision: &'a Decision,
-    /// The document that the attachment will belong to: its fields are in the object's name.
+    /// The document that the attachment will belong to: the object's name contains its fields.
     pub(crate) document: &'a Document,
-    /// The document as it is saved now, where it is: what that points at is not written over.
+    /// The document as currently saved, if it exists: objects that it names are not overwritten.
     pub(crate) saved: &'a Document,
-    /// The generation of the revision that is to have it.
+    /// The generation of the revision that will contain it.
     pub(crate) revpos: u64,
     pub(crate) content_type: &'a str,
-    /// Whether the bytes are gzip that the client named as `Content-Encoding`.
+    /// Whether the bytes are gzip, declared by the client as `Content-Encoding`.
     pub(crate) gzip: bool,
     /// Whether another request may be storing the same attachment.
     pub(crate) shared: bool,
     pub(crate) activity: &'a Activity,
 }
 
-/// An object that no document points at yet.
+/// An object that no document names yet.
 pub(crate) struct NewObject {
     pub(crate) backend: Arc<Opened>,
     pub(crate) stored: Stored,
-    /// What removes it, where no document will point at it.
+    /// The job that removes the object if no document will name it.
     pub(crate) removal: Box<Job>,
-    /// What was noted before it was stored.
+    /// The intent saved before the object was stored.
     intent: Option<Intent>,
-    /// `None` where the storage acknowledged without having read the whole body.
+    /// The pointer; `None` if the storage acknowledged without reading the whole body.
     pub(crate) pointer: Option<Pointer>,
 }
 
 /// An attachment that its storage did not take.
 pub(crate) struct Untaken {
     pub(crate) error: Error,
-    /// The whole body, where CouchDB may keep it meanwhile and it is still here.
+    /// The whole body, if CouchDB may keep it and it is still available.
     pub(crate) body: Option<Body>,
 }
 
@@ -71,24 +71,24 @@ impl From<Error> for Untaken {
     }
 }
 
-/// How a storage is asked to take an attachment.
+/// The conditions of an upload.
 struct Terms {
     budget: Budget,
     deadline: Deadline,
     /// Whether its outcome is the request's.
     tells: bool,
-    /// The lender of the body.
+    /// The lender's end of the body.
     lent: Option<Lent>,
 }
 
 impl Outgoing<'_> {
-    /// Stores the attachment. Where it does not get there, and the plan lets CouchDB keep it meanwhile, its body comes back.
+    /// Stores the attachment. If that fails and the plan allows the fallback, returns its body.
     pub(crate) async fn store(self, body: Body) -> Result<NewObject, Untaken> {
         let budget = self.gateway.budget.clone();
         self.store_within(body, budget).await
     }
 
-    /// Stores an attachment whose memory is counted already: `budget` is its own.
+    /// Stores an attachment whose memory is already charged; `budget` is its own.
     pub(crate) async fn store_within(self, body: Body, budget: Budget) -> Result<NewObject, Untaken> {
         let (body, lent) = match self.gateway.falls_back(self.decision) {
             true => {
@@ -101,20 +101,20 @@ impl Outgoing<'_> {
         self.put(body, self.object()?, terms).await
     }
 
-    /// Stores a copy of an attachment that CouchDB keeps. Where it replaces another, an older copy may have the composed name.
+    /// Stores a copy of an attachment in CouchDB. If that replaces another, an older copy may have the composed name.
     pub(crate) async fn store_copy(self, body: Body) -> Result<NewObject, Error> {
         let mut object = self.object()?;
         object.taken |= pointer::names(self.saved).contains(&self.target.attachment);
         self.store_unwaited(body, object).await
     }
 
-    /// Stores what CouchDB has kept so far.
+    /// Stores an attachment that CouchDB has kept so far.
     pub(crate) async fn store_moved(self, body: Body) -> Result<NewObject, Error> {
         let object = self.object()?;
         self.store_unwaited(body, object).await
     }
 
-    /// Whether something lies where the plan has it; `None` where its storage chooses places itself.
+    /// Returns whether an object exists at the plan's location; `None` if the storage chooses its own locations.
     pub(crate) async fn is_there(&self) -> Result<Option<bool>, Error> {
         let Self { gateway, decision, .. } = self;
         let object = self.object()?;
@@ -133,7 +133,7 @@ impl Outgoing<'_> {
         }
     }
 
-    /// No client waits for it.
+    /// Stores an object for which no client waits.
     async fn store_unwaited(self, body: Body, object: Object) -> Result<NewObject, Error> {
         let budget = self.gateway.budget.clone();
         let terms = Terms { budget, deadline: Deadline::default(), tells: false, lent: None };
@@ -172,13 +172,13 @@ impl Outgoing<'_> {
                 Err(error)
             }
         };
-        // From here on nothing may be cut off by a client that leaves: no await before a task owns the object.
+        // A client that disconnects must not cut anything off from here on: no await before a task owns the object.
         let stored = match outcome {
             Ok(stored) => stored,
             Err(error) => return Err(self.untaken(error, lent).await),
         };
         if let Some(intent) = &intent {
-            // A client that leaves now leaves the job.
+            // If the client disconnects now, the job remains.
             intent.moves_to(&stored.location).await;
         }
         let pointer = report.digests().map(|digests| self.pointer(&stored, &digests));
@@ -186,7 +186,7 @@ impl Outgoing<'_> {
         Ok(NewObject { backend, stored, removal, intent, pointer })
     }
 
-    /// Notes what is about to be stored.
+    /// Saves the intent for the upload.
     async fn intent(&self, backend: &Opened, object: &mut Object) -> Option<Intent> {
         let removal = |place: StoredObject| Job::removal(self.target, self.document, &place);
         let place =
@@ -212,7 +212,7 @@ impl Outgoing<'_> {
                 account: target.database.account.as_ref().map(|account| account.as_str()),
                 database: &target.database.name,
                 document_id: &target.document,
-                // CouchDB takes an empty name, and none that begins so.
+                // CouchDB allows an empty name, but none that begins with an underscore.
                 attachment: if target.attachment.is_empty() { "_" } else { &target.attachment },
                 document: self.document,
             },
@@ -267,7 +267,7 @@ impl Outgoing<'_> {
     }
 }
 
-/// Waits for a storage until the request's deadline. What CouchDB can still take is taken from the storage in time for that.
+/// Waits for a storage until the request's deadline; if CouchDB can still take the body, only until there is just enough time for that.
 async fn in_time<T>(
     gateway: &Gateway,
     deadline: &Deadline,
@@ -287,20 +287,20 @@ async fn in_time<T>(
 }
 
 impl NewObject {
-    /// Removes it: no document will point at it.
+    /// Removes the object, since no document will name it.
     pub(crate) async fn discard(&self, gateway: &Gateway, activity: &Activity) {
         remove_object(gateway, &self.backend, &self.removal, activity).await;
         self.kept().await;
     }
 
-    /// It stays where it is: nothing clears it away any more.
+    /// Removes the intent, so that nothing removes the object any more.
     pub(crate) async fn kept(&self) {
         if let Some(intent) = &self.intent {
             intent.done().await;
         }
     }
 
-    /// Whether nothing can have cleared it away yet.
+    /// Returns whether the lease still holds, so that nothing can have removed the object.
     pub(crate) async fn is_held(&self) -> bool {
         match &self.intent {
             Some(intent) => intent.is_held().await,
@@ -309,8 +309,8 @@ impl NewObject {
     }
 }
 
-/// A media type as storages take it in a header: one line of ASCII that is not long. Where a client said more than that, only
-/// the type itself goes out; the pointer keeps all of it.
+/// Converts a media type for storages, which want a short line of ASCII in a header. If the client's does not qualify, only the type without
+/// parameters is sent; the pointer keeps all of it.
 fn media_type(said: &str) -> String {
     let line = one_line_text(said);
     let plain = |text: &str| text.len() <= MOST_MEDIA_TYPE && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
@@ -327,17 +327,17 @@ fn media_type(said: &str) -> String {
     }
 }
 
-/// One part of so many of `timeouts.answer` is kept for CouchDB.
+/// The fraction of `timeouts.answer` that is reserved for CouchDB.
 const FALLBACK_TAKES: u32 = 6;
-/// The longest that a storage is told, in bytes: S3 has 2 KiB for all that it keeps beside an object.
+/// The longest media type sent to a storage, in bytes: S3 allows 2 KiB for all metadata of an object.
 const MOST_MEDIA_TYPE: usize = 255;
 
-/// The generation of the revision that follows a saved document.
+/// Returns the generation of the next revision of a saved document.
 pub(crate) fn next_generation(saved: &Document) -> u64 {
     generation(saved.rev().as_deref()) + 1
 }
 
-/// Eight hex digits that no other object has.
+/// Returns eight unique hex digits.
 fn unique() -> String {
     uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect()
 }

@@ -1,4 +1,4 @@
-//! Where the bytes of an attachment come from: its storage, opened with the settings of today's plan.
+//! Reads an attachment's bytes from its storage, opened with the current plan's settings.
 
 use std::sync::Arc;
 
@@ -23,19 +23,19 @@ use crate::plan::plan_for;
 use crate::pointer::Pointer;
 use crate::router::Target;
 
-/// Where the bytes of one attachment come from.
+/// The source of one attachment's bytes.
 pub(crate) struct Source {
     gateway: Arc<Gateway>,
     activity: Activity,
     backend: Arc<Opened>,
     metadata: Map<String, Value>,
     pub(crate) pointer: Pointer,
-    /// In bytes; `None` where neither the document nor the storage says it.
+    /// The length in bytes; `None` if neither the document nor the storage has it.
     pub(crate) length: Option<u64>,
 }
 
 impl Source {
-    /// The source of a pointer's attachment. Where the document does not say how long that is, the storage is asked.
+    /// Opens the source of a pointer. If the document does not contain the length, asks the storage.
     pub(crate) async fn of(
         gateway: Arc<Gateway>,
         activity: Activity,
@@ -54,7 +54,7 @@ impl Source {
         Ok(source)
     }
 
-    /// Opens the attachment, or a range of it: a body that is exactly as long as announced, or breaks.
+    /// Opens the attachment, or a range of it. The body has exactly the announced length, or fails.
     pub(crate) async fn open(&self, range: Option<ByteRange>) -> Result<Body, Error> {
         let mut download = self.fetch(range).await?;
         let given = download.etag.as_ref().filter(|tag| !tag.is_empty());
@@ -97,7 +97,7 @@ impl Source {
         Ok(download)
     }
 
-    /// Reads the whole object and compares it with the pointer: what is no longer the attachment's is gone.
+    /// Reads the whole object and compares it with the pointer; an object that was replaced counts as missing.
     pub(crate) async fn verify(&self) -> Result<(), Error> {
         use http_body_util::BodyExt;
         let (Some(length), Some(digest)) = (self.length, &self.pointer.digest) else { return Ok(()) };
@@ -114,8 +114,8 @@ impl Source {
         if couch_digest(&md5.finalize()) == *digest { Ok(()) } else { Err(gone()) }
     }
 
-    /// Whether the object is what its document says: its length, and the tag of its storage; with `read`, and where these tell
-    /// nothing, all its bytes.
+    /// Checks whether the object matches its document: by its length and its storage's tag; with `read`, or if these are inconclusive, by all its
+    /// bytes.
     pub(crate) async fn sound(&self, read: bool) -> Result<Sound, Error> {
         let download = self.fetch(None).await?;
         let (length, known) = (download.body.size_hint().exact(), self.pointer.stowage.etag.as_ref());
@@ -129,7 +129,7 @@ impl Source {
         self.compare(download.body).await
     }
 
-    /// Reads all bytes, and compares them with what the pointer says of them.
+    /// Reads all bytes, and compares them with the pointer.
     async fn compare(&self, body: Body) -> Result<Sound, Error> {
         let seen = self.read_through(body).await?;
         let is_long = self.length.is_none_or(|said| said == seen.length);
@@ -142,7 +142,7 @@ impl Source {
         })
     }
 
-    /// Reads the object to say what it is.
+    /// Reads the object and returns its properties.
     pub(crate) async fn seen(&self) -> Result<Seen, Error> {
         let download = self.fetch(None).await?;
         let seen = self.read_through(download.body).await?;
@@ -169,28 +169,28 @@ impl Source {
     }
 }
 
-/// What was read of an object.
+/// The properties of an object that was read.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    /// In bytes.
+    /// The length in bytes.
     pub(crate) length: u64,
-    /// CouchDB's form of its MD5.
+    /// The MD5 in CouchDB's form.
     pub(crate) digest: String,
-    /// In hex.
+    /// The SHA-256 in hex.
     pub(crate) sha256: String,
     /// The storage's own tag.
     pub(crate) etag: Option<String>,
 }
 
-/// Whether an object is what its document says.
+/// Whether an object matches its document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sound {
     Same,
-    /// Why not.
+    /// The difference.
     Different(&'static str),
 }
 
-/// The fault of the storage or of the way to it, which says nothing about whose the bytes are; `None` for any other error.
+/// Returns the error if the storage or the connection failed, which does not show that the object was replaced; `None` for any other error.
 fn broken(error: BoxError) -> Option<storage::Error> {
     if let Some(inner) = cause::<storage::Error>(&*error) {
         let passes = inner.kind() == storage::Kind::Passing;
@@ -199,7 +199,7 @@ fn broken(error: BoxError) -> Option<storage::Error> {
     cause::<client::Error>(&*error).is_some().then(|| storage::Error::of_body(error))
 }
 
-/// What servers want in the query of a fetch: the document's `metadata`, or its public fields and its `id` where it has none.
+/// Returns the query that servers expect in a fetch: the document's `metadata`, or else its public fields and its `id`.
 fn metadata(document: &Document, id: &str) -> Map<String, Value> {
     match document.value("metadata") {
         Some(Value::Object(metadata)) => metadata,
