@@ -1,4 +1,4 @@
-//! DELETE of a document: CouchDB's to do and to answer. Where the plan says so, the document's objects go after it.
+//! DELETE of a document, which CouchDB performs and answers. If the plan says so, the document's objects are removed afterwards.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::upstream::forward::{forward, to_holder};
 use crate::upstream::read::Answer;
 use crate::upstream::revision::{name_rev, rev_of, rev_query};
 
-/// Sends the request on, and removes what the deletion leaves without a document. Says which of both was done.
+/// Forwards the request, and removes the objects that the deletion orphans. Also returns the route label.
 pub(crate) async fn delete_document(
     gateway: Arc<Gateway>,
     target: DocumentTarget,
@@ -41,7 +41,7 @@ pub(crate) async fn delete_document(
     }
 }
 
-/// The request, to be sent once more where a move was in its way.
+/// The request, kept for a retry in case a move was in its way.
 struct Again {
     head: Request<()>,
     id: RequestId,
@@ -57,7 +57,7 @@ impl Again {
         Self { head, id: exchange.id, activity: exchange.activity.clone() }
     }
 
-    /// The request about the revision that a move has made of the one that it named, where it met a conflict because of that.
+    /// Returns the request for the revision that a move has made of the one it named, if that is why it met a conflict.
     async fn moved(
         self,
         gateway: &Gateway,
@@ -95,15 +95,15 @@ async fn delete_once(
     }
 }
 
-/// A deletion that objects go with.
+/// A deletion that removes objects.
 struct Deletion {
     gateway: Arc<Gateway>,
     target: DocumentTarget,
     caller: Caller,
     plan: DocumentPlan,
-    /// The revision that is deleted.
+    /// The deleted revision.
     rev: String,
-    /// What it names.
+    /// The objects that it names.
     objects: Vec<(String, Pointer)>,
 }
 
@@ -115,13 +115,13 @@ enum Fate {
 }
 
 impl Deletion {
-    /// Looks at the revision that is to be deleted, with the client's rights; `None` where no object goes with it.
+    /// Reads the revision to be deleted, with the client's rights; `None` if no object is removed with it.
     async fn of(
         gateway: &Arc<Gateway>,
         target: DocumentTarget,
         requester: Requester<'_>,
     ) -> Result<Option<Self>, Error> {
-        // Without a revision, or with two, CouchDB deletes nothing.
+        // Without a revision, or with two different ones, CouchDB deletes nothing.
         let Ok(Some(rev)) = rev_of(target.query.as_deref(), requester.headers) else { return Ok(None) };
         let home = gateway.homes.of(&target.database).await?;
         let may_delete = home.plan.may_delete(target.database.class, &target.database.name);
@@ -141,7 +141,7 @@ impl Deletion {
         }
     }
 
-    /// Sends the request on in a task that ends even if the client is gone.
+    /// Forwards the request in a task that finishes even if the client disconnects.
     async fn send(self, exchange: Exchange) -> Result<Response<Body>, Error> {
         let Self { gateway, target, caller, plan, rev, objects } = self;
         outlive(gateway.tasks.clone(), "deletion", |reply| async move {
@@ -160,7 +160,7 @@ impl Deletion {
     }
 }
 
-/// Anything but a plain success or a refusal leaves open what was done; with a 202 it may still fail.
+/// Judges the outcome. Anything but a 200 or a refusal is inconclusive; after a 202 the deletion may still fail.
 fn fate(outcome: &Result<Response<Body>, Error>) -> Fate {
     match outcome {
         Ok(answer) if answer.status() == StatusCode::OK => Fate::Deleted,

@@ -15,33 +15,33 @@ use crate::upstream::answer::relay;
 use crate::upstream::read::Answer;
 use crate::upstream::revision::generation;
 
-/// What a write is based on.
+/// The result of looking for a write's base.
 pub(super) enum Lookup {
     Base(Box<Base>),
-    /// The revision that is followed is not the document's newest, or there is none.
+    /// The revision to follow is not a current leaf, or does not exist.
     Conflict(Caller),
-    /// A replicated revision is there already: nothing will change.
+    /// A replicated revision exists already: nothing will change.
     Known(Caller),
-    /// CouchDB's refusal.
+    /// CouchDB refused.
     Answer(Response<Body>),
 }
 
-/// The revision that stubs are taken from.
+/// The revision that stubs refer to.
 pub(super) struct Base {
-    /// Empty for a new document.
+    /// The document; empty if it is new.
     pub(super) document: Document,
-    /// The document as it is read without a revision; empty where there is none.
+    /// The document as read without a revision; empty if there is none.
     pub(super) saved: Document,
-    /// The CouchDB that has it; for a new document that of its class.
+    /// The CouchDB that has the document; the home for a new one.
     pub(super) caller: Caller,
-    /// Whether a CouchDB has it.
+    /// Whether any CouchDB has the document.
     pub(super) exists: bool,
-    /// The generation of the revision that is written.
+    /// The generation of the new revision.
     pub(super) generation: u64,
 }
 
 impl Writer {
-    /// Looks for what a draft follows.
+    /// Finds the base of a draft.
     pub(super) async fn find(&self, draft: &Draft) -> Result<Lookup, Error> {
         match &draft.edit {
             Edit::New(rev) => self.newest(draft, rev.as_deref()).await,
@@ -49,7 +49,7 @@ impl Writer {
         }
     }
 
-    /// Where the revision that is named has led to another leaf, it is old.
+    /// Finds the base of a new revision. A named revision that was superseded by another leaf is a conflict.
     async fn newest(&self, draft: &Draft, rev: Option<&str>) -> Result<Lookup, Error> {
         let target = &draft.target;
         let (read, caller) = self.home.read_leaf(&target.path, rev, self.requester()).await?;
@@ -58,12 +58,12 @@ impl Writer {
                 let generation = generation(Some(rev)) + 1;
                 Lookup::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
             }
-            // What a move has made of it serves as well: its attachments are elsewhere, and nothing else is changed.
+            // The revision that a move has made of it is a valid base too: its attachments are elsewhere, and nothing else changed.
             (Answer::Found(document, _), Some(rev)) if self.is_moved(draft, rev, &document).await? => {
                 let generation = generation(Some(rev)) + 2;
                 Lookup::Base(Box::new(Base { saved: document.clone(), document, caller, exists: true, generation }))
             }
-            // Where there is no document at all, CouchDB looks at stubs before it looks at the revision.
+            // If the document does not exist at all, CouchDB checks stubs before the revision.
             (Answer::Missing(_), Some(_)) if draft.has_stubs() => match open_revs(&caller, target, "all").await? {
                 Ok(leaves) if leaves.is_empty() => {
                     let (document, saved) = Default::default();
@@ -74,7 +74,7 @@ impl Writer {
                 Err(answer) => Lookup::Answer(relay(answer)),
             },
             (Answer::Found(..), _) | (Answer::Missing(_), Some(_)) => Lookup::Conflict(caller),
-            // Also over a tombstone, whose revision CouchDB lets it follow only once the attachments have theirs.
+            // This includes a tombstone, whose revision CouchDB lets the new one follow only after the attachments got theirs.
             (Answer::Missing(_), None) => {
                 let (document, saved) = Default::default();
                 Lookup::Base(Box::new(Base { document, saved, caller, exists: false, generation: 1 }))
@@ -84,12 +84,12 @@ impl Writer {
     }
 
     async fn is_moved(&self, draft: &Draft, rev: &str, leaf: &Document) -> Result<bool, Error> {
-        // A history of its own is the client's word.
+        // A client that sends a history decides about it.
         let says_history = draft.document.raw("_revisions").is_some();
         Ok(!says_history && is_only_moved(&self.home, &draft.target, rev, leaf, self.requester()).await?)
     }
 
-    /// The nearest revision of those that a replicated one says it comes from.
+    /// Finds the nearest existing ancestor of a replicated revision.
     async fn ancestor(&self, draft: &Draft, revs: &[String]) -> Result<Lookup, Error> {
         let target = &draft.target;
         let (read, caller) = self.home.read(&target.path, "", self.requester()).await?;
@@ -98,7 +98,7 @@ impl Writer {
             Answer::Missing(answer) => (Document::default(), self.home.has_others() || is_deleted(answer.body())),
             Answer::Refused(answer) => return Ok(Lookup::Answer(relay(answer))),
         };
-        // Of a deleted document, which a plain read does not give away.
+        // For a deleted document, which a plain read does not reveal.
         let caller = match self.home.has_others() && saved.is_empty() {
             true => self.requester().at(&self.home.holder(&target.path, self.requester()).await?),
             false => caller,
@@ -107,7 +107,7 @@ impl Writer {
         let mut document = Document::default();
         if exists {
             exists = false;
-            // The nearest are asked for first, and mostly that is all.
+            // Start with the nearest, which are usually enough.
             for near in revs.chunks(AT_ONCE) {
                 let there = match open_revs(&caller, target, &serde_json::to_string(near)?).await? {
                     Ok(there) => there,
@@ -127,7 +127,7 @@ impl Writer {
     }
 }
 
-/// Those of the revisions that are there.
+/// Reads those of the revisions that exist.
 async fn open_revs(
     caller: &Caller,
     target: &DocumentTarget,
@@ -138,5 +138,5 @@ async fn open_revs(
     Ok(leaves.map(|leaves| leaves.unwrap_or_default().into_iter().flatten().collect()))
 }
 
-/// How many revisions are asked for at once: the target of a request has to stay short.
+/// The number of revisions per request, which keeps the target short.
 const AT_ONCE: usize = 50;

@@ -1,4 +1,4 @@
-//! One document: `PUT /db/doc` and `POST /db`.
+//! Writes of one document: `PUT /db/doc` and `POST /db`.
 
 use std::slice;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::router::{Database, DocumentTarget};
 use crate::upstream::answer::conflict;
 use crate::upstream::revision::{name_rev, rev_of};
 
-/// `PUT /db/doc`, as JSON or as multipart/related.
+/// Handles `PUT /db/doc`, as JSON or as multipart/related.
 pub(crate) async fn put(gateway: Arc<Gateway>, target: DocumentTarget, exchange: Exchange) -> Labelled {
     let database = target.database.clone();
     let write = |writer, head, body| read(writer, target, head, body);
@@ -54,13 +54,13 @@ async fn read(writer: Writer, target: DocumentTarget, head: request::Parts, body
     }
 }
 
-/// `POST /db`: a document that says its own id, or none.
+/// Handles `POST /db`: a document with its own id, or without one.
 pub(crate) async fn post(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Labelled {
     let write = |writer, head, body| json(writer, None, head, body);
     begin(gateway, database, exchange, true, |_, headers| is_json(headers), write).await
 }
 
-/// The boundary, if there is one, where CouchDB takes a request for multipart/related.
+/// Returns the boundary, if there is one, of a request that CouchDB treats as multipart/related.
 fn related(head: &request::Parts) -> Option<Option<String>> {
     let kind = String::from_utf8_lossy(head.headers.get(CONTENT_TYPE)?.as_bytes());
     kind.starts_with("multipart/related;").then(|| boundary(&kind))
@@ -78,10 +78,10 @@ async fn json(writer: Writer, target: Option<DocumentTarget>, head: request::Par
     single(writer, target, head, &held, source).await
 }
 
-/// The request that a document came in.
+/// The request that contained a document.
 pub(super) enum Source {
     Json(Bytes),
-    /// Whether the memory of its parts is counted with the document's.
+    /// The flag says whether the memory of the parts is charged together with the document's.
     Related(Box<Related>, bool),
 }
 
@@ -93,7 +93,7 @@ impl Source {
         }
     }
 
-    /// With another document.
+    /// Returns the body with another document.
     fn with(self, document: Vec<u8>) -> Body {
         match self {
             Self::Json(_) => Body::full(document),
@@ -155,7 +155,7 @@ async fn write(
         Lookup::Base(base) => *base,
         Lookup::Answer(answer) => return Ok((TOUCHED, answer)),
         Lookup::Conflict(_) if stores => return Err(conflict()),
-        // Nothing will change: CouchDB says why.
+        // Nothing will change: CouchDB gives the reason.
         Lookup::Conflict(caller) | Lookup::Known(caller) => {
             return writer.send_on(caller.couch(), head, source.untouched()).await;
         }
@@ -198,7 +198,7 @@ async fn write(
     Ok((TOUCHED, answer))
 }
 
-/// Sends a document on that carries nothing for a storage.
+/// Forwards a document that carries nothing for a storage.
 async fn unstored(
     writer: Writer,
     couch: Couch,
@@ -209,7 +209,7 @@ async fn unstored(
     changed: bool,
 ) -> Labelled {
     let boundary = source.boundary();
-    // What was not in memory cannot be sent a second time.
+    // A body that was not in memory cannot be sent a second time.
     let retry = (boundary.is_none() && draft.has_stubs()).then(|| (writer.clone(), head.clone()));
     let body = if changed { source.with(draft.document.to_bytes()?) } else { source.untouched() };
     let (body, parts) = match boundary {
@@ -223,8 +223,8 @@ async fn unstored(
     }
 }
 
-/// CouchDB has met a conflict, although the revision was the document's newest when that was read: it may have been moved at that very
-/// moment. `told` is CouchDB's answer, which stands where it was not.
+/// Retries after a conflict. The revision was current when it was read, so a move may have changed the document just then; otherwise `told`,
+/// CouchDB's response, stands.
 async fn over_a_move(
     (writer, mut head): (Writer, request::Parts),
     mut draft: Draft,
@@ -241,7 +241,7 @@ async fn over_a_move(
     passed_on(writer, couch, head, (body, None), &draft, &base, true).await
 }
 
-/// What a request says of its document beside it.
+/// Returns what a request specifies about its document outside the document.
 fn named(head: &request::Parts, target: Option<DocumentTarget>, follows: bool) -> Result<Named, Error> {
     let query = head.uri.query();
     let is_put = target.is_some();
@@ -251,8 +251,7 @@ fn named(head: &request::Parts, target: Option<DocumentTarget>, follows: bool) -
     Ok(Named { target, rev, replicated: is_put && is_replicated(query), follows })
 }
 
-/// Sends a document on that nothing was stored for. Where copies or what it lets go of depend on CouchDB's answer, that is
-/// waited for in a task.
+/// Forwards a document for which nothing was stored. If copies or dropped objects depend on CouchDB's response, a task awaits it.
 async fn passed_on(
     writer: Writer,
     couch: Couch,
@@ -287,7 +286,7 @@ async fn passed_on(
             let caller = writer.requester().at(&couch);
             remove_unnamed(&writer.gateway, &caller, &target, &dropped.plan, dropped.objects).await;
         }
-        // Where CouchDB did not say, the job finds out.
+        // If CouchDB did not say, the job finds out.
         if let Some(armed) = armed.filter(|_| is_known) {
             armed.done().await;
         }
@@ -295,14 +294,14 @@ async fn passed_on(
     Ok((TOUCHED, outcome.await?))
 }
 
-/// Whether a query says `new_edits=false`: CouchDB goes by the last that says true or false.
+/// Returns whether a query contains `new_edits=false`: CouchDB uses the last one that is true or false.
 fn is_replicated(query: Option<&str>) -> bool {
     let pairs = query.unwrap_or_default().split('&').rev().map(Some);
     let said = pairs.filter_map(|pair| query_value(pair, "new_edits")).find(|said| matches!(&**said, "true" | "false"));
     said.as_deref() == Some("false")
 }
 
-/// The head of a request whose body is now a document of another length.
+/// Adjusts a request's head to a JSON body of another length.
 pub(super) fn as_json(mut head: request::Parts) -> request::Parts {
     head.headers.remove(CONTENT_LENGTH);
     head.headers.remove(CONTENT_ENCODING);

@@ -1,4 +1,4 @@
-//! `POST /db/_bulk_docs`: every attachment is stored before any document is saved, and each CouchDB gets its documents.
+//! `POST /db/_bulk_docs`: stores every attachment before any document is saved, and sends each CouchDB its documents.
 
 mod commits;
 mod rows;
@@ -32,7 +32,7 @@ use crate::upstream::answer::conflict;
 use commits::{Batch, BatchDocument, Group, send};
 use rows::Answers;
 
-/// `POST /db/_bulk_docs`.
+/// Handles `POST /db/_bulk_docs`.
 pub(crate) async fn bulk_docs(gateway: Arc<Gateway>, database: Database, exchange: Exchange) -> Labelled {
     begin(gateway, database, exchange, false, |_, headers| is_json(headers), read).await
 }
@@ -48,12 +48,12 @@ async fn read(writer: Writer, head: request::Parts, body: Body) -> Labelled {
     }
     match Bulk::read(&writer, &bytes) {
         Ok((bulk, drafts)) => write(writer, head, &bytes, bulk, drafts).await,
-        // CouchDB refuses all for one, before anything is saved.
+        // CouchDB refuses the whole request for one document, before it saves any.
         Err(error) => writer.refuse(error).await,
     }
 }
 
-/// The body of the request as it stands.
+/// The parsed body of the request.
 struct Bulk<'a> {
     members: IndexMap<String, &'a RawValue>,
     documents: Vec<&'a RawValue>,
@@ -79,7 +79,7 @@ impl<'a> Bulk<'a> {
         Ok((Self { members, documents, replicated }, drafts))
     }
 
-    /// The body with these documents.
+    /// Builds the body with these documents.
     fn with(&self, documents: &[&RawValue]) -> Result<Bytes, Error> {
         let documents = serde_json::value::to_raw_value(documents)?;
         let members: IndexMap<&str, &RawValue> = self
@@ -91,13 +91,13 @@ impl<'a> Bulk<'a> {
     }
 }
 
-/// A document on its way.
+/// A document in progress.
 struct Item {
     draft: Draft,
     base: Option<Base>,
     couch: Couch,
     changed: bool,
-    /// It must not be sent: it would meet a conflict, and its attachments have not been stored.
+    /// Whether the document must not be sent: it would conflict, and its attachments have not been stored.
     conflicts: bool,
     objects: Unsaved,
     copies: Vec<Copying>,
@@ -124,7 +124,7 @@ async fn write(
         match Item::of(&writer, draft, found).await? {
             Judged::Item(item) => items.push(*item),
             Judged::Refused(answer) => return Ok((TOUCHED, *answer)),
-            // CouchDB refuses all for one, but not before it has saved documents that are in other shards.
+            // CouchDB refuses the whole request for one document, but may already have saved documents in other shards.
             Judged::NoStub(error) => return Err(error),
         }
     }
@@ -142,8 +142,8 @@ async fn write(
     told
 }
 
-/// Notes which drafts come once more with attachments. `couch_db:update_docs/4` judges all by what was there before where one of them
-/// has attachments, which CouchDB will not see.
+/// Marks drafts of documents that the batch also contains with attachments. If any of them has attachments, `couch_db:update_docs/4` judges all by
+/// what existed before; the gateway must, because CouchDB will not see the attachments.
 fn find_twins(drafts: &mut [Draft]) {
     let id = |draft: &Draft| draft.target.document.clone();
     let with: HashSet<String> = drafts.iter().filter(|draft| !draft.attached.is_empty()).map(id).collect();
@@ -153,7 +153,7 @@ fn find_twins(drafts: &mut [Draft]) {
     }
 }
 
-/// What each draft follows, where that has to be known.
+/// Finds the base of each draft that needs one.
 async fn find_all(writer: &Writer, drafts: &[Draft]) -> Result<Vec<Option<Lookup>>, Error> {
     let finds: Vec<BoxFuture<'_, _>> = drafts.iter().map(|draft| find(writer, draft).boxed()).collect();
     stream::iter(finds).buffered(AT_ONCE).try_collect().await
@@ -212,10 +212,10 @@ impl Item {
     }
 }
 
-/// A document and its text.
+/// A document with its text.
 type Sent = (BatchDocument, Box<RawValue>);
 
-/// What each CouchDB gets; `None` where the request can go on as it came.
+/// Groups the documents by CouchDB; `None` if the request can be forwarded unchanged.
 async fn batch(
     writer: &Writer,
     head: &request::Parts,
@@ -266,5 +266,5 @@ async fn batch(
     Ok(Some(Batch { head: as_json(head.clone()), groups, answers, replicated: bulk.replicated }))
 }
 
-/// How many documents are asked for at the same time.
+/// The number of documents looked up concurrently.
 const AT_ONCE: usize = 8;

@@ -1,4 +1,4 @@
-//! A document that a client writes, from what it says to what is saved.
+//! A document written by a client, from its text to what is saved.
 
 pub(super) mod attached;
 pub(super) mod edit;
@@ -19,7 +19,7 @@ use attached::{Attached, Content};
 use edit::{Edit, NamedRev};
 use stowage_storage as storage;
 
-/// A document as a client sent it.
+/// A document as sent by a client.
 pub(super) struct Draft {
     pub(super) target: DocumentTarget,
     pub(super) document: Document,
@@ -28,52 +28,52 @@ pub(super) struct Draft {
     /// Whether the gateway chose the id.
     pub(super) named: bool,
     pub(super) goes: Goes,
-    /// The storage that its attachments are meant for, where CouchDB keeps them because that is down.
+    /// The storage that the attachments are meant for, if CouchDB keeps them because it is down.
     pub(super) fallen: Option<(Box<Decision>, storage::Error)>,
-    /// Jobs about what CouchDB keeps of them.
+    /// The jobs for the attachments that CouchDB keeps.
     pub(super) noted: Noted,
-    /// The batch has the document once more, with attachments, and this draft has none.
+    /// Whether the batch contains the document again, with attachments that this draft lacks.
     pub(super) has_twin: bool,
 }
 
-/// Where its attachments go.
+/// Where the draft's attachments go.
 pub(super) struct Goes {
     pub(super) plan: Option<DocumentPlan>,
     pub(super) stored_in: StoredIn,
 }
 
-/// What gets the attachments that the document carries.
+/// The destination of the attachments that the document carries.
 pub(super) enum StoredIn {
     Couch,
-    /// CouchDB, and a storage gets a copy.
+    /// CouchDB, with a copy in a storage.
     Both(Box<Decision>),
     Storage(Box<Decision>),
 }
 
-/// Objects that go once a document is saved, by their attachments' names, and the plan that says so.
+/// Objects to remove once a document is saved, by attachment name, with the plan that says so.
 pub(super) struct Dropped {
     pub(super) plan: DocumentPlan,
     pub(super) objects: Vec<(String, Pointer)>,
 }
 
-/// What a request says about its document beside the document's text.
+/// The parts of a request that describe its document besides the text.
 #[derive(Default)]
 pub(super) struct Named {
-    /// The document's place, where the target of the request names it.
+    /// The document, if the request's target names it.
     pub(super) target: Option<DocumentTarget>,
     /// The revision in the query or in `If-Match`.
     pub(super) rev: Option<NamedRev>,
     /// Whether it is a replicated revision (`new_edits=false`).
     pub(super) replicated: bool,
-    /// Whether parts may follow it.
+    /// Whether parts may follow the document.
     pub(super) follows: bool,
 }
 
 impl Draft {
-    /// Reads a document.
+    /// Parses a document.
     ///
     /// # Errors
-    /// CouchDB's refusal of what it does not understand either.
+    /// Returns CouchDB's refusal of an invalid document.
     pub(super) fn read(writer: &Writer, text: &[u8], named: Named) -> Result<Self, Error> {
         let Named { target, rev, replicated, follows } = named;
         let document = Document::parse(text).map_err(|_| no_object(text, "Document must be a JSON object"))?;
@@ -99,12 +99,12 @@ impl Draft {
         })
     }
 
-    /// Whether the request, not CouchDB or the revision before, has bytes of an attachment.
+    /// Returns whether the request itself contains an attachment's bytes.
     pub(super) fn carries(&self) -> bool {
         self.attached.iter().any(|one| !matches!(one.content, Content::Stub))
     }
 
-    /// Documents beside the others (`_design/...`) are CouchDB's own.
+    /// Returns whether the document is CouchDB's own (`_design/...`).
     fn is_beside(&self) -> bool {
         self.target.document.starts_with('_')
     }
@@ -113,20 +113,20 @@ impl Draft {
         self.attached.iter().any(|one| matches!(one.content, Content::Stub))
     }
 
-    /// The names of the attachments that are to be stored.
+    /// Returns the names of the attachments to store.
     pub(super) fn stored(&self) -> impl Iterator<Item = &str> {
         let stored = matches!(self.goes.stored_in, StoredIn::Storage(_));
         self.attached.iter().filter(move |one| stored && !matches!(one.content, Content::Stub)).map(|one| &*one.name)
     }
 
-    /// Whether the revision before has to be known.
+    /// Returns whether the previous revision is needed.
     pub(super) fn needs_base(&self, writer: &Writer) -> bool {
         let has_place = !matches!(self.goes.stored_in, StoredIn::Couch);
         let here = writer.home.has_others() || self.has_stubs() || (self.carries() && has_place) || writer.deletes;
         self.has_twin || (here && !self.is_beside())
     }
 
-    /// Asks the plan where the attachments go. The document is the one that is written, not the one before.
+    /// Decides where the attachments go, by the new document rather than the previous one.
     pub(super) async fn decide(&mut self, writer: &Writer) -> Result<(), Error> {
         if self.is_beside() || !self.carries() {
             return Ok(());
@@ -152,7 +152,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Has the document follow the revision that was found for it; gives that where it is another one than the client named.
+    /// Makes the document follow its base; returns the base's revision if it differs from the one that the client named.
     pub(super) fn follow(&mut self, base: &Base) -> Result<Option<String>, Error> {
         let Edit::New(Some(named)) = &mut self.edit else { return Ok(None) };
         let Some(rev) = base.document.rev().filter(|rev| rev != named) else { return Ok(None) };
@@ -163,9 +163,9 @@ impl Draft {
         Ok(Some(rev))
     }
 
-    /// Puts back what stubs stand for. A pointer that the client sends itself stays: it knows better where the attachment is, be
-    /// it KAZOO that has stored it anew, or one that read the document before stubs were shown. Gives whether anything has
-    /// changed, or the name of a stub of nothing.
+    /// Restores what stubs refer to. A pointer that the client sends itself takes precedence, be it from KAZOO, which has stored the attachment anew,
+    /// or from a client that read the document before stubs were presented. Returns whether anything changed, or the name of a stub that refers to
+    /// nothing.
     pub(super) fn revise(&mut self, base: &Base) -> Result<Result<bool, String>, Error> {
         let mut natives = self.document.object(attached::MEMBER).unwrap_or_default();
         let mut pointers = self.document.object(pointer::MEMBER).unwrap_or_default();
@@ -174,7 +174,7 @@ impl Draft {
         for one in self.attached.iter().filter(|one| matches!(one.content, Content::Stub)) {
             let target = self.target.attachment(&one.name);
             let entry = match pointer::find(&base.document, target.at()) {
-                // What cannot be read is kept as it is.
+                // An entry that cannot be parsed is kept unchanged.
                 Err(pointer::Unreadable) => None,
                 Ok(Some(entry)) => Some(entry),
                 Ok(None) if is_native(&base.document, &one.name) => continue,
@@ -204,14 +204,13 @@ impl Draft {
         Ok(Ok(changed))
     }
 
-    /// CouchDB's refusal of a stub that stands for nothing.
+    /// Creates CouchDB's error for a stub that refers to nothing.
     pub(super) fn no_stub(&self, name: &str) -> Error {
         let reason = format!("Invalid attachment stub in {} for {name}", self.target.document);
         Error::refused(StatusCode::PRECONDITION_FAILED, "missing_stub", reason)
     }
 
-    /// What the plan wants removed once the document is saved: objects that the revision before names and this one does
-    /// not.
+    /// Returns the objects that the plan wants removed once the document is saved: those that the previous revision names, but not the new one.
     pub(super) async fn dropped(&self, writer: &Writer, base: &Base) -> Result<Option<Dropped>, Error> {
         if !writer.deletes {
             return Ok(None);
@@ -223,7 +222,7 @@ impl Draft {
         if objects.is_empty() {
             return Ok(None);
         }
-        // A tombstone says nothing of its type any more.
+        // A tombstone no longer has a type.
         let document_type = self.document.text("pvt_type").or_else(|| base.document.text("pvt_type"));
         let subject =
             Subject { class: database.class, database: &database.name, document_type: document_type.as_deref() };
@@ -234,7 +233,7 @@ impl Draft {
         Ok((plan.on_delete(&subject)? == OnDelete::Delete).then_some(Dropped { plan, objects }))
     }
 
-    /// The generation that the attachments of the document are told to have come with.
+    /// Returns the generation of the document's new attachments.
     pub(super) fn revpos(&self, one: &Attached, base: &Base) -> u64 {
         match self.edit {
             Edit::New(_) => base.generation,
@@ -242,7 +241,7 @@ impl Draft {
         }
     }
 
-    /// Puts the id that the gateway chose into the document.
+    /// Sets the id that the gateway chose in the document.
     pub(super) fn name(&mut self) -> Result<(), Error> {
         if self.named {
             self.document.set("_id", &json!(self.target.document))?;
@@ -250,7 +249,7 @@ impl Draft {
         Ok(())
     }
 
-    /// The revision that a new one follows.
+    /// Returns the revision that a new one follows.
     pub(super) fn follows(&self) -> Option<String> {
         match &self.edit {
             Edit::New(rev) => rev.clone(),
@@ -258,7 +257,7 @@ impl Draft {
         }
     }
 
-    /// The revision that a replicated document is.
+    /// Returns the revision of a replicated document.
     pub(super) fn rev(&self) -> Option<String> {
         match &self.edit {
             Edit::New(_) => None,
@@ -267,7 +266,7 @@ impl Draft {
     }
 }
 
-/// The id that a document says itself.
+/// Returns the id in a document.
 fn id(document: &Document) -> Result<String, Error> {
     let reason = match document.text("_id") {
         Some(id) if !id.is_empty() => return Ok(id),
@@ -277,17 +276,17 @@ fn id(document: &Document) -> Result<String, Error> {
     Err(Error::refused(StatusCode::BAD_REQUEST, "illegal_docid", reason))
 }
 
-/// CouchDB's word for a text that is no object, or no JSON at all.
+/// Returns CouchDB's error for a text that is not a JSON object.
 pub(super) fn no_object(text: &[u8], reason: &'static str) -> Error {
     let is_json = serde_json::from_slice::<&RawValue>(text).is_ok();
     Error::bad_request(if is_json { reason } else { "invalid UTF-8 JSON" })
 }
 
-/// CouchDB takes a stub only for the attachment of the same generation, where it names one. Entries of KAZOO's have none.
+/// Returns whether a stub fits an entry: CouchDB only accepts one of the same generation, if it specifies one. KAZOO's entries have none.
 fn fits(entry: &Entry, revpos: Option<u64>) -> bool {
     match (entry, revpos) {
         (Entry::Object(pointer), Some(revpos)) if pointer.stowage.inside.is_none() => {
-            // Clients are never shown a 0.
+            // Clients never see a 0.
             pointer.revpos == revpos || pointer.revpos == 0
         }
         _ => true,
