@@ -1,4 +1,4 @@
-//! Moves what is where the plans do not want it: out of CouchDB, back into it, or to another storage.
+//! Moves attachments that are not where the plans want them: out of CouchDB, back into it, or to another storage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,34 +16,34 @@ use crate::moving::{Found, Moved, refused};
 use crate::router::Database;
 use crate::walk::{AGAIN_AFTER, Branches, Fault, Pace, Progress, Scope, TRIES, Tally, Visit, walk};
 
-/// Where attachments are moved.
+/// The direction of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// Out of CouchDB, to the storages that the plans name.
     Out,
     /// Back into CouchDB.
     Back,
-    /// From storages that the plans name no more to those that they name.
+    /// From storages that the plans no longer name to those that they do.
     Rehome,
-    /// From KAZOO's form of pointers to the gateway's; the bytes stay where they are.
+    /// From KAZOO's form of pointers to the gateway's; the objects stay where they are.
     Adopt,
 }
 
-/// What is to be done.
+/// The options of a migration.
 #[derive(Debug, Clone, Copy)]
 pub struct Migration {
-    /// Where attachments are moved.
+    /// The direction.
     pub direction: Direction,
-    /// Whether it is only counted.
+    /// Whether attachments are only counted.
     pub dry_run: bool,
-    /// Whether CouchDB is asked to give space back, database by database.
+    /// Whether each database is compacted afterwards.
     pub compact: bool,
 }
 
-/// Moves the attachments of a scope, until that is done or `stop` is raised. What became of it is in `progress`.
+/// Moves the attachments of a scope, until done or until `stop` is cancelled. The results are in `progress`.
 ///
 /// # Errors
-/// Where no database fits, or CouchDB does not list them.
+/// Returns an error if no database matches, or if CouchDB does not list them.
 pub async fn migrate(
     gateway: &Arc<Gateway>,
     migration: Migration,
@@ -131,8 +131,8 @@ impl Migration {
     }
 }
 
-/// Names the attachments of losing branches that the plan would send elsewhere. They stay: a branch that is saved anew has a
-/// generation more and may win, and then clients see another document.
+/// Reports the attachments of losing branches that the plan would send elsewhere. They stay in CouchDB: saving a branch adds a generation, with which
+/// it may win, and clients would see another document.
 async fn left_behind(
     gateway: &Arc<Gateway>,
     database: &Database,
@@ -170,7 +170,7 @@ async fn left_behind(
     Ok(())
 }
 
-/// Compacts a database, waits until that is done, and says how many bytes its files are smaller.
+/// Compacts a database, waits until that is done, and returns by how many bytes its files have shrunk.
 async fn compact(caller: &Caller, database: &Database) -> Result<u64, Error> {
     let before = about(caller, database).await?;
     let target = format!("{}/_compact", database.path);
@@ -208,5 +208,5 @@ async fn about(caller: &Caller, database: &Database) -> Result<About, Error> {
     serde_json::from_slice(answer.body()).map_err(|_| refused(answer.status(), "the database"))
 }
 
-/// How often CouchDB is asked whether a compaction is done.
+/// The interval between checks whether a compaction is done.
 const COMPACTS: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! PUT of an attachment: to the storage first, into the document last.
+//! PUT of an attachment: to the storage first, then into the document.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::upstream::forward::forward;
 use crate::upstream::read::Answer;
 use crate::upstream::revision::{requested_rev, rev_query};
 
-/// Stores an attachment where the plan says, or lets CouchDB store it: without a copy or with one.
+/// Stores an attachment where the plan says, or lets CouchDB store it, with or without a copy.
 pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchange) -> Result<Response<Body>, Error> {
     let home = gateway.homes.of(&target.database).await?;
     if !home.may_be_outside() {
@@ -76,7 +76,7 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
         shared: turn.shared,
         activity: &activity,
     };
-    // From here on nothing may be cut off by a client that leaves: no await before the object is taken care of.
+    // A client that disconnects must not cut anything off from here on: no await before the object has an owner.
     let (head, body) = exchange.request.into_parts();
     let object = match outgoing.store(writer.watch(body)).await {
         Ok(object) => object,
@@ -91,7 +91,7 @@ pub(crate) async fn put(gateway: Arc<Gateway>, target: Target, exchange: Exchang
     save(Ready { gateway, target, caller, base, plan, objects, pointer, turn }).await
 }
 
-/// An attachment that has been stored.
+/// A stored attachment, ready for its document to be saved.
 struct Ready {
     gateway: Arc<Gateway>,
     target: Target,
@@ -134,22 +134,22 @@ enum Base {
     Refused(Response<Body>),
 }
 
-/// The document that the new revision follows; an empty one where there is none.
+/// Returns the document that the new revision follows; an empty one if there is none.
 ///
-/// Where the revision that is asked for has led to another leaf, it is old.
+/// If the requested revision has been superseded by another leaf, it is a conflict.
 async fn base(home: &Home, target: &Target, rev: Option<&str>, requester: Requester<'_>) -> Result<Base, Error> {
     let (found, caller) = home.read_leaf(&target.path, rev, requester).await?;
     match (found, rev) {
         (Answer::Found(document, _), Some(rev)) if document.rev().as_deref() == Some(rev) => {
             Ok(Base::Document(document, caller))
         }
-        // What a move has made of it serves as well: its attachments are elsewhere, and nothing else is changed.
+        // The revision that a move has made of it is a valid base too: its attachments are elsewhere, and nothing else changed.
         (Answer::Found(document, _), Some(rev))
             if is_only_moved(home, &target.of_document(), rev, &document, requester).await? =>
         {
             Ok(Base::Document(document, caller))
         }
-        // CouchDB says something else of a revision that it has only the name of.
+        // CouchDB responds differently for a revision of which it only knows the name.
         (Answer::Found(..), Some(_)) => match home.read(&target.path, &rev_query(rev), requester).await?.0 {
             Answer::Found(..) => Err(conflict()),
             Answer::Missing(_) => Err(missing_rev()),
@@ -162,7 +162,7 @@ async fn base(home: &Home, target: &Target, rev: Option<&str>, requester: Reques
     }
 }
 
-/// Whether the client sends gzip. CouchDB takes nothing else.
+/// Returns whether the client sends gzip, the only content encoding that CouchDB accepts.
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Error> {
     match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
         None => Ok(false),

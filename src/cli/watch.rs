@@ -1,4 +1,4 @@
-//! What a person, or a program, sees of a walk through databases.
+//! Displays the progress of a walk through databases, to a person or a program.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, stderr};
@@ -13,24 +13,23 @@ use tokio_util::sync::CancellationToken;
 use super::show::{complain, say};
 use crate::walk::{Progress, Totals};
 
-/// How it is shown.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// Bars and a table; in a pipe a line each 10 seconds
+    /// Progress bars and a table; without a terminal, a line every 10 seconds
     Text,
-    /// One object a line
+    /// One JSON object per line
     Json,
 }
 
-/// Words for what is counted.
+/// The words for what is counted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Words {
     /// `moved`, `would be moved`, `checked`
     pub(super) done: &'static str,
 }
 
-/// Shows a walk while it lasts, and a table at its end. The first SIGINT or SIGTERM ends it after what is under way, the second
-/// one at once.
+/// Displays a walk while it runs, and a table at its end. The first SIGINT or SIGTERM ends it after the work in progress, the second at once.
 pub(super) async fn watched(
     progress: &Progress,
     (format, words): (Format, Words),
@@ -60,7 +59,7 @@ pub(super) async fn watched(
     if stop.is_cancelled() { Err("it was stopped before its end".into()) } else { Ok(()) }
 }
 
-/// A signal has come.
+/// Handles a signal.
 fn end(stop: &CancellationToken) -> Result<(), BoxError> {
     if stop.is_cancelled() {
         return Err("stopped at once by a second signal".into());
@@ -70,7 +69,7 @@ fn end(stop: &CancellationToken) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What is on the screen.
+/// The display on the screen.
 enum Shown {
     Bars { all: ProgressBar, each: HashMap<String, ProgressBar>, screen: MultiProgress },
     Lines(Format),
@@ -146,7 +145,7 @@ fn line(totals: &Totals, words: Words) -> String {
     format!("{looked} documents, {attachments} attachments {} ({}){wrong}", words.done, HumanBytes(*bytes))
 }
 
-/// What became of it: what is wrong, each database, and all together.
+/// Prints the result: the faults, each database, and the totals.
 fn table(progress: &Progress, (format, words): (Format, Words), took: Duration, stopped: bool) -> Result<(), BoxError> {
     let (faults, unsaid) = progress.faults();
     let (totals, ended) = (progress.totals(), progress.ended());

@@ -1,4 +1,4 @@
-//! `[jobs]`: what is done later, by any gateway.
+//! `[jobs]`: the queue of jobs, which any gateway may process.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use stowage_base::reader::Section;
 /// `[jobs]`.
 #[derive(Debug, Clone)]
 pub struct Jobs {
-    /// The database of jobs.
+    /// The database of the queue.
     pub database: String,
-    /// How many jobs this gateway works on at once; 0: none, others do.
+    /// The number of jobs that this gateway processes at once; 0 leaves them to others.
     pub concurrency: usize,
-    /// Whether a job is written before each upload, so that a gateway that is killed leaves nothing behind.
+    /// Whether a job is saved before each upload, so that a gateway that is killed leaves nothing behind.
     pub intents: bool,
-    /// How long a document must have been left alone before an attachment is moved out of it.
+    /// How long a document must be unchanged before an attachment is moved out of it.
     pub quiet: Duration,
-    /// How often what is due is begun.
+    /// The interval between checks for due jobs.
     pub poll: Duration,
-    /// Of so many waiting jobs it is held in memory when they are due; 0: the database is read every `poll`.
+    /// The number of waiting jobs whose due times are kept in memory; 0 reads the database every `poll`.
     pub held_in_memory: usize,
-    /// A gateway that has not said for so long that it works on a job is believed to be dead.
+    /// How long a gateway may go without renewing its lease on a job before it is assumed dead.
     pub lease: Duration,
-    /// A job that waits for longer is stuck.
+    /// The age at which a job is stuck.
     pub dead_after: Duration,
 }
 

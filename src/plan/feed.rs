@@ -1,4 +1,4 @@
-//! The changes feed of the plans database: a changed plan is used at once.
+//! Follows the changes feed of the plans database, so that a changed plan takes effect at once.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::cache::Plans;
 
 impl Plans {
-    /// Follows the feed until the program stops; asks again with growing pauses where there is none.
+    /// Follows the feed until the program stops; retries with growing delays if there is none.
     pub async fn follow(self, tasks: Tasks) {
         let mut since = "0".to_owned();
         let mut pause = FIRST_PAUSE;
@@ -28,7 +28,7 @@ impl Plans {
             if !ended.no_plans {
                 self.local().ends();
             }
-            // One that is cut off at once is no better than none.
+            // A feed that is cut off at once is no better than none.
             if ended.had_begun && began.elapsed() > HEARTBEAT {
                 pause = FIRST_PAUSE;
                 complained = false;
@@ -84,7 +84,7 @@ impl Plans {
     fn line(&self, line: &[u8], since: &mut String) {
         let line = line.trim_ascii();
         if line.is_empty() {
-            // Sent when everything has been told, and then now and again.
+            // CouchDB sends an empty line when the feed is caught up, and then at intervals.
             self.local().all_told();
             return;
         }
@@ -111,11 +111,11 @@ struct Change {
     doc: Option<Value>,
 }
 
-/// How the feed came to an end.
+/// How the feed ended.
 struct Ended {
     had_begun: bool,
     start_over: bool,
-    /// There is no database of plans.
+    /// Whether there is no plans database.
     no_plans: bool,
     reason: String,
 }
@@ -130,9 +130,9 @@ impl Ended {
     }
 }
 
-/// The first pause before asking again.
+/// The delay before the first retry.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest.
+/// The longest delay.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
-/// CouchDB sends an empty line this often, so that a dead connection is noticed by `timeouts.idle_body`.
+/// The interval between CouchDB's empty lines, which let `timeouts.idle_body` detect a dead connection.
 const HEARTBEAT: Duration = Duration::from_secs(10);

@@ -9,17 +9,17 @@ use stowage_http::target::{encode, query_value};
 use crate::error::Error;
 use crate::router::Target;
 
-/// The revision that the client names, as `?rev=` or `If-Match` (quoted or not).
+/// Returns the revision that the client names, as `?rev=` or `If-Match` (quoted or not).
 pub(crate) fn requested_rev(target: &Target, headers: &HeaderMap) -> Result<Option<String>, Error> {
     rev_of(target.query.as_deref(), headers)
 }
 
-/// The revision that a query or `If-Match` names, as CouchDB writes it.
+/// Returns the revision that a query or `If-Match` names, in CouchDB's form.
 pub(crate) fn rev_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, Error> {
     let query = query_value(query, "rev").map(String::from);
     let header = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
     let header = header.map(|value| value.trim().trim_matches('"').to_owned());
-    // What is none stays, for CouchDB to refuse.
+    // An invalid revision stays as it is, for CouchDB to refuse.
     let read = |rev: String| canonical(&rev).unwrap_or(rev);
     let (query, header) = (query.map(read), header.map(read));
     match (query, header) {
@@ -30,10 +30,10 @@ pub(crate) fn rev_of(query: Option<&str>, headers: &HeaderMap) -> Result<Option<
     }
 }
 
-/// Has a request name another revision, wherever it names one.
+/// Replaces the revision that a request names, wherever it names one.
 ///
 /// # Errors
-/// Never for a revision that CouchDB has given.
+/// Never fails for a revision that CouchDB returned.
 pub(crate) fn name_rev(head: &mut request::Parts, rev: &str) -> Result<(), Error> {
     if head.headers.contains_key(IF_MATCH) {
         let value = HeaderValue::try_from(format!("\"{rev}\"")).map_err(http::Error::from);
@@ -50,12 +50,12 @@ pub(crate) fn name_rev(head: &mut request::Parts, rev: &str) -> Result<(), Error
     Ok(())
 }
 
-/// A raw query that asks for a revision.
+/// Builds a raw query for a revision.
 pub(crate) fn rev_query(rev: Option<&str>) -> String {
     rev.map(|rev| format!("rev={}", encode(rev))).unwrap_or_default()
 }
 
-/// The generation of a revision; 0 for none.
+/// Returns the generation of a revision, 0 for none.
 pub(crate) fn generation(rev: Option<&str>) -> u64 {
     rev.and_then(|rev| rev.split_once('-')).and_then(|(generation, _)| generation.parse().ok()).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Runs as the API shows them.
+//! The API's view of runs.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Outcome, Run, State};
 use crate::walk::Progress;
 
-/// What became of a run that has ended.
+/// The result of a run that has ended.
 #[derive(Debug)]
 pub(super) struct Report {
     state: &'static str,
@@ -32,12 +32,12 @@ impl Report {
 }
 
 impl Run {
-    /// How far it is, or what became of it, in a few lines.
+    /// Returns the progress or the result of the run, in brief.
     pub(super) fn summary(&self) -> Value {
         self.members(false).into()
     }
 
-    /// The same, with the databases that are done and with what is wrong.
+    /// Returns the summary, with the finished databases and the faults.
     pub(super) fn shown(&self) -> Value {
         self.members(true).into()
     }
@@ -96,7 +96,7 @@ fn summary(
     }
 }
 
-/// The tables, as far as an answer has room for them, and how much more there is.
+/// Returns the tables, up to the row limit, with the number of rows left out.
 fn tables(progress: &Progress) -> Map<String, Value> {
     let (mut faults, unsaid) = progress.faults();
     let (mut finished, mut deleted) = (progress.ended(), progress.gone());
@@ -112,5 +112,5 @@ fn tables(progress: &Progress) -> Map<String, Value> {
     ])
 }
 
-/// Rows of a table. The commands have room for more.
+/// The row limit of a table. The commands list more.
 const MOST_ROWS: usize = 1000;
