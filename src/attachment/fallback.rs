@@ -15,7 +15,7 @@ use crate::jobs::{Job, Kind};
 use crate::object::outgoing::Untaken;
 use crate::plan::Decision;
 use crate::record::about;
-use crate::router::{Operation, Target};
+use crate::router::{DocumentTarget, Operation, Target};
 use crate::upstream::forward::forward;
 
 /// An attachment that CouchDB is to keep for now.
@@ -49,6 +49,24 @@ impl Fallen<'_> {
 }
 
 impl Noted {
+    /// Adds the jobs that move attachments out of a copy of a document whose original has them in CouchDB: they wait there for a storage that is
+    /// down, or to be migrated, and the copy must not stay when they go. Call this before the copy is made.
+    pub(crate) async fn of_copy(
+        gateway: &Gateway,
+        copy: &DocumentTarget,
+        document: &Document,
+        names: impl Iterator<Item = &str>,
+        decision: &Decision,
+    ) -> Self {
+        let mut noted = Self::default();
+        for name in names.filter(|_| gateway.falls_back(decision)) {
+            let job = Job::new(Kind::Move, &copy.attachment(name), document, decision.storage()).after(SENT_WITHIN);
+            let is_saved = gateway.jobs.add(&job).await.is_ok();
+            noted.0.push((job, is_saved));
+        }
+        noted
+    }
+
     /// Takes over the jobs of `others`.
     pub(crate) fn extend(&mut self, others: Self) {
         self.0.extend(others.0);

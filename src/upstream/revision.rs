@@ -42,7 +42,21 @@ pub(crate) fn name_rev(head: &mut request::Parts, rev: &str) -> Result<(), Error
     let Some(query) = head.uri.query() else { return Ok(()) };
     let named = |pair: &str| query_value(Some(pair), "rev").is_some();
     let pairs = query.split('&').map(|pair| if named(pair) { rev_query(Some(rev)) } else { pair.to_owned() });
-    let target = format!("{}?{}", head.uri.path(), pairs.collect::<Vec<_>>().join("&"));
+    let query = pairs.collect::<Vec<_>>().join("&");
+    set_query(head, &query)
+}
+
+/// Adds the revision to a request that does not name one.
+///
+/// # Errors
+/// Never fails for a revision that CouchDB returned.
+pub(crate) fn add_rev(head: &mut request::Parts, rev: &str) -> Result<(), Error> {
+    let query = head.uri.query().filter(|query| !query.is_empty()).map(|query| format!("{query}&")).unwrap_or_default();
+    set_query(head, &format!("{query}{}", rev_query(Some(rev))))
+}
+
+fn set_query(head: &mut request::Parts, query: &str) -> Result<(), Error> {
+    let target = format!("{}?{query}", head.uri.path());
     let target: PathAndQuery = target.parse().map_err(http::Error::from).map_err(couch::Error::from)?;
     let mut parts = std::mem::take(&mut head.uri).into_parts();
     parts.path_and_query = Some(target);
@@ -64,7 +78,7 @@ pub(crate) fn generation(rev: Option<&str>) -> u64 {
 mod tests {
     use http::Request;
 
-    use super::name_rev;
+    use super::{add_rev, name_rev};
 
     #[test]
     fn a_request_names_another_revision_wherever_it_named_one() {
@@ -81,6 +95,16 @@ mod tests {
                 (head.uri.to_string().as_str(), &head.headers["If-Match"]),
                 (expected, &"\"2-b\"".parse().unwrap())
             );
+        }
+    }
+    #[test]
+    fn a_request_that_named_no_revision_names_one() {
+        for (target, expected) in
+            [("/db/d", "/db/d?rev=2-b"), ("/db/d?", "/db/d?rev=2-b"), ("/db/d?x=1", "/db/d?x=1&rev=2-b")]
+        {
+            let mut head = Request::get(target).body(()).unwrap().into_parts().0;
+            add_rev(&mut head, "2-b").unwrap();
+            assert_eq!(head.uri.to_string(), expected);
         }
     }
 }

@@ -16,6 +16,7 @@ use stowage_storage::{self as storage, Kind};
 use super::{Copy, too_large};
 use crate::attachment::fallback::{Fallen, Noted};
 use crate::error::Error;
+use crate::moving::natives;
 use crate::object::couch_digest;
 use crate::object::outgoing::{NewObject, Outgoing, Untaken};
 use crate::object::source::Source;
@@ -77,6 +78,11 @@ impl Copy {
                     pointer::forget(&mut document, &name)?;
                 }
             }
+        }
+        if let Some(decision) = &self.decision {
+            let moved = natives(&self.source, &self.from);
+            let names = moved.iter().map(|native| native.name.as_str());
+            noted.extend(Noted::of_copy(&self.gateway, &self.to, &self.source, names, decision).await);
         }
         for (key, value) in made.fields() {
             document.set(key, value)?;

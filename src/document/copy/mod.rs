@@ -1,12 +1,13 @@
 //! COPY of a document: objects that it points to are copied too, so that the copy outlives the original.
 //!
-//! CouchDB copies a document without pointers. For any other, the gateway writes the copy: it reads every object and stores it where the plan sends
+//! CouchDB copies a document without pointers; if the plan sends the copy's attachments elsewhere, jobs move them out of it. For any other, the gateway writes the copy: it reads every object and stores it where the plan sends
 //! the destination's attachments, then saves the document in one piece, with CouchDB's own attachments inline. What the plan now keeps in CouchDB
 //! goes inline too. All inline data has to fit into `limits.document_bytes`; a copy that does not fit is refused, because it would have to share its
 //! original's objects and could lose them.
 
 mod contents;
 mod destination;
+mod kept;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::upstream::forward::to_holder;
 use crate::upstream::read::{Answer, read_leaf};
 use crate::upstream::revision::{rev_of, rev_query};
 use destination::Destination;
+use kept::Kept;
 
 /// Copies a document, or lets CouchDB copy it. Also returns the route label.
 pub(crate) async fn copy_document(
@@ -47,6 +49,7 @@ pub(crate) async fn copy_document(
     let requester = Requester::new(exchange.request.headers(), &exchange.activity, exchange.id);
     match Copy::of(&gateway, &target, requester).await {
         Ok(Copier::CouchDb) => ("forward", to_holder(&gateway.homes, &target, exchange).await),
+        Ok(Copier::Kept(kept)) => ("forward", kept.run(&gateway, &target, exchange).await),
         Ok(Copier::Gateway(copy)) => ("document", Box::pin(copy.run()).await.map(of_copy)),
         Ok(Copier::Refused(answer)) => ("document", Ok(relay(answer))),
         Err(error) => ("document", Err(error)),
@@ -65,6 +68,8 @@ fn of_copy(mut answer: Response<Body>) -> Response<Body> {
 /// The server that makes the copy.
 enum Copier {
     CouchDb,
+    /// CouchDB, with attachments that it must not keep.
+    Kept(Box<Kept>),
     Gateway(Box<Copy>),
     /// CouchDB refused to show a document. It must not make the copy a moment later, since that would share the original's objects.
     Refused(Response<Bytes>),
@@ -105,10 +110,10 @@ impl Copy {
             Answer::Missing(_) => return Ok(Copier::CouchDb),
             Answer::Refused(answer) => return Ok(Copier::Refused(answer)),
         };
-        if objects(&source, &from.database.name, &from.document).is_empty() {
-            return Ok(Copier::CouchDb);
-        }
         let to = from.database.document(&destination.document);
+        if objects(&source, &from.database.name, &from.document).is_empty() {
+            return Kept::of(gateway, from, source, to, rev.is_none()).await;
+        }
         // The second of two concurrent requests must read what the first has written.
         let turns = turns(gateway, &to, &source).await;
         let over = match overwritten(&caller, &to, destination.rev.as_deref()).await? {
@@ -116,10 +121,7 @@ impl Copy {
             Err(answer) => return Ok(Copier::Refused(answer)),
         };
         let plan = plan_for(&gateway.plans, &to.database, &source).await?;
-        let decision = match decide(&plan, &to.database, &source)? {
-            Placement::Store(decision) if !decision.stub => Some(decision),
-            Placement::Store(_) | Placement::PassThrough { .. } => None,
-        };
+        let decision = outside(decide(&plan, &to.database, &source)?);
         let mut replaced = objects(&over, &to.database.name, &to.document);
         if !replaced.is_empty() && on_delete(&plan, &to.database, &over)? == OnDelete::Keep {
             replaced.clear();
@@ -182,6 +184,14 @@ impl Copy {
             armed.done().await;
         })
         .await
+    }
+}
+
+/// Returns where attachments go that CouchDB does not keep.
+fn outside(placement: Placement) -> Option<Decision> {
+    match placement {
+        Placement::Store(decision) if !decision.stub => Some(decision),
+        Placement::Store(_) | Placement::PassThrough { .. } => None,
     }
 }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use stowage_testing::gateway::{json, rev};
 
-use super::world::{comes_back, drained, is_in_couchdb, is_in_storage, jobs, with_worker};
+use super::world::{beside, comes_back, drained, is_in_couchdb, is_in_storage, jobs, with_worker, without_worker};
 use crate::faults::gate::answer;
 use crate::faults::world::{World, bytes};
 
@@ -118,6 +118,33 @@ async fn a_copy_is_kept_where_the_original_can_be_read() {
     world.bucket.relent();
     drained(&world).await;
     is_in_storage(&world, "other", "call.mp3", &bytes(3000, 1)).await;
+    world.stop().await;
+}
+
+/// Found by sequences at random: CouchDB made the copy, and kept it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_what_waits_in_couchdb_is_moved_out_too() {
+    let world = without_worker().await;
+    world.bucket.shut();
+    for name in ["all", "some"] {
+        let before = world.document(name).await;
+        assert_eq!(world.gateway.put(name, "call.mp3", &before, &bytes(3000, 1)).await.status, 201);
+    }
+    world.bucket.open();
+    let before = world.stored("some").await["_rev"].as_str().unwrap().to_owned();
+    assert_eq!(world.gateway.put("some", "fax.pdf", &before, &bytes(500, 2)).await.status, 201);
+    for name in ["all", "some"] {
+        let target = format!("/{}/{name}", world.gateway.path());
+        let copied = world.gateway.request("COPY", &target, &[("Destination", &format!("of-{name}"))], b"").await;
+        assert_eq!(copied.status, 201, "{copied:?}");
+    }
+    let other = beside(&world).await;
+    drained(&world).await;
+    for name in ["all", "some", "of-all", "of-some"] {
+        is_in_storage(&world, name, "call.mp3", &bytes(3000, 1)).await;
+    }
+    is_in_storage(&world, "of-some", "fax.pdf", &bytes(500, 2)).await;
+    other.stop().await;
     world.stop().await;
 }
 
