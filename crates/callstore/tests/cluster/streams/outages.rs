@@ -14,41 +14,26 @@ use crate::servers::soon;
 /// KAZOO's own messages, which nobody confirms, over a `kill -9`: what the stream had before it has afterwards, and the exchange and
 /// the binding, which the broker has forgotten, are there again.
 ///
-/// RabbitMQ 3.10 itself often does not start a stream again («home node is down or inaccessible»), whoever asks, and then no restart
-/// helps: such a broker is given up, and another one killed.
+/// The kill follows the first entries at once: RabbitMQ loses a stream that is killed within a second of its making.
 #[tokio::test]
 async fn a_broker_that_is_killed_keeps_what_it_had() {
-    for _ in 0..3 {
-        if is_kept().await {
-            return;
-        }
-    }
-    println!("skipped: a broker that is killed: RabbitMQ did not start its stream again");
-}
-
-/// Whether the broker has started its stream again; then all is kept.
-async fn is_kept() -> bool {
     let mut server = RabbitMq::start(1).await;
     let broker = Broker::new(config(server.origins(), "/"), connector(), Tasks::default());
     let journal = journal(&broker);
     let mut entries = journal.follow(None).await.unwrap();
     opened(&journal, 1).await;
-    events_of_kazoo(&broker, 0..20_000).await;
-    let has_all = async || journal.end().await.unwrap() >= Some(20_000);
+    events_of_kazoo(&broker, 0..2_000).await;
+    let has_all = async || journal.end().await.unwrap() >= Some(2_000);
     soon("the stream has them", Duration::from_secs(30), has_all).await;
 
     server.kill_node(0);
     assert!(matches!(journal.append(vec![event(0)]).await, Err(JournalError::Unavailable(_))));
     server.start_node(0).await;
-    let mut inlet = journal.inlet();
-    let opens = inlet.wait_for(|inlet| inlet.is_open && inlet.openings >= 2);
-    if tokio::time::timeout(Duration::from_secs(30), opens).await.is_err() {
-        return false;
-    }
-    events_of_kazoo(&broker, 20_000..40_000).await;
-    let taken = take(&mut entries, 40_000).await;
+    opened(&journal, 2).await;
+    events_of_kazoo(&broker, 2_000..20_000).await;
+    let taken = take(&mut entries, 20_000).await;
     let numbers: Vec<_> = taken.iter().map(number).collect();
-    assert_eq!(numbers, (0..40_000).collect::<Vec<_>>(), "none lost, none twice, in order");
+    assert_eq!(numbers, (0..20_000).collect::<Vec<_>>(), "none lost, none twice, in order");
 
     // It hangs: neither side may wait for ever, and all goes on by itself.
     server.signal(0, "STOP");
@@ -59,10 +44,9 @@ async fn is_kept() -> bool {
     assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     server.signal(0, "CONT");
     opened(&journal, 3).await;
-    let appended = async || journal.append(vec![event(40_000)]).await.is_ok();
+    let appended = async || journal.append(vec![event(20_000)]).await.is_ok();
     soon("it appends again", Duration::from_secs(30), appended).await;
-    assert_eq!(number(take(&mut entries, 1).await.last().unwrap()), 40_000);
-    true
+    assert_eq!(number(take(&mut entries, 1).await.last().unwrap()), 20_000);
 }
 
 async fn events_of_kazoo(broker: &Broker, numbers: std::ops::Range<usize>) {
