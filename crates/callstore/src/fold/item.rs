@@ -238,7 +238,7 @@ impl Item {
             Standing::Ended
         } else if self.standing_death().is_some() {
             Standing::Dead
-        } else if self.reg(Attr::Suspect).is_some_and(|doubt| self.last.is_none_or(|last| last < doubt.at)) {
+        } else if self.reg(Attr::Suspect).is_some_and(|doubt| self.last.is_none_or(|last| last <= latest(doubt.at))) {
             Standing::Suspect
         } else {
             Standing::Live
@@ -249,6 +249,11 @@ impl Item {
     pub fn linked<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Key> {
         self.links.iter().filter(move |(known, _)| &**known == kind).map(|(_, key)| key)
     }
+}
+
+/// The latest moment that a time may mean: one in whole seconds, as ecallmgr's are, means all of its second.
+const fn latest(at: Micros) -> Micros {
+    if at % SECOND == 0 { at.saturating_add(SECOND - 1) } else { at }
 }
 
 fn keep_least<T: Ord + Clone>(set: &mut BTreeSet<T>, value: &T, most: usize) -> bool {
@@ -271,6 +276,8 @@ fn keep_greatest<T: Ord + Clone>(set: &mut BTreeSet<T>, value: &T, most: usize) 
     true
 }
 
+/// Microseconds of a second.
+const SECOND: Micros = 1_000_000;
 /// How many of the first events are kept.
 pub const HEAD: usize = 32;
 /// How many of the last events are kept.
