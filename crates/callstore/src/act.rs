@@ -118,12 +118,12 @@ impl Actor {
 
     /// Looks for the dead.
     async fn watch(&self, epoch: u64) {
-        let mut watchdog = Watchdog::new(self.rules.clone(), self.clock.now()).serving(self.serves.clone());
+        let mut watchdog = Watchdog::new(self.rules.clone(), self.clock.moment()).serving(self.serves.clone());
         let mut ticks = tokio::time::interval(LOOK.min(self.rules.hold_off / 2).max(SHORTEST));
         let mut sweeps = tokio::time::interval(self.rules.sweep);
         loop {
             let decided = tokio::select! {
-                _ = ticks.tick() => watchdog.look(&self.state.index(), self.clock.now()),
+                _ = ticks.tick() => watchdog.look(&self.state.index(), self.clock.moment()),
                 _ = sweeps.tick(), if self.switches.is_some() => self.sweep(&mut watchdog).await,
             };
             if let Err(error) = self.decide(epoch, decided).await {

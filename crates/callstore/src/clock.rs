@@ -1,8 +1,10 @@
-//! The time of day, which tests set.
+//! The time of day, which tests set, and the time that has passed, which nobody sets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::fold::Micros;
 
@@ -13,27 +15,85 @@ pub fn now() -> Micros {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// The other monotonic clock stands still in suspension, and neither a lease nor a call does.
+#[cfg(target_os = "linux")]
+const STEADY: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const STEADY: ClockId = ClockId::Monotonic;
+
+/// This machine's own time since it started.
+pub(crate) fn steady() -> Duration {
+    let now = clock_gettime(STEADY);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// One moment by both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The time of day. Somebody may set it.
+    pub day: Micros,
+    /// What has passed since some moment that only differences tell of. Nobody sets it.
+    pub steady: Duration,
+}
+
+impl Moment {
+    /// The moment at which a clock that is never set shows this.
+    #[must_use]
+    pub fn at(day: Micros) -> Self {
+        Self { day, steady: Duration::from_micros(u64::try_from(day).unwrap_or_default()) }
+    }
+}
+
 /// A clock; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Clock(Option<Arc<AtomicI64>>);
+pub struct Clock(Option<Arc<Standing>>);
+
+/// A clock that tests move.
+#[derive(Debug)]
+struct Standing {
+    day: AtomicI64,
+    /// How far it was set, and did not go.
+    set: AtomicI64,
+}
 
 impl Clock {
     /// A clock that stands until it is moved.
     #[must_use]
     pub fn standing(at: Micros) -> Self {
-        Self(Some(Arc::new(AtomicI64::new(at))))
+        Self(Some(Arc::new(Standing { day: AtomicI64::new(at), set: AtomicI64::new(0) })))
     }
 
     /// What it shows.
     #[must_use]
     pub fn now(&self) -> Micros {
-        self.0.as_ref().map_or_else(now, |at| at.load(Ordering::Acquire))
+        self.moment().day
     }
 
-    /// Moves a clock that stands; another one goes on as it does.
-    pub fn advance(&self, by: std::time::Duration) {
-        if let Some(at) = &self.0 {
-            at.fetch_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::AcqRel);
+    /// What it shows, and what has passed.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        let Some(standing) = &self.0 else { return Moment { day: now(), steady: steady() } };
+        let day = standing.day.load(Ordering::Acquire);
+        Moment { day, ..Moment::at(day.saturating_sub(standing.set.load(Ordering::Acquire))) }
+    }
+
+    /// Moves a clock that stands, as if so much had passed; another one goes on as it does.
+    pub fn advance(&self, by: Duration) {
+        if let Some(standing) = &self.0 {
+            standing.day.fetch_add(micros(by), Ordering::AcqRel);
         }
     }
+
+    /// Sets a clock that stands ahead, and nothing has passed; another one goes on as it does.
+    pub fn set_ahead(&self, by: Duration) {
+        if let Some(standing) = &self.0 {
+            standing.set.fetch_add(micros(by), Ordering::AcqRel);
+            standing.day.fetch_add(micros(by), Ordering::AcqRel);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> Micros {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

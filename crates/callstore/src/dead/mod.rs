@@ -3,6 +3,7 @@
 //! The end of a dead call is the last sign of life of the call or of its switch, not when it was found out. A call is silent for
 //! minutes before its switch dies, so what counts is the switch: its last event of any call, and its last answer.
 
+mod ages;
 mod switches;
 
 use std::collections::HashMap;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 pub use switches::{Answer, Sweep, Switches};
 
+use self::ages::Ages;
+use crate::clock::Moment;
 use crate::decision::{End, What, death_id};
 use crate::fold::{Key, Micros, Standing};
 use crate::roles::Serves;
@@ -53,6 +56,7 @@ pub struct Watchdog {
     /// When a doubt was seen first.
     doubts: HashMap<Key, Doubt>,
     inlet: Inlet,
+    ages: Ages,
     serves: Serves,
 }
 
@@ -70,14 +74,15 @@ enum Inlet {
 impl Watchdog {
     /// For an instance that begins to act. Nothing is believed before the inlet was there for a while.
     #[must_use]
-    pub fn new(rules: Rules, now: Micros) -> Self {
+    pub fn new(rules: Rules, now: Moment) -> Self {
         Self {
             rules,
             unanswered: HashMap::new(),
             listed: HashMap::new(),
             missing: HashMap::new(),
             doubts: HashMap::new(),
-            inlet: Inlet::Back(now),
+            inlet: Inlet::Back(now.day),
+            ages: Ages::new(now),
             serves: Serves::default(),
         }
     }
@@ -161,7 +166,9 @@ impl Watchdog {
     }
 
     /// Looks at all that lives, and gives what is dead.
-    pub fn look(&mut self, index: &Index, now: Micros) -> Vec<What> {
+    pub fn look(&mut self, index: &Index, moment: Moment) -> Vec<What> {
+        let now = moment.day;
+        self.ages.hear(index, moment);
         self.doubts.retain(|key, _| index.live.get(key).is_some_and(|brief| !brief.standing.is_over()));
         self.listed.retain(|key, _| index.live.contains_key(key));
         self.missing.retain(|key, _| index.live.contains_key(key));
@@ -183,7 +190,7 @@ impl Watchdog {
                 }
                 (Some(doubt), _) => drop(self.doubts.insert(brief.key.clone(), doubt)),
             }
-            if brief.created.saturating_add(micros(self.rules.max_call)) < now {
+            if brief.created.saturating_add(micros(self.rules.max_call)) < self.ages.now(brief.node.as_ref(), moment) {
                 let doubt = Doubt { since: now, cause: "max_call" };
                 dead.push(death(brief, "timeout", "max_call", self.end(brief, index, doubt, now), now));
             }
@@ -220,15 +227,20 @@ impl Watchdog {
 
     /// The last sign of life of the call, or of its switch while that was not heard of again.
     fn end(&self, brief: &Brief, index: &Index, doubt: Doubt, now: Micros) -> Micros {
-        let node = brief.node.as_ref().and_then(|node| index.nodes.get(node)).map(crate::state::Node::last);
-        let listed = self.listed.get(&brief.key).copied().unwrap_or_default();
-        let doubted = match doubt.cause {
-            "disconnected" => brief.doubted.map(|at| at.saturating_sub(micros(self.rules.grace))),
-            _ => None,
+        let node = brief.node.as_ref().and_then(|node| index.nodes.get(node)).copied().unwrap_or_default();
+        let grace = micros(self.rules.grace);
+        let (told, heard) = if doubt.cause == "disconnected" {
+            // The tracker that listed the call until then says itself how late it says so. A switch that was heard of after the
+            // doubt lives: its signs say nothing of this call.
+            (brief.doubted.map(|at| at.saturating_sub(grace)), Some(node.event).filter(|event| *event <= doubt.since))
+        } else {
+            // A tracker lists the calls of a dead switch for its grace, and of one that lived until now it may only be asked
+            // again a sweep later: the middle is at most half of both together from the truth.
+            let listed = self.listed.get(&brief.key).copied().unwrap_or_default();
+            let middle = grace.saturating_sub(micros(self.rules.sweep)) / 2;
+            (Some(listed.max(node.answer).saturating_sub(middle)), Some(node.event))
         };
-        // A switch that was heard of after the doubt lives: its signs say nothing of this call.
-        let heard = node.filter(|last| doubt.cause != "disconnected" || *last <= doubt.since);
-        let end = [Some(brief.last), Some(listed), doubted, heard].into_iter().flatten().max();
+        let end = [Some(brief.last), told, heard].into_iter().flatten().max();
         end.unwrap_or(now).min(now)
     }
 }

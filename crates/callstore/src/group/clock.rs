@@ -1,24 +1,16 @@
-//! A clock that nobody sets, and that goes on while the machine is suspended.
+//! Moments by the clock that nobody sets, and that goes on while the machine is suspended.
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::clock::steady;
 
 /// A moment of this machine's own time since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(Duration);
 
-/// The other monotonic clock stands still in suspension, and a lease does not.
-#[cfg(target_os = "linux")]
-const CLOCK: ClockId = ClockId::Boottime;
-#[cfg(not(target_os = "linux"))]
-const CLOCK: ClockId = ClockId::Monotonic;
-
 impl Moment {
     pub(super) fn now() -> Self {
-        let now = clock_gettime(CLOCK);
-        let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-        Self(Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default()))
+        Self(steady())
     }
 
     pub(super) fn after(self, time: Duration) -> Self {

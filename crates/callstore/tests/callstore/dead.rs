@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use callstore::clock::Moment;
 use callstore::dead::{Answer, Rules, Sweep, Watchdog};
 use callstore::decision::What;
 use callstore::fold::Key;
@@ -37,7 +38,7 @@ impl Scene {
     fn new(events: &[serde_json::Value]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(&folder.path().join("state.redb"), Duration::from_secs(3)).unwrap();
-        let watchdog = Watchdog::new(rules(), 0);
+        let watchdog = Watchdog::new(rules(), Moment::at(0));
         let mut scene = Self { state, watchdog, offset: 0, _folder: folder };
         scene.happens(events);
         assert_eq!(scene.swept(&[], true, BEGIN), []);
@@ -50,7 +51,14 @@ impl Scene {
     }
 
     fn look(&mut self, seconds: i64) -> Vec<Death> {
-        let decided = self.watchdog.look(&self.state.index(), BEGIN + seconds * SECOND);
+        let decided = self.watchdog.look(&self.state.index(), Moment::at(BEGIN + seconds * SECOND));
+        deaths(&decided)
+    }
+
+    /// The same with a clock of the day that was set by so much.
+    fn look_with(&mut self, seconds: i64, set: i64) -> Vec<Death> {
+        let moment = Moment::at(BEGIN + seconds * SECOND);
+        let decided = self.watchdog.look(&self.state.index(), Moment { day: moment.day + set * SECOND, ..moment });
         deaths(&decided)
     }
 
@@ -188,8 +196,9 @@ fn an_event_that_is_newer_than_the_answer_counts_more() {
 #[test]
 fn the_longest_call_is_closed_as_timeout() {
     let mut scene = Scene::new(&begun("a1", "b1"));
-    assert_eq!(scene.look(7200), []);
-    let found = scene.look(7202);
+    assert_eq!(scene.look(6), []);
+    assert_eq!(scene.look(7199), []);
+    let found = scene.look(7203);
     assert_eq!(
         found.iter().map(|(key, why, _)| (key.as_str(), why.as_str())).collect::<Vec<_>>(),
         [("leg/a1", "timeout max_call"), ("leg/b1", "timeout max_call")]
@@ -220,9 +229,73 @@ fn a_clock_that_jumps_moves_no_end() {
         let mut scene = Scene::new(&begun("a1", "b1"));
         scene.happens(&[disconnected("a1", 40)]);
         assert_eq!(scene.look(41), []);
-        let found = scene.look(41 + seconds);
+        let found = scene.look_with(41, seconds);
         assert_eq!(found, if dies { vec![dead("leg/a1", "dead disconnected", 27.0)] } else { vec![] });
         assert_eq!(scene.look(56), [dead("leg/a1", "dead disconnected", 27.0)], "and it is set right again");
+    }
+}
+
+/// Neither a clock that is set ahead by a day, nor one that was wrong from the start, makes a young call old, nor an old one young.
+#[test]
+fn a_clock_that_is_set_closes_no_young_call() {
+    for set in [86_400, -86_400] {
+        let mut scene = Scene::new(&begun("a1", "b1"));
+        assert_eq!(scene.look(60), []);
+        assert_eq!(scene.look_with(120, set), []);
+        assert_eq!(scene.look_with(7190, set), []);
+        assert_eq!(scene.look_with(7300, set).len(), 2, "and what is old is old");
+        let mut wrong = Scene::new(&begun("a1", "b1"));
+        assert_eq!(wrong.look_with(120, set), [], "wrong from the start");
+        wrong.happens(&[kazoo("CALL_UPDATE", "a2", 7195.0)]);
+        assert_eq!(wrong.look_with(7195, set), []);
+        wrong.happens(&[kazoo("CALL_UPDATE", "a2", 7202.0)]);
+        assert_eq!(wrong.look_with(7202, set).len(), 2, "its switch tells the time");
+    }
+    // ERA's calls name no switch: what has passed here counts.
+    let mut scene = Scene::new(&[era("invite", 0), era("dlg_start", 5)]);
+    assert_eq!(scene.look(60), []);
+    assert_eq!(scene.look_with(120, 86_400), []);
+    assert_eq!(scene.look_with(7300, 86_400).len(), 1);
+}
+
+/// ecallmgr tells it in whole seconds.
+#[test]
+fn a_doubt_in_the_second_of_the_last_event_counts() {
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    scene.happens(&[kazoo("CALL_UPDATE", "a1", 40.5), disconnected("a1", 40)]);
+    assert_eq!(scene.look(41), []);
+    assert_eq!(scene.look(56), [dead("leg/a1", "dead disconnected", 40.5)]);
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    scene.happens(&[disconnected("a1", 40), kazoo("CALL_UPDATE", "a1", 41.0)]);
+    assert_eq!(scene.look(42), []);
+    assert_eq!(scene.look(600), [], "an event of the next second ends it");
+}
+
+/// A tracker remembers the calls of a switch that died, for as long as its grace is, and answers for it.
+#[test]
+fn the_end_is_at_most_ten_seconds_from_the_truth() {
+    let answered = |scene: &mut Scene, until: i64| {
+        for seconds in (20..=until).step_by(5) {
+            scene.swept(&[answer(seconds, &["a1", "b1"], true)], true, BEGIN + seconds * SECOND);
+        }
+    };
+    // The switch died at 22 s, which the tracker said at 35 s; until then it answered for it.
+    let mut scene = Scene::new(&begun("a1", "b1"));
+    answered(&mut scene, 30);
+    scene.happens(&[disconnected("a1", 35)]);
+    scene.look(36);
+    assert_eq!(scene.look(51), [dead("leg/a1", "dead disconnected", 22.0)]);
+    // The same, and its word was lost; or the tracker died with the switch, between two sweeps.
+    for (last, truth) in [(35, 22.0), (30, 35.0)] {
+        let mut scene = Scene::new(&begun("a1", "b1"));
+        answered(&mut scene, last);
+        for sweep in 1..=3 {
+            scene.swept(&[], true, BEGIN + (last + sweep * 5) * SECOND);
+        }
+        scene.look(last + 15);
+        let found = scene.look(last + 60);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().all(|(_, _, ended)| (ended - truth).abs() <= 10.0), "{found:?} and not {truth}");
     }
 }
 
@@ -230,7 +303,7 @@ fn a_clock_that_jumps_moves_no_end() {
 fn era_dialogs_die_whole_and_their_legs_with_them() {
     let mut scene = Scene::new(&[era("invite", 0), era("dlg_start", 5), era("dlg_down", 40)]);
     assert_eq!(scene.look(41), []);
-    let decided = scene.watchdog.look(&scene.state.index(), BEGIN + 60 * SECOND);
+    let decided = scene.watchdog.look(&scene.state.index(), Moment::at(BEGIN + 60 * SECOND));
     assert_eq!(deaths(&decided), [dead("dialog/era-dialog", "dead disconnected", 27.0)]);
     let draft =
         callstore::decision::Decision { group: 0, epoch: 1, by: "x".into(), site: None, what: decided[0].clone() }

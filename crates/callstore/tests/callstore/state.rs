@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use callstore::clock::Moment;
 use callstore::decision::{Decision, End, What, death_id};
 use callstore::fold::{Key, Standing};
 use callstore::journal::Entry;
@@ -206,10 +207,12 @@ fn a_group_follows_its_own_domains_to_their_ends_and_epochs_are_each_group_s_own
         assert_eq!(state.due(i64::MAX - 1, 10).unwrap().len(), mine, "group {group}");
         let mut watchdog = callstore::dead::Watchdog::new(
             callstore::config::load(&callstore::config::Source::default()).unwrap().dead,
-            0,
+            Moment::at(NOW),
         )
         .serving(serves(group));
-        assert_eq!(watchdog.look(&state.index(), NOW + 3 * 3600 * SECOND).len(), 2 * mine, "group {group}");
+        assert_eq!(watchdog.look(&state.index(), Moment::at(NOW)).len(), 0, "group {group}");
+        let later = Moment::at(NOW + 3 * 3600 * SECOND);
+        assert_eq!(watchdog.look(&state.index(), later).len(), 2 * mine, "group {group}");
         // The other group's epochs are no measure for this one's.
         let of = |offset, group, epoch| {
             let draft = Decision { group, epoch, by: "x".into(), site: None, what: What::Active }.draft().unwrap();
