@@ -282,3 +282,54 @@ async fn a_site_is_adopted_by_itself_once_nothing_was_heard_of_it_for_long() {
     let unknown = adopt(address(world.folder.path(), 1), world.folder.path(), &["south"]).await;
     assert!(!unknown.0 && unknown.1.contains("404"), "{}", unknown.1);
 }
+
+/// The site that adopts has two instances, of which one acts. It is killed in the middle, and the other one goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_that_adopt_a_site_write_each_record_once() {
+    const CALLS: usize = 20;
+    let other = place().await;
+    let gate = Gate::before(other.node.port).await;
+    let there = broker(&other);
+    journal(&there).prepare().await.unwrap();
+    let sites = toml(&json!([north((gate.address.port(), &other.vhost), "guest")]));
+    let couch = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
+    let settings = vec![("SITES", sites), ("BROKER__HEARTBEAT", "1s".to_owned())];
+    let world = crate::whole::World::over(couch, settings).await;
+    let mut instances = BTreeMap::from([(1, world.start(1).await), (2, world.start(2).await)]);
+    let link = there.open().await.unwrap();
+    let channel = link.channel().await.unwrap();
+    for number in 0..CALLS {
+        begins(&channel, number).await;
+        if number % 4 == 0 {
+            ends(&channel, number).await;
+        }
+    }
+    let folder = world.folder.path();
+    for instance in [1, 2] {
+        let knows_all = async || {
+            let live = ask(address(folder, instance), "GET", "/v1/dialogs?limit=100").await.1["dialogs"].clone();
+            live.as_array()
+                .is_some_and(|live| live.iter().filter(|one| one["site"] == "north").count() == CALLS * 3 / 4)
+        };
+        soon("both know the site's calls", LIMIT, knows_all).await;
+    }
+    gate.fall_silent(true);
+    let active = world.acting().await;
+    assert!(adopt(address(folder, 3 - active), folder, &["north"]).await.0);
+    soon("some records", LIMIT, async || !world.records().await.is_empty()).await;
+    instances.get_mut(&active).unwrap().kill();
+    let all = async || world.records().await.len() == CALLS;
+    let waiting = tokio::time::timeout(LIMIT, soon("a record of each call", LIMIT * 2, all)).await;
+    assert!(waiting.is_ok(), "{} of {CALLS}\n{}", world.records().await.len(), world.logs());
+    let _again = world.start(active).await;
+    let is_settled = async || {
+        let answer = ask(address(folder, active), "GET", "/v1/groups").await.1;
+        answer["sites"][0]["records_waiting"] == 0 && answer["sites"][0]["is_adopted"] == true
+    };
+    soon("whoever came back knows what was written", LIMIT, is_settled).await;
+    for (dialog, record) in world.records().await {
+        let number: usize = dialog.trim_start_matches('a').split('+').next().unwrap().parse().unwrap();
+        assert!(record["_rev"].as_str().unwrap().starts_with("1-"), "{dialog} was written twice");
+        assert_eq!(record["term_cause"], if number % 4 == 0 { 1 } else { 1000 }, "{dialog}");
+    }
+}

@@ -32,7 +32,7 @@ pub struct World {
     pub place: Place,
     etcd: Etcd,
     couch: Couch,
-    folder: TempDir,
+    pub folder: TempDir,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -97,14 +97,14 @@ impl World {
     }
 
     /// Who acts, as etcd says.
-    fn leader(&self) -> Option<u32> {
+    pub fn leader(&self) -> Option<u32> {
         let key = STANDARD.encode("/callstore/g/11010/leader");
         let answer = self.etcd.ask("/v3/kv/range", &json!({ "key": key }).to_string());
         let value = STANDARD.decode(answer["kvs"][0]["value"].as_str()?).unwrap();
         String::from_utf8(value).unwrap().strip_prefix("callstore")?.parse().ok()
     }
 
-    async fn acting(&self) -> u32 {
+    pub async fn acting(&self) -> u32 {
         let mut acting = None;
         soon("one acts", Duration::from_secs(20), async || {
             acting = self.leader();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use callstore::group::{Config, Endpoints, Epoch, FailBack, Group, Standing};
 use stowage_base::tasks::Tasks;
 use stowage_http::client::Client;
+use stowage_http::connect::Connector;
 use stowage_http::target::Origin;
 
 use crate::streams::connector;
@@ -38,8 +39,13 @@ pub fn config(nodes: Vec<Origin>, order: u32) -> Config {
 }
 
 pub fn join(config: Config) -> Instance {
+    join_by(connector(), config)
+}
+
+/// One that reaches etcd in this way.
+pub fn join_by(connector: Connector, config: Config) -> Instance {
     let tasks = Tasks::default();
-    let client = Client::new(connector(), Tasks::default(), 64 << 10);
+    let client = Client::new(connector, Tasks::default(), 64 << 10);
     let group = Group::join(config, &client, &tasks);
     group.set_ready(true);
     Instance { group, tasks }

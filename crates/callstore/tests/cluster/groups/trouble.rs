@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use callstore::group::{Group, Standing};
 use stowage_base::secret::Secret;
+use stowage_http::connect::Connector;
+use stowage_http::egress::Egress;
 use stowage_http::target::Origin;
 
-use super::{LEASE, SOON, Watch, config, join};
+use super::{LEASE, SOON, Watch, config, join, join_by};
 use crate::servers::etcd::{Etcd, origin};
 use crate::servers::gate::Gate;
 use crate::servers::soon;
+use crate::streams::timeouts;
 
 /// The leader is cut off and alive: it has to have stopped before the other one begins.
 #[tokio::test]
@@ -35,6 +38,24 @@ async fn a_leader_that_is_cut_off_stops_before_another_begins() {
     gate.fall_silent(false);
     first.knows("callstore2").await;
     watch.ends();
+}
+
+/// Its authority is named, as `group.ca` names it; whoever does not know it learns nothing, and does not act.
+#[tokio::test]
+async fn etcd_is_spoken_to_over_tls_whose_authority_is_named() {
+    let etcd = Etcd::with_tls().await;
+    let (port, certs) = etcd.tls.as_ref().unwrap();
+    let node = Origin { tls: true, host: "localhost".to_owned(), port: *port };
+    let stranger = join(config(vec![node.clone()], 1));
+    let named = stowage_http::trust::certificates(&certs.ca()).unwrap();
+    let connector = Connector::with_named(named, Egress::default(), timeouts()).unwrap();
+    let member = join_by(connector, config(vec![node], 2));
+    let epoch = member.acts(SOON).await;
+    assert!(epoch > 0);
+    assert_eq!((&*stranger.group.standing().borrow(), stranger.group.may_act()), (&Standing::Unknown, None));
+    let leader = etcd.ask("/v3/kv/range", r#"{"key":"L2NhbGxzdG9yZS9nLzExMDEwL2xlYWRlcg=="}"#);
+    assert_eq!(leader["count"], "1", "{leader}");
+    member.stop().await;
 }
 
 /// With the lease of 5 s that is the default, all has to be over within 10 s.

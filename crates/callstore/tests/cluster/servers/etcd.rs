@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stowage_http::target::Origin;
+use stowage_testing::certs::Certs;
 use tempfile::TempDir;
 
 use super::process::{Process, free_port};
@@ -17,24 +18,42 @@ pub struct Etcd {
     peers: u16,
     folder: TempDir,
     process: Option<Process>,
+    /// The port with TLS, and whose certificates it has.
+    pub tls: Option<(u16, Certs)>,
 }
 
 impl Etcd {
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// One that speaks TLS as well, with an authority of its own.
+    pub async fn with_tls() -> Self {
+        Self::start_with(Some((free_port(), Certs::make(&["localhost"])))).await
+    }
+
+    async fn start_with(tls: Option<(u16, Certs)>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut etcd = Self { port: free_port(), peers: free_port(), folder, process: None };
+        let mut etcd = Self { port: free_port(), peers: free_port(), folder, process: None, tls };
         etcd.start_again().await;
         etcd
     }
 
     pub async fn start_again(&mut self) {
-        let (clients, peers) = (format!("http://127.0.0.1:{}", self.port), format!("http://127.0.0.1:{}", self.peers));
+        let (mut clients, peers) =
+            (format!("http://127.0.0.1:{}", self.port), format!("http://127.0.0.1:{}", self.peers));
+        if let Some((port, _)) = &self.tls {
+            clients = format!("{clients},https://127.0.0.1:{port}");
+        }
         let mut command = Command::new(installed("STOWAGE_TEST_ETCD", "bin/etcd-server", "etcd"));
         command.args(["--data-dir", "data", "--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
         command.args(["--initial-cluster", &format!("default={peers}")]);
         // The shortest lease is one and a half elections.
         command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
+        if let Some((_, certs)) = &self.tls {
+            command.arg("--cert-file").arg(certs.server()).arg("--key-file").arg(certs.server_key());
+        }
         self.process = Some(Process::start(&command, self.folder.path(), "etcd"));
         let answers = async || self.try_ask("/v3/kv/range", r#"{"key":"AA=="}"#).is_some();
         soon("etcd", Duration::from_secs(30), answers).await;
