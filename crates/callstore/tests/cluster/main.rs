@@ -12,6 +12,7 @@
 
 mod brokers;
 mod groups;
+mod killed;
 mod recordings;
 mod servers;
 mod sites;

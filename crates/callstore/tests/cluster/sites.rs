@@ -300,7 +300,7 @@ async fn two_instances_that_adopt_a_site_write_each_record_once() {
     let channel = link.channel().await.unwrap();
     for number in 0..CALLS {
         begins(&channel, number).await;
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             ends(&channel, number).await;
         }
     }
@@ -330,6 +330,6 @@ async fn two_instances_that_adopt_a_site_write_each_record_once() {
     for (dialog, record) in world.records().await {
         let number: usize = dialog.trim_start_matches('a').split('+').next().unwrap().parse().unwrap();
         assert!(record["_rev"].as_str().unwrap().starts_with("1-"), "{dialog} was written twice");
-        assert_eq!(record["term_cause"], if number % 4 == 0 { 1 } else { 1000 }, "{dialog}");
+        assert_eq!(record["term_cause"], if number.is_multiple_of(4) { 1 } else { 1000 }, "{dialog}");
     }
 }

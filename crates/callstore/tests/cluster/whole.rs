@@ -30,7 +30,7 @@ const SWITCH: &str = "freeswitch@fs1.example";
 /// Two instances of a group, and the world around them.
 pub struct World {
     pub place: Place,
-    etcd: Etcd,
+    pub etcd: Etcd,
     couch: Couch,
     pub folder: TempDir,
     settings: Vec<(&'static str, String)>,
@@ -43,7 +43,12 @@ impl World {
 
     /// Over a document store that is there; with these variables for each instance.
     pub async fn over(couch: Couch, settings: Vec<(&'static str, String)>) -> Self {
-        let (place, etcd) = (place().await, Etcd::start().await);
+        Self::at(place().await, couch, settings).await
+    }
+
+    /// At a broker that is there.
+    pub async fn at(place: Place, couch: Couch, settings: Vec<(&'static str, String)>) -> Self {
+        let etcd = Etcd::start().await;
         let folder = tempfile::tempdir().unwrap();
         let role = |order: u32| {
             json!({
@@ -148,6 +153,12 @@ pub async fn records(couch: &Couch) -> BTreeMap<String, Value> {
 
 /// An event of now, as KAZOO publishes it.
 pub async fn event(channel: &Channel, name: &str, leg: &str, more: &Value) {
+    let event = event_of(name, leg, more);
+    kazoo(channel, "callevt", &format!("call.{name}.{leg}"), &event.to_string()).await;
+}
+
+/// The event itself.
+pub fn event_of(name: &str, leg: &str, more: &Value) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (direction, other) = match leg.strip_prefix('a') {
         Some(rest) => ("inbound", format!("b{rest}")),
@@ -162,7 +173,7 @@ pub async fn event(channel: &Channel, name: &str, leg: &str, more: &Value) {
         "Custom-Channel-Vars": { "Account-ID": "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b", "Realm": "pbx.example.com" },
     });
     event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    kazoo(channel, "callevt", &format!("call.{name}.{leg}"), &event.to_string()).await;
+    event
 }
 
 pub async fn begins(channel: &Channel, number: usize) {

@@ -1,5 +1,6 @@
 //! Servers that these tests start, on free ports, and that end with them.
 
+pub mod couch;
 pub mod etcd;
 pub mod gate;
 pub mod process;

@@ -22,6 +22,8 @@ pub struct RabbitMq {
     pub nodes: Vec<Node>,
     pub certs: Certs,
     folder: TempDir,
+    /// How many besides `/`; each takes its time at every start.
+    vhosts: usize,
     mapper: u16,
     _epmd: Process,
 }
@@ -43,8 +45,10 @@ const VHOSTS: usize = 40;
 
 impl RabbitMq {
     pub async fn start(nodes: usize) -> Self {
-        // One that tests share is never dropped: what it leaves behind goes with the build.
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), nodes, 0).await
+    }
+
+    async fn start_in(folder: TempDir, nodes: usize, vhosts: usize) -> Self {
         let mapper = free_port();
         let mut epmd = Command::new(erlang(&root()).join("epmd"));
         epmd.args(["-address", "127.0.0.1", "-port", &mapper.to_string()]);
@@ -52,7 +56,7 @@ impl RabbitMq {
         let epmd = Process::start(&epmd, folder.path(), "epmd");
         let node = |_| Node { port: free_port(), tls: free_port(), distribution: free_port(), process: None };
         let nodes = (0..nodes).map(node).collect();
-        let mut broker = Self { nodes, certs: Certs::make(&["localhost"]), folder, mapper, _epmd: epmd };
+        let mut broker = Self { nodes, certs: Certs::make(&["localhost"]), folder, vhosts, mapper, _epmd: epmd };
         for index in 0..broker.nodes.len() {
             broker.start_node(index).await;
         }
@@ -88,7 +92,7 @@ impl RabbitMq {
         let (root, node) = (root(), &self.nodes[index]);
         let folder = self.folder.path().join(format!("node{index}"));
         fs::create_dir_all(folder.join("home")).expect("a folder");
-        fs::write(self.folder.path().join("node0/definitions.json"), definitions()).expect("definitions");
+        fs::write(self.folder.path().join("node0/definitions.json"), definitions(self.vhosts)).expect("definitions");
         // The cookie that nodes know each other by is read from the user's home and nobody else may read it.
         cookie(&folder.join("home/.erlang.cookie"));
         fs::write(folder.join("rabbitmq.conf"), self.configuration(node)).expect("a configuration");
@@ -200,8 +204,8 @@ fn library_path(root: &Path) -> Option<String> {
     (root != Path::new("/")).then(|| found.join(":"))
 }
 
-fn definitions() -> String {
-    let vhosts: Vec<_> = (0..VHOSTS).map(|at| format!("t{at}")).chain(["/".to_owned()]).collect();
+fn definitions(vhosts: usize) -> String {
+    let vhosts: Vec<_> = (0..vhosts).map(|at| format!("t{at}")).chain(["/".to_owned()]).collect();
     let all =
         |vhost: &String| json!({ "user": "guest", "vhost": vhost, "configure": ".*", "write": ".*", "read": ".*" });
     let reader = json!({ "user": READER, "vhost": "/", "configure": "^$", "write": "^$", "read": "^callstore$" });
@@ -222,16 +226,22 @@ fn definitions() -> String {
 pub struct Place {
     pub node: Origin,
     pub vhost: String,
-    pub broker: &'static RabbitMq,
+    /// Where tests share it.
+    pub broker: Option<&'static RabbitMq>,
 }
 
 /// A virtual host of its own at the broker that the tests of this program share, which is started by the first.
 pub async fn place() -> Place {
     static SHARED: tokio::sync::OnceCell<RabbitMq> = tokio::sync::OnceCell::const_new();
     static NEXT: Mutex<usize> = Mutex::new(0);
-    let broker = SHARED.get_or_init(|| RabbitMq::start(1)).await;
+    let shared = || async {
+        // It is never dropped: what it leaves behind goes with the build.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        RabbitMq::start_in(folder, 1, VHOSTS).await
+    };
+    let broker = SHARED.get_or_init(shared).await;
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     *next += 1;
     assert!(*next <= VHOSTS, "more tests than virtual hosts");
-    Place { node: broker.origins().remove(0), vhost: format!("t{}", *next - 1), broker }
+    Place { node: broker.origins().remove(0), vhost: format!("t{}", *next - 1), broker: Some(broker) }
 }

@@ -115,9 +115,9 @@ async fn a_stream_made_with_other_limits_is_used_as_it_is() {
 #[tokio::test]
 async fn tls_is_spoken_to_who_is_trusted_only() {
     let place = place().await;
-    let node = Origin { tls: true, host: "localhost".to_owned(), port: place.broker.nodes[0].tls };
+    let node = Origin { tls: true, host: "localhost".to_owned(), port: place.broker.unwrap().nodes[0].tls };
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in stowage_http::trust::certificates(&place.broker.certs.ca()).unwrap() {
+    for certificate in stowage_http::trust::certificates(&place.broker.unwrap().certs.ca()).unwrap() {
         roots.add(certificate).unwrap();
     }
     let trusting = Connector::trusting(roots, Egress::default(), timeouts()).unwrap();
