@@ -220,7 +220,9 @@ impl Actor {
             _ => Vec::new(),
         };
         let ended = ended.unwrap_or_else(|| stored.item.last.unwrap_or_default());
-        let subject = Subject { key, stored: &stored, standing, ended, legs: &legs, call: &call };
+        let recording = if key.is_dialog() { None } else { self.state.recording_of(&stored)? };
+        let recording = recording.as_deref();
+        let subject = Subject { key, stored: &stored, standing, ended, legs: &legs, recording, call: &call };
         // KAZOO's own document is waited for.
         let wait = i64::try_from(self.records.kazoo_wait.as_micros()).unwrap_or(i64::MAX);
         let is_early =

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use stowage_http::target::decode;
 
 use super::{Record, Subject};
 use crate::fold::{Attr, Val};
@@ -23,6 +24,10 @@ pub(super) fn record(subject: &Subject<'_>) -> Option<Record> {
     let answered = item.num(Attr::Answered);
     let database = database(account, time)?;
     let cause = if &*death.kind == "timeout" { "ALLOTTED_TIMEOUT" } else { "CRASH" };
+    let (recordings, mut vars) = (recordings(subject), channel_vars(subject));
+    if let Some(recordings) = &recordings {
+        vars.insert("media_recordings".to_owned(), json!(recordings));
+    }
     let members = json!({
         "app_name": "callstore",
         "call_id": subject.key.id(),
@@ -52,7 +57,8 @@ pub(super) fn record(subject: &Subject<'_>) -> Option<Record> {
         "interaction_id": interaction,
         "interaction_time": time,
         "interaction_key": key,
-        "custom_channel_vars": channel_vars(subject),
+        "media_recordings": recordings,
+        "custom_channel_vars": vars,
         "pvt_type": "cdr",
         "pvt_vsn": 2,
         "pvt_account_id": account,
@@ -78,6 +84,13 @@ fn interaction(subject: &Subject<'_>, created: i64) -> (String, i64, String) {
         let key: String = digest.chars().take(8).collect();
         (format!("{time}-{key}"), time, key)
     })
+}
+
+/// The documents of the leg's recordings. KAZOO's event has them as `Media-Recordings` (`ecallmgr_call_command`), and its views look for
+/// them among the channel's variables (`kzd_cdrs`, `cdrs/crossbar_listing`). Which leg was recorded, RECORD_START says.
+fn recordings(subject: &Subject<'_>) -> Option<[String; 1]> {
+    let document = subject.recording.filter(|_| subject.stored.item.flag(Attr::Recorded))?.split('/').nth(2)?;
+    Some([String::from_utf8(decode(document).ok()?.into()).ok()?])
 }
 
 /// Returns the account's monthly database, such as `account/4f/1c/0a…-202611`.

@@ -47,6 +47,8 @@ pub struct Subject<'a> {
     pub ended: Micros,
     /// The legs of a dialog.
     pub legs: &'a [(Key, Stored)],
+    /// Where the recording of a leg's dialog is stored for good: `/database/document/attachment`, encoded.
+    pub recording: Option<&'a str>,
     /// All legs and dialogs of its call.
     pub call: &'a [(Key, Stored)],
 }

@@ -41,4 +41,4 @@ fn time(members: &Members<'_>) -> Option<Micros> {
 }
 
 /// The event's name.
-const FINALISED: &str = "recording_finalised";
+pub(crate) const FINALISED: &str = "recording_finalised";

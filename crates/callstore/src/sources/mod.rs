@@ -12,6 +12,7 @@ mod time;
 use std::fmt;
 
 pub use members::Members;
+pub(crate) use mixer::FINALISED;
 pub use time::{GREGORIAN, from_kazoo, to_gregorian};
 
 use crate::fold::{Facts, Micros};

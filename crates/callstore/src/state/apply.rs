@@ -74,6 +74,7 @@ impl State {
 
     /// Writes a batch down, and brings memory up to date.
     pub(super) fn commit(&self, mut batch: Batch<'_>, hot: &mut Hot, is_durable: bool) -> Result<Applied, StateError> {
+        batch.legs_of_recordings(&mut hot.items)?;
         batch.dialogs_of_legs(&mut hot.items)?;
         batch.settle(&hot.items)?;
         let writing = self.file.write(is_durable)?;
@@ -160,6 +161,24 @@ impl<'a> Batch<'a> {
             self.fresh.insert(key.clone(), known.unwrap_or_default());
         }
         Ok(self.fresh.entry(key.clone()).or_default())
+    }
+
+    /// A recording that was finalised is named in the records of the dialog's legs as well.
+    fn legs_of_recordings(&mut self, hot: &mut HashMap<Key, Stored>) -> Result<(), StateError> {
+        let finalised = self.touched.iter().filter(|(key, event)| key.is_dialog() && &***event == sources::FINALISED);
+        let dialogs = finalised.filter_map(|(key, event)| Some((self.fresh.get(key)?, event)));
+        let legs = dialogs.flat_map(|(dialog, event)| {
+            dialog.item.linked("leg").map(|leg| (leg.clone(), (event.clone(), dialog.changed)))
+        });
+        for (key, (event, offset)) in legs.collect::<Vec<_>>() {
+            let leg = self.item(&key, hot)?;
+            // Of a leg that is only named nothing is known, and nothing is to be.
+            if leg.item.first.is_some() {
+                leg.changed = leg.changed.max(offset);
+                self.touched.entry(key).or_insert(event);
+            }
+        }
+        Ok(())
     }
 
     /// What happens to a leg happens to its dialogs.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::brief::Brief;
 use super::{State, StateError, Stored};
-use crate::fold::{Key, Micros, Standing};
+use crate::fold::{Attr, Key, Micros, Standing};
 
 /// Selects dialogs or legs; unset fields match everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -166,6 +166,22 @@ impl State {
             legs.extend(reading.item(leg)?.map(|stored| (leg.clone(), stored)));
         }
         Ok(Some((dialog, legs)))
+    }
+
+    /// The link to the recording of a leg's dialog, where a mixer finalised it.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn recording_of(&self, leg: &Stored) -> Result<Option<Box<str>>, StateError> {
+        let reading = self.file.read()?;
+        for dialog in leg.item.linked("dialog").chain(leg.item.linked("alone")) {
+            let dialog = reading.item(dialog)?;
+            let link = dialog.as_ref().and_then(|dialog| dialog.item.text(Attr::RecordingLink));
+            if let Some(link) = link {
+                return Ok(Some(link.into()));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -114,6 +114,22 @@ async fn a_call_that_died_has_its_record_and_kazoos_and_others_are_told() {
         ["dialog.dead.a1+b1", "recording.finalise.a1+b1"]
     );
     assert_eq!(told[0].1["id"], told[1].1["id"]);
+    // The mixer answers: KAZOO's document of the recorded leg, which is written already, names the recording's.
+    let finalised = json!({
+        "event": "recording_finalised", "dialog_id": "a1+b1", "time": "2026-11-30T12:02:10.000Z",
+        "database": CDRS.replace("%2F", "/"), "document": "202611-rec/1", "attachment": "a1.mp3",
+    });
+    store.post(&[finalised]).await;
+    let linked = until("the link", || async {
+        let cdrs = store.documents(CDRS).await;
+        cdrs.iter().any(|cdr| !cdr["media_recordings"].is_null()).then_some(cdrs)
+    })
+    .await;
+    for cdr in linked {
+        let expected = if cdr["call_id"] == "a1" { json!(["202611-rec/1"]) } else { Value::Null };
+        assert_eq!(cdr["media_recordings"], expected, "{cdr:#}");
+        assert_eq!(cdr["custom_channel_vars"]["media_recordings"], expected, "{cdr:#}");
+    }
     // Its leg came back after all: the record is corrected by what its source says of the end.
     store.post(&ended("a1", "b1")).await;
     until("the correction", || async { Some(store.record("a1+b1").await).filter(|record| record["term_cause"] == 1) })
