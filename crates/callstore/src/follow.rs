@@ -78,11 +78,13 @@ impl Follower {
     /// Follows until the program is to stop. What fails is tried again from where state stands.
     pub async fn run(self, tasks: Tasks) {
         let mut told = String::new();
+        let mut has_failed = false;
         loop {
             let outcome = tokio::select! {
-                outcome = self.follow() => outcome,
+                outcome = self.follow(has_failed) => outcome,
                 () = tasks.stopping() => return,
             };
+            has_failed = outcome.is_err();
             let reason = outcome.err().map(|error| log::chain(&*error)).unwrap_or_default();
             // The same reason again is no news.
             if !reason.is_empty() && reason != told {
@@ -96,7 +98,11 @@ impl Follower {
         }
     }
 
-    async fn follow(&self) -> Result<(), BoxError> {
+    async fn follow(&self, has_failed: bool) -> Result<(), BoxError> {
+        if has_failed {
+            let state = Arc::clone(&self.state);
+            tokio::task::spawn_blocking(move || state.mend()).await??;
+        }
         let mut begin = self.state.index().offset;
         let end = self.journal.end().await?;
         if begin.is_some_and(|begin| end.is_none_or(|end| end < begin)) {

@@ -34,7 +34,7 @@ pub struct Role {
     pub cdr_enabled: bool,
     /// Whether `cdr/COPM3/dialogs` is written.
     pub sorm3_enabled: bool,
-    /// Whether an event is safe only once a majority of copies has it.
+    /// Whether an event is acknowledged only once a majority of the journal's copies has it (`sync`); so it is where nothing is said.
     pub is_transactional: bool,
 }
 
@@ -161,7 +161,7 @@ impl Reading<'_> {
             self.problem("ext", "must be an object or a list");
         }
         let is_transactional = match self.members.remove("sync") {
-            None | Some(Value::Null) => false,
+            None | Some(Value::Null) => true,
             Some(Value::String(word)) if word == "local" || word == "transactional" => word == "transactional",
             Some(_) => {
                 self.problem("sync", "must be \"local\" or \"transactional\"");
@@ -314,7 +314,7 @@ pub fn read_file(path: &Path, instance: &str) -> Result<Roles, Vec<Problem>> {
 /// A list that is not sound.
 pub fn of_config(config: &Config) -> Result<Groups, BoxError> {
     let Some(path) = &config.roles else {
-        return Ok(Groups { shown: json!([]), acts: true, sorm3: true, serves: Serves::default() });
+        return Ok(Groups { shown: json!([]), acts: true, sorm3: true, is_local: false, serves: Serves::default() });
     };
     let roles = read_file(path, &config.instance).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(|problem| format!("{} {}", problem.key, problem.message)).collect();
@@ -330,6 +330,6 @@ pub fn of_config(config: &Config) -> Result<Groups, BoxError> {
         json!({ "group": group, "domains": domains, "members": members.collect::<Vec<_>>(), "is_own": group == own.group })
     });
     let (acts, sorm3) = (own.cdr_enabled, own.cdr_enabled && own.sorm3_enabled);
-    let (shown, group) = (shown.collect(), own.group);
-    Ok(Groups { shown, acts, sorm3, serves: Serves::group_of(roles.clone(), group) })
+    let (shown, group, is_local) = (shown.collect(), own.group, !own.is_transactional);
+    Ok(Groups { shown, acts, sorm3, is_local, serves: Serves::group_of(roles.clone(), group) })
 }

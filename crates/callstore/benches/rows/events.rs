@@ -51,8 +51,8 @@ pub(crate) fn update(number: usize, after: usize) -> String {
     format!("{}\n", event("CALL_UPDATE", number, "a", begin() + 10_000_000 + i64::try_from(after).unwrap()))
 }
 
-/// Whole calls of eight events, each padded to a size.
-fn requests(count: usize, size: usize) -> Vec<Vec<u8>> {
+/// A request with whole calls of eight events, each padded to a size, from this event on.
+fn request(first: usize, size: usize) -> Vec<u8> {
     let names = [
         "CHANNEL_CREATE",
         "CHANNEL_PROGRESS",
@@ -70,8 +70,11 @@ fn requests(count: usize, size: usize) -> Vec<Vec<u8>> {
         event["Remote-SDP"] = "v".repeat(rest).into();
         format!("{event}\n")
     };
-    let request = |first: usize| (first..first + AT_ONCE).map(line).collect::<String>().into_bytes();
-    (0..count / AT_ONCE).map(|number| request(number * AT_ONCE)).collect()
+    (first..first + AT_ONCE).map(line).collect::<String>().into_bytes()
+}
+
+fn requests(count: usize, size: usize) -> Vec<Vec<u8>> {
+    (0..count / AT_ONCE).map(|number| request(number * AT_ONCE, size)).collect()
 }
 
 /// As the published figure of another platform has them.
@@ -81,5 +84,13 @@ pub(crate) fn of_600_bytes(count: usize) -> Vec<Vec<u8>> {
 
 /// As long as KAZOO's are.
 pub(crate) fn of_kazoo(count: usize) -> Vec<Vec<u8>> {
-    requests(count, 1900)
+    requests(count, KAZOO)
 }
+
+/// One such request, from this event on.
+pub(crate) fn request_of_kazoo(first: usize) -> Vec<u8> {
+    request(first, KAZOO)
+}
+
+/// Bytes of KAZOO's events.
+const KAZOO: usize = 1900;

@@ -1,6 +1,7 @@
 //! The rows of the call store's targets, each beside its limit. `cargo bench -p callstore` runs all of them against the program.
 //!
-//! `CALLSTORE_BENCH_PROGRAM` names another program than the one that was just built, `CALLSTORE_BENCH_EVENTS` how many events the inlet gets.
+//! `CALLSTORE_BENCH_PROGRAM` names another program than the one that was just built, `CALLSTORE_BENCH_EVENTS` how many events the inlet gets,
+//! `CALLSTORE_BENCH_ROWS` which rows are run, separated by commas: `short`, `kazoo`, `live`, `hours`.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,9 +26,20 @@ use program::{Client, Program};
 fn main() {
     println!("| what | measured | target |\n|---|---|---|");
     let count = std::env::var("CALLSTORE_BENCH_EVENTS").ok().and_then(|count| count.parse().ok()).unwrap_or(200_000);
-    durable("600-byte events", &of_600_bytes(count));
-    durable("KAZOO's events of 1.9 KB", &of_kazoo(count / 4));
-    live();
+    let rows = std::env::var("CALLSTORE_BENCH_ROWS").unwrap_or_default();
+    let is_wanted = |row| rows.is_empty() || rows.split(',').any(|wanted| wanted == row);
+    if is_wanted("short") {
+        durable("600-byte events", &of_600_bytes(count));
+    }
+    if is_wanted("kazoo") {
+        durable("KAZOO's events of 1.9 KB", &of_kazoo(count / 4));
+    }
+    if is_wanted("live") {
+        live();
+    }
+    if is_wanted("hours") {
+        hours();
+    }
 }
 
 /// Events in requests of 256 from four clients, acknowledged; against the same bytes appended to redb with nothing else.
@@ -78,12 +90,7 @@ fn live() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(folder.path());
     let mut client = Client::connect(program.address);
-    let calls: Vec<_> = (0..DIALOGS).flat_map(call).collect();
-    for some in calls.chunks(events::AT_ONCE) {
-        assert_eq!(client.post(some.concat().as_bytes()), 200);
-    }
-    program::until(|| client.metric("callstore_lag_entries") == 0.0);
-    assert_eq!(client.metric("callstore_live{state=\"live\"}"), DIALOGS as f64);
+    begin_all(&mut client);
     println!("| memory with {DIALOGS} live dialogs (RSS) | {:.1} MB | under 100 MB |", program.rss());
     let busy = listing(&program);
     println!(
@@ -92,15 +99,56 @@ fn live() {
     );
     println!("| memory then (RSS) | {:.1} MB | under 100 MB |", program.rss());
     program.kill();
-    let began = Instant::now();
+    println!("| start with them on disk, after a kill, until ready | {:.2} s | under 1 s |", start(folder.path()));
+}
+
+/// The same start where the journal is that of four hours with 100 events a second.
+fn hours() {
+    let folder = tempfile::tempdir().unwrap();
     let program = Program::start(folder.path());
     let mut client = Client::connect(program.address);
-    program::until(|| client.get("/ready").0 == 200);
+    begin_all(&mut client);
+    std::thread::scope(|scope| {
+        for part in 0..CLIENTS {
+            let address = program.address;
+            scope.spawn(move || {
+                let mut client = Client::connect(address);
+                for number in (part..HOURS / events::AT_ONCE).step_by(CLIENTS) {
+                    while client.post(&events::request_of_kazoo(DIALOGS * 8 + number * events::AT_ONCE)) != 200 {
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                }
+            });
+        }
+    });
+    program::until(|| client.metric("callstore_lag_entries") == 0.0);
+    println!("| memory after {HOURS} events more (RSS) | {:.1} MB | |", program.rss());
+    program.kill();
     println!(
-        "| start with them on disk, after a kill, until ready | {:.2} s | under 1 s |",
-        began.elapsed().as_secs_f64()
+        "| start after a kill with these in the journal, until ready | {:.2} s | under 1 s |",
+        start(folder.path())
     );
+}
+
+/// Begins all calls, and waits until they are folded.
+fn begin_all(client: &mut Client) {
+    let calls: Vec<_> = (0..DIALOGS).flat_map(call).collect();
+    for some in calls.chunks(events::AT_ONCE) {
+        assert_eq!(client.post(some.concat().as_bytes()), 200);
+    }
+    program::until(|| client.metric("callstore_lag_entries") == 0.0);
     assert_eq!(client.metric("callstore_live{state=\"live\"}"), DIALOGS as f64);
+}
+
+/// Starts the program on what is on disk; gives the seconds until it is ready.
+fn start(folder: &Path) -> f64 {
+    let began = Instant::now();
+    let program = Program::start(folder);
+    let mut client = Client::connect(program.address);
+    program::until(|| client.get("/ready").0 == 200);
+    let took = began.elapsed().as_secs_f64();
+    assert_eq!(client.metric("callstore_live{state=\"live\"}"), DIALOGS as f64);
+    took
 }
 
 fn listing(program: &Program) -> Duration {
@@ -139,5 +187,7 @@ fn listing(program: &Program) -> Duration {
 
 /// 100 set-ups a second for 180 s.
 const DIALOGS: usize = 18_000;
+/// 100 events a second for four hours.
+const HOURS: usize = 1_440_000;
 /// Who sends at once.
 const CLIENTS: usize = 4;

@@ -151,7 +151,7 @@ impl Inlet {
         if count == 0 {
             return Ok(());
         }
-        match tokio::time::timeout(PATIENCE, self.journal.append(drafts)).await {
+        match tokio::time::timeout(PATIENCE, self.journal.take(drafts)).await {
             Ok(Ok(())) => tally.taken += count,
             Ok(Err(error)) => return Err(Stop::Journal(error)),
             Err(_) => return Err(Stop::Slow),

@@ -9,14 +9,14 @@ use stowage_base::tasks::Tasks;
 use stowage_http::body::BoxError;
 use tokio::sync::watch;
 
-use super::Shared;
+use super::{Groups, Shared};
 use crate::broker::Broker;
 use crate::cluster;
 use crate::config::{Config, JournalKind};
 use crate::fold::Micros;
 use crate::follow::Progress;
 use crate::journal::rabbitmq::Inlet;
-use crate::journal::{Embedded, Journal, Options};
+use crate::journal::{Embedded, Journal, Options, SEGMENT};
 use crate::lead::{Lead, Leading};
 use crate::roles::Serves;
 use crate::sites::Site;
@@ -43,39 +43,44 @@ impl Memory {
     /// Files that cannot be used, a journal that is another one; a broker that refuses what is needed of it. One that is away is waited for.
     pub(crate) async fn open(
         config: &Config,
-        serves: &Serves,
+        groups: &Groups,
         broker: Option<&Broker>,
         tasks: &Tasks,
     ) -> Result<Self, BoxError> {
+        let serves = &groups.serves;
         let sites = Site::open_all(config, |file| Ok(state_at(config, serves, file)?.0), tasks)?;
         match config.journal.kind {
             JournalKind::Embedded => Self::embedded(config, serves, sites, tasks).await,
-            JournalKind::Rabbitmq => Self::stream(config, serves, sites, broker, tasks).await,
+            JournalKind::Rabbitmq => Self::stream(config, groups, sites, broker, tasks).await,
         }
     }
 
     async fn stream(
         config: &Config,
-        serves: &Serves,
+        groups: &Groups,
         sites: Vec<Site>,
         broker: Option<&Broker>,
         tasks: &Tasks,
     ) -> Result<Self, BoxError> {
         use crate::broker::Kind;
-        let journal = cluster::journal(config, broker, tasks)?;
+        let journal = cluster::journal(config, broker, tasks)?.taking_locally(groups.is_local);
         match journal.prepare().await {
             Err(error) if matches!(error.kind, Kind::Refused | Kind::Mismatch) => return Err(error.into()),
             Err(error) => tracing::warn!(error = log::chain(&error), "the broker cannot be used yet; it is waited for"),
             Ok(()) => {}
         }
         let inlet = Some(journal.inlet());
-        let state = state(config, serves, &sites)?.0;
+        let state = state(config, &groups.serves, &sites)?.0;
         Ok(Self { journal: Arc::new(journal), state, inlet, sites, embedded: None })
     }
 
     async fn embedded(config: &Config, serves: &Serves, sites: Vec<Site>, tasks: &Tasks) -> Result<Self, BoxError> {
-        let options =
-            Options { path: config.journal.data.join("journal.redb"), reserve: config.journal.reserve, room: None };
+        let options = Options {
+            path: config.journal.data.join("journal"),
+            reserve: config.journal.reserve,
+            segment: SEGMENT,
+            room: None,
+        };
         let journal = Embedded::open(&options, tasks)
             .map_err(|error| at(&options.path, &format!("the journal cannot be opened: {}", log::chain(&error))))?;
         let (state, is_new) = state(config, serves, &sites)?;

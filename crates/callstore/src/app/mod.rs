@@ -84,7 +84,7 @@ impl App {
         let (background, connections, upstream) = (Tasks::default(), Tasks::default(), Tasks::default());
         let groups = crate::roles::of_config(&config)?;
         let broker = cluster::broker(&config, &background)?;
-        let memory = Box::pin(Memory::open(&config, &groups.serves, broker.as_ref(), &background)).await?;
+        let memory = Box::pin(Memory::open(&config, &groups, broker.as_ref(), &background)).await?;
         let state = Arc::clone(&memory.state);
         let metrics = Metrics::new()?;
         let client = client(&config, &upstream)?;
@@ -334,6 +334,8 @@ pub struct Groups {
     pub acts: bool,
     /// Whether it writes `cdr/COPM3/dialogs`.
     pub sorm3: bool,
+    /// Whether events are acknowledged before a majority of the journal's copies has them (`sync`).
+    pub is_local: bool,
     /// Whose calls it follows to their ends.
     pub serves: Serves,
 }

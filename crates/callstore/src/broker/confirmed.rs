@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use tokio::sync::Mutex;
 
 use super::error::{BrokerError, Kind};
@@ -70,6 +70,26 @@ impl<P: Prepare> Confirmed<P> {
         }
     }
 
+    /// Publishes these in their order and waits until the broker has taken them from the connection, which it says by answering a question
+    /// that follows them; gives their confirmations, which come later.
+    pub(crate) async fn hand_over(&self, messages: Vec<Message<'_>>) -> Result<Vec<PublisherConfirm>, Unpublished> {
+        let line = self.line().await.map_err(|error| Unpublished { error, is_full: false })?;
+        let handing = within(self.broker.config().patience, async {
+            let confirms = try_join_all(sending(&line, messages)).await?;
+            // A channel takes one after the other. The setting is about messages that it never gets.
+            line.channel.basic_qos(1, BasicQosOptions::default()).await?;
+            Ok(confirms)
+        });
+        match handing.await {
+            Ok(confirms) => Ok(confirms),
+            Err(error) => {
+                let is_full = line.link.is_blocked();
+                self.discard(&line).await;
+                Err(Unpublished { error, is_full })
+            }
+        }
+    }
+
     async fn line(&self) -> Result<Arc<Line>, BrokerError> {
         let mut line = self.line.lock().await;
         if let Some(line) = line.as_ref().filter(|line| line.link.is_up()) {
@@ -99,14 +119,8 @@ impl<P: Prepare> Confirmed<P> {
     }
 
     async fn send(&self, line: &Line, messages: Vec<Message<'_>>) -> Result<usize, BrokerError> {
-        let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        // Each is put into the client's queue when it is first polled, which happens in their order.
-        let sending = messages.into_iter().map(|message| {
-            let Message { exchange, key, body, properties } = message;
-            line.channel.basic_publish(exchange, key, mandatory, body, properties)
-        });
         within(self.broker.config().patience, async {
-            let confirms = try_join_all(sending).await?;
+            let confirms = try_join_all(sending(line, messages)).await?;
             let mut unrouted = 0;
             for confirm in join_all(confirms).await {
                 match confirm? {
@@ -119,4 +133,16 @@ impl<P: Prepare> Confirmed<P> {
         })
         .await
     }
+}
+
+/// Each is put into the client's queue when it is first polled, which happens in their order.
+fn sending<'a>(
+    line: &'a Line,
+    messages: Vec<Message<'a>>,
+) -> impl Iterator<Item = impl Future<Output = Result<PublisherConfirm, lapin::Error>> + use<'a>> {
+    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    messages.into_iter().map(move |message| {
+        let Message { exchange, key, body, properties } = message;
+        line.channel.basic_publish(exchange, key, mandatory, body, properties)
+    })
 }

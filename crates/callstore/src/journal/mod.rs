@@ -2,12 +2,10 @@
 
 mod embedded;
 pub mod rabbitmq;
-mod rows;
 
 use std::fmt;
 
-pub(crate) use embedded::guarded;
-pub use embedded::{Embedded, Options, Room};
+pub use embedded::{Embedded, Options, Room, SEGMENT};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -51,6 +49,16 @@ pub trait Journal: Send + Sync + fmt::Debug {
     ///
     /// Where one of them may not be safe; the caller says so to its source, which sends them again.
     async fn append(&self, drafts: Vec<Draft>) -> Result<(), JournalError>;
+
+    /// Appends what sources said, and returns once it is as safe as the instance's role wants it (`sync`): as by
+    /// [`append`](Self::append), or as soon as the broker has it that this instance is connected with.
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Self::append).
+    async fn take(&self, drafts: Vec<Draft>) -> Result<(), JournalError> {
+        self.append(drafts).await
+    }
 
     /// Reads all entries after this one (from the first where there is none), and then follows. Reconnects by itself; entries
     /// may come twice.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::closing::Legs;
-use super::file::{Meta, Place, Stored, Writing};
+use super::file::Writing;
+use super::stored::{Meta, Place, Stored};
 use super::{Change, Hot, State, StateError};
 use crate::decision::Decision;
 use crate::fold::{Attr, Item, Key, Micros};

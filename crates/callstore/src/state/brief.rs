@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::file::Stored;
+use super::stored::Stored;
 use crate::fold::{Attr, Key, Micros, Standing};
 use crate::journal::Offset;
 use crate::time::rfc3339;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::file::Stored;
+use super::stored::Stored;
 use super::{State, StateError};
 use crate::fold::{Attr, Key, Micros, Standing};
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::StateError;
 use super::apply::Batch;
-use super::file::Stored;
+use super::stored::Stored;
 use crate::decision::{Decision, End, What};
 use crate::fold::{Attr, Key};
 use crate::journal::{Entry, Offset};

@@ -1,18 +1,18 @@
 //! The file that state is kept in: what is known, how far the journal was read, and what is still to be done, in one commit a
 //! batch.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
-use redb::{Database, Durability, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
-use serde::{Deserialize, Serialize};
+use redb::{Database, Durability, ReadTransaction, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
 
 use super::StateError;
-use super::brief::Node;
-use crate::fold::{Attr, Item, Key, Micros, Reg, Standing};
-use crate::journal::Offset;
+use super::stored::{Light, Meta, News, Place, Stored};
+use crate::fold::{Key, Micros};
 
 const ITEMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("items");
+/// The items that memory holds, so that a start reads no others.
+const LIVE: TableDefinition<'_, &str, ()> = TableDefinition::new("live");
 /// The items of each call.
 const CALLS: TableDefinition<'_, (&str, &str), ()> = TableDefinition::new("calls");
 /// Records that are to be written, by the time that they are due.
@@ -23,135 +23,79 @@ const OVER: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("over");
 const NEWS: TableDefinition<'_, (i64, &str), &[u8]> = TableDefinition::new("news");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
-/// A leg or dialog with what state needs besides.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stored {
-    /// What is known of it.
-    pub item: Item,
-    /// The last entry that changed it.
-    #[serde(default)]
-    pub changed: Offset,
-    /// When its record is due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due: Option<Micros>,
-    /// The end that it stands under in the table of what is over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub over: Option<Micros>,
-    /// How it stands; a dialog also by its legs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub standing: Option<Standing>,
-    /// A dialog of one leg that gave way to one of two.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_absorbed: bool,
-    /// The call that it stands under in the table of calls.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub call: Option<Box<str>>,
-}
-
-/// An item without its story, which takes the most time to read.
-#[derive(Deserialize)]
-struct Light {
-    item: LightItem,
-    #[serde(default)]
-    due: Option<Micros>,
-    #[serde(default)]
-    over: Option<Micros>,
-    #[serde(default)]
-    standing: Option<Standing>,
-    #[serde(default)]
-    is_absorbed: bool,
-}
-
-#[derive(Deserialize)]
-struct LightItem {
-    #[serde(default)]
-    first: Option<Micros>,
-    #[serde(default)]
-    last: Option<Micros>,
-    #[serde(default)]
-    attrs: Vec<(Attr, Reg)>,
-    #[serde(default)]
-    links: BTreeSet<(Box<str>, Key)>,
-}
-
-impl From<Light> for Stored {
-    fn from(light: Light) -> Self {
-        let Light { item: LightItem { first, last, attrs, links }, due, over, standing, is_absorbed } = light;
-        let item = Item { first, last, attrs, links, ..Item::default() };
-        Self { item, due, over, standing, is_absorbed, ..Self::default() }
-    }
-}
-
-/// Where an item stands in the tables.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Place {
-    pub(super) due: Option<Micros>,
-    pub(super) over: Option<Micros>,
-    pub(super) call: Option<Box<str>>,
-}
-
-impl Place {
-    pub(super) fn of(stored: &Stored) -> Self {
-        Self { due: stored.due, over: stored.over, call: stored.call.clone() }
-    }
-}
-
-impl Stored {
-    /// Whether memory holds it: it goes on, or its record waits.
-    pub(super) const fn is_live(&self) -> bool {
-        (self.over.is_none() || self.due.is_some()) && !self.is_absorbed
-    }
-}
-
-/// What others are to be told: an id, and JSON.
-pub type News = (Box<str>, Vec<u8>);
-
-/// How far the journal was read, and what belongs to no item.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Meta {
-    /// The last entry that was taken in.
-    pub offset: Option<Offset>,
-    /// When the journal took it.
-    pub taken: Micros,
-    /// The newest epoch of each group.
-    pub epochs: std::collections::BTreeMap<u32, u64>,
-    /// The switches.
-    pub nodes: std::collections::BTreeMap<Box<str>, Node>,
-    /// The other sites whose calls are finished here.
-    #[serde(default)]
-    pub adopted: BTreeSet<Box<str>>,
-}
-
 /// The file.
 #[derive(Debug)]
-pub(super) struct File(Database);
+pub(super) struct File {
+    path: PathBuf,
+    /// None where it could not be opened again.
+    db: RwLock<Option<Database>>,
+}
 
 impl File {
     pub(super) fn open(path: &Path) -> Result<Self, StateError> {
+        Ok(Self { path: path.to_path_buf(), db: RwLock::new(Some(open(path)?)) })
+    }
+
+    /// After a write that failed, on a full disk for one, redb refuses everything until the file is opened again. What was not flushed
+    /// is lost then; gives whether it was so.
+    pub(super) fn mend(&self) -> Result<bool, StateError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        if db.as_ref().is_some_and(|db| db.begin_write().is_ok()) {
+            return Ok(false);
+        }
+        // Its lock has to be gone first.
+        drop(db.take());
+        *db = Some(open(&self.path)?);
+        Ok(true)
+    }
+
+    pub(super) fn read(&self) -> Result<Reading, StateError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(Reading(db.as_ref().ok_or_else(closed)?.begin_read().map_err(StateError::file)?))
+    }
+
+    /// `is_durable`: flushed; else it is only as safe as the next commit that is. The journal has it all.
+    pub(super) fn write(&self, is_durable: bool) -> Result<Writing, StateError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let mut transaction = db.as_ref().ok_or_else(closed)?.begin_write().map_err(StateError::file)?;
+        transaction.set_quick_repair(is_durable);
+        transaction.set_durability(if is_durable { Durability::Immediate } else { Durability::None });
+        Ok(Writing(transaction))
+    }
+}
+
+/// Opens the file, and makes what is missing in it.
+fn open(path: &Path) -> Result<Database, StateError> {
+    super::guarded(|| {
         let db = Database::builder().set_cache_size(CACHE).create(path).map_err(StateError::opening)?;
-        let file = Self(db);
-        let transaction = file.0.begin_write().map_err(StateError::file)?;
-        drop(transaction.open_table(ITEMS).map_err(StateError::file)?);
+        let mut transaction = db.begin_write().map_err(StateError::file)?;
+        // Without it the file is read to its end after a crash.
+        transaction.set_quick_repair(true);
+        let is_new = !transaction.list_tables().map_err(StateError::file)?.any(|table| table.name() == LIVE.name());
+        {
+            let items = transaction.open_table(ITEMS).map_err(StateError::file)?;
+            let mut live = transaction.open_table(LIVE).map_err(StateError::file)?;
+            // A file of an older release may have items.
+            for row in items.iter().map_err(StateError::file)?.take_while(|_| is_new) {
+                let (key, bytes) = row.map_err(StateError::file)?;
+                if light(bytes.value())?.is_live() {
+                    live.insert(key.value(), ()).map_err(StateError::file)?;
+                }
+            }
+        }
         drop(transaction.open_table(CALLS).map_err(StateError::file)?);
         drop(transaction.open_table(DUE).map_err(StateError::file)?);
         drop(transaction.open_table(OVER).map_err(StateError::file)?);
         drop(transaction.open_table(NEWS).map_err(StateError::file)?);
         drop(transaction.open_table(META).map_err(StateError::file)?);
         transaction.commit().map_err(StateError::file)?;
-        Ok(file)
-    }
+        Ok(db)
+    })
+    .unwrap_or_else(|reason| Err(StateError::Damaged(reason.into())))
+}
 
-    pub(super) fn read(&self) -> Result<Reading, StateError> {
-        Ok(Reading(self.0.begin_read().map_err(StateError::file)?))
-    }
-
-    /// `is_durable`: flushed; else it is only as safe as the next commit that is. The journal has it all.
-    pub(super) fn write(&self, is_durable: bool) -> Result<Writing, StateError> {
-        let mut transaction = self.0.begin_write().map_err(StateError::file)?;
-        transaction.set_quick_repair(is_durable);
-        transaction.set_durability(if is_durable { Durability::Immediate } else { Durability::None });
-        Ok(Writing(transaction))
-    }
+fn closed() -> StateError {
+    StateError::Unavailable("the file could not be opened again after a failure".into())
 }
 
 /// A view of the file.
@@ -171,15 +115,15 @@ impl Reading {
         found.map(|bytes| stored(bytes.value())).transpose()
     }
 
-    /// All items, without their stories.
-    pub(super) fn items(&self, mut each: impl FnMut(Key, Stored)) -> Result<(), StateError> {
-        let table = self.0.open_table(ITEMS).map_err(StateError::file)?;
-        for row in table.iter().map_err(StateError::file)? {
-            let (key, bytes) = row.map_err(StateError::file)?;
-            if let Some(key) = Key::parse(key.value()) {
-                let light: Light =
-                    serde_json::from_slice(bytes.value()).map_err(|error| StateError::Damaged(error.into()))?;
-                each(key, light.into());
+    /// What memory holds, without its stories.
+    pub(super) fn live(&self, mut each: impl FnMut(Key, Stored)) -> Result<(), StateError> {
+        let live = self.0.open_table(LIVE).map_err(StateError::file)?;
+        let items = self.0.open_table(ITEMS).map_err(StateError::file)?;
+        for row in live.iter().map_err(StateError::file)? {
+            let (key, ()) = row.map(|(key, value)| (key, value.value())).map_err(StateError::file)?;
+            let bytes = items.get(key.value()).map_err(StateError::file)?;
+            if let Some((key, bytes)) = Key::parse(key.value()).zip(bytes) {
+                each(key, light(bytes.value())?);
             }
         }
         Ok(())
@@ -239,6 +183,12 @@ fn times<'a>(rows: impl Iterator<Item = Row<'a>>, most: usize) -> Result<Vec<(Mi
     Ok(found)
 }
 
+/// An item without its story.
+fn light(bytes: &[u8]) -> Result<Stored, StateError> {
+    let light: Light = serde_json::from_slice(bytes).map_err(|error| StateError::Damaged(error.into()))?;
+    Ok(light.into())
+}
+
 fn stored(bytes: &[u8]) -> Result<Stored, StateError> {
     serde_json::from_slice(bytes).map_err(|error| StateError::Damaged(error.into()))
 }
@@ -252,6 +202,7 @@ impl Writing {
         let bytes = serde_json::to_vec(now).map_err(|error| StateError::Damaged(error.into()))?;
         let mut items = self.0.open_table(ITEMS).map_err(StateError::file)?;
         items.insert(key.as_str(), &*bytes).map_err(StateError::file)?;
+        self.lives(key, known.is_some_and(|known| known.is_live), now.is_live())?;
         let call = known.and_then(|known| known.call.as_deref());
         if call != now.call.as_deref() {
             let mut table = self.0.open_table(CALLS).map_err(StateError::file)?;
@@ -286,10 +237,23 @@ impl Writing {
         Ok(())
     }
 
+    fn lives(&self, key: &Key, was: bool, is: bool) -> Result<(), StateError> {
+        if was != is {
+            let mut table = self.0.open_table(LIVE).map_err(StateError::file)?;
+            if is {
+                table.insert(key.as_str(), ()).map_err(StateError::file)?;
+            } else {
+                table.remove(key.as_str()).map_err(StateError::file)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets an item.
     pub(super) fn forget(&self, key: &Key, known: &Stored) -> Result<(), StateError> {
         let mut items = self.0.open_table(ITEMS).map_err(StateError::file)?;
         items.remove(key.as_str()).map_err(StateError::file)?;
+        self.lives(key, known.is_live(), false)?;
         if let Some(call) = known.call.as_deref() {
             let mut table = self.0.open_table(CALLS).map_err(StateError::file)?;
             table.remove((call, key.as_str())).map_err(StateError::file)?;

@@ -10,6 +10,7 @@ mod decided;
 mod file;
 mod query;
 mod sites;
+mod stored;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -23,9 +24,9 @@ use tokio::sync::{broadcast, watch};
 pub use apply::Applied;
 pub use brief::{Brief, Index, Node};
 pub use closing::standing_of;
-pub use file::{Meta, News, Stored};
 pub(crate) use query::is_within;
 pub use query::{Filter, Page, WithLegs};
+pub use stored::{Meta, News, Stored};
 
 use crate::fold::{Key, Micros};
 use crate::roles::Serves;
@@ -74,8 +75,7 @@ impl State {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| StateError::Unavailable(error.into()))?;
         }
-        let file = crate::journal::guarded(|| File::open(path))
-            .unwrap_or_else(|reason| Err(StateError::Damaged(reason.into())))?;
+        let file = File::open(path)?;
         let (changes, _) = broadcast::channel(CHANGES);
         let hot = Mutex::new(Hot { items: HashMap::new(), flushed: Instant::now(), is_flushed: true });
         let state = Self {
@@ -124,11 +124,11 @@ impl State {
         let meta = reading.meta()?;
         let mut index = self.index_mut();
         let mut names = self.names();
-        reading.items(|key, stored| {
-            if stored.is_live() {
-                index.waiting += u64::from(stored.due.is_some());
-                index.live.insert(key.clone(), Arc::new(names.brief(&key, &stored)));
-            }
+        index.live.clear();
+        index.waiting = 0;
+        reading.live(|key, stored| {
+            index.waiting += u64::from(stored.due.is_some());
+            index.live.insert(key.clone(), Arc::new(names.brief(&key, &stored)));
         })?;
         drop(names);
         self.adopted.send_replace(meta.adopted.clone());
@@ -136,6 +136,20 @@ impl State {
         index.taken = meta.taken;
         index.epoch = meta.epochs.get(&self.serves.group()).copied().unwrap_or_default();
         index.nodes = meta.nodes.iter().map(|(node, known)| (Arc::from(&**node), *known)).collect();
+        Ok(())
+    }
+
+    /// Makes the file usable again after a write that failed, such as on a full disk. What was not flushed is forgotten; the journal is
+    /// to be folded again from the offset that [`index`](Self::index) has then.
+    ///
+    /// # Errors
+    /// Where it still cannot be used.
+    pub fn mend(&self) -> Result<(), StateError> {
+        let mut hot = self.hot();
+        if self.file.mend()? {
+            *hot = Hot { items: HashMap::new(), flushed: Instant::now(), is_flushed: true };
+            self.load()?;
+        }
         Ok(())
     }
 
@@ -236,6 +250,16 @@ fn wants(reading: &file::Reading, dialogs: &[Key]) -> Result<bool, StateError> {
         }
     }
     Ok(false)
+}
+
+/// Opens a file of redb, which asserts that its header and its length fit each other: one that was cut off makes it panic. The
+/// outer error is what it said then.
+fn guarded<T>(open: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|panic| {
+        let said =
+            panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+        said.unwrap_or_else(|| "the file is not what it was".to_owned())
+    })
 }
 
 /// Why state cannot be used.

@@ -133,9 +133,10 @@ async fn a_torn_state_is_made_anew_from_the_journal() {
     let is_aside = |name: String| name.starts_with("state.damaged-");
     assert!(kept.map(|entry| entry.unwrap().file_name().into_string().unwrap()).any(is_aside));
     let (_couch, folder) = store.stop().await;
-    let file = folder.path().join("journal.redb");
-    let whole = std::fs::read(&file).unwrap();
-    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let file = std::fs::read_dir(folder.path().join("journal")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[..8].reverse();
+    std::fs::write(&file, &bytes).unwrap();
     let config = running::configuration(&folder, &[]);
     let refused = callstore::app::App::start(config, World::default()).await.unwrap_err();
     assert!(refused.to_string().contains("damaged"), "{refused}");

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use callstore::journal::{Draft, Embedded, Entry, Journal, JournalError, Options};
+use callstore::journal::{Draft, Embedded, Entry, Journal, JournalError, Options, SEGMENT};
 use stowage_base::tasks::Tasks;
 use tempfile::TempDir;
 
 fn options(folder: &TempDir) -> Options {
-    Options { path: folder.path().join("journal.redb"), reserve: 0, room: None }
+    Options { path: folder.path().join("journal"), reserve: 0, segment: SEGMENT, room: None }
 }
 
 fn draft(text: String) -> Draft {
@@ -106,28 +106,100 @@ async fn a_full_disk_takes_nothing_and_shows_everything() {
     close(journal, &tasks).await;
 }
 
+/// Each append of these tests is a file of its own.
+fn small(folder: &TempDir) -> Options {
+    Options { segment: 1, ..options(folder) }
+}
+
+fn files(folder: &TempDir) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder.path().join("journal")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_trimmed_is_gone_and_offsets_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let tasks = Tasks::default();
-    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    let journal = Embedded::open(&small(&folder), &tasks).unwrap();
     for number in 0..10 {
         journal.append(vec![draft(format!("{number}")), draft("x".to_owned())]).await.unwrap();
     }
+    let mut behind = journal.follow(None).await.unwrap();
+    assert_eq!(behind.recv().await.unwrap().unwrap()[0].offset, 0);
     journal.trim(9).await.unwrap();
     assert_eq!(journal.first().await.unwrap().unwrap().0, 8, "the batch of the offset stays");
+    assert_eq!(files(&folder).len(), 6);
     assert_eq!(read(&journal, None, 12).await[0].offset, 8);
     let now = callstore::clock::now();
     assert_eq!(journal.before(now + 60_000_000).await.unwrap(), Some(17), "the newest batch stays");
     assert_eq!(journal.before(0).await.unwrap(), None);
     journal.trim(u64::MAX).await.unwrap();
+    assert_eq!(files(&folder).len(), 1);
     assert_eq!(journal.end().await.unwrap(), Some(19));
+    drop(behind);
     close(journal, &tasks).await;
     let tasks = Tasks::default();
-    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    let journal = Embedded::open(&small(&folder), &tasks).unwrap();
     journal.append(vec![draft("next".to_owned())]).await.unwrap();
     assert_eq!(journal.end().await.unwrap(), Some(20));
+    assert_eq!(read(&journal, Some(18), 2).await[1].body, "next");
     close(journal, &tasks).await;
+}
+
+/// What a start reads is the newest file and no other, however long the journal is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_looks_at_the_newest_file_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = Tasks::default();
+    let journal = Embedded::open(&small(&folder), &tasks).unwrap();
+    for number in 0..3 {
+        journal.append(vec![draft(format!("{number}"))]).await.unwrap();
+    }
+    close(journal, &tasks).await;
+    std::fs::write(&files(&folder)[0], "nobody reads this at a start").unwrap();
+    let tasks = Tasks::default();
+    let journal = Embedded::open(&small(&folder), &tasks).unwrap();
+    assert_eq!(read(&journal, Some(0), 2).await[0].body, "1");
+    // Whoever reads it is told.
+    let mut entries = journal.follow(None).await.unwrap();
+    assert!(matches!(entries.recv().await.unwrap(), Err(JournalError::Damaged(_))));
+    drop(entries);
+    close(journal, &tasks).await;
+}
+
+/// The machine died while the last row was written: any part of it may be there, and what was acknowledged is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_not_finished_is_dropped_wherever_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = Tasks::default();
+    let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+    journal.append(vec![draft("x".repeat(3000)), draft("one".to_owned())]).await.unwrap();
+    let file = files(&folder).remove(0);
+    let first = std::fs::read(&file).unwrap().len();
+    journal.append((0..40).map(|number| draft(format!("{number:0>50}"))).collect()).await.unwrap();
+    close(journal, &tasks).await;
+    let whole = std::fs::read(&file).unwrap();
+    let page = 4096.min(whole.len());
+    assert!(first < page && page < whole.len(), "the second row lies in two pages");
+    let mut torn: Vec<_> = (first..whole.len()).map(|end| whole[..end].to_vec()).collect();
+    // Pages are written in any order, and one that was not is zeros.
+    for blank in [first..page, page..whole.len(), first..whole.len()] {
+        let mut bytes = whole.clone();
+        bytes[blank].fill(0);
+        torn.push(bytes);
+    }
+    for bytes in torn {
+        std::fs::write(&file, &bytes).unwrap();
+        let tasks = Tasks::default();
+        let journal = Embedded::open(&options(&folder), &tasks).unwrap();
+        assert_eq!(journal.end().await.unwrap(), Some(1), "{} bytes", bytes.len());
+        journal.append(vec![draft("after".to_owned())]).await.unwrap();
+        let read = read(&journal, None, 3).await;
+        assert_eq!((&*read[1].body, &*read[2].body), (&b"one"[..], &b"after"[..]));
+        close(journal, &tasks).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,20 +210,24 @@ async fn a_damaged_file_is_refused_and_two_cannot_have_the_same() {
     let journal = Embedded::open(&options, &tasks).unwrap();
     let error = Embedded::open(&options, &tasks).unwrap_err();
     assert!(matches!(error, JournalError::Unavailable(_)), "{error:?}");
-    journal.append((0..2000).map(|number| draft(format!("{number:0>500}"))).collect()).await.unwrap();
+    for _ in 0..4 {
+        journal.append((0..500).map(|number| draft(format!("{number:0>500}"))).collect()).await.unwrap();
+    }
     close(journal, &tasks).await;
-    let whole = std::fs::read(&options.path).unwrap();
-    for damage in ["begin", "text", "end"] {
+    let file = files(&folder).remove(0);
+    let whole = std::fs::read(&file).unwrap();
+    for damage in ["begin", "text", "middle", "bit"] {
         let mut bytes = whole.clone();
         match damage {
             "begin" => bytes[..64].fill(0),
-            "text" => bytes = b"this is no journal at all".to_vec(),
-            _ => bytes.truncate(whole.len() / 2),
+            "text" => bytes = b"this is no journal at all, and never was one".to_vec(),
+            "middle" => drop(bytes.drain(5000..6000)),
+            _ => bytes[whole.len() / 2] ^= 1,
         }
-        std::fs::write(&options.path, &bytes).unwrap();
+        std::fs::write(&file, &bytes).unwrap();
         let tasks = Tasks::default();
-        let refused =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Embedded::open(&options, &tasks).map(drop)));
-        assert!(matches!(refused, Ok(Err(JournalError::Damaged(_)))), "{damage}: {refused:?}");
+        let refused = Embedded::open(&options, &tasks).map(drop);
+        assert!(matches!(refused, Err(JournalError::Damaged(_))), "{damage}: {refused:?}");
+        assert_eq!(std::fs::read(&file).unwrap(), bytes, "{damage}: nothing is touched");
     }
 }

@@ -12,6 +12,7 @@
 mod commands;
 mod configuration;
 mod dead;
+mod disk;
 mod events;
 mod faults;
 mod fold;

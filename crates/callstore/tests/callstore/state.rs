@@ -1,5 +1,6 @@
 //! State on disk: the same after a new start, after entries that come twice, and after its file was lost.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use callstore::clock::Moment;
@@ -267,4 +268,44 @@ fn a_call_is_on_the_switch_that_is_asked_after() {
         assert_eq!(index.nodes.keys().map(|node| &**node).collect::<Vec<_>>(), [NODE]);
         assert!(index.live.values().all(|brief| brief.node.as_deref() == Some(NODE)), "{host}");
     }
+}
+
+/// A start after a kill neither walks through the file nor reads what is over, however much that is.
+#[test]
+fn a_start_after_a_kill_reads_what_lives_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, left) = (folder.path().join("state.redb"), folder.path().join("left.redb"));
+    let state = State::open(&path, CLOSE).unwrap();
+    let is_walked = || {
+        // As a kill leaves it: nobody closed it.
+        std::fs::copy(&path, &left).unwrap();
+        let walked = std::rc::Rc::new(std::cell::Cell::new(false));
+        let noted = std::rc::Rc::clone(&walked);
+        drop(redb::Builder::new().set_repair_callback(move |_| noted.set(true)).open(&left).unwrap());
+        walked.get()
+    };
+    assert!(!is_walked(), "it was just made");
+    state.apply(&entries(1, &[begun("a1", "b1"), ended("a1", "b1"), begun("a2", "b2")].concat()), NOW).unwrap();
+    state.flush().unwrap();
+    state.apply(&entries(50, &begun("a3", "b3")), NOW).unwrap();
+    assert!(!is_walked(), "it was flushed once");
+    let dialogs = Filter { is_dialog: Some(true), state: Some(Standing::Live), ..Filter::default() };
+    assert_eq!(all(&state, &dialogs), ["a2+b2 live", "a3+b3 live"]);
+    let recorded = What::Recorded { key: Key::dialog("a1+b1"), prints: BTreeMap::default(), through: 49 };
+    state.apply(&[decision(90, 1, recorded)], NOW).unwrap();
+    drop(state);
+    let live = redb::TableDefinition::<&str, ()>::new("live");
+    let db = redb::Database::open(&path).unwrap();
+    let writing = db.begin_write().unwrap();
+    let keys: Vec<String> = {
+        let table = writing.open_table(live).unwrap();
+        redb::ReadableTable::iter(&table).unwrap().map(|row| row.unwrap().0.value().to_owned()).collect()
+    };
+    assert!(keys.iter().any(|key| key.contains("a2")) && keys.iter().all(|key| !key.contains("a1")), "{keys:?}");
+    // A file of an older release has no such table.
+    assert!(writing.delete_table(live).unwrap());
+    writing.commit().unwrap();
+    drop(db);
+    let state = State::open(&path, CLOSE).unwrap();
+    assert_eq!(all(&state, &dialogs), ["a2+b2 live", "a3+b3 live"]);
 }

@@ -7,7 +7,7 @@ use callstore::act::Actor;
 use callstore::app::World;
 use callstore::clock::Clock;
 use callstore::follow::{Follower, Progress};
-use callstore::journal::{Draft, Embedded, Journal, Options};
+use callstore::journal::{Draft, Embedded, Journal, Options, SEGMENT};
 use callstore::lead::{Lead, Leading};
 use callstore::metrics::Metrics;
 use callstore::records::Writer;
@@ -42,7 +42,7 @@ async fn two_that_act_at_once_write_each_record_once() {
     let folder = tempfile::tempdir().unwrap();
     let config = configuration(&folder, &[("DEAD__HOLD_OFF", "100ms"), ("DEAD__MAX_CALL", "100000h")]);
     let tasks = Tasks::default();
-    let options = Options { path: folder.path().join("journal.redb"), reserve: 0, room: None };
+    let options = Options { path: folder.path().join("journal"), reserve: 0, segment: SEGMENT, room: None };
     let journal: Arc<dyn Journal> = Arc::new(Embedded::open(&options, &tasks).unwrap());
     let connector = Connector::new(Egress::default(), config.timeouts.http.clone()).unwrap();
     let client = Client::new(connector, tasks.clone(), 64 << 10);

@@ -58,6 +58,8 @@ pub struct StreamJournal {
     /// The connection that the end is asked for over.
     asking: Mutex<Option<Link>>,
     inlet: watch::Sender<Inlet>,
+    /// What sources say is taken before a majority of the copies has it.
+    is_local: bool,
     /// Of another site: it is read and never written, and nothing is declared there.
     is_foreign: bool,
     tasks: Tasks,
@@ -68,15 +70,22 @@ impl StreamJournal {
     #[must_use]
     pub fn new(broker: Broker, config: Config, tasks: Tasks) -> Self {
         let config = Arc::new(config);
-        let publisher = Publisher::new(broker.clone(), Arc::clone(&config));
+        let publisher = Publisher::new(broker.clone(), Arc::clone(&config), tasks.clone());
         let inlet = watch::Sender::new(Inlet::default());
-        Self { broker, config, publisher, asking: Mutex::new(None), inlet, is_foreign: false, tasks }
+        Self { broker, config, publisher, asking: Mutex::new(None), inlet, is_local: false, is_foreign: false, tasks }
     }
 
     /// That of another site. Its user there needs to read the stream and nothing else: nothing is declared, bound or published.
     #[must_use]
     pub fn of_another_site(broker: Broker, config: Config, tasks: Tasks) -> Self {
         Self { is_foreign: true, ..Self::new(broker, config, tasks) }
+    }
+
+    /// The same; `is_local` says that what sources say is taken as soon as the broker has it that this is connected with (`sync`).
+    #[must_use]
+    pub fn taking_locally(mut self, is_local: bool) -> Self {
+        self.is_local = is_local;
+        self
     }
 
     /// What the reader knows of the way from KAZOO into the journal, as it changes.
@@ -104,6 +113,13 @@ impl Journal for StreamJournal {
             return Err(JournalError::Unavailable("the journal of another site is not written".into()));
         }
         self.publisher.append(&drafts).await
+    }
+
+    async fn take(&self, drafts: Vec<Draft>) -> Result<(), JournalError> {
+        if self.is_local && !self.is_foreign {
+            return self.publisher.take(&drafts).await;
+        }
+        self.append(drafts).await
     }
 
     async fn follow(&self, after: Option<Offset>) -> Result<Entries, JournalError> {

@@ -4,18 +4,25 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use lapin::BasicProperties;
+use futures_util::future::join_all;
 use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Confirmation};
+use stowage_base::tasks::Tasks;
+use tokio::sync::Semaphore;
 
 use super::{Config, DECISION, TAKEN, declare};
-use crate::broker::{Broker, BrokerError, Confirmed, Kind, Link, Message, Prepare, Unpublished, short};
+use crate::broker::{Broker, BrokerError, Confirmed, Kind, Link, Message, Prepare, Unpublished, short, within};
 use crate::journal::{Draft, JournalError};
 
 /// Publishes to the stream.
 #[derive(Debug)]
 pub(super) struct Publisher {
+    broker: Broker,
     config: Arc<Config>,
-    line: Confirmed<Stream>,
+    line: Arc<Confirmed<Stream>>,
+    /// For messages that were taken and are not confirmed.
+    room: Arc<Semaphore>,
+    tasks: Tasks,
 }
 
 #[derive(Debug)]
@@ -29,38 +36,79 @@ impl Prepare for Stream {
 }
 
 impl Publisher {
-    pub(super) fn new(broker: Broker, config: Arc<Config>) -> Self {
-        let line = Confirmed::new(broker, Stream(Arc::clone(&config)));
-        Self { config, line }
+    pub(super) fn new(broker: Broker, config: Arc<Config>, tasks: Tasks) -> Self {
+        let line = Arc::new(Confirmed::new(broker.clone(), Stream(Arc::clone(&config))));
+        Self { broker, config, line, room: Arc::new(Semaphore::new(UNCONFIRMED)), tasks }
     }
 
     /// Publishes these in their order, and waits until all are confirmed.
-    pub(super) async fn append<'a>(&self, drafts: &'a [Draft]) -> Result<(), JournalError> {
-        let unavailable = |error: BrokerError| JournalError::Unavailable(error.into());
-        let stream = short(&self.config.stream).map_err(unavailable)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_micros()).unwrap_or_default();
+    pub(super) async fn append(&self, drafts: &[Draft]) -> Result<(), JournalError> {
         for some in drafts.chunks(AT_ONCE) {
-            // The default exchange takes a message to the queue that its key names.
-            let message = |draft: &'a Draft| Message {
-                exchange: "".into(),
-                key: stream.clone(),
-                body: &draft.body,
-                properties: properties(draft, now),
-            };
-            match self.line.publish(some.iter().map(message).collect()).await {
+            match self.line.publish(self.messages(some)?).await {
                 Ok(0) => {}
                 Ok(_) => {
                     // The stream is gone; the next connection declares it.
                     self.line.start_anew().await;
                     return Err(unavailable(Kind::Unrouted.into()));
                 }
-                Err(Unpublished { is_full: true, .. }) => return Err(JournalError::Full),
-                Err(Unpublished { error, .. }) => return Err(unavailable(error)),
+                Err(error) => return Err(failed(error)),
             }
         }
         Ok(())
     }
+
+    /// Publishes these in their order, and waits until the broker has taken them. Their confirmations are waited for by a task, which
+    /// says so where one does not come; so many are not confirmed at most that a majority that is away is noticed.
+    pub(super) async fn take(&self, drafts: &[Draft]) -> Result<(), JournalError> {
+        for some in drafts.chunks(AT_ONCE) {
+            let count = u32::try_from(some.len()).unwrap_or(u32::MAX);
+            let room = Arc::clone(&self.room).acquire_many_owned(count);
+            let room = within(self.broker.config().patience, async {
+                room.await.map_err(|closed| BrokerError::because(Kind::Silent, closed))
+            });
+            let room = room.await.map_err(unavailable)?;
+            let confirms = self.line.hand_over(self.messages(some)?).await.map_err(failed)?;
+            let (line, tasks) = (Arc::clone(&self.line), self.tasks.clone());
+            drop(self.tasks.spawn("confirmations", async move {
+                let confirmed = tokio::select! {
+                    confirmed = join_all(confirms) => confirmed,
+                    () = tasks.stopping() => return,
+                };
+                let lost = confirmed.iter().filter(|one| !matches!(one, Ok(Confirmation::Ack(None)))).count();
+                if lost > 0 {
+                    tracing::error!(
+                        entries = lost,
+                        "entries that were taken (sync = local) may be lost: the broker did not keep them"
+                    );
+                    line.start_anew().await;
+                }
+                drop(room);
+            }));
+        }
+        Ok(())
+    }
+
+    fn messages<'a>(&self, drafts: &'a [Draft]) -> Result<Vec<Message<'a>>, JournalError> {
+        let stream = short(&self.config.stream).map_err(unavailable)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_micros()).unwrap_or_default();
+        // The default exchange takes a message to the queue that its key names.
+        let message = |draft: &'a Draft| Message {
+            exchange: "".into(),
+            key: stream.clone(),
+            body: &draft.body,
+            properties: properties(draft, now),
+        };
+        Ok(drafts.iter().map(message).collect())
+    }
+}
+
+fn unavailable(error: BrokerError) -> JournalError {
+    JournalError::Unavailable(error.into())
+}
+
+fn failed(unpublished: Unpublished) -> JournalError {
+    if unpublished.is_full { JournalError::Full } else { unavailable(unpublished.error) }
 }
 
 fn properties(draft: &Draft, now: i64) -> BasicProperties {
@@ -72,3 +120,5 @@ fn properties(draft: &Draft, now: i64) -> BasicProperties {
 
 /// Messages that wait for their confirmation together.
 const AT_ONCE: usize = 512;
+/// Messages that were taken and are not confirmed, at most.
+const UNCONFIRMED: usize = 8192;

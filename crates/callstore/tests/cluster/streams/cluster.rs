@@ -11,6 +11,31 @@ use super::{config, connector, event, journal, number, take};
 use crate::servers::rabbitmq::RabbitMq;
 use crate::servers::soon;
 
+/// What sources say is taken as soon as the broker has it, where the role says so (`sync`); what is decided here waits for a majority.
+#[tokio::test]
+async fn a_local_inlet_waits_for_its_own_broker_only() {
+    let mut server = RabbitMq::start(3).await;
+    let mut config = config(server.origins(), "/");
+    config.patience = Duration::from_secs(5);
+    // The leader of a stream is where it was declared first: the first node.
+    let broker = Broker::new(config, connector(), Tasks::default());
+    let (local, whole) = (journal(&broker).taking_locally(true), journal(&broker));
+    let mut entries = local.follow(None).await.unwrap();
+    for (number, journal) in [&local, &whole].into_iter().enumerate() {
+        let taken = async || journal.take(vec![event(number)]).await.is_ok();
+        soon("it takes", Duration::from_secs(60), taken).await;
+    }
+    assert_eq!(take(&mut entries, 2).await.iter().map(number).collect::<Vec<_>>(), [0, 1]);
+    server.kill_node(1);
+    server.kill_node(2);
+    for number in 10..20 {
+        local.take(vec![event(number)]).await.unwrap();
+    }
+    // Their connections are given up with that; RabbitMQ takes nothing over new ones before it has a majority again.
+    assert!(whole.take(vec![event(30)]).await.is_err(), "one of three is no majority");
+    assert!(local.append(vec![event(31)]).await.is_err(), "a decision is safe or fails");
+}
+
 /// What was confirmed is there as long as a majority is; without one, nothing is confirmed.
 #[tokio::test]
 async fn a_majority_of_brokers_is_enough_and_less_is_not() {

@@ -1,0 +1,100 @@
+//! The one thread that writes the journal.
+
+use std::io::{self, Seek, SeekFrom};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::row::Row;
+use super::segments::{Segments, Tail};
+use super::{Room, writing};
+use crate::journal::{Draft, JournalError, Offset};
+
+/// Entries that are to be written, and who waits for them.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) drafts: Vec<Draft>,
+    pub(super) done: oneshot::Sender<Result<(), JournalError>>,
+}
+
+/// What the thread has.
+pub(super) struct Writer {
+    pub(super) segments: Arc<Segments>,
+    /// The file that is written; none before there is something to be written to a new one.
+    pub(super) tail: Option<Tail>,
+    pub(super) room: Room,
+    pub(super) reserve: u64,
+    pub(super) segment: u64,
+    /// The offset of the next entry.
+    pub(super) next: Offset,
+    pub(super) ends: watch::Sender<Offset>,
+}
+
+impl Writer {
+    /// Writes until there is nobody left who could ask for it. It waits for the disk, on a thread of its own.
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.blocking_recv() {
+            let (mut drafts, mut waiting) = (job.drafts, vec![job.done]);
+            let bytes = |drafts: &[Draft]| drafts.iter().map(|draft| draft.body.len()).sum::<usize>();
+            let mut size = bytes(&drafts);
+            while size < GROUP {
+                let Ok(job) = jobs.try_recv() else { break };
+                size += bytes(&job.drafts);
+                drafts.extend(job.drafts);
+                waiting.push(job.done);
+            }
+            self.commit(drafts, waiting);
+        }
+    }
+
+    fn commit(&mut self, drafts: Vec<Draft>, waiting: Vec<oneshot::Sender<Result<(), JournalError>>>) {
+        let count = drafts.len() as u64;
+        let outcome = self.write(drafts);
+        if outcome.is_ok() {
+            self.next += count;
+            // Before its writer is told: whoever asks for the end after that has to find its own entries before it.
+            self.ends.send_replace(self.next);
+        }
+        for done in waiting {
+            let told = outcome.as_ref().map(drop).map_err(JournalError::again);
+            // Whoever asked may have gone; the entries are there all the same.
+            drop(done.send(told));
+        }
+    }
+
+    fn write(&mut self, drafts: Vec<Draft>) -> Result<(), JournalError> {
+        if (self.room)().map_err(writing)? < self.reserve {
+            return Err(JournalError::Full);
+        }
+        let row = Row::of(drafts, self.next, crate::clock::now())?;
+        self.put(&row).map_err(writing)
+    }
+
+    /// Writes a row and flushes it. What a failure left of one is cut off before the next, so that the journal goes on once it can.
+    fn put(&mut self, row: &Row) -> io::Result<()> {
+        let mut tail = match self.tail.take() {
+            Some(tail) => tail,
+            None => self.segments.begin(self.next)?,
+        };
+        let written = put(&mut tail, row);
+        let is_over = written.is_ok() && tail.length >= self.segment;
+        self.tail = Some(tail).filter(|_| !is_over);
+        written
+    }
+}
+
+fn put(tail: &mut Tail, row: &Row) -> io::Result<()> {
+    if tail.is_torn {
+        tail.file.set_len(tail.length)?;
+    }
+    tail.is_torn = true;
+    tail.file.seek(SeekFrom::Start(tail.length))?;
+    row.write(&mut tail.file)?;
+    tail.file.sync_data()?;
+    tail.is_torn = false;
+    tail.length += row.size();
+    Ok(())
+}
+
+/// At so many bytes a row is closed.
+const GROUP: usize = 2 << 20;
