@@ -135,22 +135,15 @@ impl Metrics {
     /// The text that Prometheus scrapes.
     #[must_use]
     pub fn text(&self, state: &State, lag: u64, epoch: Option<u64>, is_ready: bool) -> Vec<u8> {
-        let (mut live, mut suspect) = (0, 0);
-        {
+        let dialogs = {
             let index = state.index();
-            for brief in index.live.values().filter(|brief| brief.key.is_dialog() && !brief.is_absorbed) {
-                match brief.standing {
-                    Standing::Live => live += 1,
-                    Standing::Suspect => suspect += 1,
-                    Standing::Ended | Standing::Dead => {}
-                }
-            }
             self.0.records_waiting.set(whole(index.waiting));
             self.0.nodes.set(whole(index.nodes.len() as u64));
             self.0.epoch.set(whole(index.epoch));
-        }
-        self.0.live.with_label_values(&["live"]).set(live);
-        self.0.live.with_label_values(&["suspect"]).set(suspect);
+            index.dialogs
+        };
+        self.0.live.with_label_values(&["live"]).set(whole(dialogs.live));
+        self.0.live.with_label_values(&["suspect"]).set(whole(dialogs.suspect));
         self.0.lag.set(whole(lag));
         self.0.active.set(epoch.is_some().into());
         self.0.ready.set(is_ready.into());

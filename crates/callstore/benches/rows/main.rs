@@ -1,7 +1,7 @@
 //! The rows of the call store's targets, each beside its limit. `cargo bench -p callstore` runs all of them against the program.
 //!
 //! `CALLSTORE_BENCH_PROGRAM` names another program than the one that was just built, `CALLSTORE_BENCH_EVENTS` how many events the inlet gets,
-//! `CALLSTORE_BENCH_ROWS` which rows are run, separated by commas: `short`, `kazoo`, `live`, `hours`.
+//! `CALLSTORE_BENCH_ROWS` which rows are run, separated by commas: `short`, `kazoo`, `live`, `hours`, `stream`.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,10 @@
 
 mod events;
 mod program;
+#[allow(dead_code, unreachable_pub, missing_docs, missing_debug_implementations, reason = "the tests use more of it")]
+#[path = "../../tests/cluster/servers/mod.rs"]
+mod servers;
+mod stream;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -39,6 +43,9 @@ fn main() {
     }
     if is_wanted("hours") {
         hours();
+    }
+    if is_wanted("stream") {
+        stream::row(&of_kazoo(count / 4));
     }
 }
 
@@ -98,6 +105,7 @@ fn live() {
         busy.as_secs_f64() * 1e3
     );
     println!("| memory then (RSS) | {:.1} MB | under 100 MB |", program.rss());
+    program::until(|| client.metric("callstore_lag_entries") == 0.0);
     program.kill();
     println!("| start with them on disk, after a kill, until ready | {:.2} s | under 1 s |", start(folder.path()));
 }
@@ -121,7 +129,10 @@ fn hours() {
             });
         }
     });
+    // The first connection was idle for too long.
+    let mut client = Client::connect(program.address);
     program::until(|| client.metric("callstore_lag_entries") == 0.0);
+    program::until(|| client.metric("callstore_records_waiting") == 0.0);
     println!("| memory after {HOURS} events more (RSS) | {:.1} MB | |", program.rss());
     program.kill();
     println!(

@@ -14,6 +14,11 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// The same with more of the configuration.
+    pub(crate) fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
         let program =
             std::env::var("CALLSTORE_BENCH_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_callstore").to_owned());
         let mut child = Command::new(program)
@@ -24,6 +29,7 @@ impl Program {
                 ("CALLSTORE__DEAD__MAX_CALL", "24h"),
                 ("CALLSTORE__LOG__LEVEL", "warn"),
             ])
+            .envs(settings.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -110,6 +116,7 @@ pub(crate) fn until(mut so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !so() {
         assert!(began.elapsed() < Duration::from_secs(300), "waited in vain");
-        std::thread::sleep(Duration::from_millis(5));
+        // What is asked costs the program time as well.
+        std::thread::sleep(Duration::from_millis(25));
     }
 }

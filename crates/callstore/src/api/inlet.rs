@@ -110,10 +110,10 @@ impl Inlet {
             Splitter::new(self.event_bytes, media_type.contains("ndjson") || media_type.contains("jsonl"));
         let (mut pieces, mut gathered) = (Vec::new(), Gathered::default());
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| Stop::Gone)?.into_data() else { continue };
+            let Ok(mut data) = frame.map_err(|_| Stop::Gone)?.into_data() else { continue };
             // A frame may be larger than a batch of events may be.
-            for part in data.chunks(PART) {
-                splitter.add(part, &mut pieces);
+            while !data.is_empty() {
+                splitter.add(data.split_to(PART.min(data.len())), &mut pieces);
                 self.judge(&mut pieces, &mut gathered, tally);
                 if gathered.drafts.len() >= BATCH || gathered.bytes >= self.event_bytes {
                     self.append(&mut gathered, tally).await?;

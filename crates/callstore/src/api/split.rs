@@ -57,9 +57,26 @@ impl Splitter {
     }
 
     /// Takes more of the body, and gives the pieces that are whole.
-    pub fn add(&mut self, bytes: &[u8], pieces: &mut Vec<Piece>) {
-        self.buffer.extend_from_slice(bytes);
+    pub fn add(&mut self, bytes: Bytes, pieces: &mut Vec<Piece>) {
+        if self.form == Form::Lines {
+            return self.lines(bytes, pieces);
+        }
+        self.buffer.extend_from_slice(&bytes);
         while self.step(pieces) {}
+    }
+
+    /// Lines that came whole are not copied.
+    fn lines(&mut self, mut bytes: Bytes, pieces: &mut Vec<Piece>) {
+        while let Some(end) = memchr::memchr(b'\n', &bytes) {
+            let mut line = bytes.split_to(end + 1);
+            if !self.buffer.is_empty() {
+                self.buffer.extend_from_slice(&line);
+                line = self.buffer.split().freeze();
+            }
+            self.whole(&line, pieces);
+        }
+        self.buffer.extend_from_slice(&bytes);
+        self.bound();
     }
 
     /// The body is over.
@@ -132,22 +149,31 @@ impl Splitter {
     }
 
     fn line(&mut self, pieces: &mut Vec<Piece>) -> bool {
-        let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else {
-            if self.buffer.len() > self.most {
-                self.skips = true;
-                self.buffer.clear();
-            }
+        let Some(end) = memchr::memchr(b'\n', &self.buffer) else {
+            self.bound();
             return false;
         };
-        self.number += 1;
         let line = self.buffer.split_to(end + 1).freeze();
+        self.whole(&line, pieces);
+        true
+    }
+
+    /// The beginning of a line that is too long is not kept.
+    fn bound(&mut self) {
+        if self.buffer.len() > self.most {
+            self.skips = true;
+            self.buffer.clear();
+        }
+    }
+
+    fn whole(&mut self, line: &Bytes, pieces: &mut Vec<Piece>) {
+        self.number += 1;
         let trimmed = line.trim_ascii();
         if std::mem::take(&mut self.skips) || line.len() > self.most {
             pieces.push(Piece { number: self.number, text: None });
         } else if !trimmed.is_empty() {
             pieces.push(Piece { number: self.number, text: Some(line.slice_ref(trimmed)) });
         }
-        true
     }
 
     fn element(&mut self, pieces: &mut Vec<Piece>) -> bool {
@@ -198,13 +224,15 @@ impl Scan {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::{Piece, Splitter};
 
     fn split(body: &str, step: usize, lines: bool) -> Vec<(u64, Option<String>)> {
         let mut splitter = Splitter::new(40, lines);
         let mut pieces = Vec::new();
         for part in body.as_bytes().chunks(step) {
-            splitter.add(part, &mut pieces);
+            splitter.add(Bytes::copy_from_slice(part), &mut pieces);
         }
         splitter.finish(&mut pieces);
         let text = |piece: Piece| (piece.number, piece.text.map(|text| String::from_utf8(text.to_vec()).unwrap()));

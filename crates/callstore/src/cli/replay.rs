@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 use stowage_http::body::BoxError;
@@ -38,7 +39,7 @@ impl Replay {
                     taken += send(&talker, &pieces).await?;
                     break;
                 }
-                splitter.add(bytes, &mut pieces);
+                splitter.add(Bytes::copy_from_slice(bytes), &mut pieces);
                 file.consume(count);
                 taken += send(&talker, &pieces).await?;
             }

@@ -18,7 +18,11 @@ impl<'a> Members<'a> {
     /// # Errors
     /// What is wrong with the text.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        // Looked at once as a whole, it is not looked at again for each member.
+        match std::str::from_utf8(bytes) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(bytes),
+        }
     }
 
     /// The members in their order.

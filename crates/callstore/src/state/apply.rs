@@ -278,9 +278,9 @@ impl<'a> Batch<'a> {
         for (brief, _, stored, was_due) in &briefs {
             index.waiting = (index.waiting + u64::from(stored.due.is_some())).saturating_sub(u64::from(*was_due));
             if stored.is_live() {
-                index.live.insert(brief.key.clone(), Arc::clone(brief));
+                index.add(Arc::clone(brief));
             } else {
-                index.live.remove(&brief.key);
+                index.remove(&brief.key);
             }
         }
         let adopted = &self.meta.adopted;

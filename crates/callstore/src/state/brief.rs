@@ -69,6 +69,8 @@ impl Node {
 pub struct Index {
     /// What is not over, or is over and not recorded yet.
     pub live: BTreeMap<Key, Arc<Brief>>,
+    /// How many dialogs of these go on, and how many are doubted.
+    pub dialogs: Dialogs,
     /// The switches.
     pub nodes: BTreeMap<Arc<str>, Node>,
     /// The last entry that was taken in.
@@ -79,6 +81,47 @@ pub struct Index {
     pub epoch: u64,
     /// How many records wait to be written.
     pub waiting: u64,
+}
+
+/// Numbers of dialogs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dialogs {
+    /// Those that go on.
+    pub live: u64,
+    /// Those that are doubted.
+    pub suspect: u64,
+}
+
+impl Index {
+    pub(super) fn add(&mut self, brief: Arc<Brief>) {
+        self.count(&brief, u64::saturating_add);
+        let known = self.live.insert(brief.key.clone(), brief);
+        if let Some(known) = known {
+            self.count(&known, u64::saturating_sub);
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &Key) {
+        if let Some(known) = self.live.remove(key) {
+            self.count(&known, u64::saturating_sub);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.live.clear();
+        (self.dialogs, self.waiting) = (Dialogs::default(), 0);
+    }
+
+    fn count(&mut self, brief: &Brief, change: fn(u64, u64) -> u64) {
+        if !brief.key.is_dialog() || brief.is_absorbed {
+            return;
+        }
+        match brief.standing {
+            Standing::Live => self.dialogs.live = change(self.dialogs.live, 1),
+            Standing::Suspect => self.dialogs.suspect = change(self.dialogs.suspect, 1),
+            Standing::Ended | Standing::Dead => {}
+        }
+    }
 }
 
 /// One copy of each text that many have.

@@ -22,7 +22,7 @@ use stowage_http::body::BoxError;
 use tokio::sync::{broadcast, watch};
 
 pub use apply::Applied;
-pub use brief::{Brief, Index, Node};
+pub use brief::{Brief, Dialogs, Index, Node};
 pub use closing::standing_of;
 pub(crate) use query::is_within;
 pub use query::{Filter, Page, WithLegs};
@@ -124,11 +124,10 @@ impl State {
         let meta = reading.meta()?;
         let mut index = self.index_mut();
         let mut names = self.names();
-        index.live.clear();
-        index.waiting = 0;
+        index.clear();
         reading.live(|key, stored| {
             index.waiting += u64::from(stored.due.is_some());
-            index.live.insert(key.clone(), Arc::new(names.brief(&key, &stored)));
+            index.add(Arc::new(names.brief(&key, &stored)));
         })?;
         drop(names);
         self.adopted.send_replace(meta.adopted.clone());
