@@ -254,9 +254,14 @@ impl<'a> Batch<'a> {
     }
 
     fn write(&self, writing: &Writing) -> Result<(), StateError> {
-        for (key, stored) in self.fresh.iter().filter(|(key, _)| self.touched.contains_key(*key)) {
-            writing.item(key, self.known.get(key).and_then(Option::as_ref), stored)?;
+        let mut tables = writing.tables()?;
+        // In their order, so that neighbours find their pages at hand.
+        for key in self.touched.keys() {
+            if let Some(stored) = self.fresh.get(key) {
+                tables.item(key, self.known.get(key).and_then(Option::as_ref), stored)?;
+            }
         }
+        drop(tables);
         for (at, id, news) in &self.news {
             writing.tell(*at, id, news)?;
         }

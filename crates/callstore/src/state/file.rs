@@ -7,18 +7,19 @@ use std::sync::{PoisonError, RwLock};
 use redb::{Database, Durability, ReadTransaction, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
 
 use super::StateError;
-use super::stored::{Light, Meta, News, Place, Stored};
+use super::stored::{Light, Meta, News, Stored};
+use super::tables::Tables;
 use crate::fold::{Key, Micros};
 
-const ITEMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("items");
+pub(super) const ITEMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("items");
 /// The items that memory holds, so that a start reads no others.
-const LIVE: TableDefinition<'_, &str, ()> = TableDefinition::new("live");
+pub(super) const LIVE: TableDefinition<'_, &str, ()> = TableDefinition::new("live");
 /// The items of each call.
-const CALLS: TableDefinition<'_, (&str, &str), ()> = TableDefinition::new("calls");
+pub(super) const CALLS: TableDefinition<'_, (&str, &str), ()> = TableDefinition::new("calls");
 /// Records that are to be written, by the time that they are due.
-const DUE: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("due");
+pub(super) const DUE: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("due");
 /// What is over, by the time of its end.
-const OVER: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("over");
+pub(super) const OVER: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("over");
 /// What others are to be told, by the time that it was found out.
 const NEWS: TableDefinition<'_, (i64, &str), &[u8]> = TableDefinition::new("news");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -197,69 +198,9 @@ fn stored(bytes: &[u8]) -> Result<Stored, StateError> {
 pub(super) struct Writing(WriteTransaction);
 
 impl Writing {
-    /// Writes an item, and moves it in the tables that it stands in.
-    pub(super) fn item(&self, key: &Key, known: Option<&Place>, now: &Stored) -> Result<(), StateError> {
-        let bytes = serde_json::to_vec(now).map_err(|error| StateError::Damaged(error.into()))?;
-        let mut items = self.0.open_table(ITEMS).map_err(StateError::file)?;
-        items.insert(key.as_str(), &*bytes).map_err(StateError::file)?;
-        self.lives(key, known.is_some_and(|known| known.is_live), now.is_live())?;
-        let call = known.and_then(|known| known.call.as_deref());
-        if call != now.call.as_deref() {
-            let mut table = self.0.open_table(CALLS).map_err(StateError::file)?;
-            if let Some(call) = call {
-                table.remove((call, key.as_str())).map_err(StateError::file)?;
-            }
-            if let Some(call) = now.call.as_deref() {
-                table.insert((call, key.as_str()), ()).map_err(StateError::file)?;
-            }
-        }
-        self.moved(DUE, key, known.and_then(|known| known.due), now.due)?;
-        self.moved(OVER, key, known.and_then(|known| known.over), now.over)
-    }
-
-    fn moved(
-        &self,
-        table: TableDefinition<'_, (i64, &'static str), ()>,
-        key: &Key,
-        from: Option<Micros>,
-        to: Option<Micros>,
-    ) -> Result<(), StateError> {
-        if from == to {
-            return Ok(());
-        }
-        let mut table = self.0.open_table(table).map_err(StateError::file)?;
-        if let Some(from) = from {
-            table.remove((from, key.as_str())).map_err(StateError::file)?;
-        }
-        if let Some(to) = to {
-            table.insert((to, key.as_str()), ()).map_err(StateError::file)?;
-        }
-        Ok(())
-    }
-
-    fn lives(&self, key: &Key, was: bool, is: bool) -> Result<(), StateError> {
-        if was != is {
-            let mut table = self.0.open_table(LIVE).map_err(StateError::file)?;
-            if is {
-                table.insert(key.as_str(), ()).map_err(StateError::file)?;
-            } else {
-                table.remove(key.as_str()).map_err(StateError::file)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Forgets an item.
-    pub(super) fn forget(&self, key: &Key, known: &Stored) -> Result<(), StateError> {
-        let mut items = self.0.open_table(ITEMS).map_err(StateError::file)?;
-        items.remove(key.as_str()).map_err(StateError::file)?;
-        self.lives(key, known.is_live(), false)?;
-        if let Some(call) = known.call.as_deref() {
-            let mut table = self.0.open_table(CALLS).map_err(StateError::file)?;
-            table.remove((call, key.as_str())).map_err(StateError::file)?;
-        }
-        self.moved(DUE, key, known.due, None)?;
-        self.moved(OVER, key, known.over, None)
+    /// The tables of items, opened once for as many as there are.
+    pub(super) fn tables(&self) -> Result<Tables<'_>, StateError> {
+        Tables::open(&self.0).map_err(StateError::file)
     }
 
     /// Writes down what others are to be told.

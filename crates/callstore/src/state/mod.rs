@@ -11,6 +11,7 @@ mod file;
 mod query;
 mod sites;
 mod stored;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -222,6 +223,7 @@ impl State {
         let reading = self.file.read()?;
         let old = reading.long_over(before, PURGE)?;
         let writing = self.file.write(false)?;
+        let mut tables = writing.tables()?;
         let mut count = 0;
         for (_, key) in old {
             let Some(stored) = reading.item(&key)?.filter(|stored| stored.due.is_none()) else { continue };
@@ -231,10 +233,11 @@ impl State {
             if wants(&reading, &dialogs)? {
                 continue;
             }
-            writing.forget(&key, &stored)?;
+            tables.forget(&key, &stored)?;
             hot.items.remove(&key);
             count += 1;
         }
+        drop(tables);
         writing.commit()?;
         self.names().forget();
         Ok(count)

@@ -1,0 +1,87 @@
+//! The tables that items stand in, as a batch writes them.
+
+use redb::{Table, TableError, WriteTransaction};
+
+use super::StateError;
+use super::file::{CALLS, DUE, ITEMS, LIVE, OVER};
+use super::stored::{Place, Stored};
+use crate::fold::{Key, Micros};
+
+/// They have to be dropped before the batch is committed.
+pub(super) struct Tables<'a> {
+    items: Table<'a, &'static str, &'static [u8]>,
+    live: Table<'a, &'static str, ()>,
+    calls: Table<'a, (&'static str, &'static str), ()>,
+    due: Times<'a>,
+    over: Times<'a>,
+}
+
+/// Items by a time.
+struct Times<'a>(Table<'a, (i64, &'static str), ()>);
+
+impl<'a> Tables<'a> {
+    pub(super) fn open(transaction: &'a WriteTransaction) -> Result<Self, TableError> {
+        Ok(Self {
+            items: transaction.open_table(ITEMS)?,
+            live: transaction.open_table(LIVE)?,
+            calls: transaction.open_table(CALLS)?,
+            due: Times(transaction.open_table(DUE)?),
+            over: Times(transaction.open_table(OVER)?),
+        })
+    }
+
+    /// Writes an item, and moves it in the tables that it stands in.
+    pub(super) fn item(&mut self, key: &Key, known: Option<&Place>, now: &Stored) -> Result<(), StateError> {
+        let bytes = serde_json::to_vec(now).map_err(|error| StateError::Damaged(error.into()))?;
+        self.items.insert(key.as_str(), &*bytes).map_err(StateError::file)?;
+        self.lives(key, known.is_some_and(|known| known.is_live), now.is_live())?;
+        self.belongs(key, known.and_then(|known| known.call.as_deref()), now.call.as_deref())?;
+        self.due.moved(key, known.and_then(|known| known.due), now.due)?;
+        self.over.moved(key, known.and_then(|known| known.over), now.over)
+    }
+
+    /// Forgets an item.
+    pub(super) fn forget(&mut self, key: &Key, known: &Stored) -> Result<(), StateError> {
+        self.items.remove(key.as_str()).map_err(StateError::file)?;
+        self.lives(key, known.is_live(), false)?;
+        self.belongs(key, known.call.as_deref(), None)?;
+        self.due.moved(key, known.due, None)?;
+        self.over.moved(key, known.over, None)
+    }
+
+    fn lives(&mut self, key: &Key, was: bool, is: bool) -> Result<(), StateError> {
+        if was == is {
+            return Ok(());
+        }
+        let key = key.as_str();
+        if is { self.live.insert(key, ()).map(drop) } else { self.live.remove(key).map(drop) }.map_err(StateError::file)
+    }
+
+    fn belongs(&mut self, key: &Key, was: Option<&str>, is: Option<&str>) -> Result<(), StateError> {
+        if was == is {
+            return Ok(());
+        }
+        if let Some(call) = was {
+            self.calls.remove((call, key.as_str())).map_err(StateError::file)?;
+        }
+        if let Some(call) = is {
+            self.calls.insert((call, key.as_str()), ()).map_err(StateError::file)?;
+        }
+        Ok(())
+    }
+}
+
+impl Times<'_> {
+    fn moved(&mut self, key: &Key, from: Option<Micros>, to: Option<Micros>) -> Result<(), StateError> {
+        if from == to {
+            return Ok(());
+        }
+        if let Some(from) = from {
+            self.0.remove((from, key.as_str())).map_err(StateError::file)?;
+        }
+        if let Some(to) = to {
+            self.0.insert((to, key.as_str()), ()).map_err(StateError::file)?;
+        }
+        Ok(())
+    }
+}
