@@ -14,7 +14,11 @@
 
 mod events;
 mod program;
-#[allow(dead_code, unreachable_pub, missing_docs, missing_debug_implementations, reason = "the tests use more of it")]
+#[allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "the tests use more of it, and nobody waits for what it leaves"
+)]
 #[path = "../../tests/cluster/servers/mod.rs"]
 mod servers;
 mod stream;

@@ -200,7 +200,7 @@ pub(super) struct Writing(WriteTransaction);
 impl Writing {
     /// The tables of items, opened once for as many as there are.
     pub(super) fn tables(&self) -> Result<Tables<'_>, StateError> {
-        Tables::open(&self.0).map_err(StateError::file)
+        Tables::open(&self.0)
     }
 
     /// Writes down what others are to be told.

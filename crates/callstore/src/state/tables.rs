@@ -1,6 +1,6 @@
 //! The tables that items stand in, as a batch writes them.
 
-use redb::{Table, TableError, WriteTransaction};
+use redb::{Table, WriteTransaction};
 
 use super::StateError;
 use super::file::{CALLS, DUE, ITEMS, LIVE, OVER};
@@ -20,13 +20,13 @@ pub(super) struct Tables<'a> {
 struct Times<'a>(Table<'a, (i64, &'static str), ()>);
 
 impl<'a> Tables<'a> {
-    pub(super) fn open(transaction: &'a WriteTransaction) -> Result<Self, TableError> {
+    pub(super) fn open(transaction: &'a WriteTransaction) -> Result<Self, StateError> {
         Ok(Self {
-            items: transaction.open_table(ITEMS)?,
-            live: transaction.open_table(LIVE)?,
-            calls: transaction.open_table(CALLS)?,
-            due: Times(transaction.open_table(DUE)?),
-            over: Times(transaction.open_table(OVER)?),
+            items: transaction.open_table(ITEMS).map_err(StateError::file)?,
+            live: transaction.open_table(LIVE).map_err(StateError::file)?,
+            calls: transaction.open_table(CALLS).map_err(StateError::file)?,
+            due: Times(transaction.open_table(DUE).map_err(StateError::file)?),
+            over: Times(transaction.open_table(OVER).map_err(StateError::file)?),
         })
     }
 

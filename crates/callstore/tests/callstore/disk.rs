@@ -17,6 +17,7 @@ use crate::running::{self, until};
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
+    #[allow(clippy::print_stdout, reason = "who reads a run has to see what was left out")]
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounting =
