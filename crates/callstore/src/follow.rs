@@ -113,8 +113,17 @@ impl Follower {
         }
         self.note(begin, end);
         let mut entries = self.journal.follow(begin).await?;
-        while let Some(batch) = entries.recv().await {
-            let mut batch = batch?;
+        loop {
+            let mut batch = match tokio::time::timeout(QUIET, entries.recv()).await {
+                Ok(Some(batch)) => batch?,
+                Ok(None) => return Ok(()),
+                // So that a start after a crash in quiet times folds nothing again.
+                Err(_) => {
+                    let state = Arc::clone(&self.state);
+                    tokio::task::spawn_blocking(move || state.flush()).await??;
+                    continue;
+                }
+            };
             // What came meanwhile goes into the same commit.
             while batch.len() < BATCH {
                 let Ok(more) = entries.try_recv() else { break };
@@ -123,7 +132,6 @@ impl Follower {
             self.apply(batch).await?;
             self.note(self.state.index().offset, end);
         }
-        Ok(())
     }
 
     /// It is ready once it has all that was there when it began.
@@ -141,5 +149,7 @@ impl Follower {
 
 /// How many entries are folded in one commit when many wait.
 const BATCH: usize = 512;
+/// When so long nothing came, the state is flushed.
+const QUIET: Duration = Duration::from_secs(1);
 /// The pause after a failure.
 const AGAIN: Duration = Duration::from_secs(1);

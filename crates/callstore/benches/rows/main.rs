@@ -11,14 +11,15 @@
     reason = "a bench stops where something is wrong"
 )]
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "figures are for people")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    reason = "of the servers of the tests few are used here"
+)]
 
 mod events;
 mod program;
-#[allow(
-    dead_code,
-    clippy::disallowed_methods,
-    reason = "the tests use more of it, and nobody waits for what it leaves"
-)]
 #[path = "../../tests/cluster/servers/mod.rs"]
 mod servers;
 mod stream;

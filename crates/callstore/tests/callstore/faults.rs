@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use callstore::app::World;
 use callstore::clock::Clock;
+use callstore::state::State;
 use serde_json::{Value, json};
 
 use crate::events::{BEGIN, SECOND, begun, disconnected, ended, kazoo, with};
@@ -140,4 +141,20 @@ async fn a_torn_state_is_made_anew_from_the_journal() {
     let config = running::configuration(&folder, &[]);
     let refused = callstore::app::App::start(config, World::default()).await.unwrap_err();
     assert!(refused.to_string().contains("damaged"), "{refused}");
+}
+
+/// What a crash in quiet times takes of the state is nothing: the next start folds nothing again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_is_flushed_once_nothing_comes() {
+    let store = running::start(&[("DEAD__MAX_CALL", "100000h")], World::default()).await;
+    let events = begun("a1", "b1");
+    store.post(&events).await;
+    let left = store.folder.path().join("left.redb");
+    until("the flush", || async {
+        std::fs::copy(store.folder.path().join("state.redb"), &left).unwrap();
+        let known = State::open(&left, Duration::ZERO).ok()?.index().offset;
+        (known.is_some_and(|known| known + 1 >= events.len() as u64)).then_some(())
+    })
+    .await;
+    store.stop().await;
 }
