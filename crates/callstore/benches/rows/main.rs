@@ -2,6 +2,9 @@
 //!
 //! `CALLSTORE_BENCH_PROGRAM` names another program than the one that was just built, `CALLSTORE_BENCH_EVENTS` how many events the inlet gets,
 //! `CALLSTORE_BENCH_ROWS` which rows are run, separated by commas: `short`, `kazoo`, `live`, `hours`, `stream`.
+//!
+//! What was not worth it: sums made by the tasks that take requests, as CRC-32 is below one per cent of a profile. What misled: `/metrics`, asked every
+//! 5 ms while all that lived was counted for each answer, took as much of the processor as the fold.
 
 #![allow(
     clippy::unwrap_used,
