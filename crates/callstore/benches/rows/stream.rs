@@ -57,6 +57,7 @@ fn fold(url: &str) -> Duration {
     let own = [
         ("CALLSTORE__JOURNAL__KIND", "rabbitmq"),
         ("CALLSTORE__BROKER__URLS", url),
+        ("CALLSTORE__BROKER__PASSWORD", "guest"),
         ("CALLSTORE__BROKER__SWEEP", "false"),
     ];
     let began = Instant::now();
