@@ -1,6 +1,6 @@
 //! The journal of a single instance: files of rows in a folder, with group commit.
 //!
-//! One thread writes. What waits while a flush is on its way to the disk goes into the next one, up to [`GROUP`] bytes: a single
+//! One thread writes. What waits while a flush is on its way to the disk goes into the next one, up to 2 MiB: a single
 //! writer never waits for others, and many share one flush. A row holds what one flush made safe.
 
 mod cursor;

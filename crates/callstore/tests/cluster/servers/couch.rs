@@ -3,10 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use stowage_couch_embedded::{Options, Store};
 use stowage_testing::couch::Couch;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::process::{Process, free_port};
 use super::soon;
@@ -18,6 +17,10 @@ const PORT: &str = "CALLSTORE_TEST_STORE_PORT";
 /// Not a test of its own: the store, where this test program is started as one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn store() {
+    // Here, as the benches use this file too, without its tests.
+    use stowage_couch_embedded::{Options, Store};
+    use tokio::net::TcpListener;
+
     let (Some(data), Ok(port)) = (std::env::var_os(DATA), std::env::var(PORT)) else { return };
     let options = Options { data: data.into(), admin: ("admin".to_owned(), "admin".to_owned()), user: None };
     let listener = TcpListener::bind(("127.0.0.1", port.parse().unwrap())).await.unwrap();
