@@ -84,7 +84,8 @@ pub fn difference(
     if json {
         let one = here.removed(&direct.text());
         let other = memory.translated(&there.removed(&gateway.text()));
-        let parsed = |text: &str| serde_json::from_str(text).map(shown).map_or_else(|_| Value::from(text), ordered);
+        let arranged = if memory.mixed { sorted } else { ordered };
+        let parsed = |text: &str| serde_json::from_str(text).map(shown).map_or_else(|_| Value::from(text), arranged);
         let (one, other) = (parsed(&one), parsed(&other));
         return (one != other).then(|| format!("body\n  {one}\ndirectly,\n  {other}\nthrough the gateway"));
     }

@@ -66,6 +66,8 @@ pub struct Memory {
     hashes: HashMap<String, String>,
     /// Whether an attachment was sent as gzip.
     pub packed: bool,
+    /// Whether one document may have attachments in CouchDB and elsewhere: CouchDB's come first then, and the order is no longer its own.
+    pub mixed: bool,
 }
 
 impl Memory {

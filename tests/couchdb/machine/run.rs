@@ -159,6 +159,7 @@ impl Run<'_> {
         let direct = self.ask(Side::Direct, &here).await;
         let _ = writeln!(self.log, "{step:>3} {operation:?}\n      {} {} -> {}", here.method, here.rest, direct.status);
         self.learn(operation, &direct, &gateway)?;
+        self.memory.mixed = self.world.outages.is_some();
         self.memory.packed |= matches!(operation, Operation::Put { gzip: true, .. });
         let about = match operation {
             Operation::Document { .. } => About::Documents,
