@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use md5::{Digest, Md5};
-use serde_json::json;
+use serde_json::{Value, json};
 use serde_json::value::{RawValue, to_raw_value};
 use stowage_couch::{self as couch, Document};
 use stowage_http::body::{Body, collect};
@@ -189,8 +189,13 @@ async fn inline(
     if follows.digest.as_ref().is_some_and(|digest| couch_digest(&Md5::digest(&bytes)) != *digest) {
         return Err(corrupt());
     }
-    let entry = to_raw_value(&json!({ "content_type": content_type, "data": STANDARD.encode(bytes) }))?;
-    Ok((entry, error))
+    // CouchDB believes the revpos of a replicated revision.
+    let revpos = serde_json::from_str::<Value>(entry.get())?.get_mut("revpos").map(Value::take);
+    let kept = match revpos {
+        Some(revpos) => json!({ "content_type": content_type, "data": STANDARD.encode(bytes), "revpos": revpos }),
+        None => json!({ "content_type": content_type, "data": STANDARD.encode(bytes) }),
+    };
+    Ok((to_raw_value(&kept)?, error))
 }
 
 /// Puts an entry into the document, as the client could have sent it.
