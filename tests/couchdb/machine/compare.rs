@@ -82,16 +82,18 @@ pub fn difference(
     }
     let json = direct.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
     if json {
-        let one = here.removed(&direct.text());
-        let other = memory.translated(&there.removed(&gateway.text()));
+        let one = compared(memory, here.removed(&direct.text()));
+        let other = compared(memory, memory.translated(&there.removed(&gateway.text())));
         let arranged = if memory.mixed { sorted } else { ordered };
         let parsed = |text: &str| serde_json::from_str(text).map(shown).map_or_else(|_| Value::from(text), arranged);
         let (one, other) = (parsed(&one), parsed(&other));
         return (one != other).then(|| format!("body\n  {one}\ndirectly,\n  {other}\nthrough the gateway"));
     }
     if let Some(essence) = multipart(direct) {
-        let (one, other) =
-            (listed(direct, essence, str::to_owned), listed(gateway, essence, |text| memory.translated(text)));
+        let (one, other) = (
+            listed(direct, essence, |text| compared(memory, text.to_owned())),
+            listed(gateway, essence, |text| compared(memory, memory.translated(text))),
+        );
         return (one != other).then(|| format!("parts\n  {one:#?}\ndirectly,\n  {other:#?}\nthrough the gateway"));
     }
     let (one, other) = (without_boundary(direct), without_boundary(gateway));
@@ -103,6 +105,19 @@ pub fn difference(
             one.len(),
             other.len()
         )
+    })
+}
+
+/// A text without generations of attachments, where these may be in two places: of a copy that the gateway makes, those in CouchDB get
+/// its own generation.
+fn compared(memory: &Memory, text: String) -> String {
+    if !memory.mixed {
+        return text;
+    }
+    let mut parts = text.split("\"revpos\":");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |whole, part| {
+        whole + "\"revpos\":0" + part.trim_start_matches(|character: char| character.is_ascii_digit())
     })
 }
 
