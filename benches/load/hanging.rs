@@ -25,7 +25,7 @@ const HANGING: usize = 200;
 /// The length of a recording in bytes.
 const LENGTH: u64 = 64 * 1024;
 /// The delay of a client whose recording was refused.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_secs(1);
 const DOCUMENT_TYPE: &str = "bench_hanging";
 
 /// Returns the rounds, and the recordings of each connection in a round.
