@@ -1,4 +1,4 @@
-//! The time of day, which tests set, and the time that has passed, which nobody sets.
+//! The wall clock, which operators, NTP and tests may set, and the steady clock, which always moves at its own pace.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,13 +15,13 @@ pub fn now() -> Micros {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The other monotonic clock stands still in suspension, and neither a lease nor a call does.
+/// `CLOCK_MONOTONIC` stops while the machine is suspended; leases and calls do not.
 #[cfg(target_os = "linux")]
 const STEADY: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const STEADY: ClockId = ClockId::Monotonic;
 
-/// This machine's own time since it started.
+/// Returns the time since the machine started, suspension included.
 pub(crate) fn steady() -> Duration {
     let now = clock_gettime(STEADY);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
@@ -31,9 +31,9 @@ pub(crate) fn steady() -> Duration {
 /// One moment by both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// The time of day. Somebody may set it.
+    /// The wall-clock time; an operator or NTP may set that clock.
     pub day: Micros,
-    /// What has passed since some moment that only differences tell of. Nobody sets it.
+    /// The steady clock's reading, which cannot be set; only differences between readings have a meaning.
     pub steady: Duration,
 }
 

@@ -57,7 +57,7 @@ impl Notices {
 #[async_trait]
 impl Orders for Notices {
     async fn send(&self, key: &str, message: Bytes) -> Result<(), BoxError> {
-        // Having no consumers is the operator's choice, but a recording that nobody will finalize deserves a warning.
+        // Having no consumers is the operator's choice, but a recording without a mixer to finalize it deserves a warning.
         let heard = self.tell(key, &message).await?;
         if heard == Heard::ByNobody && key.starts_with(ORDER) {
             tracing::warn!(key, "no queue is bound for an order to finish a recording: a mixer never sees it");

@@ -1,4 +1,4 @@
-//! Moments by the clock that nobody sets, and that goes on while the machine is suspended.
+//! Points in time of the steady clock, which cannot be set and keeps running while the machine is suspended.
 
 use std::time::Duration;
 

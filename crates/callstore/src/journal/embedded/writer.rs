@@ -31,7 +31,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Writes until there is nobody left who could ask for it. It waits for the disk, on a thread of its own.
+    /// Writes until all senders of jobs are gone. This blocks on the disk, so it runs on a thread of its own.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(job) = jobs.blocking_recv() {
             let (mut drafts, mut waiting) = (job.drafts, vec![job.done]);

@@ -43,7 +43,7 @@ pub(super) async fn declare(link: &Link, config: &Config) -> Result<(), BrokerEr
     Ok(())
 }
 
-/// Whether KAZOO's exchanges are still there. Whoever removed one has removed its binding too, and nobody is told.
+/// Returns whether KAZOO's exchanges still exist. The broker removes an exchange's bindings with it, and notifies no consumer.
 pub(super) async fn is_declared(link: &Link) -> Result<bool, BrokerError> {
     let channel = link.channel().await?;
     for (exchange, ..) in SOURCES {

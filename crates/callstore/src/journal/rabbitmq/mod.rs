@@ -43,7 +43,7 @@ pub struct Config {
 pub struct Inlet {
     /// Whether the stream is bound to KAZOO's exchanges and read now.
     pub is_open: bool,
-    /// How often it was opened. Whenever this grows, events may have been lost: nobody is dead before a whole sweep.
+    /// The number of times the connection was opened. A reconnection may have lost events: no call is declared dead before a complete sweep.
     pub openings: u64,
     /// How many entries expired before they were read, and how many of those that were read the stream no longer had.
     pub lost: u64,
