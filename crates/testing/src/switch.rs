@@ -57,7 +57,8 @@ impl Switch {
     }
 }
 
-fn socket(address: SocketAddr) -> TcpSocket {
+/// A socket on an address that was listened on before, and may still be held.
+pub fn socket(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseport(true).expect("reuseport");
     socket.set_reuseaddr(true).expect("reuseaddr");

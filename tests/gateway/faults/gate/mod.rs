@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use stowage_testing::switch::socket;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -150,14 +151,6 @@ impl Gate {
     pub fn open(&self) {
         self.shared.open.send_replace(true);
     }
-}
-
-fn socket(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseport(true).expect("reuseport");
-    socket.set_reuseaddr(true).expect("reuseaddr");
-    socket.bind(address).expect("a free loopback port");
-    socket
 }
 
 async fn accept(listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
