@@ -136,7 +136,7 @@ fn an_object_is_known_by_the_end_of_its_path_whoever_names_it() {
     let key = |location: Value| super::address::key(location.as_object().unwrap());
     let own = key(json!({ "server": "ftp://h", "path": "/~/rec/a/d/x.mp3" }));
     assert_eq!(own.as_deref(), Some("a/d/x.mp3"));
-    assert_eq!(key(json!({ "url": "ftp://h/home/u/rec/a/d/x.mp3" })), own);
+    assert_eq!(key(json!({ "url": "ftp://h/files/u/rec/a/d/x.mp3" })), own);
     assert_eq!(key(json!({ "server": "ftp://h", "path": "/~/x.mp3" })), key(json!({ "url": "ftp://h/x.mp3" })));
     assert_ne!(key(json!({ "server": "ftp://h", "path": "/rec/a/d/y.mp3" })), own);
     assert_eq!(key(json!({ "url": "no URL" })), None);
