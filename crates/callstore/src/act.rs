@@ -1,5 +1,5 @@
-//! What the active instance does: it declares deaths, writes records and tells others. Each is decided from state, and what was
-//! decided is an entry of the journal.
+//! The work of the active instance: declaring deaths, writing records and notifying others. Each decision is derived from the state and appended to
+//! the journal.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,41 +22,41 @@ use crate::records::{self, Outcome, Subject, Writer, records};
 use crate::roles::Serves;
 use crate::state::{State, standing_of};
 
-/// What an actor needs; cheap to clone.
+/// The dependencies of an actor; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Actor {
     /// The instance's name.
     pub name: Arc<str>,
-    /// The other site whose calls it finishes; none for its own.
+    /// The other site whose calls are finished; `None` for the own site.
     pub site: Option<Box<str>>,
-    /// Where decisions go.
+    /// The journal that decisions are appended to.
     pub journal: Arc<dyn Journal>,
-    /// What they are made from.
+    /// The state that decisions are derived from.
     pub state: Arc<State>,
-    /// How far that is.
+    /// How far the journal has been folded into the state.
     pub progress: Progress,
-    /// Whether it may act.
+    /// The leadership, which permits acting.
     pub leading: Leading,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// What counts.
+    /// The metrics.
     pub metrics: Metrics,
-    /// Asks the switches for their channels; `None` without a broker.
+    /// Queries the switches for their channels; `None` without a broker.
     pub switches: Option<Arc<dyn Switches>>,
-    /// Takes notices of deaths and orders; `None` without a broker and a webhook.
+    /// Sends notices of deaths and finalization orders; `None` without a broker and a webhook.
     pub orders: Option<Arc<dyn Orders>>,
-    /// Where records go, where they go anywhere.
+    /// The writer of records, if any are written.
     pub writer: Option<Writer>,
-    /// What records there are.
+    /// The configured kinds of records.
     pub records: Arc<records::Options>,
-    /// Who is dead.
+    /// The rules for declaring deaths.
     pub rules: Rules,
-    /// Whose calls it follows to their ends.
+    /// The group's share of the calls.
     pub serves: Serves,
 }
 
 impl Actor {
-    /// Acts whenever it may, until the program is to stop.
+    /// Acts while this instance leads, until the program stops.
     pub async fn run(self, tasks: Tasks) {
         let mut leading = self.leading.clone();
         tokio::select! {
@@ -94,7 +94,7 @@ impl Actor {
         tokio::join!(self.watch(epoch), self.write_records(epoch), self.tell(epoch));
     }
 
-    /// Whether it still acts in this epoch; asked before each act.
+    /// Checks that this instance still leads in this epoch; called before each write.
     fn may_act(&self, epoch: u64) -> Result<(), BoxError> {
         let may = self.leading.epoch() == Some(epoch);
         if may { Ok(()) } else { Err("this instance does not act any more".into()) }
@@ -116,7 +116,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Looks for the dead.
+    /// Runs the watchdog that looks for dead calls.
     async fn watch(&self, epoch: u64) {
         let mut watchdog = Watchdog::new(self.rules.clone(), self.clock.moment()).serving(self.serves.clone());
         let mut ticks = tokio::time::interval(LOOK.min(self.rules.hold_off / 2).max(SHORTEST));
@@ -153,16 +153,16 @@ impl Actor {
         }
     }
 
-    /// The switches of another site are not asked.
+    /// Counts a sweep; another site's switches are never queried.
     fn count_sweep(&self, is_answered: bool) {
         if self.site.is_none() {
             self.metrics.sweep(is_answered);
         }
     }
 
-    /// Writes what is due, in order. While CouchDB is away it waits.
+    /// Writes due records in order, and waits while CouchDB is unavailable.
     async fn write_records(&self, epoch: u64) {
-        // Records that CouchDB refused are sent again later, and hold no other record up.
+        // A record that CouchDB refused is retried later, without delaying the others.
         let mut refused: HashMap<Key, Micros> = HashMap::new();
         let mut pause = IDLE;
         loop {
@@ -181,7 +181,7 @@ impl Actor {
         }
     }
 
-    /// Writes some of what is due; gives how many were settled.
+    /// Writes a batch of due records, and returns how many calls were settled.
     async fn write_due(&self, epoch: u64, refused: &mut HashMap<Key, Micros>, now: Micros) -> Result<usize, BoxError> {
         let due = self.state.due(now, AT_ONCE + refused.len())?;
         let mut decided = Vec::new();
@@ -202,7 +202,7 @@ impl Actor {
         let count = decided.len();
         if count > 0 {
             self.decide(epoch, decided).await?;
-            // Not asked for again before it is known to be done.
+            // Wait until the decisions are folded: until then the same records count as due.
             if let Some(end) = self.journal.end().await? {
                 self.progress.reaches(end).await;
             }
@@ -210,7 +210,7 @@ impl Actor {
         failed.map_or(Ok(count), Err)
     }
 
-    /// Writes the records of one; nothing where it has to wait or CouchDB refused one.
+    /// Writes the records of one call. Returns `None` if it has to wait, or if CouchDB refused a record.
     async fn write_one(&self, epoch: u64, key: &Key) -> Result<Option<What>, BoxError> {
         let through = self.state.index().offset.unwrap_or_default();
         let Some((stored, legs)) = self.state.dialog(key)? else { return Ok(None) };
@@ -223,7 +223,7 @@ impl Actor {
         let recording = if key.is_dialog() { None } else { self.state.recording_of(&stored)? };
         let recording = recording.as_deref();
         let subject = Subject { key, stored: &stored, standing, ended, legs: &legs, recording, call: &call };
-        // KAZOO's own document is waited for.
+        // Leave KAZOO time to write its own document first.
         let wait = i64::try_from(self.records.kazoo_wait.as_micros()).unwrap_or(i64::MAX);
         let is_early =
             stored.item.standing_death().is_some_and(|death| death.found.saturating_add(wait) > self.clock.now());
@@ -249,7 +249,7 @@ impl Actor {
         Ok(Some(What::Recorded { key: key.clone(), prints, through }))
     }
 
-    /// Tells others of deaths, in order.
+    /// Sends notices of deaths in order.
     async fn tell(&self, epoch: u64) {
         loop {
             tokio::time::sleep(IDLE).await;
@@ -298,17 +298,17 @@ const fn word(outcome: Outcome) -> &'static str {
     }
 }
 
-/// How many decisions go into one append, and how many records are written before it.
+/// The number of decisions per append, and of records written before it.
 const AT_ONCE: usize = 256;
-/// How often it is looked for the dead.
+/// The watchdog's interval.
 const LOOK: Duration = Duration::from_secs(1);
-/// However short the hold-off is.
+/// The minimum of the watchdog's interval, for a short hold-off.
 const SHORTEST: Duration = Duration::from_millis(20);
-/// How often it is looked for what is due.
+/// The interval of looking for due records and notices.
 const IDLE: Duration = Duration::from_millis(200);
-/// The pause after a failure.
+/// The delay before a retry.
 const AGAIN: Duration = Duration::from_secs(1);
-/// The longest pause.
+/// The maximum delay before a retry.
 const LONGEST: Duration = Duration::from_secs(30);
-/// How long a record that has to wait, or was refused, is left alone, in microseconds.
+/// The delay before a record that had to wait or was refused is tried again, in microseconds.
 const REFUSED: Micros = 5_000_000;

@@ -8,7 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::fold::Micros;
 
-/// The time now.
+/// Returns the wall-clock time.
 #[must_use]
 pub fn now() -> Micros {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -28,7 +28,7 @@ pub(crate) fn steady() -> Duration {
     Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
-/// One moment by both clocks.
+/// A point in time on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// The wall-clock time; an operator or NTP may set that clock.
@@ -38,7 +38,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// The moment at which a clock that is never set shows this.
+    /// Returns the point in time at which a clock that was never set shows this.
     #[must_use]
     pub fn at(day: Micros) -> Self {
         Self { day, steady: Duration::from_micros(u64::try_from(day).unwrap_or_default()) }
@@ -49,28 +49,28 @@ impl Moment {
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Option<Arc<Standing>>);
 
-/// A clock that tests move.
+/// A manual clock for tests.
 #[derive(Debug)]
 struct Standing {
     day: AtomicI64,
-    /// How far it was set, and did not go.
+    /// How far the clock was set, as opposed to advanced.
     set: AtomicI64,
 }
 
 impl Clock {
-    /// A clock that stands until it is moved.
+    /// Creates a clock that only moves by hand.
     #[must_use]
     pub fn standing(at: Micros) -> Self {
         Self(Some(Arc::new(Standing { day: AtomicI64::new(at), set: AtomicI64::new(0) })))
     }
 
-    /// What it shows.
+    /// Returns the wall-clock time.
     #[must_use]
     pub fn now(&self) -> Micros {
         self.moment().day
     }
 
-    /// What it shows, and what has passed.
+    /// Returns the current time on both clocks.
     #[must_use]
     pub fn moment(&self) -> Moment {
         let Some(standing) = &self.0 else { return Moment { day: now(), steady: steady() } };
@@ -78,14 +78,14 @@ impl Clock {
         Moment { day, ..Moment::at(day.saturating_sub(standing.set.load(Ordering::Acquire))) }
     }
 
-    /// Moves a clock that stands, as if so much had passed; another one goes on as it does.
+    /// Advances a manual clock, both wall-clock and steady time; has no effect on a real one.
     pub fn advance(&self, by: Duration) {
         if let Some(standing) = &self.0 {
             standing.day.fetch_add(micros(by), Ordering::AcqRel);
         }
     }
 
-    /// Sets a clock that stands ahead, and nothing has passed; another one goes on as it does.
+    /// Sets a manual clock's wall time ahead while its steady time stays; has no effect on a real one.
     pub fn set_ahead(&self, by: Duration) {
         if let Some(standing) = &self.0 {
             standing.set.fetch_add(micros(by), Ordering::AcqRel);

@@ -1,4 +1,4 @@
-//! Reading the journal into state, for as long as the program runs.
+//! Folding the journal into the state, for as long as the program runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,22 +14,22 @@ use crate::journal::{Entry, Journal, Offset};
 use crate::metrics::Metrics;
 use crate::state::State;
 
-/// What reads the journal; cheap to clone.
+/// The task that folds the journal; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Follower {
-    /// Where entries come from.
+    /// The journal to read.
     pub journal: Arc<dyn Journal>,
-    /// Where they go.
+    /// The state to fold the entries into.
     pub state: Arc<State>,
-    /// What counts them.
+    /// The metrics that count the entries.
     pub metrics: Metrics,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// How far it is.
+    /// The progress to report to.
     pub progress: Progress,
 }
 
-/// How far the journal was read; cheap to clone.
+/// How far the journal has been folded; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Progress {
     ready: Arc<AtomicBool>,
@@ -37,13 +37,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// From where state stands.
+    /// Starts at the state's offset.
     #[must_use]
     pub fn new(offset: Option<Offset>) -> Self {
         Self { ready: Arc::default(), folded: watch::channel(offset).0 }
     }
 
-    /// Whether the journal was once read to its end.
+    /// Returns whether the journal has once been read to its end.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
@@ -52,11 +52,11 @@ impl Progress {
     /// Waits until an entry is folded.
     pub async fn reaches(&self, offset: Offset) {
         let mut folded = self.folded.subscribe();
-        // The sender is here: it cannot be gone.
+        // Cannot fail: `self` holds the sender.
         drop(folded.wait_for(|at| at.is_some_and(|at| at >= offset)).await);
     }
 
-    /// Waits until the journal was read to its end.
+    /// Waits until the journal has been read to its end.
     pub async fn until_ready(&self) {
         let mut folded = self.folded.subscribe();
         while !self.is_ready() {
@@ -75,7 +75,7 @@ impl Progress {
 }
 
 impl Follower {
-    /// Follows until the program is to stop. What fails is tried again from where state stands.
+    /// Follows the journal until the program stops. After an error, it starts again from the state's offset.
     pub async fn run(self, tasks: Tasks) {
         let mut told = String::new();
         let mut has_failed = false;
@@ -86,7 +86,7 @@ impl Follower {
             };
             has_failed = outcome.is_err();
             let reason = outcome.err().map(|error| log::chain(&*error)).unwrap_or_default();
-            // The same reason again is no news.
+            // Log a repeated reason only once.
             if !reason.is_empty() && reason != told {
                 tracing::error!(error = reason, "the journal cannot be followed; it is tried again");
             }
@@ -117,14 +117,14 @@ impl Follower {
             let mut batch = match tokio::time::timeout(QUIET, entries.recv()).await {
                 Ok(Some(batch)) => batch?,
                 Ok(None) => return Ok(()),
-                // So that a start after a crash in quiet times folds nothing again.
+                // Flush, so that a start after a crash in a quiet period folds nothing again.
                 Err(_) => {
                     let state = Arc::clone(&self.state);
                     tokio::task::spawn_blocking(move || state.flush()).await??;
                     continue;
                 }
             };
-            // What came meanwhile goes into the same commit.
+            // Entries that have arrived meanwhile go into the same commit.
             while batch.len() < BATCH {
                 let Ok(more) = entries.try_recv() else { break };
                 batch.extend(more?);
@@ -134,7 +134,7 @@ impl Follower {
         }
     }
 
-    /// It is ready once it has all that was there when it began.
+    /// Reports the progress. The journal counts as read once the state has reached the end that it had at the start.
     fn note(&self, at: Option<Offset>, end: Option<Offset>) {
         self.progress.at(at, end.is_none_or(|end| at.is_some_and(|at| at >= end)));
     }
@@ -147,9 +147,9 @@ impl Follower {
     }
 }
 
-/// How many entries are folded in one commit when many wait.
+/// The maximum number of entries folded in one commit.
 const BATCH: usize = 512;
-/// When so long nothing came, the state is flushed.
+/// The idle time after which the state is flushed.
 const QUIET: Duration = Duration::from_secs(1);
-/// The pause after a failure.
+/// The delay before a retry.
 const AGAIN: Duration = Duration::from_secs(1);

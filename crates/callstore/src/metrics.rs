@@ -10,7 +10,7 @@ use stowage_http::server::Counts;
 use crate::fold::Standing;
 use crate::state::{Applied, State};
 
-/// Every metric of the program; cheap to clone.
+/// All metrics of the program; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -41,10 +41,10 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -
 }
 
 impl Metrics {
-    /// All metrics at zero.
+    /// Creates all metrics, at zero.
     ///
     /// # Errors
-    /// Only for a name that is wrong or there twice: a bug.
+    /// An invalid or duplicate name, which is a bug.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -92,7 +92,7 @@ impl Metrics {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Counts a batch that was folded.
+    /// Counts a folded batch.
     pub fn applied(&self, applied: &Applied) {
         let counts = [applied.events, applied.repeated, applied.bad, applied.refused, applied.dead];
         for (kind, count) in ENTRIES.iter().zip(counts) {
@@ -105,7 +105,7 @@ impl Metrics {
         self.0.inlet.with_label_values(&[outcome]).inc_by(count);
     }
 
-    /// Counts an answer.
+    /// Counts a response.
     pub fn answered(&self, status: u16) {
         self.0.requests.with_label_values(&[itoa(status).as_str()]).inc();
     }
@@ -120,19 +120,19 @@ impl Metrics {
         self.0.sweeps.with_label_values(&[if is_answered { "answered" } else { "failed" }]).inc();
     }
 
-    /// Counts news that others were told.
+    /// Counts notices to others.
     pub fn order(&self, is_told: bool) {
         self.0.orders.with_label_values(&[if is_told { "told" } else { "failed" }]).inc();
     }
 
-    /// Says how another site stands.
+    /// Sets the gauges of another site.
     pub fn site(&self, name: &str, lag: u64, is_linked: bool, is_adopted: bool) {
         for (gauge, value) in self.0.sites.iter().zip([whole(lag), is_linked.into(), is_adopted.into()]) {
             gauge.with_label_values(&[name]).set(value);
         }
     }
 
-    /// The text that Prometheus scrapes.
+    /// Renders the metrics in Prometheus' text format.
     #[must_use]
     pub fn text(&self, state: &State, lag: u64, epoch: Option<u64>, is_ready: bool) -> Vec<u8> {
         let dialogs = {
@@ -168,7 +168,7 @@ impl Counts for Metrics {
     }
 }
 
-/// Counts a connection until it is dropped.
+/// Counts a connection until dropped.
 #[derive(Debug)]
 pub struct Connection(IntGauge);
 
@@ -186,9 +186,9 @@ fn whole(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// What an entry may be.
+/// The kinds of entries.
 const ENTRIES: [&str; 5] = ["event", "repeated", "bad", "refused", "dead"];
-/// What becomes of an event at the inlet.
+/// The outcomes of an event at the inlet.
 const INLET: [&str; 3] = ["taken", "bad", "refused"];
-/// What becomes of a record.
+/// The outcomes of a record.
 const RECORDS: [&str; 6] = ["written", "known", "corrected", "foreign", "refused", "failed"];

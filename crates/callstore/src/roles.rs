@@ -1,7 +1,7 @@
-//! The roles of the site: which instances there are, in which groups, for which domains.
+//! The roles of the site: its instances, their groups and the domains that each group serves.
 //!
-//! The whole list is judged, and every problem has its path. A domain belongs to the group that names its nearest ancestor or
-//! itself; what nobody names belongs to the group that names nothing.
+//! The whole list is validated, and every problem is reported with its path. A domain belongs to the group that names it or its nearest ancestor; a
+//! domain that no group names belongs to the group without domains.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,35 +15,35 @@ use crate::app::Groups;
 use crate::config::Config;
 use crate::state::is_within;
 
-/// One instance.
+/// The role of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
-    /// Its name.
+    /// The instance's name.
     pub name: String,
-    /// The alias of the interface that the roles of a site use among themselves.
+    /// The alias of the network interface for traffic between the roles of a site.
     pub iface: String,
-    /// Options beyond those that are known.
+    /// Options other than the known ones.
     pub ext: Value,
-    /// Its group.
+    /// The instance's group.
     pub group: u32,
-    /// Its place in the group: the smallest acts first.
+    /// The instance's rank in the group: the lowest acts first.
     pub order: i64,
-    /// The domains that the group serves, each with what is below it; none: all that no group names.
+    /// The domains that the group serves, with their subdomains; if empty, all domains that no group names.
     pub include_domains: BTreeSet<String>,
-    /// Whether calls are followed to their ends and records.
+    /// Whether the instance follows calls to their ends and writes records.
     pub cdr_enabled: bool,
     /// Whether `cdr/COPM3/dialogs` is written.
     pub sorm3_enabled: bool,
-    /// Whether an event is acknowledged only once a majority of the journal's copies has it (`sync`); so it is where nothing is said.
+    /// Whether an event is only acknowledged once a majority of the journal's replicas has it (`sync`); the default.
     pub is_transactional: bool,
 }
 
-/// The roles of a site that are enabled, judged.
+/// The validated list of the site's enabled roles.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roles(Vec<Role>);
 
 impl Roles {
-    /// Reads and judges a list.
+    /// Parses and validates a list.
     ///
     /// # Errors
     /// Every problem with its path, such as `roles[2].group`.
@@ -60,7 +60,7 @@ impl Roles {
                 problems.push(Problem { key: path, message: "must be an object".to_owned() });
                 continue;
             };
-            // The list has the roles of other services too, and those that are turned off are not looked at.
+            // The list contains the roles of other services, too; those and disabled ones are skipped.
             let is_other = members.get("roletype").is_some_and(|kind| kind.is_string() && kind != "callstore");
             if is_other || members.get("enabled") == Some(&Value::Bool(false)) {
                 continue;
@@ -72,19 +72,19 @@ impl Roles {
         if problems.is_empty() { Ok(Self(roles.into_iter().map(|(_, role)| role).collect())) } else { Err(problems) }
     }
 
-    /// Those of this name.
+    /// Returns the role of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Role> {
         self.0.iter().find(|role| role.name == name)
     }
 
-    /// All of them.
+    /// Returns all roles.
     #[must_use]
     pub fn all(&self) -> &[Role] {
         &self.0
     }
 
-    /// The group that serves a domain: the one that names its nearest ancestor or itself, else the one that names nothing.
+    /// Returns the group that serves a domain: the one that names it or its nearest ancestor, else the one without domains.
     #[must_use]
     pub fn owner(&self, domain: &str) -> Option<u32> {
         let named =
@@ -95,24 +95,24 @@ impl Roles {
     }
 }
 
-/// Whose calls an instance follows to their ends; cheap to clone. Without roles it is everybody's.
+/// The calls that an instance follows to their ends; cheap to clone. Without roles, all calls.
 #[derive(Debug, Clone, Default)]
 pub struct Serves(Option<Arc<(Roles, u32)>>);
 
 impl Serves {
-    /// What a group of these serves.
+    /// Selects the calls of a group.
     #[must_use]
     pub fn group_of(roles: Roles, group: u32) -> Self {
         Self(Some(Arc::new((roles, group))))
     }
 
-    /// The group; 0 where there is none.
+    /// Returns the group; 0 without roles.
     #[must_use]
     pub fn group(&self) -> u32 {
         self.0.as_ref().map_or(0, |served| served.1)
     }
 
-    /// Whether a domain's calls are among them. What has no domain belongs to the group of the root.
+    /// Returns whether a domain's calls are included. Calls without a domain belong to the group of the root.
     #[must_use]
     pub fn has(&self, domain: Option<&str>) -> bool {
         let owner =
@@ -121,7 +121,7 @@ impl Serves {
     }
 }
 
-/// A role that is being read.
+/// A role being parsed.
 struct Reading<'a> {
     path: String,
     members: Map<String, Value>,
@@ -248,7 +248,7 @@ impl Reading<'_> {
     }
 }
 
-/// What only the whole list shows.
+/// Checks the constraints between the roles of the list.
 fn whole(roles: &[(usize, Role)], problems: &mut Vec<Problem>) {
     let mut problem = |place: usize, name: &str, message: String| {
         problems.push(Problem { key: format!("roles[{place}].{name}"), message });
@@ -293,10 +293,10 @@ fn whole(roles: &[(usize, Role)], problems: &mut Vec<Problem>) {
     }
 }
 
-/// Reads the list that a configuration names.
+/// Reads and validates the file that the configuration names.
 ///
 /// # Errors
-/// The problems of the list, or that it has no such instance.
+/// The problems of the list, or that it lacks this instance.
 pub fn read_file(path: &Path, instance: &str) -> Result<Roles, Vec<Problem>> {
     let problem = |key: &str, message: String| vec![Problem { key: key.to_owned(), message }];
     let text = std::fs::read_to_string(path)
@@ -308,10 +308,10 @@ pub fn read_file(path: &Path, instance: &str) -> Result<Roles, Vec<Problem>> {
     Ok(roles)
 }
 
-/// What the roles say of this instance; without roles it serves everything.
+/// Returns what the roles define for this instance; without roles, it serves all calls.
 ///
 /// # Errors
-/// A list that is not sound.
+/// An invalid list.
 pub fn of_config(config: &Config) -> Result<Groups, BoxError> {
     let Some(path) = &config.roles else {
         return Ok(Groups { shown: json!([]), acts: true, sorm3: true, is_local: false, serves: Serves::default() });

@@ -1,4 +1,4 @@
-//! `POST /v1/events`: events in, acknowledged once the journal has them.
+//! `POST /v1/events`: takes events, and acknowledges them once they are in the journal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,31 +21,31 @@ use crate::sources;
 pub struct Inlet {
     journal: Arc<dyn Journal>,
     metrics: Metrics,
-    /// The bytes of events that may wait for the journal.
+    /// Limits the bytes of events waiting for the journal.
     room: Arc<Semaphore>,
     event_bytes: usize,
 }
 
-/// What became of a request's events.
+/// The outcome of a request's events.
 #[derive(Debug, Default)]
 struct Tally {
     taken: u64,
     bad: Vec<Value>,
-    /// Bad ones beyond those that are named.
+    /// The number of rejected events beyond those reported.
     more: u64,
 }
 
-/// Why a request was not taken to its end.
+/// Why a request was aborted.
 #[derive(Debug)]
 enum Stop {
     Journal(JournalError),
     /// The journal took too long.
     Slow,
-    /// The client's body broke off.
+    /// The client's body ended early.
     Gone,
 }
 
-/// What is gathered before it goes to the journal.
+/// A batch of events for the journal.
 #[derive(Debug, Default)]
 struct Gathered {
     drafts: Vec<Draft>,
@@ -53,17 +53,17 @@ struct Gathered {
 }
 
 impl Inlet {
-    /// Writes to this journal; events of at most `event_bytes`, and `inlet_bytes` of all requests together.
+    /// Creates an inlet for events of at most `event_bytes` each, and `inlet_bytes` across all requests.
     #[must_use]
     pub fn new(journal: Arc<dyn Journal>, metrics: Metrics, event_bytes: usize, inlet_bytes: usize) -> Self {
         let room = Arc::new(Semaphore::new(inlet_bytes.min(Semaphore::MAX_PERMITS)));
         Self { journal, metrics, room, event_bytes }
     }
 
-    /// Takes a body's events; gives status and answer.
+    /// Takes the events of a body; returns the status and the response.
     pub async fn take(&self, headers: &HeaderMap, body: Body) -> (StatusCode, Value) {
         let reserve = u32::try_from(self.event_bytes * 2).unwrap_or(u32::MAX);
-        // What a request holds at most while it gathers; a request that finds no room is sent away before a byte is read.
+        // The most that a request may buffer. A request that finds no room is rejected before its body is read.
         let room = match Arc::clone(&self.room).try_acquire_many_owned(reserve) {
             Ok(room) => room,
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
@@ -111,7 +111,7 @@ impl Inlet {
         let (mut pieces, mut gathered) = (Vec::new(), Gathered::default());
         while let Some(frame) = body.frame().await {
             let Ok(mut data) = frame.map_err(|_| Stop::Gone)?.into_data() else { continue };
-            // A frame may be larger than a batch of events may be.
+            // A frame may be larger than the limit of a batch.
             while !data.is_empty() {
                 splitter.add(data.split_to(PART.min(data.len())), &mut pieces);
                 self.judge(&mut pieces, &mut gathered, tally);
@@ -125,7 +125,7 @@ impl Inlet {
         self.append(&mut gathered, tally).await
     }
 
-    /// Tells good events from bad ones.
+    /// Sorts events into valid and rejected ones.
     fn judge(&self, pieces: &mut Vec<Piece>, gathered: &mut Gathered, tally: &mut Tally) {
         for piece in pieces.drain(..) {
             let judged = match piece.text {
@@ -160,11 +160,11 @@ impl Inlet {
     }
 }
 
-/// How many events go to the journal at once.
+/// The maximum number of events in a batch.
 const BATCH: usize = 256;
-/// How much of a body is looked at before what is gathered is written.
+/// The number of bytes that are parsed before the batch is checked against its limits.
 const PART: usize = 64 << 10;
-/// How many bad events are named in an answer.
+/// The maximum number of rejected events reported in a response.
 const NAMED: usize = 100;
-/// How long the journal may take for a batch.
+/// The timeout for appending a batch to the journal.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,45 +1,45 @@
-//! Taking the events apart that a request's body has: one JSON object, a list, or a line for each.
+//! Splits a request's body into events: one JSON object, a list, or one object per line.
 //!
-//! A body flows: at most one event is held. Which of the three it is follows from its beginning, unless its media type says it.
+//! The body is streamed: at most one event is buffered. The form follows from the body's beginning, unless its media type determines it.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// One event of a body, or what stands in its place.
+/// An event of a body, or the placeholder for one that was too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// The line, or the place in the list, from 1.
+    /// The line, or the position in the list, from 1.
     pub number: u64,
-    /// The text; `None` for one that is longer than an event may be.
+    /// The event's JSON; `None` if it exceeds the limit.
     pub text: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Nothing but white space so far, or the first line of an object.
+    /// Undecided: only white space so far, or an incomplete first line.
     Unknown,
-    /// A line for each.
+    /// One event per line.
     Lines,
-    /// A list.
+    /// A JSON list.
     List,
-    /// One object over several lines.
+    /// One object across several lines.
     Object,
-    /// After the end of a list.
+    /// Past the end of a list.
     Over,
 }
 
-/// Takes bodies apart.
+/// A streaming splitter of bodies.
 #[derive(Debug)]
 pub struct Splitter {
     form: Form,
     buffer: BytesMut,
     number: u64,
     most: usize,
-    /// The rest of an event that was too long is on its way.
+    /// Whether the rest of an oversized event is being skipped.
     skips: bool,
     scan: Scan,
 }
 
-/// Where a scan for the end of a list's element is.
+/// The state of the scan for the end of a list's element.
 #[derive(Debug, Default)]
 struct Scan {
     at: usize,
@@ -49,14 +49,14 @@ struct Scan {
 }
 
 impl Splitter {
-    /// `most` is how long an event may be; `lines` says that each line is one whatever the beginning looks like.
+    /// Creates a splitter for events of at most `most` bytes; `lines` forces one event per line.
     #[must_use]
     pub fn new(most: usize, lines: bool) -> Self {
         let form = if lines { Form::Lines } else { Form::Unknown };
         Self { form, buffer: BytesMut::new(), number: 0, most, skips: false, scan: Scan::default() }
     }
 
-    /// Takes more of the body, and gives the pieces that are whole.
+    /// Adds a part of the body, and appends the completed events to `pieces`.
     pub fn add(&mut self, bytes: Bytes, pieces: &mut Vec<Piece>) {
         if self.form == Form::Lines {
             return self.lines(bytes, pieces);
@@ -65,7 +65,7 @@ impl Splitter {
         while self.step(pieces) {}
     }
 
-    /// Lines that came whole are not copied.
+    /// Splits lines; a line that arrives in one part is not copied.
     fn lines(&mut self, mut bytes: Bytes, pieces: &mut Vec<Piece>) {
         while let Some(end) = memchr::memchr(b'\n', &bytes) {
             let mut line = bytes.split_to(end + 1);
@@ -79,12 +79,12 @@ impl Splitter {
         self.bound();
     }
 
-    /// The body is over.
+    /// Ends the body.
     pub fn finish(mut self, pieces: &mut Vec<Piece>) {
         match self.form {
             Form::Over => {}
             Form::Object if serde_json::from_slice::<serde::de::IgnoredAny>(&self.buffer).is_err() => {
-                // It was no object over several lines: the first line is bad, the others may be good.
+                // Not one object across several lines: the first line is invalid, the others may be valid.
                 self.form = Form::Lines;
                 self.buffer.extend_from_slice(b"\n");
                 while self.step(pieces) {}
@@ -100,7 +100,7 @@ impl Splitter {
         }
     }
 
-    /// Whether there may be more in what is held.
+    /// Makes one step; returns whether the buffer may hold more events.
     fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
         match self.form {
             Form::Unknown => self.begin(),
@@ -130,7 +130,7 @@ impl Splitter {
             }
             Some(_) => {
                 let Some(end) = self.buffer.iter().skip(blank).position(|byte| *byte == b'\n') else {
-                    // A line that is too long is known to be one only once it is.
+                    // An unterminated line is only known to be too long once it exceeds the limit.
                     if self.buffer.len() > self.most {
                         self.form = Form::Lines;
                     }
@@ -158,7 +158,7 @@ impl Splitter {
         true
     }
 
-    /// The beginning of a line that is too long is not kept.
+    /// Drops the beginning of an oversized line.
     fn bound(&mut self) {
         if self.buffer.len() > self.most {
             self.skips = true;
@@ -184,7 +184,7 @@ impl Splitter {
                 self.buffer.advance(1);
                 self.scan = Scan::default();
                 let trimmed = text.trim_ascii();
-                // One that came whole may be too long as well.
+                // An element that arrived in one part may exceed the limit, too.
                 let skipped = std::mem::take(&mut self.skips) || text.len() > self.most;
                 if skipped || !trimmed.is_empty() {
                     self.number += 1;
@@ -254,7 +254,7 @@ mod tests {
             );
             assert_eq!(split("[]", step, false), []);
             assert_eq!(split("", step, false), []);
-            // A bad line does not take the good ones with it.
+            // An invalid line does not affect valid ones.
             assert_eq!(
                 split("{\"a\":\n{\"b\":2}\nx\n{\"c\":3}\n", step, true),
                 [some(1, "{\"a\":"), some(2, r#"{"b":2}"#), some(3, "x"), some(4, r#"{"c":3}"#)]

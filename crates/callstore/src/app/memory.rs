@@ -1,4 +1,4 @@
-//! Journal and state: opened, and kept from growing.
+//! Opens journal and state, and removes old data from both.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,18 +29,18 @@ pub(crate) struct Memory {
     pub(crate) journal: Arc<dyn Journal>,
     /// The state.
     pub(crate) state: Arc<State>,
-    /// Whether events come in, where the journal is fed by KAZOO itself.
+    /// The inlet's state, if KAZOO feeds the journal itself.
     pub(crate) inlet: Option<watch::Receiver<Inlet>>,
-    /// Other sites.
+    /// The other sites.
     pub(crate) sites: Vec<Site>,
     embedded: Option<Embedded>,
 }
 
 impl Memory {
-    /// Opens both. A state that is damaged is made anew where the journal still has all of it.
+    /// Opens both. A damaged state is rebuilt from the journal if that is complete.
     ///
     /// # Errors
-    /// Files that cannot be used, a journal that is another one; a broker that refuses what is needed of it. One that is away is waited for.
+    /// If files are unusable, the journal is not the state's, or the broker refuses a prerequisite. An unreachable broker is waited for.
     pub(crate) async fn open(
         config: &Config,
         groups: &Groups,
@@ -92,7 +92,7 @@ impl Memory {
                 "the journal begins later than the state did: what was live before that is not known any more"
             );
         }
-        // A journal that is behind its state is another one, or an old copy: what it says would be taken for what was folded already.
+        // A journal behind its state is another one or an old copy: its new entries would be skipped as already folded.
         if offset.is_some_and(|offset| end.is_none_or(|end| end < offset)) {
             return Err(at(
                 &options.path,
@@ -102,8 +102,7 @@ impl Memory {
         Ok(Self { journal: Arc::new(journal.clone()), state, inlet: None, sites, embedded: Some(journal) })
     }
 
-    /// Without a group the instance acts alone, in an epoch of its own for each start: known once the journal was read, which has
-    /// the epochs before.
+    /// Leads without a group, in a new epoch per start, which is known once the journal, with the previous epochs, has been read.
     pub(super) fn alone(&self, progress: Progress, tasks: &Tasks) -> Leading {
         let (sender, told) = watch::channel(Lead::default());
         let state = Arc::clone(&self.state);
@@ -115,7 +114,7 @@ impl Memory {
     }
 }
 
-/// Forgets what is over for long, and entries that are folded for long.
+/// Periodically removes old calls from the states, and old folded entries from the journal.
 pub(super) async fn keep(parts: Shared, tasks: Tasks) {
     loop {
         tokio::select! {
@@ -142,7 +141,7 @@ async fn forget(parts: &Shared) -> Result<(), BoxError> {
     })
     .await??;
     let folded = memory.state.index().offset;
-    // A stream forgets by itself.
+    // The broker trims a stream itself.
     if let Some(journal) = &memory.embedded
         && let Some(old) = journal.before(before(config.journal.keep)).await?
         && let Some(folded) = folded
@@ -169,5 +168,5 @@ fn at(path: &Path, what: &str) -> BoxError {
     format!("{}: {what}", path.display()).into()
 }
 
-/// How often what is old is looked for.
+/// The interval of the removal.
 const KEEP: Duration = Duration::from_secs(10);

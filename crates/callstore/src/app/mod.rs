@@ -1,4 +1,4 @@
-//! Wiring: from a configuration to a running call store, and back to nothing.
+//! Assembles a call store from its configuration, and shuts it down.
 
 mod memory;
 
@@ -44,15 +44,15 @@ pub(crate) use memory::Memory;
 /// A running call store.
 #[derive(Debug)]
 pub struct App {
-    /// Where it listens, without TLS.
+    /// The listener's address without TLS.
     pub address: Option<SocketAddr>,
-    /// Where it listens with TLS.
+    /// The listener's address with TLS.
     pub tls: Option<SocketAddr>,
-    /// The built-in store, where it is used.
+    /// The address of the built-in store, if used.
     pub store: Option<SocketAddr>,
-    /// What is known.
+    /// The state.
     pub state: Arc<State>,
-    /// How far the journal was read.
+    /// How far the journal has been folded.
     pub progress: Progress,
     certificates: Option<Certificates>,
     background: Tasks,
@@ -63,22 +63,22 @@ pub struct App {
     drain: Duration,
 }
 
-/// What tests and the demo put in the place of the world.
+/// External dependencies that tests and the demo replace.
 #[derive(Debug, Clone, Default)]
 pub struct World {
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Who asks the switches.
+    /// Queries the switches.
     pub switches: Option<Arc<dyn Switches>>,
-    /// Who is told of deaths.
+    /// Receives the notices of deaths.
     pub orders: Option<Arc<dyn Orders>>,
 }
 
 impl App {
-    /// Opens journal and state, and begins to serve.
+    /// Opens journal and state, and starts serving.
     ///
     /// # Errors
-    /// An address that is taken, files that cannot be used, a journal that is damaged.
+    /// An address in use, unusable files, a damaged journal.
     pub async fn start(config: Config, world: World) -> Result<Self, BoxError> {
         let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
         let (background, connections, upstream) = (Tasks::default(), Tasks::default(), Tasks::default());
@@ -130,15 +130,15 @@ impl App {
         })
     }
 
-    /// Reads certificates again.
+    /// Reloads the certificates.
     ///
     /// # Errors
-    /// Files that cannot be used; what was in use stays.
+    /// Unusable files; the certificates in use are kept.
     pub fn reload(&self) -> Result<(), BoxError> {
         self.certificates.as_ref().map_or(Ok(()), Certificates::reload)
     }
 
-    /// Takes no more requests, lets those that run end, then everything else; gives how many were cut off.
+    /// Stops accepting requests, drains the running ones, then stops everything else. Returns how many were aborted.
     pub async fn stop(self) -> usize {
         self.stopping.cancel();
         let cut = self.connections.drain(self.drain).await;
@@ -151,7 +151,7 @@ impl App {
     }
 }
 
-/// What the parts of a running call store share; cheap to clone.
+/// The shared parts of a running call store; cheap to clone.
 #[derive(Debug, Clone)]
 struct Shared {
     config: Config,
@@ -175,7 +175,7 @@ impl Shared {
         }
     }
 
-    /// Follows the other sites, and finishes the calls of those that are adopted.
+    /// Follows the other sites, and finishes the calls of adopted ones.
     fn sites(&self, actor: &Actor, tasks: &Tasks) {
         for site in &self.memory.sites {
             let follower = Follower {
@@ -260,7 +260,7 @@ fn client(config: &Config, upstream: &Tasks) -> Result<Client, BoxError> {
     Ok(Client::new(connector, upstream.clone(), config.limits.header_bytes))
 }
 
-/// Where records go, after starting the built-in store if that is what is asked for.
+/// Returns the CouchDB for records, after starting the built-in store if that is configured.
 async fn couch(
     config: &Config,
     client: &Client,
@@ -325,22 +325,22 @@ async fn listen(address: Option<SocketAddr>, key: &str) -> Result<Option<TcpList
     }
 }
 
-/// What `/v1/groups` shows, and what the role allows.
+/// The contents of `/v1/groups`, and the settings of this instance's role.
 #[derive(Debug, Clone)]
 pub struct Groups {
     /// The groups as JSON.
     pub shown: Value,
     /// Whether this instance follows calls to their records (`cdr_enabled`).
     pub acts: bool,
-    /// Whether it writes `cdr/COPM3/dialogs`.
+    /// Whether this instance writes `cdr/COPM3/dialogs`.
     pub sorm3: bool,
-    /// Whether events are acknowledged before a majority of the journal's copies has them (`sync`).
+    /// Whether events are acknowledged before a majority of the journal's replicas has them (`sync`).
     pub is_local: bool,
-    /// Whose calls it follows to their ends.
+    /// The calls that this instance follows to their ends.
     pub serves: Serves,
 }
 
-/// How long background work may take to end.
+/// The timeout for background tasks to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// The largest document that is read back, in bytes.
+/// The maximum size of a document read back, in bytes.
 const DOCUMENT: u64 = 8 << 20;

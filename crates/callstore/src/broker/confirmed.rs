@@ -1,4 +1,4 @@
-//! Publishing that knows what became of each message.
+//! Publishing with the confirmation of each message.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use tokio::sync::Mutex;
 use super::error::{BrokerError, Kind};
 use super::link::{Broker, Link, within};
 
-/// What has to be at the broker before something is published.
+/// Prepares the broker for publishing.
 #[async_trait]
 pub(crate) trait Prepare: Send + Sync + std::fmt::Debug {
-    /// Declares it over a new connection.
+    /// Declares the prerequisites over a new connection.
     async fn prepare(&self, link: &Link) -> Result<(), BrokerError>;
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Message<'a> {
     pub(crate) properties: BasicProperties,
 }
 
-/// Publishes over a connection that it makes anew when one fails.
+/// A publisher that reconnects after a failure.
 #[derive(Debug)]
 pub(crate) struct Confirmed<P> {
     broker: Broker,
@@ -36,18 +36,18 @@ pub(crate) struct Confirmed<P> {
     line: Mutex<Option<Arc<Line>>>,
 }
 
-/// A connection whose channel confirms.
+/// A connection with a channel in confirm mode.
 #[derive(Debug)]
 struct Line {
     link: Link,
     channel: Channel,
 }
 
-/// Why messages may not have been taken.
+/// The error for messages that the broker may not have taken.
 #[derive(Debug)]
 pub(crate) struct Unpublished {
     pub(crate) error: BrokerError,
-    /// Whether the broker takes nothing for want of disk or memory.
+    /// Whether the broker accepts no messages for lack of disk space or memory.
     pub(crate) is_full: bool,
 }
 
@@ -56,7 +56,7 @@ impl<P: Prepare> Confirmed<P> {
         Self { broker, needs, line: Mutex::new(None) }
     }
 
-    /// Publishes these in their order and waits until the broker has confirmed all of them; gives how many had no queue.
+    /// Publishes messages in order, and waits until the broker has confirmed all of them. Returns how many were routed to no queue.
     pub(crate) async fn publish(&self, messages: Vec<Message<'_>>) -> Result<usize, Unpublished> {
         let unpublished = |error| Unpublished { error, is_full: false };
         let line = self.line().await.map_err(unpublished)?;
@@ -70,13 +70,13 @@ impl<P: Prepare> Confirmed<P> {
         }
     }
 
-    /// Publishes these in their order and waits until the broker has taken them from the connection, which it says by answering a question
-    /// that follows them; gives their confirmations, which come later.
+    /// Publishes messages in order, and waits until the broker has read them from the connection, which its response to a subsequent method proves.
+    /// Returns their confirmations, which arrive later.
     pub(crate) async fn hand_over(&self, messages: Vec<Message<'_>>) -> Result<Vec<PublisherConfirm>, Unpublished> {
         let line = self.line().await.map_err(|error| Unpublished { error, is_full: false })?;
         let handing = within(self.broker.config().patience, async {
             let confirms = try_join_all(sending(&line, messages)).await?;
-            // A channel takes one after the other. The setting is about messages that it never gets.
+            // A channel's methods are processed in order. The setting only affects consumers, of which this channel has none.
             line.channel.basic_qos(1, BasicQosOptions::default()).await?;
             Ok(confirms)
         });
@@ -105,7 +105,7 @@ impl<P: Prepare> Confirmed<P> {
         Ok(new)
     }
 
-    /// What is not confirmed on it never will be.
+    /// Drops a failed connection: messages unconfirmed on it will never be confirmed.
     async fn discard(&self, failed: &Arc<Line>) {
         let mut line = self.line.lock().await;
         if line.as_ref().is_some_and(|line| Arc::ptr_eq(line, failed)) {
@@ -113,7 +113,7 @@ impl<P: Prepare> Confirmed<P> {
         }
     }
 
-    /// Has the next message find everything declared again.
+    /// Drops the connection, so that the next message declares everything again.
     pub(crate) async fn start_anew(&self) {
         *self.line.lock().await = None;
     }
@@ -135,7 +135,7 @@ impl<P: Prepare> Confirmed<P> {
     }
 }
 
-/// Each is put into the client's queue when it is first polled, which happens in their order.
+/// A message enters the client's queue when its future is first polled, which happens in order.
 fn sending<'a>(
     line: &'a Line,
     messages: Vec<Message<'a>>,

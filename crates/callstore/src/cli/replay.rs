@@ -1,4 +1,4 @@
-//! `callstore replay`: the events of a file, to a running call store.
+//! `callstore replay`: sends the events of a file to a running call store.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    /// Sends them in requests of some hundred, and prints how many were taken.
+    /// Sends the events in batches, and prints how many were taken.
     pub(super) fn run(&self) -> Result<(), BoxError> {
         let file = std::fs::File::open(&self.file)
             .map_err(|error| format!("{} cannot be read: {error}", self.file.display()))?;
@@ -53,7 +53,7 @@ async fn send(talker: &super::talker::Talker, pieces: &[Piece]) -> Result<u64, B
     for some in pieces.chunks(AT_ONCE) {
         let mut body = Vec::new();
         for text in some.iter().filter_map(|piece| piece.text.as_ref()) {
-            // Over several lines in the file, it is one here.
+            // An object across several lines in the file becomes one line.
             let line: Value = serde_json::from_slice(text).unwrap_or_default();
             serde_json::to_writer(&mut body, &line)?;
             body.push(b'\n');
@@ -69,7 +69,7 @@ async fn send(talker: &super::talker::Talker, pieces: &[Piece]) -> Result<u64, B
     Ok(taken)
 }
 
-/// How many go in one request.
+/// The number of events per request.
 const AT_ONCE: usize = 256;
-/// The longest event, in bytes.
+/// The maximum size of an event, in bytes.
 const MOST: usize = 1 << 20;

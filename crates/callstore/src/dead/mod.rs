@@ -1,7 +1,7 @@
-//! Who is dead: the rules, as pure steps of a clock that tests move.
+//! The rules for declaring calls dead, as pure functions of a clock that tests can move.
 //!
-//! The end of a dead call is the last sign of life of the call or of its switch, not when it was found out. A call is silent for
-//! minutes before its switch dies, so what counts is the switch: its last event of any call, and its last answer.
+//! A dead call ends at the last sign of life of the call or its switch, not at the time of its detection. A call is silent for minutes before its
+//! switch dies, so the switch counts: its last event of any call, and its last response.
 
 mod ages;
 mod switches;
@@ -19,60 +19,60 @@ use crate::fold::{Key, Micros, Standing};
 use crate::roles::Serves;
 use crate::state::{Brief, Index};
 
-/// `[dead]`: how long doubts last.
+/// `[dead]`: the timeouts.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// From a doubt to the death.
+    /// The time from a suspicion to the death.
     pub hold_off: Duration,
-    /// The longest call.
+    /// The maximum duration of a call.
     pub max_call: Duration,
-    /// From one sweep to the next.
+    /// The interval of the sweeps.
     pub sweep: Duration,
-    /// So many sweeps a switch may leave unanswered.
+    /// The number of sweeps that a switch may leave unanswered.
     pub sweeps: u8,
-    /// From the first loss of a switch, further losses are gathered.
+    /// The time for which further losses are gathered after the first loss of a switch.
     pub collect: Duration,
-    /// How late `CHANNEL_DISCONNECTED` comes: KAZOO's grace and its wait before that.
+    /// The delay of `CHANNEL_DISCONNECTED`: KAZOO's grace period and its wait before that.
     pub grace: Duration,
 }
 
-/// A doubt: since when, and why.
+/// A suspicion: since when, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Doubt {
     since: Micros,
     cause: &'static str,
 }
 
-/// What the watchdog of the active instance remembers between two looks.
+/// The state that the active instance's watchdog keeps between checks.
 #[derive(Debug)]
 pub struct Watchdog {
     rules: Rules,
-    /// When the first of the unanswered sweeps was, and how many there were.
+    /// The time of the first unanswered sweep, and the number of unanswered sweeps.
     unanswered: HashMap<Arc<str>, (Micros, u8)>,
-    /// When a call was in an answer of its switch last.
+    /// When a call was last in a response of its switch.
     listed: HashMap<Key, Micros>,
-    /// How often in a row it was missing there.
+    /// How often in a row a call was missing in the responses.
     missing: HashMap<Key, u8>,
-    /// When a doubt was seen first.
+    /// The suspicions, with the time of their first observation.
     doubts: HashMap<Key, Doubt>,
     inlet: Inlet,
     ages: Ages,
     serves: Serves,
 }
 
-/// Whether events come in.
+/// Whether events can arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Inlet {
-    /// They cannot.
+    /// Events cannot arrive.
     Away,
-    /// They do since then, and no sweep was complete since.
+    /// Events arrive since this time, and no sweep has been complete since.
     Back(Micros),
-    /// They do, and what was missed is known.
+    /// Events arrive, and a complete sweep has revealed the missed ones.
     There,
 }
 
 impl Watchdog {
-    /// For an instance that begins to act. Nothing is believed before the inlet was there for a while.
+    /// Creates the watchdog of an instance that becomes active. It declares no deaths until the inlet has worked for a while.
     #[must_use]
     pub fn new(rules: Rules, now: Moment) -> Self {
         Self {
@@ -87,13 +87,13 @@ impl Watchdog {
         }
     }
 
-    /// The same for these calls alone.
+    /// Restricts the watchdog to these calls.
     #[must_use]
     pub fn serving(self, serves: Serves) -> Self {
         Self { serves, ..self }
     }
 
-    /// Events cannot come in, or can again.
+    /// Records whether events can arrive.
     pub fn inlet(&mut self, is_there: bool, now: Micros) {
         self.inlet = match (is_there, self.inlet) {
             (false, _) => Inlet::Away,
@@ -105,14 +105,14 @@ impl Watchdog {
         }
     }
 
-    /// What was counted while nobody could be heard counts for nothing.
+    /// Discards the counts made while no events could arrive.
     fn forget(&mut self) {
         self.unanswered.clear();
         self.missing.clear();
         self.doubts.clear();
     }
 
-    /// Takes the answers of a sweep in. Gives when switches answered, and what was missing in full answers too often.
+    /// Processes a sweep's responses. Returns when switches responded, and the calls missing too often in complete responses.
     pub fn swept(&mut self, sweep: &Sweep, index: &Index, now: Micros) -> Vec<What> {
         let mut decided = Vec::new();
         for answer in &sweep.answers {
@@ -126,7 +126,7 @@ impl Watchdog {
                 continue;
             }
             let counted = self.unanswered.entry(Arc::clone(node)).or_insert((now, 0));
-            // Its events show that it lives: only those who ask get no answer.
+            // The switch's events show that it lives; only the query fails.
             if known.event > counted.0 {
                 *counted = (now, 0);
             }
@@ -165,7 +165,7 @@ impl Watchdog {
         dead
     }
 
-    /// Looks at all that lives, and gives what is dead.
+    /// Checks all live calls, and returns the dead ones.
     pub fn look(&mut self, index: &Index, moment: Moment) -> Vec<What> {
         let now = moment.day;
         self.ages.hear(index, moment);
@@ -198,7 +198,7 @@ impl Watchdog {
         dead
     }
 
-    /// Not while nobody can be heard, and not before it is known what was missed.
+    /// Returns whether deaths may be declared: not while events cannot arrive, nor before the missed ones are known.
     fn may_judge(&mut self, now: Micros) -> bool {
         match self.inlet {
             Inlet::Away => false,
@@ -207,7 +207,7 @@ impl Watchdog {
         }
     }
 
-    /// Why it has to be doubted, and since when.
+    /// Returns the suspicion against a call, if any.
     fn doubt(&self, brief: &Brief, index: &Index, now: Micros) -> Option<Doubt> {
         if brief.standing == Standing::Suspect {
             let said = brief.doubted.unwrap_or(now).min(now);
@@ -225,17 +225,17 @@ impl Watchdog {
         is_silent.then(|| Doubt { since: now.saturating_add(micros(self.rules.collect)), cause: "silent" })
     }
 
-    /// The last sign of life of the call, or of its switch while that was not heard of again.
+    /// Returns the last sign of life of the call, or of its switch unless that was heard from again.
     fn end(&self, brief: &Brief, index: &Index, doubt: Doubt, now: Micros) -> Micros {
         let node = brief.node.as_ref().and_then(|node| index.nodes.get(node)).copied().unwrap_or_default();
         let grace = micros(self.rules.grace);
         let (told, heard) = if doubt.cause == "disconnected" {
-            // The tracker that listed the call until then says itself how late it says so. A switch that was heard of after the
-            // doubt lives: its signs say nothing of this call.
+            // The tracker that listed the call until then gives its own delay. A switch with events after the suspicion is alive: its signs of life
+            // prove nothing about this call.
             (brief.doubted.map(|at| at.saturating_sub(grace)), Some(node.event).filter(|event| *event <= doubt.since))
         } else {
-            // A tracker lists the calls of a dead switch for its grace, and of one that lived until now it may only be asked
-            // again a sweep later: the middle is at most half of both together from the truth.
+            // A tracker lists the calls of a dead switch for its grace period, and a switch that was alive until now may only be queried a sweep
+            // later: the middle is off by at most half of both.
             let listed = self.listed.get(&brief.key).copied().unwrap_or_default();
             let middle = grace.saturating_sub(micros(self.rules.sweep)) / 2;
             (Some(listed.max(node.answer).saturating_sub(middle)), Some(node.event))
@@ -245,10 +245,10 @@ impl Watchdog {
     }
 }
 
-/// Legs that have events of their own, and ERA's dialogs, whose legs have none.
+/// Returns whether a call is judged: legs with events of their own, and ERA's dialogs, whose legs have none.
 fn is_judged(brief: &Brief) -> bool {
     let is_era = brief.source.as_deref() == Some("era");
-    // Before its dialog is known, an ERA call is its initiator's leg.
+    // An ERA call is its initiator's leg until its dialog is known.
     let has_life = brief.key.is_dialog() == is_era || is_era && brief.links.is_empty();
     has_life && !brief.standing.is_over()
 }
@@ -265,5 +265,5 @@ fn micros(duration: Duration) -> Micros {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A call that is missing so often in full answers of its switch is dead.
+/// The number of consecutive complete responses without a call that prove its death.
 const MISSING: u8 = 2;

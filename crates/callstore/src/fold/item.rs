@@ -1,8 +1,7 @@
-//! A leg or a dialog: a merge of all that was said of it.
+//! A leg or a dialog: the merge of all statements about it.
 //!
-//! Every part is one for which order and repetition do not matter: registers with a total order, the smallest and the largest of
-//! a set. A call of a million events stays bounded: [`HEAD`] and [`TAIL`] lines of story, [`EXTRAS`] members of [`EXTRA_BYTES`]
-//! at most, [`LINKS`] links.
+//! Every part is insensitive to order and repetition: registers with a total order, and the smallest or largest elements of a set. A call of a
+//! million events stays bounded: [`HEAD`] and [`TAIL`] lines of its story, [`EXTRAS`] members of at most [`EXTRA_BYTES`], [`LINKS`] links.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,39 +11,39 @@ use super::attr::Attr;
 use super::facts::{Facts, Key, Line};
 use super::value::{Micros, Reg, Val};
 
-/// That an instance of the call store declared a leg or dialog dead. The one of the newest epoch stands.
+/// The declaration by an instance of the call store that a leg or dialog is dead. The one of the newest epoch wins.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Death {
-    /// The epoch of who decided.
+    /// The epoch of the instance that decided.
     pub epoch: u64,
-    /// The last sign of life that was known then: a newer one undoes the death.
+    /// The last sign of life known at that time; a newer one revokes the death.
     pub seen: Micros,
-    /// When it ended.
+    /// When the leg or dialog ended.
     pub ended: Micros,
-    /// When it was found out.
+    /// When the death was detected.
     pub found: Micros,
     /// `dead` or `timeout`.
     pub kind: Box<str>,
-    /// Why it is believed to be dead.
+    /// The reason for the declaration.
     pub cause: Box<str>,
 }
 
-/// How a leg or dialog stands.
+/// The status of a leg or dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
-    /// It lives.
+    /// Alive.
     Live,
-    /// It is doubted.
+    /// Suspected to be dead.
     Suspect,
-    /// Its source said that it ended.
+    /// Ended, according to its source.
     Ended,
-    /// It was declared dead.
+    /// Declared dead.
     Dead,
 }
 
 impl Standing {
-    /// The word for it.
+    /// Returns the status' name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -55,7 +54,7 @@ impl Standing {
         }
     }
 
-    /// Whether nothing more is expected.
+    /// Returns whether the status is final.
     #[must_use]
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Ended | Self::Dead)
@@ -65,19 +64,19 @@ impl Standing {
 /// A leg or a dialog.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// The earliest time that anything was said for.
+    /// The earliest time of any statement.
     #[serde(default)]
     pub first: Option<Micros>,
     /// The last sign of life.
     #[serde(default)]
     pub last: Option<Micros>,
-    /// What is known, sorted.
+    /// The attributes, sorted.
     #[serde(default)]
     pub attrs: Vec<(Attr, Reg)>,
-    /// What it is connected with.
+    /// The links to other items.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub links: BTreeSet<(Box<str>, Key)>,
-    /// Members that have no meaning here, as JSON.
+    /// Members without a meaning to the call store, as JSON.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<Box<str>, Reg>,
     /// The first events.
@@ -86,16 +85,16 @@ pub struct Item {
     /// The last events.
     #[serde(default)]
     pub tail: BTreeSet<Line>,
-    /// That it was declared dead.
+    /// The declaration of its death.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub death: Option<Death>,
-    /// What its saved records hold, by the kind of the record: their fingerprints.
+    /// The fingerprints of its saved records, by kind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub recorded: BTreeMap<Box<str>, Box<str>>,
 }
 
 impl Item {
-    /// Takes in what an event says. Gives whether anything changed.
+    /// Merges an event. Returns whether anything changed.
     pub fn merge(&mut self, facts: &Facts) -> bool {
         let mut changed = false;
         if self.first.is_none_or(|first| facts.at < first) {
@@ -131,7 +130,7 @@ impl Item {
         }
     }
 
-    /// The first lines, and of all others the last. What leaves the first ones is one of the others.
+    /// Keeps the first lines, and of all others the last. A line displaced from the first ones is one of the others.
     fn keep_line(&mut self, line: Line) -> bool {
         if self.has(&line) {
             return false;
@@ -149,7 +148,7 @@ impl Item {
         true
     }
 
-    /// Which names stay does not depend on their order of arrival: the smallest, and those never leave.
+    /// Keeps the smallest names, which does not depend on the order of arrival: those are never displaced.
     fn keep_extra(&mut self, name: &str, value: &str, at: Micros) -> bool {
         let val = if value.len() > EXTRA_BYTES { format!("\"({} bytes)\"", value.len()).into() } else { value.into() };
         let reg = Reg { rank: 0, at, val: Val::Text(val) };
@@ -166,7 +165,7 @@ impl Item {
         true
     }
 
-    /// Takes in that it was declared dead.
+    /// Merges a declaration of death. Returns whether it replaced an older one.
     pub fn die(&mut self, death: &Death) -> bool {
         let newer = self.death.as_ref().is_none_or(|known| known < death);
         if newer {
@@ -175,55 +174,55 @@ impl Item {
         newer
     }
 
-    /// What is known of something.
+    /// Returns an attribute's value.
     #[must_use]
     pub fn get(&self, attr: Attr) -> Option<&Val> {
         self.reg(attr).map(|reg| &reg.val)
     }
 
-    /// The same, with rank and time.
+    /// Returns an attribute's value with rank and time.
     #[must_use]
     pub fn reg(&self, attr: Attr) -> Option<&Reg> {
         let at = self.attrs.binary_search_by_key(&attr, |(known, _)| *known).ok()?;
         self.attrs.get(at).map(|(_, reg)| reg)
     }
 
-    /// A text.
+    /// Returns a string attribute.
     #[must_use]
     pub fn text(&self, attr: Attr) -> Option<&str> {
         self.get(attr).and_then(Val::text)
     }
 
-    /// A number or time.
+    /// Returns a number or time.
     #[must_use]
     pub fn num(&self, attr: Attr) -> Option<i64> {
         self.get(attr).and_then(Val::num)
     }
 
-    /// A flag; unknown is false.
+    /// Returns a flag; false if unknown.
     #[must_use]
     pub fn flag(&self, attr: Attr) -> bool {
         self.get(attr) == Some(&Val::Flag(true))
     }
 
-    /// Whether the event of this line was taken in before, as far as the story reaches.
+    /// Returns whether the event of this line was merged before, as far as the kept lines tell.
     #[must_use]
     pub fn has(&self, line: &Line) -> bool {
         self.head.contains(line) || self.tail.contains(line)
     }
 
-    /// Its events in order.
+    /// Returns the kept events in order.
     pub fn story(&self) -> impl Iterator<Item = &Line> {
         self.head.union(&self.tail)
     }
 
-    /// The death, unless there was a sign of life after it.
+    /// Returns the death, unless it was revoked by a later sign of life.
     #[must_use]
     pub fn standing_death(&self) -> Option<&Death> {
         self.death.as_ref().filter(|death| self.last.is_none_or(|last| last <= death.seen))
     }
 
-    /// When its source said that it ended; parties that were connected again afterwards are connected.
+    /// Returns when it ended according to its source. Parties that were bridged again after an unbridging have not ended.
     #[must_use]
     pub fn ended(&self) -> Option<Micros> {
         let apart =
@@ -231,7 +230,7 @@ impl Item {
         self.num(Attr::Ended).or(apart)
     }
 
-    /// How it stands by what was said of itself.
+    /// Returns the status according to its own events and decisions.
     #[must_use]
     pub fn standing(&self) -> Standing {
         if self.ended().is_some() {
@@ -245,13 +244,13 @@ impl Item {
         }
     }
 
-    /// Those it is connected with by links of a kind.
+    /// Returns the targets of its links of a kind.
     pub fn linked<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Key> {
         self.links.iter().filter(move |(known, _)| &**known == kind).map(|(_, key)| key)
     }
 }
 
-/// The latest moment that a time may mean: one in whole seconds, as ecallmgr's are, means all of its second.
+/// Returns the latest time that a timestamp may mean: one in whole seconds, as ecallmgr's, covers its whole second.
 const fn latest(at: Micros) -> Micros {
     if at % SECOND == 0 { at.saturating_add(SECOND - 1) } else { at }
 }
@@ -276,7 +275,7 @@ fn keep_greatest<T: Ord + Clone>(set: &mut BTreeSet<T>, value: &T, most: usize) 
     true
 }
 
-/// Microseconds of a second.
+/// Microseconds per second.
 const SECOND: Micros = 1_000_000;
 /// How many of the first events are kept.
 pub const HEAD: usize = 32;
@@ -284,7 +283,7 @@ pub const HEAD: usize = 32;
 pub const TAIL: usize = 64;
 /// How many links are kept.
 pub const LINKS: usize = 32;
-/// How many members without a meaning here are kept.
+/// How many members without a known meaning are kept.
 pub const EXTRAS: usize = 64;
-/// How long such a member may be.
+/// The maximum length of such a member.
 pub(super) const EXTRA_BYTES: usize = 2048;

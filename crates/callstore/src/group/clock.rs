@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::steady;
 
-/// A moment of this machine's own time since it started.
+/// A point in this machine's time since its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(Duration);
 
@@ -17,7 +17,7 @@ impl Moment {
         Self(self.0.saturating_add(time))
     }
 
-    /// How long it is until then; nothing once it has passed.
+    /// Returns the time left until this point; zero once it has passed.
     pub(super) fn left(self) -> Duration {
         self.0.saturating_sub(Self::now().0)
     }

@@ -1,4 +1,4 @@
-//! The members of an event, as they stand in it.
+//! The raw members of an event.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,55 +13,55 @@ use crate::fold::Val;
 pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// Reads an object.
+    /// Parses an object.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// Text that is not a JSON object.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, serde_json::Error> {
-        // Looked at once as a whole, it is not looked at again for each member.
+        // Validating UTF-8 once as a whole saves validating each member.
         match std::str::from_utf8(bytes) {
             Ok(text) => serde_json::from_str(text),
             Err(_) => serde_json::from_slice(bytes),
         }
     }
 
-    /// The members in their order.
+    /// Returns the members in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(name, value)| (&**name, *value))
     }
 
-    /// A member as it stands; of several of one name the last.
+    /// Returns a member's raw value; the last one of duplicates.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
-    /// A text that is not empty, also of a number.
+    /// Returns a non-empty string; numbers are converted.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.raw(name).and_then(text)
     }
 
-    /// A whole number, also written as a text.
+    /// Returns an integer; strings are parsed.
     #[must_use]
     pub fn num(&self, name: &str) -> Option<i64> {
         self.raw(name).and_then(num)
     }
 
-    /// A flag, also written as a text.
+    /// Returns a flag; strings are parsed.
     #[must_use]
     pub fn flag(&self, name: &str) -> Option<bool> {
         self.raw(name).and_then(flag)
     }
 
-    /// The members of a member that is an object.
+    /// Returns the members of an object-valued member.
     #[must_use]
     pub fn object(&self, name: &str) -> Option<Self> {
         self.raw(name).and_then(|value| serde_json::from_str(value.get()).ok())
     }
 }
 
-/// A text that is not empty, also of a number.
+/// Converts a non-empty string or a number to a string.
 #[must_use]
 pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
@@ -74,7 +74,7 @@ pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     raw.starts_with(|c: char| c.is_ascii_digit() || c == '-').then_some(Cow::Borrowed(raw))
 }
 
-/// A whole number, also written as a text or with a fraction.
+/// Parses an integer, also from a string or a number with a fraction.
 #[must_use]
 pub(crate) fn num(value: &RawValue) -> Option<i64> {
     let text = text(value)?;
@@ -82,7 +82,7 @@ pub(crate) fn num(value: &RawValue) -> Option<i64> {
     whole.parse().ok()
 }
 
-/// A flag, also written as a text.
+/// Parses a flag, also from a string.
 #[must_use]
 pub(crate) fn flag(value: &RawValue) -> Option<bool> {
     match value.get().trim_matches('"') {
@@ -92,7 +92,7 @@ pub(crate) fn flag(value: &RawValue) -> Option<bool> {
     }
 }
 
-/// A value for state: a text that is not empty.
+/// Converts a non-empty string to a value for the state.
 #[must_use]
 pub(crate) fn val(value: &RawValue) -> Option<Val> {
     text(value).map(|text| Val::Text(text.into()))
