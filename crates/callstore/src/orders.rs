@@ -23,7 +23,7 @@ pub trait Orders: Send + Sync + fmt::Debug {
     async fn send(&self, key: &str, message: Bytes) -> Result<(), BoxError>;
 }
 
-/// Sends a notice of a death, and an order to finalize its recording if nobody stopped it.
+/// Sends a notice of a death, and an order to finalize its recording unless that was stopped.
 ///
 /// # Errors
 /// As for [`Orders::send`].

@@ -1,7 +1,7 @@
 //! Other sites: their journals are folded into states of their own, and their calls are finished here once they are adopted.
 //!
-//! Nothing is ever written to another site's journal. Its adoption, and decisions about its calls, are entries of this site's journal, so
-//! that every instance here learns of them.
+//! Another site's journal is never written. The site's adoption, and decisions about its calls, are entries of this site's journal, so that every
+//! instance here learns of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

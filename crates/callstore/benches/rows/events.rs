@@ -1,10 +1,10 @@
-//! Events of the sizes and shapes that the targets speak of.
+//! Events of the sizes and shapes in the targets.
 
 use serde_json::{Value, json};
 
-/// How many events a request has.
+/// The number of events per request.
 pub(crate) const AT_ONCE: usize = 256;
-/// Over how many domains calls are spread.
+/// The number of domains that calls are spread over.
 pub(crate) const DOMAINS: usize = 100;
 
 fn begin() -> i64 {
@@ -33,7 +33,7 @@ fn event(name: &str, number: usize, leg: &str, at: i64) -> Value {
     })
 }
 
-/// The events of a call that goes on, a line each.
+/// Returns the events of an ongoing call, one per line.
 pub(crate) fn call(number: usize) -> Vec<String> {
     let at = begin();
     let events = [
@@ -46,12 +46,12 @@ pub(crate) fn call(number: usize) -> Vec<String> {
     events.iter().map(|(name, leg, after)| format!("{}\n", event(name, number, leg, at + after))).collect()
 }
 
-/// A later event of a call.
+/// Returns a later event of a call.
 pub(crate) fn update(number: usize, after: usize) -> String {
     format!("{}\n", event("CALL_UPDATE", number, "a", begin() + 10_000_000 + i64::try_from(after).unwrap()))
 }
 
-/// A request with whole calls of eight events, each padded to a size, from this event on.
+/// Returns a request with whole calls of eight events, numbered from `first`, each padded to `size`.
 fn request(first: usize, size: usize) -> Vec<u8> {
     let names = [
         "CHANNEL_CREATE",
@@ -77,20 +77,20 @@ fn requests(count: usize, size: usize) -> Vec<Vec<u8>> {
     (0..count / AT_ONCE).map(|number| request(number * AT_ONCE, size)).collect()
 }
 
-/// As the published figure of another platform has them.
+/// Returns requests of 600-byte events, the size in another platform's published figure.
 pub(crate) fn of_600_bytes(count: usize) -> Vec<Vec<u8>> {
     requests(count, 600)
 }
 
-/// As long as KAZOO's are.
+/// Returns requests of events as long as KAZOO's.
 pub(crate) fn of_kazoo(count: usize) -> Vec<Vec<u8>> {
     requests(count, KAZOO)
 }
 
-/// One such request, from this event on.
+/// Returns one such request, numbered from `first`.
 pub(crate) fn request_of_kazoo(first: usize) -> Vec<u8> {
     request(first, KAZOO)
 }
 
-/// Bytes of KAZOO's events.
+/// The typical size of KAZOO's events, in bytes.
 const KAZOO: usize = 1900;

@@ -1,10 +1,10 @@
-//! The rows of the call store's targets, each beside its limit. `cargo bench -p callstore` runs all of them against the program.
+//! Measures the call store's targets, each row beside its limit. `cargo bench -p callstore` runs all of them against the program.
 //!
-//! `CALLSTORE_BENCH_PROGRAM` names another program than the one that was just built, `CALLSTORE_BENCH_EVENTS` how many events the inlet gets,
-//! `CALLSTORE_BENCH_ROWS` which rows are run, separated by commas: `short`, `kazoo`, `live`, `hours`, `stream`.
+//! `CALLSTORE_BENCH_PROGRAM` names another program than the one just built, `CALLSTORE_BENCH_EVENTS` the number of events for the inlet,
+//! `CALLSTORE_BENCH_ROWS` the rows to run, separated by commas: `short`, `kazoo`, `live`, `hours`, `stream`.
 //!
-//! What was not worth it: sums made by the tasks that take requests, as CRC-32 is below one per cent of a profile. What misled: `/metrics`, asked every
-//! 5 ms while all that lived was counted for each answer, took as much of the processor as the fold.
+//! Not worthwhile: computing checksums in the tasks that take requests, since CRC-32 is below one per cent of a profile. Misleading: `/metrics`,
+//! polled every 5 ms while each response counted all live calls, used as much CPU as the fold.
 
 #![allow(
     clippy::unwrap_used,
@@ -57,7 +57,7 @@ fn main() {
     }
 }
 
-/// Events in requests of 256 from four clients, acknowledged; against the same bytes appended to redb with nothing else.
+/// Sends events in acknowledged requests of 256 from four clients; compares with appending the same bytes to redb alone.
 fn durable(what: &str, requests: &[Vec<u8>]) {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(folder.path());
@@ -100,7 +100,7 @@ fn append(folder: &Path, requests: &[Vec<u8>]) -> Duration {
     began.elapsed()
 }
 
-/// 18,000 live dialogs: memory, a list of one domain's while 3,000 events a second arrive, and a new start.
+/// Holds 18,000 live dialogs: measures memory, listing one domain while 3,000 events a second arrive, and a restart.
 fn live() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(folder.path());
@@ -118,7 +118,7 @@ fn live() {
     println!("| start with them on disk, after a kill, until ready | {:.2} s | under 1 s |", start(folder.path()));
 }
 
-/// The same start where the journal is that of four hours with 100 events a second.
+/// Measures the same start with a journal of four hours at 100 events a second.
 fn hours() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(folder.path());
@@ -137,7 +137,7 @@ fn hours() {
             });
         }
     });
-    // The first connection was idle for too long.
+    // The server has closed the first connection, which was idle for too long.
     let mut client = Client::connect(program.address);
     program::until(|| client.metric("callstore_lag_entries") == 0.0);
     program::until(|| client.metric("callstore_records_waiting") == 0.0);
@@ -159,7 +159,7 @@ fn begin_all(client: &mut Client) {
     assert_eq!(client.metric("callstore_live{state=\"live\"}"), DIALOGS as f64);
 }
 
-/// Starts the program on what is on disk; gives the seconds until it is ready.
+/// Starts the program on existing data; returns the seconds until it is ready.
 fn start(folder: &Path) -> f64 {
     let began = Instant::now();
     let program = Program::start(folder);
@@ -204,9 +204,9 @@ fn listing(program: &Program) -> Duration {
     })
 }
 
-/// 100 set-ups a second for 180 s.
+/// 100 call set-ups a second for 180 s.
 const DIALOGS: usize = 18_000;
 /// 100 events a second for four hours.
 const HOURS: usize = 1_440_000;
-/// Who sends at once.
+/// The number of concurrent clients.
 const CLIENTS: usize = 4;

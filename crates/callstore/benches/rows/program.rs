@@ -1,4 +1,4 @@
-//! The program under test, and a client that costs little.
+//! The program under test, and a client with little overhead.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ impl Program {
         Self::start_with(folder, &[])
     }
 
-    /// The same with more of the configuration.
+    /// Starts the program with additional settings.
     pub(crate) fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
         let program =
             std::env::var("CALLSTORE_BENCH_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_callstore").to_owned());
@@ -38,7 +38,7 @@ impl Program {
         Self { child, address: address.expect("the program listens") }
     }
 
-    /// Its resident memory in MB.
+    /// Returns the resident memory in MB.
     pub(crate) fn rss(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -58,7 +58,7 @@ impl Drop for Program {
     }
 }
 
-/// One connection.
+/// A client with one connection.
 pub(crate) struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -68,7 +68,7 @@ impl Client {
         Self(BufReader::new(stream))
     }
 
-    /// Posts events, one a line; gives the status.
+    /// Posts events, one per line; returns the status.
     pub(crate) fn post(&mut self, body: &[u8]) -> u16 {
         let head = format!(
             "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
@@ -84,7 +84,7 @@ impl Client {
         self.answer()
     }
 
-    /// The value of a metric.
+    /// Returns the value of a metric.
     pub(crate) fn metric(&mut self, name: &str) -> f64 {
         let (_, text) = self.get("/metrics");
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
@@ -111,12 +111,12 @@ impl Client {
     }
 }
 
-/// Asks again until it is so.
+/// Polls until the condition holds.
 pub(crate) fn until(mut so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !so() {
         assert!(began.elapsed() < Duration::from_secs(300), "waited in vain");
-        // What is asked costs the program time as well.
+        // Polling costs the program time, too.
         std::thread::sleep(Duration::from_millis(25));
     }
 }

@@ -1,4 +1,4 @@
-//! Events in a RabbitMQ stream: read, folded and on disk, beside a consumer that only acknowledges.
+//! Measures events in a RabbitMQ stream: read, folded and on disk, beside a consumer that only acknowledges.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use stowage_http::egress::Egress;
 use crate::program::{Client, Program, until};
 use crate::servers::rabbitmq::RabbitMq;
 
-/// Puts these requests' events into a stream and reads it: acknowledging only, by the program, and acknowledging only again.
+/// Publishes the requests' events to a stream, and reads it three times: only acknowledging, with the program, and only acknowledging again.
 pub(crate) fn row(requests: &[Vec<u8>]) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -51,7 +51,7 @@ pub(crate) fn row(requests: &[Vec<u8>]) {
     });
 }
 
-/// The program on an empty folder, until it has all of the stream.
+/// Runs the program on an empty folder until it has folded the whole stream.
 fn fold(url: &str) -> Duration {
     let folder = tempfile::tempdir().unwrap();
     let own = [
@@ -79,7 +79,7 @@ async fn acknowledge(broker: &Broker, events: usize) -> Duration {
     let mut taken = 0;
     while taken < events {
         let message = messages.next().await.unwrap().unwrap();
-        // The call store's own marks have no body.
+        // The call store's own markers have no body.
         taken += usize::from(!message.data.is_empty());
         if taken % 256 == 0 {
             message.acker.ack(BasicAckOptions { multiple: true }).await.unwrap();

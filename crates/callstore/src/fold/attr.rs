@@ -127,7 +127,7 @@ attributes! {
     Fax "fax" Last,
     /// Whether it is recorded.
     Recorded "is_recorded" Last,
-    /// Whether the source stopped the recording itself, so that nobody else has to finalize it.
+    /// Whether the source stopped the recording itself, so that it needs no finalizing.
     RecordingStopped "recording_stopped" Last,
     /// The file of the recording on the switch.
     Recording "recording" Last,

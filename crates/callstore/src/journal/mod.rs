@@ -12,46 +12,46 @@ use bytes::Bytes;
 use stowage_http::body::BoxError;
 use tokio::sync::mpsc;
 
-/// An entry's place in the journal: later entries have larger ones. Gaps are allowed.
+/// The position of an entry in the journal. Later entries have greater offsets; gaps are allowed.
 pub type Offset = u64;
 
-/// What is to be written.
+/// An entry to be appended.
 #[derive(Debug, Clone)]
 pub struct Draft {
     /// The event as its source sent it, or a decision, as JSON.
     pub body: Bytes,
-    /// Whether an instance of the call store decided it; else a source said it.
+    /// Whether the entry is a decision by an instance of the call store, as opposed to a source's event.
     pub is_decision: bool,
 }
 
-/// What was written.
+/// An entry of the journal.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Where it is.
+    /// The entry's position.
     pub offset: Offset,
-    /// When the journal took it, in Unix microseconds; 0 where the journal does not know.
+    /// When the journal took the entry, in Unix microseconds; 0 if unknown.
     pub taken: i64,
-    /// The event as its source sent it, or a decision, as JSON. Empty where the journal has something here that is neither.
+    /// The event as its source sent it, or a decision, as JSON. Empty for entries that are neither.
     pub body: Bytes,
-    /// Whether an instance of the call store decided it; else a source said it.
+    /// Whether the entry is a decision by an instance of the call store, as opposed to a source's event.
     pub is_decision: bool,
 }
 
-/// Entries in their order, as they come. The channel is bounded; it ends after an error.
+/// Batches of entries in order, as they arrive. The channel is bounded, and ends after an error.
 pub type Entries = mpsc::Receiver<Result<Vec<Entry>, JournalError>>;
 
-/// An ordered journal that several may read.
+/// An ordered journal for any number of readers.
 #[async_trait]
 pub trait Journal: Send + Sync + fmt::Debug {
-    /// Appends these in their order and returns once they are safe: on this disk, or confirmed by the broker.
+    /// Appends entries in order, and returns once they are durable: on the local disk, or confirmed by the broker.
     ///
     /// # Errors
     ///
-    /// Where one of them may not be safe; the caller says so to its source, which sends them again.
+    /// If an entry may not be durable; the caller reports this to its source, which sends the events again.
     async fn append(&self, drafts: Vec<Draft>) -> Result<(), JournalError>;
 
-    /// Appends what sources said, and returns once it is as safe as the instance's role wants it (`sync`): as by
-    /// [`append`](Self::append), or as soon as the broker has it that this instance is connected with.
+    /// Appends events of sources, and returns once they are as durable as the instance's role requires (`sync`): as with [`append`](Self::append), or
+    /// received by the connected broker.
     ///
     /// # Errors
     ///
@@ -60,35 +60,34 @@ pub trait Journal: Send + Sync + fmt::Debug {
         self.append(drafts).await
     }
 
-    /// Reads all entries after this one (from the first where there is none), and then follows. Reconnects by itself; entries
-    /// may come twice.
+    /// Reads all entries after the given one, or from the first, and then follows the journal. Reconnects by itself; entries may be delivered twice.
     ///
     /// # Errors
     ///
-    /// Where the journal cannot be read.
+    /// If the journal cannot be read.
     async fn follow(&self, after: Option<Offset>) -> Result<Entries, JournalError>;
 
-    /// The last entry's place; none where the journal is empty.
+    /// Returns the last entry's offset; `None` if the journal is empty.
     ///
     /// # Errors
     ///
-    /// Where the journal cannot be asked.
+    /// If the journal cannot be queried.
     async fn end(&self) -> Result<Option<Offset>, JournalError>;
 }
 
-/// Why the journal failed.
+/// An error of the journal.
 #[derive(Debug)]
 pub enum JournalError {
-    /// No room on the disk: nothing more can be taken, all that was can be read.
+    /// The disk is full: no entries are accepted, but existing ones can be read.
     Full,
-    /// It cannot be reached or used now.
+    /// The journal is currently unreachable or unusable.
     Unavailable(BoxError),
-    /// What is stored is damaged.
+    /// The stored data is damaged.
     Damaged(BoxError),
 }
 
 impl JournalError {
-    /// The same failure, for another who waited for the same write.
+    /// Copies the error for another waiter of the same write.
     #[must_use]
     pub fn again(&self) -> Self {
         match self {

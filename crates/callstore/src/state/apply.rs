@@ -1,4 +1,4 @@
-//! Taking entries of the journal in.
+//! Applying entries of the journal to the state.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,46 +16,46 @@ use crate::journal::{Entry, Offset};
 use crate::sources;
 use crate::time::rfc3339;
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Events by their names, for metrics.
+    /// Events, counted for metrics.
     pub events: u64,
-    /// Of them, those that were known.
+    /// Events that were known already.
     pub repeated: u64,
-    /// Entries that nobody can read.
+    /// Unreadable entries.
     pub bad: u64,
-    /// Decisions of an older epoch.
+    /// Decisions of an outdated epoch.
     pub refused: u64,
-    /// Dialogs and legs that were declared dead.
+    /// Dialogs and legs declared dead.
     pub dead: u64,
 }
 
-/// A batch on its way into state.
+/// A batch being applied.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     pub(super) state: &'a State,
-    /// Where items stood, of those that were there, and the items as they are.
+    /// The items' previous places, `None` for new items; `fresh` holds the current items.
     known: HashMap<Key, Option<Place>>,
     pub(super) fresh: HashMap<Key, Stored>,
-    /// What the last event of each was called, where something changed.
+    /// The changed items, each with the name of its last event.
     pub(super) touched: BTreeMap<Key, Box<str>>,
     pub(super) meta: Meta,
     news: Vec<(Micros, Box<str>, Vec<u8>)>,
     pub(super) told: Vec<Box<str>>,
-    /// Whose records are saved, and the last entry that they know of.
+    /// The items with saved records, each with the last entry that those include.
     pub(super) recorded: Vec<(Key, Offset)>,
-    /// What was decided of other sites' calls.
+    /// Decisions about other sites' calls.
     pub(super) of_others: BTreeMap<Box<str>, Vec<Decision>>,
     pub(super) done: Applied,
     now: Micros,
 }
 
 impl State {
-    /// Takes a batch of entries in, in one commit. Those that were taken in before change nothing. It waits for the disk.
+    /// Applies a batch of entries in one commit, skipping those applied before. Blocks on the disk.
     ///
     /// # Errors
-    /// Where the file cannot be read or written: nothing was taken in.
+    /// If the file cannot be read or written; then no entry is applied.
     pub fn apply(&self, entries: &[Entry], now: Micros) -> Result<Applied, StateError> {
         let mut hot = self.hot();
         let mut batch = Batch::new(self, now)?;
@@ -67,13 +67,13 @@ impl State {
             batch.meta.offset = Some(entry.offset);
             batch.meta.taken = batch.meta.taken.max(entry.taken);
         }
-        // Before it is here: of what was read once nothing is read again.
+        // Pass decisions on before the commit: entries committed here are never read again.
         batch.done.dead += self.tell_others(std::mem::take(&mut batch.of_others), now)?;
         let is_durable = hot.flushed.elapsed() >= FLUSH;
         self.commit(batch, &mut hot, is_durable)
     }
 
-    /// Writes a batch down, and brings memory up to date.
+    /// Writes a batch, and updates memory.
     pub(super) fn commit(&self, mut batch: Batch<'_>, hot: &mut Hot, is_durable: bool) -> Result<Applied, StateError> {
         batch.legs_of_recordings(&mut hot.items)?;
         batch.dialogs_of_legs(&mut hot.items)?;
@@ -151,7 +151,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// An item, as it is after what was taken in so far.
+    /// Returns an item as changed by the batch so far.
     pub(super) fn item(&mut self, key: &Key, hot: &mut HashMap<Key, Stored>) -> Result<&mut Stored, StateError> {
         if !self.fresh.contains_key(key) {
             let known = match hot.remove(key) {
@@ -164,7 +164,7 @@ impl<'a> Batch<'a> {
         Ok(self.fresh.entry(key.clone()).or_default())
     }
 
-    /// A recording that was finalised is named in the records of the dialog's legs as well.
+    /// Marks the legs of dialogs whose recording was finalised: their records name it, too.
     fn legs_of_recordings(&mut self, hot: &mut HashMap<Key, Stored>) -> Result<(), StateError> {
         let finalised = self.touched.iter().filter(|(key, event)| key.is_dialog() && &***event == sources::FINALISED);
         let dialogs = finalised.filter_map(|(key, event)| Some((self.fresh.get(key)?, event)));
@@ -173,7 +173,7 @@ impl<'a> Batch<'a> {
         });
         for (key, (event, offset)) in legs.collect::<Vec<_>>() {
             let leg = self.item(&key, hot)?;
-            // Of a leg that is only named nothing is known, and nothing is to be.
+            // A leg that was only named, without events of its own, stays unknown.
             if leg.item.first.is_some() {
                 leg.changed = leg.changed.max(offset);
                 self.touched.entry(key).or_insert(event);
@@ -182,7 +182,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// What happens to a leg happens to its dialogs.
+    /// Marks the dialogs of changed legs.
     fn dialogs_of_legs(&mut self, hot: &mut HashMap<Key, Stored>) -> Result<(), StateError> {
         let mut dialogs = BTreeMap::new();
         for (key, event) in self.touched.iter().filter(|(key, _)| !key.is_dialog()) {
@@ -201,7 +201,7 @@ impl<'a> Batch<'a> {
 
     fn settle(&mut self, hot: &HashMap<Key, Stored>) -> Result<(), StateError> {
         for (key, through) in &self.recorded {
-            // What came after the record was made is not in it.
+            // Later entries are not in the record.
             if let Some(item) = self.fresh.get_mut(key).filter(|item| item.changed <= *through) {
                 item.due = None;
                 self.touched.insert(key.clone(), Box::default());
@@ -217,13 +217,13 @@ impl<'a> Batch<'a> {
         self.tell_deaths(hot)
     }
 
-    /// Others are told of dialogs that are dead now and were not before.
+    /// Queues notices of dialogs that have become dead.
     fn tell_deaths(&mut self, hot: &HashMap<Key, Stored>) -> Result<(), StateError> {
         for (key, stored) in self.fresh.iter().filter(|(key, _)| key.is_dialog() && self.touched.contains_key(*key)) {
             let was_over = self.known.get(key).and_then(Option::as_ref).is_some_and(|known| known.over.is_some());
             let dead = self.touched.get(key).is_some_and(|event| &**event == "dlg_dead");
             let Some(ended) = stored.over.filter(|_| dead && !was_over && stored.due.is_some()) else { continue };
-            // One leg's death is enough; the other one may be of an earlier batch, and may be the one that is recorded.
+            // One leg's death suffices; the other leg may be from an earlier batch, and may be the recorded one.
             let legs = self.state.items_of(stored, &[&self.fresh, hot])?;
             let items = || std::iter::once(&stored.item).chain(legs.iter().map(|leg| &leg.item));
             let death = stored.item.standing_death().or_else(|| items().filter_map(Item::standing_death).min());
@@ -255,7 +255,7 @@ impl<'a> Batch<'a> {
 
     fn write(&self, writing: &Writing) -> Result<(), StateError> {
         let mut tables = writing.tables()?;
-        // In their order, so that neighbours find their pages at hand.
+        // In key order, so that neighbours find their pages cached.
         for key in self.touched.keys() {
             if let Some(stored) = self.fresh.get(key) {
                 tables.item(key, self.known.get(key).and_then(Option::as_ref), stored)?;
@@ -269,7 +269,7 @@ impl<'a> Batch<'a> {
         writing.meta(&self.meta)
     }
 
-    /// Brings memory up to date, and tells who looks on.
+    /// Updates memory, and notifies subscribers.
     fn publish(&self) {
         let mut briefs = Vec::with_capacity(self.touched.len());
         let mut names = self.state.names();
@@ -303,14 +303,14 @@ impl<'a> Batch<'a> {
         drop(index);
         for (brief, event, ..) in briefs {
             if !event.is_empty() && !brief.is_absorbed {
-                // Nobody may be looking on.
+                // Fails only without subscribers.
                 drop(self.state.changes.send(Change { brief, event: event.clone() }));
             }
         }
     }
 }
 
-/// How often the file is flushed.
+/// The interval of flushes.
 const FLUSH: Duration = Duration::from_secs(1);
-/// How many items are kept at hand.
+/// The number of cached items.
 const HOT: usize = 512;

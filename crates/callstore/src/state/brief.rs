@@ -1,4 +1,4 @@
-//! What memory holds of what lives: the few things that lists and the watchdog ask for.
+//! The in-memory index of live items: the fields that lists and the watchdog need.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use crate::fold::{Attr, Key, Micros, Standing};
 use crate::journal::Offset;
 use crate::time::rfc3339;
 
-/// A leg or dialog in short.
+/// A summary of a leg or dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Brief {
-    /// Which one.
+    /// The item's key.
     pub key: Key,
-    /// How it stands; a dialog also by its legs.
+    /// The status; that of a dialog includes its legs.
     pub standing: Standing,
-    /// The call it belongs to; its own id where nobody named one.
+    /// The call that the item belongs to; its own id if no event names one.
     pub call: Arc<str>,
-    /// Its switch.
+    /// The switch.
     pub node: Option<Arc<str>>,
-    /// Its account.
+    /// The account.
     pub account: Option<Arc<str>>,
-    /// Its domain.
+    /// The domain.
     pub domain: Option<Arc<str>>,
     /// `kazoo` or `era`.
     pub source: Option<Arc<str>>,
@@ -31,64 +31,64 @@ pub struct Brief {
     pub from: Option<Box<str>>,
     /// The called number.
     pub to: Option<Box<str>>,
-    /// When it began.
+    /// When the item was created.
     pub created: Micros,
-    /// When talk began.
+    /// When the call was answered.
     pub answered: Option<Micros>,
-    /// When it ended.
+    /// When the item ended.
     pub ended: Option<Micros>,
-    /// The last sign of life.
+    /// When the last sign of life occurred.
     pub last: Micros,
-    /// Since when it is doubted.
+    /// Since when the item is suspected to be dead.
     pub doubted: Option<Micros>,
-    /// The legs of a dialog, the dialogs of a leg.
+    /// A dialog's legs, or a leg's dialogs.
     pub links: Box<[Key]>,
-    /// A leg's dialog with the exchange itself, which does not count once it was connected with another.
+    /// Whether this is a leg's dialog with the exchange itself, which no longer counts once the leg was connected with another.
     pub is_absorbed: bool,
 }
 
-/// A switch, by what its events and its answers told.
+/// A switch, as known from its events and responses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Node {
     /// The time of its newest event.
     pub event: Micros,
-    /// The time of its newest answer.
+    /// The time of its newest response.
     pub answer: Micros,
 }
 
 impl Node {
-    /// Its last sign of life.
+    /// Returns the time of the last sign of life.
     #[must_use]
     pub fn last(&self) -> Micros {
         self.event.max(self.answer)
     }
 }
 
-/// All that lives, and how far the journal was read.
+/// All live items, and the position in the journal.
 #[derive(Debug, Default)]
 pub struct Index {
-    /// What is not over, or is over and not recorded yet.
+    /// The items that are live, or whose record is due.
     pub live: BTreeMap<Key, Arc<Brief>>,
-    /// How many dialogs of these go on, and how many are doubted.
+    /// The numbers of live and suspected dialogs.
     pub dialogs: Dialogs,
     /// The switches.
     pub nodes: BTreeMap<Arc<str>, Node>,
-    /// The last entry that was taken in.
+    /// The last applied entry.
     pub offset: Option<Offset>,
-    /// When the journal took it.
+    /// When the journal took that entry.
     pub taken: Micros,
     /// The newest epoch.
     pub epoch: u64,
-    /// How many records wait to be written.
+    /// The number of records to be written.
     pub waiting: u64,
 }
 
-/// Numbers of dialogs.
+/// The numbers of dialogs by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dialogs {
-    /// Those that go on.
+    /// Live dialogs.
     pub live: u64,
-    /// Those that are doubted.
+    /// Suspected dialogs.
     pub suspect: u64,
 }
 
@@ -124,7 +124,7 @@ impl Index {
     }
 }
 
-/// One copy of each text that many have.
+/// An interner for strings that many items share.
 #[derive(Debug, Default)]
 pub(super) struct Names(HashSet<Arc<str>>);
 
@@ -138,12 +138,12 @@ impl Names {
         name
     }
 
-    /// Forgets those that nobody has any more.
+    /// Drops unused strings.
     pub(super) fn forget(&mut self) {
         self.0.retain(|name| Arc::strong_count(name) > 1);
     }
 
-    /// In short.
+    /// Summarizes an item.
     pub(super) fn brief(&mut self, key: &Key, stored: &Stored) -> Brief {
         let item = &stored.item;
         let first = |attrs: &[Attr]| attrs.iter().find_map(|attr| item.text(*attr)).map(Box::from);
@@ -173,7 +173,7 @@ impl Names {
 }
 
 impl Brief {
-    /// As lists show it.
+    /// Returns the JSON for lists.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({

@@ -1,4 +1,4 @@
-//! When a dialog is over, and when its record is due.
+//! Decides when a dialog is over, and when its record is due.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,16 +7,16 @@ use super::stored::Stored;
 use super::{State, StateError};
 use crate::fold::{Attr, Key, Micros, Standing};
 
-/// A dialog's legs as they stand.
+/// The combined status of a dialog's legs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Legs {
-    /// The earliest end that a source told.
+    /// The earliest end reported by a source.
     pub ended: Option<Micros>,
-    /// The earliest end of one that was declared dead.
+    /// The earliest end of a leg declared dead.
     pub dead: Option<Micros>,
-    /// Whether one of them is doubted.
+    /// Whether a leg is suspected to be dead.
     pub suspect: bool,
-    /// Whether one of them was connected with another leg.
+    /// Whether a leg was connected with another leg.
     pub connected: bool,
 }
 
@@ -35,7 +35,7 @@ impl Legs {
     }
 }
 
-/// How an item stands, and its end where it is over. What a dialog's source said of it weighs most, then what became of its legs.
+/// Returns an item's status, and its end if it is over. Statements of a dialog's own source take precedence over the status of its legs.
 #[must_use]
 pub(super) fn standing(stored: &Stored, legs: Legs) -> (Standing, Option<Micros>) {
     let item = &stored.item;
@@ -50,7 +50,7 @@ pub(super) fn standing(stored: &Stored, legs: Legs) -> (Standing, Option<Micros>
     }
 }
 
-/// How a dialog stands with these legs, and its end where it is over.
+/// Returns a dialog's status with these legs, and its end if it is over.
 #[must_use]
 pub fn standing_of(stored: &Stored, legs: &[(Key, Stored)]) -> (Standing, Option<Micros>) {
     let mut known = Legs::default();
@@ -58,7 +58,7 @@ pub fn standing_of(stored: &Stored, legs: &[(Key, Stored)]) -> (Standing, Option
     standing(stored, known)
 }
 
-/// Whether a dialog of one leg gave way to one of two.
+/// Returns whether a one-legged dialog was replaced by one with two legs.
 pub(super) fn is_absorbed(key: &Key, stored: &Stored, legs: Legs) -> bool {
     key.is_dialog()
         && stored.item.get(Attr::LegB).is_none()
@@ -67,14 +67,14 @@ pub(super) fn is_absorbed(key: &Key, stored: &Stored, legs: Legs) -> bool {
 }
 
 impl State {
-    /// How the legs of a dialog stand; those of a batch that is not written yet are in the first of `known`.
+    /// Returns the combined status of a dialog's legs. The first of `known` holds the items of the uncommitted batch.
     pub(super) fn legs_of(&self, dialog: &Stored, known: &[&HashMap<Key, Stored>]) -> Result<Legs, StateError> {
         let mut legs = Legs::default();
         self.each_leg(dialog, known, |leg| legs.add(&leg))?;
         Ok(legs)
     }
 
-    /// The same legs themselves.
+    /// Returns the legs themselves; see [`legs_of`](Self::legs_of).
     pub(super) fn items_of(&self, dialog: &Stored, known: &[&HashMap<Key, Stored>]) -> Result<Vec<Stored>, StateError> {
         let mut items = Vec::new();
         self.each_leg(dialog, known, |leg| items.push(leg.into_owned()))?;
@@ -104,12 +104,12 @@ impl State {
         Ok(())
     }
 
-    /// Whether it is this instance's group that follows it to its end.
+    /// Returns whether this instance's group follows the item to its end.
     fn serves(&self, stored: &Stored) -> bool {
         self.serves.has(stored.item.text(Attr::Domain))
     }
 
-    /// Puts an item where it belongs: over or not, and its record due or not. `changed` says that something new is known.
+    /// Updates whether an item is over, and whether its record is due. `changed` is set if the item has new facts.
     pub(super) fn settle(&self, stored: &mut Stored, key: &Key, legs: Legs, changed: bool, now: Micros) {
         let (standing, ended) = standing(stored, legs);
         stored.over = ended.filter(|_| standing.is_over());
@@ -127,7 +127,7 @@ impl State {
     }
 }
 
-/// Dialogs have records; of legs those that died, as KAZOO writes its own for the others.
+/// Returns whether an item gets a record: dialogs do; of legs only dead ones, since KAZOO writes the records of the others.
 fn wants_record(key: &Key, stored: &Stored, standing: Standing) -> bool {
     key.is_dialog() || standing == Standing::Dead && stored.item.text(Attr::Source) == Some("kazoo")
 }

@@ -1,4 +1,4 @@
-//! Taking decisions in: of this site's calls, and those that go to the state of another site.
+//! Applying decisions about this site's calls, and passing on those about other sites' calls.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Takes in what may be decided. `offset` is one of the journal that the items come from.
+    /// Applies a decision. `offset` is a position in the journal of the items.
     pub(super) fn decided(
         &mut self,
         decision: &Decision,
@@ -89,7 +89,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// ERA's legs have no events of their own: they die with their dialog.
+    /// Returns the legs of an ERA dialog: they have no events of their own, and die with their dialog.
     fn legs_without_a_life(&self, key: &Key) -> Vec<Key> {
         let dialog =
             self.fresh.get(key).filter(|stored| key.is_dialog() && stored.item.text(Attr::Source) == Some("era"));

@@ -1,5 +1,4 @@
-//! The file that state is kept in: what is known, how far the journal was read, and what is still to be done, in one commit a
-//! batch.
+//! The file of the state: the items, the position in the journal, and the pending work, updated in one commit per batch.
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -12,23 +11,23 @@ use super::tables::Tables;
 use crate::fold::{Key, Micros};
 
 pub(super) const ITEMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("items");
-/// The items that memory holds, so that a start reads no others.
+/// The items to be held in memory, so that a start reads no others.
 pub(super) const LIVE: TableDefinition<'_, &str, ()> = TableDefinition::new("live");
 /// The items of each call.
 pub(super) const CALLS: TableDefinition<'_, (&str, &str), ()> = TableDefinition::new("calls");
-/// Records that are to be written, by the time that they are due.
+/// Records to be written, by due time.
 pub(super) const DUE: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("due");
-/// What is over, by the time of its end.
+/// Ended items, by the time of their end.
 pub(super) const OVER: TableDefinition<'_, (i64, &str), ()> = TableDefinition::new("over");
-/// What others are to be told, by the time that it was found out.
+/// Notices to be sent, by the time of detection.
 const NEWS: TableDefinition<'_, (i64, &str), &[u8]> = TableDefinition::new("news");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
-/// The file.
+/// The file of the state.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
-    /// None where it could not be opened again.
+    /// `None` if reopening failed.
     db: RwLock<Option<Database>>,
 }
 
@@ -37,14 +36,14 @@ impl File {
         Ok(Self { path: path.to_path_buf(), db: RwLock::new(Some(open(path)?)) })
     }
 
-    /// After a write that failed, on a full disk for one, redb refuses everything until the file is opened again. What was not flushed
-    /// is lost then; gives whether it was so.
+    /// Reopens the file after a failed write, such as on a full disk, since redb refuses everything until then. Unflushed commits are lost; returns
+    /// whether the file was reopened.
     pub(super) fn mend(&self) -> Result<bool, StateError> {
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
         if db.as_ref().is_some_and(|db| db.begin_write().is_ok()) {
             return Ok(false);
         }
-        // Its lock has to be gone first.
+        // Release the lock first.
         drop(db.take());
         *db = Some(open(&self.path)?);
         Ok(true)
@@ -55,7 +54,8 @@ impl File {
         Ok(Reading(db.as_ref().ok_or_else(closed)?.begin_read().map_err(StateError::file)?))
     }
 
-    /// `is_durable`: flushed; else it is only as safe as the next commit that is. The journal has it all.
+    /// Begins a commit. It is flushed if `is_durable`; else it becomes durable with the next flushed commit, and until then the journal has its
+    /// entries.
     pub(super) fn write(&self, is_durable: bool) -> Result<Writing, StateError> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let mut transaction = db.as_ref().ok_or_else(closed)?.begin_write().map_err(StateError::file)?;
@@ -65,18 +65,18 @@ impl File {
     }
 }
 
-/// Opens the file, and makes what is missing in it.
+/// Opens the file, and creates missing tables.
 fn open(path: &Path) -> Result<Database, StateError> {
     super::guarded(|| {
         let db = Database::builder().set_cache_size(CACHE).create(path).map_err(StateError::opening)?;
         let mut transaction = db.begin_write().map_err(StateError::file)?;
-        // Without it the file is read to its end after a crash.
+        // Without quick repair, the whole file is read after a crash.
         transaction.set_quick_repair(true);
         let is_new = !transaction.list_tables().map_err(StateError::file)?.any(|table| table.name() == LIVE.name());
         {
             let items = transaction.open_table(ITEMS).map_err(StateError::file)?;
             let mut live = transaction.open_table(LIVE).map_err(StateError::file)?;
-            // A file of an older release may have items.
+            // Fill the table if an older release wrote the items.
             for row in items.iter().map_err(StateError::file)?.take_while(|_| is_new) {
                 let (key, bytes) = row.map_err(StateError::file)?;
                 if light(bytes.value())?.is_live() {
@@ -99,7 +99,7 @@ fn closed() -> StateError {
     StateError::Unavailable("the file could not be opened again after a failure".into())
 }
 
-/// A view of the file.
+/// A snapshot of the file.
 #[derive(Debug)]
 pub(super) struct Reading(ReadTransaction);
 
@@ -116,7 +116,7 @@ impl Reading {
         found.map(|bytes| stored(bytes.value())).transpose()
     }
 
-    /// What memory holds, without its stories.
+    /// Reads the items to be held in memory, without their stories.
     pub(super) fn live(&self, mut each: impl FnMut(Key, Stored)) -> Result<(), StateError> {
         let live = self.0.open_table(LIVE).map_err(StateError::file)?;
         let items = self.0.open_table(ITEMS).map_err(StateError::file)?;
@@ -130,7 +130,7 @@ impl Reading {
         Ok(())
     }
 
-    /// The items of a call.
+    /// Returns the items of a call.
     pub(super) fn call(&self, call: &str) -> Result<Vec<Key>, StateError> {
         let table = self.0.open_table(CALLS).map_err(StateError::file)?;
         let mut found = Vec::new();
@@ -145,25 +145,25 @@ impl Reading {
         Ok(found)
     }
 
-    /// What is over, newest first, before this end and key.
+    /// Returns ended items, newest first, before this end and key.
     pub(super) fn over(&self, before: (Micros, &str), most: usize) -> Result<Vec<(Micros, Key)>, StateError> {
         let table = self.0.open_table(OVER).map_err(StateError::file)?;
         times(table.range(..before).map_err(StateError::file)?.rev(), most)
     }
 
-    /// What was over before a time, oldest first.
+    /// Returns items that ended before a time, oldest first.
     pub(super) fn long_over(&self, before: Micros, most: usize) -> Result<Vec<(Micros, Key)>, StateError> {
         let table = self.0.open_table(OVER).map_err(StateError::file)?;
         times(table.range(..(before, "")).map_err(StateError::file)?, most)
     }
 
-    /// Whose records are due, oldest first.
+    /// Returns the items with due records, oldest first.
     pub(super) fn due(&self, until: Micros, most: usize) -> Result<Vec<(Micros, Key)>, StateError> {
         let table = self.0.open_table(DUE).map_err(StateError::file)?;
         times(table.range(..(until.saturating_add(1), "")).map_err(StateError::file)?, most)
     }
 
-    /// What others are to be told, oldest first.
+    /// Returns the notices to be sent, oldest first.
     pub(super) fn news(&self, most: usize) -> Result<Vec<News>, StateError> {
         let table = self.0.open_table(NEWS).map_err(StateError::file)?;
         let rows = table.iter().map_err(StateError::file)?.take(most);
@@ -184,7 +184,7 @@ fn times<'a>(rows: impl Iterator<Item = Row<'a>>, most: usize) -> Result<Vec<(Mi
     Ok(found)
 }
 
-/// An item without its story.
+/// Parses an item without its story.
 fn light(bytes: &[u8]) -> Result<Stored, StateError> {
     let light: Light = serde_json::from_slice(bytes).map_err(|error| StateError::Damaged(error.into()))?;
     Ok(light.into())
@@ -194,22 +194,22 @@ fn stored(bytes: &[u8]) -> Result<Stored, StateError> {
     serde_json::from_slice(bytes).map_err(|error| StateError::Damaged(error.into()))
 }
 
-/// A batch that is being written.
+/// A batch being written.
 pub(super) struct Writing(WriteTransaction);
 
 impl Writing {
-    /// The tables of items, opened once for as many as there are.
+    /// Opens the tables of items, once per batch.
     pub(super) fn tables(&self) -> Result<Tables<'_>, StateError> {
         Tables::open(&self.0)
     }
 
-    /// Writes down what others are to be told.
+    /// Stores a notice to be sent.
     pub(super) fn tell(&self, at: Micros, id: &str, news: &[u8]) -> Result<(), StateError> {
         let mut table = self.0.open_table(NEWS).map_err(StateError::file)?;
         table.insert((at, id), news).map(drop).map_err(StateError::file)
     }
 
-    /// They were told.
+    /// Removes a sent notice.
     pub(super) fn told(&self, id: &str) -> Result<(), StateError> {
         let mut table = self.0.open_table(NEWS).map_err(StateError::file)?;
         table.retain(|(_, known), _| known != id).map_err(StateError::file)
@@ -226,7 +226,7 @@ impl Writing {
     }
 }
 
-/// How much of the file is held in memory, in bytes.
+/// The size of redb's cache, in bytes.
 const CACHE: usize = 8 << 20;
-/// How many legs and dialogs of a call are shown.
+/// The maximum number of legs and dialogs returned for a call.
 const MOST: usize = 1000;

@@ -1,7 +1,7 @@
-//! The state of an instance: the fold of its journal, in a file of its own, with what lives in memory too.
+//! The state of an instance: the fold of its journal, in a file of its own, with live items also in memory.
 //!
-//! The file may be lost: it is made anew from the journal. A commit is flushed once in a while only; what a crash takes is folded
-//! again from the offset that the file names.
+//! The file may be lost: it is rebuilt from the journal. Commits are flushed only periodically; those lost in a crash are folded again from the
+//! offset in the file.
 
 mod apply;
 mod brief;
@@ -34,16 +34,16 @@ use crate::roles::Serves;
 use brief::Names;
 use file::File;
 
-/// What changed, for who looks on.
+/// A change, for subscribers.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// How it is now.
+    /// The item after the change.
     pub brief: Arc<Brief>,
-    /// The event that changed it last.
+    /// The event that caused the change.
     pub event: Box<str>,
 }
 
-/// State; cheap to share.
+/// The state; cheap to share.
 #[derive(Debug)]
 pub struct State {
     file: File,
@@ -53,25 +53,25 @@ pub struct State {
     close_after: Duration,
     serves: Serves,
     names: Mutex<Names>,
-    /// Those of other sites: what was decided here of their calls goes there.
+    /// The states of other sites, which receive this site's decisions about their calls.
     others: BTreeMap<Box<str>, Arc<Self>>,
     adopted: watch::Sender<BTreeSet<Box<str>>>,
 }
 
-/// What was used lately, and when the file was flushed.
+/// Recently used items, and the time of the last flush.
 #[derive(Debug)]
 struct Hot {
     items: HashMap<Key, Stored>,
     flushed: Instant,
-    /// Whether anything was written since.
+    /// Whether all commits are flushed.
     is_flushed: bool,
 }
 
 impl State {
-    /// Opens the file, or makes it. A dialog's record is due `close_after` its end.
+    /// Opens or creates the file. A dialog's record is due `close_after` its end.
     ///
     /// # Errors
-    /// [`StateError::Damaged`] where it cannot be believed.
+    /// Returns [`StateError::Damaged`] for an invalid file.
     pub fn open(path: &Path, close_after: Duration) -> Result<Self, StateError> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| StateError::Unavailable(error.into()))?;
@@ -94,10 +94,10 @@ impl State {
         Ok(state)
     }
 
-    /// The same; a file that is damaged is put aside, and the state begins anew. The caller folds the journal from its start.
+    /// Opens or creates the file; a damaged one is moved aside and replaced by an empty state, for which the caller folds the journal from its start.
     ///
     /// # Errors
-    /// As for [`open`](Self::open), but for a damaged file.
+    /// As for [`open`](Self::open), except for damaged files.
     pub fn open_or_begin_anew(path: &Path, close_after: Duration) -> Result<(Self, Option<PathBuf>), StateError> {
         match Self::open(path, close_after) {
             Err(StateError::Damaged(error)) => {
@@ -110,7 +110,7 @@ impl State {
         }
     }
 
-    /// The same for an instance that follows these calls to their ends: the records of others are not its to write.
+    /// Restricts the calls that are followed to their ends, and whose records are written here.
     #[must_use]
     pub fn serving(mut self, serves: Serves) -> Self {
         let epochs = self.file.read().and_then(|reading| reading.meta()).unwrap_or_default().epochs;
@@ -119,7 +119,7 @@ impl State {
         self
     }
 
-    /// Brings what lives into memory.
+    /// Loads live items into memory.
     fn load(&self) -> Result<(), StateError> {
         let reading = self.file.read()?;
         let meta = reading.meta()?;
@@ -139,11 +139,11 @@ impl State {
         Ok(())
     }
 
-    /// Makes the file usable again after a write that failed, such as on a full disk. What was not flushed is forgotten; the journal is
-    /// to be folded again from the offset that [`index`](Self::index) has then.
+    /// Makes the file usable again after a failed write, such as on a full disk. Unflushed commits are lost; the journal has to be folded again from
+    /// the new offset in [`index`](Self::index).
     ///
     /// # Errors
-    /// Where it still cannot be used.
+    /// If the file is still unusable.
     pub fn mend(&self) -> Result<(), StateError> {
         let mut hot = self.hot();
         if self.file.mend()? {
@@ -153,10 +153,10 @@ impl State {
         Ok(())
     }
 
-    /// Forgets how far the journal was read, for one that was made anew: what it has is merged with what is known.
+    /// Resets the position in the journal after that was recreated: its entries are merged with the known items.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn rewind(&self) -> Result<(), StateError> {
         let _hot = self.hot();
         let meta = Meta { offset: None, ..self.file.read()?.meta()? };
@@ -167,7 +167,7 @@ impl State {
         Ok(())
     }
 
-    /// What memory holds, to be looked at briefly.
+    /// Locks the in-memory index for reading; hold the lock only briefly.
     pub fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,40 +184,40 @@ impl State {
         self.hot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What changes from here on. Who reads too slowly is told how much it missed.
+    /// Subscribes to changes. A slow receiver is told how many it missed.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
     }
 
-    /// A leg or dialog with all that is known.
+    /// Returns a complete leg or dialog.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn item(&self, key: &Key) -> Result<Option<Stored>, StateError> {
         self.file.read()?.item(key)
     }
 
-    /// Whose records are due, oldest first.
+    /// Returns the items with due records, oldest first.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn due(&self, until: Micros, most: usize) -> Result<Vec<(Micros, Key)>, StateError> {
         self.file.read()?.due(until, most)
     }
 
-    /// What others are to be told, oldest first: ids and JSON.
+    /// Returns the notices to be sent, oldest first, as ids and JSON.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn news(&self, most: usize) -> Result<Vec<News>, StateError> {
         self.file.read()?.news(most)
     }
 
-    /// Forgets what was over before a time and is recorded; gives how much.
+    /// Removes items that ended before a time and are recorded; returns their number.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn purge(&self, before: Micros) -> Result<usize, StateError> {
         let mut hot = self.hot();
         let reading = self.file.read()?;
@@ -227,7 +227,7 @@ impl State {
         let mut count = 0;
         for (_, key) in old {
             let Some(stored) = reading.item(&key)?.filter(|stored| stored.due.is_none()) else { continue };
-            // A dialog whose record is not written yet still needs its legs.
+            // A dialog whose record is pending still needs its legs.
             let dialogs =
                 ["dialog", "alone"].iter().flat_map(|kind| stored.item.linked(kind)).cloned().collect::<Vec<_>>();
             if wants(&reading, &dialogs)? {
@@ -244,7 +244,7 @@ impl State {
     }
 }
 
-/// Whether one of these dialogs goes on, or waits for its record.
+/// Returns whether one of these dialogs is live or waits for its record.
 fn wants(reading: &file::Reading, dialogs: &[Key]) -> Result<bool, StateError> {
     for dialog in dialogs {
         if reading.item(dialog)?.is_some_and(|dialog| dialog.due.is_some() || dialog.over.is_none()) {
@@ -254,8 +254,8 @@ fn wants(reading: &file::Reading, dialogs: &[Key]) -> Result<bool, StateError> {
     Ok(false)
 }
 
-/// Opens a file of redb, which asserts that its header and its length fit each other: one that was cut off makes it panic. The
-/// outer error is what it said then.
+/// Opens a redb file, catching the panic of redb's assertion that header and length of the file match, which fails for a truncated file. The outer
+/// error is the panic's message.
 fn guarded<T>(open: impl FnOnce() -> T) -> Result<T, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).map_err(|panic| {
         let said =
@@ -264,12 +264,12 @@ fn guarded<T>(open: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Why state cannot be used.
+/// An error of the state.
 #[derive(Debug)]
 pub enum StateError {
-    /// The file is not what it was.
+    /// The file is damaged.
     Damaged(BoxError),
-    /// It cannot be read or written now.
+    /// The file is currently unreadable or unwritable.
     Unavailable(BoxError),
 }
 
@@ -311,7 +311,7 @@ impl std::error::Error for StateError {
     }
 }
 
-/// How many changes who looks on may be behind.
+/// The number of changes buffered for a slow subscriber.
 const CHANGES: usize = 1024;
-/// How much is forgotten at once.
+/// The maximum number of items removed per commit.
 const PURGE: usize = 1000;

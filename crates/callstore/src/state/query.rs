@@ -168,10 +168,10 @@ impl State {
         Ok(Some((dialog, legs)))
     }
 
-    /// The link to the recording of a leg's dialog, where a mixer finalised it.
+    /// Returns the link to the recording of a leg's dialog, if a mixer finalised it.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn recording_of(&self, leg: &Stored) -> Result<Option<Box<str>>, StateError> {
         let reading = self.file.read()?;
         for dialog in leg.item.linked("dialog").chain(leg.item.linked("alone")) {

@@ -1,4 +1,4 @@
-//! What the state's file has rows of.
+//! The rows of the state's file.
 
 use std::collections::BTreeSet;
 
@@ -8,32 +8,32 @@ use super::brief::Node;
 use crate::fold::{Attr, Item, Key, Micros, Reg, Standing};
 use crate::journal::Offset;
 
-/// A leg or dialog with what state needs besides.
+/// A leg or dialog with the state's bookkeeping.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
-    /// What is known of it.
+    /// The merged events.
     pub item: Item,
-    /// The last entry that changed it.
+    /// The offset of the last entry that changed the item.
     #[serde(default)]
     pub changed: Offset,
-    /// When its record is due.
+    /// When the item's record is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Micros>,
-    /// The end that it stands under in the table of what is over.
+    /// The end under which the item is in the table of ended items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<Micros>,
-    /// How it stands; a dialog also by its legs.
+    /// The status; that of a dialog includes its legs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Standing>,
-    /// A dialog of one leg that gave way to one of two.
+    /// Whether this is a one-legged dialog that was replaced by one with two legs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_absorbed: bool,
-    /// The call that it stands under in the table of calls.
+    /// The call under which the item is in the table of calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Box<str>>,
 }
 
-/// An item without its story, which takes the most time to read.
+/// An item without its story, which is the most expensive part to parse.
 #[derive(Deserialize)]
 pub(super) struct Light {
     item: LightItem,
@@ -67,7 +67,7 @@ impl From<Light> for Stored {
     }
 }
 
-/// Where an item stands in the tables.
+/// An item's place in the tables.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Place {
     pub(super) due: Option<Micros>,
@@ -83,21 +83,21 @@ impl Place {
 }
 
 impl Stored {
-    /// Whether memory holds it: it goes on, or its record waits.
+    /// Returns whether the item is held in memory: it is live, or its record is pending.
     pub(super) const fn is_live(&self) -> bool {
         (self.over.is_none() || self.due.is_some()) && !self.is_absorbed
     }
 }
 
-/// What others are to be told: an id, and JSON.
+/// A notice to be sent: its id and JSON.
 pub type News = (Box<str>, Vec<u8>);
 
-/// How far the journal was read, and what belongs to no item.
+/// The position in the journal, and data that belongs to no item.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
-    /// The last entry that was taken in.
+    /// The last applied entry.
     pub offset: Option<Offset>,
-    /// When the journal took it.
+    /// When the journal took that entry.
     pub taken: Micros,
     /// The newest epoch of each group.
     pub epochs: std::collections::BTreeMap<u32, u64>,

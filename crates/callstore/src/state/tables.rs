@@ -1,4 +1,4 @@
-//! The tables that items stand in, as a batch writes them.
+//! The tables of items, as written by a batch.
 
 use redb::{Table, WriteTransaction};
 
@@ -7,7 +7,7 @@ use super::file::{CALLS, DUE, ITEMS, LIVE, OVER};
 use super::stored::{Place, Stored};
 use crate::fold::{Key, Micros};
 
-/// They have to be dropped before the batch is committed.
+/// The open tables; they have to be dropped before the commit.
 pub(super) struct Tables<'a> {
     items: Table<'a, &'static str, &'static [u8]>,
     live: Table<'a, &'static str, ()>,
@@ -16,7 +16,7 @@ pub(super) struct Tables<'a> {
     over: Times<'a>,
 }
 
-/// Items by a time.
+/// A table of items by time.
 struct Times<'a>(Table<'a, (i64, &'static str), ()>);
 
 impl<'a> Tables<'a> {
@@ -30,7 +30,7 @@ impl<'a> Tables<'a> {
         })
     }
 
-    /// Writes an item, and moves it in the tables that it stands in.
+    /// Writes an item, and updates its places in the tables.
     pub(super) fn item(&mut self, key: &Key, known: Option<&Place>, now: &Stored) -> Result<(), StateError> {
         let bytes = serde_json::to_vec(now).map_err(|error| StateError::Damaged(error.into()))?;
         self.items.insert(key.as_str(), &*bytes).map_err(StateError::file)?;
@@ -40,7 +40,7 @@ impl<'a> Tables<'a> {
         self.over.moved(key, known.and_then(|known| known.over), now.over)
     }
 
-    /// Forgets an item.
+    /// Removes an item.
     pub(super) fn forget(&mut self, key: &Key, known: &Stored) -> Result<(), StateError> {
         self.items.remove(key.as_str()).map_err(StateError::file)?;
         self.lives(key, known.is_live(), false)?;

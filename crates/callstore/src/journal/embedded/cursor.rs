@@ -1,4 +1,4 @@
-//! A reader's place in the journal.
+//! A reader's position in the journal.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use super::segments::Segments;
 use super::writing;
 use crate::journal::{Entry, JournalError, Offset};
 
-/// Where a reader is.
+/// A reader's position.
 #[derive(Debug)]
 pub(super) struct Cursor {
     segments: Arc<Segments>,
-    /// The offset that is read next.
+    /// The offset to be read next.
     pub(super) next: Offset,
     place: Option<Place>,
 }
 
-/// The row that is read next.
+/// The place of the row to be read next.
 #[derive(Debug)]
 struct Place {
     file: File,
@@ -26,13 +26,12 @@ struct Place {
 }
 
 impl Cursor {
-    /// Before this offset.
+    /// Creates a cursor before this offset.
     pub(super) const fn new(segments: Arc<Segments>, next: Offset) -> Self {
         Self { segments, next, place: None }
     }
 
-    /// Some entries, of at least one row, if there are some before `end`, which is the offset after those that are safe. What was trimmed
-    /// is passed over.
+    /// Reads at least one row's entries if there are any before `end`, the offset after the durable ones. Trimmed entries are skipped.
     pub(super) fn read(&mut self, end: Offset) -> Result<Vec<Entry>, JournalError> {
         let mut found = Vec::new();
         let mut bytes = 0;
@@ -50,7 +49,7 @@ impl Cursor {
         Ok(found)
     }
 
-    /// The row at the place where this is; none where a file is over, and this is at the next one.
+    /// Reads the head of the next row. Returns `None` at the end of a file, and moves to the next file.
     fn row(&mut self) -> Result<Option<(Head, File, u64)>, JournalError> {
         let Place { file, at, first } = match self.place.take() {
             Some(place) => place,
@@ -66,7 +65,7 @@ impl Cursor {
         }
     }
 
-    /// Opens the file that has what is next; one that is trimmed meanwhile is passed over.
+    /// Opens the file with the next entry; skips one that is trimmed meanwhile.
     fn open(&mut self) -> Result<Place, JournalError> {
         loop {
             let first = self.segments.having(self.next).ok_or_else(|| damaged(self.next))?;
@@ -75,7 +74,7 @@ impl Cursor {
                     self.next = self.next.max(first);
                     return Ok(Place { file, at: 0, first });
                 }
-                // Gone from the list before it is gone from the folder.
+                // Trimming removes a file from the list first, then from the folder.
                 Err(error)
                     if error.kind() == std::io::ErrorKind::NotFound
                         && self.segments.having(self.next) != Some(first) => {}
@@ -89,7 +88,7 @@ fn damaged(first: Offset) -> JournalError {
     JournalError::Damaged(format!("the batch at {first} is not what was written").into())
 }
 
-/// At so many entries a reading is closed,
+/// The number of entries after which a batch is complete.
 const ENTRIES: usize = 1024;
-/// and at so many bytes.
+/// The number of bytes after which a batch is complete.
 const BYTES: u64 = 2 << 20;

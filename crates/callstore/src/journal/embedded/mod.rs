@@ -1,7 +1,7 @@
 //! The journal of a single instance: files of rows in a folder, with group commit.
 //!
-//! One thread writes. What waits while a flush is on its way to the disk goes into the next one, up to 2 MiB: a single
-//! writer never waits for others, and many share one flush. A row holds what one flush made safe.
+//! One thread writes. Entries that arrive during a flush go into the next one, up to 2 MiB: a single client never waits for others, and many share
+//! one flush. A row contains the entries of one flush.
 
 mod cursor;
 mod row;
@@ -23,19 +23,19 @@ use self::writer::{Job, Writer};
 use super::{Draft, Entries, Journal, JournalError, Offset};
 use crate::fold::Micros;
 
-/// Says how many bytes are free where the journal lies.
+/// Returns the free bytes on the journal's disk.
 pub type Room = Arc<dyn Fn() -> io::Result<u64> + Send + Sync>;
 
-/// How the journal is kept.
+/// The options of the journal.
 #[derive(Clone)]
 pub struct Options {
-    /// The folder; made when it is missing.
+    /// The folder, created if missing.
     pub path: PathBuf,
-    /// So many bytes of the disk stay free: below that nothing is taken any more.
+    /// The bytes of the disk to keep free: with fewer left, no entries are accepted.
     pub reserve: u64,
-    /// At so many bytes a new file is begun.
+    /// The size in bytes at which a new file is begun.
     pub segment: u64,
-    /// Says how many bytes are free; for tests, `None` asks the file system.
+    /// Returns the free bytes on the disk; `None` queries the file system, others are for tests.
     pub room: Option<Room>,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Debug for Options {
     }
 }
 
-/// The journal; cheap to clone.
+/// The embedded journal; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Embedded(Arc<Inner>);
 
@@ -67,10 +67,10 @@ impl fmt::Debug for Inner {
 }
 
 impl Embedded {
-    /// Opens the journal; `tasks` tracks its writer and its readers.
+    /// Opens the journal; `tasks` tracks its writer and readers.
     ///
     /// # Errors
-    /// [`JournalError::Damaged`] for files that are no journal any more; nothing is repaired by guessing.
+    /// [`JournalError::Damaged`] for invalid files, which are never repaired by guessing.
     pub fn open(options: &Options, tasks: &Tasks) -> Result<Self, JournalError> {
         let (segments, tail, next) = Segments::open(&options.path)?;
         let segments = Arc::new(segments);
@@ -85,28 +85,28 @@ impl Embedded {
         Ok(Self(Arc::new(Inner { segments, writer, end, tasks: tasks.clone() })))
     }
 
-    /// Forgets the entries before this offset, whole files only.
+    /// Removes entries before this offset, in whole files only.
     ///
     /// # Errors
-    /// Where a file cannot be removed.
+    /// If a file cannot be removed.
     pub async fn trim(&self, before: Offset) -> Result<(), JournalError> {
         let segments = Arc::clone(&self.0.segments);
         on_a_thread(move || segments.trim(before)).await
     }
 
-    /// The first entry that is left, and when it was taken; none where it is empty.
+    /// Returns the first entry's offset, and when it was taken; `None` if the journal is empty.
     ///
     /// # Errors
-    /// Where the files cannot be read.
+    /// If the files cannot be read.
     pub async fn first(&self) -> Result<Option<(Offset, Micros)>, JournalError> {
         let segments = Arc::clone(&self.0.segments);
         on_a_thread(move || segments.first()).await
     }
 
-    /// The last offset before a time, to trim by age.
+    /// Returns the last offset before a time, for trimming by age.
     ///
     /// # Errors
-    /// Where the files cannot be read.
+    /// If the files cannot be read.
     pub async fn before(&self, time: Micros) -> Result<Option<Offset>, JournalError> {
         let segments = Arc::clone(&self.0.segments);
         on_a_thread(move || segments.before(time)).await
@@ -162,7 +162,7 @@ impl Journal for Embedded {
     }
 }
 
-/// Runs what waits for the disk.
+/// Runs blocking disk operations.
 async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
 ) -> Result<T, JournalError> {
@@ -177,7 +177,7 @@ fn room_of(folder: &Path) -> Room {
     })
 }
 
-/// What reading or writing failed of.
+/// Converts an I/O error.
 fn writing(error: io::Error) -> JournalError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JournalError::Full,
@@ -185,9 +185,9 @@ fn writing(error: io::Error) -> JournalError {
     }
 }
 
-/// How large the files become, in bytes: a start reads the newest one, and room is given back a file at a time.
+/// The maximum size of a file, in bytes: a start reads the newest file, and space is freed one file at a time.
 pub const SEGMENT: u64 = 32 << 20;
-/// How many may wait to be written.
+/// The capacity of the writer's queue.
 const WAITING: usize = 64;
-/// How many batches a reader may be ahead of who takes them.
+/// The number of batches read ahead of a consumer.
 const AHEAD: usize = 4;

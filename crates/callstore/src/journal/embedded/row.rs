@@ -1,7 +1,7 @@
-//! A row of the journal: the entries that were flushed together, in the form that they have in a file.
+//! A row of the journal, the entries of one flush, and its encoding in a file.
 //!
-//! Head: magic, length of the rest, number of entries, offset of the first one, when they were taken, CRC-32 of the rest, CRC-32 of
-//! the head. Then for each entry its length with the mark of a decision, then the entries themselves. Numbers are big-endian.
+//! Head: magic, length of the rest, number of entries, offset of the first entry, time of taking them, CRC-32 of the rest, CRC-32 of the head. Rest:
+//! the length of each entry with the decision bit, then the entries themselves. Numbers are big-endian.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -12,22 +12,22 @@ use bytes::{Buf, BufMut, Bytes};
 use crate::fold::Micros;
 use crate::journal::{Draft, Entry, JournalError, Offset};
 
-/// What stands before the entries.
+/// The head of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Bytes that follow.
+    /// The length of the rest in bytes.
     length: u32,
-    /// How many entries there are, at least one.
+    /// The number of entries, at least one.
     pub(super) count: u32,
-    /// The first one's offset.
+    /// The offset of the first entry.
     pub(super) first: Offset,
-    /// When they were taken.
+    /// When the entries were taken.
     pub(super) taken: Micros,
     check: u32,
 }
 
 impl Head {
-    /// `None` for what is no head, or not a whole one.
+    /// Parses a head. Returns `None` for an invalid or incomplete one.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let (covered, mut check) = bytes.get(..HEAD)?.split_at_checked(HEAD - 4)?;
         if check.get_u32() != crc32fast::hash(covered) {
@@ -43,31 +43,31 @@ impl Head {
         })
     }
 
-    /// The one at a place of a file; `None` where there is none.
+    /// Reads the head at a position in a file; `None` if there is none.
     pub(super) fn read(file: &File, at: u64) -> io::Result<Option<Self>> {
         let mut bytes = [0; HEAD];
         let length = fill(file, &mut bytes, at)?;
         Ok(bytes.get(..length).and_then(Self::parse))
     }
 
-    /// Bytes of the whole row.
+    /// Returns the size of the whole row in bytes.
     pub(super) const fn size(&self) -> u64 {
         HEAD as u64 + self.length as u64
     }
 
-    /// The offset after its last entry.
+    /// Returns the offset after the last entry.
     pub(super) fn next(&self) -> Offset {
         self.first + Offset::from(self.count)
     }
 
-    /// What follows the head that stands at a place of a file; `None` where that is cut off or not what was written.
+    /// Reads the rest of the row whose head is at this position; `None` if it is truncated or corrupt.
     pub(super) fn rest(&self, file: &File, at: u64) -> io::Result<Option<Vec<u8>>> {
         let mut rest = vec![0; self.length as usize];
         let length = fill(file, &mut rest, at + HEAD as u64)?;
         Ok(Some(rest).filter(|rest| length == rest.len() && crc32fast::hash(rest) == self.check))
     }
 
-    /// The entries in this rest; `None` where it does not have so many.
+    /// Splits the rest into entries; `None` if it has too few.
     pub(super) fn entries(&self, rest: Vec<u8>) -> Option<Vec<Entry>> {
         let mut bodies = Bytes::from(rest);
         let mut lengths = bodies.split_to(Some(self.count as usize * 4).filter(|table| *table <= bodies.len())?);
@@ -82,17 +82,17 @@ impl Head {
     }
 }
 
-/// What a row is made of, so that no entry is copied.
+/// The parts of a row; entries are not copied.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// The head, and the lengths.
+    /// The encoded head and lengths.
     head: Vec<u8>,
     bodies: Vec<Bytes>,
     size: u64,
 }
 
 impl Row {
-    /// Of at least one draft, and less than 4 GiB.
+    /// Creates a row from at least one draft, of less than 4 GiB in total.
     pub(super) fn of(drafts: Vec<Draft>, first: Offset, taken: Micros) -> Result<Self, JournalError> {
         let too_much = |_| JournalError::Unavailable("these are too many entries at once".into());
         let count = u32::try_from(drafts.len()).map_err(too_much)?;
@@ -122,17 +122,17 @@ impl Row {
         Ok(Self { head, bodies, size: HEAD as u64 + u64::from(length) })
     }
 
-    /// Bytes that it takes.
+    /// Returns the size in bytes.
     pub(super) const fn size(&self) -> u64 {
         self.size
     }
 
-    /// Writes all of it where the file stands.
+    /// Writes the row at the file's position.
     pub(super) fn write(&self, file: &mut File) -> io::Result<()> {
         let parts = std::iter::once(self.head.as_slice()).chain(self.bodies.iter().map(|body| &**body));
         let mut slices: Vec<_> = parts.map(IoSlice::new).collect();
         let mut left = slices.as_mut_slice();
-        // Without what is empty already, so that nothing written means that nothing can be.
+        // Drop empty slices, so that a write of zero bytes is an error.
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
             match file.write_vectored(left) {
@@ -146,7 +146,7 @@ impl Row {
     }
 }
 
-/// Reads until the buffer is full or the file ends; gives how much.
+/// Reads until the buffer is full or the file ends; returns the number of bytes.
 fn fill(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(left) = buffer.get_mut(filled..).filter(|left| !left.is_empty()) {
@@ -160,8 +160,8 @@ fn fill(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Whether what stands at a place of a file, where a row should begin, is what a crash leaves of one that was being written: a page of
-/// it is there as it was written, or as zeros, or not at all.
+/// Returns whether the data at a position where a row should begin is a row that a crash left unfinished: each page of it is written, or all zeros,
+/// or missing.
 pub(super) fn is_unfinished(file: &File, at: u64) -> io::Result<bool> {
     let mut bytes = [0; HEAD];
     let length = fill(file, &mut bytes, at)?;
@@ -175,8 +175,8 @@ pub(super) fn is_unfinished(file: &File, at: u64) -> io::Result<bool> {
     Ok(is_blank(left) || is_blank(right))
 }
 
-/// Whether a whole head stands anywhere after a place of a file: then the row that is broken there was flushed once. No entry has a
-/// head in it, as no JSON has zero bytes.
+/// Returns whether a complete head follows anywhere after a position, in which case the broken row there had been flushed. Entries cannot contain a
+/// head, since JSON has no zero bytes.
 pub(super) fn has_head_after(file: &File, at: u64) -> io::Result<bool> {
     let size = usize::try_from(file.metadata()?.len().saturating_sub(at + 1)).unwrap_or(usize::MAX);
     let mut bytes = vec![0; size];
@@ -188,13 +188,13 @@ pub(super) fn has_head_after(file: &File, at: u64) -> io::Result<bool> {
     Ok(bytes.windows(MAGIC.len()).enumerate().any(is_head))
 }
 
-/// How each row begins; the last byte is the version of its form.
+/// The magic of a row; the last byte is the version of the encoding.
 const MAGIC: [u8; 4] = [0, 0xff, b'r', 1];
-/// Bytes of a head.
+/// The size of a head in bytes.
 const HEAD: usize = 36;
-/// What a disk's cache writes at once, in bytes.
+/// The unit in which a disk's cache is written, in bytes.
 const PAGE: u64 = 4096;
-/// The bits that are the length of an entry.
+/// The bits of an entry's length.
 const LENGTH: u32 = 0x7fff_ffff;
-/// The bit that marks a decision.
+/// The decision bit.
 const DECISION: u32 = 0x8000_0000;

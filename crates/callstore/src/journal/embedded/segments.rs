@@ -1,7 +1,7 @@
-//! The files that the journal is kept in: each has the rows from the offset on that it is named by.
+//! The journal's files, each named after the offset of its first row.
 //!
-//! Only the newest is written. A start reads that one alone, so that it takes as long with hours of journal as with minutes; what is old
-//! is removed a file at a time, and its room is free at once.
+//! Only the newest file is written, and only that is read at a start, so that the start's duration does not depend on the journal's length. Old
+//! entries are removed one file at a time, which frees their space immediately.
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -14,27 +14,27 @@ use super::writing;
 use crate::fold::Micros;
 use crate::journal::{JournalError, Offset};
 
-/// The folder with them.
+/// The folder of the files.
 #[derive(Debug)]
 pub(super) struct Segments {
     path: PathBuf,
-    /// Locked against a second process, and flushed after a file was made.
+    /// Locked against a second process, and flushed after a file is created.
     folder: File,
     firsts: RwLock<BTreeSet<Offset>>,
 }
 
-/// The newest file, and where it ends.
+/// The newest file and its end.
 #[derive(Debug)]
 pub(super) struct Tail {
     pub(super) file: File,
-    /// Bytes of whole rows.
+    /// The bytes of complete rows.
     pub(super) length: u64,
-    /// Whether there may be more in it than that.
+    /// Whether the file may continue past `length`.
     pub(super) is_torn: bool,
 }
 
 impl Segments {
-    /// Opens the folder, or makes it; gives the newest file as well, and the offset of the next entry.
+    /// Opens or creates the folder; also returns the newest file and the next entry's offset.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<Tail>, Offset), JournalError> {
         std::fs::create_dir_all(path).map_err(writing)?;
         let folder = File::open(path).map_err(writing)?;
@@ -53,43 +53,43 @@ impl Segments {
         let file = File::options().read(true).write(true).open(segments.file(first)).map_err(writing)?;
         let (next, length) = end(&file, first)?;
         file.set_len(length).map_err(writing)?;
-        // What a process that was killed wrote may not be on the disk, and is taken for safe from here on.
+        // Data written by a killed process may not be on the disk yet, but counts as durable from here on.
         file.sync_data().map_err(writing)?;
         Ok((segments, Some(Tail { file, length, is_torn: false }), next))
     }
 
-    /// Makes the file that begins with this offset.
+    /// Creates the file that begins with this offset.
     pub(super) fn begin(&self, first: Offset) -> io::Result<Tail> {
-        // One that a failure left has nothing in it that counts.
+        // A file left by a failure contains no acknowledged entries.
         let file = File::options().read(true).write(true).create(true).truncate(true).open(self.file(first))?;
         self.folder.sync_all()?;
         self.firsts_mut().insert(first);
         Ok(Tail { file, length: 0, is_torn: false })
     }
 
-    /// The file that has this offset or, where that is gone, the one after it.
+    /// Returns the file with this offset or, if that was removed, the next one.
     pub(super) fn having(&self, offset: Offset) -> Option<Offset> {
         let firsts = self.firsts();
         firsts.range(..=offset).next_back().or_else(|| firsts.range(offset..).next()).copied()
     }
 
-    /// Opens a file to be read.
+    /// Opens a file for reading.
     pub(super) fn read(&self, first: Offset) -> io::Result<File> {
         File::open(self.file(first))
     }
 
-    /// The first entry that is left, and when it was taken.
+    /// Returns the first entry's offset, and when it was taken.
     pub(super) fn first(&self) -> Result<Option<(Offset, Micros)>, JournalError> {
         let Some(first) = self.firsts().first().copied() else { return Ok(None) };
         Ok(self.taken(first)?.map(|taken| (first, taken)))
     }
 
-    /// The last offset of the files whose entries were all taken before a time.
+    /// Returns the last offset of the files whose entries were all taken before a time.
     pub(super) fn before(&self, time: Micros) -> Result<Option<Offset>, JournalError> {
         let firsts: Vec<_> = self.firsts().iter().skip(1).copied().collect();
         let mut last = None;
         for first in firsts {
-            // What stands before it was taken before it.
+            // The previous file's entries were taken before this file's first one.
             if self.taken(first)?.is_none_or(|taken| taken >= time) {
                 break;
             }
@@ -98,7 +98,7 @@ impl Segments {
         Ok(last)
     }
 
-    /// Removes files whose entries are all before this offset; the newest one stays, so that offsets never begin anew.
+    /// Removes files whose entries are all before this offset, except for the newest one, so that offsets never restart.
     pub(super) fn trim(&self, before: Offset) -> Result<(), JournalError> {
         let firsts: Vec<_> = self.firsts().iter().copied().collect();
         for (first, next) in firsts.iter().zip(firsts.iter().skip(1)) {
@@ -111,7 +111,7 @@ impl Segments {
         Ok(())
     }
 
-    /// When the first entry of a file was taken.
+    /// Returns when the first entry of a file was taken.
     fn taken(&self, first: Offset) -> Result<Option<Micros>, JournalError> {
         let file = self.read(first).map_err(writing)?;
         Ok(Head::read(&file, 0).map_err(writing)?.map(|head| head.taken))
@@ -131,14 +131,14 @@ impl Segments {
 }
 
 impl Drop for Segments {
-    /// A process that is being started by this one has the lock too until it runs its program.
+    /// Unlocks explicitly: a child process being spawned shares the lock until it executes its program.
     fn drop(&mut self) {
         drop(self.folder.unlock());
     }
 }
 
-/// Where the newest file ends: the offset of the next entry, and the bytes of whole rows. A row that a crash left unfinished was never
-/// acknowledged, and is cut off; nothing else is.
+/// Returns the newest file's end: the next entry's offset, and the bytes of complete rows. Only a row left unfinished by a crash, which was never
+/// acknowledged, is cut off.
 fn end(file: &File, first: Offset) -> Result<(Offset, u64), JournalError> {
     let damaged = |what: &str| JournalError::Damaged(format!("the file from offset {first} on {what}").into());
     let (mut next, mut length) = (first, 0);
@@ -162,5 +162,5 @@ fn end(file: &File, first: Offset) -> Result<(Offset, u64), JournalError> {
     }
 }
 
-/// How the files' names end.
+/// The suffix of the files' names.
 const SUFFIX: &str = ".rows";

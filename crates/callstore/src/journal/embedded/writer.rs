@@ -1,4 +1,4 @@
-//! The one thread that writes the journal.
+//! The thread that writes the journal.
 
 use std::io::{self, Seek, SeekFrom};
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use super::segments::{Segments, Tail};
 use super::{Room, writing};
 use crate::journal::{Draft, JournalError, Offset};
 
-/// Entries that are to be written, and who waits for them.
+/// Entries to be written, and their waiter.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) drafts: Vec<Draft>,
     pub(super) done: oneshot::Sender<Result<(), JournalError>>,
 }
 
-/// What the thread has.
+/// The state of the writing thread.
 pub(super) struct Writer {
     pub(super) segments: Arc<Segments>,
-    /// The file that is written; none before there is something to be written to a new one.
+    /// The file being written; `None` until the first write to a new one.
     pub(super) tail: Option<Tail>,
     pub(super) room: Room,
     pub(super) reserve: u64,
@@ -52,12 +52,12 @@ impl Writer {
         let outcome = self.write(drafts);
         if outcome.is_ok() {
             self.next += count;
-            // Before its writer is told: whoever asks for the end after that has to find its own entries before it.
+            // Announce the new end before replying: a client that then queries the end has to find its own entries before it.
             self.ends.send_replace(self.next);
         }
         for done in waiting {
             let told = outcome.as_ref().map(drop).map_err(JournalError::again);
-            // Whoever asked may have gone; the entries are there all the same.
+            // The client may be gone; its entries are written all the same.
             drop(done.send(told));
         }
     }
@@ -70,7 +70,7 @@ impl Writer {
         self.put(&row).map_err(writing)
     }
 
-    /// Writes a row and flushes it. What a failure left of one is cut off before the next, so that the journal goes on once it can.
+    /// Writes and flushes a row. The remains of a failed write are cut off before the next one, so that the journal recovers.
     fn put(&mut self, row: &Row) -> io::Result<()> {
         let mut tail = match self.tail.take() {
             Some(tail) => tail,
@@ -96,5 +96,5 @@ fn put(tail: &mut Tail, row: &Row) -> io::Result<()> {
     Ok(())
 }
 
-/// At so many bytes a row is closed.
+/// The number of bytes at which a row is complete.
 const GROUP: usize = 2 << 20;

@@ -1,4 +1,4 @@
-//! Exchanges, stream and bindings, as they have to be.
+//! Declaration of the exchanges, the stream and its bindings.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use super::Config;
 use crate::broker::{BrokerError, Kind, Link, short};
 
-/// Topic exchanges, what of them is an entry, and whether they are durable. KAZOO's are not (`kz_amqp_util:new_exchange`, `kapi_cdr`); on
-/// our own one mixers say what became of recordings.
+/// Topic exchanges, their routing keys for entries, and whether they are durable. KAZOO's are not (`kz_amqp_util:new_exchange`, `kapi_cdr`); mixers
+/// report finalised recordings on our own one.
 const SOURCES: [(&str, &str, bool); 4] = [
     ("callevt", "call.#", false),
     ("cdr", "cdr.report.#", false),
@@ -18,15 +18,15 @@ const SOURCES: [(&str, &str, bool); 4] = [
     ("callstore", "recording.finalised.#", true),
 ];
 
-/// Declares everything. What is there already stays.
+/// Declares everything that does not exist yet.
 ///
 /// # Errors
-/// Of kind [`Kind::Mismatch`] where a queue of the stream's name is no stream.
+/// Returns [`Kind::Mismatch`] if a queue of the stream's name is not a stream.
 pub(super) async fn declare(link: &Link, config: &Config) -> Result<(), BrokerError> {
     let is_new = !exists(link, config).await?;
     stream(link, config).await?;
     if is_new {
-        // Nothing is to be in it, ours or KAZOO's, that a killed broker would not find again.
+        // Keep the stream empty until a killed broker would find it again.
         tokio::time::sleep(SETTLES).await;
     }
     let channel = link.channel().await?;
@@ -58,7 +58,7 @@ pub(super) async fn is_declared(link: &Link) -> Result<bool, BrokerError> {
     Ok(true)
 }
 
-/// Whether there is a queue of the stream's name, whatever it is.
+/// Returns whether a queue of the stream's name exists, of any type.
 async fn exists(link: &Link, config: &Config) -> Result<bool, BrokerError> {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let channel = link.channel().await?;
@@ -70,7 +70,7 @@ async fn exists(link: &Link, config: &Config) -> Result<bool, BrokerError> {
     Ok(true)
 }
 
-/// The stream's other settings are fixed when it is made: where only these differ, the stream that is there is used, and said so.
+/// Declares the stream. Its other settings are fixed at its creation: if only these differ, the existing stream is used, and a warning logged.
 async fn stream(link: &Link, config: &Config) -> Result<(), BrokerError> {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let channel = link.channel().await?;
@@ -112,11 +112,11 @@ fn arguments(config: &Config) -> FieldTable {
     arguments
 }
 
-/// The broker keeps the name of what knows its streams in memory for up to a second after the first stream was made (`ra_directory`:
-/// `auto_save`, 500 ms without an access). Killed before that, 3.10.8 never finds the stream again; measured, 12 of 12 times.
+/// RabbitMQ keeps its registry of streams in memory for up to a second after the first stream was created (`ra_directory`: `auto_save`, 500 ms
+/// without an access). If killed before that, 3.10.8 never finds the stream again; measured, 12 of 12 times.
 const SETTLES: Duration = Duration::from_secs(2);
 const MAX_AGE: &str = "x-max-age";
 const MAX_BYTES: &str = "x-max-length-bytes";
 const SEGMENT_BYTES: &str = "x-stream-max-segment-size-bytes";
-/// What the broker's refusal names where a stream differs in nothing else.
+/// The settings named in the broker's refusal of a stream that only differs in these.
 const SETTINGS: [&str; 3] = [MAX_AGE, MAX_BYTES, SEGMENT_BYTES];

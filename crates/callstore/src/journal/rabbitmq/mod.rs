@@ -1,9 +1,8 @@
-//! A journal that several instances share: a RabbitMQ stream, fed by KAZOO's own exchanges and by the call store.
+//! A shared journal for several instances: a RabbitMQ stream, fed by KAZOO's own exchanges and by the call store.
 //!
-//! A stream is a queue that nobody takes anything from (<https://www.rabbitmq.com/docs/streams>): each reader names the offset that it
-//! reads from. It is read over AMQP 0.9.1, which every RabbitMQ from 3.9 on speaks. KAZOO's exchanges and whatever is bound to them
-//! are gone after a restart of the broker, so that both are declared at every connect; what was published in between is lost to the
-//! journal, and [`Inlet`] says so.
+//! Consuming a stream removes nothing from it (<https://www.rabbitmq.com/docs/streams>): each reader chooses the offset to start from. It is read
+//! over AMQP 0.9.1, which every RabbitMQ from 3.9 on supports. KAZOO's exchanges and their bindings are gone after a restart of the broker, so both
+//! are declared on every connection; messages published in between are missing in the journal, and [`Inlet`] reports this.
 
 mod declare;
 mod end;
@@ -25,27 +24,27 @@ use self::publish::Publisher;
 use super::{Draft, Entries, Entry, Journal, JournalError, Offset};
 use crate::broker::{Broker, BrokerError, Link};
 
-/// What the stream is like.
+/// The settings of the stream.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The stream's name at the broker.
     pub stream: String,
-    /// Entries older than this may be removed, a segment at a time.
+    /// The age from which entries may be removed, a segment at a time.
     pub max_age: Duration,
-    /// More bytes than this are removed, the oldest segment first; `None` for no limit but the age.
+    /// The size in bytes from which the oldest segments are removed; `None` for no limit.
     pub max_bytes: Option<u64>,
-    /// How large the files are that it is kept in; `None` for the broker's own choice (500 MB).
+    /// The segments' size in bytes; `None` for the broker's default (500 MB).
     pub segment_bytes: Option<u64>,
 }
 
-/// What the reader knows of the way from KAZOO into the journal.
+/// The state of the path from KAZOO into the journal, as seen by the reader.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inlet {
-    /// Whether the stream is bound to KAZOO's exchanges and read now.
+    /// Whether the stream is currently bound to KAZOO's exchanges and being read.
     pub is_open: bool,
     /// The number of times the connection was opened. A reconnection may have lost events: no call is declared dead before a complete sweep.
     pub openings: u64,
-    /// How many entries expired before they were read, and how many of those that were read the stream no longer had.
+    /// The number of entries that expired before they were read, or that the stream lost after they were read.
     pub lost: u64,
 }
 
@@ -55,18 +54,18 @@ pub struct StreamJournal {
     broker: Broker,
     config: Arc<Config>,
     publisher: Publisher,
-    /// The connection that the end is asked for over.
+    /// The connection for queries of the end.
     asking: Mutex<Option<Link>>,
     inlet: watch::Sender<Inlet>,
-    /// What sources say is taken before a majority of the copies has it.
+    /// Whether events are taken before a majority of the replicas has them.
     is_local: bool,
-    /// Of another site: it is read and never written, and nothing is declared there.
+    /// Whether the stream is another site's: it is only read, without any declarations.
     is_foreign: bool,
     tasks: Tasks,
 }
 
 impl StreamJournal {
-    /// Connects when it is first used. Readers are among `tasks`.
+    /// Creates a journal that connects on first use. Its readers are tracked by `tasks`.
     #[must_use]
     pub fn new(broker: Broker, config: Config, tasks: Tasks) -> Self {
         let config = Arc::new(config);
@@ -75,29 +74,29 @@ impl StreamJournal {
         Self { broker, config, publisher, asking: Mutex::new(None), inlet, is_local: false, is_foreign: false, tasks }
     }
 
-    /// That of another site. Its user there needs to read the stream and nothing else: nothing is declared, bound or published.
+    /// Creates the journal of another site. Its user there only needs permission to read the stream: nothing is declared, bound or published.
     #[must_use]
     pub fn of_another_site(broker: Broker, config: Config, tasks: Tasks) -> Self {
         Self { is_foreign: true, ..Self::new(broker, config, tasks) }
     }
 
-    /// The same; `is_local` says that what sources say is taken as soon as the broker has it that this is connected with (`sync`).
+    /// Sets whether events are taken as soon as the connected broker has them (`sync`).
     #[must_use]
     pub fn taking_locally(mut self, is_local: bool) -> Self {
         self.is_local = is_local;
         self
     }
 
-    /// What the reader knows of the way from KAZOO into the journal, as it changes.
+    /// Subscribes to the state of the path from KAZOO into the journal.
     #[must_use]
     pub fn inlet(&self) -> watch::Receiver<Inlet> {
         self.inlet.subscribe()
     }
 
-    /// Declares what it needs, to see at the start whether it may.
+    /// Declares the exchanges and the stream, to detect missing permissions at the start.
     ///
     /// # Errors
-    /// What the broker says against it.
+    /// The broker's refusal.
     pub async fn prepare(&self) -> Result<(), BrokerError> {
         let link = self.broker.open().await?;
         declare::declare(&link, &self.config).await?;
@@ -147,7 +146,7 @@ impl Journal for StreamJournal {
     async fn end(&self) -> Result<Option<Offset>, JournalError> {
         let mut kept = self.asking.lock().await;
         let ended = async {
-            // Taken out, so that a connection that failed is not used again.
+            // Taken out of the mutex, so that a failed connection is not reused.
             let link = match kept.take().filter(Link::is_up) {
                 Some(link) => link,
                 None => {
@@ -169,7 +168,7 @@ impl Journal for StreamJournal {
     }
 }
 
-/// A message of a stream says where in the stream it is.
+/// Returns the offset in a stream message's header.
 fn offset(delivery: &Delivery) -> Option<Offset> {
     match delivery.properties.headers().as_ref()?.inner().get(OFFSET)? {
         AMQPValue::LongLongInt(offset) => Offset::try_from(*offset).ok(),
@@ -183,23 +182,23 @@ fn entry(offset: Offset, delivery: Delivery) -> Entry {
         AMQPValue::LongLongInt(taken) => Some(*taken),
         _ => None,
     });
-    // Whoever may publish events could claim to have decided something: only what came straight to the stream counts.
+    // Any publisher of events could forge a decision: only those published directly to the stream count.
     let is_direct = delivery.exchange.as_str().is_empty();
     let is_decision = is_direct && properties.kind().as_ref().is_some_and(|kind| kind.as_str() == DECISION);
     let taken = taken.filter(|_| is_direct).unwrap_or(0);
-    // Questions to the trackers, our own among them, say nothing about a call; that they were passed has to be known.
+    // Status queries to the trackers, including our own, say nothing about a call; the empty entry keeps their offset.
     let is_question = !is_direct && delivery.routing_key.as_str().starts_with(QUESTIONS);
     let body = if is_question { Bytes::new() } else { delivery.data.into() };
     Entry { offset, taken, body, is_decision }
 }
 
-/// Batches that wait for the fold.
+/// The number of batches read ahead of the fold.
 const BATCHES: usize = 4;
-/// RabbitMQ's header of messages in streams, and its argument of consumers.
+/// RabbitMQ's header of stream messages, and its argument for consumers.
 const OFFSET: &str = "x-stream-offset";
 /// Our header: when the message was published, in Unix microseconds.
 const TAKEN: &str = "taken";
-/// How KAZOO's routing keys of questions begin (`kapi_call`).
+/// The prefix of the routing keys of KAZOO's status queries (`kapi_call`).
 const QUESTIONS: &str = "call.status_req.";
-/// The AMQP type of what an instance decided.
+/// The AMQP type of decisions.
 const DECISION: &str = "callstore.decision";

@@ -1,4 +1,4 @@
-//! Appending: the broker confirms a message of a stream once a majority of the stream's copies has it.
+//! Appending: the broker confirms a message of a stream once a majority of the stream's replicas has it.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,13 +14,13 @@ use super::{Config, DECISION, TAKEN, declare};
 use crate::broker::{Broker, BrokerError, Confirmed, Kind, Link, Message, Prepare, Unpublished, short, within};
 use crate::journal::{Draft, JournalError};
 
-/// Publishes to the stream.
+/// The publisher of the stream.
 #[derive(Debug)]
 pub(super) struct Publisher {
     broker: Broker,
     config: Arc<Config>,
     line: Arc<Confirmed<Stream>>,
-    /// For messages that were taken and are not confirmed.
+    /// Limits the messages that are taken but unconfirmed.
     room: Arc<Semaphore>,
     tasks: Tasks,
 }
@@ -41,13 +41,13 @@ impl Publisher {
         Self { broker, config, line, room: Arc::new(Semaphore::new(UNCONFIRMED)), tasks }
     }
 
-    /// Publishes these in their order, and waits until all are confirmed.
+    /// Publishes entries in order, and waits until all are confirmed.
     pub(super) async fn append(&self, drafts: &[Draft]) -> Result<(), JournalError> {
         for some in drafts.chunks(AT_ONCE) {
             match self.line.publish(self.messages(some)?).await {
                 Ok(0) => {}
                 Ok(_) => {
-                    // The stream is gone; the next connection declares it.
+                    // The stream is gone; the next connection declares it again.
                     self.line.start_anew().await;
                     return Err(unavailable(Kind::Unrouted.into()));
                 }
@@ -57,8 +57,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes these in their order, and waits until the broker has taken them. Their confirmations are waited for by a task, which
-    /// says so where one does not come; so many are not confirmed at most that a majority that is away is noticed.
+    /// Publishes entries in order, and waits until the broker has taken them. A task waits for their confirmations, and logs missing ones. The limit
+    /// on unconfirmed messages reveals the loss of the majority.
     pub(super) async fn take(&self, drafts: &[Draft]) -> Result<(), JournalError> {
         for some in drafts.chunks(AT_ONCE) {
             let count = u32::try_from(some.len()).unwrap_or(u32::MAX);
@@ -92,7 +92,7 @@ impl Publisher {
         let stream = short(&self.config.stream).map_err(unavailable)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_micros()).unwrap_or_default();
-        // The default exchange takes a message to the queue that its key names.
+        // The default exchange routes by queue name.
         let message = |draft: &'a Draft| Message {
             exchange: "".into(),
             key: stream.clone(),
@@ -118,7 +118,7 @@ fn properties(draft: &Draft, now: i64) -> BasicProperties {
     if draft.is_decision { properties.with_type(DECISION.into()) } else { properties }
 }
 
-/// Messages that wait for their confirmation together.
+/// The number of messages confirmed together.
 const AT_ONCE: usize = 512;
-/// Messages that were taken and are not confirmed, at most.
+/// The maximum number of messages that are taken but unconfirmed.
 const UNCONFIRMED: usize = 8192;
