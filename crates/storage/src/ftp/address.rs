@@ -1,4 +1,4 @@
-//! Where the objects are: the settings, and how paths, URLs and locations are made of each other.
+//! The settings, and conversions between paths, URLs and locations.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use url::Url;
 use crate::engine::location::{location, text};
 use crate::{Error, Kind, Location, Result};
 
-/// How a server speaks TLS.
+/// The TLS mode of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Security {
-    /// Not at all.
+    /// No TLS.
     Plain,
-    /// After `AUTH TLS` (RFC 4217).
+    /// TLS after `AUTH TLS` (RFC 4217).
     Explicit,
-    /// From the first byte.
+    /// TLS from the first byte.
     Implicit,
 }
 
@@ -29,12 +29,12 @@ pub(super) struct Address {
     pub(super) security: Security,
     pub(super) user: String,
     pub(super) password: Secret,
-    /// Ends with a slash; begins with one too, and with `/~/` where it is relative to where a login leads.
+    /// Starts and ends with a slash; starts with `/~/` if it is relative to the login directory.
     folder: String,
 }
 
 impl Address {
-    /// Reads `url` and `tls`.
+    /// Parses `url` and `tls`.
     ///
     /// # Errors
     /// `Settings`.
@@ -73,21 +73,21 @@ impl Address {
         })
     }
 
-    /// What tells a login on a server from any other.
+    /// Returns a key that is unique to the server, the account and the TLS mode.
     pub(super) fn identity(&self) -> String {
         let (server, user, password) = (&self.origin, &self.user, self.password.expose());
         format!("{:?}\n{server}\n{user}\n{password}", self.security)
     }
 
-    /// The path of an object.
+    /// Returns the path of an object.
     pub(super) fn below(&self, name: &str) -> String {
         format!("{}{name}", self.folder)
     }
 
-    /// The path of an object, checked.
+    /// Returns the validated path of an object.
     ///
     /// # Errors
-    /// `Refused` for a name that cannot be a file below the folder.
+    /// Returns `Refused` for a name that cannot be a file below the folder.
     pub(super) fn place(&self, name: &str) -> Result<String> {
         let path = format!("/{name}");
         match fault(&path) {
@@ -96,27 +96,27 @@ impl Address {
         }
     }
 
-    /// The URL of a path, for people: without user and password, and escaped (RFC 3986 section 2).
+    /// Returns the URL of a path for display: without user and password, and escaped (RFC 3986 section 2).
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{}", self.server(), utf8_percent_encode(path, NOT_IN_A_PATH))
     }
 
-    /// The location of a path.
+    /// Returns the location of a path.
     pub(super) fn location(&self, path: &str) -> Location {
         location([(SERVER, &self.server()), (PATH, path)])
     }
 
-    /// The path in a location: one of our own, or the `url` that KAZOO kept, whose path is the server's byte for byte.
+    /// Returns the path in a location: our own, or the `url` that KAZOO stored, with exactly the bytes on the server.
     ///
     /// # Errors
-    /// `Location` where there is none, or one on another server.
+    /// Returns `Location` if there is no path, or if it is on another server.
     pub(super) fn find<'a>(&self, location: &'a Location) -> Result<&'a str> {
         let wrong = |what: &str| Error::new(Kind::Location, format!("the location of an object on FTP {what}"));
         let text = |member: &str| text(location, member);
         let (server, path) = match (location.get(SERVER), location.get("url")) {
             (None, Some(_)) => {
                 let path = text("url").and_then(Parts::of).map(|parts| parts.path);
-                // What KAZOO took need not be as tidy as what is written here.
+                // Paths stored by KAZOO are not necessarily normalized.
                 let leaves = |path: &str| path.split('/').any(|part| part == "..");
                 (text("url"), path.filter(|path| path.len() > 1 && !path.contains(BREAKS) && !leaves(path)))
             }
@@ -130,7 +130,7 @@ impl Address {
         Ok(path)
     }
 
-    /// Whether it is the same server, also once it has begun to speak TLS at another of the usual ports.
+    /// Returns whether the server is the same, even if it has since enabled TLS on the other usual port.
     fn is_at(&self, parts: &Parts<'_>) -> bool {
         let usual = |port: u16| port == EXPLICIT_PORT || port == IMPLICIT_PORT;
         let port = parts.port.unwrap_or(EXPLICIT_PORT);
@@ -152,10 +152,10 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Reads `document_url_field`.
+/// Parses `document_url_field`.
 ///
 /// # Errors
-/// Where it is no public field's name.
+/// If it is not the name of a public field.
 pub(super) fn url_field(settings: &Settings) -> std::result::Result<Option<String>, WrongSetting> {
     let field = settings.text("document_url_field")?.filter(|field| !field.is_empty());
     match field {
@@ -166,12 +166,12 @@ pub(super) fn url_field(settings: &Settings) -> std::result::Result<Option<Strin
     }
 }
 
-/// The path in a location of our own.
+/// Returns the path in a location of our own.
 pub(super) fn path(location: &Location) -> &str {
     text(location, PATH).unwrap_or_default()
 }
 
-/// The end of an object's path: KAZOO's locations may lead to the same file by another folder, as where a login leads.
+/// Returns the end of an object's path: KAZOO's locations may reach the same file through another folder, such as the login directory.
 pub(super) fn key(location: &Location) -> Option<String> {
     let kazoo = || text(location, "url").and_then(Parts::of).map(|parts| parts.path);
     let path = text(location, PATH).or_else(kazoo)?;
@@ -179,17 +179,17 @@ pub(super) fn key(location: &Location) -> Option<String> {
     Some(parts.get(parts.len().saturating_sub(KEY_PARTS)..)?.join("/"))
 }
 
-/// The folder of a path, without the slash at its end.
+/// Returns the folder of a path, without a trailing slash.
 pub(super) fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// A path as commands have it: `/~/` leads to where a login does.
+/// Returns a path for use in commands, where paths below `/~/` are relative to the login directory.
 pub(super) fn wire(path: &str) -> &str {
     path.strip_prefix("/~/").unwrap_or(path)
 }
 
-/// Why there can be no such path.
+/// Returns why a path is invalid, if it is.
 fn fault(path: &str) -> Option<&'static str> {
     let Some(path) = path.strip_prefix('/') else { return Some("does not begin at the root") };
     if path.contains(BREAKS) {
@@ -198,13 +198,13 @@ fn fault(path: &str) -> Option<&'static str> {
     path.split('/').any(|part| matches!(part, "" | "." | "..")).then_some("leaves its folder or has an empty part")
 }
 
-/// The parts of a URL, taken apart only as far as that changes nothing.
+/// The parts of a URL; account and path are kept as written.
 struct Parts<'a> {
     scheme: &'static str,
     account: Option<&'a str>,
     host: String,
     port: Option<u16>,
-    /// With its slash; empty where there is none.
+    /// With the leading slash; may be empty.
     path: &'a str,
 }
 
@@ -233,21 +233,21 @@ fn decoded(text: &str) -> Option<String> {
     (!text.contains(BREAKS)).then(|| text.into_owned())
 }
 
-/// What would end a command, or a path on the server.
+/// Characters that would terminate a command, or a path on the server.
 const BREAKS: [char; 3] = ['\r', '\n', '\0'];
 /// The port of FTP, and of TLS after `AUTH` (RFC 959, RFC 4217).
 const EXPLICIT_PORT: u16 = 21;
-/// IANA's `ftps`.
+/// IANA's port of `ftps`.
 const IMPLICIT_PORT: u16 = 990;
-/// RFC 1635.
+/// The user of anonymous FTP (RFC 1635).
 const ANONYMOUS: &str = "anonymous";
 const ANONYMOUS_PASSWORD: &str = "stowage@";
-/// A composed name has at least account, document and attachment, unless the plan says otherwise.
+/// The segments of an object's path that identify it: a composed name has at least account, document and attachment, unless the plan overrides it.
 const KEY_PARTS: usize = 3;
 /// The members of a location.
 const SERVER: &str = "server";
 const PATH: &str = "path";
-/// RFC 3986 section 3.3, without `;`, which means something in an FTP URL (RFC 1738 section 3.2.2).
+/// RFC 3986 section 3.3, without `;`, which is special in FTP URLs (RFC 1738 section 3.2.2).
 const NOT_IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

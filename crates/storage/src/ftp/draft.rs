@@ -1,4 +1,4 @@
-//! A file under a name of its own until all of it is there, and what is to be removed where nothing came of it.
+//! A file under a unique name until it is complete, and the clean-up after failures.
 
 use std::sync::Arc;
 
@@ -13,39 +13,39 @@ use crate::engine::finish::{CleanUp, clean_up};
 use crate::engine::names::Reserved;
 use crate::{Result, Stored};
 
-/// Whether a path is that of a file which is not all there.
+/// Returns whether a path is that of an incomplete file.
 pub(super) fn is_draft(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let id = name.strip_prefix("stowage-").and_then(|rest| rest.strip_suffix(".part"));
     id.is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A file of ours, or perhaps one: removed by `Drop` unless it is kept or was removed.
+/// A file that is, or may be, ours: removed on drop unless it was kept or removed before.
 pub(super) struct Draft {
     host: Arc<Host>,
     /// The unique name.
     pub(super) path: String,
-    /// The file's tag, for the object.
+    /// The object's ETag.
     pub(super) etag: Option<String>,
-    /// The name that it was to get; it may have it.
+    /// The final name, which the file may already have.
     goal: Option<String>,
-    /// Kept until the name is clean again.
+    /// Held until the name is cleaned up.
     reserved: Option<Reserved>,
     over: bool,
 }
 
 impl Draft {
-    /// For a file that is about to be stored in the folder of `target`. The name begins with no dot: servers hide such names,
-    /// or refuse them (Pure-FTPd without `-z`, vsftpd's `deny_file`).
+    /// Creates a draft for a file in the folder of `target`. Its name has no leading dot, since servers hide or reject such names (Pure-FTPd without
+    /// `-z`, vsftpd's `deny_file`).
     pub(super) fn beside(host: &Arc<Host>, target: &str) -> Self {
         let path = format!("{}/stowage-{}.part", folder(target), Uuid::new_v4().simple());
         Self { host: Arc::clone(host), path, etag: None, goal: None, reserved: None, over: false }
     }
 
-    /// Gives the file its name.
+    /// Renames the file to its final name.
     ///
     /// # Errors
-    /// The fault of the command. Where the answer was lost, this finds out by itself.
+    /// Returns the fault of the command. If its reply was lost, this determines the outcome itself.
     pub(super) async fn rename(
         &mut self,
         session: &mut Session,
@@ -65,7 +65,7 @@ impl Draft {
         }
     }
 
-    /// Whether the rename was done although no answer said so: the unique name is gone, and only the rename could have removed it.
+    /// Returns whether an unconfirmed rename took place: the unique name is gone, and only the rename can have removed it.
     async fn was_renamed(&self) -> Result<bool> {
         let Some(goal) = &self.goal else { return Ok(false) };
         let mut session = self.host.pool.take(&self.path).await?;
@@ -75,14 +75,14 @@ impl Draft {
         Ok(here == Found::Nothing && matches!(there, Found::File(_)))
     }
 
-    /// The file, which has its name now.
+    /// Returns the file, which has its final name now.
     pub(super) fn placed(mut self) -> Placed {
         self.over = true;
         let (path, etag) = (self.goal.take().unwrap_or_default(), self.etag.take());
         Placed { host: Arc::clone(&self.host), path, etag, reserved: self.reserved.take(), kept: false }
     }
 
-    /// Removes the file on the session that stored it: the answer comes when the server is done with it.
+    /// Removes the file on the session that stored it, whose reply arrives once the server is done with the file.
     pub(super) async fn remove(mut self, session: &mut Session) {
         if self.goal.is_none() && session.is_in_step() {
             self.over = removed(session, &self.path).await.is_ok();
@@ -104,18 +104,18 @@ impl Drop for Draft {
     }
 }
 
-/// A file that has its name: removed by `Drop` unless it is kept.
+/// A file with its final name: removed on drop unless it is kept.
 pub(super) struct Placed {
     host: Arc<Host>,
     path: String,
     etag: Option<String>,
-    /// Kept until the outcome has been told.
+    /// Held until the outcome is reported.
     reserved: Option<Reserved>,
     kept: bool,
 }
 
 impl Placed {
-    /// The object stays.
+    /// Keeps the object.
     pub(super) fn keep(mut self) -> Stored {
         self.kept = true;
         Stored { location: self.host.address.location(&self.path), etag: self.etag.take(), ..Stored::default() }
@@ -137,7 +137,7 @@ impl Drop for Placed {
     }
 }
 
-/// Removes a file, under whichever of its names it is; a server may still be at work on what broke, so more than once.
+/// Removes a file under either of its names, repeatedly, since a server may still be processing the broken upload.
 async fn scrub(host: &Host, path: &str, goal: Option<&str>) {
     let mut tries = CleanUp::default();
     while tries.again().await {
@@ -148,13 +148,13 @@ async fn scrub(host: &Host, path: &str, goal: Option<&str>) {
     }
 }
 
-/// `false`: nothing is there, as yet.
+/// Returns `false` if the file does not exist, so far.
 async fn scrub_once(host: &Host, path: &str, goal: Option<&str>) -> Result<bool> {
     let mut session = host.pool.take(path).await?;
     let outcome = match (removed(&mut session, path).await, goal) {
         (Ok(Removed::Now), _) => Ok(true),
         (Ok(Removed::Before), None) => Ok(false),
-        // The unique name was there when the rename was asked for: so that has been done, and what has the name is ours.
+        // The unique name existed before the rename and is gone now, so the rename took place, and the file at the goal is ours.
         (Ok(Removed::Before), Some(goal)) => {
             removed(&mut session, goal).await.map(|_| true).context("remove an object")
         }
@@ -164,15 +164,15 @@ async fn scrub_once(host: &Host, path: &str, goal: Option<&str>) -> Result<bool>
     outcome
 }
 
-/// How a file came to be gone.
+/// How a file came to be absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Removed {
     Now,
-    /// It was not there.
+    /// It did not exist.
     Before,
 }
 
-/// Removes a file, also one that is gone: for that a refusal is not enough, it has to be certain.
+/// Removes a file, which may be gone already: for that, a refusal does not suffice, absence must be certain.
 pub(super) async fn removed(session: &mut Session, path: &str) -> std::result::Result<Removed, Fault> {
     match session.remove(path).await {
         Ok(()) => Ok(Removed::Now),

@@ -1,4 +1,4 @@
-//! What lies below a folder: `MLSD` (RFC 3659 section 7) where the server has it, else what `LIST` shows, which no standard describes.
+//! Lists the files below a folder: with `MLSD` (RFC 3659 section 7) if the server supports it, else with `LIST`, whose format is not standardized.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,14 +15,14 @@ use super::session::Session;
 use crate::engine::tries::Tries;
 use crate::{Error, Kind, Listed, Result};
 
-/// Which command lists.
+/// The listing command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
     Mlsd,
     List,
 }
 
-/// Every file below the storage's folder, unfinished uploads among them.
+/// Lists all files below the storage's folder, including unfinished uploads.
 pub(super) fn all(host: &Arc<Host>) -> impl Stream<Item = Result<Listed>> + Send {
     let first = folder(&host.address.below("")).to_owned();
     let folders = stream::try_unfold((vec![first], By::Mlsd), move |(mut left, mut by)| async move {
@@ -48,14 +48,14 @@ pub(super) fn all(host: &Arc<Host>) -> impl Stream<Item = Result<Listed>> + Send
 }
 
 fn listed(host: &Host, entry: &File, path: String, by: By) -> Listed {
-    // `LIST` tells the server's own time, whose zone nobody knows.
+    // `LIST` reports the server's local time, in an unknown time zone.
     let doubt = if by == By::List { ZONES } else { Duration::ZERO };
     let modified = Some(entry.modified()).filter(|time| *time > SystemTime::UNIX_EPOCH);
     Listed {
         location: host.address.location(&path),
         length: (!is_draft(&path)).then_some(entry.size() as u64),
         name: path,
-        // One whose age is not known is young: nothing is done about it.
+        // Without a known age, a file counts as new, and is left alone.
         modified: modified.map_or_else(SystemTime::now, |time| time + doubt),
     }
 }
@@ -80,7 +80,7 @@ async fn entries_once(host: &Host, path: &str, by: By) -> Result<(Vec<File>, By)
     }
     session.leave();
     let text = match told {
-        // A folder that is not there yet, or went meanwhile, has nothing in it.
+        // A folder that does not exist yet, or was removed meanwhile, is empty.
         Err(fault) if fault.says_gone(path) => Vec::new(),
         told => told.context("list a folder")?,
     };
@@ -93,7 +93,7 @@ async fn entries_once(host: &Host, path: &str, by: By) -> Result<(Vec<File>, By)
     Ok((entries?, is_by))
 }
 
-/// An entry of `MLSD`; `None` for one that is neither a file nor a folder in it.
+/// Parses an entry of `MLSD`; `None` if it is neither a file nor a folder.
 fn fact(line: &str) -> Option<Result<File>> {
     let kind =
         line.split(';').find_map(|fact| fact.split_once('=').filter(|(key, _)| key.eq_ignore_ascii_case("type")));
@@ -110,7 +110,7 @@ fn unreadable() -> Error {
 }
 
 impl Session {
-    /// What a server says of a folder's entries.
+    /// Returns a server's listing of a folder.
     async fn listing(&mut self, path: &str, by: By) -> std::result::Result<Vec<u8>, Fault> {
         let command = match by {
             By::Mlsd => "MLSD",
@@ -119,7 +119,7 @@ impl Session {
         let command = match path {
             "" => format!("{command} /"),
             "/~" => command.to_owned(),
-            // Servers take what begins so for options of `ls`.
+            // Servers parse a leading hyphen as options of `ls`.
             path if wire(path).starts_with('-') => format!("{command} ./{}", wire(path)),
             path => format!("{command} {}", wire(path)),
         };
@@ -137,9 +137,9 @@ impl Session {
     }
 }
 
-/// The listing of one folder, in bytes: some 100,000 entries.
+/// The maximum size of a folder's listing in bytes: about 100,000 entries.
 const LONGEST: usize = 16 << 20;
-/// Between any two time zones.
+/// The maximum difference between two time zones.
 const ZONES: Duration = Duration::from_secs(26 * 3600);
 
 #[cfg(test)]

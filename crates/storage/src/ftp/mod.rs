@@ -1,17 +1,16 @@
-//! The `ftp` driver: FTP (RFC 959, 2428, 3659) and FTP over TLS (RFC 4217, and the older implicit form).
-//! `docs/backends/ftp.md` is its page.
+//! The `ftp` driver: FTP (RFC 959, 2428, 3659) and FTP over TLS (RFC 4217, and the older implicit mode). `docs/backends/ftp.md` documents it.
 //!
-//! | file | is |
+//! | file | contains |
 //! |---|---|
-//! | `address` | the settings, checked; URLs, paths and locations |
-//! | `fault` | what a command came to nothing for |
-//! | `pool` | the control connections that are kept |
-//! | `wire`, `tickets`, `session` | one control connection: opening it, and one method for each thing asked |
-//! | `stat` | whether something is at a path |
-//! | `passive`, `transfer` | one data connection: where it goes, and to its completion reply |
-//! | `put`, `draft` | storing: a name of its own, then the composed one; what a failure may have left |
-//! | `get` | reading: ranges, going on after a break |
-//! | `list` | what lies below the folder |
+//! | `address` | the validated settings; URLs, paths and locations |
+//! | `fault` | the errors of commands |
+//! | `pool` | the pooled control connections |
+//! | `wire`, `tickets`, `session` | one control connection: opening it, and a method per command |
+//! | `stat` | checks whether something is at a path |
+//! | `passive`, `transfer` | one data connection: its port, and the transfer up to its completion reply |
+//! | `put`, `draft` | storing: a unique name first, then the composed one; clean-up after failures |
+//! | `get` | reading: ranges, resuming after a break |
+//! | `list` | listing the files below the folder |
 
 mod address;
 mod draft;
@@ -51,7 +50,7 @@ use crate::{
 pub(super) const DRIVER: Driver = Driver {
     handler: "ftp",
     naming: Naming::Path,
-    // Servers take lines of 512 bytes at least, with the command and the folder in the URL.
+    // Servers accept command lines of at least 512 bytes, which include the command and the folder in the URL.
     fit: Fit { part: FILE_NAME, whole: 400, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),
     server: Server::Url,
@@ -62,15 +61,15 @@ pub(super) const DRIVER: Driver = Driver {
     open: |settings, context| Ok(Arc::new(Ftp::open(settings, context)?)),
 };
 
-/// An FTP server and a folder on it.
+/// A folder on an FTP server.
 #[derive(Debug)]
 pub(super) struct Ftp {
     host: Arc<Host>,
-    /// Set in the document to the object's URL.
+    /// The document's field to be set to the object's URL.
     url_field: Option<String>,
 }
 
-/// What sessions are opened with.
+/// The shared parts of operations.
 #[derive(Debug)]
 struct Host {
     /// The storage's id in the plan.
@@ -82,7 +81,7 @@ struct Host {
 }
 
 impl Ftp {
-    /// Reads the settings; nothing is sent.
+    /// Reads the settings, without sending a request.
     ///
     /// # Errors
     /// `Settings`.
