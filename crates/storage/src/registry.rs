@@ -1,4 +1,4 @@
-//! From a plan's `handler` text and settings to an opened [`Backend`].
+//! Opens a [`Backend`] from a plan's `handler` and settings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,64 +15,63 @@ use super::{Backend, Budget, DRIVERS, Location, Options};
 use crate::health::{Health, Standing};
 use crate::opened::{Opened, secrets};
 
-/// What the rest of the gateway knows of a driver; each driver's folder has one, and [`DRIVERS`] lists them.
+/// The description of a driver; each driver's folder defines one, and [`DRIVERS`] lists them.
 #[derive(Debug)]
 pub struct Driver {
-    /// Its name in plans, as `handler`.
+    /// The driver's name in plans, as `handler`.
     pub handler: &'static str,
-    /// How objects are named where the plan does not say.
+    /// How objects are named by default.
     pub naming: Naming,
-    /// Which names its servers take.
+    /// The names that the driver's servers accept.
     pub fit: Fit,
-    /// JSON Schema of its entry in a plan; what all have in common stands in `api/schema/schemas/defs.json`.
+    /// The JSON Schema of the driver's entry in a plan; the common part is `api/schema/schemas/defs.json`.
     pub schema: &'static str,
     /// Who chooses the server.
     pub server: Server,
-    /// Which storages of a plan are the one that a pointer names.
+    /// Which storages of a plan match a pointer.
     pub identity: Identity,
-    /// Settings that are never shown, besides `secret`, `password`, the values of `headers` and what a URL hides.
+    /// Settings that are never shown, in addition to `secret`, `password`, the values of `headers` and the secret parts of a URL.
     pub secrets: &'static [&'static str],
-    /// The keys of `[storage.endpoints]` that say where the vendor's servers are, with their defaults. Drivers of one vendor
-    /// may name the same ones.
+    /// The keys of `[storage.endpoints]` for the vendor's servers, with their defaults. Drivers of one vendor may share keys.
     pub endpoints: &'static [(&'static str, &'static str)],
-    /// What tells the object of a location apart from every other object of its storage, however the location came about: two of
-    /// them may mean the same. `None` where a location does not say it.
+    /// Returns a key that identifies the object of a location within its storage, no matter who wrote the location: different locations of one object
+    /// have the same key. `None` if the location does not identify it.
     pub key: fn(&Location) -> Option<String>,
-    /// Opens it; nothing is sent. Fails with `Settings`.
+    /// Opens a storage, without sending a request. Fails with `Settings`.
     pub open: fn(&Settings, &Context) -> Result<Arc<dyn Backend>>,
 }
 
-/// Who chooses a driver's server: what a plan chooses is looked at before the plan is saved, and secrets stay with the
-/// server that they were given for.
+/// Who chooses a driver's server: a plan's choice is checked before the plan is saved, and secrets are only sent to the server that they were given
+/// for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
     /// The vendor or the operator.
     Fixed,
-    /// The plan, by the setting `url`.
+    /// The plan, with the setting `url`.
     Url,
-    /// The plan, by the setting `host` and others; where secrets travel nowhere but to it, those that name it.
+    /// The plan, with the setting `host` and others. Lists those that name the server if the secrets must not be used for another one.
     Host(&'static [&'static str]),
 }
 
-/// What a storage is known by: what a pointer says of it and the settings of a plan say too.
+/// How to match a pointer with a storage of a plan: by values in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
-    /// Its id alone.
+    /// By the storage's id alone.
     Id,
-    /// The server of its `url`.
+    /// By the server of its `url`.
     Url,
-    /// What these settings say.
+    /// By these settings.
     Settings {
-        /// Named by every pointer.
+        /// The settings in every pointer.
         all: &'static [&'static str],
-        /// Named by KAZOO's besides.
+        /// Additional settings in KAZOO's pointers.
         kazoo: &'static [&'static str],
-        /// What ends the names of hosts that are all one; the first is meant where `host` names none.
+        /// The suffixes of hosts that are equivalent; the first is the default of `host`.
         hosts: &'static [&'static str],
     },
 }
 
-/// How objects are named where a plan has no `field_list`.
+/// How objects are named if a plan has no `field_list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Naming {
     /// `{account}/{owner}/{document}/{attachment}`
@@ -83,60 +82,60 @@ pub enum Naming {
     Flat,
 }
 
-/// Which names a driver's servers take. What is composed longer, or otherwise than they take it, is changed before it gets
-/// to a driver (`plan/name/fit`): the pointer says where an object is.
+/// The names that a driver's servers accept. A composed name that does not fit is changed before the driver sees it (`plan/name/fit`), since the
+/// pointer contains the object's actual location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
-    /// The longest part of a name, between slashes, in bytes.
+    /// The maximum length of a segment between slashes, in bytes.
     pub part: usize,
-    /// The longest name, with its folder, in bytes.
+    /// The maximum length of a name including its folder, in bytes.
     pub whole: usize,
-    /// How they read a name.
+    /// How the servers interpret a name.
     pub spelling: Spelling,
 }
 
-/// How a driver's servers read a name.
+/// How a driver's servers interpret a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spelling {
-    /// As it stands.
+    /// Literally.
     Plain,
-    /// As a part of a URL: a server undoes the percent-encoding, so a part counts as long as it then is.
+    /// As part of a URL: a server decodes percent-encoding, and the decoded length counts.
     Url,
-    /// As Windows and the programs that synchronise folders do: some names mean something else there.
+    /// As Windows and file synchronization clients do: some names have a special meaning there.
     Desktop,
 }
 
-/// What file systems take as one part of a path, in bytes (`NAME_MAX` of Linux); characters on Windows.
+/// The maximum length of a path segment in file systems, in bytes (`NAME_MAX` of Linux); in characters on Windows.
 pub(super) const FILE_NAME: usize = 255;
 
-/// The driver of this name.
+/// Returns the driver of this name.
 #[must_use]
 pub fn driver(handler: &str) -> Option<&'static Driver> {
     DRIVERS.iter().copied().find(|driver| driver.handler == handler)
 }
 
-/// The keys of `[storage.endpoints]` with their defaults, each once.
+/// Returns the keys of `[storage.endpoints]` with their defaults, without duplicates.
 #[must_use]
 pub fn endpoints() -> BTreeMap<&'static str, &'static str> {
     DRIVERS.iter().flat_map(|driver| driver.endpoints).copied().collect()
 }
 
-/// What drivers need of the rest of the program; cheap to clone.
+/// The dependencies of drivers; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The one HTTP client.
+    /// The shared HTTP client.
     pub client: Client,
-    /// For clean-up that outlives a dropped future.
+    /// Tracks clean-up that outlives a dropped future.
     pub tasks: Tasks,
-    /// The memory of all uploads.
+    /// The memory budget of all uploads.
     pub budget: Budget,
     /// Roots and endpoints.
     pub options: Arc<Options>,
-    /// Tokens of vendors that want OAuth.
+    /// The tokens for vendors that require OAuth.
     pub oauth: OAuth,
 }
 
-/// Opens drivers and keeps the opened ones, with their connections.
+/// Opens storages, and caches the opened ones with their connections.
 #[derive(Debug)]
 pub struct Registry {
     context: Context,
@@ -144,23 +143,23 @@ pub struct Registry {
     breakers: Breakers,
 }
 
-/// When a storage is left alone.
+/// The limits of a storage's use.
 #[derive(Debug, Clone, Copy)]
 pub struct Breakers {
-    /// So many failures within 30 s open a storage's breaker; 0: it never opens.
+    /// The number of failures within 30 s that opens a storage's breaker; 0 to disable it.
     pub failures: u32,
-    /// How many operations may run at once on one storage.
+    /// The maximum number of operations in flight per storage.
     pub in_flight: usize,
 }
 
 impl Driver {
-    /// Whether a setting of this name is never shown.
+    /// Returns whether a setting is never shown.
     #[must_use]
     pub fn is_secret(&self, key: &str) -> bool {
         matches!(key, "secret" | "password") || self.secrets.contains(&key)
     }
 
-    /// The setting that names the OAuth document that such a storage uses, and the document's id; `None` where it uses none.
+    /// Returns the setting that names a storage's OAuth document, and the document's id; `None` if it uses none.
     #[must_use]
     pub fn grant(&self, settings: &Settings) -> Option<(&'static str, String)> {
         let takes = |key: &&str| self.schema.contains(&format!("\"{key}\": {{"));
@@ -170,28 +169,28 @@ impl Driver {
 }
 
 impl Registry {
-    /// The OAuth documents that storages may name.
+    /// Returns the OAuth documents that storages may name.
     #[must_use]
     pub fn oauth(&self) -> &OAuth {
         &self.context.oauth
     }
 
-    /// An empty registry.
+    /// Creates an empty registry.
     #[must_use]
     pub fn new(context: Context, breakers: Breakers) -> Self {
         let opened = Cache::builder().max_capacity(MOST_OPENED).time_to_idle(KEEP_OPENED).build();
         Self { context, opened, breakers }
     }
 
-    /// The storages that are open now, as far as they were asked lately.
+    /// Returns the health of the currently opened storages.
     pub fn standings(&self) -> impl Iterator<Item = Standing> {
         self.opened.iter().map(|(_, opened)| opened.health().standing())
     }
 
-    /// The driver for these settings.
+    /// Opens the storage with these settings, or returns it from the cache.
     ///
     /// # Errors
-    /// `Settings` for a handler that does not exist and for settings that the driver refuses.
+    /// Returns `Settings` for an unknown handler, or settings that the driver rejects.
     pub fn open(&self, settings: &Settings) -> Result<Arc<Opened>> {
         let key = settings.fingerprint();
         if let Some(opened) = self.opened.get(&key) {
@@ -211,7 +210,7 @@ impl Registry {
     }
 }
 
-/// Opened drivers with their idle connections; the least used go first.
+/// The maximum number of opened storages; the least used ones are closed first.
 const MOST_OPENED: u64 = 1000;
-/// A driver that was not used for this long is dropped.
+/// The idle time after which a storage is closed.
 const KEEP_OPENED: Duration = Duration::from_secs(600);

@@ -1,7 +1,7 @@
-//! Whether a storage is worth asking: a breaker for each opened one, and a bound for those that wait for it.
+//! A circuit breaker for each opened storage, and a limit on concurrent operations.
 //!
-//! A storage that is down must cost one account little and all others nothing: while its breaker is open no request waits
-//! for it, and at no time do more than `limits.storage_in_flight`.
+//! A storage that is down must cost one account little and all others nothing: while its breaker is open, requests fail immediately, and at most
+//! `limits.storage_in_flight` operations are ever in flight.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -30,11 +30,11 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    /// Operations that run.
+    /// The number of operations in flight.
     in_flight: usize,
     /// Whether one of them is the probe of an open breaker.
     is_probed: bool,
-    /// Outcomes since the window began, while the breaker is closed.
+    /// The outcomes since the window began, while the breaker is closed.
     window: Window,
     open: Option<Open>,
 }
@@ -44,7 +44,7 @@ struct Window {
     began: Instant,
     failed: u32,
     answered: u32,
-    /// Failures in a row for which no connection was made.
+    /// The number of consecutive failures to connect.
     unreached: u32,
 }
 
@@ -52,68 +52,68 @@ struct Window {
 struct Open {
     since: SystemTime,
     why: String,
-    /// The first probe goes then.
+    /// When the first probe is due.
     until: Instant,
     pause: Duration,
-    /// A read may probe sooner.
+    /// When a read may probe, which may be sooner.
     read_from: Instant,
 }
 
-/// What is known of a storage.
+/// A storage's health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The storage's id in its plan.
     pub storage: String,
-    /// Its driver.
+    /// The name of its driver.
     pub handler: &'static str,
-    /// Operations that run.
+    /// The number of operations in flight.
     pub in_flight: usize,
-    /// So many may run at once.
+    /// The maximum number of operations in flight.
     pub in_flight_limit: usize,
-    /// Since when its breaker is open, and why; `None` while it is closed.
+    /// Since when the breaker is open, and why; `None` while it is closed.
     pub down: Option<(SystemTime, String)>,
-    /// Whether the pause of an open breaker is over: the next operation is its probe, or one is under way.
+    /// Whether the pause of an open breaker is over: the next operation is its probe, or one is in flight.
     pub is_probed: bool,
-    /// How long outcomes are counted together, at most.
+    /// The maximum duration of a window.
     pub window: Duration,
-    /// Operations of this window that failed as a storage fails that is down.
+    /// The operations of this window that failed as those of an unavailable storage do.
     pub failed: u32,
-    /// Those that were answered.
+    /// The operations of this window that were answered.
     pub answered: u32,
-    /// So many failures open the breaker, where they are most of what was asked; 0: it never opens.
+    /// The number of failures that opens the breaker if they outnumber the answers; 0 to disable it.
     pub opens_at: u32,
 }
 
-/// An operation that may be made. Dropped without an outcome it says nothing about the storage.
+/// The permission for an operation. Dropped without an outcome, it does not affect the breaker.
 #[derive(Debug)]
 #[must_use]
 pub struct Admission {
     health: Health,
     is_probe: bool,
-    /// The pause of the breaker is not over yet.
+    /// Whether the operation is a probe before the breaker's pause is over.
     is_early: bool,
     is_done: bool,
 }
 
 impl Health {
-    /// A storage that nothing is known of.
+    /// Creates the health of a storage without known outcomes.
     #[must_use]
     pub fn new(storage: &str, handler: &'static str, breakers: Breakers) -> Self {
         let state = State { in_flight: 0, is_probed: false, window: Window::begin(), open: None };
         Self(Arc::new(Inner { storage: storage.to_owned(), handler, breakers, state: Mutex::new(state) }))
     }
 
-    /// Lets an operation begin.
+    /// Admits an operation.
     ///
     /// # Errors
-    /// `Passing` at once, where the breaker is open or too many wait already. Once the breaker's pause is over, one operation
-    /// passes as its probe.
+    /// Returns `Passing` immediately if the breaker is open or too many operations are in flight. Once the breaker's pause is over, one operation is
+    /// admitted as its probe.
     pub fn admit(&self) -> Result<Admission> {
         self.admit_one(false)
     }
 
-    /// Lets a read begin, which has nowhere else to go: while the breaker is open and nothing probes, one a second passes as a probe,
-    /// with a [`deadline`](Admission::deadline) of its own.
+    /// Admits a read, which has no alternative to this storage: while the breaker is open and no probe is in flight, one read per second is admitted
+    /// as a probe, with a [`deadline`](Admission::deadline) of its own.
     ///
     /// # Errors
     /// As for [`admit`](Self::admit).
@@ -137,7 +137,7 @@ impl Health {
         Ok(Admission { health: self.clone(), is_probe, is_early, is_done: false })
     }
 
-    /// Why no operation but a read would be let in now; `None` where one would. The answer may be old at once.
+    /// Returns why no operation except a read would be admitted now, if so. The result may be outdated immediately.
     #[must_use]
     pub fn down(&self) -> Option<Error> {
         self.refusal(&self.state(), false)
@@ -153,7 +153,7 @@ impl Health {
         Some(Error::new(Kind::Passing, format!("it is down since {since}: {}", open.why)))
     }
 
-    /// What is known of it.
+    /// Returns the storage's health.
     #[must_use]
     pub fn standing(&self) -> Standing {
         let mut state = self.state();
@@ -196,7 +196,7 @@ impl Health {
         let asked = error.retry_after().unwrap_or_default().min(LONGEST_PAUSE);
         let State { window, open, .. } = &mut *state;
         match open {
-            // One that began before the breaker opened, or a read that came early, says nothing new but when to come again.
+            // Of an operation from before the opening, or an early read, only the `Retry-After` matters.
             Some(open) if Instant::now() < open.until => open.read_from += asked,
             Some(open) => {
                 open.pause = (open.pause * 2).clamp(asked, LONGEST_PAUSE);
@@ -231,29 +231,29 @@ impl Window {
         Self { began: Instant::now(), failed: 0, answered: 0, unreached: 0 }
     }
 
-    /// Begins anew after its time. Failures in a row without a connection count across windows: a storage that is rarely
-    /// asked is found out too.
+    /// Begins a new window when the current one is over. Consecutive failures to connect count across windows, so that a rarely used storage trips
+    /// its breaker, too.
     fn roll(&mut self) {
         if self.began.elapsed() > WINDOW {
             *self = Self { unreached: self.unreached, ..Self::begin() };
         }
     }
 
-    /// One that answers more often than not is not down.
+    /// Returns whether the breaker has to open. A storage that answers more often than it fails is not down.
     const fn is_enough(&self, failures: u32) -> bool {
         failures > 0 && (self.unreached >= MOST_UNREACHED || (self.failed >= failures && self.failed > self.answered))
     }
 }
 
 impl Admission {
-    /// How long an answer may be waited for: a read that probes early does not wait for a storage that hangs as long as one that
-    /// is believed to be there. `None`: as long as the caller likes.
+    /// Returns the deadline of the operation: a read that probes early does not wait as long for a hanging storage as one that is presumed available.
+    /// `None` for no limit.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         self.is_early.then_some(EARLY_DEADLINE)
     }
 
-    /// The operation has ended. A refusal is an answer: it says that the storage is there.
+    /// Records the outcome. A refusal is an answer: it shows that the storage is available.
     pub fn done<T>(mut self, outcome: &Result<T>) {
         self.end();
         match outcome.as_ref().map_err(Error::kind) {
@@ -278,29 +278,29 @@ impl Drop for Admission {
     }
 }
 
-/// Whether there was no connection.
+/// Returns whether no connection was made.
 fn is_unreached(error: &Error) -> bool {
     let error = cause::<client::Error>(error);
     error.is_some_and(|error| matches!(error.kind(), client::Kind::Resolve | client::Kind::Connect))
 }
 
-/// Up to a fifth more, so that many gateways do not probe at once.
+/// Adds up to a fifth, so that many gateways do not probe at once.
 fn jittered(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(0) % 200;
     pause + pause * u32::try_from(random).unwrap_or_default() / 1000
 }
 
-/// How long outcomes are counted together.
+/// The duration of a window.
 const WINDOW: Duration = Duration::from_secs(30);
-/// So many failures in a row without a connection open it.
+/// The number of consecutive failures to connect that opens a breaker.
 const MOST_UNREACHED: u32 = 3;
-/// How long no read is asked after it opened, or after another probe began.
+/// The minimum time between the opening, or the start of a probe, and an early read.
 const BETWEEN_READS: Duration = Duration::from_secs(1);
-/// How long a read waits that probes before the pause is over.
+/// The deadline of an early read.
 const EARLY_DEADLINE: Duration = Duration::from_secs(3);
-/// How long nothing but reads is asked after it opened.
+/// The time from the opening to the first probe other than a read.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// The pause doubles with each probe that fails, to this.
+/// The maximum pause; it doubles with each failed probe.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
