@@ -1,13 +1,12 @@
-//! The `azure` driver: block blobs of Azure Storage, signed with the account's key.
+//! The `azure` driver: block blobs of Azure Storage, with requests signed by the account's key.
 //!
-//! Bodies of up to one chunk are one `Put Blob`, larger ones blocks (`Put Block`) that a `Put Block List` makes a blob. Every
-//! blob is created with `If-None-Match: *`. Requests go through `azure_core`'s pipeline, whose retry policy, headers and HMAC
-//! these are; the connections are our own client's, and the policy that signs with the shared key is ours, because the
-//! official crates have none.
+//! Bodies of up to one chunk are stored with one `Put Blob`; larger ones as blocks (`Put Block`) that a `Put Block List` commits. Every blob is
+//! created with `If-None-Match: *`. Retries, headers and HMAC are those of `azure_core`'s pipeline; the transport is our own client, and the shared
+//! key policy is ours, because the official crates have none.
 //!
-//! Sources: the pages of "Blob Storage REST API" (Put Blob, Put Block, Put Block List, Get Blob, Get Blob Properties, Delete
-//! Blob, "Specifying conditional headers", "Status and error codes") and "Authorize with Shared Key". Limits: 50,000 blocks
-//! a blob, which are 244 GiB in chunks; names of up to 1024 characters.
+//! Sources: the pages of "Blob Storage REST API" (Put Blob, Put Block, Put Block List, Get Blob, Get Blob Properties, Delete Blob, "Specifying
+//! conditional headers", "Status and error codes") and "Authorize with Shared Key". Limits: 50,000 blocks per blob, which is 244 GiB in chunks; names
+//! of up to 1024 characters.
 
 mod address;
 mod ask;
@@ -41,7 +40,7 @@ use crate::engine::read;
 pub(super) const DRIVER: Driver = Driver {
     handler: "azure",
     naming: Naming::Flat,
-    // In characters ("Naming and Referencing Containers, Blobs, and Metadata"); a part has no limit of its own.
+    // In characters ("Naming and Referencing Containers, Blobs, and Metadata"); segments have no limit of their own.
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Host(&["account", "host", "scheme", "port"]),
@@ -52,14 +51,14 @@ pub(super) const DRIVER: Driver = Driver {
     open: |settings, context| Ok(Arc::new(Azure::open(settings, context)?)),
 };
 
-/// An opened account.
+/// An opened storage account.
 #[derive(Debug)]
 struct Azure {
     account: Arc<Account>,
 }
 
 impl Azure {
-    /// Reads the settings; nothing is sent.
+    /// Reads the settings, without sending a request.
     fn open(settings: &Settings, context: &Context) -> Result<Self> {
         let address = Address::read(settings)?;
         let signer = SharedKey::new(address.account.clone(), settings.required("key")?)
@@ -108,13 +107,13 @@ impl Backend for Azure {
         Some(list::all(&self.account).boxed())
     }
 
-    // Blocks that no list names are no object, and Azure removes them by itself.
+    // Uncommitted blocks are not an object, and Azure removes them by itself.
     fn places(&self, object: &Object) -> Vec<Location> {
         object.names().map(|name| self.account.location(&blob_name(name))).collect()
     }
 }
 
-/// Container (`None`: the plan's) and blob of a location.
+/// Returns the container (`None` for the plan's) and the blob of a location.
 fn place(location: &Location) -> Result<(Option<&str>, &str)> {
     let wrong = |what: &str| Error::new(Kind::Location, format!("the location of a blob {what}"));
     let container = match location.get("container") {

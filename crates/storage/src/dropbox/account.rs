@@ -1,4 +1,4 @@
-//! Calls to Dropbox's API: arguments in a header or as JSON, and what a refusal says.
+//! Calls to Dropbox's API, with arguments in a header or as JSON, and its error responses.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::engine::endpoint::Endpoint;
 use crate::oauth::{Authorized, Key, Subject};
 use crate::{Context, Error, Kind, Result};
 
-/// For uploads and downloads, and for all other calls.
+/// The endpoints for uploads and downloads, and for all other calls.
 pub(super) const ENDPOINTS: &[(&str, &str)] =
     &[(CONTENT, "https://content.dropboxapi.com"), (API, "https://api.dropboxapi.com")];
 const CONTENT: &str = "dropbox_content";
@@ -24,7 +24,7 @@ const API: &str = "dropbox_api";
 
 static DROPBOX: Vendor = Vendor { name: "Dropbox", fails: by_status, fault, header: None };
 
-/// A user's Dropbox, as a grant may use it.
+/// A user's Dropbox as accessed with one grant.
 #[derive(Debug)]
 pub(super) struct Account {
     /// The storage's id in the plan.
@@ -35,11 +35,11 @@ pub(super) struct Account {
     rpc: Endpoint,
 }
 
-/// `FileMetadata` (`files.stone` of `dropbox/dropbox-api-spec`).
+/// File metadata: `FileMetadata` (`files.stone` of `dropbox/dropbox-api-spec`).
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct File {
     pub(super) id: String,
-    /// Changes with every version.
+    /// Changes with every revision of the file.
     pub(super) rev: String,
     pub(super) size: u64,
     pub(super) content_hash: Option<String>,
@@ -56,15 +56,15 @@ impl Account {
         Ok(Self { id: id.to_owned(), tasks: context.tasks.clone(), authorized, content, rpc })
     }
 
-    /// Sends bytes; the arguments go into a header.
+    /// Uploads bytes, with the arguments in a header.
     pub(super) async fn upload(&self, route: &str, argument: &Value, data: Bytes) -> std::result::Result<Reply, Lost> {
         let call = self.content_call(Method::POST, route, argument)?;
         self.authorized.ask(&call.body(HeaderValue::from_static("application/octet-stream"), data)).await
     }
 
-    /// A call whose answer is an object.
+    /// Builds a call that downloads a file.
     pub(super) fn download(&self, argument: &Value) -> Result<Call> {
-        // GET is what the page on content-download endpoints says of ranges.
+        // Content-download endpoints support ranges with GET, according to their documentation.
         Ok(self.content_call(Method::GET, "download", argument)?.object())
     }
 
@@ -73,7 +73,7 @@ impl Account {
         self.authorized.ask(call).await
     }
 
-    /// What is at a path; `None` where nothing is, or a folder.
+    /// Returns the file at a path; `None` if there is none, or a folder.
     pub(super) async fn head(&self, path: &str) -> Result<Option<File>> {
         let reply = self.rpc("get_metadata", &json!({ "path": path })).await?;
         if reply.code() == "path/not_found" {
@@ -89,10 +89,10 @@ impl Account {
         reply.json().map(Some)
     }
 
-    /// Whether nothing is at a path, for certain: what Dropbox does not say is not free.
+    /// Returns whether a path is certainly free: an inconclusive response is not a yes.
     ///
     /// # Errors
-    /// Where it cannot be asked now, and `Refused` for a path that it cannot take.
+    /// Returns an error if Dropbox cannot be queried now, and `Refused` for an invalid path.
     pub(super) async fn is_free(&self, path: &str) -> Result<bool> {
         let reply = self.rpc("get_metadata", &json!({ "path": path })).await?;
         let refusal = || reply.refusal("look for an object");
@@ -104,7 +104,7 @@ impl Account {
         }
     }
 
-    /// Removes a file, also one that is gone.
+    /// Removes a file, which may be gone already.
     pub(super) async fn remove(&self, id: &str) -> Result<()> {
         let reply = self.rpc("delete_v2", &json!({ "path": id })).await?;
         if reply.is_done() || reply.code() == "path_lookup/not_found" {
@@ -113,7 +113,7 @@ impl Account {
         Err(reply.refusal("remove an object"))
     }
 
-    /// A call of the other kind: its arguments are its body.
+    /// Makes an RPC call, whose arguments are its body.
     pub(super) async fn rpc(&self, route: &str, argument: &Value) -> std::result::Result<Reply, Lost> {
         let call = self.rpc.call(Method::POST, &format!("/2/files/{route}"));
         let json = HeaderValue::from_static("application/json");
@@ -127,10 +127,10 @@ impl Account {
     }
 }
 
-/// An opened account that tasks share.
+/// An opened account, shared by tasks.
 pub(super) type Shared = Arc<Account>;
 
-/// JSON for a header: all but printable ASCII escaped, DEL too (`dropbox.com/developers/reference/json-encoding`).
+/// Encodes JSON for a header: everything except printable ASCII is escaped, including DEL (`dropbox.com/developers/reference/json-encoding`).
 fn ascii(value: &Value) -> String {
     let mut text = String::new();
     for character in value.to_string().chars() {
@@ -146,11 +146,11 @@ fn ascii(value: &Value) -> String {
     text
 }
 
-/// The tags of an error, from the outermost inwards, as `path/conflict/file`; behind `incorrect_offset` the right one.
+/// Returns the tags of an error from the outermost inwards, as `path/conflict/file`; after `incorrect_offset`, the correct offset.
 ///
-/// Dropbox answers 409 for everything that a route may refuse; the tags say what it is (`files.stone`, `auth.stone`, and
-/// the "Error handling guide"). `error_summary` has the same words, and dots against programs that parse it. 400 and
-/// 5xx come as a sentence. Every 5xx is a fault of Dropbox's servers ("Errors by status code").
+/// Dropbox responds with 409 to everything that a route may refuse; the tags give the reason (`files.stone`, `auth.stone`, and the "Error handling
+/// guide"). `error_summary` contains the same words, plus dots that discourage parsing. Responses with 400 and 5xx are plain sentences. Every 5xx is
+/// an error of Dropbox's servers ("Errors by status code").
 fn fault(status: StatusCode, text: &[u8]) -> Fault {
     let document: Value = serde_json::from_slice(text).unwrap_or_default();
     let mut words: Vec<String> = Vec::new();
@@ -159,11 +159,11 @@ fn fault(status: StatusCode, text: &[u8]) -> Fault {
         let tag = union.get(".tag").and_then(Value::as_str).filter(|tag| is_word(tag));
         words.extend(tag.map(str::to_owned));
         words.extend(union.get("correct_offset").and_then(Value::as_u64).map(|offset| offset.to_string()));
-        // A struct inside a union stands beside the tag; the structs of uploads and of rate limits keep theirs as `reason`.
+        // A struct inside a union is inlined next to the tag; those of uploads and rate limits are in `reason`.
         at = tag.and_then(|tag| union.get(tag)).or_else(|| union.get("reason")).filter(|inner| inner.is_object());
     }
     let limited = words.iter().any(|word| word == "too_many_write_operations" || word == "too_many_requests");
-    // `RateLimitError`: beside the header, which proxies lose.
+    // `RateLimitError` repeats the `Retry-After` header, which proxies may drop.
     let pause = document.pointer("/error/retry_after").and_then(Value::as_u64).map(Duration::from_secs);
     Fault { code: words.join("/"), passes: limited || status.is_server_error(), pause }
 }
@@ -172,10 +172,10 @@ fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// What a grant has to allow.
+/// The scopes that a grant needs.
 const SCOPE: &str = "files.metadata.read files.content.read files.content.write";
 const ARGUMENT: HeaderName = HeaderName::from_static("dropbox-api-arg");
-/// No error of the specification is deeper.
+/// The maximum depth of an error in the specification.
 const DEEPEST: usize = 6;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What lies in a Dropbox (`list_folder` and `list_folder/continue` of `files.stone`).
+//! Lists the files in a Dropbox (`list_folder` and `list_folder/continue` of `files.stone`).
 
 use std::time::SystemTime;
 
@@ -17,7 +17,7 @@ struct Page {
     has_more: bool,
 }
 
-/// `FileMetadata` where the tag is `file`.
+/// An entry: `FileMetadata` if the tag is `file`.
 #[derive(Deserialize)]
 struct Entry {
     #[serde(rename = ".tag")]
@@ -28,14 +28,14 @@ struct Entry {
     server_modified: Option<String>,
 }
 
-/// Where a list goes on.
+/// Where a listing continues.
 enum At {
     Begin,
     Cursor(String),
     End,
 }
 
-/// Every file.
+/// Lists all files.
 pub(super) fn all(account: &Account) -> impl Stream<Item = Result<Listed>> + Send {
     let pages = stream::try_unfold(At::Begin, move |at| async move {
         let reply = match &at {
@@ -61,10 +61,10 @@ fn listed(entry: Entry) -> Option<Listed> {
         name: path.trim_start_matches('/').to_owned(),
         location: location([("id", &id), ("path", &path)]),
         length: Some(size?),
-        // One whose age is not known is young: nothing is done about it.
+        // Without a known age, a file counts as new, and is left alone.
         modified: modified.unwrap_or_else(SystemTime::now),
     })
 }
 
-/// Entries that are asked for at once; Dropbox may give a few more.
+/// The number of entries per request; Dropbox may return a few more.
 const PAGE: u32 = 500;

@@ -1,9 +1,8 @@
-//! The `dropbox` driver: files of a user's Dropbox, over API v2.
+//! The `dropbox` driver: files in a user's Dropbox, over API v2.
 //!
-//! Facts are from `files.stone` and `auth.stone` of `dropbox/dropbox-api-spec` and from
-//! `dropbox.com/developers/documentation/http/documentation`. Bodies of up to one chunk are one `/2/files/upload`, larger
-//! ones an upload session: a single request may have 150 MiB, but only a chunk can be sent again exactly when Dropbox asks
-//! to be left alone, or a connection breaks, in the middle of it.
+//! Sources: `files.stone` and `auth.stone` of `dropbox/dropbox-api-spec`, and `dropbox.com/developers/documentation/http/documentation`. Bodies of up
+//! to one chunk are stored with one `/2/files/upload`, larger ones with an upload session: a single request may have 150 MiB, but only a chunk can be
+//! repeated if Dropbox limits the rate, or the connection breaks, in the middle of it.
 
 mod account;
 mod claim;
@@ -31,7 +30,7 @@ use crate::engine::read;
 pub(super) const DRIVER: Driver = Driver {
     handler: "dropbox",
     naming: Naming::Flat,
-    // A part has 255 characters ("File names", help.dropbox.com); the whole has no limit that is written down.
+    // A segment has at most 255 characters ("File names", help.dropbox.com); no limit of the whole path is documented.
     fit: Fit { part: FILE_NAME, whole: 1024, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
@@ -49,7 +48,7 @@ pub(super) struct Dropbox {
 }
 
 impl Dropbox {
-    /// Reads the settings; nothing is sent.
+    /// Reads the settings, without sending a request.
     ///
     /// # Errors
     /// `Settings`.
@@ -92,12 +91,12 @@ impl Backend for Dropbox {
     }
 }
 
-/// The path of a name, as KAZOO makes it.
+/// Returns the path for a name, as KAZOO does.
 fn path_of(name: &str) -> String {
     format!("/{name}")
 }
 
-/// Refuses a name that leaves its folder. What else a name must not be, Dropbox knows: `disallowed_name`, `malformed_path`.
+/// Rejects a name that leaves its folder. Dropbox itself rejects other invalid names: `disallowed_name`, `malformed_path`.
 fn check(name: &str) -> Result<()> {
     if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(Error::new(Kind::Refused, "the object's name leaves its folder or has an empty part"));
@@ -105,7 +104,7 @@ fn check(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The file's id in a location. The path beside it is for people: a file keeps its id when it is moved.
+/// Returns the file's id in a location. The path next to it is informational: a file keeps its id when it is moved.
 fn id_of(location: &Location) -> Result<&str> {
     let wrong = |what| Error::new(Kind::Location, format!("the location of a Dropbox file {what}"));
     if location.get("path").is_some_and(|path| !path.as_str().is_some_and(|path| path.starts_with('/'))) {

@@ -1,4 +1,4 @@
-//! The `file` driver: a directory below the root that the configuration allows.
+//! The `file` driver: a directory below the configured root.
 
 mod list;
 mod place;
@@ -25,7 +25,7 @@ use stowage_base::tasks::Tasks;
 pub(super) const DRIVER: Driver = Driver {
     handler: "file",
     naming: Naming::Path,
-    // With the root before it, the path has to stay below the 4096 bytes of `PATH_MAX`.
+    // Together with the root, the path must not exceed the 4096 bytes of `PATH_MAX`.
     fit: Fit { part: FILE_NAME, whole: 2048, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
@@ -44,7 +44,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Reads the settings and looks where the directory is.
+    /// Reads the settings and resolves the directory.
     ///
     /// # Errors
     /// `Settings`.
@@ -86,7 +86,7 @@ impl Backend for Directory {
         Some(listed.map_ok(stream::iter).try_flatten_stream().boxed())
     }
 
-    // Half-written files go with the next start.
+    // Partial files are removed at the next start.
     fn places(&self, object: &Object) -> Vec<Location> {
         object.names().map(|name| location([("path", name)])).collect()
     }

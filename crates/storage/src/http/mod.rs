@@ -1,12 +1,13 @@
-//! Any web server as a storage: PUT or POST to store, GET to fetch, DELETE to remove. `docs/backends/http.md` is its page.
+//! The `http` driver: any web server, with PUT or POST to store, GET to fetch, DELETE to remove. `docs/backends/http.md` documents it.
 //!
-//! | file | is |
+//! | file | contains |
 //! |---|---|
-//! | `options` | the settings, checked |
-//! | `link` | URLs that nothing normalises; where a name goes |
+//! | `options` | the validated settings |
+//! | `link` | URLs without normalization; the URL for a name |
 //! | `web`, `redirect` | requests, credentials only for their own server, redirects |
-//! | `put`, `flow`, `form`, `folders`, `cleanup` | storing: a free name, a body that can be held back, its form, WebDAV's folders, what a failure leaves |
-//! | `fetch`, `query`, `decide` | fetching: ranges, breaks, metadata, raw or base64 |
+//! | `put`, `flow`, `form`, `folders`, `cleanup` | storing: a free name, a body that can be held back, its encoding, WebDAV collections, clean-up
+//! after failures |
+//! | `fetch`, `query`, `decide` | fetching: ranges, resuming, metadata, raw or base64 |
 
 mod cleanup;
 mod decide;
@@ -48,7 +49,7 @@ use crate::engine::names::Names;
 pub(super) const DRIVER: Driver = Driver {
     handler: "http",
     naming: Naming::Path,
-    // Nextcloud takes 250 bytes, with 28 of its own while an upload lasts. URLs end at 2,048 to 8,192 bytes, by the server.
+    // Nextcloud accepts 250 bytes, of which it needs 28 during an upload. Servers limit URLs to 2,048 to 8,192 bytes.
     fit: Fit { part: 220, whole: 2048, spelling: Spelling::Url },
     schema: include_str!("schema.json"),
     server: Server::Url,
@@ -73,10 +74,10 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// Opens a storage.
+    /// Reads the settings, without sending a request.
     ///
     /// # Errors
-    /// `Settings` for settings that are missing or wrong.
+    /// Returns `Settings` for missing or invalid settings.
     pub(super) fn open(settings: &Settings, context: &Context) -> Result<Self> {
         let mut options = Options::read(settings)?;
         let headers = std::mem::take(&mut options.headers);
@@ -94,7 +95,7 @@ impl Http {
 }
 
 impl Http {
-    /// The location of an object at a URL.
+    /// Returns the location of an object at a URL.
     fn location(&self, link: &Link) -> Location {
         let mut location = location([(URL, &self.options.base.masked(link))]);
         if self.options.form.base64 {
@@ -126,9 +127,9 @@ impl Backend for Http {
     }
 }
 
-/// The member of a location that holds the object's URL.
+/// The member of a location for the object's URL.
 const URL: &str = "url";
-/// The member of a location that says that base64 was stored, and the name of that encoding.
+/// The member of a location that marks base64, and the name of that encoding.
 const BASE64: &str = "base64";
-/// How long a server may take to say `100 Continue` before the body flows all the same.
+/// The timeout for `100 Continue`, after which the body is sent anyway.
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
-//! The `link` driver of a plan: it stores nothing.
+//! The `link` driver of a plan, which stores nothing.
 //!
-//! KAZOO makes a link from options of the call that stores an attachment, and drops the bytes; over CouchDB's API there are
-//! no such options, and bytes that were acknowledged may not be dropped. So a plan that sends attachments to a link is
-//! refused before a byte is read. Links in documents are read without any plan (`handlers::link`).
+//! KAZOO creates a link from options of the call that stores an attachment, and drops the bytes. CouchDB's API has no such options, and acknowledged
+//! bytes must not be dropped, so a plan that sends attachments to a link is refused before the body is read. Links in documents are read without a
+//! plan (`handlers::link`).
 
 use super::{Driver, Fit, Identity, Naming, Server, Spelling};
 

@@ -32,7 +32,7 @@ pub(super) struct Drive {
     graph: Endpoint,
 }
 
-/// An opened drive that tasks share.
+/// An opened drive, shared by tasks.
 pub(super) type Shared = Arc<Drive>;
 
 /// `driveItem` (`learn.microsoft.com/graph/api/resources/driveitem`).
@@ -46,7 +46,7 @@ pub(super) struct Item {
     pub(super) e_tag: Option<String>,
     #[serde(default)]
     pub(super) parent_reference: Parent,
-    /// There is none for a folder.
+    /// `None` for a folder.
     pub(super) file: Option<File>,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Hashes {
 }
 
 impl Item {
-    /// Its drive's id and its own.
+    /// Returns the drive's id and the item's own.
     pub(super) fn place(&self) -> Result<(&str, &str)> {
         let nowhere = || Error::new(Kind::Refused, "OneDrive did not say where it stored an object");
         Ok((self.parent_reference.drive_id.as_deref().ok_or_else(nowhere)?, &self.id))
@@ -90,22 +90,22 @@ impl Drive {
         })
     }
 
-    /// The URL of a name, for people.
+    /// Returns the URL of a name, for display.
     pub(super) fn url(&self, name: &str) -> String {
         self.graph.url(&format!("/v1.0/me/drive/root:/{}", names::path(name)))
     }
 
-    /// A call about what is, or will be, at a name; `action` follows the path, with the colon that ends it.
+    /// Builds a call for a name's current or future item; `action` follows the path, and starts with the colon that terminates it.
     pub(super) fn at(&self, method: Method, name: &str, action: &str) -> Call {
         self.graph.call(method, &format!("/v1.0/me/drive/root:/{}{action}", names::path(name)))
     }
 
-    /// A call about an item; the ids are what `is_id` takes, so nothing in them has to be escaped.
+    /// Builds a call for an item. The ids passed `is_id`, so they need no escaping.
     pub(super) fn item(&self, method: Method, (drive, item): (&str, &str), action: &str) -> Call {
         self.graph.call(method, &format!("/v1.0/drives/{drive}/items/{item}{action}"))
     }
 
-    /// A call about the uppermost folder.
+    /// Builds a call for the root folder.
     pub(super) fn root(&self, method: Method, action: &str) -> Call {
         self.graph.call(method, &format!("/v1.0/me/drive/root{action}"))
     }
@@ -115,17 +115,17 @@ impl Drive {
         self.authorized.ask(call).await
     }
 
-    /// A call to an address that Graph gave.
+    /// Builds a call to a URL provided by Graph.
     pub(super) fn given(&self, method: Method, url: &str) -> Result<Call> {
         Call::given(method, url, &self.graph.origin)
     }
 
-    /// Sends a call to an address that Graph gave: it carries its own authorisation, and refuses the token.
+    /// Sends a call to a URL provided by Graph, which carries its own authorization and rejects the token.
     pub(super) async fn ask_without_token(&self, call: &Call) -> std::result::Result<Reply, Lost> {
         self.authorized.api().ask(call, None).await
     }
 
-    /// What is at a name.
+    /// Returns the item at a name.
     pub(super) async fn head(&self, name: &str) -> Result<Option<Item>> {
         let reply = self.ask(&self.at(Method::GET, name, "")).await?;
         if is_missing(&reply) {
@@ -137,7 +137,7 @@ impl Drive {
         reply.json().map(Some)
     }
 
-    /// Removes an item, also one that is gone.
+    /// Removes an item, which may be gone already.
     pub(super) async fn remove(&self, place: (&str, &str)) -> Result<()> {
         let reply = self.ask(&self.item(Method::DELETE, place, "")).await?;
         if reply.is_done() || is_missing(&reply) {
@@ -147,8 +147,8 @@ impl Drive {
     }
 }
 
-/// Whether there is no such item. A 404 is also answered for a drive, a user or a route that does not exist, in other words.
-/// 410 is "no longer available at the server".
+/// Returns whether an item does not exist. A 404 with another code is about a drive, a user or a route. 410 means "no longer available at the
+/// server".
 pub(super) fn is_missing(reply: &Reply) -> bool {
     let word = reply.code().split('/').next().unwrap_or_default();
     match reply.status {
@@ -158,24 +158,24 @@ pub(super) fn is_missing(reply: &Reply) -> bool {
     }
 }
 
-/// Whether a name may be taken, whatever Graph calls it: `nameAlreadyExists`, `upload_name_conflict`, `resourceModified`; a
-/// condition that does not hold; an item that another user has locked.
+/// Returns whether a name may be taken, which Graph reports in several ways: `nameAlreadyExists`, `upload_name_conflict`, `resourceModified`; a
+/// failed condition; an item locked by another user.
 pub(super) const fn may_be_taken(reply: &Reply) -> bool {
     matches!(reply.status, StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED | StatusCode::LOCKED)
 }
 
-/// A body of JSON.
+/// Adds a JSON body.
 pub(super) fn json(call: Call, value: &Value) -> Call {
     call.body(HeaderValue::from_static("application/json"), value.to_string())
 }
 
-/// A body of bytes.
+/// Adds a body of bytes.
 pub(super) fn bytes(call: Call, data: Bytes) -> Call {
     call.body(HeaderValue::from_static("application/octet-stream"), data)
 }
 
-/// `error.code` ("Microsoft Graph error responses"), and behind it the innermost one, which says more ("Error responses" of
-/// OneDrive's API: `invalidRange/fragmentOverlap`). 500, 502, 503, 504 and 509, a limit, pass; 501, 507 (no room) do not.
+/// Returns `error.code` ("Microsoft Graph error responses"), followed by the innermost code, which is more specific ("Error responses" of OneDrive's
+/// API: `invalidRange/fragmentOverlap`). 500, 502, 503, 504 and 509 (a limit) are transient; 501 and 507 (no space) are not.
 fn fault(status: StatusCode, text: &[u8]) -> Fault {
     let document: Value = serde_json::from_slice(text).unwrap_or_default();
     let error = document.get("error");
@@ -196,9 +196,9 @@ fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Errors inside errors.
+/// The maximum depth of nested errors.
 const DEEPEST: usize = 6;
-/// What a grant has to allow.
+/// The scopes that a grant needs.
 const SCOPE: &str = "Files.ReadWrite.All offline_access";
 
 #[cfg(test)]

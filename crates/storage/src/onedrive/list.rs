@@ -1,4 +1,4 @@
-//! What lies in a drive ("List the contents of a folder"), folder by folder: a list of changes would not say where an item is.
+//! Lists the files in a drive ("List the contents of a folder"), folder by folder, since a list of changes lacks the items' paths.
 
 use std::time::SystemTime;
 
@@ -18,7 +18,7 @@ struct Page {
     next: Option<String>,
 }
 
-/// `driveItem`, as far as [`WANTED`] asks.
+/// `driveItem`, limited to [`WANTED`].
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Child {
@@ -33,16 +33,16 @@ struct Child {
     folder: Option<Value>,
 }
 
-/// A page that is to be asked for.
+/// A page to be requested.
 enum Wanted {
     Root,
-    /// By its drive and its id.
+    /// A folder, by the drive's id and its own.
     Folder(String, String),
-    /// The address that the page before it gave.
+    /// The URL in the previous page.
     Next(String),
 }
 
-/// Every file of the drive.
+/// Lists all files of the drive.
 pub(super) fn all(drive: &Drive) -> impl Stream<Item = Result<Listed>> + Send {
     let pages = stream::try_unfold(vec![(Wanted::Root, String::new())], move |mut left| async move {
         let Some((wanted, path)) = left.pop() else { return Ok(None) };
@@ -54,7 +54,7 @@ pub(super) fn all(drive: &Drive) -> impl Stream<Item = Result<Listed>> + Send {
         };
         let reply = drive.ask(&call).await?;
         let page = match is_missing(&reply) {
-            // A folder that went meanwhile has nothing in it.
+            // A folder removed meanwhile is empty.
             true => Page { value: Vec::new(), next: None },
             false if !reply.is_done() => return Err(reply.refusal("list a folder")),
             false => reply.json()?,
@@ -82,12 +82,12 @@ impl Child {
             location: location([("drive", drive), ("item", &self.id), ("path", &format!("/{name}"))]),
             name,
             length: Some(self.size),
-            // One whose age is not known is young: nothing is done about it.
+            // Without a known age, a file counts as new, and is left alone.
             modified: created.unwrap_or_else(SystemTime::now),
         }
     }
 }
 
-/// Items that are asked for at once.
+/// The number of items per request.
 const PAGE: u32 = 200;
 const WANTED: &str = "id,name,size,createdDateTime,parentReference,file,folder";

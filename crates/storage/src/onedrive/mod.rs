@@ -1,9 +1,8 @@
-//! The `onedrive` driver: files of a user's OneDrive, over Microsoft Graph v1.0.
+//! The `onedrive` driver: files in a user's OneDrive, over Microsoft Graph v1.0.
 //!
-//! Facts are from `learn.microsoft.com/graph/api/resources/onedrive` and the older `OneDrive/onedrive-api-docs`. Bodies of up
-//! to 4 MB are one PUT, larger ones an upload session in fragments of one chunk, which is 16 of the 320 KiB that a fragment
-//! has to be a multiple of. A session wants to know the total, so a body of unknown length is written to a temporary file
-//! first.
+//! Sources: `learn.microsoft.com/graph/api/resources/onedrive` and the older `OneDrive/onedrive-api-docs`. Bodies of up to 4 MB are stored with one
+//! PUT, larger ones with an upload session, in fragments of one chunk: 16 times the 320 KiB of which a fragment must be a multiple. A session
+//! requires the total length, so a body of unknown length is first written to a temporary file.
 
 mod claim;
 mod drive;
@@ -33,7 +32,7 @@ use crate::engine::read;
 pub(super) const DRIVER: Driver = Driver {
     handler: "onedrive",
     naming: Naming::Flat,
-    // 400 characters, with what stands before it in a work account: `personal/{user}/Documents/`.
+    // The limit is 400 characters, including the prefix in a work account: `personal/{user}/Documents/`.
     fit: Fit { part: FILE_NAME, whole: 280, spelling: Spelling::Desktop },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
@@ -51,7 +50,7 @@ pub(super) struct OneDrive {
 }
 
 impl OneDrive {
-    /// Reads the settings; nothing is sent.
+    /// Reads the settings, without sending a request.
     ///
     /// # Errors
     /// `Settings`.
@@ -95,7 +94,7 @@ impl Backend for OneDrive {
     }
 }
 
-/// Drive and item of a location. The path beside them is for people: an item keeps its id when it is moved.
+/// Returns drive and item of a location. The path next to them is informational: an item keeps its id when it is moved.
 fn place(location: &Location) -> Result<(&str, &str)> {
     let wrong = |what| Error::new(Kind::Location, format!("the location of a OneDrive item {what}"));
     if location.get("path").is_some_and(|path| !path.as_str().is_some_and(|path| path.starts_with('/'))) {

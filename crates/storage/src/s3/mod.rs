@@ -1,7 +1,7 @@
-//! The `s3` driver: Amazon's S3 and every server that speaks its API.
+//! The `s3` driver: Amazon's S3 and compatible servers.
 //!
-//! Bodies of up to one chunk are one signed PUT, larger ones a multipart upload. The composed name is created with
-//! `If-None-Match: *`; servers other than Amazon's are asked first, because they may ignore it.
+//! Bodies of up to one chunk are stored with one signed PUT, larger ones with a multipart upload. The composed name is created with `If-None-Match:
+//! *`; servers other than Amazon's are queried first, because they may ignore it.
 
 mod address;
 mod bucket;
@@ -36,11 +36,11 @@ use crate::engine::read;
 pub(super) const DRIVER: Driver = Driver {
     handler: "s3",
     naming: Naming::Database,
-    // 1,024 bytes of UTF-8 ("Naming Amazon S3 objects"); servers that keep objects as files (MinIO) take 255 of a part.
+    // 1,024 bytes of UTF-8 ("Naming Amazon S3 objects"); servers that store objects as files (MinIO) accept 255 per segment.
     fit: Fit { part: FILE_NAME, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Host(&[]),
-    // Buckets have one name all over the world, whatever host they are reached by.
+    // Bucket names are globally unique, on every host.
     identity: Identity::Settings { all: &["bucket"], kazoo: &[], hosts: AMAZON },
     secrets: &[],
     endpoints: &[],
@@ -55,7 +55,7 @@ pub(super) struct S3 {
 }
 
 impl S3 {
-    /// Reads the settings; nothing is sent.
+    /// Reads the settings, without sending a request.
     ///
     /// # Errors
     /// `Settings`.
@@ -114,14 +114,14 @@ impl Backend for S3 {
     fn clear<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let (bucket, key) = place(location)?;
-            // While an upload can be completed still, an object may come.
+            // As long as an upload can be completed, an object may still appear.
             parts::abort_all(&self.bucket, bucket, key).await?;
             self.bucket.remove(bucket, key).await
         })
     }
 }
 
-/// Bucket (`None`: the plan's) and key of a location.
+/// Returns the bucket (`None` for the plan's) and the key of a location.
 fn place(location: &Location) -> Result<(Option<&str>, &str)> {
     let wrong = |what: &str| Error::new(Kind::Location, format!("the location of an S3 object {what}"));
     let bucket = match location.get("bucket") {

@@ -1,4 +1,4 @@
-//! What lies in a Drive ("files.list"). The scope of the gateway's grants shows only what the app itself has made.
+//! Lists the files in a Drive ("files.list"). The scope of the gateway's grants only shows files created by the app itself.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -28,15 +28,15 @@ struct Item {
     mime_type: String,
     #[serde(default)]
     parents: Vec<String>,
-    /// In bytes; a folder has none.
+    /// The size in bytes; folders have none.
     size: Option<String>,
     created_time: Option<String>,
 }
 
-/// Each folder's name, and the folder that it is in.
+/// Each folder's name and parent.
 type Folders = HashMap<String, (String, Option<String>)>;
 
-/// Every file, with the path that its folders make.
+/// Lists all files, with the paths given by their folders.
 pub(super) fn all(drive: &Drive) -> impl Stream<Item = Result<Listed>> + Send {
     let files = async move {
         let mut folders = Folders::new();
@@ -78,7 +78,7 @@ fn items(drive: &Drive, query: String) -> impl Stream<Item = Result<Item>> + Sen
 }
 
 impl Item {
-    /// `None` for a folder.
+    /// Converts a file; `None` for a folder.
     fn listed(self, folders: &Folders) -> Option<Listed> {
         if self.mime_type == FOLDER {
             return None;
@@ -87,7 +87,7 @@ impl Item {
         let mut name = self.name;
         let mut parent = self.parents.into_iter().next();
         for _ in 0..DEEPEST {
-            // The uppermost folder is in no list.
+            // The root folder is not listed.
             let Some((above, next)) = parent.and_then(|parent| folders.get(&parent)) else { break };
             name = format!("{above}/{name}");
             parent = next.clone();
@@ -96,14 +96,14 @@ impl Item {
             location: location([("id", &self.id)]),
             name,
             length: Some(self.size.and_then(|size| size.parse().ok()).unwrap_or_default()),
-            // One whose age is not known is young: nothing is done about it.
+            // Without a known age, a file counts as new, and is left alone.
             modified: created.unwrap_or_else(SystemTime::now),
         })
     }
 }
 
 const FIELDS: &str = "nextPageToken,files(id,name,mimeType,parents,size,createdTime)";
-/// Files that are asked for at once.
+/// The number of files per request.
 const PAGE: u32 = 500;
-/// Folders in folders.
+/// The maximum depth of folders.
 const DEEPEST: u32 = 64;

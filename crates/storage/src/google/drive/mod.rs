@@ -1,8 +1,8 @@
-//! The `google_drive` driver: files of a user's Google Drive, by version 3 of its API.
+//! The `google_drive` driver: files in a user's Google Drive, over API version 3.
 //!
-//! A file is found by its id, so names need not be unique: each put makes a new file of the composed name, and the gateway
-//! removes the one that a save replaced by its id. Ids are fetched beforehand, which makes every creation exact: a repeat
-//! of one that was done after all answers 409 ("Generate IDs to use with your files" in "Create and manage files").
+//! Files are located by id, so names need not be unique: each put creates a new file of the composed name, and the gateway removes a replaced file by
+//! its id. Ids are generated in advance, which makes creation idempotent: repeating a request that had succeeded results in a 409 ("Generate IDs to
+//! use with your files" in "Create and manage files").
 
 mod file;
 mod folders;
@@ -33,7 +33,7 @@ use crate::{
 pub(crate) const DRIVER: Driver = Driver {
     handler: "google_drive",
     naming: Naming::Flat,
-    // Drive has no limit that is written down; folders are looked up by a query in a URL.
+    // Drive documents no limit; folders are looked up by a query in a URL.
     fit: Fit { part: 1024, whole: 1024, spelling: Spelling::Plain },
     schema: include_str!("schema.json"),
     server: Server::Fixed,
@@ -108,7 +108,7 @@ fn id(location: &Location) -> Result<&str> {
     id.ok_or_else(|| Error::new(Kind::Location, "the location of a Google Drive file has no id"))
 }
 
-/// "Choose Google Drive API scopes": only files that the app itself made.
+/// Only files created by the app itself ("Choose Google Drive API scopes").
 const SCOPE: &str = "https://www.googleapis.com/auth/drive.file";
-/// In bytes: multipart uploads end at 5 MB ("Upload file data"), which is less than a chunk.
+/// The maximum body of a multipart upload in bytes: 5 MB ("Upload file data"), which is less than a chunk.
 const MOST_IN_ONE: usize = 5_000_000;

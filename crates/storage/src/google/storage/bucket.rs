@@ -1,4 +1,4 @@
-//! A bucket, the names in it, and what is known of an object.
+//! A bucket, the names in it, and object metadata.
 
 use std::sync::Arc;
 
@@ -21,47 +21,47 @@ pub(super) struct Bucket {
     pub(super) service: Arc<Service>,
 }
 
-/// What Cloud Storage says of an object ("Objects: resource").
+/// Object metadata ("Objects: resource").
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Resource {
-    /// A number that no other version of the object has, nor any other object of the name.
+    /// A number unique to this version of the object, across all objects of the name.
     pub(super) generation: String,
-    /// MD5 in base64.
+    /// The MD5 in base64.
     pub(super) md5_hash: Option<String>,
-    /// In bytes.
+    /// The size in bytes.
     pub(super) size: Option<String>,
-    /// Whatever was given with the object.
+    /// The custom metadata.
     #[serde(default)]
     metadata: serde_json::Map<String, Value>,
 }
 
-/// How to find an object that a put made.
+/// How to find an object created by a put.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
     pub(super) bucket: Arc<Bucket>,
     pub(super) name: String,
-    /// Stands in the object's metadata and in no other's.
+    /// A value unique to this put, in the object's metadata.
     pub(super) owner: String,
 }
 
 impl Bucket {
-    /// The path of an object. Every `/` in the name is escaped ("Encoding URI path parts").
+    /// Returns the path of an object. Every `/` in the name is escaped ("Encoding URI path parts").
     pub(super) fn path(&self, name: &str) -> String {
         format!("/storage/v1/b/{}/o/{}", encode(&self.name), encode(name))
     }
 
-    /// Where the objects are listed.
+    /// Returns the path for listing objects.
     pub(super) fn list_path(&self) -> String {
         format!("/storage/v1/b/{}/o", encode(&self.name))
     }
 
-    /// Where uploads go.
+    /// Returns the path for uploads.
     pub(super) fn upload_path(&self, kind: &str) -> String {
         format!("/upload/storage/v1/b/{}/o?uploadType={kind}&ifGenerationMatch=0&fields={FIELDS}", encode(&self.name))
     }
 
-    /// Removes an object, also one that is gone. Of another generation: another writer's, which stays.
+    /// Removes an object, which may be gone already. One of another generation is another writer's, and is kept.
     pub(super) async fn remove(&self, name: &str, generation: Option<&str>) -> Result<()> {
         let condition = generation.map(|generation| format!("?ifGenerationMatch={generation}")).unwrap_or_default();
         let call = self.service.call(Method::DELETE, &format!("{}{condition}", self.path(name)));
@@ -111,13 +111,13 @@ impl Target for Made {
     }
 }
 
-/// Bucket and name: KAZOO's locations have no generation.
+/// Returns bucket and name: KAZOO's locations have no generation.
 pub(super) fn key(location: &Location) -> Option<String> {
     let member = |name| location.get(name).and_then(Value::as_str);
     Some(format!("{}\n{}", member("bucket")?, member("name")?))
 }
 
-/// Whether a text may be a bucket ("Bucket names"): 3 to 63 characters, with dots up to 222.
+/// Returns whether a text is a valid bucket name ("Bucket names"): 3 to 63 characters, with dots up to 222.
 pub(super) fn is_bucket(text: &str) -> bool {
     let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
@@ -132,8 +132,8 @@ pub(super) fn is_generation(text: &str) -> bool {
     (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Why a text cannot be a name ("Object naming requirements"). A `..` between slashes would be fine for Google, but tools
-/// that copy a bucket to a disk would reach elsewhere.
+/// Returns why a text is not a valid name, if so ("Object naming requirements"). Google allows a `..` between slashes, but tools that copy a bucket
+/// to a disk would leave their folder.
 pub(super) fn name_fault(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         return Some("the object's name is empty");
@@ -147,15 +147,15 @@ pub(super) fn name_fault(name: &str) -> Option<&'static str> {
     name.split('/').any(|part| part == "." || part == "..").then_some("the object's name leaves its folder")
 }
 
-/// The error for an object that is not the one that was sent.
+/// Returns the error for an object that differs from the one sent.
 pub(super) fn changed() -> Error {
     Error::new(Kind::Passing, "Google stored other bytes than were sent")
 }
 
-/// The member of an object's metadata that tells our object from another put's.
+/// The member of the custom metadata that distinguishes our object from another put's.
 pub(super) const OWNER: &str = "stowage-id";
 const FIELDS: &str = "generation,md5Hash,size,metadata";
-/// In bytes of UTF-8.
+/// The maximum length of a name in bytes of UTF-8.
 const LONGEST_NAME: usize = 1024;
 
 #[cfg(test)]

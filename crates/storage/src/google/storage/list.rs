@@ -1,4 +1,4 @@
-//! What a bucket holds ("Objects: list").
+//! Lists the objects in a bucket ("Objects: list").
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ use crate::{Listed, Result};
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Page {
-    /// There are none where it is left out.
+    /// Omitted if empty.
     #[serde(default)]
     items: Vec<Item>,
     next_page_token: Option<String>,
@@ -25,12 +25,12 @@ struct Page {
 struct Item {
     name: String,
     generation: String,
-    /// In bytes.
+    /// The size in bytes.
     size: Option<String>,
     time_created: Option<String>,
 }
 
-/// Every object of the bucket. Sessions of uploads are in no list; Google forgets them after a week.
+/// Lists all objects of the bucket. Upload sessions cannot be listed; Google removes them after a week.
 pub(super) fn all(bucket: &Bucket) -> impl Stream<Item = Result<Listed>> + Send {
     let pages = stream::try_unfold(Some(String::new()), move |page| async move {
         let Some(page) = page else { return Ok(None) };
@@ -56,12 +56,12 @@ impl Item {
             location: location([("bucket", &bucket.name), ("name", &name), ("generation", &generation)]),
             name,
             length: Some(size.and_then(|size| size.parse().ok()).unwrap_or_default()),
-            // One whose age is not known is young: nothing is done about it.
+            // Without a known age, an object counts as new, and is left alone.
             modified: created.unwrap_or_else(SystemTime::now),
         }
     }
 }
 
 const FIELDS: &str = "nextPageToken,items(name,generation,size,timeCreated)";
-/// Objects that are asked for at once.
+/// The number of objects per request.
 const PAGE: u32 = 500;

@@ -1,7 +1,7 @@
-//! The `google_storage` driver: objects in a bucket of Google Cloud Storage, by its JSON API.
+//! The `google_storage` driver: objects in a bucket of Google Cloud Storage, over its JSON API.
 //!
-//! Bodies of up to one chunk are one request with metadata, larger ones a resumable upload, both with
-//! `ifGenerationMatch=0`: only where no object has the name ("Request preconditions" of Cloud Storage).
+//! Bodies of up to one chunk are stored with one request that includes the metadata, larger ones with a resumable upload, both with
+//! `ifGenerationMatch=0`: only if no object has the name ("Request preconditions" of Cloud Storage).
 
 mod bucket;
 mod get;
@@ -103,7 +103,7 @@ impl Backend for GoogleStorage {
 }
 
 impl GoogleStorage {
-    /// Bucket (the plan's where the location names none), name and generation of a location.
+    /// Returns the bucket (the plan's if the location names none), the name and the generation in a location.
     fn place(&self, location: &Location) -> Result<(Arc<Bucket>, String, Option<String>)> {
         let wrong = |what: &str| Error::new(Kind::Location, format!("the location of a Google Storage object {what}"));
         let bucket = match location.get("bucket") {
@@ -125,5 +125,5 @@ impl GoogleStorage {
     }
 }
 
-/// "Cloud Storage OAuth 2.0 scopes"
+/// "Cloud Storage OAuth 2.0 scopes".
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
