@@ -1,11 +1,11 @@
-//! The endless changes feed of a database, line by line.
+//! Reads a database's continuous changes feed, line by line.
 
 use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
 use stowage_base::log::chain;
 use stowage_http::body::Body;
 
-/// The body of a feed with `feed=continuous`.
+/// The feed of a request with `feed=continuous`.
 #[derive(Debug)]
 pub struct Changes {
     body: Body,
@@ -13,17 +13,17 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Reads the body of CouchDB's answer.
+    /// Reads the body of CouchDB's response.
     #[must_use]
     pub fn new(body: Body) -> Self {
         Self { body, lines: BytesMut::new() }
     }
 
-    /// The next line, without its end: a change, or nothing at all. CouchDB sends an empty line when it has told everything, and then
-    /// at each heartbeat. Nothing is lost where the future is dropped.
+    /// Returns the next line without its line break: a change, or an empty line, which CouchDB sends once all changes were delivered, and then as a
+    /// heartbeat. Cancel safe.
     ///
     /// # Errors
-    /// Why the feed has ended, for the log.
+    /// Why the feed ended, for the log.
     pub async fn line(&mut self) -> Result<BytesMut, String> {
         loop {
             if let Some(end) = self.lines.iter().position(|byte| *byte == b'\n') {
@@ -47,5 +47,5 @@ impl Changes {
     }
 }
 
-/// A change with its document that is longer than this is not read.
+/// The maximum length of a change with its document, in bytes.
 const LONGEST_LINE: usize = 32 << 20;

@@ -1,4 +1,4 @@
-//! CouchDB as the gateway talks to it: documents with the client's rights, plans with its own, and plain forwarding.
+//! A CouchDB client: documents with the client's credentials, plans with the gateway's own, and plain forwarding.
 
 mod accept;
 mod caller;

@@ -1,32 +1,32 @@
-//! Servers, clients and faults that the integration tests share: real sockets, free ports, nothing left running after a test.
+//! Servers, clients and fault injection for the integration tests: real sockets, free ports, and no processes left after a test.
 //!
-//! | module | is |
+//! | module | contains |
 //! |---|---|
-//! | [`azurite`] | azurite, the Azure Storage emulator, signatures verified, with a gate in front that fails on request |
+//! | [`azurite`] | azurite, the Azure Storage emulator, verifying signatures, behind a gate that fails on request |
 //! | [`browser`] | headless Chromium |
-//! | [`certs`] | a throw-away CA with a server's and a client's certificate |
-//! | [`collector`] | an OpenTelemetry collector that believes nothing |
-//! | [`couch`] | the embedded store, or the CouchDB that `COUCHDB_URL` names |
+//! | [`certs`] | a temporary CA with a server's and a client's certificate |
+//! | [`collector`] | a strict OpenTelemetry collector |
+//! | [`couch`] | the embedded store, or the CouchDB of `COUCHDB_URL` |
 //! | [`dropbox`] | a double of Dropbox's API v2 |
 //! | [`fault`] | a TCP proxy that cuts, resets, stalls, truncates, trickles or refuses at byte n |
-//! | [`ftp`] | libunftp in this process, and a proxy in front of it that understands FTP |
+//! | [`ftp`] | libunftp in this process, behind a proxy that understands FTP |
 //! | [`gateway`] | the gateway in this process, in front of the embedded store |
-//! | [`google`] | Cloud Storage and Drive in memory, strict, and faulty as a test plans it |
+//! | [`google`] | a strict double of Cloud Storage and Drive, with planned failures |
 //! | [`graph`] | a double of Microsoft Graph's files |
-//! | [`log`] | what is logged |
+//! | [`log`] | captured log lines |
 //! | [`nginx`] | a real nginx with DAV |
-//! | [`raw`] | an HTTP/1.1 client that sends and shows bytes as they are |
-//! | [`recorder`] | an HTTP server that keeps what it was sent and answers as it is told |
-//! | [`replicator`] | a stand-in for CouchDB's replicator, strict |
-//! | [`s3`] | s3s-fs in this process, signatures verified |
-//! | [`switch`] | a TCP proxy whose server goes down and comes back |
-//! | [`trouble`] | how the vendors' doubles misbehave |
-//! | [`upstream`] | a scripted server that shows the bytes that it gets |
-//! | [`wire`] | exchanges with a real CouchDB as they were recorded, and how an answer is compared with them |
-//! | [`serve`] | the loop under these servers |
-//! | [`spool`] | objects of the doubles, in files |
-//! | [`spy`] | a proxy that tells what was asked of the server behind it |
-//! | [`storages`] | every storage that a plan can name, running |
+//! | [`raw`] | an HTTP/1.1 client for raw bytes |
+//! | [`recorder`] | an HTTP server that records requests and sends scripted responses |
+//! | [`replicator`] | a strict stand-in for CouchDB's replicator |
+//! | [`s3`] | s3s-fs in this process, verifying signatures |
+//! | [`switch`] | a TCP proxy that simulates a server going down and coming back |
+//! | [`trouble`] | planned failures of the vendors' doubles |
+//! | [`upstream`] | a scripted server that exposes the received bytes |
+//! | [`wire`] | recorded exchanges with a real CouchDB, and the comparison of responses with them |
+//! | [`serve`] | the accept loop of these servers |
+//! | [`spool`] | objects of the doubles, stored in files |
+//! | [`spy`] | a proxy that records the requests to the server behind it |
+//! | [`storages`] | a running instance of every kind of storage |
 //! | [`tokens`] | an OAuth provider's token endpoint |
 
 #![allow(
@@ -50,17 +50,17 @@
 
 use std::path::Path;
 
-/// The root of the project.
+/// Returns the root of the project.
 pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// The files below a folder, relative to it, sorted.
+/// Returns the files below a folder, relative to it, sorted.
 pub fn files(folder: &Path) -> Vec<String> {
     tree(folder).into_iter().filter(|name| !name.ends_with(" is empty")).collect()
 }
 
-/// The same, and folders that are empty.
+/// Returns the files and the empty folders below a folder.
 pub fn tree(folder: &Path) -> Vec<String> {
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(current) = folders.pop() {
@@ -81,14 +81,14 @@ pub fn tree(folder: &Path) -> Vec<String> {
     found
 }
 
-/// The same bytes, packed.
+/// Compresses bytes.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut packer, bytes).expect("in memory");
     packer.finish().expect("in memory")
 }
 
-/// Whether `./test --long` runs: full counts of what is generated.
+/// Returns whether `./test --long` is running, with the full counts of generated cases.
 pub fn is_long() -> bool {
     std::env::var_os("STOWAGE_TEST_LONG").is_some()
 }

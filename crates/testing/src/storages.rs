@@ -1,4 +1,4 @@
-//! Every storage that a plan can name, running. A new driver needs an arm in [`Storage::start`] and in [`Storage::objects`].
+//! A running instance of every kind of storage. A new driver needs an arm in [`Storage::start`] and in [`Storage::objects`].
 
 use serde_json::{Value, json};
 
@@ -17,26 +17,26 @@ use super::trouble::Double as _;
 /// The drivers' names.
 pub const ALL: [&str; 9] =
     ["file", "http", "s3", "azure", "google_storage", "google_drive", "dropbox", "onedrive", "ftp"];
-/// The bucket of those that have one.
+/// The bucket of storages that have one.
 pub const BUCKET: &str = "recordings";
 
-/// A storage, and how a plan names it.
+/// A storage, and its settings in a plan.
 pub struct Storage {
-    /// The driver.
+    /// The driver's name.
     pub handler: &'static str,
-    /// Settings that work.
+    /// Valid settings.
     pub settings: Value,
-    /// What neither a document nor an answer may show.
+    /// Secrets that neither a document nor a response may contain.
     pub secrets: Vec<String>,
     pub server: Server,
     endpoints: Vec<(&'static str, String)>,
-    /// Where its tokens come from, where it wants some.
+    /// The token endpoint, if the storage uses one.
     pub tokens: Option<TokenServer>,
 }
 
-/// What is behind the driver.
+/// The server behind a driver.
 pub enum Server {
-    /// The gateway's own folder.
+    /// A folder of the gateway's own.
     Folder,
     Nginx(Nginx),
     S3(S3Server),
@@ -48,7 +48,7 @@ pub enum Server {
 }
 
 impl Storage {
-    /// Starts the server of a driver.
+    /// Starts the server for a driver.
     pub async fn start(handler: &'static str) -> Self {
         let tokens = match handler {
             "google_storage" | "google_drive" | "dropbox" | "onedrive" => Some(TokenServer::start().await),
@@ -73,12 +73,12 @@ impl Storage {
         Self { handler, settings, secrets, server, endpoints, tokens }
     }
 
-    /// A gateway that finds the server and its tokens; the month database is there.
+    /// Starts a gateway configured for the server and its tokens, and creates the month database.
     pub async fn gateway(&self) -> Running {
         self.gateway_with(Setup::default()).await
     }
 
-    /// The same, with more settings.
+    /// Starts a gateway with additional settings.
     pub async fn gateway_with(&self, setup: Setup) -> Running {
         let gateway = self.setup(setup).start().await;
         self.grant(&gateway.couch).await;
@@ -86,25 +86,25 @@ impl Storage {
         gateway
     }
 
-    /// Settings with which a gateway finds the server.
+    /// Configures a gateway for the server.
     pub fn setup(&self, setup: Setup) -> Setup {
         let set = |setup: Setup, (key, url): &(&str, String)| setup.set(&format!("storage.endpoints.{key}"), url);
         self.endpoints.iter().fold(setup, set)
     }
 
-    /// The keys of `storage.endpoints` with which its server is found.
+    /// Returns the `storage.endpoints` for the server.
     pub fn endpoints(&self) -> &[(&'static str, String)] {
         &self.endpoints
     }
 
-    /// Saves the grants of its tokens, where it wants any.
+    /// Saves the grants for the tokens, if the storage uses any.
     pub async fn grant(&self, couch: &Couch) {
         if let Some(tokens) = &self.tokens {
             tokens.documents(couch).await;
         }
     }
 
-    /// Everything that is kept there, what is unfinished included.
+    /// Returns all stored objects, including unfinished ones.
     pub fn objects(&self, gateway: &Running) -> Vec<String> {
         match &self.server {
             Server::Folder => gateway.stored(),
@@ -120,7 +120,7 @@ impl Storage {
 }
 
 impl Server {
-    /// Settings, secrets, and the vendor's endpoints.
+    /// Returns the settings, the secrets, and the vendor's endpoints.
     fn settings(&self, handler: &str) -> (Value, Vec<String>, Vec<(&'static str, String)>) {
         let oauth = json!({ "oauth_doc_id": GRANT });
         match self {
@@ -161,7 +161,7 @@ impl Server {
     }
 }
 
-/// The URL of a path on an FTP server.
+/// Returns the URL of a path on an FTP server.
 pub fn ftp_url(server: &FtpServer, password: &str, path: &str) -> String {
     let password = password.replace('@', "%40");
     format!("ftp://{}:{password}@localhost:{}/{path}", ftp::USER, server.address().port())

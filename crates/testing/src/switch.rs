@@ -1,4 +1,4 @@
-//! A server that can go down and come back: a TCP proxy in front of it whose weather a test makes.
+//! A TCP proxy that simulates a server going down and coming back.
 
 use std::net::SocketAddr;
 
@@ -8,31 +8,31 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What its clients meet.
+/// The simulated state of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
-    /// The server.
+    /// The server is reachable.
     Fair,
-    /// Nothing listens.
+    /// The port is closed.
     Refused,
-    /// Connections are taken, and nothing is ever heard.
+    /// Connections are accepted, but never answered.
     Silent,
     /// Each request is answered with 503.
     Busy,
 }
 
-/// A running switch; dropping it closes everything that it has open.
+/// A running switch; dropping it closes all of its connections.
 #[derive(Debug)]
 pub struct Switch {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
-    /// Keeps the port while no listener has it.
+    /// Reserves the port while there is no listener.
     _port: TcpSocket,
     _accepting: AbortOnDropHandle<()>,
 }
 
 impl Switch {
-    /// Starts a switch in front of `target`, in fair weather.
+    /// Starts a switch in front of `target`, initially reachable.
     pub fn start(target: SocketAddr) -> Self {
         let port = socket(SocketAddr::from(([127, 0, 0, 1], 0)));
         let address = port.local_addr().expect("a bound socket has an address");
@@ -41,23 +41,23 @@ impl Switch {
         Self { address, weather, _port: port, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
-    /// Where it listens.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// What its clients meet now.
+    /// Returns the simulated state.
     pub fn weather(&self) -> Weather {
         *self.weather.borrow()
     }
 
-    /// Changes that. Connections that are open break.
+    /// Changes the simulated state, and breaks open connections.
     pub fn turn(&self, to: Weather) {
         self.weather.send_if_modified(|now| std::mem::replace(now, to) != to);
     }
 }
 
-/// A socket on an address that was listened on before, and may still be held.
+/// Binds a socket to an address where a previous listener may not be closed yet.
 pub fn socket(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseport(true).expect("reuseport");
@@ -93,7 +93,7 @@ async fn run(first: TcpListener, address: SocketAddr, target: SocketAddr, mut ch
     }
 }
 
-/// One connection. Errors end it: they are the peers' doing.
+/// Serves one connection until an error, which is caused by a peer.
 async fn serve(mut client: TcpStream, target: SocketAddr, weather: Weather) {
     drop(client.set_nodelay(true));
     match weather {
@@ -111,7 +111,7 @@ async fn serve(mut client: TcpStream, target: SocketAddr, weather: Weather) {
             while !head.ends_with(b"\r\n\r\n") && client.read_exact(&mut byte).await.is_ok() {
                 head.extend_from_slice(&byte);
             }
-            // The end is told first, and the rest of the body read: a reset would take the answer away.
+            // Shut down the write half, then read the rest of the body: a reset would discard the response.
             let answer = b"HTTP/1.1 503 x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
             if client.write_all(answer).await.is_ok() && client.shutdown().await.is_ok() {
                 drop(copy(&mut client, &mut sink()).await);

@@ -10,21 +10,21 @@ use super::super::spool::{Spool, Sum};
 /// The bytes of a file.
 pub type Data = Spool<ContentHash>;
 
-/// An error in the vendor's own form: a union with its tag.
+/// An error in Dropbox's form: a union with its tag.
 #[derive(Debug)]
 pub struct Refusal(pub Value);
 
-/// A union's member without a value.
+/// Builds a union member without a value.
 pub fn tagged(tag: &str) -> Refusal {
     Refusal(json!({ ".tag": tag }))
 }
 
-/// `WriteError.conflict`.
+/// Builds a `WriteError.conflict`.
 pub fn conflict(what: &str) -> Refusal {
     Refusal(json!({ ".tag": "conflict", "conflict": {".tag": what} }))
 }
 
-/// Everything that is stored. Paths do not tell case apart, so they are kept in lower case beside what they show.
+/// The stored files. Paths are case-insensitive: the keys are in lower case, next to the path for display.
 #[derive(Debug, Default)]
 pub struct Files {
     files: BTreeMap<String, File>,
@@ -63,7 +63,7 @@ impl Files {
         (file.rev, file.data) = (rev, data.into());
     }
 
-    /// `CommitInfo`, with `mode` `add` only.
+    /// Saves a file with a `CommitInfo`, of which only `mode` `add` is supported.
     pub fn save(&mut self, commit: &Value, data: Data) -> Result<Value, Refusal> {
         let path = commit["path"].as_str().expect("a path").to_owned();
         assert_eq!(commit["mode"], "add", "the only mode that never writes over a file");
@@ -104,7 +104,7 @@ impl Files {
         Ok(())
     }
 
-    /// `upload_session/finish`: a session that could not be saved stays.
+    /// `upload_session/finish`: a session that could not be saved remains.
     pub fn finish(&mut self, argument: &Value, data: &[u8]) -> Result<Value, Refusal> {
         let lookup = |Refusal(error)| Refusal(json!({ ".tag": "lookup_failed", "lookup_failed": error }));
         let session = self.session(&argument["cursor"]).map_err(lookup)?;
@@ -135,7 +135,7 @@ impl Files {
         Some(found)
     }
 
-    /// `ListFolderResult` of everything, with the folders, three files a page; a cursor is the path that the page begins with.
+    /// `ListFolderResult` of all files and folders, three files per page; a cursor is the first path of its page.
     pub fn list(&self, cursor: &str) -> Value {
         let mut left = self.files.iter().filter(|(path, _)| path.as_str() >= cursor);
         let mut entries = Vec::new();
@@ -161,7 +161,7 @@ impl Files {
         self.files.remove(&lower).map(|file| file.metadata())
     }
 
-    /// By id or by path.
+    /// Finds a file by id or path.
     fn find(&self, path: &Value) -> Option<&File> {
         let path = path.as_str().expect("a path");
         if path.starts_with("id:") {
@@ -203,7 +203,7 @@ fn name_fault(path: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// "Content hash": the SHA-256 of the SHA-256s of blocks of 4 MiB, in hex.
+/// "Content hash": the SHA-256 of the SHA-256s of 4 MiB blocks, in hex.
 #[derive(Clone, Debug, Default)]
 pub struct ContentHash {
     all: Sha256,

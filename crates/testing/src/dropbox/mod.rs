@@ -1,8 +1,8 @@
 //! A strict double of Dropbox's API v2: one server for content, one for calls.
 //!
-//! What it does is from the vendor's specification (`files.stone`, `auth.stone`, `common.stone` of `dropbox/dropbox-api-spec`), the
-//! pages "HTTP documentation" (styles of requests, errors), "JSON encoding", "Content hash" and "Error handling guide" of
-//! `dropbox.com/developers`, and of names `help.dropbox.com` ("File names": no slash either way, 255 characters).
+//! Sources: the vendor's specification (`files.stone`, `auth.stone`, `common.stone` of `dropbox/dropbox-api-spec`), the pages "HTTP documentation"
+//! (styles of requests, errors), "JSON encoding", "Content hash" and "Error handling guide" of `dropbox.com/developers`, and for names
+//! `help.dropbox.com` ("File names": no slash either way, 255 characters).
 
 #![allow(clippy::result_large_err, reason = "what the double refuses is an answer, made once")]
 
@@ -21,7 +21,7 @@ use super::serve::Served;
 use super::tokens::Tokens;
 use super::trouble::{Answer, Double, Troubles, document, double, download, text, with};
 
-/// Which of the two servers.
+/// Selects one of the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Host {
     Content,
@@ -44,19 +44,19 @@ struct Shared {
 }
 
 impl Dropbox {
-    /// Starts an empty one that accepts these tokens.
+    /// Starts an empty double that accepts these tokens.
     pub async fn start(tokens: Tokens) -> Self {
         let shared = Shared { files: Arc::default(), tokens, troubles: Troubles::default() };
         let (content, rpc) = (shared.serve(Host::Content).await, shared.serve(Host::Rpc).await);
         Self { content, rpc, shared }
     }
 
-    /// Where content goes.
+    /// Returns the address of the content server.
     pub fn content(&self) -> SocketAddr {
         self.content.address()
     }
 
-    /// Where calls go.
+    /// Returns the address of the server for calls.
     pub fn rpc(&self) -> SocketAddr {
         self.rpc.address()
     }
@@ -76,7 +76,7 @@ impl Double for Dropbox {
         self.files().paths()
     }
 
-    /// They show nowhere, and cannot be ended.
+    /// Sessions cannot be listed or ended.
     fn sessions(&self) -> Vec<String> {
         Vec::new()
     }
@@ -160,12 +160,12 @@ fn not_found(outer: &str) -> Refusal {
     Refusal(json!({ ".tag": outer, outer: {".tag": "not_found"} }))
 }
 
-/// 409 with the error's tags, as "Errors by status code" of the HTTP documentation has it.
+/// Responds with 409 and the error's tags, according to "Errors by status code" of the HTTP documentation.
 fn refuse(error: &Refusal) -> Answer {
     document(409, &json!({ "error_summary": "see error/...", "error": error.0 }))
 }
 
-/// The arguments, where the request has the form of its route's style; else what is wrong.
+/// Parses the arguments of a request in its route's style, or returns what is wrong.
 fn argument(
     host: Host,
     route: &str,

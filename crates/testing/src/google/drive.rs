@@ -11,11 +11,11 @@ use super::State;
 use super::query::Query;
 use super::wire::{Asked, Data, failure, media, partial};
 
-/// One person's Drive.
+/// A user's Drive.
 #[derive(Debug, Default)]
 pub struct Drive {
     files: BTreeMap<String, File>,
-    /// Ids that were given out, and those that have been used.
+    /// The generated ids, and the used ones.
     generated: BTreeSet<String>,
     used: BTreeSet<String>,
 }
@@ -32,7 +32,7 @@ struct File {
 }
 
 const FOLDER: &str = "application/vnd.google-apps.folder";
-/// Multipart uploads end there ("Upload file data").
+/// The maximum size of a multipart upload ("Upload file data").
 pub const MOST_IN_ONE: usize = 5_000_000;
 
 impl Drive {
@@ -63,7 +63,7 @@ impl Drive {
         self.place(name, FOLDER, b"", number)
     }
 
-    /// Makes a file in the uppermost folder.
+    /// Creates a file in the root folder.
     pub fn place(&mut self, name: &str, media_type: &str, data: &[u8], number: u64) -> String {
         let id = format!("others-{number}");
         let file = File {
@@ -90,7 +90,7 @@ impl Drive {
         }
     }
 
-    /// Removes a file, or a folder with everything in it.
+    /// Removes a file, or a folder with its contents.
     fn remove(&mut self, id: &str) {
         self.files.remove(id);
         let inside: Vec<String> =
@@ -122,7 +122,7 @@ impl Drive {
     }
 }
 
-/// What is wrong with a file that is to be made.
+/// Returns the error for an invalid new file, if any.
 pub fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Option<Answer> {
     if asked.path != ["upload", "drive", "v3", "files"] && asked.path != ["drive", "v3", "files"] {
         return Some(failure(404, "notFound"));
@@ -155,7 +155,7 @@ fn refuses_metadata(state: &State, metadata: &Map<String, Value>, in_upload: boo
     (!state.drive.is_folder(parent)).then(|| failure(404, "notFound"))
 }
 
-/// Makes a file and gives its resource.
+/// Creates a file and returns its resource.
 pub fn make(
     state: &mut State,
     metadata: &Map<String, Value>,
@@ -222,7 +222,7 @@ fn folder(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Answer
     }
 }
 
-/// "files.generateIds": 1 to 1000.
+/// "files.generateIds": 1 to 1000 ids.
 fn ids(state: &mut State, asked: &Asked) -> Answer {
     let count: u64 = asked.query("count").unwrap_or("10").parse().unwrap_or_default();
     if !asked.only(&["count", "space", "type"]) || asked.query("space") != Some("drive") || !(1..=1000).contains(&count)
@@ -234,7 +234,7 @@ fn ids(state: &mut State, asked: &Asked) -> Answer {
     document(200, &json!({ "kind": "drive#generatedIds", "space": "drive", "ids": ids }))
 }
 
-/// Whether names differ by upper and lower case only is not said to matter; here it does not.
+/// Lists files. Whether names are case-sensitive is undocumented; here they are not.
 fn list(state: &State, asked: &Asked, trouble: Option<&Trouble>) -> Answer {
     if trouble == Some(&Trouble::EmptyPage) {
         return document(200, &json!({ "files": [], "incompleteSearch": false, "nextPageToken": "another/page" }));

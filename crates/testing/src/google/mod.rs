@@ -1,11 +1,11 @@
 //! A strict double of Google's servers: Cloud Storage's JSON API and version 3 of the Drive API, in memory.
 //!
-//! It refuses what Google refuses, with Google's error envelope, and more: parameters that it does not know, chunks at
-//! another place than the next one. It misbehaves as a test plans it ([`GoogleServer::troubles`]).
+//! It rejects what Google rejects, with Google's error envelope, and more: unknown parameters, and chunks anywhere but at the next offset. Tests can
+//! plan failures ([`GoogleServer::troubles`]).
 //!
-//! | module | is | pages |
+//! | module | contains | pages |
 //! |---|---|---|
-//! | `wire` | requests taken apart, answers put together | "HTTP status and error codes for JSON", "Resolve errors" |
+//! | `wire` | parsing of requests, building of responses | "HTTP status and error codes for JSON", "Resolve errors" |
 //! | `session` | resumable uploads | "Perform resumable uploads", "Upload file data" |
 //! | `storage` | buckets | "Objects" in the JSON API reference, "Request preconditions" |
 //! | `drive` | files and folders | "Files" in the Drive API reference, "Search for files and folders" |
@@ -48,7 +48,7 @@ struct Shared {
     state: Arc<Mutex<State>>,
     tokens: Tokens,
     troubles: Troubles,
-    /// Where clients find it: its own address, or that of a proxy in front of it.
+    /// The address that clients use: the server's own, or that of a proxy in front of it.
     host: Arc<Mutex<SocketAddr>>,
 }
 
@@ -57,7 +57,7 @@ struct State {
     storage: Storage,
     drive: Drive,
     sessions: BTreeMap<String, Session>,
-    /// For ids and generations, which are never used twice.
+    /// The last number used for ids and generations, which are never reused.
     last: u64,
 }
 
@@ -69,7 +69,7 @@ impl State {
 }
 
 impl GoogleServer {
-    /// Starts one that accepts these tokens, and has one bucket.
+    /// Starts a double that accepts these tokens and has one bucket.
     pub async fn start(tokens: Tokens, bucket: &str) -> Self {
         let (listener, address) = listen().await;
         let shared = Shared {
@@ -87,75 +87,75 @@ impl GoogleServer {
         Self { served, shared }
     }
 
-    /// Where it listens.
+    /// Returns the address.
     pub fn address(&self) -> SocketAddr {
         self.served.address()
     }
 
-    /// From now on it is found at this address only: that of a proxy in front of it.
+    /// Changes the address that clients have to use to that of a proxy in front.
     pub fn give(&self, proxy: SocketAddr) {
         *lock(&self.shared.host) = proxy;
     }
 
-    /// Forgets every upload session.
+    /// Expires all upload sessions.
     pub fn expire_sessions(&self) {
         self.shared.state().sessions.clear();
     }
 
-    /// What goes wrong, and what was asked, by route: `create` (in one request), `begin`, `chunk`, `status` and `cancel` of a session,
+    /// Returns the planned failures and recorded requests, by route: `create` (in one request), `begin`, `chunk`, `status` and `cancel` of a session,
     /// `look`, `download`, `delete`; of a bucket also `objects`; of a Drive also `list`, `folder`, `ids`.
     pub fn troubles(&self) -> &Troubles {
         &self.shared.troubles
     }
 
-    /// Sessions that are neither finished nor cancelled.
+    /// Returns the sessions that are neither finished nor cancelled.
     pub fn pending(&self) -> Vec<String> {
         let state = self.shared.state();
         state.sessions.iter().filter(|(_, session)| session.is_open()).map(|(id, _)| id.clone()).collect()
     }
 
-    /// The names in a bucket.
+    /// Returns the names of a bucket's objects.
     pub fn objects(&self, bucket: &str) -> Vec<String> {
         self.shared.state().storage.names(bucket)
     }
 
-    /// Puts an object of another writer in a bucket, over whatever is there.
+    /// Stores an object in a bucket as another writer would, overwriting any existing one.
     pub fn overwrite(&self, bucket: &str, name: &str, data: Vec<u8>) {
         let mut state = self.shared.state();
         let generation = state.next();
         state.storage.overwrite(bucket, name, data, generation);
     }
 
-    /// The paths of all files in the Drive, without folders and what is in the trash.
+    /// Returns the paths of all files in the Drive, except for folders and trash.
     pub fn files(&self) -> Vec<String> {
         self.shared.state().drive.paths(false)
     }
 
-    /// The paths of all folders.
+    /// Returns the paths of all folders.
     pub fn folders(&self) -> Vec<String> {
         self.shared.state().drive.paths(true)
     }
 
-    /// Makes a folder in the uppermost one, as another writer would, and gives its id.
+    /// Creates a folder in the root folder, as another writer would, and returns its id.
     pub fn make_folder(&self, name: &str) -> String {
         let mut state = self.shared.state();
         let number = state.next();
         state.drive.make_folder(name, number)
     }
 
-    /// Puts a file into the uppermost folder, as another writer would, and gives its id.
+    /// Creates a file in the root folder, as another writer would, and returns its id.
     pub fn place(&self, name: &str, data: &[u8]) -> String {
         let mut state = self.shared.state();
         let number = state.next();
         state.drive.place(name, "audio/mpeg", data, number)
     }
 
-    /// Moves a folder to the trash, or removes it for good with everything in it.
+    /// Moves a folder to the trash, or permanently removes it with its contents.
     pub fn discard(&self, folder: &str, for_good: bool) {
         self.shared.state().drive.discard(folder, for_good);
     }
 
-    /// Gives the file of this path other bytes.
+    /// Replaces the bytes of the file at this path.
     pub fn change(&self, path: &str, data: &[u8]) {
         let mut state = self.shared.state();
         let revision = state.next();
@@ -177,7 +177,7 @@ async fn answer(
     shared: Shared,
     request: Request<Incoming>,
 ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-    // A body that ends early is an error here: nothing of it is kept.
+    // A body that ends early is an error here, so none of it is kept.
     let host = *lock(&shared.host);
     let asked = Asked::read(request, host).await?;
     let Some(route) = route(&asked) else { return Ok(failure(404, "notFound")) };
@@ -186,7 +186,7 @@ async fn answer(
         Some(refused) => refused,
         None if trouble == Some(Trouble::Breaks) => return Err(CLOSED.into()),
         None if !asked.is_sound => failure(400, "badRequest"),
-        // A session's URI is its own authorisation.
+        // A session's URI carries its own authorization.
         None if asked.query("upload_id").is_none() && !shared.tokens.admit(&asked.headers) => failure(401, "authError"),
         None => act(&mut shared.state(), route, &asked, trouble.as_ref()),
     };
@@ -227,7 +227,7 @@ fn act(state: &mut State, route: &str, asked: &Asked, trouble: Option<&Trouble>)
     }
 }
 
-/// An object in one request ("Multipart upload").
+/// Creates an object with one request ("Multipart upload").
 fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Result<Answer, Answer> {
     if asked.query("uploadType") != Some("multipart") {
         return Err(failure(400, "invalidParameter"));
@@ -247,7 +247,7 @@ fn create(state: &mut State, asked: &Asked, trouble: Option<&Trouble>) -> Result
     Ok(partial(asked, resource))
 }
 
-/// What is wrong with an upload that is to begin.
+/// Returns the error for an invalid upload, if any.
 fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Result<(), Answer> {
     let refused = match asked.is_of_storage() {
         true => storage::refuses(state, asked, metadata),
@@ -256,7 +256,7 @@ fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Resul
     refused.map_or(Ok(()), Err)
 }
 
-/// Makes what an upload to this path is of, and gives its resource.
+/// Creates the object or file of an upload to this path, and returns its resource.
 fn make(
     state: &mut State,
     path: &[String],

@@ -48,13 +48,13 @@ impl Object {
         })
     }
 
-    /// What its MD5 is said to be.
+    /// Returns the MD5 to be reported, which is wrong for planned mistakes.
     fn md5(&self, trouble: Option<&Trouble>) -> md5::digest::Output<Md5> {
         if trouble == Some(&Trouble::Mistakes) { Md5::digest(b"wrong") } else { self.data.sum().md5() }
     }
 }
 
-/// What is wrong with an upload that is to begin.
+/// Returns the error for an invalid upload, if any.
 pub fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> Option<Answer> {
     let ["upload", "storage", "v1", "b", bucket, "o"] = asked.path.iter().map(String::as_str).collect::<Vec<_>>()[..]
     else {
@@ -75,7 +75,7 @@ pub fn refuses(state: &State, asked: &Asked, metadata: &Map<String, Value>) -> O
     (must_be_free && objects.contains_key(name)).then(|| failure(412, "conditionNotMet"))
 }
 
-/// Makes an object and gives its resource.
+/// Creates an object and returns its resource.
 pub fn make(
     state: &mut State,
     bucket: &str,
@@ -102,7 +102,7 @@ pub fn make(
     Ok(resource)
 }
 
-/// "Objects: list", three objects a page.
+/// "Objects: list", three objects per page.
 pub fn list(state: &State, asked: &Asked, bucket: &str) -> Answer {
     if !asked.only(&["fields", "maxResults", "pageToken"]) {
         return failure(400, "invalidParameter");
@@ -131,7 +131,7 @@ pub fn act(
     if !asked.only(&["alt", "fields", "ifGenerationMatch"]) {
         return failure(400, "invalidParameter");
     }
-    // Downloads are refused with a sentence and no envelope.
+    // Errors of downloads are a sentence without the envelope.
     let is_download = route == "download";
     let Some(objects) = state.storage.0.get_mut(bucket) else {
         return if is_download { text(404, "The specified bucket does not exist.") } else { no_bucket() };

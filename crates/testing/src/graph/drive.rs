@@ -11,11 +11,11 @@ use super::super::spool::{Spool, Sum};
 /// The bytes of an item.
 pub type Data = Spool<QuickXor>;
 
-/// A status and the vendor's word for it.
+/// A status and the error code.
 #[derive(Debug)]
 pub struct Refusal(pub u16, pub &'static str);
 
-/// Everything that is stored. Names do not tell case apart, so paths are kept in lower case beside what they show.
+/// The stored items. Names are case-insensitive: the keys are paths in lower case, next to the path for display.
 #[derive(Debug, Default)]
 pub struct Drive {
     items: BTreeMap<String, Item>,
@@ -42,7 +42,7 @@ pub struct Session {
 }
 
 impl Item {
-    /// Quoted, as in a header.
+    /// Returns the quoted ETag, as in a header.
     pub fn tag(&self) -> String {
         format!("\"{{{}}},{}\"", self.id, self.version)
     }
@@ -67,7 +67,7 @@ impl Drive {
         item.data = data.into();
     }
 
-    /// Creates an item with the conflict behaviour `fail`.
+    /// Creates an item with the conflict behavior `fail`.
     pub fn create(&mut self, path: &str, data: Data) -> Result<Value, Refusal> {
         self.free(path)?;
         Ok(self.place(path, data))
@@ -91,7 +91,7 @@ impl Drive {
         Ok(self.metadata(item))
     }
 
-    /// A page of a folder's children, two at a time; folders are called by their path, in hex.
+    /// Returns a page of a folder's children, two per page. A folder's id is its path in hex.
     pub fn children(&self, folder: &str, skip: usize) -> (Vec<Value>, bool) {
         let below = if folder.is_empty() { String::new() } else { format!("{folder}/") };
         let mut folders = HashSet::new();
@@ -129,12 +129,12 @@ impl Drive {
         Ok(id)
     }
 
-    /// What a session still wants.
+    /// Returns the range that a session still expects.
     pub fn expected(&self, id: &str) -> String {
         format!("{}-", self.sessions.get(id).map_or(0, |session| session.data.len()))
     }
 
-    /// Takes a fragment; the item, once it is whole. A session whose commit fails stays ("Handle upload errors").
+    /// Accepts a fragment; returns the item once it is complete. A session whose commit fails remains ("Handle upload errors").
     pub fn fragment(&mut self, id: &str, range: &str, data: &[u8]) -> Result<Option<Value>, Refusal> {
         let (first, last, total) = content_range(range).ok_or(Refusal(400, "invalidRequest"))?;
         let session = self.sessions.get_mut(id).ok_or(Refusal(404, "itemNotFound"))?;
@@ -162,7 +162,7 @@ impl Drive {
         Ok(None)
     }
 
-    /// A key for one download.
+    /// Creates a key for one download.
     pub fn ticket(&mut self, id: &str) -> String {
         self.numbers += 1;
         let key = format!("canary-download-{id}-{}", self.numbers);
@@ -185,7 +185,7 @@ impl Drive {
     }
 }
 
-/// `bytes a-b/total`, with the total.
+/// Parses `bytes a-b/total`.
 fn content_range(text: &str) -> Option<(u64, u64, u64)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
@@ -210,7 +210,7 @@ fn name_fault(path: &str) -> Result<(), Refusal> {
 
 const FORBIDDEN: [char; 8] = ['"', '*', ':', '<', '>', '?', '\\', '|'];
 
-/// Byte after byte into a register of 160 bits, 11 bits further each time; the length over its last 8 bytes.
+/// Adds each byte to a 160-bit register, 11 bits after the previous one; finally the length to its last 8 bytes.
 #[derive(Clone, Debug, Default)]
 pub struct QuickXor {
     register: [u8; 20],

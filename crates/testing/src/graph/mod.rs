@@ -1,8 +1,8 @@
-//! A strict double of Microsoft Graph's files: one server for Graph, one for the addresses that it gives.
+//! A strict double of Microsoft Graph's files: one server for Graph, one for the URLs that it provides.
 //!
-//! What it does is from `learn.microsoft.com/graph`: "driveItem: put content", "driveItem: createUploadSession" (and the page of
-//! that name in `OneDrive/onedrive-api-docs`), "driveItem: get content", "driveItem: delete", "driveItem resource", "Microsoft Graph
-//! error responses", "Addressing resources in a drive"; hashes are from "Code snippets: QuickXorHash".
+//! Sources: `learn.microsoft.com/graph`: "driveItem: put content", "driveItem: createUploadSession" (and the page of that name in
+//! `OneDrive/onedrive-api-docs`), "driveItem: get content", "driveItem: delete", "driveItem resource", "Microsoft Graph error responses", "Addressing
+//! resources in a drive"; for hashes "Code snippets: QuickXorHash".
 
 mod drive;
 
@@ -33,12 +33,12 @@ struct Shared {
     drive: Arc<Mutex<Drive>>,
     tokens: Tokens,
     troubles: Troubles,
-    /// `http://host:port` of the addresses that are given.
+    /// `http://host:port` of the provided URLs.
     edge: Arc<OnceLock<String>>,
 }
 
 impl Graph {
-    /// Starts an empty one that accepts these tokens.
+    /// Starts an empty double that accepts these tokens.
     pub async fn start(tokens: Tokens) -> Self {
         let shared = Shared { drive: Arc::default(), tokens, troubles: Troubles::default(), edge: Arc::default() };
         let (graph, edge) = (shared.serve(false).await, shared.serve(true).await);
@@ -46,22 +46,22 @@ impl Graph {
         Self { graph, edge, shared }
     }
 
-    /// Where Graph is.
+    /// Returns the address of the server for Graph.
     pub fn address(&self) -> SocketAddr {
         self.graph.address()
     }
 
-    /// Where sessions and downloads are.
+    /// Returns the address of the server for sessions and downloads.
     pub fn edge(&self) -> SocketAddr {
         self.edge.address()
     }
 
-    /// From now on addresses are given with this host and port: those of a proxy in front of [`Graph::edge`].
+    /// Changes host and port of the provided URLs to those of a proxy in front of [`Graph::edge`].
     pub fn give(&self, proxy: SocketAddr) {
         self.drive().given = Some(format!("http://{proxy}"));
     }
 
-    /// Answers without hashes, as some drives do.
+    /// Omits hashes from responses, as some drives do.
     pub fn without_hashes(&self) {
         self.drive().hashless = true;
     }
@@ -111,7 +111,7 @@ impl Shared {
     }
 
     fn answer(&self, edge: bool, route: &str, head: &Parts, data: &[u8]) -> Answer {
-        // "Including the Authorization header when issuing the PUT call may result in a HTTP 401"; the same for downloads.
+        // "Including the Authorization header when issuing the PUT call may result in a HTTP 401"; the same applies to downloads.
         let admitted =
             if edge { !head.headers.contains_key("authorization") } else { self.tokens.admit(&head.headers) };
         match route {
@@ -134,7 +134,7 @@ impl Shared {
                     if head.uri.query() != Some("@microsoft.graph.conflictBehavior=fail") {
                         return refuse(&Refusal(400, "invalidRequest"));
                     }
-                    // "This method only supports files up to 4MB in size": the older and smaller of two limits.
+                    // "This method only supports files up to 4MB in size": the older and smaller of two documented limits.
                     if data.len() > 4_000_000 {
                         return refuse(&Refusal(413, "requestEntityTooLarge"));
                     }
@@ -169,7 +169,7 @@ impl Shared {
         match route {
             "delete" if drive.remove(&id) => text(204, ""),
             "download" if drive.by_id(&id).is_some() => {
-                // "Preauthenticated download URLs are only valid for a short period of time": this one once.
+                // "Preauthenticated download URLs are only valid for a short period of time": this one is valid once.
                 let key = drive.ticket(&id);
                 with(text(302, ""), "location", &format!("{given}/dl/{id}?tempauth={key}"))
             }
@@ -210,7 +210,7 @@ impl Shared {
     }
 }
 
-/// A page of a folder's items.
+/// Responds with a page of a folder's items.
 fn children(drive: &Drive, rest: &str, head: &Parts) -> Answer {
     let folder = rest.strip_prefix("/drives/b!double-drive/items/").and_then(|rest| rest.split('/').next());
     let folder = hex::decode(folder.unwrap_or_default()).ok().and_then(|path| String::from_utf8(path).ok());
