@@ -143,7 +143,7 @@ fn an_own_entry_says_length_and_digest() {
     }
 }
 
-/// Each read of an object whose tag differs from the pointer's compares all of its bytes.
+/// With a tag that differs from the pointer's, each read of an object compares all of its bytes.
 #[test]
 fn an_empty_tag_is_none() {
     for (tag, known) in [(r#""""#, None), (r#""\"\"""#, None), ("null", None), (r#""\"v1\"""#, Some("\"v1\""))] {

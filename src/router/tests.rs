@@ -115,7 +115,7 @@ fn a_post_may_stand_for_another_method() {
     let routed = |uri: &Uri, named: &str| {
         let headers = HeaderMap::from_iter([("x-http-method-override".parse().unwrap(), named.parse().unwrap())]);
         let found = route(&Method::POST, uri, &headers);
-        // After the override is applied to it, the request still has the same route.
+        // After the override was applied, the request still has the same route.
         let mut request = Request::new(());
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (Method::POST, uri.clone(), headers);
         take_override(&mut request);

@@ -1,4 +1,4 @@
-//! What can be said of settings, paths and locations without a server.
+//! Settings, paths and locations, without a server.
 
 #![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 
@@ -114,7 +114,7 @@ fn a_location_is_the_plans_server_or_it_is_refused() {
     for other in ["ftp://i", "ftp://h:2121", "ftps://h:9900"] {
         assert_eq!(found(other, ours.clone()), Err(Kind::Location), "{other}");
     }
-    // KAZOO's: the path as it is.
+    // KAZOO stored the path literally.
     let kazoo = json!({"url": "ftp://u:p@h/dir/a%20b?c#d"});
     assert_eq!(found("ftp://h", kazoo), Ok("/dir/a%20b?c#d".to_owned()));
     for wrong in [

@@ -1,4 +1,4 @@
-//! Breakers on a clock that tests move.
+//! Breakers, on a paused clock.
 
 use super::*;
 
@@ -117,7 +117,7 @@ async fn one_read_a_second_probes_although_the_pause_is_not_over() {
         probe.done(&passing());
         assert!(health.admit_read().is_err(), "one a second");
     }
-    // What reads found out has not made the pause of all others longer.
+    // Failed early reads have not extended the pause of other operations.
     tokio::time::advance(Duration::from_secs(3)).await;
     let probe = health.admit().unwrap();
     assert_eq!(probe.deadline(), None);

@@ -1,4 +1,4 @@
-//! All paths and methods that the code knows, against those that are described.
+//! Compares the paths and methods in the code with the documented ones.
 
 use std::collections::BTreeSet;
 
@@ -68,7 +68,7 @@ fn what_is_no_path_is_not_found() {
     }
 }
 
-/// The words in paths: every literal in `mod.rs`, with an account and an id.
+/// Returns the words in paths: every literal in `mod.rs`, plus an account and an id.
 fn words() -> Vec<&'static str> {
     let code = include_str!("mod.rs").split("#[cfg(test)]").next().unwrap();
     let literals = code.split('"').skip(1).step_by(2);
@@ -79,13 +79,13 @@ fn words() -> Vec<&'static str> {
     words
 }
 
-/// The words that a path can begin with: the first of each arm of `route`.
+/// Returns the words that a path can begin with: the first of each arm of `route`.
 fn first_words() -> BTreeSet<&'static str> {
     let code = include_str!("mod.rs").split("#[cfg(test)]").next().unwrap();
     code.split("[\"").skip(1).filter_map(|rest| rest.split('"').next()).collect()
 }
 
-/// The path of an operation, as it is described.
+/// Returns the documented path of an operation.
 fn template(operation: &Operation) -> &'static str {
     match operation {
         Operation::Explain(None) => "/v2/storage/explain",
@@ -124,7 +124,7 @@ fn template(operation: &Operation) -> &'static str {
     }
 }
 
-/// The methods of every path of up to five words, as they are described.
+/// Returns the documented methods of every path of up to five words.
 fn known() -> BTreeSet<(&'static str, String)> {
     let (words, mut known) = (words(), BTreeSet::new());
     let mut paths: Vec<String> = first_words().iter().map(|word| format!("/v2/{word}")).collect();

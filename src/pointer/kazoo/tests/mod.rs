@@ -1,4 +1,4 @@
-//! KAZOO's forms, as Erlang wrote them (`tests/fixtures/kazoo`), and everything that is none.
+//! KAZOO's forms, as written by Erlang (`tests/fixtures/kazoo`), and invalid ones.
 
 mod forms;
 mod term;
@@ -17,7 +17,7 @@ const AT: AttachmentAddress<'_> = AttachmentAddress {
     attachment: "call.mp3",
 };
 
-/// The fixtures by name.
+/// Returns the fixtures by name.
 fn fixtures() -> BTreeMap<String, String> {
     let files = std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path());
     let terms = files.filter(|path| path.extension().is_some_and(|extension| extension == "base64"));

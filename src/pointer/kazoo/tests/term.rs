@@ -66,12 +66,12 @@ fn whatever_is_no_bounded_data_is_refused() {
     assert_eq!(Term::read("####"), None);
 }
 
-/// Terms of every kind that may be, as `eetf` writes them, with what they mean.
+/// Generates terms of every valid kind, as `eetf` writes them, with their meaning.
 fn terms() -> impl Strategy<Value = (eetf::Term, Term)> {
     let leaf = prop_oneof![
         "[a-zé]{0,12}".prop_map(|text| (eetf::Binary::from(text.as_bytes().to_vec()).into(), Term::Text(text))),
         "[b-e]{1,12}".prop_map(|text| (eetf::Atom::from(text.as_str()).into(), Term::Text(text))),
-        // Lists of smaller numbers are what Erlang calls strings.
+        // Lists of smaller numbers are strings in Erlang.
         (256..i32::MAX).prop_map(|number| (eetf::FixInteger::from(number).into(), Term::Number(number.into()))),
         any::<bool>().prop_map(|flag| (eetf::Atom::from(flag.to_string().as_str()).into(), Term::Flag(flag))),
         Just((eetf::Atom::from("undefined").into(), Term::Nothing)),
@@ -89,7 +89,7 @@ fn terms() -> impl Strategy<Value = (eetf::Term, Term)> {
                 (eetf::List::from(terms).into(), Term::List(means))
             }),
             pairs.prop_map(|pairs| {
-                // One pair: a map has no order.
+                // One pair only, since maps are unordered.
                 let pair = pairs.into_iter().next();
                 let key = |key: &String| eetf::Term::from(eetf::Binary::from(key.as_bytes().to_vec()));
                 let term: std::collections::HashMap<_, _> =

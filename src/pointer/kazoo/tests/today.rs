@@ -11,7 +11,7 @@ fn plan(handler: &str, settings: &[Value]) -> Vec<Settings> {
         .collect()
 }
 
-/// The id of the storage that is chosen for an entry of KAZOO's; where the plan has none, that of the entry.
+/// Returns the id of the storage chosen for an entry of KAZOO's; if the plan has none, the entry's own.
 fn chosen(old: &Object, handler: &str, settings: &[Value]) -> String {
     let inside = Some(&old.inside);
     let reference = Reference { handler: old.inside.handler(), id: old.inside.id(), inside, location: &old.location };
@@ -19,7 +19,7 @@ fn chosen(old: &Object, handler: &str, settings: &[Value]) -> String {
     today.as_ref().unwrap_or(&old.inside).id().to_owned()
 }
 
-/// The same for a pointer of the gateway's own, of the storage `plan1`; `-` where the plan has none.
+/// Returns the id of the storage chosen for a pointer of the gateway's own to `plan1`; `-` if the plan has none.
 fn chosen_for_own(handler: &str, location: &Value, settings: &[Value]) -> String {
     let location = location.as_object().unwrap();
     let reference = Reference { handler, id: "plan1", inside: None, location };

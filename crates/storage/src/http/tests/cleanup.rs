@@ -1,4 +1,4 @@
-//! What a broken upload leaves behind.
+//! Removal of what a broken upload may have left.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn a_name_that_may_be_anothers_is_left_alone() {
     assert_eq!(server.targets(&Method::DELETE), ["/p/n.spare"]);
 }
 
-/// A server that waited in vain for the rest may have kept what it got.
+/// A server that timed out waiting for the rest may have kept the part it received.
 #[tokio::test]
 async fn what_a_timeout_of_the_server_may_have_left_is_removed() {
     let server = Server::start(|method, _, _| match *method {
@@ -95,7 +95,7 @@ async fn an_early_success_is_none() {
     server.until(|seen| seen.iter().any(|seen| seen.method == Method::DELETE)).await;
 }
 
-/// Waits until all that the storage had running in the background has ended.
+/// Waits until the storage's background tasks have ended.
 async fn ended(storage: Http) {
     let tasks = storage.tasks.clone();
     drop(storage);

@@ -1,4 +1,4 @@
-//! base64 and multipart over arbitrary splits.
+//! base64 and multipart with arbitrarily split bodies.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! Redirects, `100 Continue`, repeats: what happens between a body and the server that takes it.
+//! Redirects, `100 Continue` and retries during an upload.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -178,7 +178,7 @@ async fn a_server_that_dislikes_expect_is_asked_without() {
     assert_eq!(server.object("/p/n").unwrap(), recording(BIG));
 }
 
-/// A raw server that never says `100 Continue`.
+/// A raw server that never sends `100 Continue`.
 #[tokio::test]
 async fn a_server_that_ignores_expect_gets_the_body_after_a_second() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -187,7 +187,7 @@ async fn a_server_that_ignores_expect_gets_the_body_after_a_second() {
     let server = tokio::spawn(async move {
         let (mut head, _) = listener.accept().await.unwrap();
         let mut buffer = vec![0; 1 << 16];
-        // HEAD, and whether it speaks WebDAV.
+        // HEAD, and the check for WebDAV.
         for _ in 0..2 {
             assert!(head.read(&mut buffer).await.unwrap() > 0);
             head.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await.unwrap();

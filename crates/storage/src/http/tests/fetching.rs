@@ -1,4 +1,4 @@
-//! Fetching: raw or base64 whatever was stored, ranges, metadata, answers that make no sense.
+//! Fetching: raw or base64 objects, ranges, metadata, invalid responses.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,7 @@ fn base64_at(url: &str, key: &str) -> Location {
     json!({"url": url, key: true}).as_object().unwrap().clone()
 }
 
-/// Text of the base64 alphabet, which could be decoded as well.
+/// Text in the base64 alphabet, which could also be decoded.
 fn like_base64(length: usize) -> Bytes {
     Bytes::from(STANDARD.encode(recording(length)).into_bytes()).slice(..length)
 }
@@ -37,7 +37,7 @@ async fn raw_and_base64_answers_give_the_binary() {
                 let given = answer.clone();
                 let server = Server::start(move |_, _, _| Reply::Body(given.clone(), Vec::new(), chunked)).await;
                 let storage = open(json!({"url": server.url("/p")}));
-                // Without a length, a long text that may be both is taken for what was stored.
+                // Without a known length, a long ambiguous text counts as the stored bytes.
                 let location = if form == 0 {
                     at(&server.url("/p/n"))
                 } else {
@@ -139,7 +139,7 @@ async fn metadata_is_in_the_query_of_a_get_alone() {
     assert_eq!(server.targets(&Method::DELETE), [target]);
 }
 
-/// A server whose answer to a range is `status` and `content_range`, and which gives 1000 bytes otherwise.
+/// A server that answers a range with `code` and `content_range`, and other requests with 1000 bytes.
 async fn ranged(code: u16, content_range: &'static str, length: usize) -> Server {
     let server = Server::start(move |_, _, index| match index {
         0 => Reply::Plain(
@@ -191,7 +191,7 @@ async fn a_server_without_ranges_gives_the_whole_at_once() {
     assert_eq!(server.seen()[1].header("range"), None);
 }
 
-/// A server that refuses a long query gives the object all the same; one that has nothing is not asked in vain.
+/// A server that rejects a long query still provides the object; a missing object is not requested again.
 #[tokio::test]
 async fn metadata_that_is_too_long_is_left_out() {
     for (length, code, gets) in [

@@ -1,4 +1,4 @@
-//! Folders that are missing on a WebDAV server.
+//! Missing folders on a WebDAV server.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use super::server::{Reply, Server};
 use super::{BIG, object, open, recording, status, store, upload};
 use crate::{Backend, Kind};
 
-/// A server with folders: which there are, what it says to a PUT into none, and whether it says so before it reads the body.
+/// A server with these folders: `missing` is its response to a PUT into any other, sent before reading the body if `at_once`.
 async fn dav(there: &[&str], missing: u16, at_once: bool, speaks: bool) -> Server {
     let folders: BTreeSet<String> = there.iter().map(|folder| (*folder).to_owned()).collect();
     let folders = Arc::new(Mutex::new(folders));
@@ -53,7 +53,7 @@ async fn folders_that_are_missing_are_made() {
             assert_eq!(server.object("/p/a%2Fb/c/n").unwrap(), body, "{missing} {at_once} {length}");
             let all = ["/p/a%2Fb/c/", "/p/a%2Fb/", "/p/", "/p/a%2Fb/", "/p/a%2Fb/c/"];
             assert_eq!(made(&server), all, "{missing} {at_once} {length}");
-            // The next one of the folder needs none, and one beside it one.
+            // Another file in the folder needs no MKCOL, a sibling folder needs one.
             store(&storage, "a%2Fb/c/m", body.clone()).await.unwrap();
             store(&storage, "a%2Fb/d/n", body.clone()).await.unwrap();
             assert_eq!(server.object("/p/a%2Fb/d/n").unwrap(), body);
@@ -61,7 +61,7 @@ async fn folders_that_are_missing_are_made() {
     }
 }
 
-/// A body that was read cannot be sent again; but the client's next try finds the folders.
+/// A body that was read cannot be sent again, but the client's next attempt finds the folders.
 #[tokio::test]
 async fn a_large_body_that_was_read_first_is_taken_the_second_time() {
     let server = dav(&["/"], 409, false, false).await;
@@ -72,7 +72,7 @@ async fn a_large_body_that_was_read_first_is_taken_the_second_time() {
     store(&storage, "b/n", recording(BIG)).await.expect("it is known now that there are folders");
 }
 
-/// Neither a server without folders nor one that refuses to make them is asked again and again.
+/// A server that does not support folders, or refuses to create them, is not asked repeatedly.
 #[tokio::test]
 async fn a_refusal_stays_one() {
     for (mkcol, puts) in [(501, 1), (403, 1), (404, 1), (409, 1), (405, 2)] {
@@ -90,7 +90,7 @@ async fn a_refusal_stays_one() {
             assert_eq!(server.targets(&Method::PUT).len(), puts, "{mkcol}");
         }
     }
-    // A name in a query has no folders, and POST stores in none.
+    // A name in a query has no folders, and POST does not store in folders.
     for (url, verb) in [("/p?name=", "put"), ("/p", "post")] {
         let server = Server::start(|method, _, _| match *method {
             Method::PUT | Method::POST => Reply::Status(409),

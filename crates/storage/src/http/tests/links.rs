@@ -1,4 +1,4 @@
-//! Where names go, what a query becomes, where redirects lead: exact texts.
+//! The exact URLs of names, queries and redirects.
 
 use serde_json::{Value, json};
 

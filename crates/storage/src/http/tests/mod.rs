@@ -41,7 +41,7 @@ use crate::{
 
 const BIG: usize = (5 << 20) + 100_000;
 
-/// No grant is asked for here.
+/// No grant is requested in these tests.
 #[derive(Debug)]
 struct NoDocuments;
 
@@ -72,7 +72,7 @@ fn context(networks: &[&str]) -> Context {
     Context { client, tasks, budget: Budget::new(64 << 20), options, oauth }
 }
 
-/// A storage with these settings.
+/// Opens a storage with these settings.
 fn open(settings: Value) -> Http {
     try_open(settings).unwrap()
 }
@@ -92,7 +92,7 @@ fn object(name: &str) -> Object {
     }
 }
 
-/// Bytes that do not look like text.
+/// Returns bytes that do not look like text.
 fn recording(length: usize) -> Bytes {
     (0..length).map(|index| u8::try_from((index * 31 + index / 251) % 256).unwrap()).collect()
 }
@@ -101,13 +101,13 @@ fn upload(storage: &Http, body: impl Into<Bytes>) -> Upload {
     Upload::new(Body::full(body), 1 << 40, storage.budget.clone())
 }
 
-/// A body in frames, without a length; a fault ends it.
+/// Builds an upload of unknown length from frames; a fault ends it.
 fn framed(storage: &Http, frames: Vec<Bytes>, fault: Option<BoxError>) -> Upload {
     let frames = frames.into_iter().map(|frame| Ok(Frame::data(frame))).chain(fault.map(Err));
     Upload::new(Body::boxed(StreamBody::new(stream::iter(frames))), 1 << 40, storage.budget.clone())
 }
 
-/// A body in frames that ends in a fault before it is as long as announced.
+/// Builds an upload that ends in a fault before its announced length.
 fn breaking(storage: &Http, frames: Vec<Bytes>, fault: BoxError) -> Upload {
     let length = frames.iter().map(|frame| frame.len() as u64).sum::<u64>() + 1;
     let frames = frames.into_iter().map(|frame| Ok(Frame::data(frame))).chain([Err(fault)]);

@@ -1,4 +1,4 @@
-//! Downloads whose connection breaks, and digests that the server announces.
+//! Downloads with broken connections, and digests announced by the server.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ use crate::Served;
 
 const LENGTH: usize = 100_000;
 
-/// A server whose first answer is `first` bytes of the object and a break, and whose later answers are `rest`.
+/// A server whose first response breaks off after `first` bytes of the object; `rest` gives the later responses.
 async fn breaking(
     first: usize,
     headers: &'static [(&'static str, &'static str)],
@@ -114,7 +114,7 @@ async fn an_announced_digest_has_to_fit() {
         let read = read(&storage, &at(&server.url("/p/n")), LENGTH).await;
         assert_eq!(read.is_ok_and(|read| read == recording(LENGTH)), fits);
     }
-    // The digest is that of the base64, and so is nothing that could be compared.
+    // The digest covers the base64, so it cannot be compared.
     let text = STANDARD.encode(recording(LENGTH));
     let headers = digest(&Bytes::from(text.clone()));
     let server = Server::start(move |_, _, _| Reply::Body(text.clone().into(), headers.clone(), false)).await;

@@ -1,4 +1,4 @@
-//! Canary secrets are looked for wherever a text comes out.
+//! Canary secrets must not appear in any output.
 
 use std::error::Error as _;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! A web server that stores bodies by their target, remembers requests, and answers as a test's script says.
+//! A web server that stores bodies by target, records requests, and sends scripted responses.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,42 +20,42 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What to answer.
+/// How to respond to a request.
 pub(super) enum Reply {
-    /// Store, fetch, remove.
+    /// Store, fetch or remove the object.
     Normal,
-    /// This status, after the body was read.
+    /// Send this status after reading the body.
     Status(u16),
-    /// This status at once: no `100 Continue`, and no byte of the body is read.
+    /// Send this status immediately: no `100 Continue`, and the body is not read.
     AtOnce(u16),
-    /// A redirect after the body was read.
+    /// Redirect after reading the body.
     Redirect(u16, String),
-    /// A redirect at once.
+    /// Redirect immediately.
     RedirectAtOnce(u16, String),
-    /// Read at least so many bytes of the body, keep them, and close the connection.
+    /// Read and keep at least this many bytes of the body, then close the connection.
     KeepPartAndClose(usize),
-    /// Store the body and close the connection without an answer.
+    /// Store the body, then close the connection without a response.
     StoreAndClose,
-    /// Read at least so many bytes, then a redirect.
+    /// Redirect after reading at least this many bytes.
     LateRedirect(usize, String),
-    /// A 200 with this body and these headers, chunked or with a length.
+    /// Send a 200 with this body and these headers, chunked or with a length.
     Body(Bytes, Vec<(&'static str, String)>, bool),
-    /// Any status with these headers and body.
+    /// Send this status with these headers and this body.
     Plain(u16, Bytes, Vec<(&'static str, String)>),
-    /// Any status with these headers, which announce more than this body; then the connection closes.
+    /// Send this status with headers that announce a longer body than this one, then close the connection.
     Breaks(u16, Bytes, Vec<(&'static str, String)>),
-    /// Never.
+    /// Do not respond.
     Silence,
 }
 
-/// A request as it was sent.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) method: Method,
     pub(super) target: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// Whether the body came to its end.
+    /// Whether the body was received to its end.
     pub(super) complete: bool,
 }
 
@@ -81,12 +81,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// A server that does what is asked.
+    /// Starts a server that responds normally.
     pub(super) async fn normal() -> Self {
         Self::start(|_, _, _| Reply::Normal).await
     }
 
-    /// `script` gets the method, the target, and how many requests came before.
+    /// Starts a server. `script` gets the method, the target, and the number of earlier requests.
     pub(super) async fn start(script: impl Fn(&Method, &str, usize) -> Reply + Send + Sync + 'static) -> Self {
         let state = Arc::new(State {
             script: Box::new(script),
@@ -119,7 +119,7 @@ impl Server {
         self.state.seen.borrow().clone()
     }
 
-    /// The requests of one method.
+    /// Returns the requests with one method.
     pub(super) fn of(&self, method: &Method) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| seen.method == *method).collect()
     }
@@ -144,7 +144,7 @@ impl Server {
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// The connection is to be closed.
+/// Closes the connection.
 #[derive(Debug)]
 struct Closed;
 
@@ -242,11 +242,11 @@ fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
     answer
 }
 
-/// A body that ends once hyper has sent what there is.
+/// Returns a body that ends once hyper has sent the data.
 fn breaking(body: Bytes) -> BoxBody<Bytes, Infallible> {
     let sent = futures_util::stream::once(async { Ok(Frame::data(body)) });
     let ended = futures_util::stream::once(async {
-        // hyper flushes when it has to wait for more.
+        // hyper flushes when the next frame is pending.
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
@@ -255,7 +255,7 @@ fn breaking(body: Bytes) -> BoxBody<Bytes, Infallible> {
     BodyExt::boxed(StreamBody::new(sent.chain(ended)))
 }
 
-/// A body that hyper has to send in chunks.
+/// Returns a body that hyper has to send in chunks.
 fn pieces(body: &Bytes) -> BoxBody<Bytes, Infallible> {
     let pieces: Vec<_> = body.chunks(16 << 10).map(|piece| Ok(Frame::data(body.slice_ref(piece)))).collect();
     BodyExt::boxed(StreamBody::new(futures_util::stream::iter(pieces)))

@@ -1,4 +1,4 @@
-//! What settings are taken and what is refused.
+//! Valid and invalid settings.
 
 use http::Method;
 use serde_json::json;

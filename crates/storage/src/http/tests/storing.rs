@@ -1,4 +1,4 @@
-//! Storing and removing on a server that does what it is asked.
+//! Storing and removing on a server that responds normally.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -38,7 +38,7 @@ async fn bodies_of_every_size_come_back_by_put_and_post() {
     assert!(puts.iter().all(|seen| seen.header("expect").is_some() == (seen.body.len() > 5 << 20)));
 }
 
-/// A CGI would see an empty body.
+/// CGI programs would see an empty body without a length.
 #[tokio::test]
 async fn a_body_of_unknown_length_gets_one() {
     let server = Server::normal().await;
@@ -73,7 +73,7 @@ async fn two_at_once_do_not_get_one_name() {
     assert_eq!(read(&storage, &second.location, 6).await.unwrap(), "second");
 }
 
-/// What an answer to HEAD, PUT, GET and DELETE means: is the name free, is it stored, is it gone, is it removed?
+/// The meaning of each status of HEAD, PUT, GET and DELETE: whether the name is free, and the object stored, gone or removed.
 #[tokio::test]
 async fn every_status_has_one_meaning() {
     const GONE: [u16; 2] = [404, 410];
@@ -92,7 +92,7 @@ async fn every_status_has_one_meaning() {
         let stored = storage.put(&object, upload(&storage, "x")).await;
         let took = stored.as_ref().map(|stored| stored.location["url"].as_str().unwrap().to_owned());
         match GONE.contains(&code) {
-            // Free for HEAD, and then refused to PUT.
+            // HEAD reports the name as free, then PUT is refused.
             true => assert_eq!(took.unwrap_err().kind(), Kind::Refused, "{code}"),
             false => assert_eq!(took.unwrap(), server.url("/spare"), "{code}"),
         }
@@ -113,7 +113,7 @@ async fn every_status_has_one_meaning() {
     }
 }
 
-/// What HEAD cannot say leaves the name alone, and what is there as well.
+/// If HEAD is inconclusive, the name is not used, and any object there is left alone.
 #[tokio::test]
 async fn a_name_of_which_nothing_is_known_is_left_alone() {
     for reply in [|| Reply::StoreAndClose, || Reply::Status(503), || Reply::Status(405), || Reply::Status(302)] {
@@ -131,7 +131,7 @@ async fn a_name_of_which_nothing_is_known_is_left_alone() {
     }
 }
 
-/// An answer to DELETE that says nothing about the object is looked into.
+/// An inconclusive response to DELETE leads to a check whether the object is gone.
 #[tokio::test]
 async fn a_removal_that_is_not_said_to_be_done_is_looked_at() {
     for code in [207, 303] {

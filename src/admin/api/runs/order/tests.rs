@@ -1,4 +1,4 @@
-//! Invalid options are refused by field.
+//! Invalid options are reported by field.
 
 use serde_json::{Value, json};
 
