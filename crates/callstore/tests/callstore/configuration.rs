@@ -1,4 +1,4 @@
-//! The configuration: its reference says the defaults, and every problem has its key.
+//! The configuration: the reference states the defaults, and every problem is reported with its key.
 
 use callstore::config::{Source, load};
 
@@ -13,7 +13,7 @@ fn the_reference_file_says_exactly_the_defaults() {
     let mut config = load(&source(reference, &[])).unwrap();
     config.source = Source::default();
     assert_eq!(format!("{config:#?}"), format!("{:#?}", load(&source("", &[])).unwrap()));
-    // Every key is there: leaving a line out of the defaults changes nothing, but a value of a wrong type is seen.
+    // Every key is read: omitting a default changes nothing, but a value of a wrong type is reported.
     for line in reference.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')) {
         let (key, _) = line.split_once(" = ").unwrap();
         let broken = reference.replace(line, &format!("{key} = {{ wrong = 1 }}"));

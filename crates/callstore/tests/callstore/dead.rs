@@ -30,11 +30,11 @@ struct Scene {
     _folder: tempfile::TempDir,
 }
 
-/// A death in short: whose, of what, and its end in seconds after the beginning.
+/// A death in short: the item, the kind and cause, and the end in seconds after the beginning.
 type Death = (String, String, f64);
 
 impl Scene {
-    /// The inlet was there for long, and a sweep was complete.
+    /// Starts with an inlet that has long been open, and a complete sweep.
     fn new(events: &[serde_json::Value]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(&folder.path().join("state.redb"), Duration::from_secs(3)).unwrap();
@@ -55,7 +55,7 @@ impl Scene {
         deaths(&decided)
     }
 
-    /// The same with a clock of the day that was set by so much.
+    /// Looks with the wall clock set off by this many seconds.
     fn look_with(&mut self, seconds: i64, set: i64) -> Vec<Death> {
         let moment = Moment::at(BEGIN + seconds * SECOND);
         let decided = self.watchdog.look(&self.state.index(), Moment { day: moment.day + set * SECOND, ..moment });
@@ -101,7 +101,7 @@ fn a_disconnected_channel_is_dead_after_the_hold_off() {
     scene.happens(&[kazoo("CALL_UPDATE", "a2", 20.0), disconnected("a1", 40)]);
     assert_eq!(scene.look(41), []);
     assert_eq!(scene.look(54), []);
-    // KAZOO says it 13 s late; the switch was heard of at 20 s, which is older than that.
+    // KAZOO reports the loss 13 s late; the switch's last event, at 20 s, is earlier than that.
     assert_eq!(scene.look(55), [dead("leg/a1", "dead disconnected", 27.0)]);
 }
 
@@ -188,7 +188,7 @@ fn a_call_that_is_missing_twice_in_full_answers_is_dead() {
 fn an_event_that_is_newer_than_the_answer_counts_more() {
     let mut scene = Scene::new(&begun("a1", "b1"));
     for seconds in [1, 2, 3, 4] {
-        // Asked before the legs were there, answered late.
+        // Queried before the legs existed, answered late.
         assert_eq!(scene.swept(&[answer(seconds, &[], true)], true, BEGIN + 10 * SECOND), []);
     }
 }
@@ -216,13 +216,13 @@ fn nobody_is_dead_while_the_inlet_is_away_nor_before_a_sweep_after_it_is_back() 
     scene.watchdog.inlet(true, BEGIN + 100 * SECOND);
     assert_eq!(scene.look(101), []);
     assert_eq!(scene.look(114), []);
-    // The sweep shows that the call lives: it was only not heard of.
+    // The sweep shows that the call lives: only its events were missed.
     scene.happens(&[kazoo("CALL_UPDATE", "a1", 112.0)]);
     assert_eq!(scene.swept(&[answer(113, &["a1", "b1"], true)], true, BEGIN + 113 * SECOND), []);
     assert_eq!(scene.look(200), []);
 }
 
-/// A clock that is set: who is in doubt stays so, or is dead a little early, and ends when the switch was heard of last.
+/// If the clock is set, a suspected call stays suspected, or is declared dead a little early, with the last sign of its switch as its end.
 #[test]
 fn a_clock_that_jumps_moves_no_end() {
     for (seconds, dies) in [(-3600, false), (3600, true)] {
@@ -235,7 +235,7 @@ fn a_clock_that_jumps_moves_no_end() {
     }
 }
 
-/// Neither a clock that is set ahead by a day, nor one that was wrong from the start, makes a young call old, nor an old one young.
+/// A clock set ahead or back by a day, even from the start, makes no young call old, and no old one young.
 #[test]
 fn a_clock_that_is_set_closes_no_young_call() {
     for set in [86_400, -86_400] {
@@ -251,14 +251,14 @@ fn a_clock_that_is_set_closes_no_young_call() {
         wrong.happens(&[kazoo("CALL_UPDATE", "a2", 7202.0)]);
         assert_eq!(wrong.look_with(7202, set).len(), 2, "its switch tells the time");
     }
-    // ERA's calls name no switch: what has passed here counts.
+    // ERA's calls name no switch: the steady time here counts.
     let mut scene = Scene::new(&[era("invite", 0), era("dlg_start", 5)]);
     assert_eq!(scene.look(60), []);
     assert_eq!(scene.look_with(120, 86_400), []);
     assert_eq!(scene.look_with(7300, 86_400).len(), 1);
 }
 
-/// ecallmgr tells it in whole seconds.
+/// ecallmgr's timestamps are in whole seconds.
 #[test]
 fn a_doubt_in_the_second_of_the_last_event_counts() {
     let mut scene = Scene::new(&begun("a1", "b1"));
@@ -271,7 +271,7 @@ fn a_doubt_in_the_second_of_the_last_event_counts() {
     assert_eq!(scene.look(600), [], "an event of the next second ends it");
 }
 
-/// A tracker remembers the calls of a switch that died, for as long as its grace is, and answers for it.
+/// A tracker lists the calls of a dead switch for its grace period.
 #[test]
 fn the_end_is_at_most_ten_seconds_from_the_truth() {
     let answered = |scene: &mut Scene, until: i64| {
@@ -279,13 +279,13 @@ fn the_end_is_at_most_ten_seconds_from_the_truth() {
             scene.swept(&[answer(seconds, &["a1", "b1"], true)], true, BEGIN + seconds * SECOND);
         }
     };
-    // The switch died at 22 s, which the tracker said at 35 s; until then it answered for it.
+    // The switch died at 22 s, which the tracker reported at 35 s; until then it listed the calls.
     let mut scene = Scene::new(&begun("a1", "b1"));
     answered(&mut scene, 30);
     scene.happens(&[disconnected("a1", 35)]);
     scene.look(36);
     assert_eq!(scene.look(51), [dead("leg/a1", "dead disconnected", 22.0)]);
-    // The same, and its word was lost; or the tracker died with the switch, between two sweeps.
+    // The same with the report lost; or the tracker died together with the switch, between two sweeps.
     for (last, truth) in [(35, 22.0), (30, 35.0)] {
         let mut scene = Scene::new(&begun("a1", "b1"));
         answered(&mut scene, last);

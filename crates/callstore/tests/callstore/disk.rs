@@ -1,4 +1,4 @@
-//! A disk that is really full: nothing is taken, what was taken is shown, and everything goes on once there is room.
+//! A disk that is really full: no events are taken, existing calls are shown, and everything resumes once there is room.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use stowage_base::tasks::Tasks;
 use crate::events::{begun, kazoo};
 use crate::running::{self, until};
 
-/// A file system of a few MiB; `None` where this user may not mount one.
+/// A file system of a few MiB; `None` if this user may not mount one.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
@@ -33,7 +33,7 @@ impl SmallDisk {
         self.0.path()
     }
 
-    /// Another program takes all the room but for so many bytes.
+    /// Fills the disk, except for this many bytes.
     fn fill_but(&self, left: u64) {
         let other = self.path().join("other");
         let filled = std::fs::write(&other, vec![1; 8 << 20]).unwrap_err();
@@ -96,7 +96,7 @@ fn a_state_goes_on_from_what_was_flushed() {
     };
     state.apply(&[entry(0, "a0")], now).unwrap();
     disk.fill_but(0);
-    // Until the file has to grow, which takes as many entries as it has pages left.
+    // Writes succeed until the file has to grow, depending on its free pages.
     let mut offset = 0;
     let refused = loop {
         offset += 1;
@@ -129,7 +129,7 @@ async fn a_call_store_refuses_events_shows_calls_and_goes_on_by_itself() {
         [("DEAD__MAX_CALL", "100000h"), ("JOURNAL__RESERVE", "1 B"), ("JOURNAL__DATA", &data), ("STATE__DATA", &data)];
     let store = running::start(&settings, World::default()).await;
     store.post(&begun("a1", "b1")).await;
-    // More than nothing, so that it is the disk that refuses and not the reserve.
+    // More than the reserve is free, so that the disk refuses.
     disk.fill_but(8192);
     let lines: String = (0..500).map(|number| format!("{}\n", kazoo("CALL_UPDATE", "a1", f64::from(number)))).collect();
     let answer = store.ask("POST", "/v1/events", &[], lines.as_bytes()).await;

@@ -1,19 +1,19 @@
-//! Events in the form of KAZOO's and ERA's.
+//! Events as KAZOO and ERA send them.
 
 use serde_json::{Value, json};
 
-/// Microseconds of a second.
+/// Microseconds per second.
 pub const SECOND: i64 = 1_000_000;
 /// When the calls of these tests begin: 2026-11-30T12:00:00Z.
 pub const BEGIN: i64 = 1_796_040_000 * SECOND;
-/// The account of these calls.
+/// The account of the calls.
 pub const ACCOUNT: &str = "4f1c0a5f6e3b4d7e8a9b0c1d2e3f4a5b";
-/// The switch they are on.
+/// The switch of the calls.
 pub const NODE: &str = "freeswitch@fs1.example";
-/// Their interaction.
+/// The interaction of the calls.
 pub const INTERACTION: &str = "63963259200-0a1b2c3d";
 
-/// An event of one leg at this many seconds after [`BEGIN`].
+/// Returns an event of one leg, this many seconds after [`BEGIN`].
 pub fn kazoo(name: &str, leg: &str, seconds: f64) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "small numbers of tests")]
     let at = BEGIN + (seconds * 1e6).round() as i64;
@@ -51,13 +51,13 @@ pub fn kazoo(name: &str, leg: &str, seconds: f64) -> Value {
     })
 }
 
-/// The same, with more members.
+/// Adds members to an event.
 pub fn with(mut event: Value, more: &Value) -> Value {
     event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     event
 }
 
-/// A call that is answered after 5 s, from its INVITE to the talk.
+/// Returns the events of a call answered after 5 s, from the INVITE to the conversation.
 pub fn begun(a: &str, b: &str) -> Vec<Value> {
     vec![
         kazoo("CHANNEL_CREATE", a, 0.0),
@@ -68,13 +68,13 @@ pub fn begun(a: &str, b: &str) -> Vec<Value> {
     ]
 }
 
-/// Its end, after a minute.
+/// Returns the events of its end, after a minute.
 pub fn ended(a: &str, b: &str) -> Vec<Value> {
     let end = json!({ "Hangup-Cause": "NORMAL_CLEARING", "Billing-Seconds": 55, "Duration-Seconds": 60 });
     vec![with(kazoo("CHANNEL_DESTROY", a, 60.0), &end), with(kazoo("CHANNEL_DESTROY", b, 60.02), &end)]
 }
 
-/// What ecallmgr says of a channel that it has lost.
+/// Returns ecallmgr's event for a channel that it has lost.
 pub fn disconnected(leg: &str, seconds: i64) -> Value {
     json!({
         "Event-Category": "call_event",
@@ -88,7 +88,7 @@ pub fn disconnected(leg: &str, seconds: i64) -> Value {
     })
 }
 
-/// An event of an ERA dialog.
+/// Returns an event of an ERA dialog.
 pub fn era(name: &str, seconds: i64) -> Value {
     json!({
         "type": name,
@@ -103,7 +103,7 @@ pub fn era(name: &str, seconds: i64) -> Value {
     })
 }
 
-/// As the journal gives them, from this offset on.
+/// Converts events to entries of a journal, from this offset on.
 pub fn entries(first: u64, events: &[Value]) -> Vec<callstore::journal::Entry> {
     let entry = |(place, event): (usize, &Value)| callstore::journal::Entry {
         offset: first + place as u64,

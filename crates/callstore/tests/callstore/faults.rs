@@ -1,4 +1,4 @@
-//! What goes wrong around a call store: clocks, lateness, realms, disks, and recordings that nobody stopped.
+//! Faults around a call store: clocks, delays, realms, disks, and recordings that were not stopped.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::events::{BEGIN, SECOND, begun, disconnected, ended, kazoo, with};
 use crate::running::{self, SORM, until};
 
-/// No young call is closed, and ends are those of the sources.
+/// No young call is closed, and calls end when their sources say so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_set_ahead_closes_no_call_and_costs_no_end() {
     let clock = Clock::standing(BEGIN + 10 * SECOND);
@@ -18,7 +18,7 @@ async fn a_clock_that_is_set_ahead_closes_no_call_and_costs_no_end() {
     store.post(&begun("a1", "b1")).await;
     until("the call", || async { (store.get("/v1/dialogs").await["dialogs"][0]["id"] == "a1+b1").then_some(()) }).await;
     clock.set_ahead(Duration::from_secs(3 * 3600));
-    // One that ends by its disconnection shows that the watchdog has looked at all of them.
+    // The death of a disconnected call shows that the watchdog has checked all calls.
     store.post(&[begun("a2", "b2"), vec![disconnected("a2", 40), disconnected("b2", 40)]].concat()).await;
     let dead = until("the one that died", || async {
         clock.advance(Duration::from_secs(1));
@@ -44,7 +44,7 @@ async fn events_that_come_an_hour_late_kill_nobody_and_keep_their_times() {
     let store =
         running::start(&[("DEAD__HOLD_OFF", "100ms")], World { clock: clock.clone(), ..World::default() }).await;
     store.post(&begun("a1", "b1")).await;
-    // One that ends by its disconnection shows that the watchdog has looked at all of them.
+    // The death of a disconnected call shows that the watchdog has checked all calls.
     store.post(&[begun("a2", "b2"), vec![disconnected("a2", 40), disconnected("b2", 40)]].concat()).await;
     until("the one that died", || async {
         clock.advance(Duration::from_secs(1));
@@ -66,7 +66,7 @@ async fn events_that_come_an_hour_late_kill_nobody_and_keep_their_times() {
     store.stop().await;
 }
 
-/// The group that names no domain has the calls of every realm that nobody names, and those without one.
+/// The group without domains has the calls of every realm that no group names, and those without a realm.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_realm_that_nobody_owns_is_the_root_s() {
     let folder = tempfile::tempdir().unwrap();
@@ -96,14 +96,14 @@ async fn a_realm_that_nobody_owns_is_the_root_s() {
     store.stop().await;
 }
 
-/// The program over a journal whose disk has no more room than is to be left.
+/// The journal's disk has less space than its reserve.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_sends_events_away_and_shows_what_it_has() {
     let quiet = ("DEAD__MAX_CALL", "100000h");
     let store = running::start(&[quiet], World::default()).await;
     store.post(&begun("a1", "b1")).await;
     let (couch, folder) = store.stop().await;
-    // The state is lost as well, so that what is shown was read from the journal.
+    // Remove the state too, so that the calls shown are read from the journal.
     std::fs::remove_file(folder.path().join("state.redb")).unwrap();
     let store =
         running::start_over(couch, folder, &[quiet, ("JOURNAL__RESERVE", "1000000 TiB")], World::default()).await;
@@ -118,7 +118,7 @@ async fn a_full_disk_sends_events_away_and_shows_what_it_has() {
     store.stop().await;
 }
 
-/// A file that was cut off while the machine lost its power: the state is made anew, a journal is never guessed at.
+/// After a power loss truncated a file, the state is rebuilt, but a journal is never repaired by guessing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_state_is_made_anew_from_the_journal() {
     let quiet = ("DEAD__MAX_CALL", "100000h");
@@ -143,7 +143,7 @@ async fn a_torn_state_is_made_anew_from_the_journal() {
     assert!(refused.to_string().contains("damaged"), "{refused}");
 }
 
-/// What a crash in quiet times takes of the state is nothing: the next start folds nothing again.
+/// A crash in a quiet period loses nothing of the state: the next start folds nothing again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_is_flushed_once_nothing_comes() {
     let store = running::start(&[("DEAD__MAX_CALL", "100000h")], World::default()).await;

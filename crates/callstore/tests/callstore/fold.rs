@@ -1,4 +1,4 @@
-//! Whatever the order in which facts come, and however often: the state is the same.
+//! The state does not depend on the order and repetition of facts.
 
 #![expect(clippy::result_large_err, reason = "the error type of the property tests is proptest's own")]
 
@@ -23,7 +23,7 @@ fn fold(events: &[Value]) -> Folded {
     items
 }
 
-/// Calls with transfers, holds, recordings, faxes, reports, losses, of both sources.
+/// Returns the events of calls with transfers, holds, recordings, faxes, reports and losses, from both sources.
 fn history() -> Vec<Value> {
     let mut events = [begun("a1", "b1"), ended("a1", "b1"), begun("a2", "b2")].concat();
     events.extend([
@@ -37,7 +37,7 @@ fn history() -> Vec<Value> {
         with(kazoo("CHANNEL_BRIDGE", "a2", 33.0), &json!({ "Other-Leg-Call-ID": "c2" })),
         with(kazoo("CALL_UPDATE", "a2", 34.0), &json!({ "Callee-ID-Number": "1002", "New-Member": [1, 2] })),
         with(kazoo("report", "b1", 61.0), &json!({ "Event-Category": "cdr", "Duration-Seconds": 59 })),
-        // Two that say different things of the same moment.
+        // Two contradicting events of the same time.
         with(kazoo("CALL_UPDATE", "a2", 40.0), &json!({ "Callee-ID-Number": "7001" })),
         with(kazoo("CHANNEL_DATA", "a2", 40.0), &json!({ "Callee-ID-Number": "7002" })),
         disconnected("a2", 50),
@@ -70,7 +70,7 @@ proptest! {
 
     #[test]
     fn a_history_in_two_parts_is_the_same_as_in_one(cut in 0..30usize, first in any::<bool>()) {
-        // What an instance knew before it was cut off, and what the others tell it later, in either order.
+        // Merge an instance's events from before a network split with those of the others, in either order.
         let history = history();
         let (one, two) = history.split_at(cut.min(history.len()));
         let joined = if first { [one, two, one].concat() } else { [two, one, two].concat() };
@@ -131,7 +131,7 @@ fn a_doubt_holds_until_something_newer_is_heard() {
     let mut events = begun("a1", "b1");
     events.push(disconnected("a1", 30));
     assert_eq!(fold(&events)[&Key::leg("a1")].standing(), Standing::Suspect);
-    // Older than the doubt, though it comes later.
+    // Arrives later, but is older than the suspicion.
     events.push(kazoo("CALL_UPDATE", "a1", 20.0));
     assert_eq!(fold(&events)[&Key::leg("a1")].standing(), Standing::Suspect);
     events.push(kazoo("CALL_UPDATE", "a1", 31.5));

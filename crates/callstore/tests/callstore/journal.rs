@@ -1,4 +1,4 @@
-//! The embedded journal: what it acknowledged is there, in order, and what it cannot keep it does not take.
+//! The embedded journal: acknowledged entries exist, in order, and entries that cannot be stored are refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,7 +106,7 @@ async fn a_full_disk_takes_nothing_and_shows_everything() {
     close(journal, &tasks).await;
 }
 
-/// Each append of these tests is a file of its own.
+/// Puts each append into a file of its own.
 fn small(folder: &TempDir) -> Options {
     Options { segment: 1, ..options(folder) }
 }
@@ -148,7 +148,7 @@ async fn what_is_trimmed_is_gone_and_offsets_go_on() {
     close(journal, &tasks).await;
 }
 
-/// What a start reads is the newest file and no other, however long the journal is.
+/// A start only reads the newest file, however long the journal is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_looks_at_the_newest_file_only() {
     let folder = tempfile::tempdir().unwrap();
@@ -162,14 +162,14 @@ async fn a_start_looks_at_the_newest_file_only() {
     let tasks = Tasks::default();
     let journal = Embedded::open(&small(&folder), &tasks).unwrap();
     assert_eq!(read(&journal, Some(0), 2).await[0].body, "1");
-    // Whoever reads it is told.
+    // Readers get an error.
     let mut entries = journal.follow(None).await.unwrap();
     assert!(matches!(entries.recv().await.unwrap(), Err(JournalError::Damaged(_))));
     drop(entries);
     close(journal, &tasks).await;
 }
 
-/// The machine died while the last row was written: any part of it may be there, and what was acknowledged is.
+/// After a crash during the last write, any part of its row may be in the file; acknowledged rows are complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_was_not_finished_is_dropped_wherever_it_ends() {
     let folder = tempfile::tempdir().unwrap();
@@ -184,7 +184,7 @@ async fn a_row_that_was_not_finished_is_dropped_wherever_it_ends() {
     let page = 4096.min(whole.len());
     assert!(first < page && page < whole.len(), "the second row lies in two pages");
     let mut torn: Vec<_> = (first..whole.len()).map(|end| whole[..end].to_vec()).collect();
-    // Pages are written in any order, and one that was not is zeros.
+    // Pages are written in any order, and unwritten ones are zeros.
     for blank in [first..page, page..whole.len(), first..whole.len()] {
         let mut bytes = whole.clone();
         bytes[blank].fill(0);

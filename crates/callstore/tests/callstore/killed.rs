@@ -1,4 +1,4 @@
-//! A call store that is killed at random moments: what it acknowledged is there, no record is lost, and none is written twice.
+//! A call store killed at random times: acknowledged events exist, no record is lost, and none is written twice.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -19,7 +19,7 @@ use stowage_testing::raw::RawClient;
 use crate::events::{begun, ended};
 use crate::running::{SORM, documents, until};
 
-/// The program, which is killed when it is dropped.
+/// The program, killed on drop.
 struct Process {
     child: Child,
     address: SocketAddr,
@@ -63,7 +63,7 @@ impl Drop for Process {
     }
 }
 
-/// Posts calls one after the other until the program is gone; notes those that were acknowledged.
+/// Posts calls one after another until the program is gone, and records the acknowledged ones.
 async fn post(address: SocketAddr, next: Arc<AtomicUsize>) -> Vec<String> {
     let mut acknowledged = Vec::new();
     let Ok(mut client) = RawClient::connect(address).await else { return acknowledged };
@@ -96,7 +96,7 @@ async fn nothing_acknowledged_is_lost_and_no_record_is_written_twice() {
         let process = Process::start(folder.path(), &couch.url);
         let posting =
             (0..3).map(|_| tasks.spawn("calls", post(process.address, Arc::clone(&next)))).collect::<Vec<_>>();
-        // The moment of the kill is what is random; nothing is waited for.
+        // A random time of the kill, not a wait for a condition.
         tokio::time::sleep(Duration::from_millis(u64::from(random.rng().next_u32() % 700))).await;
         process.kill();
         for posted in posting {
@@ -113,7 +113,7 @@ async fn nothing_acknowledged_is_lost_and_no_record_is_written_twice() {
     process.kill();
 }
 
-/// The records, once each of these has one. Many take long on a busy machine: it is waited for as long as records come.
+/// Returns the records once each of these calls has one. Waits as long as records arrive, since many take long on a busy machine.
 async fn all_of(acknowledged: &BTreeSet<String>, couch: &Couch) -> Vec<Value> {
     let mut before = 0;
     loop {

@@ -189,7 +189,7 @@ async fn tokens_say_who_may_ask_for_what() {
     store.stop().await;
 }
 
-/// A journal that takes, has no room, or takes its time.
+/// A journal that can be full or slow.
 #[derive(Debug)]
 struct Moody {
     full: AtomicBool,
@@ -232,7 +232,7 @@ async fn a_journal_that_is_full_or_behind_is_told_by_status_and_never_by_droppin
         let (inlet, headers) = (inlet.clone(), headers.clone());
         tasks.spawn("inlet", async move { inlet.take(&headers, body).await })
     };
-    // Two wait for the journal, and a third finds no room.
+    // Two requests wait for the journal, and a third finds no room.
     let (one, two) = (take(small()), take(small()));
     until("both to wait", || async { (journal.waiting.load(Ordering::Acquire) == 2).then_some(()) }).await;
     assert_eq!(inlet.take(&headers, small()).await.0, StatusCode::TOO_MANY_REQUESTS);

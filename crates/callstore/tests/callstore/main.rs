@@ -1,4 +1,4 @@
-//! The call store: its sources and fold, journal and state, the dead, records, the listener, and a process that is killed.
+//! The call store: sources, fold, journal, state, deaths, records, listener, and kills of the process.
 
 #![allow(
     clippy::unwrap_used,

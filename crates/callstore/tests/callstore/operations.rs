@@ -1,4 +1,4 @@
-//! What is written for operators holds for a running call store.
+//! The operators' documentation matches a running call store.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("../../../../docs/call-store.md");
 const ALERTS: &str = include_str!("../../../../docs/operations/callstore-alerts.yml");
 const DASHBOARD: &str = include_str!("../../../../docs/operations/callstore-dashboard.json");
 
-/// The names of metrics in a text.
+/// Returns the names of metrics in a text.
 fn names(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("callstore_")).map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! The page in a real browser, at a desk and on a phone, by day and by night, with the keyboard alone.
+//! The page in a real browser, at desktop and phone sizes, in light and dark mode, with the keyboard alone.
 
 use callstore::app::World;
 use serde_json::json;
@@ -20,7 +20,7 @@ async fn calls_are_shown_as_they_change_and_a_dialog_tells_its_story() {
         assert!(browser.text("#instance").await.contains("yes, epoch"));
         browser.tab_to("#dialogs [data-act=story]").await;
         let dialog = browser.value("document.activeElement.dataset.key").await;
-        // Two turns later the focus is where it was, on the same node.
+        // The focus stays on the same node across two refreshes.
         browser.value("window.focused = document.activeElement").await;
         browser.value("window.before = turns").await;
         browser.until("turns > before + 2").await;

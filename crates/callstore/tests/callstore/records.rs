@@ -1,4 +1,4 @@
-//! Records: one for each dialog, whatever happened to it, in CouchDB.
+//! Records in CouchDB: one per dialog, whatever happens to it.
 
 use std::sync::Mutex;
 
@@ -39,7 +39,7 @@ async fn a_call_that_ended_has_one_record_with_all_that_the_law_asks() {
     ] {
         assert_eq!(record[name], expected, "{name} of {record:#}");
     }
-    // KAZOO writes its own.
+    // KAZOO writes its own document.
     assert_eq!(store.documents(CDRS).await.len(), 0);
     assert_eq!(store.documents(SORM).await.len(), 1);
     store.stop().await;
@@ -114,7 +114,7 @@ async fn a_call_that_died_has_its_record_and_kazoos_and_others_are_told() {
         ["dialog.dead.a1+b1", "recording.finalise.a1+b1"]
     );
     assert_eq!(told[0].1["id"], told[1].1["id"]);
-    // The mixer answers: KAZOO's document of the recorded leg, which is written already, names the recording's.
+    // The mixer answers: the record of the recorded leg, which is already written, then names the recording.
     let finalised = json!({
         "event": "recording_finalised", "dialog_id": "a1+b1", "time": "2026-11-30T12:02:10.000Z",
         "database": CDRS.replace("%2F", "/"), "document": "202611-rec/1", "attachment": "a1.mp3",
@@ -130,7 +130,7 @@ async fn a_call_that_died_has_its_record_and_kazoos_and_others_are_told() {
         assert_eq!(cdr["media_recordings"], expected, "{cdr:#}");
         assert_eq!(cdr["custom_channel_vars"]["media_recordings"], expected, "{cdr:#}");
     }
-    // Its leg came back after all: the record is corrected by what its source says of the end.
+    // The leg was alive after all: the record is corrected with the end from its source.
     store.post(&ended("a1", "b1")).await;
     until("the correction", || async { Some(store.record("a1+b1").await).filter(|record| record["term_cause"] == 1) })
         .await;
@@ -203,7 +203,7 @@ async fn a_call_that_nobody_answered_has_no_record_and_waits_for_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_wait_for_a_couchdb_that_is_away_and_are_written_in_order() {
-    // A port that nobody listens on, until the store does.
+    // A port without a listener until the store is started.
     let couch = stowage_testing::couch::Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
     let gate = FaultProxy::start(couch.address()).await;
     let url = format!("http://{}", gate.address());

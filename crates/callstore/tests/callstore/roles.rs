@@ -1,4 +1,4 @@
-//! The whole list of roles is judged.
+//! Validation of the whole list of roles.
 
 use callstore::roles::Roles;
 use serde_json::{Value, json};

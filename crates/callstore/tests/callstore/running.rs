@@ -19,10 +19,10 @@ pub struct Running {
     pub folder: TempDir,
 }
 
-/// Another site that nobody reaches.
+/// An unreachable other site.
 pub const NORTH: &str = "[{ name = \"north\", urls = [\"amqp://127.0.0.1:1\"] }]";
 
-/// A configuration below a folder, with these variables over it.
+/// Returns a configuration in a folder, overridden by these variables.
 pub fn configuration(folder: &TempDir, settings: &[(&str, &str)]) -> Config {
     let data = folder.path().display().to_string();
     let mut environment: Vec<(String, String)> = [
@@ -37,7 +37,7 @@ pub fn configuration(folder: &TempDir, settings: &[(&str, &str)]) -> Config {
     .chain(settings)
     .map(|(name, value)| (format!("CALLSTORE__{name}"), (*value).to_owned()))
     .collect();
-    // The last one stands.
+    // Keep the last of duplicates.
     environment.dedup_by(|later, earlier| {
         later.0 == earlier.0 && {
             earlier.1 = later.1.clone();
@@ -47,13 +47,13 @@ pub fn configuration(folder: &TempDir, settings: &[(&str, &str)]) -> Config {
     load(&Source { text: String::new(), environment }).unwrap()
 }
 
-/// Starts one that writes records to a store of its own.
+/// Starts a call store with a document store of its own.
 pub async fn start(settings: &[(&str, &str)], world: World) -> Running {
     let couch = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;
     start_over(couch, tempfile::tempdir().unwrap(), settings, world).await
 }
 
-/// Starts one over a store and a folder that are there.
+/// Starts a call store over an existing document store and folder.
 pub async fn start_over(couch: Couch, folder: TempDir, settings: &[(&str, &str)], world: World) -> Running {
     let own = [("COUCHDB__URL", couch.url.as_str()), ("COUCHDB__USERNAME", "admin"), ("COUCHDB__PASSWORD", "admin")];
     let config = configuration(&folder, &[&own, settings].concat());
@@ -63,7 +63,7 @@ pub async fn start_over(couch: Couch, folder: TempDir, settings: &[(&str, &str)]
 }
 
 impl Running {
-    /// Ends it; nothing may be left.
+    /// Stops it; no task or connection may be left.
     pub async fn stop(self) -> (Couch, TempDir) {
         assert_eq!(self.app.stop().await, 0, "tasks or connections were cut off");
         (self.couch, self.folder)
@@ -80,7 +80,7 @@ impl Running {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    /// Posts events, one a line, and waits until they are folded.
+    /// Posts events, one per line, and waits until they are folded.
     pub async fn post(&self, events: &[Value]) {
         let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
         let answer =
@@ -90,7 +90,7 @@ impl Running {
         assert_eq!(answer["taken"], events.len(), "{answer}");
     }
 
-    /// The documents of a database, by their ids.
+    /// Returns the documents of a database, by id.
     pub async fn documents(&self, database: &str) -> Vec<Value> {
         documents(&self.couch, database).await
     }
@@ -104,7 +104,7 @@ impl Running {
     }
 }
 
-/// The documents of a database, by their ids; none where it is missing.
+/// Returns the documents of a database, by id; none if it does not exist.
 pub async fn documents(couch: &Couch, database: &str) -> Vec<Value> {
     let target = format!("/{}/_all_docs?include_docs=true", database.replace('/', "%2F"));
     let answer = couch.request("GET", &target, "application/json", b"").await;
@@ -112,7 +112,7 @@ pub async fn documents(couch: &Couch, database: &str) -> Vec<Value> {
     rows["rows"].as_array().map(|rows| rows.iter().map(|row| row["doc"].clone()).collect()).unwrap_or_default()
 }
 
-/// Asks again and again, with a limit that only a broken test reaches.
+/// Polls, with a timeout that only a failing test reaches.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, so: impl Fn() -> F) -> T {
     let asking = async {
         loop {
@@ -125,5 +125,5 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, so: impl Fn() -
     tokio::time::timeout(Duration::from_secs(60), asking).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
-/// Where records go.
+/// The database of the records.
 pub const SORM: &str = "cdr/copm3/dialogs";

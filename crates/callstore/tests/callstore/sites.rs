@@ -1,4 +1,4 @@
-//! Other sites beside this one: what is said over the API, and whose decisions count for whose calls.
+//! Other sites: the API about them, and which decisions apply to which calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn dead(offset: u64, epoch: u64, site: Option<&str>) -> Entry {
     entry(offset, &decision.draft().unwrap().body, true)
 }
 
-/// The same call at both sites; what is decided of the other's says nothing of this one's.
+/// The same call is at both sites; decisions about the other site's call do not affect this site's.
 #[test]
 fn what_was_decided_of_a_site_s_calls_counts_there_alone_and_in_its_epoch() {
     let folder = tempfile::tempdir().unwrap();
@@ -79,7 +79,7 @@ fn what_was_decided_of_a_site_s_calls_counts_there_alone_and_in_its_epoch() {
     assert_eq!((standing(&north), standing(&own)), (Some(Standing::Dead), Some(Standing::Live)));
     assert_eq!(north.index().offset, before, "its own journal is read from where it was");
 
-    // It is on disk there before it is read here, and its events are merged as ever.
+    // The decision is on disk there before its entry counts as read here.
     drop((own, north));
     let north = open("north");
     assert_eq!(standing(&north), Some(Standing::Dead));

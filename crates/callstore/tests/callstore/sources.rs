@@ -1,4 +1,4 @@
-//! What sources say, and what cannot be used of it.
+//! Events of the sources, and rejected ones.
 
 use callstore::fold::{Attr, Key};
 use callstore::sources::{Bad, judge, read};
@@ -58,7 +58,7 @@ fn unknown_events_and_members_are_kept() {
     assert_eq!(&*leg.line.as_ref().unwrap().name, "CHANNEL_OF_TOMORROW");
     let kept = leg.extra.iter().find(|(name, _)| &**name == "A-Member").unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&kept.1).unwrap(), json!({ "b": [1, "2"] }));
-    // What is dialled during a call may be a PIN.
+    // Digits dialled during a call may be a PIN.
     let dialled = with(kazoo("DTMF", "a1", 3.0), &json!({ "DTMF-Digit": "7", "Digits-Dialed": "1234" }));
     let text = format!("{:?}", read(dialled.to_string().as_bytes(), 0).unwrap());
     assert!(!text.contains("1234") && !text.contains("DTMF-Digit"));

@@ -1,4 +1,4 @@
-//! State on disk: the same after a new start, after entries that come twice, and after its file was lost.
+//! State on disk: the same after a restart, after repeated entries, and after its file was lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn state_is_the_same_after_a_new_start_and_after_repeated_entries() {
         12,
         "six legs, three dialogs, and three with the exchange alone"
     );
-    // The three seconds after the end, once.
+    // Due three seconds after the end, once.
     assert_eq!(state.due(NOW + 3 * SECOND - 1, 10).unwrap(), []);
     let due = state.due(NOW + 3 * SECOND, 10).unwrap();
     assert_eq!(due.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>(), ["dialog/a1+b1"]);
@@ -109,7 +109,7 @@ fn a_decision_of_an_older_epoch_is_refused() {
     assert_eq!((applied.refused, applied.dead), (0, 1));
     assert_eq!(state.item(&key).unwrap().unwrap().item.standing(), Standing::Dead);
     assert_eq!(state.index().epoch, 7);
-    // The dialog is dead with its leg, others are to be told of it, and both have records to be written.
+    // The dialog is dead with its leg, a notice is queued, and both have records to be written.
     assert_eq!(
         all(&state, &Filter { is_dialog: Some(true), state: Some(Standing::Dead), ..Filter::default() }),
         ["a1+b1 dead"]
@@ -142,7 +142,7 @@ fn who_comes_back_is_taken_up_again() {
     let dialogs = Filter { is_dialog: Some(true), ..Filter::default() };
     assert_eq!(all(&state, &dialogs), ["a1+b1 live"]);
     assert_eq!(state.due(i64::MAX - 1, 10).unwrap(), []);
-    // Its real end puts the record right.
+    // The actual end corrects the record.
     state.apply(&entries(13, &ended("a1", "b1")), NOW).unwrap();
     let due = state.due(i64::MAX - 1, 10).unwrap();
     assert_eq!(due.iter().map(|(_, key)| key.as_str()).collect::<Vec<_>>(), ["dialog/a1+b1"]);
@@ -158,7 +158,7 @@ fn what_came_after_a_record_was_made_makes_it_due_again() {
     let recorded =
         |offset, through| decision(offset, 1, What::Recorded { key: Key::dialog("a1+b1"), prints: [].into(), through });
     let late = with(kazoo("RECORD_STOP", "a1", 61.0), &json!({ "Length": 5 }));
-    // The record was made from the entries up to 6; the late one is entry 7.
+    // The record includes the entries up to 6; the late one is entry 7.
     state.apply(&[entries(7, &[late]), vec![recorded(8, 6)]].concat(), NOW).unwrap();
     assert_eq!(state.due(NOW + 10 * SECOND, 10).unwrap().len(), 1);
     state.apply(&[recorded(9, 8)], NOW).unwrap();
@@ -214,7 +214,7 @@ fn a_group_follows_its_own_domains_to_their_ends_and_epochs_are_each_group_s_own
         assert_eq!(watchdog.look(&state.index(), Moment::at(NOW)).len(), 0, "group {group}");
         let later = Moment::at(NOW + 3 * 3600 * SECOND);
         assert_eq!(watchdog.look(&state.index(), later).len(), 2 * mine, "group {group}");
-        // The other group's epochs are no measure for this one's.
+        // The groups' epochs are independent.
         let of = |offset, group, epoch| {
             let draft = Decision { group, epoch, by: "x".into(), site: None, what: What::Active }.draft().unwrap();
             Entry { offset, taken: NOW, body: draft.body, is_decision: true }
@@ -225,7 +225,7 @@ fn a_group_follows_its_own_domains_to_their_ends_and_epochs_are_each_group_s_own
     }
 }
 
-/// The leg that is recorded came in an earlier batch than the death of the other one.
+/// The recorded leg is from an earlier batch than the other leg's death.
 #[test]
 fn a_recording_that_nobody_stopped_is_known_by_any_leg() {
     let start = |leg| with(kazoo("RECORD_START", leg, 6.0), &json!({ "Application-Response": "/tmp/b1.mp3" }));
@@ -242,7 +242,7 @@ fn a_recording_that_nobody_stopped_is_known_by_any_leg() {
         let path = folder.path().join("state.redb");
         let events = [begun("a1", "b1"), recording].concat();
         State::open(&path, CLOSE).unwrap().apply(&entries(0, &events), NOW).unwrap();
-        // A new start, so that nothing is at hand.
+        // Reopen the state, so that nothing is cached.
         let state = State::open(&path, CLOSE).unwrap();
         let key = Key::leg("a1");
         let seen = state.item(&key).unwrap().unwrap().item.last.unwrap();
@@ -255,7 +255,7 @@ fn a_recording_that_nobody_stopped_is_known_by_any_leg() {
     }
 }
 
-/// `Media-Server` may be the name of a host; switches are heard of and asked after by `Switch-Nodename`.
+/// `Media-Server` may be a host name; switches are known and queried by `Switch-Nodename`.
 #[test]
 fn a_call_is_on_the_switch_that_is_asked_after() {
     for host in ["a.example", "zz.example"] {
@@ -270,14 +270,14 @@ fn a_call_is_on_the_switch_that_is_asked_after() {
     }
 }
 
-/// A start after a kill neither walks through the file nor reads what is over, however much that is.
+/// A start after a kill neither scans the file nor reads ended items, however many there are.
 #[test]
 fn a_start_after_a_kill_reads_what_lives_only() {
     let folder = tempfile::tempdir().unwrap();
     let (path, left) = (folder.path().join("state.redb"), folder.path().join("left.redb"));
     let state = State::open(&path, CLOSE).unwrap();
     let is_walked = || {
-        // As a kill leaves it: nobody closed it.
+        // A copy without closing the file, as after a kill.
         std::fs::copy(&path, &left).unwrap();
         let walked = std::rc::Rc::new(std::cell::Cell::new(false));
         let noted = std::rc::Rc::clone(&walked);
@@ -302,7 +302,7 @@ fn a_start_after_a_kill_reads_what_lives_only() {
         redb::ReadableTable::iter(&table).unwrap().map(|row| row.unwrap().0.value().to_owned()).collect()
     };
     assert!(keys.iter().any(|key| key.contains("a2")) && keys.iter().all(|key| !key.contains("a1")), "{keys:?}");
-    // A file of an older release has no such table.
+    // Files of older releases lack this table.
     assert!(writing.delete_table(live).unwrap());
     writing.commit().unwrap();
     drop(db);

@@ -1,4 +1,4 @@
-//! CouchDB is killed while records are written: the embedded store as a process of its own.
+//! CouchDB is killed while records are written: the embedded store as a separate process.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,14 +18,14 @@ use stowage_testing::raw::RawClient;
 use crate::events::{begun, ended};
 use crate::running::{SORM, configuration, until};
 
-/// Where a process that is to be the store keeps its data.
+/// The variable with the data folder of a process that is to be the store.
 const DATA: &str = "CALLSTORE_TEST_STORE";
 
 fn admin() -> (String, String) {
     ("admin".to_owned(), "admin".to_owned())
 }
 
-/// Not a test of its own: the store, where this test program is started as one. It listens on its standard input.
+/// Not a test: runs the store if this test program was started as one, listening on its standard input.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn store() {
     let Some(data) = std::env::var_os(DATA) else { return };
@@ -36,7 +36,7 @@ async fn store() {
     store.serve(listener, std::future::pending()).await.unwrap();
 }
 
-/// The store, which is killed when it is dropped.
+/// The store, killed on drop.
 struct StoreProcess(Child);
 
 impl StoreProcess {
@@ -55,7 +55,7 @@ impl Drop for StoreProcess {
     }
 }
 
-/// The records that are there; nothing where the store cannot say.
+/// Returns the existing records; `None` if the store does not respond.
 async fn records(address: SocketAddr) -> Option<Vec<Value>> {
     let (name, value) = authorization(&admin());
     let path = format!("/{}/_all_docs?include_docs=true", SORM.replace('/', "%2F"));
@@ -88,7 +88,7 @@ async fn couchdb_is_killed_while_records_are_written_and_each_is_there_once() {
         let mut client = RawClient::connect(app.address.unwrap()).await.unwrap();
         let request = format!("POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{lines}", lines.len());
         assert_eq!(client.exchange(request).await.unwrap().status, 200);
-        // Some are written and some are not: the moment of the kill is what is random.
+        // Kill at a random time, with only some records written.
         until("the first of them", || async {
             records(address).await.filter(|records| records.len() > before).map(drop)
         })
@@ -108,7 +108,7 @@ async fn couchdb_is_killed_while_records_are_written_and_each_is_there_once() {
     assert_eq!(app.stop().await, 0);
 }
 
-/// How many there are once the store answers, be it that the database is not made yet.
+/// Returns the number of records once the store responds, even if the database does not exist yet.
 async fn records_or_none(address: SocketAddr) -> Option<usize> {
     let mut client = RawClient::connect(address).await.ok()?;
     client.exchange("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.ok()?;

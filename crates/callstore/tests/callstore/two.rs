@@ -1,4 +1,4 @@
-//! Two that act at once are harmless, and a state that was lost comes back with its epoch.
+//! Two instances that act at once are harmless, and a rebuilt state resumes its epochs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use crate::events::{begun, disconnected, ended};
 use crate::running::{self, SORM, configuration, documents, until};
 
-/// Fifteen calls that ended, and five that were lost.
+/// Returns the events of fifteen calls that ended, and five that were lost.
 fn history() -> Vec<Value> {
     let mut events = Vec::new();
     for number in 0..20 {
@@ -48,7 +48,7 @@ async fn two_that_act_at_once_write_each_record_once() {
     let client = Client::new(connector, tasks.clone(), 64 << 10);
     let mut states = Vec::new();
     let mut leads = Vec::new();
-    // Both believe that they act, in the same epoch: the worst that can be.
+    // Both believe that they are active in the same epoch, which is the worst case.
     for name in ["one", "two"] {
         let state = Arc::new(State::open(&folder.path().join(name), Duration::from_millis(1)).unwrap());
         let (progress, metrics, clock) = (Progress::new(None), Metrics::new().unwrap(), Clock::default());
@@ -113,7 +113,7 @@ async fn a_state_that_was_lost_is_made_anew_and_acts_in_a_later_epoch() {
         Some(store.get("/v1/dialogs").await["dialogs"].clone()).filter(|dialogs| dialogs[0]["id"] == "a2+b2")
     })
     .await;
-    // Its decisions would be refused in an epoch that had been.
+    // Its decisions would be refused in a previous epoch.
     store.post(&[disconnected("a2", 40), disconnected("b2", 40)]).await;
     assert_eq!(store.record("a2+b2").await["term_cause"], 1000);
     assert!(store.record("a1+b1").await["_rev"].as_str().unwrap().starts_with("1-"));

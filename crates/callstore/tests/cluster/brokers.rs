@@ -1,4 +1,4 @@
-//! Questions to KAZOO's trackers, and what is published for others.
+//! Queries to KAZOO's trackers, and published notices.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::servers::gate::Gate;
 use crate::servers::rabbitmq::place;
 use crate::streams::{broker, config, connector, kazoo};
 
-/// A queue of one's own, bound as KAZOO's programs bind theirs.
+/// Declares an exclusive queue, bound as those of KAZOO's programs.
 pub async fn queue(channel: &Channel, exchange: &str, kind: ExchangeKind, durable: bool, key: &str) -> Consumer {
     let declare = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
     channel.exchange_declare(exchange.into(), kind, declare, FieldTable::default()).await.unwrap();
@@ -26,7 +26,7 @@ pub async fn queue(channel: &Channel, exchange: &str, kind: ExchangeKind, durabl
     channel.basic_consume(queue, "".into(), options, FieldTable::default()).await.unwrap()
 }
 
-/// A tracker: answers as `ecallmgr_fs_channels:handle_query_channels` does, until it is dropped.
+/// Runs a tracker that answers as `ecallmgr_fs_channels:handle_query_channels` does, until dropped.
 pub async fn tracker(broker: &Broker, node: &'static str, channels: Value) -> tokio_util::task::AbortOnDropHandle<()> {
     let link = broker.open().await.unwrap();
     let channel = link.channel().await.unwrap();
@@ -76,7 +76,7 @@ async fn a_sweep_knows_what_all_trackers_know_and_who_is_missing() {
     assert_eq!(switches, [("a1", "freeswitch@1"), ("b2", "freeswitch@2")]);
     assert_eq!(full.channels["a1"].facts["Answered"], true);
 
-    // Whoever is known is waited for, and nobody else.
+    // Only known trackers are waited for.
     let began = Instant::now();
     assert!(trackers.sweep().await.unwrap().is_complete());
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
@@ -87,7 +87,7 @@ async fn a_sweep_knows_what_all_trackers_know_and_who_is_missing() {
         assert!(!partial.is_complete() && partial.channels.is_empty());
         assert_eq!(partial.missing.iter().collect::<Vec<_>>(), ["ecallmgr@a"]);
     }
-    // After that it is no longer expected.
+    // A tracker missing in several sweeps is no longer expected.
     assert!(trackers.sweep().await.unwrap().is_complete());
     drop(idle);
 }

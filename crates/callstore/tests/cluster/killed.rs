@@ -1,4 +1,4 @@
-//! Broker, etcd and document store are killed together, under load: nothing that was acknowledged is lost, and all goes on by itself.
+//! Broker, etcd and document store are killed together under load: no acknowledged call is lost, and all recover by themselves.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::whole::{World, address, event_of};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// A whole call, one event a line.
+/// Returns the events of a whole call, one per line.
 fn call(number: usize) -> String {
     let (a, b) = (format!("a{number}"), format!("b{number}"));
     let end = json!({ "Hangup-Cause": "NORMAL_CLEARING", "Billing-Seconds": 1 });
@@ -35,7 +35,7 @@ fn call(number: usize) -> String {
     events.map(|(name, leg, more)| event_of(name, leg, more).to_string()).join("\n")
 }
 
-/// Sources that send call after call, each again until it is acknowledged.
+/// Sources that send call after call, and repeat each until it is acknowledged.
 #[derive(Debug, Default)]
 struct Load {
     next: AtomicUsize,
@@ -53,7 +53,7 @@ impl Load {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             self.acknowledged.lock().unwrap().insert(number);
-            // So many calls that the records keep up on a busy machine.
+            // Slow enough for the records to keep up on a busy machine.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -76,7 +76,7 @@ async fn is_taken(address: SocketAddr, events: &str) -> bool {
     })
 }
 
-/// The dialogs that have a record; nothing where the store cannot say.
+/// Returns the dialogs with a record; none if the store does not respond.
 async fn recorded(world: &World) -> BTreeSet<usize> {
     let numbers = world.records().await.into_iter().map(|(dialog, record)| {
         assert_eq!(record["term_cause"], 1, "{record}");
@@ -104,7 +104,7 @@ async fn all_servers_are_killed_together_and_nothing_acknowledged_is_lost() {
         }
         let before = load.acknowledged().len();
         soon("calls are acknowledged", LIMIT, async || load.acknowledged().len() >= before + 5).await;
-        // The moment of the kill is what is random; nothing is waited for.
+        // A random time of the kill, not a wait for a condition.
         tokio::time::sleep(Duration::from_millis(u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * 3)).await;
         broker.kill_node(0);
         world.etcd.kill();

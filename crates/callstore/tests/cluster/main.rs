@@ -1,4 +1,4 @@
-//! The call store beside others: a real RabbitMQ, a real etcd, and what happens when they die, hang and come back.
+//! The call store with a real RabbitMQ and a real etcd, which die, hang and come back.
 
 #![allow(
     unreachable_pub,

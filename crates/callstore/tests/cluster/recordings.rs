@@ -1,4 +1,4 @@
-//! Both programs meet: the recording of a call whose switch died is finished by a mixer, stored by the gateway, and found by its record.
+//! Both programs together: the recording of a call whose switch died is finalized by a mixer, stored by the gateway, and named in its record.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use crate::servers::soon;
 use crate::streams::{broker, kazoo};
 use crate::whole::{World, begins, dies, ends, event};
 
-/// A mixer's own queue, which keeps orders while it is away.
+/// Declares a mixer's own queue, which keeps orders while the mixer is away.
 async fn orders(channel: &Channel) -> Consumer {
-    // Declares the exchange; nobody listens to this one.
+    // Declares the exchange; this queue itself is not used.
     drop(queue(channel, "callstore", ExchangeKind::Topic, true, "nothing").await);
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare("mixer".into(), durable, FieldTable::default()).await.unwrap();
@@ -31,7 +31,7 @@ async fn orders(channel: &Channel) -> Consumer {
     channel.basic_consume("mixer".into(), "".into(), options, FieldTable::default()).await.unwrap()
 }
 
-/// Uploads a recording as KAZOO does, the document and then its attachment; gives what the call store is told.
+/// Uploads a recording as KAZOO does, first the document and then its attachment; returns the event for the call store.
 async fn upload(gateway: &Running, order: &Value, bytes: &[u8]) -> Value {
     let leg = order["legs"][0].as_str().unwrap();
     let (document, attachment) = (format!("202411-{leg}"), format!("call_recording_{leg}.mp3"));
@@ -45,18 +45,18 @@ async fn upload(gateway: &Running, order: &Value, bytes: &[u8]) -> Value {
     })
 }
 
-/// The bytes of a recording, which differ from call to call.
+/// Returns the bytes of a recording, unique to each call.
 fn sound(number: u8) -> Vec<u8> {
     (0..200_000_u32).map(|at| at.to_le_bytes()[0] ^ number).collect()
 }
 
 async fn recorded(channel: &Channel, number: usize, name: &str) {
-    // KAZOO records the leg that asked for it; here that of the called party.
+    // KAZOO records the leg that requested it, here the callee's.
     let file = json!({ "Application-Response": format!("/tmp/{number}.mp3") });
     event(channel, name, &format!("b{number}"), &file).await;
 }
 
-/// Waits for what the record of a call has to have.
+/// Waits for a record that meets a condition.
 async fn record(world: &World, number: usize, mut is_so: impl FnMut(&Value) -> bool) -> Value {
     let (id, mut found) = (format!("a{number}+b{number}"), Value::Null);
     let waiting = async || {
@@ -69,7 +69,7 @@ async fn record(world: &World, number: usize, mut is_so: impl FnMut(&Value) -> b
     found
 }
 
-/// What a mixer has to know.
+/// Checks that an order contains everything a mixer needs.
 fn is_whole(order: &Value) {
     for (name, expected) in [
         ("event", json!("recording_finalise")),
@@ -98,7 +98,7 @@ async fn the_recording_of_a_dead_call_is_finished_stored_and_linked() {
         kazoo(&channel, "callevt", "call.NONSENSE.a0", nonsense).await;
         kazoo(&channel, "callstore", "recording.finalised.a0", nonsense).await;
     }
-    // 0 dies while it is recorded, 1 after its recording was stopped, 2 ends well, 3 dies and was never recorded.
+    // 0 dies while being recorded, 1 after its recording was stopped, 2 ends normally, 3 dies and was never recorded.
     for number in 0..4 {
         begins(&channel, number).await;
     }
@@ -143,7 +143,7 @@ async fn the_recording_of_a_dead_call_is_finished_stored_and_linked() {
     assert_eq!((got.status, got.body == sound(0)), (200, true));
     assert_eq!(gateway.stored().len(), 1, "the gateway stored it outside");
 
-    // The same once more, as who is told at least once does, changes nothing.
+    // A repeated event, as with delivery at least once, changes nothing.
     kazoo(&channel, "callstore", key, &text).await;
     only_that_order(&world, &channel, &mut mixer, &webhook, &order).await;
     let again = record(&world, 0, |record| record["recording"]["link"].is_string()).await;
@@ -151,7 +151,7 @@ async fn the_recording_of_a_dead_call_is_finished_stored_and_linked() {
     gateway.stop().await;
 }
 
-/// A later call's order shows that no other call had one: orders go out in the order of deaths.
+/// Checks that no other call had an order, by the next one being a later call's: orders are sent in the order of deaths.
 async fn only_that_order(world: &World, channel: &Channel, mixer: &mut Consumer, webhook: &Recorder, first: &Value) {
     for number in [1, 3] {
         record(world, number, |record| record["term_cause"] == 1000).await;
@@ -171,7 +171,7 @@ async fn only_that_order(world: &World, channel: &Channel, mixer: &mut Consumer,
     assert_eq!(all(&posted), [first.clone(), next], "the webhook gets the same orders");
 }
 
-/// The queue of a mixer that is away keeps its order; over HTTP the answer is as good.
+/// A mixer's queue keeps its order while the mixer is away; the answer may also come over HTTP.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mixer_that_was_away_finds_its_order_and_answers_over_http() {
     let gateway = planned().await;
@@ -179,7 +179,7 @@ async fn a_mixer_that_was_away_finds_its_order_and_answers_over_http() {
     let _callstore = world.start(1).await;
     let link = broker(&world.place).open().await.unwrap();
     let channel = link.channel().await.unwrap();
-    // It was there once, and took its first order without finishing it.
+    // The mixer was there before, and took its first order without finishing it.
     let early = link.channel().await.unwrap();
     let mut mixer = orders(&early).await;
     begins(&channel, 0).await;
@@ -200,7 +200,7 @@ async fn a_mixer_that_was_away_finds_its_order_and_answers_over_http() {
     gateway.stop().await;
 }
 
-/// Nobody says that the switch is gone: it is no longer heard of.
+/// The loss of the switch is not reported; only its events cease.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recording_of_a_call_whose_switch_fell_silent_is_ordered() {
     let couch = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;

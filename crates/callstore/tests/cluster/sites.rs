@@ -1,4 +1,4 @@
-//! Two sites, each with a broker and a call store: what one knows of the other, and what it does once the other is lost.
+//! Two sites, each with a broker and a call store: what each knows about the other, and what happens when one is lost.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ use crate::whole::{address, begins, ends, records};
 
 const LIMIT: Duration = Duration::from_secs(40);
 
-/// Where an instance's journal is: port and virtual host.
+/// The location of an instance's journal: port and virtual host.
 type At<'a> = (u16, &'a str);
 
-/// A folder for the instances, and where their records go.
+/// The instances' folder, and the store of their records.
 struct World {
     couch: Couch,
     folder: TempDir,
@@ -38,7 +38,7 @@ impl World {
         Self { couch, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// Starts an instance and waits until it listens.
+    /// Starts an instance, and waits until it listens.
     async fn start(&self, number: u32, (port, vhost): At<'_>, sites: &Value) -> Process {
         let name = format!("callstore{number}");
         let mut command = Command::new(env!("CARGO_BIN_EXE_callstore"));
@@ -78,12 +78,12 @@ impl World {
         ask(address(self.folder.path(), number), method, path).await
     }
 
-    /// The other site, as the first instance shows it.
+    /// Returns the other site as shown by the first instance.
     async fn site(&self) -> Value {
         self.ask(1, "GET", "/v1/groups").await.1["sites"][0].clone()
     }
 
-    /// The records but for the one of this site's call.
+    /// Returns all records except for that of this site's call.
     async fn records_of_north(&self) -> BTreeMap<String, Value> {
         let mut records = records(&self.couch).await;
         records.remove("a100+b100");
@@ -96,7 +96,7 @@ impl World {
         self.wait(&format!("{member} is {wanted}"), is_so).await;
     }
 
-    /// The first instance shows the other site's dialog in this state.
+    /// Waits until the first instance shows the other site's dialog in this state.
     async fn shows(&self, dialog: &str, state: &str) {
         let path = format!("/v1/dialogs/{}", dialog.replace('+', "%2B"));
         let is_so = async || {
@@ -106,7 +106,7 @@ impl World {
         self.wait(&format!("{dialog} is {state}"), is_so).await;
     }
 
-    /// Waits, and shows what the first instance said if it was for nothing.
+    /// Waits for a condition; on timeout, shows the first instance's log.
     async fn wait(&self, what: &str, is_so: impl AsyncFnMut() -> bool) {
         let waiting = tokio::time::timeout(LIMIT, soon(what, LIMIT * 2, is_so)).await;
         let known =
@@ -115,7 +115,7 @@ impl World {
     }
 }
 
-/// The list as TOML's inline tables have it.
+/// Formats the list as TOML inline tables.
 fn toml(sites: &Value) -> String {
     let table = |site: &Value| {
         let members = site.as_object().unwrap().iter().map(|(key, value)| format!("{key} = {value}"));
@@ -144,7 +144,7 @@ async fn adopt(address: SocketAddr, folder: &Path, more: &[&str]) -> (bool, Stri
     (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
-/// All died but for one, which ended.
+/// Checks that all dialogs died except for one, which ended.
 fn are_written_once(records: &BTreeMap<String, Value>, ended: &str) {
     for (dialog, record) in records {
         assert!(record["_rev"].as_str().unwrap().starts_with("1-"), "{dialog} was written twice");
@@ -152,7 +152,7 @@ fn are_written_once(records: &BTreeMap<String, Value>, ended: &str) {
     }
 }
 
-/// The other site's user there may do everything; still nothing is published.
+/// The user at the other site may do everything; still, nothing is published there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_is_lost_and_back_loses_nothing_and_writes_nothing() {
     let world = World::new().await;
@@ -186,19 +186,19 @@ async fn a_link_that_is_lost_and_back_loses_nothing_and_writes_nothing() {
     world.shows("a3+b3", "live").await;
     world.shows("a2+b2", "ended").await;
 
-    // A restart goes on where it was.
+    // A restart resumes from the previous position.
     one.kill();
     ends(&channel, 3).await;
     let _one = world.start(1, (own.node.port, &own.vhost), &sites).await;
     world.shows("a3+b3", "ended").await;
     world.becomes("lag_entries", 0).await;
-    // Nobody acts there, and it is not adopted: nobody writes its records.
+    // The other site is not adopted, so its records are not written here.
     assert!(records(&world.couch).await.keys().all(|dialog| dialog == "a1+b1"), "a record of the other site's");
-    // Two begin with five events, and end with two; one more is the mark of this question.
+    // Two calls begin with five events and end with two; one more entry is this query's marker.
     assert_eq!(stream.end().await.unwrap().unwrap() - before, 2 * 7 + 1, "something was published there");
 }
 
-/// Its user may read the stream, and that is enough.
+/// The user at the other site only has permission to read the stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_site_is_adopted_and_comes_back_and_each_call_has_one_record() {
     const CALLS: usize = 5;
@@ -230,9 +230,9 @@ async fn a_lost_site_is_adopted_and_comes_back_and_each_call_has_one_record() {
     let told = adopt(address(world.folder.path(), 1), world.folder.path(), &["north"]).await;
     assert_eq!((told.0, told.1.trim()), (true, "the calls of north are finished here"));
     assert_eq!(world.site().await["is_adopted"], true);
-    // What was read of it is on disk, and can be read nowhere else.
+    // Its entries read so far are on disk, the only remaining copy.
     world.wait("it is lost", async || !world.site().await["lost_since"].is_null()).await;
-    // It is in the journal: a restart in the middle of it goes on.
+    // The adoption is in the journal, so a restart in between continues it.
     first.kill();
     let _first = world.start(1, (own.node.port, &own.vhost), &sites).await;
     world.becomes("is_adopted", true).await;
@@ -283,7 +283,7 @@ async fn a_site_is_adopted_by_itself_once_nothing_was_heard_of_it_for_long() {
     assert!(!unknown.0 && unknown.1.contains("404"), "{}", unknown.1);
 }
 
-/// The site that adopts has two instances, of which one acts. It is killed in the middle, and the other one goes on.
+/// The adopting site has two instances, one of them active. The active one is killed halfway, and the other continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_instances_that_adopt_a_site_write_each_record_once() {
     const CALLS: usize = 20;

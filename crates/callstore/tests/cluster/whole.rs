@@ -1,4 +1,4 @@
-//! The program, twice: KAZOO's events by way of the broker, who acts by way of etcd, records in a document store, and kills.
+//! Two instances of the program: KAZOO's events through the broker, election through etcd, records in a document store, and kills.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,11 +23,11 @@ use crate::servers::rabbitmq::{Place, place};
 use crate::servers::soon;
 use crate::streams::{broker, kazoo};
 
-/// Where these records go.
+/// The database of the records.
 const RECORDS: &str = "cdr/copm3/dialogs";
 const SWITCH: &str = "freeswitch@fs1.example";
 
-/// Two instances of a group, and the world around them.
+/// Two instances of a group, and the servers they use.
 pub struct World {
     pub place: Place,
     pub etcd: Etcd,
@@ -41,12 +41,12 @@ impl World {
         Self::over(Couch::embedded(("admin".to_owned(), "admin".to_owned())).await, Vec::new()).await
     }
 
-    /// Over a document store that is there; with these variables for each instance.
+    /// Uses an existing document store, with these variables for each instance.
     pub async fn over(couch: Couch, settings: Vec<(&'static str, String)>) -> Self {
         Self::at(place().await, couch, settings).await
     }
 
-    /// At a broker that is there.
+    /// Uses an existing broker.
     pub async fn at(place: Place, couch: Couch, settings: Vec<(&'static str, String)>) -> Self {
         let etcd = Etcd::start().await;
         let folder = tempfile::tempdir().unwrap();
@@ -60,7 +60,7 @@ impl World {
         Self { place, etcd, couch, folder, settings }
     }
 
-    /// Starts an instance and waits until it listens: by then KAZOO's events reach the journal.
+    /// Starts an instance, and waits until it listens: by then KAZOO's events reach the journal.
     pub async fn start(&self, order: u32) -> Process {
         let name = format!("callstore{order}");
         let data = self.folder.path().join(&name);
@@ -101,7 +101,7 @@ impl World {
         process
     }
 
-    /// Who acts, as etcd says.
+    /// Returns the active instance according to etcd.
     pub fn leader(&self) -> Option<u32> {
         let key = STANDARD.encode("/callstore/g/11010/leader");
         let answer = self.etcd.ask("/v3/kv/range", &json!({ "key": key }).to_string());
@@ -119,7 +119,7 @@ impl World {
         acting.unwrap()
     }
 
-    /// The records by their dialogs.
+    /// Returns the records by dialog.
     pub async fn records(&self) -> BTreeMap<String, Value> {
         records(&self.couch).await
     }
@@ -136,7 +136,7 @@ impl World {
     }
 }
 
-/// The records by their dialogs.
+/// Returns the records by dialog.
 pub async fn records(couch: &Couch) -> BTreeMap<String, Value> {
     let target = format!("/{}/_all_docs?include_docs=true", RECORDS.replace('/', "%2F"));
     let answer = couch.request("GET", &target, "application/json", b"").await;
@@ -151,13 +151,13 @@ pub async fn records(couch: &Couch) -> BTreeMap<String, Value> {
     records
 }
 
-/// An event of now, as KAZOO publishes it.
+/// Publishes an event with the current time, as KAZOO does.
 pub async fn event(channel: &Channel, name: &str, leg: &str, more: &Value) {
     let event = event_of(name, leg, more);
     kazoo(channel, "callevt", &format!("call.{name}.{leg}"), &event.to_string()).await;
 }
 
-/// The event itself.
+/// Builds an event with the current time.
 pub fn event_of(name: &str, leg: &str, more: &Value) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (direction, other) = match leg.strip_prefix('a') {
@@ -196,7 +196,7 @@ pub async fn ends(channel: &Channel, number: usize) {
     }
 }
 
-/// What ecallmgr says when its switch is gone, in whole seconds and 13 of them after the last event; here in the next second.
+/// Publishes ecallmgr's event for a lost switch, which is in whole seconds and 13 s after the last event; here in the next second.
 pub async fn dies(channel: &Channel, number: usize) {
     let next = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 1 + 62_167_219_200;
     for leg in [format!("a{number}"), format!("b{number}")] {
@@ -218,7 +218,7 @@ async fn listener(channel: &Channel) -> Consumer {
     channel.basic_consume(queue, "".into(), options, FieldTable::default()).await.unwrap()
 }
 
-/// Calls begin before a kill and end after it; the switch of one in twenty dies. Whoever acts then finishes what the other began.
+/// Calls begin before a kill and end after it; the switch of one in twenty dies. The next active instance finishes the work of the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_finishes_what_the_killed_one_began() {
     const CALLS: usize = 20;
@@ -238,7 +238,7 @@ async fn a_standby_finishes_what_the_killed_one_began() {
                 ends(&channel, number).await;
             }
         }
-        // The moment of the kill is what is random; nothing is waited for.
+        // A random time of the kill, not a wait for a condition.
         tokio::time::sleep(Duration::from_millis(u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * 3)).await;
         instances.get_mut(&active).unwrap().kill();
         for number in calls.clone() {
@@ -270,7 +270,7 @@ async fn a_standby_finishes_what_the_killed_one_began() {
     }
 }
 
-/// Standbys are warm.
+/// Standbys fold the stream, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_is_folded_by_two_instances_alike() {
     let world = World::new().await;
@@ -291,7 +291,7 @@ async fn a_stream_is_folded_by_two_instances_alike() {
     }
 }
 
-/// Its events were lost, and KAZOO still knows it; then KAZOO knows it no more, and nobody says so.
+/// A call's events were lost, but KAZOO still lists it; then KAZOO no longer lists it, without any event.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_only_a_tracker_knows_is_followed_until_it_is_missing() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! Order, hand-over, fail-back.
+//! Order of activation, hand-over and fail-back.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::servers::etcd::Etcd;
 async fn the_smallest_order_acts_and_the_next_takes_over_when_it_stops() {
     let etcd = Etcd::start().await;
     let nodes = || vec![etcd.origin()];
-    // Started together, in the wrong order.
+    // Started together, in reverse order.
     let third = join(config(nodes(), 3));
     let second = join(config(nodes(), 2));
     let first = join(config(nodes(), 1));
@@ -69,7 +69,7 @@ async fn activity_is_handed_over_on_demand_and_by_who_cannot_act() {
     let etcd = Etcd::start().await;
     let first = join(config(vec![etcd.origin()], 1));
     let epoch = first.acts(SOON).await;
-    // With nobody to take it, it stays: that nothing happens takes a while to see.
+    // Without another instance to take over, it stays active, which only a wait can show.
     first.group.hand_over();
     tokio::time::sleep(LEASE).await;
     assert_eq!(first.group.may_act(), Some(epoch));
@@ -84,7 +84,7 @@ async fn activity_is_handed_over_on_demand_and_by_who_cannot_act() {
     second.group.set_ready(false);
     first.acts(SOON).await;
     second.knows("callstore1").await;
-    // Who is not ready claims nothing, though nobody else is there.
+    // An instance that is not ready does not become active, even as the only one.
     first.stop().await;
     second.group.set_ready(true);
     second.acts(SOON).await;

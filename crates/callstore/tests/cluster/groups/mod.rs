@@ -1,4 +1,4 @@
-//! Which of several instances acts.
+//! Which of several instances is active.
 
 mod activity;
 mod trouble;
@@ -18,7 +18,7 @@ use crate::streams::connector;
 /// The shortest lease that the test's etcd grants is one second.
 const LEASE: Duration = Duration::from_secs(2);
 
-/// One instance.
+/// An instance of the group.
 pub struct Instance {
     pub group: Group,
     tasks: Tasks,
@@ -42,7 +42,7 @@ pub fn join(config: Config) -> Instance {
     join_by(connector(), config)
 }
 
-/// One that reaches etcd in this way.
+/// Joins the group through this connector.
 pub fn join_by(connector: Connector, config: Config) -> Instance {
     let tasks = Tasks::default();
     let client = Client::new(connector, Tasks::default(), 64 << 10);
@@ -52,7 +52,7 @@ pub fn join_by(connector: Connector, config: Config) -> Instance {
 }
 
 impl Instance {
-    /// Waits until it acts.
+    /// Waits until the instance is active.
     pub async fn acts(&self, limit: Duration) -> Epoch {
         let mut standing = self.group.standing();
         let active = standing.wait_for(|standing| matches!(standing, Standing::Active { .. }));
@@ -60,7 +60,7 @@ impl Instance {
         self.group.may_act().expect("who is active may act")
     }
 
-    /// Waits until it does not.
+    /// Waits until the instance is not active.
     pub async fn rests(&self, limit: Duration) {
         let mut standing = self.group.standing();
         let resting = standing.wait_for(|standing| !matches!(standing, Standing::Active { .. }));
@@ -74,7 +74,7 @@ impl Instance {
         tokio::time::timeout(SOON, known).await.expect("it hears of it").expect("a member");
     }
 
-    /// Stops it as the program would.
+    /// Stops the instance as the program does.
     pub async fn stop(self) {
         self.tasks.stop();
         assert_eq!(self.tasks.drain(SOON).await, 0);
@@ -83,7 +83,7 @@ impl Instance {
 
 pub const SOON: Duration = Duration::from_secs(10);
 
-/// Watches that never two of them may act; stops with a panic in the test where they did.
+/// Checks that at most one instance may act at a time; panics in the test otherwise.
 pub struct Watch {
     broken: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,

@@ -1,4 +1,4 @@
-//! Leaders that are cut off, leases that end, and an etcd that dies, hangs or forgets.
+//! Leaders that are cut off, expired leases, and an etcd that dies, hangs or loses its data.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::servers::gate::Gate;
 use crate::servers::soon;
 use crate::streams::timeouts;
 
-/// The leader is cut off and alive: it has to have stopped before the other one begins.
+/// A leader that is cut off but alive has to stop before the other one becomes active.
 #[tokio::test]
 async fn a_leader_that_is_cut_off_stops_before_another_begins() {
     let etcd = Etcd::start().await;
@@ -40,7 +40,7 @@ async fn a_leader_that_is_cut_off_stops_before_another_begins() {
     watch.ends();
 }
 
-/// Its authority is named, as `group.ca` names it; whoever does not know it learns nothing, and does not act.
+/// The CA is the one in `group.ca`; an instance that does not trust it gets no response, and does not act.
 #[tokio::test]
 async fn etcd_is_spoken_to_over_tls_whose_authority_is_named() {
     let etcd = Etcd::with_tls().await;
@@ -58,7 +58,7 @@ async fn etcd_is_spoken_to_over_tls_whose_authority_is_named() {
     member.stop().await;
 }
 
-/// With the lease of 5 s that is the default, all has to be over within 10 s.
+/// With the default lease of 5 s, the takeover has to be complete within 10 s.
 #[tokio::test]
 async fn the_standby_acts_within_ten_seconds() {
     let etcd = Etcd::start().await;
@@ -89,7 +89,7 @@ async fn a_lease_that_was_revoked_ends_the_activity() {
     soon("it acts again, with another epoch", SOON, renewed).await;
 }
 
-/// etcd comes back with the same data, within the lease or after it; who acts goes on or begins again.
+/// etcd returns with the same data, within the lease or after it; the active instance continues or becomes active again.
 #[tokio::test]
 async fn an_etcd_that_is_killed_and_comes_back_changes_nothing() {
     let mut etcd = Etcd::start().await;
@@ -104,7 +104,7 @@ async fn an_etcd_that_is_killed_and_comes_back_changes_nothing() {
     etcd.start_again().await;
     let acts = async || first.group.may_act().or_else(|| second.group.may_act()).is_some_and(|now| now >= epoch);
     soon("one of them acts", Duration::from_secs(20), acts).await;
-    // It hangs.
+    // etcd hangs.
     etcd.signal("STOP");
     let nobody = async || first.group.may_act().or_else(|| second.group.may_act()).is_none();
     soon("nobody acts", SOON, nobody).await;
@@ -113,7 +113,7 @@ async fn an_etcd_that_is_killed_and_comes_back_changes_nothing() {
     watch.ends();
 }
 
-/// An etcd that was made anew counts from 1; folds refuse what an older epoch decided.
+/// A recreated etcd counts from 1; folds refuse decisions of an older epoch.
 #[tokio::test]
 async fn epochs_grow_though_etcd_was_made_anew() {
     let etcd = Etcd::start().await;
@@ -133,7 +133,7 @@ async fn epochs_grow_though_etcd_was_made_anew() {
     let active = standing.wait_for(|standing| matches!(standing, Standing::Active { .. }));
     tokio::time::timeout(SOON, active).await.unwrap().unwrap();
     assert_eq!(group.may_act(), Some(5_000_001));
-    // What it decided itself changes nothing.
+    // Its own epoch in the journal changes nothing.
     group.saw(5_000_001);
     tokio::time::sleep(LEASE).await;
     assert_eq!(group.may_act(), Some(5_000_001));
@@ -161,13 +161,13 @@ async fn an_etcd_with_accounts_is_asked_as_a_user_whose_tokens_expire() {
     let right = with("canary");
     right.acts(SOON).await;
     assert!(!format!("{:?}", right.group).contains("canary"));
-    // etcd's simple tokens end with the process.
+    // etcd's simple tokens become invalid with the process.
     etcd.kill();
     etcd.start_again().await;
     right.acts(Duration::from_secs(20)).await;
 }
 
-/// Of three members one says nothing and one is not there: the third is enough for a client.
+/// Of three members, one is silent and one absent: the third suffices for a client.
 #[tokio::test]
 async fn any_member_of_etcd_will_do() {
     let etcd = Etcd::start().await;

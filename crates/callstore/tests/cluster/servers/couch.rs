@@ -1,4 +1,4 @@
-//! The built-in document store as a process of its own, which can be killed.
+//! The built-in document store as a separate process, which can be killed.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tokio::net::TcpStream;
 use super::process::{Process, free_port};
 use super::soon;
 
-/// What a process that is to be the store is told: where its data is, and where it listens.
+/// The variables for a process that is to be the store: its data folder, and its port.
 const DATA: &str = "CALLSTORE_TEST_STORE";
 const PORT: &str = "CALLSTORE_TEST_STORE_PORT";
 
-/// Not a test of its own: the store, where this test program is started as one.
+/// Not a test: runs the store if this test program was started as one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn store() {
-    // Here, as the benches use this file too, without its tests.
+    // Imported here, since the benches use this file without its tests.
     use stowage_couch_embedded::{Options, Store};
     use tokio::net::TcpListener;
 
@@ -27,7 +27,7 @@ async fn store() {
     Store::open(options).unwrap().serve(listener, std::future::pending()).await.unwrap();
 }
 
-/// A running store; its data stays while it is killed and started again.
+/// A running store; its data survives kills and restarts.
 #[derive(Debug)]
 pub struct StoreProcess {
     port: u16,
@@ -55,7 +55,7 @@ impl StoreProcess {
         self.process = None;
     }
 
-    /// As a client is told of it.
+    /// Returns a client's view of the store.
     pub async fn couch(&self) -> Couch {
         // Only its address and its admin are used.
         let other = Couch::embedded(("admin".to_owned(), "admin".to_owned())).await;

@@ -1,4 +1,4 @@
-//! A real etcd of one member.
+//! A real etcd with one member.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use tempfile::TempDir;
 use super::process::{Process, free_port};
 use super::{installed, soon};
 
-/// A running etcd; its data stays while it is killed and started again.
+/// A running etcd; its data survives kills and restarts.
 #[derive(Debug)]
 pub struct Etcd {
     pub port: u16,
     peers: u16,
     folder: TempDir,
     process: Option<Process>,
-    /// The port with TLS, and whose certificates it has.
+    /// The port with TLS, and its certificates.
     pub tls: Option<(u16, Certs)>,
 }
 
@@ -27,7 +27,7 @@ impl Etcd {
         Self::start_with(None).await
     }
 
-    /// One that speaks TLS as well, with an authority of its own.
+    /// Starts an etcd that also supports TLS, with a CA of its own.
     pub async fn with_tls() -> Self {
         Self::start_with(Some((free_port(), Certs::make(&["localhost"])))).await
     }
@@ -49,7 +49,7 @@ impl Etcd {
         command.args(["--data-dir", "data", "--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
         command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
         command.args(["--initial-cluster", &format!("default={peers}")]);
-        // The shortest lease is one and a half elections.
+        // The shortest lease is one and a half election timeouts.
         command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]);
         if let Some((_, certs)) = &self.tls {
             command.arg("--cert-file").arg(certs.server()).arg("--key-file").arg(certs.server_key());
@@ -63,7 +63,7 @@ impl Etcd {
         self.process = None;
     }
 
-    /// Stops it where it is, or lets it go on.
+    /// Sends a signal, to suspend or resume it.
     pub fn signal(&self, signal: &str) {
         self.process.as_ref().expect("running").signal(signal);
     }
@@ -72,7 +72,7 @@ impl Etcd {
         origin(self.port)
     }
 
-    /// Asks it by another client than ours.
+    /// Queries it with a client independent of ours.
     pub fn ask(&self, path: &str, question: &str) -> Value {
         self.try_ask(path, question).unwrap_or_else(|| panic!("etcd does not answer to {path}"))
     }

@@ -1,4 +1,4 @@
-//! A TCP gate that can fall silent: connections stay, and nothing passes any more.
+//! A TCP gate that can fall silent: connections stay open, but pass no data.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A gate in front of one server; dropping it breaks what passes through.
+/// A gate in front of one server; dropping it breaks its connections.
 #[derive(Debug)]
 pub struct Gate {
     pub address: SocketAddr,
@@ -33,7 +33,7 @@ impl Gate {
         Self { address, silent, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
-    /// Whether anything passes.
+    /// Stops or resumes passing data.
     pub fn fall_silent(&self, silent: bool) {
         self.silent.send_replace(silent);
     }
@@ -54,7 +54,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silent: watch
     let mut buffer = vec![0; 64 << 10];
     loop {
         let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
-        // What was under way when it fell silent is held back as well.
+        // Data already read when the gate fell silent is held back, too.
         if silent.wait_for(|silent| !silent).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }

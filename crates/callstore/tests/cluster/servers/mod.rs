@@ -1,4 +1,4 @@
-//! Servers that these tests start, on free ports, and that end with them.
+//! Servers that tests start on free ports, and that end with the tests.
 
 pub mod couch;
 pub mod etcd;
@@ -9,7 +9,7 @@ pub mod rabbitmq;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What `./test` names, or what it has unpacked, or the machine's own.
+/// Returns the path of a program: as named by `./test`, unpacked by it, or installed on the machine.
 pub fn installed(variable: &str, unpacked: &str, own: &str) -> PathBuf {
     if let Some(named) = std::env::var_os(variable) {
         return named.into();
@@ -18,7 +18,7 @@ pub fn installed(variable: &str, unpacked: &str, own: &str) -> PathBuf {
     if unpacked.exists() { unpacked } else { own.into() }
 }
 
-/// Waits for something that has to come to pass.
+/// Waits for a condition.
 pub async fn soon(what: &str, limit: Duration, mut is_so: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !is_so().await {

@@ -11,16 +11,16 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub struct Process {
     shell: Child,
     pid: u32,
-    /// When this is closed, be it that the test was killed, the shell kills the program.
+    /// When this is closed, even because the test was killed, the shell kills the program.
     lease: Option<ChildStdin>,
 }
 
-/// Kills the program with all that it started as soon as nobody writes to it any more.
+/// Kills the program once this script's standard input is closed.
 const KEEPER: &str =
     r#""$@" </dev/null & echo $! >"$PID_FILE"; read -r _; kill -9 $! 2>/dev/null; wait $! 2>/dev/null"#;
 
 impl Process {
-    /// Starts it in a folder, where `log` gets what it says.
+    /// Starts the program in a folder, with its output in `{name}.log`.
     pub fn start(command: &Command, folder: &Path, name: &str) -> Self {
         let log = File::options().create(true).append(true).open(folder.join(format!("{name}.log"))).expect("a log");
         let pid_file = folder.join(format!("{name}.pid"));
@@ -46,13 +46,13 @@ impl Process {
         Self { shell, pid, lease }
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the program.
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.pid)]).status().expect("kill");
         assert!(sent.success(), "kill -{signal} {}", self.pid);
     }
 
-    /// Kills it in the middle of whatever it does, and waits until it is gone.
+    /// Kills the program, and waits until it is gone.
     pub fn kill(&mut self) {
         drop(self.lease.take());
         let _ = self.shell.wait();
@@ -65,7 +65,7 @@ impl Drop for Process {
     }
 }
 
-/// A port that nobody has now, and that no outgoing connection gets, so that a server that is started again has it again.
+/// Returns a free port outside the range of outgoing connections, so that a restarted server gets it again.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let begin = u16::try_from(std::process::id() % 18_000).expect("small");

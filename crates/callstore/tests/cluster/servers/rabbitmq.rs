@@ -1,6 +1,6 @@
-//! A real RabbitMQ, of one node or three.
+//! A real RabbitMQ with one node or three.
 //!
-//! Nodes find each other by a port mapper of their own (`epmd`), so that nothing of the machine's is used and nothing stays behind.
+//! The nodes use a port mapper (`epmd`) of their own, so that the machine's is not used, and no process is left behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use tempfile::TempDir;
 use super::process::{Process, free_port};
 use super::{installed, soon};
 
-/// A running broker; its data stays while a node is killed and started again.
+/// A running broker; its data survives kills and restarts of nodes.
 #[derive(Debug)]
 pub struct RabbitMq {
     pub nodes: Vec<Node>,
     pub certs: Certs,
     folder: TempDir,
-    /// How many besides `/`; each takes its time at every start.
+    /// The number of virtual hosts in addition to `/`; each slows down every start.
     vhosts: usize,
     mapper: u16,
     _epmd: Process,
@@ -36,11 +36,11 @@ pub struct Node {
     process: Option<Process>,
 }
 
-/// The users besides `guest`, who may do everything: this one may do nothing.
+/// A user without any permissions; `guest` has all.
 pub const STRANGER: &str = "stranger";
-/// One who may read the stream of `/` and do nothing else, as another site's instances do.
+/// A user who may only read the stream of `/`, like another site's instances.
 pub const READER: &str = "reader";
-/// Virtual hosts that tests share a broker by.
+/// The number of virtual hosts with which tests share a broker.
 const VHOSTS: usize = 40;
 
 impl RabbitMq {
@@ -63,7 +63,7 @@ impl RabbitMq {
         broker
     }
 
-    /// Starts a node (again) and waits until it takes connections.
+    /// Starts or restarts a node, and waits until it accepts connections.
     pub async fn start_node(&mut self, index: usize) {
         let command = self.command(index);
         let name = format!("node{index}");
@@ -83,7 +83,7 @@ impl RabbitMq {
         self.nodes[index].process = None;
     }
 
-    /// Stops a node where it is (`STOP`), or lets it go on (`CONT`).
+    /// Suspends a node (`STOP`), or resumes it (`CONT`).
     pub fn signal(&self, index: usize, signal: &str) {
         self.nodes[index].process.as_ref().expect("running").signal(signal);
     }
@@ -93,7 +93,7 @@ impl RabbitMq {
         let folder = self.folder.path().join(format!("node{index}"));
         fs::create_dir_all(folder.join("home")).expect("a folder");
         fs::write(self.folder.path().join("node0/definitions.json"), definitions(self.vhosts)).expect("definitions");
-        // The cookie that nodes know each other by is read from the user's home and nobody else may read it.
+        // The nodes' shared cookie is read from the user's home, and must only be readable by the owner.
         cookie(&folder.join("home/.erlang.cookie"));
         fs::write(folder.join("rabbitmq.conf"), self.configuration(node)).expect("a configuration");
         fs::write(folder.join("plugins"), "[].").expect("plugins");
@@ -110,7 +110,7 @@ impl RabbitMq {
         command.env("RABBITMQ_CONFIG_FILE", below("rabbitmq.conf")).env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
         command.env("RABBITMQ_MNESIA_BASE", below("data")).env("RABBITMQ_LOG_BASE", below("log"));
         command.env("RABBITMQ_LOGS", "-").env("RABBITMQ_ENABLED_PLUGINS_FILE", below("plugins"));
-        // The script is replaced by the broker, so that killing it kills the broker.
+        // The script execs the broker, so that killing it kills the broker.
         command.env("RABBITMQ_ALLOW_INPUT", "1").arg("-noinput");
         let loopback = "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none";
         command.env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", loopback);
@@ -139,7 +139,7 @@ impl RabbitMq {
         )
     }
 
-    /// The nodes, as a client is told of them.
+    /// Returns the nodes for a client's configuration.
     pub fn origins(&self) -> Vec<Origin> {
         self.nodes.iter().map(|node| super::etcd::origin(node.port)).collect()
     }
@@ -160,7 +160,7 @@ fn erlang(root: &Path) -> PathBuf {
     runtimes.filter(is_runtime).max().expect("a runtime").join("bin")
 }
 
-/// Erlang as it was unpacked, whose own script only knows where it would be installed.
+/// Writes a start script for the unpacked Erlang, whose own one only knows the installed location.
 fn start_script(root: &Path, folder: &Path) {
     let bin = erlang(root);
     let script = format!(
@@ -193,7 +193,7 @@ fn libraries(command: &mut Command) {
     }
 }
 
-/// Where the unpacked libraries are; the machine's own programs find theirs.
+/// Returns the path of the unpacked libraries; installed programs find theirs.
 fn library_path(root: &Path) -> Option<String> {
     let folders: Vec<_> = ["usr/lib", "lib"].iter().filter_map(|folder| fs::read_dir(root.join(folder)).ok()).collect();
     let found = folders.into_iter().flatten().map(|entry| entry.expect("an entry").path());
@@ -226,16 +226,16 @@ fn definitions(vhosts: usize) -> String {
 pub struct Place {
     pub node: Origin,
     pub vhost: String,
-    /// Where tests share it.
+    /// The broker, if it is shared by tests.
     pub broker: Option<&'static RabbitMq>,
 }
 
-/// A virtual host of its own at the broker that the tests of this program share, which is started by the first.
+/// Returns an own virtual host at the broker shared by this program's tests, which the first test starts.
 pub async fn place() -> Place {
     static SHARED: tokio::sync::OnceCell<RabbitMq> = tokio::sync::OnceCell::const_new();
     static NEXT: Mutex<usize> = Mutex::new(0);
     let shared = || async {
-        // It is never dropped: what it leaves behind goes with the build.
+        // Never dropped: its folder is removed with the build.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         RabbitMq::start_in(folder, 1, VHOSTS).await
     };

@@ -1,4 +1,4 @@
-//! Three brokers with a copy each.
+//! Three brokers with one replica each.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use super::{config, connector, event, journal, number, take};
 use crate::servers::rabbitmq::RabbitMq;
 use crate::servers::soon;
 
-/// What sources say is taken as soon as the broker has it, where the role says so (`sync`); what is decided here waits for a majority.
+/// With `sync` local, events are taken as soon as the connected broker has them; decisions wait for a majority.
 #[tokio::test]
 async fn a_local_inlet_waits_for_its_own_broker_only() {
     let mut server = RabbitMq::start(3).await;
     let mut config = config(server.origins(), "/");
     config.patience = Duration::from_secs(5);
-    // The leader of a stream is where it was declared first: the first node.
+    // The leader of a stream is the node where it was first declared.
     let broker = Broker::new(config, connector(), Tasks::default());
     let (local, whole) = (journal(&broker).taking_locally(true), journal(&broker));
     let mut entries = local.follow(None).await.unwrap();
@@ -31,12 +31,12 @@ async fn a_local_inlet_waits_for_its_own_broker_only() {
     for number in 10..20 {
         local.take(vec![event(number)]).await.unwrap();
     }
-    // Their connections are given up with that; RabbitMQ takes nothing over new ones before it has a majority again.
+    // The failures drop their connections; RabbitMQ accepts nothing over new ones until it has a majority again.
     assert!(whole.take(vec![event(30)]).await.is_err(), "one of three is no majority");
     assert!(local.append(vec![event(31)]).await.is_err(), "a decision is safe or fails");
 }
 
-/// What was confirmed is there as long as a majority is; without one, nothing is confirmed.
+/// Confirmed entries are available as long as a majority is; without a majority, nothing is confirmed.
 #[tokio::test]
 async fn a_majority_of_brokers_is_enough_and_less_is_not() {
     let mut server = RabbitMq::start(3).await;

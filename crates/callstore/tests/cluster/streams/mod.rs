@@ -71,13 +71,13 @@ pub fn number(entry: &Entry) -> usize {
     usize::try_from(value["n"].as_u64().expect("a number")).expect("small")
 }
 
-/// So many entries, however they are batched.
+/// Takes this many entries, in batches of any size.
 pub async fn take(entries: &mut Entries, count: usize) -> Vec<Entry> {
     let mut taken = Vec::new();
     let taking = async {
         while taken.len() < count {
             let batch = entries.recv().await.expect("entries").expect("a batch");
-            // What has no body is neither an event nor a decision.
+            // Entries without a body are neither events nor decisions.
             taken.extend(batch.into_iter().filter(|entry| !entry.body.is_empty()));
         }
     };
@@ -88,20 +88,20 @@ pub async fn take(entries: &mut Entries, count: usize) -> Vec<Entry> {
     taken
 }
 
-/// What a reader gets that begins after this offset.
+/// Reads this many entries after an offset.
 pub async fn read(journal: &StreamJournal, after: Option<Offset>, count: usize) -> Vec<Entry> {
     let mut entries = journal.follow(after).await.expect("a reader");
     take(&mut entries, count).await
 }
 
-/// Waits until the way from KAZOO into the journal has been opened so often.
+/// Waits until the connection from KAZOO to the journal was opened this many times.
 pub async fn opened(journal: &StreamJournal, openings: u64) {
     let mut inlet = journal.inlet();
     let open = inlet.wait_for(|inlet| inlet.is_open && inlet.openings >= openings);
     tokio::time::timeout(Duration::from_secs(60), open).await.expect("the inlet opens").expect("a reader");
 }
 
-/// As KAZOO publishes: transient, unconfirmed, not mandatory.
+/// Publishes as KAZOO does: transient, unconfirmed, not mandatory.
 pub async fn kazoo(channel: &Channel, exchange: &str, key: &str, body: &str) {
     let plain = BasicProperties::default().with_content_type("application/json".into());
     publish(channel, exchange, key, body, plain).await;

@@ -1,4 +1,4 @@
-//! Brokers that die, hang, and lose what they were told.
+//! Brokers that die, hang, and lose entries.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::{broker, config, connector, event, events, journal, kazoo, number, op
 use crate::servers::rabbitmq::{RabbitMq, place};
 use crate::servers::soon;
 
-/// KAZOO's own messages, which nobody confirms, over a `kill -9`: what the stream had before it has afterwards, and the exchange and
-/// the binding, which the broker has forgotten, are there again.
+/// KAZOO's own messages, which are unconfirmed, across a `kill -9`: the stream keeps its entries, and the exchange and the binding, which the broker
+/// has lost, are declared again.
 ///
-/// The kill follows the first entries at once: RabbitMQ loses a stream that is killed within a second of its making.
+/// The kill immediately follows the first entries: RabbitMQ loses a stream if killed within a second of its creation.
 #[tokio::test]
 async fn a_broker_that_is_killed_keeps_what_it_had() {
     let mut server = RabbitMq::start(1).await;
@@ -35,7 +35,7 @@ async fn a_broker_that_is_killed_keeps_what_it_had() {
     let numbers: Vec<_> = taken.iter().map(number).collect();
     assert_eq!(numbers, (0..20_000).collect::<Vec<_>>(), "none lost, none twice, in order");
 
-    // It hangs: neither side may wait for ever, and all goes on by itself.
+    // The broker hangs: neither side may wait forever, and all resumes by itself.
     server.signal(0, "STOP");
     let hung = async || !journal.inlet().borrow().is_open;
     soon("heartbeats tell that it hangs", Duration::from_secs(15), hung).await;
@@ -57,7 +57,7 @@ async fn events_of_kazoo(broker: &Broker, numbers: std::ops::Range<usize>) {
         let body = format!("{{\"n\":{number},\"x\":\"{filler}\"}}");
         kazoo(&channel, "callevt", "call.CHANNEL_CREATE.1", &body).await;
     }
-    // The answer comes after all that was sent before it on the same channel.
+    // The response arrives after everything sent earlier on the same channel.
     link.channel().await.unwrap();
     channel.close(200, "done".into()).await.unwrap();
 }
@@ -76,7 +76,7 @@ async fn an_exchange_that_somebody_removed_is_declared_again() {
     assert_eq!(number(&take(&mut entries, 1).await[0]), 7);
 }
 
-/// A reader that is slow holds the broker back, not the memory.
+/// A slow reader throttles the broker instead of filling the memory.
 #[tokio::test]
 async fn a_slow_reader_is_waited_for() {
     let broker = broker(&place().await);
@@ -90,7 +90,7 @@ async fn a_slow_reader_is_waited_for() {
     assert_eq!(number(rest.last().unwrap()), 19_999);
 }
 
-/// Connections that are given up leave neither a thread nor a socket behind.
+/// Dropped connections leave neither a thread nor a socket behind.
 #[tokio::test]
 async fn a_broker_that_says_nothing_costs_nothing() {
     let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);

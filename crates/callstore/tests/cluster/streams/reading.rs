@@ -1,4 +1,4 @@
-//! What is read, and from where.
+//! Reading the stream, from different offsets.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ async fn reading_goes_on_after_the_named_offset() {
     assert_eq!(journal.end().await.unwrap(), Some(5_000), "after all that was confirmed");
     assert_eq!(take(&mut waiting, 5_000).await.len(), 5_000);
 
-    // Chunks begin before most offsets.
+    // Most offsets are in the middle of a chunk.
     for after in [0, 1, 777, 2_500, 4_998] {
         let count = usize::try_from(4_999 - after).unwrap();
         let taken = read(&journal, Some(after), count).await;
@@ -77,7 +77,7 @@ async fn reading_goes_on_after_the_named_offset() {
     assert!(next[0].offset > 5_000 && journal.end().await.unwrap() > Some(next[0].offset));
 }
 
-/// Whoever asks for the end waits for a reader to get there: each of those has to be passed on.
+/// Waiting for a reader to reach the end requires that every last entry is delivered, even one that is no event.
 #[tokio::test]
 async fn the_end_is_reached_by_who_reads() {
     let broker = broker(&place().await);
@@ -107,7 +107,7 @@ async fn two_readers_each_get_all() {
     assert_eq!(offsets(&first), offsets(&second));
 }
 
-/// A stream that was deleted, or lost its end with its only copy: what comes now has offsets that were read before.
+/// A stream that was deleted, or lost its end with its only replica: new entries reuse offsets that were read before.
 #[tokio::test]
 async fn a_stream_that_ends_before_what_was_read_is_another_one() {
     let broker = broker(&place().await);
@@ -131,7 +131,7 @@ async fn entries_that_expired_before_they_were_read_are_told_of() {
         journal.append((0..20).map(large).collect()).await.unwrap();
     }
     let first = async || {
-        // Segments are removed some time after the next one was begun.
+        // Segments are removed some time after the next one was started.
         journal.append(vec![large(0)]).await.unwrap();
         read(&journal, None, 1).await[0].offset > 1
     };

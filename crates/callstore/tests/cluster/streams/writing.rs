@@ -1,4 +1,4 @@
-//! What is confirmed, and what is refused.
+//! Confirmed and refused entries.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::{broker, config, connector, event, events, journal, opened, read, str
 use crate::servers::gate::Gate;
 use crate::servers::rabbitmq::{STRANGER, place};
 
-/// The broker has the message and nobody ever hears of it: that is no success.
+/// If the broker has the message but its confirmation is lost, the append fails.
 #[tokio::test]
 async fn a_confirmation_that_does_not_come_is_an_error() {
     let place = place().await;
@@ -78,7 +78,7 @@ async fn a_wrong_password_is_refused_and_never_shown() {
     }
 }
 
-/// Nothing is taken from a queue that is no stream: it is somebody else's.
+/// A queue of the same name that is not a stream belongs to another program, and is never consumed.
 #[tokio::test]
 async fn a_queue_that_is_no_stream_is_left_alone() {
     let broker = broker(&place().await);
@@ -95,7 +95,7 @@ async fn a_queue_that_is_no_stream_is_left_alone() {
     let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
     let queue = channel.queue_declare("callstore".into(), passive, FieldTable::default()).await.unwrap();
     assert_eq!(queue.message_count(), 1);
-    // As soon as it is out of the way, all goes on.
+    // Once the queue is deleted, the journal opens by itself.
     channel.queue_delete("callstore".into(), QueueDeleteOptions::default()).await.unwrap();
     opened(&journal, 1).await;
 }
